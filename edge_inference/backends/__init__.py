@@ -1,0 +1,1 @@
+"""Inference engines behind one contract; vendors are imported when one is opened."""

@@ -1,0 +1,121 @@
+"""The contract of every inference engine.
+
+The public methods check once, here; an engine writes only ``_open``, ``_infer``
+and ``_close``. ``null.py`` is the smallest complete one.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.errors import BackendError, TensorError
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A model's input or output; ``None`` in ``shape`` is an axis of any length."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        axes = ", ".join("any" if length is None else str(length) for length in self.shape)
+        return f"{self.name}: {self.dtype} [{axes}]"
+
+
+class Backend(ABC):
+    """One opened model. Use as a context manager, or call ``open`` and ``close``.
+
+    ``infer`` may be called from any thread, one call at a time; calls from
+    several threads wait for each other.
+    """
+
+    #: Name in configuration files and parameters.
+    name = ""
+
+    def __init__(self) -> None:
+        self.inputs: tuple[TensorSpec, ...] = ()
+        self.outputs: tuple[TensorSpec, ...] = ()
+        self._is_open = False
+        self._lock = threading.Lock()
+
+    def open(self) -> Backend:
+        """Load the model. Raises BackendError where that fails; opening twice is an error."""
+        with self._lock:
+            if self._is_open:
+                raise BackendError(f"backend {self.name!r} is open already; close it first")
+            self.inputs, self.outputs = self._open()
+            self._is_open = True
+        return self
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the model once.
+
+        Takes and gives arrays by tensor name. An output array belongs to the
+        caller. Raises TensorError for inputs that do not fit the model and
+        BackendError for a run that fails.
+        """
+        with self._lock:
+            if not self._is_open:
+                raise BackendError(f"backend {self.name!r} is not open; call open() first")
+            check_tensors(inputs, self.inputs)
+            return self._infer(inputs)
+
+    def close(self) -> None:
+        """Free everything. Closing a closed backend does nothing."""
+        with self._lock:
+            if self._is_open:
+                self._is_open = False
+                self._close()
+
+    def __enter__(self) -> Backend:
+        return self if self._is_open else self.open()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Say what really runs: engine, device, threads, precision."""
+
+    @abstractmethod
+    def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:  # type: ignore[override]
+        """Load the model and return its input and output specs."""
+
+    @abstractmethod
+    def _infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the model on checked inputs."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Free everything."""
+
+
+def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec]) -> None:
+    """Raise TensorError, naming the tensor, what is expected and what came."""
+    expected = "; ".join(str(spec) for spec in specs)
+    for spec in specs:
+        tensor = tensors.get(spec.name)
+        if tensor is None:
+            raise TensorError(
+                f"tensor {spec.name!r} is missing: the model takes {expected}; got {sorted(tensors)}"
+            )
+        fits = len(tensor.shape) == len(spec.shape) and all(
+            wanted is None or wanted == length
+            for wanted, length in zip(spec.shape, tensor.shape, strict=True)
+        )
+        if not fits or tensor.dtype != spec.dtype:
+            raise TensorError(
+                f"tensor {spec.name!r} is {tensor.dtype} {list(tensor.shape)}; the model takes {spec}"
+            )
+    if len(tensors) > len(specs):
+        extra = sorted(set(tensors) - {spec.name for spec in specs})
+        raise TensorError(f"tensor {extra[0]!r} is not an input: the model takes {expected}")

@@ -1,0 +1,1 @@
+"""Images, tensors, decoders, results and latency: numpy and OpenCV only, no ROS."""

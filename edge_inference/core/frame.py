@@ -1,0 +1,57 @@
+"""A picture on its way through the pipeline, in the encoding it arrived in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An uncompressed picture, its bytes untouched.
+
+    ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (or
+    more for the planar encodings nv12 and nv21), a view wherever that is
+    possible. ``encoding`` is a name from ``sensor_msgs/image_encodings.hpp``
+    (and nv12, nv21). ``step`` is the length of a row in bytes, padding
+    included. ``stamp_ns`` is the moment of capture in nanoseconds since the
+    epoch of the robot's clock, 0 where the camera gave none.
+    """
+
+    data: NDArray[np.uint8]
+    width: int
+    height: int
+    encoding: str
+    step: int
+    is_bigendian: bool = False
+    stamp_ns: int = 0
+    frame_id: str = ""
+
+    @classmethod
+    def from_array(
+        cls, image: NDArray[np.uint8], encoding: str = "bgr8", stamp_ns: int = 0, frame_id: str = ""
+    ) -> Frame:
+        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array without a copy where it is contiguous."""
+        image = np.ascontiguousarray(image)
+        data = image.reshape(-1)
+        data.flags.writeable = False
+        height, width = image.shape[:2]
+        step = data.size // height if height else 0
+        return cls(data, width, height, encoding, step, False, stamp_ns, frame_id)
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedFrame:
+    """A JPEG or PNG picture, still compressed.
+
+    ``data`` is the file's bytes as a flat ``uint8`` array; ``format`` is the
+    field of ``sensor_msgs/CompressedImage`` ("jpeg", "png", or image_transport's
+    longer form such as "bgr8; jpeg compressed bgr8").
+    """
+
+    data: NDArray[np.uint8]
+    format: str
+    stamp_ns: int = 0
+    frame_id: str = ""

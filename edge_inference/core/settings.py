@@ -1,0 +1,171 @@
+"""Settings declared once: type, default, bounds, unit, description.
+
+A settings class is a frozen dataclass whose fields are made with
+:func:`setting`. From the one declaration come the ROS parameter descriptors,
+the checks of YAML files, the error messages and the tables in the docs::
+
+    @dataclass(frozen=True)
+    class DecodeSettings:
+        confidence: float = setting(0.4, "lowest score reported", minimum=0.0, maximum=1.0)
+
+A class may define ``check(self) -> str | None`` for rules across fields; the
+sentence that it returns is the reason for a refusal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from edge_inference.errors import ConfigError
+
+Settings = TypeVar("Settings")
+
+_SCALARS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a setting accepts; ``type`` is bool, int, float or str, of one or (``many``) a list."""
+
+    name: str
+    type: type
+    many: bool
+    default: Any
+    description: str
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[Any, ...]
+    read_only: bool
+
+    @property
+    def required(self) -> bool:
+        """Tell whether the setting has no default."""
+        return self.default is dataclasses.MISSING
+
+    def expected(self) -> str:
+        """Say in words what is accepted."""
+        if self.choices:
+            words = "one of " + ", ".join(str(choice) for choice in self.choices)
+        else:
+            words = _SCALARS[self.type]
+            if self.minimum is not None and self.maximum is not None:
+                words += f" from {self.minimum:g} to {self.maximum:g}"
+            elif self.minimum is not None:
+                words += f" of at least {self.minimum:g}"
+            elif self.maximum is not None:
+                words += f" of at most {self.maximum:g}"
+        if self.unit:
+            words += f" ({self.unit})"
+        return f"a list, each entry {words}" if self.many else words
+
+    def convert(self, value: Any) -> Any:
+        """Return ``value`` in the declared type; raise ConfigError with a sentence otherwise."""
+        if not self.many:
+            return self._scalar(value)
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise self._refusal(value)
+        return tuple(self._scalar(item) for item in value)
+
+    def _scalar(self, value: Any) -> Any:
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not self.type:
+            raise self._refusal(value)
+        if self.choices and value not in self.choices:
+            raise self._refusal(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._refusal(value)
+        if self.minimum is not None and value < self.minimum:
+            raise self._refusal(value)
+        if self.maximum is not None and value > self.maximum:
+            raise self._refusal(value)
+        return value
+
+    def _refusal(self, value: Any) -> ConfigError:
+        return ConfigError(f"{self.name}: expected {self.expected()}, got {value!r}")
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    description: str = "",
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[Any] = (),
+    read_only: bool = False,
+) -> Any:
+    """Declare one field of a settings class. A field without a default is required."""
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "description": description,
+            "unit": unit,
+            "minimum": minimum,
+            "maximum": maximum,
+            "choices": tuple(choices),
+            "read_only": read_only,
+        },
+    )
+
+
+def rules(settings_class: type[Any]) -> dict[str, Rule]:
+    """Return the rule of every field of a settings class, in order of declaration."""
+    hints = typing.get_type_hints(settings_class)
+    found = {}
+    for field in dataclasses.fields(settings_class):
+        hint = hints[field.name]
+        many = typing.get_origin(hint) is tuple
+        scalar = typing.get_args(hint)[0] if many else hint
+        if scalar not in _SCALARS:
+            raise TypeError(f"{settings_class.__name__}.{field.name}: {hint} is no type for a setting")
+        found[field.name] = Rule(
+            name=field.name, type=scalar, many=many, default=field.default, **field.metadata
+        )
+    return found
+
+
+def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Make a settings object from plain values, checking every one of them.
+
+    Raises ConfigError that names the setting, what it accepts and what came.
+    """
+    known = rules(settings_class)
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"unknown setting {name!r}{suggestion(name, known)}")
+    missing = [name for name, rule in known.items() if rule.required and name not in values]
+    if missing:
+        raise ConfigError(f"{missing[0]}: missing; expected {known[missing[0]].expected()}")
+    made = settings_class(**{name: known[name].convert(value) for name, value in values.items()})
+    return _checked(made)
+
+
+def change(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Return a copy of ``settings`` with some values replaced, all checked, or raise ConfigError."""
+    current = {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)  # type: ignore[arg-type]
+    }
+    return build(type(settings), {**current, **values})
+
+
+def suggestion(name: str, known: typing.Iterable[str]) -> str:
+    """Return '; did you mean …?' or the list of what there is, for an unknown name."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names) or 'none'}"
+
+
+def _checked(settings: Settings) -> Settings:
+    check = getattr(settings, "check", None)
+    reason = check() if check else None
+    if reason:
+        raise ConfigError(reason)
+    return settings
