@@ -1,0 +1,52 @@
+# Every command prepares what it needs: a virtual environment with ROS 2 and this package in it.
+# Where ROS 2 is already sourced, that one is used; otherwise it comes from wheels.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check benchmark set-up clean
+
+PYTHON ?= python3
+# Wheels of another distribution than the default, each with its own environment: ROS=jazzy
+ROS ?=
+VENV := .venv$(if $(filter-out kilted,$(ROS)),-$(ROS))
+TIER ?=
+NAME ?=
+QUICK ?=
+ARGS ?=
+
+set_up = @$(PYTHON) scripts/set_up.py $(VENV) $(if $(ROS),--ros $(ROS))
+enter = . $(VENV)/env.sh && PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
+
+help:
+	@echo 'make demo                   find objects in a sample video, through ROS 2 nodes'
+	@echo 'make test                   lint, types and all tests [TIER=unit] [ARGS="-k name"] [ROS=jazzy]'
+	@echo 'make check                  lint and types only'
+	@echo 'make benchmark NAME=hop     measure a claim [QUICK=1] [ARGS="--json file"]'
+	@echo 'make set-up                 only prepare .venv; then .venv/bin/edge-inference runs'
+	@echo 'make clean                  remove what these commands made'
+	@echo 'Variables: PYTHON=python3.12, ROS=kilted|jazzy (wheels; default: the sourced ROS 2, else kilted)'
+
+demo:
+	$(set_up)
+	@. $(VENV)/env.sh && ROS_AUTOMATIC_DISCOVERY_RANGE="$${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}" \
+	  $(VENV)/bin/edge-inference run perception --source sample --frames 120 --save-overlay overlays $(ARGS)
+
+test:
+	$(set_up) --with-tests
+	@$(enter) python scripts/tiers.py $(if $(TIER),--tier $(TIER)) -- $(ARGS)
+
+check:
+	$(set_up) --with-tests
+	@$(enter) python scripts/tiers.py --tier check
+
+benchmark:
+	@if [ ! -f 'benchmarks/$(NAME).py' ]; then \
+	  echo "make benchmark NAME=$(NAME): there is no such script. NAME is one of:"; \
+	  grep -l __main__ benchmarks/*.py | sed 's|.*/|  |; s|\.py$$||'; exit 2; fi
+	$(set_up) --with-tests
+	@$(enter) python -m benchmarks.$(NAME) $(if $(QUICK),--quick) $(ARGS)
+
+set-up:
+	$(set_up)
+
+clean:
+	rm -rf .venv .venv-* .cache build install log dist overlays *.egg-info

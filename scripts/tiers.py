@@ -1,0 +1,131 @@
+"""Run lint, types and the tests tier by tier, and end with one line for each.
+
+Usage: tiers.py [--tier NAME] [-- PYTEST ARGUMENTS]
+
+Each tier is a process of its own, so a crash in one leaves the others their verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / ".cache" / "test" / Path(sys.prefix).name.lstrip(".")
+TIERS = ("check", "unit", "contract", "nodes", "launch", "gpu", "repo")
+CHECKS = {"ruff": ["ruff", "check", "."], "mypy": ["mypy"]}
+NOTHING_COLLECTED = 5
+
+
+@dataclass
+class Tally:
+    """What one tier came to."""
+
+    tier: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    reasons: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def line(self) -> str:
+        counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        note = f"  ({'; '.join(self.reasons)})" if self.reasons else ""
+        return f"  {self.tier:<9} {counts:<38} {self.seconds:6.1f} s{note}"
+
+
+def run_checks() -> Tally:
+    """Run the linter and the type checker over the tree."""
+    tally = Tally("check")
+    for name, command in CHECKS.items():
+        print(f"$ {' '.join(command)}", flush=True)
+        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+            tally.failed += 1
+            tally.reasons.append(f"{name} complains")
+        else:
+            tally.passed += 1
+    return tally
+
+
+def run_tests(tier: str, arguments: list[str]) -> Tally:
+    """Run one folder of tests and read pytest's own report of it."""
+    report = RESULTS / f"{tier}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", f"test/{tier}", f"--junitxml={report}", *arguments]
+    # A sourced ROS 2 registers pytest plugins written for its own, older pytest.
+    environment = dict(os.environ, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    tally = read_report(tier, report)
+    if code == NOTHING_COLLECTED:
+        tally.reasons.append("no test selected" if arguments else "no tests yet")
+    elif code and not tally.failed:
+        tally.failed += 1
+        tally.reasons.append(f"pytest ended with {code}")
+    return tally
+
+
+def read_report(tier: str, report: Path) -> Tally:
+    """Count outcomes in a JUnit file; an absent one counts nothing."""
+    tally = Tally(tier)
+    if not report.exists():
+        return tally
+    root = ElementTree.parse(report).getroot()
+    for suite in root.iter("testsuite"):
+        broken = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        skipped = int(suite.get("skipped", 0))
+        tally.failed += broken
+        tally.skipped += skipped
+        tally.passed += max(0, int(suite.get("tests", 0)) - broken - skipped)
+    reasons = {skip.get("message", "") for skip in root.iter("skipped")}
+    tally.reasons = sorted(filter(None, reasons))
+    return tally
+
+
+def launch_note() -> str:
+    """Say what launched the tests: our folder launch/ alone would import as an empty package."""
+    try:
+        real = importlib.util.find_spec("launch.actions") is not None
+    except ModuleNotFoundError:
+        real = False
+    return "the real launch packages" if real else "no launch packages here: a strict test double"
+
+
+def run_tier(tier: str, arguments: list[str]) -> Tally:
+    """Run one tier and time it."""
+    print(f"\n=== {tier}", flush=True)
+    start = time.monotonic()
+    tally = run_checks() if tier == "check" else run_tests(tier, arguments)
+    tally.seconds = time.monotonic() - start
+    if tier == "launch" and tally.passed:
+        tally.reasons.append(launch_note())
+    return tally
+
+
+def main() -> int:
+    """Run the tiers and print the summary; 1 when one failed or nothing ran."""
+    parser = argparse.ArgumentParser(prog="tiers.py")
+    parser.add_argument("--tier", choices=TIERS)
+    parser.add_argument("arguments", nargs="*", help="handed to pytest, after --")
+    options = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    chosen = [options.tier] if options.tier else list(TIERS)
+    tallies = [run_tier(tier, options.arguments) for tier in chosen]
+    print("\n=== summary")
+    for tally in tallies:
+        print(tally.line())
+    passed, failed, skipped = (
+        sum(getattr(tally, name) for tally in tallies) for name in ("passed", "failed", "skipped")
+    )
+    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""What every tier shares: an isolated ROS graph, tidy caches, and the reason a GPU test is skipped.
+
+A test's tier is the folder it lies in: unit, contract, nodes, launch, gpu, repo.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import socket
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+# Higher domains use ports of the range that Linux gives to outgoing connections.
+DOMAINS = range(1, 102)
+LOCK_PORT = 22100
+
+
+def _claim_domain() -> tuple[int, socket.socket]:
+    """Pick a ROS domain that no other test process on this machine holds.
+
+    A bound port is the claim: it ends with the process, however that ends.
+    """
+    for domain in random.sample(DOMAINS, len(DOMAINS)):
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", LOCK_PORT + domain))
+        except OSError:
+            claim.close()
+            continue
+        return domain, claim
+    raise pytest.UsageError(f"all {len(DOMAINS)} ROS domains are taken by other test processes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment before any test module imports rclpy."""
+    domain, claim = _claim_domain()
+    config.add_cleanup(claim.close)
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_LOG_DIR"] = str(CACHE / "ros")
+    os.environ["EDGE_INFERENCE_CACHE"] = str(CACHE / "edge_inference")
+    hypothesis.settings.register_profile(
+        "project",
+        deadline=None,  # a shared machine's pauses are no failures
+        database=hypothesis.database.DirectoryBasedExampleDatabase(CACHE / "hypothesis"),
+    )
+    hypothesis.settings.load_profile("project")
+
+
+def pytest_report_header() -> list[str]:
+    """Say in which ROS domain the tests run."""
+    return [f"ROS domain {os.environ['ROS_DOMAIN_ID']}, {os.environ.get('ROS_DISTRO', 'no ROS')}"]
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the gpu tier, with its reason, where there is no CUDA driver."""
+    gpu = ROOT / "test" / "gpu"
+    if _has_cuda_driver():
+        return
+    for item in items:
+        if gpu in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="no CUDA driver on this machine"))
