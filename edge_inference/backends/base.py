@@ -52,7 +52,8 @@ class Backend(ABC):
         with self._lock:
             if self._is_open:
                 raise BackendError(f"backend {self.name!r} is open already; close it first")
-            self.inputs, self.outputs = self._open()
+            inputs, outputs = self._open()
+            self.inputs, self.outputs = tuple(inputs), tuple(outputs)
             self._is_open = True
         return self
 
@@ -87,7 +88,7 @@ class Backend(ABC):
         """Say what really runs: engine, device, threads, precision."""
 
     @abstractmethod
-    def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:  # type: ignore[override]
+    def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         """Load the model and return its input and output specs."""
 
     @abstractmethod
@@ -106,7 +107,13 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpe
         tensor = tensors.get(spec.name)
         if tensor is None:
             raise TensorError(
-                f"tensor {spec.name!r} is missing: the model takes {expected}; got {sorted(tensors)}"
+                f"tensor {spec.name!r} is missing: the model takes {expected}; "
+                f"got {sorted(tensors)}"
+            )
+        if not isinstance(tensor, np.ndarray):
+            raise TensorError(
+                f"tensor {spec.name!r} is a {type(tensor).__name__}, expected a numpy array; "
+                f"the model takes {spec}"
             )
         fits = len(tensor.shape) == len(spec.shape) and all(
             wanted is None or wanted == length
@@ -114,7 +121,8 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpe
         )
         if not fits or tensor.dtype != spec.dtype:
             raise TensorError(
-                f"tensor {spec.name!r} is {tensor.dtype} {list(tensor.shape)}; the model takes {spec}"
+                f"tensor {spec.name!r} is {tensor.dtype} {list(tensor.shape)}; "
+                f"the model takes {spec}"
             )
     if len(tensors) > len(specs):
         extra = sorted(set(tensors) - {spec.name for spec in specs})

@@ -1,0 +1,51 @@
+"""The smallest complete backend: it answers at once. For tests, and to measure all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.backends.base import Backend, TensorSpec
+
+Function = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+
+
+class NullBackend(Backend):
+    """Takes ``inputs``, gives zeros shaped like ``outputs``, or what ``function`` gives.
+
+    An output axis of any length has length 1 in the zeros.
+    """
+
+    name = "null"
+
+    def __init__(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        function: Function | None = None,
+    ) -> None:
+        super().__init__()
+        self._specs = tuple(inputs), tuple(outputs)
+        self._function = function
+
+    def describe(self) -> str:
+        """Say whether zeros or a function answers."""
+        return "null: zeros, no model" if self._function is None else "null: a Python function"
+
+    def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
+        return self._specs
+
+    def _infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if self._function is not None:
+            return self._function(inputs)
+        return {spec.name: np.zeros(_lengths(spec), spec.dtype) for spec in self.outputs}
+
+    def _close(self) -> None:
+        pass
+
+
+def _lengths(spec: TensorSpec) -> tuple[int, ...]:
+    return tuple(1 if length is None else length for length in spec.shape)
