@@ -1,0 +1,158 @@
+"""Finding a model's outputs and checking them before a decoder trusts them.
+
+Every function raises TensorError that names the tensor, what was expected,
+what came, and the setting of ``model.yaml`` that mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.settings import suggestion
+from edge_inference.errors import TensorError
+
+_TOLERANCE = 0.01
+"""How far a probability may stray from 0..1: half precision and INT8 round."""
+
+
+class Output(NamedTuple):
+    """One output tensor and its name."""
+
+    name: str
+    array: NDArray[Any]
+
+
+def choose(
+    outputs: Mapping[str, NDArray[Any]],
+    named: str,
+    *,
+    setting: str,
+    wanted: str,
+    fits: Callable[[NDArray[Any]], bool],
+    words: Sequence[str] = (),
+    taken: Collection[str] = (),
+) -> Output:
+    """Return the output that the setting names, or the one that looks like what is ``wanted``.
+
+    Without a name, an only output is taken; of several, those that ``fits``
+    accepts and are not ``taken``, and if these are still several, those with
+    one of ``words`` in their name.
+    """
+    if named:
+        return by_name(outputs, named, setting)
+    free = {name: array for name, array in outputs.items() if name not in taken}
+    if len(outputs) == 1 and free:
+        return Output(*next(iter(free.items())))
+    found = [name for name, array in free.items() if fits(array)]
+    if len(found) > 1:
+        found = [name for name in found if any(word in name.lower() for word in words)] or found
+    if len(found) != 1:
+        several = f"; {' and '.join(found)} look alike" if found else ""
+        raise TensorError(
+            f"expected one output with {wanted}, got {listing(outputs)}{several}; "
+            f"name the tensor with {setting} in model.yaml"
+        )
+    return Output(found[0], free[found[0]])
+
+
+def by_name(outputs: Mapping[str, NDArray[Any]], name: str, setting: str) -> Output:
+    """Return the output of that name, which came from ``setting``."""
+    if name not in outputs:
+        raise TensorError(
+            f"output {name!r} is missing; the model gives {listing(outputs)}; "
+            f"correct {setting} in model.yaml{suggestion(name, outputs)}"
+        )
+    return Output(name, outputs[name])
+
+
+def listing(outputs: Mapping[str, NDArray[Any]]) -> str:
+    """Write the names and shapes of a model's outputs."""
+    return ", ".join(f"{name} {_shape(array.shape)}" for name, array in outputs.items()) or "none"
+
+
+def expect_shape(output: Output, shape: Sequence[int | str], mend: str) -> None:
+    """Check rank and lengths; a text in ``shape`` names an axis of any length."""
+    got = output.array.shape
+    if len(got) != len(shape) or any(
+        isinstance(wanted, int) and wanted != length
+        for wanted, length in zip(shape, got, strict=False)
+    ):
+        raise TensorError(
+            f"output {output.name!r}: expected shape {_shape(shape)}, got {_shape(got)}; {mend}"
+        )
+
+
+def expect_classes(output: Output, count: int, labels: Sequence[str], mend: str = "") -> None:
+    """Check a number of classes against the labels, where the model has labels."""
+    if labels and count != len(labels):
+        also = f", or {mend}" if mend else ""
+        raise TensorError(
+            f"output {output.name!r} {_shape(output.array.shape)}: expected "
+            f"{len(labels)} classes, as many as there are labels, got {count}; "
+            f"correct labels in model.yaml{also}"
+        )
+
+
+def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int32]:
+    """Return class numbers as int32 after a check that they are whole and have labels."""
+    whole = ids.astype(np.int32)
+    wrong = (whole != ids) | (whole < 0)
+    if labels:
+        wrong |= whole >= len(labels)
+    if wrong.any():
+        last = len(labels) - 1 if labels else "…"
+        raise TensorError(
+            f"output {output.name!r}: expected class numbers 0 to {last}, "
+            f"got {ids[wrong][0]}; correct labels in model.yaml or the decoder's output settings"
+        )
+    return whole
+
+
+def numbers(output: Output) -> NDArray[np.float32]:
+    """Return the values as float32 after a check that all are finite floats."""
+    if not np.issubdtype(output.array.dtype, np.floating):
+        raise TensorError(
+            f"output {output.name!r}: expected floating point values, got "
+            f"{output.array.dtype}; name another tensor in the decoder's settings in model.yaml"
+        )
+    values = np.asarray(output.array, dtype=np.float32)
+    expect_finite(output.name, values)
+    return values
+
+
+def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
+    """Check that no value is NaN or infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    # One bad value spoils the sum, so a finite sum clears them all in one cheap pass.
+    if np.isfinite(total):
+        return
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        place = np.argwhere(wrong)[0].tolist()
+        raise TensorError(
+            f"output {name!r}: expected finite values, got {wrong.sum()} of {values.size} "
+            f"that are not, first {values[tuple(place)]} at {place}; "
+            "check mean and std in model.yaml, or run with precision fp32"
+        )
+
+
+def probabilities(
+    name: str, scores: NDArray[np.float32], mend: str = "see activation in model.yaml"
+) -> NDArray[np.float32]:
+    """Return scores clipped to 0..1 after a check that they are not logits."""
+    if scores.size:
+        low, high = float(scores.min()), float(scores.max())
+        if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+            raise TensorError(
+                f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {mend}"
+            )
+    return np.clip(scores, 0, 1)
+
+
+def _shape(shape: Sequence[int | str]) -> str:
+    return "[" + ", ".join(str(length) for length in shape) + "]"

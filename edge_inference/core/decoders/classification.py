@@ -1,0 +1,55 @@
+"""Classification: one score a class for the whole picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.activations import activate
+from edge_inference.core.decoders.registry import DecodeContext, register
+from edge_inference.core.results import Classification
+from edge_inference.core.settings import setting
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """How class scores become a short list."""
+
+    top_k: int = setting(5, "most classes reported", minimum=1, maximum=1000)
+    confidence: float = setting(0.0, "lowest score reported", minimum=0.0, maximum=1.0)
+    activation: str = setting(
+        "softmax",
+        "what turns the output into probabilities; none where the model does it itself",
+        choices=("softmax", "sigmoid", "none"),
+        read_only=True,
+    )
+    scores_output: str = setting("", "output with the class scores; empty finds it", read_only=True)
+
+
+@register("classification", ClassificationSettings)
+def decode(
+    outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: ClassificationSettings
+) -> Classification:
+    """Decode scores ``[1, C]`` (or ``[1, C, 1, 1]``, ``[1, 1, 1, C]``), logits or probabilities."""
+    output = checks.choose(
+        outputs,
+        settings.scores_output,
+        setting="scores_output",
+        wanted="the class scores [1, C]",
+        fits=lambda array: array.ndim == 2,
+        words=("logit", "score", "prob", "class"),
+    )
+    if output.array.ndim == 4 and output.array.size == max(output.array.shape):
+        output = checks.Output(output.name, output.array.reshape(1, -1))
+    checks.expect_shape(output, (1, "C"), "name the class scores with scores_output in model.yaml")
+    checks.expect_classes(output, output.array.shape[1], context.labels)
+    scores = activate(settings.activation, checks.numbers(output)[0])
+    scores = checks.probabilities(output.name, scores)
+    order = np.argsort(-scores, kind="stable")[: settings.top_k]
+    order = order[scores[order] >= settings.confidence]
+    return Classification(order.astype(np.int32), scores[order], context.labels, context.model)

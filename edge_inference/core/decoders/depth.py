@@ -1,0 +1,67 @@
+"""Depth: a distance for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.registry import DecodeContext, register
+from edge_inference.core.decoders.resample import linear_to_source, nearest_to_source
+from edge_inference.core.results import DepthMap
+from edge_inference.core.settings import setting
+from edge_inference.errors import TensorError
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """What the output means."""
+
+    unit: str = setting(
+        "relative",
+        "m for metres, relative for depth up to scale, inverse where larger is nearer",
+        choices=("m", "relative", "inverse"),
+        read_only=True,
+    )
+    scale: float = setting(
+        1.0, "factor from the output to the unit", minimum=1e-6, maximum=1e6, read_only=True
+    )
+    interpolation: str = setting(
+        "linear",
+        "linear is smooth; nearest makes no depth between an object and what is behind it",
+        choices=("linear", "nearest"),
+    )
+    depth_output: str = setting("", "output with the depth map; empty finds it", read_only=True)
+
+
+@register("depth", DepthSettings)
+def decode(
+    outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: DepthSettings
+) -> DepthMap:
+    """Decode ``[1, h, w]``, ``[1, 1, h, w]`` or ``[1, h, w, 1]``, which cover the model's input."""
+    output = checks.choose(
+        outputs,
+        settings.depth_output,
+        setting="depth_output",
+        wanted="a depth map [1, h, w]",
+        fits=lambda array: array.ndim in (3, 4),
+        words=("depth", "disparity"),
+    )
+    shape = output.array.shape
+    plane = output.array
+    if len(shape) == 4 and shape[1] == 1:
+        plane = plane[:, 0]
+    elif len(shape) == 4 and shape[3] == 1:
+        plane = plane[..., 0]
+    if plane.ndim != 3 or plane.shape[0] != 1 or not plane.size:
+        raise TensorError(
+            f"output {output.name!r}: expected shape [1, h, w], [1, 1, h, w] or [1, h, w, 1], "
+            f"got {list(shape)}; name the depth map with depth_output in model.yaml"
+        )
+    values = checks.numbers(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
+    place = linear_to_source if settings.interpolation == "linear" else nearest_to_source
+    return DepthMap(place(values, context, float("nan")), settings.unit, context.model)

@@ -1,0 +1,172 @@
+"""SSD: boxes and class scores, or TensorFlow's finished lists of boxes, classes and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.activations import activate
+from edge_inference.core.decoders.detection import (
+    Candidates,
+    OverlapSettings,
+    input_size,
+    ranked,
+    suppressed,
+)
+from edge_inference.core.decoders.registry import DecodeContext, register
+from edge_inference.core.results import Detections
+from edge_inference.core.settings import setting
+from edge_inference.errors import TensorError
+
+
+@dataclass(frozen=True)
+class SsdSettings(OverlapSettings):
+    """How the outputs are laid out, and which objects are reported."""
+
+    box_order: str = setting(
+        "yxyx",
+        "order of a box's corners: yxyx in TensorFlow, mostly xyxy elsewhere",
+        choices=("yxyx", "xyxy"),
+        read_only=True,
+    )
+    normalized: bool = setting(
+        True, "boxes run from 0 to 1; false: in input pixels", read_only=True
+    )
+    background: bool = setting(
+        True, "class 0 of the model is the background, which has no label", read_only=True
+    )
+    activation: str = setting(
+        "none",
+        "what turns class scores [1, N, C] into probabilities; none where the model does it",
+        choices=("none", "softmax", "sigmoid"),
+        read_only=True,
+    )
+    boxes_output: str = setting("", "output with the boxes; empty finds it", read_only=True)
+    scores_output: str = setting("", "output with the scores; empty finds it", read_only=True)
+    classes_output: str = setting(
+        "", "output with class numbers [1, N]; empty finds it where there is one", read_only=True
+    )
+    count_output: str = setting(
+        "", "output with the number of boxes; empty finds it where there is one", read_only=True
+    )
+
+
+@register("ssd", SsdSettings)
+def decode(
+    outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: SsdSettings
+) -> Detections:
+    """Decode boxes ``[1, N, 4]`` with scores ``[1, N, C]``, or with finished lists.
+
+    Finished lists are scores ``[1, N]``, class numbers ``[1, N]`` and, where
+    the model gives it, their count ``[1]``; the model has suppressed overlaps
+    already, so that is not done again.
+    """
+    boxes = checks.choose(
+        outputs,
+        settings.boxes_output,
+        setting="boxes_output",
+        wanted="boxes [1, N, 4]",
+        fits=lambda array: array.ndim == 3 and array.shape[2] == 4,
+        words=("box", "loc"),
+    )
+    checks.expect_shape(boxes, (1, "N", 4), "name it with boxes_output in model.yaml")
+    scores = checks.choose(
+        outputs,
+        settings.scores_output,
+        setting="scores_output",
+        wanted=f"scores [1, {boxes.array.shape[1]}, C] or [1, {boxes.array.shape[1]}]",
+        fits=lambda array: (
+            array.shape[:2] == boxes.array.shape[:2] and np.issubdtype(array.dtype, np.floating)
+        ),
+        words=("score", "conf", "prob"),
+        taken=(boxes.name, settings.classes_output),
+    )
+    if scores.array.ndim == 2:
+        return ranked(_finished(outputs, boxes, scores, context, settings), context, settings)
+    return suppressed(_priors(boxes, scores, context, settings), context, settings)
+
+
+def _priors(
+    boxes: checks.Output, scores: checks.Output, context: DecodeContext, settings: SsdSettings
+) -> Candidates:
+    """Take the best class of every prior box."""
+    checks.expect_shape(
+        scores, (1, boxes.array.shape[1], "C"), "correct scores_output in model.yaml"
+    )
+    first = int(settings.background)
+    checks.expect_classes(
+        scores, scores.array.shape[2] - first, context.labels, "set background to match"
+    )
+    if scores.array.shape[2] <= first:
+        raise TensorError(
+            f"output {scores.name!r}: expected a class besides the background, got "
+            f"{list(scores.array.shape)}; set background to false in model.yaml"
+        )
+    each = activate(settings.activation, checks.numbers(scores)[0])[:, first:]
+    best = checks.probabilities(scores.name, each.max(axis=1))
+    places = np.flatnonzero(best >= settings.confidence)
+    corners = _corners(boxes, context, settings)[places]
+    return Candidates(corners, best[places], each[places].argmax(axis=1), boxes.name)
+
+
+def _finished(
+    outputs: Mapping[str, NDArray[Any]],
+    boxes: checks.Output,
+    scores: checks.Output,
+    context: DecodeContext,
+    settings: SsdSettings,
+) -> Candidates:
+    """Read the lists of a model that ends with its own suppression."""
+    length = boxes.array.shape[1]
+    classes = checks.choose(
+        outputs,
+        settings.classes_output,
+        setting="classes_output",
+        wanted=f"class numbers [1, {length}]",
+        fits=lambda array: array.shape == (1, length),
+        words=("class", "label"),
+        taken=(boxes.name, scores.name),
+    )
+    checks.expect_shape(classes, (1, length), "correct classes_output in model.yaml")
+    checks.expect_shape(scores, (1, length), "correct scores_output in model.yaml")
+    count = _count(outputs, length, settings)
+    values = checks.probabilities(scores.name, checks.numbers(scores)[0, :count])
+    ids = classes.array[0, :count].astype(np.float64) - int(settings.background)
+    places = np.flatnonzero((values >= settings.confidence) & (ids != -1))
+    whole = checks.expect_class_ids(classes, ids[places], context.labels)
+    corners = _corners(boxes, context, settings)[places]
+    return Candidates(corners, values[places], whole, boxes.name)
+
+
+def _count(outputs: Mapping[str, NDArray[Any]], length: int, settings: SsdSettings) -> int:
+    """Return how many of the boxes count: all of them where the model does not say."""
+    if settings.count_output:
+        count = checks.by_name(outputs, settings.count_output, "count_output")
+    else:
+        single = [name for name, array in outputs.items() if array.shape in ((1,), (1, 1))]
+        single = [name for name in single if "num" in name.lower() or length != 1]
+        if len(single) != 1:
+            return length
+        count = checks.Output(single[0], outputs[single[0]])
+    if count.array.size != 1 or not 0 <= count.array.item() <= length:
+        raise TensorError(
+            f"output {count.name!r}: expected one number from 0 to {length}, got "
+            f"{count.array.ravel()[:5].tolist()}; correct count_output in model.yaml"
+        )
+    return int(count.array.item())
+
+
+def _corners(
+    boxes: checks.Output, context: DecodeContext, settings: SsdSettings
+) -> NDArray[np.float32]:
+    """Return x1, y1, x2, y2 in input pixels."""
+    values = checks.numbers(boxes)[0]
+    if settings.box_order == "yxyx":
+        values = values[:, [1, 0, 3, 2]]
+    size = np.tile(input_size(context), 2)
+    return np.asarray(values * size) if settings.normalized else values

@@ -1,0 +1,178 @@
+"""YOLOv5, YOLOv8 and YOLO11 as their exporters write them: boxes already in input pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.detection import (
+    Candidates,
+    OverlapSettings,
+    corners,
+    input_size,
+    ranked,
+    suppressed,
+)
+from edge_inference.core.decoders.registry import DecodeContext, register
+from edge_inference.core.results import Detections
+from edge_inference.core.settings import setting
+from edge_inference.errors import TensorError
+
+
+@dataclass(frozen=True)
+class Yolov5Settings(OverlapSettings):
+    """Which output holds the boxes, and which objects are reported."""
+
+    boxes_output: str = setting("", "output with boxes and scores; empty finds it", read_only=True)
+    normalized: bool = setting(
+        False, "boxes run from 0 to 1 instead of input pixels", read_only=True
+    )
+
+
+@dataclass(frozen=True)
+class Yolov8Settings(Yolov5Settings):
+    """How the output is laid out, and which objects are reported."""
+
+    layout: str = setting(
+        "auto",
+        "channels_first [1, 4+C, N], channels_last [1, N, 4+C], end_to_end [1, N, 6] "
+        "(suppression done by the model), or auto, by the shape",
+        choices=("auto", "channels_first", "channels_last", "end_to_end"),
+        read_only=True,
+    )
+
+
+@register("yolov5", Yolov5Settings)
+def decode_yolov5(
+    outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: Yolov5Settings
+) -> Detections:
+    """Decode ``[1, N, 5 + C]``: centre x, y, width, height, objectness, class scores."""
+    output = _choose(outputs, settings, "[1, N, 5 + C]")
+    checks.expect_shape(output, (1, "N", "5 + C"), "name it with boxes_output in model.yaml")
+    checks.expect_classes(
+        output,
+        output.array.shape[2] - 5,
+        context.labels,
+        "use decoder yolov8 if it has no objectness",
+    )
+    rows = checks.numbers(output)[0]
+    objectness = checks.probabilities(output.name, rows[:, 4], _MEND_SCORES)
+    # No class score exceeds 1, so objectness alone rules out most rows.
+    rows = rows[objectness >= settings.confidence]
+    scores = checks.probabilities(output.name, rows[:, 5:], _MEND_SCORES) * rows[:, 4:5]
+    return suppressed(
+        _above_confidence(rows[:, :4], scores, output.name, context, settings), context, settings
+    )
+
+
+@register("yolov8", Yolov8Settings)
+@register("yolo11", Yolov8Settings)
+def decode_yolov8(
+    outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: Yolov8Settings
+) -> Detections:
+    """Decode ``[1, 4 + C, N]``, its transpose, or an end-to-end ``[1, N, 6]``.
+
+    Rows are centre x, y, width, height and class scores; end to end they are
+    x1, y1, x2, y2, score, class, and are not suppressed again. ``auto`` finds
+    the axis with 4 + C entries by the labels; without labels the shorter axis.
+    """
+    output = _choose(outputs, settings, "[1, 4 + C, N] or [1, N, 4 + C]")
+    layout = _layout(output, context, settings)
+    if layout == "end_to_end":
+        return ranked(_end_to_end(output, context, settings), context, settings)
+    axis = 1 if layout == "channels_first" else 2
+    shape = (1, "4 + C", "N") if axis == 1 else (1, "N", "4 + C")
+    checks.expect_shape(output, shape, "correct layout or boxes_output in model.yaml")
+    checks.expect_classes(
+        output,
+        output.array.shape[axis] - 4,
+        context.labels,
+        "use decoder yolov5 if it has objectness",
+    )
+    values = checks.numbers(output)[0]
+    columns = values if axis == 1 else values.T
+    best = checks.probabilities(output.name, columns[4:].max(axis=0), _MEND_SCORES)
+    rows = columns[:, best >= settings.confidence].T
+    found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
+    return suppressed(found, context, settings)
+
+
+_MEND_SCORES = "export the model with its sigmoid, or correct boxes_output in model.yaml"
+
+
+def _choose(
+    outputs: Mapping[str, NDArray[Any]], settings: Yolov5Settings, shape: str
+) -> checks.Output:
+    return checks.choose(
+        outputs,
+        settings.boxes_output,
+        setting="boxes_output",
+        wanted=f"boxes and scores {shape}",
+        fits=lambda array: array.ndim == 3,
+    )
+
+
+def _layout(output: checks.Output, context: DecodeContext, settings: Yolov8Settings) -> str:
+    """Tell the axes apart, or refuse to guess."""
+    if settings.layout != "auto":
+        return settings.layout
+    checks.expect_shape(output, (1, "4 + C", "N"), "name it with boxes_output in model.yaml")
+    _, first, last = output.array.shape
+    if not context.labels:
+        if last == 6:
+            return "end_to_end"
+        return "channels_first" if first <= last else "channels_last"
+    channels = 4 + len(context.labels)
+    fitting = []
+    if first == channels:
+        fitting.append("channels_first")
+    if last == channels:
+        fitting.append("channels_last")
+    if last == 6:
+        fitting.append("end_to_end")
+    if len(fitting) != 1:
+        which = " and ".join(fitting) + " all fit" if fitting else "neither fits"
+        raise TensorError(
+            f"output {output.name!r}: expected [1, {channels}, N], [1, N, {channels}] or "
+            f"[1, N, 6] for {len(context.labels)} labels, got {list(output.array.shape)}: {which}; "
+            "set layout, or correct labels in model.yaml"
+        )
+    return fitting[0]
+
+
+def _end_to_end(
+    output: checks.Output, context: DecodeContext, settings: Yolov8Settings
+) -> Candidates:
+    checks.expect_shape(output, (1, "N", 6), "correct layout or boxes_output in model.yaml")
+    rows = checks.numbers(output)[0]
+    scores = checks.probabilities(output.name, rows[:, 4], _MEND_SCORES)
+    above = scores >= settings.confidence
+    class_ids = checks.expect_class_ids(output, rows[above, 5], context.labels)
+    boxes = rows[above, :4]
+    if settings.normalized:
+        boxes = boxes * np.tile(input_size(context), 2)
+    return Candidates(boxes, scores[above], class_ids, output.name)
+
+
+def _above_confidence(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    source: str,
+    context: DecodeContext,
+    settings: Yolov5Settings,
+) -> Candidates:
+    """Take the best class of each row, and the rows where it reaches the confidence."""
+    class_ids = scores.argmax(axis=1)
+    best = np.take_along_axis(scores, class_ids[:, None], axis=1)[:, 0]
+    places = np.flatnonzero(best >= settings.confidence)
+    boxes = boxes[places]
+    if settings.normalized:
+        boxes = boxes * np.tile(input_size(context), 2)
+    return Candidates(
+        corners(boxes[:, :2], boxes[:, 2:]), np.minimum(best[places], 1), class_ids[places], source
+    )

@@ -1,0 +1,74 @@
+"""YOLOX: anchor-free boxes as offsets from grid cells. Algorithm: Ge et al., YOLOX, 2021."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.detection import Candidates, OverlapSettings, corners, suppressed
+from edge_inference.core.decoders.grid import grid
+from edge_inference.core.decoders.registry import DecodeContext, register
+from edge_inference.core.results import Detections
+from edge_inference.core.settings import setting
+
+
+@dataclass(frozen=True)
+class YoloxSettings(OverlapSettings):
+    """How the output is laid out, and which objects are reported."""
+
+    strides: tuple[int, ...] = setting(
+        (8, 16, 32), "size of a grid cell for each scale", unit="pixels", minimum=1, read_only=True
+    )
+    decoded: bool = setting(
+        False, "the model gives boxes in input pixels instead of grid offsets", read_only=True
+    )
+    boxes_output: str = setting("", "output with boxes and scores; empty finds it", read_only=True)
+
+    def check(self) -> str | None:
+        """Refuse an empty list of strides."""
+        return None if self.strides else "strides: expected at least one"
+
+
+@register("yolox", YoloxSettings)
+def decode(
+    outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: YoloxSettings
+) -> Detections:
+    """Decode ``[1, N, 5 + C]``: box, objectness, class scores (sigmoid applied by the model).
+
+    A raw box is (x, y) + cell, exp(width, height), all times the stride.
+    """
+    output = checks.choose(
+        outputs,
+        settings.boxes_output,
+        setting="boxes_output",
+        wanted="boxes and scores [1, N, 5 + C]",
+        fits=lambda array: array.ndim == 3,
+    )
+    cells, sizes = grid(context.input_width, context.input_height, settings.strides)
+    count = "N" if settings.decoded else len(cells)
+    checks.expect_shape(
+        output, (1, count, "5 + C"), "correct strides, decoded or boxes_output in model.yaml"
+    )
+    checks.expect_classes(output, output.array.shape[2] - 5, context.labels)
+    rows = checks.numbers(output)[0]
+    mend = "export the model with its sigmoid, or correct boxes_output in model.yaml"
+    objectness = checks.probabilities(output.name, rows[:, 4], mend)
+    # No class score exceeds 1, so objectness alone rules out most rows.
+    places = np.flatnonzero(objectness >= settings.confidence)
+    scores = checks.probabilities(output.name, rows[places, 5:], mend)
+    scores = scores * objectness[places, None]
+    best = scores.max(axis=1)
+    above = best >= settings.confidence
+    places, best, class_ids = places[above], best[above], scores[above].argmax(axis=1)
+    centres, lengths = rows[places, :2], rows[places, 2:4]
+    if not settings.decoded:
+        centres = (centres + cells[places]) * sizes[places]
+        with np.errstate(over="ignore"):  # an infinite size is refused with the boxes
+            lengths = np.exp(lengths) * sizes[places]
+    boxes = corners(centres, lengths)
+    return suppressed(Candidates(boxes, best, class_ids, output.name), context, settings)

@@ -1,0 +1,177 @@
+"""Results drawn onto their picture, for people to look at."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+    label_of,
+)
+from edge_inference.errors import ImageError
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_HEIGHT = 22.0
+"""Pixels from base line to cap height of the font at scale 1, measured with cv2.getTextSize."""
+_TINT = 0.5
+_NAMED_CLASSES = 5
+_BACKGROUND = frozenset({"background", "__background__", "_background_"})
+
+Colour = tuple[int, int, int]
+
+
+def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
+    """Return a copy of an ``(H, W, 3)`` BGR picture with a result drawn on it.
+
+    Raises ImageError where the picture is not of that form, or not of the size
+    that the result was made for.
+    """
+    _check(image_bgr)
+    canvas = np.array(image_bgr, dtype=np.uint8, order="C")
+    if isinstance(result, Detections):
+        _check_size(canvas, result.source_width, result.source_height)
+        _draw_detections(canvas, result)
+    elif isinstance(result, Classification):
+        _draw_classification(canvas, result)
+    elif isinstance(result, Segmentation):
+        _check_size(canvas, result.mask.shape[1], result.mask.shape[0])
+        _draw_segmentation(canvas, result)
+    else:
+        _check_size(canvas, result.depth.shape[1], result.depth.shape[0])
+        _draw_depth(canvas, result)
+    return canvas
+
+
+def colours(count: int) -> NDArray[np.uint8]:
+    """Return ``(count, 3)`` BGR colours; a class has the same one in every picture."""
+    table = _colour_table()
+    return table[np.arange(count) % len(table)]
+
+
+@lru_cache(maxsize=1)
+def _colour_table() -> NDArray[np.uint8]:
+    """Return ``(256, 3)`` BGR; hues step by the golden ratio, so that neighbours differ well."""
+    steps = np.arange(256)
+    hsv = np.empty((1, len(steps), 3), dtype=np.uint8)
+    hsv[0, :, 0] = (steps * 0.618034 * 180 + 100) % 180
+    hsv[0, :, 1] = np.where(steps % 2, 170, 230)
+    hsv[0, :, 2] = np.where(steps % 3, 255, 215)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0], dtype=np.uint8)
+
+
+def _draw_detections(canvas: NDArray[np.uint8], result: Detections) -> None:
+    if not len(result):
+        return
+    palette = colours(int(result.class_ids.max()) + 1)
+    width = _line_width(canvas)
+    # The best score is drawn last, on top.
+    for index in range(len(result) - 1, -1, -1):
+        left, top, right, bottom = (round(float(edge)) for edge in result.boxes[index])
+        colour = _colour(palette[result.class_ids[index]])
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, width)
+        text = f"{result.label(index)} {result.scores[index]:.2f}"
+        _write(canvas, text, (left - width // 2, top), colour)
+
+
+def _draw_classification(canvas: NDArray[np.uint8], result: Classification) -> None:
+    lines = [f"{result.label(index)} {result.scores[index]:.2f}" for index in range(len(result))]
+    _write_list(canvas, lines, [(40, 40, 40)] * len(lines))
+
+
+def _draw_segmentation(canvas: NDArray[np.uint8], result: Segmentation) -> None:
+    counts = np.bincount(result.mask.ravel(), minlength=len(result.labels))
+    counts[result.unknown_id :] = 0
+    palette = colours(len(counts))
+    tinted = counts > 0
+    for class_id, label in enumerate(result.labels):
+        tinted[class_id] &= label.lower() not in _BACKGROUND
+    where = tinted[result.mask]
+    mixed = cv2.addWeighted(canvas, 1 - _TINT, palette[result.mask], _TINT, 0)
+    np.copyto(canvas, mixed, where=where[..., None])
+    largest = [i for i in np.argsort(-counts, kind="stable")[:_NAMED_CLASSES] if tinted[i]]
+    lines = [
+        f"{label_of(result.labels, int(i))} {counts[i] / result.mask.size:.0%}" for i in largest
+    ]
+    _write_list(canvas, lines, [_colour(palette[i]) for i in largest])
+
+
+def _draw_depth(canvas: NDArray[np.uint8], result: DepthMap) -> None:
+    known = np.isfinite(result.depth)
+    if not known.any():
+        return
+    # Percentiles, because a few wild pixels would flatten all other colours.
+    low, high = np.percentile(result.depth[known], [2, 98])
+    span = max(float(high - low), float(np.finfo(np.float32).tiny))
+    share = np.clip((np.where(known, result.depth, low) - low) / span, 0, 1)
+    nearness = share if result.unit == "inverse" else 1 - share
+    colour_map = cv2.applyColorMap((nearness * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    np.copyto(canvas, colour_map, where=known[..., None])
+    unit = " m" if result.unit == "m" else f" ({result.unit})"
+    _write_list(canvas, [f"{low:.3g} to {high:.3g}{unit}"], [(40, 40, 40)])
+
+
+def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Colour]) -> None:
+    baseline = 0
+    for line, back in zip(lines, backs, strict=True):
+        baseline += _text_height(canvas) + 2 * _margin(canvas)
+        _write(canvas, line, (0, baseline), back)
+
+
+def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Colour) -> None:
+    """Write on a coloured plate whose lower left is ``corner``, moved into the picture."""
+    height, margin = _text_height(canvas), _margin(canvas)
+    scale, thickness = height / _FONT_HEIGHT, max(1, round(height / 9))
+    # The built-in font has ASCII only.
+    text = text.encode("ascii", "replace").decode("ascii")
+    width = cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+    plate = width + 2 * margin, height + 2 * margin
+    left = max(0, min(corner[0], canvas.shape[1] - plate[0]))
+    top = max(0, min(corner[1] - plate[1], canvas.shape[0] - plate[1]))
+    cv2.rectangle(canvas, (left, top), (left + plate[0] - 1, top + plate[1] - 1), back, -1)
+    bright = 0.114 * back[0] + 0.587 * back[1] + 0.299 * back[2] > 140
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    base = left + margin, top + margin + height
+    cv2.putText(canvas, text, base, _FONT, scale, ink, thickness, cv2.LINE_AA)
+
+
+def _text_height(canvas: NDArray[np.uint8]) -> int:
+    return max(8, round(int(min(canvas.shape[:2])) / 40))
+
+
+def _margin(canvas: NDArray[np.uint8]) -> int:
+    return max(2, _text_height(canvas) // 3)
+
+
+def _line_width(canvas: NDArray[np.uint8]) -> int:
+    return max(1, round(int(min(canvas.shape[:2])) / 240))
+
+
+def _colour(bgr: NDArray[np.uint8]) -> Colour:
+    return int(bgr[0]), int(bgr[1]), int(bgr[2])
+
+
+def _check(image: NDArray[Any]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ImageError(
+            f"overlay: expected an (H, W, 3) uint8 picture, got {image.shape} {image.dtype}; "
+            "convert it to bgr8 first"
+        )
+
+
+def _check_size(image: NDArray[np.uint8], width: int | None, height: int | None) -> None:
+    if width is None or height is None:  # a result from outside that does not say
+        return
+    if image.shape[:2] != (height, width):
+        raise ImageError(
+            f"overlay: expected the {width}x{height} picture that the result was made for, got "
+            f"{image.shape[1]}x{image.shape[0]}; pass the source frame with the result's stamp"
+        )

@@ -1,0 +1,135 @@
+"""Decoders by name, built in and from a third party's module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from edge_inference.core import settings
+from edge_inference.core.decoders import find, names, register, registry
+from edge_inference.errors import PluginError
+
+BUILT_IN = (
+    "classification",
+    "depth",
+    "detr",
+    "nanodet",
+    "segmentation",
+    "ssd",
+    "yolo11",
+    "yolov5",
+    "yolov8",
+    "yolox",
+)
+GOOD = """
+from dataclasses import dataclass
+from edge_inference.core.decoders import register
+
+@dataclass(frozen=True)
+class Mine:
+    pass
+
+@register("{name}", Mine)
+def decode(outputs, context, settings):
+    raise NotImplementedError
+
+def plain(outputs, context, settings):
+    raise NotImplementedError
+"""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    pass
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Return a function that writes an importable module; forget what it registers."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return lambda name, text: (tmp_path / f"{name}.py").write_text(text)
+
+
+def test_the_built_in_names():
+    assert set(BUILT_IN) <= set(names())
+    assert list(names()) == sorted(names())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_settings_are_all_described_and_have_defaults(name):
+    entry = find(name)
+    assert entry.name == name
+    for rule in settings.rules(entry.settings_class).values():
+        assert rule.description, rule.name
+        assert not rule.required, rule.name
+    settings.build(entry.settings_class, {})
+
+
+def test_live_settings_have_one_meaning_everywhere():
+    for shared in ("max_detections", "classes", "iou", "class_agnostic"):
+        rules = [settings.rules(find(name).settings_class).get(shared) for name in BUILT_IN]
+        assert len({rule for rule in rules if rule is not None}) == 1
+
+
+@pytest.mark.parametrize("name", ["", "yolo_v8", "NanoDet"])
+def test_unknown_name(name):
+    with pytest.raises(PluginError, match=f"unknown decoder {name!r}; "):
+        find(name)
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(PluginError, match="did you mean 'yolo11'"):
+        find("yolov11x")
+
+
+def test_a_taken_name_is_refused(module):
+    def other(outputs, context, settings):
+        raise NotImplementedError
+
+    with pytest.raises(PluginError, match=r"'nanodet'.*already registered by .*nanodet:decode"):
+        register("nanodet", Nothing)(other)
+    assert find("nanodet").function is not other
+
+
+def test_a_registered_function_is_returned_unchanged(module):
+    def mine(outputs, context, settings):
+        raise NotImplementedError
+
+    assert register("mine", Nothing)(mine) is mine
+    assert find("mine").function is mine
+    assert "mine" in names()
+
+
+def test_a_third_party_module(module):
+    module("their_decoder", GOOD.format(name="theirs"))
+    entry = find("their_decoder:decode")
+    assert entry.name == "theirs"
+    assert find("theirs") is entry
+    assert find("their_decoder:decode") is entry
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no_such_module_anywhere:decode", "ModuleNotFoundError.*no_such_module_anywhere"),
+        ("other_decoder:decod", "has no 'decod'; did you mean 'decode'"),
+        ("other_decoder:plain", "plain is no decoder; decorate it"),
+        (":decode", "expected package.module:function"),
+        ("other_decoder:", "expected package.module:function"),
+        (".relative:decode", "expected package.module:function"),
+    ],
+)
+def test_names_that_lead_nowhere(module, name, reason):
+    module("other_decoder", GOOD.format(name="others"))
+    with pytest.raises(PluginError, match=reason):
+        find(name)
+
+
+def test_a_module_that_fails_says_why_each_time(module):
+    module("broken_decoder", GOOD.format(name="broken") + "\nraise OSError('no licence')\n")
+    for _ in range(2):
+        with pytest.raises(PluginError, match="OSError: no licence"):
+            find("broken_decoder:decode")
+    assert "broken" not in names()
