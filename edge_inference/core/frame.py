@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class Frame:
     """An uncompressed picture, its bytes untouched.
 
-    ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (or
-    more for the planar encodings nv12 and nv21), a view wherever that is
+    ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (half
+    as many again for the planar encodings nv12 and nv21), a view wherever that is
     possible. ``encoding`` is a name from ``sensor_msgs/image_encodings.hpp``
     (and nv12, nv21). ``step`` is the length of a row in bytes, padding
     included. ``stamp_ns`` is the moment of capture in nanoseconds since the
@@ -38,7 +38,7 @@ class Frame:
         data = image.reshape(-1)
         data.flags.writeable = False
         height, width = image.shape[:2]
-        step = data.size // height if height else 0
+        step = image.nbytes // height if height else 0
         return cls(data, width, height, encoding, step, False, stamp_ns, frame_id)
 
 

@@ -16,14 +16,15 @@ class Detections:
     ``boxes`` is ``(N, 4)`` float32 x1, y1, x2, y2 in source pixels, ``scores``
     ``(N,)`` float32 in 0..1, ``class_ids`` ``(N,)`` int32. ``labels`` names
     every class of the model, so ``labels[class_ids[i]]`` is the i-th name.
+    The source's size is None where a message from outside did not carry it.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int32]
     labels: tuple[str, ...]
-    source_width: int
-    source_height: int
+    source_width: int | None
+    source_height: int | None
     model: str = ""
     stamp_ns: int = 0
     frame_id: str = ""

@@ -1,0 +1,128 @@
+"""Pictures in serialised form (CDR) as views, without the generated code's copies.
+
+The layout is that of OMG DDS-XTypes plain CDR (version 1): a 4 byte
+encapsulation header, then the members in order, each aligned to its own size
+counted from the end of that header.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.errors import ImageError
+
+_HEADER_BYTES = 4
+_LITTLE_ENDIAN = b"\x00\x01\x00\x00"
+
+
+class _Reader:
+    """Reads members in order; a message that ends too early is an ImageError."""
+
+    def __init__(self, data: bytes, kind: str) -> None:
+        self._kind = kind
+        if len(data) < _HEADER_BYTES or data[0] != 0 or data[1] not in (0, 1):
+            raise ImageError(
+                f"{kind} message: expected plain CDR (00 00 or 00 01 first), got {data[:4].hex(' ')!r}"
+            )
+        self._order = "<" if data[1] == 1 else ">"
+        self._body = memoryview(data)[_HEADER_BYTES:]
+        self._at = 0
+
+    def number(self, code: str) -> int:
+        size = struct.calcsize(code)
+        self._at += -self._at % size
+        self._need(size)
+        (value,) = struct.unpack_from(self._order + code, self._body, self._at)
+        self._at += size
+        return int(value)
+
+    def text(self) -> str:
+        length = self.number("I")
+        self._need(length)
+        raw = bytes(self._body[self._at : self._at + length]).rstrip(b"\x00")
+        self._at += length
+        return raw.decode("utf-8", errors="replace")
+
+    def array(self) -> NDArray[np.uint8]:
+        length = self.number("I")
+        self._need(length)
+        return np.frombuffer(self._body[self._at : self._at + length], dtype=np.uint8)
+
+    def stamp_ns(self) -> int:
+        seconds = self.number("i")
+        return seconds * 1_000_000_000 + self.number("I")
+
+    def _need(self, size: int) -> None:
+        if self._at + size > len(self._body):
+            raise ImageError(
+                f"{self._kind} message is cut short: expected {size} more bytes at byte {self._at}, "
+                f"got {len(self._body) - self._at}"
+            )
+
+
+class _Writer:
+    """Collects members in order; arrays are copied once, when the parts are joined."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes | memoryview] = [_LITTLE_ENDIAN]
+        self._at = 0
+
+    def number(self, code: str, value: int) -> None:
+        size = struct.calcsize(code)
+        padding = -self._at % size
+        self._add(b"\x00" * padding + struct.pack("<" + code, value))
+
+    def text(self, value: str) -> None:
+        raw = value.encode() + b"\x00"
+        self.number("I", len(raw))
+        self._add(raw)
+
+    def array(self, value: NDArray[np.uint8]) -> None:
+        self.number("I", value.size)
+        self._add(memoryview(np.ascontiguousarray(value)).cast("B") if value.size else b"")
+
+    def stamp_ns(self, value: int) -> None:
+        self.number("i", value // 1_000_000_000)
+        self.number("I", value % 1_000_000_000)
+
+    def finish(self) -> bytes:
+        return b"".join(self._parts)
+
+    def _add(self, part: bytes | memoryview) -> None:
+        self._parts.append(part)
+        self._at += len(part)
+
+
+def read_image(data: bytes) -> Frame:
+    """View a serialised ``sensor_msgs/Image``; raises ImageError where it ends too early."""
+    reader = _Reader(data, "sensor_msgs/Image")
+    stamp_ns, frame_id = reader.stamp_ns(), reader.text()
+    height, width = reader.number("I"), reader.number("I")
+    encoding, is_bigendian, step = reader.text(), reader.number("B"), reader.number("I")
+    pixels = reader.array()
+    return Frame(pixels, width, height, encoding, step, bool(is_bigendian), stamp_ns, frame_id)
+
+
+def write_image(frame: Frame) -> bytes:
+    """Serialise a ``sensor_msgs/Image`` with one copy of the pixels."""
+    writer = _Writer()
+    writer.stamp_ns(frame.stamp_ns)
+    writer.text(frame.frame_id)
+    writer.number("I", frame.height)
+    writer.number("I", frame.width)
+    writer.text(frame.encoding)
+    writer.number("B", frame.is_bigendian)
+    writer.number("I", frame.step)
+    writer.array(frame.data)
+    return writer.finish()
+
+
+def read_compressed_image(data: bytes) -> CompressedFrame:
+    """View a serialised ``sensor_msgs/CompressedImage``; raises ImageError like :func:`read_image`."""
+    reader = _Reader(data, "sensor_msgs/CompressedImage")
+    stamp_ns, frame_id, picture_format = reader.stamp_ns(), reader.text(), reader.text()
+    return CompressedFrame(reader.array(), picture_format, stamp_ns, frame_id)

@@ -1,0 +1,215 @@
+"""Components in one process: loads, lists, unloads and spins them.
+
+Each component keeps its own name, namespace, parameters and remaps. One that
+fails to load or to configure leaves the others running.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import itertools
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
+from rclpy.node import Node
+
+from edge_inference.composition.allocator import keep_large_blocks
+from edge_inference.core.settings import suggestion
+from edge_inference.errors import ConfigError, EdgeInferenceError, PluginError
+
+if TYPE_CHECKING:
+    from rclpy.context import Context
+    from rclpy.executors import Executor
+
+# CPython lets a thread run this long before another that waits gets its turn. The default of
+# 5 ms is longer than most hops between stages.
+_SWITCH_INTERVAL_S = 0.0005
+
+# The events executor runs no callback when it spins without a time limit (rclpy 9.1).
+_SPIN_S = 0.5
+
+
+@dataclass(frozen=True)
+class Component:
+    """A loaded component; ``id`` is unique for the container's lifetime."""
+
+    id: int
+    plugin: str
+    node: Node
+
+    @property
+    def full_name(self) -> str:
+        """Return namespace and name."""
+        return str(self.node.get_fully_qualified_name())
+
+
+class Container:
+    """Holds components on one ROS context and one executor."""
+
+    def __init__(
+        self,
+        context: Context,
+        name: str = "component_container",
+        cli_args: Sequence[str] | None = None,
+        use_global_arguments: bool = False,
+    ) -> None:
+        keep_large_blocks()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.context = context
+        self.executor = make_executor(context)
+        self.node = Node(
+            name,
+            context=context,
+            cli_args=list(cli_args or ()),
+            use_global_arguments=use_global_arguments,
+        )
+        self.executor.add_node(self.node)
+        self._components: dict[int, Component] = {}
+        self._ids = itertools.count(1)
+        self._stop = threading.Event()
+
+    @property
+    def components(self) -> list[Component]:
+        """Return what is loaded, oldest first."""
+        return list(self._components.values())
+
+    def load(self, plugin: str, arguments: Sequence[str], autostart: bool = True) -> Component:
+        """Make a component with its own ``--ros-args`` and let it take part.
+
+        With ``autostart`` a lifecycle component is configured and activated; one
+        whose configuration fails stays loaded, unconfigured, and says why in the
+        log and in /diagnostics. Raises ConfigError or PluginError where the
+        component cannot be made at all.
+        """
+        component_class = find_plugin(plugin)
+        try:
+            node = component_class(
+                context=self.context, cli_args=list(arguments), use_global_arguments=False
+            )
+        except EdgeInferenceError:
+            raise
+        except Exception as error:
+            # Whatever a component's constructor does, the others must go on.
+            raise PluginError(f"component {plugin} cannot be made: {_cause(error)}") from error
+        component = Component(next(self._ids), plugin, node)
+        taken = [other for other in self.components if other.full_name == component.full_name]
+        if taken:
+            node.destroy_node()
+            raise ConfigError(
+                f"a component {component.full_name} is loaded already (id {taken[0].id}); "
+                "unload it first or choose another name"
+            )
+        self._components[component.id] = component
+        self.executor.add_node(node)
+        if autostart and isinstance(node, LifecycleNodeMixin):
+            self._start(component)
+        return component
+
+    def unload(self, component_id: int) -> None:
+        """Shut a component down and free it. Raises ConfigError for an unknown id."""
+        component = self._components.pop(component_id, None)
+        if component is None:
+            raise ConfigError(f"no component has the id {component_id}; loaded: {self._listing()}")
+        self._dispose(component)
+        del component
+        # Nodes hold reference cycles; without this a model's memory would stay until much later.
+        gc.collect()
+
+    def spin(self) -> None:
+        """Run callbacks until :meth:`stop` or the context's shutdown.
+
+        An exception from one component's callback is logged and does not stop
+        the others.
+        """
+        while self.context.ok() and not self._stop.is_set():
+            try:
+                self.executor.spin_once(timeout_sec=_SPIN_S)
+            except (ExternalShutdownException, KeyboardInterrupt):
+                return
+            except Exception as error:
+                self.node.get_logger().error(f"a callback failed: {_cause(error)}")
+
+    def stop(self) -> None:
+        """Make :meth:`spin` return; safe from any thread."""
+        self._stop.set()
+        if self.context.ok():
+            self.executor.wake()
+
+    def close(self) -> None:
+        """Unload everything, newest first, and give the executor back."""
+        self.stop()
+        for component in reversed(self.components):
+            del self._components[component.id]
+            self._dispose(component)
+        self.executor.remove_node(self.node)
+        self.node.destroy_node()
+        self.executor.shutdown()
+
+    def _start(self, component: Component) -> None:
+        node = component.node
+        for transition in (node.trigger_configure, node.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                self.node.get_logger().error(
+                    f"{component.full_name} did not {transition.__name__.removeprefix('trigger_')}; "
+                    "the reason stands above. The other components go on."
+                )
+                return
+
+    def _dispose(self, component: Component) -> None:
+        node = component.node
+        self.executor.remove_node(node)
+        try:
+            node.destroy_node()
+        except Exception as error:
+            # A component that cannot let go must not keep the others from going on.
+            self.node.get_logger().error(f"{component.plugin} failed to unload: {_cause(error)}")
+
+    def _listing(self) -> str:
+        return ", ".join(f"{item.id} {item.full_name}" for item in self.components) or "none"
+
+
+def make_executor(context: Context) -> Executor:
+    """Return the lightest executor that this rclpy has."""
+    try:
+        from rclpy.experimental.events_executor import EventsExecutor
+    except ImportError:  # before Jazzy
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
+
+
+def find_plugin(plugin: str) -> type[Any]:
+    """Return the class behind ``package::Class`` or ``package.module::Class``.
+
+    A class of a package is looked up in its ``nodes`` module first, then in the
+    package itself. Raises PluginError that says what was looked for.
+    """
+    module_name, separator, class_name = plugin.rpartition("::")
+    if not separator or not module_name or not class_name:
+        raise PluginError(f"component {plugin!r}: expected package::Class or package.module::Class")
+    tried = []
+    for candidate in (f"{module_name}.nodes", module_name):
+        try:
+            module = importlib.import_module(candidate)
+        except ModuleNotFoundError as error:
+            if error.name is None or not candidate.startswith(error.name):
+                raise PluginError(f"component {plugin!r}: {candidate} needs {error.name}") from error
+            tried.append(f"no module {candidate}")
+            continue
+        except Exception as error:
+            raise PluginError(f"component {plugin!r}: {candidate}: {_cause(error)}") from error
+        found = getattr(module, class_name, None)
+        if isinstance(found, type):
+            return found
+        known = getattr(module, "__all__", ())
+        tried.append(f"{candidate} has no class {class_name}{suggestion(class_name, known)}")
+    raise PluginError(f"component {plugin!r}: " + "; ".join(tried))
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

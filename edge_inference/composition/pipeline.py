@@ -1,0 +1,202 @@
+"""Pipeline descriptions: which components, with which parameters, under which names.
+
+Reads ``config/pipelines/*.yaml``. Launch files and the command line use the
+same description, so a pipeline is the same however it is started. This module
+does not import ROS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from edge_inference.core.settings import setting, suggestion
+from edge_inference.core.yaml_file import Section, load_yaml
+from edge_inference.errors import ConfigError
+
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A value that the user of a pipeline may give."""
+
+    name: str
+    default: str
+    description: str
+
+
+@dataclass(frozen=True)
+class _Head:
+    name: str = setting(description="how the pipeline is called")
+    description: str = setting(description="what it does, in a sentence")
+
+
+@dataclass(frozen=True)
+class _ArgumentEntry:
+    description: str = setting(description="what it does, for --show-args")
+    default: str = setting("", "value where the user gives none")
+
+
+@dataclass(frozen=True)
+class _ComponentEntry:
+    name: str = setting(description="node name")
+    plugin: str = setting(description="package::Class")
+    namespace: str = setting("", "namespace below the pipeline's")
+    when: str = setting("", "an argument; the component is left out while it is empty")
+
+
+class _Component(NamedTuple):
+    entry: _ComponentEntry
+    parameters: dict[str, Any]
+    remappings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ComponentDescription:
+    """One component: ``plugin`` is ``package::Class``; remappings are from name to name."""
+
+    name: str
+    plugin: str
+    namespace: str
+    parameters: Mapping[str, Any]
+    remappings: Mapping[str, str]
+
+    @property
+    def executable(self) -> str:
+        """Return the name of the executable that runs this component alone: Class as snake_case."""
+        class_name = self.plugin.rpartition("::")[2]
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
+
+    def node_arguments(self, params_file: str = "") -> list[str]:
+        """Return the ``--ros-args`` of this component; its own values come after the file's."""
+        arguments = ["--ros-args", "-r", f"__node:={self.name}", "-r", f"__ns:={self.namespace}"]
+        for source, target in self.remappings.items():
+            arguments += ["-r", f"{source}:={target}"]
+        for name, value in self.parameters.items():
+            arguments += ["-p", f"{name}:={as_yaml(value)}"]
+        if params_file:
+            arguments += ["--params-file", params_file]
+        return arguments
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A description read from a file, before its arguments are filled in."""
+
+    name: str
+    description: str
+    arguments: tuple[Argument, ...]
+    file: Path
+    _components: tuple[_Component, ...]
+
+    def components(
+        self, values: Mapping[str, str] | None = None, namespace: str = ""
+    ) -> list[ComponentDescription]:
+        """Fill in the arguments and return the components to start, in order.
+
+        A component whose ``when`` argument is empty is left out. ``namespace``
+        goes before every component's own. Raises ConfigError for a value whose
+        argument does not exist.
+        """
+        given = dict(values or {})
+        known = {argument.name: argument.default for argument in self.arguments}
+        for name in given:
+            if name not in known:
+                raise ConfigError(
+                    f"pipeline {self.name}: unknown argument {name!r}{suggestion(name, known)}"
+                )
+        filled = {**known, **given}
+        namespace = namespace.strip("/")
+        return [
+            ComponentDescription(
+                name=entry.name,
+                plugin=entry.plugin,
+                namespace="/" + "/".join(filter(None, (namespace, entry.namespace))),
+                parameters=_filled(parameters, filled),
+                remappings=_filled(remappings, filled),
+            )
+            for entry, parameters, remappings in self._components
+            if not entry.when or filled[entry.when]
+        ]
+
+
+def load_pipeline(name_or_file: str) -> Pipeline:
+    """Read a pipeline by file, or by name from ``config/pipelines``.
+
+    Raises ConfigError with file, line and key.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in (".yaml", ".yml"):
+        path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
+    if not path.is_file():
+        present = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        raise ConfigError(f"no pipeline {name_or_file!r}: {path} does not exist; there are {present}")
+    root = load_yaml(path)
+    head = root.read(_Head, "arguments", "components")
+    arguments = tuple(
+        Argument(name, entry.default, entry.description)
+        for name, section in root.sections("arguments").items()
+        for entry in [section.read(_ArgumentEntry)]
+    )
+    names = {argument.name for argument in arguments}
+    components = tuple(_component(section, names) for section in root.section_list("components"))
+    return Pipeline(head.name, head.description, arguments, path, components)
+
+
+def share_folder() -> Path:
+    """Find the folder with config, launch and models: the source tree's, or the installed one."""
+    source_tree = Path(__file__).resolve().parents[2]
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+    candidates = [source_tree, *(Path(prefix) / "share" / "edge_inference" for prefix in prefixes)]
+    for folder in candidates:
+        if (folder / "config" / "pipelines").is_dir():
+            return folder
+    raise ConfigError(
+        "the folder config/pipelines of edge_inference was found in none of "
+        + ", ".join(str(folder) for folder in candidates)
+        + "; install the package or set AMENT_PREFIX_PATH"
+    )
+
+
+def _component(section: Section, arguments: set[str]) -> _Component:
+    entry = section.read(_ComponentEntry, "parameters", "remappings")
+    parameters = section.section("parameters").plain() if "parameters" in section else {}
+    remappings = section.section("remappings").plain() if "remappings" in section else {}
+    used = [entry.when] if entry.when else []
+    for value in (*parameters.values(), *remappings.values()):
+        used += _REFERENCE.findall(value) if isinstance(value, str) else []
+    for name in used:
+        if name not in arguments:
+            raise section.error(None, f"no argument is called {name!r}{suggestion(name, arguments)}")
+    return _Component(entry, parameters, remappings)
+
+
+def _filled(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Fill in the arguments; what comes out empty is left to the node's own default."""
+    filled = {name: _fill(value, arguments) for name, value in values.items()}
+    return {name: value for name, value in filled.items() if value != ""}
+
+
+def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
+    """Replace ``${name}`` by the argument, read as YAML where it is the whole value."""
+    if not isinstance(value, str):
+        return value
+    text = _REFERENCE.sub(lambda match: arguments[match[1]], value)
+    return yaml.safe_load(text) if text and _REFERENCE.fullmatch(value) else text
+
+
+def as_yaml(value: Any) -> str:
+    """Write a parameter's value the way ``--ros-args -p name:=value`` reads it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value)

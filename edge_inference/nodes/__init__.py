@@ -1,0 +1,23 @@
+"""The components, one file each, imported when one is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULES = {
+    "Decode": "decode",
+    "Inference": "inference",
+    "Latency": "latency",
+    "MediaSource": "media_source",
+    "Overlay": "overlay",
+    "Preprocess": "preprocess",
+}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

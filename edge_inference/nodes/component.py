@@ -1,0 +1,186 @@
+"""What every component has: live parameters, lifecycle, health on /diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.bus import Publisher, Subscription
+from edge_inference.core.health import Health, Level
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.parameters import NodeParameters
+
+Object = TypeVar("Object")
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+#: For results and tensors: reliable, a little history.
+RELIABLE = QoSProfile(depth=5)
+#: For pictures (REP 2003).
+SENSOR_DATA = qos_profile_sensor_data
+
+_LEVELS = {
+    Level.OK: DiagnosticStatus.OK,
+    Level.WARN: DiagnosticStatus.WARN,
+    Level.ERROR: DiagnosticStatus.ERROR,
+}
+
+
+class Component(LifecycleNode):
+    """A lifecycle node with one settings class.
+
+    A subclass gives ``default_name`` and ``settings_class`` and fills in
+    ``open`` (make publishers, load models), ``start`` (let data flow), ``stop``
+    and ``close``. Each may raise EdgeInferenceError, which fails the transition
+    with its message. Keyword arguments are those of ``rclpy.node.Node``.
+    """
+
+    default_name = ""
+    default_namespace = ""
+    settings_class: type[Any]
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(self.default_name, namespace=self.default_namespace, **node_arguments)
+        self.health = Health()
+        self.parameters: NodeParameters[Any] = NodeParameters(
+            self, self.settings_class, accept=self.accept
+        )
+        self._publishers_made: list[Publisher[Any]] = []
+        self._subscriptions_made: list[Subscription[Any]] = []
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+
+    # For subclasses -----------------------------------------------------------------------------
+
+    def accept(self, settings: Any) -> None:
+        """Refuse settings by raising EdgeInferenceError; runs in the executor, so be quick."""
+
+    def open(self) -> None:
+        """Acquire what the component needs."""
+
+    def start(self) -> None:
+        """Let data flow."""
+
+    def stop(self) -> None:
+        """Stop the flow; may be called without a start."""
+
+    def close(self) -> None:
+        """Free what ``open`` acquired; may be called after half an ``open``."""
+
+    def now_ns(self) -> int:
+        """Return the node clock's time (simulated time where ``use_sim_time`` is set)."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def publish_on(
+        self, topic: str, adapter: Adapter[Object], qos: QoSProfile = RELIABLE
+    ) -> Publisher[Object]:
+        """Make a publisher that lives until cleanup."""
+        publisher = Publisher(self, adapter, topic, qos)
+        self._publishers_made.append(publisher)
+        return publisher
+
+    def subscribe_to(
+        self,
+        topic: str,
+        adapter: Adapter[Object],
+        callback: Callable[[Object, bool], None],
+        qos: QoSProfile = RELIABLE,
+    ) -> Subscription[Object]:
+        """Make a subscription that lives until deactivation."""
+        subscription = Subscription(self, adapter, topic, callback, self.refuse, qos)
+        self._subscriptions_made.append(subscription)
+        return subscription
+
+    def unsubscribe(self) -> None:
+        """Close all subscriptions."""
+        for subscription in self._subscriptions_made:
+            subscription.close()
+        self._subscriptions_made.clear()
+
+    def refuse(self, error: EdgeInferenceError, reason: str = "invalid") -> None:
+        """Count an input that cannot be used and say why, once for a run of the same message."""
+        if self.health.error(reason, str(error), self.now_ns()):
+            self.get_logger().error(str(error))
+
+    # Lifecycle ----------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open; on failure everything half-opened is closed again."""
+        if not self._attempt(self.open):
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start; on failure everything half-started is stopped again."""
+        if not self._attempt(self.start):
+            self._halt()
+            return TransitionCallbackReturn.FAILURE
+        self.health.activate(True)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop."""
+        self._halt()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Close."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and close."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, so that configure can be tried again."""
+        self._release()
+        return super().on_error(state)
+
+    def destroy_node(self) -> None:
+        """Stop, close and leave the graph."""
+        self._release()
+        super().destroy_node()
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except EdgeInferenceError as error:
+            self.health.error("configuration", str(error), self.now_ns())
+            self.get_logger().error(str(error))
+            return False
+        return True
+
+    def _halt(self) -> None:
+        self.health.activate(False)
+        self.unsubscribe()
+        self.stop()
+
+    def _release(self) -> None:
+        self._halt()
+        self.close()
+        for publisher in self._publishers_made:
+            publisher.close()
+        self._publishers_made.clear()
+
+    def _publish_diagnostics(self) -> None:
+        status = self.health.status(self.now_ns())
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status.append(
+            DiagnosticStatus(
+                level=_LEVELS[status.level],
+                name=self.get_fully_qualified_name(),
+                message=status.message,
+                hardware_id=self.get_namespace(),
+                values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
+            )
+        )
+        self._diagnostics.publish(message)

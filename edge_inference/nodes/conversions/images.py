@@ -1,0 +1,79 @@
+"""Pictures: Frame and CompressedFrame."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.cdr import read_compressed_image, read_image, write_image
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+
+class ImageAdapter(Adapter[Frame]):
+    """Frame as ``sensor_msgs/Image``; the serialised form is viewed in place."""
+
+    message_type = Image
+
+    def to_message(self, item: Frame) -> Image:
+        """Build the message; one copy of the pixels."""
+        return Image(
+            header=to_header(item.stamp_ns, item.frame_id),
+            height=item.height,
+            width=item.width,
+            encoding=item.encoding,
+            is_bigendian=int(item.is_bigendian),
+            step=item.step,
+            data=array("B", item.data.tobytes()),
+        )
+
+    def from_message(self, message: Image) -> Frame:
+        """View the message's pixels."""
+        return Frame(
+            np.frombuffer(message.data, dtype=np.uint8),
+            message.width,
+            message.height,
+            message.encoding,
+            message.step,
+            bool(message.is_bigendian),
+            stamp_ns(message.header),
+            message.header.frame_id,
+        )
+
+    def to_bytes(self, item: Frame) -> bytes:
+        """Serialise with one copy of the pixels."""
+        return write_image(item)
+
+    def from_bytes(self, data: bytes) -> Frame:
+        """View the pixels inside ``data``."""
+        return read_image(data)
+
+
+class CompressedImageAdapter(Adapter[CompressedFrame]):
+    """CompressedFrame as ``sensor_msgs/CompressedImage``."""
+
+    message_type = CompressedImage
+
+    def to_message(self, item: CompressedFrame) -> CompressedImage:
+        """Build the message; one copy of the file's bytes."""
+        return CompressedImage(
+            header=to_header(item.stamp_ns, item.frame_id),
+            format=item.format,
+            data=array("B", item.data.tobytes()),
+        )
+
+    def from_message(self, message: CompressedImage) -> CompressedFrame:
+        """View the message's bytes."""
+        return CompressedFrame(
+            np.frombuffer(message.data, dtype=np.uint8),
+            message.format,
+            stamp_ns(message.header),
+            message.header.frame_id,
+        )
+
+    def from_bytes(self, data: bytes) -> CompressedFrame:
+        """View the file inside ``data``."""
+        return read_compressed_image(data)

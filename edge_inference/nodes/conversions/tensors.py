@@ -1,0 +1,121 @@
+"""Tensors with DLPack's fields: TensorBatch."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.tensors import TensorBatch
+from edge_inference.errors import TensorError
+from edge_inference.msg import Tensor, TensorGeometry, TensorList
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+_CODES = {
+    "i": Tensor.DTYPE_INT,
+    "u": Tensor.DTYPE_UINT,
+    "f": Tensor.DTYPE_FLOAT,
+    "b": Tensor.DTYPE_BOOL,
+}
+_KINDS = {code: kind for kind, code in _CODES.items()}
+_WIDTHS = {"i": (8, 16, 32, 64), "u": (8, 16, 32, 64), "f": (16, 32, 64), "b": (8,)}
+
+
+class TensorListAdapter(Adapter[TensorBatch]):
+    """TensorBatch as ``edge_inference/TensorList``."""
+
+    message_type = TensorList
+
+    def to_message(self, item: TensorBatch) -> TensorList:
+        """Build the message; one copy of every tensor, row-major."""
+        return TensorList(
+            header=to_header(item.stamp_ns, item.frame_id),
+            model=item.model,
+            tensors=[_to_tensor(name, tensor) for name, tensor in item.tensors.items()],
+            geometry=[
+                TensorGeometry(
+                    source_width=geometry.source_width,
+                    source_height=geometry.source_height,
+                    scale_x=geometry.scale_x,
+                    scale_y=geometry.scale_y,
+                    offset_x=geometry.offset_x,
+                    offset_y=geometry.offset_y,
+                )
+                for geometry in item.geometry
+            ],
+        )
+
+    def from_message(self, message: TensorList) -> TensorBatch:
+        """View the tensors; TensorError where fields and bytes do not fit each other."""
+        return TensorBatch(
+            tensors={tensor.name: _from_tensor(tensor) for tensor in message.tensors},
+            geometry=tuple(_from_geometry(geometry) for geometry in message.geometry),
+            model=message.model,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+def _to_tensor(name: str, tensor: NDArray[Any]) -> Tensor:
+    kind = tensor.dtype.kind
+    if kind not in _CODES:
+        raise TensorError(f"tensor {name!r}: dtype {tensor.dtype} has no DLPack code in TensorList")
+    return Tensor(
+        name=name,
+        dtype_code=_CODES[kind],
+        dtype_bits=tensor.dtype.itemsize * 8,
+        dtype_lanes=1,
+        shape=list(tensor.shape),
+        data=array("B", tensor.tobytes()),
+    )
+
+
+def _from_tensor(message: Tensor) -> NDArray[Any]:
+    name = message.name
+    kind = _KINDS.get(message.dtype_code)
+    if kind is None or message.dtype_bits not in _WIDTHS[kind] or message.dtype_lanes != 1:
+        raise TensorError(
+            f"tensor {name!r}: dtype code {message.dtype_code} with {message.dtype_bits} bits and "
+            f"{message.dtype_lanes} lanes is not supported; expected integer, float or bool, 1 lane"
+        )
+    dtype = np.dtype(f"<{kind}{message.dtype_bits // 8}")
+    shape = tuple(message.shape)
+    strides = tuple(message.strides) or _row_major(shape)
+    if any(length < 0 for length in shape) or len(strides) != len(shape) or min(strides, default=0) < 0:
+        raise TensorError(f"tensor {name!r}: shape {shape} and strides {strides} do not fit each other")
+    elements = math.prod(shape)
+    last = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    needed = message.byte_offset + (last + 1) * dtype.itemsize if elements else 0
+    if needed > len(message.data):
+        raise TensorError(
+            f"tensor {name!r}: {dtype} {list(shape)} needs {needed} bytes, the message has "
+            f"{len(message.data)}"
+        )
+    if not elements:
+        return np.empty(shape, dtype)
+    data = np.frombuffer(message.data, dtype=np.uint8)[message.byte_offset : needed]
+    view = np.ndarray(
+        shape, dtype, buffer=data, strides=tuple(stride * dtype.itemsize for stride in strides)
+    )
+    view.flags.writeable = False
+    return view
+
+
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _from_geometry(message: TensorGeometry) -> Geometry:
+    scales = (message.scale_x, message.scale_y)
+    offsets = (message.offset_x, message.offset_y)
+    if not all(math.isfinite(value) for value in scales + offsets) or min(scales) <= 0:
+        raise TensorError(
+            f"tensor geometry: expected finite offsets and scales above 0, got scale {scales} and "
+            f"offset {offsets}"
+        )
+    return Geometry(message.source_width, message.source_height, *scales, *offsets)

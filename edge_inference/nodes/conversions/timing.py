@@ -1,0 +1,117 @@
+"""Latency: StageTiming and LatencyReport; unknown figures are NaN in messages, None here."""
+
+from __future__ import annotations
+
+import math
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import latency as core
+from edge_inference.msg import LatencyReport, StageLatency, StageTiming
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+
+class StageTimingAdapter(Adapter[core.StageTiming]):
+    """One frame's timing in one stage."""
+
+    message_type = StageTiming
+
+    def to_message(self, item: core.StageTiming) -> StageTiming:
+        """Build the message."""
+        return StageTiming(
+            header=to_header(item.stamp_ns, item.frame_id),
+            stage=item.stage,
+            node=item.node,
+            model=item.model,
+            queue_ms=item.queue_ms,
+            process_ms=_or_nan(item.process_ms),
+            age_ms=_or_nan(item.age_ms),
+            dropped=item.dropped,
+        )
+
+    def from_message(self, message: StageTiming) -> core.StageTiming:
+        """Build the object."""
+        return core.StageTiming(
+            stage=message.stage,
+            node=message.node,
+            model=message.model,
+            queue_ms=message.queue_ms,
+            process_ms=_or_none(message.process_ms),
+            age_ms=_or_none(message.age_ms),
+            dropped=message.dropped,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+class LatencyReportAdapter(Adapter[core.LatencyReport]):
+    """All stages' figures over a window."""
+
+    message_type = LatencyReport
+
+    def to_message(self, item: core.LatencyReport) -> LatencyReport:
+        """Build the message."""
+        return LatencyReport(
+            header=to_header(item.stamp_ns, item.frame_id),
+            window_s=item.window_s,
+            stages=[_to_stage(stage) for stage in item.stages],
+        )
+
+    def from_message(self, message: LatencyReport) -> core.LatencyReport:
+        """Build the object; figures that the message does not carry are None."""
+        return core.LatencyReport(
+            window_s=message.window_s,
+            stages=tuple(_from_stage(stage) for stage in message.stages),
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+def _to_stage(stage: core.StageLatency) -> StageLatency:
+    return StageLatency(
+        stage=stage.stage,
+        node=stage.node,
+        count=stage.count,
+        window_count=stage.window_count,
+        rate_hz=stage.rate_hz,
+        mean_ms=_or_nan(stage.process.mean),
+        p50_ms=_or_nan(stage.process.p50),
+        p90_ms=_or_nan(stage.process.p90),
+        p95_ms=_or_nan(stage.process.p95),
+        p99_ms=_or_nan(stage.process.p99),
+        max_ms=_or_nan(stage.process.max),
+        queue_p50_ms=_or_nan(stage.queue.p50),
+        queue_p99_ms=_or_nan(stage.queue.p99),
+        age_p50_ms=_or_nan(stage.age.p50),
+        age_p99_ms=_or_nan(stage.age.p99),
+        drop_reasons=list(stage.drops),
+        drop_counts=list(stage.drops.values()),
+    )
+
+
+def _from_stage(message: StageLatency) -> core.StageLatency:
+    return core.StageLatency(
+        stage=message.stage,
+        node=message.node,
+        count=message.count,
+        window_count=message.window_count,
+        rate_hz=message.rate_hz,
+        process=core.Percentiles(
+            mean=_or_none(message.mean_ms),
+            p50=_or_none(message.p50_ms),
+            p90=_or_none(message.p90_ms),
+            p95=_or_none(message.p95_ms),
+            p99=_or_none(message.p99_ms),
+            max=_or_none(message.max_ms),
+        ),
+        queue=core.Percentiles(p50=_or_none(message.queue_p50_ms), p99=_or_none(message.queue_p99_ms)),
+        age=core.Percentiles(p50=_or_none(message.age_p50_ms), p99=_or_none(message.age_p99_ms)),
+        drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=False)),
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,141 @@
+"""Raw outputs in, results in source pixels out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from edge_inference.core import decoders
+from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
+from edge_inference.core.tensors import TensorBatch
+from edge_inference.errors import TensorError
+from edge_inference.nodes.conversions.numbers import Float32Adapter
+from edge_inference.nodes.conversions.results import result_adapters
+from edge_inference.nodes.conversions.tensors import TensorListAdapter
+from edge_inference.nodes.model_settings import ModelSettings
+from edge_inference.nodes.parameters import NodeParameters
+from edge_inference.nodes.stage import Stage
+
+#: Topic of each kind of result.
+TOPICS: dict[type[Any], str] = {
+    Detections: "detections",
+    Classification: "classification",
+    Segmentation: "segmentation",
+    DepthMap: "depth",
+}
+_RESULTS: dict[str, type[Any]] = {
+    "detection": Detections,
+    "classification": Classification,
+    "segmentation": Segmentation,
+    "depth": DepthMap,
+}
+
+
+class Decode(Stage[TensorBatch]):
+    """Turns a model's raw outputs into detections, classes, masks or depth.
+
+    The decoder's own settings (confidence, iou …) are parameters too while the
+    node is configured; their defaults come from the model folder.
+    """
+
+    default_name = "decode"
+    default_namespace = "ai"
+    settings_class = ModelSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._decoder: NodeParameters[Any] | None = None
+
+    def accept(self, settings: ModelSettings) -> None:
+        """Refuse a model that cannot be read."""
+        if not settings.same_model(self.parameters.current):
+            settings.find_model()
+
+    def open(self) -> None:
+        """Read the model's decoder and declare its parameters."""
+        super().open()
+        self._adapters = result_adapters()
+        self._publishers_by_kind: dict[type[Any], Any] = {}
+        self._scores = self.publish_on("inference_result", Float32Adapter())
+        self._load(self.parameters.current)
+
+    def start(self) -> None:
+        """Listen to raw outputs."""
+        super().start()
+        self.subscribe_to("raw_output", TensorListAdapter(), self.receive)
+
+    def close(self) -> None:
+        """Withdraw the decoder's parameters."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+    def model_name(self) -> str:
+        """Return the model in use."""
+        return self._model.name
+
+    def adopt(self, old: ModelSettings, new: ModelSettings) -> None:
+        """Change the model."""
+        if not new.same_model(old):
+            self._load(new)
+
+    def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
+        """Decode every picture of the batch."""
+        if item.model != self._model.name:
+            raise TensorError(
+                f"raw output of model {item.model!r}; this node decodes {self._model.name!r}: "
+                "set the parameter model of preprocess, inference and decode alike"
+            )
+        if not item.geometry:
+            raise TensorError("raw output without geometry: expected one entry for each picture")
+        assert self._decoder is not None
+        chosen = self._decoder.current
+        results = []
+        for index, geometry in enumerate(item.geometry):
+            outputs = item.tensors
+            if len(item.geometry) > 1:
+                outputs = {name: array[index : index + 1] for name, array in outputs.items()}
+            result = self._model.decode(outputs, geometry, chosen)
+            results.append(
+                dataclasses.replace(
+                    result,
+                    model=self._model.name,
+                    stamp_ns=item.stamp_ns,
+                    frame_id=item.frame_id,
+                )
+            )
+        return results
+
+    def emit(self, output: list[Result]) -> None:
+        """Publish the results and their best scores."""
+        for result in output:
+            self._publishers_by_kind[type(result)].publish(result)
+            score = top_score(result)
+            if score is not None:
+                self._scores.publish(score)
+
+    def _load(self, settings: ModelSettings) -> None:
+        model = settings.find_model()
+        kind = _RESULTS[model.task]
+        if kind not in self._publishers_by_kind:
+            publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
+            self._publishers_by_kind[kind] = publisher
+        self.close()
+        self._decoder = NodeParameters(
+            self,
+            decoders.find(model.decoder).settings_class,
+            defaults=dataclasses.asdict(model.decoder_settings),
+        )
+        self._model = model
+        self.health.note("model", model.name)
+        self.health.note("decoder", model.decoder)
+
+
+def top_score(result: Result) -> float | None:
+    """Return the best score, NaN where nothing was found, None where results have no score."""
+    if isinstance(result, DepthMap):
+        return None
+    if isinstance(result, Segmentation):
+        return result.score
+    return float(result.scores[0]) if len(result) else math.nan

@@ -1,0 +1,30 @@
+"""The parameters by which preprocess, inference and decode agree on a model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_inference.core.model import ModelDescription, default_search_path, find_model
+from edge_inference.core.settings import setting
+from edge_inference.nodes.stage import StageSettings
+
+
+@dataclass(frozen=True)
+class ModelSettings(StageSettings):
+    """A stage that belongs to a model."""
+
+    model: str = setting("nanodet", "model folder: a name on the model path, or a path to it")
+    model_path: str = setting(
+        "", "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated"
+    )
+
+    def find_model(self) -> ModelDescription:
+        """Read the model folder; raises ModelError or ConfigError."""
+        own = [Path(folder).expanduser() for folder in self.model_path.split(os.pathsep) if folder]
+        return find_model(self.model, (*own, *default_search_path()))
+
+    def same_model(self, other: ModelSettings) -> bool:
+        """Tell whether both name the same model."""
+        return (self.model, self.model_path) == (other.model, other.model_path)

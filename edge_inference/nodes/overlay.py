@@ -1,0 +1,109 @@
+"""Results drawn on their pictures, only while somebody looks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from edge_inference.core.encodings import to_bgr
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.overlay import draw
+from edge_inference.core.results import Result
+from edge_inference.core.settings import setting
+from edge_inference.nodes.component import SENSOR_DATA
+from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
+from edge_inference.nodes.conversions.results import result_adapters
+from edge_inference.nodes.decode import TOPICS
+from edge_inference.nodes.stage import Stage, StageSettings
+
+_LOOK_PERIOD_S = 0.5
+
+
+@dataclass(frozen=True)
+class OverlaySettings(StageSettings):
+    """Parameters of the overlay node."""
+
+    image_transport: str = setting(
+        "raw",
+        "compressed listens on <image topic>/compressed for JPEG or PNG",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    history: int = setting(
+        8, "pictures that are kept until their result comes", minimum=1, maximum=100
+    )
+
+
+class Overlay(Stage[Any]):
+    """Publishes /ai/overlay; without a subscriber it does not even receive pictures."""
+
+    default_name = "overlay"
+    default_namespace = "ai"
+    settings_class = OverlaySettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._pictures: OrderedDict[int, Frame | CompressedFrame] = OrderedDict()
+        self._pictures_lock = threading.Lock()
+        self._look_timer = self.create_timer(_LOOK_PERIOD_S, self._look)
+        self._running = self._listening = False
+
+    def open(self) -> None:
+        """Make the publisher."""
+        super().open()
+        self._overlays = self.publish_on("overlay", ImageAdapter())
+
+    def start(self) -> None:
+        """Listen as soon as somebody looks."""
+        super().start()
+        self._running = True
+        self._look()
+
+    def stop(self) -> None:
+        """Forget the pictures."""
+        self._running = self._listening = False
+        super().stop()
+        with self._pictures_lock:
+            self._pictures.clear()
+
+    def process(self, item: Result, settings: OverlaySettings) -> Frame | None:
+        """Draw a result on the picture of the same stamp; None where that is gone."""
+        with self._pictures_lock:
+            picture = self._pictures.pop(item.stamp_ns, None)
+        if picture is None:
+            self.health.dropped("no_picture")
+            return None
+        drawn = draw(to_bgr(picture), item)
+        return Frame.from_array(drawn, "bgr8", item.stamp_ns, item.frame_id)
+
+    def emit(self, output: Frame | None) -> None:
+        """Publish the drawing."""
+        if output is not None:
+            self._overlays.publish(output)
+
+    def _look(self) -> None:
+        wanted = self._running and self._overlays.is_wanted()
+        if wanted and not self._listening:
+            self._listen()
+        elif self._listening and not wanted:
+            self.unsubscribe()
+        self._listening = wanted
+
+    def _listen(self) -> None:
+        topic = self.resolve_topic_name("image_raw")
+        if self.parameters.current.image_transport == "compressed":
+            compressed = CompressedImageAdapter()
+            self.subscribe_to(f"{topic}/compressed", compressed, self._keep, SENSOR_DATA)
+        else:
+            self.subscribe_to(topic, ImageAdapter(), self._keep, SENSOR_DATA)
+        for kind, adapter in result_adapters().items():
+            self.subscribe_to(TOPICS[kind], adapter, self.receive)
+
+    def _keep(self, picture: Frame | CompressedFrame, by_reference: bool) -> None:
+        del by_reference
+        with self._pictures_lock:
+            self._pictures[picture.stamp_ns] = picture
+            while len(self._pictures) > self.parameters.current.history:
+                self._pictures.popitem(last=False)

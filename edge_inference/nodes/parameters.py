@@ -1,0 +1,163 @@
+"""A settings class as live ROS parameters.
+
+Every field becomes a parameter with its type, default, bounds, unit and
+description. A change is checked as a whole and then replaces ``current`` in
+one assignment, so a worker that reads ``current`` once per frame sees all of
+it or nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.parameter import Parameter
+
+from edge_inference.core.settings import Rule, build, change, rules
+from edge_inference.errors import ConfigError, EdgeInferenceError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+Settings = TypeVar("Settings")
+
+_TYPES = {
+    (bool, False): ParameterType.PARAMETER_BOOL,
+    (int, False): ParameterType.PARAMETER_INTEGER,
+    (float, False): ParameterType.PARAMETER_DOUBLE,
+    (str, False): ParameterType.PARAMETER_STRING,
+    (bool, True): ParameterType.PARAMETER_BOOL_ARRAY,
+    (int, True): ParameterType.PARAMETER_INTEGER_ARRAY,
+    (float, True): ParameterType.PARAMETER_DOUBLE_ARRAY,
+    (str, True): ParameterType.PARAMETER_STRING_ARRAY,
+}
+
+
+class NodeParameters(Generic[Settings]):
+    """The parameters of one settings class on one node.
+
+    ``defaults`` replace the declared defaults (a model folder's values).
+    ``accept(settings)`` may refuse a change by raising EdgeInferenceError.
+    Raises ConfigError for a start value that is refused.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings_class: type[Settings],
+        defaults: Mapping[str, Any] | None = None,
+        accept: Callable[[Settings], None] | None = None,
+    ) -> None:
+        self._node = node
+        self._rules = rules(settings_class)
+        self._accept = accept
+        given = {name: rule.default for name, rule in self._rules.items()} | dict(defaults or {})
+        values = {}
+        for name, rule in self._rules.items():
+            descriptor = _descriptor(rule)
+            # A list without entries has no element type in ROS, so it is declared by type.
+            start = given[name] if given[name] != () else []
+            try:
+                value = node.declare_parameter(name, start, descriptor).value
+            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+                self._undeclare()
+                raise ConfigError(f"parameter {name}: expected {rule.expected()}; {error}") from error
+            values[name] = _plain(rule, value)
+        try:
+            self.current: Settings = build(settings_class, values)
+        except ConfigError as error:
+            self._undeclare()
+            raise ConfigError(f"parameter {error}") from error
+        node.add_on_set_parameters_callback(self._on_set)
+        # Without post-set callbacks (before Iron) a change acts as soon as it is checked.
+        self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
+        if self._has_post_set:
+            node.add_post_set_parameters_callback(self._on_post_set)
+
+    def restore(self, settings: Settings) -> None:
+        """Put earlier settings back, so that the parameters tell what is in force."""
+        changed = [
+            Parameter(name, value=_ros_value(getattr(settings, name)))
+            for name in self._rules
+            if getattr(settings, name) != getattr(self.current, name)
+        ]
+        self.current = settings
+        if changed:
+            self._node.set_parameters_atomically(changed)
+
+    def close(self) -> None:
+        """Withdraw the parameters from the node."""
+        self._node.remove_on_set_parameters_callback(self._on_set)
+        if self._has_post_set:
+            self._node.remove_post_set_parameters_callback(self._on_post_set)
+        self._undeclare()
+
+    def _undeclare(self) -> None:
+        for name, rule in self._rules.items():
+            if not rule.read_only and self._node.has_parameter(name):
+                self._node.undeclare_parameter(name)
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        try:
+            changed = self._changed(parameters)
+            if changed is not None and self._accept is not None:
+                self._accept(changed)
+        except EdgeInferenceError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if changed is not None and not self._has_post_set:
+            self.current = changed
+        return SetParametersResult(successful=True)
+
+    def _on_post_set(self, parameters: list[Parameter]) -> None:
+        changed = self._changed(parameters)
+        if changed is not None:
+            self.current = changed
+
+    def _changed(self, parameters: list[Parameter]) -> Settings | None:
+        ours = {p.name: _plain(self._rules[p.name], p.value) for p in parameters if p.name in self._rules}
+        return change(self.current, ours) if ours else None
+
+
+def _descriptor(rule: Rule) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        name=rule.name,
+        type=_TYPES[rule.type, rule.many],
+        description=rule.description + (f" [{rule.unit}]" if rule.unit else ""),
+        additional_constraints=f"expected {rule.expected()}",
+        read_only=rule.read_only,
+        # Our own checks answer in a sentence, and take 1 for 1.0, which ROS itself refuses.
+        dynamic_typing=True,
+    )
+    if rule.minimum is None and rule.maximum is None:
+        return descriptor
+    if rule.type is int:
+        low = -(2**63) if rule.minimum is None else int(rule.minimum)
+        high = 2**63 - 1 if rule.maximum is None else int(rule.maximum)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    elif rule.type is float:
+        low_float = -sys.float_info.max if rule.minimum is None else float(rule.minimum)
+        high_float = sys.float_info.max if rule.maximum is None else float(rule.maximum)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low_float, to_value=high_float)]
+    return descriptor
+
+
+def _plain(rule: Rule, value: Any) -> Any:
+    """Bring a ROS value closer to the rule: numbers that the command line read out of a text."""
+    if rule.many:
+        return () if value is None else tuple(value)
+    if rule.type is str and isinstance(value, (bool, int, float)):
+        return str(value)
+    return value
+
+
+def _ros_value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,197 @@
+"""A stage: takes the latest item from its mailbox, works on it in its own thread, publishes."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from edge_inference.core.freshness import Mailbox, age_ms, stamp_fault
+from edge_inference.core.latency import StageTiming
+from edge_inference.core.settings import setting
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.component import Component
+from edge_inference.nodes.conversions.timing import StageTimingAdapter
+
+Input = TypeVar("Input")
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What every stage can be told."""
+
+    max_age_ms: float = setting(
+        0.0,
+        "a frame older than this when its turn comes is dropped; 0 never drops by age",
+        unit="ms",
+        minimum=0.0,
+        maximum=600_000.0,
+    )
+    queue_depth: int = setting(
+        1, "frames that wait for this stage at the most; 1 keeps the latest", minimum=1, maximum=100
+    )
+    when_full: str = setting(
+        "drop_oldest",
+        "wait slows a producer in the same process down instead of dropping",
+        choices=("drop_oldest", "wait"),
+    )
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[Input]):
+    item: Input
+    arrived_ns: int
+
+
+class Stage(Component, Generic[Input]):
+    """A component with a mailbox and a worker thread.
+
+    A subclass passes ``receive`` to its subscriptions and fills in ``process``
+    and ``emit``. ``adopt`` is called in the worker, between two frames, when
+    settings have changed.
+    """
+
+    settings_class: type[Any] = StageSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._mailbox: Mailbox[_Entry[Input]] = Mailbox()
+        self._worker: threading.Thread | None = None
+        self._adopted = self.parameters.current
+
+    # For subclasses -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def process(self, item: Input, settings: Any) -> Any:
+        """Work on one item; runs in the worker thread. Its time is the stage's."""
+
+    @abstractmethod
+    def emit(self, output: Any) -> None:
+        """Publish what ``process`` returned."""
+
+    def adopt(self, old: Any, new: Any) -> None:
+        """Take over changed settings, or raise EdgeInferenceError to go on with the old ones."""
+
+    def model_name(self) -> str:
+        """Return the model in use, for the timing records; empty where there is none."""
+        return ""
+
+    def receive(self, item: Input, by_reference: bool) -> None:
+        """Put an item into the mailbox; never holds up the executor."""
+        entry = _Entry(item, time.monotonic_ns())
+        for lost in self._mailbox.put(entry, may_wait=by_reference):
+            self._drop(lost, "superseded")
+
+    # Lifecycle ----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the timing record; subclasses call this too."""
+        self._timings = self.publish_on("stage_timing", StageTimingAdapter())
+        self._adopted = self.parameters.current
+
+    def start(self) -> None:
+        """Start the worker; subclasses subscribe afterwards."""
+        settings = self.parameters.current
+        self._mailbox = Mailbox(settings.queue_depth, settings.when_full == "wait")
+        self._worker = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Let the worker finish its frame and end it."""
+        for entry in self._mailbox.close():
+            self._drop(entry, "stopped")
+        if self._worker is not None:
+            self._worker.join()
+            self._worker = None
+
+    # Worker -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (entry := self._mailbox.take()) is not None:
+            started_ns = time.monotonic_ns()
+            try:
+                self._adopt_changes()
+                if self._is_fresh(entry):
+                    output = self.process(entry.item, self._adopted)
+                    timing = self._timing(entry, started_ns)
+                    self.emit(output)
+                    self.health.processed()
+                    self._timings.publish(timing)
+                    del output
+            except EdgeInferenceError as error:
+                self._fail(entry, "invalid", error)
+            except Exception as error:
+                # The thread must outlive whatever one frame does to a vendor's library.
+                self.get_logger().error(traceback.format_exc())
+                self._fail(entry, "failed", EdgeInferenceError(f"{type(error).__name__}: {error}"))
+            del entry
+
+    def _adopt_changes(self) -> None:
+        new = self.parameters.current
+        if new is self._adopted:
+            return
+        old = self._adopted
+        try:
+            self.adopt(old, new)
+        except EdgeInferenceError as error:
+            self.refuse(error, "configuration")
+            self.parameters.restore(old)
+            return
+        self._mailbox.configure(new.queue_depth, new.when_full == "wait")
+        self._adopted = new
+
+    def _is_fresh(self, entry: _Entry[Input]) -> bool:
+        stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()
+        fault = stamp_fault(stamp_ns, now_ns)
+        if fault:
+            # Its age cannot be told, so it is not dropped for its age; the fault is on show.
+            self.refuse(
+                EdgeInferenceError(
+                    f"{fault}: expected the moment of capture on the node's clock, got "
+                    f"{stamp_ns} ns at {now_ns} ns; mend the camera's stamps or use_sim_time"
+                ),
+                fault,
+            )
+            return True
+        limit = self._adopted.max_age_ms
+        age = age_ms(stamp_ns, now_ns)
+        if limit > 0 and age is not None and age > limit:
+            self._drop(entry, "too_old")
+            return False
+        return True
+
+    def _fail(self, entry: _Entry[Input], reason: str, error: EdgeInferenceError) -> None:
+        self.refuse(error, reason)
+        self._record_drop(entry, reason)
+
+    def _drop(self, entry: _Entry[Input], reason: str) -> None:
+        self.health.dropped(reason)
+        self._record_drop(entry, reason)
+
+    def _record_drop(self, entry: _Entry[Input], reason: str) -> None:
+        self._timings.publish(self._timing(entry, None, reason))
+
+    def _timing(
+        self, entry: _Entry[Input], started_ns: int | None, dropped: str = ""
+    ) -> StageTiming:
+        now_ns = time.monotonic_ns()
+        begun_ns = now_ns if started_ns is None else started_ns
+        return StageTiming(
+            stage=self.default_name,
+            node=self.get_fully_qualified_name(),
+            queue_ms=(begun_ns - entry.arrived_ns) / 1e6,
+            process_ms=None if started_ns is None else (now_ns - started_ns) / 1e6,
+            age_ms=age_ms(self._stamp_ns(entry), self.now_ns()),
+            dropped=dropped,
+            model=self.model_name(),
+            stamp_ns=self._stamp_ns(entry),
+            frame_id=entry.item.frame_id,  # type: ignore[attr-defined]
+        )
+
+    def _stamp_ns(self, entry: _Entry[Input]) -> int:
+        return int(entry.item.stamp_ns)  # type: ignore[attr-defined]
+
+
