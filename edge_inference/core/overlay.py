@@ -20,10 +20,12 @@ from edge_inference.core.results import (
 from edge_inference.errors import ImageError
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT = 22.0
-"""Pixels from base line to cap height of the font at scale 1, measured with cv2.getTextSize."""
+_FONT_HEIGHT, _FONT_DEPTH = 22, 10
+"""Pixels above and below the base line at scale 1, as cv2.getTextSize gives them."""
 _TINT = 0.5
 _NAMED_CLASSES = 5
+_SAMPLE = 7
+"""Every so many pixels are looked at to find the range of a depth map's colours."""
 _BACKGROUND = frozenset({"background", "__background__", "_background_"})
 
 Colour = tuple[int, int, int]
@@ -73,9 +75,12 @@ def _draw_detections(canvas: NDArray[np.uint8], result: Detections) -> None:
         return
     palette = colours(int(result.class_ids.max()) + 1)
     width = _line_width(canvas)
+    # A box may end at the picture's far edge, one past the last pixel.
+    last = np.array([canvas.shape[1], canvas.shape[0]] * 2) - 1
+    edges = np.minimum(np.rint(result.boxes).astype(int), last)
     # The best score is drawn last, on top.
     for index in range(len(result) - 1, -1, -1):
-        left, top, right, bottom = (round(float(edge)) for edge in result.boxes[index])
+        left, top, right, bottom = edges[index].tolist()
         colour = _colour(palette[result.class_ids[index]])
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, width)
         text = f"{result.label(index)} {result.scores[index]:.2f}"
@@ -94,10 +99,10 @@ def _draw_segmentation(canvas: NDArray[np.uint8], result: Segmentation) -> None:
     tinted = counts > 0
     for class_id, label in enumerate(result.labels):
         tinted[class_id] &= label.lower() not in _BACKGROUND
-    where = tinted[result.mask]
-    mixed = cv2.addWeighted(canvas, 1 - _TINT, palette[result.mask], _TINT, 0)
-    np.copyto(canvas, mixed, where=where[..., None])
-    largest = [i for i in np.argsort(-counts, kind="stable")[:_NAMED_CLASSES] if tinted[i]]
+    mixed = cv2.addWeighted(canvas, 1 - _TINT, palette.take(result.mask, axis=0), _TINT, 0)
+    cv2.copyTo(mixed, tinted.take(result.mask).astype(np.uint8), canvas)
+    order = np.argsort(-counts, kind="stable")
+    largest = order[tinted[order]][:_NAMED_CLASSES]
     lines = [
         f"{label_of(result.labels, int(i))} {counts[i] / result.mask.size:.0%}" for i in largest
     ]
@@ -109,21 +114,21 @@ def _draw_depth(canvas: NDArray[np.uint8], result: DepthMap) -> None:
     if not known.any():
         return
     # Percentiles, because a few wild pixels would flatten all other colours.
-    low, high = np.percentile(result.depth[known], [2, 98])
+    low, high = np.percentile(result.depth[known][::_SAMPLE], [2, 98])
     span = max(float(high - low), float(np.finfo(np.float32).tiny))
     share = np.clip((np.where(known, result.depth, low) - low) / span, 0, 1)
     nearness = share if result.unit == "inverse" else 1 - share
     colour_map = cv2.applyColorMap((nearness * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    np.copyto(canvas, colour_map, where=known[..., None])
+    cv2.copyTo(colour_map, known.astype(np.uint8), canvas)
     unit = " m" if result.unit == "m" else f" ({result.unit})"
     _write_list(canvas, [f"{low:.3g} to {high:.3g}{unit}"], [(40, 40, 40)])
 
 
 def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Colour]) -> None:
-    baseline = 0
+    bottom = 0
     for line, back in zip(lines, backs, strict=True):
-        baseline += _text_height(canvas) + 2 * _margin(canvas)
-        _write(canvas, line, (0, baseline), back)
+        bottom += _line_height(canvas)
+        _write(canvas, line, (0, bottom), back)
 
 
 def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Colour) -> None:
@@ -133,7 +138,7 @@ def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: 
     # The built-in font has ASCII only.
     text = text.encode("ascii", "replace").decode("ascii")
     width = cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
-    plate = width + 2 * margin, height + 2 * margin
+    plate = width + 2 * margin, _line_height(canvas)
     left = max(0, min(corner[0], canvas.shape[1] - plate[0]))
     top = max(0, min(corner[1] - plate[1], canvas.shape[0] - plate[1]))
     cv2.rectangle(canvas, (left, top), (left + plate[0] - 1, top + plate[1] - 1), back, -1)
@@ -147,8 +152,14 @@ def _text_height(canvas: NDArray[np.uint8]) -> int:
     return max(8, round(int(min(canvas.shape[:2])) / 40))
 
 
+def _line_height(canvas: NDArray[np.uint8]) -> int:
+    """Return the height of a plate: capitals, what hangs below the base line, two margins."""
+    height = _text_height(canvas)
+    return height + round(height * _FONT_DEPTH / _FONT_HEIGHT) + 2 * _margin(canvas)
+
+
 def _margin(canvas: NDArray[np.uint8]) -> int:
-    return max(2, _text_height(canvas) // 3)
+    return max(2, _text_height(canvas) // 4)
 
 
 def _line_width(canvas: NDArray[np.uint8]) -> int:

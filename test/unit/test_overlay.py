@@ -80,6 +80,13 @@ def test_a_box_is_drawn_on_its_edges_only():
     assert not changed[165:].any()
 
 
+def test_a_box_as_large_as_the_picture_has_all_its_edges():
+    drawn = draw(grey(200, 300), detections(200, 300, [[0, 0, 300, 200]]))
+    changed = (drawn != 90).any(axis=2)
+    for edge in (changed[0], changed[-1], changed[:, 0], changed[:, -1]):
+        assert edge.all()
+
+
 @pytest.mark.parametrize("box", [[0, 0, 20, 20], [280, 0, 300, 20], [290, 190, 300, 200]])
 def test_a_label_at_the_edge_is_moved_into_the_picture(box):
     inner = draw(grey(200, 300), detections(200, 300, [[100, 100, 120, 120]]))
