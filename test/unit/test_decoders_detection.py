@@ -261,6 +261,14 @@ def test_all_below_confidence(family):
     assert len(decode(family, outputs, confidence=0.97)) == 0
 
 
+@pytest.mark.parametrize("name", ["nanodet", "yolov5", "yolov8", "end to end", "yolox", "ssd"])
+def test_a_score_equal_to_the_confidence_is_reported(name):
+    outputs = FAMILIES[name].encode(to_tensor(BOXES), IDS, np.ones(3, np.float32))
+    if name == "yolov5":
+        outputs["output0"][0, :3, 4:] = np.minimum(outputs["output0"][0, :3, 4:] * 2, 1)
+    assert len(decode(FAMILIES[name], outputs, confidence=1.0)) == 3
+
+
 @every_family
 def test_known_boxes_come_back(family):
     result = decode(family, family.encode(to_tensor(BOXES), IDS, SCORES))
