@@ -31,7 +31,7 @@ class Adapter(ABC, Generic[Object]):
 
     def to_bytes(self, item: Object) -> bytes:
         """Build the message in serialised form."""
-        return serialize_message(self.to_message(item))  # type: ignore[no-any-return]
+        return serialize_message(self.to_message(item))
 
     def from_bytes(self, data: bytes) -> Object:
         """Build the object from the serialised message; it may keep views of ``data``."""

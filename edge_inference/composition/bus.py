@@ -161,7 +161,7 @@ class Subscription(Generic[Object]):
 
 
 class _Topic:
-    """The receivers on one topic; the tuple is replaced, never changed, so reading needs no lock."""
+    """The receivers on one topic; the tuple is only ever replaced, so reading needs no lock."""
 
     def __init__(self) -> None:
         self.receivers: tuple[_Receiver, ...] = ()

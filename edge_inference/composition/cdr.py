@@ -26,7 +26,8 @@ class _Reader:
         self._kind = kind
         if len(data) < _HEADER_BYTES or data[0] != 0 or data[1] not in (0, 1):
             raise ImageError(
-                f"{kind} message: expected plain CDR (00 00 or 00 01 first), got {data[:4].hex(' ')!r}"
+                f"{kind} message: expected plain CDR (00 00 or 00 01 first), "
+                f"got {data[:4].hex(' ')!r}"
             )
         self._order = "<" if data[1] == 1 else ">"
         self._body = memoryview(data)[_HEADER_BYTES:]
@@ -59,8 +60,8 @@ class _Reader:
     def _need(self, size: int) -> None:
         if self._at + size > len(self._body):
             raise ImageError(
-                f"{self._kind} message is cut short: expected {size} more bytes at byte {self._at}, "
-                f"got {len(self._body) - self._at}"
+                f"{self._kind} message is cut short: expected {size} more bytes at byte "
+                f"{self._at}, got {len(self._body) - self._at}"
             )
 
 
@@ -83,7 +84,7 @@ class _Writer:
 
     def array(self, value: NDArray[np.uint8]) -> None:
         self.number("I", value.size)
-        self._add(memoryview(np.ascontiguousarray(value)).cast("B") if value.size else b"")
+        self._add(np.ascontiguousarray(value).data)
 
     def stamp_ns(self, value: int) -> None:
         self.number("i", value // 1_000_000_000)
@@ -122,7 +123,7 @@ def write_image(frame: Frame) -> bytes:
 
 
 def read_compressed_image(data: bytes) -> CompressedFrame:
-    """View a serialised ``sensor_msgs/CompressedImage``; raises ImageError like :func:`read_image`."""
+    """View a serialised ``sensor_msgs/CompressedImage``; raises ImageError if cut short."""
     reader = _Reader(data, "sensor_msgs/CompressedImage")
     stamp_ns, frame_id, picture_format = reader.stamp_ns(), reader.text(), reader.text()
     return CompressedFrame(reader.array(), picture_format, stamp_ns, frame_id)

@@ -156,7 +156,8 @@ class Container:
         for transition in (node.trigger_configure, node.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 self.node.get_logger().error(
-                    f"{component.full_name} did not {transition.__name__.removeprefix('trigger_')}; "
+                    f"{component.full_name} did not "
+                    f"{transition.__name__.removeprefix('trigger_')}; "
                     "the reason stands above. The other components go on."
                 )
                 return
@@ -198,7 +199,9 @@ def find_plugin(plugin: str) -> type[Any]:
             module = importlib.import_module(candidate)
         except ModuleNotFoundError as error:
             if error.name is None or not candidate.startswith(error.name):
-                raise PluginError(f"component {plugin!r}: {candidate} needs {error.name}") from error
+                raise PluginError(
+                    f"component {plugin!r}: {candidate} needs {error.name}"
+                ) from error
             tried.append(f"no module {candidate}")
             continue
         except Exception as error:

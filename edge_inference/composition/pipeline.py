@@ -138,7 +138,9 @@ def load_pipeline(name_or_file: str) -> Pipeline:
         path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
     if not path.is_file():
         present = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise ConfigError(f"no pipeline {name_or_file!r}: {path} does not exist; there are {present}")
+        raise ConfigError(
+            f"no pipeline {name_or_file!r}: {path} does not exist; there are {present}"
+        )
     root = load_yaml(path)
     head = root.read(_Head, "arguments", "components")
     arguments = tuple(
@@ -154,7 +156,10 @@ def load_pipeline(name_or_file: str) -> Pipeline:
 def share_folder() -> Path:
     """Find the folder with config, launch and models: the source tree's, or the installed one."""
     source_tree = Path(__file__).resolve().parents[2]
-    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+    prefixes = [
+        *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)),
+        sys.prefix,
+    ]
     candidates = [source_tree, *(Path(prefix) / "share" / "edge_inference" for prefix in prefixes)]
     for folder in candidates:
         if (folder / "config" / "pipelines").is_dir():
@@ -175,7 +180,9 @@ def _component(section: Section, arguments: set[str]) -> _Component:
         used += _REFERENCE.findall(value) if isinstance(value, str) else []
     for name in used:
         if name not in arguments:
-            raise section.error(None, f"no argument is called {name!r}{suggestion(name, arguments)}")
+            raise section.error(
+                None, f"no argument is called {name!r}{suggestion(name, arguments)}"
+            )
     return _Component(entry, parameters, remappings)
 
 

@@ -27,7 +27,9 @@ def run_container(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--argument", action="append", default=[], metavar="NAME:=VALUE", help="for the pipeline"
     )
-    parser.add_argument("--namespace", default="", help="before the names of the pipeline's components")
+    parser.add_argument(
+        "--namespace", default="", help="before the names of the pipeline's components"
+    )
     parser.add_argument("--params-file", default="", help="parameters of the pipeline's components")
     parser.add_argument("--use-sim-time", action="store_true", help="their time comes from /clock")
     parser.add_argument("--no-autostart", action="store_true", help="leave them unconfigured")
@@ -40,7 +42,11 @@ def run_container(arguments: Sequence[str]) -> int:
             pipeline = load_pipeline(options.pipeline)
             components = pipeline.components(_assignments(options.argument), options.namespace)
             load_all(
-                container, components, options.params_file, extra, autostart=not options.no_autostart
+                container,
+                components,
+                options.params_file,
+                extra,
+                autostart=not options.no_autostart,
             )
 
     return _host("component_container", ros, fill)
@@ -93,7 +99,9 @@ def hosted(
         args=list(ros_arguments), context=context, signal_handler_options=SignalHandlerOptions.ALL
     )
     try:
-        container = Container(context, name, ros_arguments if own_arguments is None else own_arguments)
+        container = Container(
+            context, name, ros_arguments if own_arguments is None else own_arguments
+        )
         try:
             yield container
         finally:

@@ -33,7 +33,7 @@ class Frame:
     def from_array(
         cls, image: NDArray[np.uint8], encoding: str = "bgr8", stamp_ns: int = 0, frame_id: str = ""
     ) -> Frame:
-        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array without a copy where it is contiguous."""
+        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copied only if not contiguous."""
         image = np.ascontiguousarray(image)
         data = image.reshape(-1)
         data.flags.writeable = False

@@ -27,11 +27,11 @@ class Geometry:
 
     def points_to_tensor(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """Map ``(..., 2)`` x, y points from source pixels to tensor pixels."""
-        return points * self._scale(points) + self._offset(points)
+        return np.asarray(points * self._scale(points) + self._offset(points))
 
     def points_to_source(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """Map ``(..., 2)`` x, y points from tensor pixels to source pixels."""
-        return (points - self._offset(points)) / self._scale(points)
+        return np.asarray((points - self._offset(points)) / self._scale(points))
 
     def boxes_to_source(self, boxes: NDArray[np.floating]) -> NDArray[np.float32]:
         """Map ``(N, 4)`` x1, y1, x2, y2 boxes to source pixels, clipped to the picture."""

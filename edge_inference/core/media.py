@@ -86,7 +86,9 @@ class Video(Media):
         if got:
             return np.asarray(image, dtype=np.uint8)
         if self.is_live:
-            raise SourceError(f"camera {self._name} gives no more pictures; is it still plugged in?")
+            raise SourceError(
+                f"camera {self._name} gives no more pictures; is it still plugged in?"
+            )
         return None
 
     def close(self) -> None:
@@ -116,8 +118,8 @@ def open_media(source: str) -> Media:
         return Pictures(files)
     if not path.is_file():
         raise SourceError(
-            f"{source!r}: no such file or folder; expected a picture, a folder of pictures, a video, "
-            "a device (/dev/video0 or 0), or 'sample'"
+            f"{source!r}: no such file or folder; expected a picture, a folder of pictures, "
+            "a video, a device (/dev/video0 or 0), or 'sample'"
         )
     return Pictures([path]) if _is_picture(path) else Video(str(path))
 

@@ -25,7 +25,12 @@ from edge_inference.errors import ConfigError
 
 Settings = TypeVar("Settings")
 
-_SCALARS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+_SCALARS: dict[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,19 +78,20 @@ class Rule:
         return tuple(self._scalar(item) for item in value)
 
     def _scalar(self, value: Any) -> Any:
-        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+        if self.type is float and type(value) is int:
             value = float(value)
-        if type(value) is not self.type:
+        if type(value) is not self.type or (self.choices and value not in self.choices):
             raise self._refusal(value)
-        if self.choices and value not in self.choices:
-            raise self._refusal(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise self._refusal(value)
-        if self.minimum is not None and value < self.minimum:
-            raise self._refusal(value)
-        if self.maximum is not None and value > self.maximum:
+        if isinstance(value, (int, float)) and not self._within(value):
             raise self._refusal(value)
         return value
+
+    def _within(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and (self.minimum is None or value >= self.minimum)
+            and (self.maximum is None or value <= self.maximum)
+        )
 
     def _refusal(self, value: Any) -> ConfigError:
         return ConfigError(f"{self.name}: expected {self.expected()}, got {value!r}")
@@ -124,7 +130,9 @@ def rules(settings_class: type[Any]) -> dict[str, Rule]:
         many = typing.get_origin(hint) is tuple
         scalar = typing.get_args(hint)[0] if many else hint
         if scalar not in _SCALARS:
-            raise TypeError(f"{settings_class.__name__}.{field.name}: {hint} is no type for a setting")
+            raise TypeError(
+                f"{settings_class.__name__}.{field.name}: {hint} is no type for a setting"
+            )
         found[field.name] = Rule(
             name=field.name, type=scalar, many=many, default=field.default, **field.metadata
         )
@@ -148,7 +156,7 @@ def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings
 
 
 def change(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Return a copy of ``settings`` with some values replaced, all checked, or raise ConfigError."""
+    """Return a copy of ``settings`` with some values replaced and all checked."""
     current = {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]

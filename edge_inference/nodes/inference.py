@@ -24,7 +24,9 @@ class InferenceSettings(ModelSettings):
     """Parameters of the inference node."""
 
     backend: str = setting(
-        "auto", "engine to run the model in; auto takes the best that works here", choices=BACKEND_NAMES
+        "auto",
+        "engine to run the model in; auto takes the best that works here",
+        choices=BACKEND_NAMES,
     )
     precision: str = setting(
         "auto", "variant of the model; auto takes its most accurate", choices=("auto", *PRECISIONS)
@@ -46,7 +48,7 @@ class InferenceSettings(ModelSettings):
 
 
 class Inference(Stage[TensorBatch]):
-    """Runs a model. A change of model, backend or precision opens the new one before the old goes."""
+    """Runs a model; a changed model, backend or precision is opened before the old one goes."""
 
     default_name = "inference"
     default_namespace = "ai"
@@ -100,7 +102,9 @@ class Inference(Stage[TensorBatch]):
         for name, tensor in item.tensors.items():
             # One pass over the tensor: a sum is not finite where any element is not.
             if tensor.dtype.kind == "f" and not np.isfinite(tensor.sum(dtype=np.float64)):
-                raise TensorError(f"tensor {name!r} has NaN or infinite values; expected finite ones")
+                raise TensorError(
+                    f"tensor {name!r} has NaN or infinite values; expected finite ones"
+                )
         assert self._backend is not None
         outputs = self._backend.infer(item.tensors)
         return TensorBatch(outputs, item.geometry, item.model, item.stamp_ns, item.frame_id)

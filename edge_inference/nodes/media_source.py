@@ -30,7 +30,11 @@ class MediaSourceSettings:
         read_only=True,
     )
     rate: float = setting(
-        0.0, "pictures a second; 0 takes the source's own rate", unit="Hz", minimum=0.0, maximum=1000.0
+        0.0,
+        "pictures a second; 0 takes the source's own rate",
+        unit="Hz",
+        minimum=0.0,
+        maximum=1000.0,
     )
     pace: str = setting(
         "real_time",
@@ -102,9 +106,7 @@ class MediaSource(Component):
                     break
                 self.close()
                 continue
-            self._images.publish(
-                Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id)
-            )
+            self._images.publish(Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id))
             self._published += 1
             self.health.processed()
             due = self._wait_until_due(due, settings)

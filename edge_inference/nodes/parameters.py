@@ -70,7 +70,9 @@ class NodeParameters(Generic[Settings]):
                 value = node.declare_parameter(name, start, descriptor).value
             except (InvalidParameterTypeException, InvalidParameterValueException) as error:
                 self._undeclare()
-                raise ConfigError(f"parameter {name}: expected {rule.expected()}; {error}") from error
+                raise ConfigError(
+                    f"parameter {name}: expected {rule.expected()}; {error}"
+                ) from error
             values[name] = _plain(rule, value)
         try:
             self.current: Settings = build(settings_class, values)
@@ -123,7 +125,11 @@ class NodeParameters(Generic[Settings]):
             self.current = changed
 
     def _changed(self, parameters: list[Parameter]) -> Settings | None:
-        ours = {p.name: _plain(self._rules[p.name], p.value) for p in parameters if p.name in self._rules}
+        ours = {
+            p.name: _plain(self._rules[p.name], p.value)
+            for p in parameters
+            if p.name in self._rules
+        }
         return change(self.current, ours) if ours else None
 
 
@@ -146,7 +152,9 @@ def _descriptor(rule: Rule) -> ParameterDescriptor:
     elif rule.type is float:
         low_float = -sys.float_info.max if rule.minimum is None else float(rule.minimum)
         high_float = sys.float_info.max if rule.maximum is None else float(rule.maximum)
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low_float, to_value=high_float)]
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=low_float, to_value=high_float)
+        ]
     return descriptor
 
 

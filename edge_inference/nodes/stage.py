@@ -193,5 +193,3 @@ class Stage(Component, Generic[Input]):
 
     def _stamp_ns(self, entry: _Entry[Input]) -> int:
         return int(entry.item.stamp_ns)  # type: ignore[attr-defined]
-
-

@@ -100,7 +100,14 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
         height, width = item.mask.shape
         pixels = np.ascontiguousarray(item.mask).view(np.uint8).reshape(-1)
         frame = Frame(
-            pixels, width, height, encoding, pixels.size // height, False, item.stamp_ns, item.frame_id
+            pixels,
+            width,
+            height,
+            encoding,
+            pixels.size // height,
+            False,
+            item.stamp_ns,
+            item.frame_id,
         )
         return own.Segmentation(
             header=to_header(item.stamp_ns, item.frame_id),
@@ -143,7 +150,9 @@ class DepthAdapter(Adapter[results.DepthMap]):
     def from_message(self, message: Image) -> results.DepthMap:
         """Build the object; an Image does not tell its unit, REP 118 says metres."""
         return results.DepthMap(
-            depth=np.frombuffer(message.data, dtype=np.float32).reshape(message.height, message.width),
+            depth=np.frombuffer(message.data, dtype=np.float32).reshape(
+                message.height, message.width
+            ),
             unit="m",
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,

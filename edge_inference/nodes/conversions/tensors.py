@@ -86,8 +86,14 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
     dtype = np.dtype(f"<{kind}{message.dtype_bits // 8}")
     shape = tuple(message.shape)
     strides = tuple(message.strides) or _row_major(shape)
-    if any(length < 0 for length in shape) or len(strides) != len(shape) or min(strides, default=0) < 0:
-        raise TensorError(f"tensor {name!r}: shape {shape} and strides {strides} do not fit each other")
+    if (
+        any(length < 0 for length in shape)
+        or len(strides) != len(shape)
+        or min(strides, default=0) < 0
+    ):
+        raise TensorError(
+            f"tensor {name!r}: shape {shape} and strides {strides} do not fit each other"
+        )
     elements = math.prod(shape)
     last = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
     needed = message.byte_offset + (last + 1) * dtype.itemsize if elements else 0

@@ -103,7 +103,9 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
             p99=_or_none(message.p99_ms),
             max=_or_none(message.max_ms),
         ),
-        queue=core.Percentiles(p50=_or_none(message.queue_p50_ms), p99=_or_none(message.queue_p99_ms)),
+        queue=core.Percentiles(
+            p50=_or_none(message.queue_p50_ms), p99=_or_none(message.queue_p99_ms)
+        ),
         age=core.Percentiles(p50=_or_none(message.age_p50_ms), p99=_or_none(message.age_p99_ms)),
         drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=False)),
     )
