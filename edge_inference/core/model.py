@@ -1,8 +1,8 @@
 """A model is a folder: ``model.yaml``, weights, labels, golden pictures.
 
 :func:`load_model` reads one, :func:`find_model` finds it by name on a search
-path. Adding a model is adding a folder. ``docs/models.md`` and the shipped
-folders show the keys; :class:`ModelDescription` is what they become.
+path. Adding a model is adding a folder: the shipped ones show the keys, and
+:class:`ModelDescription` is what they become.
 """
 
 from __future__ import annotations

@@ -1,0 +1,143 @@
+"""What only ONNX Runtime can get wrong: files, providers, types, a run that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from edge_inference.backends.base import TensorSpec
+from edge_inference.backends.ort import CPU, OrtBackend
+from edge_inference.errors import BackendError
+
+info = helper.make_tensor_value_info
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx file", None])
+def test_a_corrupt_file_is_refused_in_one_sentence(
+    tmp_path: Path, doubling_onnx: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(doubling_onnx.read_bytes()[:-40] if content is None else content)
+    backend = OrtBackend(file)
+    with pytest.raises(BackendError, match=r"broken\.onnx: ONNX Runtime cannot open") as caught:
+        backend.open()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BackendError, match="not open"):
+        backend.infer({})
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="no such file"):
+        OrtBackend(tmp_path / "gone.onnx").open()
+
+
+def test_a_file_that_is_mended_opens(tmp_path: Path, doubling_onnx: Path) -> None:
+    file = tmp_path / "x.onnx"
+    file.write_bytes(b"broken")
+    backend = OrtBackend(file)
+    with pytest.raises(BackendError):
+        backend.open()
+    file.write_bytes(doubling_onnx.read_bytes())
+    with backend:
+        assert len(backend.inputs) == 2
+
+
+@pytest.mark.parametrize("providers", [("NoSuchProvider",), (CPU, "NoSuchProvider")])
+def test_an_unknown_provider_says_what_there_is(
+    doubling_onnx: Path, providers: tuple[str, ...]
+) -> None:
+    with pytest.raises(BackendError, match=f"no NoSuchProvider, it has .*{CPU}"):
+        OrtBackend(doubling_onnx, providers).open()
+
+
+def test_a_silent_fall_back_is_refused(
+    doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that is built in but cannot start: ONNX Runtime then takes the CPU."""
+    available = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    with pytest.raises(BackendError, match="CUDAExecutionProvider"):
+        OrtBackend(doubling_onnx, ("CUDAExecutionProvider", CPU)).open()
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_are_at_least_one(doubling_onnx: Path, threads: int) -> None:
+    with pytest.raises(BackendError, match=f"at least 1, got {threads}"):
+        OrtBackend(doubling_onnx, threads=threads)
+
+
+def test_at_least_one_provider(doubling_onnx: Path) -> None:
+    with pytest.raises(BackendError, match="expected at least one"):
+        OrtBackend(doubling_onnx, ())
+
+
+def test_describe_tells_what_really_serves(doubling_onnx: Path) -> None:
+    backend = OrtBackend(doubling_onnx, threads=2, precision="fp32")
+    assert "not open" in backend.describe()
+    with backend:
+        for word in (CPU, "2 thread", "fp32", "tiny.onnx"):
+            assert word in backend.describe()
+
+
+@pytest.mark.parametrize(
+    ("onnx_type", "dtype"),
+    [
+        (TensorProto.FLOAT16, np.float16),
+        (TensorProto.DOUBLE, np.float64),
+        (TensorProto.UINT8, np.uint8),
+        (TensorProto.INT8, np.int8),
+        (TensorProto.INT32, np.int32),
+        (TensorProto.INT64, np.int64),
+        (TensorProto.BOOL, np.bool_),
+    ],
+)
+def test_types_come_through(make_onnx, onnx_type: int, dtype: type) -> None:
+    file = make_onnx(
+        [helper.make_node("Identity", ["a"], ["b"])],
+        [info("a", onnx_type, ["n", 2])],
+        [info("b", onnx_type, ["n", 2])],
+    )
+    tensor = np.array([[0, 1], [1, 0]], dtype)
+    with OrtBackend(file) as backend:
+        assert backend.inputs == (TensorSpec("a", np.dtype(dtype), (None, 2)),)
+        output = backend.infer({"a": tensor})["b"]
+    assert output.dtype == dtype
+    np.testing.assert_array_equal(output, tensor)
+
+
+def test_a_type_that_numpy_has_not_is_refused(make_onnx) -> None:
+    file = make_onnx(
+        [helper.make_node("Identity", ["a"], ["b"])],
+        [info("a", TensorProto.STRING, [1])],
+        [info("b", TensorProto.STRING, [1])],
+    )
+    with pytest.raises(BackendError, match=r"'a' is tensor\(string\)"):
+        OrtBackend(file).open()
+
+
+def test_an_output_that_is_no_tensor_is_refused(make_onnx) -> None:
+    file = make_onnx(
+        [helper.make_node("SequenceConstruct", ["a"], ["b"])],
+        [info("a", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_sequence_value_info("b", TensorProto.FLOAT, [1])],
+    )
+    with pytest.raises(BackendError, match=r"'b' is seq\("):
+        OrtBackend(file).open()
+
+
+def test_a_run_that_fails_is_a_backend_error_and_the_next_works(make_onnx) -> None:
+    file = make_onnx(
+        [helper.make_node("Add", ["a", "b"], ["c"])],
+        [info("a", TensorProto.FLOAT, ["n"]), info("b", TensorProto.FLOAT, ["m"])],
+        [info("c", TensorProto.FLOAT, ["k"])],
+    )
+    two, three = np.ones(2, np.float32), np.ones(3, np.float32)
+    with OrtBackend(file) as backend:
+        with pytest.raises(BackendError, match=r"tiny\.onnx: ONNX Runtime failed") as caught:
+            backend.infer({"a": two, "b": three})
+        assert "\n" not in str(caught.value)
+        np.testing.assert_array_equal(backend.infer({"a": two, "b": two})["c"], [2, 2])

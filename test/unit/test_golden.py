@@ -1,0 +1,238 @@
+"""The golden check passes what it should, and says what is off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.decoders import registry
+from edge_inference.core.golden import (
+    Expected,
+    ExpectedArea,
+    ExpectedClass,
+    ExpectedObject,
+    Golden,
+    Tolerance,
+    box_overlaps,
+    check_golden,
+    read_picture,
+)
+from edge_inference.core.model import ModelDescription
+from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+)
+from edge_inference.errors import BackendError, ModelError, TensorError
+
+LABELS = ("cat", "dog", "cow")
+PERFECT = [("cat", 0.9, (10, 10, 30, 50)), ("dog", 0.5, (0, 0, 8, 8))]
+
+
+def detections(found: list[tuple[str, float, tuple[float, ...]]]) -> Detections:
+    return Detections(
+        boxes=np.array([box for _, _, box in found], np.float32).reshape(-1, 4),
+        scores=np.array([score for _, score, _ in found], np.float32),
+        class_ids=np.array([LABELS.index(label) for label, _, _ in found], np.int32),
+        labels=LABELS,
+        source_width=64,
+        source_height=64,
+    )
+
+
+def classification(found: list[tuple[str, float]]) -> Classification:
+    return Classification(
+        class_ids=np.array([LABELS.index(label) for label, _ in found], np.int32),
+        scores=np.array([score for _, score in found], np.float32),
+        labels=LABELS,
+    )
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
+    """A list whose only entry is what the model's decoder gives or raises."""
+    answers: list[Result | Exception] = []
+
+    def decode(outputs: Mapping[str, Any], context: Any, settings: Any) -> Result:
+        (given_answer,) = answers
+        if isinstance(given_answer, Exception):
+            raise given_answer
+        return given_answer
+
+    entry = registry.DecoderEntry("told", object, decode)
+    monkeypatch.setitem(registry._entries, "told", entry)
+    return answers
+
+
+def make_model(folder: Path, *expected: Expected, **tolerance: float) -> ModelDescription:
+    picture = folder / "picture.png"
+    cv2.imwrite(str(picture), np.full((64, 64, 3), 90, np.uint8))
+    return ModelDescription(
+        name="told",
+        folder=folder,
+        task="detection",
+        description="",
+        licence="",
+        source="",
+        input=InputSpec("data", 16, 16),
+        decoder="told",
+        decoder_settings=None,
+        labels=LABELS,
+        variants={},
+        golden=(Golden(picture, expected, Tolerance(**tolerance)),),
+    )
+
+
+def infer(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    assert inputs["data"].shape == (1, 3, 16, 16)
+    return {}
+
+
+CAT = ExpectedObject("cat", 0.9, (10, 10, 20, 40))
+DOG = ExpectedObject("dog", 0.5, (0, 0, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (PERFECT, None),
+        (list(reversed(PERFECT)), None),
+        ([*PERFECT, ("cow", 0.59, (40, 40, 50, 50))], None),
+        ([*PERFECT, ("cow", 0.61, (40, 40, 50, 50))], "unexpected cow with score 0.61"),
+        ([*PERFECT, ("cat", 0.7, (10, 10, 30, 50))], "unexpected cat with score 0.70"),
+        ([], "expected cat at"),
+        (PERFECT[:1], "expected dog at"),
+        ([("cow", 0.9, (10, 10, 30, 50)), PERFECT[1]], "expected cat at"),
+        ([("cat", 0.9, (20, 10, 40, 50)), PERFECT[1]], "best overlap 0.33, at least 0.8"),
+        ([("cat", 0.9, (10, 10, 31, 50)), PERFECT[1]], None),
+        ([("cat", 0.79, (10, 10, 30, 50)), PERFECT[1]], "cat is 0.79, expected 0.90 ± 0.1"),
+        ([("cat", 0.99, (10, 10, 30, 50)), PERFECT[1]], None),
+    ],
+)
+def test_detections(
+    tmp_path: Path,
+    answer: list[Result | Exception],
+    found: list[tuple[str, float, tuple[float, ...]]],
+    reason: str | None,
+) -> None:
+    answer.append(detections(found))
+    report = check_golden(make_model(tmp_path, CAT, DOG), infer)
+    assert report.passed is (reason is None), report.summary()
+    if reason:
+        assert reason in report.summary()
+        assert "picture.png" in report.summary()
+
+
+def test_two_equal_objects_need_two_boxes(tmp_path: Path, answer: list[Result | Exception]) -> None:
+    answer.append(detections(PERFECT[:1]))
+    assert not check_golden(make_model(tmp_path, CAT, CAT), infer).passed
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ([("cat", 0.8), ("dog", 0.2)], None),
+        ([("cat", 0.71), ("dog", 0.2)], None),
+        ([("cat", 0.69), ("dog", 0.2)], "cat is 0.69, expected 0.80 ± 0.1"),
+        ([("dog", 0.5), ("cat", 0.45)], "expected cat first, got dog"),
+        ([("cat", 0.8), ("cow", 0.2)], "dog is not among the first 2"),
+        ([], "expected cat first, got nothing"),
+    ],
+)
+def test_classification(
+    tmp_path: Path,
+    answer: list[Result | Exception],
+    found: list[tuple[str, float]],
+    reason: str | None,
+) -> None:
+    answer.append(classification(found))
+    expected = ExpectedClass("cat", 0.8), ExpectedClass("dog", 0.2)
+    report = check_golden(make_model(tmp_path, *expected), infer)
+    assert report.passed is (reason is None), report.summary()
+    assert reason is None or reason in report.summary()
+
+
+@pytest.mark.parametrize(("rows", "passed"), [(16, True), (20, True), (32, False), (0, False)])
+def test_segmentation(
+    tmp_path: Path, answer: list[Result | Exception], rows: int, passed: bool
+) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:rows] = 1
+    answer.append(Segmentation(mask, LABELS, 1.0))
+    report = check_golden(make_model(tmp_path, ExpectedArea("dog", 0.25)), infer)
+    assert report.passed is passed
+
+
+def test_a_result_of_another_kind_fails(tmp_path: Path, answer: list[Result | Exception]) -> None:
+    model = make_model(tmp_path, CAT)
+    for result in (classification([("cat", 0.9)]), DepthMap(np.zeros((64, 64), np.float32), "m")):
+        answer[:] = [result]
+        assert "correct task or decoder" in check_golden(model, infer).summary()
+
+
+def test_the_report_says_how_close_it_was(tmp_path: Path, answer: list[Result | Exception]) -> None:
+    answer.append(detections([("cat", 0.85, (10, 10, 30, 48)), PERFECT[1]]))
+    report = check_golden(make_model(tmp_path, CAT, DOG), infer)
+    assert report.pictures == 1
+    assert report.lowest_iou == pytest.approx(0.95)
+    assert report.largest_score_difference == pytest.approx(0.05, abs=1e-6)
+    assert "passed on 1 picture" in report.summary()
+
+
+def test_outputs_that_cannot_be_decoded_fail(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
+    answer.append(TensorError("tensor 'scores' is not finite"))
+    report = check_golden(make_model(tmp_path, CAT), infer)
+    assert report.reasons == ("picture.png: tensor 'scores' is not finite",)
+    assert report.lowest_iou is None
+
+
+def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
+    def fails(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise BackendError("out of memory")
+
+    with pytest.raises(BackendError, match="out of memory"):
+        check_golden(make_model(tmp_path, CAT), fails)
+
+
+def test_no_golden_pictures_is_said(tmp_path: Path) -> None:
+    model = make_model(tmp_path)
+    object.__setattr__(model, "golden", ())
+    assert "nothing was checked" in check_golden(model, infer).summary()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a picture"])
+def test_an_unreadable_picture_is_a_model_error(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "x.jpg"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"x\.jpg"):
+        read_picture(file)
+
+
+def test_overlaps() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 5, 10], [20, 20, 30, 30], [3, 3, 3, 3]], float)
+    np.testing.assert_allclose(box_overlaps(boxes[0], boxes), [1.0, 0.5, 0.0, 0.0])
+    assert box_overlaps(boxes[0], np.empty((0, 4))).shape == (0,)
+
+
+sides = st.tuples(*[st.floats(0, 100) for _ in range(4)])
+
+
+@given(sides, sides)
+def test_overlap_is_symmetric_and_bounded(one: tuple[float, ...], two: tuple[float, ...]) -> None:
+    a, b = (np.array([x, y, x + w, y + h]) for x, y, w, h in (one, two))
+    forth = box_overlaps(a, b[None])[0]
+    assert 0 <= forth <= 1 + 1e-9
+    assert forth == pytest.approx(box_overlaps(b, a[None])[0])

@@ -1,0 +1,109 @@
+"""One declaration gives checks, messages and defaults."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.settings import build, change, rules, setting, suggestion
+from edge_inference.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Fan:
+    speed: int = setting(description="speed", unit="rpm", minimum=0, maximum=5000)
+    duty: float = setting(0.5, "duty cycle", minimum=0.0, maximum=1.0)
+    mode: str = setting("auto", "mode", choices=("auto", "manual"))
+    quiet: bool = setting(False, "quiet", read_only=True)
+    steps: tuple[int, ...] = setting((1, 2), "steps", minimum=1)
+
+    def check(self) -> str | None:
+        return "quiet: needs a speed below 2000 rpm" if self.quiet and self.speed >= 2000 else None
+
+
+def test_a_rule_tells_everything_about_its_field() -> None:
+    rule = rules(Fan)["speed"]
+    assert (rule.type, rule.many, rule.unit, rule.required) == (int, False, "rpm", True)
+    assert rule.expected() == "an integer from 0 to 5000 (rpm)"
+    steps = rules(Fan)["steps"]
+    assert (steps.many, steps.default) == (True, (1, 2))
+    assert steps.expected() == "a list, each entry an integer of at least 1"
+    assert rules(Fan)["quiet"].read_only
+    assert list(rules(Fan)) == ["speed", "duty", "mode", "quiet", "steps"]
+
+
+def test_a_field_of_another_type_is_no_setting() -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        value: bytes = setting(b"", "bytes")
+
+    Odd.__annotations__["value"] = bytes
+    with pytest.raises(TypeError, match=r"Odd\.value"):
+        rules(Odd)
+
+
+def test_defaults_fill_in_and_an_integer_is_a_number() -> None:
+    fan = build(Fan, {"speed": 100, "duty": 1, "steps": [3]})
+    assert fan == Fan(100, 1.0, "auto", False, (3,))
+    assert type(fan.duty) is float
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "speed: missing; expected an integer from 0 to 5000 (rpm)"),
+        ({"speed": None}, "speed: expected an integer from 0 to 5000 (rpm), got None"),
+        ({"speed": True}, "speed: expected an integer"),
+        ({"speed": 1.0}, "speed: expected an integer"),
+        ({"speed": "1"}, "got '1'"),
+        ({"speed": -1}, "got -1"),
+        ({"speed": 5001}, "got 5001"),
+        ({"speed": 1, "duty": float("nan")}, "duty: expected a number from 0 to 1, got nan"),
+        ({"speed": 1, "duty": float("inf")}, "got inf"),
+        ({"speed": 1, "duty": False}, "duty: expected a number"),
+        ({"speed": 1, "mode": "off"}, "mode: expected one of auto, manual, got 'off'"),
+        ({"speed": 1, "quiet": 1}, "quiet: expected true or false, got 1"),
+        ({"speed": 1, "steps": 3}, "steps: expected a list"),
+        ({"speed": 1, "steps": "12"}, "steps: expected a list"),
+        ({"speed": 1, "steps": [1, 0]}, "got 0"),
+        ({"speed": 1, "sped": 1}, "unknown setting 'sped'; did you mean 'speed'?"),
+        ({"speed": 1, "zzz": 1}, "known: duty, mode, quiet, speed, steps"),
+        ({"speed": 3000, "quiet": True}, "quiet: needs a speed below 2000 rpm"),
+    ],
+)
+def test_a_bad_value_is_refused_in_a_sentence(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build(Fan, values)
+
+
+def test_a_change_is_whole_or_not_at_all() -> None:
+    fan = Fan(100)
+    assert change(fan, {"speed": 200, "mode": "manual"}) == Fan(200, mode="manual")
+    with pytest.raises(ConfigError, match="duty"):
+        change(fan, {"speed": 200, "duty": 2.0})
+    with pytest.raises(ConfigError, match="quiet"):
+        change(Fan(3000), {"quiet": True})
+    assert fan == Fan(100)
+
+
+@given(st.integers() | st.floats() | st.text() | st.booleans() | st.none())
+def test_whatever_comes_is_in_bounds_or_refused(value: object) -> None:
+    try:
+        fan = build(Fan, {"speed": value})
+    except ConfigError:
+        return
+    assert type(fan.speed) is int
+    assert 0 <= fan.speed <= 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [("x", [], "; known: none"), ("x", ["long"], "; known: long"), ("lond", ["long"], "'long'?")],
+)
+def test_a_suggestion_names_the_closest_or_all(name: str, known: list[str], said: str) -> None:
+    assert suggestion(name, known).endswith(said)
