@@ -1,0 +1,95 @@
+"""Write docs/parameters.md from the declarations in the code.
+
+``python scripts/parameter_tables.py`` writes the file; with ``--check`` it only
+tells whether the file is up to date (exit status 1 where it is not).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge_inference import nodes
+from edge_inference.core import decoders
+from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.settings import Rule, rules
+
+FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
+
+_HEAD = """# Parameters
+
+Written by `scripts/parameter_tables.py` from the declarations in the code; do not edit by hand.
+
+Every parameter can be set in a params file, on the command line (`-p name:=value`), and, unless
+marked *fixed*, while the node runs (`ros2 param set <node> <name> <value>`). A bad value is refused
+with a sentence; a good one acts between two frames. Several values set atomically act together or
+not at all.
+"""
+
+
+def render() -> str:
+    """Return the whole page."""
+    parts = [_HEAD, "\n## Nodes\n"]
+    for name in nodes.__all__:
+        node_class = getattr(nodes, name)
+        title = f"{node_class.default_name} (`edge_inference::{name}`)"
+        parts.append(_section(title, node_class.__doc__, node_class.settings_class))
+    parts.append(
+        "\n## Decoders\n\nThe settings of the model's decoder are parameters of the `decode` node while "
+        "it is configured;\ntheir defaults come from the model folder (`decoder:` in `model.yaml`).\n"
+    )
+    for name in decoders.names():
+        entry = decoders.find(name)
+        parts.append(_section(name, entry.settings_class.__doc__, entry.settings_class))
+    parts.append(
+        "\n## Model input\n\nNot parameters, but keys of `input:` in `model.yaml`, declared the same way.\n"
+    )
+    parts.append(_section("input", InputSpec.__doc__, InputSpec))
+    return "".join(parts)
+
+
+def _section(title: str, text: str | None, settings_class: type[Any]) -> str:
+    first_line = (text or "").strip().splitlines()[0]
+    rows = "".join(_row(rule) for rule in rules(settings_class).values())
+    head = "| name | type | default | accepts | unit | what it does |\n|---|---|---|---|---|---|\n"
+    return f"\n### {title}\n\n{first_line}\n\n{head}{rows}"
+
+
+def _row(rule: Rule) -> str:
+    kind = rule.type.__name__ + (" list" if rule.many else "") + (", *fixed*" if rule.read_only else "")
+    default = "*required*" if rule.required else f"`{_shown(rule.default)}`"
+    accepts = ", ".join(f"`{choice}`" for choice in rule.choices) or _bounds(rule)
+    cells = (f"`{rule.name}`", kind, default, accepts, rule.unit, rule.description)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _bounds(rule: Rule) -> str:
+    if rule.minimum is None and rule.maximum is None:
+        return "any"
+    low = "" if rule.minimum is None else f"{rule.minimum:g}"
+    high = "" if rule.maximum is None else f"{rule.maximum:g}"
+    return f"{low} … {high}".strip()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)) if isinstance(value, tuple) else str(value) or '""'
+
+
+def main() -> int:
+    """Write or check the page."""
+    page = render()
+    if "--check" in sys.argv[1:]:
+        current = FILE.read_text(encoding="utf-8") if FILE.is_file() else ""
+        if current == page:
+            return 0
+        sys.stderr.write(f"{FILE.name} is out of date; run: python scripts/parameter_tables.py\n")
+        return 1
+    FILE.write_text(page, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
