@@ -1,0 +1,113 @@
+"""The set-up scripts: which Python, which ROS 2, when to build again, how results are counted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tree import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import package_build
+import set_up
+import tiers
+import workspace
+
+
+@pytest.mark.parametrize(
+    ("version", "sourced", "suitable"),
+    [
+        ((3, 9), False, False),
+        ((3, 10), False, True),
+        ((3, 12), False, True),
+        ((3, 13), False, False),
+        ((3, 13), True, True),
+        ((3, 9), True, False),
+    ],
+)
+def test_suitable_pythons(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int], sourced: bool, suitable: bool
+) -> None:
+    monkeypatch.setattr(set_up, "ros_is_sourced", lambda: sourced)
+    assert set_up.is_suitable(version) is suitable
+
+
+def test_a_python_that_does_not_start_has_no_version() -> None:
+    assert set_up.version_of("/nowhere/python3.12") is None
+    assert set_up.version_of(sys.executable) == sys.version_info[:2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sourced", "expected"),
+    [
+        (None, False, ("kilted", False)),
+        ("jazzy", False, ("jazzy", False)),
+        (None, True, ("humble", True)),
+        ("humble", True, ("humble", True)),
+        ("jazzy", True, ("jazzy", False)),
+    ],
+)
+def test_choice_of_ros(
+    monkeypatch: pytest.MonkeyPatch, wanted: str | None, sourced: bool, expected: tuple[str, bool]
+) -> None:
+    monkeypatch.setattr(workspace.platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv("ROS_DISTRO", "humble" if sourced else "")
+    ros = workspace.choose_ros(wanted, sourced=sourced)
+    assert (ros.distro, ros.sourced) == expected
+
+
+def test_a_distribution_without_wheels_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(workspace.SetUpError, match=r"ROS=foxy: .*jazzy, kilted"):
+        workspace.choose_ros("foxy", sourced=False)
+    monkeypatch.setattr(workspace.platform, "machine", lambda: "aarch64")
+    with pytest.raises(workspace.SetUpError, match=r"aarch64.*source your distribution"):
+        workspace.choose_ros(None, sourced=False)
+
+
+@pytest.fixture
+def source_tree(tmp_path: Path) -> Path:
+    for name in ("CMakeLists.txt", "msg/A.msg", "edge_inference/a.py", "models/m/model.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "text", "steps"),
+    [
+        ("msg/A.msg", "two", {"generated", "installed"}),
+        ("msg/B.msg", "one", {"generated", "installed"}),
+        ("CMakeLists.txt", "two", {"generated", "installed"}),
+        ("edge_inference/a.py", "two", set()),
+        ("edge_inference/b.py", "one", {"installed"}),
+        ("models/m/weights.onnx", "one", {"installed"}),
+        ("edge_inference/__pycache__/a.pyc", "one", set()),
+        ("README.md", "one", set()),
+    ],
+)
+def test_what_is_built_again(source_tree: Path, changed: str, text: str, steps: set[str]) -> None:
+    build = package_build.Build(source_tree, source_tree / ".venv", sourced=False, run=print)
+    before = {step: build.fingerprint(step) for step in ("generated", "installed")}
+    (source_tree / changed).parent.mkdir(exist_ok=True)
+    (source_tree / changed).write_text(text)
+    assert {step for step in before if build.fingerprint(step) != before[step]} == steps
+
+
+def test_a_report_is_counted(tmp_path: Path) -> None:
+    report = tmp_path / "unit.xml"
+    report.write_text(
+        '<testsuites><testsuite tests="6" failures="1" errors="1" skipped="2">'
+        '<testcase><skipped message="no camera"/></testcase>'
+        '<testcase><skipped message="no camera"/></testcase></testsuite></testsuites>'
+    )
+    tally = tiers.read_report("unit", report)
+    assert (tally.passed, tally.failed, tally.skipped) == (2, 2, 2)
+    assert tally.reasons == ["no camera"]
+    assert "2 passed, 2 failed, 2 skipped" in tally.line()
+
+
+def test_an_absent_report_counts_nothing(tmp_path: Path) -> None:
+    tally = tiers.read_report("unit", tmp_path / "absent.xml")
+    assert (tally.passed, tally.failed, tally.skipped) == (0, 0, 0)
