@@ -77,6 +77,9 @@ class Video(Media):
                 f"{kind} {self._name} cannot be opened; check that it exists, that it can be read, "
                 "and that nothing else uses it"
             )
+        if self.is_live:
+            # A picture that waited in the driver would be published with too new a stamp.
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate_hz = rate if 0 < rate < 1000 else None
 

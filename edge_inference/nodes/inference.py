@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.select import BACKEND_NAMES, select_backend
-from edge_inference.core.golden import check_golden
+from edge_inference.core.golden_check import check_golden
 from edge_inference.core.model import PRECISIONS, ModelDescription
 from edge_inference.core.settings import setting
 from edge_inference.core.tensors import TensorBatch

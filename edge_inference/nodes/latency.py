@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from rclpy.qos import QoSProfile
+from rclpy.timer import Timer
 
 from edge_inference.core.latency import LatencyLog, StageTiming
 from edge_inference.core.settings import setting
@@ -35,28 +37,26 @@ class Latency(Component):
     default_namespace = "ai"
     settings_class = LatencySettings
 
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._timer: Timer | None = None
+
     def open(self) -> None:
         """Make the publishers and an empty log."""
         self._log = LatencyLog(self.parameters.current.window_s)
         self._inference = self.publish_on("inference_latency", Float32Adapter())
         self._reports = self.publish_on("latency_report", LatencyReportAdapter())
-        self._timer = self.create_timer(REPORT_PERIOD_S, self._report, autostart=False)
 
     def start(self) -> None:
         """Listen to the stages."""
         self.subscribe_to("stage_timing", StageTimingAdapter(), self._record, _TIMINGS)
-        self._timer.reset()
+        self._timer = self.create_timer(REPORT_PERIOD_S, self._report)
 
     def stop(self) -> None:
         """Stop reporting."""
-        if hasattr(self, "_timer"):
-            self._timer.cancel()
-
-    def close(self) -> None:
-        """Give the timer back."""
-        if hasattr(self, "_timer"):
+        if self._timer is not None:
             self.destroy_timer(self._timer)
-            del self._timer
+            self._timer = None
 
     def _record(self, timing: StageTiming, by_reference: bool) -> None:
         del by_reference

@@ -32,7 +32,7 @@ class OverlaySettings(StageSettings):
         read_only=True,
     )
     history: int = setting(
-        8, "pictures that are kept until their result comes", minimum=1, maximum=100
+        12, "pictures that are kept until their result comes", minimum=1, maximum=100
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.select import select_backend
-from edge_inference.core.golden import check_golden, read_picture
+from edge_inference.core.golden_check import check_golden, read_picture
 from edge_inference.core.model import ModelDescription, available_models, find_model
 from edge_inference.core.preprocess import Preprocessor
 
