@@ -17,7 +17,9 @@ class Frame:
     possible. ``encoding`` is a name from ``sensor_msgs/image_encodings.hpp``
     (and nv12, nv21). ``step`` is the length of a row in bytes, padding
     included. ``stamp_ns`` is the moment of capture in nanoseconds since the
-    epoch of the robot's clock, 0 where the camera gave none.
+    epoch of the robot's clock, 0 where the camera gave none. ``origin`` is the
+    file or device that the picture was read from, empty where it came in a
+    message; it stays inside the process.
     """
 
     data: NDArray[np.uint8]
@@ -28,10 +30,16 @@ class Frame:
     is_bigendian: bool = False
     stamp_ns: int = 0
     frame_id: str = ""
+    origin: str = ""
 
     @classmethod
     def from_array(
-        cls, image: NDArray[np.uint8], encoding: str = "bgr8", stamp_ns: int = 0, frame_id: str = ""
+        cls,
+        image: NDArray[np.uint8],
+        encoding: str = "bgr8",
+        stamp_ns: int = 0,
+        frame_id: str = "",
+        origin: str = "",
     ) -> Frame:
         """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copied only if not contiguous."""
         image = np.ascontiguousarray(image)
@@ -39,7 +47,7 @@ class Frame:
         data.flags.writeable = False
         height, width = image.shape[:2]
         step = image.nbytes // height if height else 0
-        return cls(data, width, height, encoding, step, False, stamp_ns, frame_id)
+        return cls(data, width, height, encoding, step, False, stamp_ns, frame_id, origin)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ here, before the first frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.frame import Frame
-from edge_inference.core.golden import ExpectedArea, ExpectedClass, ExpectedObject, Golden
+from edge_inference.core.golden import (
+    ExpectedArea,
+    ExpectedClass,
+    ExpectedObject,
+    Golden,
+    Tolerance,
+)
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.results import Classification, Detections, Result, Segmentation

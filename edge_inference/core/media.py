@@ -24,8 +24,10 @@ class Media(ABC):
 
     ``rate_hz`` is the source's own rate, None for pictures. ``is_live`` sources
     (cameras) set the pace themselves; the others can be read at any pace.
+    ``origin`` is the file or device that the last picture came from.
     """
 
+    origin = ""
     rate_hz: float | None = None
     is_live = False
 
@@ -56,6 +58,7 @@ class Pictures(Media):
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if image is None:
             raise SourceError(f"{file}: not a picture that OpenCV can read; skipped")
+        self.origin = str(file)
         return np.asarray(image, dtype=np.uint8)
 
     def close(self) -> None:
@@ -67,14 +70,14 @@ class Video(Media):
 
     def __init__(self, target: str | int) -> None:
         self.is_live = isinstance(target, int)
-        self._name = f"/dev/video{target}" if self.is_live else str(target)
+        self.origin = f"/dev/video{target}" if self.is_live else str(target)
         backend = cv2.CAP_V4L2 if self.is_live else cv2.CAP_ANY
         self._capture = cv2.VideoCapture(target, backend)
         if not self._capture.isOpened():
             self._capture.release()
             kind = "camera" if self.is_live else "video"
             raise SourceError(
-                f"{kind} {self._name} cannot be opened; check that it exists, that it can be read, "
+                f"{kind} {self.origin} cannot be opened; check that it exists, that it can be read, "
                 "and that nothing else uses it"
             )
         if self.is_live:
@@ -90,7 +93,7 @@ class Video(Media):
             return np.asarray(image, dtype=np.uint8)
         if self.is_live:
             raise SourceError(
-                f"camera {self._name} gives no more pictures; is it still plugged in?"
+                f"camera {self.origin} gives no more pictures; is it still plugged in?"
             )
         return None
 
