@@ -35,13 +35,17 @@ _SWITCH_INTERVAL_S = 0.0005
 _SPIN_S = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Component:
-    """A loaded component; ``id`` is unique for the container's lifetime."""
+    """A loaded component; ``id`` is unique for the container's lifetime.
+
+    ``failure`` says which step of its start failed, empty where none did.
+    """
 
     id: int
     plugin: str
     node: Node
+    failure: str = ""
 
     @property
     def full_name(self) -> str:
@@ -155,9 +159,9 @@ class Container:
         node = component.node
         for transition in (node.trigger_configure, node.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
+                component.failure = f"did not {transition.__name__.removeprefix('trigger_')}"
                 self.node.get_logger().error(
-                    f"{component.full_name} did not "
-                    f"{transition.__name__.removeprefix('trigger_')}; "
+                    f"{component.full_name} {component.failure}; "
                     "the reason stands above. The other components go on."
                 )
                 return

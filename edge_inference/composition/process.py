@@ -87,17 +87,20 @@ def load_all(
 
 @contextmanager
 def hosted(
-    name: str, ros_arguments: Sequence[str] = (), own_arguments: Sequence[str] | None = None
+    name: str,
+    ros_arguments: Sequence[str] = (),
+    own_arguments: Sequence[str] | None = None,
+    handle_signals: bool = True,
 ) -> Iterator[Container]:
     """Give a container on a context of its own; both are gone afterwards.
 
     ``ros_arguments`` hold for the process (log level); ``own_arguments`` for the
-    container's node, the same ones by default.
+    container's node, the same ones by default. With ``handle_signals`` SIGINT
+    and SIGTERM end the context; without, they are the caller's.
     """
     context = Context()
-    rclpy.init(
-        args=list(ros_arguments), context=context, signal_handler_options=SignalHandlerOptions.ALL
-    )
+    signals = SignalHandlerOptions.ALL if handle_signals else SignalHandlerOptions.NO
+    rclpy.init(args=list(ros_arguments), context=context, signal_handler_options=signals)
     try:
         container = Container(
             context, name, ros_arguments if own_arguments is None else own_arguments

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 _SHOWN_NS = 5_000_000_000
 #: The same error is reported again (True from ``error``) after this long.
 _REPEAT_NS = 5_000_000_000
+#: So many messages wait for ``take_errors`` at the most; older ones go.
+_KEPT_MESSAGES = 100
 #: Losing more than this share of the frames is worth a warning.
 _DROP_SHARE = 0.1
 
@@ -44,6 +46,7 @@ class Health:
         self._last_error = ""
         self._last_error_ns = 0
         self._reported_ns: dict[str, int] = {}
+        self._untaken: dict[str, None] = {}
         self._seen: tuple[int, int] = (0, 0)
 
     def activate(self, active: bool) -> None:
@@ -72,6 +75,9 @@ class Health:
             self._dropped[reason] += 1
             self._last_error = message
             self._last_error_ns = now_ns
+            self._untaken[message] = None
+            if len(self._untaken) > _KEPT_MESSAGES:
+                del self._untaken[next(iter(self._untaken))]
             due = now_ns - self._reported_ns.get(reason, -_REPEAT_NS) >= _REPEAT_NS
             if due:
                 self._reported_ns[reason] = now_ns
@@ -81,6 +87,18 @@ class Health:
         """Return how many frames each reason has cost so far."""
         with self._lock:
             return dict(self._dropped)
+
+    def notes(self) -> dict[str, str]:
+        """Return the facts that were noted."""
+        with self._lock:
+            return dict(self._noted)
+
+    def take_errors(self) -> list[str]:
+        """Return what went wrong since the last call, oldest first, each message once."""
+        with self._lock:
+            taken = list(self._untaken)
+            self._untaken.clear()
+            return taken
 
     def status(self, now_ns: int) -> Status:
         """Judge the time since the last call."""

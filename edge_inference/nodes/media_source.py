@@ -96,7 +96,7 @@ class MediaSource(Component):
             if settings.limit and self._published >= settings.limit:
                 break
             try:
-                image = self._read()
+                image, origin = self._read()
             except SourceError as error:
                 self.refuse(error, "source")
                 self._reopen_camera()
@@ -106,16 +106,18 @@ class MediaSource(Component):
                     break
                 self.close()
                 continue
-            self._images.publish(Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id))
+            self._images.publish(
+                Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id, origin)
+            )
             self._published += 1
             self.health.processed()
             due = self._wait_until_due(due, settings)
         self.finished.set()
 
-    def _read(self) -> NDArray[np.uint8] | None:
+    def _read(self) -> tuple[NDArray[np.uint8] | None, str]:
         if self._media is None:
             self._media = open_media(self.parameters.current.source)
-        return self._media.read()
+        return self._media.read(), self._media.origin
 
     def _reopen_camera(self) -> None:
         """Let go of a camera that failed, and wait before it is opened again."""
