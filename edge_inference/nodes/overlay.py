@@ -8,29 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.encodings import to_bgr
-from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.frame import Frame
 from edge_inference.core.overlay import draw
 from edge_inference.core.results import Result
 from edge_inference.core.settings import setting
-from edge_inference.nodes.component import SENSOR_DATA
-from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
+from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.decode import TOPICS
+from edge_inference.nodes.picture_input import Picture, PictureSettings, subscribe_to_pictures
 from edge_inference.nodes.stage import Stage, StageSettings
 
 _LOOK_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True)
-class OverlaySettings(StageSettings):
+class OverlaySettings(StageSettings, PictureSettings):
     """Parameters of the overlay node."""
 
-    image_transport: str = setting(
-        "raw",
-        "compressed listens on <image topic>/compressed for JPEG or PNG",
-        choices=("raw", "compressed"),
-        read_only=True,
-    )
     history: int = setting(
         12, "pictures that are kept until their result comes", minimum=1, maximum=100
     )
@@ -45,7 +39,7 @@ class Overlay(Stage[Any]):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._pictures: OrderedDict[int, Frame | CompressedFrame] = OrderedDict()
+        self._pictures: OrderedDict[int, Picture] = OrderedDict()
         self._pictures_lock = threading.Lock()
         self._look_timer = self.create_timer(_LOOK_PERIOD_S, self._look)
         self._running = self._listening = False
@@ -92,16 +86,11 @@ class Overlay(Stage[Any]):
         self._listening = wanted
 
     def _listen(self) -> None:
-        topic = self.resolve_topic_name("image_raw")
-        if self.parameters.current.image_transport == "compressed":
-            compressed = CompressedImageAdapter()
-            self.subscribe_to(f"{topic}/compressed", compressed, self._keep, SENSOR_DATA)
-        else:
-            self.subscribe_to(topic, ImageAdapter(), self._keep, SENSOR_DATA)
+        subscribe_to_pictures(self, self._keep)
         for kind, adapter in result_adapters().items():
             self.subscribe_to(TOPICS[kind], adapter, self.receive)
 
-    def _keep(self, picture: Frame | CompressedFrame, by_reference: bool) -> None:
+    def _keep(self, picture: Picture, by_reference: bool) -> None:
         del by_reference
         with self._pictures_lock:
             self._pictures[picture.stamp_ns] = picture

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.preprocess import Preprocessor
-from edge_inference.core.settings import setting
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.nodes.component import SENSOR_DATA
-from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.model_settings import ModelSettings
+from edge_inference.nodes.picture_input import Picture, PictureSettings, subscribe_to_pictures
 from edge_inference.nodes.stage import Stage
 
 
 @dataclass(frozen=True)
-class PreprocessSettings(ModelSettings):
+class PreprocessSettings(ModelSettings, PictureSettings):
     """Parameters of the preprocess node."""
 
-    image_transport: str = setting(
-        "raw",
-        "compressed listens on <image topic>/compressed for JPEG or PNG",
-        choices=("raw", "compressed"),
-        read_only=True,
-    )
 
-
-class Preprocess(Stage[Frame | CompressedFrame]):
+class Preprocess(Stage[Picture]):
     """Fits pictures of any size and encoding into the model's input tensor."""
 
     default_name = "preprocess"
@@ -48,12 +38,7 @@ class Preprocess(Stage[Frame | CompressedFrame]):
     def start(self) -> None:
         """Listen to pictures."""
         super().start()
-        topic = self.resolve_topic_name("image_raw")
-        if self.parameters.current.image_transport == "compressed":
-            compressed = CompressedImageAdapter()
-            self.subscribe_to(f"{topic}/compressed", compressed, self.receive, SENSOR_DATA)
-        else:
-            self.subscribe_to(topic, ImageAdapter(), self.receive, SENSOR_DATA)
+        subscribe_to_pictures(self, self.receive)
 
     def model_name(self) -> str:
         """Return the model in use."""
@@ -64,7 +49,7 @@ class Preprocess(Stage[Frame | CompressedFrame]):
         if not new.same_model(old):
             self._load(new)
 
-    def process(self, item: Frame | CompressedFrame, settings: PreprocessSettings) -> TensorBatch:
+    def process(self, item: Picture, settings: PreprocessSettings) -> TensorBatch:
         """Make the tensor."""
         tensor, geometry = self._preprocessor(item)
         tensor.flags.writeable = False
