@@ -13,29 +13,34 @@ before Kilted.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.exceptions import InvalidHandle
+from rclpy.qos import QoSCompatibility, QoSDurabilityPolicy, QoSProfile, qos_check_compatible
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.errors import EdgeInferenceError, InputError
 
 if TYPE_CHECKING:
     from rclpy.context import Context
     from rclpy.node import Node
 
 Object = TypeVar("Object")
-Fingerprint = tuple[int, bytes, bytes]
+Fingerprint = tuple[int, bytes, bytes, bytes]
 
 # How long our own message can take through DDS before it is taken for lost.
 _EXPECT_NS = 2_000_000_000
 _EXPECT_AT_MOST = 64
+
+_SAMPLES = 256
 
 
 class Bus:
@@ -60,7 +65,7 @@ class Bus:
         ``callback`` runs in the publisher's thread. Returns the function that
         ends it.
         """
-        return self.topic(topic).add(_Receiver(callback, None))
+        return self.topic(topic).add(_Receiver(callback))
 
     def topic(self, name: str) -> _Topic:
         """Return the topic of this resolved name, made at its first use."""
@@ -74,40 +79,66 @@ class Publisher(Generic[Object]):
     def __init__(self, node: Node, adapter: Adapter[Object], topic: str, qos: QoSProfile) -> None:
         self._node = node
         self._adapter = adapter
+        # A copy, because rclpy writes a node's qos_overrides into the profile that it is given.
+        self._qos = copy.copy(qos)
         self._ros = node.create_publisher(
             adapter.message_type,
             topic,
-            qos,
+            self._qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self.topic: str = self._ros.topic_name
-        self._qos = self._ros.qos_profile
         self._topic = Bus.of(node.context).topic(self.topic)
-        self._own: tuple[tuple[_Receiver, ...], int] = ((), 0)
+        # Middleware keeps the last message for those who come later, so it has to get it.
+        self._keeps_last = self._qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+        self._own = _Own((), (), ())
+        self._closed = False
 
     def publish(self, item: Object) -> None:
-        """Hand the object over; it and its arrays must not change afterwards."""
-        receivers = self._topic.receivers
-        for receiver in receivers:
-            receiver.deliver(item)
-        if self._ros.get_subscription_count() > self._own_subscriptions(receivers):
-            data = self._adapter.to_bytes(item)
-            for receiver in receivers:
-                receiver.expect(data)
-            self._ros.publish(data)
+        """Hand the object over; it and its arrays must not change afterwards.
+
+        After ``close`` this does nothing: a worker may be finishing its frame.
+        """
+        if self._closed:
+            return
+        own = self._own_receivers()
+        for receiver in own.all:
+            self._deliver(receiver, item)
+        try:
+            if self._keeps_last or self._ros.get_subscription_count() > len(own.matched):
+                data = self._adapter.to_bytes(item)
+                for receiver in own.matched:
+                    receiver.expect(data)
+                self._ros.publish(data)
+        except InvalidHandle:
+            if not self._closed:
+                raise
 
     def is_wanted(self) -> bool:
         """Tell whether anybody listens, inside the process or outside."""
-        return bool(self._topic.receivers) or self._ros.get_subscription_count() > 0
+        return bool(self._own_receivers().all) or self._ros.get_subscription_count() > 0
 
     def close(self) -> None:
         """Withdraw the ROS publisher."""
+        self._closed = True
         self._node.destroy_publisher(self._ros)
 
-    def _own_subscriptions(self, receivers: tuple[_Receiver, ...]) -> int:
-        if receivers is not self._own[0]:
-            self._own = (receivers, sum(r.is_matched_by(self._qos) for r in receivers))
-        return self._own[1]
+    def _deliver(self, receiver: _Receiver, item: Object) -> None:
+        try:
+            receiver.deliver(item)
+        except Exception:
+            # One listener's fault must not keep the frame from the others.
+            self._node.get_logger().error(
+                f"a listener on {self.topic} failed:\n{traceback.format_exc()}"
+            )
+
+    def _own_receivers(self) -> _Own:
+        receivers = self._topic.receivers
+        if receivers is not self._own.seen:
+            fitting = tuple(r for r in receivers if r.takes(self._adapter))
+            matched = tuple(r for r in fitting if r.is_matched_by(self._qos))
+            self._own = _Own(receivers, fitting, matched)
+        return self._own
 
 
 class Subscription(Generic[Object]):
@@ -132,32 +163,51 @@ class Subscription(Generic[Object]):
         self._adapter = adapter
         self._callback = callback
         self._on_error = on_error
+        self._closed = False
+        own_qos = copy.copy(qos)  # as in Publisher
         self._ros = node.create_subscription(
             adapter.message_type,
             topic,
             self._on_bytes,
-            qos,
+            own_qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             raw=True,
         )
         self.topic: str = self._ros.topic_name
-        self._receiver = _Receiver(lambda item: callback(item, True), self._ros.qos_profile)
+        self._receiver = _Receiver(lambda item: callback(item, True), adapter, own_qos)
         self._leave = Bus.of(node.context).topic(self.topic).add(self._receiver)
 
     def close(self) -> None:
         """Stop receiving and withdraw the ROS subscription."""
+        self._closed = True
         self._leave()
         self._node.destroy_subscription(self._ros)
 
     def _on_bytes(self, data: bytes) -> None:
-        if self._receiver.was_expected(data):
+        if self._closed or self._receiver.was_expected(data):
             return
         try:
             item = self._adapter.from_bytes(data)
         except EdgeInferenceError as error:
             self._on_error(error)
-            return
-        self._callback(item, False)
+        except Exception as error:
+            # Whatever a sender puts into its bytes, it is an error of its message.
+            self._on_error(
+                InputError(
+                    f"message on {self.topic}: expected {self._adapter.message_type.__name__}, got "
+                    f"{len(data)} bytes that cannot be read: {type(error).__name__}: {error}"
+                )
+            )
+        else:
+            self._callback(item, False)
+
+
+class _Own(NamedTuple):
+    """Receivers of this process: the topic's at last look, those we hand over to, those on DDS."""
+
+    seen: tuple[_Receiver, ...]
+    all: tuple[_Receiver, ...]
+    matched: tuple[_Receiver, ...]
 
 
 class _Topic:
@@ -178,13 +228,23 @@ class _Topic:
 
 
 class _Receiver:
-    """One end of a topic. ``qos`` is that of its ROS subscription, None where it has none."""
+    """One end of a topic; a tap has neither adapter nor ROS subscription, and takes anything."""
 
-    def __init__(self, callback: Callable[[Any], None], qos: QoSProfile | None) -> None:
+    def __init__(
+        self,
+        callback: Callable[[Any], None],
+        adapter: Adapter[Any] | None = None,
+        qos: QoSProfile | None = None,
+    ) -> None:
         self.deliver = callback
+        self._adapter = adapter
         self._qos = qos
         self._expected: deque[tuple[int, Fingerprint]] = deque(maxlen=_EXPECT_AT_MOST)
         self._lock = threading.Lock()
+
+    def takes(self, adapter: Adapter[Any]) -> bool:
+        """Tell whether it understands the objects themselves; else it gets messages, if any."""
+        return self._adapter is None or type(self._adapter) is type(adapter)
 
     def is_matched_by(self, publisher_qos: QoSProfile) -> bool:
         """Tell whether DDS connects a publisher of this QoS to our ROS subscription."""
@@ -194,9 +254,8 @@ class _Receiver:
 
     def expect(self, data: bytes) -> None:
         """Note a message that was handed over already and will come again through DDS."""
-        if self._qos is not None:
-            with self._lock:
-                self._expected.append((time.monotonic_ns(), _fingerprint(data)))
+        with self._lock:
+            self._expected.append((time.monotonic_ns(), _fingerprint(data)))
 
     def was_expected(self, data: bytes) -> bool:
         """Tell, once for each expectation, whether this message was handed over already."""
@@ -215,5 +274,6 @@ class _Receiver:
 
 
 def _fingerprint(data: bytes) -> Fingerprint:
-    # The stamp and frame lie at the start, the last pixels or numbers at the end.
-    return len(data), data[:256], data[-64:]
+    # The stamp and frame lie at the start, the last pixels or numbers at the end; samples between
+    # tell pictures apart that share a stamp and a border.
+    return len(data), data[:256], data[:: max(1, len(data) // _SAMPLES)], data[-64:]

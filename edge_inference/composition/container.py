@@ -11,11 +11,16 @@ import importlib
 import itertools
 import sys
 import threading
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import (
+    ExternalShutdownException,
+    ShutdownException,
+    SingleThreadedExecutor,
+)
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from rclpy.node import Node
 
@@ -26,6 +31,7 @@ from edge_inference.errors import ConfigError, EdgeInferenceError, PluginError
 if TYPE_CHECKING:
     from rclpy.context import Context
     from rclpy.executors import Executor
+    from rclpy.parameter import Parameter
 
 # CPython lets a thread run this long before another that waits gets its turn. The default of
 # 5 ms is longer than most hops between stages.
@@ -83,9 +89,16 @@ class Container:
         """Return what is loaded, oldest first."""
         return list(self._components.values())
 
-    def load(self, plugin: str, arguments: Sequence[str], autostart: bool = True) -> Component:
+    def load(
+        self,
+        plugin: str,
+        arguments: Sequence[str],
+        autostart: bool = True,
+        overrides: Sequence[Parameter] = (),
+    ) -> Component:
         """Make a component with its own ``--ros-args`` and let it take part.
 
+        ``overrides`` are parameters that hold against those among the arguments.
         With ``autostart`` a lifecycle component is configured and activated; one
         whose configuration fails stays loaded, unconfigured, and says why in the
         log and in /diagnostics. Raises ConfigError or PluginError where the
@@ -94,12 +107,18 @@ class Container:
         component_class = find_plugin(plugin)
         try:
             node = component_class(
-                context=self.context, cli_args=list(arguments), use_global_arguments=False
+                context=self.context,
+                cli_args=list(arguments),
+                use_global_arguments=False,
+                parameter_overrides=list(overrides),
             )
         except EdgeInferenceError:
             raise
         except Exception as error:
-            # Whatever a component's constructor does, the others must go on.
+            # Whatever a component's constructor does, the others must go on, and the half-made
+            # node, which only the traceback still holds, must leave the graph.
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
             raise PluginError(f"component {plugin} cannot be made: {_cause(error)}") from error
         component = Component(next(self._ids), plugin, node)
         taken = [other for other in self.components if other.full_name == component.full_name]
@@ -134,10 +153,10 @@ class Container:
         while self.context.ok() and not self._stop.is_set():
             try:
                 self.executor.spin_once(timeout_sec=_SPIN_S)
-            except (ExternalShutdownException, KeyboardInterrupt):
+            except (ExternalShutdownException, ShutdownException, KeyboardInterrupt):
                 return
-            except Exception as error:
-                self.node.get_logger().error(f"a callback failed: {_cause(error)}")
+            except Exception:
+                self.node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
 
     def stop(self) -> None:
         """Make :meth:`spin` return; safe from any thread."""
@@ -158,13 +177,21 @@ class Container:
     def _start(self, component: Component) -> None:
         node = component.node
         for transition in (node.trigger_configure, node.trigger_activate):
-            if transition() != TransitionCallbackReturn.SUCCESS:
+            if not self._succeeds(transition):
                 component.failure = f"did not {transition.__name__.removeprefix('trigger_')}"
                 self.node.get_logger().error(
                     f"{component.full_name} {component.failure}; "
                     "the reason stands above. The other components go on."
                 )
                 return
+
+    def _succeeds(self, transition: Callable[[], TransitionCallbackReturn]) -> bool:
+        try:
+            return transition() == TransitionCallbackReturn.SUCCESS
+        except Exception:
+            # As in its constructor: a component's fault stays its own.
+            self.node.get_logger().error(traceback.format_exc())
+            return False
 
     def _dispose(self, component: Component) -> None:
         node = component.node
@@ -201,8 +228,10 @@ def find_plugin(plugin: str) -> type[Any]:
     for candidate in (f"{module_name}.nodes", module_name):
         try:
             module = importlib.import_module(candidate)
+            # A package may import the class only now, so this can fail like an import.
+            found = getattr(module, class_name, None)
         except ModuleNotFoundError as error:
-            if error.name is None or not candidate.startswith(error.name):
+            if error.name is None or not f"{candidate}.".startswith(f"{error.name}."):
                 raise PluginError(
                     f"component {plugin!r}: {candidate} needs {error.name}"
                 ) from error
@@ -210,9 +239,13 @@ def find_plugin(plugin: str) -> type[Any]:
             continue
         except Exception as error:
             raise PluginError(f"component {plugin!r}: {candidate}: {_cause(error)}") from error
-        found = getattr(module, class_name, None)
-        if isinstance(found, type):
+        if isinstance(found, type) and issubclass(found, Node):
             return found
+        if found is not None:
+            raise PluginError(
+                f"component {plugin!r}: expected {candidate}.{class_name} to be a node class "
+                f"(rclpy.node.Node), got {found!r}"
+            )
         known = getattr(module, "__all__", ())
         tried.append(f"{candidate} has no class {class_name}{suggestion(class_name, known)}")
     raise PluginError(f"component {plugin!r}: " + "; ".join(tried))

@@ -42,12 +42,15 @@ class Health:
         self._active = False
         self._processed = 0
         self._dropped: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._fault = ""
         self._noted: dict[str, str] = {}
         self._last_error = ""
         self._last_error_ns = 0
         self._reported_ns: dict[str, int] = {}
         self._untaken: dict[str, None] = {}
-        self._seen: tuple[int, int] = (0, 0)
+        self._processed_before = 0
+        self._dropped_before: Counter[str] = Counter()
 
     def activate(self, active: bool) -> None:
         """Note whether data flows."""
@@ -69,10 +72,18 @@ class Health:
         with self._lock:
             self._dropped[reason] += 1
 
-    def error(self, reason: str, message: str, now_ns: int) -> bool:
-        """Count something that went wrong; True when the message is due in the log."""
+    def fault(self, message: str) -> None:
+        """Show what keeps the component from working until it is mended (an empty message)."""
         with self._lock:
-            self._dropped[reason] += 1
+            self._fault = message
+
+    def error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
+        """Count something that went wrong; True when the message is due in the log.
+
+        ``lost`` tells whether it has cost a frame.
+        """
+        with self._lock:
+            (self._dropped if lost else self._errors)[reason] += 1
             self._last_error = message
             self._last_error_ns = now_ns
             self._untaken[message] = None
@@ -103,21 +114,30 @@ class Health:
     def status(self, now_ns: int) -> Status:
         """Judge the time since the last call."""
         with self._lock:
-            dropped = sum(self._dropped.values())
-            new_done, new_lost = self._processed - self._seen[0], dropped - self._seen[1]
-            self._seen = (self._processed, dropped)
-            values = dict(self._noted)
-            values["processed"] = str(self._processed)
-            values |= {f"dropped: {reason}": str(n) for reason, n in sorted(self._dropped.items())}
-            if self._last_error:
-                values["last error"] = self._last_error
-            # A clock that was set back must not keep an old error on show.
-            recent = self._last_error and 0 <= now_ns - self._last_error_ns <= _SHOWN_NS
-            if recent:
-                return Status(Level.ERROR, self._last_error, values)
-            if not self._active:
-                return Status(Level.OK, "not active", values)
-            if new_lost > _DROP_SHARE * (new_done + new_lost):
-                message = f"too slow: gave up {new_lost} of {new_done + new_lost} frames"
-                return Status(Level.WARN, message, values)
-            return Status(Level.OK, f"active, {new_done} frames since the last report", values)
+            done = self._processed - self._processed_before
+            lost = self._dropped - self._dropped_before
+            self._processed_before = self._processed
+            self._dropped_before = self._dropped.copy()
+            level, message = self._judge(done, lost, now_ns)
+            return Status(level, message, self._values())
+
+    def _judge(self, done: int, lost: Counter[str], now_ns: int) -> tuple[Level, str]:
+        if self._fault:
+            return Level.ERROR, self._fault
+        if self._last_error and now_ns - self._last_error_ns <= _SHOWN_NS:
+            return Level.ERROR, self._last_error
+        if not self._active:
+            return Level.OK, "not active"
+        frames = done + lost.total()
+        if lost.total() > _DROP_SHARE * frames:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
+            return Level.WARN, f"gave up {lost.total()} of {frames} frames: {reasons}"
+        return Level.OK, f"active, {done} frames since the last report"
+
+    def _values(self) -> dict[str, str]:
+        values = {**self._noted, "processed": str(self._processed)}
+        values |= {f"dropped: {reason}": str(n) for reason, n in sorted(self._dropped.items())}
+        values |= {f"error: {reason}": str(n) for reason, n in sorted(self._errors.items())}
+        if self._last_error:
+            values["last error"] = self._last_error
+        return values

@@ -84,11 +84,12 @@ class LatencyLog:
     #: More frames than this within a window are summarised by the newest ones.
     LIMIT = 20_000
 
-    def __init__(self, window_s: float = 10.0) -> None:
+    def __init__(self, window_s: float = 10.0, started_ns: int | None = None) -> None:
+        """Rates count from ``started_ns``, by default from the first record."""
         self.window_s = window_s
         self._stages: dict[tuple[str, str], _Stage] = {}
         self._lock = threading.Lock()
-        self._started_ns: int | None = None
+        self._started_ns = started_ns
 
     def add(self, timing: StageTiming, now_ns: int) -> None:
         """Record one frame of one stage."""
@@ -106,12 +107,13 @@ class LatencyLog:
         """Summarise the window that ends now."""
         with self._lock:
             oldest_ns = now_ns - int(self.window_s * 1e9)
-            covered_ns = now_ns - max(oldest_ns, self._started_ns or oldest_ns)
+            started_ns = oldest_ns if self._started_ns is None else self._started_ns
+            from_ns = max(oldest_ns, started_ns)
             stages = []
             for (node, name), stage in self._stages.items():
                 while stage.recent and stage.recent[0][0] < oldest_ns:
                     stage.recent.popleft()
-                stages.append(stage.summary(name, node, covered_ns / 1e9))
+                stages.append(stage.summary(name, node, from_ns, now_ns))
         return LatencyReport(self.window_s, tuple(stages))
 
 
@@ -121,8 +123,11 @@ class _Stage:
         self.drops: Counter[str] = Counter()
         self.recent: deque[tuple[int, StageTiming]] = deque(maxlen=LatencyLog.LIMIT)
 
-    def summary(self, name: str, node: str, covered_s: float) -> StageLatency:
+    def summary(self, name: str, node: str, from_ns: int, now_ns: int) -> StageLatency:
         timings = [timing for _, timing in self.recent]
+        if len(timings) == LatencyLog.LIMIT:
+            from_ns = max(from_ns, self.recent[0][0])
+        covered_s = (now_ns - from_ns) / 1e9
         return StageLatency(
             stage=name,
             node=node,

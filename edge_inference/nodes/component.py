@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.timer import Timer
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.bus import Publisher, Subscription
@@ -47,13 +51,17 @@ class Component(LifecycleNode):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(self.default_name, namespace=self.default_namespace, **node_arguments)
         self.health = Health()
-        self.parameters: NodeParameters[Any] = NodeParameters(
-            self, self.settings_class, accept=self.accept
-        )
+        try:
+            self.parameters: NodeParameters[Any] = NodeParameters(
+                self, self.settings_class, accept=self.accept
+            )
+        except EdgeInferenceError:
+            super().destroy_node()
+            raise
         self._publishers_made: list[Publisher[Any]] = []
         self._subscriptions_made: list[Subscription[Any]] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._diagnostics_timer = self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        self._diagnostics_timer = self.make_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     # For subclasses -----------------------------------------------------------------------------
 
@@ -75,6 +83,10 @@ class Component(LifecycleNode):
     def now_ns(self) -> int:
         """Return the node clock's time (simulated time where ``use_sim_time`` is set)."""
         return int(self.get_clock().now().nanoseconds)
+
+    def make_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """Make a timer of real time, so that it also runs while simulated time stands still."""
+        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish_on(
         self, topic: str, adapter: Adapter[Object], qos: QoSProfile = RELIABLE
@@ -102,9 +114,12 @@ class Component(LifecycleNode):
             subscription.close()
         self._subscriptions_made.clear()
 
-    def refuse(self, error: EdgeInferenceError, reason: str = "invalid") -> None:
-        """Count an input that cannot be used and say why, once for a run of the same message."""
-        if self.health.error(reason, str(error), self.now_ns()):
+    def refuse(self, error: EdgeInferenceError, reason: str = "invalid", lost: bool = True) -> None:
+        """Count what went wrong and say why; the log gets each reason every 5 s at the most.
+
+        ``lost`` tells whether it has cost a frame.
+        """
+        if self.health.error(reason, str(error), time.monotonic_ns(), lost):
             self.get_logger().error(str(error))
 
     # Lifecycle ----------------------------------------------------------------------------------
@@ -146,17 +161,28 @@ class Component(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Stop, close and leave the graph."""
-        self._release()
-        super().destroy_node()
+        try:
+            self._release()
+        finally:
+            super().destroy_node()
 
     def _attempt(self, action: Callable[[], None]) -> bool:
         try:
             action()
         except EdgeInferenceError as error:
-            self.health.error("configuration", str(error), self.now_ns())
-            self.get_logger().error(str(error))
-            return False
+            return self._show_fault(str(error))
+        except Exception as error:
+            # rclpy would swallow it without a word.
+            self.get_logger().error(traceback.format_exc())
+            return self._show_fault(f"{action.__name__}: {type(error).__name__}: {error}")
+        self.health.fault("")
         return True
+
+    def _show_fault(self, message: str) -> bool:
+        self.health.fault(message)
+        self.health.error("configuration", message, time.monotonic_ns(), lost=False)
+        self.get_logger().error(message)
+        return False
 
     def _halt(self) -> None:
         self.health.activate(False)
@@ -171,7 +197,7 @@ class Component(LifecycleNode):
         self._publishers_made.clear()
 
     def _publish_diagnostics(self) -> None:
-        status = self.health.status(self.now_ns())
+        status = self.health.status(time.monotonic_ns())
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status.append(

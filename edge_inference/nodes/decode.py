@@ -6,10 +6,10 @@ import dataclasses
 import math
 from typing import Any
 
-from edge_inference.core import decoders
+from edge_inference.core.model import ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.errors import TensorError
+from edge_inference.errors import ConfigError, TensorError
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -121,15 +121,27 @@ class Decode(Stage[TensorBatch]):
         if kind not in self._publishers_by_kind:
             publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
             self._publishers_by_kind[kind] = publisher
-        self.close()
-        self._decoder = NodeParameters(
-            self,
-            decoders.find(model.decoder).settings_class,
-            defaults=dataclasses.asdict(model.decoder_settings),
-        )
+        self._declare(model)
         self._model = model
         self.health.note("model", model.name)
         self.health.note("decoder", model.decoder)
+
+    def _declare(self, model: ModelDescription) -> None:
+        """Replace the decoder's parameters; the old ones come back where the new are refused."""
+        old = self._decoder.current if self._decoder is not None else None
+        self.close()
+        try:
+            self._decoder = self._parameters_of(model.decoder_settings)
+        except ConfigError:
+            if old is not None:
+                self._decoder = self._parameters_of(old)
+            raise
+
+    def _parameters_of(self, settings: Any) -> NodeParameters[Any]:
+        values = {
+            field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
+        }
+        return NodeParameters(self, type(settings), defaults=values)
 
 
 def top_score(result: Result) -> float | None:

@@ -43,14 +43,14 @@ class Latency(Component):
 
     def open(self) -> None:
         """Make the publishers and an empty log."""
-        self._log = LatencyLog(self.parameters.current.window_s)
+        self._log = LatencyLog(self.parameters.current.window_s, time.monotonic_ns())
         self._inference = self.publish_on("inference_latency", Float32Adapter())
         self._reports = self.publish_on("latency_report", LatencyReportAdapter())
 
     def start(self) -> None:
         """Listen to the stages."""
         self.subscribe_to("stage_timing", StageTimingAdapter(), self._record, _TIMINGS)
-        self._timer = self.create_timer(REPORT_PERIOD_S, self._report)
+        self._timer = self.make_timer(REPORT_PERIOD_S, self._report)
 
     def stop(self) -> None:
         """Stop reporting."""

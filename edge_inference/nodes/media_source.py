@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,7 @@ class MediaSource(Component):
         self._reader: threading.Thread | None = None
         self._media: Media | None = None
         self._published = 0
+        self._published_of_pass = 0
 
     def open(self) -> None:
         """Open the source, so that a wrong name is told at once."""
@@ -72,7 +74,7 @@ class MediaSource(Component):
         """Start reading."""
         self._stopping.clear()
         self.finished.clear()
-        self._published = 0
+        self._published = self._published_of_pass = 0
         self._reader = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
         self._reader.start()
 
@@ -90,6 +92,15 @@ class MediaSource(Component):
             self._media = None
 
     def _run(self) -> None:
+        try:
+            self._publish_all()
+        except Exception as error:
+            # Nobody waits for this thread; what ends it must be on show.
+            self.get_logger().error(traceback.format_exc())
+            self.refuse(SourceError(f"{type(error).__name__}: {error}"), "source", lost=False)
+        self.finished.set()
+
+    def _publish_all(self) -> None:
         due = time.monotonic()
         while not self._stopping.is_set():
             settings = self.parameters.current
@@ -102,17 +113,18 @@ class MediaSource(Component):
                 self._reopen_camera()
                 continue
             if image is None:
-                if not settings.loop or not self._published:
+                self.close()  # a next pass, or a next activation, starts over
+                if not settings.loop or not self._published_of_pass:
                     break
-                self.close()
+                self._published_of_pass = 0
                 continue
             self._images.publish(
                 Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id, origin)
             )
             self._published += 1
+            self._published_of_pass += 1
             self.health.processed()
             due = self._wait_until_due(due, settings)
-        self.finished.set()
 
     def _read(self) -> tuple[NDArray[np.uint8] | None, str]:
         if self._media is None:

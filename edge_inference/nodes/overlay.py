@@ -16,7 +16,7 @@ from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.decode import TOPICS
 from edge_inference.nodes.picture_input import Picture, PictureSettings, subscribe_to_pictures
-from edge_inference.nodes.stage import Stage, StageSettings
+from edge_inference.nodes.stage import Dropped, Stage, StageSettings
 
 _LOOK_PERIOD_S = 0.5
 
@@ -41,7 +41,7 @@ class Overlay(Stage[Any]):
         super().__init__(**node_arguments)
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         self._pictures_lock = threading.Lock()
-        self._look_timer = self.create_timer(_LOOK_PERIOD_S, self._look)
+        self._look_timer = self.make_timer(_LOOK_PERIOD_S, self._look)
         self._running = self._listening = False
 
     def open(self) -> None:
@@ -62,20 +62,18 @@ class Overlay(Stage[Any]):
         with self._pictures_lock:
             self._pictures.clear()
 
-    def process(self, item: Result, settings: OverlaySettings) -> Frame | None:
-        """Draw a result on the picture of the same stamp; None where that is gone."""
+    def process(self, item: Result, settings: OverlaySettings) -> Frame:
+        """Draw a result on the picture of the same stamp."""
         with self._pictures_lock:
             picture = self._pictures.pop(item.stamp_ns, None)
         if picture is None:
-            self.health.dropped("no_picture")
-            return None
+            raise Dropped("no_picture")
         drawn = draw(to_bgr(picture), item)
         return Frame.from_array(drawn, "bgr8", item.stamp_ns, item.frame_id)
 
-    def emit(self, output: Frame | None) -> None:
+    def emit(self, output: Frame) -> None:
         """Publish the drawing."""
-        if output is not None:
-            self._overlays.publish(output)
+        self._overlays.publish(output)
 
     def _look(self) -> None:
         wanted = self._running and self._overlays.is_wanted()

@@ -9,6 +9,7 @@ it or nothing.
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -40,6 +41,10 @@ _TYPES = {
     (float, True): ParameterType.PARAMETER_DOUBLE_ARRAY,
     (str, True): ParameterType.PARAMETER_STRING_ARRAY,
 }
+
+
+# What YAML takes for false and true.
+_WORDS = (("false", "off", "no"), ("true", "on", "yes"))
 
 
 class NodeParameters(Generic[Settings]):
@@ -104,11 +109,14 @@ class NodeParameters(Generic[Settings]):
         self._undeclare()
 
     def _undeclare(self) -> None:
-        for name, rule in self._rules.items():
-            if not rule.read_only and self._node.has_parameter(name):
+        for name in self._rules:
+            if self._node.has_parameter(name):
+                # Read-only is for users: a decoder's parameters go when the decoder goes.
+                self._node.describe_parameter(name).read_only = False
                 self._node.undeclare_parameter(name)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        self._keep_types(parameters)
         try:
             changed = self._changed(parameters)
             if changed is not None and self._accept is not None:
@@ -124,12 +132,21 @@ class NodeParameters(Generic[Settings]):
         if changed is not None:
             self.current = changed
 
+    def _keep_types(self, parameters: list[Parameter]) -> None:
+        """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""
+        for name in {parameter.name for parameter in parameters} & self._rules.keys():
+            rule = self._rules[name]
+            self._node.describe_parameter(name).type = _TYPES[rule.type, rule.many]
+
     def _changed(self, parameters: list[Parameter]) -> Settings | None:
-        ours = {
-            p.name: _plain(self._rules[p.name], p.value)
-            for p in parameters
-            if p.name in self._rules
-        }
+        ours = {}
+        for parameter in parameters:
+            rule = self._rules.get(parameter.name)
+            if rule is None:
+                continue
+            if parameter.type_ == Parameter.Type.NOT_SET:
+                raise ConfigError(f"{rule.name}: expected {rule.expected()}, got no value at all")
+            ours[rule.name] = _plain(rule, parameter.value)
         return change(self.current, ours) if ours else None
 
 
@@ -159,10 +176,13 @@ def _descriptor(rule: Rule) -> ParameterDescriptor:
 
 
 def _plain(rule: Rule, value: Any) -> Any:
-    """Bring a ROS value closer to the rule: numbers that the command line read out of a text."""
+    """Bring a ROS value closer to the rule, where YAML read something else out of a text."""
     if rule.many:
-        return () if value is None else tuple(value)
-    if rule.type is str and isinstance(value, (bool, int, float)):
+        return tuple(value) if isinstance(value, (list, array)) else value
+    if rule.type is str and isinstance(value, bool):
+        words = _WORDS[value]
+        return next((word for word in words if word in rule.choices), words[0])
+    if rule.type is str and isinstance(value, (int, float)):
         return str(value)
     return value
 

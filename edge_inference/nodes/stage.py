@@ -46,6 +46,10 @@ class _Entry(Generic[Input]):
     arrived_ns: int
 
 
+class Dropped(Exception):  # noqa: N818 - no error: the frame is given up, and why is counted
+    """Raised by ``process`` to give a frame up for a reason that is no fault of its own."""
+
+
 class Stage(Component, Generic[Input]):
     """A component with a mailbox and a worker thread.
 
@@ -66,7 +70,10 @@ class Stage(Component, Generic[Input]):
 
     @abstractmethod
     def process(self, item: Input, settings: Any) -> Any:
-        """Work on one item; runs in the worker thread. Its time is the stage's."""
+        """Work on one item; runs in the worker thread. Its time is the stage's.
+
+        Raises EdgeInferenceError for an item that is no good, Dropped for one to be left out.
+        """
 
     @abstractmethod
     def emit(self, output: Any) -> None:
@@ -83,7 +90,8 @@ class Stage(Component, Generic[Input]):
         """Put an item into the mailbox; never holds up the executor."""
         entry = _Entry(item, time.monotonic_ns())
         for lost in self._mailbox.put(entry, may_wait=by_reference):
-            self._drop(lost, "superseded")
+            # A closed mailbox gives the entry itself back.
+            self._drop(lost, "stopped" if lost is entry else "superseded")
 
     # Lifecycle ----------------------------------------------------------------------------------
 
@@ -111,16 +119,12 @@ class Stage(Component, Generic[Input]):
 
     def _run(self) -> None:
         while (entry := self._mailbox.take()) is not None:
-            started_ns = time.monotonic_ns()
+            self._adopt_changes()
             try:
-                self._adopt_changes()
                 if self._is_fresh(entry):
-                    output = self.process(entry.item, self._adopted)
-                    timing = self._timing(entry, started_ns)
-                    self.emit(output)
-                    self.health.processed()
-                    self._timings.publish(timing)
-                    del output
+                    self._work_on(entry)
+            except Dropped as reason:
+                self._drop(entry, str(reason))
             except EdgeInferenceError as error:
                 self._fail(entry, "invalid", error)
             except Exception as error:
@@ -129,6 +133,14 @@ class Stage(Component, Generic[Input]):
                 self._fail(entry, "failed", EdgeInferenceError(f"{type(error).__name__}: {error}"))
             del entry
 
+    def _work_on(self, entry: _Entry[Input]) -> None:
+        started_ns = time.monotonic_ns()
+        output = self.process(entry.item, self._adopted)
+        timing = self._timing(entry, started_ns)
+        self.emit(output)
+        self.health.processed()
+        self._timings.publish(timing)
+
     def _adopt_changes(self) -> None:
         new = self.parameters.current
         if new is self._adopted:
@@ -136,8 +148,12 @@ class Stage(Component, Generic[Input]):
         old = self._adopted
         try:
             self.adopt(old, new)
-        except EdgeInferenceError as error:
-            self.refuse(error, "configuration")
+        except Exception as error:
+            # Whatever a vendor's library raises while it opens a model: the old one goes on.
+            if not isinstance(error, EdgeInferenceError):
+                self.get_logger().error(traceback.format_exc())
+                error = EdgeInferenceError(f"{type(error).__name__}: {error}")
+            self.refuse(error, "configuration", lost=False)
             self.parameters.restore(old)
             return
         self._mailbox.configure(new.queue_depth, new.when_full == "wait")
@@ -154,6 +170,7 @@ class Stage(Component, Generic[Input]):
                     f"{stamp_ns} ns at {now_ns} ns; mend the camera's stamps or use_sim_time"
                 ),
                 fault,
+                lost=False,
             )
             return True
         limit = self._adopted.max_age_ms

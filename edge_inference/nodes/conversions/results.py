@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
 from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
 from edge_inference.core.frame import Frame
+from edge_inference.errors import ImageError, InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter
+
+# Labels of messages are kept in a list up to the largest number that occurs.
+_LARGEST_CLASS_ID = 65535
 
 
 class DetectionArrayAdapter(Adapter[results.Detections]):
@@ -46,12 +52,12 @@ class DetectionArrayAdapter(Adapter[results.Detections]):
         """Build the object; it knows only the labels that occur."""
         found = message.detections
         corners = [(d.x, d.y, d.x + d.width, d.y + d.height) for d in found]
-        names = {d.class_id: d.label for d in found}
+        labels = _labels([d.class_id for d in found], [d.label for d in found])
         return results.Detections(
             boxes=np.array(corners, dtype=np.float32).reshape(-1, 4),
             scores=np.array([d.score for d in found], dtype=np.float32),
             class_ids=np.array([d.class_id for d in found], dtype=np.int32),
-            labels=tuple(names.get(i, str(i)) for i in range(max(names, default=-1) + 1)),
+            labels=labels,
             source_width=message.source_width or None,
             source_height=message.source_height or None,
             model=message.model,
@@ -77,11 +83,16 @@ class ClassificationAdapter(Adapter[results.Classification]):
 
     def from_message(self, message: own.ClassificationResult) -> results.Classification:
         """Build the object; it knows only the labels that occur."""
-        names = dict(zip(message.class_ids, message.labels, strict=True))
+        counts = len(message.class_ids), len(message.labels), len(message.confidences)
+        if len(set(counts)) != 1:
+            raise InputError(
+                "ClassificationResult: expected as many class_ids, labels and confidences, got "
+                f"{counts[0]}, {counts[1]} and {counts[2]}"
+            )
         return results.Classification(
             class_ids=np.array(message.class_ids, dtype=np.int32),
             scores=np.array(message.confidences, dtype=np.float32),
-            labels=tuple(names.get(i, str(i)) for i in range(max(names, default=-1) + 1)),
+            labels=_labels(message.class_ids, message.labels),
             model=message.model,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -97,18 +108,7 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
     def to_message(self, item: results.Segmentation) -> own.Segmentation:
         """Build the message."""
         encoding = "mono8" if item.mask.dtype == np.uint8 else "16UC1"
-        height, width = item.mask.shape
-        pixels = np.ascontiguousarray(item.mask).view(np.uint8).reshape(-1)
-        frame = Frame(
-            pixels,
-            width,
-            height,
-            encoding,
-            pixels.size // height,
-            False,
-            item.stamp_ns,
-            item.frame_id,
-        )
+        frame = _plane(item.mask, encoding, item)
         return own.Segmentation(
             header=to_header(item.stamp_ns, item.frame_id),
             model=item.model,
@@ -120,10 +120,8 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
 
     def from_message(self, message: own.Segmentation) -> results.Segmentation:
         """Build the object; the mask is a view."""
-        mask = message.mask
-        dtype = np.dtype(np.uint8 if mask.encoding == "mono8" else np.uint16)
         return results.Segmentation(
-            mask=np.frombuffer(mask.data, dtype=dtype).reshape(mask.height, mask.width),
+            mask=_pixels(message.mask, {"mono8": np.uint8, "16UC1": np.uint16}),
             labels=tuple(message.labels),
             score=message.score,
             unknown_id=message.unknown_id,
@@ -141,22 +139,52 @@ class DepthAdapter(Adapter[results.DepthMap]):
 
     def to_message(self, item: results.DepthMap) -> Image:
         """Build the message."""
-        height, width = item.depth.shape
-        pixels = np.ascontiguousarray(item.depth, dtype=np.float32).view(np.uint8).reshape(-1)
-        return self._images.to_message(
-            Frame(pixels, width, height, "32FC1", width * 4, False, item.stamp_ns, item.frame_id)
-        )
+        return self._images.to_message(_plane(item.depth.astype(np.float32), "32FC1", item))
 
     def from_message(self, message: Image) -> results.DepthMap:
         """Build the object; an Image does not tell its unit, REP 118 says metres."""
         return results.DepthMap(
-            depth=np.frombuffer(message.data, dtype=np.float32).reshape(
-                message.height, message.width
-            ),
+            depth=_pixels(message, {"32FC1": np.float32}),
             unit="m",
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )
+
+
+def _labels(class_ids: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Name the classes that occur; those between them have only their number."""
+    for class_id in class_ids:
+        if not 0 <= class_id <= _LARGEST_CLASS_ID:
+            raise InputError(f"class_id: expected 0 to {_LARGEST_CLASS_ID}, got {class_id}")
+    known = dict(zip(class_ids, names, strict=True))
+    return tuple(known.get(i, str(i)) for i in range(max(known, default=-1) + 1))
+
+
+def _plane(
+    values: NDArray[Any], encoding: str, item: results.Segmentation | results.DepthMap
+) -> Frame:
+    height, width = values.shape
+    pixels = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+    step = width * values.itemsize
+    return Frame(pixels, width, height, encoding, step, False, item.stamp_ns, item.frame_id)
+
+
+def _pixels(image: Image, encodings: Mapping[str, type[np.generic]]) -> NDArray[Any]:
+    """View a picture whose pixels are plain numbers, (height, width)."""
+    if image.encoding not in encodings:
+        raise ImageError(
+            f"image: expected encoding {' or '.join(encodings)}, got {image.encoding!r}"
+        )
+    dtype = np.dtype(encodings[image.encoding]).newbyteorder(">" if image.is_bigendian else "<")
+    row, needed = image.width * dtype.itemsize, image.height * image.step
+    if image.step < row or len(image.data) < needed:
+        raise ImageError(
+            f"image {image.width}x{image.height} {image.encoding}: expected a step of at least "
+            f"{row} and {needed} bytes, got step {image.step} and {len(image.data)} bytes"
+        )
+    rows = np.frombuffer(image.data, dtype=np.uint8, count=needed).reshape(image.height, image.step)
+    values = np.ascontiguousarray(rows[:, :row]).view(dtype)
+    return values.astype(dtype.newbyteorder("="), copy=False)
 
 
 def detection_adapter() -> Adapter[results.Detections]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.core.compressed import MAX_SIDE
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import TensorError
@@ -24,6 +25,7 @@ _CODES = {
 }
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _WIDTHS = {"i": (8, 16, 32, 64), "u": (8, 16, 32, 64), "f": (16, 32, 64), "b": (8,)}
+_MOST_AXES = 16
 
 
 class TensorListAdapter(Adapter[TensorBatch]):
@@ -52,6 +54,9 @@ class TensorListAdapter(Adapter[TensorBatch]):
 
     def from_message(self, message: TensorList) -> TensorBatch:
         """View the tensors; TensorError where fields and bytes do not fit each other."""
+        names = [tensor.name for tensor in message.tensors]
+        if len(set(names)) < len(names):
+            raise TensorError(f"TensorList: expected every tensor's name once, got {names}")
         return TensorBatch(
             tensors={tensor.name: _from_tensor(tensor) for tensor in message.tensors},
             geometry=tuple(_from_geometry(geometry) for geometry in message.geometry),
@@ -94,22 +99,36 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
         raise TensorError(
             f"tensor {name!r}: shape {shape} and strides {strides} do not fit each other"
         )
+    if len(shape) > _MOST_AXES:
+        raise TensorError(f"tensor {name!r}: expected at most {_MOST_AXES} axes, got {len(shape)}")
     elements = math.prod(shape)
+    if not elements:
+        return _empty(name, shape, dtype)
     last = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    needed = message.byte_offset + (last + 1) * dtype.itemsize if elements else 0
+    # Strides that make elements overlap would let a few bytes stand for any amount of work.
+    needed = message.byte_offset + max(last + 1, elements) * dtype.itemsize
     if needed > len(message.data):
         raise TensorError(
             f"tensor {name!r}: {dtype} {list(shape)} needs {needed} bytes, the message has "
             f"{len(message.data)}"
         )
-    if not elements:
-        return np.empty(shape, dtype)
     data = np.frombuffer(message.data, dtype=np.uint8)[message.byte_offset : needed]
-    view = np.ndarray(
-        shape, dtype, buffer=data, strides=tuple(stride * dtype.itemsize for stride in strides)
-    )
+    steps = [
+        stride * dtype.itemsize if length > 1 else dtype.itemsize
+        for length, stride in zip(shape, strides, strict=True)
+    ]
+    view = np.ndarray(shape, dtype, buffer=data, strides=steps)
+    if not view.flags.aligned:
+        view = view.copy()
     view.flags.writeable = False
     return view
+
+
+def _empty(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        return np.empty(shape, dtype)
+    except ValueError as error:  # the other axes alone are beyond numpy
+        raise TensorError(f"tensor {name!r}: shape {shape}: {error}") from error
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -119,9 +138,15 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _from_geometry(message: TensorGeometry) -> Geometry:
     scales = (message.scale_x, message.scale_y)
     offsets = (message.offset_x, message.offset_y)
+    sides = (message.source_width, message.source_height)
+    if not all(1 <= side <= MAX_SIDE for side in sides):
+        raise TensorError(
+            f"tensor geometry: expected a source of 1 to {MAX_SIDE} pixels a side, got "
+            f"{sides[0]}x{sides[1]}"
+        )
     if not all(math.isfinite(value) for value in scales + offsets) or min(scales) <= 0:
         raise TensorError(
             f"tensor geometry: expected finite offsets and scales above 0, got scale {scales} and "
             f"offset {offsets}"
         )
-    return Geometry(message.source_width, message.source_height, *scales, *offsets)
+    return Geometry(*sides, *scales, *offsets)
