@@ -1,0 +1,36 @@
+"""What ``--source`` means: pictures to read, a camera, or somebody else's topic."""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+
+# Stricter than ROS on purpose: the text may be a mistyped path as well.
+_TOPIC = re.compile(r"(/[A-Za-z_]\w*)+", re.ASCII)
+
+
+class SourceKind(enum.Enum):
+    """Who brings the pictures, and whether they wait for us."""
+
+    FILES = "files"
+    DEVICE = "device"
+    TOPIC = "topic"
+
+
+def kind_of(source: str) -> SourceKind:
+    """Tell a topic from a device from everything else, which is files.
+
+    A topic starts with a slash, has a topic's characters, and is no path that
+    exists; a device is a number or lies in /dev.
+    """
+    if source.isdecimal() or source.startswith("/dev/"):
+        return SourceKind.DEVICE
+    if is_topic_name(source) and not Path(source).exists():
+        return SourceKind.TOPIC
+    return SourceKind.FILES
+
+
+def is_topic_name(text: str) -> bool:
+    """Tell whether a text can be an absolute topic name."""
+    return _TOPIC.fullmatch(text) is not None

@@ -1,0 +1,105 @@
+"""What ``run perception`` was asked for, and the pipeline arguments that follow from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_inference.core.model import ModelDescription, default_search_path
+from edge_inference.errors import ConfigError
+from edge_inference.tools.perception_source import SourceKind, kind_of
+
+_COMPRESSED = "/compressed"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of ``run perception``; None is "not given"."""
+
+    source: str
+    model: str = "nanodet"
+    model_path: str = ""
+    backend: str = "auto"
+    precision: str = "auto"
+    confidence: float | None = None
+    frames: int | None = None
+    rate: float | None = None
+    real_time: bool = False
+    image_topic: str | None = None
+    image_transport: str | None = None
+    params_file: str = ""
+    save_overlay: str | None = None
+    json: bool = False
+    verbose: bool = False
+
+    @property
+    def kind(self) -> SourceKind:
+        """Return what the source is."""
+        return kind_of(self.source)
+
+    @property
+    def is_lossless(self) -> bool:
+        """Tell whether every picture is processed, however long that takes."""
+        return self.kind is SourceKind.FILES and not self.real_time
+
+    @property
+    def topic(self) -> str | None:
+        """Return the topic that the pictures come on, None for the pipeline's own."""
+        if self.kind is not SourceKind.TOPIC:
+            return self.image_topic
+        return self.source.removesuffix(_COMPRESSED)
+
+    def check(self, model: ModelDescription) -> None:
+        """Raise ConfigError for options that do not go together or would have no effect."""
+        if self.kind is SourceKind.TOPIC:
+            for name, given in (
+                ("--rate", self.rate is not None),
+                ("--real-time", self.real_time),
+                ("--image-topic", self.image_topic is not None),
+            ):
+                if given:
+                    raise ConfigError(f"{name} is for files; {self.source} is a topic")
+        elif self.image_transport is not None:
+            raise ConfigError(f"--image-transport is for topics; {self.source} is none")
+        if self.confidence is not None and not hasattr(model.decoder_settings, "confidence"):
+            raise ConfigError(
+                f"--confidence: the decoder {model.decoder} of model {model.name} has no such "
+                "setting"
+            )
+        if self.params_file and not Path(self.params_file).is_file():
+            raise ConfigError(f"--params-file {self.params_file}: no such file")
+
+    def pipeline_arguments(self) -> dict[str, str]:
+        """Return the pipeline's arguments; what was not given is left to the pipeline."""
+        values: dict[str, str | int | float] = {
+            "model": self.model,
+            "model_path": self.model_path,
+            "backend": self.backend,
+            "precision": self.precision,
+            "when_full": "wait" if self.is_lossless else "drop_oldest",
+        }
+        if self.topic is not None:
+            values["image_topic"] = self.topic
+        if self.confidence is not None:
+            values["confidence"] = self.confidence
+        if self.kind is SourceKind.TOPIC:
+            sent_compressed = self.source.endswith(_COMPRESSED)
+            values["image_transport"] = self.image_transport or (
+                "compressed" if sent_compressed else "raw"
+            )
+        else:
+            values["source"] = self.source
+            free = self.is_lossless and self.rate is None
+            values["pace"] = "as_fast_as_possible" if free else "real_time"
+        if self.rate is not None:
+            values["rate"] = self.rate
+        if self.frames is not None and self.is_lossless:
+            values["limit"] = self.frames
+        return {name: str(value) for name, value in values.items() if value != ""}
+
+
+def search_path(model_path: str) -> tuple[Path, ...]:
+    """Return the folders to look for models in: the given ones, then the usual ones."""
+    given = [Path(folder).expanduser() for folder in model_path.split(os.pathsep) if folder]
+    return (*given, *default_search_path())

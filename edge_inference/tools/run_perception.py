@@ -1,0 +1,296 @@
+"""``edge-inference run perception``: the pipeline in this process, listened to on its bus."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
+from edge_inference.core.media import open_media
+from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.errors import ConfigError
+from edge_inference.tools.bus_listener import BusListener
+from edge_inference.tools.frame_book import FrameRecord
+from edge_inference.tools.interruption import interruptible
+from edge_inference.tools.overlay_files import OverlayFiles
+from edge_inference.tools.perception_source import SourceKind
+from edge_inference.tools.run_options import RunOptions, search_path
+from edge_inference.tools.run_output import JsonLines, PlainLines, Progress, RunOutput
+from edge_inference.tools.run_summary import Engine, Found, RunSummary, in_order
+
+if TYPE_CHECKING:
+    from edge_inference.composition.container import Container
+
+ENDED, ENOUGH, INTERRUPTED, STALLED = "source ended", "enough frames", "interrupted", "stalled"
+EXIT_INTERRUPTED = 130
+
+_TICK_S = 0.1
+_STALLED_S = 30.0
+_SILENT_TOPIC_S = 3.0
+
+
+def run_perception(options: RunOptions, started_s: float) -> int:
+    """Run the perception pipeline until its source ends; return the exit code.
+
+    ``started_s`` is the moment of ``time.monotonic()`` that the time to the
+    first result counts from. 0: results came, and all that was asked for was
+    done. 1: no result came, an overlay could not be written, or the pipeline
+    stalled. 130: interrupted before the first result. Raises
+    EdgeInferenceError for anything that keeps the pipeline from starting.
+    """
+    model = find_model(options.model, search_path(options.model_path))
+    options.check(model)
+    if options.kind is SourceKind.FILES:
+        open_media(options.source).close()
+    components = load_pipeline("perception").components(options.pipeline_arguments())
+    with interruptible() as interrupted, _hosted(options.verbose) as container:
+        run = _Run(container, components, options, model, _output(options), started_s)
+        try:
+            return run.run(interrupted)
+        except BrokenPipeError:
+            # Whoever read our output has seen enough; nothing more can be said there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        finally:
+            run.close()
+
+
+class _Run:
+    """One run: ``run`` once, then ``close``."""
+
+    def __init__(
+        self,
+        container: Container,
+        components: Sequence[ComponentDescription],
+        options: RunOptions,
+        model: ModelDescription,
+        output: RunOutput,
+        started_s: float,
+    ) -> None:
+        from edge_inference.composition.bus import Bus
+
+        self._container = container
+        self._components = components
+        self._options = options
+        self._model = model
+        self._output = output
+        self._started_s = started_s
+        self._listener = BusListener(
+            Bus.of(container.context), options.source, _image_topic(components), options.frames
+        )
+        self._nodes: dict[str, Any] = {}
+        self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
+        self._cleanup = ExitStack()
+        self._problems: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._shown_problems: set[str] = set()
+        self._found = Found()
+        self._results = 0
+        self._first_s: float | None = None
+        self._last_s: float | None = None
+
+    def run(self, interrupted: threading.Event) -> int:
+        """Start the pipeline, show what it finds, sum up; return the exit code."""
+        overlays = self._overlays()
+        engine = self._load()
+        self._output.start(self._options.source, engine)
+        self._spinner.start()
+        ended = self._watch(engine, interrupted, overlays is not None)
+        ended_s = time.monotonic()
+        self._cleanup.close()  # the last overlays are on the disk now
+        self._report_problems()
+        self._output.finish(self._summary(engine, ended, ended_s, overlays))
+        return self._verdict(ended, overlays)
+
+    def close(self) -> None:
+        """Let go of every thread that may wait for us, and stop the executor."""
+        self._output.finish(None)
+        self._listener.close()
+        self._cleanup.close()
+        self._container.stop()
+        if self._spinner.is_alive():
+            self._spinner.join()
+
+    # Start --------------------------------------------------------------------------------------
+
+    def _overlays(self) -> OverlayFiles | None:
+        if self._options.save_overlay is None:
+            return None
+        folder = Path(self._options.save_overlay)
+        files = OverlayFiles(folder, self._listener.book.number_of, self._problems.put)
+        self._cleanup.callback(files.finish)
+        # Called first: nothing may come any more when the files are finished.
+        self._cleanup.callback(self._listener.save_overlays(files))
+        return files
+
+    def _load(self) -> Engine:
+        from edge_inference.composition.process import load_all
+
+        failures = load_all(self._container, self._components, self._options.params_file)
+        for loaded in self._container.components:
+            name = loaded.node.get_name()
+            self._nodes[name] = loaded.node
+            if loaded.failure:
+                reasons = loaded.node.health.take_errors() or [loaded.failure]
+                failures.append(f"{name}: {reasons[-1]}")
+        if failures:
+            raise ConfigError("; ".join(failures))
+        notes = self._nodes["inference"].health.notes()
+        return Engine(self._model.name, self._model.task, notes["backend"], notes["precision"])
+
+    # While it runs ------------------------------------------------------------------------------
+
+    def _watch(self, engine: Engine, interrupted: threading.Event, has_overlays: bool) -> str:
+        """Show results until the run ends; return why it did."""
+        began_s = time.monotonic()
+        while not interrupted.is_set():
+            record = self._listener.next_record(_TICK_S)
+            while record is not None:
+                self._show(record)
+                record = self._listener.next_record(0.0)
+            self._report_problems()
+            self._output.progress(lambda: self._progress(engine))
+            ended = self._end(has_overlays)
+            if ended is not None:
+                return ended
+            self._mention_silence(time.monotonic() - began_s)
+        return INTERRUPTED
+
+    def _show(self, record: FrameRecord) -> None:
+        self._results += 1
+        self._last_s = time.monotonic()
+        if self._first_s is None:
+            self._first_s = self._last_s
+        self._found.add(record.result)
+        self._output.frame(record)
+
+    def _end(self, has_overlays: bool) -> str | None:
+        listener = self._listener
+        has_finished = self._source_has_finished()
+        # In this order: a picture counts as settled after its record was handed over.
+        is_drained = has_finished and listener.is_drained()
+        if not has_overlays or listener.overlays_done >= listener.book.results:
+            if is_drained:
+                return ENDED
+            if self._results == self._options.frames:
+                return ENOUGH
+        if has_finished and time.monotonic() - listener.last_event_s > _STALLED_S:
+            return STALLED
+        return None
+
+    def _source_has_finished(self) -> bool:
+        source = self._nodes.get("media_source")
+        return source is not None and bool(source.finished.is_set())
+
+    def _report_problems(self) -> None:
+        texts = [
+            f"{name}: {text}"
+            for name, node in self._nodes.items()
+            for text in node.health.take_errors()
+        ]
+        while not self._problems.empty():
+            texts.append(self._problems.get())
+        for text in texts:
+            if text not in self._shown_problems:
+                self._shown_problems.add(text)
+                self._output.problem(text)
+
+    def _mention_silence(self, waited_s: float) -> None:
+        topic = self._options.topic
+        is_topic = self._options.kind is SourceKind.TOPIC
+        if is_topic and not self._listener.book.settled and waited_s > _SILENT_TOPIC_S:
+            self._problems.put(
+                f"no picture on {topic} yet; see whether somebody publishes it: ros2 topic info "
+                f"{topic} (there is no file or folder of this name either)"
+            )
+
+    def _progress(self, engine: Engine) -> Progress:
+        return Progress(
+            source=self._options.source,
+            engine=engine,
+            results=self._results,
+            drops=dict(self._listener.book.drops),
+            latency=self._listener.recent.report(time.monotonic_ns()),
+        )
+
+    # End ----------------------------------------------------------------------------------------
+
+    def _summary(
+        self, engine: Engine, ended: str, ended_s: float, overlays: OverlayFiles | None
+    ) -> RunSummary:
+        source = self._nodes.get("media_source")
+        return RunSummary(
+            source=self._options.source,
+            engine=engine,
+            ended=ended,
+            read=None if source is None else self._listener.book.announced,
+            results=self._results,
+            unreadable=0 if source is None else source.health.counts().get("source", 0),
+            drops=dict(self._listener.book.drops),
+            wall_s=ended_s - self._started_s,
+            first_result_s=None if self._first_s is None else self._first_s - self._started_s,
+            rate_hz=self._rate_hz(),
+            stages=in_order(self._listener.whole.report(time.monotonic_ns())),
+            found=self._found,
+            overlay_folder="" if overlays is None else str(overlays.folder),
+            overlays_written=0 if overlays is None else overlays.written,
+            overlays_failed=0 if overlays is None else overlays.failed,
+        )
+
+    def _rate_hz(self) -> float | None:
+        if self._first_s is None or self._last_s is None or self._last_s <= self._first_s:
+            return None
+        return (self._results - 1) / (self._last_s - self._first_s)
+
+    def _verdict(self, ended: str, overlays: OverlayFiles | None) -> int:
+        if ended == INTERRUPTED and not self._results:
+            return EXIT_INTERRUPTED
+        if ended == STALLED:
+            missing = self._listener.book.announced - self._listener.book.settled
+            self._output.problem(
+                f"stalled: {missing} pictures did not come through the pipeline, and nothing "
+                f"has moved for {_STALLED_S:.0f} s"
+            )
+            return 1
+        if not self._results:
+            self._output.problem(f"no result came from {self._options.source}")
+            return 1
+        return 1 if overlays is not None and overlays.failed else 0
+
+
+def _output(options: RunOptions) -> RunOutput:
+    if options.json:
+        return JsonLines(sys.stdout)
+    if sys.stdout.isatty() and not options.verbose:
+        from edge_inference.tools.live_table import LiveTable, suits
+
+        if suits(sys.stdout):
+            return LiveTable(sys.stdout)
+    return PlainLines(sys.stdout)
+
+
+def _image_topic(components: Sequence[ComponentDescription]) -> str | None:
+    """Return the topic of the pipeline's own source, None where it has none."""
+    sources = (one for one in components if one.name == "media_source")
+    return next((source.remappings["image_raw"] for source in sources), None)
+
+
+@contextmanager
+def _hosted(verbose: bool) -> Iterator[Container]:
+    try:
+        from edge_inference.composition.process import hosted
+    except ImportError as error:
+        raise ConfigError(
+            f"`run perception` needs ROS 2, and {error.name or error} cannot be imported: use "
+            "`make demo` or `make set-up`, or source a ROS 2 installation with this package in it"
+        ) from error
+    # What goes wrong is told through the components' health, in one line each.
+    arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
+    with hosted("edge_inference", arguments, [], handle_signals=False) as container:
+        yield container

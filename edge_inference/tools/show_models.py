@@ -1,0 +1,124 @@
+"""``edge-inference models``: what there is, and whether it is sound."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from edge_inference.core.model import (
+    Accuracy,
+    ModelDescription,
+    Variant,
+    available_models,
+    find_model,
+    load_model,
+)
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.tools.run_options import search_path
+
+_PIPE_WIDTH = 140
+
+
+def list_models(model_path: str, as_json: bool) -> int:
+    """Print every model on the search path; return 1 where one cannot be read."""
+    models, failed = [], 0
+    for name, folder in sorted(available_models(search_path(model_path)).items()):
+        try:
+            models.append(load_model(folder))
+        except EdgeInferenceError as error:
+            failed += 1
+            sys.stderr.write(f"edge-inference: {name}: {error}\n")
+    if as_json:
+        for model in models:
+            sys.stdout.write(json.dumps(_as_json(model), ensure_ascii=False) + "\n")
+    else:
+        _print(models)
+    return 1 if failed else 0
+
+
+def check_models(names: Sequence[str], model_path: str, backend: str, precision: str) -> int:
+    """Check models one by one and print a report; return 1 where one fails."""
+    failed = 0
+    for name in names:
+        try:
+            failed += not _check(find_model(name, search_path(model_path)), backend, precision)
+        except EdgeInferenceError as error:
+            failed += 1
+            sys.stderr.write(f"edge-inference: {name}: {error}\n")
+    return 1 if failed else 0
+
+
+def _check(model: ModelDescription, backend: str, precision: str) -> bool:
+    from edge_inference.backends.select import select_backend
+    from edge_inference.core.golden_check import check_golden
+
+    model.verify_files()
+    sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
+    selection = select_backend(backend, model, precision)
+    with selection.backend as engine:
+        sys.stdout.write(f"  runs on: {engine.describe()}\n  why: {selection.reason}\n")
+        report = check_golden(model, engine.infer)
+    sys.stdout.write(f"  {report.summary()}\n")
+    return report.passed
+
+
+def _as_json(model: ModelDescription) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "task": model.task,
+        "description": model.description,
+        "licence": model.licence,
+        "folder": str(model.folder),
+        "input": [model.input.width, model.input.height],
+        "classes": len(model.labels),
+        "variants": {
+            name: {
+                "file": variant.file.name,
+                "bytes": _size(variant),
+                "accuracy": [vars(accuracy) for accuracy in variant.accuracy],
+            }
+            for name, variant in model.variants.items()
+        },
+    }
+
+
+def _print(models: Sequence[ModelDescription]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    is_terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("model", "task", "input", "precision", "size", "measured accuracy", "licence"):
+        table.add_column(name, justify="right" if name == "size" else "left")
+    for model in models:
+        for index, (precision, variant) in enumerate(model.variants.items()):
+            head = (model.name, model.task, f"{model.input.width}x{model.input.height}")
+            table.add_row(
+                *(head if index == 0 else ("", "", "")),
+                precision,
+                _megabytes(_size(variant)),
+                # As Text: a description's brackets are no markup.
+                Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
+                Text(model.licence if index == 0 else ""),
+            )
+    console.print(table)
+
+
+def _accuracy(accuracy: Accuracy) -> str:
+    return f"{accuracy.value:g} {accuracy.metric} ({accuracy.dataset}, {accuracy.samples} pictures)"
+
+
+def _size(variant: Variant) -> int | None:
+    try:
+        return variant.file.stat().st_size
+    except OSError:
+        return None
+
+
+def _megabytes(size: int | None) -> str:
+    return "missing" if size is None else f"{size / 1e6:.1f} MB"
