@@ -48,7 +48,7 @@ class Health:
         self._last_error = ""
         self._last_error_ns = 0
         self._reported_ns: dict[str, int] = {}
-        self._untaken: dict[str, None] = {}
+        self._untaken: dict[str, str] = {}
         self._processed_before = 0
         self._dropped_before: Counter[str] = Counter()
 
@@ -86,7 +86,7 @@ class Health:
             (self._dropped if lost else self._errors)[reason] += 1
             self._last_error = message
             self._last_error_ns = now_ns
-            self._untaken[message] = None
+            self._untaken[message] = reason
             if len(self._untaken) > _KEPT_MESSAGES:
                 del self._untaken[next(iter(self._untaken))]
             due = now_ns - self._reported_ns.get(reason, -_REPEAT_NS) >= _REPEAT_NS
@@ -104,10 +104,10 @@ class Health:
         with self._lock:
             return dict(self._noted)
 
-    def take_errors(self) -> list[str]:
-        """Return what went wrong since the last call, oldest first, each message once."""
+    def take_errors(self) -> list[tuple[str, str]]:
+        """Return reason and message of what went wrong since the last call, each message once."""
         with self._lock:
-            taken = list(self._untaken)
+            taken = [(reason, message) for message, reason in self._untaken.items()]
             self._untaken.clear()
             return taken
 

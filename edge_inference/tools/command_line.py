@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,8 +15,7 @@ from typing import NoReturn
 
 import edge_inference
 from edge_inference.errors import EdgeInferenceError
-
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 
 _RUN_EXAMPLES = """\
 examples:
@@ -46,11 +46,13 @@ def run(arguments: Sequence[str]) -> int:
         options = make_parser().parse_args(arguments)
     except SystemExit as end:
         return int(end.code or 0)
+    # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     try:
         return _COMMANDS[options.command](options, started_s)
     except EdgeInferenceError as error:
         sys.stderr.write(f"edge-inference: {error}\n")
-        return EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("edge-inference: interrupted\n")
         return EXIT_INTERRUPTED

@@ -23,6 +23,7 @@ _REDRAW_S = 0.25
 _FINDINGS_SHOWN = 6
 _LABELS_SHOWN = 8
 _PIPE_WIDTH = 100
+_END_TO_END = "source to result"
 
 
 def suits(stream: TextIO) -> bool:
@@ -64,13 +65,8 @@ class LiveTable(RunOutput):
             _print(summary, self._console)
 
     def _drawing(self, progress: Progress) -> RenderableType:
-        engine = progress.engine
-        head = Text.assemble(
-            (engine.model, "bold"),
-            f" ({engine.task}) on {engine.backend}\n",
-            (progress.source, "bold"),
-            f", {progress.results} results",
-        )
+        results = f", {progress.results} results"
+        head = Text.assemble(f"{progress.engine}\n", (progress.source, "bold"), results)
         if progress.drops:
             total = sum(progress.drops.values())
             head.append(f", {total} dropped ({_counts(progress.drops)})", "yellow")
@@ -78,14 +74,10 @@ class LiveTable(RunOutput):
         stages = _table("stage", "rate /s", "p50 ms", "p95 ms", "p99 ms", "dropped")
         for stage in in_order(progress.latency):
             times = (stage.process.p50, stage.process.p95, stage.process.p99)
-            stages.add_row(
-                stage.stage,
-                f"{stage.rate_hz:.1f}",
-                *map(_ms, times),
-                str(sum(stage.drops.values())),
-            )
+            drops = str(sum(stage.drops.values()))
+            stages.add_row(stage.stage, f"{stage.rate_hz:.1f}", *map(_ms, times), drops)
         for age in (s.age for s in progress.latency.stages if s.stage == "decode"):
-            stages.add_row("capture to result", "", *map(_ms, (age.p50, age.p95, age.p99)), "")
+            stages.add_row(_END_TO_END, "", *map(_ms, (age.p50, age.p95, age.p99)), "")
         return Group(head, stages, self._findings())
 
     def _findings(self) -> Text:
@@ -104,6 +96,13 @@ def print_summary(summary: RunSummary, stream: TextIO) -> None:
 
 def _print(summary: RunSummary, console: Console) -> None:
     console.print(_headline(summary), soft_wrap=True, highlight=False)
+    if summary.results:
+        console.print(_figures_table(summary))
+    for line in _footnotes(summary):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _figures_table(summary: RunSummary) -> Table:
     table = _table("stage", "frames", "rate /s", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "max ms")
     for stage in summary.stages:
         table.add_row(
@@ -111,14 +110,11 @@ def _print(summary: RunSummary, console: Console) -> None:
         )
     table.add_section()
     rate = "" if summary.rate_hz is None else f"{summary.rate_hz:.1f}"
-    table.add_row("capture to result", str(summary.results), rate, *_figures(summary.end_to_end))
-    console.print(table)
-    for line in _footnotes(summary):
-        console.print(Text(line), soft_wrap=True)
+    table.add_row(_END_TO_END, str(summary.results), rate, *_figures(summary.end_to_end))
+    return table
 
 
 def _headline(summary: RunSummary) -> Text:
-    engine = summary.engine
     head = Text.assemble(
         (f"{summary.results} results", "bold"), f" from {summary.source} in {summary.wall_s:.1f} s"
     )
@@ -127,11 +123,13 @@ def _headline(summary: RunSummary) -> Text:
     if summary.first_result_s is not None:
         head.append(f"; the first after {summary.first_result_s:.2f} s")
     head.append(f" ({summary.ended})\n")
-    head.append(f"{engine.model} ({engine.task}), {engine.precision}, on {engine.backend}")
+    head.append(str(summary.engine))
     return head
 
 
 def _footnotes(summary: RunSummary) -> Iterable[str]:
+    if summary.is_lossless and summary.results:
+        yield "source to result includes waiting in line; --real-time shows what a camera would see"
     if summary.found.pictures:
         yield "found: " + _labels(summary.found)
     if summary.drops:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.core.model import ModelDescription, default_search_path
-from edge_inference.errors import ConfigError
 from edge_inference.tools.perception_source import SourceKind, kind_of
+from edge_inference.tools.usage import UsageError
 
 _COMPRESSED = "/compressed"
 
@@ -51,7 +51,7 @@ class RunOptions:
         return self.source.removesuffix(_COMPRESSED)
 
     def check(self, model: ModelDescription) -> None:
-        """Raise ConfigError for options that do not go together or would have no effect."""
+        """Raise UsageError for options that do not go together or would have no effect."""
         if self.kind is SourceKind.TOPIC:
             for name, given in (
                 ("--rate", self.rate is not None),
@@ -59,16 +59,16 @@ class RunOptions:
                 ("--image-topic", self.image_topic is not None),
             ):
                 if given:
-                    raise ConfigError(f"{name} is for files; {self.source} is a topic")
+                    raise UsageError(f"{name} is for files; {self.source} is a topic")
         elif self.image_transport is not None:
-            raise ConfigError(f"--image-transport is for topics; {self.source} is none")
+            raise UsageError(f"--image-transport is for topics; {self.source} is none")
         if self.confidence is not None and not hasattr(model.decoder_settings, "confidence"):
-            raise ConfigError(
+            raise UsageError(
                 f"--confidence: the decoder {model.decoder} of model {model.name} has no such "
                 "setting"
             )
         if self.params_file and not Path(self.params_file).is_file():
-            raise ConfigError(f"--params-file {self.params_file}: no such file")
+            raise UsageError(f"--params-file {self.params_file}: no such file")
 
     def pipeline_arguments(self) -> dict[str, str]:
         """Return the pipeline's arguments; what was not given is left to the pipeline."""

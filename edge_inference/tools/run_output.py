@@ -86,7 +86,7 @@ class PlainLines(RunOutput):
 
     def start(self, source: str, engine: Engine) -> None:
         """Say what runs."""
-        self._write(f"{source}: {engine.model} ({engine.task}) on {engine.backend}")
+        self._write(f"{source}: {engine}")
 
     def frame(self, record: FrameRecord) -> None:
         """Write the frame, if one is due."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import sys
 import threading
 import time
@@ -21,15 +20,16 @@ from edge_inference.tools.frame_book import FrameRecord
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.overlay_files import OverlayFiles
 from edge_inference.tools.perception_source import SourceKind
+from edge_inference.tools.problems import Problems
 from edge_inference.tools.run_options import RunOptions, search_path
 from edge_inference.tools.run_output import JsonLines, PlainLines, Progress, RunOutput
 from edge_inference.tools.run_summary import Engine, Found, RunSummary, in_order
+from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
 ENDED, ENOUGH, INTERRUPTED, STALLED = "source ended", "enough frames", "interrupted", "stalled"
-EXIT_INTERRUPTED = 130
 
 _TICK_S = 0.1
 _STALLED_S = 30.0
@@ -88,8 +88,7 @@ class _Run:
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
         self._cleanup = ExitStack()
-        self._problems: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._shown_problems: set[str] = set()
+        self._problems = Problems(output.problem)
         self._found = Found()
         self._results = 0
         self._first_s: float | None = None
@@ -104,7 +103,7 @@ class _Run:
         ended = self._watch(engine, interrupted, overlays is not None)
         ended_s = time.monotonic()
         self._cleanup.close()  # the last overlays are on the disk now
-        self._report_problems()
+        self._problems.report(self._nodes)
         self._output.finish(self._summary(engine, ended, ended_s, overlays))
         return self._verdict(ended, overlays)
 
@@ -137,8 +136,8 @@ class _Run:
             name = loaded.node.get_name()
             self._nodes[name] = loaded.node
             if loaded.failure:
-                reasons = loaded.node.health.take_errors() or [loaded.failure]
-                failures.append(f"{name}: {reasons[-1]}")
+                reasons = [text for _, text in loaded.node.health.take_errors()]
+                failures.append(f"{name}: {(reasons or [loaded.failure])[-1]}")
         if failures:
             raise ConfigError("; ".join(failures))
         notes = self._nodes["inference"].health.notes()
@@ -154,7 +153,7 @@ class _Run:
             while record is not None:
                 self._show(record)
                 record = self._listener.next_record(0.0)
-            self._report_problems()
+            self._problems.report(self._nodes)
             self._output.progress(lambda: self._progress(engine))
             ended = self._end(has_overlays)
             if ended is not None:
@@ -187,19 +186,6 @@ class _Run:
     def _source_has_finished(self) -> bool:
         source = self._nodes.get("media_source")
         return source is not None and bool(source.finished.is_set())
-
-    def _report_problems(self) -> None:
-        texts = [
-            f"{name}: {text}"
-            for name, node in self._nodes.items()
-            for text in node.health.take_errors()
-        ]
-        while not self._problems.empty():
-            texts.append(self._problems.get())
-        for text in texts:
-            if text not in self._shown_problems:
-                self._shown_problems.add(text)
-                self._output.problem(text)
 
     def _mention_silence(self, waited_s: float) -> None:
         topic = self._options.topic
@@ -238,6 +224,7 @@ class _Run:
             rate_hz=self._rate_hz(),
             stages=in_order(self._listener.whole.report(time.monotonic_ns())),
             found=self._found,
+            is_lossless=self._options.is_lossless,
             overlay_folder="" if overlays is None else str(overlays.folder),
             overlays_written=0 if overlays is None else overlays.written,
             overlays_failed=0 if overlays is None else overlays.failed,
@@ -257,11 +244,11 @@ class _Run:
                 f"stalled: {missing} pictures did not come through the pipeline, and nothing "
                 f"has moved for {_STALLED_S:.0f} s"
             )
-            return 1
+            return EXIT_FAILED
         if not self._results:
             self._output.problem(f"no result came from {self._options.source}")
-            return 1
-        return 1 if overlays is not None and overlays.failed else 0
+            return EXIT_FAILED
+        return EXIT_FAILED if overlays is not None and overlays.failed else 0
 
 
 def _output(options: RunOptions) -> RunOutput:

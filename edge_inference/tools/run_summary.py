@@ -20,13 +20,18 @@ class Engine:
     backend: str
     precision: str
 
+    def __str__(self) -> str:
+        return f"{self.model} {self.precision} ({self.task}) on {self.backend}"
+
 
 @dataclass(frozen=True)
 class RunSummary:
     """Everything about a run that is over; times in seconds and milliseconds.
 
     ``read`` is None for topics, whose pictures nobody counts before the first
-    stage. ``first_result_s`` and ``rate_hz`` are None where too few results came.
+    stage. ``is_lossless`` tells that pictures waited in line instead of being
+    dropped, so that ages include the waiting. ``first_result_s`` and
+    ``rate_hz`` are None where too few results came.
     """
 
     source: str
@@ -41,6 +46,7 @@ class RunSummary:
     rate_hz: float | None
     stages: tuple[StageLatency, ...]
     found: Found
+    is_lossless: bool
     overlay_folder: str = ""
     overlays_written: int = 0
     overlays_failed: int = 0
@@ -57,6 +63,7 @@ class RunSummary:
             "source": self.source,
             **asdict(self.engine),
             "ended": self.ended,
+            "lossless": self.is_lossless,
             "frames": {
                 "read": self.read,
                 "results": self.results,

@@ -1,0 +1,11 @@
+"""The error of a command line that asks for what does not go together."""
+
+from __future__ import annotations
+
+from edge_inference.errors import ConfigError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class UsageError(ConfigError):
+    """Options that exclude each other, or that would have no effect."""
