@@ -1,0 +1,226 @@
+"""``edge-inference run perception`` as a user runs it: a process of its own on real pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+from edge_inference.core.golden import ExpectedObject
+from edge_inference.core.model import find_model
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+DEADLINE_S = 120
+MODEL = find_model("nanodet")
+PICTURES = {golden.picture.name: golden for golden in MODEL.golden}
+ASTRONAUT = PICTURES["astronaut.jpg"].picture
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "run", "perception", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
+    )
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments)
+    try:
+        out, errors = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess([], process.returncode, out, errors)
+
+
+def frames_and_summary(out: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    *frames, last = map(json.loads, out.splitlines())
+    return frames, last["summary"]
+
+
+def many_pictures(folder: Path, count: int) -> Path:
+    for index in range(count):
+        (folder / f"{index:04d}.jpg").symlink_to(ASTRONAUT)
+    return folder
+
+
+def test_a_folder_with_a_broken_picture(tmp_path: Path) -> None:
+    folder, overlays = tmp_path / "pictures", tmp_path / "overlays"
+    folder.mkdir()
+    for golden in PICTURES.values():
+        shutil.copy(golden.picture, folder)
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "empty.png").write_bytes(b"")
+
+    done = run("--source", str(folder), "--json", "--save-overlay", str(overlays))
+
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.splitlines()
+    assert [Path(line.split(": ")[2]).name for line in told] == ["broken.jpg", "empty.png"]
+    frames, summary = frames_and_summary(done.stdout)
+    assert [Path(frame["source"]).name for frame in frames] == sorted(PICTURES)
+    assert [frame["frame"] for frame in frames] == list(range(1, len(PICTURES) + 1))
+    for frame in frames:
+        assert set(frame["ms"]) == {"preprocess", "inference", "decode"}
+        assert min(frame["ms"].values()) > 0
+        assert frame["age_ms"] > 0
+        expected = PICTURES[Path(frame["source"]).name].expected
+        found = {entry["label"]: entry for entry in frame["results"]}
+        for wanted in expected:
+            assert isinstance(wanted, ExpectedObject)
+            assert found[wanted.label]["box"] == pytest.approx(wanted.box, abs=3.0)
+            assert found[wanted.label]["score"] == pytest.approx(wanted.score, abs=0.05)
+    assert summary["frames"] == {
+        "read": len(PICTURES),
+        "results": len(PICTURES),
+        "unreadable": 2,
+        "dropped": {},
+    }
+    assert summary["overlays"] == {"folder": str(overlays), "written": len(PICTURES), "failed": 0}
+    assert (summary["model"], summary["precision"]) == ("nanodet", "fp32")
+    for frame in frames:
+        drawn = cv2.imread(str(overlays / f"frame_{frame['frame']:06d}.jpg"))
+        picture = cv2.imread(frame["source"])
+        assert drawn.shape == picture.shape
+        # A JPEG alone changes no pixel this much; a box does.
+        assert np.abs(drawn.astype(int) - picture).max() > 100
+
+
+def test_frames_ends_after_so_many_and_loses_none(tmp_path: Path) -> None:
+    done = run("--source", str(many_pictures(tmp_path, 40)), "--frames", "15", "--json")
+    assert done.returncode == 0, done.stderr
+    frames, summary = frames_and_summary(done.stdout)
+    assert [frame["frame"] for frame in frames] == list(range(1, 16))
+    assert summary["frames"]["read"] == 15
+    assert summary["frames"]["dropped"] == {}
+
+
+def test_real_time_drops_what_comes_too_fast_and_accounts_for_it(tmp_path: Path) -> None:
+    folder = many_pictures(tmp_path, 60)
+    done = run("--source", str(folder), "--real-time", "--rate", "500", "--json")
+    assert done.returncode == 0, done.stderr
+    frames, summary = frames_and_summary(done.stdout)
+    counts = summary["frames"]
+    assert counts["read"] == 60
+    assert counts["results"] == len(frames)
+    assert counts["results"] + sum(counts["dropped"].values()) == 60
+    numbers = [frame["frame"] for frame in frames]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_pipe_gets_lines_and_a_table() -> None:
+    done = run("--source", str(ASTRONAUT))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "person 0.75" in done.stdout
+    assert "inference" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_an_interrupt_ends_with_the_summary(tmp_path: Path) -> None:
+    process = start("--source", str(many_pictures(tmp_path, 2000)), "--json")
+    try:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    assert first["frame"] == 1
+    assert (process.returncode, errors) == (0, "")
+    _, summary = frames_and_summary(rest)
+    assert summary["ended"] == "interrupted"
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly(tmp_path: Path) -> None:
+    process = start("--source", str(many_pictures(tmp_path, 2000)), "--json")
+    try:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert (process.wait(DEADLINE_S), errors) == (0, "")
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def camera() -> Iterator[Any]:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("camera", context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_a_topic_of_another_process(camera: Any) -> None:
+    picture = cv2.imread(str(ASTRONAUT))
+    message = Image(height=picture.shape[0], width=picture.shape[1], encoding="bgr8")
+    message.step = picture.strides[0]
+    message.data = picture.tobytes()
+    publisher = camera.create_publisher(Image, "/front/image", qos_profile_sensor_data)
+    process = start("--source", "/front/image", "--frames", "5", "--json")
+    deadline = time.monotonic() + DEADLINE_S
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            message.header.stamp = camera.get_clock().now().to_msg()
+            publisher.publish(message)
+            try:
+                process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        out, errors = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (0, "")
+    frames, summary = frames_and_summary(out)
+    assert [frame["frame"] for frame in frames] == [1, 2, 3, 4, 5]
+    assert frames[0]["source"] == "/front/image"
+    assert frames[0]["results"][0]["label"] == "person"
+    assert summary["frames"]["read"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--source", str(ASTRONAUT), "--backend", "zap"], "inference: parameter backend"),
+        (["--source", str(ASTRONAUT), "--precision", "fp1"], "'fp1'"),
+        (["--source", "/dev/video_that_is_not"], "/dev/video_that_is_not"),
+        (["--source", str(ASTRONAUT), "--save-overlay", str(ASTRONAUT)], "--save-overlay"),
+    ],
+)
+def test_what_cannot_start_says_why(arguments: list[str], words: str) -> None:
+    done = run(*arguments, "--json")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("edge-inference: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def test_only_broken_pictures_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    done = run("--source", str(tmp_path), "--json")
+    assert done.returncode == 1
+    _, summary = frames_and_summary(done.stdout)
+    assert (summary["frames"]["results"], summary["frames"]["unreadable"]) == (0, 1)
+    assert "no result came" in done.stderr

@@ -1,0 +1,226 @@
+"""Frames followed through the stages, results in their written forms, problems in moderation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge_inference.core.frame import Frame
+from edge_inference.core.health import Health
+from edge_inference.core.latency import StageTiming
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+)
+from edge_inference.tools.frame_book import STAGES, FrameBook, FrameRecord
+from edge_inference.tools.overlay_files import OverlayFiles
+from edge_inference.tools.problems import Problems
+from edge_inference.tools.result_forms import record_as_json, result_as_json, result_as_text
+
+
+def frame(stamp_ns: int, origin: str = "") -> Frame:
+    return Frame.from_array(np.zeros((2, 2, 3), np.uint8), stamp_ns=stamp_ns, origin=origin)
+
+
+def timing(stage: str, stamp_ns: int, dropped: str = "") -> StageTiming:
+    process_ms = None if dropped else 1.5
+    return StageTiming(stage, f"/ai/{stage}", 0.1, process_ms, 9.0, dropped, stamp_ns=stamp_ns)
+
+
+def classes(stamp_ns: int = 1) -> Classification:
+    scores = np.array([0.75, 0.125], np.float32)
+    return Classification(np.array([1, 0], np.int32), scores, ("a", "b"), "m", stamp_ns)
+
+
+def pass_all(book: FrameBook, stamp_ns: int) -> None:
+    book.add_timing(timing("preprocess", stamp_ns))
+    book.add_timing(timing("inference", stamp_ns))
+    book.add_result(classes(stamp_ns))
+    book.add_timing(timing("decode", stamp_ns))
+
+
+class TestFrameBook:
+    def test_an_announced_frame_goes_all_the_way(self) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("folder", True, records.append)
+        book.announce(frame(7, "folder/a.jpg"))
+        assert (book.announced, book.settled) == (1, 0)
+        pass_all(book, 7)
+        assert (book.announced, book.settled, book.results) == (1, 1, 1)
+        assert (records[0].number, records[0].source) == (1, "folder/a.jpg")
+        assert records[0].process_ms == dict.fromkeys(STAGES, 1.5)
+
+    def test_a_stage_may_speak_after_the_next_one(self) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("x", True, records.append)
+        book.announce(frame(7))
+        book.add_result(classes(7))
+        for stage in reversed(STAGES):
+            assert records == []
+            book.add_timing(timing(stage, 7))
+        assert [record.number for record in records] == [1]
+
+    @pytest.mark.parametrize("order", [("preprocess", "inference"), ("inference", "preprocess")])
+    def test_a_dropped_frame_is_settled_without_a_record(self, order: tuple[str, ...]) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("x", True, records.append)
+        book.announce(frame(7))
+        for stage in order:
+            dropped = "superseded" if stage == "inference" else ""
+            assert book.settled == 0
+            book.add_timing(timing(stage, 7, dropped))
+        assert (book.settled, dict(book.drops), records) == (1, {"superseded": 1}, [])
+
+    def test_frames_of_somebody_else_do_not_count(self) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("x", True, records.append)
+        book.announce(frame(7))
+        pass_all(book, 8)
+        assert (book.settled, book.results, records) == (0, 0, [])
+
+    def test_frames_of_a_topic_are_numbered_by_result(self) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("/image", False, records.append)
+        book.add_timing(timing("preprocess", 5, "superseded"))
+        pass_all(book, 6)
+        assert [(record.number, record.source) for record in records] == [(1, "/image")]
+        assert book.settled == 2
+
+    def test_frames_without_stamps_keep_their_order(self) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("/image", False, records.append)
+        first, second = classes(0), classes(0)
+        for stage in ("preprocess", "preprocess", "inference", "inference"):
+            book.add_timing(timing(stage, 0))
+        for result in (first, second):
+            book.add_result(result)
+            book.add_timing(timing("decode", 0))
+        assert [record.result for record in records] == [first, second]
+
+    def test_after_the_limit_nothing_is_taken(self) -> None:
+        records: list[FrameRecord] = []
+        book = FrameBook("x", True, records.append, limit=1)
+        for stamp_ns in (1, 2):
+            book.announce(frame(stamp_ns))
+            pass_all(book, stamp_ns)
+        assert (book.settled, book.results, len(records)) == (2, 1, 1)
+        assert (book.number_of(1), book.number_of(2)) == (1, None)
+
+
+BOX = np.array([[1.04, 2.0, 11.0, 22.06]], np.float32)
+HALF = np.array([0.5], np.float32)
+MASK = np.array([[0, 0, 0, 1], [1, 255, 255, 255]], np.uint8)
+DEPTH = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("result", "written", "told"),
+    [
+        (
+            Detections(BOX, HALF, np.array([1], np.int32), ("a", "b"), 30, 30),
+            [{"label": "b", "score": 0.5, "box": [1.0, 2.0, 10.0, 20.1]}],
+            ["b 0.50 [1, 2, 10, 20]"],
+        ),
+        (
+            Detections(BOX[:0], HALF[:0], np.zeros(0, np.int32), ("a",), 30, 30),
+            [],
+            [],
+        ),
+        (
+            classes(),
+            [{"label": "b", "score": 0.75}, {"label": "a", "score": 0.125}],
+            ["b 0.75", "a 0.12"],
+        ),
+        (
+            Segmentation(MASK, ("road", "sky"), 0.9),
+            [{"label": "road", "share": 0.375}, {"label": "sky", "share": 0.25}],
+            ["road 38%", "sky 25%"],
+        ),
+        (
+            DepthMap(DEPTH, "m"),
+            [{"min": 1.0, "median": 2.0, "max": 4.0, "unit": "m"}],
+            ["depth 1.00 … 2.00 … 4.00 m"],
+        ),
+        (
+            DepthMap(np.full((1, 1), np.nan, np.float32), "m"),
+            [{"min": None, "median": None, "max": None, "unit": "m"}],
+            ["no depth"],
+        ),
+    ],
+)
+def test_forms_of_a_result(result: Result, written: list[object], told: list[str]) -> None:
+    assert result_as_json(result) == written
+    assert result_as_text(result, 5) == told
+
+
+def test_a_record_has_every_key_even_without_an_age() -> None:
+    record = FrameRecord(3, "a.jpg", 5, classes(5), {"preprocess": 1.0}, None)
+    written = record_as_json(record)
+    assert list(written) == ["source", "frame", "stamp", "model", "results", "ms", "age_ms"]
+    assert written["age_ms"] is None
+    assert written["ms"] == {"preprocess": 1.0}
+
+
+class TestOverlayFiles:
+    def test_every_numbered_overlay_is_written(self, tmp_path: Path) -> None:
+        errors: list[str] = []
+        numbers = {10: 1, 20: 12}
+        files = OverlayFiles(tmp_path / "new" / "folder", numbers.get, errors.append)
+        for stamp_ns in (10, 15, 20):
+            files.receive(frame(stamp_ns))
+        files.finish()
+        names = sorted(file.name for file in files.folder.iterdir())
+        assert names == ["frame_000001.jpg", "frame_000012.jpg"]
+        assert (files.written, files.failed, errors) == (2, 0, [])
+
+    def test_a_failure_is_told_once_and_counted(self, tmp_path: Path) -> None:
+        errors: list[str] = []
+        files = OverlayFiles(tmp_path, lambda stamp_ns: stamp_ns, errors.append)
+        (tmp_path / "frame_000001.jpg").mkdir()
+        (tmp_path / "frame_000002.jpg").mkdir()
+        for stamp_ns in (1, 2, 3):
+            files.receive(frame(stamp_ns))
+        files.finish()
+        assert (files.written, files.failed) == (1, 2)
+        assert len(errors) == 1
+        assert "frame_000001.jpg: cannot be written" in errors[0]
+
+
+class TestProblems:
+    def test_every_file_but_not_every_frame(self) -> None:
+        told: list[str] = []
+        now_s = [0.0]
+        problems = Problems(told.append, lambda: now_s[0])
+        health = Health()
+        nodes = {"media_source": SimpleNamespace(health=health)}
+        health.error("source", "a.jpg: broken", 0)
+        health.error("source", "b.jpg: broken", 0)
+        health.error("stamp_zero", "at 1", 0)
+        health.error("stamp_zero", "at 2", 0)
+        problems.report(nodes)
+        assert told == [
+            "media_source: a.jpg: broken",
+            "media_source: b.jpg: broken",
+            "media_source: at 1",
+        ]
+        health.error("stamp_zero", "at 3", 0)
+        problems.report(nodes)
+        assert len(told) == 3
+        now_s[0] = 6.0
+        health.error("stamp_zero", "at 4", 0)
+        problems.report(nodes)
+        assert told[3:] == ["media_source: at 4"]
+
+    def test_the_same_message_is_told_once(self) -> None:
+        told: list[str] = []
+        problems = Problems(told.append)
+        for _ in range(2):
+            problems.put("no picture yet")
+            problems.report({})
+        assert told == ["no picture yet"]
