@@ -131,7 +131,7 @@ def _footnotes(summary: RunSummary) -> Iterable[str]:
     if summary.is_lossless and summary.results:
         yield "source to result includes waiting in line; --real-time shows what a camera would see"
     if summary.found.pictures:
-        yield "found: " + _labels(summary.found)
+        yield "found, in how many pictures (best score): " + _labels(summary.found)
     if summary.drops:
         yield f"dropped: {_counts(summary.drops)}"
     if summary.unreadable:
@@ -150,7 +150,7 @@ def _with_older_frames(stages: Iterable[StageLatency]) -> Iterable[StageLatency]
 def _labels(found: Found) -> str:
     common = found.pictures.most_common()
     texts = [
-        f"{label} in {count} (best {found.best_score[label]:.2f})"
+        f"{label} in {count} ({found.best_score[label]:.2f})"
         for label, count in common[:_LABELS_SHOWN]
     ]
     if len(common) > _LABELS_SHOWN:

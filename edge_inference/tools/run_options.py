@@ -89,7 +89,7 @@ class RunOptions:
                 "compressed" if sent_compressed else "raw"
             )
         else:
-            values["source"] = self.source
+            values["source"] = self._source_argument()
             free = self.is_lossless and self.rate is None
             values["pace"] = "as_fast_as_possible" if free else "real_time"
         if self.rate is not None:
@@ -97,6 +97,11 @@ class RunOptions:
         if self.frames is not None and self.is_lossless:
             values["limit"] = self.frames
         return {name: str(value) for name, value in values.items() if value != ""}
+
+    def _source_argument(self) -> str:
+        """Return the source so that nobody reads a file called "yes" or "[1].jpg" as YAML."""
+        is_relative = self.kind is SourceKind.FILES and not self.source.startswith(("/", "~"))
+        return f"./{self.source}" if is_relative and self.source != "sample" else self.source
 
 
 def search_path(model_path: str) -> tuple[Path, ...]:

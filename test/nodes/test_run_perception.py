@@ -126,6 +126,14 @@ def test_real_time_drops_what_comes_too_fast_and_accounts_for_it(tmp_path: Path)
     assert numbers == sorted(set(numbers))
 
 
+def test_a_name_that_yaml_would_read_otherwise(tmp_path: Path) -> None:
+    shutil.copy(ASTRONAUT, tmp_path / "[1], 'yes' ä.jpg")
+    done = run("--source", str(tmp_path / "[1], 'yes' ä.jpg"), "--json")
+    assert done.returncode == 0, done.stderr
+    frames, _ = frames_and_summary(done.stdout)
+    assert Path(frames[0]["source"]).name == "[1], 'yes' ä.jpg"
+
+
 def test_a_pipe_gets_lines_and_a_table() -> None:
     done = run("--source", str(ASTRONAUT))
     assert done.returncode == 0, done.stderr
