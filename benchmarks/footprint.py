@@ -1,0 +1,195 @@
+"""What the perception pipeline takes: time to the first result, memory, idle time.
+
+The first result is counted from the start of the process of ``edge-inference
+run perception`` on the sample video to its first line of JSON. Memory (resident,
+the largest of many looks) and processor time are those of the component
+container with the pipeline in it, as on a robot, while another process listens.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import Float32
+
+from benchmarks.perception import MODEL, SIZES, picture
+from benchmarks.report import Report, Samples
+from benchmarks.sides import Side, cpu_seconds, domains, isolation, resident_mib
+
+_FIRST_RESULT_BOUND_S = 3.0
+_MEMORY_BOUND_MIB = 350.0
+_IDLE_BOUND_PERCENT = 3.0
+_CAMERA_HZ = 30
+_WAIT_S = 30.0
+_LOOK_S = 0.2
+#: A stage's diagnostics until data can flow.
+_NOT_RUNNING = "not active"
+_STAGES = ("/ai/preprocess", "/ai/inference", "/ai/decode")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    report = Report("footprint", argv, __doc__)
+    _first_result(report, 3 if report.quick else 15)
+    _memory(report, 5.0 if report.quick else 30.0)
+    _idle(report, 10.0 if report.quick else 60.0)
+    return report.finish()
+
+
+def _first_result(report: Report, runs: int) -> None:
+    """Start the command line several times; the median is promised."""
+    times = [_time_to_first_line() for _ in range(runs)]
+    samples = Samples(times)
+    report.samples("edge-inference run, start to first result", samples)
+    report.claim("footprint-first-result-s", samples.p50 / 1e3, at_most=_FIRST_RESULT_BOUND_S)
+
+
+def _time_to_first_line() -> int:
+    arguments = ["run", "perception", "--source", "sample", "--model", MODEL, "--json"]
+    started = time.perf_counter_ns()
+    with _program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        took = time.perf_counter_ns() - started
+    if not line:
+        raise RuntimeError("edge-inference run gave no result; its error stands above")
+    return took
+
+
+def _memory(report: Report, seconds: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (width, height) in SIZES.items():
+            file = Path(folder) / f"{name}.jpg"
+            cv2.imwrite(str(file), picture(width, height))
+            peak, results = _peak_memory(str(file), seconds)
+            report.figure(f"{name}, results a second", results / seconds, "Hz")
+            report.claim(f"footprint-{name}-memory-MiB", peak, at_most=_MEMORY_BOUND_MIB)
+    peak, _ = _peak_memory("sample", seconds)
+    report.figure("sample video, memory", peak, "MiB")
+
+
+def _peak_memory(source: str, seconds: float) -> tuple[float, int]:
+    """Return the largest resident memory and the number of results."""
+    values = {"source": source, "loop": "true", "rate": str(_CAMERA_HZ)}
+    with _container(values) as (process, listener):
+        before: int = listener.ask("results")
+        peak = 0.0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            peak = max(peak, resident_mib(process.pid))
+            time.sleep(_LOOK_S)
+            results: int = listener.ask("results") - before
+    if not results:
+        raise RuntimeError(f"the container gave no results for {source}")
+    return peak, results
+
+
+def _idle(report: Report, seconds: float) -> None:
+    with _container({}) as (process, _):
+        used, started = cpu_seconds(process.pid), time.monotonic()
+        time.sleep(seconds)
+        used = cpu_seconds(process.pid) - used
+        percent = 100 * used / (time.monotonic() - started)
+        report.figure("idle, memory", resident_mib(process.pid), "MiB")
+    report.claim("footprint-idle-percent-of-a-core", percent, at_most=_IDLE_BOUND_PERCENT)
+
+
+@contextmanager
+def _container(values: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Side]]:
+    """Run the container with the pipeline until its stages say that they are active."""
+    arguments = ["--pipeline", "perception"]
+    for name, value in {"model": MODEL, **values}.items():
+        arguments += ["--argument", f"{name}:={value}"]
+    domain = domains(1)[0]
+    with (
+        Side(domain, Listener) as listener,
+        _program("component_container", arguments, domain) as process,
+    ):
+        listener.ask("wait_until_active")
+        yield process, listener
+
+
+@contextmanager
+def _program(
+    entry_point: str, arguments: Sequence[str], domain: int, stdout: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
+    """Run one of the package's executables; it is ended afterwards."""
+    start = "import sys; from edge_inference.tools.main import main; "
+    start += f"sys.exit(main({entry_point!r}, sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, *arguments],
+        env={**os.environ, **isolation(domain), "RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"},
+        stdout=stdout,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+class Listener:
+    """A robot's other processes: they read results and diagnostics."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        node = Node("listener", context=self._context)
+        node.create_subscription(Float32, "/ai/inference_result", self._count, 100)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._note, 100)
+        self._executor.add_node(node)
+        self._results = 0
+        self._active: set[str] = set()
+        self._closing = threading.Event()
+        self._spinner = threading.Thread(target=self._spin, daemon=True)
+        self._spinner.start()
+
+    def wait_until_active(self) -> None:
+        """Return once every stage has said on /diagnostics that it is active."""
+        deadline = time.monotonic() + _WAIT_S
+        while not self._active.issuperset(_STAGES):
+            time.sleep(_LOOK_S)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not all of {_STAGES} became active: {sorted(self._active)}")
+
+    def results(self) -> int:
+        """Count what has come so far."""
+        return self._results
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._closing.set()
+        self._spinner.join()
+        self._executor.shutdown()
+        self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=_LOOK_S)
+
+    def _count(self, message: Any) -> None:
+        self._results += 1
+
+    def _note(self, message: Any) -> None:
+        self._active |= {s.name for s in message.status if s.message != _NOT_RUNNING}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

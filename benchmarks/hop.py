@@ -1,0 +1,127 @@
+"""One picture from one node to the next in the same process, beside stock rclpy.
+
+Stock is two rclpy nodes on one executor, a ``sensor_msgs/Image`` whose data is
+an ``array.array`` filled beforehand (the fastest way that is safe), timed from
+the call of ``publish`` to the entry of the callback. Ours is two nodes of a
+container, timed the same way, and on to a worker thread as stages have it.
+
+The claims compare with stock as it is: SingleThreadedExecutor, the C library's
+default allocator. Each side runs in its own process, as a container tunes the
+allocator of its process; stock with that tuning and with the EventsExecutor is
+measured too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from benchmarks.hop_sides import ContainerHop, Outside, StockHop, Times
+from benchmarks.report import Report, Samples
+from benchmarks.sides import Side, domains
+
+_SIZES = {"1080p": (1920, 1080), "VGA": (640, 480)}
+_BLOCK = 10
+_CLAIM_SIZE = "1080p"
+_STOCK = {
+    "stock": ("single", False),
+    "stock, tuned allocator": ("single", True),
+    "stock, events executor": ("events", False),
+    "stock, events executor and tuned allocator": ("events", True),
+}
+
+#: Durations in nanoseconds by what was measured.
+Durations = Mapping[str, Sequence[int]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    report = Report("hop", argv, __doc__)
+    inside_rounds, outside_rounds = (10, 60) if report.quick else (60, 300)
+    for name, (width, height) in _SIZES.items():
+        times = _inside(width, height, inside_rounds)
+        found = {what: Samples(durations) for what, durations in times.items()}
+        for what, samples in found.items():
+            report.samples(f"{name} rgb8, {what}", samples)
+        for what in ("by reference, callback", "by reference, worker thread"):
+            ratio = found[what].p50 / found["stock"].p50
+            if name == _CLAIM_SIZE:
+                report.claim(f"hop-{name}-{_slug(what)}-of-stock", ratio, at_most=0.01)
+            else:
+                report.figure(f"{name} {what}, part of stock", ratio)
+        _report_outside(report, name, _outside(width, height, outside_rounds))
+    return report.finish()
+
+
+def _inside(width: int, height: int, rounds: int) -> Durations:
+    """Measure all sides in turn, in blocks, with nobody listening outside."""
+    times: dict[str, list[int]] = defaultdict(list)
+    with ExitStack() as stack:
+        free = domains(len(_STOCK) + 1)
+        stock = {
+            what: stack.enter_context(Side(free.pop(), StockHop, width, height, *settings))
+            for what, settings in _STOCK.items()
+        }
+        ours = stack.enter_context(Side(free.pop(), ContainerHop, width, height))
+        for number in range(rounds + 1):
+            for what, side in stock.items():
+                block: list[Times] = side.ask("run", _BLOCK)
+                times[what] += [hop.received - hop.started for hop in block]
+            for what, through_thread in (("callback", False), ("worker thread", True)):
+                block = ours.ask("run", _BLOCK, through_thread)
+                times[f"by reference, {what}"] += [hop.received - hop.started for hop in block]
+            if number == 0:
+                times.clear()  # the first blocks fill caches and pools
+    return times
+
+
+def _outside(width: int, height: int, rounds: int) -> Durations:
+    """Measure picture by picture, each side with a stock subscriber in another process."""
+    times: dict[str, list[int]] = defaultdict(list)
+    with ExitStack() as stack:
+        first, second = domains(2)
+        pairs = [
+            (
+                name,
+                stack.enter_context(Side(domain, factory, width, height)),
+                stack.enter_context(Side(domain, Outside)),
+            )
+            for name, domain, factory in (
+                ("stock", first, StockHop),
+                ("by reference", second, ContainerHop),
+            )
+        ]
+        for _, side, _ in pairs:
+            side.ask("wait_for_outside")
+        for number in range(rounds + 1):
+            for name, side, outside in pairs:
+                hop: Times = side.ask("run", 1)[0]
+                arrived: int = outside.ask("wait", hop.stamp)
+                times[f"{name}: callback inside"].append(hop.received - hop.started)
+                times[f"{name}: call of publish"].append(hop.returned - hop.started)
+                times[f"{name}: callback outside"].append(arrived - hop.started)
+            if number == 0:
+                times.clear()
+    return times
+
+
+def _report_outside(report: Report, size: str, times: Durations) -> None:
+    found = {what: Samples(durations) for what, durations in times.items()}
+    for what, samples in found.items():
+        report.samples(f"{size} rgb8 with a subscriber outside, {what}", samples)
+    for what in ("callback inside", "call of publish", "callback outside"):
+        ratio = found[f"by reference: {what}"].p50 / found[f"stock: {what}"].p50
+        if size == _CLAIM_SIZE and what != "callback outside":
+            report.claim(f"hop-{size}-outside-subscriber-{_slug(what)}-of-stock", ratio, at_most=1)
+        else:
+            report.figure(f"{size} with a subscriber outside, {what}, part of stock", ratio)
+
+
+def _slug(text: str) -> str:
+    return text.replace(",", "").replace(" ", "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The perception pipeline for benchmarks: in a container, and as the bare functions it calls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from edge_inference.backends.select import select_backend
+from edge_inference.composition.bus import Bus, Publisher
+from edge_inference.composition.container import Container
+from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.composition.process import load_all
+from edge_inference.core.frame import Frame
+from edge_inference.core.model import find_model
+from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.results import Result
+from edge_inference.nodes.conversions.images import ImageAdapter
+
+MODEL = "nanodet"
+SIZES = {"VGA": (640, 480), "1080p": (1920, 1080)}
+IMAGE_TOPIC = "/camera/image_raw"
+
+_RESULT_TOPIC = "/ai/detections"
+_WAIT_S = 10.0
+
+
+def picture(width: int, height: int) -> NDArray[np.uint8]:
+    """Return one of the model's golden pictures in this size, (height, width, 3) BGR."""
+    file = find_model(MODEL).golden[0].picture
+    image = cv2.imread(str(file))
+    if image is None:
+        raise RuntimeError(f"{file} cannot be read")
+    return np.asarray(cv2.resize(image, (width, height)), np.uint8)
+
+
+class BareLoop:
+    """The core functions of the pipeline one after the other, and nothing else."""
+
+    def __init__(self) -> None:
+        self._model = find_model(MODEL)
+        self._preprocess = Preprocessor(self._model.input)
+        self._backend = select_backend("ort", self._model).backend.open()
+
+    def __call__(self, frame: Frame) -> Result:
+        """Return what is on the picture."""
+        tensor, geometry = self._preprocess.run(frame)
+        outputs = self._backend.infer({self._model.input.name: tensor})
+        return self._model.decode(outputs, geometry)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._backend.close()
+
+
+class Camera(Node):
+    """A component that publishes the pictures it is given."""
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__("camera", **node_arguments)
+        self.pictures = Publisher(self, ImageAdapter(), IMAGE_TOPIC, QoSProfile(depth=5))
+
+
+class ContainedPipeline:
+    """The shipped perception pipeline in a container, fed by a camera component."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.container = Container(self._context)
+        failures = load_all(
+            self.container, load_pipeline("perception").components({"model": MODEL})
+        )
+        if failures:
+            raise RuntimeError("; ".join(failures))
+        camera: Any = self.container.load(f"{__name__}::Camera", []).node
+        self._pictures = camera.pictures
+        self._spinner = threading.Thread(target=self.container.spin, daemon=True)
+        self._spinner.start()
+
+    def publish(self, frame: Frame) -> None:
+        """Hand a picture to the pipeline."""
+        self._pictures.publish(frame)
+
+    def listen(self, on_result: Callable[[Result], None]) -> None:
+        """Call ``on_result`` for every result, in the decode stage's thread."""
+        Bus.of(self._context).tap(_RESULT_TOPIC, on_result)
+
+    def now_ns(self) -> int:
+        """Return the clock that stamps are taken from."""
+        return int(self.container.node.get_clock().now().nanoseconds)
+
+    def close(self) -> None:
+        """Unload everything."""
+        self.container.stop()
+        self._spinner.join()
+        self.container.close()
+        self._context.try_shutdown()
+
+
+class OneAtATime:
+    """Feeds a pipeline the next picture when the result of the last one is there."""
+
+    def __init__(self, pipeline: ContainedPipeline) -> None:
+        self._pipeline = pipeline
+        self._done = threading.Event()
+        self._result_at = 0
+        pipeline.listen(self._receive)
+
+    def __call__(self, image: NDArray[np.uint8]) -> int:
+        """Return the nanoseconds from publishing the picture to its result."""
+        frame = Frame.from_array(image, "bgr8", self._pipeline.now_ns(), "camera")
+        self._done.clear()
+        started = time.perf_counter_ns()
+        self._pipeline.publish(frame)
+        if not self._done.wait(_WAIT_S):
+            raise RuntimeError("the pipeline gave no result; its errors stand above")
+        return self._result_at - started
+
+    def _receive(self, result: Result) -> None:
+        self._result_at = time.perf_counter_ns()
+        self._done.set()

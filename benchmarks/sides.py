@@ -1,0 +1,124 @@
+"""The sides of a benchmark that must not share a process, each on a ROS domain of its own.
+
+A side is an ordinary class. It lives in a fresh process, so that one side's
+allocator, threads and executor do not touch the other's, and is asked to do
+its work in small blocks, so that both sides see the same noise of the machine.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+# Higher domains can collide with the ports that the kernel gives to clients.
+_DOMAINS = range(1, 102)
+
+
+def domains(count: int) -> list[int]:
+    """Pick ROS domains at random, so that runs at the same time do not meet."""
+    return random.SystemRandom().sample(_DOMAINS, count)
+
+
+def isolation(domain: int) -> dict[str, str]:
+    """Return the environment that keeps a ROS process to this machine and domain."""
+    return {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+class Side:
+    """A class in a process of its own: ``Side(domain, Stock, 640, 480).ask("run", 10)``."""
+
+    def __init__(self, domain: int, factory: Callable[..., Any], *arguments: Any) -> None:
+        """Start the process and wait until ``factory(*arguments)`` is made there."""
+        spawn = multiprocessing.get_context("spawn")
+        self._name = factory.__name__
+        self._connection, theirs = spawn.Pipe()
+        self._process = spawn.Process(
+            target=_serve, args=(theirs, isolation(domain), factory, arguments), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._receive()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method there and return what it returns."""
+        self._connection.send((method, arguments))
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process in good order."""
+        if self._process.is_alive():
+            self._connection.send(None)
+        self._process.join()
+        self._connection.close()
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._process.terminate()
+        self.close()
+
+    def _receive(self) -> Any:
+        try:
+            return self._connection.recv()
+        except EOFError:
+            raise RuntimeError(
+                f"the process of {self._name} died; its error stands above"
+            ) from None
+
+
+def resident_mib(pid: int) -> float:
+    """Return the memory that a process has in RAM, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/{pid}/status has no VmRSS; has the process ended?")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the user and system time that a process has used so far."""
+    # The name in the second field may hold spaces; counting starts after its bracket.
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _serve(
+    connection: Connection,
+    environment: dict[str, str],
+    factory: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    os.environ.update(environment)
+    try:
+        worker = factory(*arguments)
+        connection.send(None)
+        while (request := connection.recv()) is not None:
+            method, values = request
+            connection.send(getattr(worker, method)(*values))
+        worker.close()
+    except EOFError:
+        return  # the benchmark itself has ended
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
