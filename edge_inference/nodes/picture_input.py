@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.frame import CompressedFrame, Frame
@@ -29,7 +30,7 @@ class PictureSettings:
 def subscribe_to_pictures(component: Component, callback: Callable[[Picture, bool], None]) -> None:
     """Listen on ``image_raw``, as remapped, in the transport of the component's settings."""
     topic = component.resolve_topic_name("image_raw")
-    adapter: Adapter[Frame] | Adapter[CompressedFrame] = ImageAdapter()
+    adapter: Adapter[Any] = ImageAdapter()
     if component.parameters.current.image_transport == "compressed":
         topic, adapter = f"{topic}/compressed", CompressedImageAdapter()
     component.subscribe_to(topic, adapter, callback, SENSOR_DATA)
