@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy.parameter import parameter_value_to_python
+from rclpy.parameter import Parameter, parameter_value_to_python
 
-from edge_inference.composition.pipeline import as_yaml
 from edge_inference.errors import EdgeInferenceError
 
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ def add_load_services(container: Container) -> bool:
                 f"{request.package_name}::{request.plugin_name.rpartition('::')[2]}",
                 _node_arguments(request),
                 autostart=bool(extra.get("autostart", True)),
+                overrides=[Parameter.from_parameter_msg(p) for p in request.parameters],
             )
-        except EdgeInferenceError as error:
+        except Exception as error:
+            # Without an answer the caller would wait for ever.
             container.node.get_logger().error(str(error))
             response.success, response.error_message = False, str(error)
             return response
@@ -66,9 +67,6 @@ def _node_arguments(request: Any) -> list[str]:
         arguments += ["-r", f"__ns:={request.node_namespace}"]
     for rule in request.remap_rules:
         arguments += ["-r", rule]
-    for parameter in request.parameters:
-        value = parameter_value_to_python(parameter.value)
-        arguments += ["-p", f"{parameter.name}:={as_yaml(value)}"]
     if request.log_level:
         names = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
         arguments += ["--log-level", names.get(request.log_level, "info")]

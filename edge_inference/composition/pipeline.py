@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
+_COMPRESSED = "/compressed"
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,23 @@ class _Component(NamedTuple):
 
 @dataclass(frozen=True)
 class ComponentDescription:
-    """One component: ``plugin`` is ``package::Class``; remappings are from name to name."""
+    """One component: ``plugin`` is ``package::Class``; remappings are from name to name.
+
+    ``given`` names the parameters that the user gave as arguments: they hold
+    against a parameter file, the description's own values do not.
+    """
 
     name: str
     plugin: str
     namespace: str
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str]
+    given: frozenset[str] = frozenset()
+
+    @property
+    def package(self) -> str:
+        """Return the package of the plugin."""
+        return self.plugin.partition("::")[0]
 
     @property
     def executable(self) -> str:
@@ -76,7 +87,7 @@ class ComponentDescription:
         return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
 
     def node_arguments(self, params_file: str = "") -> list[str]:
-        """Return the ``--ros-args`` of this component; its own values come after the file's."""
+        """Return the ``--ros-args`` of this component; the file's values replace its own."""
         arguments = ["--ros-args", "-r", f"__node:={self.name}", "-r", f"__ns:={self.namespace}"]
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
@@ -105,6 +116,9 @@ class Pipeline:
         A component whose ``when`` argument is empty is left out. ``namespace``
         goes before every component's own. Raises ConfigError for a value whose
         argument does not exist.
+
+        ``<x>_topic`` that ends in /compressed stands for the topic before it
+        with ``<x>_transport`` compressed, where the pipeline has both.
         """
         given = dict(values or {})
         known = {argument.name: argument.default for argument in self.arguments}
@@ -113,6 +127,7 @@ class Pipeline:
                 raise ConfigError(
                     f"pipeline {self.name}: unknown argument {name!r}{suggestion(name, known)}"
                 )
+        given = _with_transports(given, known)
         filled = {**known, **given}
         namespace = namespace.strip("/")
         return [
@@ -122,6 +137,9 @@ class Pipeline:
                 namespace="/" + "/".join(filter(None, (namespace, entry.namespace))),
                 parameters=_filled(parameters, filled),
                 remappings=_filled(remappings, filled),
+                given=frozenset(
+                    name for name, value in parameters.items() if _references(value) & given.keys()
+                ),
             )
             for entry, parameters, remappings in self._components
             if not entry.when or filled[entry.when]
@@ -177,13 +195,28 @@ def _component(section: Section, arguments: set[str]) -> _Component:
     remappings = section.section("remappings").plain() if "remappings" in section else {}
     used = [entry.when] if entry.when else []
     for value in (*parameters.values(), *remappings.values()):
-        used += _REFERENCE.findall(value) if isinstance(value, str) else []
+        used += _references(value)
     for name in used:
         if name not in arguments:
             raise section.error(
                 None, f"no argument is called {name!r}{suggestion(name, arguments)}"
             )
     return _Component(entry, parameters, remappings)
+
+
+def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+    """Split topics that name their transport, as image_transport does, into topic and transport."""
+    split = dict(given)
+    for name, value in given.items():
+        transport = name.removesuffix("_topic") + "_transport"
+        if name.endswith("_topic") and transport in known and value.endswith(_COMPRESSED):
+            split[name] = value.removesuffix(_COMPRESSED)
+            split[transport] = _COMPRESSED.strip("/")
+    return split
+
+
+def _references(value: Any) -> set[str]:
+    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
 
 
 def _filled(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -193,11 +226,20 @@ def _filled(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str
 
 
 def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
-    """Replace ``${name}`` by the argument, read as YAML where it is the whole value."""
+    """Replace ``${name}`` by the argument; one that is the whole value may be a number or list."""
     if not isinstance(value, str):
         return value
     text = _REFERENCE.sub(lambda match: arguments[match[1]], value)
-    return yaml.safe_load(text) if text and _REFERENCE.fullmatch(value) else text
+    return read_value(text) if _REFERENCE.fullmatch(value) else text
+
+
+def read_value(text: str) -> Any:
+    """Read a text as YAML where that gives what a parameter can hold, else keep the text."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (bool, int, float, list)) else text
 
 
 def as_yaml(value: Any) -> str:
@@ -206,4 +248,6 @@ def as_yaml(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(as_yaml(item) for item in value) + "]"
     return str(value)

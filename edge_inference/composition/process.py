@@ -3,67 +3,87 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import rclpy
 from rclpy.context import Context
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from edge_inference.composition.container import Container
 from edge_inference.composition.load_services import add_load_services
-from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
+from edge_inference.composition.pipeline import ComponentDescription, load_pipeline, read_value
 from edge_inference.errors import ConfigError, EdgeInferenceError
+
+_REMAP = ("-r", "--remap")
+_NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
 
 
 def run_container(arguments: Sequence[str]) -> int:
     """Host components: those of a pipeline, and those asked for over the load services."""
     parser = argparse.ArgumentParser(
         prog="component_container",
-        description="Hosts components in one process; ROS arguments follow --ros-args.",
+        description="Hosts components in one process.",
+        epilog="ROS arguments follow --ros-args. Parameters and remaps hold for the pipeline's "
+        "components too; the container's namespace goes before theirs.",
     )
     parser.add_argument("--pipeline", help="load this pipeline's components at the start")
     parser.add_argument(
         "--argument", action="append", default=[], metavar="NAME:=VALUE", help="for the pipeline"
     )
-    parser.add_argument(
-        "--namespace", default="", help="before the names of the pipeline's components"
-    )
-    parser.add_argument("--params-file", default="", help="parameters of the pipeline's components")
-    parser.add_argument("--use-sim-time", action="store_true", help="their time comes from /clock")
-    parser.add_argument("--no-autostart", action="store_true", help="leave them unconfigured")
+    _add_autostart(parser)
     own, ros = _split(arguments)
     options = parser.parse_args(own)
-    extra = ["-p", "use_sim_time:=true"] if options.use_sim_time else []
 
     def fill(container: Container) -> None:
+        add_load_services(container)
         if options.pipeline:
-            pipeline = load_pipeline(options.pipeline)
-            components = pipeline.components(_assignments(options.argument), options.namespace)
-            load_all(
-                container,
-                components,
-                options.params_file,
-                extra,
-                autostart=not options.no_autostart,
+            components = load_pipeline(options.pipeline).components(
+                _assignments(options.argument), container.node.get_namespace()
             )
+            rules, others = _rules_apart(ros)
+            shared = [rule for rule in rules if not _NAMING.match(rule)]
+            extra = _as_arguments(shared, others)
+            load_all(container, components, extra=extra, autostart=options.autostart)
 
     return _host("component_container", ros, fill)
 
 
 def run_component(plugin: str, arguments: Sequence[str]) -> int:
     """Host one component alone; ``arguments`` are its ROS arguments."""
-    parser = argparse.ArgumentParser(prog=plugin, description=f"Runs {plugin} in its own process.")
-    parser.add_argument("--no-autostart", action="store_true", help="leave it unconfigured")
+    parser = argparse.ArgumentParser(
+        prog=plugin,
+        description=f"Runs {plugin} in its own process.",
+        epilog="ROS arguments follow --ros-args.",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME:=VALUE",
+        help="a parameter that holds against parameter files, as a launch argument does",
+    )
+    _add_autostart(parser)
     own, ros = _split(arguments)
     options = parser.parse_args(own)
 
     def fill(container: Container) -> None:
-        container.load(plugin, ros, autostart=not options.no_autostart)
+        values = {name: read_value(text) for name, text in _assignments(options.set).items()}
+        container.load(plugin, ros, options.autostart, _parameters(values))
 
     # A leading underscore hides the host itself from `ros2 node list`.
-    return _host(f"_{plugin.rpartition('::')[2].lower()}_host", ros, fill, own_arguments=[])
+    class_name = plugin.rpartition("::")[2].lower()
+    place = [rule for rule in _rules_apart(ros)[0] if rule.startswith("__ns:=")]
+    return _host(f"_{class_name}_host", ros, fill, _as_arguments(place))
 
 
 def load_all(
@@ -73,12 +93,22 @@ def load_all(
     extra: Sequence[str] = (),
     autostart: bool = True,
 ) -> list[str]:
-    """Load a pipeline's components; log those that fail and return their messages."""
+    """Load a pipeline's components; log those that fail and return their messages.
+
+    ``extra`` are ROS arguments for every one of them. A value that the user gave
+    the pipeline as an argument holds against ``params_file`` and ``extra``, and
+    these against the description's own.
+    """
+    rules, others = _rules_apart(extra)
     failures = []
     for component in components:
-        arguments = [*component.node_arguments(params_file), *extra]
+        # Of remaps the first that fits is taken, of parameters the last.
+        arguments = [*_as_arguments(rules), *component.node_arguments(params_file), *others]
+        overrides = _parameters(
+            {name: component.parameters[name] for name in component.given & {*component.parameters}}
+        )
         try:
-            container.load(component.plugin, arguments, autostart=autostart)
+            container.load(component.plugin, arguments, autostart, overrides)
         except EdgeInferenceError as error:
             container.node.get_logger().error(f"{component.name}: {error}")
             failures.append(f"{component.name}: {error}")
@@ -100,11 +130,13 @@ def hosted(
     """
     context = Context()
     signals = SignalHandlerOptions.ALL if handle_signals else SignalHandlerOptions.NO
-    rclpy.init(args=list(ros_arguments), context=context, signal_handler_options=signals)
     try:
-        container = Container(
-            context, name, ros_arguments if own_arguments is None else own_arguments
-        )
+        rclpy.init(args=list(ros_arguments), context=context, signal_handler_options=signals)
+    except rclpy_implementation.RCLInvalidROSArgsError as error:
+        raise ConfigError(f"ROS arguments: {error}") from error
+    try:
+        own = ros_arguments if own_arguments is None else own_arguments
+        container = Container(context, name, own)
         try:
             yield container
         finally:
@@ -121,14 +153,44 @@ def _host(
     own_arguments: Sequence[str] | None = None,
 ) -> int:
     try:
-        with hosted(name, ros_arguments, own_arguments) as container:
-            add_load_services(container)
+        with (
+            hosted(name, ros_arguments, own_arguments, handle_signals=False) as container,
+            _ended_by_signals(container),
+        ):
             fill(container)
             container.spin()
     except EdgeInferenceError as error:
         sys.stderr.write(f"{name.strip('_')}: {error}\n")
         return 1
     return 0
+
+
+@contextmanager
+def _ended_by_signals(container: Container) -> Iterator[None]:
+    """End the spinning on SIGINT and SIGTERM while the graph stands, so that components end well.
+
+    Left to rclpy, the signal would take the context away first.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        # In a thread: the handler may have interrupted the holder of a lock that stop() needs.
+        threading.Thread(target=container.stop).start()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        # A terminal and ros2 launch each send SIGINT: the second must not cut the end short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _add_autostart(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-autostart", dest="autostart", action="store_false", help="leave it unconfigured"
+    )
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -139,10 +201,32 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for argument in arguments:
         if argument == "--ros-args":
             target = ros
-        target.append(argument)
-        if argument == "--" and target is ros:
+        elif argument == "--" and target is ros:
             target = own
-    return own, ros
+        else:
+            target.append(argument)
+    return own, ["--ros-args", *ros] if ros else []
+
+
+def _rules_apart(ros: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell the remapping rules (the rules alone) from the other ROS arguments."""
+    rules: list[str] = []
+    others: list[str] = []
+    words = iter(ros)
+    for word in words:
+        if word in _REMAP:
+            rules += itertools.islice(words, 1)
+        elif word != "--ros-args":
+            others.append(word)
+    return rules, others
+
+
+def _as_arguments(rules: Sequence[str], others: Sequence[str] = ()) -> list[str]:
+    return ["--ros-args", *(word for rule in rules for word in ("-r", rule)), *others]
+
+
+def _parameters(values: Mapping[str, Any]) -> list[Parameter]:
+    return [Parameter(name, value=value) for name, value in values.items()]
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, str]:
@@ -150,6 +234,6 @@ def _assignments(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition(":=")
         if not separator:
-            raise ConfigError(f"argument {text!r}: expected name:=value")
+            raise ConfigError(f"{text!r}: expected name:=value")
         values[name] = value
     return values
