@@ -111,7 +111,7 @@ def run_tier(tier: str, arguments: list[str]) -> Tally:
 
 
 def main() -> int:
-    """Run the tiers and print the summary; 1 when one failed or nothing ran."""
+    """Run the tiers and print the summary; 1 when one failed or there was nothing to run."""
     parser = argparse.ArgumentParser(prog="tiers.py")
     parser.add_argument("--tier", choices=TIERS)
     parser.add_argument("arguments", nargs="*", help="handed to pytest, after --")
@@ -126,7 +126,7 @@ def main() -> int:
         sum(getattr(tally, name) for tally in tallies) for name in ("passed", "failed", "skipped")
     )
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
-    return 1 if failed or not passed else 0
+    return 1 if failed or not passed + skipped else 0
 
 
 if __name__ == "__main__":
