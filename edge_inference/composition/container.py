@@ -112,21 +112,24 @@ class Container:
                 use_global_arguments=False,
                 parameter_overrides=list(overrides),
             )
-        except EdgeInferenceError:
-            raise
         except Exception as error:
             # Whatever a component's constructor does, the others must go on, and the half-made
-            # node, which only the traceback still holds, must leave the graph.
-            traceback.clear_frames(error.__traceback__)
+            # node, which only tracebacks still hold, must leave the graph.
+            _clear_tracebacks(error)
             gc.collect()
+            if isinstance(error, EdgeInferenceError):
+                raise
             raise PluginError(f"component {plugin} cannot be made: {_cause(error)}") from error
         component = Component(next(self._ids), plugin, node)
         taken = [other for other in self.components if other.full_name == component.full_name]
         if taken:
+            name = component.full_name
             node.destroy_node()
+            del component, node
+            gc.collect()
             raise ConfigError(
-                f"a component {component.full_name} is loaded already (id {taken[0].id}); "
-                "unload it first or choose another name"
+                f"a component {name} is loaded already (id {taken[0].id}); unload it first or "
+                "choose another name"
             )
         self._components[component.id] = component
         self.executor.add_node(node)
@@ -142,7 +145,8 @@ class Container:
         self._dispose(component)
         del component
         # Nodes hold reference cycles; without this a model's memory would stay until much later.
-        gc.collect()
+        # The executor lets go of a node only when it runs again, hence the task.
+        self.executor.create_task(gc.collect)
 
     def spin(self) -> None:
         """Run callbacks until :meth:`stop` or the context's shutdown.
@@ -162,7 +166,8 @@ class Container:
         """Make :meth:`spin` return; safe from any thread."""
         self._stop.set()
         if self.context.ok():
-            self.executor.wake()
+            # A task ends the spin at once; wake() does not, on any executor.
+            self.executor.create_task(lambda: None)
 
     def close(self) -> None:
         """Unload everything, newest first, and give the executor back."""
@@ -249,6 +254,12 @@ def find_plugin(plugin: str) -> type[Any]:
         known = getattr(module, "__all__", ())
         tried.append(f"{candidate} has no class {class_name}{suggestion(class_name, known)}")
     raise PluginError(f"component {plugin!r}: " + "; ".join(tried))
+
+
+def _clear_tracebacks(error: BaseException | None) -> None:
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _cause(error: BaseException) -> str:

@@ -1,0 +1,202 @@
+"""A container that spins in a thread, and a stranger in a process of its own."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.context import Context
+
+from edge_inference.composition.bus import Bus
+from edge_inference.composition.container import Component, Container
+from edge_inference.composition.pipeline import as_yaml
+
+DEADLINE_S = 20.0
+_LOOK_S = 0.01
+
+_changed = threading.Condition()
+
+
+def notify() -> None:
+    """Wake whoever waits for something to change."""
+    with _changed:
+        _changed.notify_all()
+
+
+def wait_for(predicate: Callable[[], Any], what: str = "", deadline_s: float = DEADLINE_S) -> Any:
+    """Wait until ``predicate`` gives something true and return it; fail at the deadline.
+
+    Looks again whenever something was collected, and now and then for what does not tell.
+    """
+    end = time.monotonic() + deadline_s
+    while not (value := predicate()):
+        if time.monotonic() > end:
+            pytest.fail(f"{what or 'what was waited for'} did not happen in {deadline_s:g} s")
+        with _changed:
+            _changed.wait(_LOOK_S)
+    return value
+
+
+class Collected(list):
+    """What arrived, in order."""
+
+    def take(self, item: Any) -> None:
+        self.append(item)
+        notify()
+
+    def wait(self, count: int = 1) -> Collected:
+        """Wait for at least so many, from the start."""
+        wait_for(lambda: len(self) >= count, f"{count} items, there are {len(self)}; they")
+        return self
+
+
+class Rig:
+    """A context, a container on it, and the thread that spins it."""
+
+    def __init__(self) -> None:
+        self.context = Context()
+        rclpy.init(args=[], context=self.context)
+        self.container = Container(self.context)
+        self._thread = threading.Thread(target=self.container.spin, name="spin")
+        self._thread.start()
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Run a function in the executor's thread, as a service call would."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.container.executor.create_task(run)
+        return future.result(DEADLINE_S)
+
+    def load(self, plugin: str, *arguments: str, autostart: bool = True, **parameters: Any) -> Any:
+        """Load a component with parameters and further ROS arguments; return its node."""
+        return self.load_component(plugin, *arguments, autostart=autostart, **parameters).node
+
+    def load_component(
+        self, plugin: str, *arguments: str, autostart: bool = True, **parameters: Any
+    ) -> Component:
+        given = ["--ros-args", *arguments]
+        for name, value in parameters.items():
+            given += ["-p", f"{name}:={as_yaml(value)}"]
+        if "::" not in plugin:
+            plugin = f"edge_inference::{plugin}"
+        return self.call(lambda: self.container.load(plugin, given, autostart))
+
+    def tap(self, topic: str) -> Collected:
+        """Collect the objects on a topic without a subscription."""
+        collected = Collected()
+        Bus.of(self.context).tap(topic, collected.take)
+        return collected
+
+    def hears(self, node: Any, topic: str, publishers: int = 1) -> None:
+        """Wait until a node's subscription knows so many publishers; sooner, it may miss some."""
+        wait_for(
+            lambda: any(
+                subscription.topic_name == topic
+                and subscription.get_publisher_count() >= publishers
+                for subscription in node.subscriptions
+            ),
+            f"{node.get_name()} hearing {publishers} publishers on {topic}",
+        )
+
+    def is_heard(self, node: Any, topic: str, subscribers: int = 1) -> None:
+        """Wait until a node's publisher knows so many ROS subscriptions."""
+        wait_for(
+            lambda: any(
+                publisher.topic_name == topic and publisher.get_subscription_count() >= subscribers
+                for publisher in node.publishers
+            ),
+            f"{subscribers} subscriptions hearing {node.get_name()} on {topic}",
+        )
+
+    def close(self) -> None:
+        self.container.stop()
+        self._thread.join()
+        self.container.close()
+        self.context.try_shutdown()
+
+
+class Outside:
+    """Talks to ``outside_process.py``; every method of its class can be called here."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("outside_process.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._ids = itertools.count()
+        self._answers: dict[int, Future[Any]] = {}
+        self._received: dict[str, Collected] = {}
+        self._ready = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+        assert self._ready.wait(DEADLINE_S), "the outside process did not start"
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda **named: self._ask(name, **named)
+
+    def listen(self, topic: str, message_type: str, reliable: bool = True) -> Collected:
+        """Subscribe and collect; wait for ``Publisher.is_wanted`` before counting on it."""
+        self._received[topic] = Collected()
+        self._ask("subscribe", topic=topic, type=message_type, reliable=reliable)
+        return self._received[topic]
+
+    def speak(
+        self, topic: str, message_type: str, listeners: int = 1, reliable: bool = True
+    ) -> Callable[..., None]:
+        """Advertise, wait for listeners, and return a function that publishes fields."""
+        self._ask("advertise", topic=topic, type=message_type, reliable=reliable)
+        wait_for(
+            lambda: self._ask("subscribers", topic=topic) >= listeners, f"a listener on {topic}"
+        )
+        return lambda **fields: self._ask("publish", topic=topic, fields=fields)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def _ask(self, do: str, **arguments: Any) -> Any:
+        number = next(self._ids)
+        answer = self._answers[number] = Future()
+        self._process.stdin.write(json.dumps({"id": number, "do": do, **arguments}) + "\n")
+        self._process.stdin.flush()
+        return answer.result(DEADLINE_S)
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            value = json.loads(line)
+            if "topic" in value:
+                self._received[value["topic"]].take(value["message"])
+            elif "id" not in value:
+                self._ready.set()
+            elif "error" in value:
+                self._answers.pop(value["id"]).set_exception(RuntimeError(value["error"]))
+            else:
+                self._answers.pop(value["id"]).set_result(value["result"])
+
+
+def as_base64(data: bytes) -> str:
+    """Write bytes the way that the outside process takes them."""
+    return base64.b64encode(data).decode()

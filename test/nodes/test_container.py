@@ -1,0 +1,232 @@
+"""Components come, fail and go, and the others never notice."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+from std_msgs.msg import Float32
+
+from edge_inference.composition.container import find_plugin
+from edge_inference.errors import ConfigError, PluginError
+from rig import Collected, Outside, Rig, wait_for
+
+NAMELESS = ["", "plugins", "::", "plugins::", "::Plain"]
+
+
+def number_of(rig: Rig, name: str) -> int:
+    return sum(other.full_name == name for other in rig.container.components)
+
+
+def log_of(capfd: pytest.CaptureFixture[str]) -> str:
+    return capfd.readouterr().err
+
+
+# Names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plugin", NAMELESS)
+def test_a_plugin_that_is_no_name(plugin: str) -> None:
+    with pytest.raises(PluginError, match=r"expected package::Class or package\.module::Class"):
+        find_plugin(plugin)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "expected"),
+    [
+        ("no_such_package::Thing", "no module no_such_package.nodes; no module no_such_package"),
+        ("edge_inference::Decoder", r"has no class Decoder; did you mean 'Decode'\?"),
+        ("edge_inference.nodes.decode::Nothing", "has no class Nothing"),
+        ("plugins::Missing", "plugins has no class Missing"),
+        ("plugins::NotANode", "expected plugins.NotANode to be a node class"),
+        ("plugins::NOT_A_NODE", "to be a node class .*, got 7"),
+        ("json::JSONDecoder", "to be a node class"),
+        ("..relative::Thing", "component '..relative::Thing'"),
+    ],
+)
+def test_a_plugin_that_leads_nowhere(plugin: str, expected: str) -> None:
+    with pytest.raises(PluginError, match=expected):
+        find_plugin(plugin)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("import a_driver_that_is_missing", "needs a_driver_that_is_missing"),
+        ("import odd", "needs odd"),  # a name that the module's own begins with
+        ("raise OSError('no licence')", "OSError: no licence"),
+        (
+            "def __getattr__(name): import a_driver_that_is_missing",
+            "needs a_driver_that_is_missing",
+        ),
+    ],
+)
+def test_a_plugin_whose_module_cannot_be_imported(
+    body: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "oddities.py").write_text(body + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=expected):
+        find_plugin("oddities::Thing")
+    monkeypatch.delitem(__import__("sys").modules, "oddities", raising=False)
+
+
+def test_every_node_of_the_package_is_found() -> None:
+    from edge_inference import nodes
+
+    for name in nodes.__all__:
+        assert find_plugin(f"edge_inference::{name}").__name__ == name
+
+
+# Failing ----------------------------------------------------------------------------------------
+
+
+def test_a_constructor_that_fails_leaves_nothing_behind(rig: Rig, outside: Outside) -> None:
+    survivor = rig.load("plugins::Plain")
+    with pytest.raises(PluginError, match=r"FailsToConstruct cannot be made: .*no such sensor"):
+        rig.load("plugins::FailsToConstruct")
+    wait_for(lambda: "/plain" in outside.nodes(), "/plain on the graph")
+    wait_for(lambda: "/half_made" not in outside.nodes(), "/half_made leaving the graph")
+    assert "/half_made_topic" not in outside.topics()
+    assert [component.node for component in rig.container.components] == [survivor]
+
+
+def test_parameters_that_are_refused_leave_nothing_behind(rig: Rig, outside: Outside) -> None:
+    with pytest.raises(ConfigError, match=r"parameter queue_depth: expected an integer .*'many'"):
+        rig.load("plugins::Gate", queue_depth="many")
+    rig.load("plugins::Plain")
+    wait_for(lambda: "/plain" in outside.nodes(), "/plain on the graph")
+    wait_for(lambda: "/gate" not in outside.nodes(), "/gate leaving the graph")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "step", "reason"),
+    [
+        ("FailsToConfigure", "configure", "the lens cap is on; expected it off"),
+        ("RaisesInConfigure", "configure", "RuntimeError: a bug"),
+        ("StrangerRaises", "configure", "the reason stands above"),
+        ("FailsToActivate", "activate", "no power; expected 5 V"),
+    ],
+)
+def test_a_component_that_does_not_start_stays_and_says_why(
+    rig: Rig, capfd: pytest.CaptureFixture[str], plugin: str, step: str, reason: str
+) -> None:
+    component = rig.load_component(f"plugins::{plugin}")
+    assert component.failure == f"did not {step}"
+    log = log_of(capfd)
+    assert reason in log
+    assert f"did not {step}" in log
+    rig.load("plugins::Plain")
+    assert len(rig.container.components) == 2
+    rig.call(lambda: rig.container.unload(component.id))
+
+
+def test_what_failed_to_configure_stays_on_show_until_it_works(rig: Rig, outside: Outside) -> None:
+    node = rig.load("plugins::FailsToConfigure")
+    assert "half_open" not in outside.topics()
+    for _ in range(2):
+        status = node.health.status(now_ns=2**62)
+        assert (int(status.level), status.message) == (2, "the lens cap is on; expected it off")
+    node.open = lambda: None
+    rig.call(node.trigger_configure)
+    assert int(node.health.status(now_ns=2**62).level) == 0
+
+
+def test_a_name_that_is_taken(rig: Rig) -> None:
+    first = rig.load_component("plugins::Plain")
+    with pytest.raises(ConfigError, match=rf"/plain is loaded already \(id {first.id}\)"):
+        rig.load("plugins::Plain")
+    assert number_of(rig, "/plain") == 1
+    rig.load("plugins::Plain", "-r", "__ns:=/other")
+    rig.call(lambda: rig.container.unload(first.id))
+    rig.load("plugins::Plain")
+
+
+def test_unloading_what_is_not_there(rig: Rig) -> None:
+    component = rig.load_component("plugins::Plain")
+    with pytest.raises(ConfigError, match=rf"id 99; loaded: {component.id} /plain"):
+        rig.container.unload(99)
+
+
+def test_a_callback_that_fails_stops_nobody(
+    rig: Rig, outside: Outside, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = rig.load("plugins::Plain")
+    other = rig.load("plugins::Plain", "-r", "__node:=other")
+    answers = outside.listen("/out", "std_msgs/Float32")
+    send = outside.speak("/in", "std_msgs/Float32", listeners=2)
+    rig.is_heard(plain, "/out")
+    rig.is_heard(other, "/out")
+    send(data=-1.0)
+    send(data=3.0)
+    answers.wait(2)
+    assert [message["data"] for message in answers] == [6.0, 6.0]
+    assert log_of(capfd).count("RuntimeError: a negative number") == 2
+
+
+# Isolation --------------------------------------------------------------------------------------
+
+
+def test_parameters_remaps_and_namespaces_are_a_components_own(rig: Rig) -> None:
+    heard = Collected()
+    subscribe = rig.container.node.create_subscription
+    rig.call(lambda: subscribe(Float32, "/left/renamed", heard.take, 10))
+    left = rig.load("plugins::Plain", "-r", "__ns:=/left", "-r", "out:=renamed", factor=3.0)
+    right = rig.load("plugins::Plain", "-r", "__ns:=/right")
+    assert left.get_parameter("factor").value == 3.0
+    assert right.get_parameter("factor").value == 2.0
+    assert (left.output.topic_name, right.output.topic_name) == ("/left/renamed", "/right/out")
+    rig.call(lambda: left.on_number(Float32(data=1.5)))
+    heard.wait()
+    assert heard[0].data == 4.5
+
+
+# Freeing ----------------------------------------------------------------------------------------
+
+
+def test_unloading_frees_everything(rig: Rig, outside: Outside) -> None:
+    component = rig.load_component("plugins::Gate")
+    wait_for(lambda: "/passed" in outside.topics(), "/passed on the graph")
+    assert any(thread.name == "gate" for thread in threading.enumerate())
+    gone = weakref.ref(component.node)
+    unload = component.id
+    del component
+    rig.call(lambda: rig.container.unload(unload))
+    wait_for(lambda: gone() is None, "the component's end")
+    assert not any(thread.name == "gate" for thread in threading.enumerate())
+    wait_for(
+        lambda: not {"/passed", "/image_raw", "/stage_timing"} & outside.topics().keys(),
+        "its topics leaving the graph",
+    )
+    wait_for(lambda: "/gate" not in outside.nodes(), "/gate leaving the graph")
+
+
+def _resident_kib() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def test_loading_and_unloading_again_and_again_does_not_grow(rig: Rig) -> None:
+    def cycle() -> None:
+        component = rig.load_component("plugins::Gate")
+        rig.call(lambda: rig.container.unload(component.id))
+
+    for _ in range(10):
+        cycle()
+    threads, before = threading.active_count(), _resident_kib()
+    for _ in range(50):
+        cycle()
+    assert threading.active_count() == threads
+    assert rig.container.components == []
+    # A leaked node with its services and publishers is some 700 KiB.
+    assert _resident_kib() - before < 50 * 200
+
+
+def test_closing_a_container_frees_components_that_run(rig: Rig) -> None:
+    rig.load("plugins::Gate")
+    rig.load("plugins::Plain")
+    rig.close()
+    assert not any(thread.name in ("gate", "spin") for thread in threading.enumerate())
+    rig.close = lambda: None  # the fixture has nothing left to do
