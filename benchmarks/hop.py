@@ -5,6 +5,10 @@ an ``array.array`` filled beforehand (the fastest way that is safe), timed from
 the call of ``publish`` to the entry of the callback. Ours is two nodes of a
 container, timed the same way, and on to a worker thread as stages have it.
 
+With a subscriber in another process attached, the time that publishing takes is
+counted from the pixels: our ``publish`` takes them as they are and makes the
+message itself, in stock the caller fills it. The bare call is given beside it.
+
 The claims compare with stock as it is: SingleThreadedExecutor, the C library's
 default allocator. Each side runs in its own process, as a container tunes the
 allocator of its process; stock with that tuning and with the EventsExecutor is
@@ -25,6 +29,7 @@ from benchmarks.sides import Side, domains
 _SIZES = {"1080p": (1920, 1080), "VGA": (640, 480)}
 _BLOCK = 10
 _CLAIM_SIZE = "1080p"
+_CLAIMS_OUTSIDE = ("callback inside", "pixels to published")
 _STOCK = {
     "stock": ("single", False),
     "stock, tuned allocator": ("single", True),
@@ -97,11 +102,12 @@ def _outside(width: int, height: int, rounds: int) -> Durations:
             side.ask("wait_for_outside")
         for number in range(rounds + 1):
             for name, side, outside in pairs:
-                hop: Times = side.ask("run", 1)[0]
+                hop: Times = side.ask("run", 1, name == "stock")[0]
                 arrived: int = outside.ask("wait", hop.stamp)
                 times[f"{name}: callback inside"].append(hop.received - hop.started)
                 times[f"{name}: call of publish"].append(hop.returned - hop.started)
-                times[f"{name}: callback outside"].append(arrived - hop.started)
+                times[f"{name}: pixels to published"].append(hop.returned - hop.prepared)
+                times[f"{name}: callback outside"].append(arrived - hop.prepared)
             if number == 0:
                 times.clear()
     return times
@@ -111,9 +117,9 @@ def _report_outside(report: Report, size: str, times: Durations) -> None:
     found = {what: Samples(durations) for what, durations in times.items()}
     for what, samples in found.items():
         report.samples(f"{size} rgb8 with a subscriber outside, {what}", samples)
-    for what in ("callback inside", "call of publish", "callback outside"):
+    for what in ("callback inside", "pixels to published", "call of publish", "callback outside"):
         ratio = found[f"by reference: {what}"].p50 / found[f"stock: {what}"].p50
-        if size == _CLAIM_SIZE and what != "callback outside":
+        if size == _CLAIM_SIZE and what in _CLAIMS_OUTSIDE:
             report.claim(f"hop-{size}-outside-subscriber-{_slug(what)}-of-stock", ratio, at_most=1)
         else:
             report.figure(f"{size} with a subscriber outside, {what}, part of stock", ratio)
