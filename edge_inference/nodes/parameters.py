@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
@@ -79,6 +79,7 @@ class NodeParameters(Generic[Settings]):
                     f"parameter {name}: expected {rule.expected()}; {error}"
                 ) from error
             values[name] = _plain(rule, value)
+        self._keep_types(self._rules)
         try:
             self.current: Settings = build(settings_class, values)
         except ConfigError as error:
@@ -116,7 +117,7 @@ class NodeParameters(Generic[Settings]):
                 self._node.undeclare_parameter(name)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
-        self._keep_types(parameters)
+        self._keep_types(parameter.name for parameter in parameters)
         try:
             changed = self._changed(parameters)
             if changed is not None and self._accept is not None:
@@ -132,9 +133,9 @@ class NodeParameters(Generic[Settings]):
         if changed is not None:
             self.current = changed
 
-    def _keep_types(self, parameters: list[Parameter]) -> None:
+    def _keep_types(self, names: Iterable[str]) -> None:
         """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""
-        for name in {parameter.name for parameter in parameters} & self._rules.keys():
+        for name in set(names) & self._rules.keys():
             rule = self._rules[name]
             self._node.describe_parameter(name).type = _TYPES[rule.type, rule.many]
 

@@ -1,0 +1,272 @@
+"""Parameters as a stock client in another process sees and sets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.frame import Frame
+from edge_inference.core.settings import rules
+from edge_inference.errors import ConfigError
+from edge_inference.nodes.component import RELIABLE, Component
+from edge_inference.nodes.conversions.images import ImageAdapter
+from rig import Collected, Outside, Rig, wait_for
+
+ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astronaut.jpg"
+TYPES = {bool: 1, int: 2, float: 3, str: 4}
+NODES = ["Decode", "Inference", "Latency", "MediaSource", "Overlay", "Preprocess"]
+# Declared by rclpy itself, not by us.
+RCLPY = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+
+
+def ours(outside: Outside, name: str) -> list[str]:
+    return [n for n in outside.list_parameters(node=name) if not n.startswith(RCLPY)]
+
+
+def change(outside: Outside, node: str, **values):
+    """Set one by one; return (successful, reason) of the last."""
+    return outside.set_parameters(node=node, values=values)[-1]
+
+
+# Descriptions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plugin", NODES)
+def test_every_parameter_is_described(rig: Rig, outside: Outside, plugin: str) -> None:
+    node = rig.load(plugin, autostart=False)
+    name = node.get_fully_qualified_name()
+    declared = rules(node.settings_class)
+    assert sorted(ours(outside, name)) == sorted(declared)
+    for described in outside.describe_parameters(node=name, names=list(declared)):
+        rule = declared[described["name"]]
+        assert described["description"].startswith(rule.description)
+        assert rule.unit in described["description"]
+        assert described["additional_constraints"] == f"expected {rule.expected()}"
+        assert described["read_only"] == rule.read_only
+        assert described["type"] == TYPES[rule.type] + (5 if rule.many else 0)
+        ranges = described["integer_range"] + described["floating_point_range"]
+        assert bool(ranges) == (rule.minimum is not None or rule.maximum is not None)
+        if ranges and rule.minimum is not None:
+            assert ranges[0]["from_value"] == rule.minimum
+        if ranges and rule.maximum is not None:
+            assert ranges[0]["to_value"] == rule.maximum
+
+
+def test_the_decoders_parameters_come_with_the_models_values(rig: Rig, outside: Outside) -> None:
+    node = rig.load("Decode", autostart=False)
+    assert "confidence" not in ours(outside, "/ai/decode")
+    rig.call(node.trigger_configure)
+    values = outside.get_parameters(node="/ai/decode", names=["confidence", "strides", "classes"])
+    assert values == [0.4, [8, 16, 32], []]
+    described = outside.describe_parameters(node="/ai/decode", names=["confidence", "strides"])
+    assert described[0]["floating_point_range"][0]["to_value"] == 1.0
+    assert [entry["read_only"] for entry in described] == [False, True]
+    rig.call(node.trigger_cleanup)
+    assert "confidence" not in ours(outside, "/ai/decode")
+    rig.call(node.trigger_configure)
+    assert "confidence" in ours(outside, "/ai/decode")
+
+
+@pytest.fixture(scope="module")
+def decode() -> Iterator[str]:
+    """One active decode node for all the tests that leave it as it was."""
+    rig = Rig()
+    yield rig.load("Decode", "-r", "__ns:=/settled").get_fully_qualified_name()
+    rig.close()
+
+
+# Refusals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("confidence", "high", "confidence: expected a number from 0 to 1, got 'high'"),
+        ("confidence", True, "confidence: expected a number from 0 to 1, got True"),
+        ("confidence", [0.5], "confidence: expected a number from 0 to 1"),
+        ("confidence", 7, "confidence: expected a number from 0 to 1, got 7.0"),
+        ("confidence", 1.5, "confidence.*1.0.*1.5"),  # rclpy's own sentence for a range
+        ("confidence", None, "confidence: expected a number from 0 to 1, got no value at all"),
+        ("classes", None, "classes: expected a list.*got no value at all"),
+        ("classes", "person", "classes: expected a list"),
+        ("queue_depth", 2.5, "queue_depth: expected an integer from 1 to 100, got 2.5"),
+        ("queue_depth", 0, "queue_depth.*0"),
+        ("when_full", "stop", "when_full: expected one of drop_oldest, wait, got 'stop'"),
+        ("model", "nanodett", "unknown model 'nanodett'; did you mean 'nanodet'"),
+        ("strides", [8], "read-only parameter: strides"),
+    ],
+)
+def test_a_bad_value_is_refused_in_a_sentence(
+    decode: str, outside: Outside, name: str, value, expected: str
+) -> None:
+    before = outside.get_parameters(node=decode, names=[name])
+    kind = outside.describe_parameters(node=decode, names=[name])
+    done, reason = change(outside, decode, **{name: value})
+    assert not done
+    assert re.search(expected, reason), reason
+    assert outside.get_parameters(node=decode, names=[name]) == before
+    assert outside.describe_parameters(node=decode, names=[name]) == kind
+
+
+def test_all_or_nothing(rig: Rig, outside: Outside) -> None:
+    node = rig.load("Decode")
+    names = ["confidence", "iou", "queue_depth"]
+    before = outside.get_parameters(node="/ai/decode", names=names)
+    values = {"confidence": 0.6, "queue_depth": 3, "iou": "wide"}
+    ((done, reason),) = outside.set_parameters(node="/ai/decode", values=values, atomically=True)
+    assert not done
+    assert reason == "iou: expected a number from 0 to 1, got 'wide'"
+    assert outside.get_parameters(node="/ai/decode", names=names) == before
+    assert node.parameters.current.queue_depth == 1
+    values["iou"] = 0.7
+    assert outside.set_parameters(node="/ai/decode", values=values, atomically=True) == [[True, ""]]
+    assert outside.get_parameters(node="/ai/decode", names=names) == [0.6, 0.7, 3]
+    assert node.parameters.current.queue_depth == 3
+
+
+def test_a_whole_number_will_do_for_a_number(rig: Rig, outside: Outside) -> None:
+    node = rig.load("Decode", max_age_ms=100)
+    assert node.parameters.current.max_age_ms == 100.0
+    assert change(outside, "/ai/decode", confidence=1) == [True, ""]
+    assert outside.describe_parameters(node="/ai/decode", names=["confidence"])[0]["type"] == 3
+    assert change(outside, "/ai/decode", confidence=0.25) == [True, ""]
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def params_file(folder: Path, text: str) -> list[str]:
+    file = folder / "params.yaml"
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    file.write_text(f"/**:\n  ros__parameters:\n{lines}")
+    return ["--params-file", str(file)]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "text", "expected"),
+    [
+        ("Inference", "threads: two", "threads: expected an integer from 1 to 64.*'two'"),
+        ("Inference", "threads: 0", "threads: expected an integer from 1 to 64.*0"),
+        ("Inference", "backend: gpu", "backend: expected one of auto, .*got 'gpu'"),
+        ("MediaSource", "loop: 1", "loop: expected true or false, got 1"),
+        ("Latency", "window_s: [1.0]", r"window_s: expected a number from 1 to 3600"),
+    ],
+)
+def test_a_wrong_value_in_a_file(
+    rig: Rig, tmp_path: Path, plugin: str, text: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"parameter {expected}"):
+        rig.load(plugin, *params_file(tmp_path, text), autostart=False)
+
+
+def test_yaml_takes_off_for_false(rig: Rig, tmp_path: Path) -> None:
+    node = rig.load("Inference", *params_file(tmp_path, "golden_check: off"), autostart=False)
+    assert node.parameters.current.golden_check == "off"
+    source = rig.load("MediaSource", *params_file(tmp_path, "source: 0"), autostart=False)
+    assert source.parameters.current.source == "0"
+
+
+def test_a_file_overrides_the_models_values(rig: Rig, tmp_path: Path, outside: Outside) -> None:
+    text = "confidence: 0.9\nclasses: [person, cup]"
+    rig.load("Decode", *params_file(tmp_path, text))
+    values = outside.get_parameters(node="/ai/decode", names=["confidence", "classes", "iou"])
+    assert values[:2] == [0.9, ["person", "cup"]]
+
+
+def test_a_decoders_value_that_is_wrong_in_a_file_is_an_error_of_configure(
+    rig: Rig, tmp_path: Path
+) -> None:
+    component = rig.load_component("Decode", *params_file(tmp_path, "confidence: high"))
+    assert component.failure == "did not configure"
+    ((_, message),) = component.node.health.take_errors()
+    assert message == "parameter confidence: expected a number from 0 to 1, got 'high'"
+
+
+# In action --------------------------------------------------------------------------------------
+
+
+class Pipeline:
+    """Preprocess, inference and decode, fed by reference."""
+
+    def __init__(self, rig: Rig, **parameters) -> None:
+        self.rig = rig
+        self.stages: list[Component] = [
+            rig.load("Decode", **parameters),
+            rig.load("Inference", golden_check="off", **parameters),
+            rig.load("Preprocess", "-r", "image_raw:=/image", **parameters),
+        ]
+        node = rig.container.node
+        self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/image", RELIABLE))
+        self.detections = rig.tap("/ai/detections")
+        self.classes = rig.tap("/ai/classification")
+        self.image = cv2.imread(str(ASTRONAUT))
+
+    def send(self) -> None:
+        stamp = self.rig.container.node.get_clock().now().nanoseconds
+        self.images.publish(Frame.from_array(np.array(self.image), "bgr8", stamp, "cam"))
+
+    def next(self, results: Collected):
+        """Send a picture and return what was found in it."""
+        count = len(results)
+        self.send()
+        return results.wait(count + 1)[count]
+
+
+def test_a_change_acts_on_the_next_frame(rig: Rig, outside: Outside) -> None:
+    pipeline = Pipeline(rig, model="nanodet")
+    found = pipeline.next(pipeline.detections)
+    assert found.label(0) == "person"
+    assert change(outside, "/ai/decode", confidence=0.99) == [True, ""]
+    assert len(pipeline.next(pipeline.detections)) == 0
+    assert change(outside, "/ai/decode", confidence=0.2) == [True, ""]
+    assert len(pipeline.next(pipeline.detections)) > 0
+    assert change(outside, "/ai/decode", classes=["cup"]) == [True, ""]
+    assert "person" not in map(pipeline.next(pipeline.detections).label, range(0))
+
+
+def test_the_model_changes_while_everything_runs(rig: Rig, outside: Outside) -> None:
+    pipeline = Pipeline(rig, model="nanodet")
+    assert len(pipeline.next(pipeline.detections)) > 0
+    for model, results in [
+        ("efficientnet_lite0", pipeline.classes),
+        ("nanodet", pipeline.detections),
+        ("efficientnet_lite0", pipeline.classes),
+    ]:
+        for name in ("decode", "inference", "preprocess"):
+            assert change(outside, f"/ai/{name}", model=model) == [True, ""]
+            pipeline.send()  # of a model that the others do not run: dropped and counted
+        result = pipeline.next(results)
+        assert result.model == model
+        assert len(result) > 0
+        assert outside.get_parameters(node="/ai/decode", names=["model"]) == [model]
+    assert "top_k" in ours(outside, "/ai/decode")
+    assert "strides" not in ours(outside, "/ai/decode")
+    assert sum(stage.health.counts().get("invalid", 0) for stage in pipeline.stages) > 0
+    assert all(stage.health.counts().get("failed", 0) == 0 for stage in pipeline.stages)
+
+
+def test_a_model_that_does_not_open_leaves_the_old_one_at_work(
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline(rig, model="nanodet")
+    inference = pipeline.stages[1]
+
+    def fail(settings) -> None:
+        raise RuntimeError("the engine does not fit")
+
+    monkeypatch.setattr(inference, "_load", fail)
+    assert change(outside, "/ai/inference", threads=2) == [True, ""]
+    assert len(pipeline.next(pipeline.detections)) > 0
+    expected = ("configuration", "RuntimeError: the engine does not fit")
+    assert inference.health.take_errors() == [expected]
+    assert outside.get_parameters(node="/ai/inference", names=["threads"]) == [1]
+    monkeypatch.undo()
+    assert change(outside, "/ai/inference", threads=2) == [True, ""]
+    assert len(pipeline.next(pipeline.detections)) > 0
+    wait_for(lambda: "2 thread" in inference.health.notes()["backend"], "two threads")
