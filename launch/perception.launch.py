@@ -62,7 +62,7 @@ def start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
         for item in pipeline.arguments
         if context.launch_configurations[item.name] != item.default
     }
-    namespace = values["namespace"]
+    namespace = _whole_namespace(context, values["namespace"])
     sim_time = ["-p", "use_sim_time:=true"] if flags["use_sim_time"] else []
     common = {
         "output": "screen",
@@ -92,7 +92,7 @@ def start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
             package=component.package,
             executable=component.executable,
             name=component.name,
-            namespace=_below(namespace, component),
+            namespace=component.namespace,
             remappings=list(component.remappings.items()),
             arguments=[*own, *_given(component)],
             ros_arguments=[*ros_arguments, *_described(component)],
@@ -102,9 +102,10 @@ def start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
     ]
 
 
-def _below(namespace: str, component: ComponentDescription) -> str:
-    """Keep a relative namespace relative, so that a group's pushed namespace goes before it."""
-    return component.namespace if namespace.startswith("/") else component.namespace.strip("/")
+def _whole_namespace(context: LaunchContext, namespace: str) -> str:
+    """Put what PushRosNamespace has pushed before a relative namespace."""
+    pushed = "" if namespace.startswith("/") else context.launch_configurations.get("ros_namespace")
+    return "/" + "/".join(part.strip("/") for part in (pushed, namespace) if part)
 
 
 def _described(component: ComponentDescription) -> list[str]:

@@ -114,8 +114,8 @@ class Pipeline:
         """Fill in the arguments and return the components to start, in order.
 
         A component whose ``when`` argument is empty is left out. ``namespace``
-        goes before every component's own. Raises ConfigError for a value whose
-        argument does not exist.
+        goes before every component's own and before relative topics in the
+        remappings. Raises ConfigError for a value whose argument does not exist.
 
         ``<x>_topic`` that ends in /compressed stands for the topic before it
         with ``<x>_transport`` compressed, where the pipeline has both.
@@ -134,9 +134,12 @@ class Pipeline:
             ComponentDescription(
                 name=entry.name,
                 plugin=entry.plugin,
-                namespace="/" + "/".join(filter(None, (namespace, entry.namespace))),
+                namespace=_below(namespace, entry.namespace),
                 parameters=_filled(parameters, filled),
-                remappings=_filled(remappings, filled),
+                remappings={
+                    source: _below(namespace, str(target))
+                    for source, target in _filled(remappings, filled).items()
+                },
                 given=frozenset(
                     name for name, value in parameters.items() if _references(value) & given.keys()
                 ),
@@ -204,6 +207,13 @@ def _component(section: Section, arguments: set[str]) -> _Component:
     return _Component(entry, parameters, remappings)
 
 
+def _below(namespace: str, name: str) -> str:
+    """Put a namespace before a relative name; absolute and private names stay as they are."""
+    if name.startswith(("/", "~")):
+        return name
+    return "/" + "/".join(filter(None, (namespace, name)))
+
+
 def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
     """Split topics that name their transport, as image_transport does, into topic and transport."""
     split = dict(given)
@@ -239,7 +249,7 @@ def read_value(text: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    return value if isinstance(value, (bool, int, float, list)) else text
+    return value if isinstance(value, (bool, int, float, str, list)) else text
 
 
 def as_yaml(value: Any) -> str:

@@ -132,8 +132,8 @@ def hosted(
     signals = SignalHandlerOptions.ALL if handle_signals else SignalHandlerOptions.NO
     try:
         rclpy.init(args=list(ros_arguments), context=context, signal_handler_options=signals)
-    except rclpy_implementation.RCLInvalidROSArgsError as error:
-        raise ConfigError(f"ROS arguments: {error}") from error
+    except rclpy_implementation.RCLError as error:
+        raise ConfigError(f"ROS does not start with these arguments: {error}") from error
     try:
         own = ros_arguments if own_arguments is None else own_arguments
         container = Container(context, name, own)
