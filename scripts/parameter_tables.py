@@ -36,14 +36,16 @@ def render() -> str:
         title = f"{node_class.default_name} (`edge_inference::{name}`)"
         parts.append(_section(title, node_class.__doc__, node_class.settings_class))
     parts.append(
-        "\n## Decoders\n\nThe settings of the model's decoder are parameters of the `decode` node while "
-        "it is configured;\ntheir defaults come from the model folder (`decoder:` in `model.yaml`).\n"
+        "\n## Decoders\n\nThe settings of the model's decoder are parameters of the `decode` node "
+        "while it is configured;\ntheir defaults come from the model folder (`decoder:` in "
+        "`model.yaml`).\n"
     )
     for name in decoders.names():
         entry = decoders.find(name)
         parts.append(_section(name, entry.settings_class.__doc__, entry.settings_class))
     parts.append(
-        "\n## Model input\n\nNot parameters, but keys of `input:` in `model.yaml`, declared the same way.\n"
+        "\n## Model input\n\nNot parameters, but keys of `input:` in `model.yaml`, declared the same "
+        "way.\n"
     )
     parts.append(_section("input", InputSpec.__doc__, InputSpec))
     return "".join(parts)
@@ -57,7 +59,11 @@ def _section(title: str, text: str | None, settings_class: type[Any]) -> str:
 
 
 def _row(rule: Rule) -> str:
-    kind = rule.type.__name__ + (" list" if rule.many else "") + (", *fixed*" if rule.read_only else "")
+    kind = (
+        rule.type.__name__
+        + (" list" if rule.many else "")
+        + (", *fixed*" if rule.read_only else "")
+    )
     default = "*required*" if rule.required else f"`{_shown(rule.default)}`"
     accepts = ", ".join(f"`{choice}`" for choice in rule.choices) or _bounds(rule)
     cells = (f"`{rule.name}`", kind, default, accepts, rule.unit, rule.description)

@@ -56,7 +56,8 @@ def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
 def colours(count: int) -> NDArray[np.uint8]:
     """Return ``(count, 3)`` BGR colours; a class has the same one in every picture."""
     table = _colour_table()
-    return table[np.arange(count) % len(table)]
+    chosen: NDArray[np.uint8] = table[np.arange(count) % len(table)]
+    return chosen
 
 
 @lru_cache(maxsize=1)

@@ -44,8 +44,8 @@ def _frame(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Scalar]]:
     """Return where source rows and columns lie in ``values``, and a picture of ``outside``."""
     to = context.geometry
-    across = (np.arange(to.source_width) + 0.5) * to.scale_x + to.offset_x
-    down = (np.arange(to.source_height) + 0.5) * to.scale_y + to.offset_y
+    across = (np.arange(to.source_width, dtype=np.float64) + 0.5) * to.scale_x + to.offset_x
+    down = (np.arange(to.source_height, dtype=np.float64) + 0.5) * to.scale_y + to.offset_y
     columns = across * (values.shape[1] / context.input_width)
     rows = down * (values.shape[0] / context.input_height)
     return rows, columns, np.full((to.source_height, to.source_width), outside, values.dtype)

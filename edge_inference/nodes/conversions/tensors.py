@@ -117,7 +117,7 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
         stride * dtype.itemsize if length > 1 else dtype.itemsize
         for length, stride in zip(shape, strides, strict=True)
     ]
-    view = np.ndarray(shape, dtype, buffer=data, strides=steps)
+    view: NDArray[Any] = np.ndarray(shape, dtype, buffer=data, strides=steps)
     if not view.flags.aligned:
         view = view.copy()
     view.flags.writeable = False
