@@ -44,8 +44,8 @@ def render() -> str:
         entry = decoders.find(name)
         parts.append(_section(name, entry.settings_class.__doc__, entry.settings_class))
     parts.append(
-        "\n## Model input\n\nNot parameters, but keys of `input:` in `model.yaml`, declared the same "
-        "way.\n"
+        "\n## Model input\n\nNot parameters, but keys of `input:` in `model.yaml`, declared the "
+        "same way.\n"
     )
     parts.append(_section("input", InputSpec.__doc__, InputSpec))
     return "".join(parts)
