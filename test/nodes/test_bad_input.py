@@ -1,0 +1,281 @@
+"""Bad input from a stranger: one clear error, counted on /diagnostics, and the next frame is fine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.tensors import TensorBatch
+from edge_inference.nodes.conversions.tensors import TensorListAdapter
+from rig import Collected, Outside, Rig, as_base64, wait_for
+
+MODELS = Path(__file__).parents[2] / "models"
+NANODET = MODELS / "nanodet"
+CAT = NANODET / "golden" / "chelsea.jpg"
+IMAGE = cv2.resize(cv2.imread(str(CAT)), (320, 240))
+
+
+class Perception:
+    """The three stages in a container; a stranger feeds them and hears what they say."""
+
+    def __init__(self, rig: Rig, outside: Outside, transport: str = "raw") -> None:
+        self.rig, self.outside = rig, outside
+        self.decode = rig.load("Decode")
+        self.inference = rig.load("Inference", golden_check="off")
+        self.preprocess = rig.load("Preprocess", image_transport=transport)
+        self.detections = rig.tap("/ai/detections")
+        self.diagnostics = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
+        self.sent = 0
+
+    def stamp(self) -> dict:
+        seconds, rest = divmod(self.decode.now_ns(), 10**9)
+        return {"stamp": {"sec": seconds, "nanosec": rest}, "frame_id": "far"}
+
+    def speak(self, node, topic: str, message_type: str):
+        send = self.outside.speak(topic, message_type)
+        self.rig.hears(node, topic)
+        return lambda **fields: send(**{"header": self.stamp(), **fields})
+
+    def refused(self, node, reason: str, message: str) -> None:
+        """Wait for the error, at the node and on /diagnostics, where the stranger sees it."""
+        wait_for(lambda: node.health.counts().get(reason), f"a frame refused as {reason}")
+        name = node.get_fully_qualified_name()
+
+        def shown() -> bool:
+            return any(
+                status["level"] == 2
+                and re.search(message, status["message"])
+                and {"key": f"dropped: {reason}", "value": "1"} in status["values"]
+                for array in self.diagnostics
+                for status in array["status"]
+                if status["name"] == name
+            )
+
+        wait_for(shown, f"{message!r} on /diagnostics")
+        assert node.health.counts()[reason] == 1
+
+    def works(self, send_good) -> None:
+        """Check that a good frame still leads to the cat."""
+        before = len(self.detections)
+        send_good()
+        self.detections.wait(before + 1)
+        found = self.detections[-1]
+        assert "cat" in [found.label(i) for i in range(len(found))]
+
+
+@pytest.fixture
+def perception(rig: Rig, outside: Outside) -> Perception:
+    return Perception(rig, outside)
+
+
+def raw(**changes) -> dict:
+    height, width = IMAGE.shape[:2]
+    fields = {"height": height, "width": width, "encoding": "bgr8", "step": width * 3}
+    return {**fields, "data": as_base64(IMAGE.tobytes()), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ""}, "0 bytes|got 0|no data"),
+        ({"data": as_base64(IMAGE.tobytes()[:-1])}, "230399"),
+        ({"encoding": "rgb9"}, "'rgb9'"),
+        ({"encoding": ""}, "encoding"),
+        ({"step": 0}, "step"),
+        ({"step": 959}, "step"),
+        ({"width": 0}, "0x240"),
+        ({"width": 2**32 - 1, "height": 2**32 - 1}, "4294967295x4294967295"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else ",".join(value),
+)
+def test_an_image_that_is_none(perception: Perception, changes: dict, message: str) -> None:
+    send = perception.speak(perception.preprocess, "/ai/image_raw", "sensor_msgs/Image")
+    send(**raw(**changes))
+    perception.refused(perception.preprocess, "invalid", message)
+    perception.works(lambda: send(**raw()))
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", CAT.read_bytes()[:2000]], ids=len)
+def test_a_compressed_image_that_is_none(rig: Rig, outside: Outside, data: bytes) -> None:
+    perception = Perception(rig, outside, "compressed")
+    topic = "/ai/image_raw/compressed"
+    send = perception.speak(perception.preprocess, topic, "sensor_msgs/CompressedImage")
+    send(format="jpeg", data=as_base64(data))
+    perception.refused(perception.preprocess, "invalid", "compressed image")
+    perception.works(lambda: send(format="jpeg", data=as_base64(CAT.read_bytes())))
+
+
+GEOMETRY = Geometry(320, 240, 1.3, 1.3, 0.0, 52.0)
+
+
+def tensors(model: str = "nanodet", geometry=(GEOMETRY,), **arrays) -> dict:
+    """Say a TensorList the way that JSON can."""
+    message = TensorListAdapter().to_message(TensorBatch(arrays, tuple(geometry), model))
+    return {
+        "model": model,
+        "tensors": [
+            {
+                "name": tensor.name,
+                "dtype_code": tensor.dtype_code,
+                "dtype_bits": tensor.dtype_bits,
+                "dtype_lanes": 1,
+                "shape": list(tensor.shape),
+                "data": as_base64(tensor.data.tobytes()),
+            }
+            for tensor in message.tensors
+        ],
+        "geometry": [
+            {name: getattr(entry, name) for name in entry.get_fields_and_field_types()}
+            for entry in message.geometry
+        ],
+    }
+
+
+def broken(batch: dict, **changes) -> dict:
+    batch["tensors"][0].update(changes)
+    return batch
+
+
+ZEROS = np.zeros((1, 3, 416, 416), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (tensors(images=np.full_like(ZEROS, np.nan)), "'images' has NaN or infinite values"),
+        (tensors(images=np.full_like(ZEROS, np.inf)), "'images' has NaN or infinite values"),
+        (tensors(images=ZEROS[0]), r"float32 \[3, 416, 416\].*takes images: float32 \[1, 3"),
+        (tensors(images=ZEROS[..., :400]), r"\[1, 3, 416, 400\]"),
+        (tensors(images=ZEROS.astype(np.float16)), "is float16 .*takes images: float32"),
+        (tensors(pixels=ZEROS), "'images' is missing.*got .'pixels'."),
+        (tensors(), "'images' is missing"),
+        (tensors("resnet", images=ZEROS), "tensor for model 'resnet'; this node runs 'nanodet'"),
+        (broken(tensors(images=ZEROS), shape=[1, 3, 416, 417]), "needs .* bytes"),
+        (broken(tensors(images=ZEROS), dtype_code=5), "dtype code 5"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_a_tensor_that_is_none(perception: Perception, fields: dict, message: str) -> None:
+    send = perception.speak(perception.inference, "/ai/tensor", "edge_inference/TensorList")
+    send(**fields)
+    perception.refused(perception.inference, "invalid", message)
+    images = perception.speak(perception.preprocess, "/ai/image_raw", "sensor_msgs/Image")
+    perception.works(lambda: images(**raw()))
+
+
+def outputs(**changes) -> dict[str, np.ndarray]:
+    made: dict[str, np.ndarray] = {}
+    for stride in (8, 16, 32):
+        cells = (416 // stride) ** 2
+        made[f"cls_s{stride}"] = np.zeros((1, cells, 80), np.float32)
+        made[f"dis_s{stride}"] = np.zeros((1, cells, 32), np.float32)
+    return {**made, **changes}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (tensors(geometry=(), **outputs()), "without geometry: expected one entry for each"),
+        (tensors(**outputs(cls_s8=np.zeros((1, 4, 80), np.float32))), "cls_s8"),
+        (tensors(**outputs(cls_s8=np.full((1, 2704, 80), np.nan, np.float32))), "cls_s8"),
+        (tensors(), "cls_s8"),
+        (tensors("resnet", **outputs()), "raw output of model 'resnet'; this node decodes"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_an_output_that_is_none(perception: Perception, fields: dict, message: str) -> None:
+    send = perception.speak(perception.decode, "/ai/raw_output", "edge_inference/TensorList")
+    send(**fields)
+    perception.refused(perception.decode, "invalid", message)
+    images = perception.speak(perception.preprocess, "/ai/image_raw", "sensor_msgs/Image")
+    perception.works(lambda: images(**raw()))
+
+
+# Models -----------------------------------------------------------------------------------------
+
+
+def altered(folder: Path, change) -> str:
+    """Copy nanodet, change something in it, return the path."""
+    copy = folder / "nanodet"
+    shutil.copytree(NANODET, copy)
+    change(copy)
+    return str(copy)
+
+
+def append(copy: Path) -> None:
+    with (copy / "nanodet.onnx").open("ab") as file:
+        file.write(b"x")
+
+
+def edit(old: str, new: str):
+    def change(copy: Path) -> None:
+        text = (copy / "model.yaml").read_text()
+        assert old in text
+        (copy / "model.yaml").write_text(text.replace(old, new, 1))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("plugin", "change", "message"),
+    [
+        ("Inference", append, "expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}"),
+        (
+            "Inference",
+            lambda copy: (copy / "nanodet.onnx").unlink(),
+            "nanodet.onnx: cannot be read",
+        ),
+        ("Preprocess", shutil.rmtree, "no model folder; expected a model.yaml in it"),
+        ("Preprocess", edit("width: 416", "width: wide"), r"model\.yaml, line \d+.*width.*'wide'"),
+        ("Decode", edit("task:", "task: ["), r"model\.yaml, line \d+"),
+        ("Decode", edit("confidence: 0.4", "confidance: 0.4"), "confidance.*did you mean"),
+        ("Decode", edit("name: nanodet", "name: nanodett"), "line .*nanodett"),
+    ],
+)
+def test_a_model_that_is_wrong(
+    rig: Rig,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    plugin: str,
+    change,
+    message: str,
+) -> None:
+    component = rig.load_component(plugin, model=altered(tmp_path, change))
+    assert component.failure == "did not configure"
+    status = component.node.health.status(now_ns=2**62)
+    assert int(status.level) == 2
+    assert re.search(message, status.message), status.message
+    errors = [line for line in capfd.readouterr().err.splitlines() if "[ERROR]" in line]
+    assert len(errors) == 2  # the component's, and the container's that it goes on
+    rig.load("plugins::Plain")
+
+
+def test_a_model_that_finds_something_else_than_its_golden_pictures_show(
+    rig: Rig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = altered(tmp_path, edit("color: BGR", "color: RGB\n  pad_value: 0"))
+    text = (Path(model) / "model.yaml").read_text()
+    (Path(model) / "model.yaml").write_text(text.replace("mean: [", "mean: [90000.0, 0.0, 0.0] #"))
+    refused = rig.load_component("Inference", model=model)
+    assert refused.failure == "did not configure"
+    assert "golden check: failed" in refused.node.health.status(2**62).message
+    rig.call(lambda: rig.container.unload(refused.id))
+    warned = rig.load_component("Inference", model=model, golden_check="warn")
+    assert warned.failure == ""
+    assert "golden check: failed" in capfd.readouterr().err
+
+
+def test_the_error_of_what_was_mended_goes_away(rig: Rig, tmp_path: Path) -> None:
+    model = altered(tmp_path, lambda copy: (copy / "nanodet.onnx").unlink())
+    node = rig.load("Inference", model=model, golden_check="off")
+    assert int(node.health.status(2**62).level) == 2
+    shutil.copy(NANODET / "nanodet.onnx", model)
+    collected = Collected()
+    rig.call(lambda: collected.take(node.trigger_configure()))
+    assert node.health.status(2**62).message == "not active"

@@ -1,0 +1,108 @@
+"""Overlays cost nothing until somebody looks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.frame import Frame
+from edge_inference.core.results import Detections
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.images import ImageAdapter
+from edge_inference.nodes.conversions.results import detection_adapter
+from rig import Outside, Rig, wait_for
+
+
+class Scene:
+    """Publishes pictures and what is in them."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, node = rig, rig.container.node
+        self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/ai/image_raw", RELIABLE))
+        self.results = rig.call(
+            lambda: Publisher(node, detection_adapter(), "/ai/detections", RELIABLE)
+        )
+        self.node = node
+
+    def show(self, picture: bool = True) -> int:
+        """Publish a picture and a box in it, or the box alone; return the stamp."""
+        stamp = self.node.get_clock().now().nanoseconds
+        if picture:
+            image = np.zeros((60, 80, 3), np.uint8)
+            self.images.publish(Frame.from_array(image, "bgr8", stamp, "cam"))
+        box = np.array([[10, 20, 40, 50]], np.float32)
+        one = np.ones(1, np.float32)
+        found = Detections(box, one, np.zeros(1, np.int32), ("cup",), 80, 60, "m", stamp, "cam")
+        self.results.publish(found)
+        return stamp
+
+
+@pytest.fixture
+def scene(rig: Rig) -> Scene:
+    return Scene(rig)
+
+
+def test_nobody_looks_nobody_listens(rig: Rig, scene: Scene, outside: Outside) -> None:
+    overlay = rig.load("Overlay")
+    assert not scene.images.is_wanted()
+    scene.show()
+    seen = outside.listen("/ai/overlay", "sensor_msgs/Image")
+    wait_for(
+        lambda: scene.images.is_wanted() and scene.results.is_wanted(), "the overlay listening"
+    )
+    rig.is_heard(overlay, "/ai/overlay")
+    stamp = scene.show()
+    seen.wait()
+    header = seen[0]["header"]
+    assert header["stamp"]["sec"] * 10**9 + header["stamp"]["nanosec"] == stamp
+    assert (seen[0]["width"], seen[0]["height"], seen[0]["encoding"]) == (80, 60, "bgr8")
+    outside.unsubscribe(topic="/ai/overlay")
+    wait_for(lambda: not scene.images.is_wanted(), "the overlay listening no more")
+    assert not scene.results.is_wanted()
+
+
+def test_drawn_by_reference(rig: Rig, scene: Scene) -> None:
+    seen = rig.tap("/ai/overlay")
+    rig.load("Overlay", when_full="wait")
+    stamps = [scene.show() for _ in range(3)]
+    seen.wait(3)
+    assert [frame.stamp_ns for frame in seen] == stamps
+    assert all(frame.data.any() for frame in seen)
+
+
+def test_a_result_without_its_picture_is_counted(rig: Rig, scene: Scene) -> None:
+    seen = rig.tap("/ai/overlay")
+    node = rig.load("Overlay", when_full="wait")
+    scene.show(picture=False)
+    scene.show()
+    seen.wait()
+    assert node.health.counts() == {"no_picture": 1}
+    assert node.health.status(0).values["processed"] == "1"
+
+
+def test_only_so_many_pictures_are_kept(rig: Rig, scene: Scene) -> None:
+    rig.tap("/ai/overlay")
+    node = rig.load("Overlay", history=3)
+    for stamp in range(1, 20):
+        image = np.zeros((2, 2, 3), np.uint8)
+        scene.images.publish(Frame.from_array(image, "bgr8", stamp))
+    assert list(node._pictures) == [17, 18, 19]
+    rig.call(node.trigger_deactivate)
+    assert not node._pictures
+
+
+def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:
+    seen = rig.tap("/ai/overlay")
+    node = rig.load("Overlay", when_full="wait")
+    rig.call(node.trigger_deactivate)
+    wait_for(lambda: not scene.images.is_wanted(), "the overlay listening no more")
+    scene.show()
+    rig.call(node._look)
+    assert not scene.images.is_wanted()
+    rig.call(node.trigger_activate)
+    stamp = scene.show()
+    assert seen.wait()[0].stamp_ns == stamp
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_cleanup)
+    rig.call(node._look)

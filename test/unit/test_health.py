@@ -1,0 +1,99 @@
+"""What a component says about itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_inference.core.health import Health, Level, Status
+
+SECOND = 1_000_000_000
+
+
+def look(health: Health, now_s: float = 0) -> tuple[Level, str]:
+    status = health.status(int(now_s * SECOND))
+    return status.level, status.message
+
+
+def active() -> Health:
+    health = Health()
+    health.activate(True)
+    return health
+
+
+def test_a_new_one() -> None:
+    assert Health().status(0) == Status(Level.OK, "not active", {"processed": "0"})
+
+
+@pytest.mark.parametrize(
+    ("done", "lost", "level"),
+    [(0, 0, Level.OK), (9, 1, Level.OK), (8, 1, Level.WARN), (0, 1, Level.WARN)],
+)
+def test_losing_more_than_a_tenth_is_a_warning(done: int, lost: int, level: Level) -> None:
+    health = active()
+    for _ in range(done):
+        health.processed()
+    for _ in range(lost):
+        health.dropped("superseded")
+    assert look(health)[0] == level
+    assert look(health)[0] == Level.OK  # it is about the time since the last look
+
+
+def test_a_warning_says_what_was_lost_and_why() -> None:
+    health = active()
+    health.processed()
+    for reason in ("too_old", "superseded", "superseded"):
+        health.dropped(reason)
+    assert look(health) == (Level.WARN, "gave up 3 of 4 frames: superseded 2, too_old 1")
+
+
+def test_an_error_is_shown_for_five_seconds_and_counted_for_good() -> None:
+    health = active()
+    health.error("invalid", "encoding: expected rgb8, got 'x'", 10 * SECOND)
+    assert look(health, 12) == (Level.ERROR, "encoding: expected rgb8, got 'x'")
+    later = health.status(16 * SECOND)
+    assert later.level == Level.OK
+    assert later.values["last error"] == "encoding: expected rgb8, got 'x'"
+    assert later.values["dropped: invalid"] == "1"
+
+
+def test_an_error_is_due_in_the_log_once_in_five_seconds_for_each_reason() -> None:
+    health = Health()
+    due = [health.error("a", "x", s * SECOND) for s in (0, 1, 4, 5, 6, 10)]
+    assert due == [True, False, False, True, False, True]
+    assert health.error("b", "x", 6 * SECOND)
+    assert health.counts() == {"a": 6, "b": 1}
+
+
+def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
+    health = active()
+    health.processed()
+    health.error("stamp_zero", "stamp_zero: …", 0, lost=False)
+    assert health.counts() == {}
+    values = health.status(0).values
+    assert values["error: stamp_zero"] == "1"
+    assert "dropped: stamp_zero" not in values
+    assert look(health, 60) == (Level.OK, "active, 0 frames since the last report")
+
+
+def test_a_fault_stays_until_it_is_mended() -> None:
+    health = active()
+    health.fault("the model is missing")
+    assert [look(health, s) for s in (0, 100)] == [(Level.ERROR, "the model is missing")] * 2
+    health.fault("")
+    assert look(health)[0] == Level.OK
+
+
+def test_not_active_hides_no_error() -> None:
+    health = Health()
+    health.dropped("superseded")
+    assert look(health) == (Level.OK, "not active")
+    health.error("source", "no camera", 0)
+    assert look(health) == (Level.ERROR, "no camera")
+
+
+def test_notes_stand_beside_the_counts() -> None:
+    health = Health()
+    health.note("model", "a")
+    health.note("model", "b")
+    assert health.notes() == {"model": "b"}
+    assert health.status(0).values == {"model": "b", "processed": "0"}
