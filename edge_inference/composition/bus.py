@@ -23,7 +23,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from rclpy.exceptions import InvalidHandle
-from rclpy.qos import QoSCompatibility, QoSDurabilityPolicy, QoSProfile, qos_check_compatible
+from rclpy.qos import (
+    QoSCompatibility,
+    QoSDurabilityPolicy,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_check_compatible,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from edge_inference.composition.adapter import Adapter
@@ -147,7 +153,8 @@ class Subscription(Generic[Object]):
     ``callback(item, by_reference)`` runs in the publisher's thread when the
     object comes from this process, in the executor's otherwise; it must be
     quick and must not raise. ``on_error`` gets the errors of messages that
-    cannot be turned into an object.
+    cannot be turned into an object. ``reliability_follows`` lets
+    :meth:`follow_publishers` choose between reliable and best effort.
     """
 
     def __init__(
@@ -158,30 +165,57 @@ class Subscription(Generic[Object]):
         callback: Callable[[Object, bool], None],
         on_error: Callable[[EdgeInferenceError], None],
         qos: QoSProfile,
+        reliability_follows: bool = False,
     ) -> None:
         self._node = node
         self._adapter = adapter
         self._callback = callback
         self._on_error = on_error
         self._closed = False
-        own_qos = copy.copy(qos)  # as in Publisher
-        self._ros = node.create_subscription(
-            adapter.message_type,
-            topic,
-            self._on_bytes,
-            own_qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            raw=True,
-        )
+        self._qos = copy.copy(qos)  # as in Publisher
+        self._ros = self._connect(topic, QoSOverridingOptions.with_default_policies())
+        # A user's override that changed the reliability is the last word.
+        self._follows = reliability_follows and self._qos.reliability == qos.reliability
         self.topic: str = self._ros.topic_name
-        self._receiver = _Receiver(lambda item: callback(item, True), adapter, own_qos)
-        self._leave = Bus.of(node.context).topic(self.topic).add(self._receiver)
+        self._topic = Bus.of(node.context).topic(self.topic)
+        self._receiver = _Receiver(lambda item: callback(item, True), adapter, self._qos)
+        self._leave = self._topic.add(self._receiver)
+
+    def follow_publishers(self) -> None:
+        """Be reliable while every publisher on the topic is, best effort otherwise.
+
+        A reliable subscription gets nothing from a best-effort publisher; a
+        best-effort one loses most pictures that are larger than the publisher's
+        shared memory segment. Call this from the executor's thread now and then.
+        """
+        if not self._follows:
+            return
+        infos = self._node.get_publishers_info_by_topic(self.topic)
+        offered = {info.qos_profile.reliability for info in infos}
+        all_reliable = offered == {QoSReliabilityPolicy.RELIABLE}
+        wanted = QoSReliabilityPolicy.RELIABLE if all_reliable else QoSReliabilityPolicy.BEST_EFFORT
+        if offered and wanted != self._qos.reliability:
+            # The old one goes first: with both, a message could be received twice.
+            self._node.destroy_subscription(self._ros)
+            self._qos.reliability = wanted
+            self._ros = self._connect(self.topic, None)
+            self._topic.refresh()
 
     def close(self) -> None:
         """Stop receiving and withdraw the ROS subscription."""
         self._closed = True
         self._leave()
         self._node.destroy_subscription(self._ros)
+
+    def _connect(self, topic: str, overriding: QoSOverridingOptions | None) -> Any:
+        return self._node.create_subscription(
+            self._adapter.message_type,
+            topic,
+            self._on_bytes,
+            self._qos,
+            qos_overriding_options=overriding,
+            raw=True,
+        )
 
     def _on_bytes(self, data: bytes) -> None:
         if self._closed or self._receiver.was_expected(data):
@@ -221,6 +255,11 @@ class _Topic:
         with self._lock:
             self.receivers = (*self.receivers, receiver)
         return lambda: self._remove(receiver)
+
+    def refresh(self) -> None:
+        """Make publishers look at the receivers again, because one's QoS has changed."""
+        with self._lock:
+            self.receivers = (*self.receivers,)  # equal, but not the same one
 
     def _remove(self, receiver: _Receiver) -> None:
         with self._lock:

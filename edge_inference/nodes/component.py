@@ -22,6 +22,7 @@ from edge_inference.nodes.parameters import NodeParameters
 Object = TypeVar("Object")
 
 DIAGNOSTICS_PERIOD_S = 1.0
+FOLLOW_PERIOD_S = 0.25
 
 #: For results and tensors: reliable, a little history.
 RELIABLE = QoSProfile(depth=5)
@@ -60,6 +61,7 @@ class Component(LifecycleNode):
             raise
         self._publishers_made: list[Publisher[Any]] = []
         self._subscriptions_made: list[Subscription[Any]] = []
+        self._follow_timer: Timer | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = self.make_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
@@ -102,10 +104,20 @@ class Component(LifecycleNode):
         adapter: Adapter[Object],
         callback: Callable[[Object, bool], None],
         qos: QoSProfile = RELIABLE,
+        reliability_follows: bool = False,
     ) -> Subscription[Object]:
-        """Make a subscription that lives until deactivation."""
-        subscription = Subscription(self, adapter, topic, callback, self.refuse, qos)
+        """Make a subscription that lives until deactivation.
+
+        With ``reliability_follows`` it is reliable while all publishers are.
+        """
+        subscription = Subscription(
+            self, adapter, topic, callback, self.refuse, qos, reliability_follows
+        )
         self._subscriptions_made.append(subscription)
+        if reliability_follows:
+            subscription.follow_publishers()
+            if self._follow_timer is None:
+                self._follow_timer = self.make_timer(FOLLOW_PERIOD_S, self._follow_publishers)
         return subscription
 
     def unsubscribe(self) -> None:
@@ -113,6 +125,13 @@ class Component(LifecycleNode):
         for subscription in self._subscriptions_made:
             subscription.close()
         self._subscriptions_made.clear()
+        if self._follow_timer is not None:
+            self.destroy_timer(self._follow_timer)
+            self._follow_timer = None
+
+    def _follow_publishers(self) -> None:
+        for subscription in self._subscriptions_made:
+            subscription.follow_publishers()
 
     def refuse(self, error: EdgeInferenceError, reason: str = "invalid", lost: bool = True) -> None:
         """Count what went wrong and say why; the log gets each reason every 5 s at the most.

@@ -9,7 +9,7 @@ from typing import Any
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.settings import setting
-from edge_inference.nodes.component import SENSOR_DATA, Component
+from edge_inference.nodes.component import RELIABLE, SENSOR_DATA, Component
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
 
 Picture = Frame | CompressedFrame
@@ -25,12 +25,21 @@ class PictureSettings:
         choices=("raw", "compressed"),
         read_only=True,
     )
+    image_reliability: str = setting(
+        "auto",
+        "QoS for pictures; auto is reliable while every publisher is, best effort otherwise",
+        choices=("auto", "reliable", "best_effort"),
+        read_only=True,
+    )
 
 
 def subscribe_to_pictures(component: Component, callback: Callable[[Picture, bool], None]) -> None:
     """Listen on ``image_raw``, as remapped, in the transport of the component's settings."""
+    settings = component.parameters.current
     topic = component.resolve_topic_name("image_raw")
     adapter: Adapter[Any] = ImageAdapter()
-    if component.parameters.current.image_transport == "compressed":
+    if settings.image_transport == "compressed":
         topic, adapter = f"{topic}/compressed", CompressedImageAdapter()
-    component.subscribe_to(topic, adapter, callback, SENSOR_DATA)
+    qos = RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA
+    follows = settings.image_reliability == "auto"
+    component.subscribe_to(topic, adapter, callback, qos, reliability_follows=follows)
