@@ -1,0 +1,73 @@
+"""Pictures arrive whatever the reliability of those who publish them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import QoSReliabilityPolicy
+
+from rig import Outside, Rig, as_base64, wait_for
+
+TOPIC = "/camera/image_raw"
+SIDE = 512
+
+
+def picture(stamp: int) -> dict[str, Any]:
+    """Larger than the shared memory segment that DDS has by default."""
+    return {
+        "header": {"stamp": {"sec": stamp, "nanosec": 0}},
+        "width": SIDE,
+        "height": SIDE,
+        "encoding": "bgr8",
+        "step": SIDE * 3,
+        "data": as_base64(bytes(SIDE * SIDE * 3)),
+    }
+
+
+def reliabilities(rig: Rig) -> list[QoSReliabilityPolicy]:
+    infos = rig.container.node.get_subscriptions_info_by_topic(TOPIC)
+    return [info.qos_profile.reliability for info in infos]
+
+
+def listens(rig: Rig, reliability: QoSReliabilityPolicy) -> Callable[[], bool]:
+    return lambda: reliabilities(rig) == [reliability]
+
+
+def test_a_reliable_publisher_loses_nothing(rig: Rig, outside: Outside) -> None:
+    rig.load("Preprocess", "-r", f"image_raw:={TOPIC}", queue_depth=100)
+    assert listens(rig, QoSReliabilityPolicy.BEST_EFFORT)()
+    tensors = rig.tap("/ai/tensor")
+    publish = outside.speak(TOPIC, "sensor_msgs/Image")
+    wait_for(listens(rig, QoSReliabilityPolicy.RELIABLE), "a reliable subscription")
+    wait_for(lambda: outside.subscribers(topic=TOPIC) == 1, "the new subscription being known")
+    for stamp in range(1, 21):
+        publish(**picture(stamp))
+        tensors.wait(stamp)
+    assert [tensor.stamp_ns // 10**9 for tensor in tensors] == list(range(1, 21))
+
+
+def test_a_best_effort_publisher_is_heard_too(rig: Rig, outside: Outside) -> None:
+    node = rig.load("Preprocess", "-r", f"image_raw:={TOPIC}")
+    tensors = rig.tap("/ai/tensor")
+    outside.speak(TOPIC, "sensor_msgs/Image")
+    wait_for(listens(rig, QoSReliabilityPolicy.RELIABLE), "a reliable subscription")
+    publish = outside.speak(TOPIC, "sensor_msgs/Image", listeners=0, reliable=False)
+    wait_for(listens(rig, QoSReliabilityPolicy.BEST_EFFORT), "a best-effort subscription")
+    rig.hears(node, TOPIC)
+    wait_for(lambda: outside.subscribers(topic=TOPIC) == 1, "the new subscription being known")
+
+    def arrives() -> bool:
+        publish(**picture(7))
+        return bool(tensors)
+
+    wait_for(arrives, "a picture from the best-effort publisher")
+
+
+def test_a_choice_of_the_user_is_kept(rig: Rig, outside: Outside) -> None:
+    topic = f"image_raw:={TOPIC}"
+    rig.load("Preprocess", "-r", topic, image_reliability="best_effort")
+    rig.load("Preprocess", "-r", topic, "-r", "__node:=adapting")
+    outside.speak(TOPIC, "sensor_msgs/Image", listeners=2)
+    wait_for(lambda: QoSReliabilityPolicy.RELIABLE in reliabilities(rig), "the other's change")
+    assert QoSReliabilityPolicy.BEST_EFFORT in reliabilities(rig)
