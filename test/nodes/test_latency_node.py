@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.latency import StageTiming
@@ -67,8 +68,6 @@ def test_timings_from_outside_count_too(rig: Rig, outside: Outside) -> None:
 
 
 def test_the_window_is_live_and_reports_end_with_the_node(rig: Rig, publisher: Publisher) -> None:
-    from rclpy.parameter import Parameter
-
     node = rig.load("Latency")
     reports = rig.tap("/ai/latency_report")
     rig.call(lambda: node.set_parameters([Parameter("window_s", value=2.0)]))

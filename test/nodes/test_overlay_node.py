@@ -58,8 +58,8 @@ def test_nobody_looks_nobody_listens(rig: Rig, scene: Scene, outside: Outside) -
     assert header["stamp"]["sec"] * 10**9 + header["stamp"]["nanosec"] == stamp
     assert (seen[0]["width"], seen[0]["height"], seen[0]["encoding"]) == (80, 60, "bgr8")
     outside.unsubscribe(topic="/ai/overlay")
-    wait_for(lambda: not scene.images.is_wanted(), "the overlay listening no more")
-    assert not scene.results.is_wanted()
+    wait_for(lambda: not scene.images.is_wanted(), "the overlay to leave the pictures")
+    wait_for(lambda: not scene.results.is_wanted(), "the overlay to leave the results")
 
 
 def test_drawn_by_reference(rig: Rig, scene: Scene) -> None:
@@ -99,7 +99,7 @@ def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:
     wait_for(lambda: not scene.images.is_wanted(), "the overlay listening no more")
     scene.show()
     rig.call(node._look)
-    assert not scene.images.is_wanted()
+    assert not node._listening
     rig.call(node.trigger_activate)
     stamp = scene.show()
     assert seen.wait()[0].stamp_ns == stamp
