@@ -120,18 +120,19 @@ def hosted(
     name: str,
     ros_arguments: Sequence[str] = (),
     own_arguments: Sequence[str] | None = None,
-    handle_signals: bool = True,
 ) -> Iterator[Container]:
     """Give a container on a context of its own; both are gone afterwards.
 
     ``ros_arguments`` hold for the process (log level); ``own_arguments`` for the
-    container's node, the same ones by default. With ``handle_signals`` SIGINT
-    and SIGTERM end the context; without, they are the caller's.
+    container's node, the same ones by default. Signals are left to the caller.
     """
     context = Context()
-    signals = SignalHandlerOptions.ALL if handle_signals else SignalHandlerOptions.NO
     try:
-        rclpy.init(args=list(ros_arguments), context=context, signal_handler_options=signals)
+        rclpy.init(
+            args=list(ros_arguments),
+            context=context,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
     except rclpy_implementation.RCLError as error:
         raise ConfigError(f"ROS does not start with these arguments: {error}") from error
     try:
@@ -154,7 +155,7 @@ def _host(
 ) -> int:
     try:
         with (
-            hosted(name, ros_arguments, own_arguments, handle_signals=False) as container,
+            hosted(name, ros_arguments, own_arguments) as container,
             _ended_by_signals(container),
         ):
             fill(container)

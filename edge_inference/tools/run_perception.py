@@ -279,5 +279,5 @@ def _hosted(verbose: bool) -> Iterator[Container]:
         ) from error
     # What goes wrong is told through the components' health, in one line each.
     arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
-    with hosted("edge_inference", arguments, [], handle_signals=False) as container:
+    with hosted("edge_inference", arguments, []) as container:
         yield container

@@ -28,7 +28,7 @@ def test_arguments_over_files_over_the_description(
     file.write_text(text)
     components = load_pipeline("perception").components(given)
     extra = ["--ros-args", "--params-file", str(file), "-r", "image_raw:=/mine"]
-    with hosted("container", handle_signals=False) as container:
+    with hosted("container") as container:
         assert load_all(container, components, extra=extra, autostart=False) == []
         nodes = {component.full_name: component.node for component in container.components}
         preprocess = nodes["/ai/preprocess"]
