@@ -23,7 +23,8 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-ANSWER_S = 10.0
+ANSWER_S = 15.0
+ATTEMPTS = 5
 
 
 class Outside:
@@ -138,12 +139,14 @@ class Outside:
         client = self.clients[node]
         if not client.wait_for_services(ANSWER_S):
             raise TimeoutError(f"{node} has no parameter services")
-        done = threading.Event()
-        future = getattr(client, call)(*arguments)
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(ANSWER_S):
-            raise TimeoutError(f"{node} does not answer {call}")
-        return future.result()
+        # A server that does not know the client's ear yet drops its answer, so ask again.
+        for _ in range(ATTEMPTS):
+            done = threading.Event()
+            future = getattr(client, call)(*arguments)
+            future.add_done_callback(lambda _, done=done: done.set())
+            if done.wait(ANSWER_S / ATTEMPTS):
+                return future.result()
+        raise TimeoutError(f"{node} does not answer {call}")
 
 
 def _qos(reliable: bool) -> QoSProfile:
