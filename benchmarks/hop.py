@@ -30,7 +30,9 @@ from benchmarks.sides import Side, domains
 _SIZES = {"1080p": (1920, 1080), "VGA": (640, 480)}
 _BLOCK = 10
 _CLAIM_SIZE = "1080p"
-_CLAIMS_OUTSIDE = ("callback inside", "pixels to published")
+# Both sides from the call of publish to the entry of the callback.
+_CLAIM_INSIDE = "by reference, callback"
+_CLAIM_OUTSIDE = "callback inside"
 _STOCK = {
     "stock": ("single", False),
     "stock, tuned allocator": ("single", True),
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for what in ("by reference, callback", "by reference, worker thread"):
             ratio = found[what].p50 / found["stock"].p50
             report.figure(f"{name} {what}, part of the fastest stock", found[what].p50 / fastest)
-            if name == _CLAIM_SIZE:
+            if (name, what) == (_CLAIM_SIZE, _CLAIM_INSIDE):
                 report.claim(f"hop-{name}-{_slug(what)}-of-stock", ratio, at_most=0.01)
             else:
                 report.figure(f"{name} {what}, part of stock", ratio)
@@ -122,7 +124,7 @@ def _report_outside(report: Report, size: str, times: Durations) -> None:
         report.samples(f"{size} rgb8 with a subscriber outside, {what}", samples)
     for what in ("callback inside", "pixels to published", "call of publish", "callback outside"):
         ratio = found[f"by reference: {what}"].p50 / found[f"stock: {what}"].p50
-        if size == _CLAIM_SIZE and what in _CLAIMS_OUTSIDE:
+        if (size, what) == (_CLAIM_SIZE, _CLAIM_OUTSIDE):
             report.claim(f"hop-{size}-outside-subscriber-{_slug(what)}-of-stock", ratio, at_most=1)
         else:
             report.figure(f"{size} with a subscriber outside, {what}, part of stock", ratio)

@@ -100,8 +100,7 @@ class Inference(Stage[TensorBatch]):
                 "parameter model of preprocess, inference and decode alike"
             )
         for name, tensor in item.tensors.items():
-            # One pass over the tensor: a sum is not finite where any element is not.
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor.sum(dtype=np.float64)):
+            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
                 raise TensorError(
                     f"tensor {name!r} has NaN or infinite values; expected finite ones"
                 )
