@@ -1,0 +1,23 @@
+"""The shipped models in ONNX Runtime on a real GPU find what they find on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_inference.backends.select import select_backend
+from edge_inference.core.golden_check import check_golden
+from edge_inference.core.model import find_model
+from edge_inference.errors import BackendError
+
+
+@pytest.mark.parametrize("name", ["nanodet", "efficientnet_lite0"])
+def test_golden_pictures(name: str) -> None:
+    model = find_model(name)
+    try:
+        selection = select_backend("ort-cuda", model)
+    except BackendError as error:
+        pytest.skip(str(error))
+    with selection.backend as backend:
+        report = check_golden(model, backend.infer)
+        assert "CUDA" in backend.describe()
+    assert report.passed, report.summary()
