@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         return int(end.code or 0)
     # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         return _COMMANDS[options.command](options, started_s)
     except EdgeInferenceError as error:
@@ -92,6 +93,7 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("pipeline", choices=("perception",), help="which pipeline")
     parser.add_argument(
         "--source",
+        type=_name,
         required=True,
         help="picture, folder of pictures, video, V4L2 device (/dev/video0 or 0), image topic "
         "(/camera/image_raw), or sample",
@@ -132,7 +134,10 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--params-file", default="", metavar="FILE", help="ROS parameters of the nodes"
     )
     parser.add_argument(
-        "--save-overlay", metavar="DIR", help="write the pictures with their results drawn on them"
+        "--save-overlay",
+        type=_name,
+        metavar="DIR",
+        help="write the pictures with their results drawn on them"
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each frame, last a summary"
@@ -220,6 +225,19 @@ def _number(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def _name(text: str) -> str:
+    """Refuse what a shell makes of an unset variable, and what ROS cannot carry."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(
+            f"{ascii(text)} is not UTF-8; rename it, or name the folder that it is in"
+        ) from None
+    return text
 
 
 def _topic(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -22,4 +23,8 @@ def main(entry_point: str, arguments: Sequence[str]) -> int:
 
 def console() -> int:
     """Run ``edge-inference`` on the process's own arguments."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A picture's name need not fit the terminal's encoding.
+            stream.reconfigure(errors="backslashreplace")
     return main("edge-inference", sys.argv[1:])

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 # Stricter than ROS on purpose: the text may be a mistyped path as well.
-_TOPIC = re.compile(r"(/[A-Za-z_]\w*)+", re.ASCII)
+_TOPIC = re.compile(r"(?!.*__)(/[A-Za-z_]\w*)+", re.ASCII)
 
 
 class SourceKind(enum.Enum):
@@ -26,9 +26,14 @@ def kind_of(source: str) -> SourceKind:
     """
     if source.isdecimal() or source.startswith("/dev/"):
         return SourceKind.DEVICE
-    if is_topic_name(source) and not Path(source).exists():
-        return SourceKind.TOPIC
-    return SourceKind.FILES
+    return SourceKind.TOPIC if is_topic_name(source) and not _exists(source) else SourceKind.FILES
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than any file's name can be, or in a folder that we may not enter
+        return False
 
 
 def is_topic_name(text: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.core.model import ModelDescription, default_search_path
+from edge_inference.composition.pipeline import as_yaml, read_value
+from edge_inference.core.model import ModelDescription, default_search_path, search_folders
 from edge_inference.tools.perception_source import SourceKind, kind_of
 from edge_inference.tools.usage import UsageError
 
@@ -89,22 +89,23 @@ class RunOptions:
                 "compressed" if sent_compressed else "raw"
             )
         else:
-            values["source"] = self._source_argument()
+            values["source"] = self.source
             free = self.is_lossless and self.rate is None
             values["pace"] = "as_fast_as_possible" if free else "real_time"
         if self.rate is not None:
             values["rate"] = self.rate
         if self.frames is not None and self.is_lossless:
             values["limit"] = self.frames
-        return {name: str(value) for name, value in values.items() if value != ""}
+        return {name: _argument(value) for name, value in values.items() if value != ""}
 
-    def _source_argument(self) -> str:
-        """Return the source so that nobody reads a file called "yes" or "[1].jpg" as YAML."""
-        is_relative = self.kind is SourceKind.FILES and not self.source.startswith(("/", "~"))
-        return f"./{self.source}" if is_relative and self.source != "sample" else self.source
+
+def _argument(value: str | int | float) -> str:
+    """Write a value so that nobody reads a file or model called "yes" as true."""
+    text = str(value)
+    is_misread = isinstance(value, str) and read_value(text) != text
+    return as_yaml(text) if is_misread else text
 
 
 def search_path(model_path: str) -> tuple[Path, ...]:
     """Return the folders to look for models in: the given ones, then the usual ones."""
-    given = [Path(folder).expanduser() for folder in model_path.split(os.pathsep) if folder]
-    return (*given, *default_search_path())
+    return (*search_folders(model_path), *default_search_path())

@@ -72,7 +72,8 @@ class JsonLines(RunOutput):
             self._write(summary.as_json())
 
     def _write(self, item: dict[str, Any]) -> None:
-        self._stream.write(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n")
+        # As ASCII: a terminal may have any encoding, and a file's name may have none.
+        self._stream.write(json.dumps(item, allow_nan=False) + "\n")
         self._stream.flush()
 
 
@@ -102,7 +103,7 @@ class PlainLines(RunOutput):
     def finish(self, summary: RunSummary | None) -> None:
         """Write the table."""
         if summary is not None:
-            from edge_inference.tools.live_table import print_summary
+            from edge_inference.tools.summary_table import print_summary
 
             print_summary(summary, self._stream)
 

@@ -32,7 +32,7 @@ def list_models(model_path: str, as_json: bool) -> int:
             sys.stderr.write(f"edge-inference: {name}: {error}\n")
     if as_json:
         for model in models:
-            sys.stdout.write(json.dumps(_as_json(model), ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(_as_json(model)) + "\n")
     else:
         _print(models)
     return 1 if failed else 0
