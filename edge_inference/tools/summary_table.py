@@ -93,7 +93,7 @@ def _labels(found: Found) -> str:
 
 def new_table(first: str, *others: str) -> Table:
     """Make a table whose first column holds names and whose others hold figures."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
