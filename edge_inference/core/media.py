@@ -54,6 +54,8 @@ class Pictures(Media):
         file = next(self._files, None)
         if file is None:
             return None
+        if file.exists() and not file.is_file():  # reading a pipe would wait for its writer
+            raise SourceError(f"{file}: neither a file nor a link to one; skipped")
         try:
             data = np.fromfile(file, dtype=np.uint8)
         except OSError as error:
@@ -129,6 +131,8 @@ def open_media(source: str) -> Media:
         return _open_path(source)
     except OSError as error:
         raise SourceError(f"{source!r}: cannot be read: {error.strerror}") from error
+    except RuntimeError as error:  # pathlib's word for links in a circle and for ~nobody
+        raise SourceError(f"{source!r}: cannot be read: {error}") from error
 
 
 def _open_path(source: str) -> Media:
@@ -144,8 +148,9 @@ def _open_path(source: str) -> Media:
             )
         return Pictures(files)
     if not path.is_file():
+        found = "neither a file nor a folder" if path.exists() else "no such file or folder"
         raise SourceError(
-            f"{source!r}: no such file or folder; expected a picture, a folder of pictures, "
+            f"{source!r}: {found}; expected a picture, a folder of pictures, "
             "a video, a device (/dev/video0 or 0), or 'sample'"
         )
     return Pictures([path]) if _is_picture(path) else Video(str(path))

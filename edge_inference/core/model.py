@@ -22,14 +22,27 @@ from edge_inference.core import decoders
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import Golden, read_golden
 from edge_inference.core.preprocess import InputSpec
-from edge_inference.core.results import Result
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+)
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError, PluginError
 
 DESCRIPTION_FILE = "model.yaml"
 SEARCH_PATH_VARIABLE = "EDGE_INFERENCE_MODELS"
-TASKS = ("detection", "classification", "segmentation", "depth")
+#: What the models of each task give.
+RESULTS: dict[str, type[Result]] = {
+    "detection": Detections,
+    "classification": Classification,
+    "segmentation": Segmentation,
+    "depth": DepthMap,
+}
+TASKS = tuple(RESULTS)
 PRECISIONS = ("fp32", "fp16", "int8")
 
 _PIECE = 1 << 20
@@ -59,6 +72,8 @@ class Variant:
 
     def verify(self) -> None:
         """Raise ModelError where the file is missing or not the one that was described."""
+        if self.file.exists() and not self.file.is_file():  # reading a pipe would never end
+            raise ModelError(f"{self.file}: expected a file of {self.precision} weights there")
         try:
             found = _sha256(self.file)
         except OSError as error:
@@ -110,13 +125,21 @@ class ModelDescription:
         """Turn raw outputs of one picture into a result in source pixels.
 
         ``settings`` replaces ``decoder_settings``. Raises TensorError where
-        the outputs are not what the decoder takes.
+        the outputs are not what the decoder takes, ModelError where the decoder
+        does not fit the task.
         """
         context = decoders.DecodeContext(
             self.labels, geometry, self.input.width, self.input.height, self.name
         )
         chosen = self.decoder_settings if settings is None else settings
-        return decoders.find(self.decoder).function(outputs, context, chosen)
+        result = decoders.find(self.decoder).function(outputs, context, chosen)
+        if not isinstance(result, RESULTS[self.task]):
+            raise ModelError(
+                f"model {self.name}: the decoder {self.decoder} gives {type(result).__name__}, "
+                f"expected {RESULTS[self.task].__name__} for the task {self.task}; correct task "
+                f"or decoder in {DESCRIPTION_FILE}"
+            )
+        return result
 
 
 @dataclass(frozen=True)
@@ -180,7 +203,7 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     the first folder that has it wins. Raises ModelError with what there is.
     """
     if _is_path(name_or_path):
-        return load_model(Path(name_or_path).expanduser())
+        return load_model(_expanded(name_or_path))
     places = default_search_path() if search_path is None else tuple(search_path)
     found = available_models(places)
     if name_or_path in found:
@@ -209,13 +232,19 @@ def default_search_path(environ: Mapping[str, str] | None = None) -> tuple[Path,
     the shipped ones: of the source tree, of every colcon prefix, of the venv.
     """
     environ = os.environ if environ is None else environ
-    named = [Path(text).expanduser() for text in _split_path(environ.get(SEARCH_PATH_VARIABLE))]
+    named = search_folders(environ.get(SEARCH_PATH_VARIABLE, ""))
     tree = Path(__file__).parents[2]
     shipped = [tree / "models"] if (tree / "package.xml").is_file() else []
-    shipped += [Path(text) / _SHARE for text in _split_path(environ.get("AMENT_PREFIX_PATH"))]
+    prefixes = environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    shipped += [Path(text) / _SHARE for text in prefixes if text]
     shipped.append(Path(sys.prefix) / _SHARE)
     places = named + [place for place in shipped if place.is_dir()]
     return tuple(dict.fromkeys(places))
+
+
+def search_folders(text: str) -> list[Path]:
+    """Return the folders of a colon-separated list; raises ModelError for an unknown ~user."""
+    return [_expanded(entry) for entry in text.split(os.pathsep) if entry]
 
 
 def inside(folder: Path, section: Section, key: str) -> Path:
@@ -293,8 +322,11 @@ def _models_in(place: Path) -> list[str]:
         raise ModelError(f"{place}: cannot be listed: {error.strerror}") from error
 
 
-def _split_path(text: str | None) -> list[str]:
-    return [entry for entry in (text or "").split(os.pathsep) if entry]
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ModelError(f"{text}: no such user is known here; write the folder out") from error
 
 
 def _sha256(file: Path) -> str:

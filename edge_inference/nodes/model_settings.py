@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
-from edge_inference.core.model import ModelDescription, default_search_path, find_model
+from edge_inference.core.model import (
+    ModelDescription,
+    default_search_path,
+    find_model,
+    search_folders,
+)
 from edge_inference.core.settings import setting
 from edge_inference.nodes.stage import StageSettings
 
@@ -22,8 +25,8 @@ class ModelSettings(StageSettings):
 
     def find_model(self) -> ModelDescription:
         """Read the model folder; raises ModelError or ConfigError."""
-        own = [Path(folder).expanduser() for folder in self.model_path.split(os.pathsep) if folder]
-        return find_model(self.model, (*own, *default_search_path()))
+        folders = (*search_folders(self.model_path), *default_search_path())
+        return find_model(self.model, folders)
 
     def same_model(self, other: ModelSettings) -> bool:
         """Tell whether both name the same model."""

@@ -153,11 +153,11 @@ def test_kind_of_a_source(source: str, kind: SourceKind) -> None:
     [
         (
             RunOptions("clip.mp4"),
-            {"source": "./clip.mp4", "when_full": "wait", "pace": "as_fast_as_possible"},
+            {"source": "clip.mp4", "when_full": "wait", "pace": "as_fast_as_possible"},
         ),
         (RunOptions("sample"), {"source": "sample"}),
         (RunOptions("~/clip.mp4"), {"source": "~/clip.mp4"}),
-        (RunOptions("yes"), {"source": "./yes"}),
+        (RunOptions("yes"), {"source": "'yes'"}),
         (
             RunOptions("clip.mp4", rate=5.0, frames=7),
             {"when_full": "wait", "pace": "real_time", "rate": "5.0", "limit": "7"},
