@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from edge_inference.core.model import ModelDescription
+from edge_inference.core.model import RESULTS, ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
@@ -23,12 +23,6 @@ TOPICS: dict[type[Any], str] = {
     Classification: "classification",
     Segmentation: "segmentation",
     DepthMap: "depth",
-}
-_RESULTS: dict[str, type[Any]] = {
-    "detection": Detections,
-    "classification": Classification,
-    "segmentation": Segmentation,
-    "depth": DepthMap,
 }
 
 
@@ -117,7 +111,7 @@ class Decode(Stage[TensorBatch]):
 
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()
-        kind = _RESULTS[model.task]
+        kind = RESULTS[model.task]
         if kind not in self._publishers_by_kind:
             publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
             self._publishers_by_kind[kind] = publisher

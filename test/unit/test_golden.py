@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,20 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
     return answers
 
 
+TASKS = {
+    ExpectedObject: "detection",
+    ExpectedClass: "classification",
+    ExpectedArea: "segmentation",
+}
+
+
 def make_model(folder: Path, *expected: Expected, **tolerance: float) -> ModelDescription:
     picture = folder / "picture.png"
     cv2.imwrite(str(picture), np.full((64, 64, 3), 90, np.uint8))
     return ModelDescription(
         name="told",
         folder=folder,
-        task="detection",
+        task=TASKS[type(expected[0])] if expected else "detection",
         description="",
         licence="",
         source="",
@@ -175,7 +183,8 @@ def test_a_result_of_another_kind_fails(tmp_path: Path, answer: list[Result | Ex
     model = make_model(tmp_path, CAT)
     for result in (classification([("cat", 0.9)]), DepthMap(np.zeros((64, 64), np.float32), "m")):
         answer[:] = [result]
-        assert "correct task or decoder" in check_golden(model, infer).summary()
+        with pytest.raises(ModelError, match="correct task or decoder"):
+            check_golden(model, infer)
 
 
 def test_the_report_says_how_close_it_was(tmp_path: Path, answer: list[Result | Exception]) -> None:
@@ -204,10 +213,27 @@ def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
         check_golden(make_model(tmp_path, CAT), fails)
 
 
-def test_no_golden_pictures_is_said(tmp_path: Path) -> None:
-    model = make_model(tmp_path)
-    object.__setattr__(model, "golden", ())
-    assert "nothing was checked" in check_golden(model, infer).summary()
+def test_no_golden_pictures_is_said(tmp_path: Path, answer: list[Result | Exception]) -> None:
+    answer.append(detections(PERFECT))
+    report = check_golden(dataclasses.replace(make_model(tmp_path), golden=()), infer)
+    assert report.passed and "not checked" in report.summary()
+
+
+def test_without_golden_pictures_a_model_is_tried(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
+    answer.append(TensorError("output 'scores' is missing"))
+    report = check_golden(dataclasses.replace(make_model(tmp_path), golden=()), infer)
+    assert report.reasons == ("trial run: output 'scores' is missing",)
+    assert "failed: trial run" in report.summary()
+
+
+def test_an_input_that_the_engine_refuses_names_the_file_to_mend(tmp_path: Path) -> None:
+    def refuses(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise TensorError("the model takes x: float32 [1, 3, 32, 32]")
+
+    report = check_golden(make_model(tmp_path, CAT), refuses)
+    assert report.reasons[0].endswith("[1, 3, 32, 32]; correct input in model.yaml")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a picture"])
