@@ -235,7 +235,7 @@ def _name(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(
-            f"{ascii(text)} is not UTF-8; rename it, or name the folder that it is in"
+            f"{text!a} is not UTF-8; rename it, or name the folder that it is in"
         ) from None
     return text
 
