@@ -12,7 +12,7 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -32,16 +32,33 @@ def isolation(domain: int) -> dict[str, str]:
     return {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
+def shared_memory() -> dict[str, str]:
+    """Return the environment that gives a ROS process the shipped Fast DDS profile."""
+    profile = str(Path(__file__).parents[1] / "config" / "fastdds.xml")
+    return {
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # its name before Kilted
+    }
+
+
 class Side:
     """A class in a process of its own: ``Side(domain, Stock, 640, 480).ask("run", 10)``."""
 
-    def __init__(self, domain: int, factory: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(
+        self,
+        domain: int,
+        factory: Callable[..., Any],
+        *arguments: Any,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start the process and wait until ``factory(*arguments)`` is made there."""
         spawn = multiprocessing.get_context("spawn")
         self._name = factory.__name__
         self._connection, theirs = spawn.Pipe()
         self._process = spawn.Process(
-            target=_serve, args=(theirs, isolation(domain), factory, arguments), daemon=True
+            target=_serve,
+            args=(theirs, {**isolation(domain), **(environment or {})}, factory, arguments),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
