@@ -137,7 +137,7 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--save-overlay",
         type=_name,
         metavar="DIR",
-        help="write the pictures with their results drawn on them"
+        help="write the pictures with their results drawn on them",
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each frame, last a summary"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from edge_inference.tools.usage import EXIT_INTERRUPTED
+
+_SHOW_CURSOR = b"\x1b[?25h"
+
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Give an event that the first SIGINT or SIGTERM sets; a second one interrupts at once.
+    """Give an event that the first SIGINT or SIGTERM sets; a second one ends the process at once.
 
     Outside of the main thread, where Python allows no handlers, it is never set.
     """
@@ -19,7 +25,7 @@ def interruptible() -> Iterator[threading.Event]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if interrupted.is_set():
-            raise KeyboardInterrupt
+            _leave()
         interrupted.set()
 
     if threading.current_thread() is not threading.main_thread():
@@ -31,3 +37,11 @@ def interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave() -> None:
+    """Go without cleaning up: an exception amid the clean-up would leave threads to crash."""
+    if sys.stdout.isatty():
+        os.write(1, _SHOW_CURSOR)
+    os.write(2, b"edge-inference: interrupted\n")
+    os._exit(EXIT_INTERRUPTED)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
+
+from edge_inference.tools.usage import EXIT_FAILED
 
 
 def main(entry_point: str, arguments: Sequence[str]) -> int:
@@ -22,9 +26,37 @@ def main(entry_point: str, arguments: Sequence[str]) -> int:
 
 
 def console() -> int:
-    """Run ``edge-inference`` on the process's own arguments."""
+    """Run ``edge-inference`` on the process's own arguments and streams."""
+    _prepare_streams()
+    try:
+        code = main("edge-inference", sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; both streams may lead there.
+        _redirect(sys.stdout.fileno())
+        _redirect(sys.stderr.fileno())
+        code = 0
+    except OSError as error:
+        _redirect(sys.stdout.fileno())
+        sys.stderr.write(f"edge-inference: {error}\n")
+        code = EXIT_FAILED
+    # From here on Ctrl-C could only show a traceback of Python's own end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def _prepare_streams() -> None:
+    # Python has no stream where the shell has closed one, and the next file would take its place.
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            _redirect(number)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A picture's name need not fit the terminal's encoding.
             stream.reconfigure(errors="backslashreplace")
-    return main("edge-inference", sys.argv[1:])
+
+
+def _redirect(number: int) -> None:
+    """Send what is written to a file descriptor nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -54,10 +53,6 @@ def run_perception(options: RunOptions, started_s: float) -> int:
         run = _Run(container, components, options, model, _output(options), started_s)
         try:
             return run.run(interrupted)
-        except BrokenPipeError:
-            # Whoever read our output has seen enough; nothing more can be said there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         finally:
             run.close()
 

@@ -1,0 +1,34 @@
+"""Ctrl-C once ends a run in good order, twice at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from edge_inference.tools.interruption import interruptible
+from edge_inference.tools.usage import EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_leaves(
+    number: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with interruptible() as interrupted:
+        signal.raise_signal(number)
+        assert interrupted.is_set() and not left
+        signal.raise_signal(number)
+    assert left == [EXIT_INTERRUPTED]
+    assert capfd.readouterr().err == "edge-inference: interrupted\n"
+
+
+def test_the_handlers_before_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with interruptible():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
