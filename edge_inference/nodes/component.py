@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -15,8 +15,9 @@ from rclpy.timer import Timer
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.bus import Publisher, Subscription
-from edge_inference.core.health import Health, Level
+from edge_inference.core.health import Health
 from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.conversions.diagnostics import to_diagnostic_status
 from edge_inference.nodes.parameters import NodeParameters
 
 Object = TypeVar("Object")
@@ -28,12 +29,6 @@ FOLLOW_PERIOD_S = 0.25
 RELIABLE = QoSProfile(depth=5)
 #: For pictures (REP 2003).
 SENSOR_DATA = qos_profile_sensor_data
-
-_LEVELS = {
-    Level.OK: DiagnosticStatus.OK,
-    Level.WARN: DiagnosticStatus.WARN,
-    Level.ERROR: DiagnosticStatus.ERROR,
-}
 
 
 class Component(LifecycleNode):
@@ -217,15 +212,7 @@ class Component(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         status = self.health.status(time.monotonic_ns())
-        message = DiagnosticArray()
+        name = self.get_fully_qualified_name()
+        message = DiagnosticArray(status=[to_diagnostic_status(status, name, self.get_namespace())])
         message.header.stamp = self.get_clock().now().to_msg()
-        message.status.append(
-            DiagnosticStatus(
-                level=_LEVELS[status.level],
-                name=self.get_fully_qualified_name(),
-                message=status.message,
-                hardware_id=self.get_namespace(),
-                values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
-            )
-        )
         self._diagnostics.publish(message)

@@ -1,0 +1,97 @@
+"""A value for every pixel: Segmentation and DepthMap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+
+from edge_inference import msg as own
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import results
+from edge_inference.core.frame import Frame
+from edge_inference.errors import ImageError
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.images import ImageAdapter
+
+
+class SegmentationAdapter(Adapter[results.Segmentation]):
+    """Segmentation as ``edge_inference/Segmentation``; its mask is an Image."""
+
+    message_type = own.Segmentation
+    _images = ImageAdapter()
+
+    def to_message(self, item: results.Segmentation) -> own.Segmentation:
+        """Build the message."""
+        encoding = "mono8" if item.mask.dtype == np.uint8 else "16UC1"
+        frame = _plane(item.mask, encoding, item)
+        return own.Segmentation(
+            header=to_header(item.stamp_ns, item.frame_id),
+            model=item.model,
+            labels=list(item.labels),
+            unknown_id=item.unknown_id,
+            score=item.score,
+            mask=self._images.to_message(frame),
+        )
+
+    def from_message(self, message: own.Segmentation) -> results.Segmentation:
+        """Build the object; the mask is a view."""
+        return results.Segmentation(
+            mask=_pixels(message.mask, {"mono8": np.uint8, "16UC1": np.uint16}),
+            labels=tuple(message.labels),
+            score=message.score,
+            unknown_id=message.unknown_id,
+            model=message.model,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+class DepthAdapter(Adapter[results.DepthMap]):
+    """DepthMap as a 32FC1 ``sensor_msgs/Image`` (REP 118)."""
+
+    message_type = Image
+    _images = ImageAdapter()
+
+    def to_message(self, item: results.DepthMap) -> Image:
+        """Build the message."""
+        return self._images.to_message(_plane(item.depth.astype(np.float32), "32FC1", item))
+
+    def from_message(self, message: Image) -> results.DepthMap:
+        """Build the object; an Image does not tell its unit, REP 118 says metres."""
+        return results.DepthMap(
+            depth=_pixels(message, {"32FC1": np.float32}),
+            unit="m",
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+def _plane(
+    values: NDArray[Any], encoding: str, item: results.Segmentation | results.DepthMap
+) -> Frame:
+    height, width = values.shape
+    pixels = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+    step = width * values.itemsize
+    return Frame(pixels, width, height, encoding, step, False, item.stamp_ns, item.frame_id)
+
+
+def _pixels(image: Image, encodings: Mapping[str, type[np.generic]]) -> NDArray[Any]:
+    """View a picture whose pixels are plain numbers, (height, width)."""
+    if image.encoding not in encodings:
+        raise ImageError(
+            f"image: expected encoding {' or '.join(encodings)}, got {image.encoding!r}"
+        )
+    dtype = np.dtype(encodings[image.encoding]).newbyteorder(">" if image.is_bigendian else "<")
+    row, needed = image.width * dtype.itemsize, image.height * image.step
+    if image.step < row or len(image.data) < needed:
+        raise ImageError(
+            f"image {image.width}x{image.height} {image.encoding}: expected a step of at least "
+            f"{row} and {needed} bytes, got step {image.step} and {len(image.data)} bytes"
+        )
+    rows = np.frombuffer(image.data, dtype=np.uint8, count=needed).reshape(image.height, image.step)
+    values = np.ascontiguousarray(rows[:, :row]).view(dtype)
+    return values.astype(dtype.newbyteorder("="), copy=False)
