@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_inference.composition.pipeline import as_yaml, read_value
 from edge_inference.core.model import ModelDescription, default_search_path, search_folders
+from edge_inference.core.yaml_file import load_yaml
 from edge_inference.tools.perception_source import SourceKind, kind_of
 from edge_inference.tools.usage import UsageError
 
@@ -69,6 +70,8 @@ class RunOptions:
             )
         if self.params_file and not Path(self.params_file).is_file():
             raise UsageError(f"--params-file {self.params_file}: no such file")
+        if self.params_file:
+            load_yaml(Path(self.params_file))  # says in one sentence what each node would say
 
     def pipeline_arguments(self) -> dict[str, str]:
         """Return the pipeline's arguments; what was not given is left to the pipeline."""

@@ -18,6 +18,7 @@ from edge_inference.tools.bus_listener import BusListener
 from edge_inference.tools.frame_book import FrameRecord
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.overlay_files import OverlayFiles
+from edge_inference.tools.params_file import without_effect
 from edge_inference.tools.perception_source import SourceKind
 from edge_inference.tools.problems import Problems
 from edge_inference.tools.run_options import RunOptions, search_path
@@ -135,8 +136,18 @@ class _Run:
                 failures.append(f"{name}: {(reasons or [loaded.failure])[-1]}")
         if failures:
             raise ConfigError("; ".join(failures))
+        self._mention_parameters_without_effect()
         notes = self._nodes["inference"].health.notes()
         return Engine(self._model.name, self._model.task, notes["backend"], notes["precision"])
+
+    def _mention_parameters_without_effect(self) -> None:
+        if self._options.params_file:
+            declared = {
+                node.get_fully_qualified_name(): node.get_parameters_by_prefix("")
+                for node in self._nodes.values()
+            }
+            for text in without_effect(Path(self._options.params_file), declared):
+                self._output.problem(text)
 
     # While it runs ------------------------------------------------------------------------------
 
@@ -241,7 +252,10 @@ class _Run:
             )
             return EXIT_FAILED
         if not self._results:
-            self._output.problem(f"no result came from {self._options.source}")
+            drops = self._listener.book.drops
+            why = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
+            dropped = f"; dropped: {why}" if why else ""
+            self._output.problem(f"no result came from {self._options.source}{dropped}")
             return EXIT_FAILED
         return EXIT_FAILED if overlays is not None and overlays.failed else 0
 

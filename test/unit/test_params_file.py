@@ -1,0 +1,72 @@
+"""Entries of a parameter file that reach nobody are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.model import find_model
+from edge_inference.errors import ConfigError
+from edge_inference.tools.params_file import without_effect
+from edge_inference.tools.run_options import RunOptions
+
+NODES = {
+    "/ai/decode": ("confidence", "iou", "qos_overrides./ai/tensor.subscription.depth"),
+    "/camera/media_source": ("rate",),
+}
+
+
+def told(folder: Path, text: str) -> list[str]:
+    file = folder / "p.yaml"
+    file.write_text(text)
+    return without_effect(file, NODES)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/ai/decode",
+        "ai/decode",
+        "/**",
+        "/ai/*",
+        "/*/decode",
+        "/**/decode",
+        "/ai/**",
+        "/ai/decode/**",
+    ],
+)
+def test_what_a_node_takes_is_no_problem(tmp_path: Path, name: str) -> None:
+    assert told(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n') == []
+
+
+def test_namespaces_and_parameters_may_be_nested(tmp_path: Path) -> None:
+    text = (
+        "/ai:\n  decode:\n    ros__parameters:\n      confidence: 0.3\n"
+        "      qos_overrides: {/ai/tensor: {subscription: {depth: 3}}}\n"
+    )
+    assert told(tmp_path, text) == []
+
+
+def test_a_parameter_that_nobody_has_is_told_with_its_line(tmp_path: Path) -> None:
+    (text,) = told(tmp_path, "/**:\n  ros__parameters:\n    iou: 0.5\n    confidnce: 0.3\n")
+    assert "p.yaml, line 4" in text and "did you mean 'confidence'?" in text
+
+
+def test_a_parameter_of_another_node_is_told(tmp_path: Path) -> None:
+    (text,) = told(tmp_path, "/ai/decode:\n  ros__parameters: {rate: 3.0}\n")
+    assert "rate" in text
+
+
+@pytest.mark.parametrize("name", ["/decode", "/ai", "/*/*/decode", "decode", "/*"])
+def test_a_node_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
+    (text,) = told(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n')
+    assert "no node is called" in text
+
+
+@pytest.mark.parametrize("text", ["/**: [\n", "- 1\n", ""])
+def test_a_file_that_is_no_mapping_is_refused_once(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"p\.yaml"):
+        RunOptions("sample", params_file=str(file)).check(find_model("nanodet"))
