@@ -18,13 +18,9 @@ from edge_inference.core.geometry import Geometry
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
+from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter
 from edge_inference.nodes.conversions.numbers import Float32Adapter
-from edge_inference.nodes.conversions.results import (
-    ClassificationAdapter,
-    DepthAdapter,
-    DetectionArrayAdapter,
-    SegmentationAdapter,
-)
+from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 
