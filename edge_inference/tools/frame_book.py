@@ -82,6 +82,8 @@ class FrameBook:
         self._pending: dict[int, list[_Pending]] = {}
         self._numbers: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
+        # A lock of its own: whoever writes overlays must get on while on_record waits.
+        self._numbers_lock = threading.Lock()
         #: Pictures that the source published.
         self.announced = 0
         #: Pictures that came to their end, with a result or dropped.
@@ -110,9 +112,10 @@ class FrameBook:
             pending.result = result
             if pending.number is None:
                 pending.number = self.results
-            self._numbers[result.stamp_ns] = pending.number
-            if len(self._numbers) > _REMEMBERED_NUMBERS:
-                self._numbers.popitem(last=False)
+            with self._numbers_lock:
+                self._numbers[result.stamp_ns] = pending.number
+                if len(self._numbers) > _REMEMBERED_NUMBERS:
+                    self._numbers.popitem(last=False)
 
     def add_timing(self, timing: StageTiming) -> None:
         """Note what a stage did with a picture."""
@@ -128,7 +131,7 @@ class FrameBook:
 
     def number_of(self, stamp_ns: int) -> int | None:
         """Return the number of a picture whose result came recently, None for others."""
-        with self._lock:
+        with self._numbers_lock:
             return self._numbers.get(stamp_ns)
 
     def _find(self, stamp_ns: int, fits: Callable[[_Pending], bool]) -> _Pending | None:
