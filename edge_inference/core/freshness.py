@@ -21,11 +21,17 @@ class Mailbox(Generic[Item]):
     """
 
     def __init__(self, depth: int = 1, wait: bool = False) -> None:
-        self._items: deque[Item] = deque()
+        # Each with whether its producer would have waited for room.
+        self._items: deque[tuple[Item, bool]] = deque()
         self._changed = threading.Condition()
         self._depth = depth
         self._wait = wait
         self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether nothing is taken in any more."""
+        return self._closed
 
     def configure(self, depth: int, wait: bool) -> None:
         """Change depth and policy; items beyond the new depth go with the next ``put``."""
@@ -37,18 +43,19 @@ class Mailbox(Generic[Item]):
     def put(self, item: Item, may_wait: bool = True) -> list[Item]:
         """Add an item; return the items that were dropped for it (itself, once closed).
 
-        ``may_wait`` False drops the oldest even where the policy is to wait: for
-        callers that must not be held up.
+        ``may_wait`` False is for callers that must not be held up. Where the
+        policy is to wait they never cost those who do wait an item: the oldest
+        of their own kind is dropped, or else the new item itself.
         """
         with self._changed:
             while self._wait and may_wait and not self._closed and len(self._items) >= self._depth:
                 self._changed.wait()
             if self._closed:
                 return [item]
+            self._items.append((item, may_wait))
             dropped = []
-            while len(self._items) >= self._depth:
-                dropped.append(self._items.popleft())
-            self._items.append(item)
+            while len(self._items) > self._depth:
+                dropped.append(self._drop_one())
             self._changed.notify_all()
             return dropped
 
@@ -59,7 +66,7 @@ class Mailbox(Generic[Item]):
                 self._changed.wait()
             if self._closed:
                 return None
-            item = self._items.popleft()
+            item, _ = self._items.popleft()
             self._changed.notify_all()
             return item
 
@@ -67,13 +74,20 @@ class Mailbox(Generic[Item]):
         """Wake everybody up for good; return what nobody took."""
         with self._changed:
             self._closed = True
-            left = list(self._items)
+            left = [item for item, _ in self._items]
             self._items.clear()
             self._changed.notify_all()
             return left
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def _drop_one(self) -> Item:
+        waits = (waited for _, waited in self._items) if self._wait else ()
+        place = next((place for place, waited in enumerate(waits) if not waited), 0)
+        item, _ = self._items[place]
+        del self._items[place]
+        return item
 
 
 def stamp_fault(stamp_ns: int, now_ns: int) -> str | None:

@@ -90,8 +90,7 @@ class Stage(Component, Generic[Input]):
         """Put an item into the mailbox; never holds up the executor."""
         entry = _Entry(item, time.monotonic_ns())
         for lost in self._mailbox.put(entry, may_wait=by_reference):
-            # A closed mailbox gives the entry itself back.
-            self._drop(lost, "stopped" if lost is entry else "superseded")
+            self._drop(lost, "stopped" if self._mailbox.is_closed else "superseded")
 
     # Lifecycle ----------------------------------------------------------------------------------
 

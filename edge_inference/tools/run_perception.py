@@ -165,6 +165,7 @@ class _Run:
             if ended is not None:
                 return ended
             self._mention_silence(time.monotonic() - began_s)
+            self._mention_company()
         return INTERRUPTED
 
     def _show(self, record: FrameRecord) -> None:
@@ -200,6 +201,14 @@ class _Run:
             self._problems.put(
                 f"no picture on {topic} yet; see whether somebody publishes it: ros2 topic info "
                 f"{topic} (there is no file or folder of this name either)"
+            )
+
+    def _mention_company(self) -> None:
+        source, topic = self._nodes.get("media_source"), _image_topic(self._components)
+        if source is not None and source.count_publishers(topic) > 1:
+            self._problems.put(
+                f"somebody else publishes on {topic} too, and what they do mixes with this run: "
+                "end the other run, or set another ROS_DOMAIN_ID for this one"
             )
 
     def _progress(self, engine: Engine) -> Progress:

@@ -70,8 +70,21 @@ def test_none_of_many_is_lost_while_the_producer_waits() -> None:
 
 def test_who_must_not_wait_does_not() -> None:
     mailbox: Mailbox[int] = Mailbox(1, wait=True)
-    mailbox.put(1)
+    mailbox.put(1, may_wait=False)
     assert mailbox.put(2, may_wait=False) == [1]
+
+
+def test_who_does_not_wait_costs_those_who_do_nothing() -> None:
+    mailbox: Mailbox[int] = Mailbox(2, wait=True)
+    mailbox.put(1)
+    assert mailbox.put(2, may_wait=False) == []
+    assert mailbox.put(3, may_wait=False) == [2]
+    assert mailbox.take() == 1
+    mailbox.put(4)
+    assert mailbox.take() == 3
+    mailbox.put(5)
+    assert mailbox.put(6, may_wait=False) == [6]
+    assert [mailbox.take(), mailbox.take()] == [4, 5]
 
 
 @pytest.mark.parametrize(
