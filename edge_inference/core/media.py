@@ -141,7 +141,9 @@ def _open_path(source: str) -> Media:
     if device:
         return Video(int(device[1]))
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if _is_picture(file))
+        # Hidden files are a system's own, such as the "._a.jpg" that macOS leaves on drives.
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in visible if _is_picture(file))
         if not files:
             raise SourceError(
                 f"{path}: no pictures in this folder; expected {', '.join(PICTURE_SUFFIXES)}"

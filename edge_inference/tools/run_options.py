@@ -74,12 +74,16 @@ class RunOptions:
             load_yaml(Path(self.params_file))  # says in one sentence what each node would say
 
     def pipeline_arguments(self) -> dict[str, str]:
-        """Return the pipeline's arguments; what was not given is left to the pipeline."""
+        """Return the pipeline's arguments.
+
+        The model and the pace are always the command line's. What else was not
+        given is left to the parameter file and the pipeline.
+        """
         values: dict[str, str | int | float] = {
             "model": self.model,
             "model_path": self.model_path,
-            "backend": self.backend,
-            "precision": self.precision,
+            "backend": "" if self.backend == "auto" else self.backend,
+            "precision": "" if self.precision == "auto" else self.precision,
             "when_full": "wait" if self.is_lossless else "drop_oldest",
         }
         if self.topic is not None:

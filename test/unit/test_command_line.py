@@ -178,6 +178,8 @@ def test_kind_of_a_source(source: str, kind: SourceKind) -> None:
         (RunOptions("clip.mp4", image_topic="/test"), {"image_topic": "/test"}),
         (RunOptions("clip.mp4", confidence=0.25), {"confidence": "0.25"}),
         (RunOptions("clip.mp4"), {"confidence": None, "model_path": None, "image_topic": None}),
+        (RunOptions("clip.mp4"), {"backend": None, "precision": None}),
+        (RunOptions("clip.mp4", backend="ort"), {"backend": "ort"}),
     ],
 )
 def test_options_become_pipeline_arguments(

@@ -92,6 +92,12 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
         open_media(str(tmp_path))
 
 
+def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "._a.png").write_bytes(b"what macOS leaves on drives")
+    assert len(read_all(tmp_path)) == 1
+
+
 def test_a_file_that_is_no_video(tmp_path: Path) -> None:
     file = tmp_path / "video.mp4"
     file.write_bytes(b"not a video")
