@@ -92,6 +92,8 @@ class FrameBook:
         self.results = 0
         #: Pictures dropped, by reason.
         self.drops: Counter[str] = Counter()
+        #: Pictures that others published while our own source did.
+        self.foreign = 0
 
     def announce(self, frame: Frame) -> None:
         """Note a picture of our own source before any stage sees it."""
@@ -124,6 +126,7 @@ class FrameBook:
         with self._lock:
             pending = self._find(timing.stamp_ns, lambda one: timing.stage not in one.timings)
             if pending is None:
+                self.foreign += timing.stage == STAGES[0]
                 return
             pending.timings[timing.stage] = timing
             if pending.is_settled:

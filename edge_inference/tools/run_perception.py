@@ -159,13 +159,13 @@ class _Run:
             while record is not None:
                 self._show(record)
                 record = self._listener.next_record(0.0)
+            self._mention_company()
             self._problems.report(self._nodes)
             self._output.progress(lambda: self._progress(engine))
             ended = self._end(has_overlays)
             if ended is not None:
                 return ended
             self._mention_silence(time.monotonic() - began_s)
-            self._mention_company()
         return INTERRUPTED
 
     def _show(self, record: FrameRecord) -> None:
@@ -204,8 +204,8 @@ class _Run:
             )
 
     def _mention_company(self) -> None:
-        source, topic = self._nodes.get("media_source"), _image_topic(self._components)
-        if source is not None and source.count_publishers(topic) > 1:
+        if self._listener.book.foreign:
+            topic = _image_topic(self._components)
             self._problems.put(
                 f"somebody else publishes on {topic} too, and what they do mixes with this run: "
                 "end the other run, or set another ROS_DOMAIN_ID for this one"

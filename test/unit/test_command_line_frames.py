@@ -82,7 +82,7 @@ class TestFrameBook:
         book = FrameBook("x", True, records.append)
         book.announce(frame(7))
         pass_all(book, 8)
-        assert (book.settled, book.results, records) == (0, 0, [])
+        assert (book.settled, book.results, records, book.foreign) == (0, 0, [], 1)
 
     def test_frames_of_a_topic_are_numbered_by_result(self) -> None:
         records: list[FrameRecord] = []
