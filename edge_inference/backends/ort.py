@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,13 @@ class OrtBackend(Backend):
 
 
 def import_onnxruntime() -> Any:
-    """Import ONNX Runtime. Raises BackendError where it is missing or broken."""
+    """Import ONNX Runtime. Raises BackendError where it is missing or broken.
+
+    Its telemetry is off unless the user's environment says otherwise: from
+    1.31 on it notes paths and a machine id in the user's cache folder.
+    """
+    # Read at import; disable_telemetry_events() comes too late.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -44,6 +44,7 @@ class Health:
         self._dropped: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._fault = ""
+        self._awaited = ""
         self._noted: dict[str, str] = {}
         self._last_error = ""
         self._last_error_ns = 0
@@ -94,6 +95,11 @@ class Health:
                 self._reported_ns[reason] = now_ns
             return due
 
+    def awaits(self, what: str) -> None:
+        """Warn from now on while none of this comes; for a component that is fed from outside."""
+        with self._lock:
+            self._awaited = what
+
     def counts(self) -> dict[str, int]:
         """Return how many frames each reason has cost so far."""
         with self._lock:
@@ -132,6 +138,8 @@ class Health:
         if lost.total() > _DROP_SHARE * frames:
             reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
             return Level.WARN, f"gave up {lost.total()} of {frames} frames: {reasons}"
+        if not frames and self._awaited:
+            return Level.WARN, f"no {self._awaited} since the last report"
         return Level.OK, f"active, {done} frames since the last report"
 
     def _values(self) -> dict[str, str]:

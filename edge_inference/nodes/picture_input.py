@@ -33,8 +33,11 @@ class PictureSettings:
     )
 
 
-def subscribe_to_pictures(component: Component, callback: Callable[[Picture, bool], None]) -> None:
-    """Listen on ``image_raw``, as remapped, in the transport of the component's settings."""
+def subscribe_to_pictures(component: Component, callback: Callable[[Picture, bool], None]) -> str:
+    """Listen on ``image_raw``, as remapped, in the transport of the component's settings.
+
+    Returns the topic's full name.
+    """
     settings = component.parameters.current
     topic = component.resolve_topic_name("image_raw")
     adapter: Adapter[Any] = ImageAdapter()
@@ -43,3 +46,5 @@ def subscribe_to_pictures(component: Component, callback: Callable[[Picture, boo
     qos = RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA
     follows = settings.image_reliability == "auto"
     component.subscribe_to(topic, adapter, callback, qos, reliability_follows=follows)
+    component.health.note("pictures from", topic)
+    return topic

@@ -38,7 +38,9 @@ class Preprocess(Stage[Picture]):
     def start(self) -> None:
         """Listen to pictures."""
         super().start()
-        subscribe_to_pictures(self, self.receive)
+        topic = subscribe_to_pictures(self, self.receive)
+        self.health.awaits(f"pictures on {topic}")
+        self.get_logger().info(f"waiting for pictures on {topic}")
 
     def model_name(self) -> str:
         """Return the model in use."""

@@ -97,3 +97,13 @@ def test_notes_stand_beside_the_counts() -> None:
     health.note("model", "b")
     assert health.notes() == {"model": "b"}
     assert health.status(0).values == {"model": "b", "processed": "0"}
+
+
+def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
+    health = active()
+    health.awaits("pictures on /camera/image_raw")
+    warning = (Level.WARN, "no pictures on /camera/image_raw since the last report")
+    assert look(health) == warning
+    health.processed()
+    assert look(health) == (Level.OK, "active, 1 frames since the last report")
+    assert look(health) == warning
