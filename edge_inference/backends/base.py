@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.frame import Frame
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.preprocess import InputSpec
 from edge_inference.errors import BackendError, TensorError
 
 
@@ -34,22 +38,26 @@ class TensorSpec:
 class Backend(ABC):
     """One opened model. Use as a context manager, or call ``open`` and ``close``.
 
-    ``infer`` may be called from any thread, one call at a time; calls from
-    several threads wait for each other.
+    ``infer`` may be called from any thread. ``concurrency`` calls run at a time;
+    further ones, and ``close``, wait for them.
     """
 
     #: Name in configuration files and parameters.
     name = ""
 
-    def __init__(self) -> None:
+    def __init__(self, concurrency: int = 1) -> None:
         self.inputs: tuple[TensorSpec, ...] = ()
         self.outputs: tuple[TensorSpec, ...] = ()
+        #: What really computes: a precision, or None where the engine does not tell.
+        self.precision_in_use: str | None = None
         self._is_open = False
-        self._lock = threading.Lock()
+        self._concurrency = concurrency
+        self._running = 0
+        self._changed = threading.Condition()
 
     def open(self) -> Backend:
         """Load the model. Raises BackendError where that fails; opening twice is an error."""
-        with self._lock:
+        with self._changed:
             if self._is_open:
                 raise BackendError(f"backend {self.name!r} is open already; close it first")
             inputs, outputs = self._open()
@@ -64,17 +72,32 @@ class Backend(ABC):
         caller. Raises TensorError for inputs that do not fit the model and
         BackendError for a run that fails.
         """
-        with self._lock:
-            if not self._is_open:
-                raise BackendError(f"backend {self.name!r} is not open; call open() first")
+        with self._turn():
             check_tensors(inputs, self.inputs)
             return self._infer(inputs)
 
+    def takes_picture(self, picture: Frame, spec: InputSpec) -> bool:
+        """Tell whether :meth:`infer_picture` can take this picture for this input."""
+        return False
+
+    def infer_picture(
+        self, picture: Frame, spec: InputSpec
+    ) -> tuple[dict[str, NDArray[Any]], Geometry]:
+        """Preprocess on the device and run the model once; only where ``takes_picture``.
+
+        Returns the outputs as ``infer`` does, and the map back to source pixels.
+        Raises ImageError for a picture that contradicts itself.
+        """
+        with self._turn():
+            return self._infer_picture(picture, spec)
+
     def close(self) -> None:
         """Free everything. Closing a closed backend does nothing."""
-        with self._lock:
+        with self._changed:
             if self._is_open:
                 self._is_open = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._running == 0)
                 self._close()
 
     def __enter__(self) -> Backend:
@@ -82,6 +105,21 @@ class Backend(ABC):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one of the ``concurrency`` places, and hold it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_open or self._running < self._concurrency)
+            if not self._is_open:
+                raise BackendError(f"backend {self.name!r} is not open; call open() first")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
 
     @abstractmethod
     def describe(self) -> str:
@@ -94,6 +132,12 @@ class Backend(ABC):
     @abstractmethod
     def _infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the model on checked inputs."""
+
+    def _infer_picture(
+        self, picture: Frame, spec: InputSpec
+    ) -> tuple[dict[str, NDArray[Any]], Geometry]:
+        """Preprocess on the device and run the model."""
+        raise BackendError(f"backend {self.name!r} takes tensors only; preprocess the picture")
 
     @abstractmethod
     def _close(self) -> None:

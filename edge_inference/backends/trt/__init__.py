@@ -1,0 +1,1 @@
+"""TensorRT: runs plans on NVIDIA GPUs through pycuda."""

@@ -1,0 +1,205 @@
+"""What a plan is, written beside it: a plan itself cannot be asked before it is loaded.
+
+``engine.plan`` has its sidecar ``engine.plan.json``. A plan is code: it is
+loaded only where its checksum is the sidecar's, and the sidecar's own holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_inference.errors import BackendError
+
+SIDECAR_SUFFIX = ".json"
+FORMAT = 1
+HOW_TO_REBUILD = "rebuild it here with: edge-inference engine build MODEL"
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a plan must fit: TensorRT, operating system and GPU of this machine.
+
+    ``device`` and ``compute_capability`` are None where there is no GPU.
+    """
+
+    flavour: str
+    version: str
+    system: str
+    machine: str
+    device: str | None = None
+    compute_capability: str | None = None
+
+    @classmethod
+    def here(
+        cls,
+        flavour: str,
+        version: str,
+        device: str | None = None,
+        compute_capability: str | None = None,
+    ) -> Environment:
+        """Describe this machine with the given TensorRT and GPU."""
+        return cls(
+            flavour, version, platform.system(), platform.machine(), device, compute_capability
+        )
+
+
+@dataclass(frozen=True)
+class EngineMetadata:
+    """The sidecar. Everything that tells whether a plan may run here, and what it is.
+
+    ``hardware`` is "same" (one compute capability), "ampere_plus", or "listed"
+    (``targets`` are compute capabilities such as "8.7"). ``profiles`` maps an
+    input to its shortest, usual and longest shape. ``inputs`` and ``outputs``
+    map a tensor to ``[dtype, *shape]``, -1 for a dynamic axis.
+    ``layer_precisions`` counts layers by the precision that the builder chose.
+    """
+
+    environment: Environment
+    precision: str
+    model: str
+    onnx_sha256: str
+    plan_sha256: str
+    plan_bytes: int
+    hardware: str = "same"
+    targets: tuple[str, ...] = ()
+    version_compatible: bool = False
+    profiles: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = (
+        dataclasses.field(default_factory=dict)
+    )
+    inputs: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    outputs: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    layer_precisions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    build_seconds: float | None = None
+
+    def misfit(self, here: Environment) -> str | None:
+        """Say in a clause why the plan cannot run here, None where it can."""
+        built = self.environment
+        if built.flavour != here.flavour:
+            return f"built by {built.flavour}, this machine has {here.flavour}"
+        if built.version != here.version and not self.version_compatible:
+            return f"built by {built.flavour} {built.version}, this machine has {here.version}"
+        if (built.system, built.machine) != (here.system, here.machine):
+            return (
+                f"built for {built.system} on {built.machine}, this machine is {here.system} on "
+                f"{here.machine}"
+            )
+        if here.compute_capability is None or self._runs_on(here.compute_capability):
+            return None
+        return (
+            f"built for {self._device_words()}, this GPU is {here.device} (compute "
+            f"{here.compute_capability})"
+        )
+
+    def _runs_on(self, compute_capability: str) -> bool:
+        if self.hardware == "listed":
+            return compute_capability in self.targets
+        if self.hardware == "ampere_plus":
+            return int(compute_capability.partition(".")[0]) >= 8
+        return compute_capability == self.environment.compute_capability
+
+    def _device_words(self) -> str:
+        if self.hardware == "listed":
+            return f"compute {', '.join(self.targets)}"
+        if self.hardware == "ampere_plus":
+            return "compute 8.0 or later"
+        return f"{self.environment.device} (compute {self.environment.compute_capability})"
+
+
+def sidecar_of(plan: Path) -> Path:
+    """Return where the sidecar of a plan lies."""
+    return plan.with_name(plan.name + SIDECAR_SUFFIX)
+
+
+def write_sidecar(plan: Path, metadata: EngineMetadata) -> Path:
+    """Write the sidecar beside the plan and return its path."""
+    content = {"format": FORMAT, **dataclasses.asdict(metadata)}
+    text = json.dumps({**content, "checksum": _checksum(content)}, indent=1, sort_keys=True)
+    sidecar = sidecar_of(plan)
+    sidecar.write_text(text + "\n", encoding="utf-8")
+    return sidecar
+
+
+def read_sidecar(plan: Path) -> EngineMetadata:
+    """Read the sidecar of a plan. Raises BackendError where it is missing, altered or unknown."""
+    sidecar = sidecar_of(plan)
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BackendError(
+            f"{sidecar}: the plan's sidecar cannot be read ({error.strerror}), so what the plan "
+            f"fits is not known; {HOW_TO_REBUILD}"
+        ) from error
+    except ValueError as error:
+        raise BackendError(f"{sidecar}: not the JSON of a sidecar; {HOW_TO_REBUILD}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else None
+        raise BackendError(
+            f"{sidecar}: expected a sidecar of format {FORMAT}, got {found!r}; {HOW_TO_REBUILD}"
+        )
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise BackendError(
+            f"{sidecar}: altered after it was written (its checksum does not hold); "
+            f"{HOW_TO_REBUILD}"
+        )
+    del content["format"]
+    return _metadata(content)
+
+
+def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
+    """Return the plan's bytes. Raises BackendError unless they are the ones described."""
+    try:
+        content = plan.read_bytes()
+    except OSError as error:
+        raise BackendError(
+            f"{plan}: the plan cannot be read ({error.strerror}); {HOW_TO_REBUILD}"
+        ) from error
+    if len(content) != metadata.plan_bytes:
+        raise BackendError(
+            f"{plan}: the plan has {len(content)} bytes, its sidecar says {metadata.plan_bytes}: "
+            f"cut off or exchanged; {HOW_TO_REBUILD}"
+        )
+    found = hashlib.sha256(content).hexdigest()
+    if found != metadata.plan_sha256:
+        raise BackendError(
+            f"{plan}: the plan is not the one its sidecar describes (sha256 {found[:12]}… instead "
+            f"of {metadata.plan_sha256[:12]}…); {HOW_TO_REBUILD}"
+        )
+    return content
+
+
+def sha256_of(file: Path) -> str:
+    """Return the checksum of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _metadata(content: dict[str, Any]) -> EngineMetadata:
+    """Rebuild the dataclass: JSON has lists where it has tuples."""
+    content["environment"] = Environment(**content["environment"])
+    content["targets"] = tuple(content["targets"])
+    for name in ("inputs", "outputs"):
+        content[name] = {tensor: tuple(entry) for tensor, entry in content[name].items()}
+    content["profiles"] = {
+        tensor: tuple(tuple(shape) for shape in shapes)
+        for tensor, shapes in content["profiles"].items()
+    }
+    return EngineMetadata(**content)
