@@ -90,12 +90,27 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Derivation:
+    """How a precision without a file of its own is derived from the fp32 variant."""
+
+    calibration: str = setting("", "calibrated ranges for int8: a file relative to the folder")
+    fp16_keep_fp32: tuple[str, ...] = setting((), "ONNX nodes that stay fp32 in fp16")
+    int8_keep_fp32: tuple[str, ...] = setting((), "ONNX nodes that stay fp32 in int8")
+
+    def keep_fp32(self, precision: str) -> tuple[str, ...]:
+        """Return the nodes that stay fp32 in a precision."""
+        return {"fp16": self.fp16_keep_fp32, "int8": self.int8_keep_fp32}.get(precision, ())
+
+
+@dataclass(frozen=True)
 class ModelDescription:
     """Everything about a model except its weights.
 
     ``labels`` is empty where the classes have no names. ``variants`` is keyed
-    by precision. ``decoder_settings`` are the decoder's defaults with the
-    values of ``model.yaml``.
+    by precision; ``derive`` says how further precisions are made of them.
+    ``decoder_settings`` are the decoder's defaults with the values of
+    ``model.yaml``. ``engine`` holds build options as written: who builds
+    engines knows and checks them.
     """
 
     name: str
@@ -110,6 +125,13 @@ class ModelDescription:
     labels: tuple[str, ...]
     variants: Mapping[str, Variant]
     golden: tuple[Golden, ...]
+    derive: Derivation = Derivation()
+    engine: Section | None = None
+
+    @property
+    def calibration(self) -> Path | None:
+        """File of calibrated ranges, None where the model has none."""
+        return self.folder / self.derive.calibration if self.derive.calibration else None
 
     def verify_files(self) -> None:
         """Raise ModelError for the first weights or golden picture missing or altered."""
@@ -173,7 +195,9 @@ def load_model(folder: Path) -> ModelDescription:
     if not file.is_file():
         raise ModelError(f"{folder}: no model folder; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(file)
-    head = top.read(_Head, "input", "decoder", "labels", "variants", "golden")
+    head = top.read(
+        _Head, "input", "decoder", "labels", "variants", "golden", "derive", "engine"
+    )
     decoder, decoder_settings = _decoder(top.section("decoder"))
     labels = _labels(top, folder)
     return ModelDescription(
@@ -192,6 +216,8 @@ def load_model(folder: Path) -> ModelDescription:
             read_golden(entry, head.task, labels, inside(folder, entry, "picture"))
             for entry in (top.section_list("golden") if "golden" in top else ())
         ),
+        derive=_derivation(top, folder),
+        engine=top.section("engine") if "engine" in top else None,
     )
 
 
@@ -289,6 +315,15 @@ def _labels(top: Section, folder: Path) -> tuple[str, ...]:
     if not labels or "" in labels:
         raise top.error("labels", f"{file} has an empty line; expected one label a line")
     return labels
+
+
+def _derivation(top: Section, folder: Path) -> Derivation:
+    if "derive" not in top:
+        return Derivation()
+    section = top.section("derive")
+    if "calibration" in section:
+        inside(folder, section, "calibration")
+    return section.read(Derivation)
 
 
 def _variants(top: Section, folder: Path) -> dict[str, Variant]:
