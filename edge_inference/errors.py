@@ -10,6 +10,7 @@
     │   └── PluginError       a name that should lead to a class or function
     ├── ModelError            a model folder, its files or its golden check
     ├── BackendError          an inference engine that cannot open or run
+    ├── CacheError            a cache folder, or something built that is kept in it
     └── SourceError           a camera, video or picture that cannot be read
 
 A message names the thing, what was expected, what came, and how to mend it.
@@ -49,6 +50,10 @@ class ModelError(EdgeInferenceError):
 
 class BackendError(EdgeInferenceError):
     """An inference engine cannot be opened or cannot run."""
+
+
+class CacheError(EdgeInferenceError):
+    """A cache folder cannot be used, or what is kept in it is damaged."""
 
 
 class SourceError(EdgeInferenceError):
