@@ -1,0 +1,223 @@
+"""The cache of built things, used by many processes, some of which are killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_inference.engines.store import Store, key_of
+from edge_inference.errors import CacheError
+from store_child import make
+
+CHILD = Path(__file__).with_name("store_child.py")
+ROOT = CHILD.parents[2]
+KEY = key_of({"wanted": 1})
+OLD = key_of({"old": 1})
+ROOM = 12_000  # for one entry: making the second removes the first
+ASKING = 20
+KILLS = 50
+
+
+class Child:
+    """A process that asks for the entry, and tells each of its steps."""
+
+    def __init__(self, cache: Path, how: str, counts: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(CHILD), str(cache), KEY, str(ROOM), str(counts), how],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        self.said = ""
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def listen(self) -> str:
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()
+        return self.said
+
+    def go_on(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def run_to(self, step: int) -> bool:
+        """Let it come to a step, counted from 0, and stand there; false where it ended before."""
+        for _ in range(step):
+            if not self.is_at_a_step():
+                return False
+            self.go_on()
+        return self.is_at_a_step()
+
+    def is_at_a_step(self) -> bool:
+        return not self.listen().startswith("{")
+
+
+def quiet(what: str) -> None:
+    """Stand nowhere."""
+
+
+def whole(folder: Path) -> dict[str, str]:
+    return make(folder, quiet)
+
+
+def prepared(folder: Path) -> Path:
+    """Make a cache with a damaged entry of the key, and an old one that has to make room."""
+    store = Store(folder)
+    store.get_or_make(OLD, whole, label="old")
+    damaged = store.get_or_make(KEY, whole, label="made-up")
+    (damaged.folder / "engine.plan").write_bytes(b"half")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("template") / "cache")
+
+
+@pytest.fixture(scope="module")
+def steps(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Every step of one undisturbed making, in order."""
+    folder = tmp_path_factory.mktemp("steps")
+    found = []
+    with Child(shutil.copytree(template, folder / "cache"), "standing", folder / "n") as child:
+        while child.is_at_a_step():
+            found.append(child.said.strip())
+            child.go_on()
+    return found
+
+
+def assert_usable(cache: Path) -> None:
+    """Hold the cache against what it must be after anything that happened."""
+    store = Store(cache, ROOM)
+    for key in (KEY, OLD):
+        try:
+            found = store.find(key)
+        except CacheError as error:  # the damage it began with, which nobody came to mend
+            assert key == KEY
+            assert "engine.plan: expected 3300 bytes, got 4" in str(error)
+        else:
+            if found is not None:
+                found.verify()
+    entry = store.get_or_make(KEY, whole, label="made-up")
+    entry.verify()
+    assert len(entry.files) == 3
+    assert list((cache / ".making").iterdir()) == []
+    assert store.faults() == []
+    assert all(name.startswith("old-") for name in store.clean())  # room that was yet to be made
+    assert [entry.key for entry in store.entries()] == [KEY]
+    assert list((cache / ".locks").iterdir()) == []
+
+
+def test_many_processes_make_it_once_and_all_read_it(tmp_path: Path) -> None:
+    counts = tmp_path / "counts"
+    children = [Child(tmp_path / "cache", "together", counts) for _ in range(ASKING)]
+    try:
+        for child in children:
+            assert child.listen() == "ready\n"
+        for child in children:
+            child.go_on()
+        for child in children:
+            said = json.loads(child.listen())
+            assert said == {"done": True, "bytes": 3300, "made": "whole"}
+            assert child.process.wait() == 0
+    finally:
+        for child in children:
+            child.__exit__()
+    assert len(counts.read_text().splitlines()) == 1
+    assert_usable(tmp_path / "cache")
+
+
+def test_the_steps_cover_every_phase(steps: list[str]) -> None:
+    """Killing at these steps means something: locking, making, publishing, removing."""
+    text = "\n".join(steps)
+    for phase in (
+        ".locks/",
+        "os.mkdir",
+        "make engine.plan 0",
+        "make timing.bin 5",
+        "entry.json",
+        "fsync",
+        "os.rename",
+        "os.rmdir",
+        "os.utime",
+    ):
+        assert phase in text
+    assert text.count("os.rename") == 3  # the damaged entry, the new one, the one making room
+    assert text.count("fsync") == 6  # three files, their description, two folders
+    assert len(steps) > KILLS
+
+
+def assert_survives(template: Path, folder: Path, step: int) -> None:
+    cache = shutil.copytree(template, folder / "cache")
+    with Child(cache, "standing", folder / "counts") as child:
+        assert child.run_to(step)
+    try:
+        assert_usable(cache)
+    finally:
+        shutil.rmtree(cache)
+
+
+@pytest.mark.parametrize("half", range(2))
+def test_kill_9_at_random_points_leaves_a_usable_cache(
+    template: Path, steps: list[str], tmp_path: Path, half: int
+) -> None:
+    chosen = random.Random(20250).choices(range(len(steps)), k=KILLS)
+    for step in chosen[half::2]:
+        assert_survives(template, tmp_path, step)
+
+
+def test_kill_9_at_every_step_of_publishing_leaves_a_usable_cache(
+    template: Path, steps: list[str], tmp_path: Path
+) -> None:
+    first = next(number for number, step in enumerate(steps) if "entry.json" in step)
+    for step in range(first, len(steps)):
+        assert_survives(template, tmp_path, step)
+
+
+def test_one_waits_for_a_maker_and_takes_over_when_it_is_killed(tmp_path: Path) -> None:
+    cache, counts = tmp_path / "cache", tmp_path / "counts"
+    with Child(cache, "standing", counts) as maker, Child(cache, "together", counts) as waiting:
+        while "make layers.json 1" not in maker.listen():
+            maker.go_on()
+        assert waiting.listen() == "ready\n"
+        waiting.go_on()
+        maker.process.kill()
+        assert json.loads(waiting.listen())["bytes"] == 3300
+    assert len(counts.read_text().splitlines()) == 2
+    assert_usable(cache)
+
+
+def test_an_entry_that_another_process_holds_stays(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    Store(cache).get_or_make(KEY, whole)
+    code = (
+        "import sys; from pathlib import Path; from edge_inference.engines.store import Store\n"
+        f"with Store(Path({str(cache)!r})).find({KEY!r}).hold():\n"
+        "    print('held', flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert Store(cache).clean(0) == []
+        process.kill()
+    assert Store(cache).clean(0) == [f"entry-{KEY[:16]}"]
