@@ -50,6 +50,8 @@ class Backend(ABC):
         self.outputs: tuple[TensorSpec, ...] = ()
         #: What really computes: a precision, or None where the engine does not tell.
         self.precision_in_use: str | None = None
+        #: Whether it makes inputs from pictures itself, on its own device; see takes_picture.
+        self.takes_pictures = False
         self._is_open = False
         self._concurrency = concurrency
         self._running = 0
@@ -77,7 +79,7 @@ class Backend(ABC):
             return self._infer(inputs)
 
     def takes_picture(self, picture: Frame, spec: InputSpec) -> bool:
-        """Tell whether :meth:`infer_picture` can take this picture for this input."""
+        """Tell whether :meth:`infer_picture` takes a picture like this for this input."""
         return False
 
     def infer_picture(

@@ -49,7 +49,7 @@ class Component(LifecycleNode):
         self.health = Health()
         try:
             self.parameters: NodeParameters[Any] = NodeParameters(
-                self, self.settings_class, accept=self.accept
+                self, self.settings_class, accept=self.accept, changed=self.changed
             )
         except EdgeInferenceError:
             super().destroy_node()
@@ -64,6 +64,9 @@ class Component(LifecycleNode):
 
     def accept(self, settings: Any) -> None:
         """Refuse settings by raising EdgeInferenceError; runs in the executor, so be quick."""
+
+    def changed(self, settings: Any) -> None:
+        """Begin what changed settings ask for; runs in the executor, so be quick."""
 
     def open(self) -> None:
         """Acquire what the component needs."""

@@ -6,10 +6,12 @@ import dataclasses
 import math
 from typing import Any
 
+from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.model import RESULTS, ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
+from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -57,6 +59,7 @@ class Decode(Stage[TensorBatch]):
     def start(self) -> None:
         """Listen to raw outputs."""
         super().start()
+        self.subscribe_to("inference_state", InferenceStateAdapter(), self._on_state)
         self.subscribe_to("raw_output", TensorListAdapter(), self.receive)
 
     def close(self) -> None:
@@ -76,25 +79,19 @@ class Decode(Stage[TensorBatch]):
 
     def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
         """Decode every picture of the batch."""
-        if item.model != self._model.name:
-            raise TensorError(
-                f"raw output of model {item.model!r}; this node decodes {self._model.name!r}: "
-                "set the parameter model of preprocess, inference and decode alike"
-            )
+        model, chosen = self._decoding(item.model)
         if not item.geometry:
             raise TensorError("raw output without geometry: expected one entry for each picture")
-        assert self._decoder is not None
-        chosen = self._decoder.current
         results = []
         for index, geometry in enumerate(item.geometry):
             outputs = item.tensors
             if len(item.geometry) > 1:
                 outputs = {name: array[index : index + 1] for name, array in outputs.items()}
-            result = self._model.decode(outputs, geometry, chosen)
+            result = model.decode(outputs, geometry, chosen)
             results.append(
                 dataclasses.replace(
                     result,
-                    model=self._model.name,
+                    model=model.name,
                     stamp_ns=item.stamp_ns,
                     frame_id=item.frame_id,
                 )
@@ -109,14 +106,31 @@ class Decode(Stage[TensorBatch]):
             if score is not None:
                 self._scores.publish(score)
 
+    def _decoding(self, name: str) -> tuple[ModelDescription, Any]:
+        """Return model and decoder settings for a raw output; the model before may have made it."""
+        assert self._decoder is not None
+        if name == self._model.name:
+            return self._model, self._decoder.current
+        if self._before is not None and name == self._before[0].name:
+            return self._before
+        raise TensorError(
+            f"raw output of model {name!r}; this node decodes {self._model.name!r}: set the "
+            "parameter model of the inference node, and the others follow"
+        )
+
+    def _on_state(self, state: InferenceState, by_reference: bool) -> None:
+        if self.parameters.current.follows(state, self._model.name):
+            self.parameters.set({"model": state.model, "model_path": state.model_path})
+
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()
         kind = RESULTS[model.task]
         if kind not in self._publishers_by_kind:
             publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
             self._publishers_by_kind[kind] = publisher
+        before = (self._model, self._decoder.current) if self._decoder is not None else None
         self._declare(model)
-        self._model = model
+        self._model, self._before = model, before
         self.health.note("model", model.name)
         self.health.note("decoder", model.decoder)
 

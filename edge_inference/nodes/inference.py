@@ -2,75 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
-from edge_inference.backends.select import BACKEND_NAMES, select_backend
-from edge_inference.core.golden_check import check_golden
-from edge_inference.core.model import PRECISIONS, ModelDescription
-from edge_inference.core.settings import setting
+from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.errors import ModelError, TensorError
+from edge_inference.engines.engine_check import check_engine
+from edge_inference.engines.select import Selection, select_backend
+from edge_inference.engines.serve_batch import BatchRunner
+from edge_inference.engines.server import Engine, EngineServer
+from edge_inference.engines.supply import default_store
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.model_settings import ModelSettings
+from edge_inference.nodes.inference_settings import InferenceSettings
 from edge_inference.nodes.stage import Stage
 
-
-@dataclass(frozen=True)
-class InferenceSettings(ModelSettings):
-    """Parameters of the inference node."""
-
-    backend: str = setting(
-        "auto",
-        "engine to run the model in; auto takes the best that works here",
-        choices=BACKEND_NAMES,
-    )
-    precision: str = setting(
-        "auto", "variant of the model; auto takes its most accurate", choices=("auto", *PRECISIONS)
-    )
-    threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)
-    golden_check: str = setting(
-        "refuse",
-        "what to do with a model that does not find what its golden pictures show",
-        choices=("refuse", "warn", "off"),
-    )
-
-    def same_engine(self, other: InferenceSettings) -> bool:
-        """Tell whether both need the same opened model."""
-        return self.same_model(other) and (self.backend, self.precision, self.threads) == (
-            other.backend,
-            other.precision,
-            other.threads,
-        )
+STATE_PERIOD_S = 1.0
 
 
 class Inference(Stage[TensorBatch]):
-    """Runs a model; a changed model, backend or precision is opened before the old one goes."""
+    """Runs a model; another model, backend or precision takes over between two frames."""
 
     default_name = "inference"
     default_namespace = "ai"
     settings_class = InferenceSettings
 
     def __init__(self, **node_arguments: Any) -> None:
+        self._server: EngineServer | None = None
         super().__init__(**node_arguments)
-        self._backend: Backend | None = None
-        self._model: ModelDescription
+        self._state_timer: Timer | None = None
+        self._running_model = self._previous_model = ""
+        self._problem = ""
 
     def accept(self, settings: InferenceSettings) -> None:
         """Refuse a model, backend or precision that cannot run here."""
         if not settings.same_engine(self.parameters.current):
-            select_backend(
-                settings.backend, settings.find_model(), settings.precision, settings.threads
-            )
+            select_backend(settings.request(), default_store())
+
+    def changed(self, settings: InferenceSettings) -> None:
+        """Make another engine ready beside the one in service."""
+        server = self._server
+        if server is None or server.engine is None:
+            return
+        engine = server.engine
+        waits_in_vain = engine.is_stand_in and server.preparation is None
+        if settings.same_engine(server.aim.origin) and not waits_in_vain:
+            return
+        self._problem = ""
+        if settings.same_engine(engine.request.origin) and not engine.is_stand_in:
+            server.keep()
+        else:
+            server.switch(settings.request())
+        self._publish_state()
 
     def open(self) -> None:
         """Open the model and check it on its golden pictures, which also warms it up."""
         super().open()
         self._outputs = self.publish_on("raw_output", TensorListAdapter())
-        self._load(self.parameters.current)
+        self._states = self.publish_on("inference_state", InferenceStateAdapter())
+        self._runner = BatchRunner()
+        self._running_model = self._previous_model = self._problem = ""
+        settings = self.parameters.current
+        self._server = EngineServer(default_store(), self._check, self._took_over, self._failed)
+        self._server.open(settings.request(), may_stand_in=settings.stand_in)
+        self._state_timer = self.make_timer(STATE_PERIOD_S, self._publish_state)
 
     def start(self) -> None:
         """Listen to tensors."""
@@ -79,70 +78,78 @@ class Inference(Stage[TensorBatch]):
 
     def close(self) -> None:
         """Free the model."""
-        if self._backend is not None:
-            self._backend.close()
-            self._backend = None
+        if self._state_timer is not None:
+            self.destroy_timer(self._state_timer)
+            self._state_timer = None
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def model_name(self) -> str:
         """Return the model in use."""
-        return self._model.name
-
-    def adopt(self, old: InferenceSettings, new: InferenceSettings) -> None:
-        """Open what the settings ask for; the old model goes on where that fails."""
-        if not new.same_engine(old):
-            self._load(new)
+        engine = self._server.engine if self._server is not None else None
+        return "" if engine is None else engine.request.model.name
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
         """Run the model once."""
-        if item.model != self._model.name:
-            raise TensorError(
-                f"tensor for model {item.model!r}; this node runs {self._model.name!r}: set the "
-                "parameter model of preprocess, inference and decode alike"
-            )
-        for name, tensor in item.tensors.items():
-            if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-                raise TensorError(
-                    f"tensor {name!r} has NaN or infinite values; expected finite ones"
-                )
-        assert self._backend is not None
-        outputs = self._backend.infer(item.tensors)
-        return TensorBatch(outputs, item.geometry, item.model, item.stamp_ns, item.frame_id)
+        assert self._server is not None
+        return self._server.run(lambda engine: self._runner(engine, item))
 
     def emit(self, output: TensorBatch) -> None:
         """Publish the raw outputs."""
         self._outputs.publish(output)
 
-    def _load(self, settings: InferenceSettings) -> None:
-        model = settings.find_model()
-        selection = select_backend(settings.backend, model, settings.precision, settings.threads)
-        backend = selection.backend
-        backend.open()
-        try:
-            self._check(model, backend, settings)
-        except BaseException:
-            backend.close()
-            raise
-        self.close()
-        self._backend, self._model = backend, model
-        self.get_logger().info(f"{model.name}: {backend.describe()} ({selection.reason})")
-        self.health.note("model", model.name)
-        self.health.note("backend", backend.describe())
-        self.health.note("precision", selection.precision)
-        self.health.note("reason", selection.reason)
+    # Called by the server -----------------------------------------------------------------------
 
-    def _check(
-        self, model: ModelDescription, backend: Backend, settings: InferenceSettings
-    ) -> None:
-        if settings.golden_check == "off" or backend.name == "null":
-            return
-        report = check_golden(model, backend.infer)
-        self.health.note("golden check", report.summary())
-        if report.passed:
-            return
-        error = ModelError(
-            f"model {model.name} on {backend.describe()}: {report.summary()}; "
-            "set golden_check to warn to run it all the same"
+    def _check(self, selection: Selection, backend: Backend) -> Mapping[str, str]:
+        settings = self.parameters.current
+        checked = check_engine(
+            selection, backend, golden=settings.golden_check, agreement=settings.self_check
         )
-        if settings.golden_check == "refuse":
-            raise error
-        self.get_logger().warning(str(error))
+        for warning in checked.warnings:
+            self.get_logger().warning(warning)
+        return checked.notes
+
+    def _took_over(self, engine: Engine) -> None:
+        model = engine.request.model.name
+        if model != self._running_model:
+            self._previous_model, self._running_model = self._running_model, model
+        what = engine.backend.describe()
+        self.get_logger().info(f"{model}: {what} ({engine.selection.reason})")
+        for key, value in engine.facts().items():
+            self.health.note(key, value)
+        self._publish_state()
+
+    def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
+        self._problem = str(error)
+        self.refuse(error, "engine", lost=False)
+        in_force = engine.request.origin.engine_values()
+        now = self.parameters.current.engine_values()
+        self.parameters.set({name: in_force[name] for name in now if now[name] != in_force[name]})
+
+    def _publish_state(self) -> None:
+        server = self._server
+        engine = server.engine if server is not None else None
+        if server is None or engine is None:
+            return
+        preparation = server.preparation
+        wanted = "" if preparation is None else preparation.words()
+        self.health.note("being made ready", wanted or "nothing")
+        origin = engine.request.origin
+        self._states.publish(
+            InferenceState(
+                node=self.get_fully_qualified_name(),
+                model=origin.model,
+                model_path=origin.model_path,
+                model_name=engine.request.model.name,
+                previous_model=self._previous_model,
+                backend=engine.selection.name,
+                precision=engine.precision,
+                engine=engine.backend.describe(),
+                takes_pictures=engine.backend.takes_pictures,
+                wanted=wanted,
+                progress=None if preparation is None else preparation.fraction,
+                problem=self._problem,
+                stamp_ns=self.now_ns(),
+            )
+        )

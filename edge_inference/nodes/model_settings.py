@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.model import (
     ModelDescription,
     default_search_path,
@@ -27,6 +28,10 @@ class ModelSettings(StageSettings):
         """Read the model folder; raises ModelError or ConfigError."""
         folders = (*search_folders(self.model_path), *default_search_path())
         return find_model(self.model, folders)
+
+    def follows(self, state: InferenceState, running_model: str) -> bool:
+        """Tell whether the inference node has just left the model that we run for another one."""
+        return state.previous_model == running_model != state.model_name
 
     def same_model(self, other: ModelSettings) -> bool:
         """Tell whether both name the same model."""

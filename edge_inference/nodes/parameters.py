@@ -51,7 +51,8 @@ class NodeParameters(Generic[Settings]):
     """The parameters of one settings class on one node.
 
     ``defaults`` replace the declared defaults (a model folder's values).
-    ``accept(settings)`` may refuse a change by raising EdgeInferenceError.
+    ``accept(settings)`` may refuse a change by raising EdgeInferenceError;
+    ``changed(settings)`` is called after each change, in the executor's thread.
     Raises ConfigError for a start value that is refused.
     """
 
@@ -61,8 +62,10 @@ class NodeParameters(Generic[Settings]):
         settings_class: type[Settings],
         defaults: Mapping[str, Any] | None = None,
         accept: Callable[[Settings], None] | None = None,
+        changed: Callable[[Settings], None] | None = None,
     ) -> None:
         self._node = node
+        self._tell = changed
         self._rules = rules(settings_class)
         self._accept = accept
         given = {name: rule.default for name, rule in self._rules.items()} | dict(defaults or {})
@@ -93,14 +96,20 @@ class NodeParameters(Generic[Settings]):
 
     def restore(self, settings: Settings) -> None:
         """Put earlier settings back, so that the parameters tell what is in force."""
-        changed = [
-            Parameter(name, value=_ros_value(getattr(settings, name)))
+        changed = {
+            name: getattr(settings, name)
             for name in self._rules
             if getattr(settings, name) != getattr(self.current, name)
-        ]
+        }
         self.current = settings
-        if changed:
-            self._node.set_parameters_atomically(changed)
+        self.set(changed)
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Change some parameters from inside the node, as a user would from outside."""
+        if values:
+            self._node.set_parameters_atomically(
+                [Parameter(name, value=_ros_value(value)) for name, value in values.items()]
+            )
 
     def close(self) -> None:
         """Withdraw the parameters from the node."""
@@ -125,13 +134,18 @@ class NodeParameters(Generic[Settings]):
         except EdgeInferenceError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if changed is not None and not self._has_post_set:
-            self.current = changed
+            self._take(changed)
         return SetParametersResult(successful=True)
 
     def _on_post_set(self, parameters: list[Parameter]) -> None:
         changed = self._changed(parameters)
         if changed is not None:
-            self.current = changed
+            self._take(changed)
+
+    def _take(self, settings: Settings) -> None:
+        self.current = settings
+        if self._tell is not None:
+            self._tell(settings)
 
     def _keep_types(self, names: Iterable[str]) -> None:
         """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""

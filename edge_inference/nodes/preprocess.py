@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from edge_inference.core.preprocess import Preprocessor
-from edge_inference.core.tensors import TensorBatch
+from numpy.typing import NDArray
+
+from edge_inference.core.encodings import check_frame
+from edge_inference.core.frame import Frame
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.inference_state import InferenceState
+from edge_inference.core.preprocess import Preprocessor, place
+from edge_inference.core.tensors import DeferredTensors, TensorBatch
+from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.model_settings import ModelSettings
 from edge_inference.nodes.picture_input import Picture, PictureSettings, subscribe_to_pictures
@@ -32,12 +42,14 @@ class Preprocess(Stage[Picture]):
     def open(self) -> None:
         """Read the model's input description."""
         super().open()
+        self._is_deferring = False
         self._load(self.parameters.current)
         self._tensors = self.publish_on("tensor", TensorListAdapter())
 
     def start(self) -> None:
         """Listen to pictures."""
         super().start()
+        self.subscribe_to("inference_state", InferenceStateAdapter(), self._on_state)
         topic = subscribe_to_pictures(self, self.receive)
         self.health.awaits(f"pictures on {topic}")
         self.get_logger().info(f"waiting for pictures on {topic}")
@@ -52,15 +64,20 @@ class Preprocess(Stage[Picture]):
             self._load(new)
 
     def process(self, item: Picture, settings: PreprocessSettings) -> TensorBatch:
-        """Make the tensor."""
-        tensor, geometry = self._preprocessor(item)
-        tensor.flags.writeable = False
+        """Make the tensor, or leave that to the engine where it can do it itself."""
+        name = self._model.input.name
+        tensors: Mapping[str, NDArray[Any]]
+        if self._is_deferring and isinstance(item, Frame):
+            check_frame(item)
+            placement = place(self._model.input, item.width, item.height)
+            geometry = placement.geometry(item.width, item.height)
+            preprocess = self._preprocess
+            tensors = DeferredTensors((name,), lambda: {name: preprocess(item)[0]})
+        else:
+            tensor, geometry = self._preprocess(item)
+            tensors = {name: tensor}
         return TensorBatch(
-            {self._model.input.name: tensor},
-            (geometry,),
-            self._model.name,
-            item.stamp_ns,
-            item.frame_id,
+            tensors, (geometry,), self._model.name, item.stamp_ns, item.frame_id, (item,)
         )
 
     def emit(self, output: TensorBatch) -> None:
@@ -69,5 +86,26 @@ class Preprocess(Stage[Picture]):
 
     def _load(self, settings: PreprocessSettings) -> None:
         self._model = settings.find_model()
-        self._preprocessor = Preprocessor(self._model.input)
+        self._preprocess = _Shared(Preprocessor(self._model.input))
         self.health.note("model", self._model.name)
+
+    def _on_state(self, state: InferenceState, by_reference: bool) -> None:
+        # From another process the engine cannot reach our pictures.
+        self._is_deferring = state.takes_pictures and by_reference
+        if self.parameters.current.follows(state, self._model.name):
+            self.parameters.set({"model": state.model, "model_path": state.model_path})
+
+
+class _Shared:
+    """A preprocessor for several threads, as deferred tensors are made by whoever needs them."""
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        self._preprocessor = preprocessor
+        self._lock = threading.Lock()
+
+    def __call__(self, picture: Picture) -> tuple[NDArray[Any], Geometry]:
+        """Return a read-only tensor, and the map back to source pixels."""
+        with self._lock:
+            tensor, geometry = self._preprocessor(picture)
+        tensor.flags.writeable = False
+        return tensor, geometry

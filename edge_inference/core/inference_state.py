@@ -1,0 +1,29 @@
+"""What the inference node really runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class InferenceState:
+    """As in ``msg/InferenceState``; ``progress`` is None where nothing is made ready, or unknown.
+
+    ``model`` is what the parameter says, a name or a path; ``model_name`` and
+    ``previous_model`` are names of model folders.
+    """
+
+    node: str
+    model: str
+    model_path: str
+    model_name: str
+    previous_model: str
+    backend: str
+    precision: str
+    engine: str
+    takes_pictures: bool
+    wanted: str
+    progress: float | None
+    problem: str
+    stamp_ns: int = 0
+    frame_id: str = ""

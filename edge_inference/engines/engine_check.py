@@ -1,0 +1,71 @@
+"""Whether an opened engine computes what its model should: golden pictures, then the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_inference.backends.base import Backend
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.golden_check import check_golden
+from edge_inference.core.model import ModelDescription
+from edge_inference.core.self_check import self_check, self_check_pictures
+from edge_inference.engines.select import Selection
+from edge_inference.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Facts to show, and what is wrong where that is only to be warned of."""
+
+    notes: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def check_engine(
+    selection: Selection, backend: Backend, *, golden: str = "refuse", agreement: str = "refuse"
+) -> Checked:
+    """Check an opened engine. ``golden`` and ``agreement`` are "refuse", "warn" or "off".
+
+    The golden check compares what is found with what the model folder says; the
+    self-check compares the numbers with those of ONNX Runtime in fp32 on the CPU,
+    and is left out where that very engine is the one to be checked. Raises
+    ModelError with the figures where a check fails that is to refuse.
+    """
+    model = selection.request.model
+    notes: dict[str, str] = {}
+    warnings: list[str] = []
+
+    def judge(name: str, policy: str, passed: bool, summary: str, parameter: str) -> None:
+        notes[name] = summary
+        if passed:
+            return
+        sentence = (
+            f"model {model.name} on {backend.describe()}: {summary}; set {parameter} to warn to "
+            "run it all the same"
+        )
+        if policy == "refuse":
+            raise ModelError(sentence)
+        warnings.append(sentence)
+
+    if selection.name == "null":
+        return Checked({}, ())
+    if golden != "off":
+        found = check_golden(model, backend.infer)
+        judge("golden check", golden, found.passed, found.summary(), "golden_check")
+    if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
+        with reference(model) as right:
+            compared = self_check(
+                model, right.infer, backend.infer, self_check_pictures(model), model.self_check
+            )
+        judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
+    return Checked(notes, tuple(warnings))
+
+
+def reference(model: ModelDescription) -> Backend:
+    """Return what every engine is compared with: ONNX Runtime in fp32 on the CPU, not open yet."""
+    return OrtBackend(model.variants["fp32"].file, precision="fp32")
+
+
+def _is_reference(selection: Selection) -> bool:
+    return (selection.name, selection.precision) == ("ort", "fp32")

@@ -1,0 +1,201 @@
+"""Making what an engine needs in a process of its own, at low priority.
+
+A build takes minutes, gigabytes and all the processor it gets, and what a
+vendor's builder does to its process is its own affair: the robot's nodes go on
+beside it, it can be ended at any moment, and its memory is given back whole.
+
+The child reads one request from its standard input, tells its progress line by
+line on its standard output, and ends when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from edge_inference.core.model import load_model
+from edge_inference.engines.select import Request, prepare
+from edge_inference.engines.store import Store
+from edge_inference.engines.supply import Cancelled, Progress
+from edge_inference.errors import BackendError, EdgeInferenceError
+
+_LOWEST_PRIORITY = 19
+_POLL_S = 0.1
+_TOLD_LINES = 3
+
+
+class PreparationCancelledError(EdgeInferenceError):
+    """The preparation was cancelled before it came to its end."""
+
+
+def prepare_beside(
+    request: Request, store: Store, progress: Progress, cancelled: Cancelled
+) -> None:
+    """Make what ``request`` needs into the store, in a child process, and wait for it.
+
+    Raises BackendError with the child's sentence where it fails, and
+    PreparationCancelledError soon after ``cancelled`` says so.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    talk = _Talk(child, progress)
+    try:
+        talk.ask(request, store)
+        while not talk.ended(_POLL_S):
+            if cancelled():
+                raise PreparationCancelledError(f"{_title(request)}: cancelled")
+        talk.judge(_title(request))
+    finally:
+        talk.end()
+
+
+@dataclass
+class _Outcome:
+    done: bool = False
+    error: str = ""
+
+
+class _Talk:
+    """The parent's end of the conversation."""
+
+    def __init__(self, child: subprocess.Popen[str], progress: Progress) -> None:
+        self._child = child
+        self._progress = progress
+        self._outcome = _Outcome()
+        self._complaints: list[str] = []
+        assert child.stdout is not None and child.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read_progress, args=(child.stdout,), daemon=True),
+            threading.Thread(target=self._read_complaints, args=(child.stderr,), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def ask(self, request: Request, store: Store) -> None:
+        """Send the request; the pipe stays open, for its end tells the child that we are gone."""
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # it died at once; judge() says what it said
+            self._child.stdin.write(json.dumps(_to_json(request, store)) + "\n")
+            self._child.stdin.flush()
+
+    def ended(self, timeout_s: float) -> bool:
+        """Wait a little for the child's end."""
+        self._readers[0].join(timeout_s)
+        return not self._readers[0].is_alive()
+
+    def judge(self, title: str) -> None:
+        """Raise BackendError unless the child said that it is done."""
+        code = self._child.wait()
+        self._readers[1].join()
+        if self._outcome.done:
+            return
+        if self._outcome.error:
+            raise BackendError(self._outcome.error)
+        last = " / ".join(self._complaints[-_TOLD_LINES:]) or "it said nothing"
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+        raise BackendError(
+            f"{title}: the process that makes it {how} ({last}); out of memory is the usual "
+            "cause: free some, or lower workspace_mib in the section engine of model.yaml"
+        )
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        for reader in self._readers:
+            reader.join()
+        for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # what was still to be written has no reader
+                pipe.close()
+
+    def _read_progress(self, pipe: IO[str]) -> None:
+        for line in pipe:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue  # a vendor's library that prints
+            if "phase" in said:
+                self._progress(said["phase"], said["fraction"])
+            self._outcome.done |= bool(said.get("done"))
+            self._outcome.error = said.get("error", self._outcome.error)
+
+    def _read_complaints(self, pipe: IO[str]) -> None:
+        for line in pipe:
+            if line.strip():
+                self._complaints.append(line.strip())
+                del self._complaints[:-_TOLD_LINES]
+
+
+def _to_json(request: Request, store: Store) -> dict[str, Any]:
+    return {
+        "model": str(request.model.folder.resolve()),
+        "backend": request.backend,
+        "precision": request.precision,
+        "threads": request.threads,
+        "gpu": request.gpu,
+        "store": str(store.folder),
+        "limit_bytes": store.limit_bytes,
+    }
+
+
+def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
+    request = Request(
+        load_model(Path(asked["model"])),
+        asked["backend"],
+        asked["precision"],
+        asked["threads"],
+        asked["gpu"],
+    )
+    return request, Store(Path(asked["store"]), asked["limit_bytes"])
+
+
+def _title(request: Request) -> str:
+    return f"{request.model.name} for {request.backend} in {request.precision}"
+
+
+def _child_main() -> int:
+    os.nice(_LOWEST_PRIORITY)
+    line = sys.stdin.readline()
+    if not line:
+        return 1
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What a vendor's library prints must not come between our lines.
+    own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def say(**words: Any) -> None:
+        own.write(json.dumps(words) + "\n")
+        own.flush()
+
+    try:
+        request, store = _from_json(json.loads(line))
+        prepare(request, store, lambda phase, fraction: say(phase=phase, fraction=fraction))
+    except EdgeInferenceError as error:
+        say(error=str(error))
+        return 1
+    say(done=True)
+    return 0
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)  # not sys.exit: a builder inside a library would not notice
+
+
+if __name__ == "__main__":
+    sys.exit(_child_main())

@@ -1,0 +1,79 @@
+"""One batch through whatever engine is in service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.tensors import DeferredTensors, TensorBatch
+from edge_inference.engines.server import Engine
+from edge_inference.errors import TensorError
+
+
+class BatchRunner:
+    """Runs batches on engines. One thread at a time: it keeps a preprocessor."""
+
+    def __init__(self) -> None:
+        self._preprocessor: Preprocessor | None = None
+
+    def __call__(self, engine: Engine, batch: TensorBatch) -> TensorBatch:
+        """Return the raw outputs.
+
+        The engine makes its inputs from the picture where it can and nobody has made
+        them yet. Inputs for another model are made again from the picture: they
+        were on their way when the model changed. Raises TensorError for inputs that do not
+        fit, and what the engine raises.
+        """
+        model = engine.request.model
+        outputs: Mapping[str, NDArray[Any]]
+        picture = batch.pictures[0] if len(batch.pictures) == 1 else None
+        geometry = batch.geometry
+        if picture is not None and _is_for_device(engine, batch, picture):
+            assert isinstance(picture, Frame)
+            outputs, place = engine.backend.infer_picture(picture, model.input)
+            geometry = (place,)
+        elif batch.model == model.name:
+            if not batch.pictures:
+                _check_finite(batch.tensors)
+            outputs = engine.backend.infer(dict(batch.tensors))
+        elif picture is not None:
+            tensor, place = self._preprocess(engine, picture)
+            outputs = engine.backend.infer({model.input.name: tensor})
+            geometry = (place,)
+        else:
+            raise TensorError(
+                f"tensor for model {batch.model!r}; this node runs {model.name!r}: set the "
+                "parameter model of the node that makes the tensors to the same"
+            )
+        return TensorBatch(outputs, geometry, model.name, batch.stamp_ns, batch.frame_id)
+
+    def _preprocess(
+        self, engine: Engine, picture: Frame | CompressedFrame
+    ) -> tuple[NDArray[Any], Geometry]:
+        spec = engine.request.model.input
+        if self._preprocessor is None or self._preprocessor.spec != spec:
+            self._preprocessor = Preprocessor(spec)
+        return self._preprocessor(picture)
+
+
+def _is_for_device(engine: Engine, batch: TensorBatch, picture: Frame | CompressedFrame) -> bool:
+    return (
+        isinstance(picture, Frame)
+        and (isinstance(batch.tensors, DeferredTensors) or batch.model != engine.request.model.name)
+        and engine.backend.takes_picture(picture, engine.request.model.input)
+    )
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse what another process may send; inputs that are made here are finite."""
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise TensorError(
+                f"tensor {name!r} has NaN or infinite values; expected finite ones"
+            )

@@ -1,0 +1,274 @@
+"""What a backend opens, and how it is made where it is not there yet.
+
+A recipe knows the key of the thing in the store, so that it is found without
+being made, and how to make it. Recipes are made of model and machine alone:
+another process that asks for the same gets the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edge_inference.backends.gpu import find_gpu
+from edge_inference.backends.trt.metadata import Environment
+from edge_inference.backends.trt.vendor import import_tensorrt
+from edge_inference.core.model import ModelDescription, Variant
+from edge_inference.engines.build_options import BuildOptions
+from edge_inference.engines.store import Store, default_cache_folder, key_of
+from edge_inference.errors import BackendError, CacheError, ModelError
+
+#: Is told a phase in words, and how far the whole is from 0 to 1 where that is known.
+Progress = Callable[[str, float | None], None]
+Cancelled = Callable[[], bool]
+
+#: Raise it when the same inputs give another flavour than before.
+FLAVOUR_RULES = 1
+
+_ONNX = "model.onnx"
+_PLAN = "engine.plan"
+_TIMING = "timing"
+
+
+def default_store() -> Store:
+    """Return the user's cache."""
+    return Store(default_cache_folder())
+
+
+class Recipe(ABC):
+    """One file for a backend."""
+
+    @abstractmethod
+    def find(self, store: Store) -> Path | None:
+        """Return the file, or None. Raises CacheError where it is there and damaged."""
+
+    @abstractmethod
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Return the file; make it first where it is missing or damaged."""
+
+    @abstractmethod
+    def discard(self, store: Store) -> bool:
+        """Remove the file so that it is made anew; False where it is not ours to remove."""
+
+
+@dataclass(frozen=True)
+class ShippedFile(Recipe):
+    """A variant that the model folder holds."""
+
+    variant: Variant
+
+    def find(self, store: Store) -> Path | None:
+        """Return the variant's file."""
+        return self.variant.file
+
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Return the variant's file, checked."""
+        self.variant.verify()
+        return self.variant.file
+
+    def discard(self, store: Store) -> bool:
+        """Leave the model folder alone."""
+        return False
+
+
+@dataclass(frozen=True)
+class OnnxFlavour(Recipe):
+    """The model in another precision, derived from its fp32 variant for one kind of engine."""
+
+    model: ModelDescription
+    precision: str
+    target: str
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything that changes the file."""
+        return {
+            "kind": "onnx",
+            "rules": FLAVOUR_RULES,
+            "source": self.model.variants["fp32"].sha256,
+            "precision": self.precision,
+            "target": self.target,
+            "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
+            "calibration": self._calibration_digest(),
+            "made with": {name: _version_of(name) for name in ("onnx", "onnxruntime")},
+        }
+
+    def find(self, store: Store) -> Path | None:
+        """Look into the store."""
+        entry = store.find(key_of(self.parts()))
+        return entry.path(_ONNX) if entry is not None else None
+
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Derive the flavour."""
+        label = f"{self.model.name}-{self.precision}-{self.target}"
+        parts = self.parts()
+
+        def derive_into(folder: Path) -> Mapping[str, Any]:
+            from edge_inference.engines.flavours.calibration import Calibration
+            from edge_inference.engines.flavours.derive import derive
+
+            progress(f"deriving {self.precision}", None)
+            source = self.model.variants["fp32"]
+            source.verify()
+            calibration = None
+            if self.precision == "int8" and self.model.calibration is not None:
+                calibration = Calibration.load(self.model.calibration)
+            derive(
+                source.file,
+                self.precision,
+                self.target,
+                folder / _ONNX,
+                keep_fp32=self.model.derive.keep_fp32(self.precision),
+                calibration=calibration,
+            )
+            return {"model": self.model.name, **parts}
+
+        entry = store.get_or_make(key_of(parts), derive_into, label=label, cancelled=cancelled)
+        return entry.path(_ONNX)
+
+    def discard(self, store: Store) -> bool:
+        """Remove it from the store."""
+        return store.remove(key_of(self.parts()))
+
+    def _calibration_digest(self) -> str | None:
+        file = self.model.calibration
+        if self.precision != "int8" or file is None:
+            return None
+        try:
+            return hashlib.sha256(file.read_bytes()).hexdigest()
+        except OSError as error:
+            raise BackendError(
+                f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "
+                f"calibrate again with: edge-inference quantize {self.model.name}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class EnginePlan(Recipe):
+    """A TensorRT engine, built on this machine from one of the model's ONNX files."""
+
+    model: ModelDescription
+    onnx: ShippedFile | OnnxFlavour
+    options: BuildOptions
+    environment: Environment
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything that changes the plan."""
+        source = self.onnx.variant.sha256 if isinstance(self.onnx, ShippedFile) else None
+        return {
+            "kind": "engine",
+            "onnx": source or self.onnx.parts(),  # type: ignore[union-attr]
+            "options": dataclasses.asdict(self.options),
+            "environment": dataclasses.asdict(self.environment),
+        }
+
+    def find(self, store: Store) -> Path | None:
+        """Look into the store."""
+        entry = store.find(key_of(self.parts()))
+        return entry.path(_PLAN) if entry is not None else None
+
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Build the engine."""
+        from edge_inference.engines.builder import build_engine, write_engine
+
+        onnx_file = self.onnx.make(store, progress, cancelled)
+
+        def build_into(folder: Path) -> Mapping[str, Any]:
+            built = build_engine(
+                onnx_file,
+                self.options,
+                vendor=import_tensorrt(),
+                environment=self.environment,
+                model=self.model.name,
+                timing_cache=self._timing_cache(store),
+                progress=lambda step: progress(step.phase, step.fraction),
+                cancelled=cancelled,
+            )
+            write_engine(built, folder / _PLAN)
+            return {"model": self.model.name, "precision": self.options.precision}
+
+        label = f"{self.model.name}-{self.options.precision}-{self.environment.flavour}"
+        key = key_of(self.parts())
+        return store.get_or_make(key, build_into, label=label, cancelled=cancelled).path(_PLAN)
+
+    def discard(self, store: Store) -> bool:
+        """Remove it from the store."""
+        return store.remove(key_of(self.parts()))
+
+    def _timing_cache(self, store: Store) -> Path:
+        """Measured tactics hold for one GPU and one TensorRT, for all models."""
+        name = key_of(dataclasses.asdict(self.environment))[:16]
+        return store.folder / _TIMING / f"{name}.cache"
+
+
+def onnx_for(model: ModelDescription, precision: str, target: str) -> ShippedFile | OnnxFlavour:
+    """Return how to get the model in a precision. Raises ModelError where there is no way.
+
+    ``target`` is "onnxruntime" or "tensorrt". A file of the model folder comes first,
+    except that int8 for TensorRT is derived where the ranges are known: a Q/DQ
+    graph for the CPU does not parse there.
+    """
+    variant = model.variants.get(precision)
+    can_derive = "fp32" in model.variants and (
+        precision == "fp16" or (precision == "int8" and model.calibration is not None)
+    )
+    if variant is not None and not (precision == "int8" and target == "tensorrt" and can_derive):
+        return ShippedFile(variant)
+    if can_derive:
+        return OnnxFlavour(model, precision, target)
+    raise ModelError(
+        f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
+        f"; {_how_to_get(model, precision)}"
+    )
+
+
+def precisions(model: ModelDescription) -> list[str]:
+    """Return the precisions that a model has or that can be derived, most accurate first."""
+    derivable = set(model.variants)
+    if "fp32" in model.variants:
+        derivable |= {"fp16"} | ({"int8"} if model.calibration is not None else set())
+    return [name for name in ("fp32", "fp16", "int8") if name in derivable]
+
+
+def engine_plan(model: ModelDescription, precision: str, gpu_index: int = 0) -> EnginePlan:
+    """Return how to get a TensorRT engine for this machine. Raises BackendError."""
+    vendor = import_tensorrt()
+    gpu = find_gpu(gpu_index)
+    environment = Environment.here(vendor.flavour, vendor.version, gpu.name, gpu.compute_capability)
+    onnx = onnx_for(model, precision, "tensorrt")
+    return EnginePlan(model, onnx, build_options(model, precision), environment)
+
+
+def build_options(model: ModelDescription, precision: str) -> BuildOptions:
+    """Return the model's build options for a precision. Raises ConfigError with file and line."""
+    options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
+    return dataclasses.replace(options, precision=precision)
+
+
+def _how_to_get(model: ModelDescription, precision: str) -> str:
+    if precision == "int8" and "fp32" in model.variants:
+        return (
+            f"make it with: edge-inference quantize {model.name} --calibration PICTURES "
+            "--output FOLDER"
+        )
+    return "ask for one of them or for 'auto'"
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def find_or_none(recipe: Recipe, store: Store) -> tuple[Path | None, str]:
+    """Return the file where it is there and sound, and a sentence where it is damaged."""
+    try:
+        return recipe.find(store), ""
+    except CacheError as error:
+        return None, str(error)

@@ -1,0 +1,53 @@
+"""InferenceState: what the inference node really runs."""
+
+from __future__ import annotations
+
+import math
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import inference_state as core
+from edge_inference.msg import InferenceState
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+
+class InferenceStateAdapter(Adapter[core.InferenceState]):
+    """One state; a progress that nobody knows is NaN in the message, None here."""
+
+    message_type = InferenceState
+
+    def to_message(self, item: core.InferenceState) -> InferenceState:
+        """Build the message."""
+        return InferenceState(
+            header=to_header(item.stamp_ns, item.frame_id),
+            node=item.node,
+            model=item.model,
+            model_path=item.model_path,
+            model_name=item.model_name,
+            previous_model=item.previous_model,
+            backend=item.backend,
+            precision=item.precision,
+            engine=item.engine,
+            takes_pictures=item.takes_pictures,
+            wanted=item.wanted,
+            progress=math.nan if item.progress is None else item.progress,
+            problem=item.problem,
+        )
+
+    def from_message(self, message: InferenceState) -> core.InferenceState:
+        """Build the object."""
+        return core.InferenceState(
+            node=message.node,
+            model=message.model,
+            model_path=message.model_path,
+            model_name=message.model_name,
+            previous_model=message.previous_model,
+            backend=message.backend,
+            precision=message.precision,
+            engine=message.engine,
+            takes_pictures=message.takes_pictures,
+            wanted=message.wanted,
+            progress=None if math.isnan(message.progress) else float(message.progress),
+            problem=message.problem,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )

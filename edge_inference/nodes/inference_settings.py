@@ -1,0 +1,59 @@
+"""Parameters of the inference node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge_inference.core.model import PRECISIONS
+from edge_inference.core.settings import setting
+from edge_inference.engines.select import BACKEND_NAMES, Request
+from edge_inference.nodes.model_settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class InferenceSettings(ModelSettings):
+    """What to run a model in, and how it has to prove itself."""
+
+    backend: str = setting(
+        "auto",
+        "engine to run the model in; auto takes the best that works here",
+        choices=BACKEND_NAMES,
+    )
+    precision: str = setting(
+        "auto",
+        "what to compute in; auto is fp16 in TensorRT, else the model's most accurate",
+        choices=("auto", *PRECISIONS),
+    )
+    threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)
+    gpu: int = setting(0, "number of the GPU", minimum=0, maximum=63)
+    stand_in: bool = setting(
+        True,
+        "serve on ONNX Runtime while the engine asked for is built, or where it cannot run; "
+        "otherwise configuring waits for it, or fails",
+    )
+    golden_check: str = setting(
+        "refuse",
+        "what to do with a model that does not find what its golden pictures show",
+        choices=("refuse", "warn", "off"),
+    )
+    self_check: str = setting(
+        "refuse",
+        "what to do with an engine that computes something else than ONNX Runtime in fp32",
+        choices=("refuse", "warn", "off"),
+    )
+
+    def same_engine(self, other: InferenceSettings) -> bool:
+        """Tell whether both need the same opened model."""
+        return self.engine_values() == other.engine_values()
+
+    def engine_values(self) -> dict[str, Any]:
+        """Return the values of the parameters that choose an engine."""
+        names = ("model", "model_path", "backend", "precision", "threads", "gpu")
+        return {name: getattr(self, name) for name in names}
+
+    def request(self) -> Request:
+        """Return what is to be served; raises ModelError or ConfigError."""
+        return Request(
+            self.find_model(), self.backend, self.precision, self.threads, self.gpu, origin=self
+        )
