@@ -1,0 +1,272 @@
+"""CUDA through pycuda: device, primary context and memory. The only file that imports it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.backends.trt.cuda import (
+    DeviceInfo,
+    DeviceMemory,
+    Graph,
+    Kernel,
+    Stream,
+    out_of_memory,
+)
+from edge_inference.backends.trt.driver_library import DriverLibrary
+from edge_inference.errors import BackendError
+
+
+class PrimaryContexts:
+    """The primary contexts that this process holds, each taken once for all its users.
+
+    pycuda frees memory from any thread as long as the very object that was
+    current at its allocation is current again, so users must share the object.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[Any, int]] = {}
+
+    def retain(self, device: int, make: Callable[[], Any]) -> Any:
+        """Return the context of a device, made by the first user."""
+        with self._lock:
+            context, users = self._held.get(device) or (make(), 0)
+            self._held[device] = (context, users + 1)
+            return context
+
+    def release(self, device: int, driver: DriverLibrary) -> None:
+        """Give up one use; the last one gives the context back."""
+        with self._lock:
+            context, users = self._held.pop(device)
+            if users > 1:
+                self._held[device] = (context, users - 1)
+                return
+            # pycuda's detach leaves the context on the driver's stack, and puts what was below
+            # on top of it. A thread of its own has an empty stack, so it can be set right.
+            worker = threading.Thread(target=_detach, args=(context, driver), daemon=True)
+            worker.start()
+            worker.join()
+
+
+_contexts = PrimaryContexts()
+
+
+class PycudaProvider:
+    """One GPU through pycuda. See :class:`edge_inference.backends.trt.cuda.CudaProvider`."""
+
+    def __init__(self, device: int = 0) -> None:
+        self._device = device
+        self._cuda: Any = None
+        self._context: Any = None
+        self._driver: Any = None
+
+    def open(self) -> DeviceInfo:
+        """Take part in the GPU's primary context."""
+        cuda, driver = _import_pycuda(), DriverLibrary()
+        try:
+            cuda.init()
+            count = cuda.Device.count()
+        except cuda.Error as error:
+            raise _no_device(error) from error
+        if not 0 <= self._device < count:
+            raise BackendError(
+                f"device: expected {_range(count)}, got {self._device}; this machine has {count} "
+                "CUDA device(s)"
+            )
+        try:
+            device = cuda.Device(self._device)
+            info = _info(cuda, device)
+            self._context = _contexts.retain(self._device, device.retain_primary_context)
+        except cuda.Error as error:
+            raise _failure("the GPU cannot be used", error) from error
+        self._cuda, self._driver = cuda, driver
+        return info
+
+    def close(self) -> None:
+        """Let go of the primary context."""
+        if self._context is not None:
+            self._context = None
+            _contexts.release(self._device, self._driver)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the primary context this thread's for the block."""
+        try:
+            self._context.push()
+        except self._cuda.Error as error:
+            raise _failure("the GPU's context cannot be entered", error) from error
+        try:
+            yield
+        finally:
+            self._pop()
+
+    def allocate(self, size: int) -> DeviceMemory:
+        """Allocate memory of the GPU."""
+        try:
+            handle = self._cuda.mem_alloc(size)
+        except self._cuda.MemoryError as error:
+            raise out_of_memory("GPU memory", size, self._free_bytes()) from error
+        except self._cuda.Error as error:
+            raise _failure("GPU memory cannot be allocated", error) from error
+        return DeviceMemory(int(handle), size, handle)
+
+    def free(self, memory: DeviceMemory) -> None:
+        """Free memory of the GPU."""
+        memory.handle.free()
+
+    def page_lock(self, size: int) -> NDArray[np.uint8]:
+        """Allocate page-locked host memory."""
+        try:
+            host: NDArray[np.uint8] = self._cuda.pagelocked_empty(size, np.uint8)
+        except self._cuda.MemoryError as error:
+            raise out_of_memory("page-locked host memory", size, None) from error
+        except self._cuda.Error as error:
+            raise _failure("page-locked host memory cannot be allocated", error) from error
+        return host
+
+    def unlock(self, host: NDArray[np.uint8]) -> None:
+        """Free page-locked host memory."""
+        allocation: Any = host.base
+        allocation.free()
+
+    def make_stream(self, priority: str) -> Stream:
+        """Make a stream."""
+        return Stream(self._driver.make_stream(priority))
+
+    def drop_stream(self, stream: Stream) -> None:
+        """Destroy a stream."""
+        self._driver.call("cuStreamDestroy_v2", stream.handle)
+
+    def copy_in(self, address: int, host_address: int, size: int, stream: Stream) -> None:
+        """Queue a copy to the GPU."""
+        self._driver.call("cuMemcpyHtoDAsync_v2", address, host_address, size, stream.handle)
+
+    def copy_out(self, host_address: int, address: int, size: int, stream: Stream) -> None:
+        """Queue a copy from the GPU."""
+        self._driver.call("cuMemcpyDtoHAsync_v2", host_address, address, size, stream.handle)
+
+    def synchronize(self, stream: Stream) -> None:
+        """Wait for a stream."""
+        self._driver.call("cuStreamSynchronize", stream.handle)
+
+    def load_kernel(self, image: bytes, name: str) -> Kernel:
+        """Load a kernel."""
+        module = self._driver.load_module(image)
+        try:
+            return Kernel(self._driver.find_function(module, name), module)
+        except BackendError:
+            self._driver.call("cuModuleUnload", module)
+            raise
+
+    def unload_kernel(self, kernel: Kernel) -> None:
+        """Unload a kernel."""
+        self._driver.call("cuModuleUnload", kernel.module)
+
+    def launch(
+        self,
+        kernel: Kernel,
+        grid: tuple[int, int],
+        block: tuple[int, int],
+        argument: int,
+        stream: Stream,
+    ) -> None:
+        """Queue a kernel."""
+        self._driver.launch(kernel.handle, grid, block, argument, stream.handle)
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+        """Record what ``work`` queues."""
+        driver = self._driver
+        if driver.missing_for_graphs:
+            raise BackendError(f"this driver has no {driver.missing_for_graphs[0]}")
+        driver.begin_capture(stream.handle)
+        try:
+            work()
+        except BaseException:
+            self._abandon_capture(stream)
+            raise
+        plan = driver.end_capture(stream.handle)
+        try:
+            return Graph(driver.instantiate(plan))
+        finally:
+            driver.call("cuGraphDestroy", plan)
+
+    def launch_graph(self, graph: Graph, stream: Stream) -> None:
+        """Queue recorded work."""
+        self._driver.call("cuGraphLaunch", graph.handle, stream.handle)
+
+    def drop_graph(self, graph: Graph) -> None:
+        """Free recorded work."""
+        self._driver.call("cuGraphExecDestroy", graph.handle)
+
+    def _abandon_capture(self, stream: Stream) -> None:
+        """Leave the recording state; a recording that failed has often no plan to free."""
+        try:
+            plan = self._driver.end_capture(stream.handle)
+        except BackendError:
+            return
+        self._driver.call("cuGraphDestroy", plan)
+
+    def _pop(self) -> None:
+        """Leave the context. A context left on pycuda's stack would abort the process later."""
+        try:
+            self._cuda.Context.pop()
+        except self._cuda.Error:
+            # Something inside took it off the driver's stack; put it back, then leave.
+            self._driver.push_context(self._context.handle)
+            self._cuda.Context.pop()
+
+    def _free_bytes(self) -> int | None:
+        try:
+            free, _ = self._cuda.mem_get_info()
+        except self._cuda.Error:
+            return None
+        return int(free)
+
+
+def _import_pycuda() -> Any:
+    try:
+        import pycuda.driver
+    except (ImportError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackendError(
+            f"pycuda cannot be imported ({first}); install the NVIDIA driver of this machine, "
+            "and pip install pycuda"
+        ) from error
+    return pycuda.driver
+
+
+def _info(cuda: Any, device: Any) -> DeviceInfo:
+    major, minor = device.compute_capability()
+    integrated = device.get_attribute(cuda.device_attribute.INTEGRATED)
+    return DeviceInfo(
+        device.name(), f"{major}.{minor}", int(device.total_memory()), bool(integrated)
+    )
+
+
+def _detach(context: Any, driver: DriverLibrary) -> None:
+    context.push()
+    context.detach()
+    driver.pop_context()
+
+
+def _range(count: int) -> str:
+    return "0" if count == 1 else f"0 to {count - 1}"
+
+
+def _no_device(error: Exception) -> BackendError:
+    return BackendError(
+        f"no CUDA device can be used ({error}); check the driver with nvidia-smi, and that this "
+        "user and container may use the GPU"
+    )
+
+
+def _failure(what: str, error: Exception) -> BackendError:
+    return BackendError(
+        f"{what} ({error}); close this backend and open it again, or restart the process"
+    )

@@ -1,0 +1,213 @@
+"""What one thread at a time runs a plan with: a stream, buffers and execution contexts."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edge_inference.backends.trt.bindings import Binding
+from edge_inference.backends.trt.buffers import Buffers
+from edge_inference.backends.trt.cuda import CudaProvider, Kernel
+from edge_inference.backends.trt.graphs import Graphs, GraphSwitch
+from edge_inference.backends.trt.picture_kernel import (
+    BLOCK,
+    TABLE_BYTES,
+    describe_picture,
+    grid_for,
+    make_table,
+)
+from edge_inference.backends.trt.plan import LoadedPlan
+from edge_inference.backends.trt.slot import Slot
+from edge_inference.backends.trt.vendor import reason_of
+from edge_inference.core.frame import Frame
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.preprocess import InputSpec
+from edge_inference.errors import BackendError
+
+#: Sets of input shapes that stay set up, each with an execution context of its own:
+#: a context that runs another shape invalidates what was recorded of it.
+MOST_SLOTS = 4
+
+#: Name of the picture's buffer; no tensor can be called so.
+_PICTURE = "\0picture"
+
+
+class Worker:
+    """Runs a plan for one thread at a time. Use inside the provider's ``current``."""
+
+    def __init__(
+        self, provider: CudaProvider, plan: LoadedPlan, switch: GraphSwitch, priority: str
+    ) -> None:
+        self._provider = provider
+        self._plan = plan
+        self._switch = switch
+        self._inputs = [binding for binding in plan.bindings if binding.is_input]
+        self._outputs = [binding for binding in plan.bindings if not binding.is_input]
+        self._slots: OrderedDict[Hashable, Slot] = OrderedDict()
+        self._buffers = Buffers(provider)
+        self._stream = provider.make_stream(priority)
+        self._graphs = Graphs(provider, self._stream, switch)
+        self._recorded_at = self._buffers.generation
+
+    def open(self) -> None:
+        """Make the first execution context; raises BackendError where there is no room for it."""
+        self._slots[None] = self._make_slot()
+
+    def close(self) -> None:
+        """Free everything; also after an ``open`` that failed."""
+        self._graphs.forget()
+        for slot in self._slots.values():
+            slot.close()
+        self._slots.clear()
+        self._buffers.close()
+        self._provider.drop_stream(self._stream)
+
+    def run(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run checked tensors once."""
+        shapes = {binding.name: tensors[binding.name].shape for binding in self._inputs}
+        slot = self._slot_for(shapes, tensors)
+        for binding in self._inputs:
+            binding.pack(tensors[binding.name], slot.inputs[binding.name])
+        queue = functools.partial(self._queue_tensors, slot)
+        return self._run(slot, None, queue)
+
+    def run_picture(
+        self, picture: Frame, spec: InputSpec, kernel: Kernel
+    ) -> tuple[dict[str, NDArray[Any]], Geometry]:
+        """Make the only input from a checked picture on the GPU, and run once."""
+        (binding,) = self._inputs
+        size = TABLE_BYTES + picture.data.size
+        staged = self._buffers.reserve(_PICTURE, size)
+        slot = self._slot_for({binding.name: spec.shape}, {})
+        table = make_table(spec, binding)
+        staged.host[: table.size] = table
+        staged.host[TABLE_BYTES:size] = picture.data
+        parameter, placement = describe_picture(picture, spec, binding)
+        parameter.table = staged.address
+        parameter.bytes = staged.address + TABLE_BYTES
+        parameter.tensor = self._buffers.reserve(binding.name, 0).address
+
+        def queue() -> None:
+            self._provider.copy_in(staged.address, staged.host_address, size, self._stream)
+            self._provider.launch(
+                kernel, grid_for(spec), BLOCK, ctypes.addressof(parameter), self._stream
+            )
+            self._queue_run(slot)
+
+        outputs = self._run(slot, bytes(parameter), queue)
+        return outputs, placement.geometry(picture.width, picture.height)
+
+    def _run(
+        self, slot: Slot, parameter: bytes | None, queue: Callable[[], None]
+    ) -> dict[str, NDArray[Any]]:
+        stream = self._stream
+        try:
+            if self._switch.on and slot.may_be_recorded(stream.handle):
+                self._graphs.run((slot.key, parameter), queue)
+            else:
+                queue()
+            self._provider.synchronize(stream)
+            late = self._fetch_late(slot) if slot.has_late_outputs else {}
+        except BackendError:
+            # What was queued before the failure still uses the buffers.
+            with suppress(BackendError):
+                self._provider.synchronize(stream)
+            raise
+        views = {**slot.outputs, **late}
+        return {binding.name: binding.unpack(views[binding.name]) for binding in self._outputs}
+
+    def _queue_tensors(self, slot: Slot) -> None:
+        for binding in self._inputs:
+            if not binding.on_host:
+                self._copy_in(binding, slot.inputs[binding.name])
+        self._queue_run(slot)
+
+    def _queue_run(self, slot: Slot) -> None:
+        slot.execute(self._stream.handle)
+        for binding in self._outputs:
+            if not binding.on_host and binding.name in slot.outputs:
+                self._copy_out(binding, slot.outputs[binding.name])
+
+    def _fetch_late(self, slot: Slot) -> dict[str, NDArray[Any]]:
+        late = slot.view_late_outputs()
+        for binding in self._outputs:
+            if binding.name in late:
+                self._copy_out(binding, late[binding.name])
+        self._provider.synchronize(self._stream)
+        return late
+
+    def _copy_in(self, binding: Binding, view: NDArray[Any]) -> None:
+        if view.nbytes:
+            buffer = self._buffers.reserve(binding.name, view.nbytes)
+            self._provider.copy_in(buffer.address, buffer.host_address, view.nbytes, self._stream)
+
+    def _copy_out(self, binding: Binding, view: NDArray[Any]) -> None:
+        if view.nbytes:
+            buffer = self._buffers.reserve(binding.name, view.nbytes)
+            self._provider.copy_out(buffer.host_address, buffer.address, view.nbytes, self._stream)
+
+    def _slot_for(
+        self, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[Any]]
+    ) -> Slot:
+        """Return a slot that is set up for these shapes, and for these values of host tensors."""
+        key = tuple(
+            (shapes[binding.name], tensors[binding.name].tobytes() if binding.on_host else None)
+            for binding in self._inputs
+        )
+        slot = self._slots.get(key)
+        if slot is None:
+            for binding in self._inputs:
+                binding.check_shape(shapes[binding.name])
+            slot = self._take_slot()
+        elif slot.generation == self._buffers.generation:
+            self._slots.move_to_end(key)
+            return slot
+        self._set_up(slot, key, shapes, tensors)
+        return slot
+
+    def _set_up(
+        self,
+        slot: Slot,
+        key: Hashable,
+        shapes: Mapping[str, tuple[int, ...]],
+        tensors: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Set a slot up; where that fails it stays, to be set up for other shapes."""
+        slot.key = key
+        self._slots[key] = slot
+        self._slots.move_to_end(key)
+        try:
+            slot.prepare(shapes, tensors)
+        finally:
+            if self._recorded_at != self._buffers.generation:
+                self._graphs.forget()  # they hold addresses of before
+                self._recorded_at = self._buffers.generation
+
+    def _take_slot(self) -> Slot:
+        """Return a slot to set up for new shapes: an unused one, a new one, or the oldest."""
+        oldest = next(iter(self._slots))
+        most = MOST_SLOTS if self._switch.on else 1
+        if self._slots[oldest].generation is not None and len(self._slots) < most:
+            # Without room for one more context the oldest serves.
+            with suppress(BackendError):
+                return self._make_slot()
+        slot = self._slots.pop(oldest)
+        self._graphs.forget(oldest)
+        return slot
+
+    def _make_slot(self) -> Slot:
+        with self._plan.vendor.errors.collect() as lines:
+            context = self._plan.make_context(self._stream.handle)
+        if context is None:
+            reason = reason_of(lines, "it does not say why")
+            raise BackendError(
+                f"{self._plan.file}: TensorRT cannot make one more execution context: {reason}; "
+                "close other models, or ask for fewer contexts"
+            )
+        return Slot(self._plan, context, self._buffers)
