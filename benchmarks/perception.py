@@ -15,7 +15,6 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from edge_inference.backends.select import select_backend
 from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
@@ -24,6 +23,7 @@ from edge_inference.core.frame import Frame
 from edge_inference.core.model import find_model
 from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.results import Result
+from edge_inference.engines.engine_check import reference
 from edge_inference.nodes.conversions.images import ImageAdapter
 
 MODEL = "nanodet"
@@ -49,7 +49,7 @@ class BareLoop:
     def __init__(self) -> None:
         self._model = find_model(MODEL)
         self._preprocess = Preprocessor(self._model.input)
-        self._backend = select_backend("ort", self._model).backend.open()
+        self._backend = reference(self._model).open()
 
     def __call__(self, frame: Frame) -> Result:
         """Return what is on the picture."""

@@ -100,6 +100,7 @@ class EngineServer:
         #: Guards what is about the preparation.
         self._planning = threading.Lock()
         self._preparation: _Background | None = None
+        self._given_up: list[_Background] = []
 
     @property
     def engine(self) -> Engine | None:
@@ -182,9 +183,9 @@ class EngineServer:
 
     def close(self) -> None:
         """End the preparation and free everything."""
-        given_up = self._plan(None)
-        if given_up is not None:
-            given_up.join()
+        self._plan(None)
+        for background in self._given_up:
+            background.join()
         with self._in_use:
             for engine in (self._next, self._engine):
                 if engine is not None:
@@ -199,13 +200,15 @@ class EngineServer:
         except EdgeInferenceError as error:
             raise problem or error from error
 
-    def _plan(self, background: _Background | None) -> _Background | None:
-        """Replace the plan, and return the one that was given up for it."""
+    def _plan(self, background: _Background | None) -> None:
+        """Replace the plan, and give up the one before."""
         with self._planning:
             given_up, self._preparation = self._preparation, background
+            self._given_up = [each for each in self._given_up if each.is_running()]
+            if given_up is not None:
+                self._given_up.append(given_up)
         if given_up is not None:
             given_up.cancel()
-        return given_up
 
     # In the background --------------------------------------------------------------------------
 
@@ -321,6 +324,9 @@ class _Background:
 
     def cancel(self) -> None:
         self._cancelled.set()
+
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
 
     def join(self) -> None:
         self._thread.join()

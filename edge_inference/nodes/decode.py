@@ -42,6 +42,8 @@ class Decode(Stage[TensorBatch]):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._decoder: NodeParameters[Any] | None = None
+        self._model: ModelDescription
+        self._before: tuple[ModelDescription, Any] | None = None
 
     def accept(self, settings: ModelSettings) -> None:
         """Refuse a model that cannot be read."""

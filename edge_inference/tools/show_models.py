@@ -51,12 +51,13 @@ def check_models(names: Sequence[str], model_path: str, backend: str, precision:
 
 
 def _check(model: ModelDescription, backend: str, precision: str) -> bool:
-    from edge_inference.backends.select import select_backend
     from edge_inference.core.golden_check import check_golden
+    from edge_inference.engines.select import Request, prepare
 
     model.verify_files()
     sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
-    selection = select_backend(backend, model, precision)
+    selection = prepare(Request(model, backend, precision))
+    assert selection.backend is not None
     with selection.backend as engine:
         sys.stdout.write(f"  runs on: {engine.describe()}\n  why: {selection.reason}\n")
         report = check_golden(model, engine.infer)

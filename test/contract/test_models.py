@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.base import Backend
-from edge_inference.backends.select import select_backend
 from edge_inference.core.golden_check import check_golden, read_picture
 from edge_inference.core.model import ModelDescription, available_models, find_model
 from edge_inference.core.preprocess import Preprocessor
+from edge_inference.engines.engine_check import reference
 
 SHIPPED = Path(__file__).parents[2] / "models"
 NAMES = sorted(available_models([SHIPPED]))
@@ -20,7 +20,7 @@ NAMES = sorted(available_models([SHIPPED]))
 
 def load(name: str) -> tuple[ModelDescription, Backend]:
     model = find_model(name, [SHIPPED])
-    return model, select_backend("ort", model).backend
+    return model, reference(model)
 
 
 def test_both_models_are_shipped() -> None:

@@ -5,21 +5,39 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
-from edge_inference.backends import select
-from edge_inference.backends.select import BACKEND_NAMES, select_backend
-from edge_inference.core.model import ModelDescription, Variant, find_model
+from edge_inference.backends import gpu
+from edge_inference.core.model import Derivation, ModelDescription, Variant, find_model
+from edge_inference.engines.select import BACKEND_NAMES, Request, Selection, prepare, select_backend
+from edge_inference.engines.store import Store
 from edge_inference.errors import BackendError, ModelError, PluginError
+
+Select = Callable[..., Selection]
 
 
 @pytest.fixture
 def model() -> ModelDescription:
     return find_model("efficientnet_lite0")
+
+
+def no_driver(name: str) -> None:
+    raise OSError(f"{name}: cannot open shared object file")
+
+
+@pytest.fixture
+def select(tmp_path: Path) -> Select:
+    """Choose with an empty cache."""
+
+    def choose(name: str, model: ModelDescription, precision: str = "auto") -> Selection:
+        return select_backend(Request(model, name, precision), Store(tmp_path / "cache"))
+
+    return choose
 
 
 def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription:
@@ -31,22 +49,23 @@ def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription
 
 @pytest.fixture
 def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with ONNX Runtime for the CPU and no TensorRT, whatever this one has."""
+    """A machine with ONNX Runtime for the CPU and no pycuda, whatever this one has."""
     find_spec = importlib.util.find_spec
-    vendor = ("tensorrt", "pycuda")
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name in vendor else find_spec(name)
+        importlib.util, "find_spec", lambda name: None if name == "pycuda" else find_spec(name)
     )
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
 
 
 @pytest.mark.usefixtures("cpu_only")
-def test_auto_says_what_it_picked_and_why_not_the_others(model: ModelDescription) -> None:
-    chosen = select_backend("auto", model)
+def test_auto_says_what_it_picked_and_why_not_the_others(
+    model: ModelDescription, select: Select
+) -> None:
+    chosen = select("auto", model)
     assert (chosen.name, chosen.precision) == ("ort", "fp32")
     assert "backend ort: first of the automatic order that can run" in chosen.reason
     assert "precision fp32: the only variant" in chosen.reason
-    assert "trt not available: Python module tensorrt and pycuda not installed" in chosen.reason
+    assert "trt not available: Python module pycuda not installed" in chosen.reason
     assert "ort-cuda not available: the installed ONNX Runtime has no CUDA" in chosen.reason
     with chosen.backend as backend:
         assert "CPUExecutionProvider" in backend.describe()
@@ -55,54 +74,54 @@ def test_auto_says_what_it_picked_and_why_not_the_others(model: ModelDescription
 
 @pytest.mark.usefixtures("cpu_only")
 @pytest.mark.parametrize(
-    ("name", "reason"), [("trt", "tensorrt and pycuda not installed"), ("ort-cuda", "no CUDA")]
+    ("name", "reason"), [("trt", "pycuda not installed"), ("ort-cuda", "no CUDA")]
 )
 def test_a_backend_that_cannot_run_is_refused(
-    model: ModelDescription, name: str, reason: str
+    model: ModelDescription, select: Select, name: str, reason: str
 ) -> None:
     with pytest.raises(BackendError, match=reason):
-        select_backend(name, model)
+        select(name, model)
 
 
-def test_tensorrt_alone_is_not_enough(
-    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+def test_pycuda_without_a_driver_is_not_enough(
+    model: ModelDescription, select: Select, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    with pytest.raises(BackendError, match="has no TensorRT backend"):
-        select_backend("trt", model)
+    monkeypatch.setattr(gpu.ctypes, "CDLL", no_driver)
+    with pytest.raises(BackendError, match="trt not available: no NVIDIA driver"):
+        select("trt", model)
 
 
 def test_a_provider_without_a_driver_is_not_chosen(
-    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription, select: Select, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
 
-    def no_driver(name: str) -> None:
-        raise OSError(f"{name}: cannot open shared object file")
-
-    monkeypatch.setattr(select.ctypes, "CDLL", no_driver)
-    assert "no NVIDIA driver" in select_backend("auto", model).reason
+    monkeypatch.setattr(gpu.ctypes, "CDLL", no_driver)
+    assert "no NVIDIA driver" in select("auto", model).reason
 
 
 @pytest.mark.usefixtures("cpu_only")
 def test_without_onnxruntime_nothing_runs(
-    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription, select: Select, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BackendError, match="pip install onnxruntime"):
-        select_backend("auto", model)
+        select("auto", model)
 
 
-def test_an_unknown_backend_is_refused_with_a_suggestion(model: ModelDescription) -> None:
+def test_an_unknown_backend_is_refused_with_a_suggestion(
+    model: ModelDescription, select: Select
+) -> None:
     with pytest.raises(PluginError, match="unknown backend 'orr'; did you mean 'ort'"):
-        select_backend("orr", model)
+        select("orr", model)
 
 
-def test_the_null_backend_has_the_models_tensors(model: ModelDescription) -> None:
+def test_the_null_backend_has_the_models_tensors(model: ModelDescription, select: Select) -> None:
     with (
-        select_backend("null", model).backend as null,
-        select_backend("ort", model).backend as real,
+        select("null", model).backend as null,
+        select("ort", model).backend as real,
     ):
         assert (null.inputs, null.outputs) == (real.inputs, real.outputs)
         output = null.infer({"image": np.ones(model.input.shape, np.float32)})
@@ -120,27 +139,58 @@ def test_the_null_backend_has_the_models_tensors(model: ModelDescription) -> Non
     ],
 )
 def test_the_precision(
-    model: ModelDescription, has: tuple[str, ...], asked: str, got: str, reason: str
+    model: ModelDescription, select: Select, has: tuple[str, ...], asked: str, got: str, reason: str
 ) -> None:
-    chosen = select_backend("ort", with_variants(model, *has), asked)
+    chosen = select("ort", with_variants(model, *has), asked)
     assert chosen.precision == got
     assert f"precision {got}: {reason}" in chosen.reason
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp8", ""])
+@pytest.mark.parametrize("precision", ["fp32", "fp8", ""])
 def test_a_precision_that_is_not_there_lists_the_variants(
-    model: ModelDescription, precision: str
+    model: ModelDescription, select: Select, precision: str
 ) -> None:
-    with pytest.raises(BackendError, match="it has int8, fp32"):
-        select_backend("ort", with_variants(model, "int8", "fp32"), precision)
+    with pytest.raises(ModelError, match="it has fp16, int8; ask for one of them"):
+        select("ort", with_variants(model, "int8", "fp16"), precision)
 
 
-def test_altered_weights_are_not_opened(model: ModelDescription, tmp_path: Path) -> None:
+def test_int8_without_calibration_says_how_to_get_it(
+    model: ModelDescription, select: Select
+) -> None:
+    without = dataclasses.replace(model, derive=Derivation())
+    with pytest.raises(ModelError, match="edge-inference quantize efficientnet_lite0"):
+        select("ort", without, "int8")
+
+
+def test_a_precision_that_can_be_derived_has_to_be_made_first(
+    model: ModelDescription, select: Select
+) -> None:
+    chosen = select("ort", model, "fp16")
+    assert (chosen.name, chosen.precision, chosen.backend) == ("ort", "fp16", None)
+
+
+def test_what_is_missing_is_made_once(model: ModelDescription, tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache")
+    request = Request(model, "ort", "fp16")
+    phases = []
+    made = prepare(request, store, lambda phase, fraction: phases.append(phase))
+    assert phases == ["deriving fp16"]
+    with made.backend as backend:
+        output = backend.infer({"image": np.ones(model.input.shape, np.float32)})
+    assert output["logits"].shape == (1, 1000)
+    again = prepare(request, store, lambda phase, fraction: phases.append(phase))
+    assert phases == ["deriving fp16"]
+    assert again.recipe.find(store) == made.recipe.find(store)
+
+
+def test_altered_weights_are_not_opened(
+    model: ModelDescription, select: Select, tmp_path: Path
+) -> None:
     other = tmp_path / "x.onnx"
     other.write_bytes(b"something else")
     variant = dataclasses.replace(model.variants["fp32"], file=other)
     with pytest.raises(ModelError, match="not the one described"):
-        select_backend("ort", dataclasses.replace(model, variants={"fp32": variant}))
+        select("ort", dataclasses.replace(model, variants={"fp32": variant}))
 
 
 def test_every_name_is_known() -> None:

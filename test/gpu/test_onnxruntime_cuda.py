@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.backends.select import select_backend
 from edge_inference.core.golden_check import check_golden
 from edge_inference.core.model import find_model
+from edge_inference.engines.select import Request, prepare
 from edge_inference.errors import BackendError
 
 
@@ -14,7 +14,7 @@ from edge_inference.errors import BackendError
 def test_golden_pictures(name: str) -> None:
     model = find_model(name)
     try:
-        selection = select_backend("ort-cuda", model)
+        selection = prepare(Request(model, "ort-cuda"))
     except BackendError as error:
         pytest.skip(str(error))
     with selection.backend as backend:
