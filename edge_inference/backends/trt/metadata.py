@@ -60,7 +60,9 @@ class EngineMetadata:
     (``targets`` are compute capabilities such as "8.7"). ``profiles`` maps an
     input to its shortest, usual and longest shape. ``inputs`` and ``outputs``
     map a tensor to ``[dtype, *shape]``, -1 for a dynamic axis.
-    ``layer_precisions`` counts layers by the precision that the builder chose.
+    ``layer_precisions`` counts layers by precision, as the engine's "inspector"
+    told or, where no engine could be loaded, as the "network" asked for
+    (``layer_source``).
     """
 
     environment: Environment
@@ -79,6 +81,7 @@ class EngineMetadata:
     outputs: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     layer_precisions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    layer_source: str = ""
     build_seconds: float | None = None
 
     def misfit(self, here: Environment) -> str | None:

@@ -1,0 +1,106 @@
+"""TensorRT's reports of what went wrong, made one sentence that says how to mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_inference.backends.trt.vendor import reason_of
+
+# "IBuilder::build…: Error Code 4: API Usage Error (The cause. In validate at /_src/…:4023)"
+_ERROR_CODE = re.compile(r"Error Code \d+: [^(]*\((?P<cause>.*)\)$")
+_PLACE_AFTER = re.compile(r"\.? In \S+ at \S+:\d+\b")
+_PLACE_BEFORE = re.compile(r"\[[^\]\s]+:\d+: \w+\] ")
+_QUOTED = re.compile(r'"([^"]+)"')
+_ASSERTION = re.compile(r"^Assertion failed: [^:]*(?:::[^:]*)*: ")
+_PARSED_NODE = re.compile(r"node number (?P<number>\d+) \[(?P<operator>\w+)")
+_NODE_NAME = re.compile(r'^\s*(?:Node )?name: "?(?P<name>[^"\n]+)', re.MULTILINE)
+_MISSING_WEIGHTS = re.compile(r"[Ff]ailed to open file:? (?P<file>.+?)\s*$", re.MULTILINE)
+
+_REMEDIES = (
+    (
+        r"out of memory|bad_alloc|OutOfMemory|insufficient memory|could not be allocated",
+        "close what else uses the memory, or lower workspace_mib, batch or optimization_level",
+    ),
+    (r"workspace", "raise workspace_mib, or leave it at 0"),
+    (r"lean", "set exclude_lean_runtime, or install TensorRT's lean runtime"),
+    (r"[Hh]ardware compatib", "set hardware to 'same'"),
+    (
+        r"driver|no CUDA-capable|CUDA initialization",
+        "build on the machine with the GPU that is to run it, or install NVIDIA's driver",
+    ),
+    (r"DLA", "set device to 'gpu'"),
+)
+_REMEDY_OTHERWISE = "logging at level debug shows all that TensorRT says"
+
+
+def why_parsing_failed(onnx_file: Path, title: str, parser: Any, lines: Sequence[str]) -> str:
+    """Say in one sentence why an ONNX file was not taken.
+
+    ``lines`` are the errors that TensorRT logged meanwhile; up to TensorRT 8
+    only they name the node.
+    """
+    log = "\n".join(lines)
+    missing = _MISSING_WEIGHTS.search(log)
+    if missing:
+        return (
+            f"{onnx_file}: its weights lie in {Path(missing['file']).name!r}, which cannot be "
+            f"opened; put that file beside the ONNX"
+        )
+    if not parser.num_errors:
+        return f"{onnx_file}: {title} does not take it: {cause_of(lines)}"
+    told = parser.get_error(0)
+    code = getattr(told.code(), "name", "")
+    if code == "MODEL_DESERIALIZE_FAILED":
+        return f"{onnx_file}: no whole ONNX model (cut off or altered); copy or export it again"
+    name, operator = _failed_node(told, log)
+    reason = _parser_reason(told.desc(), code)
+    if not name and not operator:
+        return f"{onnx_file}: {title} does not take it: {reason}; export it again"
+    return (
+        f"{onnx_file}: {title} does not take the node {name!r} ({operator or 'operator unknown'}):"
+        f" {reason}; export the model without it, or run it on ONNX Runtime"
+    )
+
+
+def why_building_failed(onnx_file: Path, title: str, lines: Sequence[str]) -> str:
+    """Say in one sentence why TensorRT gave no engine, from the errors that it logged."""
+    return f"{onnx_file}: {title} built no engine: {cause_of(lines)}; {remedy_for(lines)}"
+
+
+def cause_of(lines: Sequence[str]) -> str:
+    """Return the first error without TensorRT's own source places and error numbers."""
+    reason = reason_of(lines, "it gave no reason")
+    found = _ERROR_CODE.search(reason)
+    cause = (found["cause"] if found else reason).partition("; ")[0]
+    return _PLACE_BEFORE.sub("", _PLACE_AFTER.sub("", cause)).strip().rstrip(".;")
+
+
+def remedy_for(lines: Sequence[str]) -> str:
+    """Say how to mend what the errors tell."""
+    log = "\n".join(lines)
+    return next((how for what, how in _REMEDIES if re.search(what, log)), _REMEDY_OTHERWISE)
+
+
+def _failed_node(told: Any, log: str) -> tuple[str, str]:
+    named = _NODE_NAME.search(log)
+    parsed = _PARSED_NODE.search(log)
+    number = f"number {parsed['number']}" if parsed else ""
+    name = told.node_name() if hasattr(told, "node_name") else ""
+    operator = told.node_operator() if hasattr(told, "node_operator") else ""
+    return (
+        name or (named["name"].strip() if named else "") or number,
+        operator or (parsed["operator"] if parsed else ""),
+    )
+
+
+def _parser_reason(description: str, code: str) -> str:
+    quoted = _QUOTED.search(description)
+    if quoted:
+        return quoted[1].rstrip(".")
+    plain = _ASSERTION.sub("", description).strip().rstrip(".")
+    if plain in ("", "false"):  # a bare assertion: its kind says more
+        return code.replace("_", " ").lower() or "not supported"
+    return plain

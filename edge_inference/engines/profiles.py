@@ -1,0 +1,222 @@
+"""Which sizes an engine takes at run time: a profile for every input with dynamic axes.
+
+A profile is written ``NAME:MIN,USUAL,MAX``, as in
+``image:1x3x224x224,4x3x224x224,8x3x224x224``; one size alone stands for all
+three. For an input that itself holds a shape, the numbers are its values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.settings import suggestion
+from edge_inference.errors import BackendError, ConfigError
+
+Size = tuple[int, ...]
+
+_SIZE = re.compile(r"-?\d+(x-?\d+)*")
+_EXAMPLE = "image:1x3x224x224,4x3x224x224,8x3x224x224"
+_DYNAMIC = -1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The smallest, usual and largest size of one input, or its values (see above)."""
+
+    name: str
+    minimum: Size
+    usual: Size
+    maximum: Size
+
+    @property
+    def sizes(self) -> tuple[Size, Size, Size]:
+        """Smallest, usual and largest."""
+        return self.minimum, self.usual, self.maximum
+
+
+@dataclass(frozen=True)
+class DeclaredInput:
+    """An input as the ONNX declares it: -1 for a dynamic axis.
+
+    ``axis_names`` are the ONNX's names of its axes, empty where they have none.
+    ``holds_shape`` tells that the input's values are the shape of another tensor.
+    """
+
+    name: str
+    shape: Size
+    axis_names: tuple[str, ...]
+    holds_shape: bool = False
+
+
+def parse_profile(text: str) -> Profile:
+    """Read ``NAME:MIN,USUAL,MAX``. Raises ConfigError with what is wrong."""
+    name, colon, numbers = text.rpartition(":")
+    parts = numbers.split(",")
+    if not colon or not name or len(parts) not in (1, 3):
+        raise ConfigError(
+            f"profile {text!r}: expected NAME:MIN,USUAL,MAX or NAME:SIZE, as in {_EXAMPLE}"
+        )
+    sizes = [_parse_size(text, part.strip()) for part in parts]
+    minimum, usual, maximum = sizes * 3 if len(sizes) == 1 else sizes
+    found = Profile(name.strip(), minimum, usual, maximum)
+    if len({len(size) for size in found.sizes}) != 1:
+        raise ConfigError(f"profile {text!r}: expected as many axes in all three sizes")
+    axis = _first_disorder(found)
+    if axis is not None:
+        raise ConfigError(
+            f"profile {text!r}: expected smallest <= usual <= largest, got "
+            f"{minimum[axis]}, {usual[axis]}, {maximum[axis]} on axis {axis}"
+        )
+    return found
+
+
+def parse_batch(text: str) -> Size:
+    """Read ``1:4:8`` or ``4`` into three sizes. Raises ConfigError."""
+    try:
+        numbers = tuple(int(part) for part in text.split(":"))
+    except ValueError:
+        numbers = ()
+    sentence = check_batch(numbers) if numbers else "expected MIN:USUAL:MAX as in 1:4:8"
+    if sentence:
+        raise ConfigError(f"batch {text!r}: {sentence}")
+    return numbers * 3 if len(numbers) == 1 else numbers
+
+
+def check_batch(numbers: Sequence[int]) -> str | None:
+    """Say what is wrong with smallest, usual and largest batch; one number stands for all."""
+    if len(numbers) not in (0, 1, 3):
+        return f"expected smallest, usual and largest, or one number, got {len(numbers)} numbers"
+    if any(number < 1 for number in numbers):
+        return f"expected at least 1, got {min(numbers)}"
+    if list(numbers) != sorted(numbers):
+        return f"expected smallest <= usual <= largest, got {', '.join(map(str, numbers))}"
+    return None
+
+
+def resolve_profiles(
+    inputs: Sequence[DeclaredInput], given: Sequence[Profile], batch: Sequence[int]
+) -> dict[str, Profile]:
+    """Return the profile of every input that needs one.
+
+    ``batch`` serves inputs whose only dynamic axis is the first. Raises
+    BackendError where an input needs a profile and has none, or has one that
+    contradicts the ONNX.
+    """
+    named = {wanted.name: wanted for wanted in given}
+    known = {declared.name: declared for declared in inputs}
+    for name in named:
+        if name not in known:
+            raise BackendError(f"profile for {name!r}: no such input{suggestion(name, known)}")
+    found: dict[str, Profile] = {}
+    used_batch = False
+    for declared in inputs:
+        if declared.name in named:
+            found[declared.name] = _checked(declared, named[declared.name])
+        elif declared.holds_shape:
+            raise BackendError(_needs_values(declared))
+        elif _DYNAMIC in declared.shape:
+            found[declared.name] = _from_batch(declared, batch)
+            used_batch = True
+    if batch and not used_batch:
+        _require_fixed_batch(inputs, named, batch)
+    return found
+
+
+def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
+    dynamic = [axis for axis, size in enumerate(declared.shape) if size == _DYNAMIC]
+    if dynamic == [0] and batch:
+        smallest, usual, largest = (batch[0],) * 3 if len(batch) == 1 else batch
+        rest = declared.shape[1:]
+        return Profile(declared.name, (smallest, *rest), (usual, *rest), (largest, *rest))
+    axis = dynamic[0] if not batch or dynamic[0] != 0 else dynamic[1]
+    remedy = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
+    raise BackendError(
+        f"input {declared.name!r}: axis {_axis_words(declared, axis)} is dynamic and nothing "
+        f"says its sizes; give {remedy}a profile (--profile {_proposal(declared)})"
+    )
+
+
+def _checked(declared: DeclaredInput, wanted: Profile) -> Profile:
+    if declared.holds_shape:
+        count = declared.shape[0] if declared.shape else 1
+        if count not in (_DYNAMIC, len(wanted.usual)):
+            raise BackendError(
+                f"profile for {declared.name!r}: the input holds {count} values, got "
+                f"{len(wanted.usual)}; {_needs_values(declared)}"
+            )
+        return wanted
+    if len(wanted.usual) != len(declared.shape):
+        raise BackendError(
+            f"profile for {declared.name!r}: the ONNX has {len(declared.shape)} axes "
+            f"{_shape_words(declared.shape)}, got {_shape_words(wanted.usual)}"
+        )
+    for axis, size in enumerate(declared.shape):
+        three = [sizes[axis] for sizes in wanted.sizes]
+        if size != _DYNAMIC and set(three) != {size}:
+            raise BackendError(
+                f"profile for {declared.name!r}: axis {_axis_words(declared, axis)} is fixed at "
+                f"{size} in the ONNX, got {', '.join(map(str, three))}; export the model with "
+                "that axis dynamic, or correct the profile"
+            )
+        if min(three) < 1:
+            raise BackendError(
+                f"profile for {declared.name!r}: expected sizes of at least 1, got {min(three)} "
+                f"on axis {axis}"
+            )
+    return wanted
+
+
+def _require_fixed_batch(
+    inputs: Sequence[DeclaredInput], named: Mapping[str, Profile], batch: Sequence[int]
+) -> None:
+    for declared in inputs:
+        fixed = declared.shape[0] if declared.shape else 1
+        if declared.name not in named and set(batch) != {fixed}:
+            raise BackendError(
+                f"batch {':'.join(map(str, batch))}: input {declared.name!r} is fixed at {fixed} "
+                f"on its first axis {_shape_words(declared.shape)}; export the model with a "
+                "dynamic batch, or leave batch out"
+            )
+
+
+def _needs_values(declared: DeclaredInput) -> str:
+    count = max(declared.shape[0], 1) if declared.shape else 1
+    proposal = ",".join("x".join([number] * count) for number in ("1", "2", "4"))
+    return (
+        f"input {declared.name!r} holds the shape of another tensor; give its smallest, usual "
+        f"and largest values as a profile (--profile {declared.name}:{proposal})"
+    )
+
+
+def _proposal(declared: DeclaredInput) -> str:
+    sizes = []
+    for number in (1, 4, 8):
+        sizes.append("x".join(str(number if n == _DYNAMIC else n) for n in declared.shape))
+    return f"{declared.name}:{','.join(sizes)}"
+
+
+def _axis_words(declared: DeclaredInput, axis: int) -> str:
+    name = declared.axis_names[axis] if axis < len(declared.axis_names) else ""
+    return f"{axis} ({name})" if name else str(axis)
+
+
+def _shape_words(shape: Size) -> str:
+    return "x".join("?" if size == _DYNAMIC else str(size) for size in shape) or "scalar"
+
+
+def _parse_size(text: str, part: str) -> Size:
+    if not _SIZE.fullmatch(part):
+        raise ConfigError(
+            f"profile {text!r}: expected numbers with x between them, got {part!r}; "
+            f"an example: {_EXAMPLE}"
+        )
+    return tuple(int(number) for number in part.split("x"))
+
+
+def _first_disorder(found: Profile) -> int | None:
+    for axis, three in enumerate(zip(*found.sizes, strict=True)):
+        if list(three) != sorted(three):
+            return axis
+    return None
