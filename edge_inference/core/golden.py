@@ -1,6 +1,6 @@
-"""What a model folder says about its golden pictures: what the model finds in them.
+"""What a model folder demands of a running model: results on golden pictures, closeness to fp32.
 
-``golden_check.py`` holds a running model against it.
+``golden_check.py`` and ``self_check.py`` hold a running model against it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,28 @@ class Tolerance:
     )
     extra: float = setting(
         0.6, "score from which an object that is not listed is a failure", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """What a candidate must reach against the reference; everything above passes.
+
+    The defaults let a careful int8 quantisation through and no careless one: made per
+    channel, EfficientNet-Lite0 and NanoDet stay above 8.5 dB and a cosine of 0.93; made
+    per tensor, EfficientNet-Lite0 falls to 5.4 dB, 0.87 and 77 % agreement. Models that
+    sort or select inside (boxes after suppression) change the order of their outputs with
+    every rounding: lower ``cosine`` and ``sqnr_db`` for these, agreement still judges.
+    """
+
+    agreement: float = setting(
+        0.9, "least share of results that agree with fp32", minimum=0.0, maximum=1.0
+    )
+    cosine: float = setting(
+        0.9, "least cosine similarity of an output with fp32", minimum=-1.0, maximum=1.0
+    )
+    sqnr_db: float = setting(
+        8.0, "least signal to quantisation noise of an output against fp32", unit="dB"
     )
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core import decoders
 from edge_inference.core.geometry import Geometry
-from edge_inference.core.golden import Golden, read_golden
+from edge_inference.core.golden import Golden, SelfCheck, read_golden
 from edge_inference.core.preprocess import InputSpec
 from edge_inference.core.results import (
     Classification,
@@ -126,6 +126,7 @@ class ModelDescription:
     variants: Mapping[str, Variant]
     golden: tuple[Golden, ...]
     derive: Derivation = Derivation()
+    self_check: SelfCheck = SelfCheck()
     engine: Section | None = None
 
     @property
@@ -196,7 +197,15 @@ def load_model(folder: Path) -> ModelDescription:
         raise ModelError(f"{folder}: no model folder; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(file)
     head = top.read(
-        _Head, "input", "decoder", "labels", "variants", "golden", "derive", "engine"
+        _Head,
+        "input",
+        "decoder",
+        "labels",
+        "variants",
+        "golden",
+        "derive",
+        "engine",
+        "self_check",
     )
     decoder, decoder_settings = _decoder(top.section("decoder"))
     labels = _labels(top, folder)
@@ -217,6 +226,9 @@ def load_model(folder: Path) -> ModelDescription:
             for entry in (top.section_list("golden") if "golden" in top else ())
         ),
         derive=_derivation(top, folder),
+        self_check=(
+            top.section("self_check").read(SelfCheck) if "self_check" in top else SelfCheck()
+        ),
         engine=top.section("engine") if "engine" in top else None,
     )
 
