@@ -1,0 +1,35 @@
+"""Tests of the TensorRT backend on doubles of CUDA and TensorRT.
+
+The driver's double must never take the place of a real driver for other tests, so
+these run in processes of their own: ``test_trt_on_double.py`` starts them. To run
+one by hand: ``python test/contract/test_trt_on_double.py test_trt_backend.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+IN_ITS_OWN_PROCESS = "EDGE_INFERENCE_CUDA_DOUBLE" in os.environ
+
+collect_ignore_glob = [] if IN_ITS_OWN_PROCESS else ["test_*.py"]
+
+if IN_ITS_OWN_PROCESS:
+    pytest.register_assert_rewrite("test_backends")
+
+
+@pytest.fixture(autouse=True)
+def double() -> Iterator[object]:
+    """Give every test a GPU in order, and see that it is left so."""
+    import stand_in_tensorrt
+
+    found = stand_in_tensorrt.double
+    found.reset()
+    stand_in_tensorrt.errors.clear()
+    yield found
+    assert stand_in_tensorrt.errors == []
+    assert found.misuse() == ""
+    assert found.count("stacks_left") == 0
+    assert found.count("stack") == 0

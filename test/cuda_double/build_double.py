@@ -1,0 +1,64 @@
+"""Compile the doubles of NVIDIA's libraries into the cache, once for each state of their source."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent.parent / ".cache" / "cuda_double"
+FLAGS = ("-O1", "-g", "-std=c++17", "-shared", "-fPIC", "-Wall", "-fvisibility=hidden")
+
+
+def build_double(cache: Path = CACHE) -> Path:
+    """Return a folder with ``libcuda.so.1`` and ``libnvrtc.so``.
+
+    Raises LookupError, with the reason, where pycuda or a compiler is missing.
+    """
+    wanted = _symbols_of_pycuda()
+    unused = _unused(wanted)
+    digest = hashlib.sha256(unused.encode())
+    for source in sorted(HERE.glob("*.cpp")):
+        digest.update(source.read_bytes())
+    folder = cache / digest.hexdigest()[:16]
+    if not folder.exists():
+        private = cache / f"{folder.name}.{os.getpid()}"
+        private.mkdir(parents=True)
+        (private / "unused.inc").write_text(unused, encoding="utf-8")
+        _compile(private, "libcuda.cpp", "libcuda.so.1")
+        _compile(private, "libnvrtc.cpp", "libnvrtc.so")
+        try:
+            private.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(private)
+    return folder
+
+
+def _symbols_of_pycuda() -> list[str]:
+    """Return the driver's functions that the installed pycuda links to."""
+    package = importlib.util.find_spec("pycuda")
+    if package is None or not package.submodule_search_locations:
+        raise LookupError("pycuda is not installed")
+    found = sorted(Path(package.submodule_search_locations[0]).glob("_driver*.so"))
+    if not found or shutil.which("nm") is None or shutil.which("g++") is None:
+        raise LookupError("pycuda's extension module, nm or g++ is missing")
+    listed = subprocess.run(
+        ["nm", "-D", "--undefined-only", str(found[0])], check=True, capture_output=True, text=True
+    )
+    names = (line.split()[-1].partition("@")[0] for line in listed.stdout.splitlines())
+    return sorted(name for name in names if name.startswith("cu"))
+
+
+def _unused(wanted: list[str]) -> str:
+    source = (HERE / "libcuda.cpp").read_text(encoding="utf-8")
+    names = (name for name in wanted if f" {name}(" not in source)
+    return "".join(f"UNUSED({name})\n" for name in names)
+
+
+def _compile(folder: Path, source: str, library: str) -> None:
+    command = ["g++", *FLAGS, f"-I{folder}", f"-Wl,-soname,{library}", "-o", str(folder / library)]
+    subprocess.run([*command, str(HERE / source), "-ldl", "-pthread"], check=True)
