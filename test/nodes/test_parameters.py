@@ -6,17 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from edge_inference.composition.bus import Publisher
-from edge_inference.core.frame import Frame
 from edge_inference.core.settings import rules
 from edge_inference.errors import ConfigError
-from edge_inference.nodes.component import RELIABLE, Component
-from edge_inference.nodes.conversions.images import ImageAdapter
-from rig import Collected, Outside, Rig, wait_for
+from perception_rig import Pipeline
+from rig import Outside, Rig
 
 ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astronaut.jpg"
 TYPES = {bool: 1, int: 2, float: 3, str: 4}
@@ -191,33 +186,6 @@ def test_a_decoders_value_that_is_wrong_in_a_file_is_an_error_of_configure(
 # In action --------------------------------------------------------------------------------------
 
 
-class Pipeline:
-    """Preprocess, inference and decode, fed by reference."""
-
-    def __init__(self, rig: Rig, **parameters) -> None:
-        self.rig = rig
-        self.stages: list[Component] = [
-            rig.load("Decode", **parameters),
-            rig.load("Inference", golden_check="off", **parameters),
-            rig.load("Preprocess", "-r", "image_raw:=/image", **parameters),
-        ]
-        node = rig.container.node
-        self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/image", RELIABLE))
-        self.detections = rig.tap("/ai/detections")
-        self.classes = rig.tap("/ai/classification")
-        self.image = cv2.imread(str(ASTRONAUT))
-
-    def send(self) -> None:
-        stamp = self.rig.container.node.get_clock().now().nanoseconds
-        self.images.publish(Frame.from_array(np.array(self.image), "bgr8", stamp, "cam"))
-
-    def next(self, results: Collected):
-        """Send a picture and return what was found in it."""
-        count = len(results)
-        self.send()
-        return results.wait(count + 1)[count]
-
-
 def test_a_change_acts_on_the_next_frame(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="nanodet")
     found = pipeline.next(pipeline.detections)
@@ -228,45 +196,3 @@ def test_a_change_acts_on_the_next_frame(rig: Rig, outside: Outside) -> None:
     assert len(pipeline.next(pipeline.detections)) > 0
     assert change(outside, "/ai/decode", classes=["cup"]) == [True, ""]
     assert "person" not in map(pipeline.next(pipeline.detections).label, range(0))
-
-
-def test_the_model_changes_while_everything_runs(rig: Rig, outside: Outside) -> None:
-    pipeline = Pipeline(rig, model="nanodet")
-    assert len(pipeline.next(pipeline.detections)) > 0
-    for model, results in [
-        ("efficientnet_lite0", pipeline.classes),
-        ("nanodet", pipeline.detections),
-        ("efficientnet_lite0", pipeline.classes),
-    ]:
-        for name in ("decode", "inference", "preprocess"):
-            assert change(outside, f"/ai/{name}", model=model) == [True, ""]
-            pipeline.send()  # of a model that the others do not run: dropped and counted
-        result = pipeline.next(results)
-        assert result.model == model
-        assert len(result) > 0
-        assert outside.get_parameters(node="/ai/decode", names=["model"]) == [model]
-    assert "top_k" in ours(outside, "/ai/decode")
-    assert "strides" not in ours(outside, "/ai/decode")
-    assert sum(stage.health.counts().get("invalid", 0) for stage in pipeline.stages) > 0
-    assert all(stage.health.counts().get("failed", 0) == 0 for stage in pipeline.stages)
-
-
-def test_a_model_that_does_not_open_leaves_the_old_one_at_work(
-    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pipeline = Pipeline(rig, model="nanodet")
-    inference = pipeline.stages[1]
-
-    def fail(settings) -> None:
-        raise RuntimeError("the engine does not fit")
-
-    monkeypatch.setattr(inference, "_load", fail)
-    assert change(outside, "/ai/inference", threads=2) == [True, ""]
-    assert len(pipeline.next(pipeline.detections)) > 0
-    expected = ("configuration", "RuntimeError: the engine does not fit")
-    assert inference.health.take_errors() == [expected]
-    assert outside.get_parameters(node="/ai/inference", names=["threads"]) == [1]
-    monkeypatch.undo()
-    assert change(outside, "/ai/inference", threads=2) == [True, ""]
-    assert len(pipeline.next(pipeline.detections)) > 0
-    wait_for(lambda: "2 thread" in inference.health.notes()["backend"], "two threads")

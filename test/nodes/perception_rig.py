@@ -1,0 +1,57 @@
+"""The perception stages in a rig, fed by reference with one real picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.frame import Frame
+from edge_inference.nodes.component import RELIABLE, Component
+from edge_inference.nodes.conversions.images import ImageAdapter
+from rig import Collected, Rig
+
+ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astronaut.jpg"
+
+
+class Pipeline:
+    """Preprocess, inference and decode."""
+
+    def __init__(self, rig: Rig, inference: dict[str, Any] | None = None, **parameters: Any):
+        checks = {"golden_check": "off", "self_check": "off"}
+        self.rig = rig
+        self.decode: Component = rig.load("Decode", **parameters)
+        self.inference: Component = rig.load(
+            "Inference", **checks, **(inference or {}), **parameters
+        )
+        self.preprocess: Component = rig.load("Preprocess", "-r", "image_raw:=/image", **parameters)
+        self.stages = [self.decode, self.inference, self.preprocess]
+        node = rig.container.node
+        self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/image", RELIABLE))
+        self.detections = rig.tap("/ai/detections")
+        self.classes = rig.tap("/ai/classification")
+        self.states = rig.tap("/ai/inference_state")
+        self.image = cv2.imread(str(ASTRONAUT))
+
+    def send(self) -> int:
+        """Publish the picture; return its stamp."""
+        stamp = self.rig.container.node.get_clock().now().nanoseconds
+        self.images.publish(Frame.from_array(np.array(self.image), "bgr8", stamp, "cam"))
+        return stamp
+
+    def next(self, results: Collected) -> Any:
+        """Send a picture and return what was found in it."""
+        count = len(results)
+        self.send()
+        return results.wait(count + 1)[count]
+
+    def lost(self) -> dict[str, int]:
+        """Return how many frames each reason has cost, over all stages."""
+        total: dict[str, int] = {}
+        for stage in self.stages:
+            for reason, count in stage.health.counts().items():
+                total[reason] = total.get(reason, 0) + count
+        return total
