@@ -33,7 +33,8 @@ from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
 class Request:
     """What is asked for: ``backend`` of :data:`BACKEND_NAMES`, ``precision`` may be "auto".
 
-    ``threads`` is for engines that run on the CPU; ``gpu`` is the number of the GPU.
+    ``threads`` is for engines that run on the CPU. ``gpu`` is the number of the GPU,
+    ``stream_priority`` ("low", "normal", "high") and ``cuda_graph`` say how it is used.
     ``origin`` is the asker's own, handed back with what serves the request.
     """
 
@@ -42,6 +43,8 @@ class Request:
     precision: str = "auto"
     threads: int = 1
     gpu: int = 0
+    stream_priority: str = "normal"
+    cuda_graph: bool = True
     origin: Any = None
 
 
@@ -200,7 +203,12 @@ def _make_ort_cuda(request: Request, precision: str, file: Path) -> Backend:
 def _make_trt(request: Request, precision: str, file: Path) -> Backend:
     from edge_inference.backends.trt.backend import TrtBackend
 
-    return TrtBackend(file, device=request.gpu)
+    return TrtBackend(
+        file,
+        device=request.gpu,
+        stream_priority=request.stream_priority,
+        use_graph=request.cuda_graph,
+    )
 
 
 def _make_null(request: Request, precision: str, file: Path) -> Backend:

@@ -94,7 +94,7 @@ class OnnxFlavour(Recipe):
             "precision": self.precision,
             "target": self.target,
             "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
-            "calibration": self._calibration_digest(),
+            "calibration": calibration_digest(self.model, self.precision),
             "made with": {name: _version_of(name) for name in ("onnx", "onnxruntime")},
         }
 
@@ -135,18 +135,6 @@ class OnnxFlavour(Recipe):
         """Remove it from the store."""
         return store.remove(key_of(self.parts()))
 
-    def _calibration_digest(self) -> str | None:
-        file = self.model.calibration
-        if self.precision != "int8" or file is None:
-            return None
-        try:
-            return hashlib.sha256(file.read_bytes()).hexdigest()
-        except OSError as error:
-            raise BackendError(
-                f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "
-                f"calibrate again with: edge-inference quantize {self.model.name}"
-            ) from error
-
 
 @dataclass(frozen=True)
 class EnginePlan(Recipe):
@@ -159,10 +147,11 @@ class EnginePlan(Recipe):
 
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the plan."""
-        source = self.onnx.variant.sha256 if isinstance(self.onnx, ShippedFile) else None
+        onnx = self.onnx
         return {
             "kind": "engine",
-            "onnx": source or self.onnx.parts(),  # type: ignore[union-attr]
+            "onnx": onnx.variant.sha256 if isinstance(onnx, ShippedFile) else onnx.parts(),
+            "calibration": calibration_digest(self.model, self.options.precision),
             "options": dataclasses.asdict(self.options),
             "environment": dataclasses.asdict(self.environment),
         }
@@ -185,6 +174,7 @@ class EnginePlan(Recipe):
                 vendor=import_tensorrt(),
                 environment=self.environment,
                 model=self.model.name,
+                ranges=self._ranges(),
                 timing_cache=self._timing_cache(store),
                 progress=lambda step: progress(step.phase, step.fraction),
                 cancelled=cancelled,
@@ -199,6 +189,15 @@ class EnginePlan(Recipe):
     def discard(self, store: Store) -> bool:
         """Remove it from the store."""
         return store.remove(key_of(self.parts()))
+
+    def _ranges(self) -> Mapping[str, tuple[float, float]] | None:
+        """Return calibrated ranges, which int8 by flags needs; an int8 ONNX has its own."""
+        file = self.model.calibration
+        if self.options.precision != "int8" or file is None:
+            return None
+        from edge_inference.engines.flavours.calibration import Calibration
+
+        return Calibration.load(file).ranges
 
     def _timing_cache(self, store: Store) -> Path:
         """Measured tactics hold for one GPU and one TensorRT, for all models."""
@@ -235,19 +234,58 @@ def precisions(model: ModelDescription) -> list[str]:
     return [name for name in ("fp32", "fp16", "int8") if name in derivable]
 
 
-def engine_plan(model: ModelDescription, precision: str, gpu_index: int = 0) -> EnginePlan:
-    """Return how to get a TensorRT engine for this machine. Raises BackendError."""
+def engine_plan(
+    model: ModelDescription,
+    precision: str,
+    gpu: int = 0,
+    options: BuildOptions | None = None,
+) -> EnginePlan:
+    """Return how to get a TensorRT engine for this machine.
+
+    ``options`` replace those of the model's section ``engine``. Raises BackendError
+    where TensorRT or the GPU is missing, ModelError for a precision that cannot be.
+    """
+    if options is None:
+        options = build_options(model, precision)
+    by_flags = options.typing == "flags" and "fp32" in model.variants
+    onnx = onnx_for(model, "fp32" if by_flags else precision, "tensorrt")
+    return EnginePlan(model, onnx, options, environment_here(gpu))
+
+
+def environment_here(gpu: int = 0) -> Environment:
+    """Return TensorRT and GPU of this machine.
+
+    TensorRT-RTX builds without a GPU; for every other one, a missing GPU or
+    driver raises BackendError.
+    """
     vendor = import_tensorrt()
-    gpu = find_gpu(gpu_index)
-    environment = Environment.here(vendor.flavour, vendor.version, gpu.name, gpu.compute_capability)
-    onnx = onnx_for(model, precision, "tensorrt")
-    return EnginePlan(model, onnx, build_options(model, precision), environment)
+    try:
+        found = find_gpu(gpu)
+    except BackendError:
+        if vendor.flavour != "tensorrt_rtx":
+            raise
+        return Environment.here(vendor.flavour, vendor.version)
+    return Environment.here(vendor.flavour, vendor.version, found.name, found.compute_capability)
 
 
 def build_options(model: ModelDescription, precision: str) -> BuildOptions:
     """Return the model's build options for a precision. Raises ConfigError with file and line."""
     options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
     return dataclasses.replace(options, precision=precision)
+
+
+def calibration_digest(model: ModelDescription, precision: str) -> str | None:
+    """Return the checksum of the ranges that a precision is made with, None for none."""
+    file = model.calibration
+    if precision != "int8" or file is None:
+        return None
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BackendError(
+            f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "
+            f"calibrate again with: edge-inference quantize {model.name}"
+        ) from error
 
 
 def _how_to_get(model: ModelDescription, precision: str) -> str:

@@ -10,6 +10,9 @@ from edge_inference.core.settings import setting
 from edge_inference.engines.select import BACKEND_NAMES, Request
 from edge_inference.nodes.model_settings import ModelSettings
 
+#: Parameters that go into a Request under their own name.
+_ENGINE = ("backend", "precision", "threads", "gpu", "stream_priority", "cuda_graph")
+
 
 @dataclass(frozen=True)
 class InferenceSettings(ModelSettings):
@@ -27,6 +30,14 @@ class InferenceSettings(ModelSettings):
     )
     threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)
     gpu: int = setting(0, "number of the GPU", minimum=0, maximum=63)
+    stream_priority: str = setting(
+        "normal",
+        "which of several nodes' work a GPU does first",
+        choices=("low", "normal", "high"),
+    )
+    cuda_graph: bool = setting(
+        True, "record an inference on the GPU once and launch it as a whole from then on"
+    )
     stand_in: bool = setting(
         True,
         "serve on ONNX Runtime while the engine asked for is built, or where it cannot run; "
@@ -49,11 +60,9 @@ class InferenceSettings(ModelSettings):
 
     def engine_values(self) -> dict[str, Any]:
         """Return the values of the parameters that choose an engine."""
-        names = ("model", "model_path", "backend", "precision", "threads", "gpu")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("model", "model_path", *_ENGINE)}
 
     def request(self) -> Request:
         """Return what is to be served; raises ModelError or ConfigError."""
-        return Request(
-            self.find_model(), self.backend, self.precision, self.threads, self.gpu, origin=self
-        )
+        values = {name: getattr(self, name) for name in _ENGINE}
+        return Request(self.find_model(), **values, origin=self)
