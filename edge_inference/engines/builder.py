@@ -37,7 +37,6 @@ from edge_inference.engines.build_options import BuildOptions
 from edge_inference.engines.build_progress import PhaseTree, Progress, Report, make_monitor
 from edge_inference.engines.layer_report import report_layers
 from edge_inference.engines.network import (
-    ParsedNetwork,
     declared_inputs,
     describe_inputs,
     describe_outputs,
@@ -148,10 +147,8 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Everything that TensorRT needs to live until the build is over."""
-
     builder: Any
-    parsed: ParsedNetwork
+    network: Any
     config: Any
     profiles: dict[str, Profile]
     notes: list[str]
@@ -164,7 +161,7 @@ def _build(order: _Order, report: Report, stop: threading.Event) -> BuiltEngine:
     _go_on(stop)
     plan = _serialize(order, prepared, report, stop)
     report(Progress("reading the layers", _BUILT))
-    network = prepared.parsed.network
+    network = prepared.network
     found = report_layers(
         order.vendor,
         plan,
@@ -202,8 +199,7 @@ def _prepare(order: _Order) -> _Prepared:
     strongly_typed = is_strongly_typed(vendor, options)
     builder = _make_builder(vendor)
     config = make_config(vendor, builder, options)
-    parsed = read_network(vendor, builder, order.onnx_file, strongly_typed)
-    network = parsed.network
+    network = read_network(vendor, builder, order.onnx_file, strongly_typed)
     notes: list[str] = []
     if strongly_typed:
         require_precision(order.onnx_file, network, options.precision)
@@ -215,7 +211,7 @@ def _prepare(order: _Order) -> _Prepared:
     if options.device != "gpu":
         notes.append(dla_note(config, network, options))
     order.timing.attach(vendor, config)
-    return _Prepared(builder, parsed, config, profiles, notes)
+    return _Prepared(builder, network, config, profiles, notes)
 
 
 def _make_builder(vendor: Vendor) -> Any:
@@ -231,7 +227,7 @@ def _make_builder(vendor: Vendor) -> Any:
 
 
 def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threading.Event) -> bytes:
-    builder, config, network = prepared.builder, prepared.config, prepared.parsed.network
+    builder, config, network = prepared.builder, prepared.config, prepared.network
     tree = PhaseTree(report, _READ, _BUILT)
     monitor = make_monitor(order.vendor.trt, tree, stop)
     if monitor is None:

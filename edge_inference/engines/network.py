@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,6 @@ _TYPE_NAMES: Mapping[str, str] = {
 _WEIGHTED_KINDS = ("CONVOLUTION", "DECONVOLUTION", "FULLY_CONNECTED")
 
 
-@dataclass(frozen=True)
-class ParsedNetwork:
-    """A network with its parser, which owns the weights and must live as long."""
-
-    network: Any
-    parser: Any
-
-
 def is_strongly_typed(vendor: Vendor, options: BuildOptions) -> bool:
     """Tell whether the network computes exactly in the types of the ONNX.
 
@@ -60,10 +51,11 @@ def is_strongly_typed(vendor: Vendor, options: BuildOptions) -> bool:
     return enum_member(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") is not None
 
 
-def read_network(
-    vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: bool
-) -> ParsedNetwork:
-    """Parse an ONNX file. Raises BackendError that names the node, file or damage."""
+def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: bool) -> Any:
+    """Parse an ONNX file. Raises BackendError that names the node, file or damage.
+
+    The parser owns the weights; TensorRT's bindings keep it as long as the network.
+    """
     trt = vendor.trt
     network = builder.create_network(_creation_flags(trt, strongly_typed))
     parser = trt.OnnxParser(network, vendor.logger)
@@ -75,7 +67,7 @@ def read_network(
         raise BackendError(
             f"{onnx_file}: expected an ONNX model, found no outputs in it; export it again"
         )
-    return ParsedNetwork(network, parser)
+    return network
 
 
 def require_precision(onnx_file: Path, network: Any, precision: str) -> None:

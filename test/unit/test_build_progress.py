@@ -1,0 +1,146 @@
+"""Progress only grows; supervised work can be ended and hides nothing."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.engines.build_progress import PhaseTree, Progress
+from edge_inference.engines.supervision import BuildCancelledError, supervise
+
+NAMES = st.sampled_from(["a", "b", "c"])
+CALLS = st.lists(
+    st.one_of(
+        st.tuples(st.just("start"), NAMES, st.none() | NAMES, st.integers(0, 4)),
+        st.tuples(st.just("step"), NAMES, st.integers(0, 5)),
+        st.tuples(st.just("finish"), NAMES),
+    )
+)
+
+
+def _never() -> bool:
+    return False
+
+
+@given(CALLS.filter(lambda calls: not any(c[0] == "start" and c[1] == c[2] for c in calls)))
+def test_fraction_only_grows_and_stays_inside(calls: list[tuple[object, ...]]) -> None:
+    told: list[Progress] = []
+    tree = PhaseTree(told.append, 0.1, 0.9)
+    parents: dict[object, object] = {}
+    for name, *arguments in calls:
+        if name == "start":
+            parents[arguments[0]] = arguments[1]
+            if _has_circle(parents, arguments[0]):
+                return  # no hierarchy: TensorRT reports none such
+        getattr(tree, str(name))(*arguments)
+    fractions = [progress.fraction for progress in told if progress.fraction is not None]
+    assert fractions == sorted(fractions)
+    assert all(0.1 <= fraction <= 0.9 for fraction in fractions)
+
+
+def _has_circle(parents: dict[object, object], start: object) -> bool:
+    seen, name = set(), start
+    while name is not None:
+        if name in seen:
+            return True
+        seen.add(name)
+        name = parents.get(name)
+    return False
+
+
+def test_all_steps_make_the_whole() -> None:
+    told: list[Progress] = []
+    tree = PhaseTree(told.append, 0.0, 1.0)
+    tree.start("build", None, 2)
+    tree.step("build", 0)
+    assert told[-1] == Progress("build", 0.5)
+    tree.start("time", "build", 4)
+    tree.step("time", 1)
+    assert told[-1].phase == "time"
+    assert 0.5 < (told[-1].fraction or 0.0) < 1.0
+    tree.finish("time")
+    tree.step("build", 1)
+    assert told[-1] == Progress("build", 1.0)
+
+
+def test_steps_too_small_to_see_are_not_told() -> None:
+    told: list[Progress] = []
+    tree = PhaseTree(told.append, 0.0, 1.0)
+    tree.start("build", None, 100_000)
+    for step in range(100_000):
+        tree.step("build", step)
+    assert 900 < len(told) <= 1001
+
+
+def test_unknown_phases_are_ignored() -> None:
+    told: list[Progress] = []
+    tree = PhaseTree(told.append, 0.0, 1.0)
+    tree.step("nobody", 3)
+    tree.finish("nobody")
+    assert told == []
+
+
+def test_supervised_work_gives_its_result_and_progress() -> None:
+    threads = []
+
+    def hear(_progress: Progress) -> None:
+        threads.append(threading.current_thread())
+
+    def work(report: object, _stop: threading.Event) -> str:
+        report(Progress("on it", 0.5))  # type: ignore[operator]
+        return "made"
+
+    assert supervise(work, hear, _never) == "made"
+    assert threads == [threading.main_thread()]
+
+
+def test_supervised_work_that_fails() -> None:
+    def work(_report: object, _stop: threading.Event) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        supervise(work, lambda _progress: None, _never)
+
+
+def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
+    ended = threading.Event()
+
+    def work(report: object, stop: threading.Event) -> None:
+        report(Progress("on it", 0.5))  # type: ignore[operator]
+        stop.wait()
+        ended.set()
+
+    def interrupt(_progress: Progress) -> None:
+        raise KeyboardInterrupt  # as Ctrl-C does on the main thread
+
+    with pytest.raises(KeyboardInterrupt):
+        supervise(work, interrupt, _never)
+    assert ended.is_set()
+
+
+def test_work_that_cannot_be_stopped_is_left_alone() -> None:
+    release = threading.Event()
+    try:
+        with pytest.raises(BuildCancelledError):
+            supervise(
+                lambda _report, _stop: release.wait(),
+                lambda _progress: None,
+                lambda: True,
+                grace_s=0.0,
+            )
+    finally:
+        release.set()
+
+
+def test_work_that_ends_although_cancelled_is_dropped() -> None:
+    done = threading.Event()
+
+    def work(_report: object, _stop: threading.Event) -> str:
+        done.set()
+        return "made"
+
+    with pytest.raises(BuildCancelledError):
+        supervise(work, lambda _progress: None, done.is_set)
