@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -126,7 +126,7 @@ class ModelDescription:
     variants: Mapping[str, Variant]
     golden: tuple[Golden, ...]
     derive: Derivation = Derivation()
-    self_check: SelfCheck = SelfCheck()
+    self_check: SelfCheck = field(default_factory=SelfCheck)
     engine: Section | None = None
 
     @property
