@@ -71,10 +71,14 @@ def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: 
 
 
 def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
-    """Raise BackendError where a strongly typed network is not in the promised precision."""
+    """Raise BackendError where a strongly typed network is not in the promised precision.
+
+    An fp32 ONNX may store its weights as float16: only layers that compute tell.
+    """
     if precision == "fp16":
-        found = any(tensor.dtype.name == "HALF" for tensor in tensors_of(network))
-        sign = "float16 tensors"
+        layers = layer_precisions(network)
+        found = any(entry.computes and entry.precision == "fp16" for entry in layers)
+        sign = "layers in float16"
     elif precision == "int8":
         found = is_quantized(network)
         sign = "QuantizeLinear nodes"
