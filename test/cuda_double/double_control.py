@@ -92,3 +92,7 @@ class Double:
         token = next(self._tokens)
         self._work[token] = work
         return not self._library.double_enqueue(stream, self._run_c, self._release_c, token)
+
+    def pop(self) -> None:
+        """Take the topmost context off this thread's stack."""
+        self._library.cuCtxPopCurrent_v2(ctypes.byref(c_void_p()))

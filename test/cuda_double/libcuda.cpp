@@ -241,6 +241,9 @@ API void double_reset()
 {
     Guard guard(lock);
     if (retained == 0) {  // left by a test that lost the context
+        for (auto* stream : streams) delete stream;
+        for (auto* graph : graphs) delete graph;
+        for (auto* plan : plans) delete plan;
         streams.clear();
         graphs.clear();
         plans.clear();

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+
 from double_control import Double
 
 __version__ = "10.3.0"
@@ -297,7 +298,7 @@ class IExecutionContext(_Counted):
                 continue
             if name in late or name not in self._addresses:
                 return False
-            size = self._stored(name, np.empty(shapes[name], np.float32)).nbytes
+            size = self._stored(name, np.zeros(shapes[name], np.float32)).nbytes
             if not double.holds(self._addresses[name], size, on_host=self._on_host(name)):
                 errors.append(f"{name}: {size} bytes are not in live memory of its kind")
                 return False

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
-import stand_in_tensorrt
 
+import stand_in_tensorrt
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.backends.trt.metadata import EngineMetadata, Environment, write_sidecar
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,8 @@ from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.preprocess import InputSpec
 from edge_inference.errors import BackendError
+
+_log = logging.getLogger(__name__)
 
 
 class TrtBackend(Backend):
@@ -191,7 +194,10 @@ class TrtBackend(Backend):
         """Have something freed when the backend closes, or right now where opening it fails."""
 
         def free_inside() -> None:
-            with self._cuda.current():
-                free()
+            try:
+                with self._cuda.current():
+                    free()
+            except BackendError as error:  # the rest must be freed all the same
+                _log.warning("%s: not everything could be freed: %s", self._file, error)
 
         resources.callback(free_inside)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,25 +113,34 @@ def _to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.where(np.isnan(values), _SIGN_AND_QUIET, upper)
 
 
-def read_bindings(trt: Any, engine: Any, metadata: EngineMetadata) -> tuple[Binding, ...]:
+class EngineHolder(Protocol):
+    """Whoever keeps the engine: a traceback may keep a function's variables for long."""
+
+    engine: Any
+
+
+def read_bindings(
+    trt: Any, holder: EngineHolder, metadata: EngineMetadata
+) -> tuple[Binding, ...]:
     """Ask an engine for its inputs and outputs. Raises BackendError for one that cannot serve."""
-    names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
-    return tuple(_read_binding(trt, engine, name, metadata) for name in names)
+    count = holder.engine.num_io_tensors
+    names = [holder.engine.get_tensor_name(number) for number in range(count)]
+    return tuple(_read_binding(trt, holder, name, metadata) for name in names)
 
 
-def _read_binding(trt: Any, engine: Any, name: str, metadata: EngineMetadata) -> Binding:
-    is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-    stored, is_bfloat16 = _stored(trt, engine.get_tensor_dtype(name), name)
-    if engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
+def _read_binding(trt: Any, holder: EngineHolder, name: str, metadata: EngineMetadata) -> Binding:
+    is_input = holder.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+    stored, is_bfloat16 = _stored(trt, holder.engine.get_tensor_dtype(name), name)
+    if holder.engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
         raise BackendError(
             f"tensor {name!r} of this plan is stored in blocks of channels; only plain tensors "
             f"can be passed, {HOW_TO_REBUILD}"
         )
-    shape = tuple(engine.get_tensor_shape(name))
-    on_host = engine.get_tensor_location(name) == trt.TensorLocation.HOST
+    shape = tuple(holder.engine.get_tensor_shape(name))
+    on_host = holder.engine.get_tensor_location(name) == trt.TensorLocation.HOST
     shortest, longest = shape, shape
     if is_input and -1 in shape:
-        low, _, high = engine.get_tensor_profile_shape(name, 0)
+        low, _, high = holder.engine.get_tensor_profile_shape(name, 0)
         shortest, longest = tuple(low), tuple(high)
     told = metadata.inputs if is_input else metadata.outputs
     visible = np.dtype(np.float32) if is_bfloat16 else stored

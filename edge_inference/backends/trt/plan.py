@@ -39,7 +39,7 @@ class LoadedPlan:
             raise BackendError(
                 f"{self.file}: {self.vendor.title} cannot load the plan: {reason}; {HOW_TO_REBUILD}"
             )
-        self.bindings = read_bindings(trt, self.engine, self.metadata)
+        self.bindings = read_bindings(trt, self, self.metadata)
 
     def make_context(self, stream: int) -> Any:
         """Make an execution context, or return None where there is no room for one more.
@@ -58,7 +58,8 @@ class LoadedPlan:
             found = main_precision(inspect_layers(self.vendor.trt, self.engine))
         except BackendError:  # an inspector whose words we do not know
             found = None
-        return found or next(iter(self.metadata.layer_precisions), None)
+        counts = self.metadata.layer_precisions
+        return found or max(counts, key=lambda name: counts[name], default=None)
 
     def close(self) -> None:
         """Free engine and runtime, in this order."""

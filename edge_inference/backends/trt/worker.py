@@ -6,7 +6,7 @@ import ctypes
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from numpy.typing import NDArray
@@ -60,13 +60,13 @@ class Worker:
         self._slots[None] = self._make_slot()
 
     def close(self) -> None:
-        """Free everything; also after an ``open`` that failed."""
-        self._graphs.forget()
-        for slot in self._slots.values():
-            slot.close()
-        self._slots.clear()
-        self._buffers.close()
-        self._provider.drop_stream(self._stream)
+        """Free everything, also after an ``open`` that failed, and whatever fails meanwhile."""
+        with ExitStack() as last_first:
+            last_first.callback(self._provider.drop_stream, self._stream)
+            last_first.callback(self._buffers.close)
+            while self._slots:
+                last_first.callback(self._slots.popitem()[1].close)
+            last_first.callback(self._graphs.forget)
 
     def run(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run checked tensors once."""

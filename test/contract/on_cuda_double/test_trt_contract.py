@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 import stand_in_tensorrt
 import test_backends
-from trt_on_double import make_backend
-
 from edge_inference.backends.base import Backend
+from trt_on_double import make_backend
 
 MAKERS: dict[str, Callable[[Path], Backend]] = {
     "trt": lambda onnx_file: make_backend(onnx_file),
