@@ -1,0 +1,1 @@
+"""The same network in another precision: ONNX in, ONNX out."""

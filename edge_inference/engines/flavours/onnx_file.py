@@ -1,0 +1,125 @@
+"""ONNX files in and out, each failure in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_inference.errors import BackendError, ModelError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_PIECE = 1 << 20
+
+
+def import_onnx() -> Any:
+    """Import the package onnx. Raises BackendError where it is missing or broken."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.defs
+        import onnx.numpy_helper
+        import onnx.shape_inference
+    except ImportError as error:
+        raise BackendError(
+            f"the package onnx, which other precisions are derived with, cannot be imported "
+            f"({error}); pip install onnx"
+        ) from error
+    return onnx
+
+
+def check_onnx(file: Path) -> int:
+    """Return the opset of a sound ONNX file. Raises ModelError for any other, BackendError."""
+    onnx = import_onnx()
+    if not file.is_file():
+        raise ModelError(f"{file}: no such file; put the model's ONNX file there")
+    try:
+        opset = opset_of(onnx.load(str(file), load_external_data=False))
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # protobuf's two implementations share no error of their own
+        raise ModelError(
+            f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
+        ) from error
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise ModelError(
+            f"{file}: opset {opset}, and the package onnx {onnx.__version__} knows up to {newest}; "
+            "pip install --upgrade onnx, or export the model with an older opset"
+        )
+    try:
+        onnx.checker.check_model(str(file))
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{file}: not a sound ONNX model ({first_line(error)}); export it again"
+        ) from error
+    return opset
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of ONNX's own operators; 0 where the model names none."""
+    own = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    return int(max(own, default=0))
+
+
+def write_onnx(model: ModelProto, destination: Path) -> None:
+    """Write a model so that the file is there whole or not at all. The same model, the same bytes.
+
+    Raises ModelError where it cannot be written.
+    """
+    try:
+        data = model.SerializeToString(deterministic=True)
+    except ValueError as error:  # protobuf's limit of 2 GiB
+        raise ModelError(
+            f"{destination}: the model is too large for one ONNX file ({first_line(error)})"
+        ) from error
+    write_whole(destination, data)
+
+
+def write_whole(destination: Path, data: bytes) -> None:
+    """Write a file through a temporary one beside it. Raises ModelError."""
+    temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+        temporary.replace(destination)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise ModelError(f"{destination}: cannot be written ({error.strerror})") from error
+
+
+def file_sha256(file: Path) -> str:
+    """Return a file's checksum. Raises ModelError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            while piece := stream.read(_PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
+
+
+def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise ModelError for the first name that is no node's, with the nearest ones."""
+    there = list(known)
+    for name in names:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=3, cutoff=0.4) or there[:5]
+            raise ModelError(
+                f"{where}: no node is named {name!r}, so it cannot stay in fp32; "
+                f"nearest: {', '.join(near)}"
+            )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, without a closing full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
