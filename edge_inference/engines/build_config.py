@@ -18,12 +18,16 @@ from edge_inference.errors import BackendError
 Ranges = Mapping[str, tuple[float, float]]
 
 _MIB = 1 << 20
+_AMPERE = 8
 _FLOATS = ("FLOAT", "HALF", "BF16")
 
 
-def make_config(vendor: Vendor, builder: Any, options: BuildOptions) -> Any:
+def make_config(
+    vendor: Vendor, builder: Any, options: BuildOptions, compute_capability: str | None
+) -> Any:
     """Return a configuration with everything that does not depend on the network.
 
+    ``compute_capability`` is that of this machine's GPU, None without one.
     Raises BackendError where this TensorRT or machine lacks what is asked for.
     """
     trt = vendor.trt
@@ -38,9 +42,27 @@ def make_config(vendor: Vendor, builder: Any, options: BuildOptions) -> Any:
     _switch(config, trt.BuilderFlag.VERSION_COMPATIBLE, options.version_compatible)
     _switch(config, trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME, options.exclude_lean_runtime)
     _set_hardware(vendor, config, options.hardware)
-    _set_targets(vendor, config, options.targets)
+    _set_targets(vendor, config, targets_for(config, options, compute_capability))
     _set_device(vendor, builder, config, options)
     return config
+
+
+def targets_for(
+    config: Any, options: BuildOptions, compute_capability: str | None
+) -> tuple[str, ...]:
+    """Return the compute capabilities to build for; empty leaves the choice to TensorRT.
+
+    TensorRT-RTX builds for Ampere and later; an older GPU has to be named.
+    """
+    if options.targets or compute_capability is None or not is_portable(config):
+        return options.targets
+    is_older = int(compute_capability.partition(".")[0]) < _AMPERE
+    return (compute_capability,) if is_older else ()
+
+
+def is_portable(config: Any) -> bool:
+    """Tell whether plans are for many GPUs, as those of TensorRT-RTX are."""
+    return hasattr(config, "num_compute_capabilities")
 
 
 def add_profile(
@@ -102,6 +124,12 @@ def dla_core(options: BuildOptions) -> int | None:
     return None if options.device == "gpu" else int(options.device.removeprefix("dla"))
 
 
+def assign_if_present(target: Any, name: str, value: Any) -> None:
+    """Set an attribute that only some versions have, where this one does."""
+    if hasattr(target, name):
+        setattr(target, name, value)
+
+
 def _set_hardware(vendor: Vendor, config: Any, hardware: str) -> None:
     if hardware == "same":
         return
@@ -124,7 +152,7 @@ def _set_targets(vendor: Vendor, config: Any, targets: Sequence[str]) -> None:
             f"targets {', '.join(targets)}: {vendor.title} builds for the GPU of this machine; "
             "leave targets empty, or build with TensorRT-RTX"
         )
-    _assign(config, "num_compute_capabilities", len(targets))
+    assign_if_present(config, "num_compute_capabilities", len(targets))
     for index, target in enumerate(targets):
         member = enum_member(capabilities, "SM" + target.replace(".", ""))
         if member is None or not set_target(member, index):
@@ -198,7 +226,7 @@ def _keep_in_fp32(vendor: Vendor, config: Any, network: Any, patterns: Sequence[
 
 
 def _constrain(layer: Any, single: Any) -> None:
-    _assign(layer, "precision", single)
+    assign_if_present(layer, "precision", single)
     for index in range(layer.num_outputs):
         set_output_type = getattr(layer, "set_output_type", None)
         if set_output_type is not None and layer.get_output(index).dtype.name in _FLOATS:
@@ -215,9 +243,3 @@ def _switch(config: Any, flag: Any, on: bool) -> None:
         config.set_flag(flag)
     else:
         config.clear_flag(flag)
-
-
-def _assign(target: Any, name: str, value: Any) -> None:
-    """Set an attribute that only some versions have, where this one does."""
-    if hasattr(target, name):
-        setattr(target, name, value)

@@ -28,9 +28,13 @@ from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build_config import (
     Ranges,
     add_profile,
+    assign_if_present,
+    dla_core,
     dla_note,
+    is_portable,
     make_config,
     set_precision_flags,
+    targets_for,
 )
 from edge_inference.engines.build_failures import cause_of, remedy_for, why_building_failed
 from edge_inference.engines.build_options import BuildOptions
@@ -161,30 +165,27 @@ def _build(order: _Order, report: Report, stop: threading.Event) -> BuiltEngine:
     _go_on(stop)
     plan = _serialize(order, prepared, report, stop)
     report(Progress("reading the layers", _BUILT))
-    network = prepared.network
-    found = report_layers(
-        order.vendor,
-        plan,
-        network,
-        order.options,
-        has_gpu=order.environment.compute_capability is not None,
-    )
+    network, options = prepared.network, order.options
+    compute_capability = order.environment.compute_capability
+    has_gpu = compute_capability is not None
+    found = report_layers(order.vendor, plan, network, options, has_gpu=has_gpu)
     _go_on(stop)
     order.timing.save(prepared.config)
+    targets = targets_for(prepared.config, options, compute_capability)
     metadata = EngineMetadata(
         environment=order.environment,
-        precision=order.options.precision,
+        precision=options.precision,
         model=order.model,
         onnx_sha256=sha256_of(order.onnx_file),
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         plan_bytes=len(plan),
-        hardware=_hardware(prepared.config, order.options),
-        targets=order.options.targets,
-        version_compatible=order.options.version_compatible,
+        hardware=_hardware(prepared.config, order.options, targets),
+        targets=targets,
+        version_compatible=options.version_compatible,
         profiles={name: wanted.sizes for name, wanted in prepared.profiles.items()},
         inputs=describe_inputs(network),
         outputs=describe_outputs(network),
-        options=dataclasses.asdict(order.options),
+        options={**dataclasses.asdict(options), "dla_core": dla_core(options)},
         layer_precisions=count_precisions(found.layers),
         layer_source=found.source,
         build_seconds=round(time.monotonic() - started, 3),
@@ -198,7 +199,7 @@ def _prepare(order: _Order) -> _Prepared:
     vendor, options = order.vendor, order.options
     strongly_typed = is_strongly_typed(vendor, options)
     builder = _make_builder(vendor)
-    config = make_config(vendor, builder, options)
+    config = make_config(vendor, builder, options, order.environment.compute_capability)
     network = read_network(vendor, builder, order.onnx_file, strongly_typed)
     notes: list[str] = []
     if strongly_typed:
@@ -233,7 +234,7 @@ def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threadi
     if monitor is None:
         report(Progress("building", None))
     else:
-        config.progress_monitor = monitor
+        assign_if_present(config, "progress_monitor", monitor)
     with order.vendor.errors.collect() as lines:
         serialized = builder.build_serialized_network(network, config)
         if serialized is None and order.timing.state == "used" and not stop.is_set():
@@ -245,10 +246,10 @@ def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threadi
     return bytes(serialized)
 
 
-def _hardware(config: Any, options: BuildOptions) -> str:
-    if options.targets:
+def _hardware(config: Any, options: BuildOptions, targets: tuple[str, ...]) -> str:
+    if targets:
         return "listed"
-    if options.hardware == "ampere_plus" or hasattr(config, "num_compute_capabilities"):
+    if options.hardware == "ampere_plus" or is_portable(config):
         return "ampere_plus"  # TensorRT-RTX leaves the rest to the GPU that runs the plan
     return "same"
 

@@ -171,6 +171,20 @@ class ConfigWithMonitor(Config):
     progress_monitor: Any = None
 
 
+class PortableConfig(ConfigWithMonitor):
+    """TensorRT-RTX: plans for many GPUs."""
+
+    num_compute_capabilities = 0
+
+    def __init__(self, errors: ErrorLog) -> None:
+        super().__init__(errors)
+        self.targets: dict[int, str] = {}
+
+    def set_compute_capability(self, capability: enum.Enum, index: int) -> bool:
+        self.targets[index] = capability.name
+        return True
+
+
 class Profile:
     def __init__(self) -> None:
         self.shapes: dict[str, tuple[Any, ...]] = {}
@@ -195,6 +209,7 @@ class Release:
     explicit_batch: bool = False
     weak_flags: bool = False
     monitor: bool = False
+    portable: bool = False
     node_names: bool = True
     hardware_levels: tuple[str, ...] = ("NONE", "AMPERE_PLUS")
     dla_cores: int = 0
@@ -244,6 +259,8 @@ class Release:
             OnnxParser=self._make_parser,
             Runtime=self._make_runtime,
         )
+        if self.portable:
+            module.ComputeCapability = enum.Enum("ComputeCapability", ("SM75", "SM86", "SM120"))
         if self.monitor:
             module.IProgressMonitor = ProgressMonitor
         return module
@@ -254,7 +271,8 @@ class Release:
             return self.network
 
         def create_builder_config() -> Config:
-            self.config = (ConfigWithMonitor if self.monitor else Config)(self.errors)
+            monitored = ConfigWithMonitor if self.monitor else Config
+            self.config = (PortableConfig if self.portable else monitored)(self.errors)
             return self.config
 
         def build_serialized_network(_network: Network, _config: Config) -> bytes | None:
@@ -302,6 +320,10 @@ def tensorrt_10(**changes: Any) -> Release:
 def tensorrt_11(**changes: Any) -> Release:
     levels = ("NONE", "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY")
     return Release(strongly_typed=0, monitor=True, hardware_levels=levels, **changes)
+
+
+def tensorrt_rtx(**changes: Any) -> Release:
+    return tensorrt_11(portable=True, **changes)
 
 
 def convolution(

@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from builder_bench import Bench
 from builder_fakes import (
     PLAN,
     DataType,
-    Layer,
-    Network,
     Release,
     Tensor,
     convolution,
-    parser_error,
     quantized,
     tensorrt_8_6,
     tensorrt_10,
     tensorrt_11,
+    tensorrt_rtx,
 )
-from edge_inference.backends.trt.metadata import Environment, read_sidecar, verify_plan
-from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.core.settings import build
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.build_progress import Progress
-from edge_inference.engines.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.supervision import BuildCancelledError
-from edge_inference.errors import BackendError
-
-ORIN = Environment("tensorrt", "0", "Linux", "aarch64", "Orin", "8.7")
-
-
-class Bench:
-    """Builds the same file again and again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "model.onnx"
-        self.file.write_bytes(b"not looked into by the stand-in")
-        self.cache = folder / "timing" / "here.cache"
-        self.told: list[Progress] = []
-
-    def build(self, release: Release, **options: Any) -> BuiltEngine:
-        return self.build_with(release, {}, **options)
-
-    def build_with(self, release: Release, how: dict[str, Any], **options: Any) -> BuiltEngine:
-        self.told = []
-        return build_engine(
-            self.file,
-            build(BuildOptions, options),
-            vendor=release.vendor(),
-            progress=self.told.append,
-            **how,
-        )
-
-    def fails(self, release: Release, **options: Any) -> str:
-        with pytest.raises(BackendError) as caught:
-            self.build(release, **options)
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
+from edge_inference.backends.trt.metadata import Environment
 
 
 @pytest.fixture
@@ -191,6 +149,28 @@ def test_targets_are_for_tensorrt_rtx(bench: Bench) -> None:
     assert "leave targets empty" in bench.fails(tensorrt_11(), targets=["8.6"])
 
 
+def test_targets_of_tensorrt_rtx(bench: Bench) -> None:
+    release = tensorrt_rtx()
+    built = bench.build(release, targets=["8.6", "12.0"])
+    assert release.config.num_compute_capabilities == 2
+    assert release.config.targets == {0: "SM86", 1: "SM120"}
+    assert (built.metadata.hardware, built.metadata.targets) == ("listed", ("8.6", "12.0"))
+    assert "builds for 7.5, 8.6, 12.0, not for 8.7" in bench.fails(release, targets=["8.7"])
+
+
+@pytest.mark.parametrize(
+    ("compute_capability", "hardware", "targets"),
+    [(None, "ampere_plus", ()), ("8.9", "ampere_plus", ()), ("7.5", "listed", ("7.5",))],
+)
+def test_tensorrt_rtx_builds_for_many_gpus_and_for_this_one(
+    bench: Bench, compute_capability: str | None, hardware: str, targets: tuple[str, ...]
+) -> None:
+    here = Environment("tensorrt", "0", "Linux", "x86_64", "this GPU", compute_capability)
+    built = bench.build_with(tensorrt_rtx(), {"environment": here})
+    assert (built.metadata.hardware, built.metadata.targets) == (hardware, targets)
+    assert built.metadata.misfit(here) is None
+
+
 def test_dla_runs_what_it_can(bench: Bench) -> None:
     release = tensorrt_10(dla_cores=2)
     built = bench.build(release, device="dla1", precision="fp16")
@@ -199,6 +179,7 @@ def test_dla_runs_what_it_can(bench: Bench) -> None:
     assert release.config.DLA_core == 1
     assert {"GPU_FALLBACK", "FP16"} <= release.config.flags
     assert built.notes == ("dla1 takes 1 of 2 layers, the GPU the others",)
+    assert built.metadata.options["dla_core"] == 1
 
 
 @pytest.mark.parametrize(
@@ -244,267 +225,3 @@ def test_profile_that_tensorrt_refuses(bench: Bench, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("builder_fakes.Config.add_optimization_profile", lambda *_: -1)
     release = tensorrt_11(network=convolution(shape=(-1, 3, 8, 8)))
     assert "TensorRT refuses them" in bench.fails(release, batch=[1])
-
-
-@pytest.mark.parametrize(
-    ("error", "log", "words"),
-    [
-        (
-            parser_error(node_name="last", node_operator="Wobble", desc='x && "No such plugin"'),
-            [],
-            "does not take the node 'last' (Wobble): No such plugin; export",
-        ),
-        (
-            parser_error(desc="false"),  # a release that names nodes in its log only
-            ['While parsing node number 7 [Unique -> "z"]:', '--- Begin node ---\nname: "u"\n'],
-            "does not take the node 'u' (Unique): not supported; export",
-        ),
-        (
-            parser_error(desc="", code="UNSUPPORTED_NODE"),
-            ["While parsing node number 7 [Unique]:"],
-            "does not take the node 'number 7' (Unique): unsupported node; export",
-        ),
-        (
-            parser_error(
-                desc="Assertion failed: a->b(&c): Failed", code="MODEL_DESERIALIZE_FAILED"
-            ),
-            [],
-            "no whole ONNX model",
-        ),
-        (
-            parser_error(desc="Failed to import initializer", code="INVALID_GRAPH"),
-            ["WeightsContext.cpp:203: Failed to open file: /there/big.bin"],
-            "weights lie in 'big.bin'",
-        ),
-        (
-            parser_error(desc="Assertion failed: stat() == 0: It is a bad graph"),
-            [],
-            "does not take it: It is a bad graph; export it again",
-        ),
-    ],
-)
-def test_parser_errors_in_one_sentence(
-    bench: Bench, error: Any, log: list[str], words: str
-) -> None:
-    sentence = bench.fails(tensorrt_11(parser_errors=[error], parser_log=log))
-    assert words in sentence
-    assert str(bench.file) in sentence
-
-
-def test_parser_that_only_logs(bench: Bench) -> None:
-    assert "does not take it: too bad" in bench.fails(tensorrt_11(parser_log=["too bad."]))
-
-
-def test_file_without_outputs(bench: Bench) -> None:
-    release = tensorrt_11(network=Network([], [], []))
-    assert "expected an ONNX model, found no outputs" in bench.fails(release)
-
-
-def test_missing_file(bench: Bench) -> None:
-    bench.file.unlink()
-    assert "no such file" in bench.fails(tensorrt_11())
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        (
-            "IBuilder: Error Code 4: API Usage Error (It is wrong. In validate at /a/b.cpp:9)",
-            "built no engine: It is wrong; logging",
-        ),
-        (
-            "1: [allocator.cpp::allocate::20] Error Code 1: Cuda Runtime (out of memory)",
-            "built no engine: out of memory; close what else uses the memory",
-        ),
-        (
-            "Error Code 1: Myelin ([tactic.cpp:16: run] No tactics within workspace limit.; More)",
-            "built no engine: No tactics within workspace limit; raise workspace_mib",
-        ),
-        ("anything else", "built no engine: anything else; logging"),
-    ],
-)
-def test_failed_build_tells_its_cause(bench: Bench, line: str, words: str) -> None:
-    def build_nothing(release: Release) -> None:
-        release.errors.add(line)
-        release.errors.add("IBuilder: Error Code 2: what follows from it")
-
-    assert words in bench.fails(tensorrt_11(build=build_nothing))
-
-
-def test_failed_build_without_a_word(bench: Bench) -> None:
-    assert "it gave no reason" in bench.fails(tensorrt_11(build=lambda _release: None))
-
-
-def test_memory_of_the_machine_used_up(bench: Bench) -> None:
-    def run_out(_release: Release) -> bytes:
-        raise MemoryError("std::bad_alloc")
-
-    sentence = bench.fails(tensorrt_11(build=run_out))
-    assert "memory is used up" in sentence
-    assert "workspace_mib" in sentence
-
-
-def test_no_gpu_to_build_on(bench: Bench) -> None:
-    release = tensorrt_11()
-    vendor = release.vendor()
-
-    def refuse(_logger: Any) -> None:
-        release.errors.add("CUDA initialization failure with error: 35")
-        raise TypeError("pybind11::init(): factory function returned nullptr")
-
-    vendor.trt.Builder = refuse
-    with pytest.raises(BackendError, match=r"does not start building: CUDA.*35; build on the mach"):
-        build_engine(bench.file, BuildOptions(), vendor=vendor)
-
-
-def _with_steps(release: Release) -> bytes | None:
-    return PLAN if all(release.steps()) else None
-
-
-def test_progress_grows_to_one(bench: Bench) -> None:
-    bench.build(tensorrt_11(build=_with_steps))
-    fractions = [told.fraction for told in bench.told if told.fraction is not None]
-    assert fractions == sorted(fractions)
-    assert len(fractions) == len(bench.told) > 8
-    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert {"Building", "Timing", "done"} <= {told.phase for told in bench.told}
-
-
-def test_progress_without_a_monitor_says_that_it_does_not_know(bench: Bench) -> None:
-    bench.build(tensorrt_8_6())
-    assert Progress("building", None) in bench.told
-    assert bench.told[-1] == Progress("done", 1.0)
-
-
-def test_cancelled_midway(bench: Bench) -> None:
-    entered, asked = threading.Event(), threading.Event()
-    going_on: list[bool] = []
-
-    def slow(release: Release) -> bytes | None:
-        for go_on in release.steps():
-            going_on.append(go_on)
-            if not go_on:
-                return None
-            entered.set()
-            asked.wait()
-        return PLAN
-
-    def cancelled() -> bool:
-        if entered.is_set():
-            asked.set()
-        return entered.is_set()
-
-    how = {"cancelled": cancelled, "timing_cache": bench.cache}
-    with pytest.raises(BuildCancelledError):
-        bench.build_with(tensorrt_11(build=slow), how)
-    assert going_on[0]
-    assert not going_on[-1]
-    assert not bench.cache.exists()
-
-
-def test_timing_cache_is_made(bench: Bench) -> None:
-    built = bench.build_with(tensorrt_8_6(), {"timing_cache": bench.cache})
-    assert built.timing_cache == "new"
-    assert bench.cache.read_bytes() == b"+measured"
-    assert list(bench.cache.parent.iterdir()) == [bench.cache]
-
-
-def test_timing_cache_is_used(bench: Bench) -> None:
-    _fill(bench.cache, b"earlier")
-    built = bench.build_with(tensorrt_11(), {"timing_cache": bench.cache})
-    assert (built.timing_cache, built.notes) == ("used", ())
-    assert bench.cache.read_bytes() == b"earlier+measured"
-
-
-@pytest.mark.parametrize("content", [b"none", b"logged", b"another GPU"])
-def test_timing_cache_that_does_not_fit_is_replaced(bench: Bench, content: bytes) -> None:
-    _fill(bench.cache, content)
-    built = bench.build_with(tensorrt_11(), {"timing_cache": bench.cache})
-    assert built.timing_cache == "replaced"
-    assert len(built.notes) == 1
-    assert bench.cache.read_bytes() == b"+measured"
-
-
-def test_build_that_fails_with_its_timing_cache_is_tried_without(bench: Bench) -> None:
-    _fill(bench.cache, b"earlier")
-    release = tensorrt_11(build=lambda release: PLAN if release.builds == 2 else None)
-    built = bench.build_with(release, {"timing_cache": bench.cache})
-    assert built.timing_cache == "replaced"
-    assert "tried again without" in built.notes[0]
-    assert bench.cache.read_bytes() == b"+measured"
-
-
-def test_failed_build_leaves_the_timing_cache(bench: Bench) -> None:
-    _fill(bench.cache, b"earlier")
-    with pytest.raises(BackendError):
-        bench.build_with(tensorrt_11(build=lambda _release: None), {"timing_cache": bench.cache})
-    assert bench.cache.read_bytes() == b"earlier"
-
-
-def test_timing_cache_that_cannot_be_written_is_a_note(bench: Bench) -> None:
-    bench.cache.parent.write_text("a file where the folder should be")
-    built = bench.build_with(tensorrt_11(), {"timing_cache": bench.cache})
-    assert built.plan == PLAN
-    assert any("not written" in note for note in built.notes)
-
-
-def test_release_that_measures_later_needs_no_timing_cache(bench: Bench) -> None:
-    release = tensorrt_11()
-    vendor = release.vendor()
-    vendor.trt.IRuntimeCache = object
-    built = _built(bench, vendor, timing_cache=bench.cache)
-    assert built.timing_cache == "none"
-    assert not bench.cache.exists()
-
-
-def test_layers_come_from_the_inspector_where_there_is_a_gpu(bench: Bench) -> None:
-    layers = [{"Name": "conv", "LayerType": "CaskConvolution", "Weights": {"Type": "Half"}}]
-    release = tensorrt_11(inspector_json=json.dumps({"Layers": layers}))
-    built = bench.build_with(release, {"environment": ORIN})
-    assert built.layer_source == built.metadata.layer_source == "inspector"
-    assert built.metadata.layer_precisions == {"fp16": 1}
-
-
-@pytest.mark.parametrize("words", [None, "no JSON"])
-def test_layers_come_from_the_network_otherwise(bench: Bench, words: str | None) -> None:
-    release = tensorrt_11(inspector_json=words)
-    built = bench.build_with(release, {"environment": ORIN})
-    assert built.layer_source == "network"
-    assert built.metadata.layer_precisions == {"fp32": 1}
-
-
-def test_layer_that_only_counts_indices_does_not_compute(bench: Bench) -> None:
-    numbers = [Tensor("a", dtype=DataType.INT64), Tensor("b", dtype=DataType.INT64)]
-    network = convolution()
-    network.layers.append(Layer("add", [numbers[0]], [numbers[1]]))
-    built = bench.build(tensorrt_11(network=network))
-    assert built.layers[-1].precision == "int64"
-    assert built.metadata.layer_precisions == {"fp32": 1}
-
-
-def test_written_engine_is_read_back(bench: Bench, tmp_path: Path) -> None:
-    built = bench.build_with(tensorrt_11(), {"environment": ORIN, "model": "tiny"})
-    plan = write_engine(built, tmp_path / "engines" / "tiny.plan")
-    metadata = read_sidecar(plan)
-    assert verify_plan(plan, metadata) == PLAN
-    assert metadata.model == "tiny"
-    assert metadata.environment == ORIN
-    assert metadata.inputs == {"image": ("float32", 1, 3, 8, 8)}
-    assert metadata.outputs == {"result": ("float32", 1, 3, 8, 8)}
-    assert sorted(path.name for path in plan.parent.iterdir()) == ["tiny.plan", "tiny.plan.json"]
-
-
-def test_engine_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
-    built = bench.build(tensorrt_11())
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BackendError, match="cannot be written"):
-        write_engine(built, tmp_path / "file" / "tiny.plan")
-
-
-def _built(bench: Bench, vendor: Vendor, **how: Any) -> BuiltEngine:
-    return build_engine(bench.file, BuildOptions(), vendor=vendor, **how)
-
-
-def _fill(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True)
-    file.write_bytes(content)

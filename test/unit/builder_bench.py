@@ -1,0 +1,44 @@
+"""One ONNX file, built again and again on stand-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder_fakes import Release
+from edge_inference.core.settings import build
+from edge_inference.engines.build_options import BuildOptions
+from edge_inference.engines.build_progress import Progress
+from edge_inference.engines.builder import BuiltEngine, build_engine
+from edge_inference.errors import BackendError
+
+
+class Bench:
+    """Builds the same file again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "model.onnx"
+        self.file.write_bytes(b"not looked into by the stand-in")
+        self.cache = folder / "timing" / "here.cache"
+        self.told: list[Progress] = []
+
+    def build(self, release: Release, **options: Any) -> BuiltEngine:
+        return self.build_with(release, {}, **options)
+
+    def build_with(self, release: Release, how: dict[str, Any], **options: Any) -> BuiltEngine:
+        self.told = []
+        return build_engine(
+            self.file,
+            build(BuildOptions, options),
+            vendor=release.vendor(),
+            progress=self.told.append,
+            **how,
+        )
+
+    def fails(self, release: Release, **options: Any) -> str:
+        with pytest.raises(BackendError) as caught:
+            self.build(release, **options)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
