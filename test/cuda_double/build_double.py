@@ -7,10 +7,14 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CACHE = HERE.parent.parent / ".cache" / "cuda_double"
+ROOT = HERE.parent.parent
+CACHE = ROOT / ".cache" / "cuda_double"
+# Filled by scripts/gpu_test_kit.py.
+KIT = ROOT / ".cache" / "gpu_test_kit" / f"cp{sys.version_info[0]}{sys.version_info[1]}"
 FLAGS = ("-O1", "-g", "-std=c++17", "-shared", "-fPIC", "-Wall", "-fvisibility=hidden")
 
 
@@ -38,12 +42,19 @@ def build_double(cache: Path = CACHE) -> Path:
     return folder
 
 
-def _symbols_of_pycuda() -> list[str]:
-    """Return the driver's functions that the installed pycuda links to."""
+def find_pycuda() -> Path:
+    """Return the folder that holds the package pycuda: of the test kit, else of this Python."""
+    if (KIT / "pycuda" / "pycuda").is_dir():
+        return KIT / "pycuda"
     package = importlib.util.find_spec("pycuda")
     if package is None or not package.submodule_search_locations:
         raise LookupError("pycuda is not installed")
-    found = sorted(Path(package.submodule_search_locations[0]).glob("_driver*.so"))
+    return Path(package.submodule_search_locations[0]).parent
+
+
+def _symbols_of_pycuda() -> list[str]:
+    """Return the driver's functions that pycuda links to."""
+    found = sorted((find_pycuda() / "pycuda").glob("_driver*.so"))
     if not found or shutil.which("nm") is None or shutil.which("g++") is None:
         raise LookupError("pycuda's extension module, nm or g++ is missing")
     listed = subprocess.run(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import functools
+import importlib.util
 from collections.abc import Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p
+from pathlib import Path
 from typing import Any
 
 from edge_inference.errors import BackendError
@@ -65,7 +67,15 @@ def _load(library: str | None) -> Any:
 def _candidates() -> list[str]:
     found = ctypes.util.find_library("nvrtc")
     names = [f"{folder}libnvrtc.so{version}" for folder in _FOLDERS for version in _VERSIONS]
-    return ([found] if found else []) + names
+    return ([found] if found else []) + names + _in_packages()
+
+
+def _in_packages() -> list[str]:
+    """Find the compiler in NVIDIA's Python packages, newest first."""
+    package = importlib.util.find_spec("nvidia")
+    folders = package.submodule_search_locations if package else None
+    found = (Path(folder).glob("*/lib/libnvrtc.so.*") for folder in folders or ())
+    return sorted((str(file) for files in found for file in files), reverse=True)
 
 
 def _call(nvrtc: Any, name: str, *arguments: Any) -> None:
