@@ -93,7 +93,11 @@ class ContainedPipeline:
 
     def listen(self, on_result: Callable[[Result], None]) -> None:
         """Call ``on_result`` for every result, in the decode stage's thread."""
-        Bus.of(self._context).tap(_RESULT_TOPIC, on_result)
+        self.tap(_RESULT_TOPIC, on_result)
+
+    def tap(self, topic: str, callback: Callable[[Any], None]) -> None:
+        """Call ``callback`` with every object on a topic, in its publisher's thread."""
+        Bus.of(self._context).tap(topic, callback)
 
     def now_ns(self) -> int:
         """Return the clock that stamps are taken from."""

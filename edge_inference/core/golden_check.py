@@ -86,7 +86,7 @@ def check_golden(model: ModelDescription, infer: Infer) -> GoldenReport:
             comparison.compare(name, golden, result)
     if not model.golden:
         try:
-            _result(model, preprocess, infer, _ramp())
+            _result(model, preprocess, infer, ramp())
         except TensorError as error:
             comparison.reasons.append(f"trial run: {error}")
     return GoldenReport(
@@ -120,7 +120,7 @@ def _result(
     return model.decode(outputs, geometry)
 
 
-def _ramp() -> Frame:
+def ramp() -> Frame:
     """Return a picture of nothing; unlike an even one, it has a deviation to divide by."""
     side = 64
     values = np.arange(side * side * 3, dtype=np.uint32) % 256

@@ -26,7 +26,7 @@ from edge_inference.core.agreement import (
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import SelfCheck
-from edge_inference.core.golden_check import Infer, _ramp, read_picture
+from edge_inference.core.golden_check import Infer, ramp, read_picture
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.settings import change
@@ -99,9 +99,9 @@ def self_check(
     reference: Infer,
     candidate: Infer,
     pictures: Sequence[Frame],
-    wanted: SelfCheck = SelfCheck(),
+    wanted: SelfCheck | None = None,
 ) -> SelfCheckReport:
-    """Run pictures through both and hold the candidate against what is wanted.
+    """Run pictures through both and hold the candidate against what the model wants, or ``wanted``.
 
     ``reference`` and ``candidate`` take and give arrays by tensor name, as
     ``Backend.infer`` does. Values that are not finite where the reference's
@@ -114,7 +114,9 @@ def self_check(
         comparison.add(picture)
     return SelfCheckReport(
         pictures=len(pictures),
-        reasons=tuple(comparison.refusals() + _shortcomings(comparison, wanted)),
+        reasons=tuple(
+            comparison.refusals() + _shortcomings(comparison, wanted or model.self_check)
+        ),
         results=comparison.results,
         outputs=comparison.outputs,
     )
@@ -130,7 +132,7 @@ def self_check_pictures(model: ModelDescription, count: int = 24) -> list[Frame]
     """
     whole = [read_picture(golden.picture) for golden in model.golden]
     if not whole:
-        return [_ramp()]
+        return [ramp()]
     crops = zip(*(_crops(picture) for picture in whole), strict=True)
     return [*whole, *(crop for turn in crops for crop in turn)][:count]
 

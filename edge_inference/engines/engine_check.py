@@ -55,9 +55,7 @@ def check_engine(
         judge("golden check", golden, found.passed, found.summary(), "golden_check")
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
         with reference(model) as right:
-            compared = self_check(
-                model, right.infer, backend.infer, self_check_pictures(model), model.self_check
-            )
+            compared = self_check(model, right.infer, backend.infer, self_check_pictures(model))
         judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
     return Checked(notes, tuple(warnings))
 

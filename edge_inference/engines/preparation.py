@@ -93,13 +93,17 @@ class _Talk:
 
     def ended(self, timeout_s: float) -> bool:
         """Wait a little for the child's end."""
-        self._readers[0].join(timeout_s)
-        return not self._readers[0].is_alive()
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def judge(self, title: str) -> None:
         """Raise BackendError unless the child said that it is done."""
         code = self._child.wait()
-        self._readers[1].join()
+        for reader in self._readers:
+            reader.join()
         if self._outcome.done:
             return
         if self._outcome.error:

@@ -128,7 +128,13 @@ class OnnxFlavour(Recipe):
             )
             return {"model": self.model.name, **parts}
 
-        entry = store.get_or_make(key_of(parts), derive_into, label=label, cancelled=cancelled)
+        entry = store.get_or_make(
+            key_of(parts),
+            derive_into,
+            label=label,
+            cancelled=cancelled,
+            report=lambda damage: progress(damage, None),
+        )
         return entry.path(_ONNX)
 
     def discard(self, store: Store) -> bool:
@@ -184,7 +190,14 @@ class EnginePlan(Recipe):
 
         label = f"{self.model.name}-{self.options.precision}-{self.environment.flavour}"
         key = key_of(self.parts())
-        return store.get_or_make(key, build_into, label=label, cancelled=cancelled).path(_PLAN)
+        entry = store.get_or_make(
+            key,
+            build_into,
+            label=label,
+            cancelled=cancelled,
+            report=lambda damage: progress(damage, None),
+        )
+        return entry.path(_PLAN)
 
     def discard(self, store: Store) -> bool:
         """Remove it from the store."""

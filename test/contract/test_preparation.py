@@ -1,0 +1,120 @@
+"""What an engine needs is made in a child process, which ends in every case."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.engines import preparation
+from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
+from edge_inference.engines.select import Request
+from edge_inference.engines.store import Store
+from edge_inference.errors import BackendError
+
+DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def model() -> ModelDescription:
+    return find_model("efficientnet_lite0")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def never() -> bool:
+    return False
+
+
+def script(tmp_path: Path, text: str) -> str:
+    """Make a program that stands for the child."""
+    file = tmp_path / "child"
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_it_makes_what_is_missing_and_tells_how_far_it_is(
+    model: ModelDescription, store: Store
+) -> None:
+    told = []
+    prepare_beside(Request(model, "ort", "fp16"), store, lambda *said: told.append(said), never)
+    assert told == [("deriving fp16", None)]
+    (entry,) = store.entries()
+    assert entry.folder.name.startswith("efficientnet_lite0-fp16-onnxruntime-")
+    entry.verify()
+
+
+def test_the_childs_sentence_is_the_error(model: ModelDescription, store: Store) -> None:
+    with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
+        prepare_beside(Request(model, "trt"), store, lambda *said: None, never)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kill -9 $$", "was ended by signal 9 .it said nothing.; out of memory"),
+        ("echo 'no room' >&2; exit 3", "ended with 3 .no room."),
+        ("echo '{}'; echo 'not JSON'; exit 0", "ended with 0"),
+    ],
+)
+def test_a_child_that_dies_is_told(
+    model: ModelDescription,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
+    with pytest.raises(BackendError, match=f"efficientnet_lite0 for ort in fp16.*{words}"):
+        prepare_beside(Request(model, "ort", "fp16"), store, lambda *said: None, never)
+
+
+def test_cancelling_ends_the_child(
+    model: ModelDescription, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    popen = subprocess.Popen
+
+    def note(*arguments, **named):
+        started.append(popen(*arguments, **named))
+        return started[-1]
+
+    # Ends when its input does, or never.
+    monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
+    monkeypatch.setattr(preparation.subprocess, "Popen", note)
+    with pytest.raises(PreparationCancelledError, match="cancelled"):
+        prepare_beside(Request(model, "ort", "fp16"), store, lambda *said: None, lambda: True)
+    assert started[0].poll() is not None
+    assert store.entries() == []
+
+
+def test_the_child_ends_with_its_parent(model: ModelDescription, store: Store) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edge_inference.engines.preparation"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**preparation.os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))},
+    )
+    try:
+        asked = preparation._to_json(Request(model, "ort", "fp16"), store)
+        child.stdin.write(json.dumps(asked) + "\n")
+        child.stdin.flush()
+        assert json.loads(child.stdout.readline())["phase"] == "deriving fp16"
+        child.stdin.close()  # as the end of a parent closes it
+        assert child.wait(DEADLINE_S) == 1
+        assert "done" not in child.stdout.read()
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    assert store.entries() == []
