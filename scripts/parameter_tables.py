@@ -12,10 +12,20 @@ from typing import Any
 
 from edge_inference import nodes
 from edge_inference.core import decoders
+from edge_inference.core.golden import SelfCheck
+from edge_inference.core.model import Derivation
 from edge_inference.core.preprocess import InputSpec
 from edge_inference.core.settings import Rule, rules
+from edge_inference.engines.build_options import BuildOptions
 
 FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
+
+_MODEL_SECTIONS: dict[str, type[Any]] = {
+    "input": InputSpec,
+    "derive": Derivation,
+    "self_check": SelfCheck,
+    "engine": BuildOptions,
+}
 
 _HEAD = """# Parameters
 
@@ -44,10 +54,11 @@ def render() -> str:
         entry = decoders.find(name)
         parts.append(_section(name, entry.settings_class.__doc__, entry.settings_class))
     parts.append(
-        "\n## Model input\n\nNot parameters, but keys of `input:` in `model.yaml`, declared the "
-        "same way.\n"
+        "\n## Model folder\n\nNot parameters, but keys of these sections of `model.yaml`, declared "
+        "the same way.\n"
     )
-    parts.append(_section("input", InputSpec.__doc__, InputSpec))
+    for name, settings_class in _MODEL_SECTIONS.items():
+        parts.append(_section(name, settings_class.__doc__, settings_class))
     return "".join(parts)
 
 

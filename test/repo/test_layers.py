@@ -37,7 +37,10 @@ ROS = re.compile(
     r"(rclpy|rosidl_\w+|launch|launch_\w+|ament_index_python|builtin_interfaces|\w+_interfaces"
     r"|\w+_msgs|edge_inference\.(msg|srv|action))(\.|$)"
 )
-VENDOR = re.compile(r"(onnxruntime|tensorrt|pycuda|torch|triton|tritonclient|cv_bridge)(\.|$)")
+VENDOR = re.compile(
+    r"(onnx|onnxruntime|tensorrt|tensorrt_rtx|pycuda|cuda|torch|triton|tritonclient|cv_bridge|rosbags"
+    r"|matplotlib)(\.|$)"
+)
 
 
 @dataclass(frozen=True)
