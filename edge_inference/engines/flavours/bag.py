@@ -1,0 +1,109 @@
+"""Images out of a recorded bag, without ROS: rosbag2 folders, .mcap and .db3 files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.errors import SourceError
+
+METADATA = "metadata.yaml"
+SUFFIXES = (".mcap", ".db3")
+
+_IMAGE = "sensor_msgs/msg/Image"
+_COMPRESSED = "sensor_msgs/msg/CompressedImage"
+
+
+def is_bag(path: Path) -> bool:
+    """Tell whether a path is a recorded bag; raises SourceError for one without its metadata."""
+    if not path.is_dir():
+        return path.is_file() and path.suffix.lower() in SUFFIXES
+    if (path / METADATA).is_file():
+        return True
+    if any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
+        raise SourceError(
+            f"{path}: a recorded bag without {METADATA}; name its file, or write the metadata "
+            f"anew with: ros2 bag reindex {path}"
+        )
+    return False
+
+
+def bag_pictures(
+    path: Path, topic: str, choose: Callable[[int], Sequence[int]]
+) -> Iterator[Frame | CompressedFrame]:
+    """Yield images of one topic; ``choose`` picks places out of the number of its messages.
+
+    An empty ``topic`` is the only one with images. The stamp and frame are the
+    message's. Raises SourceError for a bag that cannot be read or has no such
+    topic, and where the package rosbags is missing.
+    """
+    highlevel, typesys = _import_rosbags()
+    types = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+    try:
+        with highlevel.AnyReader([path], default_typestore=types) as reader:
+            connections = _connections(reader, topic, path)
+            wanted = set(choose(sum(entry.msgcount for entry in connections)))
+            messages = reader.messages(connections=connections)
+            for place, (connection, _, data) in enumerate(messages):
+                if place in wanted:
+                    yield _frame(reader.deserialize(data, connection.msgtype), connection.msgtype)
+    except SourceError:
+        raise
+    except Exception as error:  # its readers raise whatever a damaged file leads to
+        raise SourceError(
+            f"{path}: the recorded bag cannot be read ({error or type(error).__name__}); "
+            "check it with: ros2 bag info"
+        ) from error
+
+
+def _connections(reader: Any, topic: str, path: Path) -> list[Any]:
+    images = [entry for entry in reader.connections if entry.msgtype in (_IMAGE, _COMPRESSED)]
+    topics = sorted({entry.topic for entry in images})
+    if not topics:
+        others = ", ".join(sorted({entry.topic for entry in reader.connections})) or "none"
+        raise SourceError(f"{path}: no topic with images in this bag; its topics: {others}")
+    if not topic and len(topics) > 1:
+        raise SourceError(f"{path}: several topics with images, name one: {', '.join(topics)}")
+    chosen = topic or topics[0]
+    found = [entry for entry in images if entry.topic == chosen]
+    if not found:
+        raise SourceError(f"{path}: no images on {topic!r} in this bag; on {', '.join(topics)}")
+    if not sum(entry.msgcount for entry in found):
+        raise SourceError(f"{path}: the topic {chosen!r} has no message in this bag")
+    return found
+
+
+def _frame(message: Any, kind: str) -> Frame | CompressedFrame:
+    stamp = message.header.stamp
+    stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+    data = np.asarray(message.data, dtype=np.uint8)
+    if kind == _COMPRESSED:
+        return CompressedFrame(data, message.format, stamp_ns, message.header.frame_id)
+    return Frame(
+        data,
+        message.width,
+        message.height,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+        stamp_ns,
+        message.header.frame_id,
+    )
+
+
+def _import_rosbags() -> tuple[Any, Any]:
+    try:
+        return (
+            importlib.import_module("rosbags.highlevel"),
+            importlib.import_module("rosbags.typesys"),
+        )
+    except ImportError as error:
+        raise SourceError(
+            f"recorded bags are read with the package rosbags, which cannot be imported ({error}); "
+            "pip install rosbags"
+        ) from error
