@@ -26,7 +26,7 @@ def build_double(cache: Path = CACHE) -> Path:
     wanted = _symbols_of_pycuda()
     unused = _unused(wanted)
     digest = hashlib.sha256(unused.encode())
-    for source in sorted(HERE.glob("*.cpp")):
+    for source in sorted((*HERE.glob("*.cpp"), *HERE.glob("*.h"))):
         digest.update(source.read_bytes())
     folder = cache / digest.hexdigest()[:16]
     if not folder.exists():

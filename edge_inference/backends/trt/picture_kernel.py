@@ -7,6 +7,7 @@ one step of a pixel's 256: weights are fractions there in 11 bits, here in 24.
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Mapping
 from ctypes import c_int, c_uint64
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from edge_inference.backends.trt.bindings import Binding
 from edge_inference.backends.trt.cuda import CudaProvider, Kernel
 from edge_inference.backends.trt.nvrtc import compile_ptx
 from edge_inference.core.frame import Frame
+from edge_inference.core.geometry import Geometry
 from edge_inference.core.preprocess import InputSpec, Placement, place
+from edge_inference.errors import BackendError
 
 NAME = "picture_to_tensor"
 BLOCK = (32, 8)
@@ -99,7 +102,11 @@ def load_picture_kernel(
     provider: CudaProvider, compute_capability: str, library: str | None = None
 ) -> Kernel:
     """Compile and load the kernel. Raises BackendError where that cannot be done here."""
-    source = Path(__file__).with_suffix(".cu").read_text(encoding="utf-8")
+    file = Path(__file__).with_suffix(".cu")
+    try:
+        source = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BackendError(f"{file}: cannot be read ({error.strerror})") from error
     return provider.load_kernel(compile_ptx(source, compute_capability, library), NAME)
 
 
@@ -123,11 +130,37 @@ def fits_binding(spec: InputSpec, binding: Binding) -> bool:
     )
 
 
-def make_table(spec: InputSpec, binding: Binding) -> NDArray[np.uint8]:
-    """Return the bytes of the tensor's elements for all values of a pixel, channel by channel.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the kernel is told for pictures of one kind: all but the addresses.
 
-    Computed in float64 and rounded once, then cast to the engine's type.
+    ``table`` has the bytes of the tensor's elements for all values of a pixel,
+    channel by channel. To be left alone, as it serves many pictures.
     """
+
+    parameter: Picture
+    table: NDArray[np.uint8]
+    geometry: Geometry
+
+
+def prepare(picture: Frame, spec: InputSpec, binding: Binding) -> Prepared:
+    """Return what the kernel is told, from memory where such a picture came before."""
+    size = (picture.width, picture.height)
+    return _prepare(picture.encoding, size, picture.step, spec, binding)
+
+
+@functools.lru_cache(maxsize=32)
+def _prepare(
+    encoding: str, size: tuple[int, int], step: int, spec: InputSpec, binding: Binding
+) -> Prepared:
+    placement = place(spec, *size)
+    parameter = _describe(encoding, size[1], step, spec, placement)
+    parameter.element_size = binding.stored.itemsize
+    return Prepared(parameter, _make_table(spec, binding), placement.geometry(*size))
+
+
+def _make_table(spec: InputSpec, binding: Binding) -> NDArray[np.uint8]:
+    """Compute in float64 and round once, as the processor does, then cast to the engine's type."""
     pixels = np.arange(256, dtype=np.float64)
     mean = np.broadcast_to(np.array(spec.mean), spec.channels)[:, None]
     std = np.broadcast_to(np.array(spec.std), spec.channels)[:, None]
@@ -137,33 +170,29 @@ def make_table(spec: InputSpec, binding: Binding) -> NDArray[np.uint8]:
     return stored.reshape(-1).view(np.uint8)
 
 
-def describe_picture(
-    picture: Frame, spec: InputSpec, binding: Binding
-) -> tuple[Picture, Placement]:
-    """Fill the kernel's parameter, but for the addresses. Pure."""
-    placement = place(spec, picture.width, picture.height)
-    storage = _STORAGES[picture.encoding]
+def _describe(
+    encoding: str, height: int, step: int, spec: InputSpec, placement: Placement
+) -> Picture:
+    storage = _STORAGES[encoding]
     fields: dict[str, Any] = dict(storage.offsets)
     for prefix, rectangle in (("from", placement.source), ("to", placement.target)):
         names = (f"{prefix}_{part}" for part in ("x", "y", "width", "height"))
         fields.update(zip(names, rectangle, strict=True))
     if storage.separate_chroma:
-        fields["chroma_start"] = picture.height * picture.step
-    parameter = Picture(
-        step=picture.step,
+        fields["chroma_start"] = height * step
+    return Picture(
+        step=step,
         width=spec.width,
         height=spec.height,
         channels=spec.channels,
         planar=spec.layout == "NCHW",
         blue_first=spec.color == "BGR",
-        element_size=binding.stored.itemsize,
         pad_value=spec.pad_value,
         interpolation=_INTERPOLATIONS[spec.interpolation],
         storage=storage.kind,
         pixel_bytes=storage.pixel_bytes,
         **fields,
     )
-    return parameter, placement
 
 
 def grid_for(spec: InputSpec) -> tuple[int, int]:

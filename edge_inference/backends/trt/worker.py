@@ -18,9 +18,9 @@ from edge_inference.backends.trt.graphs import Graphs, GraphSwitch
 from edge_inference.backends.trt.picture_kernel import (
     BLOCK,
     TABLE_BYTES,
-    describe_picture,
+    Picture,
     grid_for,
-    make_table,
+    prepare,
 )
 from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.slot import Slot
@@ -85,10 +85,10 @@ class Worker:
         size = TABLE_BYTES + picture.data.size
         staged = self._buffers.reserve(_PICTURE, size)
         slot = self._slot_for({binding.name: spec.shape}, {})
-        table = make_table(spec, binding)
-        staged.host[: table.size] = table
+        prepared = prepare(picture, spec, binding)
+        staged.host[: prepared.table.size] = prepared.table
         staged.host[TABLE_BYTES:size] = picture.data
-        parameter, placement = describe_picture(picture, spec, binding)
+        parameter = Picture.from_buffer_copy(prepared.parameter)
         parameter.table = staged.address
         parameter.bytes = staged.address + TABLE_BYTES
         parameter.tensor = self._buffers.reserve(binding.name, 0).address
@@ -100,8 +100,7 @@ class Worker:
             )
             self._queue_run(slot)
 
-        outputs = self._run(slot, bytes(parameter), queue)
-        return outputs, placement.geometry(picture.width, picture.height)
+        return self._run(slot, bytes(parameter), queue), prepared.geometry
 
     def _run(
         self, slot: Slot, parameter: bytes | None, queue: Callable[[], None]
