@@ -3,7 +3,7 @@
 Three steps, each skipped while the fingerprint of what it was made from stands in the
 environment's ``set_up.json``: the venv itself, the packages in it, the build. With a sourced ROS 2
 the venv looks through to it and only what is missing is installed; otherwise ROS 2 comes from
-wheels.
+wheels. Where tests follow, a fourth step makes the kit for tests of GPU code beside it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from commands import Commands, SetUpError
+from gpu_test_kit import Kit, kit_folder
 from package_build import Build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,10 +31,6 @@ CACHE = ROOT / ".cache"
 DEFAULT_DISTRO = "kilted"
 # What another environment's ROS 2 leaves behind; wheels must not see it.
 FOREIGN = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-
-
-class SetUpError(Exception):
-    """A step of the set-up failed; the message says how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,10 @@ class Workspace:
         self.ros = ros
         self.python = venv / "bin" / "python"
         self._stamp_file = venv / "set_up.json"
-        self._log = CACHE / "log" / f"set_up-{venv.name.lstrip('.')}.log"
+        log = CACHE / "log" / f"set_up-{venv.name.lstrip('.')}.log"
+        self._commands = Commands(self.python, log, CACHE / "pip")
         stamps = self._read_stamps()
+        self._tests_follow = with_tests
         # A venv that can test can also run: do not take packages out again.
         self.with_tests = with_tests or bool(stamps.get("with_tests"))
 
@@ -98,7 +97,7 @@ class Workspace:
             stamps.update(with_tests=self.with_tests, packages=packages)
             self._write_stamps(stamps)
             worked = True
-        build = Build(ROOT, self.venv, sourced=self.ros.sourced, run=self._run)
+        build = Build(ROOT, self.venv, sourced=self.ros.sourced, run=self._commands.run)
         ros_files = [] if self.ros.sourced else [self.ros.wheel_list]
         for step in ("generated", "installed"):
             mark = build.fingerprint(step) + self._fingerprint(ros_files)
@@ -108,7 +107,13 @@ class Workspace:
                 stamps[step] = mark
                 self._write_stamps(stamps)
                 worked = True
+        if self._tests_follow:
+            worked |= self._gpu_test_kit().prepare()
         return worked
+
+    def _gpu_test_kit(self) -> Kit:
+        requirements = REQUIREMENTS / "gpu_test.txt"
+        return Kit(kit_folder(CACHE), requirements, self._commands, self._say)
 
     def _describe(self) -> str:
         python = f"Python {platform.python_version()}"
@@ -122,7 +127,7 @@ class Workspace:
         return [self._describe(), sys.base_prefix, str(self.venv), *foreign]
 
     def _requirement_files(self) -> list[Path]:
-        names = ["run.txt", "samples.txt"]
+        names = ["run.txt", "engines.txt", "samples.txt"]
         if not self._machine_has("cmake"):
             names.append("build.txt")
         if self.with_tests:
@@ -146,7 +151,7 @@ class Workspace:
         base = getattr(sys, "_base_executable", sys.executable)
         options = ["--system-site-packages"] if self.ros.sourced else []
         try:
-            self._run([base, "-m", "venv", "--clear", *options, str(self.venv)])
+            self._commands.run([base, "-m", "venv", "--clear", *options, str(self.venv)])
         except SetUpError as error:
             raise SetUpError(f"{error}\nOn Debian and Ubuntu: apt install python3-venv") from error
         self._write_environment_file()
@@ -170,11 +175,11 @@ class Workspace:
     def _install_packages(self) -> None:
         lists = [file for file in self._requirement_files() if not self._alone(file)]
         limits = self._limits()
-        if self.ros.sourced and self._ask("import cv2; print(cv2.__version__)"):
+        if self.ros.sourced and self._commands.ask("import cv2; print(cv2.__version__)"):
             lists = [self._without_opencv(file) for file in lists]
-        self._pip([word for file in lists for word in ("-r", str(file))] + limits)
+        self._commands.pip([word for file in lists for word in ("-r", str(file))] + limits)
         for file in filter(self._alone, self._requirement_files()):
-            self._pip(["--no-deps", "-r", str(file)])
+            self._commands.pip(["--no-deps", "-r", str(file)])
 
     @staticmethod
     def _alone(file: Path) -> bool:
@@ -192,36 +197,12 @@ class Workspace:
         """Keep what a sourced ROS 2 was compiled against: its NumPy's major version."""
         if not self.ros.sourced:
             return []
-        seen = self._ask("import numpy; print(numpy.__version__.split('.')[0])")
+        seen = self._commands.ask("import numpy; print(numpy.__version__.split('.')[0])")
         if not seen:
             return []
         limits = self.venv / "limits.txt"
         limits.write_text(f"numpy<{int(seen) + 1}\n")
         return ["-c", str(limits)]
-
-    def _ask(self, code: str) -> str:
-        """Return what a line of Python prints in the venv, or nothing where it fails."""
-        done = subprocess.run(
-            [str(self.python), "-c", code], capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    def _pip(self, arguments: list[str]) -> None:
-        options = ["--disable-pip-version-check", "--no-input", "--cache-dir", str(CACHE / "pip")]
-        self._run([str(self.python), "-m", "pip", "install", *options, *arguments])
-
-    def _run(self, command: list[str], **options: object) -> None:
-        """Run one command with its output in the log; on failure show the log's end."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("a") as log:
-            log.write(f"$ {shlex.join(command)}\n")
-            log.flush()
-            done = subprocess.run(
-                command, stdout=log, stderr=subprocess.STDOUT, check=False, **options
-            )
-        if done.returncode != 0:
-            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
-            raise SetUpError(f"{tail}\nfailed: {shlex.join(command)}\nwhole log: {self._log}")
 
     def _read_stamps(self) -> dict[str, object]:
         try:

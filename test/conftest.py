@@ -14,6 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import gpu_kit
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 # Higher domains use ports of the range that Linux gives to outgoing connections.
@@ -39,6 +41,7 @@ def _claim_domain() -> tuple[int, socket.socket]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before any test module imports rclpy."""
+    gpu_kit.put_on_path()
     domain, claim = _claim_domain()
     config.add_cleanup(claim.close)
     os.environ["ROS_DOMAIN_ID"] = str(domain)

@@ -1,0 +1,70 @@
+"""The kit for tests of GPU code without a GPU, as ``scripts/gpu_test_kit.py`` left it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+KIT = ROOT / ".cache" / "gpu_test_kit" / f"cp{sys.version_info[0]}{sys.version_info[1]}"
+NOT_MADE = "the kit for tests of GPU code was not made: make test makes it"
+#: TensorRT's releases whose Python bindings are in the kit: JetPack 6.0, 6.1, 7.0 and 7.2.
+BINDINGS = ("8.6.1", "10.3.0", "10.13.3.9", "11.4.0.106")
+# Parts that hold modules of their own name, for all tests.
+MODULES = ("pycuda", "tensorrt_rtx")
+
+
+def missing(part: str) -> str:
+    """Say why a part is not there; "" where it is."""
+    if (KIT / part).is_dir():
+        return ""
+    state = _state()
+    return str(state.get(part, state.get("", {})).get("missing", NOT_MADE))
+
+
+def folder_of(part: str) -> Path:
+    """Return a part's folder; skip the test, with the reason, where it is missing."""
+    reason = missing(part)
+    if reason:
+        pytest.skip(reason)
+    return KIT / part
+
+
+def nvrtc_library(cuda: int) -> Path:
+    """Return CUDA 12's or 13's run-time compiler. Skips the test where it is missing."""
+    return next(folder_of("cuda").glob(f"nvidia/*/lib/libnvrtc.so.{cuda}"))
+
+
+def cuda_headers() -> Path:
+    """Return the folder of CUDA 12's ``cuda.h``. Skips the test where it is missing."""
+    return folder_of("cuda") / "nvidia" / "cuda_runtime" / "include"
+
+
+def put_on_path() -> None:
+    """Let this process and those that it starts import pycuda and TensorRT-RTX.
+
+    What an environment has already is preferred.
+    """
+    added = [str(KIT / m) for m in MODULES if (KIT / m).is_dir() and _is_absent(m)]
+    sys.path += added
+    before = [folder for folder in (os.environ.get("PYTHONPATH"),) if folder]
+    if added:
+        os.environ["PYTHONPATH"] = os.pathsep.join(before + added)
+
+
+def _is_absent(module: str) -> bool:
+    return importlib.util.find_spec(module) is None
+
+
+@functools.cache
+def _state() -> dict[str, dict[str, str]]:
+    try:
+        return dict(json.loads((KIT / "kit.json").read_text()))
+    except OSError:
+        return {}
