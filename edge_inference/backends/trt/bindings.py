@@ -80,14 +80,14 @@ class Binding:
                     "the plan with a profile that holds it"
                 )
 
-    def pack(self, tensor: NDArray[Any], stored: NDArray[Any]) -> None:
+    def pack(self, values: NDArray[Any], stored: NDArray[Any]) -> None:
         """Write a caller's tensor as the engine reads it. Raises TensorError where none fits."""
         if self.is_bfloat16:
-            stored[...] = _to_bfloat16(tensor.astype(np.float32))
+            stored[...] = _to_bfloat16(values.astype(np.float32))
             return
-        if tensor.dtype.kind in "iu" and self.stored.itemsize < tensor.dtype.itemsize:
-            self._check_range(tensor)
-        np.copyto(stored, tensor, casting="unsafe")
+        if values.dtype.kind in "iu" and self.stored.itemsize < values.dtype.itemsize:
+            self._check_range(values)
+        np.copyto(stored, values, casting="unsafe")
 
     def unpack(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Return a new array with what the engine wrote, in the caller's type."""
@@ -96,11 +96,11 @@ class Binding:
             return bits.view(np.float32).astype(self.spec.dtype)
         return stored.astype(self.spec.dtype)
 
-    def _check_range(self, tensor: NDArray[Any]) -> None:
+    def _check_range(self, values: NDArray[Any]) -> None:
         limits = np.iinfo(self.stored)
-        if tensor.size and not limits.min <= tensor.min() <= tensor.max() <= limits.max:
+        if values.size and not limits.min <= values.min() <= values.max() <= limits.max:
             raise TensorError(
-                f"tensor {self.name!r} holds {tensor.min()} to {tensor.max()}; this plan takes it "
+                f"tensor {self.name!r} holds {values.min()} to {values.max()}; this plan takes it "
                 f"as {self.stored}, from {limits.min} to {limits.max}"
             )
 
@@ -119,9 +119,7 @@ class EngineHolder(Protocol):
     engine: Any
 
 
-def read_bindings(
-    trt: Any, holder: EngineHolder, metadata: EngineMetadata
-) -> tuple[Binding, ...]:
+def read_bindings(trt: Any, holder: EngineHolder, metadata: EngineMetadata) -> tuple[Binding, ...]:
     """Ask an engine for its inputs and outputs. Raises BackendError for one that cannot serve."""
     count = holder.engine.num_io_tensors
     names = [holder.engine.get_tensor_name(number) for number in range(count)]

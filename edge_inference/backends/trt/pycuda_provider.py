@@ -36,20 +36,20 @@ class PrimaryContexts:
     def retain(self, device: int, make: Callable[[], Any]) -> Any:
         """Return the context of a device, made by the first user."""
         with self._lock:
-            context, users = self._held.get(device) or (make(), 0)
-            self._held[device] = (context, users + 1)
-            return context
+            primary, users = self._held.get(device) or (make(), 0)
+            self._held[device] = (primary, users + 1)
+            return primary
 
     def release(self, device: int, driver: DriverLibrary) -> None:
         """Give up one use; the last one gives the context back."""
         with self._lock:
-            context, users = self._held.pop(device)
+            primary, users = self._held.pop(device)
             if users > 1:
-                self._held[device] = (context, users - 1)
+                self._held[device] = (primary, users - 1)
                 return
             # pycuda's detach leaves the context on the driver's stack, and puts what was below
             # on top of it. A thread of its own has an empty stack, so it can be set right.
-            worker = threading.Thread(target=_detach, args=(context, driver), daemon=True)
+            worker = threading.Thread(target=_detach, args=(primary, driver), daemon=True)
             worker.start()
             worker.join()
 
@@ -63,7 +63,7 @@ class PycudaProvider:
     def __init__(self, device: int = 0) -> None:
         self._device = device
         self._cuda: Any = None
-        self._context: Any = None
+        self._primary: Any = None
         self._driver: Any = None
 
     def open(self) -> DeviceInfo:
@@ -82,7 +82,7 @@ class PycudaProvider:
         try:
             device = cuda.Device(self._device)
             info = _info(cuda, device)
-            self._context = _contexts.retain(self._device, device.retain_primary_context)
+            self._primary = _contexts.retain(self._device, device.retain_primary_context)
         except cuda.Error as error:
             raise _failure("the GPU cannot be used", error) from error
         self._cuda, self._driver = cuda, driver
@@ -90,15 +90,15 @@ class PycudaProvider:
 
     def close(self) -> None:
         """Let go of the primary context."""
-        if self._context is not None:
-            self._context = None
+        if self._primary is not None:
+            self._primary = None
             _contexts.release(self._device, self._driver)
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """Make the primary context this thread's for the block."""
         try:
-            self._context.push()
+            self._primary.push()
         except self._cuda.Error as error:
             raise _failure("the GPU's context cannot be entered", error) from error
         try:
@@ -218,7 +218,7 @@ class PycudaProvider:
             self._cuda.Context.pop()
         except self._cuda.Error:
             # Something inside took it off the driver's stack; put it back, then leave.
-            self._driver.push_context(self._context.handle)
+            self._driver.push_context(self._primary.handle)
             self._cuda.Context.pop()
 
     def _free_bytes(self) -> int | None:
@@ -249,9 +249,9 @@ def _info(cuda: Any, device: Any) -> DeviceInfo:
     )
 
 
-def _detach(context: Any, driver: DriverLibrary) -> None:
-    context.push()
-    context.detach()
+def _detach(primary: Any, driver: DriverLibrary) -> None:
+    primary.push()
+    primary.detach()
     driver.pop_context()
 
 
