@@ -240,7 +240,6 @@ def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threadi
         if serialized is None and order.timing.state == "used" and not stop.is_set():
             order.timing.give_up(order.vendor, config)
             serialized = builder.build_serialized_network(network, config)
-    _go_on(stop)
     if serialized is None:
         raise BackendError(why_building_failed(order.onnx_file, order.vendor.title, lines))
     return bytes(serialized)

@@ -220,6 +220,7 @@ class Release:
     inspector_json: str | None = None
     creation_flags: int | None = None
     config: Any = None
+    runtime: Any = None
     builds: int = 0
     errors: ErrorLog = field(default_factory=ErrorLog)
 
@@ -306,7 +307,8 @@ class Release:
             inspector = SimpleNamespace(get_engine_information=lambda _form: self.inspector_json)
             return SimpleNamespace(create_engine_inspector=lambda: inspector)
 
-        return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
+        self.runtime = SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
+        return self.runtime
 
 
 def tensorrt_8_6(**changes: Any) -> Release:

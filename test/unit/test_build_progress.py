@@ -135,6 +135,12 @@ def test_work_that_cannot_be_stopped_is_left_alone() -> None:
         release.set()
 
 
+def test_cancelled_after_the_last_step() -> None:
+    answers = iter([False])
+    with pytest.raises(BuildCancelledError):
+        supervise(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
+
+
 def test_work_that_ends_although_cancelled_is_dropped() -> None:
     done = threading.Event()
 

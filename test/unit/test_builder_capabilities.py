@@ -11,6 +11,7 @@ from builder_bench import Bench
 from builder_fakes import (
     PLAN,
     DataType,
+    Layer,
     Release,
     Tensor,
     convolution,
@@ -64,6 +65,13 @@ def test_onnx_must_be_in_the_promised_precision(bench: Bench, precision: str) ->
     sentence = bench.fails(tensorrt_11(), precision=precision)
     assert f"expected an {precision} ONNX" in sentence
     assert "derive" in sentence
+
+
+def test_weights_stored_as_float16_do_not_make_an_fp16_onnx(bench: Bench) -> None:
+    network = convolution()
+    stored, read = Tensor("stored", dtype=DataType.HALF), Tensor("read")
+    network.layers.append(Layer("to fp32", [stored], [read], kind="SHUFFLE"))
+    assert "expected an fp16 ONNX" in bench.fails(tensorrt_11(network=network), precision="fp16")
 
 
 def test_weak_typing_is_refused_where_it_is_gone(bench: Bench) -> None:
@@ -129,6 +137,7 @@ def test_options_reach_the_configuration(bench: Bench) -> None:
     }
     assert release.config.pools == {"workspace": 64 << 20}
     assert release.config.builder_optimization_level == 5
+    assert release.config.profiling_verbosity == "detailed"
     assert release.config.hardware_compatibility_level.name == "SAME_COMPUTE_CAPABILITY"
     assert built.metadata.version_compatible
     assert built.metadata.hardware == "same"

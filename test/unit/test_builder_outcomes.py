@@ -20,6 +20,7 @@ from builder_fakes import (
     convolution,
     parser_error,
     tensorrt_8_6,
+    tensorrt_10,
     tensorrt_11,
 )
 from edge_inference.backends.trt.metadata import Environment, read_sidecar, verify_plan
@@ -124,7 +125,9 @@ def test_failed_build_tells_its_cause(bench: Bench, line: str, words: str) -> No
 
 
 def test_failed_build_without_a_word(bench: Bench) -> None:
-    assert "it gave no reason" in bench.fails(tensorrt_11(build=lambda _release: None))
+    release = tensorrt_11(build=lambda _release: None)
+    assert "it gave no reason" in bench.fails(release)
+    assert release.builds == 1
 
 
 def test_memory_of_the_machine_used_up(bench: Bench) -> None:
@@ -194,6 +197,21 @@ def test_cancelled_midway(bench: Bench) -> None:
     assert not bench.cache.exists()
 
 
+def test_build_that_ends_although_cancelled_writes_nothing(bench: Bench) -> None:
+    entered = threading.Event()
+
+    def finish_all_the_same(release: Release) -> bytes:
+        entered.set()
+        while release.config.progress_monitor.step_complete("Building", 0):
+            pass  # until the cancellation has come
+        return PLAN
+
+    how = {"cancelled": entered.is_set, "timing_cache": bench.cache}
+    with pytest.raises(BuildCancelledError):
+        bench.build_with(tensorrt_11(build=finish_all_the_same), how)
+    assert not bench.cache.exists()
+
+
 def test_timing_cache_is_made(bench: Bench) -> None:
     built = bench.build_with(tensorrt_8_6(), {"timing_cache": bench.cache})
     assert built.timing_cache == "new"
@@ -255,6 +273,20 @@ def test_layers_come_from_the_inspector_where_there_is_a_gpu(bench: Bench) -> No
     built = bench.build_with(release, {"environment": ORIN})
     assert built.layer_source == built.metadata.layer_source == "inspector"
     assert built.metadata.layer_precisions == {"fp16": 1}
+
+
+def test_plan_is_loaded_as_it_was_built(bench: Bench) -> None:
+    release = tensorrt_10(dla_cores=2)
+    options = {"device": "dla1", "precision": "fp16", "version_compatible": True}
+    bench.build_with(release, {"environment": ORIN}, **options)
+    assert release.runtime.DLA_core == 1
+    assert release.runtime.engine_host_code_allowed
+
+
+def test_no_plan_is_loaded_without_a_gpu(bench: Bench) -> None:
+    release = tensorrt_11(inspector_json=json.dumps({"Layers": []}))
+    assert bench.build(release).layer_source == "network"
+    assert release.runtime is None
 
 
 @pytest.mark.parametrize("words", [None, "no JSON"])
