@@ -215,7 +215,7 @@ class IExecutionContext(_Counted):
         ]
         if unknown:
             return unknown
-        if not self._inferred:
+        if not self._inferred or any(self._on_host(name) for name in self._inputs):
             feed = {
                 name: self._read(name, self._addresses[name], self._shapes[name])
                 if self._on_host(name)

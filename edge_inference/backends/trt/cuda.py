@@ -150,7 +150,7 @@ def out_of_memory(what: str, size: int, free: int | None) -> BackendError:
     """Say how much memory was asked for and how much there is."""
     left = "" if free is None else f", {_mib(free)} are free"
     return BackendError(
-        f"the GPU has no room for {_mib(size)} of {what}{left}; "
+        f"there is no room for {_mib(size)} of {what}{left}; "
         "close other programs or models, or build a smaller profile"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from edge_inference.backends.trt.cuda import (
 )
 from edge_inference.backends.trt.driver_library import DriverLibrary
 from edge_inference.errors import BackendError
+
+_log = logging.getLogger(__name__)
 
 
 class PrimaryContexts:
@@ -250,9 +253,12 @@ def _info(cuda: Any, device: Any) -> DeviceInfo:
 
 
 def _detach(primary: Any, driver: DriverLibrary) -> None:
-    primary.push()
-    primary.detach()
-    driver.pop_context()
+    try:
+        primary.push()
+        primary.detach()
+        driver.pop_context()
+    except Exception as error:  # of pycuda or ours; it must be told, not end in a thread
+        _log.warning("the GPU's context could not be given back: %s", error)
 
 
 def _range(count: int) -> str:

@@ -40,10 +40,10 @@ class Slot:
         return len(self.outputs) < sum(not binding.is_input for binding in self._plan.bindings)
 
     def may_be_recorded(self, stream: int) -> bool:
-        """Tell whether a CUDA graph can stand for a run."""
-        # TensorRT-RTX compiles while it runs, and says when a run can be recorded.
+        """Tell whether a run can be recorded by now."""
+        # TensorRT-RTX compiles while it runs, and says when that is over.
         capturable = getattr(self._context, "is_stream_capturable", None)
-        return not self.has_late_outputs and (capturable is None or bool(capturable(stream)))
+        return capturable is None or bool(capturable(stream))
 
     def prepare(
         self, shapes: Mapping[str, tuple[int, ...]], on_host: Mapping[str, NDArray[Any]]

@@ -54,6 +54,9 @@ class Worker:
         self._stream = provider.make_stream(priority)
         self._graphs = Graphs(provider, self._stream, switch)
         self._recorded_at = self._buffers.generation
+        if any(binding.on_host for binding in plan.bindings):
+            # TensorRT reads and writes these while it queues a run, not when a graph is launched.
+            switch.turn_off("a tensor in host memory")
 
     def open(self) -> None:
         """Make the first execution context; raises BackendError where there is no room for it."""
@@ -183,6 +186,8 @@ class Worker:
         self._slots.move_to_end(key)
         try:
             slot.prepare(shapes, tensors)
+            if slot.has_late_outputs:
+                self._switch.turn_off("an output whose shape depends on the data")
         finally:
             if self._recorded_at != self._buffers.generation:
                 self._graphs.forget()  # they hold addresses of before

@@ -187,6 +187,7 @@ def test_data_dependent_outputs(make: Make, nonzero_onnx: Path, double: Double) 
         np.testing.assert_array_equal(outputs["b"], [np.arange(1, size)])
         np.testing.assert_array_equal(outputs["c"], -tensor)
     assert double.count("cuStreamBeginCapture_v2") == 0
+    assert "graph off (an output whose shape depends on the data)" in backend.describe()
 
 
 def test_no_room_for_a_data_dependent_output(
@@ -224,6 +225,7 @@ def test_shape_tensors_live_on_the_host(make: Make, reshape_onnx: Path) -> None:
         outputs = backend.infer({"a": tensor, "shape": np.array(shape, np.int64)})
         np.testing.assert_array_equal(outputs["b"], tensor.reshape(shape))
         np.testing.assert_array_equal(outputs["c"], shape)
+    assert "graph off (a tensor in host memory)" in backend.describe()
 
 
 def test_a_shape_that_cannot_be(make: Make, reshape_onnx: Path) -> None:
