@@ -49,7 +49,7 @@ def prepare_beside(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=_environment(request.gpu),
     )
     talk = _Talk(child, progress)
     try:
@@ -151,7 +151,7 @@ def _to_json(request: Request, store: Store) -> dict[str, Any]:
         "backend": request.backend,
         "precision": request.precision,
         "threads": request.threads,
-        "gpu": request.gpu,
+        "gpu": 0,  # the only one that the child sees
         "store": str(store.folder),
         "limit_bytes": store.limit_bytes,
     }
@@ -166,6 +166,19 @@ def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
         asked["gpu"],
     )
     return request, Store(Path(asked["store"]), asked["limit_bytes"])
+
+
+def _environment(gpu: int) -> dict[str, str]:
+    """Return the child's environment: our modules, and only the GPU that the engine is for.
+
+    TensorRT builds for the first GPU that it sees.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    if gpu:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        numbers = visible.split(",") if visible else []
+        environment["CUDA_VISIBLE_DEVICES"] = numbers[gpu] if gpu < len(numbers) else str(gpu)
+    return environment
 
 
 def _title(request: Request) -> str:

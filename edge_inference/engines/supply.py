@@ -284,7 +284,9 @@ def environment_here(gpu: int = 0) -> Environment:
 def build_options(model: ModelDescription, precision: str) -> BuildOptions:
     """Return the model's build options for a precision. Raises ConfigError with file and line."""
     options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
-    return dataclasses.replace(options, precision=precision)
+    # Where TensorRT chooses precisions itself, it has to hear which layers stay in fp32.
+    keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
+    return dataclasses.replace(options, precision=precision, keep_fp32=keep)
 
 
 def calibration_digest(model: ModelDescription, precision: str) -> str | None:
