@@ -1,0 +1,40 @@
+"""The shipped models find on the doubles what they should, from tensors and from pictures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from double_control import Double
+from trt_on_double import make_backend
+
+from edge_inference.core.golden_check import check_golden, read_picture
+from edge_inference.core.model import find_model
+from edge_inference.engines.engine_check import reference
+
+SHIPPED = Path(__file__).resolve().parents[3] / "models"
+
+
+@pytest.mark.parametrize("engine", ["FLOAT", "HALF"])
+@pytest.mark.parametrize("name", ["nanodet", "efficientnet_lite0"])
+def test_golden_pictures(tmp_path: Path, double: Double, name: str, engine: str) -> None:
+    model = find_model(name, [SHIPPED])
+    file = Path(shutil.copy(model.variants["fp32"].file, tmp_path))
+    types = {model.input.name: engine}
+    with make_backend(file, header={"types": types}) as backend, reference(model) as wanted:
+        assert (backend.inputs, backend.outputs) == (wanted.inputs, wanted.outputs)
+        report = check_golden(model, backend.infer)
+        assert report.passed, report.summary()
+
+        frames = iter([read_picture(golden.picture) for golden in model.golden])
+
+        def infer(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+            """Leave the tensors, which the processor made, and take the picture itself."""
+            return backend.infer_picture(next(frames), model.input)[0]
+
+        report = check_golden(model, infer)
+        assert report.passed, report.summary()
+        assert double.count("cuLaunchKernel") == 2
