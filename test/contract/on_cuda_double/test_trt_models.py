@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from double_control import Double
-from trt_on_double import make_backend
 
+from double_control import Double
 from edge_inference.core.golden_check import check_golden, read_picture
 from edge_inference.core.model import find_model
 from edge_inference.engines.engine_check import reference
+from trt_on_double import make_backend
 
 SHIPPED = Path(__file__).resolve().parents[3] / "models"
 
