@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.usage import EXIT_INTERRUPTED
 
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -37,6 +38,21 @@ def interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def cancellable() -> Iterator[Callable[[], bool]]:
+    """Give what long work asks whether to end; see :func:`interruptible`.
+
+    Work that then ends with an error of ours was interrupted: KeyboardInterrupt.
+    """
+    with interruptible() as interrupted:
+        try:
+            yield interrupted.is_set
+        except EdgeInferenceError:
+            if interrupted.is_set():
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _leave() -> None:

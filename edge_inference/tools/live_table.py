@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from edge_inference.tools.frame_book import FrameRecord
+from edge_inference.tools.progress import Bar, ProgressDisplay
 from edge_inference.tools.result_forms import result_as_text
 from edge_inference.tools.run_output import Progress, RunOutput
 from edge_inference.tools.run_summary import RunSummary, in_order
@@ -37,10 +38,15 @@ class LiveTable(RunOutput):
     """Redraws stages and findings in place, a few times a second."""
 
     def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._console = Console(file=stream)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._last: FrameRecord | None = None
         self._drawn_s = 0.0
+
+    def preparing(self, title: str) -> ProgressDisplay:
+        """Show a bar where the table will be."""
+        return Bar(title, self._stream)
 
     def frame(self, record: FrameRecord) -> None:
         """Keep the latest frame for the next drawing."""

@@ -51,6 +51,11 @@ class RunOptions:
             return self.image_topic
         return self.source.removesuffix(_COMPRESSED)
 
+    @property
+    def names_an_engine(self) -> bool:
+        """Tell whether backend or precision are asked for, so that nothing may stand in for it."""
+        return (self.backend, self.precision) != ("auto", "auto")
+
     def check(self, model: ModelDescription) -> None:
         """Raise UsageError for options that do not go together or would have no effect."""
         if self.kind is SourceKind.TOPIC:
@@ -86,6 +91,8 @@ class RunOptions:
             "precision": "" if self.precision == "auto" else self.precision,
             "when_full": "wait" if self.is_lossless else "drop_oldest",
         }
+        if self.names_an_engine:
+            values["stand_in"] = False
         if self.topic is not None:
             values["image_topic"] = self.topic
         if self.confidence is not None:
@@ -108,7 +115,7 @@ class RunOptions:
 
 def _argument(value: str | int | float) -> str:
     """Write a value so that nobody reads a file or model called "yes" as true."""
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     is_misread = isinstance(value, str) and read_value(text) != text
     return as_yaml(text) if is_misread else text
 

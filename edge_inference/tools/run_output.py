@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from edge_inference.core.latency import LatencyReport
 from edge_inference.tools.frame_book import FrameRecord
+from edge_inference.tools.progress import ProgressDisplay, show_progress
 from edge_inference.tools.result_forms import record_as_json, result_as_text
 from edge_inference.tools.run_summary import Engine, RunSummary
 
@@ -41,6 +42,10 @@ class RunOutput(ABC):
     def start(self, source: str, engine: Engine) -> None:
         """Hear what runs, before the first frame."""
         del source, engine
+
+    def preparing(self, title: str) -> ProgressDisplay:
+        """Return what shows the engine being made, before the start."""
+        return show_progress(title, sys.stderr)
 
     def progress(self, look: Callable[[], Progress]) -> None:
         """Hear that time has passed; ``look`` says how the run is doing."""
@@ -84,6 +89,10 @@ class PlainLines(RunOutput):
         self._stream = stream
         self._shown = 0
         self._due = 0.0
+
+    def preparing(self, title: str) -> ProgressDisplay:
+        """Show it where the run is shown."""
+        return show_progress(title, self._stream)
 
     def start(self, source: str, engine: Engine) -> None:
         """Say what runs."""

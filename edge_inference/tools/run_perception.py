@@ -50,8 +50,23 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
     components = load_pipeline("perception").components(options.pipeline_arguments())
-    with interruptible() as interrupted, _hosted(options.verbose) as container:
-        run = _Run(container, components, options, model, _output(options), started_s)
+    with interruptible() as interrupted:
+        output = _output(options)
+        if options.names_an_engine and not _made_ready(options, model, output, interrupted):
+            return EXIT_INTERRUPTED
+        return _run(options, components, model, output, started_s, interrupted)
+
+
+def _run(
+    options: RunOptions,
+    components: Sequence[ComponentDescription],
+    model: ModelDescription,
+    output: RunOutput,
+    started_s: float,
+    interrupted: threading.Event,
+) -> int:
+    with _hosted(options.verbose) as container:
+        run = _Run(container, components, options, model, output, started_s)
         try:
             return run.run(interrupted)
         finally:
@@ -267,6 +282,32 @@ class _Run:
             self._output.problem(f"no result came from {self._options.source}{dropped}")
             return EXIT_FAILED
         return EXIT_FAILED if overlays is not None and overlays.failed else 0
+
+
+def _made_ready(
+    options: RunOptions, model: ModelDescription, output: RunOutput, interrupted: threading.Event
+) -> bool:
+    """Make what the engine asked for needs, so that the nodes need not wait; False if interrupted.
+
+    Raises EdgeInferenceError where it cannot be made, or cannot run here.
+    """
+    from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
+    from edge_inference.engines.select import Request, select_backend
+    from edge_inference.engines.supply import default_store
+
+    request = Request(model, options.backend, options.precision)
+    store = default_store()
+    selection = select_backend(request, store)
+    if selection.backend is not None:
+        return True
+    title = f"preparing {model.name} for {selection.name} in {selection.precision}"
+    try:
+        with output.preparing(title) as progress:
+            progress("starting", None)
+            prepare_beside(request, store, progress, interrupted.is_set)
+    except PreparationCancelledError:
+        return False
+    return True
 
 
 def _output(options: RunOptions) -> RunOutput:

@@ -1,4 +1,4 @@
-"""``edge-inference models``: what there is, and whether it is sound."""
+"""``edge-inference models``: what there is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from edge_inference.core.model import (
     ModelDescription,
     Variant,
     available_models,
-    find_model,
     load_model,
 )
+from edge_inference.engines.supply import precisions
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.run_options import search_path
+from edge_inference.tools.sizes import megabytes
 
 _PIPE_WIDTH = 140
 
@@ -38,33 +39,6 @@ def list_models(model_path: str, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def check_models(names: Sequence[str], model_path: str, backend: str, precision: str) -> int:
-    """Check models one by one and print a report; return 1 where one fails."""
-    failed = 0
-    for name in names:
-        try:
-            failed += not _check(find_model(name, search_path(model_path)), backend, precision)
-        except EdgeInferenceError as error:
-            failed += 1
-            sys.stderr.write(f"edge-inference: {name}: {error}\n")
-    return 1 if failed else 0
-
-
-def _check(model: ModelDescription, backend: str, precision: str) -> bool:
-    from edge_inference.core.golden_check import check_golden
-    from edge_inference.engines.select import Request, prepare
-
-    model.verify_files()
-    sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
-    selection = prepare(Request(model, backend, precision))
-    assert selection.backend is not None
-    with selection.backend as engine:
-        sys.stdout.write(f"  runs on: {engine.describe()}\n  why: {selection.reason}\n")
-        report = check_golden(model, engine.infer)
-    sys.stdout.write(f"  {report.summary()}\n")
-    return report.passed
-
-
 def _as_json(model: ModelDescription) -> dict[str, Any]:
     return {
         "name": model.name,
@@ -82,6 +56,7 @@ def _as_json(model: ModelDescription) -> dict[str, Any]:
             }
             for name, variant in model.variants.items()
         },
+        "derivable": _derivable(model),
     }
 
 
@@ -102,12 +77,19 @@ def _print(models: Sequence[ModelDescription]) -> None:
             table.add_row(
                 *(head if index == 0 else ("", "", "")),
                 precision,
-                _megabytes(_size(variant)),
+                megabytes(_size(variant)),
                 # As Text: a description's brackets are no markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
                 Text(model.licence if index == 0 else ""),
             )
+        for precision in _derivable(model):
+            table.add_row("", "", "", precision, "derived", "", "")
     console.print(table)
+
+
+def _derivable(model: ModelDescription) -> list[str]:
+    """Return the precisions without a file, which are derived when they are asked for."""
+    return [name for name in precisions(model) if name not in model.variants]
 
 
 def _accuracy(accuracy: Accuracy) -> str:
@@ -119,7 +101,3 @@ def _size(variant: Variant) -> int | None:
         return variant.file.stat().st_size
     except OSError:
         return None
-
-
-def _megabytes(size: int | None) -> str:
-    return "missing" if size is None else f"{size / 1e6:.1f} MB"

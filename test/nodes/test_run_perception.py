@@ -210,8 +210,8 @@ def test_a_topic_of_another_process(camera: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--source", str(ASTRONAUT), "--backend", "zap"], "inference: parameter backend"),
-        (["--source", str(ASTRONAUT), "--precision", "fp1"], "'fp1'"),
+        (["--source", str(ASTRONAUT), "--backend", "zap"], "unknown backend 'zap'"),
+        (["--source", str(ASTRONAUT), "--precision", "fp1"], "no fp1 variant"),
         (["--source", "/dev/video_that_is_not"], "/dev/video_that_is_not"),
         (["--source", str(ASTRONAUT), "--save-overlay", str(ASTRONAUT)], "--save-overlay"),
     ],

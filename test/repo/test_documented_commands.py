@@ -65,7 +65,7 @@ def test_verbs_and_their_options_exist() -> None:
     code = "import sys; from edge_inference.tools.main import main; "
     code += "sys.exit(main('edge-inference', sys.argv[1:]))"
     for words in documented("edge-inference"):
-        verbs = itertools.takewhile(str.isidentifier, words[:1])
+        verbs = itertools.takewhile(str.isidentifier, words[:2])
         done = answer([sys.executable, "-c", code, *verbs, "--help"])
         assert done.returncode == 0, done.stderr
         options = {word.partition("=")[0] for word in words if word.startswith("--")}

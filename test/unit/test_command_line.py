@@ -44,7 +44,7 @@ RUN = ["run", "perception", "--source"]
         (["models", "check"], 2, "NAME|PATH"),
         (["models", "check", "nanodte"], 1, "unknown model 'nanodte'"),
         (["models", "check", "nanodet", "--backend", "zap"], 1, "'zap'"),
-        (["models", "check", "nanodet", "--precision", "fp1"], 1, "'fp1'"),
+        (["models", "check", "nanodet", "--precision", "fp1"], 1, "fp1"),
     ],
 )
 def test_a_refusal_is_one_line(

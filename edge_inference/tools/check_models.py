@@ -1,0 +1,38 @@
+"""``edge-inference models check``: whether a model is sound and computes what it should."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.tools.interruption import cancellable
+from edge_inference.tools.run_options import search_path
+
+
+def check_models(names: Sequence[str], model_path: str, backend: str, precision: str) -> int:
+    """Check models one by one and print a report; return 1 where one fails."""
+    failed = 0
+    for name in names:
+        try:
+            failed += not _check(find_model(name, search_path(model_path)), backend, precision)
+        except EdgeInferenceError as error:
+            failed += 1
+            sys.stderr.write(f"edge-inference: {name}: {error}\n")
+    return 1 if failed else 0
+
+
+def _check(model: ModelDescription, backend: str, precision: str) -> bool:
+    from edge_inference.engines.select import Request, prepare
+    from edge_inference.tools.engine_verdict import run_checks
+    from edge_inference.tools.progress import show_progress
+
+    model.verify_files()
+    sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
+    request = Request(model, backend, precision)
+    with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
+        selection = prepare(request, progress=progress, cancelled=cancelled)
+    assert selection.backend is not None
+    sys.stdout.write(f"  why: {selection.reason}\n")
+    return run_checks(selection, selection.backend) == 0

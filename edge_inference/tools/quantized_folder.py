@@ -1,0 +1,119 @@
+"""The model folder that ``quantize`` writes: a copy, with what was measured in it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from edge_inference.core.model import DESCRIPTION_FILE, ModelDescription, load_model
+from edge_inference.core.yaml_file import load_yaml
+from edge_inference.errors import ConfigError, ModelError
+from edge_inference.tools.usage import UsageError
+from edge_inference.tools.yaml_edit import Value, set_values
+
+CALIBRATION_FILE = "calibration.json"
+DERIVE = "derive"
+
+
+def new_folder(text: str, model: ModelDescription) -> Path:
+    """Return where the new folder goes. Raises UsageError where it cannot go there."""
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"--output {text}: no such user is known here") from error
+    if folder.exists() or folder.is_symlink():
+        raise UsageError(f"--output {text}: it exists already; name a new folder")
+    if folder.resolve().is_relative_to(model.folder.resolve()):
+        raise UsageError(f"--output {text}: inside the model's own folder; name one outside of it")
+    return folder
+
+
+class StagedFolder:
+    """A copy of a model folder under a hidden name, until it is worth its own.
+
+    As a context manager it is gone in the end unless it was kept.
+    """
+
+    def __init__(self, source: Path, destination: Path) -> None:
+        self._source = source
+        self._destination = destination
+        self._outer = destination.parent / f".{destination.name}.{secrets.token_hex(4)}"
+        #: Has its final name already, which is the model's.
+        self.folder = self._outer / destination.resolve().name
+
+    def __enter__(self) -> StagedFolder:
+        try:
+            self._outer.mkdir(parents=True)
+            shutil.copytree(self._source, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+            # An installed model may be read-only.
+            _allow(self.folder, stat.S_IRWXU)
+            _allow(self.folder / DESCRIPTION_FILE, stat.S_IRUSR | stat.S_IWUSR)
+        except OSError as error:
+            self._remove()
+            reason = error.strerror or f"{error.args[0][0][2] if error.args else error}"
+            raise ModelError(
+                f"{self._source}: the model cannot be copied to {self._destination.parent} "
+                f"({reason}); make room, or choose another --output"
+            ) from error
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+
+    def keep(self) -> None:
+        """Give the folder its name. Raises ModelError where somebody else has taken it."""
+        if self._destination.exists():
+            raise ModelError(f"{self._destination}: somebody else made it meanwhile; name another")
+        try:
+            self.folder.rename(self._destination)
+        except OSError as error:
+            raise ModelError(f"{self._destination}: cannot be made ({error.strerror})") from error
+
+    def write_derivation(self, values: Mapping[str, Value]) -> ModelDescription:
+        """Set values in the section ``derive`` of the copy and return what it describes then.
+
+        Everything else in ``model.yaml`` stays as it is written. Raises ModelError
+        where the file is written in a way in which that cannot be done.
+        """
+        file = self.folder / DESCRIPTION_FILE
+        wanted = load_yaml(file).plain()
+        wanted[DERIVE] = {**wanted.get(DERIVE, {}), **_plain(values)}
+        try:
+            text = set_values(file.read_bytes().decode(), DERIVE, values)
+            file.write_bytes(text.encode())
+            got = load_yaml(file).plain()
+        except ConfigError as error:
+            raise _by_hand(self._source, values) from error
+        if got != wanted:
+            raise _by_hand(self._source, values)
+        return load_model(self.folder)
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._outer, ignore_errors=True)
+
+
+def _allow(path: Path, rights: int) -> None:
+    path.chmod(path.stat().st_mode | rights)
+
+
+def _plain(values: Mapping[str, Value]) -> dict[str, object]:
+    return {key: value if isinstance(value, str) else list(value) for key, value in values.items()}
+
+
+def _by_hand(folder: Path, values: Mapping[str, Value]) -> ModelError:
+    return ModelError(
+        f"{folder / DESCRIPTION_FILE}: written in a way that cannot be changed here; write it as "
+        f"lines of `key: value`, with a section {DERIVE}: {_plain(values)}"
+    )

@@ -1,0 +1,1 @@
+"""The command line's verbs: each file has the options of one, and starts its work."""
