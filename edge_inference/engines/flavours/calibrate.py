@@ -21,7 +21,7 @@ from edge_inference.engines.flavours.onnx_file import file_sha256
 from edge_inference.engines.flavours.ranges import METHODS, Histogram, estimate
 from edge_inference.errors import BackendError, ConfigError, ModelError, SourceError, TensorError
 
-DEFAULT_METHOD = "percentile"
+DEFAULT_METHOD = "mse"
 
 #: Is told how many pictures are done.
 Progress = Callable[[int], None]

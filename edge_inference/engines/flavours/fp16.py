@@ -9,13 +9,19 @@ values on in fp32, as it must where they are too large for fp16.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.engines.flavours.graph import (
+    FreshNames,
+    captured,
+    drop_unused_constants,
+    float_tensors,
+)
 from edge_inference.engines.flavours.onnx_file import import_onnx, opset_of
 from edge_inference.errors import ModelError
 
@@ -44,7 +50,7 @@ class _Plan:
     reason: str = ""
 
 
-def to_fp16(model: ModelProto, keep: dict[str, str]) -> tuple[ModelProto, dict[str, str]]:
+def to_fp16(model: ModelProto, keep: Mapping[str, str]) -> tuple[ModelProto, dict[str, str]]:
     """Return the folded network in fp16, and why each node in fp32 stayed there.
 
     Inputs and outputs keep their type. ``keep`` are nodes that stay, with the
@@ -52,7 +58,7 @@ def to_fp16(model: ModelProto, keep: dict[str, str]) -> tuple[ModelProto, dict[s
     """
     onnx = import_onnx()
     _lift_constants(model.graph, onnx)
-    floats = _float_tensors(model.graph, onnx)
+    floats = float_tensors(model.graph, onnx)
     constants = {entry.name: entry for entry in model.graph.initializer}
     schemas = _Schemas(onnx, opset_of(model))
     plans = {}
@@ -137,7 +143,7 @@ class _Rewriter:
 
     def run(self) -> ModelProto:
         graph = self.model.graph
-        self._taken = set(_all_names(graph))
+        self._names = FreshNames(graph)
         nodes: list[NodeProto] = []
         for node in graph.node:
             nodes.extend(self._rewritten(node))
@@ -145,7 +151,7 @@ class _Rewriter:
             nodes.extend(self._in_fp32(name))
         del graph.node[:]
         graph.node.extend(nodes)
-        self._drop_unused_constants()
+        drop_unused_constants(graph)
         del graph.value_info[:]
         return self.onnx.shape_inference.infer_shapes(self.model)  # type: ignore[no-any-return]
 
@@ -158,18 +164,18 @@ class _Rewriter:
                 node.input[place] = self.half_of[name]
             else:
                 yield from self._in_fp32(name)
-        for name in _captured(node):
+        for name in captured(node):
             yield from self._in_fp32(name)
         for place in plan.outputs:
             name = node.output[place]
-            twin = self._new_name(f"{name}_fp16")
+            twin = self._names.new(f"{name}_fp16")
             self.half_of[name] = self.only_half[name] = node.output[place] = twin
         yield node
 
     def _in_half(self, name: str, bounded: bool) -> Iterator[NodeProto]:
         if name in self.half_of:
             return
-        twin = self.half_of[name] = self._new_name(f"{name}_fp16")
+        twin = self.half_of[name] = self._names.new(f"{name}_fp16")
         if name in self.constants:
             values = self.onnx.numpy_helper.to_array(self.constants[name])
             if bounded:
@@ -186,24 +192,10 @@ class _Rewriter:
 
     def _cast(self, source: str, target: str, kind: int) -> NodeProto:
         self.casts += 1
-        name = self._new_name(f"cast_{self.casts}")
+        name = self._names.new(f"cast_{self.casts}")
         return self.onnx.helper.make_node(  # type: ignore[no-any-return]
             "Cast", [source], [target], name=name, to=kind
         )
-
-    def _new_name(self, wanted: str) -> str:
-        while wanted in self._taken:
-            wanted += "_"
-        self._taken.add(wanted)
-        return wanted
-
-    def _drop_unused_constants(self) -> None:
-        graph = self.model.graph
-        used = {name for node in graph.node for name in (*node.input, *_captured(node))}
-        used |= {entry.name for entry in graph.output}
-        kept = [entry for entry in graph.initializer if entry.name in used]
-        del graph.initializer[:]
-        graph.initializer.extend(kept)
 
 
 def _to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -233,32 +225,6 @@ def _lift_constants(graph: GraphProto, onnx: Any) -> None:
             graph.node.remove(node)
 
 
-def _float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
-    infos = (*graph.input, *graph.output, *graph.value_info)
-    wanted = onnx.TensorProto.FLOAT
-    found = {entry.name for entry in infos if entry.type.tensor_type.elem_type == wanted}
-    found |= {entry.name for entry in graph.initializer if entry.data_type == wanted}
-    return found
-
-
 def _type_of(parameters: Any, place: int) -> str:
     """Return the type parameter at a place; the last one may stand for any number."""
     return str(parameters[min(place, len(parameters) - 1)].type_str)
-
-
-def _captured(node: NodeProto) -> Iterator[str]:
-    """Yield what the branches and loops of a node may take from outside."""
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            yield from (entry.name for entry in graph.output)
-            for inner in graph.node:
-                yield from inner.input
-                yield from _captured(inner)
-
-
-def _all_names(graph: GraphProto) -> Iterable[str]:
-    yield from (entry.name for entry in (*graph.input, *graph.output, *graph.initializer))
-    for node in graph.node:
-        yield node.name
-        yield from node.output
-        yield from _captured(node)
