@@ -131,7 +131,8 @@ class Kit:
             self._say(f"{reason}; its tests will be skipped")
             return {"missing": f"{reason}\n{error}" if os.environ.get("CI") else reason}
         entry = {"made_from": self._mark(part)}
-        if not folder.is_dir():
+        if not any(folder.iterdir()):
+            folder.rmdir()
             python = f"{sys.version_info[0]}.{sys.version_info[1]}"
             entry["missing"] = f"{part.name} has no wheel for Python {python}"
             self._say(f"{entry['missing']}; its tests will be skipped")
