@@ -10,6 +10,7 @@
     │   └── PluginError       a name that should lead to a class or function
     ├── ModelError            a model folder, its files or its golden check
     ├── BackendError          an inference engine that cannot open or run
+    │   └── EngineFileError   what it opens is damaged, or made for another machine
     ├── CacheError            a cache folder, or something built that is kept in it
     └── SourceError           a camera, video or picture that cannot be read
 
@@ -50,6 +51,10 @@ class ModelError(EdgeInferenceError):
 
 class BackendError(EdgeInferenceError):
     """An inference engine cannot be opened or cannot run."""
+
+
+class EngineFileError(BackendError):
+    """What an inference engine opens is damaged, or made for another machine."""
 
 
 class CacheError(EdgeInferenceError):

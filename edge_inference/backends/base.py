@@ -148,12 +148,11 @@ class Backend(ABC):
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec]) -> None:
     """Raise TensorError, naming the tensor, what is expected and what came."""
-    expected = "; ".join(str(spec) for spec in specs)
     for spec in specs:
         tensor = tensors.get(spec.name)
         if tensor is None:
             raise TensorError(
-                f"tensor {spec.name!r} is missing: the model takes {expected}; "
+                f"tensor {spec.name!r} is missing: the model takes {_listed(specs)}; "
                 f"got {sorted(tensors)}"
             )
         if not isinstance(tensor, np.ndarray):
@@ -172,4 +171,8 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpe
             )
     if len(tensors) > len(specs):
         extra = sorted(set(tensors) - {spec.name for spec in specs})
-        raise TensorError(f"tensor {extra[0]!r} is not an input: the model takes {expected}")
+        raise TensorError(f"tensor {extra[0]!r} is not an input: the model takes {_listed(specs)}")
+
+
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return "; ".join(str(spec) for spec in specs)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, EngineFileError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -106,7 +106,7 @@ class OrtBackend(Backend):
                 str(self._path), options, providers=list(self._providers)
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise BackendError(
+            raise EngineFileError(
                 f"{self._path}: ONNX Runtime cannot open it: {_sentence(error)}; "
                 "check that it is a complete ONNX file"
             ) from error

@@ -44,7 +44,15 @@ def make_config(
     _set_hardware(vendor, config, options.hardware)
     _set_targets(vendor, config, targets_for(config, options, compute_capability))
     _set_device(vendor, builder, config, options)
+    _share_profiles(trt, config)
     return config
+
+
+def _share_profiles(trt: Any, config: Any) -> None:
+    """Let several contexts use one profile; TensorRT 8.6 has to be told, later ones just do."""
+    feature = enum_member(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806")
+    if feature is not None and hasattr(config, "set_preview_feature"):
+        config.set_preview_feature(feature, True)
 
 
 def targets_for(

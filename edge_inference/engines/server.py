@@ -17,7 +17,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
 from edge_inference.engines.select import Request, Selection, select_backend, stand_in
 from edge_inference.engines.store import Store
-from edge_inference.errors import BackendError, EdgeInferenceError
+from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
 
@@ -147,7 +147,7 @@ class EngineServer:
         except EdgeInferenceError as problem:
             self._put_into_service(self._substitute(request, problem))
             self._report(problem)
-            if isinstance(problem, BackendError):  # made anew, it may open
+            if isinstance(problem, EngineFileError):  # made anew, it may open
                 self.switch(request)
             return
         self._put_into_service(engine)
@@ -240,13 +240,13 @@ class EngineServer:
         progress: Callable[[str, float | None], None],
         cancelled: Callable[[], bool],
     ) -> Engine:
-        """Make what is missing and open it; what is there and does not open is made anew once."""
+        """Make what is missing and open it; a file that cannot be used is made anew once."""
         selection = select_backend(request, self._store)
         if selection.backend is not None:
             progress("opening", None)
             try:
                 return self._opened(selection)
-            except BackendError:
+            except EngineFileError:
                 if not selection.recipe.discard(self._store):
                     raise
         prepare_beside(request, self._store, progress, cancelled)

@@ -20,6 +20,7 @@ from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.model import ModelDescription, Variant
+from edge_inference.core.settings import change
 from edge_inference.engines.build_options import BuildOptions
 from edge_inference.engines.store import Store, default_cache_folder, key_of
 from edge_inference.errors import BackendError, CacheError, ModelError
@@ -281,12 +282,22 @@ def environment_here(gpu: int = 0) -> Environment:
     return Environment.here(vendor.flavour, vendor.version, found.name, found.compute_capability)
 
 
-def build_options(model: ModelDescription, precision: str) -> BuildOptions:
-    """Return the model's build options for a precision. Raises ConfigError with file and line."""
+def build_options(
+    model: ModelDescription, precision: str, changes: Mapping[str, Any] | None = None
+) -> BuildOptions:
+    """Return the model's build options for a precision; ``changes`` come before them.
+
+    Where nothing says which sizes an input may have, it has the one that
+    preprocessing makes. Raises ConfigError, with file and line for the model's own.
+    """
     options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
+    options = change(options, {**(changes or {}), "precision": precision})
     # Where TensorRT chooses precisions itself, it has to hear which layers stay in fp32.
     keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
-    return dataclasses.replace(options, precision=precision, keep_fp32=keep)
+    profiles = options.profiles
+    if not profiles and not options.batch:
+        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.shape))}",)
+    return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
 
 
 def calibration_digest(model: ModelDescription, precision: str) -> str | None:

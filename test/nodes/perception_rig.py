@@ -21,12 +21,10 @@ class Pipeline:
     """Preprocess, inference and decode."""
 
     def __init__(self, rig: Rig, inference: dict[str, Any] | None = None, **parameters: Any):
-        checks = {"golden_check": "off", "self_check": "off"}
+        settings = {"golden_check": "off", "self_check": "off", **(inference or {})}
         self.rig = rig
         self.decode: Component = rig.load("Decode", **parameters)
-        self.inference: Component = rig.load(
-            "Inference", **checks, **(inference or {}), **parameters
-        )
+        self.inference: Component = rig.load("Inference", **settings, **parameters)
         self.preprocess: Component = rig.load("Preprocess", "-r", "image_raw:=/image", **parameters)
         self.stages = [self.decode, self.inference, self.preprocess]
         node = rig.container.node

@@ -20,7 +20,12 @@ from edge_inference.engines.select import Request, Selection
 from edge_inference.engines.server import Engine, EngineServer
 from edge_inference.engines.store import Store
 from edge_inference.engines.supply import ShippedFile
-from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
+from edge_inference.errors import (
+    BackendError,
+    EdgeInferenceError,
+    EngineFileError,
+    ModelError,
+)
 
 DEADLINE_S = 20.0
 X = TensorSpec("x", np.dtype(np.float32), (1,))
@@ -225,13 +230,23 @@ def test_a_mistake_in_the_model_is_raised(server: EngineServer, workshop: Worksh
 def test_an_engine_that_does_not_open_is_made_anew(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
-    workshop.broken_open["fp16"] = BackendError("the plan is cut off")
+    workshop.broken_open["fp16"] = EngineFileError("the plan is cut off")
     server.open(workshop.request("fp16"))
     assert answer(server) in (16, 32)
     witness.wait_for(lambda: witness.changes == ["fp32", "fp16"])
     assert witness.failures == [("the plan is cut off", "fp32")]
     assert (workshop.discarded, workshop.made) == (["fp16"], ["fp16"])
     assert answer(server) == 16
+
+
+def test_an_engine_that_finds_no_memory_is_not_made_anew(
+    server: EngineServer, workshop: Workshop, witness: Witness
+) -> None:
+    workshop.broken_open["fp16"] = BackendError("out of memory")
+    server.open(workshop.request("fp16"))
+    assert answer(server) == 32
+    assert witness.failures == [("out of memory", "fp32")]
+    assert (workshop.discarded, workshop.made) == ([], [])
 
 
 def test_an_engine_that_drifts_is_not_made_anew(

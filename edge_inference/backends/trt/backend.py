@@ -30,7 +30,7 @@ from edge_inference.core.encodings import check_frame
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.preprocess import InputSpec
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, EngineFileError
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class TrtBackend(Backend):
         here = Environment.here(vendor.flavour, vendor.version, gpu.name, gpu.compute_capability)
         misfit = metadata.misfit(here)
         if misfit is not None:
-            raise BackendError(f"{self._file}: {misfit}; {HOW_TO_REBUILD}")
+            raise EngineFileError(f"{self._file}: {misfit}; {HOW_TO_REBUILD}")
 
     def _open_worker(self, resources: ExitStack, plan: LoadedPlan) -> None:
         worker = Worker(self._cuda, plan, self._switch, self._priority)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_inference.errors import BackendError
+from edge_inference.errors import EngineFileError
 
 SIDECAR_SUFFIX = ".json"
 FORMAT = 1
@@ -133,25 +133,25 @@ def write_sidecar(plan: Path, metadata: EngineMetadata) -> Path:
 
 
 def read_sidecar(plan: Path) -> EngineMetadata:
-    """Read the sidecar of a plan. Raises BackendError where it is missing, altered or unknown."""
+    """Read a plan's sidecar; raises EngineFileError where it is missing, altered or unknown."""
     sidecar = sidecar_of(plan)
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BackendError(
+        raise EngineFileError(
             f"{sidecar}: the plan's sidecar cannot be read ({error.strerror}), so what the plan "
             f"fits is not known; {HOW_TO_REBUILD}"
         ) from error
     except ValueError as error:
-        raise BackendError(f"{sidecar}: not the JSON of a sidecar; {HOW_TO_REBUILD}") from error
+        raise EngineFileError(f"{sidecar}: not the JSON of a sidecar; {HOW_TO_REBUILD}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
-        raise BackendError(
+        raise EngineFileError(
             f"{sidecar}: expected a sidecar of format {FORMAT}, got {found!r}; {HOW_TO_REBUILD}"
         )
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
-        raise BackendError(
+        raise EngineFileError(
             f"{sidecar}: altered after it was written (its checksum does not hold); "
             f"{HOW_TO_REBUILD}"
         )
@@ -160,21 +160,21 @@ def read_sidecar(plan: Path) -> EngineMetadata:
 
 
 def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
-    """Return the plan's bytes. Raises BackendError unless they are the ones described."""
+    """Return the plan's bytes. Raises EngineFileError unless they are the ones described."""
     try:
         content = plan.read_bytes()
     except OSError as error:
-        raise BackendError(
+        raise EngineFileError(
             f"{plan}: the plan cannot be read ({error.strerror}); {HOW_TO_REBUILD}"
         ) from error
     if len(content) != metadata.plan_bytes:
-        raise BackendError(
+        raise EngineFileError(
             f"{plan}: the plan has {len(content)} bytes, its sidecar says {metadata.plan_bytes}: "
             f"cut off or exchanged; {HOW_TO_REBUILD}"
         )
     found = hashlib.sha256(content).hexdigest()
     if found != metadata.plan_sha256:
-        raise BackendError(
+        raise EngineFileError(
             f"{plan}: the plan is not the one its sidecar describes (sha256 {found[:12]}… instead "
             f"of {metadata.plan_sha256[:12]}…); {HOW_TO_REBUILD}"
         )

@@ -9,7 +9,7 @@ from edge_inference.backends.trt.bindings import Binding, read_bindings
 from edge_inference.backends.trt.layers import inspect_layers, main_precision
 from edge_inference.backends.trt.metadata import HOW_TO_REBUILD, EngineMetadata
 from edge_inference.backends.trt.vendor import Vendor, reason_of
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, EngineFileError
 
 
 class LoadedPlan:
@@ -36,7 +36,7 @@ class LoadedPlan:
             self.engine = self.runtime.deserialize_cuda_engine(content)
         if self.engine is None:
             reason = reason_of(lines, "it does not say why")
-            raise BackendError(
+            raise EngineFileError(
                 f"{self.file}: {self.vendor.title} cannot load the plan: {reason}; {HOW_TO_REBUILD}"
             )
         self.bindings = read_bindings(trt, self, self.metadata)

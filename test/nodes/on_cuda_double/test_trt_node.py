@@ -1,0 +1,206 @@
+"""A robot with a GPU, as far as doubles go: engines are built, exchanged, and fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_inference.engines.cache_folder import default_cache_folder
+from edge_inference.engines.store import Store
+from perception_rig import Pipeline
+from rig import Outside, Rig, wait_for
+
+MODEL = "efficientnet_lite0"
+SOON_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Say how the next builds go."""
+    file = tmp_path / "order"
+    file.write_text("")
+    monkeypatch.setenv("EDGE_INFERENCE_DOUBLE_BUILDER", str(file))
+    return lambda text: file.write_text(text) and None
+
+
+@pytest.fixture
+def double():
+    import tensorrt
+
+    tensorrt.double.reset()
+    yield tensorrt.double
+    tensorrt.double.reset()
+
+
+def in_service(pipeline: Pipeline, backend: str) -> None:
+    wait_for(
+        lambda: bool(pipeline.states) and pipeline.states[-1].backend == backend,
+        f"{backend} in service",
+        deadline_s=SOON_S,
+    )
+
+
+def problem(pipeline: Pipeline) -> str:
+    wait_for(
+        lambda: bool(pipeline.states) and pipeline.states[-1].problem,
+        "a problem to be told",
+        deadline_s=SOON_S,
+    )
+    return pipeline.states[-1].problem
+
+
+def plan_file() -> Path:
+    (entry,) = (
+        entry
+        for entry in Store(default_cache_folder()).entries()
+        if "engine.plan" in entry.files
+    )
+    return entry.path("engine.plan")
+
+
+def test_onnx_runtime_serves_until_the_engine_is_built(
+    rig: Rig, outside: Outside, order, tmp_path: Path, double
+) -> None:
+    gate = tmp_path / "gate"
+    order(f"gate {gate}")
+    pipeline = Pipeline(rig, model=MODEL)
+    in_service(pipeline, "ort")
+    by_cpu = pipeline.next(pipeline.classes)
+    wait_for(
+        lambda: "building" in pipeline.states[-1].wanted.lower()
+        or (pipeline.states[-1].progress or 0) > 0,
+        "progress to be told",
+        deadline_s=SOON_S,
+    )
+    heard = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
+    wait_for(lambda: any("being made ready" in str(message) for message in heard), "diagnostics")
+    gate.touch()
+    in_service(pipeline, "trt")
+    wait_for(lambda: pipeline.preprocess._is_deferring, "preprocess to leave pictures to the GPU")
+    by_gpu = pipeline.next(pipeline.classes)
+    assert by_gpu.label(0) == by_cpu.label(0)
+    assert abs(by_gpu.scores[0] - by_cpu.scores[0]) < 0.02
+    assert pipeline.states[-1].takes_pictures
+    assert double.count("cuLaunchKernel") > 0
+    assert pipeline.lost() == {}
+    assert pipeline.states[-1].problem == ""
+
+
+def test_the_next_start_finds_the_engine(rig: Rig, double) -> None:
+    first = Pipeline(rig, model=MODEL)
+    in_service(first, "trt")
+    for component in list(rig.container.components):
+        rig.call(lambda number=component.id: rig.container.unload(number))
+    assert double.misuse() == ""
+    again = Pipeline(rig, model=MODEL)
+    wait_for(lambda: bool(again.states), "a state")
+    assert again.states[0].backend == "trt"
+    assert len(again.next(again.classes)) > 0
+
+
+def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double) -> None:
+    first = Pipeline(rig, model=MODEL)
+    in_service(first, "trt")
+    for component in list(rig.container.components):
+        rig.call(lambda number=component.id: rig.container.unload(number))
+    plan = plan_file()
+    content = plan.read_bytes()
+    plan.write_bytes(content[: len(content) // 2])
+    again = Pipeline(rig, model=MODEL)
+    assert len(again.next(again.classes)) > 0
+    in_service(again, "trt")
+    assert plan_file().read_bytes() == content
+
+
+def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double) -> None:
+    first = Pipeline(rig, model=MODEL)
+    in_service(first, "trt")
+    for component in list(rig.container.components):
+        rig.call(lambda number=component.id: rig.container.unload(number))
+    plan = plan_file()
+    content = plan.read_bytes()
+    plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = Pipeline(rig, model=MODEL)
+    assert len(again.next(again.classes)) > 0
+    in_service(again, "trt")
+    (reason, sentence), *_ = again.inference.health.take_errors()
+    assert reason == "engine"
+    assert "engine.plan" in sentence
+    assert plan_file().read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("unsupported", "Frobnicate"), ("killed", "was ended by signal 9")],
+)
+def test_a_build_that_fails_is_told_and_the_pipeline_serves(
+    rig: Rig, order, double, how: str, words: str
+) -> None:
+    order(how)
+    pipeline = Pipeline(rig, model=MODEL)
+    assert words in problem(pipeline)
+    assert pipeline.states[-1].backend == "ort"
+    assert len(pipeline.next(pipeline.classes)) > 0
+    assert pipeline.lost() == {}
+    entries = Store(default_cache_folder()).entries()
+    assert not any("engine.plan" in entry.files for entry in entries)
+
+
+def test_out_of_memory_while_opening(rig: Rig, double) -> None:
+    double.set_memory(4096)
+    pipeline = Pipeline(rig, {"golden_check": "refuse"}, model=MODEL)
+    assert "memory" in problem(pipeline)
+    assert pipeline.states[-1].backend == "ort"
+    assert len(pipeline.next(pipeline.classes)) > 0
+    assert plan_file().exists()
+
+
+def test_out_of_memory_in_service_costs_no_frame(rig: Rig, double) -> None:
+    pipeline = Pipeline(rig, model=MODEL)
+    in_service(pipeline, "trt")
+    double.set_memory(4096)
+    assert len(pipeline.next(pipeline.classes)) > 0
+    assert "memory" in problem(pipeline)
+    assert pipeline.states[-1].backend == "ort"
+    assert pipeline.lost() == {}
+
+
+def test_a_gpu_that_fails_in_service_costs_no_frame(rig: Rig, outside: Outside, double) -> None:
+    pipeline = Pipeline(rig, model=MODEL)
+    in_service(pipeline, "trt")
+    pipeline.next(pipeline.classes)
+    double.fail("cuStreamSynchronize", 719, times=1_000_000)
+    assert len(pipeline.next(pipeline.classes)) > 0
+    assert pipeline.states[-1].backend == "ort"
+    assert pipeline.lost() == {}
+    assert problem(pipeline)
+    double.reset()
+    assert len(pipeline.next(pipeline.classes)) > 0
+
+
+def test_precision_switches_live_between_engines(rig: Rig, outside: Outside, double) -> None:
+    pipeline = Pipeline(rig, model=MODEL)
+    in_service(pipeline, "trt")
+    for precision in ("fp32", "fp16"):
+        assert outside.set_parameters(node="/ai/inference", values={"precision": precision}) == [
+            [True, ""]
+        ]
+        wait_for(
+            lambda precision=precision: (
+                pipeline.states[-1].wanted == ""
+                and pipeline.states[-1].precision == precision
+            ),
+            f"{precision} in service",
+            deadline_s=SOON_S,
+        )
+        assert pipeline.states[-1].backend == "trt"
+        assert len(pipeline.next(pipeline.classes)) > 0
+    assert pipeline.lost() == {}
