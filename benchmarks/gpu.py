@@ -1,0 +1,213 @@
+"""TensorRT on this machine's GPU: the node beside the bare calls, precisions, graphs, pictures.
+
+Bare is what every program has to do: copy the tensor in, enqueue, copy the
+outputs out, wait; on buffers and with an execution context that are there
+already, without a CUDA graph. Node is an inference node in a container, fed
+with the same tensor by reference, from publish to its raw output. Both have the
+same plan and take turns. On a machine without GPU or TensorRT this says so and
+ends with 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.context import Context
+from rclpy.node import Node
+
+from benchmarks.perception import SIZES, picture
+from benchmarks.report import Report, Samples, interleave
+from edge_inference.backends.trt.backend import TrtBackend
+from edge_inference.backends.trt.metadata import read_sidecar
+from edge_inference.backends.trt.plan import LoadedPlan
+from edge_inference.backends.trt.pycuda_provider import PycudaProvider
+from edge_inference.backends.trt.vendor import import_tensorrt
+from edge_inference.composition.bus import Bus, Publisher
+from edge_inference.composition.container import Container
+from edge_inference.core.frame import Frame
+from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.tensors import TensorBatch
+from edge_inference.engines.select import Request, prepare
+from edge_inference.engines.store import Store
+from edge_inference.engines.supply import engine_plan
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.tensors import TensorListAdapter
+
+_MODELS = ("nanodet", "efficientnet_lite0")
+_PRECISIONS = ("fp32", "fp16", "int8")
+_BOUND = 1.10
+_WAIT_S = 10.0
+_NO_GPU = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    report = Report("gpu", argv, __doc__)
+    rounds = 100 if report.quick else 1000
+    try:
+        plan = engine_plan(find_model(_MODELS[0]), "fp32")
+        provider = PycudaProvider()
+        gpu = provider.open()
+        provider.close()
+    except EdgeInferenceError as error:
+        print(f"not run on a GPU: {error}")
+        return _NO_GPU
+    report.figure("gpu", f"{gpu.name}, compute {gpu.compute_capability}")
+    report.figure("TensorRT", f"{plan.environment.flavour} {plan.environment.version}")
+    with tempfile.TemporaryDirectory() as cache:
+        store = Store(Path(cache))
+        for name in _MODELS:
+            for precision in _PRECISIONS:
+                _measure(report, find_model(name), precision, store, rounds)
+    return report.finish()
+
+
+def _measure(
+    report: Report, model: ModelDescription, precision: str, store: Store, rounds: int
+) -> None:
+    what = f"{model.name} {precision}"
+    request = Request(model, "trt", precision)
+    started = time.perf_counter()
+    selection = prepare(request, store)
+    report.figure(f"{what}, building", time.perf_counter() - started, "s")
+    file = selection.recipe.find(store)
+    assert file is not None
+    frame = Frame.from_array(picture(*SIZES["1080p"]), "bgr8", 1, "camera")
+    preprocess = Preprocessor(model.input)
+    name = model.input.name
+    tensor = preprocess(frame)[0]
+    started = time.perf_counter()
+    with TrtBackend(file):
+        report.figure(f"{what}, start with the engine there", time.perf_counter() - started, "s")
+    with (
+        TrtBackend(file) as graph,
+        TrtBackend(file, use_graph=False) as plain,
+        _bare(file, tensor) as bare,
+        _node(model, precision, store) as node,
+    ):
+        report.figure(f"{what}, really runs in", str(graph.precision_in_use))
+        sides = {
+            "bare": bare,
+            "backend, graph": lambda: graph.infer({name: tensor}),
+            "backend, no graph": lambda: plain.infer({name: tensor}),
+            "node": lambda: node(tensor),
+            "1080p, preprocessed on the CPU": lambda: graph.infer({name: preprocess(frame)[0]}),
+        }
+        if graph.takes_picture(frame, model.input):
+            sides["1080p, preprocessed on the GPU"] = lambda: graph.infer_picture(
+                frame, model.input
+            )
+        times = interleave(sides, rounds, warmup=20)
+    for side, samples in times.items():
+        report.samples(f"{what}, {side}", samples)
+    report.claim(f"{what.replace(' ', '-')}-node-over-bare", _ratio(times), at_most=_BOUND)
+
+
+def _ratio(times: dict[str, Samples]) -> float:
+    return times["node"].p50 / times["bare"].p50
+
+
+@contextlib.contextmanager
+def _bare(file: Path, tensor: NDArray[Any]) -> Iterator[Any]:
+    """Give a function that does one inference with nothing around it."""
+    cuda = PycudaProvider()
+    cuda.open()
+    with contextlib.ExitStack() as freed:
+        freed.callback(cuda.close)
+        freed.enter_context(cuda.current())
+        plan = LoadedPlan(import_tensorrt(), file, read_sidecar(file))
+        freed.callback(plan.close)
+        plan.load(file.read_bytes())
+        stream = cuda.make_stream("normal")
+        freed.callback(cuda.drop_stream, stream)
+        # In a list, so that the last reference goes while the GPU's context is current.
+        contexts = [plan.make_context(stream.handle)]
+        freed.callback(contexts.clear)
+        ins, outs = [], []
+        for binding in plan.bindings:
+            if binding.is_input:
+                contexts[0].set_input_shape(binding.name, tensor.shape)
+        contexts[0].infer_shapes()
+        for binding in plan.bindings:
+            shape = tuple(contexts[0].get_tensor_shape(binding.name))
+            memory = cuda.allocate(binding.size(shape))
+            freed.callback(cuda.free, memory)
+            host = cuda.page_lock(memory.size)
+            freed.callback(cuda.unlock, host)
+            contexts[0].set_tensor_address(binding.name, memory.address)
+            (ins if binding.is_input else outs).append((host, memory))
+        source = tensor.view(np.uint8).reshape(-1)
+
+        def once() -> None:
+            for host, memory in ins:
+                host[: source.size] = source
+                cuda.copy_in(memory.address, host.ctypes.data, memory.size, stream)
+            if not contexts[0].execute_async_v3(stream.handle):
+                raise RuntimeError("TensorRT refused to run")
+            for host, memory in outs:
+                cuda.copy_out(host.ctypes.data, memory.address, memory.size, stream)
+            cuda.synchronize(stream)
+
+        yield once
+
+
+@contextlib.contextmanager
+def _node(model: ModelDescription, precision: str, store: Store) -> Iterator[Any]:
+    """Give a function that sends a tensor to an inference node and waits for its output."""
+    os.environ["EDGE_INFERENCE_CACHE"] = str(store.folder)
+    context = Context()
+    rclpy.init(context=context)
+    container = Container(context)
+    parameters = {
+        "model": model.name,
+        "backend": "trt",
+        "precision": precision,
+        "stand_in": "false",
+        "golden_check": "off",
+        "self_check": "off",
+    }
+    given = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+    component = container.load("edge_inference::Inference", ["--ros-args", *given])
+    if component.failure:
+        raise RuntimeError(component.failure)
+    feeder = Node("feeder", context=context)
+    publisher = Publisher(feeder, TensorListAdapter(), "/ai/tensor", RELIABLE)
+    done = threading.Event()
+    Bus.of(context).tap("/ai/raw_output", lambda output: done.set())
+    spinner = threading.Thread(target=container.spin, daemon=True)
+    spinner.start()
+    stand_in = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
+
+    def once(tensor: NDArray[Any]) -> None:
+        done.clear()
+        stamp = int(feeder.get_clock().now().nanoseconds)
+        tensors = {model.input.name: tensor}
+        # With a picture, as inside a container: its tensors are not searched for NaN.
+        publisher.publish(TensorBatch(tensors, (), model.name, stamp, "camera", (stand_in,)))
+        if not done.wait(_WAIT_S):
+            raise RuntimeError("the node gave no output; its errors stand above")
+
+    try:
+        yield once
+    finally:
+        container.stop()
+        spinner.join()
+        container.close()
+        context.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
