@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,12 +83,14 @@ def build(order: BuildOrder, as_json: bool) -> int:
 
 def _built(order: BuildOrder, progress: Progress, cancelled: Cancelled) -> _Outcome:
     if order.onnx is not None:
-        options = _changed(BuildOptions(precision=order.precision or "fp32"), order.options)
+        usual = BuildOptions(precision=order.precision or "fp32")
+        options = _as_given(lambda: change(usual, order.options))
         return _into_file(order, Path(order.onnx), options, progress, cancelled)
     assert order.model is not None
     model = find_model(order.model, search_path(order.model_path))
-    own = build_options(model, order.precision or USUAL_PRECISION)
-    options = _changed(own, order.options)
+    precision = order.precision or USUAL_PRECISION
+    own = build_options(model, precision)
+    options = _as_given(lambda: build_options(model, precision, order.options))
     recipe = engine_plan(model, options.precision, order.gpu, options)
     if order.output is not None:
         onnx_file = recipe.onnx.make(default_store(), progress, cancelled)
@@ -138,9 +140,10 @@ def _into_cache(
     return _Outcome(plan, read_sidecar(plan), there is not None, tuple(notes))
 
 
-def _changed(own: BuildOptions, given: Mapping[str, Any]) -> BuildOptions:
+def _as_given(read: Callable[[], BuildOptions]) -> BuildOptions:
+    """Blame the command line: what the model says was read before."""
     try:
-        return change(own, given)
+        return read()
     except ConfigError as error:
         raise UsageError(f"engine build: {error}") from error
 

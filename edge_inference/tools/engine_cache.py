@@ -60,7 +60,8 @@ def _print(store: Store, rows: list[tuple[Entry, str]], verified: bool) -> None:
     from rich.text import Text
 
     total = sum(entry.size for entry, _ in rows)
-    sys.stdout.write(f"{store.folder}: {len(rows)} entries, {megabytes(total)}\n")
+    count = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
+    sys.stdout.write(f"{store.folder}: {count}, {megabytes(total)}\n")
     if not rows:
         return
     is_terminal = sys.stdout.isatty()

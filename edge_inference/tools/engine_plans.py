@@ -51,14 +51,25 @@ def is_plan(text: str) -> bool:
 
 
 def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Path:
-    """Return the plan that is meant; it may be damaged, or missing where ``text`` is a path.
+    """Return the plan that is meant.
 
-    Raises BackendError where the cache has none of a model for this machine, and
-    CacheError where it is damaged.
+    Raises BackendError where there is none, or none in the cache of a model for this
+    machine, and CacheError where that one is damaged.
     """
     if is_plan(text):
-        return Path(text)
+        return named_plan(text)
     return cached_plan(find_model(text, search_path(model_path)), precision, gpu)
+
+
+def named_plan(text: str) -> Path:
+    """Return a plan by its path. Raises BackendError where it is missing."""
+    plan = Path(text)
+    if not plan.is_file():
+        raise BackendError(
+            f"{text}: no such plan; build it with: edge-inference engine build MODEL "
+            f"--output {text}"
+        )
+    return plan
 
 
 def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Path:

@@ -19,7 +19,7 @@ from edge_inference.engines.engine_check import check_engine
 from edge_inference.engines.select import Request, Selection, select_backend
 from edge_inference.engines.supply import default_store, environment_here
 from edge_inference.errors import BackendError, ModelError
-from edge_inference.tools.engine_plans import GivenPlan, cached_plan, is_plan
+from edge_inference.tools.engine_plans import GivenPlan, cached_plan, is_plan, named_plan
 from edge_inference.tools.run_options import search_path
 from edge_inference.tools.usage import EXIT_FAILED, UsageError
 
@@ -38,7 +38,7 @@ def check_plan_or_model(
             raise UsageError(
                 f"{text}: a plan has its backend and precision; name a model for others"
             )
-        return _check_plan(Path(text), None, gpu, model_path)
+        return _check_plan(named_plan(text), None, gpu, model_path)
     model = find_model(text, search_path(model_path))
     if backend in (None, _TRT):
         return _check_plan(cached_plan(model, precision, gpu), model, gpu, model_path)
@@ -51,6 +51,7 @@ def check_plan_or_model(
             f"made yet; make and check it with: edge-inference models check {model.name} "
             f"--backend {selection.name} --precision {selection.precision}"
         )
+    sys.stdout.write(f"{model.name}: {selection.name}, {selection.precision}\n")
     return run_checks(selection, selection.backend)
 
 

@@ -15,6 +15,8 @@ _SOURCES = {
     "inspector": "as TensorRT built them",
     "network": "as the ONNX asks for; TensorRT was not asked, as no GPU could load the engine",
 }
+# Said by the precision, and by the sizes that the engine takes.
+_TOLD_APART = ("precision", "batch", "profiles")
 _NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 
@@ -34,7 +36,8 @@ def described(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
     yield f"  outputs: {_tensors(metadata.outputs)}"
     for name, sizes in metadata.profiles.items():
         smallest, usual, largest = (_shape(size) for size in sizes)
-        yield f"  sizes of {name}: {smallest} to {largest}, best at {usual}"
+        if smallest != largest:
+            yield f"  sizes of {name}: {smallest} to {largest}, best at {usual}"
     yield f"  layers: {layer_counts(metadata)}"
     unusual = _unusual(metadata.options)
     if unusual:
@@ -54,7 +57,8 @@ def runs_on(metadata: EngineMetadata) -> str:
 
 def layer_counts(metadata: EngineMetadata) -> str:
     """Say how many layers compute in which precision, and who says so."""
-    counts = ", ".join(f"{count} {name}" for name, count in metadata.layer_precisions.items())
+    found = sorted(metadata.layer_precisions.items(), key=lambda pair: -pair[1])
+    counts = ", ".join(f"{count} {name}" for name, count in found)
     source = _SOURCES.get(metadata.layer_source, metadata.layer_source)
     return f"{counts or 'not known'} ({source})" if source else counts or "not known"
 
@@ -65,7 +69,7 @@ def _unusual(options: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name} {_option(value)}"
         for name, value in options.items()
-        if name != "precision" and _option(value) != _option(usual.get(name))
+        if name not in _TOLD_APART and _option(value) != _option(usual.get(name))
     )
 
 

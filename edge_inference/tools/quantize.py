@@ -158,13 +158,8 @@ class _Quantization:
         """Measure, derive, compare; export where that was asked for and deserved."""
         made = self._int8() if self._order.precision == "int8" else self._fp16()
         self._progress("deriving", _MEASURED)
-        with_onnx = self._staged.folder.parent / "derived.onnx"
-        report = self._derive(made, self._order.target or "onnxruntime", with_onnx)
-        candidate = with_onnx
-        if report.target != "onnxruntime":
-            candidate = with_onnx.with_name("checked.onnx")
-            self._derive(made, "onnxruntime", candidate)
-        self._progress("comparing with fp32", _DERIVED)
+        candidate = self._staged.folder.parent / "derived.onnx"
+        self._steps.append(self._derive(made, "onnxruntime", candidate).summary())
         outcome = compare(
             made,
             self._order.precision,
@@ -173,10 +168,11 @@ class _Quantization:
             self._compared,
             self._cancelled,
         )
-        if self._order.export is not None and (outcome.passed or self._order.force):
-            self._derive(made, report.target, Path(self._order.export))
-            self._steps.append(f"exported: {self._order.export} ({report.target})")
-        return outcome.with_steps((*self._steps, report.summary()))
+        export = self._order.export
+        if export is not None and (outcome.passed or self._order.force):
+            report = self._derive(made, self._order.target or "onnxruntime", Path(export))
+            self._steps.append(f"exported: {export}, {report.summary()}")
+        return outcome.with_steps(self._steps)
 
     def _int8(self) -> ModelDescription:
         order = self._order
@@ -212,10 +208,8 @@ class _Quantization:
             cancelled=self._cancelled,
         )
         where = "the golden pictures" if own else str(order.calibration)
-        self._steps.append(
-            f"{len(overflows)} nodes reach values too large for fp16 on {where}"
-            + "".join(f"; {name}: {value:.3g}" for name, value in overflows.items())
-        )
+        listing = ", ".join(f"{name} ({value:.3g})" for name, value in overflows.items())
+        self._steps.append(f"values too large for fp16 on {where}: {listing or 'at no node'}")
         keep = (*self._model.derive.fp16_keep_fp32, *order.keep_fp32, *overflows)
         return self._staged.write_derivation({"fp16_keep_fp32": list(dict.fromkeys(keep))})
 
@@ -251,7 +245,7 @@ def _decoded(picture: Frame | CompressedFrame) -> Frame:
 def _refusal(model: ModelDescription, order: Order, outcome: Outcome, output: Path) -> str:
     kept = f"{output} is kept all the same" if order.force else "nothing is kept (--force keeps it)"
     return (
-        f"model {model.name} in {order.precision}: {'; '.join(outcome.reasons)}; find the layers "
+        f"model {model.name} in {order.precision}: {outcome.why()}; find the layers "
         "that lose most with edge-inference bisect and name them with --keep-fp32, calibrate on "
         "other pictures or with another --method, or change the thresholds in self_check of "
         f"model.yaml; {kept}"

@@ -1,0 +1,411 @@
+"""``edge-inference quantize``: what it refuses, what it writes, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.model import load_model
+from edge_inference.engines.flavours.calibrate import DEFAULT_METHOD
+from edge_inference.engines.flavours.calibration import Calibration
+from edge_inference.engines.supply import precisions
+from edge_inference.tools import quantize as quantizing
+from edge_inference.tools.command_line import run
+from edge_inference.tools.quantize import HELD_OUT_EVERY, MOST_HELD_OUT
+from small_model import picture, write_model, write_pictures
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "models" / "small")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", 12)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir()
+    return tmp_path / "made" / "small_int8"
+
+
+def quantize(model: Path, output: Path, *arguments: str | Path) -> int:
+    return run(["quantize", str(model), "--output", str(output), *map(str, arguments)])
+
+
+def refused(capsys: pytest.CaptureFixture[str]) -> str:
+    errors = capsys.readouterr().err
+    assert errors.startswith("edge-inference: ")
+    assert errors.count("\n") == 1
+    return errors
+
+
+def nothing_was_made(output: Path) -> bool:
+    return list(output.parent.iterdir()) == []
+
+
+# What it refuses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--calibration"),
+        (["--calibration", ""], "empty"),
+        (["--calibration", "x", "--method", "max"], "minmax, percentile, mse, entropy"),
+        (["--calibration", "x", "--for", "tensorrt"], "--export-onnx"),
+        (["--calibration", "x", "--for", "tpu"], "'tpu'"),
+        (["--calibration", "x", "--pictures", "0"], "'0'"),
+        (["--calibration", "x", "--export-onnx", "no/such/folder/x.onnx"], "does not exist"),
+        (["--calibration", "x", "--export-onnx", "."], "folder"),
+        (["--precision", "fp32"], "'fp32'"),
+        (["--precision", "fp16", "--method", "minmax"], "--method"),
+        (["--precision", "fp16", "--topic", "/x"], "--topic"),
+    ],
+)
+def test_wrong_usage(
+    arguments: list[str],
+    words: str,
+    model: Path,
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert quantize(model, output, *arguments) == 2
+    assert words in refused(capsys)
+    assert nothing_was_made(output)
+
+
+def test_help_has_an_example_and_names_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["quantize", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "edge-inference quantize" in text.partition("example")[2]
+    assert f"{DEFAULT_METHOD} (default)" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("place", ["there", "models/small/new"])
+def test_an_output_that_is_there_or_inside_the_model_is_refused(
+    place: str, model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "there").mkdir()
+    assert quantize(model, tmp_path / place, "--calibration", pictures) == 2
+    assert "--output" in refused(capsys)
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (None, "no such file or folder"),
+        ({}, "no pictures in this folder"),
+        ({"notes.txt": b"x"}, "no pictures in this folder"),
+        ({"._a.png": b"x"}, "no pictures in this folder"),
+    ],
+)
+def test_a_source_without_pictures_is_refused(
+    files: dict[str, bytes] | None,
+    words: str,
+    model: Path,
+    output: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / "source"
+    if files is not None:
+        source.mkdir()
+        for name, content in files.items():
+            (source / name).write_bytes(content)
+    assert quantize(model, output, "--calibration", source) == 1
+    assert words in refused(capsys)
+    assert nothing_was_made(output)
+
+
+def test_a_node_that_is_not_there_is_told_before_any_picture_is_read(
+    model: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--calibration", "no/such", "--keep-fp32", "secnod")
+    assert quantize(model, output, *arguments) == 1
+    assert "nearest: second" in refused(capsys)
+
+
+def test_a_model_with_a_file_of_its_own_in_that_precision_is_refused(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description = model / "model.yaml"
+    entry = f"  int8: {{file: other.onnx, sha256: {'a' * 64}}}\n"
+    description.write_text(description.read_text().replace("  fp32:\n", f"{entry}  fp32:\n"))
+    assert quantize(model, output, "--calibration", pictures) == 1
+    assert "other.onnx" in refused(capsys)
+
+
+def test_altered_weights_are_refused(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (model / "small.onnx").write_bytes(b"other")
+    assert quantize(model, output, "--calibration", pictures) == 1
+    assert "sha256" in refused(capsys)
+    assert nothing_was_made(output)
+
+
+# What it writes ---------------------------------------------------------------------------------
+
+
+def test_int8(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file.name: file.read_bytes() for file in model.iterdir()}
+    assert quantize(model, output, "--calibration", pictures) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    for words in ("agreement", "cosine", "SQNR", "faster", "held out", "golden check: passed"):
+        assert words in shown.out
+    assert {file.name: file.read_bytes() for file in model.iterdir()} == before
+
+    made = load_model(output)
+    assert made.name == "small_int8"
+    assert precisions(made) == ["fp32", "fp16", "int8"]
+    made.verify_files()
+    after = {file.name: file.read_bytes() for file in output.iterdir()}
+    assert made.calibration is not None
+    calibration = Calibration.load(made.calibration)
+    assert (calibration.method, calibration.pictures) == (DEFAULT_METHOD, "pictures")
+    assert calibration.picture_count == 10
+    assert set(after) - set(before) == {"calibration.json"}
+    old, new = before.pop("model.yaml").decode(), after.pop("model.yaml").decode()
+    assert new == old + "\nderive:\n  calibration: calibration.json\n"
+    assert before.items() <= after.items()
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_what_it_writes_runs(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quantize(model, output, "--calibration", pictures) == 0
+    capsys.readouterr()
+    assert run(["models", "check", str(output), "--precision", "int8", "--backend", "ort"]) == 0
+    assert "self-check: passed" in capsys.readouterr().out
+    assert run(["models", "--json", "--model-path", str(output.parent)]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (made,) = (entry for entry in listed if entry["name"] == "small_int8")
+    assert made["derivable"] == ["fp16", "int8"]
+
+
+def test_json(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quantize(model, output, "--calibration", pictures, "--json") == 0
+    *steps, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert steps
+    assert all(set(step) == {"progress"} for step in steps)
+    summary = last["summary"]
+    assert summary["passed"] is True
+    assert summary["folder"] == str(output)
+    golden, held_out = summary["checks"]
+    assert (golden["pictures"], held_out["pictures"]) == ("golden", "held out")
+    assert held_out["count"] == 2
+    for check in (golden, held_out):
+        assert check["agreement"] == 1.0
+        assert check["cosine"] > 0.99
+        assert check["fp32_ms"] > 0
+        assert check["int8_ms"] > 0
+
+
+def test_layers_kept_come_from_the_model_and_from_the_command_line(
+    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "derive:\n  # it matters\n  int8_keep_fp32: [first]\n"
+    model = write_model(tmp_path / "models" / "picky", more)
+    arguments = ("--calibration", pictures, "--keep-fp32", "relu", "--keep-fp32", "first")
+    assert quantize(model, output, *arguments) == 0
+    assert load_model(output).derive.int8_keep_fp32 == ("first", "relu")
+    assert "  # it matters\n" in (output / "model.yaml").read_text()
+
+
+@pytest.mark.parametrize(("target", "signed"), [("onnxruntime", False), ("tensorrt", True)])
+def test_the_onnx_is_exported_for_one_engine(
+    target: str,
+    signed: bool,
+    model: Path,
+    pictures: Path,
+    output: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "exported.onnx"
+    arguments = ("--calibration", pictures, "--export-onnx", file, "--for", target)
+    assert quantize(model, output, *arguments) == 0
+    assert f"exported: {file}" in capsys.readouterr().out
+    graph = onnx.load(file).graph
+    types = {entry.name: entry.data_type for entry in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    (image,) = (node for node in nodes if node.input[0] == "image")
+    assert types[image.input[2]] == (onnx.TensorProto.INT8 if signed else onnx.TensorProto.UINT8)
+
+
+def test_fp16_keeps_what_overflows_and_needs_no_pictures(
+    tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(tmp_path / "models" / "large", scale=3e5)
+    assert quantize(model, output, "--precision", "fp16") == 0
+    kept = load_model(output).derive.fp16_keep_fp32
+    assert {"first", "relu", "second"} <= set(kept)
+    assert "first (" in capsys.readouterr().out
+
+
+def test_fp16_without_an_overflow(model: Path, output: Path) -> None:
+    assert quantize(model, output, "--precision", "fp16") == 0
+    assert load_model(output).derive.fp16_keep_fp32 == ()
+
+
+def test_a_read_only_model_is_copied(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (*model.iterdir(), model):
+        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    try:
+        assert quantize(model, output, "--calibration", pictures) == 0
+    finally:
+        model.chmod(0o755)
+    assert load_model(output).calibration is not None
+
+
+# What is not good enough ------------------------------------------------------------------------
+
+STRICT = "self_check: {sqnr_db: 300}  # nothing reaches that\n"
+
+
+def test_a_model_that_lost_too_much_is_not_kept(
+    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(tmp_path / "models" / "strict", STRICT)
+    file = tmp_path / "exported.onnx"
+    assert quantize(model, output, "--calibration", pictures, "--export-onnx", file) == 1
+    sentence = refused(capsys)
+    assert "at least 300 dB is needed" in sentence
+    assert "edge-inference bisect" in sentence
+    assert nothing_was_made(output)
+    assert not file.exists()
+
+
+def test_force_keeps_it_and_still_fails(
+    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(tmp_path / "models" / "strict", STRICT)
+    assert quantize(model, output, "--calibration", pictures, "--force") == 1
+    assert "kept all the same" in refused(capsys)
+    assert load_model(output).calibration is not None
+
+
+def test_a_description_that_cannot_be_edited_is_refused(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import yaml
+
+    description = model / "model.yaml"
+    description.write_text(json.dumps(yaml.safe_load(description.read_text())))
+    assert quantize(model, output, "--calibration", pictures) == 1
+    assert "section derive" in refused(capsys)
+    assert nothing_was_made(output)
+
+
+# The pictures -----------------------------------------------------------------------------------
+
+
+def test_a_broken_picture_is_told_and_left_out(
+    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "000.png").write_bytes(b"no picture")
+    assert quantize(model, output, "--calibration", pictures) == 0
+    assert "000.png" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "calibrated", "held_out"),
+    [(1, 128, 1, 0), (3, 128, 2, 1), (12, 128, 10, 2), (12, 4, 4, 1), (300, 400, 268, 32)],
+)
+def test_every_fifth_picture_is_held_out(
+    there: int, wanted: int, calibrated: int, held_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = Frame.from_array(picture(0))
+
+    def source(path: str, topic: str, limit: int, skipped: object) -> list[Frame]:
+        return [frame] * min(there, limit)
+
+    monkeypatch.setattr(quantizing, "calibration_pictures", source)
+    found = quantizing._Pictures(make_order(pictures=wanted))
+    assert len(list(found)) == calibrated
+    assert len(found.held_out) == held_out
+    assert held_out <= min(MOST_HELD_OUT, there // HELD_OUT_EVERY + 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_compressed_pictures_are_held_out_decoded(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+    import numpy as np
+
+    image = np.full((6, 9, channels), 77, np.uint8)
+    done, data = cv2.imencode(".png", image)
+    assert done
+    compressed = CompressedFrame(data.ravel(), "png", 5, "camera")
+    monkeypatch.setattr(quantizing, "calibration_pictures", lambda *_: [compressed] * 3)
+    found = quantizing._Pictures(make_order())
+    assert len(list(found)) == 2
+    (frame,) = found.held_out
+    assert (frame.width, frame.height, frame.stamp_ns) == (9, 6, 5)
+    assert frame.encoding == {1: "mono8", 3: "bgr8", 4: "bgra8"}[channels]
+
+
+def make_order(**but: object) -> quantizing.Order:
+    values = {
+        "model": "small",
+        "model_path": "",
+        "precision": "int8",
+        "calibration": "pictures",
+        "topic": "",
+        "pictures": 128,
+        "method": None,
+        "keep_fp32": (),
+        "output": "out",
+        "export": None,
+        "target": None,
+        "force": False,
+    }
+    return quantizing.Order(**{**values, **but})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(
+    number: signal.Signals,
+    model: Path,
+    pictures: Path,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    real = quantizing.calibration_pictures
+
+    def source(*arguments: object) -> object:
+        for count, frame in enumerate(real(*arguments)):
+            if count == 1:  # a second signal would end this process at once
+                os.kill(os.getpid(), number)
+            yield frame
+
+    monkeypatch.setattr(quantizing, "calibration_pictures", source)
+    assert quantize(model, output, "--calibration", pictures) == 130
+    assert capsys.readouterr().err == "edge-inference: interrupted\n"
+    assert nothing_was_made(output)
