@@ -1,0 +1,91 @@
+"""``edge-inference`` on a machine with TensorRT and a GPU: build, inspect, check, and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
+
+ROOT = Path(__file__).resolve().parents[3]
+AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
+PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+DEADLINE_S = 300
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def command(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run in a process of its own, where the stand-in is called tensorrt."""
+    paths = [*map(str, AS_TENSORRT), os.environ["PYTHONPATH"]]
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "EDGE_INFERENCE_CACHE": str(cache),
+        },
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def plan(cache: Path) -> Path:
+    done = command(cache, "engine", "build", "nanodet", "--precision", "fp32", "--json")
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout.splitlines()[-1])["summary"]["plan"])
+
+
+def test_what_was_built_is_for_this_gpu(plan: Path) -> None:
+    metadata = read_sidecar(plan)
+    verify_plan(plan, metadata)
+    assert metadata.environment.compute_capability == "8.7"
+    assert metadata.layer_source == "inspector"
+
+
+def test_layers_come_from_the_inspector(cache: Path, plan: Path) -> None:
+    done = command(cache, "engine", "inspect", str(plan), "--layers", "--json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    assert content["layers_from"] == "inspector"
+    assert {layer["precision"] for layer in content["layers"]} == {"fp32"}
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_where_it_runs_both_checks_are_made(cache: Path, plan: Path, by_path: bool) -> None:
+    words = [str(plan)] if by_path else ["nanodet", "--precision", "fp32"]
+    done = command(cache, "engine", "check", *words)
+    assert done.returncode == 0, done.stderr
+    for expected in ("compute capability 8.7", "golden check: passed", "self-check: passed"):
+        assert expected in done.stdout
+
+
+def test_a_plan_of_no_model_is_loaded_at_least(cache: Path, tmp_path: Path) -> None:
+    other = tmp_path / "lone.plan"
+    onnx_file = ROOT / "models" / "nanodet" / "nanodet.onnx"
+    sizes = ("--profile", "images:1x3x416x416")
+    arguments = ("--onnx", str(onnx_file), "--output", str(other), *sizes)
+    done = command(cache, "engine", "build", *arguments)
+    assert done.returncode == 0, done.stderr
+    done = command(cache, "engine", "check", str(other))
+    assert done.returncode == 0, done.stderr
+    assert "left out, as its model is not to be found here" in done.stdout
+
+
+def test_a_model_is_prepared_and_checked(cache: Path) -> None:
+    done = command(cache, "models", "check", "nanodet", "--backend", "trt", "--precision", "fp16")
+    assert "preparing: " in done.stdout
+    assert "golden check: passed" in done.stdout, done.stderr
+    assert done.returncode == 0
