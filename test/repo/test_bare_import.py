@@ -15,7 +15,7 @@ import importlib, json, re, sys, traceback
 
 ABSENT = re.compile(
     r"(rclpy|rosidl_\\w+|launch|launch_ros|\\w+_msgs|\\w+_interfaces|edge_inference\\.msg|cv_bridge"
-    r"|onnxruntime|tensorrt|pycuda|torch|triton|tritonclient)(\\.|$)"
+    r"|onnx|onnxruntime|tensorrt|tensorrt_rtx|pycuda|torch|triton|tritonclient)(\\.|$)"
 )
 
 class Absent:
@@ -47,7 +47,7 @@ def ros_free_modules() -> list[str]:
 
 
 def test_the_probe_hides_what_is_installed() -> None:
-    names = ["rclpy", "onnxruntime", "std_msgs.msg", "edge_inference.msg"]
+    names = ["rclpy", "onnx", "tensorrt_rtx", "std_msgs.msg", "edge_inference.msg"]
     assert set(failures_of(names)) == set(names)
 
 
