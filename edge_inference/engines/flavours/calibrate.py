@@ -19,13 +19,23 @@ from edge_inference.engines.flavours.calibration import Calibration
 from edge_inference.engines.flavours.folding import fold
 from edge_inference.engines.flavours.onnx_file import file_sha256
 from edge_inference.engines.flavours.ranges import METHODS, Histogram, estimate
-from edge_inference.errors import BackendError, ConfigError, ModelError, SourceError, TensorError
+from edge_inference.errors import (
+    ConfigError,
+    EdgeInferenceError,
+    ModelError,
+    SourceError,
+    TensorError,
+)
 
 DEFAULT_METHOD = "mse"
 
 #: Is told how many pictures are done.
 Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
+
+
+class CalibrationCancelledError(EdgeInferenceError):
+    """A run over the calibration pictures was cancelled before it came to its end."""
 
 
 def calibrate(
@@ -45,7 +55,8 @@ def calibrate(
     tensor. ``pictures`` says in words what the batches are. Raises ConfigError
     for an unknown method, ModelError and BackendError for a file that cannot be
     used, TensorError for a batch that does not fit or gives values that are not
-    finite, SourceError where there is no batch, BackendError where cancelled.
+    finite, SourceError where there is no batch, CalibrationCancelledError soon after
+    ``cancelled`` says so.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
@@ -55,7 +66,7 @@ def calibrate(
     count = 0
     for batch in batches:
         if cancelled():
-            raise BackendError(f"{onnx_file}: the calibration was cancelled")
+            raise CalibrationCancelledError(f"{onnx_file}: the calibration was cancelled")
         digest.update(np.ascontiguousarray(batch).tobytes())
         _collect(activations, batch, histograms)
         count += len(batch)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 LARGEST = float(np.finfo(np.float16).max)
+_SMALLEST = np.finfo(np.float16).smallest_subnormal
 
 NO_HALF = "ONNX has no fp16 for it"
 WEIGHTS_TOO_LARGE = "weights larger than fp16 holds"
@@ -199,8 +200,11 @@ class _Rewriter:
 
 
 def _to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Round to fp16; what is not 0 stays so, as it may be what keeps a divisor from 0."""
     with np.errstate(over="ignore"):
-        return values.astype(np.float16)
+        half = np.asarray(values, np.float16)
+    vanished = (half == 0) & (values != 0)
+    return np.where(vanished, np.copysign(_SMALLEST, half), half)
 
 
 def _has_large_weights(

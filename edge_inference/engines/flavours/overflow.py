@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.engines.flavours.activations import Activations
-from edge_inference.engines.flavours.calibrate import Cancelled, Progress
+from edge_inference.engines.flavours.calibrate import (
+    CalibrationCancelledError,
+    Cancelled,
+    Progress,
+)
 from edge_inference.engines.flavours.folding import fold
 from edge_inference.engines.flavours.fp16 import LARGEST
-from edge_inference.errors import BackendError, SourceError
+from edge_inference.errors import SourceError
 
 #: Other pictures give larger values than those tried.
 HEADROOM = 2.0
@@ -39,7 +43,7 @@ def find_overflows(
     count = 0
     for batch in batches:
         if cancelled():
-            raise BackendError(f"{onnx_file}: the search for overflows was cancelled")
+            raise CalibrationCancelledError(f"{onnx_file}: the search for overflows was cancelled")
         for name, values in activations.run(batch):
             if values.size:
                 found = float(np.abs(values).max())

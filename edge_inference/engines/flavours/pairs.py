@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.engines.flavours.exclude import WEIGHTED
 from edge_inference.engines.flavours.graph import (
     FreshNames,
     captured,
@@ -112,6 +113,8 @@ class PairWriter:
         for place, name in enumerate(reads):
             node.input[place] = self._replaced.get(name, name)
         if not takes_part:
+            if self._style.pairs_behind and node.op_type in WEIGHTED:
+                yield from self._shield(node, reads[0])
             yield node
             return
         self.quantised.append(node.name)
@@ -126,6 +129,18 @@ class PairWriter:
             yield from self._with_pairs_behind(node, self._paired[reads[0]])
         else:
             yield from self._with_pairs_behind(node, None)
+
+    def _shield(self, node: NodeProto, name: str) -> Iterator[NodeProto]:
+        """Keep ONNX Runtime from quantising the weights of a layer that is to stay in fp32.
+
+        It does so where the layer stands right behind a dequantised tensor. The sum
+        of one tensor is that tensor, and is not optimised away.
+        """
+        if name not in self._replaced:
+            return
+        copy = self._names.new(f"{name}_{node.name}")
+        yield self._node("Sum", [node.input[0]], copy)
+        node.input[0] = copy
 
     def _takes_part(self, node: NodeProto) -> bool:
         if node.name in self._keep or not any(name in self._floats for name in node.output):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_inference.core.encodings import stored_pixels
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.media import PICTURE_SUFFIXES, Pictures, Video, sample_video
 from edge_inference.engines.flavours.bag import bag_pictures, is_bag
-from edge_inference.errors import SourceError
+from edge_inference.errors import ImageError, SourceError
 
 DEFAULT_LIMIT = 200
 
@@ -42,7 +43,8 @@ def calibration_pictures(
         if topic and not bag:
             raise SourceError(f"{path}: no recorded bag, so there is no topic {topic!r} in it")
         if bag:
-            return bag_pictures(path, topic, lambda count: spread(count, limit))
+            images = bag_pictures(path, topic, lambda count: spread(count, limit))
+            return _sound(images, skipped, path)
         if path.is_dir():
             files = _files_in(path)
             return _from_files([files[place] for place in spread(len(files), limit)], skipped)
@@ -109,6 +111,26 @@ def _from_files(files: Sequence[Path], skipped: Skipped | None) -> Iterator[Fram
         raise SourceError(
             f"none of {len(files)} picture(s) can be read, the last one says: {reason}"
         )
+
+
+def _sound(
+    pictures: Iterator[Frame | CompressedFrame], skipped: Skipped | None, path: Path
+) -> Iterator[Frame | CompressedFrame]:
+    """Leave out the images whose encoding, sizes or bytes are wrong."""
+    reason = None
+    is_any_read = False
+    for picture in pictures:
+        try:
+            stored_pixels(picture, "bgr")
+        except ImageError as error:
+            reason = error
+            if skipped is not None:
+                skipped(f"{path}: {error}")
+            continue
+        is_any_read = True
+        yield picture
+    if not is_any_read:
+        raise SourceError(f"{path}: no image of this bag can be read, the last one says: {reason}")
 
 
 def _from_video(file: Path, limit: int) -> Iterator[Frame]:

@@ -22,6 +22,8 @@ Range = tuple[float, float]
 _BINS = 8192
 _HALF = _BINS // 2
 _STEPS = 255
+#: Values so small are zero to any network, and dividing by them would overflow.
+_SMALLEST_LIMIT = 2.0**-40
 _PERCENTILE = 99.99
 _MSE_CANDIDATES = 64
 _ENTROPY_LEVELS = 128
@@ -54,7 +56,7 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         largest = max(-low, high)
         if largest > self.limit:
-            self._widen(2.0 ** math.ceil(math.log2(largest)))
+            self._widen(max(2.0 ** math.ceil(math.log2(largest)), _SMALLEST_LIMIT))
         if not self.limit:
             self._zeros += values.size
             return

@@ -1,0 +1,166 @@
+"""Calibration: the run over the pictures, and the file that it leaves."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_inference.engines.flavours.calibrate import CalibrationCancelledError, calibrate
+from edge_inference.engines.flavours.calibration import Calibration
+from edge_inference.engines.flavours.onnx_file import file_sha256
+from edge_inference.errors import (
+    ConfigError,
+    EdgeInferenceError,
+    ModelError,
+    SourceError,
+    TensorError,
+)
+from flavour_networks import classifier, pictures
+
+SOUND = {
+    "format": 1,
+    "method": "mse",
+    "pictures": "a drive",
+    "picture_count": 3,
+    "pictures_sha256": "ab",
+    "onnx_sha256": "cd",
+    "input": {"width": 4},
+    "ranges": {"x": [-1, 2.5], "y": [0, 0]},
+}
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return classifier(tmp_path / "net.onnx")
+
+
+def test_every_tensor_gets_its_range(network: Path) -> None:
+    told: list[int] = []
+    batches = pictures(3)
+    found = calibrate(network, "x", batches, "minmax", told.append, pictures="noise")
+    assert list(found.ranges) == ["x", "c1", "r1", "c2", "r2", "g", "f", "logits"]
+    assert found.ranges["x"] == (min(b.min() for b in batches), max(b.max() for b in batches))
+    assert found.ranges["c1"][0] < 0
+    assert found.ranges["r1"][0] == 0
+    assert told == [1, 2, 3]
+    assert (found.picture_count, found.method, found.pictures) == (3, "minmax", "noise")
+    assert found.onnx_sha256 == file_sha256(network)
+
+
+def test_the_digest_is_that_of_the_pictures(network: Path) -> None:
+    one, same, other = (calibrate(network, "x", pictures(2, seed=seed)) for seed in (1, 1, 2))
+    assert one == same
+    assert one.pictures_sha256 != other.pictures_sha256
+
+
+def test_one_batch_at_a_time_is_in_memory(network: Path) -> None:
+    alive: list[weakref.ref[NDArray[Any]]] = []
+
+    def batches() -> Iterator[NDArray[Any]]:
+        for _ in range(6):
+            batch = np.random.default_rng(0).uniform(size=(1, 3, 16, 16)).astype(np.float32)
+            alive.append(weakref.ref(batch))
+            yield batch
+            del batch
+            gc.collect()
+            assert sum(entry() is not None for entry in alive) <= 1
+
+    calibrate(network, "x", batches())
+    assert len(alive) == 6
+
+
+def test_a_cancelled_run_ends_at_the_next_picture(network: Path) -> None:
+    told: list[int] = []
+    with pytest.raises(CalibrationCancelledError, match="cancelled"):
+        calibrate(network, "x", pictures(5), progress=told.append, cancelled=lambda: len(told) == 2)
+    assert told == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "says"),
+    [
+        ({"batches": []}, SourceError, "at least one picture"),
+        ({"method": "guess"}, ConfigError, "minmax, percentile, mse, entropy, got 'guess'"),
+        ({"input_name": "y"}, ModelError, "only input is 'y', got x"),
+        ({"batches": [np.zeros((1, 4, 16, 16), np.float32)]}, TensorError, r"\[1, 4, 16, 16\]"),
+        ({"batches": [np.zeros((1, 3, 16, 16), np.uint8)]}, TensorError, "uint8"),
+        ({"batches": [np.full((1, 3, 16, 16), np.nan, np.float32)]}, TensorError, "tensor 'x'"),
+    ],
+)
+def test_what_cannot_be_used_is_said(
+    network: Path, changed: dict[str, Any], kind: type[EdgeInferenceError], says: str
+) -> None:
+    given = {"input_name": "x", "batches": pictures(1), "method": "mse", **changed}
+    with pytest.raises(kind, match=says):
+        calibrate(network, given["input_name"], given["batches"], given["method"])
+
+
+def test_the_file_gives_back_what_was_written(network: Path, tmp_path: Path) -> None:
+    made = calibrate(network, "x", pictures(2), pictures='"quoted"\nü', input_settings={"a": [1.0]})
+    made.save(tmp_path / "calibration.json")
+    read = Calibration.load(tmp_path / "calibration.json")
+    assert read.to_json() == made.to_json()
+    assert (read.pictures, read.input) == (made.pictures, made.input)
+    assert [entry.name for entry in tmp_path.iterdir()] != ["calibration.json"]  # and the network
+    for name, span in made.ranges.items():
+        assert read.ranges[name] == pytest.approx(span, rel=1e-5)
+
+
+def test_a_sound_file_is_read() -> None:
+    read = Calibration.from_json(json.dumps(SOUND))
+    assert read.ranges == {"x": (-1.0, 2.5), "y": (0.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "not a calibration file"),
+        ("{", "not a calibration file"),
+        ("[" * 100_000, "not a calibration file"),
+        ("[]", "format 1, got 'list'"),
+        ("{}", "format 1, got None"),
+        (json.dumps({**SOUND, "format": 2}), "format 1, got 2"),
+        (json.dumps({**SOUND, "method": "guess"}), "method: expected one of"),
+        (json.dumps({**SOUND, "pictures": 3}), "pictures: expected a text, got 3"),
+        (json.dumps({**SOUND, "picture_count": 0}), "picture_count"),
+        (json.dumps({**SOUND, "picture_count": True}), "picture_count"),
+        (json.dumps({**SOUND, "input": 1}), "input"),
+        (json.dumps({**SOUND, "ranges": {}}), "ranges"),
+        (json.dumps({**SOUND, "ranges": {"x": [1]}}), "ranges.x"),
+        (json.dumps({**SOUND, "ranges": {"x": [1, 2]}}), "around 0"),
+        (json.dumps({**SOUND, "ranges": {"x": [-1, True]}}), "ranges.x"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "ranges.x"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "ranges.x"),
+    ],
+)
+def test_a_broken_file_is_refused_in_a_sentence(text: str, says: str) -> None:
+    with pytest.raises(ModelError, match=says) as caught:
+        Calibration.from_json(text, "models/x/calibration.json")
+    assert str(caught.value).startswith("models/x/calibration.json: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.json"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ModelError, match=r"binary\.json: not UTF-8"):
+        Calibration.load(binary)
+    with pytest.raises(ModelError, match=r"none\.json: cannot be read"):
+        Calibration.load(tmp_path / "none.json")
+    with pytest.raises(ModelError, match="cannot be written"):
+        Calibration.from_json(json.dumps(SOUND)).save(tmp_path / "no" / "folder.json")
+
+
+def test_ranges_of_another_network_are_refused() -> None:
+    made = Calibration.from_json(json.dumps(SOUND))
+    made.check_fits("cd", "net.onnx")
+    with pytest.raises(ModelError, match=r"net\.onnx: .*another ONNX file.*calibrate again"):
+        made.check_fits("ef", "net.onnx")

@@ -1,0 +1,209 @@
+"""fp16: what turns, what stays, and values that are too large or too small for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from edge_inference.engines.flavours.calibrate import CalibrationCancelledError
+from edge_inference.engines.flavours.derive import DeriveReport, derive
+from edge_inference.engines.flavours.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
+from edge_inference.engines.flavours.overflow import find_overflows
+from edge_inference.errors import ModelError, SourceError
+from flavour_networks import classifier, detector, kinds_of, nodes_of, pictures, run, sqnr_db, write
+
+SCALAR = np.float32(1000).reshape(())
+
+
+def half(source: Path, *keep: str) -> tuple[Path, DeriveReport]:
+    destination = source.with_suffix(".fp16.onnx")
+    return destination, derive(source, "fp16", "tensorrt", destination, keep_fp32=keep)
+
+
+def run_exactly(file: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run in numpy: ONNX Runtime computes much of fp16 in fp32 on a CPU."""
+    (found,) = ReferenceEvaluator(str(file)).run(None, {"x": batch})
+    return np.asarray(found)
+
+
+def large(file: Path) -> Path:
+    """Write values of a million between three nodes, and ordinary ones before and after."""
+    nodes = [
+        helper.make_node("Mul", ["x", "k"], ["a"], name="up"),
+        helper.make_node("Mul", ["a", "k"], ["b"], name="more"),
+        helper.make_node("Sqrt", ["b"], ["c"], name="root"),
+        helper.make_node("Div", ["c", "k"], ["d"], name="down"),
+        helper.make_node("Relu", ["d"], ["y"], name="relu"),
+    ]
+    return write(file, nodes, {"k": SCALAR}, ["y"], shape=[1, 4])
+
+
+@pytest.mark.parametrize("make", [classifier, detector])
+def test_everything_turns_and_inputs_and_outputs_stay(make: object, tmp_path: Path) -> None:
+    source = make(tmp_path / "net.onnx")  # type: ignore[operator]
+    made, report = half(source)
+    assert report.kept == {}
+    assert kinds_of(made).get("FLOAT", []) in ([], ["Resize"])
+    model = onnx.load(made)
+    ends = (*model.graph.input, *model.graph.output)
+    assert {entry.type.tensor_type.elem_type for entry in ends} == {TensorProto.FLOAT}
+    assert [entry.version for entry in model.opset_import] == [17]
+    assert sqnr_db(source, made, pictures()) > 45
+    assert report.bytes < report.source_bytes
+
+
+def test_a_named_node_stays_with_its_weights(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    made, report = half(source, "conv_2")
+    assert report.kept == {"conv_2": "asked for"}
+    assert report.converted == {"Conv": 1, "Clip": 1, "Relu": 1, "GlobalAveragePool": 1} | {
+        "Flatten": 1,
+        "Gemm": 1,
+    }
+    assert kinds_of(made)["FLOAT"] == ["Conv", "Conv"]  # weights and bias
+    assert sqnr_db(source, made, pictures()) > 45
+
+
+def test_large_values_pass_between_kept_nodes_untouched(tmp_path: Path) -> None:
+    source = large(tmp_path / "net.onnx")
+    batch = np.array([[1, 2, 0.5, 0.1]], np.float32)
+    assert not np.isfinite(run_exactly(half(source)[0], batch)).all()
+    found = find_overflows(source, "x", [batch])
+    assert list(found) == ["more", "root"]
+    assert found["more"] == pytest.approx(2e6)
+    made, _ = half(source, *found)
+    assert run_exactly(made, batch) == pytest.approx(run(source, batch)[0], rel=2e-3)
+    assert len(nodes_of(made, lambda node: node.op_type == "Cast")) == 4  # in, to, from, out
+
+
+def test_a_value_that_is_no_number_is_an_overflow(tmp_path: Path) -> None:
+    source = large(tmp_path / "net.onnx")
+    found = find_overflows(source, "x", [np.array([[1, 1, 1, -1]], np.float32)] * 2)
+    assert list(found) == ["more", "root", "down", "relu"]
+
+
+def test_no_overflow_no_node(tmp_path: Path) -> None:
+    told: list[int] = []
+    source = classifier(tmp_path / "net.onnx")
+    assert find_overflows(source, "x", pictures(2), told.append) == {}
+    assert told == [1, 2]
+    with pytest.raises(SourceError, match="at least one picture"):
+        find_overflows(source, "x", [])
+    with pytest.raises(CalibrationCancelledError, match="cancelled"):
+        find_overflows(source, "x", pictures(2), cancelled=lambda: True)
+
+
+def test_weights_that_fp16_cannot_hold_keep_their_node(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "huge"], ["a"], name="grow"),
+        helper.make_node("Mul", ["a", "tiny"], ["b"], name="shrink"),
+        helper.make_node("Relu", ["b"], ["y"], name="relu"),
+    ]
+    huge, tiny = np.array([1e5, 2e5], np.float32), np.array([1e-3, 1e-3], np.float32)
+    source = write(tmp_path / "net.onnx", nodes, {"huge": huge, "tiny": tiny}, ["y"], shape=[1, 2])
+    _, report = half(source)
+    assert report.kept == {"grow": WEIGHTS_TOO_LARGE}
+
+
+def test_bounds_that_fp16_cannot_hold_are_cut(tmp_path: Path) -> None:
+    limit = np.finfo(np.float32).max
+    nodes = [helper.make_node("Clip", ["x", "low", "high"], ["y"], name="clip")]
+    bounds = {"low": np.zeros((), np.float32), "high": np.full((), limit, np.float32)}
+    source = write(tmp_path / "net.onnx", nodes, bounds, ["y"], shape=[1, 3])
+    made, report = half(source)
+    assert report.kept == {}
+    assert run(made, np.array([[-1, 2, 3]], np.float32))[0].tolist() == [[0, 2, 3]]
+
+
+def test_a_guard_against_0_does_not_vanish(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["x", "epsilon"], ["a"], name="add"),
+        helper.make_node("Div", ["x", "a"], ["y"], name="div"),
+    ]
+    epsilon = {"epsilon": np.full((), 1e-12, np.float32)}
+    source = write(tmp_path / "net.onnx", nodes, epsilon, ["y"], shape=[1, 2])
+    assert run(half(source)[0], np.array([[0, 1]], np.float32))[0].tolist() == [[0, 1]]
+
+
+def test_what_onnx_has_no_fp16_for_stays(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["boxes"], name="relu"),
+        helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"], name="nms"),
+        helper.make_node("RandomUniformLike", ["boxes"], ["r"], name="random", dtype=1, low=9.0),
+        helper.make_node("Add", ["boxes", "r"], ["s"], name="add"),
+    ]
+    constants = {"scores": np.array([[[0.9, 0.8]]], np.float32), "most": np.array([5], np.int64)}
+    kinds = {"y": TensorProto.INT64}
+    ends = ["y", "s"]
+    source = write(tmp_path / "net.onnx", nodes, constants, ends, [1, 2, 4], kinds=kinds)
+    made, report = half(source)
+    assert report.kept == {"nms": NO_HALF, "random": NO_HALF}
+    batch = np.array([[[0, 0, 1, 1], [5, 5, 6, 6]]], np.float32)
+    chosen, total = run(made, batch)
+    assert chosen.tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert (total >= 1).all()
+
+
+def test_numbers_made_of_whole_numbers_stay_exact_until_they_are_used(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["f", "k"], ["m"], name="mul"),
+        helper.make_node("Relu", ["m"], ["y"], name="relu"),
+    ]
+    small = {"k": np.full((), 1e-3, np.float32)}
+    kinds = {"x": TensorProto.INT32}
+    source = write(tmp_path / "net.onnx", nodes, small, ["y"], shape=[1, 2], kinds=kinds)
+    made, _ = half(source, "mul")
+    found = run_exactly(made, np.array([[100_000, 7]], np.int32))
+    assert found[0] == pytest.approx([100, 0.007], rel=1e-3)
+
+
+def test_one_cast_serves_all_who_need_it(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="relu"),
+        helper.make_node("Exp", ["r"], ["a"], name="exp"),
+        helper.make_node("Sin", ["r"], ["b"], name="sin"),
+        helper.make_node("Add", ["a", "b"], ["y"], name="add"),
+        helper.make_node("Relu", ["r"], ["x_fp16"], name="taken"),
+    ]
+    source = write(tmp_path / "net.onnx", nodes, {}, ["y", "r", "x_fp16"], shape=[1, 2])
+    made, _ = half(source, "exp", "sin")
+    casts = nodes_of(made, lambda node: node.op_type == "Cast" and node.output[0] == "r")
+    assert len(casts) == 1
+    batch = np.array([[0.5, 1.5]], np.float32)
+    for found, wanted in zip(run(made, batch), run(source, batch), strict=True):
+        assert found == pytest.approx(wanted, rel=2e-3)
+
+
+def test_what_a_branch_takes_from_outside_is_there_in_fp32(tmp_path: Path) -> None:
+    def branch(operator: str) -> onnx.GraphProto:
+        result = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+        return helper.make_graph([helper.make_node(operator, ["r"], ["z"])], "b", [], [result])
+
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="relu"),
+        helper.make_node("ReduceSum", ["r"], ["sum"], name="sum", keepdims=0),
+        helper.make_node("Cast", ["sum"], ["is_any"], name="cast", to=TensorProto.BOOL),
+        helper.make_node(
+            "If", ["is_any"], ["y"], name="if", then_branch=branch("Exp"), else_branch=branch("Neg")
+        ),
+    ]
+    source = write(tmp_path / "net.onnx", nodes, {}, ["y"], shape=[1, 2])
+    made, report = half(source)
+    assert report.kept == {"if": NO_HALF}
+    batch = np.array([[1, 2]], np.float32)
+    assert run(made, batch)[0] == pytest.approx(run(source, batch)[0], rel=2e-3)
+
+
+def test_a_network_without_fp32_is_refused(tmp_path: Path) -> None:
+    kinds = {"x": TensorProto.INT32, "y": TensorProto.INT32}
+    nodes = [helper.make_node("Abs", ["x"], ["y"])]
+    source = write(tmp_path / "net.onnx", nodes, {}, ["y"], shape=[1, 2], kinds=kinds)
+    with pytest.raises(ModelError, match=r"net\.onnx: no node of the network can compute in fp16"):
+        half(source)

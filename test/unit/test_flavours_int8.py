@@ -1,0 +1,245 @@
+"""int8: both styles, what they quantise, what they leave, and that it is good enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_inference.engines.flavours.calibration import Calibration
+from edge_inference.engines.flavours.derive import DeriveReport, derive
+from edge_inference.engines.flavours.int8 import NOT_QUANTISED, TARGETS
+from edge_inference.errors import ModelError
+from flavour_networks import (
+    calibrated,
+    classifier,
+    detector,
+    kinds_of,
+    nodes_of,
+    pictures,
+    run,
+    session,
+    sqnr_db,
+    weights,
+    write,
+)
+
+
+def int8(
+    source: Path, target: str, *keep: str, calibration: Calibration | None = None, **more: bool
+) -> tuple[Path, DeriveReport]:
+    destination = source.with_suffix(f".{target}.onnx")
+    ranges = calibration or calibrated(source)
+    made = derive(source, "int8", target, destination, keep_fp32=keep, calibration=ranges, **more)
+    return destination, made
+
+
+def what_runs(file: Path) -> Counter[str]:
+    """Return the operators that ONNX Runtime's CPU really runs."""
+    optimised = file.with_suffix(".optimised.onnx")
+    session(file, optimised)
+    return Counter(node.op_type for node in onnx.load(optimised).graph.node)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("make", "least_db"), [(classifier, 25), (detector, 30)])
+def test_results_stay_close(make: object, least_db: float, target: str, tmp_path: Path) -> None:
+    source = make(tmp_path / "net.onnx")  # type: ignore[operator]
+    made, report = int8(source, target)
+    assert sqnr_db(source, made, pictures()) > least_db
+    model = onnx.load(made)
+    assert [entry.version for entry in model.opset_import] == [17]
+    assert report.opset == 17
+    ends = (*model.graph.input, *model.graph.output)
+    assert {entry.type.tensor_type.elem_type for entry in ends} == {TensorProto.FLOAT}
+
+
+def test_the_cpu_runs_everything_on_bytes(tmp_path: Path) -> None:
+    made, report = int8(classifier(tmp_path / "net.onnx"), "onnxruntime")
+    assert report.kept == {}
+    runs = what_runs(made)
+    assert (runs["QLinearConv"], runs["QGemm"], runs["QLinearGlobalAveragePool"]) == (2, 1, 1)
+    assert not runs.keys() & {"Conv", "Gemm", "Clip", "Relu", "GlobalAveragePool"}
+    assert (runs["QuantizeLinear"], runs["DequantizeLinear"]) == (1, 1)
+
+
+def test_numbers_that_only_move_keep_their_scale(tmp_path: Path) -> None:
+    made, _ = int8(detector(tmp_path / "net.onnx"), "onnxruntime")
+    runs = what_runs(made)
+    assert (runs["QLinearConv"], runs["QLinearLeakyRelu"], runs["QLinearConcat"]) == (2, 1, 1)
+    assert runs["QuantizeLinear"] == 1  # the input; pooling and resizing work on bytes
+    behind = {
+        node.output[0]: node.input[1] for node in nodes_of(made, lambda node: "Q" in node.name)
+    }
+    assert behind["u_quantised"] == behind["m_quantised"] == behind["l1_quantised"]
+
+
+def test_what_comes_after_the_last_layer_stays(tmp_path: Path) -> None:
+    source = detector(tmp_path / "net.onnx")
+    for target in TARGETS:
+        _, report = int8(source, target)
+        reason = "after the last layer with weights"
+        assert {"sigmoid": reason, "reshape": reason}.items() <= report.kept.items()
+
+
+def test_tensorrt_gets_signed_pairs_before_its_layers_alone(tmp_path: Path) -> None:
+    made, report = int8(classifier(tmp_path / "net.onnx"), "tensorrt")
+    assert report.converted == {"Conv": 2, "GlobalAveragePool": 1, "Gemm": 1}
+    assert report.kept == dict.fromkeys(("clip_1", "relu_2", "flatten"), NOT_QUANTISED)
+    constants = {entry.name: entry for entry in onnx.load(made).graph.initializer}
+    quantising = nodes_of(made, lambda node: node.op_type == "QuantizeLinear")
+    assert len(quantising) == 4 + 3  # before each node, and for the weights of each layer
+    for node in quantising:
+        zero = numpy_helper.to_array(constants[node.input[2]])
+        assert zero.dtype == np.int8
+        assert not zero.any()
+    # The clamp is fused into the layer before it, so no pair may stand between them.
+    readers = {name: node.op_type for node in onnx.load(made).graph.node for name in node.input}
+    assert (readers["c1"], readers["c2"]) == ("Clip", "Relu")
+    assert kinds_of(made).keys() == {"FLOAT", "INT8"}
+
+
+def test_weights_have_a_scale_for_each_channel(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    for target in TARGETS:
+        made, _ = int8(source, target)
+        axes = {
+            helper.get_node_attr_value(node, "axis")
+            for node in nodes_of(made, lambda node: node.op_type == "DequantizeLinear")
+            if node.attribute
+        }
+        assert axes == {0}
+
+
+def test_one_scale_for_all_channels_is_worse(tmp_path: Path) -> None:
+    kernel = weights(16, 3, 3, 3) * np.logspace(0, -3, 16, dtype=np.float32).reshape(16, 1, 1, 1)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", group=1),
+        helper.make_node("InstanceNormalization", ["c", "one", "zero"], ["y"], name="norm"),
+    ]
+    constants = {"w": kernel, "one": np.ones(16, np.float32), "zero": np.zeros(16, np.float32)}
+    source = write(tmp_path / "net.onnx", nodes, constants, ["y"])
+    good, bad = (
+        sqnr_db(source, int8(source, "tensorrt", per_channel=per_channel)[0], pictures())
+        for per_channel in (True, False)
+    )
+    assert good > bad + 10
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_named_node_stays_as_it_was(target: str, tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    made, report = int8(source, target, "conv_2", "relu_2")
+    assert report.kept["conv_2"] == report.kept["relu_2"] == "asked for"
+    (conv,) = nodes_of(made, lambda node: node.name == "conv_2")
+    assert list(conv.input[1:]) == ["w2", "b2"]
+    assert sqnr_db(source, made, pictures()) > 25
+    if target == "onnxruntime":  # which else would quantise the layer on its own
+        assert (what_runs(made)["Conv"], what_runs(made)["QLinearConv"]) == (1, 1)
+
+
+def test_a_channel_without_weights_keeps_its_bias(tmp_path: Path) -> None:
+    kernel = weights(4, 3, 1, 1)
+    kernel[1:3] = 0
+    kernel[2] = 1e-12
+    bias = np.array([0.5, -0.7, 0.3, 0], np.float32)
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv")]
+    source = write(tmp_path / "net.onnx", nodes, {"w": kernel, "b": bias}, ["y"])
+    found = run(int8(source, "onnxruntime")[0], pictures(1)[0])[0]
+    assert found[0, 1] == pytest.approx(-0.7, abs=0.01)
+    assert found[0, 2] == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        ([helper.make_node("MatMul", ["x", "w"], ["y"], name="n")], (12, 5)),
+        ([helper.make_node("Gemm", ["x", "w"], ["y"], name="n")], (12, 5)),
+        ([helper.make_node("Gemm", ["x", "w"], ["y"], name="n", transB=1)], (5, 12)),
+        ([helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="n", alpha=0.5)], (12, 5)),
+        ([helper.make_node("MatMul", ["w", "x"], ["y"], name="n")], (5, 2)),
+        (
+            [
+                helper.make_node("Transpose", ["x"], ["t"], name="t"),
+                helper.make_node("MatMul", ["x", "t"], ["y"], name="n"),
+            ],
+            (1,),
+        ),
+    ],
+    ids=["matmul", "gemm", "transposed", "scaled", "constant first", "two activations"],
+)
+def test_products_of_matrices(
+    nodes: list[onnx.NodeProto], shape: tuple[int, ...], target: str, tmp_path: Path
+) -> None:
+    constants = {"w": weights(*shape), "b": weights(5, seed=1)}
+    source = write(tmp_path / "net.onnx", nodes, constants, ["y"], shape=[2, 12])
+    batches = pictures(shape=[2, 12])
+    calibration = calibrate_on(source, batches)
+    made, _ = int8(source, target, calibration=calibration)
+    assert sqnr_db(source, made, batches) > 30
+
+
+def test_a_transposed_convolution(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w", "b"], ["u"], name="up", strides=[2, 2]),
+        helper.make_node("Conv", ["u", "w2"], ["y"], name="conv"),
+    ]
+    constants = {"w": weights(3, 6, 2, 2), "b": weights(6), "w2": weights(4, 6, 1, 1)}
+    source = write(tmp_path / "net.onnx", nodes, constants, ["y"])
+    for target, where in (("tensorrt", None), ("onnxruntime", NOT_QUANTISED)):
+        made, report = int8(source, target)
+        assert report.kept.get("up") == where
+        assert sqnr_db(source, made, pictures()) > 28
+
+
+def test_a_result_that_others_read_too_keeps_its_name(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["middle"], name="conv_1"),
+        helper.make_node("Relu", ["middle"], ["r"], name="relu"),
+        helper.make_node("Conv", ["r", "v"], ["y"], name="conv_2"),
+        helper.make_node("Add", ["middle", "r"], ["sum"], name="add"),
+    ]
+    constants = {"w": weights(4, 3, 1, 1), "v": weights(4, 4, 1, 1, seed=1)}
+    source = write(tmp_path / "net.onnx", nodes, constants, ["y", "middle", "sum"])
+    for target in TARGETS:
+        assert sqnr_db(source, int8(source, target)[0], pictures()) > 28
+
+
+def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
+    source = detector(tmp_path / "net.onnx")
+    for target in TARGETS:
+        one = int8(source, target)[0].read_bytes()
+        assert int8(source, target)[0].read_bytes() == one
+
+
+def test_a_range_that_is_missing_is_said(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    whole = calibrated(source)
+    part = {name: span for name, span in whole.ranges.items() if name != "r1"}
+    with pytest.raises(ModelError, match=r"no range for 1 tensor.*'r1'; calibrate again"):
+        int8(source, "onnxruntime", calibration=dataclasses.replace(whole, ranges=part))
+
+
+def test_an_old_opset_is_refused(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx", opset=12)
+    with pytest.raises(ModelError, match=r"net\.onnx: opset 12: int8 needs at least 13"):
+        int8(source, "onnxruntime")
+
+
+def test_a_network_without_layers_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"], name="relu")]
+    source = write(tmp_path / "net.onnx", nodes, {}, ["y"])
+    with pytest.raises(ModelError, match="no layer of the network can compute in int8"):
+        int8(source, "tensorrt")
+
+
+def calibrate_on(source: Path, batches: list[np.ndarray]) -> Calibration:
+    from edge_inference.engines.flavours.calibrate import calibrate
+
+    return calibrate(source, "x", batches, "minmax")

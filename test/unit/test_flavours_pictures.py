@@ -1,0 +1,233 @@
+"""Pictures to calibrate on: files, folders, a video, recorded bags, and what is none of these."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.encodings import to_bgr
+from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.engines.flavours.pictures import calibration_pictures, spread
+from edge_inference.errors import SourceError
+
+WIDTH, HEIGHT = 32, 24
+
+WriteBag = Callable[..., Path]
+
+
+def picture(shade: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.full((HEIGHT, WIDTH, 3), shade, np.uint8)
+
+
+def shades(found: Any) -> list[int]:
+    return [int(np.median(to_bgr(frame))) for frame in found]
+
+
+@given(count=st.integers(0, 500), limit=st.integers(1, 500))
+def test_places_are_spread_over_all(count: int, limit: int) -> None:
+    places = spread(count, limit)
+    assert len(places) == min(count, limit)
+    assert sorted(set(places)) == places
+    assert all(0 <= place < count for place in places)
+    if 1 < limit <= count:
+        assert (places[0], places[-1]) == (0, count - 1)
+        assert max(np.diff(places)) <= min(np.diff(places)) + 1
+
+
+def test_one_picture(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), picture(7))
+    (found,) = calibration_pictures(tmp_path / "a.png")
+    assert shades([found]) == [7]
+    assert found.origin == str(tmp_path / "a.png")  # type: ignore[union-attr]
+
+
+def test_a_folder_with_all_below_it(tmp_path: Path) -> None:
+    for place, name in enumerate(["a.png", "b/c.PNG", "b/d/e.bmp", ".hidden/f.png", "b/.g.png"]):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cv2.imencode(file.suffix.lower(), picture(place))[1].tobytes())
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    assert shades(calibration_pictures(str(tmp_path))) == [0, 1, 2]
+    assert shades(calibration_pictures(tmp_path, limit=2)) == [0, 2]
+    assert shades(calibration_pictures(tmp_path, limit=1)) == [1]
+
+
+def test_a_broken_picture_is_left_out_and_told(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "b.png"), picture(5))
+    (tmp_path / "a.png").write_bytes(b"broken")
+    told: list[str] = []
+    assert shades(calibration_pictures(tmp_path, skipped=told.append)) == [5]
+    assert len(told) == 1
+    assert "a.png" in told[0]
+
+
+def test_pictures_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(3))
+    found = calibration_pictures(tmp_path)
+    next(found)
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "c.png").unlink()
+    assert list(found) == []
+
+
+def test_a_video(tmp_path: Path) -> None:
+    file = tmp_path / "a.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
+    for place in range(9):
+        writer.write(picture(20 * place))
+    writer.release()
+    found = shades(calibration_pictures(file, limit=3))
+    assert found == pytest.approx([0, 80, 160], abs=4)
+    assert len(shades(calibration_pictures(file))) == 9
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: folder / "none", "no such file or folder"),
+        (lambda folder: folder, "no pictures in this folder or below"),
+        (lambda folder: made(folder / "a.png", b""), r"none of 1 picture\(s\) can be read"),
+        (
+            lambda folder: made(folder / "a.mp4", b"no video"),
+            "cannot be opened|can read no picture",
+        ),
+        (lambda folder: made(folder / "a.db3", b"x").parent, "without metadata.yaml"),
+        (lambda folder: Path("/dev/null"), "neither a file nor a folder"),
+        (lambda folder: Path("~nobody-at-all/pictures"), "no such user"),
+    ],
+)
+def test_what_is_no_source_is_said(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=says):
+        list(calibration_pictures(make(tmp_path)))
+
+
+def made(file: Path, content: bytes) -> Path:
+    file.write_bytes(content)
+    return file
+
+
+def test_a_limit_and_a_topic_must_make_sense(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="at least 1 picture, got 0"):
+        calibration_pictures(tmp_path, limit=0)
+    with pytest.raises(SourceError, match="no recorded bag, so there is no topic '/camera'"):
+        calibration_pictures(tmp_path, "/camera")
+
+
+def test_a_bag_without_its_reader_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
+    with pytest.raises(SourceError, match="pip install rosbags"):
+        list(calibration_pictures(made(tmp_path / "a.mcap", b"")))
+
+
+@pytest.fixture(params=["mcap", "sqlite3"])
+def write_bag(request: pytest.FixtureRequest, tmp_path: Path) -> WriteBag:
+    """Return a function that records messages: (topic, kind, fields)."""
+    rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="recorded bags need rosbags")
+    typesys = pytest.importorskip("rosbags.typesys")
+    store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+    plugin = {
+        "mcap": rosbag2.StoragePlugin.MCAP,
+        "sqlite3": rosbag2.StoragePlugin.SQLITE3,
+    }[request.param]
+
+    def write(messages: Sequence[tuple[str, str, dict[str, Any]]]) -> Path:
+        bag = tmp_path / "bag"
+        with rosbag2.Writer(bag, version=9, storage_plugin=plugin) as writer:
+            connections: dict[str, Any] = {}
+            for place, (topic, kind, fields) in enumerate(messages):
+                name = f"sensor_msgs/msg/{kind}"
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, name, typestore=store)
+                time = store.types["builtin_interfaces/msg/Time"](sec=5, nanosec=place)
+                header = store.types["std_msgs/msg/Header"](stamp=time, frame_id="camera")
+                message = store.types[name](header=header, **fields)
+                data = store.serialize_cdr(message, name)
+                writer.write(connections[topic], 1_000_000 + place, data)
+        return bag
+
+    return write
+
+
+def raw(shade: int, **changed: Any) -> dict[str, Any]:
+    image = picture(shade)
+    return {
+        "height": HEIGHT,
+        "width": WIDTH,
+        "encoding": "rgb8",
+        "is_bigendian": 0,
+        "step": WIDTH * 3,
+        "data": image.reshape(-1),
+        **changed,
+    }
+
+
+def jpeg(shade: int) -> dict[str, Any]:
+    return {"format": "jpeg", "data": cv2.imencode(".jpg", picture(shade))[1].reshape(-1)}
+
+
+def test_a_recorded_topic(write_bag: WriteBag) -> None:
+    bag = write_bag([("/camera", "Image", raw(10 * place)) for place in range(9)])
+    found = list(calibration_pictures(bag, limit=3))
+    assert shades(found) == [0, 40, 80]
+    first, _, last = found
+    assert isinstance(first, Frame)
+    assert (first.encoding, first.width, first.height) == ("rgb8", WIDTH, HEIGHT)
+    assert (last.stamp_ns, last.frame_id) == (5_000_000_008, "camera")
+    file = next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
+    assert shades(calibration_pictures(file, limit=3)) == [0, 40, 80]
+
+
+def test_compressed_images_stay_so(write_bag: WriteBag) -> None:
+    bag = write_bag([("/camera/compressed", "CompressedImage", jpeg(90))])
+    (found,) = calibration_pictures(bag)
+    assert isinstance(found, CompressedFrame)
+    assert shades([found]) == [90]
+
+
+def test_a_topic_out_of_several_must_be_named(write_bag: WriteBag) -> None:
+    bag = write_bag([("/left", "Image", raw(1)), ("/right", "CompressedImage", jpeg(50))])
+    with pytest.raises(SourceError, match="several topics with images, name one: /left, /right"):
+        list(calibration_pictures(bag))
+    assert shades(calibration_pictures(bag, "/right")) == [50]
+    with pytest.raises(SourceError, match="no images on '/front' in this bag; on /left, /right"):
+        list(calibration_pictures(bag, "/front"))
+
+
+def test_a_bag_without_images_names_its_topics(write_bag: WriteBag) -> None:
+    bag = write_bag([("/heat", "Temperature", {"variance": 0.0, "temperature": 20.0})])
+    with pytest.raises(SourceError, match="no topic with images in this bag; its topics: /heat"):
+        list(calibration_pictures(bag))
+
+
+def test_a_broken_image_is_left_out_and_told(write_bag: WriteBag) -> None:
+    broken = raw(1, step=1)
+    bag = write_bag([("/camera", "Image", fields) for fields in (broken, raw(2), broken)])
+    told: list[str] = []
+    assert shades(calibration_pictures(bag, skipped=told.append)) == [2]
+    assert len(told) == 2
+
+
+def test_a_bag_of_broken_images_says_why(write_bag: WriteBag) -> None:
+    bag = write_bag([("/camera", "Image", raw(1, encoding="made up"))])
+    with pytest.raises(SourceError, match="no image of this bag can be read.*made up"):
+        list(calibration_pictures(bag))
+
+
+def test_a_damaged_bag_is_refused(write_bag: WriteBag) -> None:
+    bag = write_bag([("/camera", "Image", raw(place)) for place in range(3)])
+    file = next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(SourceError, match="the recorded bag cannot be read"):
+        list(calibration_pictures(bag))
