@@ -58,7 +58,7 @@ def test_an_opset_of_the_future_is_refused(network: Path, tmp_path: Path) -> Non
     model = onnx.load(network)
     model.opset_import[0].version = 999
     onnx.save(model, network)
-    with pytest.raises(ModelError, match="opset 999, and the package onnx .* knows up to"):
+    with pytest.raises(ModelError, match=r"opset 999, and the package onnx .* knows up to"):
         derive(network, "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
@@ -93,7 +93,7 @@ def test_int8_needs_ranges_of_this_very_file(network: Path, tmp_path: Path) -> N
     model = onnx.load(network)
     model.producer_name = "another"
     onnx.save(model, network)
-    with pytest.raises(ModelError, match="another ONNX file.*calibrate again"):
+    with pytest.raises(ModelError, match=r"another ONNX file.*calibrate again"):
         derive(network, "int8", "tensorrt", tmp_path / "made.onnx", calibration=ranges)
 
 
@@ -101,7 +101,7 @@ def test_int8_needs_ranges_of_this_very_file(network: Path, tmp_path: Path) -> N
 def test_a_node_that_is_not_there_is_refused_with_the_nearest(
     precision: str, network: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match="no node is named 'conv2'.*nearest: conv_2, conv_1"):
+    with pytest.raises(ModelError, match=r"no node is named 'conv2'.*nearest: conv_2, conv_1"):
         derive(
             network,
             precision,

@@ -135,7 +135,9 @@ def test_what_onnx_has_no_fp16_for_stays(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["boxes"], name="relu"),
         helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"], name="nms"),
-        helper.make_node("RandomUniformLike", ["boxes"], ["r"], name="random", dtype=1, low=9.0),
+        helper.make_node(
+            "RandomUniformLike", ["boxes"], ["r"], name="random", dtype=1, low=1.0, high=2.0
+        ),
         helper.make_node("Add", ["boxes", "r"], ["s"], name="add"),
     ]
     constants = {"scores": np.array([[[0.9, 0.8]]], np.float32), "most": np.array([5], np.int64)}

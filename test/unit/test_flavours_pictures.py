@@ -221,7 +221,7 @@ def test_a_broken_image_is_left_out_and_told(write_bag: WriteBag) -> None:
 
 def test_a_bag_of_broken_images_says_why(write_bag: WriteBag) -> None:
     bag = write_bag([("/camera", "Image", raw(1, encoding="made up"))])
-    with pytest.raises(SourceError, match="no image of this bag can be read.*made up"):
+    with pytest.raises(SourceError, match=r"no image of this bag can be read.*made up"):
         list(calibration_pictures(bag))
 
 
