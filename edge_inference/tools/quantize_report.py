@@ -170,7 +170,6 @@ def _print_table(outcome: Outcome) -> None:
     console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
     table = new_table(
         f"{outcome.precision} against fp32",
-        "pictures",
         "agreement",
         "cosine",
         "SQNR dB",
@@ -180,8 +179,7 @@ def _print_table(outcome: Outcome) -> None:
     )
     for row in outcome.rows:
         table.add_row(
-            row.pictures,
-            str(row.report.pictures),
+            f"{row.pictures}, {row.report.pictures}",
             *_closeness(row.report),
             f"{row.fp32_ms:.1f}",
             f"{row.candidate_ms:.1f}",
@@ -190,7 +188,7 @@ def _print_table(outcome: Outcome) -> None:
     wanted = outcome.wanted
     table.add_section()
     table.add_row(
-        "needed", "", f"{wanted.agreement:.1%}", f"{wanted.cosine:.3f}", f"{wanted.sqnr_db:.1f}"
+        "needed", f"{wanted.agreement:.1%}", f"{wanted.cosine:.3f}", f"{wanted.sqnr_db:.1f}"
     )
     console.print(table)
 

@@ -225,6 +225,23 @@ def test_what_cannot_start_says_why(arguments: list[str], words: str) -> None:
     assert words in done.stderr
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_named_precision_is_prepared_in_sight_and_runs(
+    as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
+    arguments = ["--source", str(ASTRONAUT), "--precision", "fp16", *(["--json"] * as_json)]
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    shown = done.stderr if as_json else done.stdout
+    assert shown.startswith("preparing nanodet for ")
+    assert " in fp16: " in shown.splitlines()[0]
+    if as_json:
+        _, summary = frames_and_summary(done.stdout)
+        assert summary["precision"] == "fp16"
+    assert "preparing" not in run(*arguments).stderr
+
+
 def test_only_broken_pictures_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     done = run("--source", str(tmp_path), "--json")
