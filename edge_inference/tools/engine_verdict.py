@@ -64,6 +64,8 @@ def run_checks(selection: Selection, backend: Backend) -> int:
         _say(summary)
     if "self-check" not in checked.notes:
         _say("self-check: left out, for this engine is what others are compared with")
+    for warning in checked.warnings:
+        sys.stderr.write(f"edge-inference: {warning}\n")
     return EXIT_FAILED if checked.warnings else 0
 
 

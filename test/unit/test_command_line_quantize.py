@@ -309,6 +309,21 @@ def test_force_keeps_it_and_still_fails(
     assert load_model(output).calibration is not None
 
 
+def test_a_check_of_what_was_forced_says_what_is_wrong(
+    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(tmp_path / "models" / "strict", STRICT)
+    quantize(model, output, "--calibration", pictures, "--force")
+    capsys.readouterr()
+    arguments = [str(output), "--backend", "ort", "--precision", "int8"]
+    assert run(["models", "check", *arguments]) == 1
+    shown = capsys.readouterr()
+    assert "self-check: failed" in shown.out
+    assert "set self_check to warn" in shown.err
+    assert run(["engine", "check", *arguments]) == 1
+    assert "at least 300 dB is needed" in refused(capsys)
+
+
 def test_a_description_that_cannot_be_edited_is_refused(
     model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
