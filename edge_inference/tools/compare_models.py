@@ -1,0 +1,67 @@
+"""``edge-inference compare``: ways to run a model, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_inference.core.model import PRECISIONS, find_model
+from edge_inference.engines.compare import BACKENDS, DEFAULT_RUNS, Order, compare
+from edge_inference.engines.machine_facts import machine_facts
+from edge_inference.tools import comparison_plot
+from edge_inference.tools.comparison_words import print_comparison, row_as_json, summary_as_json
+from edge_inference.tools.interruption import cancellable
+from edge_inference.tools.picture_choice import choose_pictures
+from edge_inference.tools.progress import show_progress
+from edge_inference.tools.run_options import search_path
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What ``compare`` was asked for; None is "not given"."""
+
+    model: str
+    model_path: str = ""
+    backends: tuple[str, ...] = BACKENDS
+    precisions: tuple[str, ...] = PRECISIONS
+    pictures: str | None = None
+    topic: str = ""
+    labels: str | None = None
+    limit: int | None = None
+    runs: int = DEFAULT_RUNS
+    threads: int = 1
+    gpu: int = 0
+    plot: str | None = None
+
+
+def compare_models(options: CompareOptions, as_json: bool) -> int:
+    """Compare, print what came, draw it; return 1 where nothing passes, else 0."""
+    if options.plot is not None:
+        comparison_plot.check(Path(options.plot))
+    model = find_model(options.model, search_path(options.model_path))
+    order = Order(
+        model,
+        choose_pictures(model, options.pictures, options.labels, options.topic, options.limit),
+        options.backends,
+        options.precisions,
+        options.runs,
+        options.threads,
+        options.gpu,
+    )
+    stream = sys.stderr if as_json else sys.stdout
+    with cancellable() as cancelled, show_progress(f"comparing {model.name}", stream) as progress:
+        comparison = compare(order, progress=progress, cancelled=cancelled)
+    facts = machine_facts()
+    if as_json:
+        for row in comparison.rows:
+            sys.stdout.write(json.dumps(row_as_json(comparison, row)) + "\n")
+        sys.stdout.write(json.dumps({"summary": summary_as_json(comparison, facts)}) + "\n")
+    else:
+        print_comparison(comparison, facts, sys.stdout)
+    if options.plot is not None:
+        comparison_plot.draw(comparison, Path(options.plot))
+        if not as_json:
+            sys.stdout.write(f"plot: {options.plot}\n")
+    return 1 if comparison.fastest() is None else 0
