@@ -1,0 +1,132 @@
+"""How well a derived precision agrees with fp32, on pictures that its calibration has not seen.
+
+The shipped models were calibrated on the ImageNet pictures of foolbox with an
+even number, and on other videos than the one used here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.backends.base import Backend
+from edge_inference.core.agreement import (
+    OutputAgreement,
+    ResultAgreement,
+    compare_outputs,
+    compare_results,
+)
+from edge_inference.core.frame import Frame
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.golden_check import read_picture
+from edge_inference.core.media import sample_video
+from edge_inference.core.model import ModelDescription
+from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.results import Result
+from edge_inference.core.settings import change
+from edge_inference.engines.flavours.pictures import calibration_pictures
+from edge_inference.errors import SourceError
+
+#: A box this close to the confidence threshold may be there on one side only.
+_MARGIN = 0.1
+_VIDEO_FRAMES = 12
+#: Left, top and size of the crops, as parts of a picture's sides.
+_CROPS = (
+    (0.125, 0.125, 0.75),
+    (0.25, 0.25, 0.5),
+    (0.0, 0.0, 0.75),
+    (0.25, 0.0, 0.75),
+    (0.0, 0.25, 0.75),
+    (0.25, 0.25, 0.75),
+)
+
+
+@dataclasses.dataclass
+class Agreement:
+    """The sums over all pictures."""
+
+    results: ResultAgreement
+    outputs: OutputAgreement
+
+
+class Judge:
+    """Runs fp32 once over the pictures, and holds others against it."""
+
+    def __init__(self, model: ModelDescription, fp32: Backend, pictures: Sequence[Frame]) -> None:
+        preprocess = Preprocessor(model.input)
+        self._model = model
+        self._name = model.input.name
+        self._lenient: Any = None
+        if model.task == "detection":
+            confidence = model.decoder_settings.confidence - _MARGIN
+            self._lenient = change(model.decoder_settings, {"confidence": confidence})
+        #: The inputs, in memory, with the way back to source pixels.
+        self.inputs: list[tuple[NDArray[Any], Geometry]] = [
+            preprocess(picture) for picture in pictures
+        ]
+        self._expected = [fp32.infer({self._name: tensor}) for tensor, _ in self.inputs]
+
+    def judge(self, candidate: Backend) -> Agreement:
+        """Compare on all pictures: a class must be the very same one, a box have its partner."""
+        results, outputs = [], []
+        for (tensor, geometry), expected in zip(self.inputs, self._expected, strict=True):
+            found = candidate.infer({self._name: tensor})
+            outputs.append(compare_outputs(expected, found))
+            right, lenient_right = self._decoded(expected, geometry)
+            seen, lenient_seen = self._decoded(found, geometry)
+            results.append(
+                compare_results(
+                    right, seen, lenient_reference=lenient_right, lenient_candidate=lenient_seen
+                )
+            )
+        total = Agreement(results[0], outputs[0])
+        for one, other in zip(results[1:], outputs[1:], strict=True):
+            total = Agreement(total.results + one, total.outputs + other)
+        return total
+
+    def _decoded(self, outputs: dict[str, NDArray[Any]], geometry: Geometry) -> tuple[Result, Any]:
+        strict = self._model.decode(outputs, geometry)
+        if self._lenient is None:
+            return strict, None
+        return strict, self._model.decode(outputs, geometry, self._lenient)
+
+
+def unseen_pictures(model: ModelDescription, crops: int = len(_CROPS)) -> list[Frame]:
+    """Return whole pictures and crops of them: golden ones, and those of test packages.
+
+    For a detector, frames of the sample video are among them, as foolbox's
+    pictures show few of its classes. Raises SourceError where a package is missing.
+    """
+    whole = [read_picture(golden.picture) for golden in model.golden]
+    whole += [read_picture(file) for file in foolbox_pictures()[1::2]]
+    if model.task == "detection":
+        frames = calibration_pictures(sample_video(), limit=_VIDEO_FRAMES)
+        whole += [frame for frame in frames if isinstance(frame, Frame)]
+    return [part for picture in whole for part in (picture, *_parts(picture, crops))]
+
+
+def foolbox_pictures() -> list[Path]:
+    """Return the 20 ImageNet pictures of foolbox, in order of their number."""
+    spec = importlib.util.find_spec("foolbox")  # importing it would need more packages
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        files = sorted(Path(folder, "data").glob("imagenet_*.jpg"))
+        if files:
+            return files
+    raise SourceError(
+        "the labelled pictures come with the package foolbox, which is not installed: "
+        "pip install --no-deps foolbox==3.3.4"
+    )
+
+
+def _parts(picture: Frame, count: int) -> Iterator[Frame]:
+    image = picture.data.reshape(picture.height, picture.width, 3)
+    for left, top, size in _CROPS[:count]:
+        x, y = int(left * picture.width), int(top * picture.height)
+        width, height = int(size * picture.width), int(size * picture.height)
+        yield Frame.from_array(np.ascontiguousarray(image[y : y + height, x : x + width]))

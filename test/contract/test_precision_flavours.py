@@ -1,0 +1,130 @@
+"""The shipped models in their derived precisions, on pictures that calibration has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.unseen import Agreement, Judge, foolbox_pictures, unseen_pictures
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.golden_check import check_golden
+from edge_inference.core.media import sample_video
+from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.engines.flavours.calibrate import calibrate_model
+from edge_inference.engines.flavours.calibration import Calibration
+from edge_inference.engines.flavours.derive import derive
+from edge_inference.engines.flavours.onnx_file import file_sha256
+from edge_inference.engines.flavours.pictures import calibration_pictures
+from edge_inference.errors import SourceError
+
+SHIPPED = Path(__file__).parents[2] / "models"
+NAMES = ("efficientnet_lite0", "nanodet")
+FLAVOURS = (("int8", "onnxruntime"), ("int8", "tensorrt"), ("fp16", "tensorrt"))
+CROPS = {"efficientnet_lite0": 3, "nanodet": 1}
+
+
+class Derived:
+    """One model with its judge, and flavours of it on demand."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.model: ModelDescription = find_model(name, [SHIPPED])
+        assert self.model.calibration is not None
+        self.calibration = Calibration.load(self.model.calibration)
+        self._folder = folder
+        with OrtBackend(self.model.variants["fp32"].file) as fp32:
+            self._judge = Judge(self.model, fp32, unseen_pictures(self.model, CROPS[name]))
+
+    def file(self, precision: str, target: str, per_channel: bool = True) -> Path:
+        made = self._folder / f"{self.model.name}-{precision}-{target}-{per_channel}.onnx"
+        derive(
+            self.model.variants["fp32"].file,
+            precision,
+            target,
+            made,
+            keep_fp32=self.model.derive.keep_fp32(precision),
+            calibration=self.calibration,
+            per_channel=per_channel,
+        )
+        return made
+
+    def judge(self, file: Path) -> Agreement:
+        with OrtBackend(file) as backend:
+            return self._judge.judge(backend)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def derived(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Derived]:
+    try:
+        yield Derived(request.param, tmp_path_factory.mktemp("flavours"))
+    except SourceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(("precision", "target"), FLAVOURS)
+def test_a_flavour_agrees_with_fp32_on_unseen_pictures(
+    precision: str, target: str, derived: Derived
+) -> None:
+    found = derived.judge(derived.file(precision, target))
+    assert found.results.counted >= 48
+    assert found.results.share >= 0.95
+    assert found.outputs.sqnr_db > {"int8": 14, "fp16": 40}[precision]
+    assert found.outputs.cosine > 0.97
+
+
+@pytest.mark.parametrize(("precision", "target"), FLAVOURS)
+def test_a_flavour_passes_the_golden_check(precision: str, target: str, derived: Derived) -> None:
+    with OrtBackend(derived.file(precision, target)) as backend:
+        report = check_golden(derived.model, backend.infer)
+    assert report.passed, report.summary()
+    assert report.pictures == 2
+
+
+def test_a_bad_quantisation_is_seen(derived: Derived) -> None:
+    good = derived.judge(derived.file("int8", "tensorrt"))
+    bad = derived.judge(derived.file("int8", "tensorrt", per_channel=False))
+    assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 1
+    if derived.model.name == "efficientnet_lite0":  # whose channels differ a hundredfold
+        assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 8
+        assert bad.results.share < 0.95 < good.results.share
+
+
+@pytest.mark.parametrize(("precision", "target"), FLAVOURS)
+def test_a_flavour_has_the_same_bytes_each_time(
+    precision: str, target: str, derived: Derived
+) -> None:
+    first = derived.file(precision, target).read_bytes()
+    assert derived.file(precision, target).read_bytes() == first
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_ranges_come_from_the_pictures_that_they_name(name: str) -> None:
+    model = find_model(name, [SHIPPED])
+    assert model.calibration is not None
+    kept = Calibration.load(model.calibration)
+    assert model.calibration.stat().st_size <= 40_000
+    assert kept.onnx_sha256 == file_sha256(model.variants["fp32"].file)
+    assert kept.pictures.startswith("the 10 of foolbox 3.3.4's 20 ImageNet pictures with an even")
+    try:
+        files, videos = foolbox_pictures()[::2], sample_video().parent
+    except SourceError as error:
+        pytest.skip(str(error))
+    sources = [(file, 1) for file in files]
+    sources += [(videos / f"{video}.mp4", 8) for video in ("carphone_pristine", "bigbuckbunny")]
+    pictures = chain(*(calibration_pictures(file, limit=limit) for file, limit in sources))
+    again = calibrate_model(model, pictures, kept.pictures, kept.method)
+    assert again.picture_count == kept.picture_count == 26
+    assert again.input == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in kept.input.items()
+    }
+    assert list(again.ranges) == list(kept.ranges)
+    # Not exactly: other versions decode a video's frames a shade differently.
+    widths = np.array([kept.ranges[name] for name in kept.ranges])
+    found = np.array([again.ranges[name] for name in kept.ranges])
+    spans = widths[:, 1] - widths[:, 0]
+    assert np.median(np.abs(found - widths) / spans[:, None]) < 0.01
