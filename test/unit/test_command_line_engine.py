@@ -1,4 +1,4 @@
-"""``edge-inference engine``: what it refuses, what it tells of plans, and the cache."""
+"""``edge-inference engine``: what it refuses, and what it tells of plans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.store import Store, key_of
+from edge_inference.engines.store import Store
 from edge_inference.engines.supervision import BuildCancelledError
 from edge_inference.errors import BackendError
 from edge_inference.tools import engine_build, engine_plans, engine_verdict
 from edge_inference.tools.command_line import make_parser, run
-from edge_inference.tools.sizes import parse_size
 from edge_inference.tools.verbs.build_flags import given_build_options
 
 BUILD = ["engine", "build"]
@@ -321,105 +320,3 @@ def test_the_engine_of_a_model_on_onnx_runtime(capsys: pytest.CaptureFixture[str
 def test_a_flavour_that_is_not_made_yet_says_how_to(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "check", "nanodet", "--backend", "ort", "--precision", "fp16"]) == 1
     assert "models check nanodet --backend ort --precision fp16" in refused(capsys)
-
-
-# The cache --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def filled(cache: Path) -> Iterator[Store]:
-    """Give a cache with an engine, a flavour, and one entry that is cut off."""
-    store = Store(cache)
-    for label, name in (("a-fp16-trt", "engine.plan"), ("b-int8-ort", "model.onnx"), ("cut", "x")):
-        precision = label.split("-")[1] if "-" in label else ""
-
-        def make(folder: Path, name: str = name, precision: str = precision) -> dict[str, str]:
-            (folder / name).write_bytes(bytes(1_000_000))
-            return {"model": "m", "precision": precision}
-
-        entry = store.get_or_make(key_of({"label": label}), make, label=label)
-    _cut(entry.path("x"))
-    return store
-
-
-def test_an_empty_cache_has_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["engine", "list"]) == 0
-    assert "0 entries" in capsys.readouterr().out
-    assert run(["engine", "list", "--json"]) == 0
-    assert capsys.readouterr().out == ""
-    assert run(["engine", "clean"]) == 0
-    assert "0 removed" in capsys.readouterr().out
-
-
-def test_the_cache_is_listed(filled: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["engine", "list"]) == 1
-    shown = capsys.readouterr()
-    assert "a-fp16-trt" in shown.out
-    assert "2 entries, 2.0 MB" in shown.out
-    assert "cut-" in shown.err
-    assert "expected 1000000 bytes, got 100" in shown.err
-
-
-def test_the_cache_is_listed_in_json(filled: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["engine", "list", "--json"]) == 1
-    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    found = {entry["label"]: entry for entry in listed}
-    assert {label: entry["kind"] for label, entry in found.items()} == {
-        "a-fp16-trt": "engine",
-        "b-int8-ort": "flavour",
-    }
-    assert found["a-fp16-trt"]["precision"] == "fp16"
-    assert found["a-fp16-trt"]["state"] == "complete"
-
-
-def test_only_reading_it_all_finds_altered_bytes(
-    filled: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (entry,) = (entry for entry in filled.entries() if "engine.plan" in entry.files)
-    entry.path("engine.plan").write_bytes(b"\1" * 1_000_000)
-    run(["engine", "list", "--verify", "--json"])
-    states = {}
-    for line in capsys.readouterr().out.splitlines():
-        content = json.loads(line)
-        states[content["label"]] = content["state"]
-    assert states == {"a-fp16-trt": "damaged", "b-int8-ort": "sound"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "removed"),
-    [
-        ([], ["cut"]),
-        (["--damaged"], ["cut"]),
-        (["--limit", "1.5MB"], ["a-fp16-trt", "cut"]),
-        (["--all"], ["a-fp16-trt", "b-int8-ort", "cut"]),
-    ],
-)
-def test_the_cache_is_cleaned(
-    arguments: list[str], removed: list[str], filled: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["engine", "clean", *arguments, "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert sorted(name[:-17] for name in content["removed"]) == removed
-    assert content["left"] == 3 - len(removed)
-    assert content["bytes"] > 1_000_000 * (len(removed) - 1)
-
-
-def test_what_was_removed_is_told(filled: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["engine", "clean", "--all"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(" ")[0] for line in lines[:-1]] == ["removed"] * 3
-    assert "3 removed (2.0 MB), 0 left" in lines[-1]
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("0", 0), ("2GiB", 2 << 30), ("1.5 MB", 1_500_000), ("10kib", 10240), ("7b", 7)],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "-1", "GiB", "2 TiB", "1e9", "\uff12GiB"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="2GiB"):
-        parse_size(text)

@@ -11,15 +11,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.model import load_model
 from edge_inference.engines.flavours.calibrate import DEFAULT_METHOD
 from edge_inference.engines.flavours.calibration import Calibration
 from edge_inference.engines.supply import precisions
 from edge_inference.tools import quantize as quantizing
 from edge_inference.tools.command_line import run
-from edge_inference.tools.quantize import HELD_OUT_EVERY, MOST_HELD_OUT
-from small_model import picture, write_model, write_pictures
+from small_model import write_model, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -336,71 +334,12 @@ def test_a_description_that_cannot_be_edited_is_refused(
     assert nothing_was_made(output)
 
 
-# The pictures -----------------------------------------------------------------------------------
-
-
 def test_a_broken_picture_is_told_and_left_out(
     model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pictures / "000.png").write_bytes(b"no picture")
     assert quantize(model, output, "--calibration", pictures) == 0
     assert "000.png" in refused(capsys)
-
-
-@pytest.mark.parametrize(
-    ("there", "wanted", "calibrated", "held_out"),
-    [(1, 128, 1, 0), (3, 128, 2, 1), (12, 128, 10, 2), (12, 4, 4, 1), (300, 400, 268, 32)],
-)
-def test_every_fifth_picture_is_held_out(
-    there: int, wanted: int, calibrated: int, held_out: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = Frame.from_array(picture(0))
-
-    def source(path: str, topic: str, limit: int, skipped: object) -> list[Frame]:
-        return [frame] * min(there, limit)
-
-    monkeypatch.setattr(quantizing, "calibration_pictures", source)
-    found = quantizing._Pictures(make_order(pictures=wanted))
-    assert len(list(found)) == calibrated
-    assert len(found.held_out) == held_out
-    assert held_out <= min(MOST_HELD_OUT, there // HELD_OUT_EVERY + 1)
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_compressed_pictures_are_held_out_decoded(
-    channels: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import cv2
-    import numpy as np
-
-    image = np.full((6, 9, channels), 77, np.uint8)
-    done, data = cv2.imencode(".png", image)
-    assert done
-    compressed = CompressedFrame(data.ravel(), "png", 5, "camera")
-    monkeypatch.setattr(quantizing, "calibration_pictures", lambda *_: [compressed] * 3)
-    found = quantizing._Pictures(make_order())
-    assert len(list(found)) == 2
-    (frame,) = found.held_out
-    assert (frame.width, frame.height, frame.stamp_ns) == (9, 6, 5)
-    assert frame.encoding == {1: "mono8", 3: "bgr8", 4: "bgra8"}[channels]
-
-
-def make_order(**but: object) -> quantizing.Order:
-    values = {
-        "model": "small",
-        "model_path": "",
-        "precision": "int8",
-        "calibration": "pictures",
-        "topic": "",
-        "pictures": 128,
-        "method": None,
-        "keep_fp32": (),
-        "output": "out",
-        "export": None,
-        "target": None,
-        "force": False,
-    }
-    return quantizing.Order(**{**values, **but})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
