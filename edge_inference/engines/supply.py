@@ -34,7 +34,8 @@ FLAVOUR_RULES = 1
 
 _ONNX = "model.onnx"
 _PLAN = "engine.plan"
-_TIMING = "timing"
+#: Where measured tactics are kept, inside the store's folder.
+TIMING_FOLDER = "timing"
 
 
 def default_store() -> Store:
@@ -187,7 +188,11 @@ class EnginePlan(Recipe):
                 cancelled=cancelled,
             )
             write_engine(built, folder / _PLAN)
-            return {"model": self.model.name, "precision": self.options.precision}
+            return {
+                "model": self.model.name,
+                "precision": self.options.precision,
+                "notes": list(built.notes),
+            }
 
         label = f"{self.model.name}-{self.options.precision}-{self.environment.flavour}"
         key = key_of(self.parts())
@@ -204,6 +209,11 @@ class EnginePlan(Recipe):
         """Remove it from the store."""
         return store.remove(key_of(self.parts()))
 
+    def notes(self, store: Store) -> tuple[str, ...]:
+        """Return what the builder had to say about the engine in the store."""
+        entry = store.find(key_of(self.parts()))
+        return () if entry is None else tuple(entry.metadata.get("notes", ()))
+
     def _ranges(self) -> Mapping[str, tuple[float, float]] | None:
         """Return calibrated ranges, which int8 by flags needs; an int8 ONNX has its own."""
         file = self.model.calibration
@@ -216,7 +226,7 @@ class EnginePlan(Recipe):
     def _timing_cache(self, store: Store) -> Path:
         """Measured tactics hold for one GPU and one TensorRT, for all models."""
         name = key_of(dataclasses.asdict(self.environment))[:16]
-        return store.folder / _TIMING / f"{name}.cache"
+        return store.folder / TIMING_FOLDER / f"{name}.cache"
 
 
 def onnx_for(model: ModelDescription, precision: str, target: str) -> ShippedFile | OnnxFlavour:

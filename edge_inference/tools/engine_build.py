@@ -132,6 +132,7 @@ def _into_cache(
     there, damaged = find_or_none(recipe, store)
     plan = there or recipe.make(store, progress, cancelled)
     notes = [f"built anew: {damaged}"] if damaged else []
+    notes += recipe.notes(store)
     if not is_usual:
         notes.append(
             "the inference node builds as the section engine of model.yaml says; for it to use "

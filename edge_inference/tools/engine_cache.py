@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from edge_inference.engines.store import Entry, Store
-from edge_inference.engines.supply import default_store
+from edge_inference.engines.supply import TIMING_FOLDER, default_store
 from edge_inference.errors import CacheError
 from edge_inference.tools.engine_plans import PLAN_FILE
 from edge_inference.tools.sizes import megabytes
@@ -38,6 +39,8 @@ def clean_cache(limit_bytes: int | None, damaged_only: bool, as_json: bool) -> i
     store = default_store()
     sizes = {folder.name: _folder_size(folder) for folder in _folders(store)}
     removed = store.clean(sys.maxsize if damaged_only else limit_bytes)
+    if limit_bytes == 0:
+        shutil.rmtree(store.folder / TIMING_FOLDER, ignore_errors=True)
     freed = sum(sizes.get(name, 0) for name in removed)
     left = store.entries()
     if as_json:
