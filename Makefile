@@ -31,7 +31,7 @@ demo:
 	  $(VENV)/bin/edge-inference run perception --source sample --frames 120 --save-overlay overlays $(ARGS)
 
 test:
-	$(set_up) --with-tests
+	$(set_up) --with-tests --with-gpu-kit
 	@$(enter) python scripts/tiers.py $(if $(TIER),--tier $(TIER)) -- $(ARGS)
 
 check:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prepare the environment that the Makefile's commands run in.
 
-Usage: set_up.py VENV [--ros DISTRO] [--with-tests]
+Usage: set_up.py VENV [--ros DISTRO] [--with-tests] [--with-gpu-kit]
 
 This file picks a suitable Python and hands over to ``workspace.py``; it stays readable for every
 Python 3, so that an old interpreter ends in a sentence and not in a syntax error.

@@ -3,7 +3,7 @@
 Three steps, each skipped while the fingerprint of what it was made from stands in the
 environment's ``set_up.json``: the venv itself, the packages in it, the build. With a sourced ROS 2
 the venv looks through to it and only what is missing is installed; otherwise ROS 2 comes from
-wheels. Where tests follow, a fourth step makes the kit for tests of GPU code beside it.
+wheels. A fourth step makes the kit for tests of GPU code, outside of the venv.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def choose_ros(wanted: str | None, *, sourced: bool) -> Ros:
 class Workspace:
     """One virtual environment and what is installed in it."""
 
-    def __init__(self, venv: Path, ros: Ros, *, with_tests: bool) -> None:
+    def __init__(self, venv: Path, ros: Ros, *, with_tests: bool, with_gpu_kit: bool) -> None:
         self.venv = venv
         self.ros = ros
         self.python = venv / "bin" / "python"
@@ -76,7 +76,7 @@ class Workspace:
         log = CACHE / "log" / f"set_up-{venv.name.lstrip('.')}.log"
         self._commands = Commands(self.python, log, CACHE / "pip")
         stamps = self._read_stamps()
-        self._tests_follow = with_tests
+        self._with_gpu_kit = with_gpu_kit
         # A venv that can test can also run: do not take packages out again.
         self.with_tests = with_tests or bool(stamps.get("with_tests"))
 
@@ -107,7 +107,7 @@ class Workspace:
                 stamps[step] = mark
                 self._write_stamps(stamps)
                 worked = True
-        if self._tests_follow:
+        if self._with_gpu_kit:
             worked |= self._gpu_test_kit().prepare()
         return worked
 
@@ -223,7 +223,8 @@ def main(argv: list[str], *, sourced: bool) -> int:
     parser = argparse.ArgumentParser(prog="set_up.py")
     parser.add_argument("venv", type=Path)
     parser.add_argument("--ros", default=None, help="a distribution, instead of the sourced one")
-    parser.add_argument("--with-tests", action="store_true")
+    parser.add_argument("--with-tests", action="store_true", help="what lint and tests need too")
+    parser.add_argument("--with-gpu-kit", action="store_true", help="to test GPU code without one")
     options = parser.parse_args(argv)
     CACHE.mkdir(exist_ok=True)
     start = time.monotonic()
@@ -236,7 +237,8 @@ def main(argv: list[str], *, sourced: bool) -> int:
             raise SetUpError("A C++ compiler is needed (apt install g++): it builds the messages.")
         with (CACHE / "set_up.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            workspace = Workspace(ROOT / options.venv, ros, with_tests=options.with_tests)
+            extras = {"with_tests": options.with_tests, "with_gpu_kit": options.with_gpu_kit}
+            workspace = Workspace(ROOT / options.venv, ros, **extras)
             worked = workspace.prepare()
     except SetUpError as error:
         print(f"set-up: {error}", file=sys.stderr)
