@@ -3,7 +3,8 @@
 Three steps, from cheap and rough to dear and certain:
 
 1. *Screening*: the network runs in fp32 and in the precision with every inner tensor
-   shown, and the places where noise is born are ranked (``sensitivity.py``).
+   shown, and the places where noise is born are ranked (``sensitivity.py``). Behind an
+   overflow nothing can be seen, so it is screened again without it.
 2. *Singles*: for the worst places, one at a time, a flavour is made with only that one in
    fp32, and ranked by the noise that is left at the network's outputs.
 3. *Search*: flavours with the best of these in fp32 are held against the model's
@@ -40,7 +41,7 @@ from edge_inference.engines.flavours.onnx_file import import_onnx, write_onnx
 from edge_inference.engines.half_on_cpu import half_on_cpu
 from edge_inference.engines.picture_set import PictureSet
 from edge_inference.engines.remembered import Remembered
-from edge_inference.engines.sensitivity import Screening, screen
+from edge_inference.engines.sensitivity import Culprit, Screening, screen
 from edge_inference.engines.smallest_set import Found, Members, find_smallest
 from edge_inference.engines.supply import Cancelled, Progress
 from edge_inference.errors import EdgeInferenceError, ModelError
@@ -178,7 +179,7 @@ def _search(
         return checks[members].passed
 
     left = order.tries - trials.made
-    found = find_smallest(ranking, _heart(movable), passes, left, cancelled)
+    found = find_smallest(ranking, _heart(movable, order.precision), passes, left, cancelled)
     return replace(
         report,
         after=None if found.members is None else checks[frozenset(found.members)],
@@ -188,26 +189,29 @@ def _search(
     )
 
 
-def _heart(movable: Mapping[str, str]) -> Members:
-    """Return the layers of which one must stay in the precision: those with weights."""
+def _heart(movable: Mapping[str, str], precision: str) -> Members:
+    """Return the layers that must not all stay in fp32: it would not be the precision any more."""
     weighted = frozenset(name for name, operator in movable.items() if operator in WEIGHTED)
-    return weighted or frozenset(movable)
+    return weighted if precision == "int8" else frozenset(movable)
 
 
 def _rank(
     trials: _Trials, screening: Screening, order: BisectOrder, progress: Progress, stop: Stop
 ) -> list[Members]:
     """Order places by the noise that is left with each alone in fp32, then those not tried."""
-    places = list(dict.fromkeys(frozenset(one.layers) for one in screening.culprits))
+    overflows = [one.layers for one in screening.culprits if not math.isfinite(one.born)]
+    places = [frozenset(name for layers in overflows for name in layers)] if overflows else []
+    places += [frozenset(one.layers) for one in screening.culprits if math.isfinite(one.born)]
+    places = list(dict.fromkeys(places))
     few = _few(order.pictures)
     noise_left: dict[Members, float] = {}
-    for place in places[: order.tries // 2]:
+    for place in places[: max(order.tries // 2 - trials.made, 1)]:
         stop()
         progress(f"singles: {', '.join(sorted(place))}", trials.made / order.tries)
         report = trials.check_keeping(screening.nodes_of(place), few)
         noise_left[place] = _noise(report)
         if report.passed and trials.check().passed:
-            return [place]  # no smaller set can be
+            return [place]  # what is left to do is to leave out what it does not need
     tried = sorted(noise_left, key=lambda place: noise_left[place])
     return [*tried, *(place for place in places if place not in noise_left)]
 
@@ -250,6 +254,10 @@ class _Trials:
             calibration=self._calibration,
         )
 
+    def derive_keeping(self, nodes: Sequence[str]) -> None:
+        """Make the flavour with some nodes in fp32, besides those of model.yaml."""
+        self.derive((*self._base, *nodes))
+
     def network(self) -> ModelProto:
         """Return the flavour as this machine's CPU computes it, its types known."""
         if self._order.precision == "fp16":
@@ -262,7 +270,7 @@ class _Trials:
     ) -> SelfCheckReport:
         """Make the flavour with some nodes in fp32 and check it."""
         self.made += 1
-        self.derive((*self._base, *nodes))
+        self.derive_keeping(nodes)
         return self.check(pictures)
 
     def check(self, pictures: PictureSet | None = None) -> SelfCheckReport:
@@ -282,6 +290,25 @@ class _Trials:
 
 
 def _screen(
+    trials: _Trials, order: BisectOrder, exact: ModelProto, converted: Members, stop: Stop
+) -> Screening:
+    """Screen the flavour as it is, and behind each overflow."""
+    overflows: dict[Culprit, None] = {}
+    first = found = _screen_once(trials, order, exact, converted, stop)
+    while True:
+        new = [one for one in found.culprits if not math.isfinite(one.born)]
+        new = [one for one in new if one not in overflows]
+        if not new or trials.made >= order.tries // 2:
+            break
+        overflows.update(dict.fromkeys(new))
+        trials.made += 1
+        trials.derive_keeping(first.nodes_of(name for one in overflows for name in one.layers))
+        found = _screen_once(trials, order, exact, converted, stop)
+    rest = (one for one in found.culprits if one not in overflows)
+    return replace(first, culprits=(*overflows, *rest))
+
+
+def _screen_once(
     trials: _Trials, order: BisectOrder, exact: ModelProto, converted: Members, stop: Stop
 ) -> Screening:
     batches = (batch.copy() for batch in tensors(_few(order.pictures), order.model.input))

@@ -55,7 +55,8 @@ class Culprit:
     """A place where noise is born, and the layers that must stay in fp32 to avoid it.
 
     ``tensor`` is empty where it is the arithmetic of the one layer. ``born`` is noise
-    over signal, infinite for NaN and overflow.
+    over signal, infinite for NaN and overflow: what does not fit when it is given does
+    not fit when it is taken either.
     """
 
     layers: tuple[str, ...]
@@ -65,7 +66,8 @@ class Culprit:
     def __str__(self) -> str:
         if not self.tensor:
             return f"the arithmetic of {self.layers[0]}"
-        return f"the rounding of {self.tensor} (at {', '.join(self.layers)})"
+        what = "the rounding of" if math.isfinite(self.born) else "NaN or overflow in"
+        return f"{what} {self.tensor} (at {', '.join(self.layers)})"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,13 @@ class _Network:
 
     def _arithmetic(self) -> Iterable[Culprit]:
         for name, pairs in self._given.items():
-            yield Culprit((name,), "", _born(self._noise(pairs), self._noise(self._taken[name])))
+            born = _born(self._noise(pairs), self._noise(self._taken[name]))
+            if math.isfinite(born):
+                yield Culprit((name,), "", born)
+                continue
+            for pair in pairs:
+                if not math.isfinite(self._noise([pair])):
+                    yield Culprit((name, *self._takers(pair[0])), pair[0], born)
 
     def _rounding(self) -> Iterable[Culprit]:
         givers = {pair[0]: (name, pair) for name, pairs in self._given.items() for pair in pairs}
@@ -170,6 +178,9 @@ class _Network:
             before = self._noise([giver[1]]) if giver else 0.0
             layers = dict.fromkeys([*([giver[0]] if giver else []), *by_layer])
             yield Culprit(tuple(layers), tensor, _born(self._noise(by_layer.values()), before))
+
+    def _takers(self, tensor: str) -> list[str]:
+        return [name for name, pairs in self._taken.items() if tensor in dict(pairs)]
 
     def _noise(self, pairs: Iterable[Pair]) -> float:
         """Return the largest noise over signal; infinite where values are not finite."""

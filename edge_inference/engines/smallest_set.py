@@ -83,8 +83,9 @@ class _Search:
 
     def grow_and_cut(self) -> None:
         failing, size = 0, 1
-        while failing < len(self._ranking):
-            size = min(size, len(self._ranking))
+        longest = self._longest()
+        while failing < longest:
+            size = min(size, longest)
             if self._try(self._beginning(size)):
                 break
             failing, size = size, size * 2
@@ -108,6 +109,13 @@ class _Search:
                 piece //= 2
             else:
                 piece = min(piece, len(self.best))
+
+    def _longest(self) -> int:
+        """Return the length of the longest beginning that may be tried."""
+        size = len(self._ranking)
+        while size and self._beginning(size) >= self._everything:
+            size -= 1
+        return size
 
     def _beginning(self, size: int) -> Members:
         return frozenset().union(*self._ranking[:size])

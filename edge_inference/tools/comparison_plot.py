@@ -46,8 +46,8 @@ def draw(comparison: Comparison, file: Path) -> None:
         axes.annotate("needed", (0.995, threshold), xycoords=("axes fraction", "data"),
                       ha="right", va="bottom", color="0.4", fontsize=8)  # fmt: skip
         axes.grid(alpha=0.25)
-        for row in comparison.rows:
-            _point(axes, row, value_of(row))
+        for index, row in enumerate(comparison.rows):
+            _point(axes, row, value_of(row), is_label_above=index % 2 == 0)
         axes.margins(x=0.2, y=0.2)
     above.set_title(f"{comparison.model.name}: {comparison.pictures.described}", fontsize=10)
     below.set_xlabel("milliseconds of one inference: p50, line to p90")
@@ -58,7 +58,7 @@ def draw(comparison: Comparison, file: Path) -> None:
         raise ConfigError(f"--plot {file}: cannot be written ({error.strerror})") from error
 
 
-def _point(axes: Any, row: Row, value: float | None) -> None:
+def _point(axes: Any, row: Row, value: float | None, is_label_above: bool) -> None:
     latency = row.latency
     if value is None or latency is None or latency.p50 is None or latency.p90 is None:
         return
@@ -66,7 +66,12 @@ def _point(axes: Any, row: Row, value: float | None) -> None:
     axes.plot([latency.p50, latency.p90], [value, value], color=colour, linewidth=1.5)
     axes.plot(latency.p50, value, _MARKERS[row.backend], color=colour, markersize=8)
     axes.annotate(
-        row.name, (latency.p50, value), textcoords="offset points", xytext=(0, 8), ha="center"
+        row.name,
+        (latency.p50, value),
+        textcoords="offset points",
+        xytext=(0, 8 if is_label_above else -8),
+        ha="center",
+        va="bottom" if is_label_above else "top",
     )
 
 

@@ -1,0 +1,214 @@
+"""The layer that breaks a precision is named, and no other."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_inference.core.golden import SelfCheck
+from edge_inference.core.model import ModelDescription, load_model
+from edge_inference.engines.bisect import (
+    BisectCancelledError,
+    BisectOrder,
+    BisectReport,
+    bisect,
+)
+from edge_inference.engines.flavours.derive import derive
+from edge_inference.engines.flavours.folding import fold
+from edge_inference.engines.half_on_cpu import half_on_cpu
+from edge_inference.engines.layer_groups import group_layers
+from edge_inference.engines.picture_set import PictureSet
+from edge_inference.errors import ConfigError, ModelError, TensorError
+from edge_inference.tools.main import main
+from small_model import write_model
+from spoilt_model import SPOILT, load_overflowing, load_spoilt, pictures
+
+STRICT = SelfCheck(agreement=0.9, cosine=0.99, sqnr_db=20.0)
+
+
+def look_at(count: int = 6) -> PictureSet:
+    return PictureSet(pictures(count, first=50), f"{count} pictures of noise")
+
+
+def order(model: ModelDescription, precision: str = "int8", **more: object) -> BisectOrder:
+    return replace(BisectOrder(model, precision, look_at(), thresholds=STRICT), **more)
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
+    return load_spoilt(tmp_path_factory.mktemp("models") / "spoilt")
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "tensorrt"])
+def int8(request: pytest.FixtureRequest, spoilt: ModelDescription) -> BisectReport:
+    return bisect(order(spoilt, target=request.param))
+
+
+def test_one_layer_that_cannot_be_quantised_is_named(int8: BisectReport) -> None:
+    assert not int8.before.passed
+    assert int8.found.members == (SPOILT,)
+    assert int8.found.is_minimal
+    assert int8.after is not None
+    assert int8.after.passed
+    assert int8.screening.culprits[0].layers == (SPOILT,)
+    assert str(int8.screening.culprits[0]) == "the arithmetic of spoilt"
+
+
+def test_what_it_finds_makes_the_model_pass(int8: BisectReport, tmp_path: Path) -> None:
+    assert "int8_keep_fp32:\n    - spoilt" in int8.yaml()
+    keep = int8.yaml().removeprefix("derive:\n")
+    mended = load_spoilt(tmp_path / "mended", more=keep)
+    report = bisect(order(mended, target=int8.order.target))
+    assert report.kept_already == int8.keep_fp32
+    assert report.before.passed
+    assert report.found.members == ()
+
+
+def test_a_sound_model_needs_nothing(tmp_path: Path) -> None:
+    report = bisect(order(load_spoilt(tmp_path / "sound", is_spoilt=False)))
+    assert report.before.passed, report.before.summary()
+    assert (report.found.members, report.after, report.tries) == ((), None, 0)
+    assert report.movable == 4  # what comes after the last layer with weights stays in fp32
+
+
+def test_an_overflow_in_fp16_is_found_at_the_tensor_that_overflows(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "overflow", scale=4e5))
+    report = bisect(order(model, "fp16"))
+    assert not report.before.passed
+    worst = report.screening.culprits[0]
+    assert worst.born == math.inf
+    assert str(worst) == "NaN or overflow in b (at first, second)"
+    assert set(report.found.members or ()) == {"first", "second"}
+    assert set(report.keep_fp32) == {"first", "relu", "second"}
+    assert report.after is not None
+    assert report.after.passed
+
+
+def test_an_overflow_behind_an_overflow_is_found_too(tmp_path: Path) -> None:
+    report = bisect(order(load_overflowing(tmp_path / "twice"), "fp16"))
+    assert not report.before.passed
+    found = {one.tensor for one in report.screening.culprits if one.born == math.inf}
+    assert found == {"after_up1", "after_up2"}
+    assert set(report.found.members or ()) == {"up1", "down1", "up2", "down2"}
+    assert report.found.is_minimal
+
+
+def test_no_set_passes_where_fp32_alone_would(spoilt: ModelDescription) -> None:
+    exact = SelfCheck(sqnr_db=150.0)
+    report = bisect(order(spoilt, thresholds=exact))
+    assert report.found.members is None
+    assert report.after is None
+
+
+def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
+    report = bisect(order(spoilt, thresholds=SelfCheck(sqnr_db=45.0), tries=4))
+    assert report.tries <= 4
+    assert not report.found.is_minimal
+
+
+def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
+    with pytest.raises(BisectCancelledError, match="cancelled"):
+        bisect(order(spoilt), cancelled=lambda: True)
+
+
+def test_cancelled_during_the_search_reports_what_it_has(spoilt: ModelDescription) -> None:
+    phases: list[str] = []
+
+    def cancelled() -> bool:
+        return any(phase.startswith("search") for phase in phases)
+
+    strict = order(spoilt, thresholds=SelfCheck(sqnr_db=46.0))
+    report = bisect(strict, lambda phase, fraction: phases.append(phase), cancelled)
+    assert not report.is_complete
+    assert not report.found.is_minimal
+
+
+def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "plain"))
+    with pytest.raises(ModelError, match="edge-inference quantize plain"):
+        bisect(order(model))
+
+
+def test_a_model_without_fp32_is_refused(spoilt: ModelDescription) -> None:
+    bare = replace(spoilt, variants={"fp16": spoilt.variants["fp32"]})
+    with pytest.raises(ModelError, match="no fp32 variant"):
+        bisect(order(bare))
+
+
+@pytest.mark.parametrize(("precision", "target"), [("int4", "onnxruntime"), ("int8", "tpu")])
+def test_an_unknown_precision_or_target_is_refused(
+    spoilt: ModelDescription, precision: str, target: str
+) -> None:
+    with pytest.raises(ConfigError, match="expected one of"):
+        bisect(order(spoilt, precision, target=target))
+
+
+def test_a_network_that_fails_on_the_pictures_is_no_search(spoilt: ModelDescription) -> None:
+    wrong = replace(spoilt, input=replace(spoilt.input, width=8))
+    with pytest.raises(TensorError):
+        bisect(order(wrong))
+
+
+def test_half_on_cpu_rounds_and_overflows_as_fp16_does(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "half", scale=4e5))
+    flavour = tmp_path / "half.onnx"
+    derive(model.variants["fp32"].file, "fp16", "onnxruntime", flavour)
+    made = half_on_cpu(flavour)
+    onnx.checker.check_model(made, full_check=True)
+    names = [node.name for node in made.graph.node]
+    assert {"first", "relu", "second"} <= set(names)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    bright = np.ones((1, 3, 16, 16), np.float32)
+    (logits,) = session.run(None, {"image": bright})
+    assert not np.isfinite(logits).all()
+    (logits,) = session.run(None, {"image": bright * 0.01})
+    assert np.isfinite(logits).all()
+
+
+def test_an_activation_belongs_to_the_layer_before_it(spoilt: ModelDescription) -> None:
+    groups = group_layers(fold(spoilt.variants["fp32"].file))
+    assert [group.nodes for group in groups] == [
+        ("first", "first_relu"),
+        ("before", "before_relu"),
+        ("spoilt", "spoilt_relu"),
+        ("last",),
+        ("pool",),
+        ("flatten",),
+    ]
+
+
+def test_the_command_prints_lines_for_the_model(
+    spoilt: ModelDescription, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bisect", str(spoilt.folder), "--precision", "int8", "--sqnr", "20"]
+    assert main("edge-inference", words) == 0
+    printed = capsys.readouterr().out
+    assert "derive:\n  int8_keep_fp32:\n    - spoilt\n    - spoilt_relu\n" in printed
+    assert "passes with 1 of 4 layers in fp32" in printed
+
+
+def test_the_command_as_json(spoilt: ModelDescription, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bisect", str(spoilt.folder), "--precision", "int8", "--sqnr", "20", "--json"]
+    assert main("edge-inference", words) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["layer"] for line in lines[:-1]][2] == SPOILT
+    summary = lines[-1]["summary"]
+    assert summary["layers"] == [SPOILT]
+    assert summary["after"]["sqnr_db"] >= 20 > summary["before"]["sqnr_db"]
+
+
+def test_nothing_found_is_exit_code_1(
+    spoilt: ModelDescription, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bisect", str(spoilt.folder), "--precision", "int8", "--sqnr", "150", "--tries", "6"]
+    assert main("edge-inference", words) == 1
+    assert "no set of layers was found" in capsys.readouterr().out
