@@ -7,7 +7,6 @@ path. Adding a model is adding a folder: the shipped ones show the keys, and
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.core import decoders
+from edge_inference.core.checksum import sha256_of
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import Golden, SelfCheck, read_golden
 from edge_inference.core.preprocess import InputSpec
@@ -45,7 +45,6 @@ RESULTS: dict[str, type[Result]] = {
 TASKS = tuple(RESULTS)
 PRECISIONS = ("fp32", "fp16", "int8")
 
-_PIECE = 1 << 20
 _SHARE = Path("share", "edge_inference", "models")
 
 
@@ -75,7 +74,7 @@ class Variant:
         if self.file.exists() and not self.file.is_file():  # reading a pipe would never end
             raise ModelError(f"{self.file}: expected a file of {self.precision} weights there")
         try:
-            found = _sha256(self.file)
+            found = sha256_of(self.file)
         except OSError as error:
             raise ModelError(
                 f"{self.file}: cannot be read ({error.strerror}); copy the {self.precision} "
@@ -374,11 +373,3 @@ def _expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ModelError(f"{text}: no such user is known here; write the folder out") from error
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

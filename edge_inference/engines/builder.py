@@ -20,11 +20,11 @@ from edge_inference.backends.trt.layers import LayerPrecision, count_precisions
 from edge_inference.backends.trt.metadata import (
     EngineMetadata,
     Environment,
-    sha256_of,
     sidecar_of,
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
+from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.build_config import (
     Ranges,
     add_profile,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.checksum import sha256_of
 from edge_inference.engines import store_lock
 from edge_inference.errors import CacheError
 
 SIDECAR = "entry.json"
 FORMAT = 1
 
-_PIECE = 1 << 20
 _MEND = "run `edge-inference engine clean`, it is made again when it is needed"
 
 
@@ -74,7 +74,7 @@ class Entry:
         for name, record in self.files.items():
             file = self.folder / name
             try:
-                found = sha256(file)
+                found = sha256_of(file)
             except OSError as error:
                 raise unreadable(file, error) from error
             _expect_digest(file, record, found)
@@ -111,7 +111,7 @@ def write_sidecar(folder: Path, key: str, metadata: Mapping[str, Any], created_s
     for file in sorted(folder.iterdir()):
         if file.is_symlink() or not file.is_file() or file.name == SIDECAR:
             raise ValueError(f"{file}: an entry holds plain files only, none called {SIDECAR}")
-        files[file.name] = {"size": file.stat().st_size, "sha256": sha256(file)}
+        files[file.name] = {"size": file.stat().st_size, "sha256": sha256_of(file)}
         flush(file)
     said = {"key": key, "created_s": created_s, "files": files, "metadata": dict(metadata)}
     content = json.loads(canonical(said))  # as it will be read: a number as a key is a text then
@@ -151,15 +151,6 @@ def read_entry(folder: Path, key: str | None = None) -> Entry | None:
 def canonical(value: Any) -> str:
     """Write JSON so that equal values give equal text; raises for what JSON cannot hold."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def sha256(file: Path) -> str:
-    """Return a file's checksum in hexadecimal digits, reading it piece by piece."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def flush(path: Path) -> None:

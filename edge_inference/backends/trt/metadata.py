@@ -21,7 +21,6 @@ SIDECAR_SUFFIX = ".json"
 FORMAT = 1
 HOW_TO_REBUILD = "rebuild it here with: edge-inference engine build MODEL"
 
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -179,15 +178,6 @@ def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
             f"of {metadata.plan_sha256[:12]}…); {HOW_TO_REBUILD}"
         )
     return content
-
-
-def sha256_of(file: Path) -> str:
-    """Return the checksum of a file, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

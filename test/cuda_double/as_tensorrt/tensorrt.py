@@ -14,8 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import builder_fakes
 import onnx
+
+import builder_fakes
 import stand_in_tensorrt
 from stand_in_tensorrt import *  # noqa: F403
 from stand_in_tensorrt import DataType, make_plan

@@ -1,4 +1,4 @@
-"""The inference node on doubles of CUDA and TensorRT; started by ``test_trt_on_double.py``."""
+"""The inference node on doubles of CUDA and TensorRT; started by ``test_trt_node_on_double.py``."""
 
 from __future__ import annotations
 

@@ -57,6 +57,11 @@ def problem(pipeline: Pipeline) -> str:
     return pipeline.states[-1].problem
 
 
+def unload(rig: Rig) -> None:
+    for component in list(rig.container.components):
+        rig.call(lambda number=component.id: rig.container.unload(number))
+
+
 def plan_file() -> Path:
     (entry,) = (
         entry
@@ -97,8 +102,7 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
 def test_the_next_start_finds_the_engine(rig: Rig, double) -> None:
     first = Pipeline(rig, model=MODEL)
     in_service(first, "trt")
-    for component in list(rig.container.components):
-        rig.call(lambda number=component.id: rig.container.unload(number))
+    unload(rig)
     assert double.misuse() == ""
     again = Pipeline(rig, model=MODEL)
     wait_for(lambda: bool(again.states), "a state")
@@ -109,8 +113,7 @@ def test_the_next_start_finds_the_engine(rig: Rig, double) -> None:
 def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double) -> None:
     first = Pipeline(rig, model=MODEL)
     in_service(first, "trt")
-    for component in list(rig.container.components):
-        rig.call(lambda number=component.id: rig.container.unload(number))
+    unload(rig)
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[: len(content) // 2])
@@ -123,8 +126,7 @@ def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double) -> None:
 def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double) -> None:
     first = Pipeline(rig, model=MODEL)
     in_service(first, "trt")
-    for component in list(rig.container.components):
-        rig.call(lambda number=component.id: rig.container.unload(number))
+    unload(rig)
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
