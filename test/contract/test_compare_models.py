@@ -1,0 +1,83 @@
+"""compare and bisect on the shipped models. Times are measured, never judged."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.golden import SelfCheck
+from edge_inference.core.model import ModelDescription, available_models, load_model
+from edge_inference.core.self_check import self_check_pictures
+from edge_inference.engines.bisect import BisectOrder, bisect
+from edge_inference.engines.compare import Order, compare
+from edge_inference.engines.flavours.calibrate import calibrate_model
+from edge_inference.engines.picture_set import PictureSet, own_pictures
+from edge_inference.engines.store import Store
+from edge_inference.engines.used_precision import onnxruntime_precisions
+
+MODELS = available_models([Path(__file__).parents[2] / "models"])
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> ModelDescription:
+    """Return a shipped model, calibrated on its golden pictures where it is not yet."""
+    shipped = load_model(MODELS[request.param])
+    if shipped.calibration is not None:
+        return shipped
+    folder = tmp_path_factory.mktemp("models") / shipped.name
+    shutil.copytree(shipped.folder, folder)
+    calibrate_model(shipped, self_check_pictures(shipped), "its own").save(folder / "ranges.json")
+    with (folder / "model.yaml").open("a") as description:
+        description.write("\nderive:\n  calibration: ranges.json\n")
+    return load_model(folder)
+
+
+def some_pictures(model: ModelDescription) -> PictureSet:
+    return own_pictures(model)[:6]
+
+
+def test_every_precision_of_a_shipped_model_passes(model: ModelDescription, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    found = compare(Order(model, some_pictures(model), ("ort",), runs=2), store)
+    for row in found.rows:
+        assert row.passed, (row.name, row.obstacle, row.check and row.check.summary())
+        assert row.latency is not None
+    fp32, fp16, int8 = found.rows
+    assert found.fastest() is not None
+    assert int8.bytes is not None
+    assert fp32.bytes is not None
+    assert int8.bytes < fp32.bytes
+    assert int8.used == "int8", "most layers with weights stay in fp32"
+    assert sum(fp16.layers.values()) == sum(fp32.layers.values()) == sum(int8.layers.values())
+
+
+def test_fp32_is_computed_in_fp32(model: ModelDescription) -> None:
+    assert list(onnxruntime_precisions(model.variants["fp32"].file)) == ["fp32"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_shipped_model_needs_no_further_layers_in_fp32(
+    model: ModelDescription, precision: str
+) -> None:
+    report = bisect(BisectOrder(model, precision, some_pictures(model)))
+    assert report.before.passed, report.before.summary()
+    assert report.found.members == ()
+    given = [layer.given_db for layer in report.screening.layers if layer.given_db is not None]
+    assert len(given) > 50
+    assert all(layer.is_finite for layer in report.screening.layers)
+
+
+def test_a_higher_demand_is_met_by_some_layers(model: ModelDescription) -> None:
+    pictures = some_pictures(model)
+    as_it_is = bisect(BisectOrder(model, "int8", pictures)).before.figures()["sqnr_db"]
+    wanted = SelfCheck(sqnr_db=as_it_is + 0.5)
+    report = bisect(BisectOrder(model, "int8", pictures, thresholds=wanted, tries=40))
+    assert not report.before.passed
+    assert report.found.members
+    assert len(report.found.members) < report.movable / 2
+    assert report.after is not None
+    assert report.after.figures()["sqnr_db"] >= wanted.sqnr_db

@@ -1,0 +1,374 @@
+"""Ways to run a model side by side: what is measured, told and drawn."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_inference.core.latency import Percentiles
+from edge_inference.core.model import ModelDescription, load_model
+from edge_inference.core.self_check import SelfCheckReport
+from edge_inference.engines import compare as compare_module
+from edge_inference.engines.compare import (
+    BACKENDS,
+    Accuracy,
+    Comparison,
+    ComparisonCancelledError,
+    Order,
+    Row,
+    compare,
+)
+from edge_inference.engines.machine_facts import machine_facts
+from edge_inference.engines.picture_set import PictureSet
+from edge_inference.engines.remembered import Remembered
+from edge_inference.engines.store import Store
+from edge_inference.engines.turns import time_in_turns
+from edge_inference.engines.used_precision import onnxruntime_precisions
+from edge_inference.errors import BackendError, ConfigError, ModelError
+from edge_inference.tools import comparison_plot
+from edge_inference.tools.comparison_words import print_comparison, row_as_json, summary_as_json
+from edge_inference.tools.main import main
+from edge_inference.tools.usage import UsageError
+from small_model import write_model
+from spoilt_model import load_spoilt, pictures
+
+CPU = ("ort",)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
+    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def labelled() -> PictureSet:
+    return PictureSet(pictures(6), "6 pictures of noise", [0, 0, 0, 0, 0, 0])
+
+
+@pytest.fixture(scope="module")
+def comparison(model: ModelDescription, store: Store, labelled: PictureSet) -> Comparison:
+    return compare(Order(model, labelled, CPU, runs=3), store)
+
+
+def strictly(line: str) -> dict[str, Any]:
+    """Parse JSON as others do: without NaN and infinity."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def test_every_precision_is_compared_with_fp32(comparison: Comparison) -> None:
+    assert [row.name for row in comparison.rows] == ["ort fp32", "ort fp16", "ort int8"]
+    for row in comparison.rows:
+        assert row.passed, row
+        assert row.latency is not None
+        assert row.latency.p50 is not None
+        assert (row.bytes or 0) > 0
+        assert row.engine.startswith("ONNX Runtime")
+    reference, _, int8 = comparison.rows
+    assert reference.check is not None
+    assert reference.check.figures()["largest_difference"] == 0
+    assert comparison.speedup(reference) == 1.0
+    assert int8.check is not None
+    assert int8.check.figures()["largest_difference"] > 0
+    assert int8.used == "int8"
+    assert int8.layers == {"int8": 4}
+
+
+def test_accuracy_counts_the_class_named_first(tmp_path: Path, store: Store) -> None:
+    brightest = load_model(write_model(tmp_path / "brightest"))
+    labels = [0, 1, 2, 0, 1, 1]  # the last one is wrong
+    shown = PictureSet(pictures(6), "six", labels)
+    (row,) = compare(Order(brightest, shown, CPU, ("fp32",), runs=1), store).rows
+    assert row.accuracy == Accuracy(right=5, counted=6)
+    assert row.accuracy.share == 5 / 6
+
+
+def test_without_labels_there_is_no_accuracy(model: ModelDescription, store: Store) -> None:
+    found = compare(Order(model, PictureSet(pictures(2), "two"), CPU, ("int8",), runs=1), store)
+    assert [row.accuracy for row in found.rows] == [None, None]
+    assert [row.name for row in found.rows] == ["ort fp32", "ort int8"]
+
+
+def test_what_cannot_run_is_a_row_with_its_reason(
+    model: ModelDescription, store: Store, labelled: PictureSet
+) -> None:
+    bare = replace(model, derive=replace(model.derive, calibration=""))
+    found = compare(Order(bare, labelled, CPU, runs=1), store)
+    int8 = found.row("ort", "int8")
+    assert int8 is not None
+    assert "has no int8 variant" in int8.obstacle
+    assert (int8.passed, int8.latency, int8.check) == (False, None, None)
+    fp16 = found.row("ort", "fp16")
+    assert fp16 is not None
+    assert fp16.passed
+
+
+def test_a_row_that_fails_while_it_is_timed_has_its_reason(
+    model: ModelDescription, store: Store, labelled: PictureSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(request: Any, *more: Any) -> Any:
+        selection = real(request, *more)
+        if request.precision == "fp16":
+            monkeypatch.setattr(selection.backend, "infer", failing(selection.backend.infer, 8))
+        return selection
+
+    def failing(infer: Callable[..., Any], after: int) -> Callable[..., Any]:
+        calls = iter(range(after))
+
+        def call(inputs: Any) -> Any:
+            if next(calls, None) is None:
+                raise BackendError("it stopped")
+            return infer(inputs)
+
+        return call
+
+    real = compare_module.prepare
+    monkeypatch.setattr(compare_module, "prepare", prepare)
+    found = compare(Order(model, labelled, CPU, runs=5), store)
+    fp16 = found.row("ort", "fp16")
+    assert fp16 is not None
+    assert (fp16.obstacle, fp16.latency, fp16.passed) == ("it stopped", None, False)
+    assert all(row.latency for row in found.rows if row is not fp16)
+
+
+def test_a_model_without_fp32_cannot_be_compared(model: ModelDescription) -> None:
+    bare = replace(model, variants={"int8": model.variants["fp32"]})
+    with pytest.raises(ModelError, match="no fp32 variant"):
+        compare(Order(bare, PictureSet(pictures(1), "one")))
+
+
+@pytest.mark.parametrize("asked", range(1, 40, 6))
+def test_a_cancelled_comparison_ends(
+    model: ModelDescription, store: Store, labelled: PictureSet, asked: int
+) -> None:
+    count = iter(range(asked))
+    with pytest.raises(ComparisonCancelledError):
+        compare(Order(model, labelled, CPU), store, cancelled=lambda: next(count, None) is None)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ({"backends": ("trtt",)}, "did you mean 'trt'"),
+        ({"backends": ("null",)}, "'null' is unknown"),
+        ({"precisions": ("int4",)}, "did you mean 'int8'"),
+    ],
+)
+def test_unknown_names_are_refused(
+    model: ModelDescription, names: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Order(model, PictureSet(pictures(1), "one"), **names)
+
+
+def test_each_way_comes_once_and_the_reference_first(model: ModelDescription) -> None:
+    order = Order(model, PictureSet([], "none"), ("trt", "trt"), ("int8", "fp32"))
+    assert order.ways() == [("ort", "fp32"), ("trt", "int8"), ("trt", "fp32")]
+    assert set(BACKENDS) == {"ort", "ort-cuda", "trt"}
+
+
+def row(name: str, p50: float | None, *reasons: str, obstacle: str = "") -> Row:
+    check = SelfCheckReport(1, reasons, None, None)
+    latency = None if p50 is None else Percentiles(p50, p50, p50, p50, p50, p50)
+    backend, precision = name.split()
+    return Row(backend, precision, obstacle, check=check, latency=latency)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fastest"),
+    [
+        ([], None),
+        ([row("ort fp32", None)], None),
+        ([row("ort fp32", 9.0), row("ort int8", 3.0)], "ort int8"),
+        ([row("ort fp32", 9.0), row("ort int8", 3.0, "too far off")], "ort fp32"),
+        ([row("ort fp32", 9.0), row("trt int8", 1.0, obstacle="no GPU")], "ort fp32"),
+        ([row("ort fp32", 9.0, "x"), row("ort int8", 3.0, "x")], None),
+    ],
+)
+def test_the_fastest_that_passes(
+    model: ModelDescription, rows: list[Row], fastest: str | None
+) -> None:
+    found = Comparison(model, PictureSet([], "none"), 1, 1, tuple(rows)).fastest()
+    assert (found and found.name) == fastest
+
+
+def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
+    model: ModelDescription,
+) -> None:
+    rows = (
+        row("ort fp32", 12.0),
+        row("trt fp32", 4.0),
+        row("trt int8", 1.0),
+        row("trt fp16", None),
+    )
+    found = Comparison(model, PictureSet([], "none"), 1, 1, rows)
+    assert [found.speedup(one) for one in rows] == [1.0, 3.0, 12.0, None]
+    assert [found.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
+
+
+def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
+    calls: list[str] = []
+    ticks = iter(range(0, 1_000_000_000, 1_000_000))
+    found = time_in_turns(
+        {"a": lambda turn: calls.append(f"a{turn}"), "b": lambda turn: calls.append(f"b{turn}")},
+        2,
+        warm_up=1,
+        now_ns=lambda: next(ticks),
+    )
+    assert calls == ["a0", "b0", "b1", "a1", "a2", "b2"]
+    assert found == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+
+
+def test_nothing_to_time_takes_no_time() -> None:
+    assert time_in_turns({}, 5) == {}
+
+
+def test_what_was_computed_is_remembered_up_to_a_limit() -> None:
+    calls: list[float] = []
+
+    def infer(inputs: Any) -> Any:
+        calls.append(float(inputs["x"][0]))
+        return {"y": inputs["x"] * 2}
+
+    remembered = Remembered(infer, limit_bytes=16)
+    for value in (1.0, 2.0, 3.0, 1.0, 2.0, 3.0):
+        assert remembered({"x": np.array([value])})["y"][0] == value * 2
+    assert calls == [1.0, 2.0, 3.0, 3.0]
+    assert not remembered({"x": np.array([1.0])})["y"].flags.writeable
+    same_bytes = {"x": np.array([1.0]).view(np.int64)}
+    remembered(same_bytes)
+    assert len(calls) == 5
+
+
+def test_machine_facts_are_those_of_the_machine(tmp_path: Path) -> None:
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text("processor\t: 0\nmodel name\t: A Processor\n")
+    facts = machine_facts(cpu)
+    assert facts["cpu"] == "A Processor"
+    assert facts["python"] == sys.version.split()[0]
+    assert {"cores", "system", "numpy", "onnxruntime"} <= set(facts)
+    assert machine_facts(tmp_path / "none")["cpu"]
+
+
+def test_the_precision_in_use_is_read_from_the_graph_that_runs(model: ModelDescription) -> None:
+    assert onnxruntime_precisions(model.variants["fp32"].file) == {"fp32": 4}
+
+
+def test_a_damaged_file_has_no_precision(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"not ONNX")
+    with pytest.raises(BackendError, match="cannot open it"):
+        onnxruntime_precisions(tmp_path / "x.onnx")
+
+
+def test_the_table_tells_figures_obstacles_and_the_pick(comparison: Comparison) -> None:
+    obstacle = replace(row("trt fp16", None, obstacle="no [GPU]"), check=None)
+    bad = row("ort-cuda int8", 0.1, "SQNR 3.0 dB, at least 8 dB is needed")
+    shown = replace(comparison, rows=(*comparison.rows, obstacle, bad))
+    stream = io.StringIO()
+    print_comparison(shown, {"cpu": "one", "cores": "2"}, stream)
+    printed = stream.getvalue()
+    assert "cannot run here: trt fp16: no [GPU]" in printed
+    assert "ort-cuda int8 failed: SQNR 3.0 dB" in printed
+    assert "fastest that passes the self-check: ort " in printed
+    assert "machine: cpu one, cores 2" in printed
+    assert "top-1" in printed
+    assert "equal" in printed
+
+
+def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
+    rows = [strictly(json.dumps(row_as_json(comparison, row))) for row in comparison.rows]
+    assert rows[0]["sqnr_db"] is None
+    assert rows[0]["agreement"] == 1.0
+    assert rows[2]["precision_in_use"] == "int8"
+    assert set(rows[2]["latency_ms"]) == {"mean", "p50", "p90", "p99", "max"}
+    obstacle = row_as_json(comparison, Row("trt", "int8", "no GPU"))
+    assert (obstacle["runs_here"], obstacle["obstacle"]) == (False, "no GPU")
+    assert obstacle["latency_ms"] is None
+    summary = strictly(json.dumps(summary_as_json(comparison, {"cpu": "one"})))
+    assert summary["machine"] == {"cpu": "one"}
+    assert summary["thresholds"]["agreement"] == 0.9
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_plot_is_a_file(comparison: Comparison, tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / f"plot{suffix}"
+    comparison_plot.check(file)
+    comparison_plot.draw(comparison, file)
+    start = file.read_bytes()[:8]
+    assert start == b"\x89PNG\r\n\x1a\n" if suffix == ".png" else start.startswith(b"<?xml")
+    assert "matplotlib.pyplot" not in sys.modules  # it could open a window
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("plot.pdf", "ends in"), ("nowhere/plot.png", "does not exist")]
+)
+def test_a_plot_that_cannot_be_is_refused_before_anything_runs(
+    tmp_path: Path, name: str, sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        comparison_plot.check(tmp_path / name)
+
+
+def test_without_matplotlib_the_plot_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison_plot.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install matplotlib"):
+        comparison_plot.check(tmp_path / "plot.png")
+
+
+def test_the_command(
+    model: ModelDescription,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
+    words = ["compare", str(model.folder), "--backends", "ort", "--precisions", "int8"]
+    assert main("edge-inference", [*words, "--runs", "1", "--json"]) == 0
+    lines = [strictly(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("precision") for line in lines] == ["fp32", "int8", None]
+    assert lines[-1]["summary"]["runs"] == 1
+    assert math.isfinite(lines[1]["speed_over_reference"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--backends", "ort,,trt"], 2, "names with commas between"),
+        (["--backends", "tensor"], 1, "backends: 'tensor' is unknown"),
+        (["--runs", "0"], 2, "whole number of 1 or more"),
+        (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
+        (["--pictures", "nowhere"], 1, "no such file or folder"),
+        (["--topic", "/x"], 2, "--pictures names"),
+    ],
+)
+def test_wrong_words_are_one_sentence(
+    model: ModelDescription,
+    words: list[str],
+    code: int,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main("edge-inference", ["compare", str(model.folder), *words]) == code
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert told.count("\n") == 1

@@ -1,0 +1,179 @@
+"""Pictures to judge a model on, with and without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_inference.core.frame import Frame
+from edge_inference.core.model import ModelDescription, load_model
+from edge_inference.engines.labelled import labelled_by_folders, labelled_by_table
+from edge_inference.engines.picture_set import PictureSet, own_pictures, pictures_of, read_file
+from edge_inference.errors import ConfigError, SourceError
+from edge_inference.tools.picture_choice import choose_pictures
+from edge_inference.tools.usage import UsageError
+from small_model import picture, write_model, write_pictures
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelDescription:
+    return load_model(write_model(tmp_path / "model"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", 4)
+
+
+def table(folder: Path, text: str) -> Path:
+    file = folder / "labels.csv"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_model_has_its_own_pictures(model: ModelDescription) -> None:
+    own = own_pictures(model)
+    assert len(own) == 11
+    assert own.class_ids is None
+    assert own.described == "11 golden pictures and crops of them"
+    assert len(choose_pictures(model, None, limit=3)) == 3
+
+
+def test_pictures_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
+    found = pictures_of(str(folder))
+    assert (len(found), found.skipped) == (4, ())
+    assert [Path(frame.origin).name for frame in found] == [f"{n:03d}.png" for n in range(4)]
+    np.testing.assert_array_equal(found[1].data.reshape(32, 48, 3), picture(1, "green"))
+    (folder / "001.png").unlink()
+    with pytest.raises(SourceError, match=r"001\.png"):
+        found[1]
+
+
+def test_a_broken_picture_is_left_out_and_told(
+    model: ModelDescription, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "001.png").write_bytes(b"no picture")
+    found = choose_pictures(model, str(folder))
+    assert len(found) == 3
+    assert "001.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("limit", "names"), [(1, 1), (2, 2), (9, 4)])
+def test_a_limit_spreads_evenly(folder: Path, limit: int, names: int) -> None:
+    assert len(pictures_of(str(folder), limit=limit)) == names
+
+
+def test_pictures_of_a_video_are_held(tmp_path: Path) -> None:
+    file = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 32))
+    for index in range(6):
+        writer.write(picture(index))
+    writer.release()
+    found = pictures_of(str(file), limit=3)
+    assert [(frame.width, frame.height) for frame in found] == [(48, 32)] * 3
+
+
+def test_slices_keep_their_labels() -> None:
+    frames = [Frame.from_array(picture(seed)) for seed in range(4)]
+    found = PictureSet(frames, "four", [3, 2, 1, 0])[::2]
+    assert (len(found), found.class_ids) == (2, (3, 1))
+    with pytest.raises(ValueError, match="4 pictures, 1 classes"):
+        PictureSet(frames, "four", [1])
+
+
+def test_a_file_that_is_no_picture_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="not a picture"):
+        read_file(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "picture,label\n000.png,red\n001.png,green\n",
+        "000.png, red\n\n001.png,1\n",
+        "\ufeffPicture,Label\r\n000.png,0\r\n001.png,green\r\n",
+    ],
+)
+def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> None:
+    found = labelled_by_table(model, table(folder, text), None)
+    assert found.class_ids == (0, 1)
+    assert found[0].origin.endswith("000.png")
+
+
+def test_a_table_may_lie_elsewhere(model: ModelDescription, folder: Path, tmp_path: Path) -> None:
+    found = choose_pictures(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
+    assert found.class_ids == (2,)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "got none"),
+        ("picture,label\n", "got none"),
+        ("000.png\n", "line 1: expected picture,label"),
+        ("000.png,red\n000.png,red,2\n", "line 2: expected picture,label"),
+        ("000.png,\n", "line 1: expected picture,label"),
+        ("000.png,gren\n", "line 1: 'gren' is none of the 3 labels .* did you mean 'green'"),
+        ("000.png,3\n", "'3' is none of the 3 labels"),
+        ("000.png,-1\n", "'-1' is none of the 3 labels"),
+    ],
+)
+def test_a_wrong_table_names_its_line(
+    model: ModelDescription, folder: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        labelled_by_table(model, table(folder, text), None)
+
+
+def test_a_table_of_pictures_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no picture can be read"):
+        labelled_by_table(model, table(tmp_path, "none.png,red\n"), None)
+
+
+def test_a_table_that_is_not_text(model: ModelDescription, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        labelled_by_table(model, file, None)
+
+
+def test_labels_are_for_classification(model: ModelDescription, folder: Path) -> None:
+    detector = dataclasses.replace(model, task="detection")
+    with pytest.raises(ConfigError, match="for classification only"):
+        labelled_by_table(detector, table(folder, "000.png,red\n"), None)
+    assert labelled_by_folders(detector, folder.parent) is None
+
+
+def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None:
+    for name in ("blue", "red"):
+        write_pictures(tmp_path / "by_class" / name, 2)
+    (tmp_path / "by_class" / "green").mkdir()
+    found = choose_pictures(model, str(tmp_path / "by_class"))
+    assert found.class_ids == (2, 2, 0, 0)
+    assert choose_pictures(model, str(tmp_path / "by_class"), limit=2).class_ids == (2, 0)
+
+
+def test_a_folder_among_classes_that_is_none_is_refused(
+    model: ModelDescription, tmp_path: Path
+) -> None:
+    for name in ("blue", "purple"):
+        write_pictures(tmp_path / "by_class" / name, 1)
+    with pytest.raises(ConfigError, match="'purple' is none of the 3 labels"):
+        choose_pictures(model, str(tmp_path / "by_class"))
+
+
+def test_folders_with_other_names_are_just_folders(model: ModelDescription, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "drives" / "monday", 2)
+    found = choose_pictures(model, str(tmp_path / "drives"))
+    assert (len(found), found.class_ids) == (2, None)
+
+
+def test_options_that_do_not_go_together(model: ModelDescription, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--topic"):
+        choose_pictures(model, None, topic="/x")
+    with pytest.raises(UsageError, match="the folder that they are in"):
+        choose_pictures(model, str(tmp_path / "none"), "labels.csv")
