@@ -77,7 +77,7 @@ class Histogram:
 
     def edges(self) -> NDArray[np.float64]:
         """Return the ``_BINS + 1`` edges of the bins."""
-        return np.linspace(-self.limit, self.limit, _BINS + 1)
+        return np.linspace(-self.limit, self.limit, _BINS + 1, dtype=np.float64)
 
     def within(self, low: float, high: float) -> Range:
         """Return a range cut down to what occurred; 0 always stays inside."""
