@@ -27,7 +27,7 @@ def load_spoilt(folder: Path, is_spoilt: bool = True, more: str = "") -> ModelDe
     channel, whose input is always 0: it changes no result, and takes all steps of int8.
     """
     _write(folder, _network(is_spoilt))
-    calibration = calibrate_model(load_model(folder), pictures(6), "noise")
+    calibration = calibrate_model(load_model(folder), pictures(6), "noise", "minmax")
     calibration.save(folder / "calibration.json")
     with (folder / "model.yaml").open("a") as description:
         description.write("\n" + _CALIBRATED + more)
