@@ -120,7 +120,7 @@ def bisect(
 ) -> BisectReport:
     """Search, and report the smallest set of nodes found.
 
-    Once the flavours are being tried, a search that is cancelled reports what it has;
+    Once the layers are screened, a search that is cancelled reports what it has;
     before that it raises BisectCancelledError. Raises ModelError for a model without
     fp32 and int8 without calibration, and what deriving raises.
     """
@@ -167,7 +167,7 @@ def _search(
     report = BisectReport(order, base, before, None, Found((), True, 0), len(movable), 0, screening)
     if before.passed:
         return report
-    ranking = _rank(trials, screening, order, progress, stop)
+    ranking = _rank(trials, screening, order, progress, cancelled)
     checks: dict[Members, SelfCheckReport] = {}
 
     def passes(members: Members) -> bool:
@@ -196,7 +196,11 @@ def _heart(movable: Mapping[str, str], precision: str) -> Members:
 
 
 def _rank(
-    trials: _Trials, screening: Screening, order: BisectOrder, progress: Progress, stop: Stop
+    trials: _Trials,
+    screening: Screening,
+    order: BisectOrder,
+    progress: Progress,
+    cancelled: Cancelled,
 ) -> list[Members]:
     """Order places by the noise that is left with each alone in fp32, then those not tried."""
     overflows = [one.layers for one in screening.culprits if not math.isfinite(one.born)]
@@ -206,7 +210,8 @@ def _rank(
     few = _few(order.pictures)
     noise_left: dict[Members, float] = {}
     for place in places[: max(order.tries // 2 - trials.made, 1)]:
-        stop()
+        if cancelled():
+            break
         progress(f"singles: {', '.join(sorted(place))}", trials.made / order.tries)
         report = trials.check_keeping(screening.nodes_of(place), few)
         noise_left[place] = _noise(report)

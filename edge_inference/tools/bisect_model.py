@@ -122,6 +122,8 @@ def _conclusion(report: BisectReport) -> Iterator[str]:
     yield f"fails: {'; '.join(report.before.reasons)}"
     if not report.is_complete:
         yield f"interrupted after {report.tries} flavours"
+    if found.members is None and not report.is_complete:
+        return
     if found.members is None or report.after is None:
         yield (
             f"no set of layers was found that passes, in {report.tries} flavours: calibrate with "

@@ -124,16 +124,20 @@ def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
         bisect(order(spoilt), cancelled=lambda: True)
 
 
-def test_cancelled_during_the_search_reports_what_it_has(spoilt: ModelDescription) -> None:
+@pytest.mark.parametrize("stage", ["singles", "search"])
+def test_cancelled_among_the_flavours_reports_what_it_has(
+    spoilt: ModelDescription, stage: str
+) -> None:
     phases: list[str] = []
 
     def cancelled() -> bool:
-        return any(phase.startswith("search") for phase in phases)
+        return any(phase.startswith(stage) for phase in phases)
 
     strict = order(spoilt, thresholds=more_than_one_layer(spoilt))
     report = bisect(strict, lambda phase, fraction: phases.append(phase), cancelled)
     assert not report.is_complete
     assert not report.found.is_minimal
+    assert report.screening.culprits[0].layers == (SPOILT,)
 
 
 def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
