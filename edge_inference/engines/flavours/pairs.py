@@ -22,7 +22,9 @@ from edge_inference.engines.flavours.scales import (
     Scale,
     activation_scale,
     bias_scale,
+    dequantise,
     quantise,
+    quantise_weights,
     weight_scale,
 )
 
@@ -173,9 +175,10 @@ class PairWriter:
         input_scale = float(self._paired[reads[0]].scale.scale)
         axis = _channel_axis(node, weights) if self._per_channel else None
         scale = weight_scale(weights, axis, bias, input_scale)
-        yield from self._constant(node, 1, reads[1], scale)
+        yield from self._constant(node, 1, reads[1], scale, quantise_weights(weights, scale))
         if bias is not None:
-            yield from self._constant(node, 2, reads[2], bias_scale(scale, input_scale))
+            biases = bias_scale(scale, input_scale)
+            yield from self._constant(node, 2, reads[2], biases, quantise(bias, biases))
 
     def _has_plain_bias(self, node: NodeProto, reads: list[str]) -> bool:
         """Tell whether there is a bias to quantise: one number a channel, added as it is."""
@@ -187,17 +190,17 @@ class PairWriter:
         )
 
     def _constant(
-        self, node: NodeProto, place: int, name: str, scale: Scale
+        self, node: NodeProto, place: int, name: str, scale: Scale, numbers: NDArray[Any]
     ) -> Iterator[NodeProto]:
-        """Put a constant's numbers, or the constant with a pair of its own, before a node."""
+        """Put a constant's numbers before a node, or what they stand for with a pair."""
         base = self._names.new(f"{name}_{node.name}")
         scale_name, zero_name = self._write_scale(base, scale)
-        source = name
         if self._style.stores_numbers:
-            source = self._write(f"{base}_quantised", quantise(self._array(name), scale))
+            source = self._write(f"{base}_quantised", numbers)
         else:
             source = self._names.new(f"{base}_quantised")
-            yield self._node("QuantizeLinear", [name, scale_name, zero_name], source, scale.axis)
+            values = self._write(f"{base}_values", dequantise(numbers, scale))
+            yield self._node("QuantizeLinear", [values, scale_name, zero_name], source, scale.axis)
         behind = self._names.new(f"{base}_dequantised")
         yield self._node("DequantizeLinear", [source, scale_name, zero_name], behind, scale.axis)
         node.input[place] = behind
@@ -209,7 +212,8 @@ class PairWriter:
             if self._style.stores_numbers:
                 values = self._array(name)
                 span = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-                yield from self._constant(node, place, name, self._activation(span))
+                scale = self._activation(span)
+                yield from self._constant(node, place, name, scale, quantise(values, scale))
             return
         if name not in self._paired:
             scale = self._activation(self._ranges[name])
