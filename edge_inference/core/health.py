@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: An error stays on show this long after it last happened.
@@ -46,6 +47,7 @@ class Health:
         self._fault = ""
         self._awaited = ""
         self._noted: dict[str, str] = {}
+        self._noted_together: set[str] = set()
         self._last_error = ""
         self._last_error_ns = 0
         self._reported_ns: dict[str, int] = {}
@@ -62,6 +64,14 @@ class Health:
         """Show a fact beside the counts (backend, model, source …)."""
         with self._lock:
             self._noted[key] = value
+
+    def note_only(self, facts: Mapping[str, str]) -> None:
+        """Show these facts together, instead of those of the last call."""
+        with self._lock:
+            for key in self._noted_together - facts.keys():
+                self._noted.pop(key, None)
+            self._noted_together = set(facts)
+            self._noted.update(facts)
 
     def processed(self) -> None:
         """Count a frame."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.golden_check import check_golden
+from edge_inference.core.golden_check import Infer, check_golden
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.self_check import self_check, self_check_pictures
+from edge_inference.engines.preparation import PreparationCancelledError
 from edge_inference.engines.select import Selection
+from edge_inference.engines.supply import Cancelled
 from edge_inference.errors import ModelError
 
 
@@ -23,18 +28,34 @@ class Checked:
 
 
 def check_engine(
-    selection: Selection, backend: Backend, *, golden: str = "refuse", agreement: str = "refuse"
+    selection: Selection,
+    backend: Backend,
+    *,
+    golden: str = "refuse",
+    agreement: str = "refuse",
+    cancelled: Cancelled = lambda: False,
 ) -> Checked:
     """Check an opened engine. ``golden`` and ``agreement`` are "refuse", "warn" or "off".
 
     The golden check compares what is found with what the model folder says; the
     self-check compares the numbers with those of ONNX Runtime in fp32 on the CPU,
     and is left out where that very engine is the one to be checked. Raises
-    ModelError with the figures where a check fails that is to refuse.
+    ModelError with the figures where a check fails that is to refuse, and
+    PreparationCancelledError before the next inference once ``cancelled`` says so.
     """
     model = selection.request.model
     notes: dict[str, str] = {}
     warnings: list[str] = []
+
+    def unless_cancelled(infer: Infer) -> Infer:
+        def run(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+            if cancelled():
+                raise PreparationCancelledError(f"the checks of model {model.name}: cancelled")
+            return infer(inputs)
+
+        return run
+
+    infer = unless_cancelled(backend.infer)
 
     def judge(name: str, policy: str, passed: bool, summary: str, parameter: str) -> None:
         notes[name] = summary
@@ -51,11 +72,12 @@ def check_engine(
     if selection.name == "null":
         return Checked({}, ())
     if golden != "off":
-        found = check_golden(model, backend.infer)
+        found = check_golden(model, infer)
         judge("golden check", golden, found.passed, found.summary(), "golden_check")
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
         with reference(model) as right:
-            compared = self_check(model, right.infer, backend.infer, self_check_pictures(model))
+            expect = unless_cancelled(right.infer)
+            compared = self_check(model, expect, infer, self_check_pictures(model))
         judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
     return Checked(notes, tuple(warnings))
 

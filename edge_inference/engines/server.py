@@ -7,21 +7,22 @@ that fails, the one in service goes on.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
+from edge_inference.engines.background import Background, Preparation, at_low_priority
 from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
 from edge_inference.engines.select import Request, Selection, select_backend, stand_in
 from edge_inference.engines.store import Store
+from edge_inference.engines.supply import Cancelled, Progress
+from edge_inference.engines.used_precision import main_precision
 from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
-
-_BACKGROUND_PRIORITY = 10
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,13 @@ class Engine:
         }
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """What is being made ready, and how far: ``fraction`` is None where nobody knows."""
-
-    request: Request
-    phase: str
-    fraction: float | None
-
-    def words(self) -> str:
-        """Say it in a few words."""
-        what = f"{self.request.model.name}, {self.request.backend}, {self.request.precision}"
-        share = "" if self.fraction is None else f" {self.fraction:.0%}"
-        return f"{what}: {self.phase}{share}"
+#: Checks an opened engine and returns facts to show; raises EdgeInferenceError to refuse it,
+#: and PreparationCancelledError soon after it may stop.
+Check = Callable[[Selection, Backend, Cancelled], Mapping[str, str]]
 
 
-#: Checks an opened engine and returns facts to show; raises EdgeInferenceError to refuse it.
-Check = Callable[[Selection, Backend], Mapping[str, str]]
+def _never() -> bool:
+    return False
 
 
 class EngineServer:
@@ -78,7 +69,7 @@ class EngineServer:
     ``changed`` is called with the engine that has just been put into service,
     before its first inference. ``failed`` is called with the reason when what
     was asked for cannot be served, and with the engine that serves instead.
-    Both run in the thread where it happens and must not call back.
+    Both run in the thread where it happens and must not call ``run`` or ``close``.
     """
 
     def __init__(
@@ -94,13 +85,14 @@ class EngineServer:
         self._failed = failed
         #: Held during an inference, and to exchange the engine.
         self._in_use = threading.Lock()
+        #: What was in service before, and whether that was a stand-in.
+        self._before: tuple[Request, bool] | None = None
+        #: Guards what is in service and what is going to be. Taken after ``_in_use``, if both are.
+        self._planning = threading.Lock()
         self._engine: Engine | None = None
         self._next: Engine | None = None
-        self._before: Request | None = None
-        #: Guards what is about the preparation.
-        self._planning = threading.Lock()
-        self._preparation: _Background | None = None
-        self._given_up: list[_Background] = []
+        self._preparation: Background[Engine] | None = None
+        self._started: list[Background[Engine]] = []
 
     @property
     def engine(self) -> Engine | None:
@@ -113,8 +105,9 @@ class EngineServer:
         with self._planning:
             if self._preparation is not None:
                 return self._preparation.request
-        assert self._engine is not None
-        return self._engine.request
+            engine = self._next or self._engine
+        assert engine is not None
+        return engine.request
 
     @property
     def preparation(self) -> Preparation | None:
@@ -157,13 +150,16 @@ class EngineServer:
 
         A switch that is still under way is given up.
         """
-        background = _Background(self, request)
+        background = Background(request, self._made_and_opened, self._deliver, self._give_up)
         self._plan(background)
         background.start()
 
-    def keep(self) -> None:
-        """Give up the switch that is under way, if any; the engine in service stays."""
-        self._plan(None)
+    def keep(self, engine: Engine) -> bool:
+        """Give up the switch that is under way, if any, so that this engine stays in service.
+
+        False where it is in service no more.
+        """
+        return self._plan(None, only_with=engine)
 
     def run(self, work: Callable[[Engine], Result]) -> Result:
         """Do one piece of work on the engine in service.
@@ -178,19 +174,20 @@ class EngineServer:
             try:
                 return work(self._engine)
             except BackendError as error:
-                self._roll_back(error)
+                if not self._exchange():  # the next one may have come meanwhile
+                    self._roll_back(error)
+                self._report(error)
                 return work(self._engine)
 
     def close(self) -> None:
         """End the preparation and free everything."""
         self._plan(None)
-        for background in self._given_up:
+        for background in self._started:
             background.join()
-        with self._in_use:
-            for engine in (self._next, self._engine):
-                if engine is not None:
-                    engine.backend.close()
-            self._next = self._engine = None
+        with self._in_use, self._planning:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.backend.close()
 
     def _substitute(self, request: Request, problem: EdgeInferenceError | None) -> Engine:
         """Open ONNX Runtime instead; where that fails too, the first problem tells why."""
@@ -200,34 +197,37 @@ class EngineServer:
         except EdgeInferenceError as error:
             raise problem or error from error
 
-    def _plan(self, background: _Background | None) -> None:
-        """Replace the plan, and give up the one before."""
+    def _plan(self, background: Background[Engine] | None, only_with: Engine | None = None) -> bool:
+        """Replace the plan, and give up the one before; ``only_with`` that engine in service."""
         with self._planning:
+            if only_with not in (None, self._engine):
+                return False
             given_up, self._preparation = self._preparation, background
-            self._given_up = [each for each in self._given_up if each.is_running()]
-            if given_up is not None:
-                self._given_up.append(given_up)
+            unused, self._next = self._next, None
+            self._started = [each for each in self._started if each.is_running()]
+            if background is not None:
+                self._started.append(background)
         if given_up is not None:
             given_up.cancel()
+        if unused is not None:
+            unused.backend.close()
+        return True
 
     # In the background --------------------------------------------------------------------------
 
-    def _deliver(self, background: _Background, engine: Engine) -> None:
+    def _deliver(self, background: Background[Engine], engine: Engine) -> None:
         """Hand over a finished engine; whoever is first exchanges it, the worker or we."""
         with self._planning:
             is_wanted = self._preparation is background
             if is_wanted:
-                self._preparation = None
-                before, self._next = self._next, engine
+                self._preparation, self._next = None, engine
         if not is_wanted:
             engine.backend.close()
             return
-        if before is not None:
-            before.backend.close()
         with self._in_use:
             self._exchange()
 
-    def _give_up(self, background: _Background, error: EdgeInferenceError) -> None:
+    def _give_up(self, background: Background[Engine], error: EdgeInferenceError) -> None:
         with self._planning:
             if self._preparation is not background:
                 return
@@ -235,17 +235,14 @@ class EngineServer:
         self._report(error)
 
     def _made_and_opened(
-        self,
-        request: Request,
-        progress: Callable[[str, float | None], None],
-        cancelled: Callable[[], bool],
+        self, request: Request, progress: Progress, cancelled: Cancelled
     ) -> Engine:
         """Make what is missing and open it; a file that cannot be used is made anew once."""
         selection = select_backend(request, self._store)
         if selection.backend is not None:
             progress("opening", None)
             try:
-                return self._opened(selection)
+                return self._opened(selection, cancelled)
             except EngineFileError:
                 if not selection.recipe.discard(self._store):
                     raise
@@ -254,53 +251,69 @@ class EngineServer:
         selection = select_backend(request, self._store)
         if selection.backend is None:
             raise BackendError(selection.damaged or f"{selection.reason}: nothing was made")
-        return self._opened(selection)
+        return self._opened(selection, cancelled)
 
-    def _opened(self, selection: Selection) -> Engine:
+    def _opened(self, selection: Selection, cancelled: Cancelled = _never) -> Engine:
         backend = selection.backend
         assert backend is not None
+        if cancelled():
+            raise PreparationCancelledError(f"{selection.request.model.name}: cancelled")
         backend.open()
         try:
-            notes = _at_low_priority(lambda: self._check(selection, backend))
+            notes = at_low_priority(lambda: self._prove(selection, backend, cancelled))
         except BaseException:
             backend.close()
             raise
         return Engine(selection.request, selection, backend, notes)
 
+    def _prove(
+        self, selection: Selection, backend: Backend, cancelled: Cancelled
+    ) -> Mapping[str, str]:
+        notes = self._check(selection, backend, cancelled)
+        file = selection.recipe.find(self._store)
+        is_told = backend.precision_in_use is not None or selection.precision == "fp32"
+        if file is not None and selection.name == "ort" and not is_told:
+            with suppress(BackendError):  # without the package onnx it is not told
+                backend.precision_in_use = main_precision(file)
+        return notes
+
     # With the engine in use ---------------------------------------------------------------------
 
     def _put_into_service(self, engine: Engine) -> None:
         with self._in_use:
-            self._next = engine
-            self._exchange()
+            self._exchange(engine)
 
-    def _exchange(self) -> None:
-        engine, self._next = self._next, None
-        if engine is None:
-            return
-        old, self._engine = self._engine, engine
-        self._changed(engine)
-        if old is not None:
-            self._before = old.request
-            old.backend.close()
+    def _exchange(self, engine: Engine | None = None) -> bool:
+        """Put an engine into service, without one the next; False where there is none."""
+        with self._planning:
+            if engine is None:
+                engine, self._next = self._next, None
+            if engine is None:
+                return False
+            old, self._engine = self._engine, engine
+        try:
+            self._changed(engine)
+        finally:
+            if old is not None:
+                self._before = (old.request, old.is_stand_in)
+                old.backend.close()
+        return True
 
     def _roll_back(self, error: BackendError) -> None:
         failing = self._engine
         assert failing is not None
-        for request in (self._before, stand_in(failing.request)):
-            if request is None or request.model is not failing.request.model:
+        for before in (self._before, (stand_in(failing.request), True)):
+            if before is None or before[0].model.folder != failing.request.model.folder:
                 continue
             try:
-                selection = select_backend(request, self._store)
+                selection = select_backend(before[0], self._store)
                 if _same(selection, failing.selection) or selection.backend is None:
                     continue
                 backend = selection.backend.open()
             except EdgeInferenceError:
                 continue  # the one below it is tried; where none is left, the first error tells
-            self._next = Engine(selection.request, selection, backend)
-            self._exchange()
+            self._exchange(Engine(before[0], selection, backend, is_stand_in=before[1]))
             self._before = None
-            self._report(error)
             return
         raise error
 
@@ -309,78 +322,14 @@ class EngineServer:
         self._failed(error, self._engine)
 
 
-class _Background:
-    """One preparation in a thread of its own."""
-
-    def __init__(self, server: EngineServer, request: Request) -> None:
-        self._server = server
-        self.request = request
-        self._cancelled = threading.Event()
-        self._said: tuple[str, float | None] = ("waiting", None)
-        self._thread = threading.Thread(target=self._run, name="engine switch", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def cancel(self) -> None:
-        self._cancelled.set()
-
-    def is_running(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def state(self) -> Preparation:
-        return Preparation(self.request, *self._said)
-
-    def _run(self) -> None:
-        try:
-            engine = self._server._made_and_opened(self.request, self._say, self._cancelled.is_set)
-        except PreparationCancelledError:
-            return
-        except EdgeInferenceError as error:
-            self._server._give_up(self, error)
-        except Exception as error:  # whatever a vendor's library raises: the old one goes on
-            self._server._give_up(self, BackendError(f"{type(error).__name__}: {error}"))
-        else:
-            self._server._deliver(self, engine)
-
-    def _say(self, phase: str, fraction: float | None) -> None:
-        self._said = (phase, fraction)
-
-
 def _same(one: Selection, other: Selection) -> bool:
-    return (one.name, one.precision) == (other.name, other.precision)
-
-
-def _never() -> bool:
-    return False
+    """Tell whether both run the same thing in the same way."""
+    requests = [
+        replace(each.request, model=one.request.model, backend="", precision="", origin=None)
+        for each in (one, other)
+    ]
+    return (one.name, one.precision, requests[0]) == (other.name, other.precision, requests[1])
 
 
 def _ignore(phase: str, fraction: float | None) -> None:
     """Show progress to nobody."""
-
-
-def _at_low_priority(function: Callable[[], Result]) -> Result:
-    """Call a function in a thread that gives way to all others, and wait for it.
-
-    In one of its own: a thread's priority can be lowered, but not raised again, and
-    threads that an engine starts for itself inherit it.
-    """
-    results: list[Result] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_PRIORITY)
-            results.append(function())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=work, name="engine check", daemon=True)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

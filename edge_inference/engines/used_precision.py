@@ -58,6 +58,11 @@ def onnxruntime_precisions(file: Path) -> dict[str, int]:
     return dict(_count(graph, dict(onnx.TensorProto.DataType.items())).most_common())
 
 
+def main_precision(file: Path) -> str:
+    """Return what most layers with weights are computed in, UNKNOWN where there are none."""
+    return next(iter(onnxruntime_precisions(file)), UNKNOWN)
+
+
 def _count(graph: GraphProto, types: dict[str, int]) -> Counter[str]:
     names = {number: _NAMES[name] for name, number in types.items() if name in _NAMES}
     type_of = {entry.name: names.get(entry.data_type) for entry in graph.initializer}

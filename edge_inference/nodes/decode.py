@@ -15,7 +15,7 @@ from edge_inference.nodes.conversions.inference_state import InferenceStateAdapt
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.model_settings import ModelSettings
+from edge_inference.nodes.model_settings import ModelSettings, follow
 from edge_inference.nodes.parameters import NodeParameters
 from edge_inference.nodes.stage import Stage
 
@@ -121,8 +121,7 @@ class Decode(Stage[TensorBatch]):
         )
 
     def _on_state(self, state: InferenceState, by_reference: bool) -> None:
-        if self.parameters.current.follows(state, self._model.name):
-            self.parameters.set({"model": state.model, "model_path": state.model_path})
+        follow(self, state)
 
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()

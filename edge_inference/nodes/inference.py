@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +16,7 @@ from edge_inference.engines.engine_check import check_engine
 from edge_inference.engines.select import Selection, select_backend
 from edge_inference.engines.serve_batch import BatchRunner
 from edge_inference.engines.server import Engine, EngineServer
-from edge_inference.engines.supply import default_store
+from edge_inference.engines.supply import Cancelled, default_store
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -33,9 +35,11 @@ class Inference(Stage[TensorBatch]):
 
     def __init__(self, **node_arguments: Any) -> None:
         self._server: EngineServer | None = None
+        #: States go out one after the other, so that the last one heard is true.
+        self._state_lock = threading.RLock()
         super().__init__(**node_arguments)
         self._state_timer: Timer | None = None
-        self._running_model = self._previous_model = ""
+        self._running_model = self._previous_model = self._last_model = ""
         self._problem = ""
 
     def accept(self, settings: InferenceSettings) -> None:
@@ -53,9 +57,8 @@ class Inference(Stage[TensorBatch]):
         if settings.same_engine(server.aim.origin) and not waits_in_vain:
             return
         self._problem = ""
-        if settings.same_engine(engine.request.origin) and not engine.is_stand_in:
-            server.keep()
-        else:
+        is_back = settings.same_engine(engine.request.origin) and not engine.is_stand_in
+        if not (is_back and server.keep(engine)):
             server.switch(settings.request())
         self._publish_state()
 
@@ -65,7 +68,7 @@ class Inference(Stage[TensorBatch]):
         self._outputs = self.publish_on("raw_output", TensorListAdapter())
         self._states = self.publish_on("inference_state", InferenceStateAdapter())
         self._runner = BatchRunner()
-        self._running_model = self._previous_model = self._problem = ""
+        self._running_model = self._previous_model = self._last_model = self._problem = ""
         settings = self.parameters.current
         self._server = EngineServer(default_store(), self._check, self._took_over, self._failed)
         self._server.open(settings.request(), may_stand_in=settings.stand_in)
@@ -86,14 +89,15 @@ class Inference(Stage[TensorBatch]):
             server.close()
 
     def model_name(self) -> str:
-        """Return the model in use."""
-        engine = self._server.engine if self._server is not None else None
-        return "" if engine is None else engine.request.model.name
+        """Return the model that ran last: the one in service may be another by now."""
+        return self._last_model or self._running_model
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
         """Run the model once."""
         assert self._server is not None
-        return self._server.run(lambda engine: self._runner(engine, item))
+        output = self._server.run(lambda engine: self._runner(engine, item))
+        self._last_model = output.model
+        return output
 
     def emit(self, output: TensorBatch) -> None:
         """Publish the raw outputs."""
@@ -101,33 +105,45 @@ class Inference(Stage[TensorBatch]):
 
     # Called by the server -----------------------------------------------------------------------
 
-    def _check(self, selection: Selection, backend: Backend) -> Mapping[str, str]:
+    def _check(
+        self, selection: Selection, backend: Backend, cancelled: Cancelled
+    ) -> Mapping[str, str]:
         settings = self.parameters.current
         checked = check_engine(
-            selection, backend, golden=settings.golden_check, agreement=settings.self_check
+            selection,
+            backend,
+            golden=settings.golden_check,
+            agreement=settings.self_check,
+            cancelled=cancelled,
         )
         for warning in checked.warnings:
             self.get_logger().warning(warning)
         return checked.notes
 
     def _took_over(self, engine: Engine) -> None:
+        self._problem = ""
         model = engine.request.model.name
         if model != self._running_model:
             self._previous_model, self._running_model = self._running_model, model
         what = engine.backend.describe()
         self.get_logger().info(f"{model}: {what} ({engine.selection.reason})")
-        for key, value in engine.facts().items():
-            self.health.note(key, value)
+        self.health.note_only(engine.facts())
         self._publish_state()
 
     def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
         self._problem = str(error)
         self.refuse(error, "engine", lost=False)
-        in_force = engine.request.origin.engine_values()
-        now = self.parameters.current.engine_values()
-        self.parameters.set({name: in_force[name] for name in now if now[name] != in_force[name]})
+        if self._server is not None:
+            # What is being made ready is what was asked for last.
+            in_force = self._server.aim.origin.engine_values()
+            self.parameters.restore(dataclasses.replace(self.parameters.current, **in_force))
+        self._publish_state()
 
     def _publish_state(self) -> None:
+        with self._state_lock:
+            self._publish_state_now()
+
+    def _publish_state_now(self) -> None:
         server = self._server
         engine = server.engine if server is not None else None
         if server is None or engine is None:

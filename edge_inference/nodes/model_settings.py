@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.model import (
@@ -12,7 +13,7 @@ from edge_inference.core.model import (
     search_folders,
 )
 from edge_inference.core.settings import setting
-from edge_inference.nodes.stage import StageSettings
+from edge_inference.nodes.stage import Stage, StageSettings
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,19 @@ class ModelSettings(StageSettings):
         folders = (*search_folders(self.model_path), *default_search_path())
         return find_model(self.model, folders)
 
-    def follows(self, state: InferenceState, running_model: str) -> bool:
-        """Tell whether the inference node has just left the model that we run for another one."""
-        return state.previous_model == running_model != state.model_name
-
     def same_model(self, other: ModelSettings) -> bool:
         """Tell whether both name the same model."""
         return (self.model, self.model_path) == (other.model, other.model_path)
+
+
+def follow(stage: Stage[Any], state: InferenceState) -> None:
+    """Change a stage's model where the inference node has just left it for another one.
+
+    A change that waits for the next frame counts as done.
+    """
+    settings = stage.parameters.current
+    name = stage.model_name()
+    if not settings.same_model(stage.adopted):
+        name = settings.find_model().name
+    if state.previous_model == name != state.model_name:
+        stage.parameters.set({"model": state.model, "model_path": state.model_path})

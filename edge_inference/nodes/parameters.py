@@ -9,6 +9,7 @@ it or nothing.
 from __future__ import annotations
 
 import sys
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -68,6 +69,7 @@ class NodeParameters(Generic[Settings]):
         self._tell = changed
         self._rules = rules(settings_class)
         self._accept = accept
+        self._here = threading.local()
         given = {name: rule.default for name, rule in self._rules.items()} | dict(defaults or {})
         values = {}
         for name, rule in self._rules.items():
@@ -95,14 +97,20 @@ class NodeParameters(Generic[Settings]):
             node.add_post_set_parameters_callback(self._on_post_set)
 
     def restore(self, settings: Settings) -> None:
-        """Put earlier settings back, so that the parameters tell what is in force."""
+        """Put earlier settings back, so that the parameters tell what is in force.
+
+        They are not checked again, and nobody is told: they have been in force.
+        """
         changed = {
             name: getattr(settings, name)
             for name in self._rules
             if getattr(settings, name) != getattr(self.current, name)
         }
-        self.current = settings
-        self.set(changed)
+        self._here.restoring = True
+        try:
+            self.set(changed)
+        finally:
+            self._here.restoring = False
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change some parameters from inside the node, as a user would from outside."""
@@ -129,7 +137,7 @@ class NodeParameters(Generic[Settings]):
         self._keep_types(parameter.name for parameter in parameters)
         try:
             changed = self._changed(parameters)
-            if changed is not None and self._accept is not None:
+            if changed is not None and self._accept is not None and not self._is_restoring():
                 self._accept(changed)
         except EdgeInferenceError as error:
             return SetParametersResult(successful=False, reason=str(error))
@@ -144,8 +152,12 @@ class NodeParameters(Generic[Settings]):
 
     def _take(self, settings: Settings) -> None:
         self.current = settings
-        if self._tell is not None:
+        if self._tell is not None and not self._is_restoring():
             self._tell(settings)
+
+    def _is_restoring(self) -> bool:
+        """Tell whether the parameters are put back by this very thread."""
+        return getattr(self._here, "restoring", False)
 
     def _keep_types(self, names: Iterable[str]) -> None:
         """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""

@@ -17,7 +17,7 @@ from edge_inference.core.preprocess import Preprocessor, place
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.model_settings import ModelSettings
+from edge_inference.nodes.model_settings import ModelSettings, follow
 from edge_inference.nodes.picture_input import Picture, PictureSettings, subscribe_to_pictures
 from edge_inference.nodes.stage import Stage
 
@@ -92,8 +92,7 @@ class Preprocess(Stage[Picture]):
     def _on_state(self, state: InferenceState, by_reference: bool) -> None:
         # From another process the engine cannot reach our pictures.
         self._is_deferring = state.takes_pictures and by_reference
-        if self.parameters.current.follows(state, self._model.name):
-            self.parameters.set({"model": state.model, "model_path": state.model_path})
+        follow(self, state)
 
 
 class _Shared:

@@ -64,7 +64,8 @@ class Stage(Component, Generic[Input]):
         super().__init__(**node_arguments)
         self._mailbox: Mailbox[_Entry[Input]] = Mailbox()
         self._worker: threading.Thread | None = None
-        self._adopted = self.parameters.current
+        #: The settings that frames are worked on with.
+        self.adopted = self.parameters.current
 
     # For subclasses -----------------------------------------------------------------------------
 
@@ -97,7 +98,7 @@ class Stage(Component, Generic[Input]):
     def open(self) -> None:
         """Open the timing record; subclasses call this too."""
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
-        self._adopted = self.parameters.current
+        self.adopted = self.parameters.current
 
     def start(self) -> None:
         """Start the worker; subclasses subscribe afterwards."""
@@ -134,7 +135,7 @@ class Stage(Component, Generic[Input]):
 
     def _work_on(self, entry: _Entry[Input]) -> None:
         started_ns = time.monotonic_ns()
-        output = self.process(entry.item, self._adopted)
+        output = self.process(entry.item, self.adopted)
         timing = self._timing(entry, started_ns)
         self.emit(output)
         self.health.processed()
@@ -142,9 +143,9 @@ class Stage(Component, Generic[Input]):
 
     def _adopt_changes(self) -> None:
         new = self.parameters.current
-        if new is self._adopted:
+        if new is self.adopted:
             return
-        old = self._adopted
+        old = self.adopted
         try:
             self.adopt(old, new)
         except Exception as error:
@@ -156,7 +157,7 @@ class Stage(Component, Generic[Input]):
             self.parameters.restore(old)
             return
         self._mailbox.configure(new.queue_depth, new.when_full == "wait")
-        self._adopted = new
+        self.adopted = new
 
     def _is_fresh(self, entry: _Entry[Input]) -> bool:
         stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()
@@ -172,7 +173,7 @@ class Stage(Component, Generic[Input]):
                 lost=False,
             )
             return True
-        limit = self._adopted.max_age_ms
+        limit = self.adopted.max_age_ms
         age = age_ms(stamp_ns, now_ns)
         if limit > 0 and age is not None and age > limit:
             self._drop(entry, "too_old")

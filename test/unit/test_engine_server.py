@@ -4,167 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from edge_inference.backends.base import Backend, TensorSpec
-from edge_inference.backends.null import NullBackend
-from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.core.model import find_model
 from edge_inference.engines import server as server_module
-from edge_inference.engines.preparation import PreparationCancelledError
-from edge_inference.engines.select import Request, Selection
 from edge_inference.engines.server import Engine, EngineServer
-from edge_inference.engines.store import Store
-from edge_inference.engines.supply import ShippedFile
-from edge_inference.errors import (
-    BackendError,
-    EdgeInferenceError,
-    EngineFileError,
-    ModelError,
-)
-
-DEADLINE_S = 20.0
-X = TensorSpec("x", np.dtype(np.float32), (1,))
-ONE = {"x": np.ones(1, np.float32)}
-
-
-class Workshop:
-    """Stands for the choice and the making of engines; what it hands out is counted."""
-
-    def __init__(self, model: ModelDescription) -> None:
-        self.model = model
-        self.missing: set[str] = set()
-        self.impossible: dict[str, EdgeInferenceError] = {}
-        self.broken_run: dict[str, EdgeInferenceError] = {}
-        self.broken_open: dict[str, EdgeInferenceError] = {}
-        self.drifting: dict[str, EdgeInferenceError] = {}
-        self.discarded: list[str] = []
-        self.making = threading.Event()
-        self.may_finish = threading.Event()
-        self.may_finish.set()
-        self.made: list[str] = []
-        self.backends: list[Backend] = []
-
-    def request(self, precision: str, backend: str = "ort") -> Request:
-        return Request(self.model, backend, precision, origin=precision)
-
-    def select(self, request: Request, store: Store) -> Selection:
-        precision = "fp32" if request.precision == "auto" else request.precision
-        if precision in self.impossible:
-            raise self.impossible[precision]
-        backend = None
-        if precision not in self.missing:
-            backend = _Numbered(precision, self)
-            self.backends.append(backend)
-        recipe = _Recipe(self.model.variants["fp32"], self, precision)
-        return Selection(request, request.backend, precision, "why", recipe, backend)
-
-    def make(self, request: Request, store: Store, progress: Any, cancelled: Any) -> None:
-        progress("building", 0.5)
-        self.making.set()
-        while not self.may_finish.wait(0.01):
-            if cancelled():
-                raise PreparationCancelledError("cancelled")
-        self.made.append(request.precision)
-        self.missing.discard(request.precision)
-        self.broken_open.pop(request.precision, None)
-
-    def check(self, selection: Selection, backend: Backend) -> Mapping[str, str]:
-        if selection.precision in self.drifting:
-            raise self.drifting[selection.precision]
-        return {"self-check": "fine"}
-
-    def open_backends(self) -> list[str]:
-        return [each.precision for each in self.backends if each._is_open]  # type: ignore[attr-defined]
-
-
-class _Numbered(NullBackend):
-    """Answers with its precision in figures, unless it is to break."""
-
-    def __init__(self, precision: str, workshop: Workshop) -> None:
-        super().__init__((X,), (X,), self._answer)
-        self.precision = precision
-        self._workshop = workshop
-
-    def _open(self) -> Any:
-        if self.precision in self._workshop.broken_open:
-            raise self._workshop.broken_open[self.precision]
-        return super()._open()
-
-    def _answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if self.precision in self._workshop.broken_run:
-            raise self._workshop.broken_run[self.precision]
-        return {"x": inputs["x"] * int(self.precision[-2:].strip("tp"))}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recipe(ShippedFile):
-    workshop: Any = None
-    precision: str = ""
-
-    def discard(self, store: Store) -> bool:
-        self.workshop.discarded.append(self.precision)
-        self.workshop.missing.add(self.precision)
-        return True
-
-
-class Witness:
-    """Remembers what the server tells, and waits for it."""
-
-    def __init__(self) -> None:
-        self.changes: list[str] = []
-        self.failures: list[tuple[str, str]] = []
-        self._told = threading.Condition()
-
-    def changed(self, engine: Engine) -> None:
-        with self._told:
-            self.changes.append(engine.precision)
-            self._told.notify_all()
-
-    def failed(self, error: EdgeInferenceError, engine: Engine) -> None:
-        with self._told:
-            self.failures.append((str(error), engine.precision))
-            self._told.notify_all()
-
-    def wait_for(self, true: Callable[[], bool]) -> None:
-        with self._told:
-            assert self._told.wait_for(true, DEADLINE_S), (self.changes, self.failures)
-
-
-@pytest.fixture(scope="module")
-def model() -> ModelDescription:
-    return find_model("efficientnet_lite0")
-
-
-@pytest.fixture
-def workshop(model: ModelDescription, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    made = Workshop(model)
-    monkeypatch.setattr(server_module, "select_backend", made.select)
-    monkeypatch.setattr(server_module, "prepare_beside", made.make)
-    return made
-
-
-@pytest.fixture
-def witness() -> Witness:
-    return Witness()
-
-
-@pytest.fixture
-def server(workshop: Workshop, witness: Witness, tmp_path: Path) -> Iterator[EngineServer]:
-    made = EngineServer(Store(tmp_path), workshop.check, witness.changed, witness.failed)
-    yield made
-    workshop.may_finish.set()
-    made.close()
-    assert workshop.open_backends() == []
-
-
-def answer(server: EngineServer) -> float:
-    return float(server.run(lambda engine: engine.backend.infer(ONE))["x"][0])
-
+from edge_inference.errors import BackendError, EngineFileError, ModelError
+from engine_workshop import DEADLINE_S, Witness, Workshop, answer
 
 # --- opening -------------------------------------------------------------------------
 
@@ -345,7 +193,8 @@ def test_a_switch_can_be_given_up(
     workshop.may_finish.clear()
     server.switch(workshop.request("int8"))
     assert workshop.making.wait(DEADLINE_S)
-    server.keep()
+    assert server.engine is not None
+    assert server.keep(server.engine)
     assert server.preparation is None
     workshop.may_finish.set()
     server.close()
@@ -395,3 +244,41 @@ def test_where_nothing_else_is_left_the_error_passes_through(
         answer(server)
     del workshop.broken_run["fp32"]
     assert answer(server) == 32
+
+
+def test_the_one_before_is_taken_though_its_model_was_read_anew(
+    server: EngineServer, workshop: Workshop, witness: Witness
+) -> None:
+    server.open(workshop.request("fp16"))
+    workshop.model = find_model(workshop.model.name)
+    server.switch(workshop.request("int8"))
+    witness.wait_for(lambda: witness.changes == ["fp16", "int8"])
+    workshop.broken_run["int8"] = BackendError("illegal memory access")
+    assert answer(server) == 16
+    assert server.engine is not None and not server.engine.is_stand_in
+
+
+def test_the_one_before_may_differ_in_how_it_runs_only(
+    server: EngineServer, workshop: Workshop, witness: Witness
+) -> None:
+    with_graph = workshop.request("fp16")
+    server.open(dataclasses.replace(with_graph, cuda_graph=False))
+    server.switch(with_graph)
+    witness.wait_for(lambda: len(witness.changes) == 2)
+
+    def work(engine: Engine) -> bool:
+        if engine.request.cuda_graph:
+            raise BackendError("the graph does not launch")
+        return engine.request.cuda_graph
+
+    assert server.run(work) is False
+    assert witness.failures == [("the graph does not launch", "fp16")]
+
+
+def test_onnxruntime_instead_of_what_failed_is_a_stand_in(
+    server: EngineServer, workshop: Workshop
+) -> None:
+    server.open(workshop.request("fp16"))
+    workshop.broken_run["fp16"] = BackendError("illegal memory access")
+    assert answer(server) == 32
+    assert server.engine is not None and server.engine.is_stand_in

@@ -107,3 +107,11 @@ def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
     health.processed()
     assert look(health) == (Level.OK, "active, 1 frames since the last report")
     assert look(health) == warning
+
+
+def test_facts_that_belong_together_go_together() -> None:
+    health = Health()
+    health.note("pictures from", "/image")
+    health.note_only({"precision": "int8", "self-check": "passed"})
+    health.note_only({"precision": "fp32"})
+    assert health.notes() == {"pictures from": "/image", "precision": "fp32"}

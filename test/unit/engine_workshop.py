@@ -1,0 +1,146 @@
+"""A server of engines whose choice and making are stood for, and what it told."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from edge_inference.backends.base import Backend, TensorSpec
+from edge_inference.backends.null import NullBackend
+from edge_inference.core.model import ModelDescription
+from edge_inference.engines.preparation import PreparationCancelledError
+from edge_inference.engines.select import Request, Selection
+from edge_inference.engines.server import Engine, EngineServer
+from edge_inference.engines.store import Store
+from edge_inference.engines.supply import ShippedFile
+from edge_inference.errors import EdgeInferenceError
+
+DEADLINE_S = 20.0
+X = TensorSpec("x", np.dtype(np.float32), (1,))
+ONE = {"x": np.ones(1, np.float32)}
+
+
+class Workshop:
+    """Stands for the choice and the making of engines; what it hands out is counted."""
+
+    def __init__(self, model: ModelDescription) -> None:
+        self.model = model
+        self.missing: set[str] = set()
+        self.impossible: dict[str, EdgeInferenceError] = {}
+        self.broken_run: dict[str, EdgeInferenceError] = {}
+        self.broken_open: dict[str, EdgeInferenceError] = {}
+        self.drifting: dict[str, EdgeInferenceError] = {}
+        self.checks_until_cancelled: set[str] = set()
+        self.checking = threading.Event()
+        self.discarded: list[str] = []
+        self.making = threading.Event()
+        self.may_finish = threading.Event()
+        self.may_finish.set()
+        self.made: list[str] = []
+        self.backends: list[Backend] = []
+
+    def request(self, precision: str, backend: str = "ort") -> Request:
+        return Request(self.model, backend, precision, origin=precision)
+
+    def select(self, request: Request, store: Store) -> Selection:
+        precision = "fp32" if request.precision == "auto" else request.precision
+        if precision in self.impossible:
+            raise self.impossible[precision]
+        backend = None
+        if precision not in self.missing:
+            backend = _Numbered(precision, self)
+            self.backends.append(backend)
+        recipe = _Recipe(self.model.variants["fp32"], self, precision)
+        return Selection(request, request.backend, precision, "why", recipe, backend)
+
+    def make(self, request: Request, store: Store, progress: Any, cancelled: Any) -> None:
+        progress("building", 0.5)
+        self.making.set()
+        while not self.may_finish.wait(0.01):
+            if cancelled():
+                raise PreparationCancelledError("cancelled")
+        self.made.append(request.precision)
+        self.missing.discard(request.precision)
+        self.broken_open.pop(request.precision, None)
+
+    def check(self, selection: Selection, backend: Backend, cancelled: Any) -> Mapping[str, str]:
+        if selection.precision in self.drifting:
+            raise self.drifting[selection.precision]
+        if selection.precision in self.checks_until_cancelled:
+            self.checking.set()
+            until(cancelled)
+            raise PreparationCancelledError("cancelled")
+        return {"self-check": "fine"}
+
+    def open_backends(self) -> list[str]:
+        return [each.precision for each in self.backends if each._is_open]  # type: ignore[attr-defined]
+
+
+class _Numbered(NullBackend):
+    """Answers with its precision in figures, unless it is to break."""
+
+    def __init__(self, precision: str, workshop: Workshop) -> None:
+        super().__init__((X,), (X,), self._answer)
+        self.precision = self.precision_in_use = precision
+        self._workshop = workshop
+
+    def _open(self) -> Any:
+        if self.precision in self._workshop.broken_open:
+            raise self._workshop.broken_open[self.precision]
+        return super()._open()
+
+    def _answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if self.precision in self._workshop.broken_run:
+            raise self._workshop.broken_run[self.precision]
+        return {"x": inputs["x"] * int(self.precision[-2:].strip("tp"))}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recipe(ShippedFile):
+    workshop: Any = None
+    precision: str = ""
+
+    def discard(self, store: Store) -> bool:
+        self.workshop.discarded.append(self.precision)
+        self.workshop.missing.add(self.precision)
+        return True
+
+
+class Witness:
+    """Remembers what the server tells, and waits for it."""
+
+    def __init__(self) -> None:
+        self.changes: list[str] = []
+        self.failures: list[tuple[str, str]] = []
+        self._told = threading.Condition()
+
+    def changed(self, engine: Engine) -> None:
+        with self._told:
+            self.changes.append(engine.precision)
+            self._told.notify_all()
+
+    def failed(self, error: EdgeInferenceError, engine: Engine) -> None:
+        with self._told:
+            self.failures.append((str(error), engine.precision))
+            self._told.notify_all()
+
+    def wait_for(self, true: Callable[[], bool]) -> None:
+        with self._told:
+            assert self._told.wait_for(true, DEADLINE_S), (self.changes, self.failures)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something that tells nobody."""
+    end = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < end
+        threading.Event().wait(0.002)
+
+
+def answer(server: EngineServer) -> float:
+    return float(server.run(lambda engine: engine.backend.infer(ONE))["x"][0])
