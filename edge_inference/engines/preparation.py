@@ -48,8 +48,10 @@ def prepare_beside(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",  # a vendor's library writes what it likes
         env=_environment(request.gpu),
+        start_new_session=True,  # Ctrl-C is for us; the child ends when we do
     )
     talk = _Talk(child, progress)
     try:
@@ -133,6 +135,8 @@ class _Talk:
                 said = json.loads(line)
             except ValueError:
                 continue  # a vendor's library that prints
+            if not isinstance(said, dict):
+                continue
             if "phase" in said:
                 self._progress(said["phase"], said["fraction"])
             self._outcome.done |= bool(said.get("done"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +65,11 @@ def test_the_childs_sentence_is_the_error(model: ModelDescription, store: Store)
         ("kill -9 $$", "was ended by signal 9 .it said nothing.; out of memory"),
         ("echo 'no room' >&2; exit 3", "ended with 3 .no room."),
         ("echo '{}'; echo 'not JSON'; exit 0", "ended with 0"),
+        (
+            """echo 7; echo '{"error": "efficientnet_lite0 for ort in fp16: no room"}'; exit 1""",
+            "no room",
+        ),
+        ("printf '\\377 no room\\n' >&2; exit 3", "ended with 3 .\ufffd no room."),
     ],
 )
 def test_a_child_that_dies_is_told(
@@ -95,6 +102,18 @@ def test_cancelling_ends_the_child(
         prepare_beside(Request(model, "ort", "fp16"), store, lambda *said: None, lambda: True)
     assert started[0].poll() is not None
     assert store.entries() == []
+
+
+def test_ctrl_c_reaches_the_child_through_its_parent_only(
+    model: ModelDescription, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "import os, sys; sys.stderr.write(str(os.getpgrp()))"
+    text = f"exec {sys.executable} -c '{program}'"
+    monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
+    with pytest.raises(BackendError) as raised:
+        prepare_beside(Request(model, "ort", "fp16"), store, lambda *said: None, never)
+    (group,) = re.findall(r"ended with 0 \((\d+)\)", str(raised.value))
+    assert int(group) != os.getpgrp()
 
 
 def test_the_child_ends_with_its_parent(model: ModelDescription, store: Store) -> None:
