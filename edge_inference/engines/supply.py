@@ -8,6 +8,7 @@ another process that asks for the same gets the same.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -28,9 +29,6 @@ from edge_inference.errors import BackendError, CacheError, ModelError
 #: Is told a phase in words, and how far the whole is from 0 to 1 where that is known.
 Progress = Callable[[str, float | None], None]
 Cancelled = Callable[[], bool]
-
-#: Raise it when the same inputs give another flavour than before.
-FLAVOUR_RULES = 1
 
 _ONNX = "model.onnx"
 _PLAN = "engine.plan"
@@ -91,7 +89,7 @@ class OnnxFlavour(Recipe):
         """Return everything that changes the file."""
         return {
             "kind": "onnx",
-            "rules": FLAVOUR_RULES,
+            "rules": _flavour_rules(),
             "source": self.model.variants["fp32"].sha256,
             "precision": self.precision,
             "target": self.target,
@@ -331,6 +329,16 @@ def _how_to_get(model: ModelDescription, precision: str) -> str:
             "--output FOLDER"
         )
     return "ask for one of them or for 'auto'"
+
+
+@functools.cache
+def _flavour_rules() -> str:
+    """Return a checksum of the code that derives: what it makes is not what older code made."""
+    folder = Path(__file__).with_name("flavours")
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _version_of(package: str) -> str | None:
