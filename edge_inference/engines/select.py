@@ -25,6 +25,7 @@ from edge_inference.engines.supply import (
     engine_plan,
     find_or_none,
     onnx_for,
+    precisions,
 )
 from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
 
@@ -69,7 +70,8 @@ class Selection:
 class Candidate:
     """A backend by name: what keeps it from running here, what it opens, and how.
 
-    ``precision`` is what "auto" stands for: None for the most accurate variant.
+    ``precision`` is what "auto" stands for where the model can be had in it; otherwise,
+    and for None, that is the most accurate variant.
     """
 
     name: str
@@ -149,7 +151,7 @@ def _select(candidate: Candidate, request: Request, store: Store, refused: list[
 def _choose_precision(candidate: Candidate, request: Request) -> tuple[str, str]:
     if request.precision != "auto":
         return request.precision, "asked for"
-    if candidate.precision is not None:
+    if candidate.precision in precisions(request.model):
         return candidate.precision, f"usual for {candidate.name}"
     variants = request.model.variants
     best = next(name for name in PRECISIONS if name in variants)

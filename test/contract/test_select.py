@@ -14,6 +14,7 @@ import pytest
 
 from edge_inference.backends import gpu
 from edge_inference.core.model import Derivation, ModelDescription, Variant, find_model
+from edge_inference.engines import select as select_module
 from edge_inference.engines.select import BACKEND_NAMES, Request, Selection, prepare, select_backend
 from edge_inference.engines.store import Store
 from edge_inference.errors import BackendError, ModelError, PluginError
@@ -144,6 +145,22 @@ def test_the_precision(
     chosen = select("ort", with_variants(model, *has), asked)
     assert chosen.precision == got
     assert f"precision {got}: {reason}" in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("variants", "chosen"), [(("fp32",), "fp16"), (("fp16",), "fp16"), (("int8",), "int8")]
+)
+def test_the_usual_precision_needs_a_way_to_get_it(
+    model: ModelDescription,
+    select: Select,
+    monkeypatch: pytest.MonkeyPatch,
+    variants: tuple[str, ...],
+    chosen: str,
+) -> None:
+    *_, last = select_module._CANDIDATES
+    usual = dataclasses.replace(last, precision="fp16")
+    monkeypatch.setattr(select_module, "_CANDIDATES", (usual,))
+    assert select("auto", with_variants(model, *variants)).precision == chosen
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp8", ""])
