@@ -3,7 +3,9 @@
 By default glibc gives blocks of this size back to the kernel at once and has
 every page zeroed anew for the next picture, which costs more than the copy
 itself (measured: 1080p publish to callback 2.5 ms, tuned 1.1 ms). The price is
-resident memory that is kept.
+resident memory that is kept: by each arena for itself, of which glibc makes eight
+for every processor as threads come and go. So they are few (measured over 60
+changes of engine on two processors: 1040 MB and growing, with few arenas 390 MB).
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import ctypes
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 
 _BLOCK_BYTES = 32 << 20
 _KEEP_BYTES = 64 << 20
+#: About as many threads as allocate large blocks at the same time.
+_ARENAS = 4
 
 
 def keep_large_blocks() -> bool:
@@ -22,6 +27,9 @@ def keep_large_blocks() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(
-        mallopt(_M_MMAP_THRESHOLD, _BLOCK_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
-    )
+    wanted = {
+        _M_MMAP_THRESHOLD: _BLOCK_BYTES,
+        _M_TRIM_THRESHOLD: _KEEP_BYTES,
+        _M_ARENA_MAX: _ARENAS,
+    }
+    return all(mallopt(option, value) for option, value in wanted.items())
