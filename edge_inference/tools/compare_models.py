@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edge_inference.tools.interruption import cancellable
 from edge_inference.tools.picture_choice import choose_pictures
 from edge_inference.tools.progress import show_progress
 from edge_inference.tools.run_options import search_path
+from edge_inference.tools.usage import UsageError
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,12 @@ class CompareOptions:
 
 
 def compare_models(options: CompareOptions, as_json: bool) -> int:
-    """Compare, print what came, draw it; return 1 where nothing passes, else 0."""
+    """Compare, print what came, draw it; return 1 where nothing passes, else 0.
+
+    Raises UsageError for a backend or precision that does not exist.
+    """
+    _check_names("--backends", options.backends, BACKENDS)
+    _check_names("--precisions", options.precisions, PRECISIONS)
     if options.plot is not None:
         comparison_plot.check(Path(options.plot))
     model = find_model(options.model, search_path(options.model_path))
@@ -65,3 +72,9 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
         if not as_json:
             sys.stdout.write(f"plot: {options.plot}\n")
     return 1 if comparison.fastest() is None else 0
+
+
+def _check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{flag}: {name!r} is unknown; expected some of {', '.join(known)}")

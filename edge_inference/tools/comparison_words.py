@@ -178,8 +178,8 @@ def _pick(comparison: Comparison) -> str:
     fastest = comparison.fastest()
     if fastest is None or fastest.latency is None:
         return "nothing passes the self-check"
-    speedup = comparison.speedup(fastest)
-    return (
-        f"fastest that passes the self-check: {fastest.name}, "
-        f"{milliseconds(fastest.latency.p50)} ms, {speedup:.2f} times as fast as the reference"
-    )
+    found = f"fastest that passes the self-check: {fastest.name}"
+    took = f"{milliseconds(fastest.latency.p50)} ms"
+    if fastest.is_reference:
+        return f"{found}, the reference itself, {took}"
+    return f"{found}, {took}, {comparison.speedup(fastest):.2f} times as fast as the reference"

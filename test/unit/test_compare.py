@@ -292,6 +292,13 @@ def test_the_table_tells_figures_obstacles_and_the_pick(comparison: Comparison) 
     assert "equal" in printed
 
 
+def test_a_pick_that_is_the_reference_is_not_compared_with_itself(comparison: Comparison) -> None:
+    stream = io.StringIO()
+    print_comparison(replace(comparison, rows=comparison.rows[:1]), {"cpu": "one"}, stream)
+    assert "passes the self-check: ort fp32, the reference itself, " in stream.getvalue()
+    assert "times as fast" not in stream.getvalue()
+
+
 def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
     rows = [strictly(json.dumps(row_as_json(comparison, row))) for row in comparison.rows]
     assert rows[0]["sqnr_db"] is None
@@ -354,7 +361,8 @@ def test_the_command(
     ("words", "code", "sentence"),
     [
         (["--backends", "ort,,trt"], 2, "names with commas between"),
-        (["--backends", "tensor"], 1, "backends: 'tensor' is unknown"),
+        (["--backends", "tensor"], 2, "--backends: 'tensor' is unknown"),
+        (["--precisions", "fp32,int4"], 2, "expected some of fp32, fp16, int8"),
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
         (["--pictures", "nowhere"], 1, "no such file or folder"),
