@@ -31,6 +31,8 @@ from edge_inference.tools.yaml_edit import Value
 #: Every so many pictures one is held out of the calibration, up to so many in all.
 HELD_OUT_EVERY = 5
 MOST_HELD_OUT = 32
+#: With fewer than so many pictures the ranges follow those few.
+FEW_PICTURES = 50
 _FIRST_HELD_OUT = 2
 # Parts of the whole, for the bar: the pictures take nearly all of the time.
 _MEASURED, _DERIVED = 0.7, 0.75
@@ -121,7 +123,7 @@ def _check_model(model: ModelDescription, order: Order) -> None:
     if "fp32" not in model.variants:
         raise ModelError(
             f"model {model.name}: other precisions are derived from its fp32 variant, and it has "
-            "none"
+            "none; add one to its model.yaml"
         )
     own = model.variants.get(order.precision)
     if own is not None:
@@ -190,6 +192,11 @@ class _Quantization:
             f"calibrated on {calibration.picture_count} pictures of {described} "
             f"({calibration.method}), {len(self._pictures.held_out)} held out"
         )
+        if calibration.picture_count < FEW_PICTURES:
+            self._steps.append(
+                f"{calibration.picture_count} pictures are few: give {FEW_PICTURES} or more, "
+                "as typical as they can be"
+            )
         keep = (*self._model.derive.int8_keep_fp32, *order.keep_fp32)
         values: dict[str, Value] = {"calibration": CALIBRATION_FILE}
         if keep:

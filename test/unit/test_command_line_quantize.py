@@ -170,6 +170,7 @@ def test_int8(
     assert shown.err == ""
     for words in ("agreement", "cosine", "SQNR", "faster", "held out", "golden check: passed"):
         assert words in shown.out
+    assert "pictures are few" in shown.out
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
 
     made = load_model(output)
