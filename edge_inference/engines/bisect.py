@@ -126,7 +126,10 @@ def bisect(
     """
     model = order.model
     if "fp32" not in model.variants:
-        raise ModelError(f"model {model.name} has no fp32 variant to derive others from")
+        raise ModelError(
+            f"model {model.name} has no fp32 variant to derive others from; "
+            "add one to its model.yaml"
+        )
     model.variants["fp32"].verify()
     if order.precision == "int8" and model.calibration is None:
         raise ModelError(
