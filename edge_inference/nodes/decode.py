@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 from edge_inference.core.inference_state import InferenceState
@@ -32,7 +33,8 @@ class Decode(Stage[TensorBatch]):
     """Turns a model's raw outputs into detections, classes, masks or depth.
 
     The decoder's own settings (confidence, iou …) are parameters too while the
-    node is configured; their defaults come from the model folder.
+    node is configured; their defaults come from the model folder. A model that
+    comes back has the values that it was left with.
     """
 
     default_name = "decode"
@@ -44,6 +46,8 @@ class Decode(Stage[TensorBatch]):
         self._decoder: NodeParameters[Any] | None = None
         self._model: ModelDescription
         self._before: tuple[ModelDescription, Any] | None = None
+        #: Decoder settings by model folder, as they were when the model was left.
+        self._left: dict[Path, Any] = {}
 
     def accept(self, settings: ModelSettings) -> None:
         """Refuse a model that cannot be read."""
@@ -54,6 +58,7 @@ class Decode(Stage[TensorBatch]):
         """Read the model's decoder and declare its parameters."""
         super().open()
         self._adapters = result_adapters()
+        self._left.clear()
         self._publishers_by_kind: dict[type[Any], Any] = {}
         self._scores = self.publish_on("inference_result", Float32Adapter())
         self._load(self.parameters.current)
@@ -138,12 +143,18 @@ class Decode(Stage[TensorBatch]):
     def _declare(self, model: ModelDescription) -> None:
         """Replace the decoder's parameters; the old ones come back where the new are refused."""
         old = self._decoder.current if self._decoder is not None else None
+        if old is not None:
+            self._left[self._model.folder] = old
         self.close()
         try:
             self._decoder = self._parameters_of(model.decoder_settings)
+            left = self._left.get(model.folder)
+            if type(left) is type(model.decoder_settings):
+                self._decoder.restore(left)
         except ConfigError:
             if old is not None:
                 self._decoder = self._parameters_of(old)
+                self._decoder.restore(old)
             raise
 
     def _parameters_of(self, settings: Any) -> NodeParameters[Any]:

@@ -116,3 +116,19 @@ def test_a_timing_names_the_model_that_ran(
     pipeline.next(pipeline.detections)
     wait_for(lambda: any(timing.stage == "inference" for timing in timings))
     assert [each.model for each in timings if each.stage == "inference"] == ["nanodet"]
+
+
+def test_a_model_that_comes_back_has_the_decoder_settings_it_was_left_with(
+    rig: Rig, outside: Outside
+) -> None:
+    pipeline = Pipeline(rig, model="nanodet", confidence=0.5)
+    change(outside, "/ai/decode", confidence=0.25)
+    for model, results in [
+        ("efficientnet_lite0", pipeline.classes),
+        ("nanodet", pipeline.detections),
+    ]:
+        change(outside, "/ai/inference", model=model)
+        wait_for(lambda m=model: pipeline.states[-1].model_name == m)
+        pipeline.next(results)
+        wait_for(lambda m=model: pipeline.decode.model_name() == m)
+    wait_for(lambda: parameters(outside, "/ai/decode", "confidence") == [0.25])
