@@ -65,6 +65,11 @@ class OrtBackend(Backend):
         self._session: Any = None
         self._output_names: list[str] = []
 
+    @property
+    def file(self) -> Path:
+        """The ONNX file."""
+        return self._path
+
     def describe(self) -> str:
         """Say which execution providers serve, with how many threads, and which file."""
         engine = ", ".join(self._session.get_providers()) if self._session else "not open"

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from edge_inference.engines.preparation import PreparationCancelledError
 from edge_inference.engines.select import Request
-from edge_inference.engines.supply import Cancelled, Progress
+from edge_inference.engines.supply import Cancelled, PreparationCancelledError, Progress
 from edge_inference.errors import BackendError, EdgeInferenceError
 
 Result = TypeVar("Result")

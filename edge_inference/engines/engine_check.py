@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.frame import Frame
 from edge_inference.core.golden_check import Infer, check_golden
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.self_check import self_check, self_check_pictures
-from edge_inference.engines.preparation import PreparationCancelledError
 from edge_inference.engines.select import Selection
-from edge_inference.engines.supply import Cancelled
-from edge_inference.errors import ModelError
+from edge_inference.engines.supply import Cancelled, PreparationCancelledError
+from edge_inference.engines.used_precision import main_precision
+from edge_inference.errors import BackendError, ModelError
+
+#: TensorRT records its CUDA graph in the second run.
+_FIRST_RUNS = 2
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Facts to show, and what is wrong where that is only to be warned of."""
+    """Facts to show, and what is wrong where that is only to be warned of.
+
+    ``precision`` is what the engine really computes in, None where it is not told.
+    """
 
     notes: Mapping[str, str]
     warnings: tuple[str, ...]
+    precision: str | None = None
 
 
 def check_engine(
@@ -79,12 +89,32 @@ def check_engine(
             expect = unless_cancelled(right.infer)
             compared = self_check(model, expect, infer, self_check_pictures(model))
         judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
-    return Checked(notes, tuple(warnings))
+    return Checked(notes, tuple(warnings), _precision(selection, backend))
+
+
+def warm_up(model: ModelDescription, backend: Backend) -> None:
+    """Have an engine's first inferences, which are slow, before it serves."""
+    spec = model.input
+    picture = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
+    for _ in range(_FIRST_RUNS):
+        if [tensor.name for tensor in backend.inputs] == [spec.name]:
+            backend.infer({spec.name: np.zeros(spec.shape, spec.dtype)})
+        if backend.takes_picture(picture, spec):
+            backend.infer_picture(picture, spec)
 
 
 def reference(model: ModelDescription) -> Backend:
     """Return what every engine is compared with: ONNX Runtime in fp32 on the CPU, not open yet."""
     return OrtBackend(model.variants["fp32"].file, precision="fp32")
+
+
+def _precision(selection: Selection, backend: Backend) -> str | None:
+    if backend.precision_in_use is not None or not isinstance(backend, OrtBackend):
+        return backend.precision_in_use
+    if selection.name == "ort" and selection.precision != "fp32":
+        with suppress(BackendError):  # without the package onnx it is not told
+            return main_precision(backend.file)
+    return None
 
 
 def _is_reference(selection: Selection) -> bool:

@@ -1,4 +1,4 @@
-"""Making what an engine needs in a process of its own, at low priority.
+"""Making and checking what an engine needs in a process of its own, at low priority.
 
 A build takes minutes, gigabytes and all the processor it gets, and what a
 vendor's builder does to its process is its own affair: the robot's nodes go on
@@ -16,23 +16,20 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from edge_inference.core.model import load_model
-from edge_inference.engines.select import Request, prepare
+from edge_inference.engines.engine_check import Checked, check_engine
+from edge_inference.engines.select import Request, Selection, prepare
 from edge_inference.engines.store import Store
-from edge_inference.engines.supply import Cancelled, Progress
+from edge_inference.engines.supply import Cancelled, PreparationCancelledError, Progress
 from edge_inference.errors import BackendError, EdgeInferenceError
 
 _LOWEST_PRIORITY = 19
 _POLL_S = 0.1
 _TOLD_LINES = 3
-
-
-class PreparationCancelledError(EdgeInferenceError):
-    """The preparation was cancelled before it came to its end."""
 
 
 def prepare_beside(
@@ -43,6 +40,30 @@ def prepare_beside(
     Raises BackendError with the child's sentence where it fails, and
     PreparationCancelledError soon after ``cancelled`` says so.
     """
+    _ask_child(request, store, {}, progress, cancelled)
+
+
+def check_beside(
+    request: Request, store: Store, golden: str, agreement: str, cancelled: Cancelled
+) -> Checked:
+    """Do what ``check_engine`` does in a child process, on the engine that serves ``request``.
+
+    In this process a check would take its turns at the interpreter from the frames.
+    Raises BackendError with the child's sentence where a check refuses the engine.
+    """
+    policy = {"golden": golden, "agreement": agreement}
+    found = _ask_child(request, store, policy, lambda phase, fraction: None, cancelled)
+    return Checked(found["notes"], tuple(found["warnings"]), found["precision"])
+
+
+def _ask_child(
+    request: Request,
+    store: Store,
+    policy: dict[str, str],
+    progress: Progress,
+    cancelled: Cancelled,
+) -> dict[str, Any]:
+    """Have a child make what is missing, and check the engine where there is a policy."""
     child = subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -55,18 +76,18 @@ def prepare_beside(
     )
     talk = _Talk(child, progress)
     try:
-        talk.ask(request, store)
+        talk.ask({**_to_json(request, store), "check": policy})
         while not talk.ended(_POLL_S):
             if cancelled():
                 raise PreparationCancelledError(f"{_title(request)}: cancelled")
-        talk.judge(_title(request))
+        return talk.judge(_title(request))
     finally:
         talk.end()
 
 
 @dataclass
 class _Outcome:
-    done: bool = False
+    found: dict[str, Any] | None = None
     error: str = ""
 
 
@@ -86,11 +107,11 @@ class _Talk:
         for reader in self._readers:
             reader.start()
 
-    def ask(self, request: Request, store: Store) -> None:
+    def ask(self, asked: dict[str, Any]) -> None:
         """Send the request; the pipe stays open, for its end tells the child that we are gone."""
         assert self._child.stdin is not None
         with suppress(BrokenPipeError):  # it died at once; judge() says what it said
-            self._child.stdin.write(json.dumps(_to_json(request, store)) + "\n")
+            self._child.stdin.write(json.dumps(asked) + "\n")
             self._child.stdin.flush()
 
     def ended(self, timeout_s: float) -> bool:
@@ -101,13 +122,13 @@ class _Talk:
             return False
         return True
 
-    def judge(self, title: str) -> None:
-        """Raise BackendError unless the child said that it is done."""
+    def judge(self, title: str) -> dict[str, Any]:
+        """Return what the child found; raise BackendError unless it said that it is done."""
         code = self._child.wait()
         for reader in self._readers:
             reader.join()
-        if self._outcome.done:
-            return
+        if self._outcome.found is not None:
+            return self._outcome.found
         if self._outcome.error:
             raise BackendError(self._outcome.error)
         last = " / ".join(self._complaints[-_TOLD_LINES:]) or "it said nothing"
@@ -139,7 +160,7 @@ class _Talk:
                 continue
             if "phase" in said:
                 self._progress(said["phase"], said["fraction"])
-            self._outcome.done |= bool(said.get("done"))
+            self._outcome.found = said.get("done", self._outcome.found)
             self._outcome.error = said.get("error", self._outcome.error)
 
     def _read_complaints(self, pipe: IO[str]) -> None:
@@ -204,13 +225,25 @@ def _child_main() -> int:
         own.flush()
 
     try:
-        request, store = _from_json(json.loads(line))
-        prepare(request, store, lambda phase, fraction: say(phase=phase, fraction=fraction))
+        asked = json.loads(line)
+        request, store = _from_json(asked)
+        selection = prepare(
+            request, store, lambda phase, fraction: say(phase=phase, fraction=fraction)
+        )
+        found = _check(selection, asked["check"]) if asked["check"] else {}
     except EdgeInferenceError as error:
         say(error=str(error))
         return 1
-    say(done=True)
+    say(done=found)
     return 0
+
+
+def _check(selection: Selection, policy: dict[str, str]) -> dict[str, Any]:
+    assert selection.backend is not None
+    with selection.backend as backend:
+        return asdict(
+            check_engine(selection, backend, golden=policy["golden"], agreement=policy["agreement"])
+        )
 
 
 def _end_with_parent() -> None:

@@ -167,10 +167,9 @@ def _obstacle(check: Callable[[], object]) -> str | None:
 
 
 def _tensorrt_obstacle() -> str | None:
-    missing = "pycuda" if importlib.util.find_spec("pycuda") is None else None
-    if missing:
-        return f"Python module {missing} not installed"
-    return _obstacle(find_gpu) or _obstacle(import_tensorrt)
+    missing = importlib.util.find_spec("pycuda") is None
+    pycuda = "Python module pycuda not installed; pip install pycuda" if missing else None
+    return _obstacle(find_gpu) or pycuda or _obstacle(import_tensorrt)
 
 
 def _onnxruntime_obstacle() -> str | None:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
 from edge_inference.engines.background import Background, Preparation, at_low_priority
-from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
+from edge_inference.engines.preparation import prepare_beside
 from edge_inference.engines.select import Request, Selection, select_backend, stand_in
 from edge_inference.engines.store import Store
-from edge_inference.engines.supply import Cancelled, Progress
-from edge_inference.engines.used_precision import main_precision
+from edge_inference.engines.supply import Cancelled, PreparationCancelledError, Progress
 from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
@@ -260,22 +258,11 @@ class EngineServer:
             raise PreparationCancelledError(f"{selection.request.model.name}: cancelled")
         backend.open()
         try:
-            notes = at_low_priority(lambda: self._prove(selection, backend, cancelled))
+            notes = at_low_priority(lambda: self._check(selection, backend, cancelled))
         except BaseException:
             backend.close()
             raise
         return Engine(selection.request, selection, backend, notes)
-
-    def _prove(
-        self, selection: Selection, backend: Backend, cancelled: Cancelled
-    ) -> Mapping[str, str]:
-        notes = self._check(selection, backend, cancelled)
-        file = selection.recipe.find(self._store)
-        is_told = backend.precision_in_use is not None or selection.precision == "fp32"
-        if file is not None and selection.name == "ort" and not is_told:
-            with suppress(BackendError):  # without the package onnx it is not told
-                backend.precision_in_use = main_precision(file)
-        return notes
 
     # With the engine in use ---------------------------------------------------------------------
 

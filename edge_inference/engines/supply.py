@@ -24,11 +24,17 @@ from edge_inference.core.model import ModelDescription, Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build_options import BuildOptions
 from edge_inference.engines.store import Store, default_cache_folder, key_of
-from edge_inference.errors import BackendError, CacheError, ModelError
+from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, ModelError
 
 #: Is told a phase in words, and how far the whole is from 0 to 1 where that is known.
 Progress = Callable[[str, float | None], None]
 Cancelled = Callable[[], bool]
+
+
+class PreparationCancelledError(EdgeInferenceError):
+    """The preparation was cancelled before it came to its end."""
+
+
 
 _ONNX = "model.onnx"
 _PLAN = "engine.plan"

@@ -12,7 +12,8 @@ from rclpy.timer import Timer
 from edge_inference.backends.base import Backend
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.engines.engine_check import check_engine
+from edge_inference.engines.engine_check import check_engine, warm_up
+from edge_inference.engines.preparation import check_beside
 from edge_inference.engines.select import Selection, select_backend
 from edge_inference.engines.serve_batch import BatchRunner
 from edge_inference.engines.server import Engine, EngineServer
@@ -109,13 +110,17 @@ class Inference(Stage[TensorBatch]):
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
         settings = self.parameters.current
-        checked = check_engine(
-            selection,
-            backend,
-            golden=settings.golden_check,
-            agreement=settings.self_check,
-            cancelled=cancelled,
-        )
+        golden, agreement = settings.golden_check, settings.self_check
+        assert self._server is not None
+        nothing_to_do = golden == agreement == "off"
+        if self._server.engine is None or nothing_to_do:
+            checked = check_engine(
+                selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
+            )
+        else:  # frames flow: they would feel it
+            checked = check_beside(selection.request, default_store(), golden, agreement, cancelled)
+            warm_up(selection.request.model, backend)
+        backend.precision_in_use = backend.precision_in_use or checked.precision
         for warning in checked.warnings:
             self.get_logger().warning(warning)
         return checked.notes

@@ -91,7 +91,7 @@ class NodeParameters(Generic[Settings]):
             self._undeclare()
             raise ConfigError(f"parameter {error}") from error
         node.add_on_set_parameters_callback(self._on_set)
-        # Without post-set callbacks (before Iron) a change acts as soon as it is checked.
+        # Without post-set callbacks (before Iron) a change holds as soon as it is checked.
         self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
         if self._has_post_set:
             node.add_post_set_parameters_callback(self._on_post_set)
@@ -142,16 +142,22 @@ class NodeParameters(Generic[Settings]):
         except EdgeInferenceError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if changed is not None and not self._has_post_set:
-            self._take(changed)
+            self.current = changed
+            executor = self._node.executor
+            if executor is None:
+                self._told(changed)
+            elif not self._is_restoring():
+                # Once the node has the values: who is told may put them back.
+                executor.create_task(self._told, changed)
         return SetParametersResult(successful=True)
 
     def _on_post_set(self, parameters: list[Parameter]) -> None:
         changed = self._changed(parameters)
         if changed is not None:
-            self._take(changed)
+            self.current = changed
+            self._told(changed)
 
-    def _take(self, settings: Settings) -> None:
-        self.current = settings
+    def _told(self, settings: Settings) -> None:
         if self._tell is not None and not self._is_restoring():
             self._tell(settings)
 

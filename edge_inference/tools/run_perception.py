@@ -291,9 +291,9 @@ def _made_ready(
 
     Raises EdgeInferenceError where it cannot be made, or cannot run here.
     """
-    from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
+    from edge_inference.engines.preparation import prepare_beside
     from edge_inference.engines.select import Request, select_backend
-    from edge_inference.engines.supply import default_store
+    from edge_inference.engines.supply import PreparationCancelledError, default_store
 
     request = Request(model, options.backend, options.precision)
     store = default_store()

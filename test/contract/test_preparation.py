@@ -13,9 +13,10 @@ import pytest
 
 from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.engines import preparation
-from edge_inference.engines.preparation import PreparationCancelledError, prepare_beside
+from edge_inference.engines.preparation import prepare_beside
 from edge_inference.engines.select import Request
 from edge_inference.engines.store import Store
+from edge_inference.engines.supply import PreparationCancelledError
 from edge_inference.errors import BackendError
 
 DEADLINE_S = 60.0

@@ -50,11 +50,8 @@ def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription
 
 @pytest.fixture
 def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with ONNX Runtime for the CPU and no pycuda, whatever this one has."""
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "pycuda" else find_spec(name)
-    )
+    """A machine with ONNX Runtime for the CPU and no GPU, whatever this one has."""
+    monkeypatch.setattr(gpu.ctypes, "CDLL", no_driver)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
 
 
@@ -66,7 +63,7 @@ def test_auto_says_what_it_picked_and_why_not_the_others(
     assert (chosen.name, chosen.precision) == ("ort", "fp32")
     assert "backend ort: first of the automatic order that can run" in chosen.reason
     assert "precision fp32: the only variant" in chosen.reason
-    assert "trt not available: Python module pycuda not installed" in chosen.reason
+    assert "trt not available: no NVIDIA driver" in chosen.reason
     assert "ort-cuda not available: the installed ONNX Runtime has no CUDA" in chosen.reason
     with chosen.backend as backend:
         assert "CPUExecutionProvider" in backend.describe()
@@ -75,7 +72,7 @@ def test_auto_says_what_it_picked_and_why_not_the_others(
 
 @pytest.mark.usefixtures("cpu_only")
 @pytest.mark.parametrize(
-    ("name", "reason"), [("trt", "pycuda not installed"), ("ort-cuda", "no CUDA")]
+    ("name", "reason"), [("trt", "no NVIDIA driver"), ("ort-cuda", "no CUDA")]
 )
 def test_a_backend_that_cannot_run_is_refused(
     model: ModelDescription, select: Select, name: str, reason: str
@@ -84,12 +81,12 @@ def test_a_backend_that_cannot_run_is_refused(
         select(name, model)
 
 
-def test_pycuda_without_a_driver_is_not_enough(
+def test_a_gpu_without_pycuda_is_not_enough(
     model: ModelDescription, select: Select, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(gpu.ctypes, "CDLL", no_driver)
-    with pytest.raises(BackendError, match="trt not available: no NVIDIA driver"):
+    monkeypatch.setattr(select_module, "find_gpu", lambda: gpu.Gpu(0, "Orin", "8.7"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match="trt not available: Python module pycuda not inst"):
         select("trt", model)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rclpy.node import Node
 
 from edge_inference.core.settings import rules
 from edge_inference.errors import ConfigError
+from edge_inference.nodes.inference import Inference
 from perception_rig import Pipeline
-from rig import Outside, Rig
+from rig import Outside, Rig, wait_for
 
 ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astronaut.jpg"
 TYPES = {bool: 1, int: 2, float: 3, str: 4}
@@ -196,3 +199,27 @@ def test_a_change_acts_on_the_next_frame(rig: Rig, outside: Outside) -> None:
     assert len(pipeline.next(pipeline.detections)) > 0
     assert change(outside, "/ai/decode", classes=["cup"]) == [True, ""]
     assert "person" not in map(pipeline.next(pipeline.detections).label, range(0))
+
+
+# Before Iron ------------------------------------------------------------------------------------
+
+
+def test_without_post_set_callbacks_a_change_is_told_once_the_node_has_it(
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for verb in ("add", "remove"):
+        monkeypatch.delattr(Node, f"{verb}_post_set_parameters_callback", raising=False)
+    told = []
+    monkeypatch.setattr(
+        Inference, "changed", lambda node, _: told.append(node.get_parameter("threads").value)
+    )
+    node = rig.load("Inference", autostart=False)
+    assert change(outside, "/ai/inference", threads=2) == [True, ""]
+    wait_for(lambda: told, "the change to be told")
+    assert told == [2]
+    rig.call(
+        lambda: node.parameters.restore(dataclasses.replace(node.parameters.current, threads=1))
+    )
+    assert change(outside, "/ai/inference", threads=3) == [True, ""]
+    wait_for(lambda: len(told) > 1, "the next change to be told")
+    assert told == [2, 3]
