@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -26,12 +25,6 @@ from edge_inference.tools.summary_table import (
 
 _REDRAW_S = 0.25
 _FINDINGS_SHOWN = 6
-
-
-def suits(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal on which a table can stay in place."""
-    console = Console(file=stream)
-    return console.is_terminal and not console.is_dumb_terminal and "CI" not in os.environ
 
 
 class LiveTable(RunOutput):

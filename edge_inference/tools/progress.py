@@ -117,9 +117,9 @@ def show_progress(title: str, stream: TextIO, as_json: bool = False) -> Progress
     """Return the display that suits a stream; use it as a context manager."""
     if as_json:
         return JsonLines(title, stream, _JSON_PERIOD_S)
-    if stream.isatty():
-        from edge_inference.tools.live_table import suits
+    if stream.isatty():  # asked first, for what draws is slow to import
+        from edge_inference.tools.terminal import can_redraw
 
-        if suits(stream):
+        if can_redraw(stream):
             return Bar(title, stream)
     return Lines(title, stream, _LINE_PERIOD_S)

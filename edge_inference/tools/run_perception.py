@@ -314,9 +314,10 @@ def _output(options: RunOptions) -> RunOutput:
     if options.json:
         return JsonLines(sys.stdout)
     if sys.stdout.isatty() and not options.verbose:
-        from edge_inference.tools.live_table import LiveTable, suits
+        from edge_inference.tools.live_table import LiveTable
+        from edge_inference.tools.terminal import can_redraw
 
-        if suits(sys.stdout):
+        if can_redraw(sys.stdout):
             return LiveTable(sys.stdout)
     return PlainLines(sys.stdout)
 

@@ -2,14 +2,13 @@
 
 ``EDGE_INFERENCE_DOUBLE_BUILDER`` names a file whose text says how builds go: "unsupported" (the
 parser refuses an operator), "killed" (the process is ended from outside), "gate PATH"
-(waits until that file exists), otherwise they succeed.
+(waits until somebody writes to that pipe), otherwise they succeed.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +23,6 @@ from stand_in_tensorrt import DataType, make_plan
 __version__ = stand_in_tensorrt.__version__
 
 _ORDER_VARIABLE = "EDGE_INFERENCE_DOUBLE_BUILDER"
-_LOOK_S = 0.01
 
 _release = builder_fakes.tensorrt_10(dla_cores=2)
 _parsed: list[Path] = []
@@ -43,8 +41,8 @@ def _make_plan(release: Any) -> bytes:
         if not wanted:
             return b""
         if order[:1] == ["gate"]:
-            while not Path(order[1]).exists():
-                time.sleep(_LOOK_S)  # the test opens the gate
+            Path(order.pop(1)).read_bytes()  # a pipe: until the test writes to it
+            order.clear()
     (profile,) = release.config.profiles
     shapes = {name: [list(size) for size in sizes] for name, sizes in profile.shapes.items()}
     return make_plan(_parsed[-1], profiles=shapes, layers=_layers(release.network))

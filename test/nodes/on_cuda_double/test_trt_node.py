@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,9 +65,7 @@ def unload(rig: Rig) -> None:
 
 def plan_file() -> Path:
     (entry,) = (
-        entry
-        for entry in Store(default_cache_folder()).entries()
-        if "engine.plan" in entry.files
+        entry for entry in Store(default_cache_folder()).entries() if "engine.plan" in entry.files
     )
     return entry.path("engine.plan")
 
@@ -75,19 +74,22 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
     rig: Rig, outside: Outside, order, tmp_path: Path, double
 ) -> None:
     gate = tmp_path / "gate"
+    os.mkfifo(gate)
     order(f"gate {gate}")
     pipeline = Pipeline(rig, model=MODEL)
     in_service(pipeline, "ort")
     by_cpu = pipeline.next(pipeline.classes)
     wait_for(
-        lambda: "building" in pipeline.states[-1].wanted.lower()
-        or (pipeline.states[-1].progress or 0) > 0,
+        lambda: (
+            "building" in pipeline.states[-1].wanted.lower()
+            or (pipeline.states[-1].progress or 0) > 0
+        ),
         "progress to be told",
         deadline_s=SOON_S,
     )
     heard = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
     wait_for(lambda: any("being made ready" in str(message) for message in heard), "diagnostics")
-    gate.touch()
+    gate.write_text("go")
     in_service(pipeline, "trt")
     wait_for(lambda: pipeline.preprocess._is_deferring, "preprocess to leave pictures to the GPU")
     by_gpu = pipeline.next(pipeline.classes)
@@ -197,8 +199,7 @@ def test_precision_switches_live_between_engines(rig: Rig, outside: Outside, dou
         ]
         wait_for(
             lambda precision=precision: (
-                pipeline.states[-1].wanted == ""
-                and pipeline.states[-1].precision == precision
+                pipeline.states[-1].wanted == "" and pipeline.states[-1].precision == precision
             ),
             f"{precision} in service",
             deadline_s=SOON_S,
