@@ -230,15 +230,15 @@ def test_a_named_precision_is_prepared_in_sight_and_runs(
     as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
-    arguments = ["--source", str(ASTRONAUT), "--precision", "fp16", *(["--json"] * as_json)]
+    arguments = ["--source", str(ASTRONAUT), "--precision", "int8", *(["--json"] * as_json)]
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     shown = done.stderr if as_json else done.stdout
     assert shown.startswith("preparing nanodet for ")
-    assert " in fp16: " in shown.splitlines()[0]
+    assert " in int8: " in shown.splitlines()[0]
     if as_json:
         _, summary = frames_and_summary(done.stdout)
-        assert summary["precision"] == "fp16"
+        assert summary["precision"] == "int8"
     assert "preparing" not in run(*arguments).stderr
 
 
