@@ -23,6 +23,7 @@ class Pipeline:
     def __init__(self, rig: Rig, inference: dict[str, Any] | None = None, **parameters: Any):
         settings = {"golden_check": "off", "self_check": "off", **(inference or {})}
         self.rig = rig
+        self.states = rig.tap("/ai/inference_state")  # before the node: its first state counts
         self.decode: Component = rig.load("Decode", **parameters)
         self.inference: Component = rig.load("Inference", **settings, **parameters)
         self.preprocess: Component = rig.load("Preprocess", "-r", "image_raw:=/image", **parameters)
@@ -31,7 +32,6 @@ class Pipeline:
         self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/image", RELIABLE))
         self.detections = rig.tap("/ai/detections")
         self.classes = rig.tap("/ai/classification")
-        self.states = rig.tap("/ai/inference_state")
         self.image = cv2.imread(str(ASTRONAUT))
 
     def send(self) -> int:

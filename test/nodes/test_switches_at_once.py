@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_the_others_follow_there_and_back_without_a_frame_between(
         change(outside, "/ai/inference", model=model)
         wait_for(lambda m=model: pipeline.states[-1].model_name == m)
         for stage in (pipeline.decode, pipeline.preprocess):
-            assert stage.parameters.current.model == model
+            wait_for(lambda s=stage, m=model: s.parameters.current.model == m)
     assert pipeline.next(pipeline.detections).model == "nanodet"
     assert pipeline.lost() == {}
 
@@ -72,8 +73,9 @@ def test_a_failing_engine_gives_the_parameters_of_the_one_before_back(
 
 
 def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
-    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
     may_go_on = threading.Event()
     prepare_beside = server.prepare_beside
 
