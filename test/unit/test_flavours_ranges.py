@@ -92,6 +92,15 @@ def test_a_lone_outlier_is_clipped(method: str) -> None:
     assert quantisation_error(values[1:], (low, high)) < quantisation_error(values[1:], wide) / 4
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_tail_of_many_values_is_not_clipped_away(method: str) -> None:
+    rng = np.random.default_rng(3)
+    small, tail = rng.laplace(scale=0.01, size=192_000), rng.uniform(-4, 4, size=8_000)
+    values = np.concatenate([small, tail]).astype(np.float32)
+    low, high = estimate(histogram(values), method)
+    assert np.mean((values < low) | (values > high)) <= 0.001
+
+
 def test_mse_is_better_than_any_clipping_of_both_ends_alike() -> None:
     values = np.random.default_rng(1).laplace(size=100_000).astype(np.float32)
     found = quantisation_error(values, estimate(histogram(values), "mse"))
