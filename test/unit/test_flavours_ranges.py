@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ def test_minmax_is_the_smallest_and_the_largest(parts: list[NDArray[np.float32]]
     assert estimate(histogram(*parts), "minmax") == wanted
 
 
+@example(parts=[np.array([2.0**59], np.float32), np.array([-(2.0**-103)], np.float32)])
 @given(parts=st.lists(VALUES, min_size=1, max_size=4))
 def test_the_order_of_the_values_does_not_matter(parts: list[NDArray[np.float32]]) -> None:
     one, other = histogram(*parts), histogram(*reversed(parts))

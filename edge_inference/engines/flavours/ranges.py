@@ -63,7 +63,8 @@ class Histogram:
         if not self.limit:
             self._zeros += values.size
             return
-        places = values.ravel() * np.float32(_HALF / self.limit)
+        # In 32 bits the tiniest negative values would become 0, on the other side of an edge.
+        places = values.ravel().astype(np.float64) * (_HALF / self.limit)
         places = np.clip(np.floor(places) + _HALF, 0, _BINS - 1)
         self.counts += np.bincount(places.astype(np.int64), minlength=_BINS)
 
