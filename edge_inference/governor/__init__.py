@@ -1,0 +1,1 @@
+"""What to ask of inference, from what is sensed; pure functions of time and readings."""

@@ -1,0 +1,1 @@
+"""Sensing and setting the machine: temperatures, power, clocks, modes."""
