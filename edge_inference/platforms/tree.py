@@ -43,6 +43,6 @@ class MachineTree:
     def list(self, path: str) -> list[str]:
         """Return the names in a folder, as in ``Tree``."""
         try:
-            return sorted(os.listdir(self._root / path))
+            return sorted(entry.name for entry in (self._root / path).iterdir())
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
