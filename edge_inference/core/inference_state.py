@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class InferenceState:
     """As in ``msg/InferenceState``; ``progress`` is None where nothing is made ready, or unknown.
 
+    ``max_rate_hz`` is None where the rate is not limited.
+
     ``model`` is what the parameter says, a name or a path; ``model_name`` and
     ``previous_model`` are names of model folders.
     """
@@ -25,5 +27,6 @@ class InferenceState:
     wanted: str
     progress: float | None
     problem: str
+    max_rate_hz: float | None = None
     stamp_ns: int = 0
     frame_id: str = ""

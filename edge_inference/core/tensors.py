@@ -20,6 +20,8 @@ class TensorBatch:
     ``tensors`` maps a tensor name to its array, batch axis first.
     ``geometry`` has one entry a picture of the batch, so that results can be
     given in source pixels whatever was done to fit the picture in.
+    ``skipped`` counts the pictures that were given up for a commanded rate since the
+    batch before this one.
     ``model`` names the model folder the tensors belong to. ``pictures`` are
     what inputs were made from; they do not leave the process, and are missing
     from a batch that came from another one.
@@ -31,6 +33,7 @@ class TensorBatch:
     stamp_ns: int = 0
     frame_id: str = ""
     pictures: tuple[Frame | CompressedFrame, ...] = ()
+    skipped: int = 0
 
 
 class DeferredTensors(Mapping[str, NDArray[Any]]):

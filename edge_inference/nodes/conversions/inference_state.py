@@ -8,6 +8,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.core import inference_state as core
 from edge_inference.msg import InferenceState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import from_optional, to_optional
 
 
 class InferenceStateAdapter(Adapter[core.InferenceState]):
@@ -29,8 +30,9 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
             engine=item.engine,
             takes_pictures=item.takes_pictures,
             wanted=item.wanted,
-            progress=math.nan if item.progress is None else item.progress,
+            progress=from_optional(item.progress),
             problem=item.problem,
+            max_rate_hz=from_optional(item.max_rate_hz, math.inf),
         )
 
     def from_message(self, message: InferenceState) -> core.InferenceState:
@@ -46,8 +48,9 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
             engine=message.engine,
             takes_pictures=message.takes_pictures,
             wanted=message.wanted,
-            progress=None if math.isnan(message.progress) else float(message.progress),
+            progress=to_optional(message.progress),
             problem=message.problem,
+            max_rate_hz=to_optional(message.max_rate_hz),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )

@@ -1,10 +1,22 @@
-"""Plain numbers: a float as ``std_msgs/Float32``."""
+"""Plain numbers, and numbers that may be unknown."""
 
 from __future__ import annotations
+
+import math
 
 from std_msgs.msg import Float32
 
 from edge_inference.composition.adapter import Adapter
+
+
+def from_optional(value: float | None, unknown: float = math.nan) -> float:
+    """Return what stands for a number in a message; ``unknown`` where there is none."""
+    return unknown if value is None else value
+
+
+def to_optional(value: float) -> float | None:
+    """Return a message's number, None where NaN or infinity stands for none."""
+    return float(value) if math.isfinite(value) else None
 
 
 class Float32Adapter(Adapter[float]):

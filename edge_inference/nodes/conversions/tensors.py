@@ -38,6 +38,7 @@ class TensorListAdapter(Adapter[TensorBatch]):
         return TensorList(
             header=to_header(item.stamp_ns, item.frame_id),
             model=item.model,
+            skipped=item.skipped,
             tensors=[_to_tensor(name, tensor) for name, tensor in item.tensors.items()],
             geometry=[
                 TensorGeometry(
@@ -63,6 +64,7 @@ class TensorListAdapter(Adapter[TensorBatch]):
             model=message.model,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
+            skipped=message.skipped,
         )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import latency as core
 from edge_inference.msg import LatencyReport, StageLatency, StageTiming
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import from_optional, to_optional
 
 
 class StageTimingAdapter(Adapter[core.StageTiming]):
@@ -23,8 +22,8 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             node=item.node,
             model=item.model,
             queue_ms=item.queue_ms,
-            process_ms=_or_nan(item.process_ms),
-            age_ms=_or_nan(item.age_ms),
+            process_ms=from_optional(item.process_ms),
+            age_ms=from_optional(item.age_ms),
             dropped=item.dropped,
         )
 
@@ -35,8 +34,8 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             node=message.node,
             model=message.model,
             queue_ms=message.queue_ms,
-            process_ms=_or_none(message.process_ms),
-            age_ms=_or_none(message.age_ms),
+            process_ms=to_optional(message.process_ms),
+            age_ms=to_optional(message.age_ms),
             dropped=message.dropped,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -73,16 +72,16 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
         count=stage.count,
         window_count=stage.window_count,
         rate_hz=stage.rate_hz,
-        mean_ms=_or_nan(stage.process.mean),
-        p50_ms=_or_nan(stage.process.p50),
-        p90_ms=_or_nan(stage.process.p90),
-        p95_ms=_or_nan(stage.process.p95),
-        p99_ms=_or_nan(stage.process.p99),
-        max_ms=_or_nan(stage.process.max),
-        queue_p50_ms=_or_nan(stage.queue.p50),
-        queue_p99_ms=_or_nan(stage.queue.p99),
-        age_p50_ms=_or_nan(stage.age.p50),
-        age_p99_ms=_or_nan(stage.age.p99),
+        mean_ms=from_optional(stage.process.mean),
+        p50_ms=from_optional(stage.process.p50),
+        p90_ms=from_optional(stage.process.p90),
+        p95_ms=from_optional(stage.process.p95),
+        p99_ms=from_optional(stage.process.p99),
+        max_ms=from_optional(stage.process.max),
+        queue_p50_ms=from_optional(stage.queue.p50),
+        queue_p99_ms=from_optional(stage.queue.p99),
+        age_p50_ms=from_optional(stage.age.p50),
+        age_p99_ms=from_optional(stage.age.p99),
         drop_reasons=list(stage.drops),
         drop_counts=list(stage.drops.values()),
     )
@@ -96,24 +95,18 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
         window_count=message.window_count,
         rate_hz=message.rate_hz,
         process=core.Percentiles(
-            mean=_or_none(message.mean_ms),
-            p50=_or_none(message.p50_ms),
-            p90=_or_none(message.p90_ms),
-            p95=_or_none(message.p95_ms),
-            p99=_or_none(message.p99_ms),
-            max=_or_none(message.max_ms),
+            mean=to_optional(message.mean_ms),
+            p50=to_optional(message.p50_ms),
+            p90=to_optional(message.p90_ms),
+            p95=to_optional(message.p95_ms),
+            p99=to_optional(message.p99_ms),
+            max=to_optional(message.max_ms),
         ),
         queue=core.Percentiles(
-            p50=_or_none(message.queue_p50_ms), p99=_or_none(message.queue_p99_ms)
+            p50=to_optional(message.queue_p50_ms), p99=to_optional(message.queue_p99_ms)
         ),
-        age=core.Percentiles(p50=_or_none(message.age_p50_ms), p99=_or_none(message.age_p99_ms)),
+        age=core.Percentiles(
+            p50=to_optional(message.age_p50_ms), p99=to_optional(message.age_p99_ms)
+        ),
         drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=False)),
     )
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

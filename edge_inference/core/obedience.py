@@ -1,0 +1,107 @@
+"""Which directive holds for a node, and what it does when the manager falls silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_inference.core.directive import Directive, Limits
+
+
+@dataclass(frozen=True)
+class Duty:
+    """How a node obeys: not at all while it is ``safety_critical``.
+
+    ``safe`` holds once the manager is lost, which is after ``timeout_ns`` without a word.
+    """
+
+    timeout_ns: int
+    safe: Limits
+    safety_critical: bool = False
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What holds now, and by which reason; see ``Workload.obeys``."""
+
+    limits: Limits = field(default_factory=Limits)
+    obeys: str = "nothing"
+    directive: Directive | None = None
+    problem: str = ""
+
+
+@dataclass
+class _Manager:
+    heard_ns: int
+    by_node: dict[str, tuple[Directive, int]] = field(default_factory=dict)
+
+
+class Obedience:
+    """Remembers what managers ask of one node. Times are nanoseconds of one rising clock.
+
+    One manager is obeyed until it falls silent; another that speaks meanwhile is not heard,
+    and that is a problem to show. Not for several threads at once.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._managers: dict[str, _Manager] = {}
+        self._obeyed = ""
+
+    def hear(self, directive: Directive, now_ns: int) -> None:
+        """Take note of a directive, whomever it is for."""
+        if directive.node not in ("", self._node):
+            # Not for us, yet a sign of life.
+            manager = self._managers.get(directive.manager)
+            if manager is not None:
+                manager.heard_ns = now_ns
+            return
+        manager = self._managers.setdefault(directive.manager, _Manager(now_ns))
+        manager.heard_ns = now_ns
+        manager.by_node[directive.node] = (directive, now_ns)
+
+    def in_force(self, duty: Duty, now_ns: int) -> InForce:
+        """Return what holds now."""
+        if not self._managers:
+            return InForce()
+        alive = {
+            name: manager
+            for name, manager in self._managers.items()
+            if now_ns - manager.heard_ns <= duty.timeout_ns
+        }
+        if self._obeyed not in alive:
+            self._obeyed = next(iter(alive), "")
+        for name in self._managers.keys() - alive.keys():
+            if alive:  # the last one that was lost stays, to tell that there was one
+                del self._managers[name]
+        if not alive:
+            seconds = duty.timeout_ns / 1e9
+            problem = f"no directive for {seconds:g} s: the platform manager is lost"
+            if duty.safety_critical:
+                return InForce(obeys="critical", problem=problem)
+            return InForce(duty.safe, "safe_level", None, problem)
+        directive = self._latest(alive[self._obeyed], duty, now_ns)
+        others = sorted(alive.keys() - {self._obeyed})
+        problem = (
+            f"{', '.join(others)} gives directives too; obeyed is {self._obeyed}: stop one of them"
+            if others
+            else ""
+        )
+        if duty.safety_critical:
+            if directive.limits.is_free:
+                return InForce(obeys="critical", directive=directive, problem=problem)
+            refused = "asked to reduce, yet safety-critical: refused"
+            return InForce(
+                obeys="critical",
+                directive=directive,
+                problem="; ".join(filter(None, (refused, problem))),
+            )
+        return InForce(directive.limits, "directive", directive, problem)
+
+    def _latest(self, manager: _Manager, duty: Duty, now_ns: int) -> Directive:
+        """Return what is asked of us by name, while it is repeated, else what is asked of all."""
+        named = manager.by_node.get(self._node)
+        general = manager.by_node.get("")
+        if named is None or (general is not None and now_ns - named[1] > duty.timeout_ns):
+            named = general
+        assert named is not None
+        return named[0]

@@ -1,0 +1,145 @@
+"""What the platform manager asks, and what inference nodes tell it: Directive and Workload."""
+
+from __future__ import annotations
+
+import math
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import directive as core
+from edge_inference.core.model import PRECISIONS
+from edge_inference.errors import InputError
+from edge_inference.msg import EngineOption, PerformanceDirective, Workload
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+
+
+class DirectiveAdapter(Adapter[core.Directive]):
+    """Directive as ``edge_inference/PerformanceDirective``."""
+
+    message_type = PerformanceDirective
+
+    def to_message(self, item: core.Directive) -> PerformanceDirective:
+        """Build the message."""
+        return PerformanceDirective(
+            header=to_header(item.stamp_ns, item.frame_id),
+            id=item.id,
+            manager=item.manager,
+            node=item.node,
+            level=int(item.level),
+            throttle_factor=item.throttle_factor,
+            max_rate_hz=from_optional(item.limits.max_rate_hz, math.inf),
+            max_batch=item.limits.max_batch or 0,
+            precision_ceiling=item.limits.precision_ceiling,
+            model=item.limits.model,
+            reason=item.reason,
+        )
+
+    def from_message(self, message: PerformanceDirective) -> core.Directive:
+        """Build the object; InputError for one that cannot be meant."""
+        who = f"directive {message.id} of {message.manager or 'an unnamed manager'}"
+        levels = [int(level) for level in core.Level]
+        if message.level not in levels:
+            raise InputError(f"{who}: expected a level of {levels}, got {message.level}")
+        factor = float(message.throttle_factor)
+        if not 0.0 <= factor <= 1.0:
+            raise InputError(f"{who}: expected a throttle_factor from 0 to 1, got {factor}")
+        return core.Directive(
+            id=message.id,
+            manager=message.manager,
+            node=message.node,
+            level=core.Level(message.level),
+            throttle_factor=factor,
+            limits=_limits(message, who),
+            reason=message.reason,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+class WorkloadAdapter(Adapter[core.Workload]):
+    """Workload as ``edge_inference/Workload``."""
+
+    message_type = Workload
+
+    def to_message(self, item: core.Workload) -> Workload:
+        """Build the message."""
+        return Workload(
+            header=to_header(item.stamp_ns, item.frame_id),
+            node=item.node,
+            priority=item.priority,
+            safety_critical=item.safety_critical,
+            demand_hz=from_optional(item.demand_hz),
+            rate_hz=from_optional(item.rate_hz),
+            minimum_rate_hz=item.minimum_rate_hz,
+            batch=item.batch,
+            options=[
+                EngineOption(
+                    model=option.model,
+                    precision=option.precision,
+                    accuracy=from_optional(option.accuracy),
+                    process_ms=from_optional(option.process_ms),
+                )
+                for option in item.options
+            ],
+            option=[] if item.option is None else [item.option],
+            directive_id=item.directive_id,
+            manager=item.manager,
+            obeys=item.obeys,
+            max_rate_hz=from_optional(item.limits.max_rate_hz, math.inf),
+            max_batch=item.limits.max_batch or 0,
+            precision_ceiling=item.limits.precision_ceiling,
+            model=item.limits.model,
+            problem=item.problem,
+        )
+
+    def from_message(self, message: Workload) -> core.Workload:
+        """Build the object; InputError for one that cannot be meant."""
+        who = f"workload of {message.node or 'an unnamed node'}"
+        if not message.minimum_rate_hz >= 0:
+            raise InputError(
+                f"{who}: expected a minimum_rate_hz of at least 0, got {message.minimum_rate_hz}"
+            )
+        option = next(iter(message.option), None)
+        if option is not None and option >= len(message.options):
+            raise InputError(
+                f"{who}: option {option} is in use, yet there are {len(message.options)} options"
+            )
+        return core.Workload(
+            node=message.node,
+            priority=message.priority,
+            safety_critical=message.safety_critical,
+            demand_hz=to_optional(message.demand_hz),
+            rate_hz=to_optional(message.rate_hz),
+            minimum_rate_hz=float(message.minimum_rate_hz),
+            batch=message.batch,
+            options=tuple(
+                core.Option(
+                    each.model,
+                    each.precision,
+                    to_optional(each.accuracy),
+                    to_optional(each.process_ms),
+                )
+                for each in message.options
+            ),
+            option=None if option is None else int(option),
+            directive_id=message.directive_id,
+            manager=message.manager,
+            limits=_limits(message, who),
+            obeys=message.obeys,
+            problem=message.problem,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+def _limits(message: PerformanceDirective | Workload, who: str) -> core.Limits:
+    rate = float(message.max_rate_hz)
+    if not rate >= 0:  # NaN, too
+        raise InputError(f"{who}: expected a max_rate_hz of at least 0, got {rate}")
+    ceiling = message.precision_ceiling
+    if ceiling and ceiling not in PRECISIONS:
+        raise InputError(
+            f"{who}: expected a precision_ceiling of {', '.join(PRECISIONS)} or none, "
+            f"got {ceiling!r}"
+        )
+    return core.Limits(to_optional(rate), message.max_batch or None, ceiling, message.model)
