@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
+
+#: A taker that has said nothing for so long is gone.
+_GONE_NS = 5_000_000_000
+
 
 class RateLimit:
     """Admits items so that in the long run there are no more than so many a second.
@@ -29,3 +35,46 @@ class RateLimit:
             return False
         self._due_ns = int(max(now_ns, due_ns) + period_ns)
         return True
+
+
+@dataclass(frozen=True)
+class _Taker:
+    max_rate_hz: float | None
+    heard_ns: int
+
+
+class Thinning:
+    """Gives up, before they cost anything, the items that nobody behind may take.
+
+    Each taker tells its own limit; the fastest one decides. Counts from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limit = RateLimit()
+        self._takers: dict[str, _Taker] = {}
+        self._skipped = 0
+
+    def hear(self, taker: str, max_rate_hz: float | None, now_ns: int) -> None:
+        """Take note of how often a taker may take an item; None is no limit."""
+        with self._lock:
+            self._takers[taker] = _Taker(max_rate_hz, now_ns)
+
+    def admits(self, now_ns: int) -> bool:
+        """Tell whether an item that comes now is to be worked on."""
+        with self._lock:
+            for name, taker in list(self._takers.items()):
+                if now_ns - taker.heard_ns > _GONE_NS:
+                    del self._takers[name]
+            limits = [taker.max_rate_hz for taker in self._takers.values()]
+            rates = [limit for limit in limits if limit is not None]
+            fastest = max(rates) if rates and len(rates) == len(limits) else None
+            admitted = self._limit.admits(now_ns, fastest)
+            self._skipped += not admitted
+            return admitted
+
+    def take_skipped(self) -> int:
+        """Return how many items were given up since the last call."""
+        with self._lock:
+            skipped, self._skipped = self._skipped, 0
+            return skipped

@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Hashable
 
-WINDOW_NS = 3_000_000_000
+#: Rates are taken over so long.
+WINDOW_NS = 5_000_000_000
 #: Weight of the latest measurement in a running mean of process times.
 _NEWEST = 0.1
 
@@ -56,7 +57,7 @@ class WorkMeter:
                 return None
             _forget(counted, now_ns)
             # Right after the start the window is not full yet.
-            span_ns = min(WINDOW_NS, max(now_ns - self._started_ns, WINDOW_NS // 3))
+            span_ns = min(WINDOW_NS, max(now_ns - self._started_ns, WINDOW_NS // 5))
             return sum(count for _, count in counted) / (span_ns / 1e9)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.preprocess import Preprocessor, place
+from edge_inference.core.rate_limit import Thinning
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -43,6 +45,7 @@ class Preprocess(Stage[Picture]):
         """Read the model's input description."""
         super().open()
         self._is_deferring = False
+        self._thinning = Thinning()
         self._load(self.parameters.current)
         self._tensors = self.publish_on("tensor", TensorListAdapter())
 
@@ -63,6 +66,10 @@ class Preprocess(Stage[Picture]):
         if not new.same_model(old):
             self._load(new)
 
+    def admits(self, item: Picture) -> bool:
+        """Give pictures up before they cost anything where inference may not take them."""
+        return self._thinning.admits(time.monotonic_ns())
+
     def process(self, item: Picture, settings: PreprocessSettings) -> TensorBatch:
         """Make the tensor, or leave that to the engine where it can do it itself."""
         name = self._model.input.name
@@ -77,7 +84,13 @@ class Preprocess(Stage[Picture]):
             tensor, geometry = self._preprocess(item)
             tensors = {name: tensor}
         return TensorBatch(
-            tensors, (geometry,), self._model.name, item.stamp_ns, item.frame_id, (item,)
+            tensors,
+            (geometry,),
+            self._model.name,
+            item.stamp_ns,
+            item.frame_id,
+            (item,),
+            self._thinning.take_skipped(),
         )
 
     def emit(self, output: TensorBatch) -> None:
@@ -92,6 +105,7 @@ class Preprocess(Stage[Picture]):
     def _on_state(self, state: InferenceState, by_reference: bool) -> None:
         # From another process the engine cannot reach our pictures.
         self._is_deferring = state.takes_pictures and by_reference
+        self._thinning.hear(state.node, state.max_rate_hz, time.monotonic_ns())
         follow(self, state)
 
 

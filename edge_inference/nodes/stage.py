@@ -83,6 +83,14 @@ class Stage(Component, Generic[Input]):
     def adopt(self, old: Any, new: Any) -> None:
         """Take over changed settings, or raise EdgeInferenceError to go on with the old ones."""
 
+    def admits(self, item: Input) -> bool:
+        """Tell whether an item may come in under the rate that is commanded.
+
+        Runs in the executor, or in the thread of whoever publishes.
+        """
+        del item
+        return True
+
     def model_name(self) -> str:
         """Return the model in use, for the timing records; empty where there is none."""
         return ""
@@ -90,6 +98,9 @@ class Stage(Component, Generic[Input]):
     def receive(self, item: Input, by_reference: bool) -> None:
         """Put an item into the mailbox; never holds up the executor."""
         entry = _Entry(item, time.monotonic_ns())
+        if not self.admits(item):
+            self._drop(entry, "rate_limited")
+            return
         for lost in self._mailbox.put(entry, may_wait=by_reference):
             self._drop(lost, "stopped" if self._mailbox.is_closed else "superseded")
 
