@@ -1,0 +1,63 @@
+"""What a node wants and the least it can do with, read from what it says of itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edge_inference.core.directive import Option, Workload
+from edge_inference.governor.settings import GovernorSettings
+
+
+def number(value: float | None) -> float | None:
+    """Return a measured value that can be true, None for anything else."""
+    return value if value is not None and math.isfinite(value) and value >= 0.0 else None
+
+
+def demand_hz(workload: Workload) -> float | None:
+    """Return the rate of pictures that a node is offered; None before it is known."""
+    return number(workload.demand_hz)
+
+
+def least_hz(workload: Workload, settings: GovernorSettings) -> float:
+    """Return the least rate of a node, never more than it is offered."""
+    named = number(workload.minimum_rate_hz) or settings.safe_rate_hz
+    demand = demand_hz(workload)
+    return named if not demand else min(named, demand)
+
+
+def cheapest_option(workload: Workload, settings: GovernorSettings) -> int | None:
+    """Return the index of the option with the shortest inference."""
+    costs = option_seconds(workload.options, settings)
+    return min(range(len(costs)), key=lambda index: costs[index], default=None)
+
+
+def option_seconds(options: Sequence[Option], settings: GovernorSettings) -> list[float]:
+    """Return how long one inference takes with each option.
+
+    What nobody has measured is assumed: from a measured option of the same model, by the ratio
+    of the precisions, else from any measured one. With nothing measured at all the result
+    tells ratios only: the dearest precision takes one second.
+    """
+    return [_seconds(option, options, settings) for option in options]
+
+
+def is_measured(workload: Workload) -> bool:
+    """Tell whether any option of a node has been timed on this machine."""
+    return any(number(option.process_ms) for option in workload.options)
+
+
+def _seconds(option: Option, options: Sequence[Option], settings: GovernorSettings) -> float:
+    ratio = _ratio(option.precision, settings)
+    own = number(option.process_ms)
+    if own:
+        return own / 1e3
+    measured = [other for other in options if number(other.process_ms)]
+    same_model = [other for other in measured if other.model == option.model]
+    for other in same_model or measured:
+        return (number(other.process_ms) or 0.0) / 1e3 * ratio / _ratio(other.precision, settings)
+    return ratio
+
+
+def _ratio(precision: str, settings: GovernorSettings) -> float:
+    return {"fp16": settings.fp16_cost, "int8": settings.int8_cost}.get(precision, 1.0)
