@@ -1,0 +1,198 @@
+"""Actuators for a control loop: wishes are noted at once and fulfilled in a thread of our own."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_inference.core.settings import suggestion
+from edge_inference.errors import ActuatorError, ConfigError
+from edge_inference.platforms.actuators.actuator import Outcome, Result
+from edge_inference.platforms.actuators.catalogue import CLOCK_CAPS, NAMES, all_actuators
+from edge_inference.platforms.actuators.clock_domain import GPU_NAMES
+from edge_inference.platforms.actuators.guardian import JOURNAL, Guardian
+from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.actuators.put_back import in_force
+from edge_inference.platforms.actuators.session import Session
+
+#: Below the root: where the originals and the lock are kept; the same for every writer.
+STATE_FOLDER = Path("var/lib/edge_inference")
+_ORIGINAL = ""
+
+
+class Actuators:
+    """Those of ``NAMES`` that are in ``allowed``; with none, nothing is ever written.
+
+    No method but ``settle`` and ``close`` waits for anything. Of several wishes for one
+    actuator that wait, the last is fulfilled. Everything is put back by ``close``; by
+    a guardian process where this one ends without it; else at the next start.
+    Raises ConfigError for a name that is none.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[str],
+        *,
+        dry_run: bool = False,
+        machine: Machine | None = None,
+        state_folder: Path | None = None,
+        gpu_names: Sequence[str] = GPU_NAMES,
+    ) -> None:
+        for name in allowed:
+            if name not in NAMES:
+                raise ConfigError(f"no actuator {name!r}{suggestion(name, NAMES)}")
+        self.allowed = tuple(name for name in NAMES if name in allowed)
+        self._dry_run = dry_run
+        self._machine = machine or Machine()
+        self._folder = state_folder or self._machine.root / STATE_FOLDER
+        self._gpu_names = tuple(gpu_names)
+        self._actuators = all_actuators(self._machine, gpu_names)
+        self._session = Session(
+            self._machine, self._folder, JOURNAL, self._actuators, self._watched
+        )
+        self._guardian: Guardian | None = None
+        self._changed = threading.Condition()
+        self._wishes: dict[str, str] = {}
+        self._busy = False
+        self._ending = False
+        self._latest: dict[str, Outcome] = {}
+        self._untaken: list[Outcome] = []
+        self._thread: threading.Thread | None = None
+        if self.allowed:
+            self._thread = threading.Thread(target=self._work, name="actuators", daemon=True)
+            self._thread.start()
+
+    # From any thread ----------------------------------------------------------------------------
+
+    def apply(self, clock_cap: float | None) -> None:
+        """Wish that the clocks be no more than this share of the highest; None lifts the cap.
+
+        Goes to those of the clock caps that are allowed.
+        """
+        for name in CLOCK_CAPS:
+            if name in self.allowed:
+                self._wish(name, _ORIGINAL if clock_cap is None else f"{clock_cap:g}")
+
+    def request(self, name: str, value: str) -> None:
+        """Wish for a value of one actuator."""
+        if name in self.allowed:
+            self._wish(name, value)
+        else:
+            words = f"{name}: not allowed; allowed: {', '.join(self.allowed) or 'none'}"
+            self._tell(Outcome(name, value, Result.REFUSED, None, words))
+
+    def restore(self) -> None:
+        """Wish that everything be put back."""
+        for name in self.allowed:
+            self._wish(name, _ORIGINAL)
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Return what came of the last wish for each actuator."""
+        with self._changed:
+            return tuple(self._latest.values())
+
+    def take(self) -> tuple[Outcome, ...]:
+        """Return what has come of wishes since the last call, repetitions left out."""
+        with self._changed:
+            taken, self._untaken = tuple(self._untaken), []
+            return taken
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until no wish is left; tell whether that was in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._wishes and not self._busy, timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Put everything back and end; tell whether that was done in time.
+
+        Where it was not, the guardian does it when this process ends. Waits for no
+        longer than two of the tools' timeouts where nothing else is asked.
+        """
+        with self._changed:
+            self._wishes.clear()
+            self._ending = True
+            self._changed.notify_all()
+        if self._thread is None:
+            return True
+        self._thread.join(2 * self._machine.timeout_s if timeout_s is None else timeout_s)
+        return not self._thread.is_alive()
+
+    # In our thread ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        if not self._dry_run:
+            self._attempt(self._start)
+        while (wish := self._next()) is not None:
+            self._attempt(functools.partial(self._fulfil, *wish))
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+        self._attempt(self._end)
+
+    def _next(self) -> tuple[str, str] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._wishes) or self._ending)
+            if self._ending:
+                return None
+            name = next(iter(self._wishes))
+            self._busy = True
+            return name, self._wishes.pop(name)
+
+    def _fulfil(self, name: str, value: str) -> None:
+        if self._dry_run:
+            self._tell(self._would(name, value))
+        elif value != _ORIGINAL:
+            self._tell(self._session.set(name, value))
+        elif (outcome := self._session.restore(name)) is not None:
+            self._tell(outcome)
+
+    def _would(self, name: str, value: str) -> Outcome:
+        actuator = self._actuators[name]
+        now = in_force(actuator)
+        if value == _ORIGINAL:
+            return Outcome(name, value, Result.WOULD, now, f"{name}: dry run; would put it back")
+        try:
+            steps = actuator.plan(value, None)
+        except ActuatorError as error:
+            return Outcome(name, value, Result.FAILED, now, f"{name}: {error}")
+        words = f"dry run; would {', then '.join(steps)}" if steps else "is so already"
+        result = Result.WOULD if steps else Result.UNCHANGED
+        return Outcome(name, value, result, now, f"{name}: {words}")
+
+    def _start(self) -> None:
+        for outcome in self._session.start():
+            self._tell(outcome)
+
+    def _end(self) -> None:
+        try:
+            for outcome in self._session.restore_all():
+                self._tell(outcome)
+        finally:
+            self._session.end()
+            if self._guardian is not None:
+                self._guardian.let_go()
+
+    def _watched(self, writer: str) -> None:
+        self._guardian = Guardian.start(self._machine, self._folder, writer, self._gpu_names)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except (ActuatorError, OSError) as error:  # OSError: no room for a temporary file
+            self._tell(Outcome("", "", Result.REFUSED, None, str(error)))
+
+    def _wish(self, name: str, value: str) -> None:
+        with self._changed:
+            if not self._ending:
+                self._wishes.pop(name, None)
+                self._wishes[name] = value
+                self._changed.notify_all()
+
+    def _tell(self, outcome: Outcome) -> None:
+        with self._changed:
+            if self._latest.get(outcome.actuator) != outcome:
+                self._untaken.append(outcome)
+            self._latest[outcome.actuator] = outcome
+            self._changed.notify_all()

@@ -1,0 +1,82 @@
+"""Clocks that the kernel shows as files: those of the CPU clusters and of the GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_inference.errors import ActuatorError
+from edge_inference.platforms.actuators.machine import Machine
+
+#: How the GPU's devfreq device is called: Nano, Xavier, Orin, Thor and most other boards.
+GPU_NAMES = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b", "*.gb10b", "gpu-gpc-*")
+
+
+@dataclass(frozen=True)
+class ClockDomain:
+    """All CPU clusters, or the GPU; ``patterns`` are the names of its folders in ``parent``."""
+
+    name: str
+    parent: str
+    patterns: Sequence[str]
+    governor: str
+    governors: str
+    lowest: str
+    highest: str
+    frequencies: str
+    unit: str
+
+    def folders(self, machine: Machine) -> list[str]:
+        """Return the folder of each clock; raises ActuatorError where there is none."""
+        found = [
+            folder
+            for folder in machine.folders(self.parent, *self.patterns)
+            if machine.has(f"{folder}/{self.highest}")
+        ]
+        if not found:
+            raise ActuatorError(f"{self.name}: this machine shows no clock of it")
+        return found
+
+    def available(self, machine: Machine, folder: str) -> list[int]:
+        """Return the frequencies that a clock can have, rising; empty where they are no list."""
+        path = f"{folder}/{self.frequencies}"
+        if not machine.has(path):
+            return []
+        words = machine.read(path).split()
+        return sorted(int(word) for word in words if word.isdecimal())
+
+
+CPU = ClockDomain(
+    name="cpu",
+    parent="sys/devices/system/cpu/cpufreq",
+    patterns=("policy*",),
+    governor="scaling_governor",
+    governors="scaling_available_governors",
+    lowest="scaling_min_freq",
+    highest="scaling_max_freq",
+    frequencies="scaling_available_frequencies",
+    unit="kHz",
+)
+
+
+def gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
+    """Return the GPU's clocks; ``names`` are patterns of what its devfreq device is called."""
+    return ClockDomain(
+        name="gpu",
+        parent="sys/class/devfreq",
+        patterns=tuple(names),
+        governor="governor",
+        governors="available_governors",
+        lowest="min_freq",
+        highest="max_freq",
+        frequencies="available_frequencies",
+        unit="Hz",
+    )
+
+
+def number_in(machine: Machine, path: str) -> int:
+    """Return the whole number in a file; raises ActuatorError where it holds something else."""
+    text = machine.read(path)
+    if not text.isdecimal():
+        raise ActuatorError(f"{machine.root / path}: expected a frequency, got {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,92 @@
+"""What was there before the first change, kept on disk until it is put back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_inference.errors import ActuatorError
+from edge_inference.platforms.actuators.actuator import Saved
+from edge_inference.platforms.actuators.machine import Machine
+
+_BOOT = "proc/sys/kernel/random/boot_id"
+
+
+@dataclass
+class Record:
+    """The originals by actuator, in the order of the first changes.
+
+    ``writer`` tells whose they are (a word of its own per writer), ``boot`` since which
+    start of the machine they hold.
+    """
+
+    writer: str
+    boot: str
+    originals: dict[str, Saved] = field(default_factory=dict)
+
+
+class Journal:
+    """One file; every change of it is on disk before the call returns."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def load(self) -> Record | None:
+        """Return what is kept, None where there is nothing; ActuatorError for a damaged file."""
+        try:
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+            return Record(
+                str(content["writer"]), str(content["boot"]), _originals(content["originals"])
+            )
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ActuatorError(f"{self.file}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ActuatorError(
+                f"{self.file}: damaged, so what was set before is not known; look after the "
+                f"machine's settings (a restart resets the clocks) and remove the file"
+            ) from error
+
+    def store(self, record: Record) -> None:
+        """Replace what is kept; a record without originals removes the file."""
+        try:
+            if record.originals:
+                self._write(json.dumps(record.__dict__, indent=1))
+            else:
+                self.file.unlink(missing_ok=True)
+                _sync_folder(self.file.parent)
+        except OSError as error:
+            raise ActuatorError(f"{self.file}: {error.strerror}; nothing was changed") from error
+
+    def _write(self, text: str) -> None:
+        made = self.file.with_suffix(".new")
+        with made.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(self.file)
+        _sync_folder(self.file.parent)
+
+
+def boot_of(machine: Machine) -> str:
+    """Return a word that changes with every start of the machine; empty where it has none."""
+    return machine.read(_BOOT) if machine.has(_BOOT) else ""
+
+
+def _originals(content: Any) -> dict[str, Saved]:
+    if not all(isinstance(saved, Mapping) for saved in content.values()):
+        raise ValueError("expected a mapping for each actuator")
+    return dict(content)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,163 @@
+"""The machine that is set: its files below a root, and its tools on a search path.
+
+The one door through which anything is written: what is not named here cannot be,
+and no fan is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from edge_inference.errors import ActuatorError
+from edge_inference.platforms.tree import MachineTree
+
+_CLOCKS = r"scaling_(governor|min_freq|max_freq)"
+_KERNEL_FILE = re.compile(
+    rf"sys/devices/system/cpu/cpufreq/policy\d+/{_CLOCKS}"
+    r"|sys/class/devfreq/[\w.:-]+/(governor|min_freq|max_freq)"
+    r"|proc/sys/vm/swappiness"
+)
+_OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
+_SYSTEM_FOLDERS = ("usr/sbin", "usr/bin", "sbin", "bin")
+_END_S = 1.0
+_LAST_WORDS = 200
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``search_path`` is where tools are looked for, as in ``$PATH``; empty for the usual places.
+
+    Below another root than / that is the root's own folders, so that no tool of this
+    machine works on it. A tool that takes longer than ``timeout_s`` is killed.
+    """
+
+    root: Path = Path("/")
+    search_path: str = ""
+    timeout_s: float = 30.0
+
+    def read(self, path: str) -> str:
+        """Return a file's text without the space around it; raises ActuatorError."""
+        try:
+            return MachineTree(self.root).read(path).decode(errors="replace").strip()
+        except OSError as error:
+            raise ActuatorError(f"{self.root / path}: {error.strerror}") from error
+
+    def has(self, path: str) -> bool:
+        """Tell whether there is such a file or folder."""
+        return (self.root / path).exists()
+
+    def folders(self, parent: str, *patterns: str) -> list[str]:
+        """Return the paths in a folder whose names match one of the patterns, sorted."""
+        return [
+            f"{parent}/{name}"
+            for name in MachineTree(self.root).list(parent)
+            if any(fnmatchcase(name, pattern) for pattern in patterns)
+        ]
+
+    def write(self, path: str, text: str) -> None:
+        """Write to a file of the kernel's; raises ActuatorError."""
+        if not _KERNEL_FILE.fullmatch(path):
+            raise ActuatorError(f"{self.root / path}: not among the files that are ever set")
+        try:
+            handle = os.open(self.root / path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+            try:
+                os.write(handle, text.encode() + b"\n")
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise self._refusal(path, error, f"while writing {text!r}") from error
+
+    def replace(self, path: str, text: str | None) -> None:
+        """Make a configuration file of ours hold a text, or be gone (None), at once."""
+        if not _OWN_FILE.fullmatch(path):
+            raise ActuatorError(f"{self.root / path}: not among the files that are ever made")
+        file = self.root / path
+        try:
+            if text is None:
+                file.unlink(missing_ok=True)
+                return
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # A name that neither sysctl nor the limits module would read.
+            made = file.with_suffix(".new")
+            made.write_text(text, encoding="utf-8")
+            made.chmod(0o644)
+            made.replace(file)
+        except OSError as error:
+            raise self._refusal(path, error, "while writing it") from error
+
+    def tool(self, name: str) -> str:
+        """Return a tool's path; raises ActuatorError where the machine has none."""
+        found = shutil.which(name, path=self._search_path())
+        if found is None:
+            raise ActuatorError(f"{name}: this machine has no such tool")
+        return found
+
+    def call(self, name: str, *arguments: str) -> tuple[int, str]:
+        """Run a tool and return its exit code and all that it said; it can ask nothing.
+
+        Raises ActuatorError where there is none, or where it was killed for taking too long.
+        """
+        command = [self.tool(name), *arguments]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except OSError as error:
+            raise ActuatorError(f"{command[0]}: {error.strerror}") from error
+        try:
+            output, _ = process.communicate(timeout=self.timeout_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            raise ActuatorError(
+                f"{' '.join((name, *arguments))}: did not end in {self.timeout_s:g} s; killed"
+            ) from None
+        return process.returncode, output.decode(errors="replace")
+
+    def run(self, name: str, *arguments: str) -> str:
+        """Run a tool as ``call`` does; raises ActuatorError too where it fails."""
+        code, output = self.call(name, *arguments)
+        if code:
+            raise ActuatorError(f"{' '.join((name, *arguments))}: {last_words(code, output)}")
+        return output
+
+    def _search_path(self) -> str:
+        if self.search_path:
+            return self.search_path
+        folders = [str(self.root / folder) for folder in _SYSTEM_FOLDERS]
+        own = [os.environ.get("PATH", "")] if self.root == Path("/") else []
+        return os.pathsep.join([*own, *folders])
+
+    def _refusal(self, path: str, error: OSError, during: str) -> ActuatorError:
+        is_rights = error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0
+        hint = "; it needs root" if is_rights else ""
+        return ActuatorError(f"{self.root / path}: {error.strerror} {during}{hint}")
+
+
+def last_words(code: int, output: str) -> str:
+    """Say how a tool failed: its last line, and its exit code."""
+    lines = output.strip().splitlines()
+    said = f" ({lines[-1].strip()[:_LAST_WORDS]})" if lines else ""
+    hint = "" if os.geteuid() == 0 else "; it may need root"
+    return f"failed with exit code {code}{said}{hint}"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a tool and what it started; what the kernel holds is left to end by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=_END_S)

@@ -1,0 +1,124 @@
+"""The power mode of a Jetson, set with nvpmodel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from edge_inference.errors import ActuatorError
+from edge_inference.platforms.actuators.actuator import Saved
+from edge_inference.platforms.actuators.machine import Machine, last_words
+
+_TABLE = "etc/nvpmodel.conf"
+_STATUS = "var/lib/nvpmodel/status"
+_MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", re.MULTILINE)
+_AT_START = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
+_CURRENT = re.compile(r"pmode:(\d+)")
+_WATTS = re.compile(r"(\d+)W")
+_NEEDS_REBOOT = "reboot required"
+
+
+class PowerMode:
+    """Sets the power mode by its name (``15W``) or number.
+
+    Numbers are in no order of power. A mode that needs a reboot is refused: nvpmodel's
+    question whether to reboot finds nobody to answer it, and it gives up.
+    """
+
+    name = "power_mode"
+    survives_reboot = True
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def describe(self) -> str:
+        """Say what it sets."""
+        return "the Jetson's power mode (nvpmodel)"
+
+    def choices(self) -> Sequence[str]:
+        """Return the names of the machine's modes."""
+        return list(self._modes().values())
+
+    def read(self) -> str:
+        """Return the name of the mode in force, as nvpmodel has noted it."""
+        return self._modes()[self._current()]
+
+    def save(self) -> Saved:
+        """Return the mode in force."""
+        return {"mode": self.read()}
+
+    def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
+        """Say what would be run."""
+        number = self._number(value)
+        if number == self._current():
+            return []
+        return [f"run nvpmodel -m {number} ({self._modes()[number]})"]
+
+    def set(self, value: str, saved: Saved) -> str:
+        """Run nvpmodel and read back."""
+        number = self._number(value)
+        self._run(number)
+        now = self._current()
+        if now == number:
+            return ""
+        modes = self._modes()
+        return f"the power mode is {modes[now]}, asked was {modes[number]}"
+
+    def restore(self, saved: Saved) -> None:
+        """Go back to the saved mode."""
+        mode = str(saved["mode"])
+        if self._number(mode) != self._current():
+            left = self.set(mode, saved)
+            if left:
+                raise ActuatorError(f"could not be put back: {left}")
+
+    def most_powerful(self) -> str:
+        """Return the mode without limits, else that of the most watts; ActuatorError if none."""
+        names = self.choices()
+        for unlimited in ("MAXN_SUPER", "MAXN"):
+            if unlimited in names:
+                return unlimited
+        watts = {name: int(match[1]) for name in names if (match := _WATTS.search(name))}
+        if not watts:
+            raise ActuatorError(
+                f"power_mode: which of {', '.join(names)} is the most powerful is not known"
+            )
+        return max(watts, key=lambda name: watts[name])
+
+    def _run(self, number: int) -> None:
+        code, output = self._machine.call("nvpmodel", "-m", str(number))
+        if _NEEDS_REBOOT in output.lower():
+            raise ActuatorError(
+                f"power_mode: {self._modes()[number]} needs a reboot, so it was not set; to have "
+                f"it, run `sudo nvpmodel -m {number}` by hand and let it reboot"
+            )
+        if code:
+            raise ActuatorError(f"nvpmodel -m {number}: {last_words(code, output)}")
+
+    def _modes(self) -> Mapping[int, str]:
+        found = _MODE.findall(self._machine.read(_TABLE))
+        if not found:
+            raise ActuatorError(f"{self._machine.root / _TABLE}: expected POWER_MODEL entries")
+        return {int(number): name for number, name in found}
+
+    def _current(self) -> int:
+        if self._machine.has(_STATUS):
+            match = _CURRENT.search(self._machine.read(_STATUS))
+        else:  # nobody has chosen yet, so it is what the table names for the start
+            match = _AT_START.search(self._machine.read(_TABLE))
+        if match is None or int(match[1]) not in self._modes():
+            raise ActuatorError(
+                f"{self._machine.root / _STATUS}: expected pmode:<number> of a mode in "
+                f"{self._machine.root / _TABLE}"
+            )
+        return int(match[1])
+
+    def _number(self, value: str) -> int:
+        modes = self._modes()
+        if value.isdecimal() and int(value) in modes:
+            return int(value)
+        for number, name in modes.items():
+            if name == value:
+                return number
+        known = ", ".join(f"{name} ({number})" for number, name in modes.items())
+        raise ActuatorError(f"power_mode: expected one of {known}, got {value!r}")

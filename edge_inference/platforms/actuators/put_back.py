@@ -1,0 +1,53 @@
+"""Putting back what the journal holds, newest change first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_inference.errors import ActuatorError
+from edge_inference.platforms.actuators.actuator import Actuator, Outcome, Result
+from edge_inference.platforms.actuators.journal import Journal, Record, boot_of
+from edge_inference.platforms.actuators.machine import Machine
+
+
+def put_back_all(
+    machine: Machine, actuators: Mapping[str, Actuator], journal: Journal, record: Record
+) -> list[Outcome]:
+    """Put everything back that the record holds; what fails stays in it and in the journal.
+
+    What a restart of the machine has reset by itself is only forgotten. Only for the writer.
+    """
+    since_restart = record.boot != boot_of(machine)
+    outcomes = []
+    for name in reversed(tuple(record.originals)):
+        actuator = actuators.get(name)
+        if actuator is None:
+            words = f"{name}: no actuator of this version, so its original is kept in the journal"
+            outcomes.append(Outcome(name, "", Result.FAILED, None, words))
+            continue
+        if since_restart and not actuator.survives_reboot:
+            del record.originals[name]
+            continue
+        outcomes.append(put_back(actuator, record))
+    journal.store(record)
+    return outcomes
+
+
+def put_back(actuator: Actuator, record: Record) -> Outcome:
+    """Put one back and forget its original; where that fails it stays in the record."""
+    name = actuator.name
+    try:
+        actuator.restore(record.originals[name])
+    except ActuatorError as error:
+        return Outcome(name, "", Result.FAILED, in_force(actuator), f"{name}: {error}")
+    del record.originals[name]
+    now = in_force(actuator)
+    return Outcome(name, "", Result.RESTORED, now, f"{name}: put back to {now}")
+
+
+def in_force(actuator: Actuator) -> str | None:
+    """Return the value in force, None where it cannot be read."""
+    try:
+        return actuator.read()
+    except ActuatorError:
+        return None
