@@ -48,7 +48,7 @@ if number == "3":
     print("NVPM ERROR: bad input!")
     print("NVPM ERROR: optMask is 1, no request for power mode")
     sys.exit(BAD_INPUT)
-(root / "var/lib/nvpmodel/status").write_text(f"pmode:{int(number):04d}\n")
+(root / "var/lib/nvpmodel/status").write_text(f"pmode:{int(number):04d}\\n")
 """
 
 _JETSON_CLOCKS = """
@@ -116,10 +116,10 @@ class Workshop:
         """Make a tool of Python code that knows ``root`` and notes each of its runs."""
         self.tools.mkdir(parents=True, exist_ok=True)
         file = self.tools / name
-        head = f"#!{sys.executable} -IS\nimport sys, pathlib\nroot = pathlib.Path({str(self.root)!r})\n"
-        head += (
-            f"with (root / 'calls').open('a') as log: print({name!r}, *sys.argv[1:], file=log)\n"
-        )
+        head = f"#!{sys.executable} -IS\nimport sys, pathlib\n"
+        head += f"root = pathlib.Path({str(self.root)!r})\n"
+        head += "with (root / 'calls').open('a') as log: "
+        head += f"print({name!r}, *sys.argv[1:], file=log)\n"
         file.write_text(head + code)
         file.chmod(0o755)
 
