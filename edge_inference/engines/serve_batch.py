@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.backends.base import Backend
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.preprocess import Preprocessor
@@ -22,8 +23,10 @@ class BatchRunner:
     def __init__(self) -> None:
         self._preprocessor: Preprocessor | None = None
 
-    def __call__(self, engine: Engine, batch: TensorBatch) -> TensorBatch:
-        """Return the raw outputs.
+    def __call__(
+        self, engine: Engine, batch: TensorBatch, max_batch: int | None = None
+    ) -> TensorBatch:
+        """Return the raw outputs; no more than ``max_batch`` pictures run at a time.
 
         The engine makes its inputs from the picture where it can and nobody has made
         them yet. Inputs for another model are made again from the picture: they
@@ -41,7 +44,7 @@ class BatchRunner:
         elif batch.model == model.name:
             if not batch.pictures:
                 _check_finite(batch.tensors)
-            outputs = engine.backend.infer(dict(batch.tensors))
+            outputs = _infer(engine.backend, batch, max_batch)
         elif picture is not None:
             tensor, place = self._preprocess(engine, picture)
             outputs = engine.backend.infer({model.input.name: tensor})
@@ -62,6 +65,22 @@ class BatchRunner:
         return self._preprocessor(picture)
 
 
+def _infer(
+    backend: Backend, batch: TensorBatch, max_batch: int | None
+) -> Mapping[str, NDArray[Any]]:
+    """Run the batch, in parts where it is too large and every tensor counts pictures first."""
+    count = len(batch.geometry)
+    tensors = dict(batch.tensors)
+    is_whole = any(not each.shape or each.shape[0] != count for each in tensors.values())
+    if max_batch is None or count <= max_batch or is_whole:
+        return backend.infer(tensors)
+    parts = [
+        backend.infer({name: each[start : start + max_batch] for name, each in tensors.items()})
+        for start in range(0, count, max_batch)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def _is_for_device(engine: Engine, batch: TensorBatch, picture: Frame | CompressedFrame) -> bool:
     return (
         isinstance(picture, Frame)
@@ -74,6 +93,4 @@ def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
     """Refuse what another process may send; inputs that are made here are finite."""
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise TensorError(
-                f"tensor {name!r} has NaN or infinite values; expected finite ones"
-            )
+            raise TensorError(f"tensor {name!r} has NaN or infinite values; expected finite ones")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.engine_check import check_engine, warm_up
 from edge_inference.engines.preparation import check_beside
@@ -19,16 +18,21 @@ from edge_inference.engines.serve_batch import BatchRunner
 from edge_inference.engines.server import Engine, EngineServer
 from edge_inference.engines.supply import Cancelled, default_store
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
+from edge_inference.nodes.engine_state import EngineStates
 from edge_inference.nodes.inference_settings import InferenceSettings
+from edge_inference.nodes.managed import Managed, Serving
 from edge_inference.nodes.stage import Stage
+from edge_inference.nodes.ways import Ways, way_in_use
 
 STATE_PERIOD_S = 1.0
 
 
 class Inference(Stage[TensorBatch]):
-    """Runs a model; another model, backend or precision takes over between two frames."""
+    """Runs a model; another model, backend or precision takes over between two frames.
+
+    Does less where the platform manager asks for it, unless it is safety-critical.
+    """
 
     default_name = "inference"
     default_namespace = "ai"
@@ -36,48 +40,57 @@ class Inference(Stage[TensorBatch]):
 
     def __init__(self, **node_arguments: Any) -> None:
         self._server: EngineServer | None = None
-        #: States go out one after the other, so that the last one heard is true.
-        self._state_lock = threading.RLock()
         super().__init__(**node_arguments)
+        self._managed = Managed(self, self._pursue, self._serving)
         self._state_timer: Timer | None = None
-        self._running_model = self._previous_model = self._last_model = ""
-        self._problem = ""
+        self._last_model = ""
 
     def accept(self, settings: InferenceSettings) -> None:
-        """Refuse a model, backend or precision that cannot run here."""
+        """Refuse a model, backend, precision or variant that cannot run here."""
         if not settings.same_engine(self.parameters.current):
             select_backend(settings.request(), default_store())
+        if settings.variants != self.parameters.current.variants:
+            Ways(settings)
 
     def changed(self, settings: InferenceSettings) -> None:
         """Make another engine ready beside the one in service."""
+        if self._server is not None and self._server.engine is not None:
+            self._ways = Ways(settings)
+            self._pursue()
+
+    def _pursue(self) -> None:
+        """See to it that what serves is what is wanted, as far as the platform manager allows."""
         server = self._server
         if server is None or server.engine is None:
             return
         engine = server.engine
+        wanted = self._ways.within(self._managed.limits)
         waits_in_vain = engine.is_stand_in and server.preparation is None
-        if settings.same_engine(server.aim.origin) and not waits_in_vain:
-            return
-        self._problem = ""
-        is_back = settings.same_engine(engine.request.origin) and not engine.is_stand_in
-        if not (is_back and server.keep(engine)):
-            server.switch(settings.request())
+        if not wanted.same_engine(server.aim.origin) or waits_in_vain:
+            self._states.problem = ""
+            is_back = wanted.same_engine(engine.request.origin) and not engine.is_stand_in
+            if not (is_back and server.keep(engine)):
+                server.switch(wanted.request())
         self._publish_state()
 
     def open(self) -> None:
         """Open the model and check it on its golden pictures, which also warms it up."""
         super().open()
         self._outputs = self.publish_on("raw_output", TensorListAdapter())
-        self._states = self.publish_on("inference_state", InferenceStateAdapter())
+        self._states = EngineStates(self)
+        self._managed.open()
         self._runner = BatchRunner()
-        self._running_model = self._previous_model = self._last_model = self._problem = ""
+        self._last_model = ""
         settings = self.parameters.current
+        self._ways = Ways(settings)
         self._server = EngineServer(default_store(), self._check, self._took_over, self._failed)
         self._server.open(settings.request(), may_stand_in=settings.stand_in)
-        self._state_timer = self.make_timer(STATE_PERIOD_S, self._publish_state)
+        self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
 
     def start(self) -> None:
-        """Listen to tensors."""
+        """Listen to tensors, and to the platform manager."""
         super().start()
+        self._managed.start()
         self.subscribe_to("tensor", TensorListAdapter(), self.receive)
 
     def close(self) -> None:
@@ -91,13 +104,24 @@ class Inference(Stage[TensorBatch]):
 
     def model_name(self) -> str:
         """Return the model that ran last: the one in service may be another by now."""
-        return self._last_model or self._running_model
+        return self._last_model or self._states.model_in_use
+
+    def admits(self, item: TensorBatch) -> bool:
+        """Take in as many batches a second as the platform manager allows."""
+        return self._managed.admits(len(item.geometry), item.skipped)
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
         """Run the model once."""
         assert self._server is not None
-        output = self._server.run(lambda engine: self._runner(engine, item))
+        output = self._server.run(lambda engine: self._run_on(engine, item))
         self._last_model = output.model
+        return output
+
+    def _run_on(self, engine: Engine, item: TensorBatch) -> TensorBatch:
+        started_ns = time.monotonic_ns()
+        output = self._runner(engine, item, self._managed.limits.max_batch)
+        ended_ns = time.monotonic_ns()
+        self._managed.meter.done(ended_ns, way_in_use(engine), (ended_ns - started_ns) / 1e6)
         return output
 
     def emit(self, output: TensorBatch) -> None:
@@ -126,51 +150,34 @@ class Inference(Stage[TensorBatch]):
         return checked.notes
 
     def _took_over(self, engine: Engine) -> None:
-        self._problem = ""
         model = engine.request.model.name
-        if model != self._running_model:
-            self._previous_model, self._running_model = self._running_model, model
+        self._states.took_over(model)
         what = engine.backend.describe()
         self.get_logger().info(f"{model}: {what} ({engine.selection.reason})")
         self.health.note_only(engine.facts())
         self._publish_state()
 
     def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
-        self._problem = str(error)
+        self._states.problem = str(error)
         self.refuse(error, "engine", lost=False)
-        if self._server is not None:
+        if self._ways.fail(self._managed.limits):
+            # It was not the user who asked for it.
+            self._pursue()
+        elif self._server is not None:
             # What is being made ready is what was asked for last.
             in_force = self._server.aim.origin.engine_values()
             self.parameters.restore(dataclasses.replace(self.parameters.current, **in_force))
         self._publish_state()
 
-    def _publish_state(self) -> None:
-        with self._state_lock:
-            self._publish_state_now()
+    # Told to others -----------------------------------------------------------------------------
 
-    def _publish_state_now(self) -> None:
-        server = self._server
-        engine = server.engine if server is not None else None
-        if server is None or engine is None:
-            return
-        preparation = server.preparation
-        wanted = "" if preparation is None else preparation.words()
-        self.health.note("being made ready", wanted or "nothing")
-        origin = engine.request.origin
-        self._states.publish(
-            InferenceState(
-                node=self.get_fully_qualified_name(),
-                model=origin.model,
-                model_path=origin.model_path,
-                model_name=engine.request.model.name,
-                previous_model=self._previous_model,
-                backend=engine.selection.name,
-                precision=engine.precision,
-                engine=engine.backend.describe(),
-                takes_pictures=engine.backend.takes_pictures,
-                wanted=wanted,
-                progress=None if preparation is None else preparation.fraction,
-                problem=self._problem,
-                stamp_ns=self.now_ns(),
-            )
-        )
+    def _tell(self) -> None:
+        self._managed.tell()
+        self._publish_state()
+
+    def _publish_state(self) -> None:
+        self._states.publish(self._server, self._managed.limits.max_rate_hz)
+
+    def _serving(self) -> Serving:
+        engine = self._server.engine if self._server is not None else None
+        return self._ways.serving(engine, self._managed.limits, self._managed.meter)

@@ -8,6 +8,7 @@ from typing import Any
 from edge_inference.core.model import PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.select import BACKEND_NAMES, Request
+from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.nodes.model_settings import ModelSettings
 
 #: Parameters that go into a Request under their own name.
@@ -15,8 +16,8 @@ _ENGINE = ("backend", "precision", "threads", "gpu", "stream_priority", "cuda_gr
 
 
 @dataclass(frozen=True)
-class InferenceSettings(ModelSettings):
-    """What to run a model in, and how it has to prove itself."""
+class InferenceSettings(ManagedSettings, ModelSettings):
+    """What to run a model in, how it has to prove itself, and what may be taken from it."""
 
     backend: str = setting(
         "auto",
@@ -52,6 +53,12 @@ class InferenceSettings(ModelSettings):
         "refuse",
         "what to do with an engine that computes something else than ONNX Runtime in fp32",
         choices=("refuse", "warn", "off"),
+    )
+
+    variants: tuple[str, ...] = setting(
+        (),
+        "what the platform manager may have served instead, most accurate first: <precision> or "
+        "<model>:<precision>; empty for the cheaper precisions that the model can be had in",
     )
 
     def same_engine(self, other: InferenceSettings) -> bool:

@@ -64,8 +64,11 @@ class ManagedSettings:
 
 
 @dataclass(frozen=True)
-class Ways:
-    """How a node can serve, the most accurate way first; ``used`` is an index or None."""
+class Serving:
+    """How a node can serve, the most accurate way first; ``used`` is an index or None.
+
+    ``problem`` says why it does not serve in the way that is allowed.
+    """
 
     options: tuple[Option, ...]
     used: int | None
@@ -75,16 +78,16 @@ class Ways:
 class Managed:
     """Belongs to a component whose settings are ``ManagedSettings``.
 
-    ``changed`` is called in the executor when what holds has changed; ``ways``
+    ``changed`` is called in the executor when what holds has changed; ``serving``
     tells how the node can serve.
     """
 
     def __init__(
-        self, node: Component, changed: Callable[[], None], ways: Callable[[], Ways]
+        self, node: Component, changed: Callable[[], None], serving: Callable[[], Serving]
     ) -> None:
         self._node = node
         self._changed = changed
-        self._ways = ways
+        self._serving = serving
         self._batch = 1
         self._rate_limit = RateLimit(_TOLERANCE)
         self._receiving = threading.Lock()
@@ -152,7 +155,7 @@ class Managed:
         settings = self._node.parameters.current
         now_ns = time.monotonic_ns()
         directive = self.in_force.directive
-        ways = self._ways()
+        serving = self._serving()
         self._workloads.publish(
             Workload(
                 node=self._node.get_fully_qualified_name(),
@@ -162,13 +165,13 @@ class Managed:
                 rate_hz=self.meter.rate_hz(now_ns),
                 minimum_rate_hz=settings.minimum_rate_hz,
                 batch=self._batch,
-                options=ways.options,
-                option=ways.used,
+                options=serving.options,
+                option=serving.used,
                 directive_id=directive.id if directive is not None else 0,
                 manager=directive.manager if directive is not None else "",
                 limits=self.limits,
                 obeys=self.in_force.obeys,
-                problem="; ".join(filter(None, (ways.problem, self.in_force.problem))),
+                problem="; ".join(filter(None, (serving.problem, self.in_force.problem))),
                 stamp_ns=self._node.now_ns(),
             )
         )

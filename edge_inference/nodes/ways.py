@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from edge_inference.core.directive import Limits, Option, is_within
 from edge_inference.core.model import PRECISIONS, ModelDescription
 from edge_inference.core.settings import suggestion
 from edge_inference.core.work_meter import WorkMeter
-from edge_inference.engines.select import Selection
-from edge_inference.engines.supply import precisions
-from edge_inference.errors import ConfigError
+from edge_inference.engines.select import Selection, select_backend, stand_in
+from edge_inference.engines.server import Engine
+from edge_inference.engines.supply import default_store, precisions
+from edge_inference.errors import BackendError, ConfigError
 from edge_inference.nodes.inference_settings import InferenceSettings
+from edge_inference.nodes.managed import Serving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,34 +31,79 @@ class Way:
         return Option(name, self.precision, _share(self.model, self.precision), measured_ms)
 
 
-def ways_of(settings: InferenceSettings, own: Selection) -> tuple[Way, ...]:
-    """Return the node's own way first, then the cheaper ones, most accurate first.
+class Ways:
+    """The node's own way first, then the cheaper ones, most accurate first.
 
-    ``own`` is what serves, or would serve, the settings. Raises ConfigError for a variant
-    that cannot be, ModelError for a model that cannot be read.
+    Raises ConfigError for a variant that cannot be, ModelError for a model that cannot be read.
     """
-    model = own.request.model
-    first = Way(settings, model, own.precision)
-    if settings.variants:
-        others = [_variant(settings, text, model) for text in settings.variants]
-    else:
-        others = [
-            Way(dataclasses.replace(settings, precision=name), model, name)
-            for name in precisions(model)
-            if _is_cheaper(name, own)
+
+    def __init__(self, settings: InferenceSettings) -> None:
+        own = _own_selection(settings)
+        model = own.request.model
+        self._ways = [Way(settings, model, own.precision)]
+        if settings.variants:
+            others = [_variant(settings, text, model) for text in settings.variants]
+        else:
+            others = [
+                Way(dataclasses.replace(settings, precision=name), model, name)
+                for name in precisions(model)
+                if _is_cheaper(name, own)
+            ]
+        self._ways += [way for way in others if way.settings != settings]
+        self._failed: set[int] = set()
+
+    def within(self, limits: Limits) -> InferenceSettings:
+        """Return the settings of the most accurate way within the limits, else of the last one."""
+        return self._ways[self._within(limits)].settings
+
+    def fail(self, limits: Limits) -> bool:
+        """Rule out the way within these limits; False where that is the node's own, which stays."""
+        chosen = self._within(limits)
+        if chosen:
+            self._failed.add(chosen)
+        return chosen > 0
+
+    def serving(self, engine: Engine | None, limits: Limits, meter: WorkMeter) -> Serving:
+        """Tell how the node can serve and does."""
+        options = tuple(way.option(meter) for way in self._ways)
+        used = None if engine is None or engine.is_stand_in else self._index(engine.request.origin)
+        chosen = self._within(limits)
+        precision = self._ways[chosen].precision
+        problem = ""
+        if not is_within(precision, limits.precision_ceiling):
+            problem = f"nothing cheaper than {precision} can be had"
+        elif used != chosen and not limits.is_free:
+            problem = f"{self._ways[chosen].model.name} {precision} is being made ready"
+        return Serving(options, used, problem)
+
+    def _within(self, limits: Limits) -> int:
+        usable = [number for number in range(len(self._ways)) if number not in self._failed]
+        allowed = [
+            number
+            for number in usable
+            if is_within(self._ways[number].precision, limits.precision_ceiling)
+            and limits.model in ("", self._ways[number].model.name)
         ]
-    return (first, *(way for way in others if way.settings != settings))
+        return allowed[0] if allowed else usable[-1]
+
+    def _index(self, settings: InferenceSettings) -> int | None:
+        same = (n for n, way in enumerate(self._ways) if settings.same_engine(way.settings))
+        return next(same, None)
 
 
-def way_within(ways: Sequence[Way], limits: Limits) -> Way:
-    """Return the most accurate way within the limits, else the last one."""
-    allowed = [
-        way
-        for way in ways
-        if is_within(way.precision, limits.precision_ceiling)
-        and limits.model in ("", way.model.name)
-    ]
-    return allowed[0] if allowed else ways[-1]
+def way_in_use(engine: Engine) -> tuple[str, str] | str:
+    """Return what the times of this engine's inferences are kept under."""
+    if engine.is_stand_in:  # its times tell nothing of the engine that it stands in for
+        return "stand-in"
+    return engine.request.model.name, engine.selection.precision
+
+
+def _own_selection(settings: InferenceSettings) -> Selection:
+    request = settings.request()
+    try:
+        return select_backend(request, default_store())
+    except BackendError:
+        return select_backend(stand_in(request), default_store())
 
 
 def _variant(settings: InferenceSettings, text: str, own: ModelDescription) -> Way:
@@ -68,8 +114,7 @@ def _variant(settings: InferenceSettings, text: str, own: ModelDescription) -> W
             f"variants: expected <precision> or <model>:<precision> with {', '.join(PRECISIONS)}, "
             f"got {text!r}"
         )
-    changes = {"precision": precision, **({"model": name} if name else {})}
-    changed = dataclasses.replace(settings, **changes)
+    changed = dataclasses.replace(settings, precision=precision, model=name or settings.model)
     model = changed.find_model() if name else own
     known = precisions(model)
     if precision not in known:

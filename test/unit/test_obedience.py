@@ -1,0 +1,105 @@
+"""Which directive holds, and what holds without one."""
+
+from __future__ import annotations
+
+from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.obedience import Duty, Obedience
+
+SECOND = 1_000_000_000
+SAFE = Limits(max_rate_hz=5.0)
+DUTY = Duty(5 * SECOND, SAFE)
+CRITICAL = Duty(5 * SECOND, SAFE, safety_critical=True)
+
+
+def directive(
+    number: int, rate: float | None, node: str = "/ai/inference", manager: str = "one"
+) -> Directive:
+    level = Level.FULL if rate is None else Level.REDUCED
+    return Directive(number, manager, node, level, 0.5, Limits(max_rate_hz=rate), "hot")
+
+
+def test_without_a_manager_nothing_is_limited() -> None:
+    now = Obedience("/ai/inference").in_force(DUTY, 3600 * SECOND)
+    assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
+
+
+def test_what_is_asked_by_name_holds_against_what_is_asked_of_all() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 10.0, node=""), 0)
+    assert node.in_force(DUTY, 0).limits.max_rate_hz == 10.0
+    node.hear(directive(1, 20.0), 1)
+    node.hear(directive(2, 3.0, node=""), 2)
+    now = node.in_force(DUTY, 3)
+    assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
+
+
+def test_a_name_that_is_not_repeated_gives_way_to_what_is_asked_of_all() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 20.0), 0)
+    for second in range(1, 8):
+        node.hear(directive(2, 3.0, node=""), second * SECOND)
+    assert node.in_force(DUTY, 7 * SECOND).limits.max_rate_hz == 3.0
+
+
+def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 1.0, node="/other"), 0)
+    assert node.in_force(DUTY, 0).obeys == "nothing"
+    node.hear(directive(2, 20.0), 0)
+    for second in range(1, 20):
+        node.hear(directive(3, 1.0, node="/other"), second * SECOND)
+    assert node.in_force(DUTY, 19 * SECOND).limits.max_rate_hz == 20.0
+
+
+def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, None), 0)
+    assert node.in_force(DUTY, 5 * SECOND).obeys == "directive"
+    lost = node.in_force(DUTY, 5 * SECOND + 1)
+    assert (lost.obeys, lost.limits) == ("safe_level", SAFE)
+    assert "manager is lost" in lost.problem
+    assert node.in_force(DUTY, 3600 * SECOND).obeys == "safe_level"
+    node.hear(directive(1, 12.0, manager="restarted"), 3601 * SECOND)
+    back = node.in_force(DUTY, 3601 * SECOND)
+    assert (back.obeys, back.limits.max_rate_hz, back.problem) == ("directive", 12.0, "")
+
+
+def test_a_safety_critical_node_refuses_and_says_so() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 1.0), 0)
+    now = node.in_force(CRITICAL, 0)
+    assert (now.obeys, now.limits.is_free) == ("critical", True)
+    assert "refused" in now.problem
+    node.hear(directive(2, None), 1)
+    assert node.in_force(CRITICAL, 1).problem == ""
+    lost = node.in_force(CRITICAL, 60 * SECOND)
+    assert (lost.obeys, lost.limits.is_free) == ("critical", True)
+    assert "lost" in lost.problem
+
+
+def test_of_two_managers_the_first_is_obeyed_and_the_other_is_a_problem() -> None:
+    node = Obedience("/ai/inference")
+    for second in range(10):
+        node.hear(directive(1, 20.0, manager="first"), second * SECOND)
+        node.hear(directive(1, 2.0, manager="second"), second * SECOND + 1)
+        now = node.in_force(DUTY, second * SECOND + 2)
+        assert now.limits.max_rate_hz == 20.0
+        assert "second gives directives too" in now.problem
+
+
+def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 20.0, manager="first"), 0)
+    node.in_force(DUTY, 0)
+    for second in range(1, 7):
+        node.hear(directive(1, 2.0, manager="second"), second * SECOND)
+    now = node.in_force(DUTY, 6 * SECOND)
+    assert (now.obeys, now.limits.max_rate_hz, now.problem) == ("directive", 2.0, "")
+
+
+def test_duties_change_while_it_runs() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 20.0), 0)
+    longer = Duty(60 * SECOND, SAFE)
+    assert node.in_force(longer, 30 * SECOND).obeys == "directive"
+    assert node.in_force(DUTY, 30 * SECOND).obeys == "safe_level"

@@ -1,0 +1,85 @@
+"""Thinning to a commanded rate: never above it in the long run, never far below."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.rate_limit import RateLimit, Thinning
+
+SECOND = 1_000_000_000
+
+
+def admitted(limit: RateLimit, times_ns: list[int], max_rate_hz: float | None) -> list[int]:
+    return [now for now in times_ns if limit.admits(now, max_rate_hz)]
+
+
+def every(period_s: float, count: int, start_ns: int = 0) -> list[int]:
+    return [start_ns + round(number * period_s * SECOND) for number in range(count)]
+
+
+def test_no_limit_lets_everything_pass() -> None:
+    assert len(admitted(RateLimit(), every(0.001, 100), None)) == 100
+
+
+def test_a_limit_of_zero_lets_nothing_pass() -> None:
+    assert admitted(RateLimit(), every(1, 10), 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("source_hz", "limit_hz", "expected_hz"),
+    [(30, 30, 30), (30, 15, 15), (30, 20, 20), (30, 7, 7), (30, 60, 30), (30, 1, 1), (25, 24, 24)],
+)
+def test_the_long_run_rate_is_the_lower_of_both(
+    source_hz: float, limit_hz: float, expected_hz: float
+) -> None:
+    passed = admitted(RateLimit(), every(1 / source_hz, source_hz * 60), limit_hz)
+    assert len(passed) / 60 == pytest.approx(expected_hz, rel=0.02)
+
+
+@given(
+    st.lists(st.integers(0, SECOND // 5), min_size=2, max_size=200),
+    st.floats(0.5, 100.0),
+)
+def test_never_more_than_the_limit_and_a_burst(gaps: list[int], limit_hz: float) -> None:
+    times, now = [], 0
+    for gap in gaps:
+        now += gap
+        times.append(now)
+    passed = admitted(RateLimit(0.5), times, limit_hz)
+    assert len(passed) <= (times[-1] - times[0]) / SECOND * limit_hz + 3
+
+
+def test_what_was_thinned_before_is_not_thinned_again_for_its_jitter() -> None:
+    regular = admitted(RateLimit(0.5), every(1 / 30, 1800), 20.0)
+    jitter = [0, 12_000_000, -9_000_000, 15_000_000]
+    late = [now + jitter[number % 4] for number, now in enumerate(regular)]
+    assert admitted(RateLimit(1.5), late, 20.0) == late
+
+
+def test_a_raised_limit_holds_at_once() -> None:
+    limit = RateLimit()
+    assert limit.admits(0, 0.1)
+    assert not limit.admits(SECOND, 0.1)
+    assert len(admitted(limit, every(0.1, 20, SECOND), 10.0)) >= 18
+
+
+def test_the_fastest_taker_decides_and_what_is_skipped_is_counted() -> None:
+    thinning = Thinning()
+    assert all(thinning.admits(now) for now in every(0.01, 50))
+    thinning.hear("slow", 2.0, SECOND)
+    thinning.hear("fast", 10.0, SECOND)
+    passed = [now for now in every(1 / 30, 90, SECOND) if thinning.admits(now)]
+    assert 29 <= len(passed) <= 32
+    assert thinning.take_skipped() == 90 - len(passed)
+    assert thinning.take_skipped() == 0
+    thinning.hear("free", None, 4 * SECOND)
+    assert all(thinning.admits(now) for now in every(1 / 30, 30, 4 * SECOND))
+
+
+def test_a_taker_that_has_gone_thins_no_more() -> None:
+    thinning = Thinning()
+    thinning.hear("gone", 1.0, 0)
+    assert sum(thinning.admits(now) for now in every(1 / 30, 30)) <= 2
+    assert all(thinning.admits(now) for now in every(1 / 30, 30, 6 * SECOND))
