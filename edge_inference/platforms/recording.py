@@ -1,0 +1,222 @@
+r"""The file that a machine's tree is recorded in: JSON lines, packed where the name ends in .gz.
+
+::
+
+    {"format": "edge-inference-platform/1", "board": …, "kernel": …, "note": …, "constructed": …}
+    {"t": 0, "files": {"sys/class/thermal/thermal_zone0/temp": {"text": "45000\n"}, …}}
+    {"t": 0.5, "files": {"sys/class/thermal/thermal_zone0/temp": {"errno": "EAGAIN"}}}
+    {"t": 1.0, "files": {}}
+
+The first look has every file, each later one what has changed since; null is a file that is
+gone. Content that is no UTF-8 stands as ``base64``, a file that does not answer as
+``{"blocks": true}``. The last line's time is the recording's length.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from edge_inference.errors import InputError
+
+FORMAT = "edge-inference-platform/1"
+_PACKED = ".gz"
+_ERRNOS = {name: number for number, name in errno.errorcode.items()}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What a read of a file came to: the kernel's error, or None where it does not return."""
+
+    errno: int | None
+
+
+#: What stands in a file, or why that cannot be known.
+Content: TypeAlias = bytes | Unreadable
+#: What has changed by file; None is a file that is gone.
+Changes: TypeAlias = Mapping[str, Content | None]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a recording comes from. ``constructed`` is one that was written, not captured."""
+
+    board: str = ""
+    kernel: str = ""
+    note: str = ""
+    constructed: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What had changed at a moment, in seconds from the beginning."""
+
+    time_s: float
+    files: Changes
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A whole recording; ``looks`` begin at 0 s with every file, and their times rise."""
+
+    head: Head
+    looks: tuple[Look, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """The time of the last look."""
+        return self.looks[-1].time_s
+
+
+def open_for_writing(file: Path) -> IO[str]:
+    """Make a new file; raises OSError where there is one, or none can be made."""
+    if file.name.endswith(_PACKED):
+        return gzip.open(file, "xt", encoding="ascii")
+    return file.open("x", encoding="ascii")
+
+
+def head_line(head: Head) -> str:
+    """Return the first line, without its end."""
+    return json.dumps({"format": FORMAT, **asdict(head)})
+
+
+def look_line(look: Look) -> str:
+    """Return a later line, without its end."""
+    files = {path: _written(content) for path, content in look.files.items()}
+    values = {"t": round(look.time_s, 3), "files": files}
+    return json.dumps(values, separators=(",", ":"))
+
+
+def read_recording(file: Path) -> Recording:
+    """Read a recording. Raises InputError, with the number of the line that is wrong."""
+    lines = _lines(file)
+    try:
+        number, first = next(lines)
+    except StopIteration:
+        raise InputError(f"{file}: is empty, expected a recording of a platform") from None
+    head = _head(first, f"{file}, line {number}")
+    looks: list[Look] = []
+    for number, line in lines:
+        where = f"{file}, line {number}"
+        look = _look(line, where)
+        if not looks and look.time_s != 0:
+            raise InputError(f"{where}: expected the first look at t = 0, got {look.time_s:g}")
+        if looks and look.time_s < looks[-1].time_s:
+            raise InputError(
+                f"{where}: t goes back from {looks[-1].time_s:g} to {look.time_s:g}; "
+                "the lines are not in their order"
+            )
+        looks.append(look)
+    if not looks:
+        raise InputError(f"{file}: ends after its first line, without a look at any file")
+    return Recording(head, tuple(looks))
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    number = 0
+    try:
+        with gzip.open(file) if file.name.endswith(_PACKED) else file.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                yield number, _decoded(line, f"{file}, line {number}")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(
+            f"{file}, line {number + 1}: cannot be unpacked, the file is damaged or cut off "
+            f"({error}); record it again"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _decoded(line: bytes, where: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: is no UTF-8 ({error.reason}); record it again") from error
+
+
+def _head(line: str, where: str) -> Head:
+    values = _object(line, where)
+    if values.get("format") != FORMAT:
+        raise InputError(
+            f"{where}: expected a recording in format {FORMAT!r}, got {values.get('format')!r}; "
+            "read it with the version that wrote it, or record it again"
+        )
+    known = {field.name: type(field.default) for field in fields(Head)}
+    for name, kind in known.items():
+        if not isinstance(values.get(name), kind):
+            raise InputError(
+                f"{where}: expected {name} to be a {kind.__name__}, got {values.get(name)!r}"
+            )
+    return Head(**{name: values[name] for name in known})
+
+
+def _look(line: str, where: str) -> Look:
+    values = _object(line, where)
+    time_s, files = values.get("t"), values.get("files")
+    if not isinstance(time_s, int | float) or not math.isfinite(time_s) or time_s < 0:
+        raise InputError(f"{where}: expected t to be seconds from 0 on, got {time_s!r}")
+    if not isinstance(files, dict):
+        raise InputError(f"{where}: expected files to be an object, got {files!r}")
+    read = {path: _read(entry, f"{where}, {path}") for path, entry in files.items()}
+    return Look(float(time_s), read)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        cut = "" if line.endswith("\n") else " (the file ends there: it is cut off)"
+        raise InputError(
+            f"{where}: is no JSON{cut}; remove the line, or record it again"
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _written(content: Content | None) -> dict[str, Any] | None:
+    if content is None:
+        return None
+    if isinstance(content, Unreadable):
+        if content.errno is None:
+            return {"blocks": True}
+        return {"errno": errno.errorcode.get(content.errno, content.errno)}
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def _read(entry: Any, where: str) -> Content | None:
+    match entry:
+        case None:
+            return None
+        case {"text": str(text), **rest} if not rest:
+            return text.encode()
+        case {"base64": str(text), **rest} if not rest:
+            return _unpacked(text, where)
+        case {"errno": str(name), **rest} if not rest and name in _ERRNOS:
+            return Unreadable(_ERRNOS[name])
+        case {"errno": int(number), **rest} if not rest:
+            return Unreadable(number)
+        case {"blocks": True, **rest} if not rest:
+            return Unreadable(None)
+    raise InputError(
+        f"{where}: expected null or one of text, base64, errno and blocks, got {entry!r:.80}"
+    )
+
+
+def _unpacked(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise InputError(f"{where}: is no base64 ({error}); record it again") from error
