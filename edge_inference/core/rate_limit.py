@@ -31,7 +31,7 @@ class RateLimit:
         period_ns = 1e9 / max_rate_hz
         slack_ns = self._tolerance * period_ns
         # A limit that has just been raised must not wait for the old one's turn.
-        self._due_ns = min(self._due_ns, now_ns + period_ns)
+        self._due_ns = min(self._due_ns, now_ns + period_ns + slack_ns)
         if now_ns < self._due_ns - slack_ns:
             return False
         # Some of the lateness is made up for, else a rate just above the limit falls below it.
