@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge_inference.core.reading import Reading
 
@@ -25,3 +25,11 @@ class Sensor(Protocol):
 
     def read(self) -> Sequence[Reading]:
         """Look once."""
+
+
+@runtime_checkable
+class AnnouncedSensor(Sensor, Protocol):
+    """A sensor that can tell of its readings before it is read, for one whose first read hangs."""
+
+    def unread(self, stamp_ns: int) -> Sequence[Reading]:
+        """Return a STALE reading of every name."""

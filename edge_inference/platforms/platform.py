@@ -1,0 +1,108 @@
+"""A machine that is sensed: what is on it, and one look at all of it at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Reading, Role
+from edge_inference.platforms.boards import Board, board_named, load_boards, recognise
+from edge_inference.platforms.channel import Clock
+from edge_inference.platforms.power_mode import PowerMode
+from edge_inference.platforms.probes import find_sensors
+from edge_inference.platforms.rails_sum import rails_sum
+from edge_inference.platforms.sampler import Sampler
+from edge_inference.platforms.sensor import Sensor
+from edge_inference.platforms.tree import MachineTree, Tree
+
+#: Less than half a second, the period of a look; a pass takes a few milliseconds.
+_WAIT_S = 0.4
+
+
+class Platform:
+    """A machine's sensors. ``sense`` never waits longer than ``wait_s``, whatever hangs."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        board: Board,
+        sampler: Sampler,
+        mode: PowerMode | None = None,
+        *,
+        wait_s: float = _WAIT_S,
+    ) -> None:
+        self.tree = tree
+        self.board = board
+        self._sampler = sampler
+        self._mode = mode
+        self._wait_s = wait_s
+
+    def sense(self, now_ns: int) -> PlatformState:
+        """Look at every sensor once. ``now_ns`` is on the monotonic clock."""
+        readings = self._sampler.read(self._wait_s)
+        total = rails_sum(readings, self.board)
+        return PlatformState(
+            board=self.board.name,
+            readings=(*readings, total) if total else readings,
+            stamp_ns=now_ns,
+            mode=self._mode.text if self._mode else "",
+            problem=self._problem(readings),
+        )
+
+    def close(self) -> None:
+        """Stop reading. Does not wait for a sensor that hangs."""
+        self._sampler.close()
+
+    def __enter__(self) -> Platform:
+        """Return the platform; it is closed on leaving."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _problem(self, readings: Sequence[Reading]) -> str:
+        if self._sampler.problem:
+            return self._sampler.problem
+        deciding = [each for each in readings if each.role is Role.CONTROL]
+        if not deciding:
+            return (
+                f"no temperature decides on this machine (board {self.board.name}); "
+                "name one in its file, under 'control'"
+            )
+        if all(each.value is None for each in deciding):
+            first = deciding[0]
+            return f"no temperature that decides is known; {first.name}: {first.problem}"
+        return ""
+
+
+def open_platform(
+    folders: Sequence[Path],
+    tree: Tree | None = None,
+    board: str = "",
+    *,
+    clock: Clock = time.monotonic_ns,
+) -> Platform:
+    """Open this machine, or the one that ``tree`` shows.
+
+    ``folders`` hold the boards' files; ``board`` names one of them, for a
+    machine that is not recognised. Raises ConfigError for a file that is wrong
+    and for a board that is not known.
+    """
+    shown = MachineTree() if tree is None else tree
+    boards = load_boards(folders)
+    chosen = board_named(board, boards) if board else recognise(shown, boards)
+    mode = PowerMode(shown, clock)
+
+    def find() -> list[Sensor]:
+        return [*find_sensors(shown, chosen, clock), mode]
+
+    return Platform(shown, chosen, Sampler(find, clock=clock), mode)
