@@ -47,7 +47,7 @@ class Actuator(Protocol):
         """Change it and read it back; return what differs from what was asked, or an empty text."""
 
     def restore(self, saved: Saved) -> None:
-        """Bring a saved state back and check that it is; does nothing where it is in force."""
+        """Bring a saved state back and check that it is; a change may have been half done."""
 
 
 class Result(enum.Enum):

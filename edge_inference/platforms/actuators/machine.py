@@ -7,12 +7,14 @@ and no fan is.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,6 +31,7 @@ _KERNEL_FILE = re.compile(
 _OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
 _SYSTEM_FOLDERS = ("usr/sbin", "usr/bin", "sbin", "bin")
 _END_S = 1.0
+_PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 200
 
 
@@ -115,6 +118,7 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={**os.environ, "LC_ALL": "C"},
+                preexec_fn=_ends_with(os.getpid()),
             )
         except OSError as error:
             raise ActuatorError(f"{command[0]}: {error.strerror}") from error
@@ -153,6 +157,21 @@ def last_words(code: int, output: str) -> str:
     said = f" ({lines[-1].strip()[:_LAST_WORDS]})" if lines else ""
     hint = "" if os.geteuid() == 0 else "; it may need root"
     return f"failed with exit code {code}{said}{hint}"
+
+
+def _ends_with(parent: int) -> Callable[[], None]:
+    """Return what makes a new process end with its parent.
+
+    A tool that went on would undo what is put back when its caller has been killed.
+    """
+    prctl = ctypes.CDLL(None).prctl  # found now: between fork and exec nothing may be loaded
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

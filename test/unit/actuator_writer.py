@@ -1,0 +1,56 @@
+"""A process that sets clocks and modes, to be ended in every way.
+
+``python actuator_writer.py ROOT FATAL_WRITE WORDS…``: kills itself before the
+FATAL_WRITE-th write to the kernel's files (0: never). WORDS are wishes, ``cap=0.5``
+or ``<actuator>=<value>``, fulfilled one after the other. Then it prints ``ready`` and
+the number of its guardian's process, and obeys its input: ``close`` ends it in order,
+``exit`` without closing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from edge_inference.platforms.actuators.actuators import Actuators
+from edge_inference.platforms.actuators.catalogue import NAMES
+from edge_inference.platforms.actuators.machine import Machine
+
+_DEADLINE_S = 20.0
+
+
+class FatalMachine(Machine):
+    """One whose writer dies before a write."""
+
+    writes = 0
+    fatal = 0
+
+    def write(self, path: str, text: str) -> None:
+        FatalMachine.writes += 1
+        if FatalMachine.writes == FatalMachine.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().write(path, text)
+
+
+def main(root: Path, fatal: int, words: list[str]) -> None:
+    FatalMachine.fatal = fatal
+    machine = FatalMachine(root, str(root / "usr" / "bin"), _DEADLINE_S)
+    actuators = Actuators(NAMES, machine=machine)
+    for name, _, value in (word.partition("=") for word in words):
+        if name == "cap":
+            actuators.apply(float(value))
+        else:
+            actuators.request(name, value)
+        actuators.settle(_DEADLINE_S)
+    guardian = actuators._guardian
+    print("ready", guardian.pid if guardian else "", flush=True)
+    for line in sys.stdin:
+        if line.strip() == "close":
+            actuators.close()
+        return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
