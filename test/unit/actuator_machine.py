@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edge_inference.platforms.actuators.actuator import Outcome
+from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 
 DEADLINE_S = 20.0
@@ -148,3 +150,10 @@ def wait_for(predicate: Callable[[], Any], what: str) -> Any:
             pytest.fail(f"{what} did not happen in {DEADLINE_S:g} s")
         time.sleep(0.005)
     return value
+
+
+def came_of(actuators: Actuators, name: str, value: str) -> Outcome:
+    """Wish for something and return what came of it."""
+    actuators.request(name, value)
+    assert actuators.settle(DEADLINE_S)
+    return {outcome.actuator: outcome for outcome in actuators.outcomes()}[name]

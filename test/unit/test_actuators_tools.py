@@ -1,4 +1,4 @@
-"""nvpmodel and jetson_clocks at their worst, and kernels that do something else."""
+"""nvpmodel and jetson_clocks at their worst."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from actuator_machine import CPU, DEADLINE_S, GPU, NVPMODEL_CONF, STEPS_KHZ, Workshop, wait_for
+from actuator_machine import (
+    CPU,
+    DEADLINE_S,
+    GPU,
+    STEPS_KHZ,
+    Workshop,
+    came_of,
+    wait_for,
+)
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Outcome, Result
+from edge_inference.platforms.actuators.actuator import Result
 from edge_inference.platforms.actuators.actuators import Actuators
-from edge_inference.platforms.actuators.catalogue import NAMES, all_actuators
-from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.actuators.catalogue import NAMES
 from edge_inference.platforms.actuators.power_mode import PowerMode
 
 
@@ -27,12 +34,6 @@ def actuators(workshop: Workshop) -> Iterator[Actuators]:
     made = Actuators(NAMES, machine=workshop.machine())
     yield made
     assert made.close(DEADLINE_S)
-
-
-def came_of(actuators: Actuators, name: str, value: str) -> Outcome:
-    actuators.request(name, value)
-    assert actuators.settle(DEADLINE_S)
-    return {outcome.actuator: outcome for outcome in actuators.outcomes()}[name]
 
 
 # nvpmodel ---------------------------------------------------------------------------------------
@@ -247,165 +248,3 @@ def test_a_new_mode_goes_beneath_locked_clocks_and_caps(
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[2])
     assert actuators.close(DEADLINE_S)
     assert workshop.settings() == before
-
-
-# Kernels ----------------------------------------------------------------------------------------
-
-
-class StubbornMachine(Machine):
-    """One whose kernel has steps of its own and tells nobody: 100 MHz, rounded up or down."""
-
-    up = False
-
-    def write(self, path: str, text: str) -> None:
-        if path.endswith("_freq"):
-            text = str((int(text) + (99999 if self.up else 0)) // 100000 * 100000)
-        super().write(path, text)
-
-
-@pytest.mark.parametrize(
-    ("up", "result", "in_force"),
-    [
-        (False, Result.SET, "1300000, 1300000 kHz"),
-        (True, Result.DIFFERS, "1400000, 1400000 kHz"),
-    ],
-)
-def test_a_kernel_that_rounds_is_read_back(
-    workshop: Workshop, up: bool, result: Result, in_force: str
-) -> None:
-    for number in (0, 4):
-        (workshop.root / f"{CPU}/policy{number}/scaling_available_frequencies").unlink()
-    machine = StubbornMachine(workshop.root)
-    object.__setattr__(machine, "up", up)
-    cap = all_actuators(machine)["cpu_clock_cap"]
-    different = cap.set("0.7", cap.save())
-    assert bool(different) == (result is Result.DIFFERS)
-    assert cap.read() == in_force
-    if different:
-        assert "is 1400000, asked was 1388800" in different
-
-
-def test_a_cap_is_no_lower_than_the_clock_goes(workshop: Workshop) -> None:
-    for number in (0, 4):
-        (workshop.root / f"{CPU}/policy{number}/scaling_available_frequencies").unlink()
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
-    cap.set("0", cap.save())
-    assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[0])
-
-
-class OrderlyMachine(Machine):
-    """One whose kernel refuses a lowest clock above the highest, at any moment."""
-
-    def write(self, path: str, text: str) -> None:
-        folder, _, name = path.rpartition("/")
-        for low, high in (("scaling_min_freq", "scaling_max_freq"), ("min_freq", "max_freq")):
-            if name == low and int(text) > int(self.read(f"{folder}/{high}")):
-                raise ActuatorError(f"{path}: Invalid argument")
-            if name == high and int(text) < int(self.read(f"{folder}/{low}")):
-                raise ActuatorError(f"{path}: Invalid argument")
-        super().write(path, text)
-
-
-@pytest.mark.parametrize("shares", [(0.0,), (0.1, 0.9, 0.4), (0.6, 0.0, 1.0)])
-def test_the_lowest_clock_is_never_above_the_highest(
-    workshop: Workshop, shares: tuple[float, ...]
-) -> None:
-    before = workshop.settings()
-    for actuator in (
-        all_actuators(OrderlyMachine(workshop.root))[name]
-        for name in ("cpu_clock_cap", "gpu_clock_cap")
-    ):
-        saved = actuator.save()
-        for share in shares:
-            assert actuator.set(str(share), saved) == ""
-        actuator.restore(saved)
-    assert workshop.settings() == before
-
-
-@pytest.mark.parametrize("value", ["nan", "-0.1", "1.1", "fast", ""])
-def test_a_share_that_is_none(workshop: Workshop, value: str) -> None:
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
-    with pytest.raises(ActuatorError, match="expected a share from 0 to 1"):
-        cap.plan(value, None)
-
-
-def test_a_ceiling_that_stood_before_stands(workshop: Workshop) -> None:
-    workshop.put(f"{CPU}/policy0/scaling_max_freq", STEPS_KHZ[2])
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
-    saved = cap.save()
-    cap.set("0.2", saved)
-    cap.set("1", saved)
-    assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[2])
-
-
-def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuators) -> None:
-    file = workshop.root / f"{GPU}/governor"
-    file.unlink()
-    file.symlink_to("/dev/full")
-    outcome = came_of(actuators, "gpu_governor", "performance")
-    assert outcome.result is Result.FAILED
-    assert f"{file}: No space left on device while writing 'performance'" in outcome.words
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_machine_without_any_of_it(tmp_path: Path, name: str) -> None:
-    actuators = Actuators(NAMES, machine=Machine(tmp_path, str(tmp_path)))
-    outcome = came_of(actuators, name, "0.5")
-    assert (outcome.result, outcome.in_force) == (Result.FAILED, None)
-    actuators.restore()
-    assert actuators.close(DEADLINE_S)
-
-
-def test_clusters_that_go_away_are_not_put_back(workshop: Workshop, actuators: Actuators) -> None:
-    came_of(actuators, "cpu_governor", "performance")
-    for file in (workshop.root / f"{CPU}/policy4").iterdir():
-        file.unlink()
-    actuators.restore()
-    assert actuators.settle(DEADLINE_S)
-    assert actuators.outcomes()[-1].result is Result.RESTORED
-    assert workshop.get(f"{CPU}/policy0/scaling_governor") == "schedutil"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "sys/devices/pwm-fan/target_pwm",
-        "sys/class/hwmon/hwmon2/pwm1",
-        "sys/class/thermal/cooling_device0/cur_state",
-        "sys/devices/system/cpu/cpu1/online",
-        "sys/class/devfreq/../../devices/pwm-fan/governor",
-        "etc/passwd",
-    ],
-)
-def test_nothing_else_is_ever_written(workshop: Workshop, path: str) -> None:
-    with pytest.raises(ActuatorError, match="not among the files"):
-        workshop.machine().write(path, "1")
-    with pytest.raises(ActuatorError, match="not among the files"):
-        workshop.machine().replace(path, "1")
-
-
-def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
-    workshop.put("var/lib/edge_inference/actuators.json", "{")
-    before = workshop.content()
-    actuators = Actuators(NAMES, machine=workshop.machine())
-    outcome = came_of(actuators, "cpu_governor", "performance")
-    assert outcome.result is Result.REFUSED
-    assert "damaged, so what was set before is not known" in outcome.words
-    assert actuators.close(DEADLINE_S)
-    assert workshop.content() == before
-
-
-def test_a_folder_that_cannot_be_made_forbids_changes(workshop: Workshop) -> None:
-    workshop.put("var/lib/edge_inference", "a file")
-    before = workshop.settings()
-    actuators = Actuators(NAMES, machine=workshop.machine())
-    outcome = came_of(actuators, "cpu_governor", "performance")
-    assert outcome.result is Result.REFUSED
-    assert "run as root, or make it and give it to this user" in outcome.words
-    assert actuators.close(DEADLINE_S)
-    assert workshop.settings() == before
-
-
-def test_the_table_is_read_with_its_comments(workshop: Workshop) -> None:
-    assert list(PowerMode(workshop.machine()).choices()) == ["MAXN", "10W", "15W", "7W"]
-    assert "# the mode at start" in NVPMODEL_CONF

@@ -76,7 +76,7 @@ class Actuators:
                 self._wish(name, _ORIGINAL if clock_cap is None else f"{clock_cap:g}")
 
     def request(self, name: str, value: str) -> None:
-        """Wish for a value of one actuator."""
+        """Wish for a value of one actuator; an empty one wishes that it be put back."""
         if name in self.allowed:
             self._wish(name, value)
         else:
