@@ -45,6 +45,7 @@ class Health:
         self._dropped: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._fault = ""
+        self._advice = ""
         self._awaited = ""
         self._noted: dict[str, str] = {}
         self._noted_together: set[str] = set()
@@ -87,6 +88,11 @@ class Health:
         """Show what keeps the component from working until it is mended (an empty message)."""
         with self._lock:
             self._fault = message
+
+    def advise(self, message: str) -> None:
+        """Show what somebody ought to look at until it is mended (an empty message)."""
+        with self._lock:
+            self._advice = message
 
     def error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
         """Count something that went wrong; True when the message is due in the log.
@@ -144,6 +150,8 @@ class Health:
             return Level.ERROR, self._last_error
         if not self._active:
             return Level.OK, "not active"
+        if self._advice:
+            return Level.WARN, self._advice
         frames = done + lost.total()
         if lost.total() > _DROP_SHARE * frames:
             reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_inference.core.reading import Quantity, Reading, Role
+from edge_inference.core.directive import Level
+from edge_inference.core.reading import Reading, Role
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,28 @@ class PlatformState:
         return next((each.value for each in self.by_role(role) if each.value is not None), None)
 
 
-def temperatures(state: PlatformState) -> Iterator[Reading]:
-    """Yield all temperatures."""
-    return (each for each in state.readings if each.quantity is Quantity.TEMPERATURE)
+@dataclass(frozen=True)
+class PlatformReport:
+    """What the platform manager tells of the machine; as in ``msg/PlatformState``.
+
+    ``now_ns`` is the moment of the report on the monotonic clock, which ages are counted from;
+    ``stamp_ns`` the same moment on the node's clock.
+    """
+
+    state: PlatformState
+    headroom: float | None
+    throttling: tuple[str, ...]
+    level: Level
+    reason: str
+    now_ns: int
+    stamp_ns: int = 0
+    frame_id: str = ""
+
+
+@dataclass(frozen=True)
+class StampedReading:
+    """One reading on its own, stamped on the node's clock; ``frame_id`` is its name."""
+
+    reading: Reading
+    stamp_ns: int
+    frame_id: str

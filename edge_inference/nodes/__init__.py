@@ -11,6 +11,7 @@ _MODULES = {
     "Latency": "latency",
     "MediaSource": "media_source",
     "Overlay": "overlay",
+    "PlatformManager": "platform_manager",
     "Preprocess": "preprocess",
 }
 

@@ -1,0 +1,144 @@
+"""What the platform manager senses: PlatformReport, and standard messages of sensor_msgs."""
+
+from __future__ import annotations
+
+import math
+
+from sensor_msgs.msg import BatteryState, Temperature
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import platform_state as core
+from edge_inference.core.directive import Level
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.errors import InputError
+from edge_inference.msg import PlatformReading, PlatformState
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+
+
+class PlatformReportAdapter(Adapter[core.PlatformReport]):
+    """PlatformReport as ``edge_inference/PlatformState``."""
+
+    message_type = PlatformState
+
+    def to_message(self, item: core.PlatformReport) -> PlatformState:
+        """Build the message; ages are counted from the report's moment."""
+        state = item.state
+        return PlatformState(
+            header=to_header(item.stamp_ns, item.frame_id),
+            board=state.board,
+            mode=state.mode,
+            headroom=from_optional(item.headroom),
+            power_w=from_optional(state.power_w),
+            throttling=list(item.throttling),
+            level=int(item.level),
+            reason=item.reason,
+            problem=state.problem,
+            readings=[_to_reading(reading, item.now_ns) for reading in state.readings],
+        )
+
+    def from_message(self, message: PlatformState) -> core.PlatformReport:
+        """Build the object, on a monotonic clock that starts at the report's moment.
+
+        InputError for words that no reading has.
+        """
+        readings = tuple(_from_reading(reading) for reading in message.readings)
+        return core.PlatformReport(
+            state=core.PlatformState(message.board, readings, 0, message.mode, message.problem),
+            headroom=to_optional(message.headroom),
+            throttling=tuple(message.throttling),
+            level=Level(message.level),
+            reason=message.reason,
+            now_ns=0,
+            stamp_ns=stamp_ns(message.header),
+            frame_id=message.header.frame_id,
+        )
+
+
+class TemperatureAdapter(Adapter[core.StampedReading]):
+    """A temperature as ``sensor_msgs/Temperature``; its name is the frame_id, unknown is NaN."""
+
+    message_type = Temperature
+
+    def to_message(self, item: core.StampedReading) -> Temperature:
+        """Build the message; variance 0 stands for unknown, as its definition says."""
+        value = from_optional(item.reading.value)
+        return Temperature(header=to_header(item.stamp_ns, item.frame_id), temperature=value)
+
+    def from_message(self, message: Temperature) -> core.StampedReading:
+        """Build the object."""
+        value = to_optional(message.temperature)
+        status = Status.STALE if value is None else Status.OK
+        name = message.header.frame_id
+        reading = Reading(name, Quantity.TEMPERATURE, value, "topic", 0, status)
+        return core.StampedReading(reading, stamp_ns(message.header), name)
+
+
+class BatteryAdapter(Adapter[core.PlatformReport]):
+    """The battery of a PlatformReport as ``sensor_msgs/BatteryState``; unknown is NaN."""
+
+    message_type = BatteryState
+
+    def to_message(self, item: core.PlatformReport) -> BatteryState:
+        """Build the message; a current is negative while the battery gives."""
+        power = _value(item, Role.BATTERY_POWER)
+        current = _value(item, Role.BATTERY_CURRENT)
+        charging = BatteryState.POWER_SUPPLY_STATUS_UNKNOWN
+        if power is not None and power > 0:
+            charging = BatteryState.POWER_SUPPLY_STATUS_DISCHARGING
+        elif power is not None and power < 0:
+            charging = BatteryState.POWER_SUPPLY_STATUS_CHARGING
+        return BatteryState(
+            header=to_header(item.stamp_ns, item.frame_id),
+            voltage=from_optional(_value(item, Role.BATTERY_VOLTAGE)),
+            temperature=math.nan,
+            current=from_optional(None if current is None else -current),
+            charge=math.nan,
+            capacity=math.nan,
+            design_capacity=math.nan,
+            percentage=from_optional(_value(item, Role.BATTERY_CHARGE)),
+            power_supply_status=charging,
+            present=True,
+        )
+
+    def from_message(self, message: BatteryState) -> core.PlatformReport:
+        """Refuse: nobody takes batteries from a topic."""
+        raise InputError("sensor_msgs/BatteryState: only published, not taken from a topic")
+
+
+def _value(report: core.PlatformReport, role: Role) -> float | None:
+    return next((each.value for each in report.state.by_role(role)), None)
+
+
+def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
+    return PlatformReading(
+        name=reading.name,
+        quantity=reading.quantity.value,
+        value=from_optional(reading.value),
+        unit=reading.quantity.unit,
+        status=reading.status.value,
+        role=reading.role.value,
+        source=reading.source,
+        age_s=max(0.0, (now_ns - reading.stamp_ns) / 1e9),
+        throttle=from_optional(reading.throttle),
+        critical=from_optional(reading.critical),
+        problem=reading.problem,
+    )
+
+
+def _from_reading(message: PlatformReading) -> Reading:
+    try:
+        return Reading(
+            name=message.name,
+            quantity=Quantity(message.quantity),
+            value=to_optional(message.value),
+            source=message.source,
+            stamp_ns=-int(message.age_s * 1e9),
+            status=Status(message.status),
+            role=Role(message.role),
+            problem=message.problem,
+            throttle=to_optional(message.throttle),
+            critical=to_optional(message.critical),
+        )
+    except ValueError as error:
+        raise InputError(f"PlatformReading {message.name!r}: {error}") from error

@@ -1,0 +1,162 @@
+"""Senses the machine, decides how much inference it can bear, and asks the nodes for that."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import traceback
+import uuid
+from typing import Any
+
+from edge_inference.composition.pipeline import share_folder
+from edge_inference.core.directive import Directive, Workload
+from edge_inference.core.leadership import Leadership
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.governor.decision import Decision
+from edge_inference.governor.governor import Governor
+from edge_inference.nodes.component import Component
+from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
+from edge_inference.nodes.platform_reports import PlatformReports
+from edge_inference.nodes.platform_settings import PlatformManagerSettings
+from edge_inference.platforms.actuators.actuators import Actuators
+
+#: A node that has told nothing of itself for so long is gone.
+_GONE_NS = 5_000_000_000
+
+
+class PlatformManager(Component):
+    """Publishes the machine's state and what it asks of inference nodes."""
+
+    default_name = "platform_manager"
+    default_namespace = "ai"
+    settings_class = PlatformManagerSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._wished = self.parameters.current.wishes()
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self._workloads: dict[str, tuple[Workload, int]] = {}
+
+    def open(self) -> None:
+        """Find the sensors, and what may be set."""
+        settings = self.parameters.current
+        self._platform = settings.open_platform(share_folder() / "config" / "platforms")
+        self._actuators = self._open_actuators(settings)
+        self._directives = self.publish_on("performance_directive", DirectiveAdapter())
+        self._reports = PlatformReports(self)
+        self.health.note("board", self._platform.board.name)
+
+    def start(self) -> None:
+        """Listen to the nodes, and to other managers; begin to look and decide."""
+        # Several managers may bear one name: each life has a name of its own.
+        self._me = f"{self.get_fully_qualified_name()}#{uuid.uuid4().hex[:8]}"
+        self._governor = Governor(self.parameters.current, self._me)
+        self._leadership = Leadership(self._me, time.monotonic_ns())
+        self.subscribe_to("workload", WorkloadAdapter(), self._hear_workload)
+        self.subscribe_to("performance_directive", DirectiveAdapter(), self._hear_directive)
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End looking; the nodes go to their safe level unless another manager is there."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def close(self) -> None:
+        """Put back what was set on the machine."""
+        for name in ("_platform", "_actuators"):
+            resource = self.__dict__.pop(name, None)
+            if resource is not None:
+                resource.close()
+
+    def changed(self, settings: PlatformManagerSettings) -> None:
+        """Set on the machine what has changed; without a value it is put back."""
+        before, self._wished = self._wished, settings.wishes()
+        if hasattr(self, "_actuators") and not settings.recording:
+            for name in before.keys() | self._wished.keys():
+                if self._wished.get(name) != before.get(name):
+                    self._actuators.request(name, self._wished.get(name, ""))
+
+    def _open_actuators(self, settings: PlatformManagerSettings) -> Actuators:
+        # What a recording tells must change nothing on this machine.
+        allowed = () if settings.recording else settings.actuators
+        actuators = Actuators(allowed, dry_run=settings.dry_run)
+        for name, value in settings.wishes().items() if allowed else ():
+            actuators.request(name, value)
+        return actuators
+
+    # In the executor ----------------------------------------------------------------------------
+
+    def _hear_workload(self, workload: Workload, by_reference: bool) -> None:
+        del by_reference
+        self._workloads[workload.node] = (workload, time.monotonic_ns())
+
+    def _hear_directive(self, directive: Directive, by_reference: bool) -> None:
+        del by_reference
+        self._leadership.hear(directive.manager, time.monotonic_ns())
+
+    # In our thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        due_ns = time.monotonic_ns()
+        while not self._ending.is_set():
+            try:
+                self._look()
+            except EdgeInferenceError as error:
+                self.refuse(error, "look", lost=False)
+            except Exception as error:
+                # Without this thread the nodes lose their manager.
+                self.get_logger().error(traceback.format_exc())
+                self.refuse(EdgeInferenceError(f"{type(error).__name__}: {error}"), "look", False)
+            now_ns = time.monotonic_ns()
+            due_ns = max(due_ns + int(1e9 / self.parameters.current.rate_hz), now_ns)
+            self._ending.wait((due_ns - now_ns) / 1e9)
+
+    def _look(self) -> None:
+        now_ns = time.monotonic_ns()
+        state = self._platform.sense(now_ns)
+        self._governor.settings = self.parameters.current
+        decision = self._governor.decide(state, self._known(now_ns), now_ns)
+        others = self._leadership.others(now_ns)
+        if self._leadership.leads(now_ns):
+            self._ask(decision)
+            self._reports.publish(state, decision, now_ns)
+            self._actuators.apply(decision.clock_cap)
+        elif others:
+            self.health.fault("")
+            self.health.advise(f"{', '.join(others)} leads already; this manager stands by")
+            return
+        self._show(state, decision)
+
+    def _known(self, now_ns: int) -> list[Workload]:
+        known = list(self._workloads.values())
+        return [workload for workload, heard_ns in known if now_ns - heard_ns < _GONE_NS]
+
+    def _ask(self, decision: Decision) -> None:
+        stamp_ns = self.now_ns()
+        for directive in decision.directives:
+            self._directives.publish(
+                dataclasses.replace(directive, manager=self._me, stamp_ns=stamp_ns)
+            )
+
+    def _show(self, state: PlatformState, decision: Decision) -> None:
+        self.health.processed()
+        self.health.fault(decision.reason if decision.severity == "error" else "")
+        self.health.advise(decision.reason if decision.severity == "warn" else "")
+        unknown = {
+            each.name: f"{each.status.value}: {each.problem}"
+            for each in state.readings
+            if each.value is None
+        }
+        self.health.note_only({"reason": decision.reason, **decision.facts, **unknown})
+        for outcome in self._actuators.take():
+            if outcome.is_problem:
+                self.refuse(EdgeInferenceError(outcome.words), "actuator", lost=False)
+            else:
+                self.get_logger().info(outcome.words)

@@ -1,0 +1,40 @@
+"""What the platform manager tells of the machine, in its own message and in standard ones."""
+
+from __future__ import annotations
+
+from edge_inference.core.platform_state import PlatformReport, PlatformState, StampedReading
+from edge_inference.core.reading import Role
+from edge_inference.governor.decision import Decision
+from edge_inference.nodes.component import Component
+from edge_inference.nodes.conversions.platform import (
+    BatteryAdapter,
+    PlatformReportAdapter,
+    TemperatureAdapter,
+)
+
+
+class PlatformReports:
+    """Publishes ``platform_state``, ``temperature`` of each zone that decides, ``battery_state``."""
+
+    def __init__(self, node: Component) -> None:
+        self._node = node
+        self._reports = node.publish_on("platform_state", PlatformReportAdapter())
+        self._temperatures = node.publish_on("temperature", TemperatureAdapter())
+        self._batteries = node.publish_on("battery_state", BatteryAdapter())
+
+    def publish(self, state: PlatformState, decision: Decision, now_ns: int) -> None:
+        """Tell what was read and decided; ``now_ns`` is on the monotonic clock."""
+        report = PlatformReport(
+            state,
+            decision.headroom,
+            decision.throttling,
+            decision.level,
+            decision.reason,
+            now_ns,
+            self._node.now_ns(),
+        )
+        self._reports.publish(report)
+        for reading in state.by_role(Role.CONTROL):
+            self._temperatures.publish(StampedReading(reading, report.stamp_ns, reading.name))
+        if any(state.by_role(Role.BATTERY_CHARGE)):
+            self._batteries.publish(report)
