@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from edge_inference.core.freshness import Mailbox, age_ms, stamp_fault
 from edge_inference.core.latency import StageTiming
 from edge_inference.core.settings import setting
+from edge_inference.core.thread_schedule import ThreadSchedule
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
@@ -37,6 +38,15 @@ class StageSettings:
         "drop_oldest",
         "wait slows a producer in the same process down instead of dropping",
         choices=("drop_oldest", "wait"),
+    )
+    thread_priority: int = setting(
+        0,
+        "real-time priority (SCHED_FIFO) of the worker thread, where the system permits; 0 normal",
+        minimum=0,
+        maximum=99,
+    )
+    cpu_affinity: tuple[int, ...] = setting(
+        (), "CPUs that the worker thread may run on; empty for any", minimum=0, maximum=1023
     )
 
 
@@ -129,8 +139,11 @@ class Stage(Component, Generic[Input]):
     # Worker -------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        schedule = ThreadSchedule()
+        self._keep_to(schedule)
         while (entry := self._mailbox.take()) is not None:
             self._adopt_changes()
+            self._keep_to(schedule)
             try:
                 if self._is_fresh(entry):
                     self._work_on(entry)
@@ -169,6 +182,14 @@ class Stage(Component, Generic[Input]):
             return
         self._mailbox.configure(new.queue_depth, new.when_full == "wait")
         self.adopted = new
+
+    def _keep_to(self, schedule: ThreadSchedule) -> None:
+        wanted = (self.adopted.thread_priority, self.adopted.cpu_affinity)
+        if not schedule.differs(*wanted):
+            return
+        for problem in schedule.set(*wanted):
+            self.get_logger().warning(problem)
+        self.health.note("worker thread", schedule.words())
 
     def _is_fresh(self, entry: _Entry[Input]) -> bool:
         stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()
