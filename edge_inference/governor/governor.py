@@ -6,28 +6,45 @@ from collections.abc import Sequence
 
 from edge_inference.core.directive import Level, Workload
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.governor.asking import a_share, everything, share_level, the_least
+from edge_inference.governor.acknowledgement import Acknowledgements
+from edge_inference.governor.asking import everything, share_level, the_least
 from edge_inference.governor.decision import Decision
 from edge_inference.governor.failsafe import SensorWatch, Sight, View
-from edge_inference.governor.headroom import Trend, headroom
 from edge_inference.governor.orders import Order, Orders
+from edge_inference.governor.outlook import Forecaster, worst_headroom
 from edge_inference.governor.passing_time import PassingTime
-from edge_inference.governor.ramp import Ramp
+from edge_inference.governor.power_fall import PowerFall
+from edge_inference.governor.predictive import Predictive
+from edge_inference.governor.ramping import Ramping
 from edge_inference.governor.settings import GovernorSettings
+from edge_inference.governor.situation import Plan, Situation
 from edge_inference.governor.throttling import ThrottleWatch
+from edge_inference.governor.verdict import Verdict
+from edge_inference.governor.watts import WattKeeper, busy_share
+
+_CRITICAL = "safety-critical: never asked to reduce"
 
 
 class Governor:
-    """Decides what is asked of inference nodes. ``settings`` may be replaced between decisions."""
+    """Decides what is asked of inference nodes. ``settings`` may be replaced between decisions.
 
-    def __init__(self, settings: GovernorSettings) -> None:
+    ``manager`` is the name under which directives are sent; with it, a node that obeys another
+    manager counts as one that does not obey.
+    """
+
+    def __init__(self, settings: GovernorSettings, manager: str = "") -> None:
         """Start with nothing seen and nothing asked."""
         self.settings = settings
+        self._preset = ""
+        self._planner: Ramping | Predictive = Ramping()
         self._time = PassingTime()
         self._sensors = SensorWatch()
         self._throttle = ThrottleWatch()
-        self._trends: dict[str, Trend] = {}
-        self._ramps: dict[str, Ramp] = {}
+        self._forecaster = Forecaster()
+        self._watts = WattKeeper()
+        self._acknowledgements = Acknowledgements(manager)
+        self._power_fall = PowerFall()
+        self._verdict = Verdict()
         self._orders = Orders()
 
     def decide(self, state: PlatformState, workloads: Sequence[Workload], now_ns: int) -> Decision:
@@ -36,50 +53,85 @@ class Governor:
         self._time.advance(now_ns)
         throttling = self._throttle.look(state, self._time.elapsed_s, settings.minimum_factor)
         view = self._sensors.look(state, now_ns, settings)
+        situation = self._situation(state, view, workloads, now_ns)
+        headroom = worst_headroom(situation.outlooks)
+        if settings.preset == "off":
+            return self._off(situation, headroom, throttling)
+        planner = self._chosen_planner()
         if view.sight is Sight.LOST:
-            reason = f"the machine's heat is not known: {view.problem}"
-            orders = [_fail_safe(each, settings, reason) for each in workloads]
-            orders.append(Order("", Level.FAILSAFE, settings.minimum_factor, reason=reason))
-            return Decision(self._orders.directives(orders), "error", reason, None, throttling)
-        factor = min(self._ramp_factor(view), self._throttle.factor)
-        reason = f"{factor:.0%} of the demand"
-        orders = [_ramp_order(each, factor, settings, reason) for each in workloads]
-        orders.append(Order("", share_level(factor, settings), factor, reason=reason))
-        severity = "warn" if throttling or view.problem else "ok"
-        directives = self._orders.directives(orders)
-        return Decision(directives, severity, reason, self._headroom(view), throttling)
+            planner.give_up(situation)
+            return self._fail_safe(view, situation, throttling)
+        if view.sight is Sight.WAITING and self._orders.asked:
+            held = self._orders.repeat()
+            return Decision(held, "warn", f"{view.problem}; what was asked holds", None, throttling)
+        plan = planner.plan(situation)
+        self._check_power(plan, situation)
+        severity, reason = self._verdict.of(plan, situation, view, throttling)
+        general = Order("", share_level(plan.share, settings), plan.share, reason=plan.reason)
+        directives = self._orders.directives([*plan.orders, *_critical(workloads), general])
+        return Decision(
+            directives, severity, reason, headroom, throttling, plan.clock_cap, plan.facts
+        )
 
-    def _ramp_factor(self, view: View) -> float:
-        settings = self.settings
-        for heat in view.heats:
-            self._ramps.setdefault(heat.name, Ramp()).update(
-                heat.temperature_c,
-                heat.bounds,
-                release_c=settings.release_c,
-                minimum=settings.minimum_factor,
+    def _situation(
+        self, state: PlatformState, view: View, workloads: Sequence[Workload], now_ns: int
+    ) -> Situation:
+        settings, time = self.settings, self._time
+        busy = busy_share(workloads, settings)
+        return Situation(
+            settings=settings,
+            time_s=time.time_s,
+            elapsed_s=time.elapsed_s,
+            outlooks=self._forecaster.look(
+                view.heats, time.time_s, ahead_s=settings.forecast_s, jumped=time.jumped
+            ),
+            left=self._throttle.factor,
+            watts=self._watts.look(state, busy, time.elapsed_s, now_ns, settings),
+            workloads=workloads,
+            escalations=self._acknowledgements.look(
+                workloads,
+                self._orders.asked,
+                time.time_s,
+                patience_s=settings.acknowledge_s,
+                forgive_s=settings.dwell_up_s,
+            ),
+        )
+
+    def _chosen_planner(self) -> Ramping | Predictive:
+        if self.settings.preset != self._preset:
+            self._preset = self.settings.preset
+            self._planner = Predictive() if self._preset == "predictive" else Ramping()
+        return self._planner
+
+    def _check_power(self, plan: Plan, situation: Situation) -> None:
+        """Ask more of everybody where power stays up although it is hot."""
+        power_w = situation.watts.power_w
+        if not self._power_fall.is_missing(situation.time_s, plan.ordered_w, power_w):
+            return
+        target_c = self.settings.target_margin_c
+        if any(each.ahead_c > each.heat.bounds.max_c - target_c for each in situation.outlooks):
+            self._acknowledgements.distrust(
+                order.node for order in plan.orders if order.level is not Level.FULL
             )
-        return min((ramp.factor for ramp in self._ramps.values()), default=1.0)
 
-    def _headroom(self, view: View) -> float | None:
-        shares = []
-        for heat in view.heats:
-            trend = self._trends.setdefault(heat.name, Trend())
-            trend.add(self._time.time_s, heat.temperature_c)
-            forecast = trend.forecast_c(self.settings.forecast_s)
-            if forecast is not None:
-                shares.append(headroom(forecast, heat.bounds.max_c))
-        return max(shares, default=None)
+    def _off(
+        self, situation: Situation, headroom: float | None, throttling: tuple[str, ...]
+    ) -> Decision:
+        reason = "the governor is off"
+        orders = [everything(each, reason) for each in situation.workloads]
+        orders.append(Order("", Level.FULL, 1.0, reason=reason))
+        directives = self._orders.directives(orders)
+        return Decision(directives, "warn" if throttling else "ok", reason, headroom, throttling)
+
+    def _fail_safe(self, view: View, situation: Situation, throttling: tuple[str, ...]) -> Decision:
+        settings = self.settings
+        reason = f"the machine's heat is not known: {view.problem}"
+        orders = [the_least(each, Level.FAILSAFE, settings, reason) for each in situation.flexible]
+        general = Order("", Level.FAILSAFE, settings.minimum_factor, reason=reason)
+        orders += [*_critical(situation.workloads), general]
+        return Decision(self._orders.directives(orders), "error", reason, None, throttling)
 
 
-def _fail_safe(workload: Workload, settings: GovernorSettings, reason: str) -> Order:
-    if workload.safety_critical:
-        return everything(workload, "safety-critical: never asked to reduce")
-    return the_least(workload, Level.FAILSAFE, settings, reason)
-
-
-def _ramp_order(
-    workload: Workload, factor: float, settings: GovernorSettings, reason: str
-) -> Order:
-    if workload.safety_critical:
-        return everything(workload, "safety-critical: never asked to reduce")
-    return a_share(workload, factor, settings, reason)
+def _critical(workloads: Sequence[Workload]) -> list[Order]:
+    """Ask nothing of critical nodes, by name, so that the general directive is not for them."""
+    return [everything(each, _CRITICAL) for each in workloads if each.safety_critical]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edge_inference.core.directive import Directive, Level, Limits
 
-#: A rate or factor that differs by less than this share is asked for as it was.
-_NO_CHANGE = 0.02
 FREE = Limits()
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be asked of one node; ``node`` is empty for all that have no order by name."""
+    """What is to be asked of one node; ``node`` is empty for all that have no order by name.
+
+    A rate or factor that differs by no more than ``tolerance``, a share, is asked for as it was.
+    """
 
     node: str
     level: Level
     factor: float
     limits: Limits = FREE
     reason: str = ""
+    tolerance: float = 0.02
 
 
 class Orders:
@@ -36,14 +39,19 @@ class Orders:
         self._asked = given
         return tuple(given.values())
 
-    def asked(self, node: str) -> Directive | None:
-        """Return the directive that a node has."""
-        return self._asked.get(node)
+    def repeat(self) -> tuple[Directive, ...]:
+        """Return what was asked the last time."""
+        return tuple(self._asked.values())
+
+    @property
+    def asked(self) -> Mapping[str, Directive]:
+        """What was asked of whom the last time."""
+        return self._asked
 
     def _directive(self, order: Order) -> Directive:
         before = self._asked.get(order.node)
         if before is not None and _is_same(before, order):
-            return replace(before, reason=order.reason)
+            return before
         self._last_id += 1
         return Directive(
             self._last_id, "", order.node, order.level, order.factor, order.limits, order.reason
@@ -55,12 +63,12 @@ def _is_same(asked: Directive, order: Order) -> bool:
     return (
         asked.level is order.level
         and replace(asked.limits, max_rate_hz=rate) == order.limits
-        and _is_close(asked.limits.max_rate_hz, rate)
-        and _is_close(asked.throttle_factor, order.factor)
+        and _is_close(asked.limits.max_rate_hz, rate, order.tolerance)
+        and _is_close(asked.throttle_factor, order.factor, order.tolerance)
     )
 
 
-def _is_close(one: float | None, other: float | None) -> bool:
+def _is_close(one: float | None, other: float | None, tolerance: float) -> bool:
     if one is None or other is None:
         return one is other
-    return abs(one - other) <= _NO_CHANGE * max(abs(one), abs(other))
+    return abs(one - other) <= tolerance * max(abs(one), abs(other))

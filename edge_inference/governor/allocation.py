@@ -1,0 +1,128 @@
+"""Shares a budget out among nodes: by priority, each with the engine that gives it most.
+
+Costs and the budget are in the same unit, watts or busy shares. Pure functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.directive import Workload
+from edge_inference.governor.demand import demand_hz, least_hz, number, option_seconds
+from edge_inference.governor.settings import GovernorSettings
+
+#: An option of unknown accuracy counts as this much less accurate than the one before it.
+_UNKNOWN_STEP = 0.02
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a node would do with enough power; costs are those of one inference per second."""
+
+    node: str
+    priority: int
+    demand_hz: float
+    least_hz: float
+    batch: int
+    costs: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    @property
+    def cheapest(self) -> int:
+        """Index of the option that costs least."""
+        return min(range(len(self.costs)), key=lambda index: self.costs[index])
+
+    @property
+    def least(self) -> float:
+        """What the node costs at its least rate, its whole batch included."""
+        return self.least_hz * min(self.costs)
+
+    @property
+    def most(self) -> float:
+        """What the node costs with all that it wants."""
+        return self.demand_hz * max(self.costs)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a node gets: ``option`` at ``rate_hz``, worth so many accurate inferences a second.
+
+    ``batch`` is None where it is not limited; ``is_least``: there was not even the least.
+    """
+
+    option: int
+    rate_hz: float
+    cost: float
+    worth: float
+    batch: int | None = None
+    is_least: bool = False
+
+
+#: Chooses an option for a node that has so much of the budget.
+Choose = Callable[[Want, float], int]
+
+
+def want_of(workload: Workload, price: float, settings: GovernorSettings) -> Want | None:
+    """Return what a node wants at ``price`` for a second of work; None while it is not known."""
+    demand = demand_hz(workload)
+    if not workload.options or not demand:
+        return None
+    return Want(
+        workload.node,
+        workload.priority,
+        demand,
+        least_hz(workload, settings),
+        max(1, workload.batch),
+        tuple(price * each for each in option_seconds(workload.options, settings)),
+        _accuracies(workload),
+    )
+
+
+def best_option(want: Want, budget: float) -> int:
+    """Return the option with the most accurate inferences a second for a budget."""
+    shares = (share_with(want, option, budget) for option in range(len(want.costs)))
+    return max(shares, key=lambda share: (not share.is_least, share.worth)).option
+
+
+def share_with(want: Want, option: int, budget: float) -> Share:
+    """Return what a node gets with one option."""
+    cost = want.costs[option]
+    rate = want.demand_hz if cost <= 0.0 else min(want.demand_hz, budget / cost)
+    if rate >= want.least_hz:
+        return Share(option, rate, rate * cost, rate * want.accuracies[option])
+    return _less_than_least(want, option, budget)
+
+
+def allocate(
+    wants: Sequence[Want], budget: float, choose: Choose = best_option
+) -> dict[str, Share]:
+    """Share out ``budget``.
+
+    Everyone has the least reserved; what is left goes to the highest priority until it has all
+    that it wants, then to the next. Nodes of one priority are served in order of name.
+    """
+    reserved = sum(want.least for want in wants)
+    shares = {}
+    for want in sorted(wants, key=lambda each: (-each.priority, each.node)):
+        reserved -= want.least
+        available = budget - reserved
+        shares[want.node] = share_with(want, choose(want, available), available)
+        budget -= shares[want.node].cost
+    return shares
+
+
+def _less_than_least(want: Want, option: int, budget: float) -> Share:
+    """Give the least rate, with as many pictures at once as the budget has room for."""
+    cost = want.least_hz * want.costs[option]
+    batch = max(1, int(want.batch * max(0.0, budget / cost)))
+    cost *= batch / want.batch
+    return Share(option, want.least_hz, cost, 0.0, batch, is_least=True)
+
+
+def _accuracies(workload: Workload) -> tuple[float, ...]:
+    found: list[float] = []
+    for option in workload.options:
+        before = found[-1] if found else 1.0
+        found.append(number(option.accuracy) or max(0.0, before - _UNKNOWN_STEP))
+    return tuple(found)

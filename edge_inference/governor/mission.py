@@ -1,0 +1,58 @@
+"""What the battery may give so that it lasts as long as it is asked to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Role
+
+
+@dataclass(frozen=True)
+class BatteryPlan:
+    """``budget_w`` is None where nothing can or need be planned; ``problem`` then may say why."""
+
+    budget_w: float | None = None
+    minutes_left: float | None = None
+    problem: str = ""
+
+
+class Mission:
+    """Counts down from the moment at which the minutes are set."""
+
+    def __init__(self) -> None:
+        """Start without a plan."""
+        self._minutes = 0.0
+        self._until_ns = 0
+
+    def plan(
+        self, state: PlatformState, now_ns: int, minutes_to_last: float, reserve: float
+    ) -> BatteryPlan:
+        """Return the power that the battery may give from now on."""
+        if minutes_to_last != self._minutes:
+            self._minutes = minutes_to_last
+            self._until_ns = now_ns + int(minutes_to_last * 60e9)
+        if minutes_to_last <= 0.0:
+            return BatteryPlan()
+        left_s = min(minutes_to_last * 60.0, (self._until_ns - now_ns) / 1e9)
+        if left_s <= 0.0:
+            return BatteryPlan(minutes_left=0.0)
+        power = _value(state, Role.BATTERY_POWER)
+        if power is not None and power <= 0.0:
+            return BatteryPlan(minutes_left=left_s / 60.0)  # it is being charged
+        energy = _value(state, Role.BATTERY_ENERGY)
+        charge = _value(state, Role.BATTERY_CHARGE)
+        if energy is None or energy < 0.0:
+            return BatteryPlan(
+                minutes_left=left_s / 60.0,
+                problem="minutes_to_last: no battery tells how much energy is left in it",
+            )
+        full = energy / charge if charge is not None and 0.0 < charge <= 1.0 else energy
+        usable = max(0.0, energy - reserve * full)
+        return BatteryPlan(usable / left_s, left_s / 60.0)
+
+
+def _value(state: PlatformState, role: Role) -> float | None:
+    values = (each.value for each in state.by_role(role))
+    return next((each for each in values if each is not None and math.isfinite(each)), None)

@@ -1,0 +1,39 @@
+"""Follows every temperature that decides, and forecasts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_inference.governor.failsafe import Heat
+from edge_inference.governor.headroom import Trend, headroom
+from edge_inference.governor.situation import Outlook
+
+
+class Forecaster:
+    """One trend for each temperature."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._trends: dict[str, Trend] = {}
+
+    def look(
+        self, heats: Sequence[Heat], time_s: float, *, ahead_s: float, jumped: bool
+    ) -> tuple[Outlook, ...]:
+        """Return what is to be expected; after a jump of the clock from the new samples only."""
+        trends = {} if jumped else self._trends
+        self._trends = {heat.name: trends.get(heat.name) or Trend() for heat in heats}
+        return tuple(self._outlook(heat, time_s, ahead_s) for heat in heats)
+
+    def _outlook(self, heat: Heat, time_s: float, ahead_s: float) -> Outlook:
+        trend = self._trends[heat.name]
+        trend.add(time_s, heat.temperature_c)
+        now_c, ahead_c = trend.forecast_c(0.0), trend.forecast_c(ahead_s)
+        known = heat.temperature_c
+        return Outlook(
+            heat, known if now_c is None else now_c, known if ahead_c is None else ahead_c
+        )
+
+
+def worst_headroom(outlooks: Sequence[Outlook]) -> float | None:
+    """Return the headroom of the temperature nearest to its limit; None without one."""
+    return max((headroom(each.ahead_c, each.heat.bounds.max_c) for each in outlooks), default=None)

@@ -1,0 +1,43 @@
+"""A PI controller from the distance to a temperature to a power budget.
+
+After Linux's power allocator (IPA): ``budget = sustainable + kp * error``, where the sustainable
+part is the integral, so that no property of the board has to be known. Fast down, slow up. Power
+may be in watts or, on a machine that measures none, in busy shares: gains follow the span.
+"""
+
+from __future__ import annotations
+
+#: The whole span is taken away over this many degrees.
+_PROPORTIONAL_C = 12.0
+#: Time in which the integral moves as far as the proportional part.
+_INTEGRAL_DOWN_S = 60.0
+_INTEGRAL_UP_S = 120.0
+#: Share of the span by which the budget may rise in a second.
+_RISE_PER_S = 0.02
+
+
+class PowerControl:
+    """Holds the sustainable power; ``lowest`` and ``highest`` bound it, so nothing winds up."""
+
+    def __init__(self) -> None:
+        """Start with everything allowed."""
+        self._sustainable: float | None = None
+        self._budget: float | None = None
+
+    def update(self, error_c: float, elapsed_s: float, lowest: float, highest: float) -> float:
+        """Return the budget for a temperature ``error_c`` below its target (above: negative)."""
+        span = max(0.0, highest - lowest)
+        gain = span / _PROPORTIONAL_C
+        before = highest if self._sustainable is None else self._sustainable
+        integral_s = _INTEGRAL_UP_S if error_c > 0.0 else _INTEGRAL_DOWN_S
+        moved = before + gain * error_c * elapsed_s / integral_s
+        self._sustainable = min(highest, max(lowest, moved))
+        wanted = min(highest, max(lowest, self._sustainable + gain * error_c))
+        if self._budget is not None:
+            wanted = min(wanted, max(lowest, self._budget) + _RISE_PER_S * span * elapsed_s)
+        self._budget = wanted
+        return wanted
+
+    def drop(self) -> None:
+        """Give up everything at once; it comes back as slowly as any rise."""
+        self._budget = 0.0

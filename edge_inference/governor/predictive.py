@@ -1,0 +1,266 @@
+"""The predictive preset: a power budget, shared out by priority, engines before rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.directive import Level, Limits, Workload
+from edge_inference.governor.allocation import (
+    Share,
+    Want,
+    allocate,
+    best_option,
+    share_with,
+    want_of,
+)
+from edge_inference.governor.asking import a_share, option_limits, the_least
+from edge_inference.governor.clock_cap import ClockCap
+from edge_inference.governor.dwell import Dwell
+from edge_inference.governor.orders import Order
+from edge_inference.governor.power_control import PowerControl
+from edge_inference.governor.ramp import ramp_factor
+from edge_inference.governor.settings import GovernorSettings
+from edge_inference.governor.situation import Plan, Situation
+from edge_inference.governor.watts import busy_share
+
+#: This near to the limit, everything goes to the least at once.
+_EMERGENCY_C = 1.0
+#: Engines are chosen by a budget smoothed over this time, rates by the budget as it is.
+_CALM_S = 15.0
+#: Another engine must be this much better before it is asked for, a dearer one on less budget.
+_CLEARLY = 1.03
+_SPARE = 0.92
+#: A rate this near to the demand is no limit.
+_ALL = 0.985
+#: A rate that changes by less is not worth another directive.
+_TOLERANCE = 0.06
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What work costs: ``floor`` cannot be changed, the rest lies between least and most."""
+
+    floor: float
+    lowest: float
+    highest: float
+
+
+class Predictive:
+    """Remembers the sustainable power and what each node serves with."""
+
+    def __init__(self) -> None:
+        """Start with everything allowed."""
+        self._control = PowerControl()
+        self._in_watts: bool | None = None
+        self._calm: float | None = None
+        self._untroubled: float | None = None
+        self._dwells: dict[str, Dwell] = {}
+        self._clock_cap = ClockCap()
+
+    def plan(self, situation: Situation) -> Plan:
+        """Return what everyone is to do."""
+        settings, watts = situation.settings, situation.watts
+        wants = _wants(situation)
+        limits = _range(situation, wants)
+        emergency = _is_emergency(situation)
+        budget = self._budget(situation, limits, emergency)
+        self._smooth(budget - limits.floor, situation.elapsed_s, emergency)
+        held = self._choose(situation, list(wants.values()), emergency)
+        shares = allocate(
+            list(wants.values()), budget - limits.floor, lambda want, _: held[want.node]
+        )
+        reason = _reason(situation, emergency)
+        share = self._share(situation, limits, budget)
+        orders = []
+        for workload in situation.flexible:
+            want = wants.get(workload.node)
+            if situation.escalations.get(workload.node, 0) > 1:
+                orders.append(the_least(workload, Level.MINIMUM, settings, reason))
+            elif want is None:
+                factor = min(share, _ramp(situation))
+                orders.append(a_share(workload, factor, settings, reason))
+            else:
+                orders.append(_order(workload, want, shares[workload.node], settings, reason))
+        unit = "busy" if watts.price is None else "W"
+        facts = {
+            "budget": f"{budget:.2f} {unit}",
+            "least and most": f"{limits.lowest:.2f} to {limits.highest:.2f} {unit}",
+        }
+        return Plan(
+            orders,
+            share,
+            reason,
+            exhausted=budget <= limits.lowest,
+            short_w=watts.budget_w is not None and watts.budget_w < limits.lowest,
+            ordered_w=sum(each.cost for each in shares.values()) if watts.price else None,
+            clock_cap=self._cap(situation, orders),
+            facts=facts,
+        )
+
+    def give_up(self, situation: Situation) -> None:
+        """Note that everyone was told to do the least; full speed comes back slowly."""
+        for node, want in _wants(situation).items():
+            self._dwells[node] = Dwell(want.cheapest, situation.time_s, changed=True)
+        self._control.drop()
+        self._calm = None
+
+    def _budget(self, situation: Situation, limits: _Range, emergency: bool) -> float:
+        watts = situation.watts
+        in_watts = watts.price is not None
+        if self._in_watts is not in_watts:
+            # In another unit the sustainable power is another number.
+            self._control = PowerControl()
+            self._in_watts, self._calm, self._untroubled = in_watts, None, None
+        budget = self._control.update(
+            _error_c(situation), situation.elapsed_s, limits.lowest, limits.highest
+        )
+        if situation.left >= 1.0 or self._untroubled is None:
+            self._untroubled = budget
+        if situation.left < 1.0:
+            most = max(0.0, self._untroubled - limits.lowest)
+            budget = min(budget, limits.lowest + situation.left * most)
+        if watts.budget_w is not None and in_watts:
+            budget = min(budget, watts.budget_w)
+        if emergency:
+            self._control.drop()
+            budget = limits.lowest
+        return max(limits.lowest, budget)
+
+    def _smooth(self, budget: float, elapsed_s: float, emergency: bool) -> None:
+        if self._calm is None or emergency:
+            self._calm = budget
+        self._calm += min(1.0, elapsed_s / _CALM_S) * (budget - self._calm)
+
+    def _choose(
+        self, situation: Situation, wants: Sequence[Want], emergency: bool
+    ) -> dict[str, int]:
+        """Return the option that each node is to serve with, changes being rare."""
+        in_use = {each.node: each.option for each in situation.workloads}
+        held: dict[str, int] = {}
+
+        def choose(want: Want, available: float) -> int:
+            dwell = self._dwells.get(want.node)
+            if dwell is None or dwell.option >= len(want.costs):
+                dwell = Dwell(in_use[want.node] or 0, situation.time_s)
+                if dwell.option >= len(want.costs):
+                    dwell = Dwell(0, situation.time_s)
+                self._dwells[want.node] = dwell
+            escalated = situation.escalations.get(want.node, 0) > 0
+            wanted = _wanted(want, dwell.option, available, emergency, escalated)
+            held[want.node] = dwell.choose(
+                wanted,
+                is_cheaper=want.costs[wanted] < want.costs[dwell.option],
+                time_s=situation.time_s,
+                down_s=situation.settings.dwell_down_s,
+                up_s=situation.settings.dwell_up_s,
+                now=emergency or escalated,
+            )
+            return held[want.node]
+
+        allocate(wants, self._calm or 0.0, choose)
+        self._dwells = {node: self._dwells[node] for node in held}
+        return held
+
+    def _cap(self, situation: Situation, orders: Sequence[Order]) -> float | None:
+        busy = busy_share(situation.workloads, situation.settings)
+        held_back = any(order.level is not Level.FULL for order in orders)
+        return self._clock_cap.update(situation.time_s, busy, held_back=held_back)
+
+    def _share(self, situation: Situation, limits: _Range, budget: float) -> float:
+        """Return the share of full speed for nodes that are not known by name."""
+        span = limits.highest - limits.lowest
+        share = (budget - limits.lowest) / span if span > 0.0 else _ramp(situation)
+        return max(situation.settings.minimum_factor, min(1.0, share, situation.left))
+
+
+def _wants(situation: Situation) -> dict[str, Want]:
+    price = situation.watts.price or 1.0
+    found = (want_of(each, price, situation.settings) for each in situation.flexible)
+    return {want.node: want for want in found if want is not None}
+
+
+def _range(situation: Situation, wants: dict[str, Want]) -> _Range:
+    watts = situation.watts
+    others = [each for each in situation.workloads if each.node not in wants]
+    floor = (watts.price or 1.0) * busy_share(others, situation.settings)
+    if watts.price is not None:
+        floor += watts.base_w
+    lowest = floor + sum(want.least for want in wants.values())
+    return _Range(floor, lowest, max(lowest, floor + sum(want.most for want in wants.values())))
+
+
+def _error_c(situation: Situation) -> float:
+    """Return how far the temperatures will stay below their target; without any, far."""
+    margin = situation.settings.target_margin_c
+    return min(
+        (each.heat.bounds.max_c - margin - each.ahead_c for each in situation.outlooks),
+        default=100.0,
+    )
+
+
+def _is_emergency(situation: Situation) -> bool:
+    return any(
+        each.now_c >= each.heat.bounds.max_c - _EMERGENCY_C
+        or each.ahead_c >= each.heat.bounds.max_c + _EMERGENCY_C
+        for each in situation.outlooks
+    )
+
+
+def _ramp(situation: Situation) -> float:
+    minimum = situation.settings.minimum_factor
+    return min(
+        (ramp_factor(each.now_c, each.heat.bounds, minimum) for each in situation.outlooks),
+        default=1.0,
+    )
+
+
+def _wanted(want: Want, current: int, available: float, emergency: bool, escalated: bool) -> int:
+    """Return the option that a node should serve with, the current one unless it is worth it."""
+    if emergency:
+        return want.cheapest
+    if escalated:
+        cheaper = [
+            each for each in range(len(want.costs)) if want.costs[each] < want.costs[current]
+        ]
+        return max(cheaper, key=lambda index: want.costs[index], default=current)
+    best = best_option(want, available)
+    if want.costs[best] > want.costs[current]:
+        available *= _SPARE
+        best = best_option(want, available)
+        if want.costs[best] <= want.costs[current]:
+            return current
+    new, old = share_with(want, best, available), share_with(want, current, available)
+    is_better = new.worth > _CLEARLY * old.worth or (old.is_least and not new.is_least)
+    return best if is_better else current
+
+
+def _order(
+    workload: Workload, want: Want, share: Share, settings: GovernorSettings, reason: str
+) -> Order:
+    rate = share.rate_hz if share.is_least or share.rate_hz < _ALL * want.demand_hz else None
+    limits = Limits(max_rate_hz=rate, max_batch=share.batch)
+    if share.option > 0:
+        limits = option_limits(workload, share.option, limits)
+    if limits.is_free:
+        return Order(workload.node, Level.FULL, 1.0, reason=reason)
+    factor = share.cost / want.most if want.most > 0.0 else 1.0
+    factor = min(1.0, max(settings.minimum_factor, factor))
+    is_least = share.option == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
+    level = Level.MINIMUM if share.is_least or is_least else Level.REDUCED
+    return Order(workload.node, level, factor, limits, reason, _TOLERANCE)
+
+
+def _reason(situation: Situation, emergency: bool) -> str:
+    nearest = min(
+        situation.outlooks,
+        key=lambda each: each.heat.bounds.max_c - each.ahead_c,
+        default=None,
+    )
+    if nearest is None:
+        return "no temperature is known"
+    words = (
+        f"{nearest.heat.name} at {nearest.now_c:.1f} °C, going to {nearest.ahead_c:.1f}, "
+        f"limit {nearest.heat.bounds.max_c:.0f}"
+    )
+    return f"emergency: {words}" if emergency else words
