@@ -59,6 +59,10 @@ class RecordedTree:
         """Whether nothing will change any more."""
         return not self._loops and self._elapsed_s() >= self._duration_s
 
+    def now_ns(self) -> int:
+        """Return the clock as it goes in the recording: ``speed`` times as fast as ours."""
+        return self._start_ns + round(self._elapsed_s() * 1e9)
+
     def read(self, path: str) -> bytes:
         """Return a file's content, or raise as the machine did; blocks where it did."""
         while True:

@@ -57,7 +57,7 @@ def _working_pc() -> Iterator[Files]:
     for look in range(5):
         energy = others.RAPL_HIGHEST - 15_000_000 + look * 10_000_000
         package = energy % (others.RAPL_HIGHEST + 1)
-        yield others.pc(package, 40_120_000_000 + look * 6_000_000, 20_000 + 25 * look)
+        yield others.pc(package, 40_120_000_000 + look * 6_000_000, 25 * look)
 
 
 def _running_laptop() -> Iterator[Files]:

@@ -20,7 +20,7 @@ from layouts import (
 RAPL_HIGHEST = 262143328850
 
 
-def pc(package_uj: int = 91230000000, cores_uj: int = 40120000000, busy: int = 20000) -> Files:
+def pc(package_uj: int = 91230000000, cores_uj: int = 40120000000, ticks: int = 0) -> Files:
     """A desktop with an Intel processor, RAPL readable."""
     return {
         **dmi("ASUS", "System Product Name", "PRIME Z690-P", 3),
@@ -43,7 +43,7 @@ def pc(package_uj: int = 91230000000, cores_uj: int = 40120000000, busy: int = 2
         **rapl("intel-rapl:0", "package-0", package_uj, RAPL_HIGHEST),
         **rapl("intel-rapl:0:0", "core", cores_uj, RAPL_HIGHEST),
         **cpu({0: range(1), 1: range(1, 2)}, (800000, 3600000, 5000000)),
-        **processor(2, 32012, busy=busy, idle=200000 - busy),
+        **processor(2, 32012, busy=20000 + ticks, idle=180000 + ticks),
     }
 
 

@@ -1,0 +1,166 @@
+"""What a look at a machine's sensors says: as JSON, and as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+
+_JOULES_PER_WATT_HOUR = 3600
+_ROLES = {
+    Role.CONTROL: "decides",
+    Role.TOTAL_POWER: "the whole board",
+    Role.RAILS_SUM: "the sum of what is measured",
+    Role.THROTTLE: "slows the machine down",
+}
+_EVENTS = (Quantity.STATE, Quantity.COUNT)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that is sensed: what it is called, its values, and what is to be said of it."""
+
+    name: str
+    values: str
+    remark: str
+    #: Whether it is well; None where nothing is to be expected of it.
+    is_well: bool | None
+
+
+def state_as_json(state: PlatformState, time_s: float) -> dict[str, Any]:
+    """Return a look as plain data; what is not known is null."""
+    hottest = state.hottest
+    return {
+        "t": round(time_s, 3),
+        "board": state.board,
+        "mode": state.mode,
+        "problem": state.problem,
+        "power_w": state.power_w,
+        "hottest": None if hottest is None else hottest.name,
+        "readings": [_reading_as_json(reading) for reading in state.readings],
+    }
+
+
+def headline(state: PlatformState) -> str:
+    """Say what machine it is, and how it does."""
+    parts = [state.board]
+    if state.mode:
+        parts.append(f"mode {state.mode}")
+    hottest = state.hottest
+    if hottest is not None:
+        parts.append(f"{_value(hottest)} ({hottest.name})")
+    if state.power_w is not None:
+        parts.append(f"{state.power_w:.2f} W")
+    parts.append(_throttling(state))
+    return ", ".join(part for part in parts if part)
+
+
+def rows(state: PlatformState) -> list[Row]:
+    """Return the table's rows; alerts and counters at rest are left to the headline."""
+    shown = [each for each in state.readings if not _is_at_rest(each)]
+    return [_row(name, group) for name, group in _groups(shown)]
+
+
+def _reading_as_json(reading: Reading) -> dict[str, Any]:
+    return {
+        "name": reading.name,
+        "quantity": reading.quantity.value,
+        "value": reading.value,
+        "unit": reading.quantity.unit,
+        "status": reading.status.value,
+        "role": reading.role.value,
+        "problem": reading.problem,
+        "throttle": reading.throttle,
+        "critical": reading.critical,
+        "source": reading.source,
+    }
+
+
+def _throttling(state: PlatformState) -> str:
+    found = list(state.by_role(Role.THROTTLE))
+    active = [each.name for each in found if each.quantity is Quantity.STATE and each.value]
+    if active:
+        return f"THROTTLED by {', '.join(active)}"
+    # A count says that it was, at some time since the machine started.
+    past = [f"{each.name} {_value(each)}" for each in found if each.value]
+    if past:
+        return f"not throttled now ({', '.join(past)} since the start)"
+    return "not throttled" if any(each.value is not None for each in found) else ""
+
+
+def _is_at_rest(reading: Reading) -> bool:
+    return reading.quantity in _EVENTS and reading.value == 0
+
+
+def _groups(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
+    """Put together what belongs to one thing, a rail's watts, volts and amperes."""
+    found: dict[str, list[Reading]] = {}
+    for reading in readings:
+        thing = "/".join(reading.name.split("/")[:2])
+        taken = found.get(thing, [])
+        if any(each.quantity is reading.quantity for each in taken):
+            thing = reading.name
+        found.setdefault(thing, []).append(reading)
+    for thing, group in found.items():
+        yield (group[0].name if len(group) == 1 else thing), group
+
+
+def _row(name: str, group: Sequence[Reading]) -> Row:
+    values = "  ".join(_value(each) for each in group if each.value is not None)
+    faults = [each for each in group if each.status is not Status.OK]
+    remarks = [_ROLES[each.role] for each in group if each.role in _ROLES]
+    remarks += [_limits(each) for each in group if each.value is not None]
+    remarks += dict.fromkeys(each.problem for each in faults)
+    return Row(
+        name,
+        values or faults[0].status.value,
+        "; ".join(remark for remark in remarks if remark),
+        _verdict(group),
+    )
+
+
+def _verdict(group: Sequence[Reading]) -> bool | None:
+    if all(each.status is Status.GATED for each in group):
+        return None
+    return all(each.status is Status.OK and not _is_hot(each) for each in group)
+
+
+def _is_hot(reading: Reading) -> bool:
+    if reading.role is Role.THROTTLE and reading.quantity is Quantity.STATE:
+        return bool(reading.value)
+    limit = reading.throttle
+    return reading.value is not None and limit is not None and reading.value >= limit
+
+
+def _limits(reading: Reading) -> str:
+    parts = []
+    if reading.throttle is not None:
+        parts.append(f"slows down at {reading.throttle:g}")
+    if reading.critical is not None:
+        parts.append(f"critical at {reading.critical:g}")
+    return ", ".join(parts)
+
+
+def _value(reading: Reading) -> str:
+    value = reading.value
+    if value is None:
+        return reading.status.value
+    match reading.quantity:
+        case Quantity.TEMPERATURE:
+            return f"{value:.1f} °C"
+        case Quantity.POWER:
+            return f"{value:.2f} W"
+        case Quantity.VOLTAGE:
+            return f"{value:.2f} V"
+        case Quantity.CURRENT:
+            return f"{value:.2f} A"
+        case Quantity.ENERGY:
+            return f"{value / _JOULES_PER_WATT_HOUR:.1f} Wh"
+        case Quantity.FREQUENCY:
+            return f"{value / 1e6:.0f} MHz"
+        case Quantity.SHARE:
+            return f"{value:.0%}"
+    return f"{value:g}"

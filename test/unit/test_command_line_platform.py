@@ -1,0 +1,222 @@
+"""``edge-inference platform show`` and ``record``: sensors on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.platforms.recording import read_recording
+from edge_inference.tools.command_line import run
+from edge_inference.tools.platform_words import headline, rows, state_as_json
+
+TREES = Path(__file__).parents[1] / "platform_trees"
+SHOW = ["platform", "show", "--once", "--period", "0.05"]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """Give the files of a small machine below a folder."""
+    files = {
+        "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+        "sys/class/thermal/thermal_zone0/temp": "51500\n",
+        "proc/device-tree/model": "A Board\0",
+        "proc/device-tree/serial-number": "142472005\0",
+    }
+    for name, text in files.items():
+        file = tmp_path / "machine" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path / "machine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["platform"], 2, "action"),
+        (["platform", "shwo"], 2, "'shwo'"),
+        (["platform", "show", "--loop"], 2, "--recording"),
+        (["platform", "show", "--speed", "2"], 2, "--recording"),
+        (["platform", "show", "--speed", "0"], 2, "from 0.01"),
+        (["platform", "show", "--recording", "a", "--root", "b"], 2, "--root"),
+        (["platform", "show", "--period", "0"], 2, "from 0.05"),
+        (["platform", "show", "--recording", "none.jsonl"], 1, "none.jsonl: cannot be read"),
+        (["platform", "show", "--once", "--board", "jetson_orni"], 1, "'jetson_orin'"),
+        (["platform", "record"], 2, "-o/--output"),
+        (["platform", "record", "-o", ""], 2, "empty"),
+        (["platform", "record", "-o", "x", "--duration", "-1"], 2, "from 0"),
+        (["platform", "record", "-o", "no/folder/x", "--duration", "0"], 1, "no/folder/x"),
+    ],
+)
+def test_a_refusal_is_one_line(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == code
+    errors = capsys.readouterr().err
+    assert errors.startswith("edge-inference: ")
+    assert errors.count("\n") == 1
+    assert words in errors
+
+
+@pytest.mark.parametrize("action", [[], ["show"], ["record"]])
+def test_help_has_an_example(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["platform", *action, "--help"]) == 0
+    example = capsys.readouterr().out.partition("example")[2]
+    assert " ".join(["edge-inference platform", *action]) in example
+
+
+def test_a_recording_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SHOW, "--recording", str(TREES / "orin_nx.jsonl")]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "jetson_orin, mode 25W, 49.5 °C (zone/tj-thermal), 7.46 W, not throttled"
+    found = {line.split()[0]: line for line in lines if line.strip()}
+    assert "7.46 W  5.04 V  1.48 A   the whole board" in found["rail/VDD_IN"]
+    assert "gated" in found["zone/cv0-thermal"]
+    assert "decides; slows down at 99, critical at 104.5" in found["zone/tj-thermal"]
+    assert "612 MHz  45%" in found["gpu/17000000.gpu"]
+    assert not any(name.startswith("over_current") for name in found)
+
+
+def test_a_recording_is_shown_as_json_until_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(TREES / "pc.jsonl")
+    command = ["platform", "show", "--recording", file, "--json", "--speed", "20"]
+    assert run([*command, *SHOW[3:]]) == 0
+    looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert looks[-1]["t"] >= 2
+    assert [look["t"] for look in looks] == sorted(look["t"] for look in looks)
+    power = {each["name"]: each for each in looks[-1]["readings"]}["rapl/package-0"]
+    assert (power["unit"], power["quantity"], power["status"]) == ("W", "power", "ok")
+
+
+def test_a_machine_is_recorded_and_shown(
+    machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "r.jsonl.gz"
+    assert run(["platform", "show", "--root", str(machine), *SHOW[2:], "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    command = ["platform", "record", "--root", str(machine), "-o", str(file), "--note", "a test"]
+    assert run([*command, "--duration", "0.1", "--period", "0.05"]) == 0
+    told = capsys.readouterr().out
+    assert "r.jsonl.gz: A Board, " in told
+    assert "3 files" in told
+    recording = read_recording(file)
+    assert (recording.head.board, recording.head.note) == ("A Board", "a test")
+    assert not recording.head.constructed
+    assert run([*SHOW, "--recording", str(file), "--json"]) == 0
+    replayed = json.loads(capsys.readouterr().out)
+    assert replayed["readings"] == seen["readings"]
+    assert seen["hottest"] == "zone/cpu-thermal"
+
+
+def test_recording_is_told_in_json(
+    machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "r.jsonl"
+    command = ["platform", "record", "--root", str(machine), "-o", str(file)]
+    assert run([*command, "--duration", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "recording": str(file),
+        "board": "A Board",
+        "looks": 1,
+        "files": 3,
+        "failing": 0,
+        "duration_s": 0.0,
+        "bytes": file.stat().st_size,
+    }
+
+
+def a_reading(name: str, quantity: Quantity, value: float | None, **others: object) -> Reading:
+    return Reading(name, quantity, value, "file", 0, **others)  # type: ignore[arg-type]
+
+
+def test_a_state_without_readings() -> None:
+    state = PlatformState("generic", (), 0)
+    assert rows(state) == []
+    assert headline(state) == "generic"
+    assert state_as_json(state, 1.23456)["t"] == 1.235
+
+
+@pytest.mark.parametrize(
+    ("readings", "words"),
+    [
+        ([("cooling/alert", Quantity.STATE, 0)], "b, not throttled"),
+        ([("cooling/alert", Quantity.STATE, 1)], "b, THROTTLED by cooling/alert"),
+        (
+            [("over_current/oc1", Quantity.COUNT, 3), ("cooling/alert", Quantity.STATE, 0)],
+            "b, not throttled now (over_current/oc1 3 since the start)",
+        ),
+        ([("cooling/alert", Quantity.STATE, None)], "b"),
+    ],
+)
+def test_throttling_in_words(
+    readings: list[tuple[str, Quantity, float | None]], words: str
+) -> None:
+    state = PlatformState(
+        "b",
+        tuple(
+            a_reading(
+                *each, role=Role.THROTTLE, status=Status.OK if each[2] is not None else Status.STALE
+            )
+            for each in readings
+        ),
+        0,
+    )
+    assert headline(state) == words
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "words"),
+    [
+        (Quantity.TEMPERATURE, -3.25, "-3.2 °C"),
+        (Quantity.POWER, 0, "0.00 W"),
+        (Quantity.ENERGY, 7200, "2.0 Wh"),
+        (Quantity.FREQUENCY, 1.4208e9, "1421 MHz"),
+        (Quantity.SHARE, 1, "100%"),
+        (Quantity.COUNT, 3, "3"),
+    ],
+)
+def test_values_in_words(quantity: Quantity, value: float, words: str) -> None:
+    (row,) = rows(PlatformState("b", (a_reading("x/y", quantity, value),), 0))
+    assert (row.name, row.values, row.is_well) == ("x/y", words, True)
+
+
+@pytest.mark.parametrize(
+    ("reading", "is_well"),
+    [
+        (a_reading("a/b", Quantity.TEMPERATURE, 98.9, throttle=99.0), True),
+        (a_reading("a/b", Quantity.TEMPERATURE, 99.0, throttle=99.0), False),
+        (a_reading("a/b", Quantity.POWER, None, status=Status.INVALID, problem="bad"), False),
+        (a_reading("a/b", Quantity.TEMPERATURE, None, status=Status.GATED, problem="off"), None),
+        (a_reading("a/b", Quantity.STATE, 2, role=Role.THROTTLE), False),
+        (a_reading("a/b", Quantity.STATE, 2), True),
+    ],
+)
+def test_what_is_well(reading: Reading, is_well: bool | None) -> None:
+    (row,) = rows(PlatformState("b", (reading,), 0))
+    assert row.is_well is is_well
+    assert reading.problem in row.remark
+
+
+def test_things_of_one_kind_have_rows_of_their_own() -> None:
+    state = PlatformState(
+        "b",
+        (
+            a_reading("rapl/package-0", Quantity.POWER, 20),
+            a_reading("rapl/package-0/core", Quantity.POWER, 12),
+            a_reading("battery/0/voltage", Quantity.VOLTAGE, 15),
+            a_reading(
+                "battery/0/current", Quantity.CURRENT, None, status=Status.STALE, problem="?"
+            ),
+            a_reading("gpu/x/load", Quantity.SHARE, 0.5),
+        ),
+        0,
+    )
+    assert [(row.name, row.values, row.remark) for row in rows(state)] == [
+        ("rapl/package-0", "20.00 W", ""),
+        ("rapl/package-0/core", "12.00 W", ""),
+        ("battery/0", "15.00 V", "?"),
+        ("gpu/x/load", "50%", ""),
+    ]
