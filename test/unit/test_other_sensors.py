@@ -1,0 +1,250 @@
+"""Cooling devices, over-current, clocks, loads, memory, modes, temperatures of hwmon."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.platforms import (
+    cooling_devices,
+    cpu_clock,
+    devfreq,
+    hwmon_temperature,
+    over_current,
+    power_mode,
+    processor,
+)
+from edge_inference.platforms.boards import board_named, load_boards
+from machine_trees import Files, HandClock, MemoryTree, look, orin_nx
+
+BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
+ORIN, NANO, PC, THOR = (
+    board_named(name, BOARDS) for name in ("jetson_orin", "jetson_nano", "pc", "jetson_thor")
+)
+COOLING = "sys/class/thermal/cooling_device{}"
+
+
+def cooling(*devices: tuple[str, str | int]) -> Files:
+    files: Files = {}
+    for number, (kind, state) in enumerate(devices):
+        files[f"{COOLING.format(number)}/type"] = f"{kind}\n"
+        files[f"{COOLING.format(number)}/cur_state"] = state
+    return files
+
+
+@pytest.mark.parametrize(
+    "module", [cooling_devices, over_current, devfreq, cpu_clock, processor, hwmon_temperature]
+)
+def test_an_empty_machine_has_no_sensors(module: object) -> None:
+    assert module.find(MemoryTree({}), ORIN) == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("kind", "throttles"),
+    [
+        ("cpu-throttle-alert", True),
+        ("gpu-throttle-alert", True),
+        ("cv0-throttle-alert", True),
+        ("hot-surface-alert", True),
+        ("cpufreq-cpu0", True),
+        ("devfreq-17000000.gpu", True),
+        ("pwm-fan", False),
+        ("Fan", False),
+        ("nvme", False),
+    ],
+)
+def test_what_slows_an_orin_down(kind: str, throttles: bool) -> None:
+    (reading,) = look(cooling_devices.find(MemoryTree(cooling((kind, "1\n"))), ORIN)).values()
+    assert reading.name == f"cooling/{kind}"
+    assert (reading.value, reading.quantity) == (1, Quantity.STATE)
+    assert (reading.role is Role.THROTTLE) == throttles
+
+
+def test_what_slows_other_boards_down() -> None:
+    files = cooling(("cpu-balanced", "1"), ("thermal-cpufreq-0", "0"), ("pwm-fan", "3"))
+    roles = [each.role for each in look(cooling_devices.find(MemoryTree(files), NANO)).values()]
+    assert roles == [Role.THROTTLE, Role.THROTTLE, Role.NONE]
+    files = cooling(("Processor", "0"), ("Processor", "2"), ("TCC Offset", "5"), ("LCD", "1"))
+    readings = look(cooling_devices.find(MemoryTree(files), PC))
+    assert [name for name, each in readings.items() if each.role is Role.THROTTLE] == [
+        "cooling/Processor",
+        "cooling/Processor#2",
+    ]
+
+
+def test_powerclamp_says_minus_one_while_idle() -> None:
+    tree = MemoryTree(cooling(("intel_powerclamp", "-1\n")))
+    (reading,) = look(cooling_devices.find(tree, PC)).values()
+    assert (reading.value, reading.role) == (0, Role.THROTTLE)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ("-2\n", Status.INVALID),
+        ("on\n", Status.INVALID),
+        (errno.EAGAIN, Status.GATED),
+        (errno.ENODEV, Status.ABSENT),
+    ],
+)
+def test_an_alert_that_cannot_be_read_is_not_taken_as_none(
+    content: str | int, status: Status
+) -> None:
+    tree = MemoryTree(cooling(("cpu-throttle-alert", content)))
+    (reading,) = look(cooling_devices.find(tree, ORIN)).values()
+    assert (reading.value, reading.status) == (None, status)
+
+
+def test_over_current_counts() -> None:
+    files = {**orin_nx(), "sys/class/hwmon/hwmon0/oc2_event_cnt": "7\n"}
+    files["sys/class/hwmon/hwmon0/oc1_throt_en"] = "1\n"
+    readings = look(over_current.find(MemoryTree(files), ORIN))
+    assert {name: each.value for name, each in readings.items()} == {
+        "over_current/oc1": 0,
+        "over_current/oc2": 7,
+        "over_current/oc3": 0,
+    }
+    assert {each.role for each in readings.values()} == {Role.THROTTLE}
+    assert {each.quantity for each in readings.values()} == {Quantity.COUNT}
+
+
+def test_a_gpu_has_a_clock_and_a_load() -> None:
+    readings = look(devfreq.find(MemoryTree(orin_nx()), ORIN))
+    assert {name: (each.value, each.quantity) for name, each in readings.items()} == {
+        "gpu/17000000.gpu/clock": (306e6, Quantity.FREQUENCY),
+        "gpu/17000000.gpu/load": (0.25, Quantity.SHARE),
+    }
+
+
+def test_a_gpu_without_a_load() -> None:
+    tree = MemoryTree({"sys/class/devfreq/gpu-gpc-0/cur_freq": "1575000000\n"})
+    assert [each.name for each in devfreq.find(tree, THOR)] == ["gpu/gpu-gpc-0/clock"]
+
+
+def test_a_load_of_more_than_all_is_invalid() -> None:
+    files = {**orin_nx(), "sys/class/devfreq/17000000.gpu/device/load": "1001\n"}
+    reading = look(devfreq.find(MemoryTree(files), ORIN))["gpu/17000000.gpu/load"]
+    assert reading.status is Status.INVALID
+
+
+def test_clusters_have_clocks_in_hertz() -> None:
+    readings = look(cpu_clock.find(MemoryTree(orin_nx()), ORIN))
+    assert {name: each.value for name, each in readings.items()} == {
+        "cpu_clock/policy0": 1984000000,
+        "cpu_clock/policy4": 1984000000,
+    }
+
+
+def test_of_many_cores_one_of_each_kind_is_read() -> None:
+    files: Files = {}
+    for number in range(64):
+        stem = f"sys/devices/system/cpu/cpufreq/policy{number}"
+        files[f"{stem}/scaling_cur_freq"] = "800000\n"
+        files[f"{stem}/cpuinfo_max_freq"] = "5000000\n" if number < 16 else "3800000\n"
+    names = [sensor.name for sensor in cpu_clock.find(MemoryTree(files), PC)]
+    assert names == ["cpu_clock/policy0", "cpu_clock/policy16"]
+
+
+class Load:
+    def __init__(self) -> None:
+        self.tree = MemoryTree({"proc/stat": ""})
+        (self.sensor,) = processor.find(self.tree, PC, HandClock())
+
+    def at(self, line: str) -> Reading:
+        self.tree.files["proc/stat"] = line
+        return self.sensor.read()[0]
+
+
+def test_load_is_the_share_between_two_looks() -> None:
+    load = Load()
+    first = load.at("cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2 3 4\n")
+    assert (first.value, first.status) == (None, Status.STALE)
+    assert load.at("cpu  150 0 110 720 120 0 0 0 50 0\n").value == pytest.approx(0.6)
+    assert load.at("cpu  150 0 110 820 120 0 0 0 50 0\n").value == 0.0
+    assert load.at("cpu  250 0 110 820 120 0 0 0 150 0\n").value == 1.0
+
+
+def test_idle_time_that_goes_back_a_tick_is_full_load() -> None:
+    load = Load()
+    load.at("cpu  100 0 100 700 100 0 0 0 0 0\n")
+    assert load.at("cpu  110 0 100 700 99 0 0 0 0 0\n").value == 1.0
+
+
+def test_no_time_between_two_looks_is_no_load() -> None:
+    load = Load()
+    for _ in range(2):
+        assert load.at("cpu  100 0 100 700 100 0 0 0 0 0\n").status is Status.STALE
+
+
+@pytest.mark.parametrize("line", ["", "cpu\n", "cpu  1 2\n", "cpu  a b c d e\n", "intr 5\n"])
+def test_other_text_is_no_load(line: str) -> None:
+    assert Load().at(line).status is Status.INVALID
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("MemTotal:       8000 kB\nMemFree: 1 kB\nMemAvailable:   6000 kB\n", 0.25),
+        ("MemTotal:       8000 kB\n", None),
+        ("MemTotal:       0 kB\nMemAvailable:   0 kB\n", None),
+        ("MemTotal:       1 kB\nMemAvailable:   6 kB\n", None),
+        ("", None),
+    ],
+)
+def test_memory(text: str, value: float | None) -> None:
+    (reading,) = look(processor.find(MemoryTree({"proc/meminfo": text}), PC)).values()
+    assert reading.value == value
+    assert (reading.status is Status.OK) == (value is not None)
+
+
+def test_modes_are_told_by_number_and_not_by_order() -> None:
+    tree = MemoryTree(orin_nx())
+    assert power_mode.modes(tree) == {0: "MAXN", 1: "10W", 2: "15W"}
+    assert power_mode.current(tree) == 2
+    assert power_mode.modes(MemoryTree({})) == {}
+    assert power_mode.current(MemoryTree({})) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "watts"),
+    [
+        ("15W", 15),
+        ("MODE_30W_ALL", 30),
+        ("MODE_10W_DESKTOP", 10),
+        ("25w", 25),
+        ("MAXN", None),
+        ("MAXN_SUPER", None),
+        ("", None),
+        ("8CORE", None),
+    ],
+)
+def test_a_modes_name_may_tell_its_budget(name: str, watts: float | None) -> None:
+    assert power_mode.watts(name) == watts
+
+
+def test_processors_without_a_zone() -> None:
+    chip = "sys/class/hwmon/hwmon2"
+    files: Files = {f"{chip}/name": "k10temp\n"}
+    for number, label in ((1, "Tctl"), (3, "Tccd1")):
+        files[f"{chip}/temp{number}_label"] = f"{label}\n"
+        files[f"{chip}/temp{number}_input"] = "61250\n"
+    files |= {"sys/class/hwmon/hwmon1/name": "nvme\n", "sys/class/hwmon/hwmon1/temp1_input": "1"}
+    (reading,) = look(hwmon_temperature.find(MemoryTree(files), PC)).values()
+    assert (reading.name, reading.value, reading.role) == ("temp/k10temp/Tctl", 61.25, Role.CONTROL)
+    assert (reading.throttle, reading.critical) == (None, None)
+
+
+def test_a_package_has_its_own_limits() -> None:
+    chip = "sys/class/hwmon/hwmon2"
+    files: Files = {f"{chip}/name": "coretemp\n"}
+    for number, label in ((1, "Package id 0"), (2, "Core 0")):
+        files[f"{chip}/temp{number}_label"] = f"{label}\n"
+        files[f"{chip}/temp{number}_input"] = "50000\n"
+        files[f"{chip}/temp{number}_max"] = "80000\n"
+        files[f"{chip}/temp{number}_crit"] = "100000\n"
+    (reading,) = look(hwmon_temperature.find(MemoryTree(files), PC)).values()
+    assert reading.name == "temp/coretemp/Package id 0"
+    assert (reading.role, reading.throttle, reading.critical) == (Role.CONTROL, 80, 100)

@@ -1,0 +1,234 @@
+"""Power rails: the right line of the right chip, in the right unit."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.platforms import hwmon_power, iio_power
+from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.rails_sum import rails_sum
+from machine_trees import INA3221, Files, MemoryTree, ina3221, look, orin_nx
+
+BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
+ORIN = board_named("jetson_orin", BOARDS)
+NANO = board_named("jetson_nano", BOARDS)
+XAVIER = board_named("jetson_xavier", BOARDS)
+THOR = board_named("jetson_thor", BOARDS)
+CHIP = INA3221.format(3)
+IIO = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+INA238 = "sys/bus/i2c/drivers/ina238/2-0044/hwmon/hwmon5"
+AGX_ORIN = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")
+
+
+def nano_iio(device: str = IIO) -> Files:
+    files: Files = {}
+    rails = (("POM_5V_IN", 5000, 600, 3000), ("POM_5V_GPU", 5000, 8, 40), ("NC", 0, 0, 0))
+    for line, (label, millivolts, milliamperes, milliwatts) in enumerate(rails):
+        files[f"{device}/rail_name_{line}"] = f"{label}\n"
+        files[f"{device}/in_voltage{line}_input"] = f"{millivolts}\n"
+        files[f"{device}/in_current{line}_input"] = f"{milliamperes}\n"
+        files[f"{device}/in_power{line}_input"] = f"{milliwatts}\n"
+    return files
+
+
+def ina238() -> Files:
+    return {
+        f"{INA238}/name": "ina238\n",
+        f"{INA238}/in0_input": "3\n",
+        f"{INA238}/in1_input": "19000\n",
+        f"{INA238}/curr1_input": "2000\n",
+        f"{INA238}/power1_input": "38000000\n",
+        f"{INA238}/temp1_input": "40000\n",
+    }
+
+
+def hwmon(files: Files) -> dict[str, Reading]:
+    return look(hwmon_power.find(MemoryTree(files), ORIN))
+
+
+def test_a_machine_without_chips_has_no_rails() -> None:
+    assert hwmon({}) == {}
+    assert iio_power.find(MemoryTree({}), NANO) == []
+
+
+def test_an_ina3221_gives_watts_volts_and_amperes() -> None:
+    readings = hwmon(ina3221())
+    # Line 2: 10000 mV and 1000 mA.
+    assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {
+        "rail/VDD_IN": (2.5, "W"),
+        "rail/VDD_IN/voltage": (5.0, "V"),
+        "rail/VDD_IN/current": (0.5, "A"),
+        "rail/VDD_CPU_GPU_CV": (10.0, "W"),
+        "rail/VDD_CPU_GPU_CV/voltage": (10.0, "V"),
+        "rail/VDD_CPU_GPU_CV/current": (1.0, "A"),
+        "rail/VDD_SOC": (22.5, "W"),
+        "rail/VDD_SOC/voltage": (15.0, "V"),
+        "rail/VDD_SOC/current": (1.5, "A"),
+    }
+
+
+def test_the_input_rail_is_the_total_and_no_other() -> None:
+    roles = {name: each.role for name, each in hwmon(ina3221()).items()}
+    assert [name for name, role in roles.items() if role is not Role.NONE] == ["rail/VDD_IN"]
+    assert roles["rail/VDD_IN"] is Role.TOTAL_POWER
+
+
+def test_shunts_and_sums_are_never_read() -> None:
+    tree = MemoryTree(ina3221())
+    look(hwmon_power.find(tree, ORIN))
+    for file in ("in4_input", "in5_input", "in6_input", "in7_input", "in7_label", "curr4_input"):
+        assert f"{CHIP}/{file}" not in tree.reads
+
+
+@pytest.mark.parametrize("label", ["NC", "nc", "N/C", "", " \n"])
+def test_a_line_that_is_not_connected_is_skipped(label: str) -> None:
+    assert "rail/VDD_SOC" in hwmon(ina3221(labels=(label, "VDD_CPU", "VDD_SOC")))
+    assert len(hwmon(ina3221(labels=(label, "VDD_CPU", "VDD_SOC")))) == 6
+
+
+def test_two_chips_with_the_same_labels_are_kept_apart() -> None:
+    files = ina3221(labels=("VDD", "NC", "NC"))
+    files |= {path.replace("1-0040", "1-0041"): text for path, text in files.items()}
+    assert {"rail/VDD", "rail/VDD#2"} <= set(hwmon(files))
+
+
+@pytest.mark.parametrize("number", [0, 3, 12])
+def test_the_number_of_a_hwmon_does_not_matter(number: int) -> None:
+    assert hwmon(ina3221(number))["rail/VDD_IN"].value == 2.5
+
+
+def test_a_chip_is_found_by_its_name_where_the_bus_is_not_shown() -> None:
+    files = {path.replace(CHIP, "sys/class/hwmon/hwmon7"): t for path, t in ina3221().items()}
+    files["sys/class/hwmon/hwmon2/name"] = "nvme\n"
+    files["sys/class/hwmon/hwmon2/in1_label"] = "NVME\n"
+    readings = hwmon(files)
+    assert readings["rail/VDD_IN"].value == 2.5
+    assert "rail/NVME" not in readings
+
+
+def test_a_chip_that_is_shown_twice_is_read_once() -> None:
+    files = ina3221()
+    files |= {path.replace(CHIP, "sys/class/hwmon/hwmon3"): t for path, t in ina3221().items()}
+    assert len(hwmon(files)) == 9
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "status"),
+    [
+        ("curr1_input", "-16\n", Status.INVALID),
+        ("in1_input", "-8\n", Status.INVALID),
+        ("curr1_input", "much\n", Status.INVALID),
+        ("in1_input", "", Status.INVALID),
+        ("curr1_input", errno.EAGAIN, Status.GATED),
+        ("in1_input", errno.ENODATA, Status.GATED),
+        ("in1_input", errno.ENODEV, Status.ABSENT),
+    ],
+)
+def test_without_one_factor_there_is_no_power(
+    file: str, content: str | int, status: Status
+) -> None:
+    readings = hwmon({**ina3221(), f"{CHIP}/{file}": content})
+    power = readings["rail/VDD_IN"]
+    assert (power.value, power.status) == (None, status)
+    assert power.problem
+    assert readings["rail/VDD_SOC"].value == 22.5
+
+
+def test_a_negative_rail_says_so() -> None:
+    reading = hwmon({**ina3221(), f"{CHIP}/curr1_input": "-16\n"})["rail/VDD_IN"]
+    assert reading.problem == "it said -0.016 A; that cannot be below 0"
+
+
+def test_the_old_driver_gives_milliwatts() -> None:
+    readings = look(iio_power.find(MemoryTree(nano_iio()), NANO))
+    assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {
+        "rail/POM_5V_IN": (3.0, "W"),
+        "rail/POM_5V_IN/voltage": (5.0, "V"),
+        "rail/POM_5V_IN/current": (0.6, "A"),
+        "rail/POM_5V_GPU": (0.04, "W"),
+        "rail/POM_5V_GPU/voltage": (5.0, "V"),
+        "rail/POM_5V_GPU/current": (0.008, "A"),
+    }
+    assert readings["rail/POM_5V_IN"].role is Role.TOTAL_POWER
+
+
+def test_the_old_driver_may_be_negative_too() -> None:
+    files = {**nano_iio(), f"{IIO}/in_power1_input": "-40\n"}
+    readings = look(iio_power.find(MemoryTree(files), NANO))
+    assert readings["rail/POM_5V_GPU"].status is Status.INVALID
+    assert readings["rail/POM_5V_IN"].status is Status.OK
+
+
+@pytest.mark.parametrize("file", ["in1_label", "label", None])
+def test_an_ina238_gives_microwatts(file: str | None) -> None:
+    label = {f"{INA238}/{file}": "VIN\n"} if file else {}
+    name = "rail/VIN" if file else "rail/ina238"
+    readings = look(hwmon_power.find(MemoryTree({**ina238(), **label}), THOR))
+    assert [(each.name, each.value) for each in readings.values()] == [
+        (name, 38.0),
+        (f"{name}/voltage", 19.0),
+        (f"{name}/current", 2.0),
+    ]
+    assert readings[name].role is Role.TOTAL_POWER
+
+
+def powers(labels: tuple[str, ...]) -> list[Reading]:
+    return list(hwmon(ina3221(labels=labels)).values())
+
+
+def test_agx_orin_has_a_sum_and_never_a_total() -> None:
+    readings = powers(AGX_ORIN)
+    total = rails_sum(readings, ORIN)
+    assert total is not None
+    assert (total.name, total.value, total.role) == ("power/rails_sum", 35.0, Role.RAILS_SUM)
+    assert (total.quantity, total.status) == (Quantity.POWER, Status.OK)
+    assert Role.TOTAL_POWER not in {each.role for each in (*readings, total)}
+
+
+def test_where_the_input_is_measured_nothing_is_summed() -> None:
+    assert rails_sum(powers(("VDD_IN", "VDD_GPU_SOC", "VDD_CPU_CV")), ORIN) is None
+
+
+def test_the_sum_of_no_rails_is_none() -> None:
+    assert rails_sum([], ORIN) is None
+    assert rails_sum(powers(("A", "B", "C")), ORIN) is None
+
+
+def test_agx_xavier_sums_all_six() -> None:
+    files = ina3221(labels=("GPU", "CPU", "SOC"))
+    second = ina3221(labels=("CV", "VDDRQ", "SYS5V"))
+    files |= {path.replace("1-0040", "1-0041"): text for path, text in second.items()}
+    total = rails_sum(list(hwmon(files).values()), XAVIER)
+    assert total is not None
+    assert total.value == 70.0
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (Status.STALE, Status.STALE),
+        (Status.INVALID, Status.INVALID),
+        (Status.ABSENT, Status.INVALID),
+        (Status.GATED, Status.INVALID),
+    ],
+)
+def test_with_one_rail_unknown_the_sum_is_unknown(status: Status, expected: Status) -> None:
+    readings = [
+        replace(each, value=None, status=status, problem="lost")
+        if each.name == "rail/VDD_CPU_CV"
+        else each
+        for each in powers(AGX_ORIN)
+    ]
+    total = rails_sum(readings, ORIN)
+    assert total is not None
+    assert (total.value, total.status) == (None, expected)
+    assert total.problem == "rail/VDD_CPU_CV is unknown: lost"
+
+
+def test_an_orin_nx_is_found_whole() -> None:
+    assert len(hwmon(orin_nx())) == 9

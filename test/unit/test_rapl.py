@@ -1,0 +1,149 @@
+"""Watts from counters of energy."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.reading import Reading, Role, Status
+from edge_inference.platforms import rapl
+from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.rails_sum import rails_sum
+from machine_trees import Files, HandClock, MemoryTree, look
+
+PC = board_named("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
+ROOT = "sys/class/powercap"
+RANGE_UJ = 262143328850
+
+
+def domains(**names: str) -> Files:
+    files: Files = {f"{ROOT}/intel-rapl/enabled": "1\n"}
+    for place, name in names.items():
+        folder = f"{ROOT}/intel-rapl:{place.removeprefix('at_').replace('_', ':')}"
+        files[f"{folder}/name"] = f"{name}\n"
+        files[f"{folder}/energy_uj"] = "1000000\n"
+        files[f"{folder}/max_energy_range_uj"] = f"{RANGE_UJ}\n"
+    return files
+
+
+class OneCounter:
+    def __init__(self, energy: str | int = "1000000\n", reach: str = str(RANGE_UJ)) -> None:
+        self.tree = MemoryTree(domains(at_0="package-0"))
+        self.tree.files[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
+        self.tree.files[f"{ROOT}/intel-rapl:0/max_energy_range_uj"] = reach
+        self.clock = HandClock()
+        (self.sensor,) = rapl.find(self.tree, PC, self.clock)
+
+    def counts(self, energy: str | int, after_s: float = 0.5) -> Reading:
+        self.tree.files[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
+        self.clock.forward(after_s)
+        return self.sensor.read()[0]
+
+
+def test_a_machine_without_counters_has_no_sensors() -> None:
+    assert rapl.find(MemoryTree({}), PC) == []
+
+
+def test_domains_are_named_with_the_one_around_them() -> None:
+    names = {
+        "at_0": "package-0",
+        "at_0_0": "core",
+        "at_0_1": "dram",
+        "at_1": "package-1",
+        "at_1_0": "core",
+    }
+    files = domains(**names)
+    files[f"{ROOT}/intel-rapl-mmio:0/name"] = "package-0\n"  # the same counter once more
+    files[f"{ROOT}/dtpm/name"] = "x\n"
+    assert [sensor.name for sensor in rapl.find(MemoryTree(files), PC)] == [
+        "rapl/package-0",
+        "rapl/package-0/core",
+        "rapl/package-0/dram",
+        "rapl/package-1",
+        "rapl/package-1/core",
+    ]
+
+
+def test_the_second_look_gives_watts() -> None:
+    counter = OneCounter()
+    first = counter.counts("1000000\n")
+    assert (first.value, first.status) == (None, Status.STALE)
+    second = counter.counts("6000000\n")
+    assert (second.value, second.quantity.unit) == (10.0, "W")  # 5 J in half a second
+
+
+def test_a_counter_that_wraps_goes_on() -> None:
+    counter = OneCounter()
+    counter.counts(f"{RANGE_UJ - 2_000_000}\n")
+    assert counter.counts("3000000\n").value == pytest.approx(10.0)
+
+
+def test_a_counter_that_began_anew_is_no_power() -> None:
+    counter = OneCounter()
+    counter.counts("200000000000\n")
+    assert counter.counts("5\n").status is Status.INVALID  # 62 kJ in half a second
+    assert counter.counts("5000005\n").value == pytest.approx(10.0)
+
+
+def test_a_counter_that_goes_back_without_a_known_range_is_no_power() -> None:
+    counter = OneCounter(reach="?")
+    counter.counts("9000000\n")
+    reading = counter.counts("1000000\n")
+    assert (reading.value, reading.status) == (None, Status.INVALID)
+
+
+def test_after_a_long_pause_it_begins_again() -> None:
+    counter = OneCounter()
+    counter.counts("1000000\n")
+    assert counter.counts("900000000\n", after_s=3600).status is Status.STALE
+    assert counter.counts("905000000\n").value == 10.0
+
+
+def test_two_looks_at_once_are_no_power() -> None:
+    counter = OneCounter()
+    counter.counts("1000000\n")
+    assert counter.counts("1000000\n", after_s=0).status is Status.STALE
+
+
+def test_the_wall_clock_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = OneCounter()
+    counter.counts("1000000\n")
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert counter.counts("6000000\n").value == 10.0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(errno.EACCES, "may not read it"), (errno.EPERM, "may not read it"), ("", "empty")],
+)
+def test_a_file_that_only_root_may_read_says_so(content: str | int, words: str) -> None:
+    reading = OneCounter().counts(content)
+    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert words in reading.problem
+
+
+def test_a_gap_is_not_averaged_over() -> None:
+    counter = OneCounter()
+    counter.counts("1000000\n")
+    counter.counts(errno.EIO)
+    assert counter.counts("99000000\n").status is Status.STALE
+
+
+def test_sockets_and_memory_are_summed_but_never_the_total() -> None:
+    files = domains(at_0="package-0", at_0_0="core", at_0_1="dram", at_1="psys")
+    tree, clock = MemoryTree(files), HandClock()
+    sensors = rapl.find(tree, PC, clock)
+    look(sensors)
+    for path in files:
+        if path.endswith("energy_uj"):
+            tree.files[path] = "3000000\n"
+    clock.forward(1.0)
+    readings = look(sensors)
+    total = rails_sum(list(readings.values()), PC)
+    assert total is not None
+    assert (total.value, total.role) == (4.0, Role.RAILS_SUM)
+    assert {each.role for each in readings.values()} == {Role.NONE}

@@ -1,0 +1,256 @@
+"""Thermal zones: what may be believed, and what decides."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Reading, Role, Status
+from edge_inference.platforms import thermal_zones
+from edge_inference.platforms.boards import Board, board_named, load_boards
+from edge_inference.platforms.sensor import Sensor
+from machine_trees import ZONE, HandClock, MemoryTree, look, orin_nx, zones
+
+BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
+ORIN = board_named("jetson_orin", BOARDS)
+NANO = board_named("jetson_nano", BOARDS)
+
+
+class OneZone:
+    """A machine with one zone, ``tj-thermal``, at which one looks again and again."""
+
+    def __init__(self, temperature: str | int = "45000\n", board: Board = ORIN) -> None:
+        self.tree = MemoryTree(zones(tj_thermal=temperature))
+        self.clock = HandClock()
+        self.sensor: Sensor = thermal_zones.find(self.tree, board, self.clock)[0]
+
+    def says(self, temperature: str | int, after_s: float = 0.5) -> Reading:
+        self.tree.files[f"{ZONE.format(0)}/temp"] = temperature
+        self.clock.forward(after_s)
+        return self.sensor.read()[0]
+
+
+def test_a_machine_without_zones_has_no_sensors() -> None:
+    assert thermal_zones.find(MemoryTree({}), ORIN) == []
+
+
+def test_a_zone_has_its_type_as_name_and_its_own_trip_points() -> None:
+    readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
+    tj = readings["zone/tj-thermal"]
+    assert (tj.value, tj.throttle, tj.critical) == (48.5, 99.0, 104.5)
+    assert tj.source == f"{ZONE.format(8)}/temp"
+    assert readings["zone/cpu-thermal"].throttle is None
+
+
+def test_only_tj_decides_on_an_orin() -> None:
+    readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
+    assert [name for name, each in readings.items() if each.role is Role.CONTROL] == [
+        "zone/tj-thermal"
+    ]
+
+
+@pytest.mark.parametrize("off", [errno.EAGAIN, errno.ENODATA, "-256000\n"])
+def test_a_zone_of_a_unit_that_is_off_is_gated_and_has_no_value(off: str | int) -> None:
+    reading = OneZone().says(off)
+    assert (reading.value, reading.status) == (None, Status.GATED)
+    assert "off" in reading.problem
+
+
+def test_gated_zones_leave_tj_valid() -> None:
+    readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
+    assert readings["zone/cv0-thermal"].status is Status.GATED
+    assert readings["zone/tj-thermal"].status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "empty"),
+        ("\n", "empty"),
+        ("warm\n", "expected a number, got 'warm'"),
+        ("45000 46000\n", "expected a number"),
+        ("45_000\n", "expected a number"),
+        ("4.5e4\n", "expected a number"),
+        ("nan\n", "expected a number"),
+        ("9" * 5000, "expected a number, got '999"),
+        ("\x00\x01\x02\udcff", "expected a number"),
+        ("-40001\n", "only -40 to 130 can be true"),
+        ("130001\n", "only -40 to 130 can be true"),
+        ("2147483647\n", "only -40 to 130 can be true"),
+        (errno.EIO, "EIO"),
+        (errno.ETIMEDOUT, "ETIMEDOUT"),
+        (errno.EACCES, "may not read it"),
+    ],
+)
+def test_what_is_no_temperature_is_invalid_and_says_why(content: str | int, words: str) -> None:
+    reading = OneZone().says(content)
+    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert words in reading.problem
+
+
+@pytest.mark.parametrize("gone", [errno.ENOENT, errno.ENODEV, errno.ENXIO])
+def test_a_zone_that_is_gone_is_absent(gone: int) -> None:
+    assert OneZone().says(gone).status is Status.ABSENT
+
+
+@pytest.mark.parametrize("content", ["-40000\n", "130000\n", "45000", " 45000\n", "-500\n"])
+def test_the_whole_range_is_believed(content: str) -> None:
+    assert OneZone().says(content).value == int(content) / 1000
+
+
+@given(st.binary(max_size=40))
+def test_whatever_a_file_holds_a_value_is_a_temperature(content: bytes) -> None:
+    zone = OneZone()
+    reading = zone.says(content.decode("utf-8", "surrogateescape"))
+    assert reading.value is None or -40 <= reading.value <= 130
+    assert bool(reading.problem) == (reading.value is None)
+
+
+# Defects seen in others: an offline sensor that is taken as 0 or as -256 degrees.
+
+
+def test_zero_from_the_start_is_no_temperature() -> None:
+    zone = OneZone()
+    assert [zone.says("0\n").status for _ in range(5)] == [Status.INVALID] * 5
+
+
+def test_zero_after_a_temperature_is_never_confirmed() -> None:
+    zone = OneZone()
+    zone.says("25000\n")
+    assert [zone.says("0\n").status for _ in range(5)] == [Status.INVALID] * 5
+    assert zone.says("25500\n").value == 25.5
+
+
+def test_zero_on_a_winters_day_is_believed() -> None:
+    zone = OneZone()
+    assert [zone.says(each).value for each in ("1500\n", "0\n", "-500\n", "0\n")] == [
+        1.5,
+        0.0,
+        -0.5,
+        0.0,
+    ]
+
+
+def test_a_leap_has_to_be_confirmed() -> None:
+    zone = OneZone()
+    assert zone.says("45000\n").value == 45
+    leap = zone.says("85000\n")
+    assert leap.status is Status.INVALID
+    assert "leapt from 45 to 85" in leap.problem
+    assert zone.says("86000\n").value == 86
+
+
+def test_a_single_outlier_leaves_no_trace() -> None:
+    zone = OneZone()
+    values = [zone.says(each).value for each in ("45000\n", "127000\n", "46000\n", "47000\n")]
+    assert values == [45, None, 46, 47]
+
+
+def test_leaps_to_and_fro_are_never_believed() -> None:
+    zone = OneZone()
+    zone.says("45000\n")
+    for _ in range(3):
+        assert zone.says("120000\n").value is None
+        assert zone.says("-10000\n").value is None
+
+
+def test_a_fast_rise_in_steps_is_believed() -> None:
+    zone = OneZone()
+    assert [zone.says(f"{each}000\n").value for each in (45, 70, 95)] == [45, 70, 95]
+
+
+def test_after_a_long_pause_any_change_is_believed() -> None:
+    zone = OneZone()
+    zone.says("45000\n")
+    assert zone.says("90000\n", after_s=60).value == 90
+
+
+def test_a_gated_zone_that_comes_back_is_read_again() -> None:
+    zone = OneZone(errno.EAGAIN)
+    assert zone.says(errno.EAGAIN).status is Status.GATED
+    assert zone.says("40000\n").value == 40
+
+
+def test_pmic_die_is_never_a_temperature() -> None:
+    tree = MemoryTree(zones(CPU_therm="50000\n", GPU_therm="48000\n", PMIC_Die="100000\n"))
+    readings = look(thermal_zones.find(tree, NANO))
+    pmic = readings["zone/PMIC-Die"]
+    assert (pmic.value, pmic.status, pmic.role) == (None, Status.INVALID, Role.NONE)
+    assert "measures nothing" in pmic.problem
+    state = PlatformState("jetson_nano", tuple(readings.values()), 0)
+    assert state.hottest is not None
+    assert state.hottest.name == "zone/CPU-therm"
+
+
+@pytest.mark.parametrize("order", [("tj_thermal", "cpu_thermal"), ("cpu_thermal", "tj_thermal")])
+def test_the_last_zone_does_not_win(order: tuple[str, str]) -> None:
+    temperatures = {"tj_thermal": "80000\n", "cpu_thermal": "30000\n"}
+    tree = MemoryTree(zones(**{name: temperatures[name] for name in order}))
+    readings = look(thermal_zones.find(tree, ORIN))
+    state = PlatformState("jetson_orin", tuple(readings.values()), 0)
+    assert state.hottest is not None
+    assert state.hottest.value == 80
+    assert readings["zone/cpu-thermal"].value == 30
+
+
+def test_zones_are_told_by_type_whatever_their_number() -> None:
+    before = look(thermal_zones.find(MemoryTree(zones(tj_thermal="1000", a="2000")), ORIN))
+    after = look(thermal_zones.find(MemoryTree(zones(a="2000", tj_thermal="1000")), ORIN))
+    assert {name: each.value for name, each in before.items()} == {
+        name: each.value for name, each in after.items()
+    }
+
+
+def test_zones_of_one_type_are_kept_apart() -> None:
+    files = zones(a="30000\n", b="40000\n", c="50000\n")
+    for number in range(3):
+        files[f"{ZONE.format(number)}/type"] = "acpitz\n"
+    readings = look(thermal_zones.find(MemoryTree(files), ORIN))
+    assert {name: each.value for name, each in readings.items()} == {
+        "zone/acpitz": 30,
+        "zone/acpitz#2": 40,
+        "zone/acpitz#3": 50,
+    }
+
+
+def test_the_tenth_zone_comes_after_the_second() -> None:
+    files = zones(**{f"z{number}": "30000\n" for number in range(12)})
+    names = [sensor.name for sensor in thermal_zones.find(MemoryTree(files), ORIN)]
+    assert names == [f"zone/z{number}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("trips", "throttle", "critical"),
+    [
+        ([], None, None),
+        ([("passive", "0"), ("critical", "-256000")], None, None),
+        ([("passive", "2147483647")], None, None),
+        ([("active", "50000"), ("passive", "97000"), ("passive", "90000")], 90.0, None),
+        ([("critical", "110000"), ("hot", "105000"), ("critical", "104500")], None, 104.5),
+        ([("passive", "ninety"), ("passive", "99000")], 99.0, None),
+        ([("passive", errno.EIO)], None, None),
+    ],
+)
+def test_trip_points(
+    trips: list[tuple[str, str | int]], throttle: float | None, critical: float | None
+) -> None:
+    files = zones(tj_thermal="45000\n")
+    for number, (kind, temperature) in enumerate(trips):
+        files[f"{ZONE.format(0)}/trip_point_{number}_type"] = kind
+        files[f"{ZONE.format(0)}/trip_point_{number}_temp"] = temperature
+    reading = look(thermal_zones.find(MemoryTree(files), ORIN))["zone/tj-thermal"]
+    assert (reading.throttle, reading.critical) == (throttle, critical)
+
+
+def test_looking_reads_nothing_but_temperatures() -> None:
+    tree = MemoryTree(orin_nx())
+    sensors = thermal_zones.find(tree, ORIN)
+    assert not [path for path in tree.reads if path.endswith("/temp")]
+    tree.reads.clear()
+    look(sensors)
+    assert tree.reads == [f"{ZONE.format(number)}/temp" for number in range(9)]
