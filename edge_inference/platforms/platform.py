@@ -9,6 +9,7 @@ from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
+from edge_inference.platforms import nvml
 from edge_inference.platforms.boards import Board, board_named, load_boards, recognise
 from edge_inference.platforms.channel import Clock
 from edge_inference.platforms.power_mode import PowerMode
@@ -94,7 +95,8 @@ def open_platform(
     """Open this machine, or the one that ``tree`` shows.
 
     ``folders`` hold the boards' files; ``board`` names one of them, for a
-    machine that is not recognised. Raises ConfigError for a file that is wrong
+    machine that is not recognised. GPUs are asked of NVML only on this machine:
+    a tree has none. Raises ConfigError for a file that is wrong
     and for a board that is not known.
     """
     shown = MachineTree() if tree is None else tree
@@ -102,7 +104,10 @@ def open_platform(
     chosen = board_named(board, boards) if board else recognise(shown, boards)
     mode = PowerMode(shown, clock)
 
+    ask_nvml = tree is None and chosen.settings.nvml
+
     def find() -> list[Sensor]:
-        return [*find_sensors(shown, chosen, clock), mode]
+        gpus = nvml.find(clock=clock) if ask_nvml else []
+        return [*find_sensors(shown, chosen, clock), *gpus, mode]
 
     return Platform(shown, chosen, Sampler(find, clock=clock), mode)
