@@ -29,7 +29,7 @@ _KERNEL_FILE = re.compile(
     r"|proc/sys/vm/swappiness"
 )
 _OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
-_SYSTEM_FOLDERS = ("usr/sbin", "usr/bin", "sbin", "bin")
+_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's path may lack the first
 _END_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 200
@@ -39,8 +39,8 @@ _LAST_WORDS = 200
 class Machine:
     """``search_path`` is where tools are looked for, as in ``$PATH``; empty for the usual places.
 
-    Below another root than / that is the root's own folders, so that no tool of this
-    machine works on it. A tool that takes longer than ``timeout_s`` is killed.
+    Below another root than / there are none, as they would work on this machine. A tool
+    that takes longer than ``timeout_s`` is killed.
     """
 
     root: Path = Path("/")
@@ -139,11 +139,9 @@ class Machine:
         return output
 
     def _search_path(self) -> str:
-        if self.search_path:
+        if self.search_path or self.root != Path("/"):
             return self.search_path
-        folders = [str(self.root / folder) for folder in _SYSTEM_FOLDERS]
-        own = [os.environ.get("PATH", "")] if self.root == Path("/") else []
-        return os.pathsep.join([*own, *folders])
+        return os.pathsep.join([os.environ.get("PATH", ""), *_SYSTEM_FOLDERS])
 
     def _refusal(self, path: str, error: OSError, during: str) -> ActuatorError:
         is_rights = error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0

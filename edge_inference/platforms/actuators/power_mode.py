@@ -52,6 +52,7 @@ class PowerMode:
         number = self._number(value)
         if number == self._current():
             return []
+        self._machine.tool("nvpmodel")
         return [f"run nvpmodel -m {number} ({self._modes()[number]})"]
 
     def set(self, value: str, saved: Saved) -> str:

@@ -17,7 +17,7 @@ def put_back_all(
 
     What a restart of the machine has reset by itself is only forgotten. Only for the writer.
     """
-    since_restart = record.boot != boot_of(machine)
+    forget_what_a_restart_has_reset(machine, actuators, record)
     outcomes = []
     for name in reversed(tuple(record.originals)):
         actuator = actuators.get(name)
@@ -25,12 +25,20 @@ def put_back_all(
             words = f"{name}: no actuator of this version, so its original is kept in the journal"
             outcomes.append(Outcome(name, "", Result.FAILED, None, words))
             continue
-        if since_restart and not actuator.survives_reboot:
-            del record.originals[name]
-            continue
         outcomes.append(put_back(actuator, record))
     journal.store(record)
     return outcomes
+
+
+def forget_what_a_restart_has_reset(
+    machine: Machine, actuators: Mapping[str, Actuator], record: Record
+) -> None:
+    """Drop the originals of before a restart, but for what the machine keeps over one."""
+    if record.boot == boot_of(machine):
+        return
+    for name in tuple(record.originals):
+        if name in actuators and not actuators[name].survives_reboot:
+            del record.originals[name]
 
 
 def put_back(actuator: Actuator, record: Record) -> Outcome:

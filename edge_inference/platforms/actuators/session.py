@@ -10,7 +10,12 @@ from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Actuator, Outcome, Result
 from edge_inference.platforms.actuators.journal import Journal, Record, boot_of
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.put_back import in_force, put_back, put_back_all
+from edge_inference.platforms.actuators.put_back import (
+    forget_what_a_restart_has_reset,
+    in_force,
+    put_back,
+    put_back_all,
+)
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
 #: What each must not be changed beneath: put back before, and set again after.
@@ -25,6 +30,8 @@ class Session:
 
     ``guard(writer)`` is called before the first change and must return only when
     somebody watches over this process; it raises ActuatorError to forbid changes.
+    With ``goes_on`` what an earlier session has set is to last, and so is not put
+    back at the start: its originals are ours then.
     """
 
     def __init__(
@@ -34,6 +41,7 @@ class Session:
         journal_name: str,
         actuators: Mapping[str, Actuator],
         guard: Callable[[str], None],
+        goes_on: bool = False,
     ) -> None:
         self._machine = machine
         self._actuators = actuators
@@ -42,6 +50,7 @@ class Session:
         self._record = Record(uuid.uuid4().hex, "")
         self._guard = guard
         self._guarded = False
+        self._goes_on = goes_on
         self._asked: dict[str, str] = {}
 
     def start(self) -> list[Outcome]:
@@ -53,14 +62,7 @@ class Session:
             return []
         self._lock.take()
         try:
-            left = self._journal.load()
-            self._record.boot = boot_of(self._machine)
-            if left is None:
-                return []
-            outcomes = put_back_all(self._machine, self._actuators, self._journal, left)
-            self._record.originals = left.originals
-            self._journal.store(self._record)
-            return outcomes
+            return self._take_over(self._journal.load())
         except ActuatorError:
             self._lock.give_back()
             raise
@@ -107,6 +109,19 @@ class Session:
     def end(self) -> None:
         """Stop being the writer; what is not put back stays in the journal."""
         self._lock.give_back()
+
+    def _take_over(self, left: Record | None) -> list[Outcome]:
+        self._record.boot = boot_of(self._machine)
+        if left is None:
+            return []
+        outcomes = []
+        if self._goes_on:
+            forget_what_a_restart_has_reset(self._machine, self._actuators, left)
+        else:
+            outcomes = put_back_all(self._machine, self._actuators, self._journal, left)
+        self._record.originals = left.originals
+        self._journal.store(self._record)
+        return outcomes
 
     def _change(self, actuator: Actuator, value: str) -> Outcome:
         name = actuator.name

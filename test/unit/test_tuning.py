@@ -1,0 +1,198 @@
+"""What a robot wants of its machine: shown, set, and taken back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from actuator_machine import CPU, DEADLINE_S, NVPMODEL_CONF, Workshop
+from edge_inference.errors import ActuatorError
+from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuators import Actuators
+from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.tuning import Tuning
+from edge_inference.tools import platform_tune
+from edge_inference.tools.usage import UsageError
+
+SWAPPINESS = "proc/sys/vm/swappiness"
+SYSCTL = "etc/sysctl.d/90-edge-inference.conf"
+LIMITS = "etc/security/limits.d/90-edge-inference.conf"
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    made = Workshop(tmp_path)
+    made.put(SWAPPINESS, 60)
+    return made
+
+
+def tuning(workshop: Workshop) -> Tuning:
+    return Tuning(workshop.machine(), "anna")
+
+
+def tune(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    platform_tune.add_arguments(parser)
+    return platform_tune.run(parser.parse_args(words))
+
+
+# What is set ------------------------------------------------------------------------------------
+
+
+def test_looking_changes_nothing(workshop: Workshop) -> None:
+    before = workshop.content()
+    advice = {each.actuator: each for each in tuning(workshop).look()}
+    assert workshop.content() == before
+    assert {name: (each.now, each.wanted) for name, each in advice.items()} == {
+        "power_mode": ("15W", "MAXN"),
+        "cpu_governor": ("schedutil", "performance"),
+        "jetson_clocks": ("off", "on"),
+        "swappiness": ("60", "10"),
+        "realtime_limits": ("the system's", "anna"),
+    }
+    assert all(each.steps and not each.problem for each in advice.values())
+
+
+def test_applied_and_undone(workshop: Workshop) -> None:
+    before = workshop.settings()
+    outcomes = tuning(workshop).apply()
+    assert {outcome.result for outcome in outcomes} == {Result.SET}
+    assert len(outcomes) == 5
+    assert workshop.get("var/lib/nvpmodel/status") == "pmode:0000"
+    assert workshop.get(SWAPPINESS) == "10"
+    assert workshop.get(SYSCTL).splitlines()[-1] == "vm.swappiness = 10"
+    assert workshop.get(LIMITS).splitlines()[1:] == ["anna - rtprio 98", "anna - memlock unlimited"]
+    assert not any(each.steps for each in tuning(workshop).look())
+    undone = tuning(workshop).undo()
+    assert {outcome.result for outcome in undone} == {Result.RESTORED}
+    assert workshop.settings() == before
+    assert tuning(workshop).undo() == []
+
+
+def test_applied_twice_is_undone_to_the_first_original(workshop: Workshop) -> None:
+    before = workshop.settings()
+    tuning(workshop).apply()
+    assert tuning(workshop).apply() == []
+    workshop.put(SWAPPINESS, 30)
+    (outcome,) = tuning(workshop).apply()
+    assert outcome.actuator == "swappiness"
+    tuning(workshop).undo()
+    assert workshop.settings() == before
+
+
+def test_after_a_restart_what_it_has_reset_is_set_again(workshop: Workshop) -> None:
+    before = workshop.settings()
+    tuning(workshop).apply()
+    workshop.put("proc/sys/kernel/random/boot_id", "second")
+    for name, data in before.items():
+        if name.startswith("sys/"):
+            (workshop.root / name).write_bytes(data)
+    workshop.put(f"{CPU}/policy0/scaling_governor", "performance")  # as a new system sets it
+    outcomes = tuning(workshop).apply()
+    assert [outcome.actuator for outcome in outcomes] == ["cpu_governor", "jetson_clocks"]
+    tuning(workshop).undo()
+    assert workshop.get(f"{CPU}/policy0/scaling_governor") == "performance"
+    assert workshop.get(f"{CPU}/policy4/scaling_governor") == "schedutil"
+    assert workshop.get("var/lib/nvpmodel/status") == "pmode:0002"
+    assert workshop.get(SWAPPINESS) == "60"
+    assert not (workshop.root / LIMITS).exists()
+
+
+def test_files_of_ours_that_were_there_come_back(workshop: Workshop) -> None:
+    workshop.put(LIMITS, "bert - rtprio 20")
+    tuning(workshop).apply()
+    tuning(workshop).undo()
+    assert workshop.get(LIMITS) == "bert - rtprio 20"
+
+
+def test_a_mode_that_needs_a_reboot_is_left_to_the_user(workshop: Workshop) -> None:
+    workshop.put("etc/nvpmodel.conf", NVPMODEL_CONF.replace("NAME=7W", "NAME=MAXN_SUPER"))
+    outcomes = {outcome.actuator: outcome for outcome in tuning(workshop).apply()}
+    assert "MAXN_SUPER needs a reboot" in outcomes["power_mode"].words
+    assert outcomes["jetson_clocks"].result is Result.SET
+    assert not (workshop.root / "rebooted").exists()
+
+
+@pytest.mark.parametrize("user", ["", "anna bert", "anna\n*", "*", "#"])
+def test_a_user_that_is_none(workshop: Workshop, user: str) -> None:
+    outcomes = Tuning(workshop.machine(), user).apply()
+    assert "realtime_limits" not in {outcome.actuator for outcome in outcomes}
+    assert not (workshop.root / LIMITS).exists()
+
+
+def test_one_writer(workshop: Workshop) -> None:
+    running = Actuators(["cpu_clock_cap"], machine=workshop.machine())
+    running.apply(0.5)
+    assert running.settle(DEADLINE_S)
+    held = workshop.settings()
+    for action in (tuning(workshop).apply, tuning(workshop).undo):
+        with pytest.raises(ActuatorError, match=f"process {os.getpid()} sets this machine"):
+            action()
+    assert workshop.settings() == held
+    assert running.close(DEADLINE_S)
+
+
+def test_a_bare_machine_gets_what_it_has(tmp_path: Path) -> None:
+    bare = Tuning(Machine(tmp_path), "anna")
+    problems = {each.actuator for each in bare.look() if each.problem}
+    assert problems == {"power_mode", "cpu_governor", "jetson_clocks", "swappiness"}
+    (outcome,) = bare.apply()
+    assert (outcome.actuator, outcome.result) == ("realtime_limits", Result.SET)
+
+
+# The command ------------------------------------------------------------------------------------
+
+
+def test_the_command_shows(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    before = workshop.content()
+    assert tune("--root", str(workshop.root), "--user", "anna") == 0
+    output = capsys.readouterr().out
+    assert workshop.content() == before
+    assert "vm.swappiness" in output
+    assert "not here: jetson_clocks: this machine has no such tool" in " ".join(output.split())
+
+
+def test_the_command_sets_and_undoes(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = workshop.settings()
+    root = ("--root", str(workshop.root))
+    assert tune(*root, "--user", "@robots", "--apply") == 0
+    output = capsys.readouterr().out
+    assert "swappiness: is set\n" in output
+    assert "not here: nvpmodel: this machine has no such tool" in " ".join(output.split())
+    assert "@robots - rtprio 98" in workshop.get(LIMITS)
+    assert workshop.calls() == []
+    assert tune(*root, "--undo") == 0
+    assert "swappiness: put back to 60\n" in capsys.readouterr().out
+    assert workshop.settings() == before
+    assert tune(*root, "--undo") == 0
+    assert capsys.readouterr().out == "nothing to undo\n"
+
+
+def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    root = ("--root", str(workshop.root), "--user", "anna", "--json")
+    assert tune(*root) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {each["actuator"]: each["now"] for each in shown}["swappiness"] == "60"
+    tune(*root, "--apply")
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"swappiness": "set", "cpu_governor": "set"}.items() <= {
+        each["actuator"]: each["result"] for each in told if "result" in each
+    }.items()
+
+
+@pytest.mark.parametrize("verb", ["--apply", "--undo"])
+def test_setting_needs_root_and_says_so(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(UsageError, match=f"sudo edge-inference platform tune {verb}"):
+        tune(verb)
+
+
+def test_a_root_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a folder"):
+        tune("--root", str(tmp_path / "nowhere"))
