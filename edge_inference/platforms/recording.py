@@ -166,7 +166,7 @@ def _look(line: str, where: str) -> Look:
         raise InputError(f"{where}: expected t to be seconds from 0 on, got {time_s!r}")
     if not isinstance(files, dict):
         raise InputError(f"{where}: expected files to be an object, got {files!r}")
-    read = {path: _read(entry, f"{where}, {path}") for path, entry in files.items()}
+    read = {path: _read(entry, f"{where}, {path!r}") for path, entry in files.items()}
     return Look(float(time_s), read)
 
 

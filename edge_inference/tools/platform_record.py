@@ -15,6 +15,7 @@ from edge_inference.platforms.recording import Head
 from edge_inference.platforms.tree import MachineTree, Tree
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.progress import show_progress
+from edge_inference.tools.usage import UsageError
 
 _MODEL = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
 _FIRMWARE = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
@@ -33,6 +34,8 @@ class RecordOrder:
 
 def record_platform(order: RecordOrder, as_json: bool) -> int:
     """Record until the time is over or the user ends it; either leaves a sound recording."""
+    if not Path(order.root).is_dir():
+        raise UsageError(f"--root {order.root}: expected a folder")
     tree = MachineTree(Path(order.root))
     head = Head(machine_name(tree), platform.release(), order.note, constructed=False)
     start_s = time.monotonic()

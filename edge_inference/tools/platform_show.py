@@ -46,6 +46,8 @@ class ShowOrder:
             raise UsageError("--loop and --speed are for a recording; give one with --recording")
         if self.recording is not None and self.root != "/":
             raise UsageError("--root is for a machine's own files; leave it out with --recording")
+        if not Path(self.root).is_dir():
+            raise UsageError(f"--root {self.root}: expected a folder")
 
 
 class Display(AbstractContextManager["Display"], ABC):

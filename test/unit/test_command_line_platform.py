@@ -42,6 +42,8 @@ def machine(tmp_path: Path) -> Path:
         (["platform", "show", "--speed", "2"], 2, "--recording"),
         (["platform", "show", "--speed", "0"], 2, "from 0.01"),
         (["platform", "show", "--recording", "a", "--root", "b"], 2, "--root"),
+        (["platform", "show", "--root", "nowhere"], 2, "--root nowhere: expected a folder"),
+        (["platform", "record", "-o", "x", "--root", "nowhere"], 2, "--root nowhere"),
         (["platform", "show", "--period", "0"], 2, "from 0.05"),
         (["platform", "show", "--recording", "none.jsonl"], 1, "none.jsonl: cannot be read"),
         (["platform", "show", "--once", "--board", "jetson_orni"], 1, "'jetson_orin'"),

@@ -354,10 +354,11 @@ SOUND = [head_line(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 1, "
         (2, '{"t": 0}', "line 2: expected files"),
         (2, '{"t": 0.5, "files": {}}', "line 2: expected the first look at t = 0"),
         (2, '{"t": NaN, "files": {}}', "line 2: expected t"),
-        (2, '{"t": 0, "files": {"a": "1"}}', "line 2, a: expected null or one of text"),
-        (2, '{"t": 0, "files": {"a": {"errno": "EWHAT"}}}', "line 2, a: expected null or one of"),
-        (2, '{"t": 0, "files": {"a": {"base64": "?"}}}', "line 2, a: is no base64"),
-        (2, '{"t": 0, "files": {"a": {"text": "1", "errno": "EIO"}}}', "line 2, a: expected"),
+        (2, '{"t": 0, "files": {"a": "1"}}', "line 2, 'a': expected null or one of text"),
+        (2, '{"t": 0, "files": {"a\\nb": 1}}', "line 2, 'a\\nb': expected"),
+        (2, '{"t": 0, "files": {"a": {"errno": "EWHAT"}}}', "line 2, 'a': expected null or one of"),
+        (2, '{"t": 0, "files": {"a": {"base64": "?"}}}', "line 2, 'a': is no base64"),
+        (2, '{"t": 0, "files": {"a": {"text": "1", "errno": "EIO"}}}', "line 2, 'a': expected"),
         (3, '{"t": -1, "files": {}}', "line 3: expected t"),
         (3, '{"t": 1, "files": {"a": {"te', "line 3: is no JSON (the file ends there: it is cut"),
         (3, "[" * 100_000, "line 3: is no JSON"),
@@ -422,3 +423,22 @@ def test_any_content_survives_writing(files: dict[str, Content | None]) -> None:
         file.flush()
         (look,) = read_recording(Path(file.name)).looks
     assert look.files == files
+
+
+@given(
+    st.integers(0, 200),
+    st.integers(0, 30),
+    st.binary(max_size=12),
+    st.sampled_from(["r.jsonl", "r.jsonl.gz"]),
+)
+def test_damage_of_any_kind_is_told(at: int, length: int, patch: bytes, name: str) -> None:
+    content = ("\n".join(SOUND) + "\n").encode()
+    content = gzip.compress(content, mtime=0) if name.endswith(".gz") else content
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(content[:at] + patch + content[at + length :])
+        try:
+            read_recording(file)
+        except InputError as refusal:
+            assert str(refusal).startswith(str(file))
+            assert "\n" not in str(refusal)
