@@ -47,6 +47,8 @@ def machine(tmp_path: Path) -> Path:
         (["platform", "show", "--period", "0"], 2, "from 0.05"),
         (["platform", "show", "--recording", "none.jsonl"], 1, "none.jsonl: cannot be read"),
         (["platform", "show", "--once", "--board", "jetson_orni"], 1, "'jetson_orin'"),
+        (["platform", "tune", "--apply", "--undo"], 2, "not allowed with"),
+        (["platform", "tune", "--root", "nowhere"], 2, "--root nowhere: expected a folder"),
         (["platform", "record"], 2, "-o/--output"),
         (["platform", "record", "-o", ""], 2, "empty"),
         (["platform", "record", "-o", "x", "--duration", "-1"], 2, "from 0"),
@@ -63,7 +65,7 @@ def test_a_refusal_is_one_line(
     assert words in errors
 
 
-@pytest.mark.parametrize("action", [[], ["show"], ["record"]])
+@pytest.mark.parametrize("action", [[], ["show"], ["record"], ["tune"]])
 def test_help_has_an_example(action: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["platform", *action, "--help"]) == 0
     example = capsys.readouterr().out.partition("example")[2]
@@ -128,6 +130,15 @@ def test_recording_is_told_in_json(
         "duration_s": 0.0,
         "bytes": file.stat().st_size,
     }
+
+
+def test_tuning_is_shown_and_changes_nothing(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in machine.rglob("*") if file.is_file()}
+    assert run(["platform", "tune", "--root", str(machine), "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] != []
+    assert {file: file.read_bytes() for file in machine.rglob("*") if file.is_file()} == before
 
 
 def a_reading(name: str, quantity: Quantity, value: float | None, **others: object) -> Reading:

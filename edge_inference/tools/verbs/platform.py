@@ -1,10 +1,11 @@
-"""``edge-inference platform``: what a machine's sensors say, live or recorded."""
+"""``edge-inference platform``: what a machine's sensors say, and how it is set for a robot."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
+from edge_inference.tools import platform_tune
 from edge_inference.tools.verbs import arguments as given
 from edge_inference.tools.verbs.arguments import Commands
 
@@ -12,7 +13,8 @@ _EXAMPLES = """\
 examples:
   edge-inference platform show
   edge-inference platform record -o my_robot.jsonl.gz
-  edge-inference platform show --recording my_robot.jsonl.gz"""
+  edge-inference platform show --recording my_robot.jsonl.gz
+  edge-inference platform tune"""
 
 _SHOW_EXAMPLES = """\
 examples:
@@ -42,13 +44,14 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         commands,
         "platform",
         None,
-        help="show or record what the machine's sensors say",
-        description="Temperatures, power, clocks and load of this machine, or of a recorded one.",
+        help="show or record what the machine's sensors say; set it for a robot",
+        description="Temperatures, power, clocks and load of a machine, and its settings.",
         epilog=_EXAMPLES,
     )
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     _add_show(actions)
     _add_record(actions)
+    _add_tune(actions)
 
 
 def _add_show(actions: Commands) -> None:
@@ -122,6 +125,18 @@ def _add_record(actions: Commands) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
+def _add_tune(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "tune",
+        _start_tune,
+        help="show, set or put back what a robot wants of the machine",
+        description="Performance mode, locked clocks, CPU governor, swapping, real-time limits.",
+        epilog=platform_tune.EXAMPLES,
+    )
+    platform_tune.add_arguments(parser)
+
+
 def _start_show(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.tools.platform_show import ShowOrder, show
 
@@ -148,3 +163,7 @@ def _start_record(options: argparse.Namespace, started_s: float) -> int:
         note=options.note,
     )
     return record_platform(order, as_json=options.json)
+
+
+def _start_tune(options: argparse.Namespace, started_s: float) -> int:
+    return platform_tune.run(options)
