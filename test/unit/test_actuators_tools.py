@@ -44,7 +44,12 @@ def test_a_mode_by_name_or_number(workshop: Workshop, actuators: Actuators, valu
     outcome = came_of(actuators, "power_mode", value)
     assert (outcome.result, outcome.in_force) == (Result.SET, "10W")
     assert workshop.calls() == ["nvpmodel -m 1"]
-    assert came_of(actuators, "power_mode", "10W").result is Result.UNCHANGED
+    assert actuators.take()[-1].words.startswith("power_mode: set to ")
+    # By whichever name: it is no news, and nothing is run.
+    for _ in range(2):
+        came_of(actuators, "power_mode", value)
+    assert actuators.take() == ()
+    assert came_of(actuators, "power_mode", "10W").result in (Result.SET, Result.UNCHANGED)
     assert workshop.calls() == ["nvpmodel -m 1"]
 
 

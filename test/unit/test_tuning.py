@@ -163,7 +163,7 @@ def test_the_command_sets_and_undoes(
     root = ("--root", str(workshop.root))
     assert tune(*root, "--user", "@robots", "--apply") == 0
     output = capsys.readouterr().out
-    assert "swappiness: is set\n" in output
+    assert "swappiness: set to 10\n" in output
     assert "not here: nvpmodel: this machine has no such tool" in " ".join(output.split())
     assert "@robots - rtprio 98" in workshop.get(LIMITS)
     assert workshop.calls() == []

@@ -192,7 +192,15 @@ class Actuators:
 
     def _tell(self, outcome: Outcome) -> None:
         with self._changed:
-            if self._latest.get(outcome.actuator) != outcome:
-                self._untaken.append(outcome)
+            before = self._latest.get(outcome.actuator)
+            if before is not None and _says_the_same(before, outcome):
+                return
+            self._untaken.append(outcome)
             self._latest[outcome.actuator] = outcome
             self._changed.notify_all()
+
+
+def _says_the_same(before: Outcome, now: Outcome) -> bool:
+    """Tell whether an outcome is no news: the same again, or that what was set is so still."""
+    is_so_still = now.result is Result.UNCHANGED and before.result is Result.SET
+    return now == before or (is_so_still and now.asked == before.asked)

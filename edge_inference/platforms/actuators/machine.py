@@ -7,14 +7,13 @@ and no fan is.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,7 +30,16 @@ _KERNEL_FILE = re.compile(
 _OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's path may lack the first
 _END_S = 1.0
-_PR_SET_PDEATHSIG = 1
+# Lets a tool end with the process that called it: one that went on would undo what is put
+# back when its caller has been killed. In a process of its own, as nothing of the kind is
+# safe between fork and exec in one with threads.
+_LEASH = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 _LAST_WORDS = 200
 
 
@@ -47,10 +55,15 @@ class Machine:
     search_path: str = ""
     timeout_s: float = 30.0
 
+    @property
+    def tree(self) -> MachineTree:
+        """The same machine's files, as sensors read them."""
+        return MachineTree(self.root)
+
     def read(self, path: str) -> str:
         """Return a file's text without the space around it; raises ActuatorError."""
         try:
-            return MachineTree(self.root).read(path).decode(errors="replace").strip()
+            return self.tree.read(path).decode(errors="replace").strip()
         except OSError as error:
             raise ActuatorError(f"{self.root / path}: {error.strerror}") from error
 
@@ -62,7 +75,7 @@ class Machine:
         """Return the paths in a folder whose names match one of the patterns, sorted."""
         return [
             f"{parent}/{name}"
-            for name in MachineTree(self.root).list(parent)
+            for name in self.tree.list(parent)
             if any(fnmatchcase(name, pattern) for pattern in patterns)
         ]
 
@@ -109,7 +122,8 @@ class Machine:
 
         Raises ActuatorError where there is none, or where it was killed for taking too long.
         """
-        command = [self.tool(name), *arguments]
+        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
+        command = [*leash, self.tool(name), *arguments]
         try:
             process = subprocess.Popen(
                 command,
@@ -118,10 +132,9 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={**os.environ, "LC_ALL": "C"},
-                preexec_fn=_ends_with(os.getpid()),
             )
         except OSError as error:
-            raise ActuatorError(f"{command[0]}: {error.strerror}") from error
+            raise ActuatorError(f"{name}: {error.strerror}") from error
         try:
             output, _ = process.communicate(timeout=self.timeout_s)
         except subprocess.TimeoutExpired:
@@ -155,21 +168,6 @@ def last_words(code: int, output: str) -> str:
     said = f" ({lines[-1].strip()[:_LAST_WORDS]})" if lines else ""
     hint = "" if os.geteuid() == 0 else "; it may need root"
     return f"failed with exit code {code}{said}{hint}"
-
-
-def _ends_with(parent: int) -> Callable[[], None]:
-    """Return what makes a new process end with its parent.
-
-    A tool that went on would undo what is put back when its caller has been killed.
-    """
-    prctl = ctypes.CDLL(None).prctl  # found now: between fork and exec nothing may be loaded
-
-    def prepare() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

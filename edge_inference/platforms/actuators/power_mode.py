@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Saved
 from edge_inference.platforms.actuators.machine import Machine, last_words
+from edge_inference.platforms.power_mode import MODES_FILE, STATUS_FILE, current, modes, watts
 
-_TABLE = "etc/nvpmodel.conf"
-_STATUS = "var/lib/nvpmodel/status"
-_MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", re.MULTILINE)
 _AT_START = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
-_CURRENT = re.compile(r"pmode:(\d+)")
-_WATTS = re.compile(r"(\d+)W")
 _NEEDS_REBOOT = "reboot required"
 
 
@@ -62,8 +58,7 @@ class PowerMode:
         now = self._current()
         if now == number:
             return ""
-        modes = self._modes()
-        return f"the power mode is {modes[now]}, asked was {modes[number]}"
+        return f"the power mode is {self._modes()[now]}, asked was {self._modes()[number]}"
 
     def restore(self, saved: Saved) -> None:
         """Go back to the saved mode; also where it is noted still, as a change may be half done."""
@@ -77,12 +72,12 @@ class PowerMode:
         for unlimited in ("MAXN_SUPER", "MAXN"):
             if unlimited in names:
                 return unlimited
-        watts = {name: int(match[1]) for name in names if (match := _WATTS.search(name))}
-        if not watts:
+        budgets = {name: budget for name in names if (budget := watts(name)) is not None}
+        if not budgets:
             raise ActuatorError(
                 f"power_mode: which of {', '.join(names)} is the most powerful is not known"
             )
-        return max(watts, key=lambda name: watts[name])
+        return max(budgets, key=lambda name: budgets[name])
 
     def _run(self, number: int) -> None:
         code, output = self._machine.call("nvpmodel", "-m", str(number))
@@ -95,29 +90,30 @@ class PowerMode:
             raise ActuatorError(f"nvpmodel -m {number}: {last_words(code, output)}")
 
     def _modes(self) -> Mapping[int, str]:
-        found = _MODE.findall(self._machine.read(_TABLE))
+        found = modes(self._machine.tree)
         if not found:
-            raise ActuatorError(f"{self._machine.root / _TABLE}: expected POWER_MODEL entries")
-        return {int(number): name for number, name in found}
+            raise ActuatorError(f"{self._machine.root / MODES_FILE}: expected POWER_MODEL entries")
+        return found
 
     def _current(self) -> int:
-        if self._machine.has(_STATUS):
-            match = _CURRENT.search(self._machine.read(_STATUS))
+        if self._machine.has(STATUS_FILE):
+            number = current(self._machine.tree)
         else:  # nobody has chosen yet, so it is what the table names for the start
-            match = _AT_START.search(self._machine.read(_TABLE))
-        if match is None or int(match[1]) not in self._modes():
+            match = _AT_START.search(self._machine.read(MODES_FILE))
+            number = int(match[1]) if match else None
+        if number is None or number not in self._modes():
             raise ActuatorError(
-                f"{self._machine.root / _STATUS}: expected pmode:<number> of a mode in "
-                f"{self._machine.root / _TABLE}"
+                f"{self._machine.root / STATUS_FILE}: expected pmode:<number> of a mode in "
+                f"{self._machine.root / MODES_FILE}"
             )
-        return int(match[1])
+        return number
 
     def _number(self, value: str) -> int:
-        modes = self._modes()
-        if value.isdecimal() and int(value) in modes:
+        named = self._modes()
+        if value.isdecimal() and int(value) in named:
             return int(value)
-        for number, name in modes.items():
+        for number, name in named.items():
             if name == value:
                 return number
-        known = ", ".join(f"{name} ({number})" for number, name in modes.items())
+        known = ", ".join(f"{name} ({number})" for number, name in named.items())
         raise ActuatorError(f"power_mode: expected one of {known}, got {value!r}")

@@ -136,7 +136,9 @@ class Session:
         different = actuator.set(value, self._record.originals[name])
         if different:
             return self._outcome(actuator, value, Result.DIFFERS, different)
-        return self._outcome(actuator, value, Result.SET, "is set")
+        now = in_force(actuator)
+        shown = "" if now in (None, value) else f" ({now})"
+        return self._outcome(actuator, value, Result.SET, f"set to {value}{shown}")
 
     def _lift(self, name: str) -> list[tuple[str, str]]:
         """Put back what was set on top of this one; return what to set again."""
