@@ -112,7 +112,7 @@ def recorded_paths(tree: Tree, sources: Mapping[str, tuple[str, ...]] = SOURCES)
     """Yield the files of a tree that match; whether they can be read is not known then."""
     for folder_pattern, patterns in sources.items():
         for folder in _folders(tree, folder_pattern.split("/")):
-            for name in tree.list(folder):
+            for name in _names(tree, folder):
                 if any(fnmatchcase(name, pattern) for pattern in patterns):
                     yield f"{folder}/{name}"
 
@@ -142,7 +142,15 @@ def _folders(tree: Tree, parts: list[str], above: str = "") -> Iterator[str]:
         yield above
         return
     first, *rest = parts
-    names = tree.list(above) if "*" in first else [first]
+    names = _names(tree, above) if "*" in first else [first]
     for name in names:
         if fnmatchcase(name, first):
             yield from _folders(tree, rest, f"{above}/{name}" if above else name)
+
+
+def _names(tree: Tree, folder: str) -> list[str]:
+    """Return the names in a folder; one that cannot be listed shows no file to a probe either."""
+    try:
+        return tree.list(folder)
+    except OSError:
+        return []

@@ -279,6 +279,21 @@ def test_which_files_are_recorded(path: str, expected: bool) -> None:
     assert list(recorded_paths(FakeTree({path: b""}))) == ([path] if expected else [])
 
 
+def test_a_folder_that_cannot_be_listed_costs_its_own_files_only(
+    tmp_path: Path, time: Time
+) -> None:
+    class Broken(FakeTree):
+        def list(self, path: str) -> list[str]:
+            if path == "sys/class/hwmon":
+                raise OSError(errno.EIO, "input/output error", path)
+            return super().list(path)
+
+    recorded(
+        Broken({"sys/class/hwmon/hwmon0/name": b"x", "proc/stat": b"cpu 1\n"}), tmp_path / "r", time
+    )
+    assert RecordedTree(tmp_path / "r").list("") == ["proc"]
+
+
 def test_time_plays(tmp_path: Path, time: Time) -> None:
     file = written(
         tmp_path / "r.jsonl",
