@@ -13,6 +13,8 @@ from edge_inference.platforms.tree import Tree
 #: No number of the kernel has more digits; a longer text is not worth parsing.
 _LONGEST_NUMBER = 24
 _LONGEST_QUOTE = 40
+#: Longer than any name that a driver gives.
+_LONGEST_TEXT = 80
 _VANISHED = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR}
 _SWITCHED_OFF = {errno.EAGAIN, errno.ENODATA}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
@@ -40,7 +42,7 @@ def text_of(tree: Tree, path: str) -> str:
         data = tree.read(path)
     except OSError:
         return ""
-    return _printable(data)
+    return _printable(data)[:_LONGEST_TEXT]
 
 
 def number_of(tree: Tree, path: str) -> int | None:

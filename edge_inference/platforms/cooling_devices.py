@@ -32,7 +32,7 @@ class CoolingDevice(FileSensor):
             return [channel.unknown(*verdict(error), self.clock())]
         except InputError as error:
             return [channel.unknown(Status.INVALID, str(error), self.clock())]
-        return [channel.known(0 if state == _IDLE else state, self.clock())]
+        return [channel.known(0.0 if state == _IDLE else float(state), self.clock())]
 
 
 def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:

@@ -24,9 +24,13 @@ _MICROJOULES = 1_000_000
 
 @dataclass
 class EnergyCounter(FileSensor):
-    """Watts between two looks at a counter of energy; it wraps after ``range_uj``."""
+    """Watts between two looks at a counter of energy; it wraps after ``range_uj``.
+
+    ``never_idle`` is True for one of a whole socket: it always takes some power.
+    """
 
     range_uj: int | None = None
+    never_idle: bool = False
     _before: tuple[int, int] | None = field(default=None, init=False, compare=False)
 
     def read(self) -> Sequence[Reading]:
@@ -51,6 +55,9 @@ class EnergyCounter(FileSensor):
                 problem = "the counter of energy went back, and how far it counts is not known"
                 return [channel.unknown(Status.INVALID, problem, now)]
             used += self.range_uj
+        if used == 0 and self.never_idle:
+            problem = "the counter of energy stands still, yet a socket always takes some power"
+            return [channel.unknown(Status.INVALID, problem, now)]
         seconds = (now - before[1]) / 1e9
         return [channel.known(used / _MICROJOULES / seconds, now)]
 
@@ -67,19 +74,21 @@ def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sen
         parent = outer.get(path.rpartition(":")[0])
         name = unique(f"{parent}/{label}" if parent else f"rapl/{label}", found)
         outer[path] = name
-        found[name] = _counter(tree, board, clock, name, f"{_FOLDER}/{zone}")
+        within = parent is not None
+        found[name] = _counter(tree, board, clock, name, f"{_FOLDER}/{zone}", within)
     return list(found.values())
 
 
-def _counter(tree: Tree, board: Board, clock: Clock, name: str, path: str) -> EnergyCounter:
+def _counter(
+    tree: Tree, board: Board, clock: Clock, name: str, folder: str, within: bool
+) -> EnergyCounter:
     channel = Channel(
         name,
-        f"{path}/energy_uj",
+        f"{folder}/energy_uj",
         Quantity.POWER,
         role=board.role_of_power(name),
         lowest=0,
         highest=_MOST_W,
     )
-    return EnergyCounter(
-        (channel,), tree, clock, range_uj=number_of(tree, f"{path}/max_energy_range_uj")
-    )
+    reach = number_of(tree, f"{folder}/max_energy_range_uj")
+    return EnergyCounter((channel,), tree, clock, range_uj=reach, never_idle=not within)

@@ -16,8 +16,10 @@ import edge_inference.platforms
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role, Status
 from edge_inference.errors import ConfigError
+from edge_inference.platforms import nvml
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
+from edge_inference.platforms.power_mode import PowerMode
 from edge_inference.platforms.probes import find_sensors
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.tree import MachineTree
@@ -145,6 +147,29 @@ def test_another_mode_is_seen_and_a_comment_is_none(orin: Machine) -> None:
     assert orin.sense().mode == "mode 9"
     orin.tree.files["var/lib/nvpmodel/status"] = "?\n"
     assert orin.sense().mode == ""
+
+
+def test_a_mode_that_is_not_looked_at_any_more_is_not_known(orin: Machine) -> None:
+    mode = PowerMode(orin.tree, orin.clock)
+    assert mode.text == ""
+    assert (list(mode.read()), mode.text) == ([], "15W")
+    orin.clock.forward(60)
+    assert mode.text == ""
+
+
+def test_gpus_are_asked_of_the_library_on_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(nvml, "find", lambda **_: asked.append("nvml") or [])
+    for tree, board, times in (
+        (MemoryTree({}), "pc", 0),
+        (None, "jetson_orin", 0),
+        (None, "pc", 1),
+    ):
+        with open_platform([FOLDER], tree, board) as platform:
+            platform.sense(0)
+        assert len(asked) == times
 
 
 def test_an_unknown_board_is_refused() -> None:

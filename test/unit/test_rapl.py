@@ -126,6 +126,22 @@ def test_a_file_that_only_root_may_read_says_so(content: str | int, words: str) 
     assert words in reading.problem
 
 
+def test_a_socket_that_takes_nothing_is_no_socket() -> None:
+    counter = OneCounter()
+    counter.counts("1000000\n")
+    reading = counter.counts("1000000\n")
+    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert "stands still" in reading.problem
+
+
+def test_a_part_of_a_socket_may_take_nothing() -> None:
+    clock = HandClock()
+    sensors = rapl.find(MemoryTree(domains(at_0="package-0", at_0_0="uncore")), PC, clock)
+    look(sensors)
+    clock.forward(0.5)
+    assert look(sensors)["rapl/package-0/uncore"].value == 0.0
+
+
 def test_a_gap_is_not_averaged_over() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")

@@ -164,6 +164,20 @@ def test_a_fast_rise_in_steps_is_believed() -> None:
     assert [zone.says(f"{each}000\n").value for each in (45, 70, 95)] == [45, 70, 95]
 
 
+@given(st.lists(st.integers(-45, 135), max_size=40))
+def test_a_value_is_what_was_said_and_near_the_last_or_confirmed(degrees: list[int]) -> None:
+    zone = OneZone()
+    believed: float | None = None
+    for before, said in zip([None, *degrees], degrees, strict=False):
+        value = zone.says(f"{said}000\n").value
+        if value is None:
+            continue
+        assert value == said
+        near = [each for each in (believed, before) if each is not None]
+        assert believed is None or min(abs(value - each) for each in near) <= 30
+        believed = value
+
+
 def test_after_a_long_pause_any_change_is_believed() -> None:
     zone = OneZone()
     zone.says("45000\n")
@@ -216,6 +230,21 @@ def test_zones_of_one_type_are_kept_apart() -> None:
         "zone/acpitz#2": 40,
         "zone/acpitz#3": 50,
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("", "zone/thermal_zone0"),
+        (errno.EIO, "zone/thermal_zone0"),
+        ("TCPU PCI\n", "zone/TCPU PCI"),
+        ("a\x07b\udcff\n", "zone/a?b\N{REPLACEMENT CHARACTER}"),
+        ("x" * 9999, "zone/" + "x" * 80),
+    ],
+)
+def test_an_odd_type_makes_a_name_that_can_be_shown(kind: str | int, name: str) -> None:
+    files = {**zones(a="30000\n"), f"{ZONE.format(0)}/type": kind}
+    assert [sensor.name for sensor in thermal_zones.find(MemoryTree(files), ORIN)] == [name]
 
 
 def test_the_tenth_zone_comes_after_the_second() -> None:
