@@ -1,92 +1,31 @@
-"""Recordings of a machine's tree: captured, read back, refused where damaged, played by time."""
+"""Recordings of a machine's tree: what is captured, and that it comes back as it was."""
 
 from __future__ import annotations
 
 import errno
-import gzip
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from edge_inference.errors import ConfigError, InputError
-from edge_inference.platforms.capture import Captured, record
+from edge_inference.errors import ConfigError
+from edge_inference.platforms.capture import Captured
 from edge_inference.platforms.recorded_files import is_recorded, recorded_paths
 from edge_inference.platforms.recording import (
-    FORMAT,
-    Content,
     Head,
-    Look,
     Unreadable,
-    head_line,
-    look_line,
     read_recording,
 )
 from edge_inference.platforms.replay import RecordedTree
-from edge_inference.platforms.tree import MachineTree, Tree
+from edge_inference.platforms.tree import MachineTree
 from fake_tree import FakeTree
-
-ZONE = "sys/class/thermal/thermal_zone0"
-HEAD = Head("a board", "6.1.0", "a note", False)
-
-
-class Time:
-    """A clock that only waiting moves; what is due happens on the way."""
-
-    def __init__(self) -> None:
-        self.now_ns = 10_000_000_000
-        self.events: dict[float, Callable[[], None]] = {}
-        self.ends_after_s = float("inf")
-
-    def clock(self) -> int:
-        return self.now_ns
-
-    def wait(self, seconds: float) -> bool:
-        self.now_ns += round(seconds * 1e9)
-        elapsed_s = self.now_ns / 1e9 - 10
-        for moment in [moment for moment in self.events if moment <= elapsed_s]:
-            self.events.pop(moment)()
-        return elapsed_s >= self.ends_after_s
+from recording_bench import HEAD, ZONE, Time, as_read, recorded
 
 
 @pytest.fixture
 def time() -> Time:
     return Time()
-
-
-def recorded(
-    tree: Tree, file: Path, time: Time, duration_s: float = 0.0, head: Head = HEAD, host: str = ""
-) -> Captured:
-    return record(
-        tree,
-        file,
-        head,
-        duration_s=duration_s,
-        period_s=0.5,
-        wait=time.wait,
-        clock=time.clock,
-        host_name=host,
-        blocks_after_s=0.2,
-    )
-
-
-def written(file: Path, *looks: tuple[float, dict[str, Content | None]]) -> Path:
-    lines = [head_line(HEAD), *(look_line(Look(moment, files)) for moment, files in looks)]
-    file.write_text("\n".join(lines) + "\n")
-    return file
-
-
-def as_read(tree: Tree, path: str) -> bytes | int:
-    try:
-        return tree.read(path)
-    except OSError as error:
-        assert error.errno is not None
-        return error.errno
 
 
 def test_an_empty_machine_is_recorded(tmp_path: Path, time: Time) -> None:
@@ -182,14 +121,6 @@ def test_a_file_that_blocks_is_recorded_as_such_and_does_so_again(
     tree.close()  # what has blocked until then ends with an error of its own
     assert as_read(tree, f"{ZONE}/temp") == errno.ECANCELED
     assert tree.read(f"{ZONE}/type") == b"stuck\n"
-
-
-def test_a_blocked_read_goes_on_when_the_recording_does(tmp_path: Path) -> None:
-    file = written(
-        tmp_path / "r.jsonl", (0, {"a": Unreadable(None)}), (1, {"a": b"1"}), (2, {"a": None})
-    )
-    moments = iter([0, 0, 0, 1_000_000_000])
-    assert RecordedTree(file, clock=lambda: next(moments)).read("a") == b"1"
 
 
 def test_an_existing_file_is_kept(tmp_path: Path, time: Time) -> None:
@@ -292,168 +223,3 @@ def test_a_folder_that_cannot_be_listed_costs_its_own_files_only(
         Broken({"sys/class/hwmon/hwmon0/name": b"x", "proc/stat": b"cpu 1\n"}), tmp_path / "r", time
     )
     assert RecordedTree(tmp_path / "r").list("") == ["proc"]
-
-
-def test_time_plays(tmp_path: Path, time: Time) -> None:
-    file = written(
-        tmp_path / "r.jsonl",
-        (0, {"d/a": b"0", "d/b": b"0"}),
-        (1, {"d/a": Unreadable(errno.EAGAIN)}),
-        (2, {"d/a": b"2", "d/b": None}),
-    )
-    tree = RecordedTree(file, clock=time.clock)
-    seen = []
-    for _ in range(6):
-        seen.append((as_read(tree, "d/a"), tree.list("d"), tree.has_ended))
-        time.wait(0.5)
-    eagain = errno.EAGAIN
-    assert seen == [
-        (b"0", ["a", "b"], False),
-        (b"0", ["a", "b"], False),
-        (eagain, ["a", "b"], False),
-        (eagain, ["a", "b"], False),
-        (b"2", ["a"], True),
-        (b"2", ["a"], True),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("speed", "loop", "expected"),
-    [
-        (1, False, [0, 0, 1, 2, 2, 2, 2]),
-        (2, False, [0, 1, 2, 2, 2, 2, 2]),
-        (0.5, False, [0, 0, 0, 0, 1, 1, 2]),
-        (1, True, [0, 0, 1, 0, 0, 1, 0]),
-        (2, True, [0, 1, 0, 0, 1, 0, 0]),
-    ],
-)
-def test_speed_and_loop(
-    speed: float, loop: bool, expected: list[int], tmp_path: Path, time: Time
-) -> None:
-    looks = [(float(t), {"a": str(t).encode()}) for t in (0, 1)]
-    file = written(tmp_path / "r.jsonl", *looks, (1.5, {"a": b"2"}))
-    tree = RecordedTree(file, clock=time.clock, speed=speed, loop=loop)
-    seen = []
-    for _ in expected:
-        seen.append(int(tree.read("a")))
-        time.wait(0.5)
-    assert seen == expected
-    assert tree.has_ended is not loop
-
-
-def test_a_single_look_lasts_for_ever(tmp_path: Path, time: Time) -> None:
-    tree = RecordedTree(written(tmp_path / "r.jsonl", (0, {"a": b"1"})), time.clock, loop=True)
-    time.wait(1000)
-    assert tree.read("a") == b"1"
-    assert tree.has_ended
-
-
-def test_a_clock_that_goes_back_does_no_harm(tmp_path: Path, time: Time) -> None:
-    file = written(tmp_path / "r.jsonl", (0, {"a": b"0"}), (1, {"a": b"1"}))
-    tree = RecordedTree(file, time.clock)
-    time.wait(-3600)
-    assert tree.read("a") == b"0"
-
-
-SOUND = [head_line(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 1, "files": {}}']
-
-
-@pytest.mark.parametrize(
-    ("number", "line", "words"),
-    [
-        (1, "", "line 1: is no JSON"),
-        (1, "[]", "line 1: expected a JSON object, got list"),
-        (1, "{}", "line 1: expected a recording in format"),
-        (1, json.dumps({"format": "edge-inference-platform/2"}), "got 'edge-inference-platform/2'"),
-        (1, json.dumps({"format": FORMAT, "board": 3}), "line 1: expected board to be a str"),
-        (2, '{"t": 0}', "line 2: expected files"),
-        (2, '{"t": 0.5, "files": {}}', "line 2: expected the first look at t = 0"),
-        (2, '{"t": NaN, "files": {}}', "line 2: expected t"),
-        (2, '{"t": 0, "files": {"a": "1"}}', "line 2, 'a': expected null or one of text"),
-        (2, '{"t": 0, "files": {"a\\nb": 1}}', "line 2, 'a\\nb': expected"),
-        (2, '{"t": 0, "files": {"a": {"errno": "EWHAT"}}}', "line 2, 'a': expected null or one of"),
-        (2, '{"t": 0, "files": {"a": {"base64": "?"}}}', "line 2, 'a': is no base64"),
-        (2, '{"t": 0, "files": {"a": {"text": "1", "errno": "EIO"}}}', "line 2, 'a': expected"),
-        (3, '{"t": -1, "files": {}}', "line 3: expected t"),
-        (3, '{"t": 1, "files": {"a": {"te', "line 3: is no JSON (the file ends there: it is cut"),
-        (3, "[" * 100_000, "line 3: is no JSON"),
-    ],
-)
-def test_damage_is_told_with_its_line(number: int, line: str, words: str, tmp_path: Path) -> None:
-    lines = [*SOUND]
-    lines[number - 1] = line
-    file = tmp_path / "r.jsonl"
-    file.write_text("\n".join(lines) + ("\n" if number < 3 else ""))
-    with pytest.raises(InputError) as refusal:
-        RecordedTree(file)
-    assert words in str(refusal.value)
-    assert "\n" not in str(refusal.value)
-
-
-def test_time_does_not_go_back(tmp_path: Path) -> None:
-    file = written(tmp_path / "r.jsonl", (0, {}), (2, {}), (1, {}))
-    with pytest.raises(InputError, match="line 4: t goes back from 2 to 1"):
-        RecordedTree(file)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is empty"),
-        (SOUND[0].encode() + b"\n", "without a look"),
-        (b"\xff\xfe\x00", "line 1: is no UTF-8"),
-    ],
-)
-def test_what_is_no_recording(content: bytes, words: str, tmp_path: Path) -> None:
-    file = tmp_path / "r.jsonl"
-    file.write_bytes(content)
-    with pytest.raises(InputError, match=words):
-        RecordedTree(file)
-
-
-def test_a_file_that_is_not_there_and_packed_ones_that_are_damaged(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.jsonl: cannot be read"):
-        RecordedTree(tmp_path / "none.jsonl")
-    packed = gzip.compress(("\n".join(SOUND) + "\n").encode())
-    file = tmp_path / "r.jsonl.gz"
-    for content in (b"no gzip", packed[:-12], packed[:20] + b"\0" * 20, packed[:3]):
-        file.write_bytes(content)
-        with pytest.raises(InputError, match=r"line \d+: cannot be unpacked"):
-            RecordedTree(file)
-    file.write_bytes(packed)
-    assert RecordedTree(file).read("a") == b"1"
-
-
-contents = st.one_of(
-    st.binary(max_size=40), st.sampled_from([11, 13, 19, None]).map(Unreadable), st.none()
-)
-
-
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), contents))
-def test_any_content_survives_writing(files: dict[str, Content | None]) -> None:
-    line = look_line(Look(0.0, files))
-    assert "\n" not in line
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
-        file.write(f"{head_line(HEAD)}\n{line}\n")
-        file.flush()
-        (look,) = read_recording(Path(file.name)).looks
-    assert look.files == files
-
-
-@given(
-    st.integers(0, 200),
-    st.integers(0, 30),
-    st.binary(max_size=12),
-    st.sampled_from(["r.jsonl", "r.jsonl.gz"]),
-)
-def test_damage_of_any_kind_is_told(at: int, length: int, patch: bytes, name: str) -> None:
-    content = ("\n".join(SOUND) + "\n").encode()
-    content = gzip.compress(content, mtime=0) if name.endswith(".gz") else content
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / name
-        file.write_bytes(content[:at] + patch + content[at + length :])
-        try:
-            read_recording(file)
-        except InputError as refusal:
-            assert str(refusal).startswith(str(file))
-            assert "\n" not in str(refusal)

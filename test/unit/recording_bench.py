@@ -1,0 +1,62 @@
+"""What the tests of recordings share: a clock, and recordings made with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_inference.platforms.capture import Captured, record
+from edge_inference.platforms.recording import Content, Head, Look, head_line, look_line
+from edge_inference.platforms.tree import Tree
+
+ZONE = "sys/class/thermal/thermal_zone0"
+HEAD = Head("a board", "6.1.0", "a note", False)
+
+
+class Time:
+    """A clock that only waiting moves; what is due happens on the way."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10_000_000_000
+        self.events: dict[float, Callable[[], None]] = {}
+        self.ends_after_s = float("inf")
+
+    def clock(self) -> int:
+        return self.now_ns
+
+    def wait(self, seconds: float) -> bool:
+        self.now_ns += round(seconds * 1e9)
+        elapsed_s = self.now_ns / 1e9 - 10
+        for moment in [moment for moment in self.events if moment <= elapsed_s]:
+            self.events.pop(moment)()
+        return elapsed_s >= self.ends_after_s
+
+
+def recorded(
+    tree: Tree, file: Path, time: Time, duration_s: float = 0.0, head: Head = HEAD, host: str = ""
+) -> Captured:
+    return record(
+        tree,
+        file,
+        head,
+        duration_s=duration_s,
+        period_s=0.5,
+        wait=time.wait,
+        clock=time.clock,
+        host_name=host,
+        blocks_after_s=0.2,
+    )
+
+
+def written(file: Path, *looks: tuple[float, dict[str, Content | None]]) -> Path:
+    lines = [head_line(HEAD), *(look_line(Look(moment, files)) for moment, files in looks)]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def as_read(tree: Tree, path: str) -> bytes | int:
+    try:
+        return tree.read(path)
+    except OSError as error:
+        assert error.errno is not None
+        return error.errno
