@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         return _show(tuning.look(), options.json)
     if root == Path("/") and os.geteuid() != 0:
         verb = "--apply" if options.apply else "--undo"
-        raise UsageError(f"{verb} needs root; run: sudo edge-inference platform tune {verb}")
+        raise UsageError(f"{verb} needs root; run: {_with_sudo()} platform tune {verb}")
     outcomes = tuning.apply() if options.apply else tuning.undo()
     _tell(outcomes, options.json)
     if options.apply:
@@ -75,6 +75,12 @@ def run(options: argparse.Namespace) -> int:
     elif not outcomes and not options.json:
         sys.stdout.write("nothing to undo\n")
     return EXIT_FAILED if any(outcome.is_problem for outcome in outcomes) else 0
+
+
+def _with_sudo() -> str:
+    """Return the start of the command for root, who knows neither our paths nor Python's."""
+    modules = 'env "PYTHONPATH=$PYTHONPATH" ' if os.environ.get("PYTHONPATH") else ""
+    return f"sudo {modules}{Path(sys.argv[0]).absolute()}"
 
 
 def _caller() -> str:
@@ -113,11 +119,10 @@ def _how(advice: Advice) -> str:
 
 def _tell(outcomes: Sequence[Outcome], as_json: bool) -> None:
     for outcome in outcomes:
-        stream = sys.stderr if outcome.is_problem else sys.stdout
         if as_json:
             content = {**outcome.__dict__, "result": outcome.result.value}
             sys.stdout.write(json.dumps(content) + "\n")
         elif outcome.is_problem:
-            stream.write(f"edge-inference: {outcome.words}\n")
+            sys.stderr.write(f"edge-inference: {outcome.words}\n")
         else:
-            stream.write(f"{outcome.words}\n")
+            sys.stdout.write(f"{outcome.words}\n")

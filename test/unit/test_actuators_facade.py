@@ -74,13 +74,14 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
 ) -> None:
     before = workshop.content()
     dry = actuators(*NAMES, dry_run=True)
+    dry.apply(None)
+    assert settled(dry) == {}
     dry.apply(0.5)
     dry.request("power_mode", "MAXN")
     dry.request("jetson_clocks", "on")
     dry.request("cpu_governor", "performance")
     dry.request("gpu_governor", "magic")
     outcomes = settled(dry)
-    assert dry.close()
     assert workshop.content() == before
     assert not (workshop.state / "writer.lock").exists()
     path = workshop.root / GPU
@@ -91,6 +92,9 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
     assert outcomes["jetson_clocks"].result is Result.WOULD
     assert outcomes["cpu_governor"].words.count("write performance to ") == 2
     assert outcomes["gpu_governor"].result is Result.FAILED
+    dry.apply(None)
+    assert settled(dry)["gpu_clock_cap"].words == "gpu_clock_cap: dry run; would put it back"
+    assert dry.close()
 
 
 def test_a_cap_is_a_frequency_that_the_clock_can_have(workshop: Workshop, actuators: Rig) -> None:

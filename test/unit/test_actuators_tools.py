@@ -133,9 +133,10 @@ def test_the_most_powerful_mode_goes_by_name(
 
 def test_a_tool_that_hangs_is_killed_and_holds_nobody_up(workshop: Workshop) -> None:
     hang = "import os, subprocess, time\n"
-    hang += "child = subprocess.Popen([sys.executable, '-IS', '-c', 'input()'], stdin=0)\n"
+    hang += "pause = 'import signal; signal.pause()'\n"
+    hang += "child = subprocess.Popen([sys.executable, '-IS', '-c', pause])\n"
     hang += "(root / 'pids').write_text(f'{os.getpid()}\\n{child.pid}\\n')\ntime.sleep(1000)\n"
-    workshop.tool("nvpmodel", hang.replace("stdin=0", "stdin=os.pipe()[0]"))
+    workshop.tool("nvpmodel", hang)
     actuators = Actuators(["power_mode", "cpu_clock_cap"], machine=workshop.machine(1.0))
     actuators.request("power_mode", "MAXN")
     file = workshop.root / "pids"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,16 @@ def test_the_command_sets_and_undoes(
     assert capsys.readouterr().out == "nothing to undo\n"
 
 
+def test_the_command_tells_what_failed(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workshop.put("etc/security", "a file")
+    assert tune("--root", str(workshop.root), "--user", "anna", "--apply") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edge-inference: realtime_limits: ")
+    assert "Not a directory" in line
+
+
 def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     root = ("--root", str(workshop.root), "--user", "anna", "--json")
     assert tune(*root) == 0
@@ -187,10 +198,19 @@ def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("verb", ["--apply", "--undo"])
-def test_setting_needs_root_and_says_so(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+@pytest.mark.parametrize("modules", ["", "/ws/lib"])
+def test_setting_needs_root_and_says_how(
+    monkeypatch: pytest.MonkeyPatch, verb: str, modules: str
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(UsageError, match=f"sudo edge-inference platform tune {verb}"):
+    monkeypatch.setattr(sys, "argv", ["/ws/bin/edge-inference"])
+    monkeypatch.setenv("PYTHONPATH", modules)
+    with pytest.raises(UsageError) as refusal:
         tune(verb)
+    environment = 'env "PYTHONPATH=$PYTHONPATH" ' if modules else ""
+    assert str(refusal.value) == (
+        f"{verb} needs root; run: sudo {environment}/ws/bin/edge-inference platform tune {verb}"
+    )
 
 
 def test_a_root_that_is_none(tmp_path: Path) -> None:

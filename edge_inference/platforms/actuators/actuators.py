@@ -142,16 +142,21 @@ class Actuators:
 
     def _fulfil(self, name: str, value: str) -> None:
         if self._dry_run:
-            self._tell(self._would(name, value))
+            outcome = self._would(name, value)
+            if outcome is not None:
+                self._tell(outcome)
         elif value != _ORIGINAL:
             self._tell(self._session.set(name, value))
         elif (outcome := self._session.restore(name)) is not None:
             self._tell(outcome)
 
-    def _would(self, name: str, value: str) -> Outcome:
+    def _would(self, name: str, value: str) -> Outcome | None:
         actuator = self._actuators[name]
         now = in_force(actuator)
         if value == _ORIGINAL:
+            before = self._latest.get(name)
+            if before is None or before.result is not Result.WOULD:
+                return None
             return Outcome(name, value, Result.WOULD, now, f"{name}: dry run; would put it back")
         try:
             steps = actuator.plan(value, None)

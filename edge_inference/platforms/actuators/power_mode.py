@@ -90,6 +90,8 @@ class PowerMode:
             raise ActuatorError(f"nvpmodel -m {number}: {last_words(code, output)}")
 
     def _modes(self) -> Mapping[int, str]:
+        if not self._machine.has(MODES_FILE):
+            raise ActuatorError("power_mode: this machine has none (no nvpmodel.conf)")
         found = modes(self._machine.tree)
         if not found:
             raise ActuatorError(f"{self._machine.root / MODES_FILE}: expected POWER_MODEL entries")
