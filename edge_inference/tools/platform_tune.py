@@ -113,7 +113,7 @@ def _show(advice: Sequence[Advice], as_json: bool) -> int:
 
 def _how(advice: Advice) -> str:
     if advice.problem:
-        return f"not here: {advice.problem}"
+        return f"not possible: {advice.problem}"
     return "; ".join(advice.steps) or "is so"
 
 

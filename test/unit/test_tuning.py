@@ -154,7 +154,7 @@ def test_the_command_shows(workshop: Workshop, capsys: pytest.CaptureFixture[str
     output = capsys.readouterr().out
     assert workshop.content() == before
     assert "vm.swappiness" in output
-    assert "not here: jetson_clocks: this machine has no such tool" in " ".join(output.split())
+    assert "not possible: jetson_clocks: this machine has no such tool" in " ".join(output.split())
 
 
 def test_the_command_sets_and_undoes(
@@ -165,7 +165,7 @@ def test_the_command_sets_and_undoes(
     assert tune(*root, "--user", "@robots", "--apply") == 0
     output = capsys.readouterr().out
     assert "swappiness: set to 10\n" in output
-    assert "not here: nvpmodel: this machine has no such tool" in " ".join(output.split())
+    assert "not possible: nvpmodel: this machine has no such tool" in " ".join(output.split())
     assert "@robots - rtprio 98" in workshop.get(LIMITS)
     assert workshop.calls() == []
     assert tune(*root, "--undo") == 0
@@ -178,11 +178,11 @@ def test_the_command_sets_and_undoes(
 def test_the_command_tells_what_failed(
     workshop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workshop.put("etc/security", "a file")
+    (workshop.root / LIMITS).with_suffix(".new").mkdir(parents=True)
     assert tune("--root", str(workshop.root), "--user", "anna", "--apply") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("edge-inference: realtime_limits: ")
-    assert "Not a directory" in line
+    assert "Is a directory while writing it" in line
 
 
 def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
