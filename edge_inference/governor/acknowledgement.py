@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_inference.core.directive import Directive, Level, Workload
+from edge_inference.governor.demand import number
 
 #: From the next cheaper engine to the least.
 _MOST = 2
@@ -73,7 +74,7 @@ class Acknowledgements:
             return False
         if self._manager and workload.manager != self._manager:
             return False
-        rate, limit = workload.rate_hz, directive.limits.max_rate_hz
+        rate, limit = number(workload.rate_hz), directive.limits.max_rate_hz
         return rate is None or limit is None or rate <= _FASTER * limit + _FASTER_HZ
 
 

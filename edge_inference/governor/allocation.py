@@ -123,6 +123,7 @@ def _less_than_least(want: Want, option: int, budget: float) -> Share:
 def _accuracies(workload: Workload) -> tuple[float, ...]:
     found: list[float] = []
     for option in workload.options:
+        known = number(option.accuracy)
         before = found[-1] if found else 1.0
-        found.append(number(option.accuracy) or max(0.0, before - _UNKNOWN_STEP))
+        found.append(max(0.0, before - _UNKNOWN_STEP) if known is None else known)
     return tuple(found)

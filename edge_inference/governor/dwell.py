@@ -7,7 +7,7 @@ the next wait four times as long, so that a machine at the edge between two engi
 from __future__ import annotations
 
 #: A dearer engine was kept when it served for this many times the wait.
-_KEPT = 10.0
+_KEPT = 30.0
 _LONGER = 4.0
 _LONGEST = 32.0
 

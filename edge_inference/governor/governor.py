@@ -22,6 +22,8 @@ from edge_inference.governor.throttling import ThrottleWatch
 from edge_inference.governor.verdict import Verdict
 from edge_inference.governor.watts import WattKeeper, busy_share
 
+#: A general share that changes by less is not worth another directive.
+_TOLERANCE = 0.1
 _CRITICAL = "safety-critical: never asked to reduce"
 
 
@@ -67,7 +69,8 @@ class Governor:
         plan = planner.plan(situation)
         self._check_power(plan, situation)
         severity, reason = self._verdict.of(plan, situation, view, throttling)
-        general = Order("", share_level(plan.share, settings), plan.share, reason=plan.reason)
+        level = share_level(plan.share, settings)
+        general = Order("", level, plan.share, reason=plan.reason, tolerance=_TOLERANCE)
         directives = self._orders.directives([*plan.orders, *_critical(workloads), general])
         return Decision(
             directives, severity, reason, headroom, throttling, plan.clock_cap, plan.facts

@@ -12,6 +12,8 @@ _PROPORTIONAL_C = 12.0
 #: Time in which the integral moves as far as the proportional part.
 _INTEGRAL_DOWN_S = 60.0
 _INTEGRAL_UP_S = 120.0
+#: The error is smoothed over this time: the forecast looks far ahead, and so do its errors.
+_SMOOTH_S = 4.0
 #: Share of the span by which the budget may rise in a second.
 _RISE_PER_S = 0.02
 
@@ -23,9 +25,11 @@ class PowerControl:
         """Start with everything allowed."""
         self._sustainable: float | None = None
         self._budget: float | None = None
+        self._error_c: float | None = None
 
     def update(self, error_c: float, elapsed_s: float, lowest: float, highest: float) -> float:
         """Return the budget for a temperature ``error_c`` below its target (above: negative)."""
+        error_c = self._smooth(error_c, elapsed_s)
         span = max(0.0, highest - lowest)
         gain = span / _PROPORTIONAL_C
         before = highest if self._sustainable is None else self._sustainable
@@ -41,3 +45,9 @@ class PowerControl:
     def drop(self) -> None:
         """Give up everything at once; it comes back as slowly as any rise."""
         self._budget = 0.0
+
+    def _smooth(self, error_c: float, elapsed_s: float) -> float:
+        if self._error_c is None:
+            self._error_c = error_c
+        self._error_c += min(1.0, elapsed_s / _SMOOTH_S) * (error_c - self._error_c)
+        return self._error_c

@@ -31,8 +31,9 @@ _CALM_S = 15.0
 #: Another engine must be this much better before it is asked for, a dearer one on less budget.
 _CLEARLY = 1.03
 _SPARE = 0.92
-#: A rate this near to the demand is no limit.
+#: A rate this near to the demand is no limit any more; one that was no limit becomes one later.
 _ALL = 0.985
+_STILL_ALL = 0.93
 #: A rate that changes by less is not worth another directive.
 _TOLERANCE = 0.06
 
@@ -56,6 +57,7 @@ class Predictive:
         self._calm: float | None = None
         self._untroubled: float | None = None
         self._dwells: dict[str, Dwell] = {}
+        self._unlimited: set[str] = set()
         self._clock_cap = ClockCap()
 
     def plan(self, situation: Situation) -> Plan:
@@ -65,8 +67,8 @@ class Predictive:
         limits = _range(situation, wants)
         emergency = _is_emergency(situation)
         budget = self._budget(situation, limits, emergency)
-        self._smooth(budget - limits.floor, situation.elapsed_s, emergency)
-        held = self._choose(situation, list(wants.values()), emergency)
+        calm = self._calm_budget(budget, limits, situation.elapsed_s, emergency)
+        held = self._choose(situation, list(wants.values()), calm - limits.floor, emergency)
         shares = allocate(
             list(wants.values()), budget - limits.floor, lambda want, _: held[want.node]
         )
@@ -81,7 +83,7 @@ class Predictive:
                 factor = min(share, _ramp(situation))
                 orders.append(a_share(workload, factor, settings, reason))
             else:
-                orders.append(_order(workload, want, shares[workload.node], settings, reason))
+                orders.append(self._order(workload, want, shares[workload.node], settings, reason))
         unit = "busy" if watts.price is None else "W"
         facts = {
             "budget": f"{budget:.2f} {unit}",
@@ -127,13 +129,19 @@ class Predictive:
             budget = limits.lowest
         return max(limits.lowest, budget)
 
-    def _smooth(self, budget: float, elapsed_s: float, emergency: bool) -> None:
+    def _calm_budget(
+        self, budget: float, limits: _Range, elapsed_s: float, emergency: bool
+    ) -> float:
+        """Smooth the budget, as a share, so that a new price of work changes nothing."""
+        span = limits.highest - limits.lowest
+        share = (budget - limits.lowest) / span if span > 0.0 else 1.0
         if self._calm is None or emergency:
-            self._calm = budget
-        self._calm += min(1.0, elapsed_s / _CALM_S) * (budget - self._calm)
+            self._calm = share
+        self._calm += min(1.0, elapsed_s / _CALM_S) * (share - self._calm)
+        return limits.lowest + self._calm * span
 
     def _choose(
-        self, situation: Situation, wants: Sequence[Want], emergency: bool
+        self, situation: Situation, wants: Sequence[Want], budget: float, emergency: bool
     ) -> dict[str, int]:
         """Return the option that each node is to serve with, changes being rare."""
         in_use = {each.node: each.option for each in situation.workloads}
@@ -142,9 +150,9 @@ class Predictive:
         def choose(want: Want, available: float) -> int:
             dwell = self._dwells.get(want.node)
             if dwell is None or dwell.option >= len(want.costs):
-                dwell = Dwell(in_use[want.node] or 0, situation.time_s)
-                if dwell.option >= len(want.costs):
-                    dwell = Dwell(0, situation.time_s)
+                used = in_use[want.node]
+                known = used if used in range(len(want.costs)) else 0
+                dwell = Dwell(known or 0, situation.time_s)
                 self._dwells[want.node] = dwell
             escalated = situation.escalations.get(want.node, 0) > 0
             wanted = _wanted(want, dwell.option, available, emergency, escalated)
@@ -158,7 +166,7 @@ class Predictive:
             )
             return held[want.node]
 
-        allocate(wants, self._calm or 0.0, choose)
+        allocate(wants, budget, choose)
         self._dwells = {node: self._dwells[node] for node in held}
         return held
 
@@ -166,6 +174,27 @@ class Predictive:
         busy = busy_share(situation.workloads, situation.settings)
         held_back = any(order.level is not Level.FULL for order in orders)
         return self._clock_cap.update(situation.time_s, busy, held_back=held_back)
+
+    def _order(
+        self, workload: Workload, want: Want, share: Share, settings: GovernorSettings, reason: str
+    ) -> Order:
+        """Put a share into words; a rate just below the demand limits nothing."""
+        enough = _STILL_ALL if workload.node in self._unlimited else _ALL
+        rate = None
+        self._unlimited.add(workload.node)
+        if share.is_least or share.rate_hz < enough * want.demand_hz:
+            rate = share.rate_hz
+            self._unlimited.discard(workload.node)
+        limits = Limits(max_rate_hz=rate, max_batch=share.batch)
+        if share.option > 0:
+            limits = option_limits(workload, share.option, limits)
+        if limits.is_free:
+            return Order(workload.node, Level.FULL, 1.0, reason=reason)
+        factor = share.cost / want.most if want.most > 0.0 else 1.0
+        factor = min(1.0, max(settings.minimum_factor, factor))
+        is_least = share.option == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
+        level = Level.MINIMUM if share.is_least or is_least else Level.REDUCED
+        return Order(workload.node, level, factor, limits, reason, _TOLERANCE)
 
     def _share(self, situation: Situation, limits: _Range, budget: float) -> float:
         """Return the share of full speed for nodes that are not known by name."""
@@ -233,22 +262,6 @@ def _wanted(want: Want, current: int, available: float, emergency: bool, escalat
     new, old = share_with(want, best, available), share_with(want, current, available)
     is_better = new.worth > _CLEARLY * old.worth or (old.is_least and not new.is_least)
     return best if is_better else current
-
-
-def _order(
-    workload: Workload, want: Want, share: Share, settings: GovernorSettings, reason: str
-) -> Order:
-    rate = share.rate_hz if share.is_least or share.rate_hz < _ALL * want.demand_hz else None
-    limits = Limits(max_rate_hz=rate, max_batch=share.batch)
-    if share.option > 0:
-        limits = option_limits(workload, share.option, limits)
-    if limits.is_free:
-        return Order(workload.node, Level.FULL, 1.0, reason=reason)
-    factor = share.cost / want.most if want.most > 0.0 else 1.0
-    factor = min(1.0, max(settings.minimum_factor, factor))
-    is_least = share.option == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
-    level = Level.MINIMUM if share.is_least or is_least else Level.REDUCED
-    return Order(workload.node, level, factor, limits, reason, _TOLERANCE)
 
 
 def _reason(situation: Situation, emergency: bool) -> str:
