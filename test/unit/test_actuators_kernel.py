@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,19 @@ def test_the_lowest_clock_is_never_above_the_highest(
     assert workshop.settings() == before
 
 
+def test_originals_come_back_whichever_end_has_to_move_first(workshop: Workshop) -> None:
+    for number in (0, 4):
+        workshop.put(f"{CPU}/policy{number}/scaling_max_freq", STEPS_KHZ[2])
+    before = workshop.settings()
+    cap = all_actuators(OrderlyMachine(workshop.root))["cpu_clock_cap"]
+    saved = cap.save()
+    for number in (0, 4):  # somebody locks the clocks at their highest meanwhile
+        workshop.put(f"{CPU}/policy{number}/scaling_max_freq", STEPS_KHZ[-1])
+        workshop.put(f"{CPU}/policy{number}/scaling_min_freq", STEPS_KHZ[-1])
+    cap.restore(saved)
+    assert workshop.settings() == before
+
+
 @pytest.mark.parametrize("value", ["nan", "-0.1", "1.1", "fast", ""])
 def test_a_share_that_is_none(workshop: Workshop, value: str) -> None:
     cap = all_actuators(workshop.machine())["cpu_clock_cap"]
@@ -111,6 +125,13 @@ def test_a_ceiling_that_stood_before_stands(workshop: Workshop) -> None:
     cap.set("0.2", saved)
     cap.set("1", saved)
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[2])
+
+
+def test_a_ceiling_below_all_steps_stands(workshop: Workshop) -> None:
+    workshop.put(f"{CPU}/policy0/scaling_max_freq", STEPS_KHZ[0] - 1)
+    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
+    cap.set("0.5", cap.save())
+    assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[0] - 1)
 
 
 def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuators) -> None:
@@ -157,6 +178,39 @@ def test_nothing_else_is_ever_written(workshop: Workshop, path: str) -> None:
         workshop.machine().write(path, "1")
     with pytest.raises(ActuatorError, match="not among the files"):
         workshop.machine().replace(path, "1")
+
+
+@pytest.mark.parametrize("text", ["", "<unknown>", "-1", "12.5", "\0"])
+def test_a_clock_that_tells_no_number_is_left_alone(
+    workshop: Workshop, actuators: Actuators, text: str
+) -> None:
+    workshop.put(f"{CPU}/policy4/scaling_max_freq", text)
+    before = workshop.settings()
+    outcome = came_of(actuators, "cpu_clock_cap", "0.5")
+    assert outcome.result is Result.FAILED
+    assert "policy4/scaling_max_freq: expected a frequency, got" in outcome.words
+    assert workshop.settings() == before
+
+
+def test_originals_that_cannot_be_understood_are_kept_and_told(workshop: Workshop) -> None:
+    originals = {
+        "cpu_governor": {"files": {f"{CPU}/policy0/scaling_governor": "performance"}},
+        "power_mode": {"number": 1},
+        "rocket_engine": {},
+    }
+    record = {"writer": "x", "boot": "first", "originals": originals}
+    workshop.put("var/lib/edge_inference/actuators.json", json.dumps(record))
+    following = Actuators(["gpu_governor"], machine=workshop.machine())
+    assert following.close(DEADLINE_S)
+    results = {outcome.actuator: outcome.result for outcome in following.outcomes()}
+    assert results == {
+        "rocket_engine": Result.FAILED,
+        "power_mode": Result.FAILED,
+        "cpu_governor": Result.RESTORED,
+    }
+    assert workshop.get(f"{CPU}/policy0/scaling_governor") == "performance"
+    left = json.loads(workshop.get("var/lib/edge_inference/actuators.json"))["originals"]
+    assert left == {name: originals[name] for name in ("power_mode", "rocket_engine")}
 
 
 def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:

@@ -185,8 +185,12 @@ class Actuators:
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except (ActuatorError, OSError) as error:  # OSError: no room for a temporary file
+        except ActuatorError as error:
             self._tell(Outcome("", "", Result.REFUSED, None, str(error)))
+        except Exception as error:
+            # Whatever it is, the thread must live to put back what it has set.
+            words = f"{type(error).__name__}: {error}"
+            self._tell(Outcome("", "", Result.FAILED, None, words))
 
     def _wish(self, name: str, value: str) -> None:
         with self._changed:

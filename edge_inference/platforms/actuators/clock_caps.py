@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators import kernel_files
 from edge_inference.platforms.actuators.actuator import Saved
-from edge_inference.platforms.actuators.clock_domain import ClockDomain, number_in
+from edge_inference.platforms.actuators.clock_domain import ClockDomain, as_number, number_in
 from edge_inference.platforms.actuators.machine import Machine
 
 
@@ -74,9 +74,9 @@ class ClockCap:
         for folder in self._domain.folders(self._machine):
             high = f"{folder}/{self._domain.highest}"
             low = f"{folder}/{self._domain.lowest}"
-            before = int(kernel_files.saved_text(saved, high))
+            before = as_number(high, kernel_files.saved_text(saved, high))
             cap = self._quantised(folder, share * before, before)
-            floor = min(cap, int(kernel_files.saved_text(saved, low)))
+            floor = min(cap, as_number(low, kernel_files.saved_text(saved, low)))
             both = [(high, str(cap)), (low, str(floor))]
             # The lowest must never be above the highest: some kernels refuse that.
             falls = cap < number_in(self._machine, low)

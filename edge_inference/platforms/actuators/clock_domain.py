@@ -76,7 +76,11 @@ def gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
 
 def number_in(machine: Machine, path: str) -> int:
     """Return the whole number in a file; raises ActuatorError where it holds something else."""
-    text = machine.read(path)
+    return as_number(path, machine.read(path))
+
+
+def as_number(path: str, text: str) -> int:
+    """Return the whole number that a file holds, or held, as in ``number_in``."""
     if not text.isdecimal():
-        raise ActuatorError(f"{machine.root / path}: expected a frequency, got {text[:40]!r}")
+        raise ActuatorError(f"/{path}: expected a frequency, got {text[:40]!r}")
     return int(text)

@@ -47,12 +47,9 @@ class JetsonClocks:
             raise ActuatorError("jetson_clocks: the clocks are locked already, by somebody else")
         with _new_file() as file:
             self._machine.run(_TOOL, "--store", str(file))
-            try:
-                stored = file.read_text(encoding="utf-8", errors="replace")
-            except OSError as error:
-                raise ActuatorError(
-                    f"jetson_clocks --store: it has written nothing ({error.strerror})"
-                ) from error
+            if not file.exists():
+                raise ActuatorError("jetson_clocks --store: it has written nothing")
+            stored = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in stored.splitlines() if not _OF_A_FAN.search(line)]
         return {"stored": "\n".join(lines) + "\n"}
 
@@ -103,6 +100,12 @@ class JetsonClocks:
 
 @contextmanager
 def _new_file() -> Iterator[Path]:
-    """Yield the path of a file that is not there: jetson_clocks asks before it overwrites one."""
-    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
-        yield Path(folder) / "clocks.conf"
+    """Yield the path of a file that is not there: jetson_clocks asks before it overwrites one.
+
+    Raises ActuatorError for what goes wrong with files meanwhile.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
+            yield Path(folder) / "clocks.conf"
+    except OSError as error:
+        raise ActuatorError(f"jetson_clocks: the file that it stores in: {error}") from error

@@ -68,8 +68,11 @@ class Machine:
             raise ActuatorError(f"{self.root / path}: {error.strerror}") from error
 
     def has(self, path: str) -> bool:
-        """Tell whether there is such a file or folder."""
-        return (self.root / path).exists()
+        """Tell whether there is such a file or folder, for all that we may see."""
+        try:
+            return (self.root / path).exists()
+        except OSError:
+            return False
 
     def folders(self, parent: str, *patterns: str) -> list[str]:
         """Return the paths in a folder whose names match one of the patterns, sorted."""

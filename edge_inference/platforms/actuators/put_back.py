@@ -48,6 +48,9 @@ def put_back(actuator: Actuator, record: Record) -> Outcome:
         actuator.restore(record.originals[name])
     except ActuatorError as error:
         return Outcome(name, "", Result.FAILED, in_force(actuator), f"{name}: {error}")
+    except (LookupError, TypeError, ValueError, AttributeError):
+        words = f"{name}: its original is not kept as this version does"
+        return Outcome(name, "", Result.FAILED, in_force(actuator), words)
     del record.originals[name]
     now = in_force(actuator)
     return Outcome(name, "", Result.RESTORED, now, f"{name}: put back to {now}")
