@@ -13,9 +13,12 @@ import pytest
 
 import edge_inference
 from actuator_machine import CPU, DEADLINE_S, GPU, Workshop, wait_for
+from edge_inference.platforms.actuators import guardian
 from edge_inference.platforms.actuators.actuator import Result
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.catalogue import NAMES
+from edge_inference.platforms.actuators.journal import Journal, Record
+from edge_inference.platforms.actuators.writer_lock import WriterLock
 
 EVERYTHING = (
     "power_mode=MAXN",
@@ -254,3 +257,26 @@ def test_the_second_gets_its_turn(workshop: Workshop, start) -> None:
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == "1984000"
     assert second.close(DEADLINE_S)
     assert workshop.settings() == before
+
+
+def test_a_guardian_leaves_the_next_writer_alone(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next writer comes and goes between the guardian's look and its taking the lock."""
+    governor = f"{CPU}/policy0/scaling_governor"
+    originals = {"cpu_governor": {"files": {governor: "performance"}}}
+    journal = Journal(workshop.state / "actuators.json")
+    workshop.state.mkdir(parents=True)
+    journal.store(Record("first", "first", originals))
+
+    class LateLock(WriterLock):
+        def take(self) -> None:
+            journal.store(Record("second", "first", originals))
+            super().take()
+
+    monkeypatch.setattr(guardian, "WriterLock", LateLock)
+    guardian.watch(workshop.state, "first", workshop.machine(), ())
+    assert workshop.get(governor) == "schedutil"
+    monkeypatch.undo()
+    guardian.watch(workshop.state, "second", workshop.machine(), ())
+    assert workshop.get(governor) == "performance"
