@@ -14,7 +14,7 @@ from edge_inference.nodes.conversions.platform import (
 
 
 class PlatformReports:
-    """Publishes ``platform_state``, ``temperature`` of each zone that decides, ``battery_state``."""
+    """Publishes ``platform_state``, ``temperature`` of the zones that decide, ``battery_state``."""
 
     def __init__(self, node: Component) -> None:
         self._node = node

@@ -117,8 +117,37 @@ def test_namespaces(file: LaunchFile, pushed: str, namespace: str, whole: str) -
     assert only(file.start(pushed, namespace=namespace)).namespace == (whole or "/")
     started = file.start(pushed, namespace=namespace, composed="false", source="sample")
     assert {node.namespace for node in started} == {f"{whole}/ai", f"{whole}/camera"}
-    targets = [dict(node.remappings) for node in started if node.remappings]
-    assert targets == [{"image_raw": f"{whole}/camera/image_raw"}] * 3
+    targets = {node.name: dict(node.remappings) for node in started if node.remappings}
+    pictures = {"image_raw": f"{whole}/camera/image_raw"}
+    assert targets == {
+        "inference": {
+            "performance_directive": f"{whole}/ai/performance_directive",
+            "workload": f"{whole}/ai/workload",
+        },
+        "preprocess": pictures,
+        "overlay": pictures,
+        "media_source": pictures,
+    }
+
+
+def test_a_manager_is_added_or_shared(file: LaunchFile) -> None:
+    added = file.start(composed="false", thermal="predictive")
+    manager = next(node for node in added if node.name == "platform_manager")
+    assert following(manager.arguments, "--set") == ["preset:='predictive'"]
+    shared = file.start(composed="false", namespace="second", platform="/ai")
+    inference = shared[NODES.index("inference")]
+    assert dict(inference.remappings) == {
+        "performance_directive": "/ai/performance_directive",
+        "workload": "/ai/workload",
+    }
+
+
+def test_the_manager_starts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = LaunchFile("platform.launch.py", monkeypatch, double=not real_packages_are_installed())
+    node = only(file.start(composed="false", preset="predictive", actuators="[power_mode]"))
+    assert (node.executable, node.namespace) == ("platform_manager", "/ai")
+    assert "actuators:=['power_mode']" in following(node.arguments, "--set")
+    assert set(file.declared()) >= {"preset", "recording", "power_limit_w", "minutes_to_last"}
 
 
 def test_a_compressed_topic_chooses_its_transport(file: LaunchFile) -> None:
