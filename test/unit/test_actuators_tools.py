@@ -112,7 +112,8 @@ def test_without_a_note_it_is_the_mode_at_start(workshop: Workshop) -> None:
     ("names", "most"),
     [
         (("15W", "7W"), "15W"),
-        (("MODE_10W", "MODE_30W_ALL", "MODE_15W"), "MODE_30W_ALL"),
+        (("MODE_10W", "MODE_30W_2CORE", "MODE_30W_ALL", "MODE_15W"), "MODE_30W_ALL"),
+        (("MODE_20W_2CORE", "MODE_20W_6CORE", "MODE_20W_4CORE"), "MODE_20W_6CORE"),
         (("15W", "25W", "MAXN_SUPER", "7W"), "MAXN_SUPER"),
         (("120W", "MAXN"), "MAXN"),
         (("quiet", "loud"), None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ from edge_inference.platforms.actuators.machine import Machine, last_words
 from edge_inference.platforms.power_mode import MODES_FILE, STATUS_FILE, current, modes, watts
 
 _AT_START = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
+_CORES = re.compile(r"_(ALL|\d+CORE)(?:_|$)")
 _NEEDS_REBOOT = "reboot required"
 
 
@@ -67,7 +69,10 @@ class PowerMode:
             raise ActuatorError(f"could not be put back: {left}")
 
     def most_powerful(self) -> str:
-        """Return the mode without limits, else that of the most watts; ActuatorError if none."""
+        """Return the mode without limits, else that of the most watts, and of those of most cores.
+
+        Raises ActuatorError where no name tells.
+        """
         names = self.choices()
         for unlimited in ("MAXN_SUPER", "MAXN"):
             if unlimited in names:
@@ -77,7 +82,7 @@ class PowerMode:
             raise ActuatorError(
                 f"power_mode: which of {', '.join(names)} is the most powerful is not known"
             )
-        return max(budgets, key=lambda name: budgets[name])
+        return max(budgets, key=lambda name: (budgets[name], _cores(name)))
 
     def _run(self, number: int) -> None:
         code, output = self._machine.call("nvpmodel", "-m", str(number))
@@ -119,3 +124,11 @@ class PowerMode:
                 return number
         known = ", ".join(f"{name} ({number})" for number, name in named.items())
         raise ActuatorError(f"power_mode: expected one of {known}, got {value!r}")
+
+
+def _cores(name: str) -> float:
+    """Return how many cores a mode's name says that it uses: MODE_20W_6CORE, MODE_30W_ALL."""
+    match = _CORES.search(name)
+    if match is None:
+        return 0
+    return math.inf if match[1] == "ALL" else int(match[1].removesuffix("CORE"))
