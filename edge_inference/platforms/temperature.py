@@ -37,6 +37,7 @@ class Temperature(FileSensor):
         return [self._look(self.channels[0])]
 
     def _look(self, channel: Channel) -> Reading:
+        doubted, self._doubted = self._doubted, None
         try:
             number = read_number(self.tree, channel.path)
         except OSError as error:
@@ -50,14 +51,17 @@ class Temperature(FileSensor):
         reading = channel.known(number / 1000, now)
         if reading.value is None:
             return reading
-        problem = self._doubt(reading.value, now)
+        problem = self._doubt(reading.value, doubted, now)
         if problem:
             return channel.unknown(Status.INVALID, problem, now)
-        self._believed, self._doubted = (reading.value, now), None
+        self._believed = (reading.value, now)
         return reading
 
-    def _doubt(self, value: float, now_ns: int) -> str:
-        """Return why a value is not believed; empty where it is."""
+    def _doubt(self, value: float, doubted: float | None, now_ns: int) -> str:
+        """Return why a value is not believed; empty where it is.
+
+        ``doubted`` is what the look before said, where that was not believed for a leap.
+        """
         if self.placeholder:
             return f"it always says {value:g} °C and measures nothing on this board"
         before = self._believed
@@ -65,11 +69,11 @@ class Temperature(FileSensor):
             return "it said exactly 0 °C, as sensors do that measure nothing"
         if before is None or now_ns - before[1] > _LEAP_WITHIN_NS:
             return ""
-        doubted, self._doubted = self._doubted, value
         if abs(value - before[0]) <= self.largest_jump_c:
             return ""
         if doubted is not None and abs(value - doubted) <= self.largest_jump_c:
             return ""  # a second look says so too
+        self._doubted = value
         return f"it leapt from {before[0]:g} to {value:g} °C; to be confirmed by the next look"
 
 

@@ -124,3 +124,9 @@ def test_what_decides_is_tj_where_there_is_one(boards: list[Board]) -> None:
     assert orin.deciding(["zone/CPU-therm", "zone/Tj-therm"]) == {"zone/Tj-therm"}
     assert orin.deciding(["zone/cpu-thermal", "zone/x"]) == {"zone/cpu-thermal"}
     assert orin.deciding([]) == set()
+
+
+def test_what_measures_nothing_never_decides(tmp_path: Path) -> None:
+    text = LOWEST + "control: ['zone/*']\nplaceholders: ['*-Die']\n"
+    (board,) = load_boards([written(tmp_path, text)])
+    assert board.deciding(["zone/CPU", "zone/PMIC-Die"]) == {"zone/CPU"}

@@ -144,6 +144,12 @@ def test_a_negative_rail_says_so() -> None:
     assert reading.problem == "it said -0.016 A; that cannot be below 0"
 
 
+@pytest.mark.parametrize(("file", "what"), [("in1", "voltage"), ("curr1", "current")])
+def test_neither_voltage_nor_current_is_negative(file: str, what: str) -> None:
+    readings = hwmon({**ina3221(), f"{CHIP}/{file}_input": "-8\n"})
+    assert readings[f"rail/VDD_IN/{what}"].status is Status.INVALID
+
+
 def test_the_old_driver_gives_milliwatts() -> None:
     readings = look(iio_power.find(MemoryTree(nano_iio()), NANO))
     assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {

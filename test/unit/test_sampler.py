@@ -212,6 +212,21 @@ def test_a_sensor_found_anew_waits_for_the_read_of_its_name_that_hangs(impatient
     assert impatient.read()["b"].value == 2.0
 
 
+def test_what_a_read_brings_for_a_sensor_that_is_gone_is_dropped(impatient: Bench) -> None:
+    class Unannounced(MadeSensor):
+        unread = None  # type: ignore[assignment]
+
+    gone = impatient.sensors[1] = Unannounced("b", impatient.clock)
+    gone.free.clear()
+    assert "b" not in impatient.read()
+    del impatient.sensors[1]
+    impatient.clock.forward(100)
+    impatient.read()
+    gone.free.set()
+    until(lambda: not impatient.sampler.set_aside)
+    assert "b" not in impatient.read()
+
+
 def test_a_reader_does_not_wait_longer_than_it_wants(bench: Bench) -> None:
     bench.sensors[1].free.clear()
     readings = bench.read(wait_s=0.05)

@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_inference.core.platform_state import PlatformState
@@ -77,6 +77,7 @@ def test_gated_zones_leave_tj_valid() -> None:
         ("45_000\n", "expected a number"),
         ("4.5e4\n", "expected a number"),
         ("nan\n", "expected a number"),
+        ("9" * 400, "expected a number, got '999"),
         ("9" * 5000, "expected a number, got '999"),
         ("\x00\x01\x02\udcff", "expected a number"),
         ("-40001\n", "only -40 to 130 can be true"),
@@ -145,6 +146,16 @@ def test_a_leap_has_to_be_confirmed() -> None:
     assert zone.says("86000\n").value == 86
 
 
+@pytest.mark.parametrize("between", ["0\n", "140000\n", "?", errno.EAGAIN, errno.EIO])
+def test_only_the_very_next_look_confirms_a_leap(between: str | int) -> None:
+    zone = OneZone()
+    zone.says("45000\n")
+    zone.says("85000\n")
+    zone.says(between)
+    assert zone.says("85000\n").status is Status.INVALID
+    assert zone.says("85000\n").value == 85
+
+
 def test_a_single_outlier_leaves_no_trace() -> None:
     zone = OneZone()
     values = [zone.says(each).value for each in ("45000\n", "127000\n", "46000\n", "47000\n")]
@@ -165,6 +176,7 @@ def test_a_fast_rise_in_steps_is_believed() -> None:
 
 
 @given(st.lists(st.integers(-45, 135), max_size=40))
+@example([-6, 25, 0, 31])
 def test_a_value_is_what_was_said_and_near_the_last_or_confirmed(degrees: list[int]) -> None:
     zone = OneZone()
     believed: float | None = None
