@@ -18,20 +18,33 @@ ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astro
 
 
 class Pipeline:
-    """Preprocess, inference and decode."""
+    """Preprocess, inference and decode; ``platform`` is the namespace of the manager obeyed."""
 
-    def __init__(self, rig: Rig, inference: dict[str, Any] | None = None, **parameters: Any):
+    def __init__(
+        self,
+        rig: Rig,
+        inference: dict[str, Any] | None = None,
+        namespace: str = "/ai",
+        platform: str = "/ai",
+        **parameters: Any,
+    ):
         settings = {"golden_check": "off", "self_check": "off", **(inference or {})}
+        place = ("-r", f"__ns:={namespace}")
+        topics = ("performance_directive", "workload")
+        obeys = [word for name in topics for word in ("-r", f"{name}:={platform}/{name}")]
         self.rig = rig
-        self.states = rig.tap("/ai/inference_state")  # before the node: its first state counts
-        self.decode: Component = rig.load("Decode", **parameters)
-        self.inference: Component = rig.load("Inference", **settings, **parameters)
-        self.preprocess: Component = rig.load("Preprocess", "-r", "image_raw:=/image", **parameters)
+        # Before the node: its first state counts.
+        self.states = rig.tap(f"{namespace}/inference_state")
+        self.decode: Component = rig.load("Decode", *place, **parameters)
+        self.inference: Component = rig.load("Inference", *place, *obeys, **settings, **parameters)
+        self.preprocess: Component = rig.load(
+            "Preprocess", *place, "-r", "image_raw:=/image", **parameters
+        )
         self.stages = [self.decode, self.inference, self.preprocess]
         node = rig.container.node
         self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/image", RELIABLE))
-        self.detections = rig.tap("/ai/detections")
-        self.classes = rig.tap("/ai/classification")
+        self.detections = rig.tap(f"{namespace}/detections")
+        self.classes = rig.tap(f"{namespace}/classification")
         self.image = cv2.imread(str(ASTRONAUT))
 
     def send(self) -> int:

@@ -1,0 +1,91 @@
+"""From a machine that gets hot to less inference, and back, seen from outside on topics."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perception_rig import Pipeline
+from rig import Outside, Rig, wait_for
+
+HEATS_UP = Path(__file__).parents[1] / "platform_trees" / "orin_nx_heats_up.jsonl"
+#: Pictures a second that the camera offers, if the machine is fast enough.
+CAMERA_HZ = 10.0
+QUICK = {"dwell_down_s": 1.0, "dwell_up_s": 3.0, "recording_speed": 3.0}
+
+
+@contextmanager
+def camera(*pipelines: Pipeline) -> Iterator[list[int]]:
+    """Send picture after picture; each one only when all pipelines are done with the one before."""
+    sent: list[int] = []
+    stop = threading.Event()
+
+    def settled(pipeline: Pipeline) -> bool:
+        results = len(pipeline.detections) + len(pipeline.classes)
+        return results + sum(pipeline.lost().values()) >= len(sent)
+
+    def shoot() -> None:
+        while not stop.wait(1 / CAMERA_HZ):
+            sent.append(pipelines[0].send())
+            wait_for(lambda: all(map(settled, pipelines)), "every pipeline to be done")
+
+    thread = threading.Thread(target=shoot)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_rate_and_precision_go_down_with_the_heat_and_come_back(rig: Rig, outside: Outside) -> None:
+    workloads = outside.listen("/ai/workload", "edge_inference/Workload")
+    states = outside.listen("/ai/platform_state", "edge_inference/PlatformState")
+    flexible = Pipeline(rig, model="nanodet", inference={"minimum_rate_hz": 2.0})
+    critical = Pipeline(
+        rig,
+        namespace="/second/ai",
+        inference={"safety_critical": True},
+        platform="/ai",
+        model="efficientnet_lite0",
+    )
+    with camera(flexible, critical) as sent:
+        rig.load("PlatformManager", preset="predictive", recording=str(HEATS_UP), **QUICK)
+
+        def told(node: str) -> list[dict]:
+            return [each for each in list(workloads) if each["node"] == node]
+
+        def now(node: str = "/ai/inference") -> dict:
+            return told(node)[-1]
+
+        wait_for(lambda: told("/ai/inference") and now()["obeys"] == "directive", "a directive")
+        before = len(workloads)
+        wait_for(
+            lambda: now()["option"] == [1] and now()["precision_ceiling"] == "int8",
+            "int8 in service",
+            deadline_s=90,
+        )
+        wait_for(lambda: now()["rate_hz"] < 0.7 * now()["demand_hz"], "a lower rate", 60)
+        wait_for(
+            lambda: now()["option"] == [0] and now()["max_rate_hz"] == float("inf"),
+            "fp32 at full rate again",
+            deadline_s=120,
+        )
+    assert before < len(workloads)
+    lost = flexible.lost()
+    assert set(lost) == {"rate_limited"}
+    assert len(flexible.detections) + lost["rate_limited"] == len(sent)
+    assert len(critical.classes) == len(sent)
+    assert critical.lost() == {}
+    for workload in told("/second/ai/inference"):
+        assert workload["max_rate_hz"] == float("inf")
+        assert workload["option"] in ([], [0])
+    hottest = max(
+        reading["value"]
+        for state in states
+        for reading in state["readings"]
+        if reading["role"] == "control"
+    )
+    assert hottest > 80

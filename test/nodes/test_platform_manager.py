@@ -1,0 +1,238 @@
+"""The platform manager: what it tells, what it asks, and what happens without it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.health import Level as Severity
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from perception_rig import Pipeline
+from rig import Collected, Outside, Rig, wait_for
+
+TREES = Path(__file__).parents[1] / "platform_trees"
+TOPIC = "/ai/performance_directive"
+
+
+def recorded(name: str) -> str:
+    return str(TREES / f"{name}.jsonl")
+
+
+def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):
+    return rig.load("PlatformManager", *arguments, recording=recorded(tree), **parameters)
+
+
+def severity(node) -> Severity:
+    return node.health.status(0).level
+
+
+class Asker:
+    """Gives directives as a manager of one's own would."""
+
+    def __init__(self, rig: Rig, name: str = "asker") -> None:
+        node = rig.container.node
+        self._publisher = rig.call(lambda: Publisher(node, DirectiveAdapter(), TOPIC, RELIABLE))
+        self._name = name
+
+    def ask(self, number: int, node: str = "/ai/inference", **limits) -> None:
+        level = Level.REDUCED if limits else Level.FULL
+        self._publisher.publish(
+            Directive(number, self._name, node, level, 0.5, Limits(**limits), "a test asks")
+        )
+
+
+def last(workloads: Collected):
+    return workloads[-1]
+
+
+def test_what_is_sensed_is_told_in_our_message_and_in_standard_ones(
+    rig: Rig, outside: Outside
+) -> None:
+    states = outside.listen("/ai/platform_state", "edge_inference/PlatformState")
+    warm = outside.listen("/ai/temperature", "sensor_msgs/Temperature")
+    asked = outside.listen(TOPIC, "edge_inference/PerformanceDirective")
+    manager(rig)
+    state = states.wait(1)[0]
+    assert state["board"] == "jetson_orin"
+    readings = {each["name"]: each for each in state["readings"]}
+    (tj,) = [each for each in state["readings"] if each["role"] == "control"]
+    assert tj["name"] == "zone/tj-thermal"
+    assert 20 < tj["value"] < 70
+    assert tj["unit"] == "Cel"
+    gated = readings["zone/cv0-thermal"]
+    assert (gated["status"], math.isnan(gated["value"])) == ("gated", True)
+    assert state["power_w"] == pytest.approx(readings["rail/VDD_IN"]["value"], rel=1e-4)
+    temperature = warm.wait(1)[0]
+    assert temperature["header"]["frame_id"] == "zone/tj-thermal"
+    assert temperature["temperature"] == pytest.approx(tj["value"])
+    directive = asked.wait(1)[0]
+    assert (directive["level"], directive["throttle_factor"]) == (0, 1.0)
+    assert directive["max_rate_hz"] == math.inf
+
+
+def test_a_battery_is_told(rig: Rig, outside: Outside) -> None:
+    heard = outside.listen("/ai/battery_state", "sensor_msgs/BatteryState")
+    manager(rig, "laptop")
+    battery = heard.wait(1)[0]
+    assert battery["present"]
+    assert 0 < battery["percentage"] < 1
+    assert battery["voltage"] > 3
+    assert math.isnan(battery["temperature"])
+
+
+def test_a_machine_without_sensors_is_an_error_and_the_safe_level(rig: Rig) -> None:
+    asked = rig.tap(TOPIC)
+    node = manager(rig, "bare_machine")
+    Pipeline(rig, model="nanodet")
+    wait_for(
+        lambda: any(each.node == "/ai/inference" and each.level is Level.FAILSAFE for each in asked)
+    )
+    assert severity(node) is Severity.ERROR
+
+
+def test_an_unmonitored_machine_may_be_allowed(rig: Rig) -> None:
+    asked = rig.tap(TOPIC)
+    manager(rig, "bare_machine", allow_unmonitored=True)
+    assert asked.wait(3)[-1].level is Level.FULL
+
+
+def test_limits_change_while_it_runs(rig: Rig, outside: Outside) -> None:
+    asked = rig.tap(TOPIC)
+    Pipeline(rig, model="nanodet")
+    manager(rig)
+    asked.wait(1)
+    assert asked[-1].level is Level.FULL
+    values = {"throttle_c": 20.0, "max_c": 30.0}
+    told = outside.set_parameters(node="/ai/platform_manager", values=values)
+    assert told == [[True, ""], [True, ""]]
+    wait_for(lambda: asked[-1].level is not Level.FULL, "less to be asked")
+    told = outside.set_parameters(node="/ai/platform_manager", values={"throttle_c": 90.0})[-1]
+    assert told[0] is False
+    assert "throttle_c" in told[1]
+
+
+def test_of_two_managers_one_stands_by_and_takes_over(rig: Rig) -> None:
+    asked = rig.tap(TOPIC)
+    first = manager(rig, "orin_nx", "-r", "__node:=first")
+    leader = asked.wait(1)[0].manager
+    second = manager(rig, "orin_nx", "-r", "__node:=second")
+    wait_for(lambda: "leads already" in second.health.status(0).message, "the second to stand by")
+    assert {each.manager for each in asked} == {leader}
+    assert severity(first) is Severity.OK
+    rig.call(lambda: first.trigger_deactivate())
+    wait_for(lambda: asked[-1].manager != leader, "the second to take over")
+
+
+def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    settings = {"manager_timeout_s": 1.0, "safe_rate_hz": 3.0}
+    pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
+    asker = Asker(rig)
+    assert last(workloads.wait(1)).obeys == "nothing"
+    asker.ask(7, max_rate_hz=2.0)
+    wait_for(lambda: last(workloads).directive_id == 7)
+    assert (last(workloads).obeys, last(workloads).manager) == ("directive", "asker")
+    assert last(workloads).limits == Limits(max_rate_hz=2.0)
+    wait_for(lambda: pipeline.states[-1].max_rate_hz == 2.0)
+    wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")
+    assert last(workloads).limits == Limits(max_rate_hz=3.0)
+    asker.ask(8)
+    wait_for(lambda: last(workloads).directive_id == 8)
+    assert last(workloads).limits.is_free
+
+
+def test_pictures_are_given_up_first_of_all_and_still_count_as_demand(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    pipeline = Pipeline(rig, model="efficientnet_lite0")
+    asker = Asker(rig)
+    asker.ask(1, max_rate_hz=0.5)
+    wait_for(lambda: pipeline.states[-1].max_rate_hz == 0.5)
+    for _ in range(100):
+        pipeline.send()
+        pipeline.rig.call(lambda: None)
+    wait_for(lambda: sum(pipeline.lost().values()) >= 98, "most to be given up")
+    assert pipeline.inference.health.counts() == {}
+    asker.ask(2)
+    wait_for(lambda: pipeline.states[-1].max_rate_hz is None)
+    pipeline.next(pipeline.classes)
+    wait_for(lambda: (last(workloads).demand_hz or 0) > 3 * (last(workloads).rate_hz or 0) > 0)
+
+
+def test_a_critical_node_refuses_and_says_so(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    Pipeline(rig, model="efficientnet_lite0", inference={"safety_critical": True})
+    Asker(rig).ask(1, max_rate_hz=1.0)
+    wait_for(lambda: last(workloads).directive_id == 1)
+    assert (last(workloads).obeys, last(workloads).limits.is_free) == ("critical", True)
+    assert "refused" in last(workloads).problem
+
+
+def test_another_model_and_back_without_a_lost_frame(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    variants = {"variants": ["efficientnet_lite0:fp32"], "manager_timeout_s": 600.0}
+    pipeline = Pipeline(rig, model="nanodet", inference=variants)
+    asker = Asker(rig)
+    pipeline.next(pipeline.detections)
+    asker.ask(1, model="efficientnet_lite0")
+    wait_for(lambda: last(workloads).option == 1, "the lighter model")
+    wait_for(lambda: pipeline.decode.parameters.current.model == "efficientnet_lite0")
+    assert pipeline.next(pipeline.classes).model == "efficientnet_lite0"
+    # What the user asked for stands.
+    assert pipeline.inference.parameters.current.model == "nanodet"
+    asker.ask(2)
+    wait_for(lambda: last(workloads).option == 0, "its own model")
+    wait_for(lambda: pipeline.decode.parameters.current.model == "nanodet")
+    assert pipeline.next(pipeline.detections).model == "nanodet"
+    assert pipeline.lost() == {}
+
+
+@pytest.mark.parametrize(
+    ("variants", "words"),
+    [
+        (["fp7"], "expected <precision> or <model>:<precision>"),
+        (["nothing_there:int8"], "nothing_there"),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused(
+    rig: Rig, outside: Outside, variants: list[str], words: str
+) -> None:
+    Pipeline(rig, model="nanodet")
+    told = outside.set_parameters(node="/ai/inference", values={"variants": variants})[-1]
+    assert told[0] is False
+    assert words in told[1]
+
+
+def test_a_directive_that_cannot_be_meant_is_refused(rig: Rig, outside: Outside) -> None:
+    pipeline = Pipeline(rig, model="nanodet")
+    speak = outside.speak(TOPIC, "edge_inference/PerformanceDirective")
+    speak(id=1, manager="odd", throttle_factor=0.5, max_rate_hz=5.0, precision_ceiling="fp7")
+    wait_for(lambda: pipeline.inference.health.counts(), "a refusal")
+    (told,) = {message for _, message in pipeline.inference.health.take_errors()}
+    assert "precision_ceiling" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("", "recording"), (json.dumps({"format": "other"}), "format")],
+)
+def test_a_recording_that_is_none_keeps_it_from_configuring(
+    rig: Rig, tmp_path: Path, content: str, words: str
+) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text(content)
+    node = rig.load("PlatformManager", recording=str(file))
+    assert severity(node) is Severity.ERROR
+    assert words in node.health.status(0).message
+
+
+def test_what_is_to_be_set_must_be_allowed(rig: Rig, outside: Outside) -> None:
+    manager(rig)
+    told = outside.set_parameters(node="/ai/platform_manager", values={"power_mode": "MAXN"})[-1]
+    assert told[0] is False
+    assert "allow it there first" in told[1]
