@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from edge_inference.platforms.actuators.session import Session
 #: Below the root: where the originals and the lock are kept; the same for every writer.
 STATE_FOLDER = Path("var/lib/edge_inference")
 _ORIGINAL = ""
+# The writer before us may be gone while its guardian still puts back what it had set.
+_RETRY_S = 1.0
 
 
 class Actuators:
     """Those of ``NAMES`` that are in ``allowed``; with none, nothing is ever written.
 
     No method but ``settle`` and ``close`` waits for anything. Of several wishes for one
-    actuator that wait, the last is fulfilled. Everything is put back by ``close``; by
+    actuator that wait, the last is fulfilled; one that is refused since another process
+    is the writer is tried again until it is not. Everything is put back by ``close``; by
     a guardian process where this one ends without it; else at the next start.
     Raises ConfigError for a name that is none.
     """
@@ -55,6 +59,8 @@ class Actuators:
         self._guardian: Guardian | None = None
         self._changed = threading.Condition()
         self._wishes: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        self._retry_at_s = 0.0
         self._busy = False
         self._ending = False
         self._latest: dict[str, Outcome] = {}
@@ -100,7 +106,7 @@ class Actuators:
             return taken
 
     def settle(self, timeout_s: float) -> bool:
-        """Wait until no wish is left; tell whether that was in time."""
+        """Wait until every wish is fulfilled, failed or refused; tell whether that was in time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._wishes and not self._busy, timeout_s)
 
@@ -133,12 +139,25 @@ class Actuators:
 
     def _next(self) -> tuple[str, str] | None:
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._wishes) or self._ending)
-            if self._ending:
-                return None
-            name = next(iter(self._wishes))
-            self._busy = True
-            return name, self._wishes.pop(name)
+            while not self._ending:
+                wait_s = self._retry_refused()
+                if self._wishes:
+                    name = next(iter(self._wishes))
+                    self._busy = True
+                    return name, self._wishes.pop(name)
+                self._changed.wait(wait_s)
+            return None
+
+    def _retry_refused(self) -> float | None:
+        """Wish anew for what was refused once it is time; return how long that is, if at all."""
+        if not self._refused:
+            return None
+        left_s = self._retry_at_s - time.monotonic()
+        if left_s > 0:
+            return left_s
+        self._wishes = {**self._refused, **self._wishes}
+        self._refused = {}
+        return None
 
     def _fulfil(self, name: str, value: str) -> None:
         if self._dry_run:
@@ -146,9 +165,19 @@ class Actuators:
             if outcome is not None:
                 self._tell(outcome)
         elif value != _ORIGINAL:
-            self._tell(self._session.set(name, value))
+            outcome = self._session.set(name, value)
+            self._tell(outcome)
+            if outcome.result is Result.REFUSED:
+                self._keep_for_later(name, value)
         elif (outcome := self._session.restore(name)) is not None:
             self._tell(outcome)
+
+    def _keep_for_later(self, name: str, value: str) -> None:
+        with self._changed:
+            if not self._refused:
+                self._retry_at_s = time.monotonic() + _RETRY_S
+            if name not in self._wishes:
+                self._refused[name] = value
 
     def _would(self, name: str, value: str) -> Outcome | None:
         actuator = self._actuators[name]
@@ -196,6 +225,7 @@ class Actuators:
         with self._changed:
             if not self._ending:
                 self._wishes.pop(name, None)
+                self._refused.pop(name, None)
                 self._wishes[name] = value
                 self._changed.notify_all()
 
