@@ -16,7 +16,7 @@ from edge_inference.platforms.sensor import Sensor
 from machine_trees import HandClock
 
 LONG_S = 30.0
-STUCK_S = 0.05
+STUCK_S = 0.1
 
 
 @dataclass(eq=False)
