@@ -8,7 +8,6 @@ container with the pipeline in it, as on a robot, while another process listens.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,8 +27,9 @@ from rclpy.node import Node
 from std_msgs.msg import Float32
 
 from benchmarks.perception import MODEL, SIZES, picture
+from benchmarks.programs import program
 from benchmarks.report import Report, Samples
-from benchmarks.sides import Side, cpu_seconds, domains, isolation, resident_mib
+from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
 
 _FIRST_RESULT_BOUND_S = 3.0
 _MEMORY_BOUND_MIB = 350.0
@@ -62,7 +62,7 @@ def _first_result(report: Report, runs: int) -> None:
 def _time_to_first_line() -> int:
     arguments = ["run", "perception", "--source", "sample", "--model", MODEL, "--json"]
     started = time.perf_counter_ns()
-    with _program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
+    with program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         took = time.perf_counter_ns() - started
@@ -118,30 +118,10 @@ def _container(values: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], 
     domain = domains(1)[0]
     with (
         Side(domain, Listener) as listener,
-        _program("component_container", arguments, domain) as process,
+        program("component_container", arguments, domain) as process,
     ):
         listener.ask("wait_until_active")
         yield process, listener
-
-
-@contextmanager
-def _program(
-    entry_point: str, arguments: Sequence[str], domain: int, stdout: int = subprocess.DEVNULL
-) -> Iterator[subprocess.Popen[str]]:
-    """Run one of the package's executables; it is ended afterwards."""
-    start = "import sys; from edge_inference.tools.main import main; "
-    start += f"sys.exit(main({entry_point!r}, sys.argv[1:]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", start, *arguments],
-        env={**os.environ, **isolation(domain), "RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"},
-        stdout=stdout,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 class Listener:

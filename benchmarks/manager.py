@@ -1,0 +1,121 @@
+"""What the platform manager takes of the machine that it looks after.
+
+Processor time and memory of a container with the manager in it, at its 2 looks a
+second, while another process listens to all that it says; beside the same
+container without it. Once with the sensors of this machine, and once with those of
+a recorded Jetson Orin NX, which has about 60 files to read.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from edge_inference.msg import PerformanceDirective, PlatformState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from benchmarks.programs import program
+from benchmarks.report import Report
+from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
+
+_BOUND_PERCENT = 1.0
+_RECORDING = Path(__file__).parents[1] / "test" / "platform_trees" / "orin_nx.jsonl"
+_WAIT_S = 30.0
+_LOOK_S = 0.2
+_SETTLE_S = 3.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    report = Report("manager", argv, __doc__)
+    seconds = 10.0 if report.quick else 60.0
+    _measure(report, "container alone", [], seconds)
+    for name, values in {
+        "this machine": ["allow_unmonitored:=true"],
+        "recorded Orin NX": [f"recording:={_RECORDING}"],
+    }.items():
+        arguments = ["--pipeline", "platform"]
+        for value in values:
+            arguments += ["--argument", value]
+        percent = _measure(report, name, arguments, seconds)
+        what = f"manager-{name.replace(' ', '-')}-percent-of-a-core"
+        report.claim(what, percent, at_most=_BOUND_PERCENT)
+    return report.finish()
+
+
+def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float) -> float:
+    domain = domains(1)[0]
+    with (
+        Side(domain, Listener) as listener,
+        program("component_container", arguments, domain) as process,
+    ):
+        if arguments:
+            listener.ask("wait_until_heard")
+        time.sleep(_SETTLE_S)
+        before: int = listener.ask("states")
+        used, started = cpu_seconds(process.pid), time.monotonic()
+        time.sleep(seconds)
+        took = time.monotonic() - started
+        percent = 100 * (cpu_seconds(process.pid) - used) / took
+        states: int = listener.ask("states") - before
+        report.figure(f"{name}, memory", resident_mib(process.pid), "MiB")
+        report.figure(f"{name}, processor", percent, "% of a core")
+    if arguments and states < seconds:
+        raise RuntimeError(f"{name}: expected about {2 * seconds:g} states, heard {states}")
+    return percent
+
+
+class Listener:
+    """Another process that reads everything that the manager says."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        node = Node("listener", context=self._context)
+        node.create_subscription(PlatformState, "/ai/platform_state", self._count, 10)
+        node.create_subscription(
+            PerformanceDirective, "/ai/performance_directive", lambda message: None, 10
+        )
+        self._executor.add_node(node)
+        self._states = 0
+        self._closing = threading.Event()
+        self._spinner = threading.Thread(target=self._spin, daemon=True)
+        self._spinner.start()
+
+    def wait_until_heard(self) -> None:
+        """Return once a state has come."""
+        deadline = time.monotonic() + _WAIT_S
+        while not self._states:
+            time.sleep(_LOOK_S)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nothing on /ai/platform_state for {_WAIT_S:g} s")
+
+    def states(self) -> int:
+        """Count what has come so far."""
+        return self._states
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._closing.set()
+        self._spinner.join()
+        self._executor.shutdown()
+        self._context.try_shutdown()
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            self._executor.spin_once(timeout_sec=_LOOK_S)
+
+    def _count(self, message: Any) -> None:
+        self._states += 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
