@@ -11,8 +11,6 @@ from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.engines.engine_check import check_engine, warm_up
-from edge_inference.engines.preparation import check_beside
 from edge_inference.engines.select import Selection, select_backend
 from edge_inference.engines.serve_batch import BatchRunner
 from edge_inference.engines.server import Engine, EngineServer
@@ -20,6 +18,7 @@ from edge_inference.engines.supply import Cancelled, default_store
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.engine_state import EngineStates
+from edge_inference.nodes.engine_trial import try_out
 from edge_inference.nodes.inference_settings import InferenceSettings
 from edge_inference.nodes.managed import Managed, Serving
 from edge_inference.nodes.stage import Stage
@@ -133,18 +132,14 @@ class Inference(Stage[TensorBatch]):
     def _check(
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
-        settings = self.parameters.current
-        golden, agreement = settings.golden_check, settings.self_check
         assert self._server is not None
-        nothing_to_do = golden == agreement == "off"
-        if self._server.engine is None or nothing_to_do:
-            checked = check_engine(
-                selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
-            )
-        else:  # frames flow: they would feel it
-            checked = check_beside(selection.request, default_store(), golden, agreement, cancelled)
-            warm_up(selection.request.model, backend)
-        backend.precision_in_use = backend.precision_in_use or checked.precision
+        checked = try_out(
+            selection,
+            backend,
+            cancelled,
+            self.parameters.current,
+            in_service=self._server.engine is not None,
+        )
         for warning in checked.warnings:
             self.get_logger().warning(warning)
         return checked.notes

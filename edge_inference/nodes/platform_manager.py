@@ -24,6 +24,8 @@ from edge_inference.platforms.actuators.actuators import Actuators
 
 #: A node that has told nothing of itself for so long is gone.
 _GONE_NS = 5_000_000_000
+#: So long the executor waits at the end for the machine's settings to be put back.
+_PUT_BACK_S = 10.0
 
 
 class PlatformManager(Component):
@@ -70,10 +72,16 @@ class PlatformManager(Component):
 
     def close(self) -> None:
         """Put back what was set on the machine."""
-        for name in ("_platform", "_actuators"):
-            resource = self.__dict__.pop(name, None)
-            if resource is not None:
-                resource.close()
+        actuators, platform = (
+            self.__dict__.pop(name, None) for name in ("_actuators", "_platform")
+        )
+        if actuators is not None and not actuators.close(_PUT_BACK_S):
+            self.get_logger().warning(
+                f"what was set on the machine is not put back after {_PUT_BACK_S:g} s; its "
+                "guardian does that when this process ends"
+            )
+        if platform is not None:
+            platform.close()
 
     def changed(self, settings: PlatformManagerSettings) -> None:
         """Set on the machine what has changed; without a value it is put back."""
@@ -86,7 +94,8 @@ class PlatformManager(Component):
     def _open_actuators(self, settings: PlatformManagerSettings) -> Actuators:
         # What a recording tells must change nothing on this machine.
         allowed = () if settings.recording else settings.actuators
-        actuators = Actuators(allowed, dry_run=settings.dry_run)
+        gpus = self._platform.board.settings.gpus
+        actuators = Actuators(allowed, dry_run=settings.dry_run, gpu_names=gpus)
         for name, value in settings.wishes().items() if allowed else ():
             actuators.request(name, value)
         return actuators
