@@ -54,10 +54,13 @@ class Acknowledgements:
             known = trust[workload.node] = self._trust.get(workload.node, _Trust())
             if directive.level is Level.FULL:
                 trust[workload.node] = _Trust()
-            elif self._obeys(workload, directive):
-                _forgive(known, time_s, forgive_s)
-            else:
+            elif not self._acknowledges(workload, directive):
                 _blame(known, workload, time_s, patience_s)
+            elif not _is_slow_enough(workload, directive):
+                # The rate is one of the last seconds, and may be of before.
+                _blame(known, workload, time_s, 2.0 * patience_s)
+            else:
+                _forgive(known, time_s, forgive_s)
         self._trust = trust
         return {node: each.escalation for node, each in trust.items() if each.escalation}
 
@@ -69,13 +72,15 @@ class Acknowledgements:
                 trust.escalation = min(_MOST, trust.escalation + 1)
                 trust.good_since_s = None
 
-    def _obeys(self, workload: Workload, directive: Directive) -> bool:
+    def _acknowledges(self, workload: Workload, directive: Directive) -> bool:
         if workload.directive_id != directive.id or workload.problem:
             return False
-        if self._manager and workload.manager != self._manager:
-            return False
-        rate, limit = number(workload.rate_hz), directive.limits.max_rate_hz
-        return rate is None or limit is None or rate <= _FASTER * limit + _FASTER_HZ
+        return not self._manager or workload.manager == self._manager
+
+
+def _is_slow_enough(workload: Workload, directive: Directive) -> bool:
+    rate, limit = number(workload.rate_hz), directive.limits.max_rate_hz
+    return rate is None or limit is None or rate <= _FASTER * limit + _FASTER_HZ
 
 
 def _forgive(trust: _Trust, time_s: float, forgive_s: float) -> None:

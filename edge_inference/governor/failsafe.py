@@ -76,16 +76,15 @@ class SensorWatch:
         """Judge one look at the sensors."""
         timeout_ns = int(settings.sensor_timeout_s * 1e9)
         control = [each for each in state.by_role(Role.CONTROL) if _is_temperature(each)]
+        usable = [each for each in control if _is_usable(each, now_ns, timeout_ns)]
         heats = [
             Heat(each.name, each.value, bounds_of(each, settings))
-            for each in control
+            for each in usable
             if each.value is not None
-            and math.isfinite(each.value)
-            and abs(now_ns - each.stamp_ns) <= timeout_ns
         ]
         if not heats:
             return self._blind(control, now_ns, timeout_ns, settings)
-        self._last_ns = now_ns
+        self._last_ns = max(each.stamp_ns for each in usable)
         gated = {each.name for each in control if each.status is Status.GATED}
         self._remember(heats, now_ns)
         lost = self._missing({heat.name for heat in heats} | gated)
@@ -139,6 +138,13 @@ class SensorWatch:
 
 def _is_temperature(reading: Reading) -> bool:
     return reading.quantity is Quantity.TEMPERATURE
+
+
+def _is_usable(reading: Reading, now_ns: int, timeout_ns: int) -> bool:
+    """Tell whether a reading has a value that can be true, and is not of another time."""
+    value = reading.value
+    is_number = value is not None and math.isfinite(value)
+    return is_number and abs(now_ns - reading.stamp_ns) <= timeout_ns
 
 
 def _why(control: list[Reading]) -> str:

@@ -10,6 +10,7 @@ from collections import deque
 #: Headroom is 0 this far below the limit, and less still below that.
 _SPAN_C = 30.0
 _SAMPLES = 30
+_RECENT = 3
 #: A line through fewer samples, or a shorter time, follows the noise.
 _FEWEST = 5
 _SHORTEST_S = 2.0
@@ -31,6 +32,11 @@ class Trend:
     def clear(self) -> None:
         """Forget all samples, as after a gap in time."""
         self._samples.clear()
+
+    def recent_c(self) -> float | None:
+        """Return the mean of the very last samples, quicker than a line; None without a sample."""
+        values = [value for _, value in self._samples][-_RECENT:]
+        return sum(values) / len(values) if values else None
 
     def forecast_c(self, ahead_s: float) -> float | None:
         """Return the temperature expected, None without a sample.

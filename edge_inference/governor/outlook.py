@@ -27,11 +27,10 @@ class Forecaster:
     def _outlook(self, heat: Heat, time_s: float, ahead_s: float) -> Outlook:
         trend = self._trends[heat.name]
         trend.add(time_s, heat.temperature_c)
-        now_c, ahead_c = trend.forecast_c(0.0), trend.forecast_c(ahead_s)
-        known = heat.temperature_c
-        return Outlook(
-            heat, known if now_c is None else now_c, known if ahead_c is None else ahead_c
-        )
+        looks = trend.recent_c(), trend.forecast_c(0.0), trend.forecast_c(ahead_s)
+        read_c = heat.temperature_c
+        recent_c, now_c, ahead_c = (read_c if each is None else each for each in looks)
+        return Outlook(heat, recent_c, now_c, ahead_c)
 
 
 def worst_headroom(outlooks: Sequence[Outlook]) -> float | None:

@@ -28,6 +28,8 @@ from edge_inference.governor.watts import busy_share
 _EMERGENCY_C = 1.0
 #: Engines are chosen by a budget smoothed over this time, rates by the budget as it is.
 _CALM_S = 15.0
+#: Share of the whole range by which work may grow in a second.
+_RISE_PER_S = 0.02
 #: Another engine must be this much better before it is asked for, a dearer one on less budget.
 _CLEARLY = 1.03
 _SPARE = 0.92
@@ -57,6 +59,7 @@ class Predictive:
         self._calm: float | None = None
         self._untroubled: float | None = None
         self._dwells: dict[str, Dwell] = {}
+        self._spent: float | None = None
         self._unlimited: set[str] = set()
         self._clock_cap = ClockCap()
 
@@ -69,9 +72,11 @@ class Predictive:
         budget = self._budget(situation, limits, emergency)
         calm = self._calm_budget(budget, limits, situation.elapsed_s, emergency)
         held = self._choose(situation, list(wants.values()), calm - limits.floor, emergency)
+        released = self._release(budget, limits, situation.elapsed_s)
         shares = allocate(
-            list(wants.values()), budget - limits.floor, lambda want, _: held[want.node]
+            list(wants.values()), released - limits.floor, lambda want, _: held[want.node]
         )
+        self._spent = limits.floor + sum(share.cost for share in shares.values())
         reason = _reason(situation, emergency)
         share = self._share(situation, limits, budget)
         orders = []
@@ -93,7 +98,7 @@ class Predictive:
             orders,
             share,
             reason,
-            exhausted=budget <= limits.lowest,
+            exhausted=budget <= limits.lowest if wants else share <= settings.minimum_factor,
             short_w=watts.budget_w is not None and watts.budget_w < limits.lowest,
             ordered_w=sum(each.cost for each in shares.values()) if watts.price else None,
             clock_cap=self._cap(situation, orders),
@@ -113,7 +118,8 @@ class Predictive:
         if self._in_watts is not in_watts:
             # In another unit the sustainable power is another number.
             self._control = PowerControl()
-            self._in_watts, self._calm, self._untroubled = in_watts, None, None
+            self._in_watts = in_watts
+            self._calm = self._untroubled = self._spent = None
         budget = self._control.update(
             _error_c(situation), situation.elapsed_s, limits.lowest, limits.highest
         )
@@ -128,6 +134,13 @@ class Predictive:
             self._control.drop()
             budget = limits.lowest
         return max(limits.lowest, budget)
+
+    def _release(self, budget: float, limits: _Range, elapsed_s: float) -> float:
+        """Let work take up only slowly what it was not taking: heat shows late."""
+        if self._spent is None:
+            return budget
+        rise = _RISE_PER_S * (limits.highest - limits.lowest) * elapsed_s
+        return min(budget, max(limits.lowest, self._spent) + rise)
 
     def _calm_budget(
         self, budget: float, limits: _Range, elapsed_s: float, emergency: bool
@@ -216,7 +229,9 @@ def _range(situation: Situation, wants: dict[str, Want]) -> _Range:
     if watts.price is not None:
         floor += watts.base_w
     lowest = floor + sum(want.least for want in wants.values())
-    return _Range(floor, lowest, max(lowest, floor + sum(want.most for want in wants.values())))
+    # A little more than all, or the dearest engine would never seem to have power to spare.
+    highest = floor + sum(want.most for want in wants.values()) / _SPARE
+    return _Range(floor, lowest, max(lowest, highest))
 
 
 def _error_c(situation: Situation) -> float:
@@ -230,7 +245,7 @@ def _error_c(situation: Situation) -> float:
 
 def _is_emergency(situation: Situation) -> bool:
     return any(
-        each.now_c >= each.heat.bounds.max_c - _EMERGENCY_C
+        max(each.recent_c, each.now_c) >= each.heat.bounds.max_c - _EMERGENCY_C
         or each.ahead_c >= each.heat.bounds.max_c + _EMERGENCY_C
         for each in situation.outlooks
     )
@@ -255,12 +270,14 @@ def _wanted(want: Want, current: int, available: float, emergency: bool, escalat
         return max(cheaper, key=lambda index: want.costs[index], default=current)
     best = best_option(want, available)
     if want.costs[best] > want.costs[current]:
+        # One step at a time, and only with power to spare.
         available *= _SPARE
-        best = best_option(want, available)
-        if want.costs[best] <= want.costs[current]:
-            return current
+        dearer = [each for each in range(len(want.costs)) if want.costs[each] > want.costs[current]]
+        best = min(dearer, key=lambda index: want.costs[index])
     new, old = share_with(want, best, available), share_with(want, current, available)
-    is_better = new.worth > _CLEARLY * old.worth or (old.is_least and not new.is_least)
+    has_all = new.rate_hz >= _ALL * want.demand_hz
+    is_better = new.worth > (1.0 if has_all else _CLEARLY) * old.worth
+    is_better |= old.is_least and not new.is_least
     return best if is_better else current
 
 

@@ -71,18 +71,14 @@ class SimulatedNode:
         return self.rate_hz * self.parameters.engines[self.engine].accuracy
 
     @property
-    def is_at_least(self) -> bool:
-        """Tell whether this is the least that the node can do with."""
-        last = len(self.parameters.engines) - 1
-        return self.engine == last and self.rate_hz <= self.parameters.minimum_rate_hz + 1e-6
+    def is_slowest(self) -> bool:
+        """Tell whether the rate is the least that the node can do with."""
+        return self.rate_hz <= self.parameters.minimum_rate_hz + 1e-6
 
     @property
-    def least_w(self) -> float:
-        """Power that the node takes when everything that may be asked of it is asked."""
-        its = self.parameters
-        if its.safety_critical:
-            return its.demand_hz * its.engines[0].joules
-        return its.minimum_rate_hz * min(engine.joules for engine in its.engines)
+    def is_at_least(self) -> bool:
+        """Tell whether the engine is the last one, too."""
+        return self.is_slowest and self.engine == len(self.parameters.engines) - 1
 
     def hear(self, directive: Directive) -> None:
         """Take over a directive a little later; a critical node refuses to be limited."""

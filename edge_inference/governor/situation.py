@@ -14,9 +14,10 @@ from edge_inference.governor.watts import Watts
 
 @dataclass(frozen=True)
 class Outlook:
-    """One temperature: as read, smoothed, and where it is going."""
+    """One temperature: as read, of the last moments, smoothed, and where it is going."""
 
     heat: Heat
+    recent_c: float
     now_c: float
     ahead_c: float
 

@@ -1,0 +1,102 @@
+"""Machines and nodes in few words, for tests of the governor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from edge_inference.core.directive import Directive, Limits, Option, Workload
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.governor.decision import Decision
+from edge_inference.governor.governor import Governor
+
+START_NS = 1_000_000_000_000
+SECOND = 1_000_000_000
+ENGINES = (
+    Option("net", "fp32", 1.0, 20.0),
+    Option("net", "fp16", 0.98, 12.0),
+    Option("net", "int8", 0.88, 7.0),
+)
+
+
+def zone(
+    value: float | None,
+    name: str = "zone/tj",
+    *,
+    stamp_ns: int = START_NS,
+    status: Status | None = None,
+    **more: Any,
+) -> Reading:
+    found = status or (Status.OK if value is not None else Status.STALE)
+    return Reading(name, Quantity.TEMPERATURE, value, "test", stamp_ns, found, Role.CONTROL, **more)
+
+
+def sensor(role: Role, value: float, quantity: Quantity, name: str = "") -> Reading:
+    return Reading(name or role.value, quantity, value, "test", START_NS, role=role)
+
+
+def watts(value: float, role: Role = Role.TOTAL_POWER) -> Reading:
+    return sensor(role, value, Quantity.POWER)
+
+
+def alert(value: float, quantity: Quantity = Quantity.STATE, name: str = "alert") -> Reading:
+    return sensor(Role.THROTTLE, value, quantity, name)
+
+
+def state(*readings: Reading, now_ns: int = START_NS) -> PlatformState:
+    return PlatformState(
+        "board", tuple(replace(each, stamp_ns=now_ns) for each in readings), now_ns
+    )
+
+
+def node(name: str = "/detector", **more: Any) -> Workload:
+    fields: dict[str, Any] = {
+        "priority": 0,
+        "safety_critical": False,
+        "demand_hz": 30.0,
+        "rate_hz": 30.0,
+        "minimum_rate_hz": 3.0,
+        "batch": 1,
+        "options": ENGINES,
+        "option": 0,
+        "directive_id": 0,
+        "manager": "",
+        "limits": Limits(),
+        "obeys": "nothing",
+    }
+    return Workload(node=name, **{**fields, **more})
+
+
+class Machine:
+    """A governor whose nodes obey at once, looked at every half second."""
+
+    def __init__(self, governor: Governor, *workloads: Workload) -> None:
+        self.governor = governor
+        self.workloads = list(workloads)
+        self.now_ns = START_NS
+        self.decisions: list[Decision] = []
+
+    def see(self, *readings: Reading, seconds: float = 0.5, obeying: bool = True) -> Decision:
+        """Let time pass with sensors that show this; return the last decision."""
+        for _ in range(round(seconds / 0.5)):
+            self.now_ns += SECOND // 2
+            seen = state(*readings, now_ns=self.now_ns)
+            decision = self.governor.decide(seen, self.workloads, self.now_ns)
+            self.decisions.append(decision)
+            if obeying:
+                self.workloads = [obey(each, decision.directives) for each in self.workloads]
+        return self.decisions[-1]
+
+
+def obey(workload: Workload, directives: Sequence[Directive]) -> Workload:
+    asked = by_name(directives)[workload.node]
+    rate = workload.demand_hz or 0.0
+    if asked.limits.max_rate_hz is not None:
+        rate = min(rate, asked.limits.max_rate_hz)
+    return replace(workload, directive_id=asked.id, limits=asked.limits, rate_hz=rate)
+
+
+def by_name(directives: Sequence[Directive]) -> dict[str, Directive]:
+    return {directive.node: directive for directive in directives}
