@@ -14,6 +14,8 @@ from edge_inference.governor.settings import GovernorSettings
 
 #: An option of unknown accuracy counts as this much less accurate than the one before it.
 _UNKNOWN_STEP = 0.02
+#: A budget for exactly the least is enough for it.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,23 @@ def want_of(workload: Workload, price: float, settings: GovernorSettings) -> Wan
 
 
 def best_option(want: Want, budget: float) -> int:
-    """Return the option with the most accurate inferences a second for a budget."""
-    shares = (share_with(want, option, budget) for option in range(len(want.costs)))
-    return max(shares, key=lambda share: (not share.is_least, share.worth)).option
+    """Return the option with the most accurate inferences a second for a budget.
+
+    Where there is not even the least, the cheapest.
+    """
+    shares = [share_with(want, option, budget) for option in range(len(want.costs))]
+    enough = [share for share in shares if not share.is_least]
+    return max(enough, key=lambda share: share.worth).option if enough else want.cheapest
 
 
 def share_with(want: Want, option: int, budget: float) -> Share:
     """Return what a node gets with one option."""
     cost = want.costs[option]
     rate = want.demand_hz if cost <= 0.0 else min(want.demand_hz, budget / cost)
-    if rate >= want.least_hz:
-        return Share(option, rate, rate * cost, rate * want.accuracies[option])
-    return _less_than_least(want, option, budget)
+    if rate < want.least_hz * (1.0 - _ROUNDING):
+        return _less_than_least(want, option, budget)
+    rate = max(rate, want.least_hz)
+    return Share(option, rate, rate * cost, rate * want.accuracies[option])
 
 
 def allocate(

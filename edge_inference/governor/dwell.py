@@ -1,14 +1,14 @@
 """How long a node stays with an engine before it is asked to change.
 
 Cheaper after a short time, dearer after a long one; a dearer engine that could not be kept makes
-the next wait four times as long, so that a machine at the edge between two engines comes to rest.
+the next wait six times as long, so that a machine at the edge between two engines comes to rest.
 """
 
 from __future__ import annotations
 
 #: A dearer engine was kept when it served for this many times the wait.
 _KEPT = 30.0
-_LONGER = 4.0
+_LONGER = 6.0
 _LONGEST = 32.0
 
 

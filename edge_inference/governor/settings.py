@@ -92,7 +92,7 @@ class GovernorSettings:
     )
     dwell_up_s: float = setting(
         60.0,
-        "least time before a dearer engine; four times as long after one that could not be kept",
+        "least time before a dearer engine; six times as long after one that could not be kept",
         unit="s",
         minimum=0.0,
     )

@@ -66,17 +66,17 @@ def test_each_engine_that_could_not_be_kept_makes_the_next_wait_longer() -> None
         waits.append(came - time_s)
         time_s = came + 100.0
         choose(dwell, 1, time_s)
-    assert waits == [60.0, 240.0, 960.0, 1920.0]
+    assert waits == [60.0, 360.0, 1920.0, 1920.0]
 
 
 def test_an_engine_that_was_kept_makes_waits_short_again() -> None:
     dwell = Dwell(1, 0.0, changed=True)
     want(dwell, 0, 0.0, 100.0)
     choose(dwell, 1, 100.0)
-    assert want(dwell, 0, 100.0, 1000.0) == 340.0
-    choose(dwell, 0, 340.0 + 1800.0)
-    choose(dwell, 1, 2200.0)
-    assert want(dwell, 0, 2200.0, 3000.0) == 2260.0
+    assert want(dwell, 0, 100.0, 1000.0) == 460.0
+    choose(dwell, 0, 460.0 + 1800.0)
+    choose(dwell, 1, 2300.0)
+    assert want(dwell, 0, 2300.0, 3000.0) == 2360.0
 
 
 @pytest.mark.parametrize("back_to_s", [0.0, 50.0])

@@ -1,0 +1,141 @@
+"""Who gets how much of a budget, and with which engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.directive import Option
+from edge_inference.governor.allocation import Want, allocate, best_option, share_with, want_of
+from edge_inference.governor.demand import option_seconds
+from edge_inference.governor.settings import GovernorSettings
+from governor_cases import ENGINES, node
+
+DETECTOR = Want("/detector", 0, 30.0, 3.0, 1, (0.42, 0.25, 0.14), (1.0, 0.98, 0.88))
+
+
+@pytest.mark.parametrize(
+    ("budget", "option", "rate"),
+    [
+        (20.0, 0, 30.0),
+        (12.6, 0, 30.0),
+        (10.0, 1, 30.0),
+        (7.0, 1, 28.0),
+        (4.2, 2, 30.0),
+        (1.4, 2, 10.0),
+        (0.42, 2, 3.0),
+    ],
+)
+def test_engines_before_rates(budget: float, option: int, rate: float) -> None:
+    share = share_with(DETECTOR, best_option(DETECTOR, budget), budget)
+    assert (share.option, share.rate_hz) == (option, pytest.approx(rate))
+    assert share.cost == pytest.approx(rate * DETECTOR.costs[option])
+    assert not share.is_least
+
+
+@pytest.mark.parametrize("budget", [0.4, 0.0, -5.0])
+def test_with_too_little_there_is_still_the_least(budget: float) -> None:
+    share = share_with(DETECTOR, best_option(DETECTOR, budget), budget)
+    assert (share.rate_hz, share.batch, share.is_least) == (3.0, 1, True)
+
+
+@pytest.mark.parametrize(("budget", "batch"), [(0.4, 7), (0.2, 3), (0.0, 1)])
+def test_below_the_least_rate_there_are_fewer_pictures_at_once(budget: float, batch: int) -> None:
+    share = share_with(replace(DETECTOR, batch=8), 2, budget)
+    assert (share.rate_hz, share.batch) == (3.0, batch)
+    assert share.cost <= max(budget, 0.42 / 8) + 1e-9
+
+
+def test_a_higher_priority_is_served_first() -> None:
+    low, high = replace(DETECTOR, node="/a"), replace(DETECTOR, node="/b", priority=5)
+    shares = allocate([low, high], 8.0)
+    assert (shares["/b"].option, shares["/b"].rate_hz) == (1, 30.0)
+    assert (shares["/a"].option, shares["/a"].rate_hz) == (2, pytest.approx(0.5 / 0.14))
+
+
+def test_everyone_keeps_the_least_before_anyone_gets_more() -> None:
+    wants = [replace(DETECTOR, node=f"/{n}", priority=n) for n in range(3)]
+    shares = allocate(wants, 2.0)
+    assert [shares[f"/{n}"].rate_hz for n in (0, 1)] == pytest.approx([3.0, 3.0])
+    assert sum(share.cost for share in shares.values()) <= 2.0 + 1e-9
+
+
+def test_among_equals_the_name_decides_so_that_nothing_flaps() -> None:
+    wants = [replace(DETECTOR, node=name) for name in ("/b", "/a")]
+    assert allocate(wants, 8.0) == allocate(wants[::-1], 8.0)
+
+
+def test_no_nodes_need_nothing() -> None:
+    assert allocate([], 10.0) == {}
+
+
+wants = st.builds(
+    Want,
+    node=st.sampled_from(["/a", "/b", "/c", "/d"]),
+    priority=st.integers(-3, 3),
+    demand_hz=st.floats(0.1, 200),
+    least_hz=st.floats(0.01, 0.1),
+    batch=st.integers(1, 8),
+    costs=st.lists(st.floats(1e-3, 5), min_size=3, max_size=3).map(tuple),
+    accuracies=st.lists(st.floats(0, 1), min_size=3, max_size=3).map(tuple),
+)
+
+
+@given(st.lists(wants, max_size=4, unique_by=lambda each: each.node), st.floats(-10, 500))
+def test_the_budget_is_kept_unless_the_least_is_more(found: list[Want], budget: float) -> None:
+    shares = allocate(found, budget)
+    assert set(shares) == {want.node for want in found}
+    least = sum(want.least for want in found)
+    assert sum(share.cost for share in shares.values()) <= max(budget, least) + 1e-6
+    for want in found:
+        rate = shares[want.node].rate_hz
+        assert want.least_hz <= rate <= want.demand_hz
+
+
+@given(wants, st.floats(0, 500), st.floats(0, 500))
+def test_more_budget_is_never_worth_less(want: Want, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    worths = [share_with(want, best_option(want, each), each).worth for each in (low, high)]
+    assert worths[0] <= worths[1] + 1e-9
+
+
+def test_what_was_measured_is_the_cost() -> None:
+    assert option_seconds(ENGINES, GovernorSettings()) == pytest.approx([0.020, 0.012, 0.007])
+
+
+def test_what_was_not_measured_follows_from_what_was() -> None:
+    settings = GovernorSettings(fp16_cost=0.5, int8_cost=0.25)
+    options = (
+        Option("net", "fp32", 1.0, None),
+        Option("net", "fp16", 1.0, 10.0),
+        Option("net", "int8", 1.0, math.nan),
+        Option("small", "int8", 1.0, 0.0),
+    )
+    assert option_seconds(options, settings) == pytest.approx([0.020, 0.010, 0.005, 0.005])
+
+
+def test_with_nothing_measured_only_ratios_are_known() -> None:
+    options = tuple(replace(each, process_ms=None) for each in ENGINES)
+    assert option_seconds(options, GovernorSettings()) == [1.0, 0.6, 0.4]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"demand_hz": None}, {"demand_hz": math.nan}, {"demand_hz": 0.0}, {"options": ()}]
+)
+def test_a_node_that_does_not_say_enough_has_no_share(changes: dict[str, object]) -> None:
+    assert want_of(node(**changes), 1.0, GovernorSettings()) is None
+
+
+def test_unknown_accuracies_fall_in_the_order_of_the_options() -> None:
+    options = tuple(replace(each, accuracy=None) for each in ENGINES)
+    want = want_of(node(options=options), 1.0, GovernorSettings())
+    assert want is not None
+    assert want.accuracies == pytest.approx((0.98, 0.96, 0.94))
+    known = (options[0], replace(options[1], accuracy=0.0), replace(options[2], accuracy=0.7))
+    want = want_of(node(options=known), 1.0, GovernorSettings())
+    assert want is not None
+    assert want.accuracies == pytest.approx((0.98, 0.0, 0.7))

@@ -1,0 +1,300 @@
+"""The whole governor: what it asks of whom, whatever it is shown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_inference.core.directive import Level, Limits, Option, Workload
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.governor.decision import SEVERITIES, Decision
+from edge_inference.governor.governor import Governor
+from edge_inference.governor.settings import PRESETS, GovernorSettings
+from governor_cases import (
+    ENGINES,
+    SECOND,
+    START_NS,
+    Machine,
+    alert,
+    by_name,
+    node,
+    state,
+    watts,
+    zone,
+)
+
+REDUCING = ("ramp", "predictive")
+
+
+def machine(preset: str, *workloads: Workload, **more: Any) -> Machine:
+    return Machine(Governor(GovernorSettings(preset=preset, **more)), *workloads)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_cool_machine_is_asked_nothing(preset: str) -> None:
+    decision = machine(preset, node()).see(zone(40.0), watts(12.0), seconds=30)
+    assert (decision.level, decision.severity, decision.throttling) == (Level.FULL, "ok", ())
+    assert decision.headroom == 0.0
+    assert all(directive.limits.is_free for directive in decision.directives)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_without_nodes_there_is_still_a_general_directive(preset: str) -> None:
+    seen = machine(preset)
+    assert list(by_name(seen.see(zone(40.0)).directives)) == [""]
+    hot = seen.see(zone(75.0), seconds=30)
+    assert list(by_name(hot.directives)) == [""]
+    if preset != "off":
+        assert hot.directives[0].throttle_factor == pytest.approx(0.5, abs=0.05)
+
+
+def test_off_asks_nothing_however_hot_it_is() -> None:
+    decision = machine("off", node()).see(zone(99.0), alert(1.0), seconds=30)
+    assert (decision.level, decision.severity) == (Level.FULL, "warn")
+    assert decision.headroom == pytest.approx(1 + 19 / 30)
+    assert machine("off", node()).see().level is Level.FULL
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+def test_the_sender_fills_in_manager_and_stamp(preset: str) -> None:
+    decision = machine(preset, node()).see(zone(75.0))
+    assert {(each.manager, each.stamp_ns) for each in decision.directives} == {("", 0)}
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+def test_ids_rise_only_with_a_change(preset: str) -> None:
+    seen = machine(preset, node(), node("/other", priority=3))
+    first = seen.see(zone(50.0)).directives
+    assert len({each.id for each in first}) == 3
+    assert seen.see(zone(50.3), seconds=20).directives == first
+    hot = seen.see(zone(79.9), seconds=20).directives
+    assert min(each.id for each in hot) > max(each.id for each in first)
+
+
+def test_a_node_that_is_new_changes_nothing_for_the_others() -> None:
+    seen = machine("ramp", node())
+    before = by_name(seen.see(zone(75.0)).directives)["/detector"]
+    seen.workloads.append(node("/late"))
+    after = by_name(seen.see(zone(75.0)).directives)
+    assert after["/detector"] == before
+    assert after["/late"].id > before.id
+
+
+def test_the_predictive_preset_changes_engines_before_rates() -> None:
+    seen = machine("predictive", node())
+    asked = by_name(seen.see(zone(78.0), watts(20.0), seconds=20).directives)["/detector"]
+    assert asked.level is Level.REDUCED
+    assert asked.limits == Limits(precision_ceiling="fp16")
+
+
+def test_the_model_is_named_where_options_are_of_several() -> None:
+    options = (*ENGINES, Option("small", "int8", 0.7, 3.0))
+    seen = machine("predictive", node(options=options))
+    asked = by_name(seen.see(zone(82.0), seconds=5).directives)["/detector"]
+    assert asked.level is Level.MINIMUM
+    assert (asked.limits.model, asked.limits.precision_ceiling) == ("small", "int8")
+
+
+def test_lower_priorities_give_way_first() -> None:
+    seen = machine("predictive", node("/low", priority=1), node("/high", priority=2))
+    seen.see(zone(50.0), seconds=5)
+    for _ in range(300):
+        asked = by_name(seen.see(zone(77.0)).directives)
+        if asked["/high"].level is not Level.FULL:
+            assert asked["/low"].level is not Level.FULL
+    assert asked["/low"].throttle_factor < asked["/high"].throttle_factor
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+def test_an_emergency_takes_everything_at_once(preset: str) -> None:
+    seen = machine(preset, node())
+    seen.see(zone(60.0), seconds=30)
+    decision = seen.see(zone(85.0), seconds=1.5)
+    asked = by_name(decision.directives)["/detector"]
+    assert (asked.level, asked.limits.max_rate_hz) == (Level.MINIMUM, 3.0)
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+def test_too_hot_with_nothing_left_is_an_error(preset: str) -> None:
+    guard = node("/guard", safety_critical=True)
+    seen = machine(preset, guard, node())
+    seen.see(zone(82.0), seconds=3)
+    decision = seen.see(zone(82.0), seconds=6)
+    assert decision.severity == "error"
+    assert "safety-critical models and the machine itself" in decision.reason
+    assert seen.see(zone(60.0), seconds=60).severity != "error"
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+def test_a_machine_of_critical_nodes_alone_reports_heat_and_reduces_nothing(preset: str) -> None:
+    decision = machine(preset, node("/guard", safety_critical=True)).see(zone(82.0), seconds=30)
+    assert decision.severity == "error"
+    assert by_name(decision.directives)["/guard"].level is Level.FULL
+
+
+def test_settings_change_between_two_decisions() -> None:
+    seen = machine("ramp", node())
+    assert seen.see(zone(75.0)).level is Level.REDUCED
+    seen.governor.settings = replace(seen.governor.settings, throttle_c=80.0, max_c=90.0)
+    assert seen.see(zone(74.0)).level is Level.FULL
+    seen.governor.settings = replace(seen.governor.settings, preset="predictive", max_c=81.0)
+    assert "budget" in seen.see(zone(78.0), seconds=10).facts
+    seen.governor.settings = replace(seen.governor.settings, preset="off")
+    assert seen.see(zone(78.0)).level is Level.FULL
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+def test_a_clock_that_stands_still_breaks_nothing(preset: str) -> None:
+    governor = Governor(GovernorSettings(preset=preset))
+    for _ in range(100):
+        decision = governor.decide(state(zone(75.0), watts(20.0)), [node()], START_NS)
+    assert decision.headroom == pytest.approx(1 - 5 / 30)
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_a_clock_that_jumps_with_its_readings_is_no_loss(preset: str, jump_s: int) -> None:
+    seen = machine(preset, node())
+    before = seen.see(zone(72.0), watts(20.0), seconds=30)
+    seen.now_ns += jump_s * SECOND
+    after = seen.see(zone(72.0), watts(20.0))
+    assert after.severity == before.severity == "ok"
+    assert after.level is before.level
+    assert seen.see(zone(72.0), watts(20.0), seconds=30).level is before.level
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_readings_of_another_time_are_a_loss(preset: str, jump_s: int) -> None:
+    governor = Governor(GovernorSettings(preset=preset))
+    governor.decide(state(zone(50.0)), [node()], START_NS)
+    old = state(zone(50.0))
+    assert governor.decide(old, [node()], START_NS + jump_s * SECOND).level is Level.FAILSAFE
+
+
+# Anything that a sensor or a node may say ------------------------------------------------------
+
+numbers = st.one_of(
+    st.none(),
+    st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e300, 1e-300]),
+    st.floats(0.0, 200.0),
+)
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> Reading:
+    value = draw(numbers)
+    status = Status.OK if value is not None else draw(st.sampled_from(list(Status)[1:]))
+    return Reading(
+        draw(st.sampled_from(["zone/a", "zone/b", "rail/a", "alert"])),
+        draw(st.sampled_from([*Quantity, Quantity.TEMPERATURE, Quantity.TEMPERATURE])),
+        value,
+        "test",
+        START_NS,
+        status,
+        draw(st.sampled_from([*Role, Role.CONTROL, Role.CONTROL, Role.CONTROL])),
+        throttle=draw(numbers),
+        critical=draw(numbers),
+    )
+
+
+options = st.builds(
+    Option,
+    model=st.sampled_from(["net", "small"]),
+    precision=st.sampled_from(["fp32", "fp16", "int8", "mixed", ""]),
+    accuracy=numbers,
+    process_ms=numbers,
+)
+workloads = st.builds(
+    Workload,
+    node=st.sampled_from(["/a", "/b", "/c"]),
+    priority=st.integers(-5, 5),
+    safety_critical=st.booleans(),
+    demand_hz=numbers,
+    rate_hz=numbers,
+    minimum_rate_hz=numbers.map(lambda each: 0.0 if each is None else each),
+    batch=st.integers(0, 16),
+    options=st.lists(options, max_size=4).map(tuple),
+    option=st.one_of(st.none(), st.integers(-2, 5)),
+    directive_id=st.integers(0, 20),
+    manager=st.just(""),
+    limits=st.just(Limits()),
+    obeys=st.just("nothing"),
+    problem=st.sampled_from(["", "broken"]),
+)
+looks = st.tuples(
+    st.lists(readings(), max_size=5),
+    st.lists(workloads, max_size=3, unique_by=lambda each: each.node),
+    st.integers(-5 * SECOND, 5 * SECOND),
+)
+governors = st.builds(
+    GovernorSettings,
+    preset=st.sampled_from(PRESETS),
+    limits_from=st.sampled_from(["absolute", "board"]),
+    power_limit_w=st.sampled_from([0.0, 10.0]),
+    minutes_to_last=st.sampled_from([0.0, 30.0]),
+    allow_unmonitored=st.booleans(),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(governors, st.lists(looks, min_size=1, max_size=12))
+def test_whatever_is_said_decisions_make_sense(
+    chosen: GovernorSettings,
+    seen: list[tuple[list[Reading], list[Workload], int]],
+) -> None:
+    governor = Governor(chosen)
+    now_ns, last_ids = START_NS, dict[str, int]()
+    for found, nodes, step_ns in seen:
+        now_ns += step_ns
+        shown = PlatformState(
+            "board", tuple(replace(each, stamp_ns=now_ns) for each in found), now_ns
+        )
+        decision = governor.decide(shown, nodes, now_ns)
+        if "what was asked holds" not in decision.reason:
+            _check(decision, nodes)
+        for directive in decision.directives:
+            assert directive.id >= last_ids.get(directive.node, 1)
+            last_ids[directive.node] = directive.id
+
+
+def _check(decision: Decision, nodes: list[Workload]) -> None:
+    assert decision.severity in SEVERITIES
+    assert decision.reason
+    assert decision.headroom is None or math.isfinite(decision.headroom)
+    assert decision.clock_cap is None or 0.5 <= decision.clock_cap < 1.0
+    asked = by_name(decision.directives)
+    assert set(asked) == {*(each.node for each in nodes), ""}
+    for directive in asked.values():
+        assert 0.1 <= directive.throttle_factor <= 1.0
+        rate = directive.limits.max_rate_hz
+        assert rate is None or (math.isfinite(rate) and rate > 0.0)
+        assert directive.limits.max_batch is None or directive.limits.max_batch >= 1
+        assert (directive.level is not Level.FULL) or directive.limits.is_free
+    for workload in nodes:
+        if workload.safety_critical:
+            assert asked[workload.node].level is Level.FULL
+            assert asked[workload.node].limits.is_free
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.sampled_from(REDUCING),
+    st.floats(0.1, 120.0),
+    st.floats(0.0, 60.0),
+    st.lists(st.floats(-40.0, 130.0), min_size=1, max_size=10),
+)
+def test_no_rate_is_above_what_is_offered_or_the_least(
+    preset: str, demand_hz: float, minimum_hz: float, temperatures: list[float]
+) -> None:
+    seen = machine(preset, node(demand_hz=demand_hz, minimum_rate_hz=minimum_hz))
+    for temperature in temperatures:
+        decision = seen.see(zone(temperature), watts(20.0), seconds=2)
+        rate = by_name(decision.directives)["/detector"].limits.max_rate_hz
+        assert rate is None or rate <= demand_hz * (1 + 1e-9)
