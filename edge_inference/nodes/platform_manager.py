@@ -45,7 +45,8 @@ class PlatformManager(Component):
     def open(self) -> None:
         """Find the sensors, and what may be set."""
         settings = self.parameters.current
-        self._platform = settings.open_platform(share_folder() / "config" / "platforms")
+        shipped = share_folder() / "config" / "platforms"
+        self._platform, self._machine_clock = settings.open_platform(shipped)
         self._actuators = self._open_actuators(settings)
         self._directives = self.publish_on("performance_directive", DirectiveAdapter())
         self._reports = PlatformReports(self)
@@ -129,13 +130,15 @@ class PlatformManager(Component):
 
     def _look(self) -> None:
         now_ns = time.monotonic_ns()
-        state = self._platform.sense(now_ns)
+        # Of a recorded machine the time may pass faster.
+        its_ns = self._machine_clock()
+        state = self._platform.sense(its_ns)
         self._governor.settings = self.parameters.current
-        decision = self._governor.decide(state, self._known(now_ns), now_ns)
+        decision = self._governor.decide(state, self._known(now_ns), its_ns)
         others = self._leadership.others(now_ns)
         if self._leadership.leads(now_ns):
             self._ask(decision)
-            self._reports.publish(state, decision, now_ns)
+            self._reports.publish(state, decision, its_ns)
             self._actuators.apply(decision.clock_cap)
         elif others:
             self.health.fault("")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.core.settings import setting
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.platforms.actuators.catalogue import NAMES
+from edge_inference.platforms.channel import Clock
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.replay import RecordedTree
 
@@ -68,11 +70,15 @@ class PlatformManagerSettings(GovernorSettings):
         }
         return {name: value for name, value in values.items() if value}
 
-    def open_platform(self, shipped: Path) -> Platform:
-        """Open the machine, or the recorded one; raises ConfigError or InputError."""
+    def open_platform(self, shipped: Path) -> tuple[Platform, Clock]:
+        """Open the machine, or the recorded one, and give the clock that its time is told by.
+
+        Raises ConfigError or InputError.
+        """
         folders = [Path(part).expanduser() for part in self.platform_path.split(":") if part]
-        tree = None
-        if self.recording:
-            file = Path(self.recording).expanduser()
-            tree = RecordedTree(file, speed=self.recording_speed, loop=self.recording_loop)
-        return open_platform([*folders, shipped], tree, self.board)
+        folders.append(shipped)
+        if not self.recording:
+            return open_platform(folders, board=self.board), time.monotonic_ns
+        file = Path(self.recording).expanduser()
+        tree = RecordedTree(file, speed=self.recording_speed, loop=self.recording_loop)
+        return open_platform(folders, tree, self.board, clock=tree.now_ns), tree.now_ns

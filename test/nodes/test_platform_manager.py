@@ -11,6 +11,7 @@ import pytest
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directive import Directive, Level, Limits
 from edge_inference.core.health import Level as Severity
+from edge_inference.core.reading import Status
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from perception_rig import Pipeline
@@ -236,3 +237,55 @@ def test_what_is_to_be_set_must_be_allowed(rig: Rig, outside: Outside) -> None:
     told = outside.set_parameters(node="/ai/platform_manager", values={"power_mode": "MAXN"})[-1]
     assert told[0] is False
     assert "allow it there first" in told[1]
+
+
+def blocking_from(tmp_path: Path, zone: str) -> str:
+    """Write a recording in which a zone's file stops to answer after two seconds."""
+    lines = (TREES / "orin_nx.jsonl").read_text().splitlines()
+    first = json.loads(lines[1])["files"]
+    kind = {"text": f"{zone}\n"}
+    (folder,) = [path.rpartition("/")[0] for path, content in first.items() if content == kind]
+    lines = [*lines[:2], json.dumps({"t": 2.0, "files": {f"{folder}/temp": {"blocks": True}}})]
+    file = tmp_path / "blocks.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return str(file)
+
+
+def test_a_file_that_blocks_costs_its_own_reading_only(rig: Rig, tmp_path: Path) -> None:
+    states, asked = rig.tap("/ai/platform_state"), rig.tap(TOPIC)
+    rig.load("PlatformManager", recording=blocking_from(tmp_path, "gpu-thermal"))
+    wait_for(
+        lambda: states and states[-1].state.named("zone/gpu-thermal").status is Status.STALE,
+        "the reading to be stale",
+    )
+    count = len(states)
+    states.wait(count + 8)
+    assert states[-1].state.named("zone/tj-thermal").status is Status.OK
+    assert {each.level for each in asked} == {Level.FULL}
+
+
+def test_a_temperature_that_decides_and_blocks_means_the_safe_level(
+    rig: Rig, tmp_path: Path
+) -> None:
+    asked = rig.tap(TOPIC)
+    node = rig.load("PlatformManager", recording=blocking_from(tmp_path, "tj-thermal"))
+    wait_for(lambda: asked and asked[-1].level is Level.FAILSAFE, "the safe level")
+    assert severity(node) is Severity.ERROR
+
+
+def test_a_clock_set_back_changes_no_decision(rig: Rig, outside: Outside) -> None:
+    states, asked = rig.tap("/ai/platform_state"), rig.tap(TOPIC)
+    manager(rig, use_sim_time=True)
+    tell = outside.speak("/clock", "rosgraph_msgs/Clock")
+
+    def is_told(seconds: int) -> bool:
+        tell(clock={"sec": seconds, "nanosec": 0})  # best effort: one may be lost
+        return bool(states) and states[-1].stamp_ns == seconds * 10**9
+
+    for seconds in (10_000, 10_001, 6_400):
+        wait_for(lambda s=seconds: is_told(s), f"{seconds} s")
+        states.wait(len(states) + 3)
+    report = states[-1]
+    ages = [report.now_ns - each.stamp_ns for each in report.state.readings if each.value]
+    assert max(ages) < 5 * 10**9
+    assert {each.level for each in asked} == {Level.FULL}

@@ -1,0 +1,179 @@
+"""What happens to a decision when sensors lie, fail or vanish: a status, and nothing rash."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.directive import Level
+from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.reading import Role, Status
+from edge_inference.governor.decision import Decision
+from edge_inference.governor.governor import Governor
+from edge_inference.governor.settings import GovernorSettings
+from edge_inference.platforms.platform import open_platform
+from edge_inference.platforms.recording import Unreadable, read_recording
+from fake_tree import FakeTree
+from governor_cases import node
+
+ROOT = Path(__file__).parents[2]
+TREES = ROOT / "test" / "platform_trees"
+PERIOD_NS = 500_000_000
+START_NS = 1_000_000_000_000
+
+Files = dict[str, bytes | int]
+
+
+class Robot:
+    """A recorded machine that can be tampered with, its sensors and its governor."""
+
+    def __init__(self, name: str, preset: str = "ramp") -> None:
+        content = read_recording(TREES / f"{name}.jsonl").looks[0].files
+        self.files: Files = {
+            path: each.errno if isinstance(each, Unreadable) else each
+            for path, each in content.items()
+        }
+        self.now_ns = START_NS
+        self.platform = open_platform(
+            [ROOT / "config" / "platforms"], FakeTree(self.files), clock=lambda: self.now_ns
+        )
+        self.governor = Governor(GovernorSettings(preset=preset))
+
+    def look(self, seconds: float = 0.5) -> tuple[PlatformState, Decision]:
+        """Look and decide twice a second for so long; return the last of both."""
+        for _ in range(round(seconds * 1e9 / PERIOD_NS)):
+            self.now_ns += PERIOD_NS
+            state = self.platform.sense(self.now_ns)
+            decision = self.governor.decide(state, [node()], self.now_ns)
+        return state, decision
+
+    def folders(self, name: str) -> list[str]:
+        """Return where a zone of this type or a chip of this name is; some are seen twice."""
+        return [
+            path.rpartition("/")[0]
+            for path, content in self.files.items()
+            if path.endswith(("/type", "/name")) and content == f"{name}\n".encode()
+        ]
+
+    def write(self, file: str, content: bytes | int, name: str) -> None:
+        for folder in self.folders(name):
+            self.files[f"{folder}/{file}"] = content
+
+    def remove(self, name: str) -> None:
+        for folder in self.folders(name):
+            for path in [each for each in self.files if each.startswith(f"{folder}/")]:
+                del self.files[path]
+
+
+def statuses(state: PlatformState) -> dict[str, Status]:
+    return {each.name: each.status for each in state.readings}
+
+
+@pytest.mark.parametrize("preset", ["ramp", "predictive"])
+@pytest.mark.parametrize(
+    ("name", "tamper", "reading", "status"),
+    [
+        (
+            "orin_nx",
+            lambda robot: robot.write("temp", errno.EAGAIN, "gpu-thermal"),
+            "zone/gpu-thermal",
+            Status.GATED,
+        ),
+        (
+            "orin_nx",
+            lambda robot: robot.write("temp", b"-256000\n", "gpu-thermal"),
+            "zone/gpu-thermal",
+            Status.GATED,
+        ),
+        ("jetson_nano", lambda robot: None, "zone/PMIC-Die", Status.INVALID),
+        (
+            "orin_nx",
+            lambda robot: robot.write("temp", b"hot\n", "gpu-thermal"),
+            "zone/gpu-thermal",
+            Status.INVALID,
+        ),
+        (
+            "orin_nx",
+            lambda robot: robot.write("temp", b"", "soc0-thermal"),
+            "zone/soc0-thermal",
+            Status.INVALID,
+        ),
+        (
+            "orin_nx",
+            lambda robot: robot.write("curr1_input", b"-90000\n", "ina3221"),
+            "rail/VDD_IN",
+            Status.INVALID,
+        ),
+        (
+            "orin_nx",
+            lambda robot: robot.remove("ina3221"),
+            "rail/VDD_IN",
+            Status.ABSENT,
+        ),
+    ],
+    ids=["gated", "minus 256", "PMIC at 100", "garbage", "empty", "negative rail", "hwmon gone"],
+)
+def test_a_fault_beside_the_temperature_that_decides_takes_nothing_away(
+    name: str, tamper: Callable[[Robot], None], reading: str, status: Status, preset: str
+) -> None:
+    robot = Robot(name, preset)
+    robot.look(5)
+    tamper(robot)
+    state, decision = robot.look(40)
+    assert statuses(state)[reading] is status
+    assert decision.level is Level.FULL
+    assert decision.severity != "error"
+
+
+@pytest.mark.parametrize("preset", ["ramp", "predictive"])
+@pytest.mark.parametrize("content", [b"hot\n", b"", b"-256000\n", b"500000\n", errno.EIO])
+def test_without_any_temperature_that_decides_the_safe_level_holds_within_five_seconds(
+    preset: str, content: bytes | int
+) -> None:
+    robot = Robot("orin_nx", preset)
+    _, decision = robot.look(5)
+    assert decision.level is Level.FULL
+    for path in list(robot.files):
+        if "/thermal_zone" in path and path.endswith("/temp"):
+            robot.files[path] = content
+    state, decision = robot.look(5)
+    assert [each.value for each in state.by_role(Role.CONTROL) if each.value is not None] == []
+    assert decision.level is Level.FAILSAFE
+    assert decision.severity == "error"
+
+
+def test_a_chip_with_another_number_is_the_same_sensor() -> None:
+    robot = Robot("orin_nx")
+    before, _ = robot.look(5)
+    (number,) = {each.rpartition("hwmon")[2] for each in robot.folders("ina3221")}
+    for path in list(robot.files):
+        if f"hwmon{number}/" in path:
+            robot.files[path.replace(f"hwmon{number}/", "hwmon77/")] = robot.files.pop(path)
+    after, decision = robot.look(40)
+    assert after.power_w == before.power_w
+    assert statuses(after)["rail/VDD_IN"] is Status.OK
+    assert decision.level is Level.FULL
+
+
+def test_a_leap_of_one_look_is_no_temperature() -> None:
+    robot = Robot("orin_nx")
+    robot.look(5)
+    before = robot.files[f"{robot.folders('tj-thermal')[0]}/temp"]
+    robot.write("temp", b"99000\n", "tj-thermal")
+    state, decision = robot.look()
+    assert statuses(state)["zone/tj-thermal"] is Status.INVALID
+    assert decision.level is Level.FULL
+    robot.write("temp", before, "tj-thermal")
+    assert robot.look()[1].level is Level.FULL
+
+
+def test_heat_is_heat_all_the_same() -> None:
+    robot = Robot("orin_nx")
+    robot.look(5)
+    for degrees in (60, 70, 78):
+        robot.write("temp", f"{degrees}000\n".encode(), "tj-thermal")
+        _, decision = robot.look(2)
+    assert decision.level is Level.REDUCED
