@@ -17,6 +17,7 @@ from edge_inference.core.model import Derivation
 from edge_inference.core.preprocess import InputSpec
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build_options import BuildOptions
+from edge_inference.platforms.boards import BoardSettings
 
 FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
 
@@ -59,6 +60,8 @@ def render() -> str:
     )
     for name, settings_class in _MODEL_SECTIONS.items():
         parts.append(_section(name, settings_class.__doc__, settings_class))
+    parts.append("\n## Board files\n\nThe keys of `config/platforms/<board>.yaml`.\n")
+    parts.append(_section("board", BoardSettings.__doc__, BoardSettings))
     return "".join(parts)
 
 
