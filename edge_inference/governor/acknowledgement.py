@@ -73,7 +73,7 @@ class Acknowledgements:
                 trust.good_since_s = None
 
     def _acknowledges(self, workload: Workload, directive: Directive) -> bool:
-        if workload.directive_id != directive.id or workload.problem:
+        if workload.directive_id != directive.id:
             return False
         return not self._manager or workload.manager == self._manager
 
@@ -94,7 +94,7 @@ def _forgive(trust: _Trust, time_s: float, forgive_s: float) -> None:
 def _blame(trust: _Trust, workload: Workload, time_s: float, patience_s: float) -> None:
     """Count how long a node is behind; one that follows, though late, starts anew."""
     trust.good_since_s = None
-    follows = workload.directive_id != trust.had and not workload.problem
+    follows = workload.directive_id != trust.had
     trust.had = workload.directive_id
     if trust.behind_since_s is None or follows or time_s < trust.behind_since_s:
         trust.behind_since_s = time_s

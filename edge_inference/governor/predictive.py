@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_inference.core.directive import Level, Limits, Workload
 from edge_inference.governor.allocation import (
@@ -27,11 +27,11 @@ from edge_inference.governor.watts import busy_share
 #: This near to the limit, everything goes to the least at once.
 _EMERGENCY_C = 1.0
 #: Engines are chosen by a budget smoothed over this time, rates by the budget as it is.
-_CALM_S = 15.0
+_CALM_S = 30.0
 #: Share of the whole range by which work may grow in a second.
 _RISE_PER_S = 0.02
 #: Another engine must be this much better before it is asked for, a dearer one on less budget.
-_CLEARLY = 1.03
+_CLEARLY = 1.05
 _SPARE = 0.92
 #: A rate this near to the demand is no limit any more; one that was no limit becomes one later.
 _ALL = 0.985
@@ -73,9 +73,8 @@ class Predictive:
         calm = self._calm_budget(budget, limits, situation.elapsed_s, emergency)
         held = self._choose(situation, list(wants.values()), calm - limits.floor, emergency)
         released = self._release(budget, limits, situation.elapsed_s)
-        shares = allocate(
-            list(wants.values()), released - limits.floor, lambda want, _: held[want.node]
-        )
+        serving = [_as_served(each, held[each.node], situation) for each in wants.values()]
+        shares = allocate(serving, released - limits.floor, lambda want, _: held[want.node])
         self._spent = limits.floor + sum(share.cost for share in shares.values())
         reason = _reason(situation, emergency)
         share = self._share(situation, limits, budget)
@@ -157,13 +156,12 @@ class Predictive:
         self, situation: Situation, wants: Sequence[Want], budget: float, emergency: bool
     ) -> dict[str, int]:
         """Return the option that each node is to serve with, changes being rare."""
-        in_use = {each.node: each.option for each in situation.workloads}
         held: dict[str, int] = {}
 
         def choose(want: Want, available: float) -> int:
             dwell = self._dwells.get(want.node)
             if dwell is None or dwell.option >= len(want.costs):
-                used = in_use[want.node]
+                used = situation.in_use[want.node]
                 known = used if used in range(len(want.costs)) else 0
                 dwell = Dwell(known or 0, situation.time_s)
                 self._dwells[want.node] = dwell
@@ -232,6 +230,15 @@ def _range(situation: Situation, wants: dict[str, Want]) -> _Range:
     # A little more than all, or the dearest engine would never seem to have power to spare.
     highest = floor + sum(want.most for want in wants.values()) / _SPARE
     return _Range(floor, lowest, max(lowest, highest))
+
+
+def _as_served(want: Want, held: int, situation: Situation) -> Want:
+    """Let a cheaper engine cost what the one in use does, for as long as it is made ready."""
+    used = situation.in_use[want.node]
+    if used not in range(len(want.costs)) or used is None:
+        return want
+    cost = max(want.costs[held], want.costs[used])
+    return replace(want, costs=(*want.costs[:held], cost, *want.costs[held + 1 :]))
 
 
 def _error_c(situation: Situation) -> float:

@@ -44,6 +44,11 @@ class Situation:
         """The nodes that may be asked to do less."""
         return [each for each in self.workloads if not each.safety_critical]
 
+    @property
+    def in_use(self) -> dict[str, int | None]:
+        """The option that each node serves with."""
+        return {each.node: each.option for each in self.workloads}
+
 
 @dataclass(frozen=True)
 class Plan:

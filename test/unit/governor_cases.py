@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from edge_inference.core.directive import Directive, Limits, Option, Workload
+from edge_inference.core.directive import Directive, Limits, Option, Workload, is_within
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.governor.decision import Decision
@@ -76,6 +76,7 @@ class Machine:
         self.governor = governor
         self.workloads = list(workloads)
         self.now_ns = START_NS
+        self.engines_are_ready = True
         self.decisions: list[Decision] = []
 
     def see(self, *readings: Reading, seconds: float = 0.5, obeying: bool = True) -> Decision:
@@ -86,16 +87,26 @@ class Machine:
             decision = self.governor.decide(seen, self.workloads, self.now_ns)
             self.decisions.append(decision)
             if obeying:
-                self.workloads = [obey(each, decision.directives) for each in self.workloads]
+                self.workloads = [
+                    obey(each, decision.directives, ready=self.engines_are_ready)
+                    for each in self.workloads
+                ]
         return self.decisions[-1]
 
 
-def obey(workload: Workload, directives: Sequence[Directive]) -> Workload:
+def obey(workload: Workload, directives: Sequence[Directive], *, ready: bool = True) -> Workload:
     asked = by_name(directives)[workload.node]
+    limits = asked.limits
     rate = workload.demand_hz or 0.0
-    if asked.limits.max_rate_hz is not None:
-        rate = min(rate, asked.limits.max_rate_hz)
-    return replace(workload, directive_id=asked.id, limits=asked.limits, rate_hz=rate)
+    if limits.max_rate_hz is not None:
+        rate = min(rate, limits.max_rate_hz)
+    within = (
+        number
+        for number, each in enumerate(workload.options)
+        if is_within(each.precision, limits.precision_ceiling) and limits.model in ("", each.model)
+    )
+    option = next(within, workload.option) if ready else workload.option
+    return replace(workload, directive_id=asked.id, limits=limits, rate_hz=rate, option=option)
 
 
 def by_name(directives: Sequence[Directive]) -> dict[str, Directive]:

@@ -38,7 +38,7 @@ def after(workload: Workload, seconds: float, watch: Acknowledgements | None = N
         (BEHIND, 5.0, 1),
         (BEHIND, 10.0, 2),
         (BEHIND, 1000.0, 2),
-        (replace(OBEYS, problem="no such engine"), 5.0, 1),
+        (replace(OBEYS, problem="fp16 is being made ready"), 100.0, 0),
         (replace(OBEYS, rate_hz=25.0), 9.5, 0),
         (replace(OBEYS, rate_hz=25.0), 10.0, 1),
         (replace(OBEYS, rate_hz=None), 100.0, 0),

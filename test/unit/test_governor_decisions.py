@@ -88,9 +88,20 @@ def test_a_node_that_is_new_changes_nothing_for_the_others() -> None:
 
 def test_the_predictive_preset_changes_engines_before_rates() -> None:
     seen = machine("predictive", node())
-    asked = by_name(seen.see(zone(78.0), watts(20.0), seconds=20).directives)["/detector"]
+    asked = by_name(seen.see(zone(78.0), seconds=20).directives)["/detector"]
     assert asked.level is Level.REDUCED
-    assert asked.limits == Limits(precision_ceiling="fp16")
+    assert asked.limits.precision_ceiling == "fp16"
+
+
+def test_while_a_cheaper_engine_is_made_ready_the_rate_is_one_for_the_engine_in_use() -> None:
+    seen = machine("predictive", node())
+    seen.engines_are_ready = False
+    waiting = by_name(seen.see(zone(78.0), seconds=20).directives)["/detector"]
+    assert waiting.limits.precision_ceiling == "fp16"
+    assert waiting.limits.max_rate_hz is not None
+    seen.engines_are_ready = True
+    ready = by_name(seen.see(zone(76.0), watts(20.0), seconds=20).directives)["/detector"]
+    assert ready.limits == Limits(precision_ceiling="fp16")
 
 
 def test_the_model_is_named_where_options_are_of_several() -> None:

@@ -108,7 +108,7 @@ def test_after_the_safe_level_the_predictive_preset_comes_back_slowly() -> None:
     asked = by_name(back.directives)["/detector"]
     assert asked.level is not Level.FULL
     assert asked.limits.precision_ceiling == "int8"
-    assert seen.see(zone(50.0), seconds=200).level is Level.FULL
+    assert seen.see(zone(50.0), seconds=300).level is Level.FULL
 
 
 def test_while_one_zone_is_left_it_decides_alone_and_that_is_said() -> None:

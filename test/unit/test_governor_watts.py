@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directive import Level, Workload
+from edge_inference.core.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.mission import BatteryPlan, Mission
@@ -143,22 +142,9 @@ class Board:
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds * 2)):
-            busy = 0.0
-            for workload in self.machine.workloads:
-                ceiling = workload.limits.precision_ceiling
-                option = next(
-                    (n for n, each in enumerate(workload.options) if each.precision == ceiling), 0
-                )
-                busy += (workload.rate_hz or 0.0) * (workload.options[option].process_ms or 0.0)
-            self.power_w = 5.0 + 20.0 * busy / 1e3
+            busy = busy_share(self.machine.workloads, GovernorSettings())
+            self.power_w = 5.0 + 20.0 * busy
             self.machine.see(zone(50.0), watts(self.power_w, self.role), *self.readings)
-            self.machine.workloads = [_serve(workload) for workload in self.machine.workloads]
-
-
-def _serve(workload: Workload) -> Workload:
-    ceiling = workload.limits.precision_ceiling
-    used = [n for n, each in enumerate(workload.options) if each.precision == ceiling]
-    return replace(workload, option=used[0] if used else 0)
 
 
 @pytest.mark.parametrize("role", [Role.TOTAL_POWER, Role.RAILS_SUM])
