@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_inference.core.directive import Level, Workload
+from edge_inference.core.directive import Level, Limits, Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.governor.acknowledgement import Acknowledgements
 from edge_inference.governor.asking import everything, share_level, the_least
@@ -130,7 +130,9 @@ class Governor:
         settings = self.settings
         reason = f"the machine's heat is not known: {view.problem}"
         orders = [the_least(each, Level.FAILSAFE, settings, reason) for each in situation.flexible]
-        general = Order("", Level.FAILSAFE, settings.minimum_factor, reason=reason)
+        # For nodes that have not been heard of yet; soon they are asked by name.
+        least = Limits(max_rate_hz=settings.safe_rate_hz, max_batch=1)
+        general = Order("", Level.FAILSAFE, settings.minimum_factor, least, reason)
         orders += [*_critical(situation.workloads), general]
         return Decision(self._orders.directives(orders), "error", reason, None, throttling)
 

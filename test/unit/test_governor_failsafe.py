@@ -30,6 +30,7 @@ def test_without_a_sensor_at_the_start_nodes_are_at_the_safe_level_at_once(prese
     assert asked["/detector"].level is asked[""].level is Level.FAILSAFE
     limits = asked["/detector"].limits
     assert (limits.max_rate_hz, limits.max_batch, limits.precision_ceiling) == (3.0, 1, "int8")
+    assert (asked[""].limits.max_rate_hz, asked[""].limits.max_batch) == (1.0, 1)
     assert asked["/guard"].level is Level.FULL
     assert asked["/guard"].limits.is_free
 
