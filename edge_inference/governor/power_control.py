@@ -23,28 +23,31 @@ class PowerControl:
 
     def __init__(self) -> None:
         """Start with everything allowed."""
-        self._sustainable: float | None = None
-        self._budget: float | None = None
+        self._sustainable = self._budget = 0.0
         self._error_c: float | None = None
+        self._is_free = True
 
     def update(self, error_c: float, elapsed_s: float, lowest: float, highest: float) -> float:
         """Return the budget for a temperature ``error_c`` below its target (above: negative)."""
         error_c = self._smooth(error_c, elapsed_s)
         span = max(0.0, highest - lowest)
         gain = span / _PROPORTIONAL_C
-        before = highest if self._sustainable is None else self._sustainable
+        if self._is_free:
+            # What was never held back is not held back by wanting more.
+            self._sustainable = self._budget = highest
         integral_s = _INTEGRAL_UP_S if error_c > 0.0 else _INTEGRAL_DOWN_S
-        moved = before + gain * error_c * elapsed_s / integral_s
+        moved = self._sustainable + gain * error_c * elapsed_s / integral_s
         self._sustainable = min(highest, max(lowest, moved))
         wanted = min(highest, max(lowest, self._sustainable + gain * error_c))
-        if self._budget is not None:
-            wanted = min(wanted, max(lowest, self._budget) + _RISE_PER_S * span * elapsed_s)
+        wanted = min(wanted, max(lowest, self._budget) + _RISE_PER_S * span * elapsed_s)
         self._budget = wanted
+        self._is_free = wanted >= highest and self._sustainable >= highest
         return wanted
 
     def drop(self) -> None:
         """Give up everything at once; it comes back as slowly as any rise."""
         self._budget = 0.0
+        self._is_free = False
 
     def _smooth(self, error_c: float, elapsed_s: float) -> float:
         if self._error_c is None:

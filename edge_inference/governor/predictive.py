@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.directive import Level, Limits, Workload
@@ -59,7 +59,8 @@ class Predictive:
         self._calm: float | None = None
         self._untroubled: float | None = None
         self._dwells: dict[str, Dwell] = {}
-        self._spent: float | None = None
+        #: Rate of each node, and the option that it was priced as.
+        self._granted: dict[str, tuple[float, int]] | None = None
         self._unlimited: set[str] = set()
         self._clock_cap = ClockCap()
 
@@ -72,10 +73,7 @@ class Predictive:
         budget = self._budget(situation, limits, emergency)
         calm = self._calm_budget(budget, limits, situation.elapsed_s, emergency)
         held = self._choose(situation, list(wants.values()), calm - limits.floor, emergency)
-        released = self._release(budget, limits, situation.elapsed_s)
-        serving = [_as_served(each, held[each.node], situation) for each in wants.values()]
-        shares = allocate(serving, released - limits.floor, lambda want, _: held[want.node])
-        self._spent = limits.floor + sum(share.cost for share in shares.values())
+        shares = self._share_out(situation, wants, limits, budget, held)
         reason = _reason(situation, emergency)
         share = self._share(situation, limits, budget)
         orders = []
@@ -118,7 +116,7 @@ class Predictive:
             # In another unit the sustainable power is another number.
             self._control = PowerControl()
             self._in_watts = in_watts
-            self._calm = self._untroubled = self._spent = None
+            self._calm = self._untroubled = self._granted = None
         budget = self._control.update(
             _error_c(situation), situation.elapsed_s, limits.lowest, limits.highest
         )
@@ -134,12 +132,24 @@ class Predictive:
             budget = limits.lowest
         return max(limits.lowest, budget)
 
-    def _release(self, budget: float, limits: _Range, elapsed_s: float) -> float:
-        """Let work take up only slowly what it was not taking: heat shows late."""
-        if self._spent is None:
-            return budget
-        rise = _RISE_PER_S * (limits.highest - limits.lowest) * elapsed_s
-        return min(budget, max(limits.lowest, self._spent) + rise)
+    def _share_out(
+        self,
+        situation: Situation,
+        wants: Mapping[str, Want],
+        limits: _Range,
+        budget: float,
+        held: Mapping[str, int],
+    ) -> dict[str, Share]:
+        """Give out the budget, but let work grow only slowly: heat shows late."""
+        if self._granted is not None:
+            spent = sum(_cost(want, self._granted.get(node)) for node, want in wants.items())
+            rise = _RISE_PER_S * (limits.highest - limits.lowest) * situation.elapsed_s
+            budget = min(budget, max(limits.lowest, limits.floor + spent) + rise)
+        served = {node: _dearer(want, held[node], situation) for node, want in wants.items()}
+        priced = [_priced_as(want, held[node], served[node]) for node, want in wants.items()]
+        shares = allocate(priced, budget - limits.floor, lambda want, _: held[want.node])
+        self._granted = {node: (share.rate_hz, served[node]) for node, share in shares.items()}
+        return shares
 
     def _calm_budget(
         self, budget: float, limits: _Range, elapsed_s: float, emergency: bool
@@ -232,13 +242,25 @@ def _range(situation: Situation, wants: dict[str, Want]) -> _Range:
     return _Range(floor, lowest, max(lowest, highest))
 
 
-def _as_served(want: Want, held: int, situation: Situation) -> Want:
-    """Let a cheaper engine cost what the one in use does, for as long as it is made ready."""
+def _cost(want: Want, granted: tuple[float, int] | None) -> float:
+    """Return what was granted at today's costs; a node that is new has all that it wants."""
+    if granted is None or granted[1] >= len(want.costs):
+        return want.most
+    rate_hz, option = granted
+    return rate_hz * want.costs[option]
+
+
+def _dearer(want: Want, held: int, situation: Situation) -> int:
+    """Return the option that a node costs as: the one in use, while a cheaper one is made ready."""
     used = situation.in_use[want.node]
-    if used not in range(len(want.costs)) or used is None:
-        return want
-    cost = max(want.costs[held], want.costs[used])
-    return replace(want, costs=(*want.costs[:held], cost, *want.costs[held + 1 :]))
+    if used is None or used not in range(len(want.costs)):
+        return held
+    return max(held, used, key=lambda option: want.costs[option])
+
+
+def _priced_as(want: Want, held: int, served: int) -> Want:
+    costs = (*want.costs[:held], want.costs[served], *want.costs[held + 1 :])
+    return replace(want, costs=costs)
 
 
 def _error_c(situation: Situation) -> float:

@@ -86,6 +86,25 @@ def test_a_node_that_is_new_changes_nothing_for_the_others() -> None:
     assert after["/late"].id > before.id
 
 
+def test_a_cool_machine_is_not_held_back_while_the_price_of_work_is_learned() -> None:
+    seen = machine("predictive", node(), node("/guard", safety_critical=True))
+    for second in range(120):
+        guard = 10.0 + 5.0 * (second % 7)
+        seen.workloads[1] = replace(seen.workloads[1], demand_hz=guard, rate_hz=guard)
+        decision = seen.see(zone(50.0), watts(6.0 + 0.3 * guard), seconds=1)
+        assert decision.level is Level.FULL
+
+
+def test_a_demand_that_grows_is_let_in_slowly() -> None:
+    seen = machine("predictive", node(demand_hz=5.0, rate_hz=5.0))
+    seen.see(zone(50.0), watts(10.0), seconds=30)
+    seen.workloads = [replace(each, demand_hz=30.0) for each in seen.workloads]
+    limits = by_name(seen.see(zone(50.0), watts(10.0)).directives)["/detector"].limits
+    assert limits.max_rate_hz is not None
+    assert 5.0 <= limits.max_rate_hz < 10.0
+    assert seen.see(zone(50.0), watts(10.0), seconds=60).level is Level.FULL
+
+
 def test_the_predictive_preset_changes_engines_before_rates() -> None:
     seen = machine("predictive", node())
     asked = by_name(seen.see(zone(78.0), seconds=20).directives)["/detector"]

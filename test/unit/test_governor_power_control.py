@@ -48,6 +48,15 @@ def test_it_falls_faster_than_it_rises() -> None:
     assert falls > 1.2 * rises
 
 
+def test_who_was_never_held_back_may_want_more() -> None:
+    control = PowerControl()
+    assert control.update(40.0, 0.5, 5.0, 10.0) == 10.0
+    assert control.update(40.0, 0.5, 5.0, 25.0) == 25.0
+    run(control, -3.0, 60.0)
+    held = control.update(1.0, 0.5, 5.0, 25.0)
+    assert control.update(1.0, 0.5, 5.0, 50.0) < held + 2.0
+
+
 def test_what_was_dropped_comes_back_slowly() -> None:
     control = PowerControl()
     run(control, 40.0, 60.0)
