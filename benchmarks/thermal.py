@@ -173,8 +173,10 @@ def _watts(report: Report, trials: Trials, cases: list[Case]) -> None:
             for case, wish in zip(steady, wishes, strict=True)
         ]
     )
-    empty = sum(not each.battery_left_j for each in planned if each.first_error_s is None)
-    report.figure("battery of 80 %: machines empty before the hour, without an error", empty)
+    empty = sum(not each.battery_left_j for each in planned)
+    report.figure("battery of 80 %: machines empty before the hour", empty)
+    errors = sum(each.first_error_s is not None for each in planned)
+    report.figure("battery of 80 %: machines that say it is too little", errors)
     part = statistics.mean(p.utility / w.utility for p, w in zip(planned, wishes, strict=True))
     report.figure("battery of 80 %: utility left", part)
 
