@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from edge_inference.core.directive import Option, Workload
 from edge_inference.governor.settings import GovernorSettings
 
+#: Less than a picture in a quarter of an hour is none.
+_NO_DEMAND_HZ = 0.001
+
 
 def number(value: float | None) -> float | None:
     """Return a measured value that can be true, None for anything else."""
@@ -16,7 +19,8 @@ def number(value: float | None) -> float | None:
 
 def demand_hz(workload: Workload) -> float | None:
     """Return the rate of pictures that a node is offered; None before it is known."""
-    return number(workload.demand_hz)
+    demand = number(workload.demand_hz)
+    return 0.0 if demand is not None and demand < _NO_DEMAND_HZ else demand
 
 
 def least_hz(workload: Workload, settings: GovernorSettings) -> float:
