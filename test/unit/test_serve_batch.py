@@ -1,0 +1,61 @@
+"""A batch that is larger than allowed runs in parts, and comes out as one."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.tensors import TensorBatch
+from edge_inference.engines.serve_batch import BatchRunner
+
+PLACE = Geometry(4, 4, 1.0, 1.0, 0.0, 0.0)
+
+
+class Doubling:
+    """A backend that takes any number of pictures and remembers how many came at once."""
+
+    def __init__(self) -> None:
+        self.runs: list[int] = []
+
+    def infer(self, inputs):
+        self.runs.append(len(next(iter(inputs.values()))))
+        return {"twice": 2 * inputs["x"]}
+
+
+def run(count: int, max_batch: int | None, **more) -> tuple[Doubling, TensorBatch]:
+    backend = Doubling()
+    engine = SimpleNamespace(
+        backend=backend, request=SimpleNamespace(model=SimpleNamespace(name="m"))
+    )
+    tensors = {"x": np.arange(count * 3, dtype=np.float32).reshape(count, 3), **more}
+    batch = TensorBatch(tensors, (PLACE,) * count, "m", 7, "camera")
+    return backend, BatchRunner()(engine, batch, max_batch)
+
+
+@pytest.mark.parametrize(
+    ("count", "max_batch", "runs"),
+    [
+        (1, None, [1]),
+        (5, None, [5]),
+        (5, 5, [5]),
+        (5, 2, [2, 2, 1]),
+        (4, 1, [1, 1, 1, 1]),
+        (1, 8, [1]),
+    ],
+)
+def test_no_more_run_at_a_time_than_allowed(
+    count: int, max_batch: int | None, runs: list[int]
+) -> None:
+    backend, output = run(count, max_batch)
+    assert backend.runs == runs
+    assert np.array_equal(output.tensors["twice"].ravel(), 2 * np.arange(count * 3))
+    assert len(output.geometry) == count
+    assert (output.stamp_ns, output.frame_id) == (7, "camera")
+
+
+def test_inputs_that_do_not_count_pictures_are_not_taken_apart() -> None:
+    backend, _ = run(4, 2, scale=np.ones(3, np.float32))
+    assert len(backend.runs) == 1
