@@ -1,0 +1,1 @@
+"""From sound to what a robot is to do: activity, recognition, grammar, plan."""
