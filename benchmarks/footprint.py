@@ -11,7 +11,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from std_msgs.msg import Float32
 
+from benchmarks.outsider import Outsider
 from benchmarks.perception import MODEL, SIZES, picture
 from benchmarks.programs import program
 from benchmarks.report import Report, Samples
@@ -124,22 +120,15 @@ def _container(values: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], 
         yield process, listener
 
 
-class Listener:
+class Listener(Outsider):
     """A robot's other processes: they read results and diagnostics."""
 
     def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        node = Node("listener", context=self._context)
-        node.create_subscription(Float32, "/ai/inference_result", self._count, 100)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._note, 100)
-        self._executor.add_node(node)
+        super().__init__()
         self._results = 0
         self._active: set[str] = set()
-        self._closing = threading.Event()
-        self._spinner = threading.Thread(target=self._spin, daemon=True)
-        self._spinner.start()
+        self.node.create_subscription(Float32, "/ai/inference_result", self._count, 100)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note, 100)
 
     def wait_until_active(self) -> None:
         """Return once every stage has said on /diagnostics that it is active."""
@@ -152,17 +141,6 @@ class Listener:
     def results(self) -> int:
         """Count what has come so far."""
         return self._results
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._closing.set()
-        self._spinner.join()
-        self._executor.shutdown()
-        self._context.try_shutdown()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=_LOOK_S)
 
     def _count(self, message: Any) -> None:
         self._results += 1

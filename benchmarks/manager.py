@@ -9,18 +9,14 @@ a recorded Jetson Orin NX, which has about 60 files to read.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from edge_inference.msg import PerformanceDirective, PlatformState
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 
+from benchmarks.outsider import Outsider
 from benchmarks.programs import program
 from benchmarks.report import Report
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
@@ -72,23 +68,16 @@ def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float
     return percent
 
 
-class Listener:
+class Listener(Outsider):
     """Another process that reads everything that the manager says."""
 
     def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        node = Node("listener", context=self._context)
-        node.create_subscription(PlatformState, "/ai/platform_state", self._count, 10)
-        node.create_subscription(
+        super().__init__()
+        self._states = 0
+        self.node.create_subscription(PlatformState, "/ai/platform_state", self._count, 10)
+        self.node.create_subscription(
             PerformanceDirective, "/ai/performance_directive", lambda message: None, 10
         )
-        self._executor.add_node(node)
-        self._states = 0
-        self._closing = threading.Event()
-        self._spinner = threading.Thread(target=self._spin, daemon=True)
-        self._spinner.start()
 
     def wait_until_heard(self) -> None:
         """Return once a state has come."""
@@ -101,17 +90,6 @@ class Listener:
     def states(self) -> int:
         """Count what has come so far."""
         return self._states
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._closing.set()
-        self._spinner.join()
-        self._executor.shutdown()
-        self._context.try_shutdown()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=_LOOK_S)
 
     def _count(self, message: Any) -> None:
         self._states += 1
