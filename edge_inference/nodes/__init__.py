@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _MODULES = {
+    "AudioSource": "audio_source",
     "Decode": "decode",
     "Inference": "inference",
     "Latency": "latency",

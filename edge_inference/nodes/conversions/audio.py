@@ -1,0 +1,101 @@
+"""Sound: AudioChunk and SpeechSegment."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import audio as core
+from edge_inference.errors import InputError
+from edge_inference.msg import AudioChunk, SpeechSegment
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+
+class AudioChunkAdapter(Adapter[core.AudioChunk]):
+    """A piece of sound."""
+
+    message_type = AudioChunk
+
+    def to_message(self, item: core.AudioChunk) -> AudioChunk:
+        """Build the message; the sequence number wraps as the message's does."""
+        return AudioChunk(
+            header=to_header(item.stamp_ns, item.frame_id),
+            sequence=item.sequence % 2**32,
+            sample_rate=item.sample_rate,
+            samples=_to_array(item.samples),
+        )
+
+    def from_message(self, message: AudioChunk) -> core.AudioChunk:
+        """Build the object; raises InputError for a rate of 0 and samples that are no sound."""
+        if not message.sample_rate:
+            raise InputError(
+                "AudioChunk: sample_rate: expected samples a second, got 0; the publisher has to "
+                f"fill it in (usually {core.SAMPLE_RATE})"
+            )
+        return core.AudioChunk(
+            samples=_to_samples(message.samples, "AudioChunk"),
+            sample_rate=int(message.sample_rate),
+            stamp_ns=stamp_ns(message.header),
+            sequence=int(message.sequence),
+            frame_id=message.header.frame_id,
+        )
+
+
+class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
+    """What somebody said."""
+
+    message_type = SpeechSegment
+
+    def to_message(self, item: core.SpeechSegment) -> SpeechSegment:
+        """Build the message."""
+        seconds, nanoseconds = divmod(item.start_ns, 1_000_000_000)
+        return SpeechSegment(
+            header=to_header(item.stamp_ns, item.frame_id),
+            start=Time(sec=seconds, nanosec=nanoseconds),
+            is_final=item.is_final,
+            sample_rate=core.SAMPLE_RATE,
+            samples=_to_array(item.samples),
+        )
+
+    def from_message(self, message: SpeechSegment) -> core.SpeechSegment:
+        """Build the object; raises InputError for another rate and for an end before the start."""
+        if message.sample_rate != core.SAMPLE_RATE:
+            raise InputError(
+                f"SpeechSegment: sample_rate: expected {core.SAMPLE_RATE}, got "
+                f"{message.sample_rate}; publish sound on the topic audio to have it resampled"
+            )
+        start_ns = int(message.start.sec) * 1_000_000_000 + int(message.start.nanosec)
+        end_ns = stamp_ns(message.header)
+        if end_ns < start_ns:
+            raise InputError(
+                f"SpeechSegment: expected a stamp (last sample) after start, got {end_ns} ns "
+                f"before {start_ns} ns"
+            )
+        return core.SpeechSegment(
+            samples=_to_samples(message.samples, "SpeechSegment"),
+            start_ns=start_ns,
+            stamp_ns=end_ns,
+            is_final=message.is_final,
+            frame_id=message.header.frame_id,
+        )
+
+
+def _to_array(samples: NDArray[np.float32]) -> array[float]:
+    return array("f", np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+
+
+def _to_samples(values: Any, name: str) -> NDArray[np.float32]:
+    samples = np.array(values, dtype=np.float32)
+    samples.flags.writeable = False
+    # Comparing to a number is False for NaN.
+    if samples.size and not float(np.abs(samples).max()) <= 1.0:
+        raise InputError(
+            f"{name}: samples: expected numbers within -1..1, got {samples.min():g} to "
+            f"{samples.max():g}; divide 16-bit samples by 32768, and clip what is louder"
+        )
+    return samples

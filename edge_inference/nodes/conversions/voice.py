@@ -1,0 +1,185 @@
+"""What is made of speech: Transcript, Intent and ActionPlan."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core import voice as core
+from edge_inference.errors import InputError
+from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import from_optional
+
+_MODES = ("command", "free")
+_ACTIONS = ("move", "turn", "go_to", "pick", "place", "stop", "look", "say")
+
+
+class TranscriptAdapter(Adapter[core.Transcript]):
+    """What was said, in words."""
+
+    message_type = Transcript
+
+    def to_message(self, item: core.Transcript) -> Transcript:
+        """Build the message."""
+        return Transcript(
+            header=to_header(item.stamp_ns, item.frame_id),
+            text=item.text,
+            confidence=item.confidence,
+            mode=item.mode,
+            is_final=item.is_final,
+            locale=item.locale,
+            problem=item.problem,
+        )
+
+    def from_message(self, message: Transcript) -> core.Transcript:
+        """Build the object; raises InputError for an unknown mode and an odd confidence."""
+        if message.mode not in _MODES:
+            raise InputError(
+                f"Transcript: mode: expected {' or '.join(_MODES)}, got {message.mode!r}"
+            )
+        return core.Transcript(
+            text=message.text,
+            confidence=_confidence(message),
+            mode=message.mode,
+            stamp_ns=stamp_ns(message.header),
+            is_final=message.is_final,
+            locale=message.locale,
+            problem=message.problem,
+            frame_id=message.header.frame_id,
+        )
+
+
+class IntentAdapter(Adapter[core.Intent]):
+    """What is meant."""
+
+    message_type = Intent
+
+    def to_message(self, item: core.Intent) -> Intent:
+        """Build the message."""
+        return Intent(
+            header=to_header(item.stamp_ns, item.frame_id),
+            name=item.name,
+            slots=[_to_slot(slot) for slot in item.slots.values()],
+            confidence=item.confidence,
+            text=item.text,
+            source=item.source,
+            needs_confirmation=item.needs_confirmation,
+            problem=item.problem,
+        )
+
+    def from_message(self, message: Intent) -> core.Intent:
+        """Build the object; raises InputError for slots without a value or given twice."""
+        slots = {slot.name: _from_slot(slot) for slot in message.slots}
+        if len(slots) != len(message.slots):
+            names = ", ".join(slot.name for slot in message.slots)
+            raise InputError(f"Intent {message.name!r}: expected every slot once, got {names}")
+        return core.Intent(
+            name=message.name,
+            slots=slots,
+            confidence=_confidence(message),
+            text=message.text,
+            source=message.source,
+            stamp_ns=stamp_ns(message.header),
+            needs_confirmation=message.needs_confirmation,
+            problem=message.problem,
+            frame_id=message.header.frame_id,
+        )
+
+
+class ActionPlanAdapter(Adapter[core.ActionPlan]):
+    """What is to be done; ``facts`` stay in the process."""
+
+    message_type = ActionPlan
+
+    def to_message(self, item: core.ActionPlan) -> ActionPlan:
+        """Build the message."""
+        return ActionPlan(
+            header=to_header(item.stamp_ns, item.frame_id),
+            intent=item.intent,
+            steps=[_to_step(step) for step in item.steps],
+            is_refused=item.is_refused,
+            reason=item.reason,
+        )
+
+    def from_message(self, message: ActionPlan) -> core.ActionPlan:
+        """Build the object; raises InputError for steps that nobody can take."""
+        if message.is_refused and message.steps:
+            raise InputError(
+                f"ActionPlan {message.intent!r}: expected no steps in a refused plan, got "
+                f"{len(message.steps)}"
+            )
+        return core.ActionPlan(
+            intent=message.intent,
+            steps=tuple(_from_step(step) for step in message.steps),
+            stamp_ns=stamp_ns(message.header),
+            is_refused=message.is_refused,
+            reason=message.reason,
+            frame_id=message.header.frame_id,
+        )
+
+
+def _confidence(message: Any) -> float:
+    if not 0.0 <= message.confidence <= 1.0:
+        raise InputError(
+            f"{type(message).__name__}: confidence: expected a number from 0 to 1, got "
+            f"{message.confidence:g}"
+        )
+    return float(message.confidence)
+
+
+def _to_slot(slot: core.Slot) -> IntentSlot:
+    if isinstance(slot.value, str):
+        return IntentSlot(name=slot.name, text=slot.value, value=math.nan, unit=slot.unit)
+    return IntentSlot(name=slot.name, value=float(slot.value), unit=slot.unit)
+
+
+def _from_slot(message: IntentSlot) -> core.Slot:
+    if message.text:
+        return core.Slot(message.name, message.text, message.unit)
+    if not math.isfinite(message.value):
+        raise InputError(
+            f"IntentSlot {message.name!r}: expected a text or a number, got no text and "
+            f"{message.value:g}"
+        )
+    return core.Slot(message.name, float(message.value), message.unit)
+
+
+def _to_step(step: core.Step) -> ActionStep:
+    return ActionStep(
+        action=step.action,
+        distance_m=from_optional(step.distance_m),
+        angle_rad=from_optional(step.angle_rad),
+        speed_mps=from_optional(step.speed_mps),
+        rate_radps=from_optional(step.rate_radps),
+        target=step.target,
+    )
+
+
+def _from_step(message: ActionStep) -> core.Step:
+    if message.action not in _ACTIONS:
+        raise InputError(
+            f"ActionStep: action: expected one of {', '.join(_ACTIONS)}, got {message.action!r}"
+        )
+    return core.Step(
+        action=message.action,
+        distance_m=_number(message, "distance_m"),
+        angle_rad=_number(message, "angle_rad"),
+        speed_mps=_number(message, "speed_mps", least=0.0),
+        rate_radps=_number(message, "rate_radps", least=0.0),
+        target=message.target,
+    )
+
+
+def _number(message: ActionStep, field: str, least: float = -math.inf) -> float | None:
+    value = float(getattr(message, field))
+    if math.isnan(value):
+        return None
+    if math.isinf(value) or value < least:
+        expected = "a magnitude" if least == 0.0 else "a number"
+        raise InputError(
+            f"ActionStep {message.action}: {field}: expected {expected}, or NaN where it does not "
+            f"apply, got {value:g}"
+        )
+    return value

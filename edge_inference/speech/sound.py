@@ -1,0 +1,122 @@
+"""Sound from files, folders of files and devices, as pieces of one channel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.errors import SourceError
+from edge_inference.speech.sound_file import SUFFIXES, pieces_of
+
+#: Length of a piece: what the voice activity detector works on at 16 kHz.
+PIECE_S = 0.032
+
+_DEVICE = "device"
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Samples of one channel, float32 [n] within -1..1; ``lost``: some before it are missing."""
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    lost: bool = False
+
+
+class Sound(ABC):
+    """An opened source of sound.
+
+    ``is_live`` sources (devices) set the pace themselves. ``origin`` is the
+    file or device that the last piece came from.
+    """
+
+    origin = ""
+    is_live = False
+
+    @abstractmethod
+    def read(self) -> Piece | None:
+        """Return the next piece; None at the end. Raises SourceError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the source; may be called twice."""
+
+
+class Recordings(Sound):
+    """Sound files one after the other, each with a pause of silence behind it.
+
+    Without the pause nobody could tell that a speaker has ended.
+    """
+
+    def __init__(self, files: list[Path], pause_s: float) -> None:
+        self._files = iter(files)
+        self._pause_s = pause_s
+        self._pieces: Iterator[Piece] = iter(())
+
+    def read(self) -> Piece | None:
+        """Return the next piece; SourceError names a broken file, and the next call goes on."""
+        while True:
+            piece = next(self._pieces, None)
+            if piece is not None:
+                return piece
+            file = next(self._files, None)
+            if file is None:
+                return None
+            self.origin = str(file)
+            self._pieces = self._play(file)
+
+    def close(self) -> None:
+        """Close the file that is being read."""
+        self._pieces = iter(())
+
+    def _play(self, file: Path) -> Iterator[Piece]:
+        sample_rate = SAMPLE_RATE
+        for samples, sample_rate in pieces_of(file, PIECE_S):
+            yield Piece(samples, sample_rate)
+        length = max(1, round(PIECE_S * sample_rate))
+        silence = np.zeros(length, np.float32)
+        silence.flags.writeable = False
+        for _ in range(round(self._pause_s / PIECE_S)):
+            yield Piece(silence, sample_rate)
+
+
+def open_sound(source: str, pause_s: float = 0.0) -> Sound:
+    """Open a sound file, a folder of them, or a device.
+
+    ``device`` is the machine's default input, ``device:<name or number>`` another. ``pause_s`` of
+    silence follows each file. Raises SourceError.
+    """
+    kind, _, name = source.partition(":")
+    if kind == _DEVICE:
+        from edge_inference.speech.microphone import Microphone
+
+        return Microphone(name, PIECE_S)
+    try:
+        return Recordings(_files(source), pause_s)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, ~nobody
+        raise SourceError(f"{source!r}: cannot be read: {error}") from error
+
+
+def _files(source: str) -> list[Path]:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in visible if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise SourceError(f"{path}: no sound in this folder; expected {', '.join(SUFFIXES)}")
+        return files
+    if not path.is_file():
+        found = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise SourceError(
+            f"{source!r}: {found}; expected a sound file ({', '.join(SUFFIXES)}), a folder of "
+            "them, 'device' or 'device:<name or number>'"
+        )
+    if path.suffix.lower() not in SUFFIXES:
+        raise SourceError(f"{path}: expected a sound file ({', '.join(SUFFIXES)})")
+    return [path]

@@ -1,0 +1,109 @@
+"""Sound files: WAV by Python itself, others through the package soundfile (libsndfile)."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.errors import SourceError
+
+#: ``.raw`` is 16 kHz, one channel, 16 bits signed, little-endian: there is no header to ask.
+SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".raw")
+
+Samples = tuple[NDArray[np.float32], int]
+
+
+def pieces_of(file: Path, length_s: float) -> Iterator[Samples]:
+    """Yield pieces of one channel (the mean of all), each with its sample rate.
+
+    The last one may be shorter. Raises SourceError.
+    """
+    try:
+        if file.suffix.lower() == ".raw":
+            yield from _raw(file, length_s)
+        elif file.suffix.lower() == ".wav" and _is_plain_wave(file):
+            yield from _wave(file, length_s)
+        else:
+            yield from _with_soundfile(file, length_s)
+    except OSError as error:
+        raise SourceError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def _raw(file: Path, length_s: float) -> Iterator[Samples]:
+    size = max(1, round(length_s * SAMPLE_RATE)) * 2
+    with file.open("rb") as stream:
+        while data := stream.read(size):
+            yield _one_channel(_from_pcm(data[: len(data) // 2 * 2], 2), 1, file), SAMPLE_RATE
+
+
+def _is_plain_wave(file: Path) -> bool:
+    """Tell whether Python's own reader knows this kind: whole numbers, no compression."""
+    try:
+        with wave.open(str(file), "rb"):
+            return True
+    except (wave.Error, EOFError):
+        return False
+
+
+def _wave(file: Path, length_s: float) -> Iterator[Samples]:
+    with wave.open(str(file), "rb") as stream:
+        rate, channels, width = (
+            stream.getframerate(),
+            stream.getnchannels(),
+            stream.getsampwidth(),
+        )
+        if not rate or width not in (1, 2, 3, 4):
+            raise SourceError(f"{file}: expected 8 to 32 bits, got {width * 8} at {rate} Hz")
+        length = max(1, round(length_s * rate))
+        while data := stream.readframes(length):
+            whole = len(data) // (channels * width) * channels * width
+            yield _one_channel(_from_pcm(data[:whole], width), channels, file), rate
+
+
+def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
+    soundfile = _import_soundfile(file)
+    try:
+        with soundfile.SoundFile(str(file)) as stream:
+            rate = int(stream.samplerate)
+            length = max(1, round(length_s * rate))
+            while len(block := stream.read(length, dtype="float32", always_2d=True)):
+                yield _one_channel(block.reshape(-1), block.shape[1], file), rate
+    except soundfile.LibsndfileError as error:
+        raise SourceError(f"{file}: not a sound that can be read: {error}") from error
+
+
+def _import_soundfile(file: Path) -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: the package without its library
+        raise SourceError(
+            f"{file}: only WAV with whole numbers and .raw can be read without the package "
+            f"soundfile ({error}); install it with: pip install soundfile"
+        ) from error
+    return soundfile
+
+
+def _from_pcm(data: bytes, width: int) -> NDArray[np.float32]:
+    if width == 1:  # the only unsigned one
+        return (np.frombuffer(data, np.uint8).astype(np.float32) - 128.0) / 128.0
+    if width == 3:  # three bytes become the upper three of four
+        whole = np.zeros((len(data) // 3, 4), np.uint8)
+        whole[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        data, width = whole.tobytes(), 4
+    values = np.frombuffer(data, np.dtype(f"<i{width}"))
+    return (values / float(2 ** (8 * width - 1))).astype(np.float32)
+
+
+def _one_channel(values: NDArray[np.float32], channels: int, file: Path) -> NDArray[np.float32]:
+    samples = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
+    if not np.isfinite(samples).all():
+        raise SourceError(f"{file}: expected numbers for samples, got NaN or infinity")
+    np.clip(samples, -1.0, 1.0, out=samples)
+    samples.flags.writeable = False
+    return samples

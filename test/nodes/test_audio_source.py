@@ -1,0 +1,128 @@
+"""Sound becomes chunks in real time; a device that goes comes back; what fails is told."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_inference.errors import SourceError
+from edge_inference.nodes import audio_source
+from edge_inference.speech.sound import Piece, Sound
+from rig import DEADLINE_S, Outside, Rig, wait_for
+
+
+def recording(file: Path, pieces: int = 3, rate: int = 16_000) -> str:
+    with wave.open(str(file), "wb") as stream:
+        stream.setnchannels(1)
+        stream.setsampwidth(2)
+        stream.setframerate(rate)
+        stream.writeframes(np.full(pieces * rate * 32 // 1000, 8192, "<i2").tobytes())
+    return str(file)
+
+
+def test_a_file_as_slowly_as_it_sounds(rig: Rig, tmp_path: Path) -> None:
+    before = rig.container.node.get_clock().now().nanoseconds
+    chunks = rig.tap("/ai/audio")
+    node = rig.load(
+        "AudioSource", source=recording(tmp_path / "a.wav"), pause_s=0.064, frame_id="ear"
+    )
+    assert node.finished.wait(DEADLINE_S)
+    assert [float(chunk.samples[0]) for chunk in chunks] == [0.25, 0.25, 0.25, 0.0, 0.0]
+    assert [chunk.sequence for chunk in chunks] == [0, 1, 2, 3, 4]
+    assert {(chunk.sample_rate, chunk.frame_id) for chunk in chunks} == {(16_000, "ear")}
+    # The last sample lies in the past when the chunk comes, the first one after the start.
+    assert before < chunks[0].stamp_ns
+    assert chunks[-1].end_ns <= node.now_ns()
+    gaps = np.diff([chunk.stamp_ns for chunk in chunks]) / 1e6
+    assert (gaps >= 31.9).all()
+    assert node.health.status(0).values["processed"] == "5"
+
+
+def test_another_process_hears_it(rig: Rig, outside: Outside, tmp_path: Path) -> None:
+    node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", rate=8000), autostart=False)
+    rig.call(node.trigger_configure)
+    heard = outside.listen("/ai/audio", "edge_inference/AudioChunk")
+    rig.is_heard(node, "/ai/audio")
+    rig.call(node.trigger_activate)
+    message = heard.wait()[0]
+    assert (message["sample_rate"], len(message["samples"])) == (8000, 256)
+    assert message["header"]["stamp"]["sec"] > 1_600_000_000
+
+
+def test_activating_again_starts_over(rig: Rig, tmp_path: Path) -> None:
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0)
+    assert node.finished.wait(DEADLINE_S)
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_activate)
+    assert node.finished.wait(DEADLINE_S)
+    assert [chunk.sequence for chunk in chunks] == [0, 0]
+
+
+def test_a_loop_until_it_is_stopped(rig: Rig, tmp_path: Path) -> None:
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0, loop=True)
+    chunks.wait(3)
+    rig.call(node.trigger_deactivate)
+    assert node.finished.is_set()
+
+
+def test_a_source_that_is_not_there(rig: Rig) -> None:
+    component = rig.load_component("AudioSource", source="/no/such.wav")
+    assert component.failure == "did not configure"
+    message = component.node.health.status(0).message
+    assert message.startswith("'/no/such.wav': no such file or folder; expected a sound file")
+
+
+class FakeDevice(Sound):
+    """Gives a piece, then is gone; opened again it fails once, then works for good."""
+
+    is_live = True
+    opened = 0
+
+    def __init__(self, source: str, pause_s: float) -> None:
+        type(self).opened += 1
+        self.left = 1 if type(self).opened == 1 else 4
+        if type(self).opened == 2:
+            raise SourceError("device cannot be opened; is it plugged in?")
+
+    def read(self) -> Piece | None:
+        self.left -= 1
+        if self.left < 0:
+            if type(self).opened > 2:
+                return None
+            raise SourceError("device gives no more sound; is it still plugged in?")
+        return Piece(np.zeros(512, np.float32), 16_000, lost=self.left == 2)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_device_that_is_unplugged_and_comes_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(FakeDevice, "opened", 0)
+    monkeypatch.setattr(audio_source, "open_sound", FakeDevice)
+    monkeypatch.setattr(audio_source, "_RETRY_S", 0.01)
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource")
+    assert node.finished.wait(DEADLINE_S)
+    # One number is left out where the device said that it had lost something.
+    assert [chunk.sequence for chunk in chunks] == [0, 1, 3, 4, 5]
+    assert node.health.counts() == {"source": 2, "overflow": 1}
+    assert capfd.readouterr().err.count("plugged in?") == 1  # one reason, within 5 s
+
+
+def test_a_reader_that_breaks_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(FakeDevice):
+        def read(self):
+            raise ZeroDivisionError("a driver's bug")
+
+    monkeypatch.setattr(audio_source, "open_sound", Odd)
+    monkeypatch.setattr(Odd, "opened", 5)
+    node = rig.load("AudioSource")
+    assert node.finished.wait(DEADLINE_S)
+    wait_for(lambda: node.health.status(0).message == "ZeroDivisionError: a driver's bug", "it")

@@ -1,0 +1,148 @@
+"""Sound, speech, intents and plans to messages and back, and messages that cannot be meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from edge_inference.msg import (
+    ActionPlan,
+    ActionStep,
+    AudioChunk,
+    Intent,
+    IntentSlot,
+    SpeechSegment,
+    Transcript,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from edge_inference.core import audio, voice
+from edge_inference.errors import InputError
+from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
+from edge_inference.nodes.conversions.voice import (
+    ActionPlanAdapter,
+    IntentAdapter,
+    TranscriptAdapter,
+)
+
+STAMP = 1_700_000_000_000_000_123
+SOUNDS = st_numpy.arrays(
+    np.float32, st.integers(0, 600), elements=st.floats(-1, 1, width=32, allow_nan=False)
+)
+
+
+def through(adapter, item):
+    """Serialise and deserialise with the generated code."""
+    return adapter.from_bytes(adapter.to_bytes(item))
+
+
+@given(SOUNDS, st.integers(1, 192_000), st.integers(0, 2**32 - 1))
+def test_sound_survives(samples: np.ndarray, rate: int, sequence: int) -> None:
+    chunk = audio.AudioChunk(samples, rate, STAMP, sequence, "ear")
+    back = through(AudioChunkAdapter(), chunk)
+    assert np.array_equal(back.samples, samples) and back.samples.dtype == np.float32
+    assert not back.samples.flags.writeable
+    assert (back.sample_rate, back.stamp_ns) == (rate, STAMP)
+    assert (back.sequence, back.frame_id) == (sequence, "ear")
+
+
+def test_a_sequence_number_wraps() -> None:
+    chunk = audio.AudioChunk(np.zeros(1, np.float32), 16_000, 0, 2**32 + 5)
+    assert through(AudioChunkAdapter(), chunk).sequence == 5
+
+
+def test_a_segment_survives() -> None:
+    samples = np.linspace(-1, 1, 700, dtype=np.float32)
+    segment = audio.SpeechSegment(samples, STAMP, STAMP + 5, is_final=False, frame_id="ear")
+    back = through(SpeechSegmentAdapter(), segment)
+    assert np.array_equal(back.samples, samples)
+    assert (back.start_ns, back.stamp_ns, back.is_final, back.frame_id) == (
+        STAMP,
+        STAMP + 5,
+        False,
+        "ear",
+    )
+
+
+def test_a_transcript_survives() -> None:
+    item = voice.Transcript("geh vor", 0.5, "command", STAMP, False, "de", "why", "ear")
+    assert through(TranscriptAdapter(), item) == item
+
+
+def test_an_intent_survives() -> None:
+    slots = {
+        "distance": voice.Slot("distance", -2.5, "m"),
+        "count": voice.Slot("count", 0.0),
+        "place": voice.Slot("place", "kitchen"),
+    }
+    item = voice.Intent("move", slots, 0.25, "go", "fuzzy", STAMP, True, "but", "ear")
+    assert through(IntentAdapter(), item) == item
+
+
+def test_a_plan_survives_without_its_facts() -> None:
+    steps = (
+        voice.Step("move", distance_m=-1.0, speed_mps=0.5),
+        voice.Step("turn", angle_rad=0.0, rate_radps=0.25),
+        voice.Step("go_to", target="kitchen"),
+        voice.Step("stop"),
+    )
+    item = voice.ActionPlan("move", steps, STAMP, facts={"a": "b"}, frame_id="ear")
+    assert through(ActionPlanAdapter(), item) == dataclasses.replace(item, facts={})
+    refused = voice.ActionPlan("fly", (), STAMP, True, "I cannot fly.")
+    assert through(ActionPlanAdapter(), refused) == refused
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message", "words"),
+    [
+        (AudioChunkAdapter(), AudioChunk(samples=[0.0]), "sample_rate: expected samples a second"),
+        (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[math.nan]), "within -1..1"),
+        (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[3e4]), "divide 16-bit"),
+        (SpeechSegmentAdapter(), SpeechSegment(sample_rate=8000), "expected 16000, got 8000"),
+        (SpeechSegmentAdapter(), SpeechSegment(sample_rate=16000, samples=[-2.0]), "-1..1"),
+        (TranscriptAdapter(), Transcript(), "mode: expected command or free, got ''"),
+        (TranscriptAdapter(), Transcript(mode="free", confidence=1.5), "from 0 to 1, got 1.5"),
+        (TranscriptAdapter(), Transcript(mode="free", confidence=math.nan), "got nan"),
+        (IntentAdapter(), Intent(confidence=-1.0), "Intent: confidence"),
+        (
+            IntentAdapter(),
+            Intent(slots=[IntentSlot(name="far", value=math.inf)]),
+            "'far': expected a text or a number",
+        ),
+        (
+            IntentAdapter(),
+            Intent(slots=[IntentSlot(name="far"), IntentSlot(name="far")]),
+            "every slot once, got far, far",
+        ),
+        (ActionPlanAdapter(), ActionPlan(steps=[ActionStep(action="fly")]), "got 'fly'"),
+        (
+            ActionPlanAdapter(),
+            ActionPlan(steps=[ActionStep(action="move", distance_m=math.inf)]),
+            "move: distance_m: expected a number, or NaN",
+        ),
+        (
+            ActionPlanAdapter(),
+            ActionPlan(steps=[ActionStep(action="turn", rate_radps=-1.0)]),
+            "turn: rate_radps: expected a magnitude",
+        ),
+        (
+            ActionPlanAdapter(),
+            ActionPlan(intent="go", is_refused=True, steps=[ActionStep(action="stop")]),
+            "no steps in a refused plan, got 1",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(adapter, message, words: str) -> None:
+    with pytest.raises(InputError, match=words.replace("(", r"\(")):
+        adapter.from_message(message)
+
+
+def test_a_segment_that_ends_before_it_starts() -> None:
+    message = SpeechSegment(sample_rate=16_000)
+    message.start.sec = 5
+    with pytest.raises(InputError, match="after start"):
+        SpeechSegmentAdapter().from_message(message)
