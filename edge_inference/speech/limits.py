@@ -1,0 +1,180 @@
+"""What a robot may do on a spoken command: read from one file, kept by planner and motion alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import Step
+from edge_inference.core.yaml_file import Section, load_yaml
+
+#: Every action that a step can have.
+ACTIONS = ("move", "turn", "go_to", "pick", "place", "stop", "look", "say")
+# Said of an action that the robot cannot do.
+_CANNOT = {
+    "move": "I cannot drive",
+    "turn": "I cannot turn",
+    "go_to": "I cannot find my way to places",
+    "pick": "I cannot pick things up",
+    "place": "I cannot put things down",
+    "look": "I cannot see",
+    "say": "I cannot speak",
+}
+
+
+@dataclass(frozen=True)
+class MotionLimits:
+    """How far and how fast. ``usual_*`` is what holds where the command names none."""
+
+    max_speed_mps: float = setting(0.5, "highest speed", unit="m/s", minimum=0.01, maximum=5.0)
+    usual_speed_mps: float = setting(0.25, "speed if none is named", unit="m/s", minimum=0.01)
+    acceleration_mps2: float = setting(0.5, "change of speed", unit="m/s²", minimum=0.01)
+    max_rate_radps: float = setting(
+        1.0, "highest turning rate", unit="rad/s", minimum=0.01, maximum=6.3
+    )
+    usual_rate_radps: float = setting(
+        0.5, "turning rate if none is named", unit="rad/s", minimum=0.01
+    )
+    angular_acceleration_radps2: float = setting(
+        1.0, "change of turning rate", unit="rad/s²", minimum=0.01
+    )
+    max_distance_m: float = setting(10.0, "longest way in one step", unit="m", minimum=0.01)
+    usual_distance_m: float = setting(0.5, "way if none is named", unit="m", minimum=0.01)
+    max_angle_rad: float = setting(2 * math.pi, "widest turn in one step", unit="rad", minimum=0.01)
+    usual_angle_rad: float = setting(math.pi / 2, "turn if none is named", unit="rad", minimum=0.01)
+
+    def check(self) -> str | None:
+        """Return why the values do not go together."""
+        for what in ("speed_mps", "rate_radps", "distance_m", "angle_rad"):
+            usual, most = getattr(self, f"usual_{what}"), getattr(self, f"max_{what}")
+            if usual > most:
+                return f"usual_{what}: {usual:g} is above max_{what}, {most:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class PlanLimits:
+    """What a plan may be, and when it is given up."""
+
+    actions: tuple[str, ...] = setting(
+        ("move", "turn", "go_to", "stop", "look", "say"), "what the robot can do", choices=ACTIONS
+    )
+    max_steps: int = setting(8, "most steps of one plan", minimum=1, maximum=100)
+    max_step_s: float = setting(60.0, "longest time of one step", unit="s", minimum=0.1)
+    max_age_s: float = setting(
+        3.0, "from the end of speech to the start of a plan", unit="s", minimum=0.05
+    )
+    dead_man_s: float = setting(
+        0.25, "longest time between control cycles", unit="s", minimum=0.01, maximum=2.0
+    )
+    confirmation_s: float = setting(10.0, "time to say yes", unit="s", minimum=1.0)
+    things: tuple[str, ...] = setting((), "things that may be picked, placed or looked at")
+
+    def check(self) -> str | None:
+        """Return why the values do not go together."""
+        return None if "stop" in self.actions else "actions: stop must be among them"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a named place is, in the frame of the map."""
+
+    x_m: float = setting(description="position", unit="m")
+    y_m: float = setting(description="position", unit="m")
+    yaw_rad: float = setting(0.0, "direction to look", unit="rad")
+    frame_id: str = setting("map", "frame of the position")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Everything that bounds what speech can make a robot do."""
+
+    motion: MotionLimits = field(default_factory=MotionLimits)
+    plan: PlanLimits = field(default_factory=PlanLimits)
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    def objection(self, step: Step) -> str:
+        """Return what speaks against a step, in words to be spoken; empty where nothing does."""
+        if step.action not in ACTIONS:
+            return f"I do not know how to {step.action}"
+        if step.action not in self.plan.actions:
+            return _CANNOT[step.action]
+        if step.action == "move":
+            return self._against_move(step)
+        if step.action == "turn":
+            return self._against_turn(step)
+        if step.action == "go_to":
+            return self._against_place(step.target)
+        if step.action in ("pick", "place") or (step.action == "look" and step.target):
+            return self._against_thing(step.target)
+        return ""
+
+    def _against_move(self, step: Step) -> str:
+        limits = self.motion
+        return _above(
+            "The way", step.distance_m, limits.max_distance_m, "meters", signed=True
+        ) or _above("The speed", step.speed_mps, limits.max_speed_mps, "meters per second")
+
+    def _against_turn(self, step: Step) -> str:
+        limits = self.motion
+        return _above(
+            "The turn",
+            _degrees(step.angle_rad),
+            math.degrees(limits.max_angle_rad),
+            "degrees",
+            signed=True,
+        ) or _above(
+            "The turning rate",
+            _degrees(step.rate_radps),
+            math.degrees(limits.max_rate_radps),
+            "degrees per second",
+        )
+
+    def _against_place(self, name: str) -> str:
+        if name in self.places:
+            return ""
+        known = ", ".join(self.places) or "no place"
+        return f"I do not know where {name or 'that'} is. I know {known}"
+
+    def _against_thing(self, name: str) -> str:
+        if name in self.plan.things:
+            return ""
+        known = ", ".join(self.plan.things) or "nothing"
+        return f"I may not handle {name or 'that'}. I may handle {known}"
+
+
+def read_limits(file: Path) -> Limits:
+    """Read a limits file: sections ``motion``, ``plan`` and ``places``, each may be absent.
+
+    Raises ConfigError with file, line and key for whatever is wrong.
+    """
+    top = load_yaml(file)
+    top.require_known("motion", "plan", "places")
+    return Limits(
+        motion=top.section("motion").read(MotionLimits) if "motion" in top else MotionLimits(),
+        plan=top.section("plan").read(PlanLimits) if "plan" in top else PlanLimits(),
+        places={name: place.read(Place) for name, place in _places(top).items()},
+    )
+
+
+def _places(top: Section) -> dict[str, Section]:
+    return top.sections("places") if "places" in top else {}
+
+
+def _above(what: str, value: float | None, most: float, unit: str, *, signed: bool = False) -> str:
+    if value is None or not math.isfinite(value):
+        return f"{what} is not a number"
+    size = abs(value) if signed else value
+    # Conversion between units must not refuse the limit itself.
+    if size > most * (1 + 1e-9):
+        return f"{what} of {size:g} {unit} is too much. I may do {most:g} {unit}"
+    if size <= 0:
+        return f"{what} is nothing"
+    return ""
+
+
+def _degrees(angle_rad: float | None) -> float | None:
+    return None if angle_rad is None else round(math.degrees(angle_rad), 6)

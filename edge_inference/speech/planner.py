@@ -1,0 +1,168 @@
+"""From what is meant to steps that a robot may do, or a reason why not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Step
+from edge_inference.speech.limits import Limits, MotionLimits
+from edge_inference.speech.sequence import parts
+
+#: Intents that answer a question of the planner.
+YES, NO = "confirm", "deny"
+
+
+class Planner:
+    """Makes plans within limits.
+
+    It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
+    deny, and sequences of them. An intent that needs confirmation gives a refused plan whose
+    reason is the question; the plan itself comes with the answer.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._asked: Intent | None = None
+
+    def plan(self, intent: Intent) -> ActionPlan:
+        """Return the plan for an intent; ``reason`` is what to say in either case."""
+        asked, self._asked = self._asked, None
+        if not intent.name:
+            return _refused(intent, intent.problem or "I did not understand that")
+        if intent.name in (YES, NO):
+            return self._answered(intent, asked)
+        if intent.needs_confirmation:
+            plan = self._planned(intent)
+            if plan.is_refused:
+                return plan
+            self._asked = intent
+            return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
+        return self._planned(intent)
+
+    def _answered(self, answer: Intent, asked: Intent | None) -> ActionPlan:
+        waited_s = (answer.stamp_ns - asked.stamp_ns) / 1e9 if asked else 0.0
+        if asked is None or waited_s > self._limits.plan.confirmation_s:
+            return _refused(answer, "I have not asked anything")
+        if answer.name == NO:
+            return _refused(answer, "Then I leave it")
+        # What is done now is done on the answer: delays and ages count from there.
+        return self._planned(replace(asked, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id))
+
+    def _planned(self, intent: Intent) -> ActionPlan:
+        steps: list[Step] = []
+        for part in parts(intent):
+            make = _STEPS.get(part.name)
+            if make is None:
+                return _refused(intent, f"I do not know how to {part.name.replace('_', ' ')}")
+            steps += make(part.slots, self._limits.motion)
+        most = self._limits.plan.max_steps
+        if len(steps) > most:
+            return _refused(intent, f"{len(steps)} steps are too many. I may do {most}")
+        objection = next(filter(None, map(self._limits.objection, steps)), "")
+        if objection:
+            return _refused(intent, objection)
+        return ActionPlan(
+            intent=intent.name,
+            steps=tuple(steps),
+            stamp_ns=intent.stamp_ns,
+            reason=", then ".join(map(described, steps)),
+            frame_id=intent.frame_id,
+        )
+
+
+def described(step: Step) -> str:
+    """Return a step in words, to be spoken."""
+    if step.action == "move" and step.distance_m is not None:
+        way = "forward" if step.distance_m >= 0 else "back"
+        return f"going {way} {abs(step.distance_m):.3g} meters"
+    if step.action == "turn" and step.angle_rad is not None:
+        side = "left" if step.angle_rad >= 0 else "right"
+        return f"turning {side} {abs(math.degrees(step.angle_rad)):.3g} degrees"
+    words = {
+        "go_to": "going to the",
+        "pick": "picking up the",
+        "place": "putting down the",
+        "look": "looking for the" if step.target else "looking",
+        "stop": "stopping",
+        "say": "saying",
+    }
+    return f"{words.get(step.action, step.action)} {step.target}".strip()
+
+
+def _refused(intent: Intent, reason: str) -> ActionPlan:
+    return ActionPlan(
+        intent=intent.name,
+        steps=(),
+        stamp_ns=intent.stamp_ns,
+        is_refused=True,
+        reason=reason,
+        frame_id=intent.frame_id,
+    )
+
+
+def _number(slots: Mapping[str, Slot], name: str) -> float | None:
+    value = slots[name].value if name in slots else None
+    return value if isinstance(value, float) else None
+
+
+def _word(slots: Mapping[str, Slot], name: str) -> str:
+    return str(slots[name].value) if name in slots else ""
+
+
+def _move(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    speed_mps = _number(slots, "speed")
+    distance_m, duration_s = _number(slots, "distance"), _number(slots, "duration")
+    if distance_m is None and duration_s is not None:
+        distance_m = duration_s * (limits.usual_speed_mps if speed_mps is None else speed_mps)
+    if distance_m is None:
+        distance_m = limits.usual_distance_m
+    if _word(slots, "direction") == "backward":
+        distance_m = -distance_m
+    speed_mps = limits.usual_speed_mps if speed_mps is None else speed_mps
+    return [Step("move", distance_m=distance_m, speed_mps=speed_mps)]
+
+
+def _turn(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    direction = _word(slots, "direction")
+    angle_rad = _number(slots, "angle")
+    if angle_rad is None:
+        angle_rad = math.pi if direction == "around" else limits.usual_angle_rad
+    if direction == "right":
+        angle_rad = -angle_rad
+    rate_radps = _number(slots, "rate")
+    rate_radps = limits.usual_rate_radps if rate_radps is None else rate_radps
+    return [Step("turn", angle_rad=angle_rad, rate_radps=rate_radps)]
+
+
+def _go_to(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    return [Step("go_to", target=_word(slots, "place"))]
+
+
+def _pick(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    return [Step("pick", target=_word(slots, "thing"))]
+
+
+def _place(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    steps = _go_to(slots, limits) if "place" in slots else []
+    return [*steps, Step("place", target=_word(slots, "thing"))]
+
+
+def _stop(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    return [Step("stop")]
+
+
+def _look(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
+    return [Step("look", target=_word(slots, "thing"))]
+
+
+_STEPS: dict[str, Callable[[Mapping[str, Slot], MotionLimits], list[Step]]] = {
+    "move": _move,
+    "turn": _turn,
+    "go_to": _go_to,
+    "pick": _pick,
+    "place": _place,
+    "stop": _stop,
+    "look": _look,
+}

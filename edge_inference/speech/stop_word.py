@@ -1,0 +1,25 @@
+"""The word that overtakes everything: found in any text, also in what is only half said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from edge_inference.speech.words import words_of
+
+STOP_WORDS = frozenset({"stop", "halt", "freeze"})
+# Said around it: "please stop now", "stop stop robot".
+_AROUND = frozenset({"please", "now", "robot", "hey", "it", "right", "there"})
+_NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
+
+
+def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+    """Tell whether a text, final or partial, says stop: begins or ends with a word for it.
+
+    Rather too often than too rarely: to stop is always safe. ``don't stop`` does not count.
+    """
+    heard = [word for word in words_of(text) if word not in _AROUND]
+    if not heard:
+        return False
+    if heard[0] in stop_words:
+        return True
+    return heard[-1] in stop_words and not (len(heard) > 1 and heard[-2] in _NEGATIONS)

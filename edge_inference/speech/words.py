@@ -1,0 +1,19 @@
+"""A text as the words that grammars are about."""
+
+from __future__ import annotations
+
+import re
+
+# Numbers, units with a stroke (m/s), words, and the two signs that stand for words.
+_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:/[^\W\d_]+)*|°|%")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_APOSTROPHES = str.maketrans("", "", "'\u2019`")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a text: small letters, no punctuation, ``10m`` as two words.
+
+    Apostrophes vanish (``what's`` is ``whats``), hyphens part words, commas between thousands go.
+    """
+    plain = _THOUSANDS.sub("", text.lower().translate(_APOSTROPHES))
+    return tuple(_WORD.findall(plain))

@@ -1,0 +1,222 @@
+"""An intent becomes a plan within the limits, or a reason that can be spoken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Step
+from edge_inference.errors import ConfigError
+from edge_inference.speech.limits import Limits, Place, PlanLimits, read_limits
+from edge_inference.speech.planner import Planner
+from edge_inference.speech.sequence import joined, parts
+from edge_inference.speech.stop_word import is_stop
+
+SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "limits.yaml"
+LIMITS = Limits(
+    plan=PlanLimits(actions=("move", "turn", "go_to", "pick", "look", "stop"), things=("cup",)),
+    places={"kitchen": Place(1.0, 2.0)},
+)
+
+
+def intent(name: str, **slots: float | str) -> Intent:
+    made = {key: Slot(key, value) for key, value in slots.items()}
+    return Intent(name, made, 0.9, name, "grammar", stamp_ns=5, frame_id="ear")
+
+
+def planned(*intents: Intent) -> ActionPlan:
+    return Planner(LIMITS).plan(joined(intents))
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "said"),
+    [
+        (
+            intent("move", direction="forward", distance=10.0),
+            [Step("move", distance_m=10.0, speed_mps=0.25)],
+            "going forward 10 meters",
+        ),
+        (
+            intent("move", direction="backward", distance=0.4, speed=0.1),
+            [Step("move", distance_m=-0.4, speed_mps=0.1)],
+            "going back 0.4 meters",
+        ),
+        (
+            intent("move", direction="forward"),
+            [Step("move", distance_m=0.5, speed_mps=0.25)],
+            "going forward 0.5 meters",
+        ),
+        (
+            intent("move", direction="forward", duration=4.0),
+            [Step("move", distance_m=1.0, speed_mps=0.25)],
+            "going forward 1 meters",
+        ),
+        (
+            intent("turn", direction="left"),
+            [Step("turn", angle_rad=math.pi / 2, rate_radps=0.5)],
+            "turning left 90 degrees",
+        ),
+        (
+            intent("turn", direction="right", angle=math.pi / 4),
+            [Step("turn", angle_rad=-math.pi / 4, rate_radps=0.5)],
+            "turning right 45 degrees",
+        ),
+        (
+            intent("turn", direction="around"),
+            [Step("turn", angle_rad=math.pi, rate_radps=0.5)],
+            "turning left 180 degrees",
+        ),
+        (intent("go_to", place="kitchen"), [Step("go_to", target="kitchen")], "going to the kit"),
+        (intent("pick", thing="cup"), [Step("pick", target="cup")], "picking up the cup"),
+        (intent("look"), [Step("look")], "looking"),
+        (intent("stop"), [Step("stop")], "stopping"),
+    ],
+)
+def test_an_intent_becomes_steps(asked: Intent, steps: list[Step], said: str) -> None:
+    plan = planned(asked)
+    assert plan.steps == tuple(steps)
+    assert not plan.is_refused
+    assert plan.reason.startswith(said)
+    assert (plan.stamp_ns, plan.frame_id, plan.intent) == (5, "ear", asked.name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (intent("move", distance=10.1), "10.1 meters is too much. I may do 10 meters"),
+        (intent("move", distance=0.0), "The way is nothing"),
+        (intent("move", distance=1.0, speed=0.0), "The speed is nothing"),
+        (intent("move", distance=1.0, speed=2.0), "The speed of 2 meters per second is too much"),
+        (intent("turn", angle=7.0), "degrees is too much. I may do 360 degrees"),
+        (intent("go_to", place="moon"), "where moon is. I know kitchen"),
+        (intent("go_to"), "where that is"),
+        (intent("pick", thing="baby"), "I may not handle baby. I may handle cup"),
+        (intent("place", thing="cup"), "I cannot put things down"),
+        (intent("sing_loud"), "I do not know how to sing loud"),
+        (intent(""), "I did not understand that"),
+        (replace(intent(""), problem="the place is not known"), "the place is not known"),
+    ],
+)
+def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> None:
+    plan = planned(asked)
+    assert plan.is_refused
+    assert plan.steps == ()
+    assert reason in plan.reason
+
+
+def test_a_sequence_is_one_plan() -> None:
+    plan = planned(intent("move", distance=2.0), intent("turn", direction="left"))
+    assert [step.action for step in plan.steps] == ["move", "turn"]
+    assert plan.reason == "going forward 2 meters, then turning left 90 degrees"
+
+
+def test_one_bad_part_refuses_the_whole_sequence() -> None:
+    plan = planned(intent("move", distance=2.0), intent("go_to", place="moon"))
+    assert plan.is_refused
+
+
+def test_too_long_a_sequence_is_refused() -> None:
+    assert "9 steps are too many" in planned(*[intent("look")] * 9).reason
+
+
+def test_a_sequence_comes_apart_as_it_was_joined() -> None:
+    both = (intent("move", distance=2.0), intent("turn", direction="left"))
+    whole = joined(both)
+    assert whole.name == "move then turn"
+    assert set(whole.slots) == {"1.distance", "2.direction"}
+    assert all(slot.name == name for name, slot in whole.slots.items())
+    assert [(p.name, p.slots) for p in parts(whole)] == [(p.name, p.slots) for p in both]
+
+
+UNSURE = replace(intent("move", distance=2.0), source="embedding", needs_confirmation=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "later_s", "moves", "reason"),
+    [
+        ("confirm", 3, True, "going forward 2 meters"),
+        ("deny", 3, False, "Then I leave it"),
+        ("confirm", 11, False, "I have not asked"),
+    ],
+)
+def test_what_is_not_sure_waits_for_an_answer(
+    answer: str, later_s: int, moves: bool, reason: str
+) -> None:
+    planner = Planner(LIMITS)
+    question = planner.plan(UNSURE)
+    assert question.is_refused
+    assert question.reason == "Did you mean: going forward 2 meters? Say yes or no"
+    stamp_ns = UNSURE.stamp_ns + later_s * 10**9
+    plan = planner.plan(replace(intent(answer), stamp_ns=stamp_ns))
+    assert bool(plan.steps) is moves
+    assert reason in plan.reason
+    assert plan.stamp_ns == stamp_ns
+
+
+def test_an_answer_counts_once_and_only_to_a_question() -> None:
+    planner = Planner(LIMITS)
+    assert planner.plan(intent("confirm")).is_refused
+    planner.plan(UNSURE)
+    planner.plan(intent("look"))
+    assert planner.plan(intent("confirm")).is_refused
+
+
+def test_what_would_be_refused_is_not_asked() -> None:
+    planner = Planner(LIMITS)
+    far = replace(intent("move", distance=99.0), needs_confirmation=True)
+    assert "too much" in planner.plan(far).reason
+    assert planner.plan(intent("confirm")).is_refused
+
+
+def test_the_shipped_limits_can_be_read() -> None:
+    limits = read_limits(SHIPPED)
+    assert limits.places["kitchen"].frame_id == "map"
+    assert not Planner(limits).plan(intent("go_to", place="kitchen")).is_refused
+    full_turn = intent("turn", angle=2 * math.pi)
+    assert not Planner(limits).plan(full_turn).is_refused
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "empty"),
+        ("speed: 1\n", "line 1, speed: unknown key"),
+        ("motion:\n  max_speed_mps: 50\n", "line 2, motion.max_speed_mps: expected a number"),
+        ("motion:\n  usual_speed_mps: 2.0\n", "line 2, motion: usual_speed_mps: 2 is above"),
+        ("motion: 1\n", "expected a mapping"),
+        ("plan:\n  actions: [move]\n", "stop must be among them"),
+        ("plan:\n  actions: [fly, stop]\n", "got 'fly'"),
+        ("places:\n  here: {x_m: 1.0}\n", "line 2, places.here.y_m: missing"),
+    ],
+)
+def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, error: str) -> None:
+    file = tmp_path / "limits.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=error):
+        read_limits(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", False),
+        ("Stop!", True),
+        ("stop stop stop", True),
+        ("Please stop now.", True),
+        ("No, no, STOP", True),
+        ("Stop it right there", True),
+        ("halt", True),
+        ("go forward. Stop", True),
+        ("Don't stop", False),
+        ("do not stop", False),
+        ("the stop sign is red", False),
+        ("stopping distance", False),
+        ("go to the shop", False),
+        ("please", False),
+    ],
+)
+def test_stop_is_heard(text: str, expected: bool) -> None:
+    assert is_stop(text) is expected
