@@ -1,0 +1,100 @@
+"""Tokens of a speech model: pieces of text, as bytes.
+
+The file is Moonshine's ``tokenizer.bin``: one entry after the other, each a length and that many
+bytes. A length below 128 is one byte, else two: low seven bits (with the high bit set), then
+the rest. An entry's place is its id. The first three are unknown, start and end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from edge_inference.errors import ModelError
+
+UNKNOWN, START, END = range(3)
+_BYTES = range(3, 3 + 256)
+_SPACE = "▁".encode()
+_MARK = (b"<<", b">>")
+
+
+class Tokenizer:
+    """Turns ids into text and text into ids.
+
+    ``tokens`` are in order of their ids; among the pieces of text the order is that in which
+    byte-pair merges were learnt, so that a lower id is merged first.
+    """
+
+    def __init__(self, tokens: Sequence[bytes]) -> None:
+        if len(tokens) <= _BYTES[-1]:
+            raise ModelError(
+                f"a tokenizer of {len(tokens)} entries; expected three marks, 256 bytes and text"
+            )
+        self._tokens = tuple(tokens)
+        self._ids: dict[bytes, int] = {}
+        for number, token in enumerate(self._tokens):
+            if number > _BYTES[-1] and token:
+                self._ids.setdefault(token, number)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def text(self, ids: Iterable[int]) -> str:
+        """Return the text of some ids; marks such as start and end leave nothing."""
+        return b"".join(self._piece(number) for number in ids).decode("utf-8", "replace").strip()
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text: byte-pair merges, and single bytes for the rest."""
+        spoken = "".join(f" {word}" for word in text.split())
+        pieces = [_SPACE if letter == " " else letter.encode() for letter in spoken]
+        while len(pieces) > 1:
+            rank, place = min(
+                (self._ids.get(left + right, len(self._tokens)), place)
+                for place, (left, right) in enumerate(pairwise(pieces))
+            )
+            if rank == len(self._tokens):
+                break
+            pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
+        found: list[int] = []
+        for piece in pieces:
+            known = self._ids.get(piece)
+            found += [_BYTES[byte] for byte in piece] if known is None else [known]
+        return tuple(found)
+
+    def _piece(self, number: int) -> bytes:
+        if not 0 <= number < len(self._tokens):
+            raise ModelError(
+                f"token {number} is none of the tokenizer's {len(self._tokens)}; "
+                "the tokenizer is not that of the decoder"
+            )
+        token = self._tokens[number]
+        is_mark = token.startswith(_MARK[0]) and token.endswith(_MARK[1])
+        return b"" if number <= END or is_mark else token.replace(_SPACE, b" ")
+
+
+def load_tokenizer(file: Path) -> Tokenizer:
+    """Read a ``tokenizer.bin``. Raises ModelError for a file that is missing or cut short."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{file}: the tokenizer cannot be read: {error.strerror}") from error
+    tokens = []
+    at = 0
+    try:
+        while at < len(data):
+            length, at = data[at], at + 1
+            if length >= 128:
+                length, at = length - 128 + data[at] * 128, at + 1
+            if at + length > len(data):
+                raise IndexError
+            tokens.append(data[at : at + length])
+            at += length
+        return Tokenizer(tokens)
+    except IndexError:
+        raise ModelError(
+            f"{file}: the tokenizer ends in the middle of entry {len(tokens)}; "
+            "the file is cut short or no tokenizer.bin"
+        ) from None
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from None

@@ -1,0 +1,119 @@
+"""Models that answer as a test says, with the tensors of the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.tokenizer import END, START, Tokenizer
+
+LETTERS = [f"▁{a}".encode() for a in "abcdefgh"] + [b"a", b"b", b"ab", b"abc", "▁abc".encode()]
+_SURE, _UNLIKELY = 0.0, -12.0
+
+
+class Spec(NamedTuple):
+    name: str
+    shape: tuple[int | None, ...]
+
+
+def small_tokenizer() -> Tokenizer:
+    """The three marks, the bytes, the space, the letters A to H as words, and some pieces."""
+    words = ["▁".encode()] + [f"▁{letter}".encode() for letter in "ABCDEFGH"] + LETTERS
+    return Tokenizer([b"<unk>", b"<s>", b"</s>"] + [bytes([n]) for n in range(256)] + words)
+
+
+class Encoder:
+    """Gives one frame for every sample it gets, and remembers what it got."""
+
+    inputs = (Spec("input_values", (None, None)), Spec("attention_mask", (None, None)))
+
+    def __init__(self) -> None:
+        self.heard: list[NDArray[Any]] = []
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self.heard.append(inputs["input_values"])
+        assert inputs["attention_mask"].shape == inputs["input_values"].shape
+        return {"last_hidden_state": np.zeros((1, 3, 4), np.float32)}
+
+
+class Decoder:
+    """Answers by the tokens so far, which it keeps in its past as a real one keeps its keys."""
+
+    def __init__(self, answer: Callable[[list[int]], Mapping[int, float]], size: int) -> None:
+        self.inputs = (
+            Spec("input_ids", (None, None)),
+            Spec("encoder_hidden_states", (None, None, 4)),
+            Spec("encoder_attention_mask", (None, None)),
+            Spec("past_key_values.0.decoder.key", (None, 1, None, 1)),
+            Spec("past_key_values.0.encoder.key", (None, 1, None, 1)),
+            Spec("use_cache_branch", (1,)),
+        )
+        self.rows: list[int] = []
+        self._answer = answer
+        self._size = size
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        assert set(inputs) == {spec.name for spec in self.inputs}
+        ids, past = inputs["input_ids"], inputs["past_key_values.0.decoder.key"]
+        encoded = inputs["past_key_values.0.encoder.key"]
+        cached = bool(inputs["use_cache_branch"][0])
+        assert len(past) == len(ids) == len(encoded) == len(inputs["encoder_hidden_states"])
+        assert cached == bool(past.shape[2]) == bool(encoded.shape[2])
+        self.rows.append(len(ids))
+        seen = np.concatenate((past[:, 0, :, 0], ids), axis=1)
+        logits = np.full((len(ids), 1, self._size), _UNLIKELY, np.float32)
+        for row, tokens in enumerate(seen.astype(int).tolist()):
+            for token, value in self._answer(tokens).items():
+                logits[row, 0, token] = value
+        return {
+            "logits": logits,
+            "present.0.decoder.key": seen[:, None, :, None].astype(np.float32),
+            # Like the real graph: empty once it goes on from its past.
+            "present.0.encoder.key": np.ones((len(ids), 1, 0 if cached else 3, 1), np.float32),
+        }
+
+
+def recogniser_that(
+    answer: Callable[[list[int]], Mapping[int, float]], settings: RecogniserSettings | None = None
+) -> Recogniser:
+    tokenizer = small_tokenizer()
+    return Recogniser(Encoder(), Decoder(answer, len(tokenizer)), tokenizer, settings)
+
+
+def saying(ids: Sequence[int]) -> Callable[[list[int]], Mapping[int, float]]:
+    """Make an answer that says these tokens one after the other, then the end."""
+    script = [START, *ids, END]
+
+    def answer(tokens: list[int]) -> Mapping[int, float]:
+        is_on_script = tokens == script[: len(tokens)]
+        return {script[len(tokens)]: _SURE} if is_on_script else {END: _SURE}
+
+    return answer
+
+
+class Probabilities:
+    """A voice activity model that gives one probability after the other, then silence."""
+
+    inputs = (
+        Spec("input", (None, None)),
+        Spec("state", (2, None, 128)),
+        Spec("sr", ()),
+    )
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.windows: list[NDArray[Any]] = []
+        self.states: list[float] = []
+        self._values = list(values)
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        assert inputs["input"].shape == (1, 64 + 512)
+        assert inputs["state"].shape == (2, 1, 128)
+        assert inputs["sr"].shape == () and inputs["sr"] == 16_000
+        self.windows.append(inputs["input"][0])
+        self.states.append(float(inputs["state"][0, 0, 0]))
+        value = self._values.pop(0) if self._values else 0.0
+        return {"output": np.array([[value]], np.float32), "stateN": inputs["state"] + 1}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from edge_inference.core.settings import build
+from edge_inference.errors import ConfigError, InputError, ModelError
+from edge_inference.speech.decoder import DecoderState, log_softmax
+from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.tokenizer import END
+from speech_doubles import Decoder, Encoder, Spec, recogniser_that, saying, small_tokenizer
+
+TOKENIZER = small_tokenizer()
+SECOND = np.zeros(16_000, np.float32)
+(A,) = TOKENIZER.ids("A")
+
+
+@pytest.mark.parametrize(
+    ("samples", "complaint"),
+    [
+        (np.zeros(0, np.float32), r"float32 \[0\]; expected float32 \[n\]"),
+        (np.zeros((2, 9), np.float32), r"float32 \[2, 9\]"),
+        (np.zeros(9, np.int16), "int16"),
+        (np.full(9, np.nan, np.float32), "no numbers"),
+        (np.zeros(31 * 16_000, np.float32), "31.0 s of speech; expected at most 30 s"),
+    ],
+)
+def test_what_is_no_speech_is_refused(samples: np.ndarray, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        recogniser_that(saying([])).free(samples)
+
+
+def test_a_decoder_without_past_is_refused() -> None:
+    decoder = Decoder(saying([]), 300)
+    decoder.inputs = (Spec("input_ids", (None, None)),)
+    with pytest.raises(ModelError, match="expected a merged decoder"):
+        DecoderState(decoder, np.zeros((1, 3, 4), np.float32))
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ConfigError, match="shortest_s: 3 is above longest_s 2"):
+        build(RecogniserSettings, {"shortest_s": 3.0, "longest_s": 2.0})
+
+
+@pytest.mark.parametrize("text", ["", "A", "A B C", "H a é"])
+def test_what_the_decoder_says_is_the_text(text: str) -> None:
+    recognised = recogniser_that(saying(TOKENIZER.ids(text))).free(SECOND)
+    assert recognised.text == text
+    assert len(recognised.log_probabilities) == len(TOKENIZER.ids(text)) + 1
+    assert recognised.confidence == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_confidence_is_the_mean_probability_of_the_tokens() -> None:
+    def half_sure(tokens: list[int]) -> Mapping[int, float]:
+        return {A: 0.0, A + 1: -0.001} if len(tokens) == 1 else {END: 0.0}
+
+    recognised = recogniser_that(half_sure).free(SECOND)
+    first, second = (math.exp(score) for score in recognised.log_probabilities)
+    assert first == pytest.approx(0.5, abs=0.01)
+    assert recognised.confidence == pytest.approx(math.sqrt(first * second))
+
+
+def test_a_decoder_that_never_ends_is_stopped() -> None:
+    settings = RecogniserSettings(tokens_per_second=3.0)
+    recognised = recogniser_that(lambda _: {A: 0.0}, settings).free(np.zeros(32_000, np.float32))
+    assert recognised.text == " ".join("A" * 7)
+
+
+@pytest.mark.parametrize(("given", "heard"), [(1, 16_000), (15_999, 16_000), (16_001, 16_001)])
+def test_short_speech_is_followed_by_silence(given: int, heard: int) -> None:
+    encoder = Encoder()
+    recogniser = Recogniser(encoder, Decoder(saying([]), len(TOKENIZER)), TOKENIZER)
+    recogniser.free(np.ones(given, np.float32))
+    (samples,) = encoder.heard
+    assert samples.shape == (1, heard)
+    assert samples.sum() == given
+
+
+def test_hypotheses_keep_their_own_past() -> None:
+    seen: list[list[int]] = []
+
+    def answer(tokens: list[int]) -> Mapping[int, float]:
+        seen.append(tokens)
+        return {END: 0.0}
+
+    state = DecoderState(Decoder(answer, 300), np.zeros((1, 3, 4), np.float32))
+    state.step([1])
+    state.keep([0, 0, 0])
+    state.step([10, 20, 30])
+    state.keep([2, 0])
+    state.step([31, 11])
+    assert seen == [[1], [1, 10], [1, 20], [1, 30], [1, 30, 31], [1, 10, 11]]
+    with pytest.raises(ValueError, match="1 tokens for 2 hypotheses"):
+        state.step([5])
+
+
+def test_log_softmax_holds_for_large_values() -> None:
+    result = log_softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]], np.float32))
+    assert np.exp(result) == pytest.approx(np.array([[0.5, 0.5], [0.0, 1.0]]))
