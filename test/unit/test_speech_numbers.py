@@ -1,0 +1,140 @@
+"""Numbers and units as they are said."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.speech.numbers import number_at, number_words
+from edge_inference.speech.units import quantity_at, quantity_forms, unit_named
+from edge_inference.speech.words import words_of
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ()),
+        ("  ?!", ()),
+        ("What's that?", ("whats", "that")),
+        ("What\u2019s that", ("whats", "that")),
+        ("Twenty-five", ("twenty", "five")),
+        ("10m, 90°", ("10", "m", "90", "°")),
+        ("1,000 at 2.5 m/s.", ("1000", "at", "2.5", "m/s")),
+        ("2,5", ("2", "5")),
+        ("größer", ("größer",)),
+    ],
+)
+def test_a_text_as_words(text: str, words: tuple[str, ...]) -> None:
+    assert words_of(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "rest"),
+    [
+        ("ten", 10, 0),
+        ("10", 10, 0),
+        ("2.5", 2.5, 0),
+        ("twenty five", 25, 0),
+        ("twenty meters", 20, 1),
+        ("ten five", 10, 1),
+        ("one two three", 1, 2),
+        ("a hundred and five", 105, 0),
+        ("one hundred eighty", 180, 0),
+        ("three hundred sixty", 360, 0),
+        ("two thousand and one", 2001, 0),
+        ("twelve thousand three hundred forty five", 12345, 0),
+        ("zero point two five", 0.25, 0),
+        ("two point oh five", 2.05, 0),
+        ("two point", 2, 1),
+        ("two and a half", 2.5, 0),
+        ("2 and a half", 2.5, 0),
+        ("two and a quarter meters", 2.25, 1),
+        ("three quarters", 0.75, 0),
+        ("half", 0.5, 0),
+        ("two and go", 2, 2),
+        ("minus five", -5, 0),
+        ("twenty hundred", 20, 1),
+    ],
+)
+def test_numbers_are_read(text: str, value: float, rest: int) -> None:
+    words = words_of(text)
+    found = number_at(words, 0)
+    assert found is not None
+    assert found[0] == pytest.approx(value)
+    assert len(words) - found[1] == rest
+
+
+@pytest.mark.parametrize("text", ["", "a", "and", "hundred", "point five", "left", "minus", "tent"])
+def test_what_is_no_number(text: str) -> None:
+    assert number_at(words_of(text), 0) is None
+
+
+@given(st.integers(-999_999, 999_999))
+def test_whole_numbers_round_trip(value: int) -> None:
+    words = words_of(number_words(value))
+    assert number_at(words, 0) == (value, len(words))
+
+
+@given(st.decimals(-999, 999, places=3, allow_nan=False, allow_infinity=False).map(float))
+def test_decimals_round_trip(value: float) -> None:
+    words = words_of(number_words(value))
+    assert number_at(words, 0) == (value, len(words))
+
+
+@pytest.mark.parametrize("value", [1e6, math.nan, math.inf, 0.0001, 1 / 3])
+def test_what_cannot_be_put_in_words(value: float) -> None:
+    with pytest.raises(ValueError, match="expected a number"):
+        number_words(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "si"),
+    [
+        ("ten meters", 10, "m"),
+        ("10m", 10, "m"),
+        ("a meter", 1, "m"),
+        ("half a metre", 0.5, "m"),
+        ("a meter and a half", 1.5, "m"),
+        ("two and a half meters", 2.5, "m"),
+        ("fifty centimeters", 0.5, "m"),
+        ("three feet", 0.9144, "m"),
+        ("90°", math.pi / 2, "rad"),
+        ("forty five degrees", math.pi / 4, "rad"),
+        ("a quarter of", 0.25, None),
+        ("half a minute", 30, "s"),
+        ("half a meter per second", 0.5, "m/s"),
+        ("0.5 m/s", 0.5, "m/s"),
+        ("thirty six kilometers per hour", 10, "m/s"),
+        ("3.6 km/h", 1, "m/s"),
+        ("thirty degrees per second", math.pi / 6, "rad/s"),
+        ("five", 5, None),
+    ],
+)
+def test_quantities_are_read(text: str, value: float, si: str | None) -> None:
+    found = quantity_at(words_of(text), 0)
+    assert found is not None
+    factor = found.unit.factor if found.unit else 1.0
+    assert found.number * factor == pytest.approx(value)
+    assert (found.unit.si if found.unit else None) == si
+
+
+@pytest.mark.parametrize("text", ["", "a", "a cup", "meters", "an hour glass"[3:]])
+def test_what_is_no_quantity(text: str) -> None:
+    assert quantity_at(words_of(text), 0) is None
+
+
+@given(
+    st.integers(1, 4000).map(lambda quarter: quarter / 4),
+    st.sampled_from(["meters", "degrees", "seconds", "meters per second"]),
+    st.booleans(),
+)
+def test_quantities_round_trip(number: float, unit_name: str, digits: bool) -> None:
+    unit = unit_named(unit_name)
+    for form in quantity_forms(number, unit, digits=digits):
+        words = words_of(form)
+        found = quantity_at(words, 0)
+        assert found is not None
+        assert (found.number, found.unit, found.end) == (number, unit, len(words))
