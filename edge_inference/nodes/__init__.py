@@ -7,12 +7,14 @@ from typing import Any
 
 _MODULES = {
     "AudioSource": "audio_source",
+    "Command": "command",
     "Decode": "decode",
     "Inference": "inference",
     "Latency": "latency",
     "MediaSource": "media_source",
     "Overlay": "overlay",
     "PlatformManager": "platform_manager",
+    "Planner": "planner",
     "Preprocess": "preprocess",
 }
 

@@ -101,7 +101,7 @@ def _from_pcm(data: bytes, width: int) -> NDArray[np.float32]:
 
 
 def _one_channel(values: NDArray[np.float32], channels: int, file: Path) -> NDArray[np.float32]:
-    samples = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
+    samples: NDArray[np.float32] = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
     if not np.isfinite(samples).all():
         raise SourceError(f"{file}: expected numbers for samples, got NaN or infinity")
     np.clip(samples, -1.0, 1.0, out=samples)

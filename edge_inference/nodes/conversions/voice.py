@@ -98,7 +98,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
         return ActionPlan(
             header=to_header(item.stamp_ns, item.frame_id),
             intent=item.intent,
-            steps=[_to_step(step) for step in item.steps],
+            steps=[to_step(step) for step in item.steps],
             is_refused=item.is_refused,
             reason=item.reason,
         )
@@ -112,7 +112,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
             )
         return core.ActionPlan(
             intent=message.intent,
-            steps=tuple(_from_step(step) for step in message.steps),
+            steps=tuple(from_step(step) for step in message.steps),
             stamp_ns=stamp_ns(message.header),
             is_refused=message.is_refused,
             reason=message.reason,
@@ -146,7 +146,8 @@ def _from_slot(message: IntentSlot) -> core.Slot:
     return core.Slot(message.name, float(message.value), message.unit)
 
 
-def _to_step(step: core.Step) -> ActionStep:
+def to_step(step: core.Step) -> ActionStep:
+    """Return a step as a message."""
     return ActionStep(
         action=step.action,
         distance_m=from_optional(step.distance_m),
@@ -157,7 +158,8 @@ def _to_step(step: core.Step) -> ActionStep:
     )
 
 
-def _from_step(message: ActionStep) -> core.Step:
+def from_step(message: ActionStep) -> core.Step:
+    """Return a message's step; raises InputError for one that nobody can take."""
     if message.action not in _ACTIONS:
         raise InputError(
             f"ActionStep: action: expected one of {', '.join(_ACTIONS)}, got {message.action!r}"

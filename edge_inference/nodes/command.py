@@ -1,0 +1,167 @@
+"""Plans in, velocities out."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from typing import Any
+
+from edge_inference.core.freshness import age_ms
+from edge_inference.core.latency import StageTiming
+from edge_inference.core.voice import ActionPlan, Transcript
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.command_settings import CommandSettings
+from edge_inference.nodes.component import Component
+from edge_inference.nodes.conversions.command import FeedbackAdapter, TwistAdapter, Velocity
+from edge_inference.nodes.conversions.plain import StringAdapter
+from edge_inference.nodes.conversions.timing import StageTimingAdapter
+from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
+from edge_inference.nodes.elsewhere import see_to_what_waits
+from edge_inference.nodes.planner import find_limits
+from edge_inference.speech.motion import Motion, MotionState
+from edge_inference.speech.stop_word import is_stop
+
+_STILL = Velocity(0.0, 0.0)
+
+
+class Command(Component):
+    """Drives by the plan; the word stop, also of a sentence not yet ended, overtakes everything.
+
+    Velocity is zero without a step at work, and when this node is deactivated.
+    """
+
+    default_name = "command"
+    default_namespace = "ai"
+    settings_class = CommandSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        # Plans and the word stop come in other threads than the control cycle.
+        self._lock = threading.RLock()
+        self._is_driving = False
+
+    def open(self) -> None:
+        """Read the limits."""
+        self._motion = Motion(find_limits(self.parameters.current.limits))
+        self._velocities = self.publish_on("/cmd_vel", TwistAdapter())
+        self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
+        self._say = self.publish_on("say", StringAdapter())
+        self._timings = self.publish_on("stage_timing", StageTimingAdapter())
+
+    def start(self) -> None:
+        """Begin the control cycle; listen to plans, and for the word stop."""
+        self._told = self._motion.feedback(self.now_ns())
+        self._said = ""  # by the planner, which tells why it refuses a plan
+        self._stop_ns = 0
+        self._quiet_from = 0.0
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
+        self._is_driving = True
+        self._thread.start()
+        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan)
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
+
+    def stop(self) -> None:
+        """Stop the robot, and end the control cycle."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            was_driving, self._is_driving = self._is_driving, False
+            if was_driving:
+                now_ns = self.now_ns()
+                self._motion.stop(now_ns)
+                self._velocities.publish(_STILL)
+                self._tell(now_ns)
+
+    # In whatever thread brings it ---------------------------------------------------------------
+
+    def _on_plan(self, plan: ActionPlan, by_reference: bool) -> None:
+        del by_reference
+        started_ns = time.monotonic_ns()
+        with self._lock:
+            if not self._is_driving:
+                return
+            if plan.stamp_ns < self._stop_ns:
+                self.health.dropped("said_before_stop")
+                return
+            now_ns = self.now_ns()
+            self._motion.begin(plan, now_ns)
+            if not plan.is_refused:
+                self._keep_publishing()
+            self._said = plan.reason if plan.is_refused else ""
+            self._cycle(now_ns)
+        self.health.processed()
+        self._time(plan, started_ns)
+
+    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
+        del by_reference
+        if not is_stop(transcript.text):
+            return
+        with self._lock:
+            if not self._is_driving:
+                return
+            # What was said before it and is still on its way must not set off again.
+            now_ns = self.now_ns()
+            self._stop_ns = max(self._stop_ns, min(transcript.stamp_ns, now_ns))
+            self._motion.stop(now_ns)
+            self._keep_publishing()
+            self._cycle(now_ns)
+
+    # In our thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._ending.is_set():
+            with self._lock:
+                try:
+                    self._cycle(self.now_ns())
+                except Exception as error:
+                    # A robot must not go on with its last velocity.
+                    self._velocities.publish(_STILL)
+                    self.get_logger().error(traceback.format_exc())
+                    problem = EdgeInferenceError(f"{type(error).__name__}: {error}")
+                    self.refuse(problem, "cycle", lost=False)
+            due = max(due + 1.0 / self.parameters.current.rate_hz, time.monotonic())
+            self._ending.wait(due - time.monotonic())
+
+    def _cycle(self, now_ns: int) -> None:
+        """Drive on; the lock is held."""
+        velocity = Velocity(*self._motion.command(now_ns))
+        see_to_what_waits(self._motion, now_ns, self._say.publish)
+        if velocity != _STILL or self._motion.feedback(now_ns).state is MotionState.MOVING:
+            self._keep_publishing()
+        if time.monotonic() < self._quiet_from:
+            self._velocities.publish(velocity)
+        self._tell(now_ns)
+
+    def _keep_publishing(self) -> None:
+        self._quiet_from = time.monotonic() + self.parameters.current.zeros_s
+
+    def _tell(self, now_ns: int) -> None:
+        """Publish how far the plan has got, where that has changed; speak of what went wrong."""
+        feedback, before = self._motion.feedback(now_ns), self._told
+        if feedback == before:
+            return
+        self._told = feedback
+        self._feedback.publish(feedback)
+        self.health.note("state", feedback.state.value)
+        is_news = (feedback.problem, feedback.stamp_ns) != (before.problem, before.stamp_ns)
+        if feedback.problem and is_news and feedback.problem != self._said:
+            self._say.publish(feedback.problem)
+
+    def _time(self, plan: ActionPlan, started_ns: int) -> None:
+        timing = StageTiming(
+            self.default_name,
+            self.get_fully_qualified_name(),
+            queue_ms=0.0,
+            process_ms=(time.monotonic_ns() - started_ns) / 1e6,
+            age_ms=age_ms(plan.stamp_ns, self.now_ns()),
+            stamp_ns=plan.stamp_ns,
+            frame_id=plan.frame_id,
+        )
+        self._timings.publish(timing)

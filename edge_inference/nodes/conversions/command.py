@@ -1,0 +1,80 @@
+"""What a plan becomes: velocities, and word of how far it has got."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from geometry_msgs.msg import Twist, Vector3
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.errors import InputError
+from edge_inference.msg import CommandFeedback
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.voice import from_step, to_step
+from edge_inference.speech.motion import MotionFeedback, MotionState
+
+
+class Velocity(NamedTuple):
+    """Ahead in m/s, to the left in rad/s."""
+
+    linear_mps: float
+    angular_radps: float
+
+
+class TwistAdapter(Adapter[Velocity]):
+    """Velocity as ``geometry_msgs/Twist``: along x, about z."""
+
+    message_type = Twist
+
+    def to_message(self, item: Velocity) -> Twist:
+        """Build the message."""
+        return Twist(linear=Vector3(x=item.linear_mps), angular=Vector3(z=item.angular_radps))
+
+    def from_message(self, message: Twist) -> Velocity:
+        """Build the object; raises InputError for what is no number."""
+        velocity = Velocity(float(message.linear.x), float(message.angular.z))
+        if not all(map(math.isfinite, velocity)):
+            raise InputError(f"Twist: expected numbers, got {velocity}")
+        return velocity
+
+
+class FeedbackAdapter(Adapter[MotionFeedback]):
+    """How far a plan has got."""
+
+    message_type = CommandFeedback
+
+    def to_message(self, item: MotionFeedback) -> CommandFeedback:
+        """Build the message."""
+        message = CommandFeedback(
+            header=to_header(item.stamp_ns, ""),
+            state=item.state.value,
+            intent=item.intent,
+            index=item.index,
+            steps=item.steps,
+            progress=item.progress,
+            problem=item.problem,
+        )
+        if item.step is not None:
+            message.step = to_step(item.step)
+        return message
+
+    def from_message(self, message: CommandFeedback) -> MotionFeedback:
+        """Build the object; raises InputError for an unknown state."""
+        try:
+            state = MotionState(message.state)
+        except ValueError:
+            known = ", ".join(each.value for each in MotionState)
+            raise InputError(
+                f"CommandFeedback: state: expected one of {known}, got {message.state!r}"
+            ) from None
+        return MotionFeedback(
+            state=state,
+            intent=message.intent,
+            step=from_step(message.step) if message.step.action else None,
+            index=int(message.index),
+            steps=int(message.steps),
+            progress=float(message.progress),
+            problem=message.problem,
+            stamp_ns=stamp_ns(message.header),
+        )

@@ -1,0 +1,68 @@
+"""Intents in, plans within the limits out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_inference.composition.pipeline import share_folder
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import ActionPlan, Intent
+from edge_inference.nodes.conversions.plain import StringAdapter
+from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
+from edge_inference.nodes.stage import Stage, StageSettings
+from edge_inference.speech import planner
+from edge_inference.speech.limits import Limits, read_limits
+
+
+@dataclass(frozen=True)
+class PlannerSettings(StageSettings):
+    """Parameters of the planner."""
+
+    queue_depth: int = setting(
+        10, "intents that wait for this stage at the most", minimum=1, maximum=100
+    )
+    limits: str = setting(
+        "", "file that says what the robot may do; empty for the shipped one", read_only=True
+    )
+
+
+class Planner(Stage[Intent]):
+    """Makes plans; says what it does, or why it does not."""
+
+    default_name = "planner"
+    default_namespace = "ai"
+    settings_class = PlannerSettings
+
+    def open(self) -> None:
+        """Read the limits."""
+        super().open()
+        self._planner = planner.Planner(find_limits(self.parameters.current.limits))
+        self._plans = self.publish_on("action_plan", ActionPlanAdapter())
+        self._say = self.publish_on("say", StringAdapter())
+
+    def start(self) -> None:
+        """Listen to intents."""
+        super().start()
+        self.subscribe_to("intent", IntentAdapter(), self.receive)
+
+    def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
+        """Plan one intent; return what to say about it too."""
+        plan = self._planner.plan(item)
+        # Speech that was no command at all is no business of the robot.
+        return plan, plan.reason if item.name or item.text else ""
+
+    def emit(self, output: tuple[ActionPlan, str]) -> None:
+        """Publish the plan, and what to say about it."""
+        plan, words = output
+        self._plans.publish(plan)
+        if words:
+            self._say.publish(words)
+
+
+def find_limits(file: str) -> Limits:
+    """Read a limits file, the shipped one where none is named. Raises ConfigError."""
+    if file:
+        return read_limits(Path(file).expanduser())
+    return read_limits(share_folder() / "config" / "voice" / "limits.yaml")

@@ -1,0 +1,234 @@
+"""Plans become velocities; stop overtakes everything; without a step the robot stands."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
+from edge_inference.speech.motion import MotionState
+from rig import Outside, Rig, wait_for
+
+STILL = (0.0, 0.0)
+FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
+
+
+class Speaker:
+    """Publishes plans and transcripts from inside the process."""
+
+    def __init__(self, rig: Rig) -> None:
+        node = rig.container.node
+        self._now = lambda: node.get_clock().now().nanoseconds
+        self._plans, self._words = rig.call(
+            lambda: (
+                Publisher(node, ActionPlanAdapter(), "/ai/action_plan", RELIABLE),
+                Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE),
+            )
+        )
+
+    def plan(self, *steps: Step, age_s: float = 0.0, refused: str = "") -> int:
+        stamp_ns = self._now() - int(age_s * 1e9)
+        self._plans.publish(ActionPlan("test", steps, stamp_ns, bool(refused), refused))
+        return stamp_ns
+
+    def say(self, text: str, is_final: bool = True, age_s: float = 0.0) -> None:
+        stamp_ns = self._now() - int(age_s * 1e9)
+        self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final))
+
+
+@pytest.fixture
+def speaker(rig: Rig) -> Speaker:
+    return Speaker(rig)
+
+
+def states(feedback) -> list[str]:
+    """The states in order, repetitions left out."""
+    found = [each.state.value for each in feedback]
+    return [state for i, state in enumerate(found) if not i or state != found[i - 1]]
+
+
+def test_a_plan_from_start_to_end(rig: Rig, speaker: Speaker) -> None:
+    velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
+    timings = rig.tap("/ai/stage_timing")
+    rig.load("Command", zeros_s=0.1)
+    assert velocities == []  # nothing to do: the topic is left to others
+    back = Step("move", distance_m=-0.04, speed_mps=0.25)
+    left = Step("turn", angle_rad=0.05, rate_radps=0.5)
+    stamp_ns = speaker.plan(back, left)
+    assert velocities[0][0] < 0  # it sets off with the plan's coming
+    wait_for(lambda: feedback and feedback[-1].state is MotionState.DONE, "the end")
+    wait_for(lambda: velocities[-1] == STILL, "standing")
+    straight = [v for v in velocities if v.linear_mps]
+    turning = [v for v in velocities if v.angular_radps]
+    assert straight and turning and not set(straight) & set(turning)
+    assert all(v.linear_mps <= 0 and abs(v.linear_mps) <= 0.5 for v in velocities)
+    assert all(0 <= v.angular_radps <= 1.0 for v in velocities)
+    assert states(feedback) == ["moving", "done"]
+    assert {each.stamp_ns for each in feedback} == {stamp_ns}
+    assert (timings[0].stage, timings[0].stamp_ns) == ("command", stamp_ns)
+    assert timings[0].age_ms >= 0
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+def test_stop_acts_at_once(rig: Rig, speaker: Speaker, is_final: bool) -> None:
+    velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
+    rig.load("Command")
+    speaker.plan(*FAR)
+    assert velocities[-1] != STILL
+    speaker.say("stop", is_final)
+    assert velocities[-1] == STILL  # before the call came back
+    before = len(velocities)
+    velocities.wait(before + 5)
+    assert set(velocities[before:]) == {STILL}
+    assert feedback[-1].state is MotionState.STOPPED
+
+
+def test_what_was_said_before_stop_does_not_set_off_again(rig: Rig, speaker: Speaker) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    speaker.say("please stop")
+    speaker.plan(*FAR, age_s=1.0)
+    assert set(velocities) == {STILL}
+    assert node.health.counts() == {"said_before_stop": 1}
+    speaker.plan(*FAR)
+    assert velocities[-1] != STILL
+
+
+def test_a_stop_with_a_stamp_of_the_future_does_not_lock_the_robot(
+    rig: Rig, speaker: Speaker
+) -> None:
+    velocities = rig.tap("/cmd_vel")
+    rig.load("Command")
+    speaker.say("stop", age_s=-1000.0)
+    speaker.plan(*FAR)
+    assert velocities[-1] != STILL
+
+
+@pytest.mark.parametrize("text", ["", "go forward", "don't stop"])
+def test_other_words_do_not_stop(rig: Rig, speaker: Speaker, text: str) -> None:
+    velocities = rig.tap("/cmd_vel")
+    rig.load("Command")
+    speaker.plan(*FAR)
+    speaker.say(text)
+    velocities.wait(len(velocities) + 2)
+    assert velocities[-1] != STILL
+
+
+def test_deactivation_stops_the_robot(rig: Rig, speaker: Speaker) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    speaker.plan(*FAR)
+    rig.call(node.trigger_deactivate)
+    assert velocities[-1] == STILL
+    count = len(velocities)
+    speaker.plan(*FAR)
+    rig.call(node.trigger_activate)
+    assert set(velocities[count:]) <= {STILL}
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Step("move", distance_m=1e6), "is too much"),
+        (Step("move", distance_m=math.nan), "The way is not a number"),
+        (Step("move"), "The way is not a number"),
+        (Step("move", distance_m=1.0, speed_mps=9.0), "The speed of 9"),
+        (Step("fly"), "I do not know how to fly"),
+        (Step("go_to", target="moon"), "I do not know where moon is"),
+        (Step("go_to", target="kitchen"), "I have no navigation"),
+    ],
+)
+def test_what_is_unsafe_moves_nothing_and_is_said(
+    rig: Rig, speaker: Speaker, step: Step, words: str
+) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    rig.load("Command")
+    speaker.plan(step)
+    assert set(velocities) <= {STILL}
+    assert len(said) == 1 and words in said[0]
+
+
+def test_an_old_plan_is_left(rig: Rig, speaker: Speaker) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    rig.load("Command")
+    speaker.plan(*FAR, age_s=60.0)
+    assert set(velocities) <= {STILL}
+    assert said[0].startswith("That was said 60.0 seconds ago")
+
+
+def test_a_refused_plan_is_not_spoken_of_twice(rig: Rig, speaker: Speaker) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    feedback = rig.tap("/ai/command_feedback")
+    rig.load("Command")
+    speaker.plan(refused="I cannot fly")
+    assert (velocities, said) == ([], [])
+    assert feedback[-1].problem == "I cannot fly"
+
+
+def test_what_is_to_be_said_is_said_and_the_next_step_comes(rig: Rig, speaker: Speaker) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    rig.load("Command")
+    speaker.plan(Step("say", target="here I go"), *FAR)
+    assert said == ["here I go"]
+    wait_for(lambda: velocities and velocities[-1] != STILL, "motion")
+
+
+def test_a_fault_in_the_control_cycle_stops_the_robot(
+    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    speaker.plan(*FAR)
+
+    def broken(now_ns: int) -> tuple[float, float]:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(node._motion, "command", broken)
+    wait_for(lambda: velocities[-1] == STILL, "standing")
+    wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "word of it")
+
+
+def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
+    node = rig.load("Command")
+    heard = outside.listen("/cmd_vel", "geometry_msgs/Twist")
+    told = outside.listen("/ai/command_feedback", "edge_inference/CommandFeedback")
+    rig.is_heard(node, "/cmd_vel")
+    rig.is_heard(node, "/ai/command_feedback")
+    plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
+    rig.hears(node, "/ai/action_plan")
+    words = outside.speak("/ai/transcript", "edge_inference/Transcript")
+    rig.hears(node, "/ai/transcript")
+    seconds, nanoseconds = divmod(node.now_ns(), 10**9)
+    nan = math.nan
+    plan(
+        header={"stamp": {"sec": seconds, "nanosec": nanoseconds}},
+        intent="move",
+        steps=[
+            {
+                "action": "move",
+                "distance_m": 2.0,
+                "angle_rad": nan,
+                "speed_mps": 0.3,
+                "rate_radps": nan,
+            }
+        ],
+    )
+    wait_for(lambda: heard and heard[-1]["linear"]["x"] == pytest.approx(0.3), "0.3 m/s")
+    assert all(
+        set(message["angular"].values()) == {0.0} and message["linear"]["y"] == 0.0
+        for message in heard
+    )
+    words(text="stop", mode="command", confidence=0.9, is_final=False)
+    wait_for(lambda: heard[-1]["linear"]["x"] == 0.0, "standing")
+    wait_for(lambda: told[-1]["state"] == "stopped", "word of it")
+    assert told[0]["state"] == "moving" and told[0]["step"]["action"] == "move"
+
+
+def test_limits_that_cannot_be_read(rig: Rig) -> None:
+    component = rig.load_component("Command", limits="/no/limits.yaml")
+    assert component.failure == "did not configure"
+    assert "/no/limits.yaml" in component.node.health.status(0).message
