@@ -18,18 +18,21 @@ from edge_inference.speech.runs import Runs
 
 _PAST = "past_key_values."
 _PRESENT = "present."
+_MASK = "encoder_attention_mask"
 
 
 class DecoderState:
     """The state after some tokens, for one or more hypotheses of the same utterance.
 
-    ``states`` is what the encoder made of it: float32 [1, frames, size].
+    ``states`` is what the encoder made of it: float32 [1, frames, size]. ``samples`` is how
+    many samples it was: Moonshine's graph thins out a mask of samples to one of frames.
     """
 
-    def __init__(self, decoder: Runs, states: NDArray[np.float32]) -> None:
+    def __init__(self, decoder: Runs, states: NDArray[np.float32], samples: int) -> None:
         self._decoder = decoder
-        self._takes_mask = any(spec.name == "encoder_attention_mask" for spec in decoder.inputs)
         self._encoder: dict[str, NDArray[Any]] = {"encoder_hidden_states": states}
+        if any(spec.name == _MASK for spec in decoder.inputs):
+            self._encoder[_MASK] = np.ones((1, samples), np.int64)
         self._past = _empty_past(decoder)
         self._hypotheses = 1
         self._is_first = True
@@ -47,9 +50,6 @@ class DecoderState:
             **self._encoder,
             **self._past,
         }
-        if self._takes_mask:
-            states = self._encoder["encoder_hidden_states"]
-            inputs["encoder_attention_mask"] = np.ones(states.shape[:2], np.int64)
         outputs = self._decoder.infer(inputs)
         for name in self._past:
             # Beyond the first step the graph passes on nothing for the encoder's part.
@@ -70,8 +70,8 @@ class DecoderState:
                 places = parents if ".decoder." in name else [0] * len(parents)
                 self._past[name] = np.ascontiguousarray(array[places])
         if grows:
-            states = self._encoder["encoder_hidden_states"]
-            self._encoder["encoder_hidden_states"] = np.repeat(states[:1], len(parents), axis=0)
+            for name, array in self._encoder.items():
+                self._encoder[name] = np.repeat(array[:1], len(parents), axis=0)
         self._hypotheses = len(parents)
 
 

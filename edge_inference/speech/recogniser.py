@@ -80,7 +80,8 @@ class Recogniser:
         inputs: dict[str, NDArray[Any]] = {"input_values": heard[None]}
         if self._encoder_takes_mask:
             inputs["attention_mask"] = np.ones((1, len(heard)), np.int64)
-        return DecoderState(self._decoder, self._encoder.infer(inputs)["last_hidden_state"])
+        states = self._encoder.infer(inputs)["last_hidden_state"]
+        return DecoderState(self._decoder, states, len(heard))
 
     def free(self, samples: NDArray[np.float32]) -> Recognised:
         """Return what was most probably said: greedy, up to the end mark or the limit."""

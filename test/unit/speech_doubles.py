@@ -52,7 +52,7 @@ class Decoder:
             Spec("past_key_values.0.encoder.key", (None, 1, None, 1)),
             Spec("use_cache_branch", (1,)),
         )
-        self.rows: list[int] = []
+        self.masks: list[tuple[int, ...]] = []
         self._answer = answer
         self._size = size
 
@@ -63,7 +63,8 @@ class Decoder:
         cached = bool(inputs["use_cache_branch"][0])
         assert len(past) == len(ids) == len(encoded) == len(inputs["encoder_hidden_states"])
         assert cached == bool(past.shape[2]) == bool(encoded.shape[2])
-        self.rows.append(len(ids))
+        self.masks.append(inputs["encoder_attention_mask"].shape)
+        assert self.masks[-1][0] == len(ids)
         seen = np.concatenate((past[:, 0, :, 0], ids), axis=1)
         logits = np.full((len(ids), 1, self._size), _UNLIKELY, np.float32)
         for row, tokens in enumerate(seen.astype(int).tolist()):

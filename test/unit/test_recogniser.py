@@ -37,7 +37,13 @@ def test_a_decoder_without_past_is_refused() -> None:
     decoder = Decoder(saying([]), 300)
     decoder.inputs = (Spec("input_ids", (None, None)),)
     with pytest.raises(ModelError, match="expected a merged decoder"):
-        DecoderState(decoder, np.zeros((1, 3, 4), np.float32))
+        DecoderState(decoder, np.zeros((1, 3, 4), np.float32), 999)
+
+
+def test_the_mask_of_the_decoder_is_one_of_samples() -> None:
+    decoder = Decoder(saying(TOKENIZER.ids("A B")), len(TOKENIZER))
+    Recogniser(Encoder(), decoder, TOKENIZER).free(np.zeros(20_000, np.float32))
+    assert set(decoder.masks) == {(1, 20_000)}
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
@@ -86,7 +92,7 @@ def test_hypotheses_keep_their_own_past() -> None:
         seen.append(tokens)
         return {END: 0.0}
 
-    state = DecoderState(Decoder(answer, 300), np.zeros((1, 3, 4), np.float32))
+    state = DecoderState(Decoder(answer, 300), np.zeros((1, 3, 4), np.float32), 999)
     state.step([1])
     state.keep([0, 0, 0])
     state.step([10, 20, 30])

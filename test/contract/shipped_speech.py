@@ -1,0 +1,90 @@
+"""The shipped speech models, opened, and the recordings that come with them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.audio import AudioChunk
+from edge_inference.errors import ModelError
+from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.resample import to_mono
+from edge_inference.speech.speech_model import SpeechModel, find_speech_model
+from edge_inference.speech.tokenizer import load_tokenizer
+
+PERSON = Path("/usr/share/pocketsphinx/test/data/goforward.raw")
+
+
+def model_or_skip(name: str) -> SpeechModel:
+    try:
+        model = find_speech_model(name)
+    except ModelError as error:
+        pytest.skip(str(error))
+    model.verify_files()
+    return model
+
+
+def open_recogniser() -> Recogniser:
+    model = model_or_skip("moonshine_tiny")
+    encoder, decoder = (OrtBackend(model.path(role)) for role in ("encoder", "decoder"))
+    tokenizer = load_tokenizer(model.path("tokenizer"))
+    return Recogniser(encoder.open(), decoder.open(), tokenizer)
+
+
+def open_detector_model() -> OrtBackend:
+    backend = OrtBackend(model_or_skip("silero_vad").path("model"))
+    backend.open()
+    return backend
+
+
+def recording(name: str) -> tuple[NDArray[np.float32], int]:
+    """Return a recording that the recogniser's package brings, and its rate."""
+    found = importlib.util.find_spec("moonshine_voice")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("moonshine-voice, which brings the recordings, is not installed")
+    file = Path(next(iter(found.submodule_search_locations)), "assets", name)
+    with wave.open(str(file)) as sound:
+        data = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+        return to_mono(data.reshape(-1, sound.getnchannels())), sound.getframerate()
+
+
+def person() -> NDArray[np.float32]:
+    """Return a person who says 'go forward ten meters', at 16 kHz."""
+    if not PERSON.is_file():
+        pytest.skip(f"{PERSON} is not there; it comes with the package pocketsphinx-testdata")
+    return to_mono(np.fromfile(PERSON, "<i2"))
+
+
+def chunks(
+    samples: NDArray[np.float32], rate: int, length_s: float = 0.032
+) -> Iterator[AudioChunk]:
+    """Yield a recording as a source would, with a second of silence behind it."""
+    padded = np.concatenate((samples, np.zeros(rate, np.float32)))
+    size = round(rate * length_s)
+    for number, start in enumerate(range(0, len(padded), size)):
+        yield AudioChunk(padded[start : start + size], rate, round(start * 1e9 / rate), number)
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def word_errors(said: str, heard: str) -> int:
+    """Return how many words must be put in, left out or replaced (Levenshtein)."""
+    wanted, found = words(said), words(heard)
+    row = list(range(len(found) + 1))
+    for place, word in enumerate(wanted, start=1):
+        last = row
+        row = [place]
+        for column, other in enumerate(found, start=1):
+            changed = last[column - 1] + (word != other)
+            row.append(min(changed, last[column] + 1, row[-1] + 1))
+    return row[-1]

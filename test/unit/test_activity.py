@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from edge_inference.core.audio import AudioChunk, SpeechSegment
+from edge_inference.core.settings import build
+from edge_inference.errors import ConfigError
+from edge_inference.speech.activity import ActivityDetector, ActivitySettings
+from speech_doubles import Probabilities
+
+WINDOW_NS = 32_000_000
+QUIET = ActivitySettings(partial_ms=0.0)
+
+
+def chunk(number: int, sequence: int | None = None) -> AudioChunk:
+    """Return the chunk of one window, every sample of which is its number / 1000."""
+    samples = np.full(512, number / 1000, np.float32)
+    place = number if sequence is None else sequence
+    return AudioChunk(samples, 16_000, number * WINDOW_NS, place, "microphone")
+
+
+def segments(
+    probabilities: Sequence[float], settings: ActivitySettings = QUIET, more: int = 20
+) -> list[SpeechSegment]:
+    detector = ActivityDetector(Probabilities(probabilities), settings)
+    found = []
+    for number in range(len(probabilities) + more):
+        found += detector.feed(chunk(number))
+    return found
+
+
+def windows_of(segment: SpeechSegment) -> list[int]:
+    return [round(float(value) * 1000) for value in segment.samples[::512]]
+
+
+def test_an_end_above_the_start_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"end_probability: 0\.6 is above start_probability 0\.5"):
+        build(ActivitySettings, {"end_probability": 0.6})
+
+
+@pytest.mark.parametrize(
+    "probabilities", [[], [0.0] * 50, [0.49] * 50, [0.0, 0.9, 0.0], [0.9, 0.0] + [0.0] * 9 + [0.9]]
+)
+def test_silence_and_single_clicks_are_no_speech(probabilities: list[float]) -> None:
+    assert segments(probabilities) == []
+
+
+def test_speech_comes_with_what_was_before_it_and_its_stamp() -> None:
+    (segment,) = segments([0.0] * 20 + [0.9] * 10)
+    # 9 windows of pre-roll (300 ms hold 9), 10 of speech, 6 of hangover (200 ms are about 6).
+    assert windows_of(segment) == list(range(11, 36))
+    assert segment.start_ns == 11 * WINDOW_NS
+    assert segment.stamp_ns == 30 * WINDOW_NS
+    assert (segment.is_final, segment.frame_id) == (True, "microphone")
+    assert not segment.samples.flags.writeable
+
+
+def test_there_is_no_pre_roll_before_the_first_sound() -> None:
+    (segment,) = segments([0.0, 0.9, 0.9, 0.9])
+    assert segment.start_ns == 0
+
+
+@pytest.mark.parametrize(("pause", "count"), [(5, 1), (6, 2)])
+def test_a_pause_as_long_as_the_hangover_ends_speech(pause: int, count: int) -> None:
+    found = segments([0.9] * 5 + [0.0] * pause + [0.9] * 5)
+    assert len(found) == count
+    assert found[-1].stamp_ns == (10 + pause) * WINDOW_NS
+
+
+def test_the_hangover_is_a_setting() -> None:
+    slow = ActivitySettings(hangover_ms=960.0, partial_ms=0.0)
+    assert len(segments([0.9] * 5 + [0.0] * 29 + [0.9] * 5, slow, more=40)) == 1
+
+
+def test_between_the_two_probabilities_speech_goes_on_but_does_not_start() -> None:
+    assert segments([0.4] * 30) == []
+    (segment,) = segments([0.9] + [0.4] * 30)
+    assert segment.stamp_ns == 31 * WINDOW_NS
+
+
+def test_long_speech_is_cut_without_losing_any() -> None:
+    settings = ActivitySettings(longest_s=1.0, partial_ms=0.0)
+    found = segments([0.9] * 100, settings)
+    assert all(len(segment.samples) <= 16_000 + 512 for segment in found)
+    heard = [number for segment in found for number in windows_of(segment)]
+    assert heard[:100] == list(range(100))
+
+
+def test_partial_segments_come_while_speech_goes_on() -> None:
+    found = segments([0.9] * 32, ActivitySettings(partial_ms=320.0))
+    assert [segment.is_final for segment in found] == [False, False, False, True]
+    assert [segment.stamp_ns // WINDOW_NS for segment in found] == [11, 21, 31, 32]
+    assert {segment.start_ns for segment in found} == {0}
+
+
+def test_a_gap_ends_speech_with_what_came_before_it() -> None:
+    model = Probabilities([0.9] * 30)
+    detector = ActivityDetector(model, QUIET)
+    for number in range(10):
+        assert detector.feed(chunk(number)) == []
+    (segment,) = detector.feed(chunk(100))
+    assert windows_of(segment) == list(range(10))
+    assert segment.stamp_ns == 10 * WINDOW_NS
+    assert model.states == [*range(10), 0]  # the model starts afresh
+    assert not model.windows[-1][:64].any()
+    assert detector.counts.gaps == 1
+    assert detector.is_speech
+
+
+def test_a_gap_in_silence_gives_nothing() -> None:
+    detector = ActivityDetector(Probabilities([0.0] * 9), ActivitySettings(shortest_ms=0.0))
+    detector.feed(chunk(0))
+    assert detector.feed(chunk(50)) == []
+    assert detector.flush() == []
+
+
+def test_the_model_sees_the_end_of_the_window_before() -> None:
+    model = Probabilities([])
+    detector = ActivityDetector(model)
+    detector.feed(chunk(1))
+    detector.feed(chunk(2))
+    assert model.windows[1][:64] == pytest.approx(np.full(64, 0.001))
+    assert model.windows[1][64:] == pytest.approx(np.full(512, 0.002))
+
+
+def test_the_end_of_a_stream_ends_speech() -> None:
+    detector = ActivityDetector(Probabilities([0.9] * 9), QUIET)
+    for number in range(5):
+        detector.feed(chunk(number))
+    (segment,) = detector.flush("microphone")
+    assert segment.is_final and windows_of(segment) == list(range(5))
+    assert (detector.is_speech, detector.probability) == (False, None)
+    assert detector.flush() == []
+
+
+def test_a_reset_forgets_what_was_being_said() -> None:
+    detector = ActivityDetector(Probabilities([0.9] * 9 + [0.0] * 20), QUIET)
+    for number in range(9):
+        detector.feed(chunk(number))
+    detector.reset()
+    assert [detector.feed(chunk(number, 0)) for number in range(20)] == [[]] * 20

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.audio import AudioChunk
+from edge_inference.errors import InputError
+from edge_inference.speech.chunks import ChunkCounts, Rechunker
+
+MS = 1_000_000
+START = 5_000 * MS
+
+
+def chunk(
+    at_ms: float, length: int = 512, sequence: int = 0, rate: int = 16_000, value: float = 0.1
+) -> AudioChunk:
+    samples = np.full(length, value, np.float32)
+    return AudioChunk(samples, rate, START + round(at_ms * MS), sequence)
+
+
+@pytest.mark.parametrize(
+    ("samples", "complaint"),
+    [
+        (np.zeros(5, np.int16), "int16"),
+        (np.zeros((5, 2), np.float32), r"\[5, 2\]"),
+        (np.full(5, np.nan, np.float32), "no numbers"),
+    ],
+)
+def test_what_is_no_sound_is_refused(samples: np.ndarray, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        list(Rechunker().feed(AudioChunk(samples, 16_000, 0)))
+
+
+def test_an_empty_chunk_changes_nothing() -> None:
+    rechunker = Rechunker()
+    assert list(rechunker.feed(chunk(0, length=0))) == []
+    (window,) = rechunker.feed(chunk(10_000))
+    assert (window.stamp_ns, rechunker.counts.gaps) == (START + 10_000 * MS, 0)
+
+
+@given(st.lists(st.integers(1, 2_000), max_size=12))
+def test_windows_hold_the_stream_in_order_with_its_stamps(lengths: list[int]) -> None:
+    rechunker = Rechunker()
+    total = sum(lengths)
+    stream = 0.9 * np.arange(total, dtype=np.float32) / max(total, 1)
+    windows, at = [], 0
+    for number, length in enumerate(lengths):
+        piece = AudioChunk(stream[at : at + length], 16_000, START + at * 62_500, number)
+        windows += rechunker.feed(piece)
+        at += length
+    assert len(windows) == total // 512
+    for number, window in enumerate(windows):
+        assert np.array_equal(window.samples, stream[number * 512 : (number + 1) * 512])
+        assert window.stamp_ns == START + number * 32 * MS
+        assert window.follows_gap == (number == 0)
+    assert rechunker.counts == ChunkCounts(chunks=len(lengths))
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+def test_another_rate_is_resampled_with_stamps_kept(rate: int) -> None:
+    rechunker = Rechunker()
+    length = rate // 100
+    windows = []
+    for number in range(100):
+        windows += rechunker.feed(chunk(10 * number, length, number, rate, 0.25))
+    assert len(windows) in (30, 31)
+    stamps = [window.stamp_ns - START for window in windows]
+    assert stamps == pytest.approx([32 * MS * n for n in range(len(windows))], abs=0.1 * MS)
+    assert windows[20].samples == pytest.approx(np.full(512, 0.25), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("second", "counts"),
+    [
+        (chunk(32, sequence=1), ChunkCounts(2)),
+        (chunk(32, sequence=0), ChunkCounts(2)),  # a source that does not count
+        (chunk(65, sequence=1), ChunkCounts(2)),  # a jitter of 33 ms
+        (chunk(32, sequence=2), ChunkCounts(2, gaps=1)),
+        (chunk(80, sequence=1), ChunkCounts(2, gaps=1)),
+        (chunk(-20, sequence=1), ChunkCounts(2, gaps=1)),
+        (chunk(32, sequence=1, rate=48_000, length=1_536), ChunkCounts(2, gaps=1)),
+        (chunk(0, sequence=0), ChunkCounts(2, late=1)),  # twice
+        (chunk(-32, sequence=-1), ChunkCounts(2, late=1)),
+        (chunk(-9_000, sequence=0), ChunkCounts(2, gaps=1)),  # the clock was set back
+        (chunk(9_000, sequence=0), ChunkCounts(2, gaps=1)),
+        (chunk(32, sequence=1, value=-1.0), ChunkCounts(2, clipped=1)),
+    ],
+)
+def test_what_is_wrong_is_counted(second: AudioChunk, counts: ChunkCounts) -> None:
+    rechunker = Rechunker()
+    list(rechunker.feed(chunk(0)))
+    windows = list(rechunker.feed(second))
+    assert rechunker.counts == counts
+    assert [window.follows_gap for window in windows] in ([], [counts.gaps == 1])
+    if counts.late:
+        assert windows == []
+
+
+def test_a_gap_drops_what_was_left_of_before() -> None:
+    rechunker = Rechunker()
+    assert list(rechunker.feed(chunk(0, length=500, value=0.9))) == []
+    (window,) = rechunker.feed(chunk(200, sequence=5))
+    assert window.follows_gap
+    assert window.stamp_ns == START + 200 * MS
+    assert window.samples == pytest.approx(np.full(512, 0.1))
+
+
+def test_a_late_chunk_does_not_hide_the_next() -> None:
+    rechunker = Rechunker()
+    for sequence, at in [(0, 0), (1, 32), (0, 0), (2, 64)]:
+        list(rechunker.feed(chunk(at, sequence=sequence)))
+    assert rechunker.counts == ChunkCounts(chunks=4, late=1)
+
+
+def test_a_clock_that_drifts_is_followed() -> None:
+    rechunker = Rechunker()
+    last = 0
+    for number in range(2_000):
+        (window,) = rechunker.feed(chunk(32.1 * number, sequence=number))
+        last = window.stamp_ns
+    assert last == START + round(32.1 * 1_999 * MS)
+    assert rechunker.counts.gaps == 0

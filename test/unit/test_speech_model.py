@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.model import available_models
+from edge_inference.errors import ConfigError, ModelError
+from edge_inference.speech.speech_model import (
+    available_speech_models,
+    find_speech_model,
+    load_speech_model,
+)
+
+SHIPPED = Path(__file__).parents[2] / "models"
+CONTENT = b"weights"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def described(folder: Path, file: str = "vad.onnx", sha256: str = SHA256, more: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    text = f"task: activity\nlicence: MIT\n{more}files:\n  model:\n    file: {file}\n"
+    (folder / "speech.yaml").write_text(text + f"    sha256: {sha256}\n")
+    return folder
+
+
+def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no speech model; expected a speech\.yaml in it"):
+        load_speech_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("task: activity\nlicence: MIT\n", "files: missing; expected a mapping"),
+        ("task: singing\nlicence: MIT\nfiles: {}\n", "line 1, task: expected one of recognition"),
+        ("task: activity\nfiles: {}\n", "licence: missing"),
+        ("task: activity\nlicence: MIT\nfiles: {}\n", "files.model: missing"),
+        (
+            "task: activity\nlicence: MIT\nfiles:\n  encoder: {}\n",
+            "line 4, files.encoder: unknown key; known: model",
+        ),
+    ],
+)
+def test_a_wrong_description_is_told_with_its_line(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    (tmp_path / "speech.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load_speech_model(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path / "speech.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("../vad.onnx", "expected a file inside the model folder"),
+        ("/vad.onnx", "expected a file inside the model folder"),
+        ("package:numpy", "expected package:<package>/<path"),
+        ("package:numpy/../vad.onnx", "expected package:<package>/<path"),
+        ("package:a.b/vad.onnx", "expected package:<package>/<path"),
+        ("'package:'", "expected package:<package>/<path"),
+    ],
+)
+def test_a_file_elsewhere_is_refused(tmp_path: Path, file: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"line 5, files.model.file: {complaint}"):
+        load_speech_model(described(tmp_path, file))
+
+
+def test_a_checksum_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sha256: expected 64 lower-case hexadecimal digits"):
+        load_speech_model(described(tmp_path, sha256="abc"))
+
+
+def test_a_package_that_is_not_installed_is_told_with_the_remedy(tmp_path: Path) -> None:
+    folder = described(tmp_path, "package:no_such/vad.onnx", more="install: pip install it\n")
+    with pytest.raises(ModelError, match=r"no_such, which holds vad\.onnx, .*: pip install it"):
+        load_speech_model(folder)
+
+
+def test_a_file_in_the_folder_is_found_and_checked(tmp_path: Path) -> None:
+    model = load_speech_model(described(tmp_path))
+    with pytest.raises(ModelError, match=r"vad\.onnx: no such file; copy it there"):
+        model.path("model")
+    (tmp_path / "vad.onnx").write_bytes(CONTENT + b"!")
+    with pytest.raises(ModelError, match=f"expected sha256 {SHA256}, got "):
+        model.verify_files()
+    (tmp_path / "vad.onnx").write_bytes(CONTENT)
+    assert model.path("model") == tmp_path / "vad.onnx"
+    model.verify_files()
+
+
+def test_a_file_in_a_package_is_found_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "brings_weights"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "data" / "vad.onnx").write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = described(tmp_path / "model", "package:brings_weights/data/vad.onnx")
+    assert load_speech_model(folder).path("model") == package / "data" / "vad.onnx"
+    assert "brings_weights" not in sys.modules
+
+
+def test_models_are_found_by_name_and_by_path(tmp_path: Path) -> None:
+    mine, shipped = tmp_path / "mine", tmp_path / "shipped"
+    for place in (mine, shipped):
+        place.mkdir()
+        described(place / "ears")
+    described(shipped / "other")
+    assert find_speech_model("ears", [mine, shipped]).folder == mine / "ears"
+    assert find_speech_model("other", [mine, shipped]).name == "other"
+    assert find_speech_model(str(mine / "ears"), []).folder == mine / "ears"
+    with pytest.raises(ModelError, match=r"unknown speech model 'eras'; did you mean 'ears'\?"):
+        find_speech_model("eras", [mine])
+    with pytest.raises(ModelError, match="no such user"):
+        find_speech_model("~nobody-of-that-name/ears", [])
+
+
+def test_speech_models_and_others_do_not_see_each_other() -> None:
+    speech, others = available_speech_models([SHIPPED]), available_models([SHIPPED])
+    assert {"moonshine_tiny", "silero_vad"} <= set(speech)
+    assert set(speech).isdisjoint(others)
+    for folder in speech.values():
+        assert (folder / "NOTICE.md").is_file()
