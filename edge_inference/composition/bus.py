@@ -201,6 +201,11 @@ class Subscription(Generic[Object]):
             self._ros = self._connect(self.topic, None)
             self._topic.refresh()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still come."""
+        return not self._closed
+
     def close(self) -> None:
         """Stop receiving and withdraw the ROS subscription."""
         self._closed = True

@@ -59,6 +59,12 @@ class Obedience:
         manager.heard_ns = now_ns
         manager.by_node[directive.node] = (directive, now_ns)
 
+    def renew(self, now_ns: int) -> None:
+        """Miss nobody for a time in which nothing could be heard: it begins anew."""
+        for manager in self._managers.values():
+            manager.heard_ns = now_ns
+            manager.by_node = {node: (each, now_ns) for node, (each, _) in manager.by_node.items()}
+
     def in_force(self, duty: Duty, now_ns: int) -> InForce:
         """Return what holds now."""
         if not self._managers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -40,36 +39,34 @@ class Inference(Stage[TensorBatch]):
     def __init__(self, **node_arguments: Any) -> None:
         self._server: EngineServer | None = None
         super().__init__(**node_arguments)
-        self._managed = Managed(self, self._pursue, self._serving)
+        self._managed = Managed(self, lambda: self._pursue(again=False), self._serving)
         self._state_timer: Timer | None = None
         self._last_model = ""
 
     def accept(self, settings: InferenceSettings) -> None:
         """Refuse a model, backend, precision or variant that cannot run here."""
-        if not settings.same_engine(self.parameters.current):
+        is_same = settings.same_engine(self.parameters.current)
+        if not is_same:
             select_backend(settings.request(), default_store())
-        if settings.variants != self.parameters.current.variants:
+        if not is_same or settings.variants != self.parameters.current.variants:
             Ways(settings)
 
     def changed(self, settings: InferenceSettings) -> None:
         """Make another engine ready beside the one in service."""
         if self._server is not None and self._server.engine is not None:
-            self._ways = Ways(settings)
-            self._pursue()
+            with self._managed.changing:
+                ways = self._ways.proven(self._server.engine.request.origin)
+                self._ways: Ways = Ways(settings, ways)
+                self._pursue()
 
-    def _pursue(self) -> None:
+    def _pursue(self, *, again: bool = True) -> None:
         """See to it that what serves is what is wanted, as far as the platform manager allows."""
-        server = self._server
-        if server is None or server.engine is None:
-            return
-        engine = server.engine
-        wanted = self._ways.within(self._managed.limits)
-        waits_in_vain = engine.is_stand_in and server.preparation is None
-        if not wanted.same_engine(server.aim.origin) or waits_in_vain:
-            self._states.problem = ""
-            is_back = wanted.same_engine(engine.request.origin) and not engine.is_stand_in
-            if not (is_back and server.keep(engine)):
-                server.switch(wanted.request())
+        with self._managed.changing:
+            server = self._server
+            if server is None or server.engine is None:
+                return
+            if self._ways.steer(server, self._managed.limits, again=again):
+                self._states.problem = ""
         self._publish_state()
 
     def open(self) -> None:
@@ -97,7 +94,8 @@ class Inference(Stage[TensorBatch]):
         if self._state_timer is not None:
             self.destroy_timer(self._state_timer)
             self._state_timer = None
-        server, self._server = self._server, None
+        with self._managed.changing:  # a directive may be on its way in another thread
+            server, self._server = self._server, None
         if server is not None:
             server.close()
 
@@ -132,13 +130,13 @@ class Inference(Stage[TensorBatch]):
     def _check(
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
-        assert self._server is not None
+        server = self._server  # None while we close
         checked = try_out(
             selection,
             backend,
             cancelled,
             self.parameters.current,
-            in_service=self._server.engine is not None,
+            in_service=server is None or server.engine is not None,
         )
         for warning in checked.warnings:
             self.get_logger().warning(warning)
@@ -153,15 +151,17 @@ class Inference(Stage[TensorBatch]):
         self._publish_state()
 
     def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
-        self._states.problem = str(error)
         self.refuse(error, "engine", lost=False)
-        if self._ways.fail(self._managed.limits):
-            # It was not the user who asked for it.
-            self._pursue()
-        elif self._server is not None:
-            # What is being made ready is what was asked for last.
-            in_force = self._server.aim.origin.engine_values()
-            self.parameters.restore(dataclasses.replace(self.parameters.current, **in_force))
+        with self._managed.changing:  # after whoever has begun it
+            self._states.problem = str(error)
+            if self._ways.fail(self._managed.limits):
+                # It was not the user who asked for it.
+                self._pursue()
+            elif self._server is not None:
+                # What is being made ready is what was asked for last.
+                self._ways = self._ways.proven(self._server.aim.origin)
+                self.parameters.restore(self._ways.put_back_in(self.parameters.current))
+                self._pursue(again=False)
         self._publish_state()
 
     # Told to others -----------------------------------------------------------------------------

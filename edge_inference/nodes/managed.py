@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge_inference.composition.bus import Subscription
 from edge_inference.core.directive import Directive, Limits, Option, Workload
 from edge_inference.core.model import PRECISIONS
 from edge_inference.core.obedience import Duty, InForce, Obedience
@@ -88,9 +89,13 @@ class Managed:
         self._node = node
         self._changed = changed
         self._serving = serving
+        self._hearing: Subscription[Directive] | None = None
         self._batch = 1
         self._rate_limit = RateLimit(_TOLERANCE)
         self._receiving = threading.Lock()
+        #: Held while what holds changes, and what follows from that is begun: directives come in
+        #: the thread of whoever publishes them.
+        self.changing = threading.RLock()
         self.meter = WorkMeter()
         self.in_force = InForce()
 
@@ -108,7 +113,10 @@ class Managed:
 
     def start(self) -> None:
         """Listen to the manager."""
-        self._node.subscribe_to("performance_directive", DirectiveAdapter(), self._hear)
+        self._obedience.renew(time.monotonic_ns())
+        self._hearing = self._node.subscribe_to(
+            "performance_directive", DirectiveAdapter(), self._hear
+        )
 
     def admits(self, batch: int, skipped: int) -> bool:
         """Tell whether a batch that has just come may be worked on.
@@ -122,24 +130,31 @@ class Managed:
             return self._rate_limit.admits(now_ns, self.limits.max_rate_hz)
 
     def tell(self) -> None:
-        """See what holds by now, and publish the workload; called once a second, too."""
-        before = self.in_force
-        duty = self._node.parameters.current.duty()
-        self.in_force = self._obedience.in_force(duty, time.monotonic_ns())
-        self._show(before)
-        if self.in_force.limits != before.limits:
-            self._changed()
-        self._publish()
+        """See what holds by now, and publish the workload; called once a second, too.
+
+        A node that hears nobody, as it is not active, has no manager to miss and no work to tell.
+        """
+        if self._hearing is None or not self._hearing.is_open:
+            return
+        with self.changing:
+            before = self.in_force
+            duty = self._node.parameters.current.duty()
+            self.in_force = self._obedience.in_force(duty, time.monotonic_ns())
+            self._show(before)
+            if self.in_force.limits != before.limits:
+                self._changed()
+            self._publish()
 
     def _hear(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
-        self._obedience.hear(directive, time.monotonic_ns())
-        before = self.in_force.directive
-        duty = self._node.parameters.current.duty()
-        now = self._obedience.in_force(duty, time.monotonic_ns()).directive
-        asked = [each and (each.manager, each.id, each.node) for each in (before, now)]
-        if asked[0] != asked[1]:
-            self.tell()
+        with self.changing:
+            self._obedience.hear(directive, time.monotonic_ns())
+            before = self.in_force.directive
+            duty = self._node.parameters.current.duty()
+            now = self._obedience.in_force(duty, time.monotonic_ns()).directive
+            asked = [each and (each.manager, each.id, each.node) for each in (before, now)]
+            if asked[0] != asked[1]:
+                self.tell()
 
     def _show(self, before: InForce) -> None:
         now = self.in_force

@@ -9,7 +9,7 @@ from edge_inference.core.model import PRECISIONS, ModelDescription
 from edge_inference.core.settings import suggestion
 from edge_inference.core.work_meter import WorkMeter
 from edge_inference.engines.select import Selection, select_backend, stand_in
-from edge_inference.engines.server import Engine
+from edge_inference.engines.server import Engine, EngineServer
 from edge_inference.engines.supply import default_store, precisions
 from edge_inference.errors import BackendError, ConfigError
 from edge_inference.nodes.inference_settings import InferenceSettings
@@ -34,10 +34,14 @@ class Way:
 class Ways:
     """The node's own way first, then the cheaper ones, most accurate first.
 
+    ``before`` are those that hold until an engine of these is in service.
     Raises ConfigError for a variant that cannot be, ModelError for a model that cannot be read.
     """
 
-    def __init__(self, settings: InferenceSettings) -> None:
+    def __init__(self, settings: InferenceSettings, before: Ways | None = None) -> None:
+        self._before = before
+        if before is not None:
+            before._before = None
         own = _own_selection(settings)
         model = own.request.model
         self._ways = [Way(settings, model, own.precision)]
@@ -51,16 +55,45 @@ class Ways:
             ]
         self._ways += [way for way in others if way.settings != settings]
         self._failed: set[int] = set()
+        self._own_failed = False
 
-    def within(self, limits: Limits) -> InferenceSettings:
-        """Return the settings of the most accurate way within the limits, else of the last one."""
-        return self._ways[self._within(limits)].settings
+    def proven(self, origin: InferenceSettings) -> Ways:
+        """Return those of which ``origin``, which has been served, is one: these, or others."""
+        known = (ways for ways in (self, self._before) if ways and ways._index(origin) is not None)
+        return next(known, None) or Ways(origin)
+
+    def put_back_in(self, settings: InferenceSettings) -> InferenceSettings:
+        """Return settings with the node's own engine, and its variants, as they are here."""
+        own = self._ways[0].settings
+        return dataclasses.replace(settings, **own.engine_values(), variants=own.variants)
+
+    def steer(self, server: EngineServer, limits: Limits, *, again: bool) -> bool:
+        """Have the most accurate way within the limits served, else the last one.
+
+        True where that was begun. ``again`` tries the node's own way even where it has failed;
+        directives come too often for that.
+        """
+        engine = server.engine
+        assert engine is not None
+        self._own_failed &= not again
+        chosen = self._within(limits)
+        wanted = self._ways[chosen].settings
+        waits_in_vain = again and engine.is_stand_in and server.preparation is None
+        is_aim = wanted.same_engine(server.aim.origin) and not waits_in_vain
+        if is_aim or (chosen == 0 and self._own_failed):
+            return False
+        is_back = wanted.same_engine(engine.request.origin) and not engine.is_stand_in
+        if not (is_back and server.keep(engine)):
+            server.switch(wanted.request())
+        return True
 
     def fail(self, limits: Limits) -> bool:
         """Rule out the way within these limits; False where that is the node's own, which stays."""
         chosen = self._within(limits)
         if chosen:
             self._failed.add(chosen)
+        else:
+            self._own_failed = True
         return chosen > 0
 
     def serving(self, engine: Engine | None, limits: Limits, meter: WorkMeter) -> Serving:
@@ -70,7 +103,9 @@ class Ways:
         chosen = self._within(limits)
         precision = self._ways[chosen].precision
         problem = ""
-        if not is_within(precision, limits.precision_ceiling):
+        if limits.model not in ("", *(way.model.name for way in self._ways)):
+            problem = f"model {limits.model!r} is asked for, which is none of this node's"
+        elif not is_within(precision, limits.precision_ceiling):
             problem = f"nothing cheaper than {precision} can be had"
         elif used != chosen and not limits.is_free:
             problem = f"{self._ways[chosen].model.name} {precision} is being made ready"

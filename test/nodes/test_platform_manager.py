@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.directive import Directive, Level, Limits
 from edge_inference.core.health import Level as Severity
 from edge_inference.core.reading import Status
+from edge_inference.engines import server
+from edge_inference.errors import BackendError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from perception_rig import Pipeline
 from rig import Collected, Outside, Rig, wait_for
 
 TREES = Path(__file__).parents[1] / "platform_trees"
+MODELS = Path(__file__).parents[2] / "models"
 TOPIC = "/ai/performance_directive"
 
 
@@ -207,6 +211,92 @@ def test_a_variant_that_cannot_be_is_refused(
     told = outside.set_parameters(node="/ai/inference", values={"variants": variants})[-1]
     assert told[0] is False
     assert words in told[1]
+
+
+def test_a_model_of_the_user_that_fails_gives_way_to_what_the_user_had(
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workloads = rig.tap("/ai/workload")
+    pipeline = Pipeline(rig, model="nanodet", inference={"manager_timeout_s": 600.0})
+    asker = Asker(rig)
+    asker.ask(1, precision_ceiling="int8")
+    wait_for(lambda: last(workloads).option == 1, "int8")
+    select = server.select_backend
+
+    def fail(request, store):
+        if request.model.name != "nanodet":
+            raise BackendError("this model does not fit")
+        return select(request, store)
+
+    monkeypatch.setattr(server, "select_backend", fail)
+    values = {"model": "efficientnet_lite0"}
+    assert outside.set_parameters(node="/ai/inference", values=values) == [[True, ""]]
+    wait_for(lambda: pipeline.inference.parameters.current.model == "nanodet", "the old model")
+    # What a directive had chosen has not become what the user asks for.
+    assert pipeline.inference.parameters.current.precision == "auto"
+    told = len(workloads)
+    assert {each.model for each in workloads.wait(told + 1)[-1].options} == {"nanodet"}
+    asker.ask(2)
+    wait_for(lambda: last(workloads).option == 0, "fp32 again")
+    assert pipeline.inference.health.take_errors() == [("engine", "this model does not fit")]
+
+
+def test_directives_do_not_try_a_failed_engine_again_and_again(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    settings = {"backend": "trt", "manager_timeout_s": 600.0}
+    pipeline = Pipeline(rig, model="nanodet", inference=settings)
+    asker = Asker(rig)
+
+    def failures() -> str:
+        return pipeline.inference.health.status(0).values["error: engine"]
+
+    assert failures() == "1"
+    for number in range(1, 6):
+        asker.ask(number, max_rate_hz=10.0 - number)
+        wait_for(lambda n=number: last(workloads).directive_id == n)
+    rig.call(pipeline.inference.trigger_deactivate)
+    rig.call(pipeline.inference.trigger_cleanup)  # ends whatever was begun
+    assert failures() == "1"
+
+
+def test_a_model_that_a_variant_cannot_be_had_of_is_refused(
+    rig: Rig, outside: Outside, tmp_path: Path
+) -> None:
+    shutil.copytree(MODELS / "efficientnet_lite0", tmp_path / "plain")
+    description = tmp_path / "plain" / "model.yaml"
+    lines = description.read_text().splitlines()
+    kept = [line for line in lines if "calibration:" not in line]
+    description.write_text("\n".join(kept).replace("name: efficientnet_lite0", "name: plain"))
+    pipeline = Pipeline(rig, model="nanodet", inference={"variants": ["int8"]})
+    values = {"model": str(tmp_path / "plain")}
+    told = outside.set_parameters(node="/ai/inference", values=values)[-1]
+    assert told[0] is False
+    assert "cannot be had in int8" in told[1]
+    assert len(pipeline.next(pipeline.detections)) > 0
+
+
+def test_a_model_that_is_none_of_its_own_is_a_problem_to_show(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    Pipeline(rig, model="efficientnet_lite0")
+    Asker(rig).ask(1, model="nothing_there")
+    wait_for(lambda: last(workloads).directive_id == 1)
+    assert "'nothing_there'" in last(workloads).problem
+
+
+def test_a_node_that_is_not_active_misses_no_manager(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    settings = {"manager_timeout_s": 1.0}
+    node = Pipeline(rig, model="efficientnet_lite0", inference=settings).inference
+    Asker(rig).ask(1, max_rate_hz=2.0)
+    wait_for(lambda: last(workloads).directive_id == 1)
+    states = rig.tap("/ai/inference_state")
+    rig.call(node.trigger_deactivate)
+    told = len(workloads)
+    states.wait(len(states) + 3)  # one a second
+    assert len(workloads) == told
+    rig.call(node.trigger_activate)
+    assert workloads.wait(told + 1)[told].obeys == "directive"
+    wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")
 
 
 def test_a_directive_that_cannot_be_meant_is_refused(rig: Rig, outside: Outside) -> None:

@@ -103,3 +103,13 @@ def test_duties_change_while_it_runs() -> None:
     longer = Duty(60 * SECOND, SAFE)
     assert node.in_force(longer, 30 * SECOND).obeys == "directive"
     assert node.in_force(DUTY, 30 * SECOND).obeys == "safe_level"
+
+
+def test_a_time_in_which_nothing_could_be_heard_is_no_loss() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 20.0), 0)
+    node.hear(directive(2, 3.0, node=""), 0)
+    node.renew(3600 * SECOND)
+    now = node.in_force(DUTY, 3605 * SECOND)
+    assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
+    assert node.in_force(DUTY, 3606 * SECOND).obeys == "safe_level"
