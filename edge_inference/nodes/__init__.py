@@ -16,6 +16,7 @@ _MODULES = {
     "PlatformManager": "platform_manager",
     "Planner": "planner",
     "Preprocess": "preprocess",
+    "VoiceActivity": "voice_activity",
 }
 
 __all__ = sorted(_MODULES)

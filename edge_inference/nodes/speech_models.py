@@ -1,0 +1,22 @@
+"""Opens the speech models that nodes name in their parameters."""
+
+from __future__ import annotations
+
+from edge_inference.backends.base import Backend
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.model import default_search_path, search_folders
+from edge_inference.errors import ModelError
+from edge_inference.speech.speech_model import SpeechModel, find_speech_model
+
+
+def find_speech(name: str, model_path: str, task: str) -> SpeechModel:
+    """Read a speech model's folder; ModelError for one of another task."""
+    model = find_speech_model(name, (*search_folders(model_path), *default_search_path()))
+    if model.task != task:
+        raise ModelError(f"speech model {name!r}: expected one for {task}, got {model.task}")
+    return model
+
+
+def open_role(model: SpeechModel, role: str) -> Backend:
+    """Check and open one file of a model; BackendError or ModelError where that fails."""
+    return OrtBackend(model.path(role)).open()

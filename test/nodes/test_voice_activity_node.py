@@ -1,0 +1,144 @@
+"""Sound becomes segments of speech; while the robot speaks it hears nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.audio import AudioChunk
+from edge_inference.errors import ModelError
+from edge_inference.nodes import voice_activity
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.speech_models import find_speech
+from rig import Outside, Rig, wait_for
+
+MS32 = 32_000_000
+
+
+class LoudIsSpeech:
+    """Stands in for the model: loud windows are speech."""
+
+    inputs = ()
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def infer(self, inputs):
+        is_loud = float(np.abs(inputs["input"][0, -512:]).max()) > 0.4
+        return {"output": np.array([[float(is_loud)]], np.float32), "stateN": inputs["state"]}
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Ear:
+    """Publishes chunks one after the other."""
+
+    def __init__(self, rig: Rig) -> None:
+        node = rig.container.node
+        self.count = 0
+        self._first_ns = node.get_clock().now().nanoseconds - 60_000_000_000
+        self._chunks, self._speaking = rig.call(
+            lambda: (
+                Publisher(node, AudioChunkAdapter(), "/ai/audio", RELIABLE),
+                Publisher(node, BoolAdapter(), "/robot_speaking", RELIABLE),
+            )
+        )
+
+    def hear(self, *levels: float) -> None:
+        for level in levels:
+            stamp_ns = self._first_ns + self.count * MS32
+            samples = np.full(512, level, np.float32)
+            self._chunks.publish(AudioChunk(samples, 16_000, stamp_ns, self.count, "ear"))
+            self.count += 1
+
+    def speak(self, is_speaking: bool) -> None:
+        self._speaking.publish(is_speaking)
+
+    def end_ns(self, chunk: int) -> int:
+        return self._first_ns + (chunk + 1) * MS32
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> LoudIsSpeech:
+    model = LoudIsSpeech()
+    described = type("Described", (), {"name": "loud"})()
+    monkeypatch.setattr(voice_activity, "find_speech", lambda *given: described)
+    monkeypatch.setattr(voice_activity, "open_role", lambda *given: model)
+    return model
+
+
+WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
+
+
+def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
+    segments, timings = rig.tap("/ai/speech"), rig.tap("/ai/stage_timing")
+    node = rig.load("VoiceActivity")
+    ear = Ear(rig)
+    ear.hear(*WORD)
+    (segment,) = segments.wait()
+    assert segment.is_final and segment.frame_id == "ear"
+    assert segment.stamp_ns == pytest.approx(ear.end_ns(4), abs=1000)
+    assert segment.start_ns == pytest.approx(ear.end_ns(-1), abs=1000)
+    wait_for(lambda: len(timings) == len(WORD), "a timing for every chunk")
+    assert {(timing.stage, timing.model) for timing in timings} == {("voice_activity", "loud")}
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_cleanup)
+    assert model.is_closed
+
+
+def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
+    segments = rig.tap("/ai/speech")
+    rig.load("VoiceActivity", partial_ms=64.0)
+    Ear(rig).hear(*[0.5] * 8)
+    segments.wait(2)
+    assert not any(segment.is_final for segment in segments)
+    assert len(segments[1].samples) > len(segments[0].samples)
+
+
+def test_deaf_while_the_robot_speaks(rig: Rig, model: LoudIsSpeech) -> None:
+    segments = rig.tap("/ai/speech")
+    node = rig.load("VoiceActivity", deaf_after_s=0.0)
+    ear = Ear(rig)
+    ear.speak(True)
+    ear.hear(*WORD)
+    wait_for(lambda: node.health.counts().get("robot_speaking") == len(WORD), "deafness")
+    assert segments == []
+    ear.speak(False)
+    ear.hear(*WORD)
+    segments.wait()
+
+
+def test_or_not_if_it_is_told_to_listen(rig: Rig, model: LoudIsSpeech) -> None:
+    segments = rig.tap("/ai/speech")
+    rig.load("VoiceActivity", listen_while_speaking=True)
+    ear = Ear(rig)
+    ear.speak(True)
+    ear.hear(*WORD)
+    segments.wait()
+
+
+def test_clipping_is_told(rig: Rig, model: LoudIsSpeech) -> None:
+    node = rig.load("VoiceActivity")
+    Ear(rig).hear(1.0)
+    wait_for(lambda: "clipped" in node.health.status(0).message, "advice")
+
+
+def test_integers_from_outside_are_refused_and_the_rest_goes_on(
+    rig: Rig, outside: Outside, model: LoudIsSpeech
+) -> None:
+    node = rig.load("VoiceActivity")
+    send = outside.speak("/ai/audio", "edge_inference/AudioChunk")
+    rig.hears(node, "/ai/audio")
+    send(sample_rate=16_000, samples=[12000.0] * 512)
+    wait_for(lambda: "divide 16-bit samples" in node.health.status(0).message, "a sentence")
+    send(sample_rate=16_000, samples=[0.0] * 512)
+    wait_for(lambda: node.health.status(0).values["processed"] == "1", "the next chunk")
+
+
+def test_a_model_of_another_task() -> None:
+    with pytest.raises(ModelError, match=r"unknown speech model 'nanodet'"):
+        find_speech("nanodet", "", "activity")
