@@ -44,10 +44,15 @@ class Governor:
         self._throttle = ThrottleWatch()
         self._forecaster = Forecaster()
         self._watts = WattKeeper()
-        self._acknowledgements = Acknowledgements(manager)
-        self._power_fall = PowerFall()
+        self._manager = manager
+        self.trust_all()
         self._verdict = Verdict()
         self._orders = Orders()
+
+    def trust_all(self) -> None:
+        """Blame nobody for what was decided so far, as where nobody was told of it."""
+        self._acknowledgements = Acknowledgements(self._manager)
+        self._power_fall = PowerFall()
 
     def decide(self, state: PlatformState, workloads: Sequence[Workload], now_ns: int) -> Decision:
         """Return what holds from now on. ``now_ns`` is on the clock of the readings' stamps."""
@@ -64,7 +69,7 @@ class Governor:
             planner.give_up(situation)
             return self._fail_safe(view, situation, throttling)
         if view.sight is Sight.WAITING and self._orders.asked:
-            held = self._orders.repeat()
+            held = self._orders.repeat(but=_critical(workloads))
             return Decision(held, "warn", f"{view.problem}; what was asked holds", None, throttling)
         plan = planner.plan(situation)
         self._check_power(plan, situation)

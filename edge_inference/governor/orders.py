@@ -39,8 +39,9 @@ class Orders:
         self._asked = given
         return tuple(given.values())
 
-    def repeat(self) -> tuple[Directive, ...]:
-        """Return what was asked the last time."""
+    def repeat(self, but: list[Order]) -> tuple[Directive, ...]:
+        """Return what was asked the last time, ``but`` for some nodes what is ordered now."""
+        self._asked |= {order.node: self._directive(order) for order in but}
         return tuple(self._asked.values())
 
     @property

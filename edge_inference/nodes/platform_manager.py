@@ -140,10 +140,13 @@ class PlatformManager(Component):
             self._ask(decision)
             self._reports.publish(state, decision, its_ns)
             self._actuators.apply(decision.clock_cap)
-        elif others:
-            self.health.fault("")
-            self.health.advise(f"{', '.join(others)} leads already; this manager stands by")
-            return
+        else:  # nobody is told of it
+            self._governor.trust_all()
+            self._actuators.apply(None)
+            if others:
+                self.health.fault("")
+                self.health.advise(f"{', '.join(others)} leads already; this manager stands by")
+                return
         self._show(state, decision)
 
     def _known(self, now_ns: int) -> list[Workload]:

@@ -136,3 +136,14 @@ def test_power_that_stays_up_while_it_is_hot_leads_to_the_least() -> None:
     decision = machine.see(zone(78.0), watts(20.0), seconds=60)
     assert "/detector does not do what it is asked" in decision.reason
     assert by_name(decision.directives)["/detector"].level is Level.MINIMUM
+
+
+@pytest.mark.parametrize("preset", ["ramp", "predictive"])
+def test_who_is_told_nothing_is_not_blamed(preset: str) -> None:
+    stands_by = Machine(Governor(GovernorSettings(preset=preset)), node())
+    for _ in range(60):
+        decision = stands_by.see(zone(76.5), obeying=False)
+        stands_by.governor.trust_all()
+    assert "does not do" not in decision.reason
+    if preset == "ramp":  # the others are reduced by the heat itself
+        assert by_name(decision.directives)["/detector"].level is Level.REDUCED

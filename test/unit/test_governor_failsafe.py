@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -145,3 +146,18 @@ def test_power_alone_is_no_temperature(preset: str, made_up: float) -> None:
     with pytest.raises(ValueError, match="with status stale"):
         zone(made_up, status=Status.STALE)
     assert machine(preset).see(watts(10.0)).level is Level.FAILSAFE
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_holds_without_a_temperature_is_nothing_for_who_has_become_critical(
+    preset: str,
+) -> None:
+    hot = machine(preset)
+    before = hot.see(zone(79.5), watts(20.0), seconds=20.0)
+    assert by_name(before.directives)["/detector"].level is Level.MINIMUM
+    hot.workloads = [replace(each, safety_critical=True) for each in hot.workloads]
+    decision = hot.see(zone(None))
+    assert "what was asked holds" in decision.reason
+    asked = by_name(decision.directives)
+    assert asked["/detector"].limits.is_free
+    assert asked["/detector"].id > by_name(before.directives)["/detector"].id
