@@ -16,6 +16,7 @@ _MODULES = {
     "PlatformManager": "platform_manager",
     "Planner": "planner",
     "Preprocess": "preprocess",
+    "SpeechRecognition": "speech_recognition",
     "VoiceActivity": "voice_activity",
 }
 

@@ -18,7 +18,7 @@ from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.elsewhere import see_to_what_waits
-from edge_inference.nodes.planner import find_limits
+from edge_inference.nodes.voice_files import find_limits
 from edge_inference.speech.motion import Motion, MotionState
 from edge_inference.speech.stop_word import is_stop
 

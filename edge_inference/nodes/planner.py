@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Intent
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
 from edge_inference.nodes.stage import Stage, StageSettings
+from edge_inference.nodes.voice_files import find_limits
 from edge_inference.speech import planner
-from edge_inference.speech.limits import Limits, read_limits
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,3 @@ class Planner(Stage[Intent]):
         self._plans.publish(plan)
         if words:
             self._say.publish(words)
-
-
-def find_limits(file: str) -> Limits:
-    """Read a limits file, the shipped one where none is named. Raises ConfigError."""
-    if file:
-        return read_limits(Path(file).expanduser())
-    return read_limits(share_folder() / "config" / "voice" / "limits.yaml")

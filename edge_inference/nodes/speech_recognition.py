@@ -1,0 +1,133 @@
+"""What somebody said in, words out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_inference.backends.base import Backend
+from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import Transcript
+from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
+from edge_inference.nodes.conversions.voice import TranscriptAdapter
+from edge_inference.nodes.speech_models import find_speech, open_role
+from edge_inference.nodes.stage import Dropped, Stage, StageSettings
+from edge_inference.nodes.voice_files import find_grammar
+from edge_inference.speech.command_mode import CommandMode, CommandSettings
+from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.tokenizer import load_tokenizer
+
+
+@dataclass(frozen=True)
+class SpeechRecognitionSettings(CommandSettings, RecogniserSettings, StageSettings):
+    """Parameters of speech recognition."""
+
+    queue_depth: int = setting(
+        10, "segments that wait for this stage at the most", minimum=1, maximum=100
+    )
+    model: str = setting(
+        "moonshine_tiny",
+        "model folder of the recogniser: a name on the model path, or a path to it",
+        read_only=True,
+    )
+    model_path: str = setting(
+        "",
+        "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
+        read_only=True,
+    )
+    mode: str = setting(
+        "command",
+        "command hears only phrases of the grammar; free writes down whatever is said",
+        choices=("command", "free"),
+    )
+    grammar: str = setting(
+        "", "grammar file of command mode; empty for the shipped one", read_only=True
+    )
+
+
+class SpeechRecognition(Stage[SpeechSegment]):
+    """Turns speech into text; of speech that goes on, into what has been said so far."""
+
+    default_name = "speech_recognition"
+    default_namespace = "ai"
+    settings_class = SpeechRecognitionSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._backends: list[Backend] = []
+        self._newest: SpeechSegment | None = None
+
+    def open(self) -> None:
+        """Open the models and run them once: the first run is slow."""
+        super().open()
+        settings = self.parameters.current
+        model = find_speech(settings.model, settings.model_path, "recognition")
+        tokenizer = load_tokenizer(model.path("tokenizer"))
+        for role in ("encoder", "decoder"):
+            self._backends.append(open_role(model, role))
+        encoder, decoder = self._backends
+        self._recogniser = Recogniser(encoder, decoder, tokenizer, settings)
+        grammar = find_grammar(settings.grammar)
+        # A recogniser may write numbers either way.
+        phrases = (*grammar.phrases(), *grammar.phrases(digits=True))
+        self._command = CommandMode(self._recogniser, phrases, settings)
+        self._model_name, self._locale = model.name, model.locale
+        self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
+        self._transcripts = self.publish_on("transcript", TranscriptAdapter())
+        self.health.note("model", model.name)
+        self.health.note("mode", settings.mode)
+
+    def start(self) -> None:
+        """Listen to speech."""
+        super().start()
+        self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
+
+    def close(self) -> None:
+        """Free the models."""
+        for backend in self._backends:
+            backend.close()
+        self._backends.clear()
+
+    def model_name(self) -> str:
+        """Return the model in use."""
+        return self._model_name
+
+    def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
+        """Go on with another mode or other limits."""
+        self._recogniser.settings = new
+        self._command.settings = new
+        self.health.note("mode", new.mode)
+
+    def receive(self, item: SpeechSegment, by_reference: bool) -> None:
+        """Put a segment into the mailbox."""
+        self._newest = item
+        super().receive(item, by_reference)
+
+    def process(self, item: SpeechSegment, settings: SpeechRecognitionSettings) -> Transcript:
+        """Recognise one segment."""
+        if not item.is_final and item is not self._newest:
+            raise Dropped("superseded")  # what came since says it too, and more
+        if settings.mode == "command":
+            heard = self._command.recognise(item.samples)
+            text, confidence, problem = heard.text, heard.confidence, heard.problem
+        else:
+            text, confidence, _ = self._recogniser.free(item.samples)
+            problem = "" if text else "no words in what was said"
+        return Transcript(
+            text=text,
+            confidence=confidence,
+            mode=settings.mode,
+            stamp_ns=item.stamp_ns,
+            is_final=item.is_final,
+            locale=self._locale,
+            problem=problem,
+            frame_id=item.frame_id,
+        )
+
+    def emit(self, output: Transcript) -> None:
+        """Publish the words; of speech that goes on only where there are any."""
+        if output.text or output.is_final:
+            self._transcripts.publish(output)

@@ -1,0 +1,24 @@
+"""Grammar and limits files that nodes name in their parameters; empty for the shipped one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_inference.composition.pipeline import share_folder
+from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.limits import Limits, read_limits
+
+
+def find_grammar(file: str) -> Grammar:
+    """Read a grammar file. Raises ConfigError with file and line."""
+    return read_grammar(_path(file, "grammar.yaml"))
+
+
+def find_limits(file: str) -> Limits:
+    """Read a limits file. Raises ConfigError with file and line."""
+    return read_limits(_path(file, "limits.yaml"))
+
+
+def _path(file: str, shipped: str) -> Path:
+    return Path(file).expanduser() if file else share_folder() / "config" / "voice" / shipped

@@ -1,0 +1,160 @@
+"""Speech becomes words, in command mode and in free mode; stale partials are left out."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from rclpy.parameter import Parameter
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.audio import SpeechSegment
+from edge_inference.errors import BackendError
+from edge_inference.nodes import speech_recognition
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
+from edge_inference.speech.command_mode import Command
+from edge_inference.speech.recogniser import Recognised
+from rig import Outside, Rig, wait_for
+
+
+class Opened:
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class FakeRecogniser:
+    """Hears how loud the first sample is."""
+
+    def __init__(self, encoder, decoder, tokenizer, settings) -> None:
+        self.settings = settings
+
+    def free(self, samples: np.ndarray) -> Recognised:
+        return Recognised("" if samples[0] == 0.0 else f"level {samples[0]:g}", 0.5, ())
+
+
+class FakeCommandMode:
+    gate = threading.Event()
+    working = threading.Semaphore(0)
+
+    def __init__(self, recogniser, phrases, settings) -> None:
+        self.phrases = phrases
+
+    def recognise(self, samples: np.ndarray) -> Command:
+        self.working.release()
+        self.gate.wait()
+        if samples[0] == 0.0:
+            return Command("", 0.1, (), "none of the grammar's phrases")
+        if samples[0] < 0.0:
+            raise BackendError("out of memory")
+        return Command("go forward", 0.75, ())
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
+    described = type(
+        "Described", (), {"name": "fake", "locale": "en", "path": lambda self, role: role}
+    )()
+    made: list[Opened] = []
+
+    def open_role(model, role) -> Opened:
+        made.append(Opened())
+        return made[-1]
+
+    monkeypatch.setattr(speech_recognition, "find_speech", lambda *given: described)
+    monkeypatch.setattr(speech_recognition, "open_role", open_role)
+    monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
+    monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
+    monkeypatch.setattr(speech_recognition, "CommandMode", FakeCommandMode)
+    monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
+    FakeCommandMode.gate.set()
+    return made
+
+
+@pytest.fixture
+def speech(rig: Rig) -> Publisher:
+    node = rig.container.node
+    return rig.call(lambda: Publisher(node, SpeechSegmentAdapter(), "/ai/speech", RELIABLE))
+
+
+def said(level: float, stamp_ns: int = 7, is_final: bool = True) -> SpeechSegment:
+    return SpeechSegment(np.full(800, level, np.float32), 5, stamp_ns, is_final, "ear")
+
+
+def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None:
+    transcripts, timings = rig.tap("/ai/transcript"), rig.tap("/ai/stage_timing")
+    node = rig.load("SpeechRecognition")
+    assert "go forward two meters" in node._command.phrases
+    speech.publish(said(0.5))
+    (transcript,) = transcripts.wait()
+    assert (transcript.text, transcript.confidence, transcript.mode) == (
+        "go forward",
+        0.75,
+        "command",
+    )
+    assert (transcript.stamp_ns, transcript.frame_id, transcript.locale) == (7, "ear", "en")
+    assert transcript.is_final
+    assert timings.wait()[0].model == "fake"
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_cleanup)
+    assert len(opened) == 2 and all(each.is_closed for each in opened)
+
+
+def test_what_is_none_of_the_grammar_is_told_once_it_has_ended(rig: Rig, speech: Publisher) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition")
+    speech.publish(said(0.0, is_final=False))
+    wait_for(lambda: node.health.status(0).values["processed"] == "1", "the partial one")
+    speech.publish(said(0.0))
+    (transcript,) = transcripts.wait()
+    assert (transcript.text, transcript.is_final) == ("", True)
+    assert transcript.problem == "none of the grammar's phrases"
+
+
+def test_the_mode_is_live(rig: Rig, speech: Publisher) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition")
+    rig.call(lambda: node.set_parameters([Parameter("mode", value="free")]))
+    speech.publish(said(0.5))
+    speech.publish(said(0.0))
+    transcripts.wait(2)
+    assert [(each.text, each.mode) for each in transcripts] == [("level 0.5", "free"), ("", "free")]
+    assert transcripts[1].problem == "no words in what was said"
+
+
+def test_a_partial_that_something_newer_has_overtaken_is_left_out(
+    rig: Rig, speech: Publisher
+) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition")
+    FakeCommandMode.gate.clear()
+    for stamp_ns, is_final in ((1, False), (2, False), (3, True)):
+        speech.publish(said(0.5, stamp_ns, is_final))
+        if stamp_ns == 1:
+            assert FakeCommandMode.working.acquire(timeout=20)
+    FakeCommandMode.gate.set()
+    transcripts.wait(2)
+    assert [each.stamp_ns for each in transcripts] == [1, 3]
+    assert node.health.counts() == {"superseded": 1}
+
+
+def test_a_failed_run_costs_one_segment(rig: Rig, speech: Publisher) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition")
+    speech.publish(said(-1.0))
+    speech.publish(said(0.5))
+    transcripts.wait()
+    assert node.health.counts() == {"invalid": 1}
+    assert node.health.status(0).values["last error"] == "out of memory"
+
+
+def test_seen_from_another_process(rig: Rig, speech: Publisher, outside: Outside) -> None:
+    node = rig.load("SpeechRecognition")
+    heard = outside.listen("/ai/transcript", "edge_inference/Transcript")
+    rig.is_heard(node, "/ai/transcript")
+    speech.publish(said(0.5))
+    assert heard.wait()[0]["text"] == "go forward"
