@@ -28,7 +28,8 @@ class Leadership:
 
     def others(self, now_ns: int) -> list[str]:
         """Return the other managers that speak, sorted."""
-        return sorted(name for name, at in self._heard.items() if now_ns - at < SILENCE_NS)
+        heard = list(self._heard.items())  # words come in other threads
+        return sorted(name for name, at in heard if now_ns - at < SILENCE_NS)
 
     def leads(self, now_ns: int) -> bool:
         """Tell whether this manager is the one to speak."""

@@ -40,7 +40,8 @@ class ManagedSettings:
     )
     manager_timeout_s: float = setting(
         5.0,
-        "after so long without a word from a manager that was there the safe level holds",
+        "after so long without a word from a manager that was there the safe level holds; a few "
+        "times the period of its looks",
         unit="s",
         minimum=1.0,
         maximum=600.0,

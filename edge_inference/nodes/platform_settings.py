@@ -19,7 +19,12 @@ class PlatformManagerSettings(GovernorSettings):
     """What to sense, how to decide, and what may be changed on the machine."""
 
     rate_hz: float = setting(
-        2.0, "looks at the sensors, and decisions", unit="Hz", minimum=0.2, maximum=10.0
+        # Slower, nodes and other managers would take its silence for its end.
+        2.0,
+        "looks at the sensors, and decisions",
+        unit="Hz",
+        minimum=1.0,
+        maximum=10.0,
     )
     board: str = setting("", "board by name, for a machine that is not recognised", read_only=True)
     platform_path: str = setting(

@@ -12,11 +12,15 @@ import pytest
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directive import Directive, Level, Limits
 from edge_inference.core.health import Level as Severity
+from edge_inference.core.leadership import SILENCE_NS
 from edge_inference.core.reading import Status
+from edge_inference.core.settings import rules
 from edge_inference.engines import server
 from edge_inference.errors import BackendError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from edge_inference.nodes.managed import ManagedSettings
+from edge_inference.nodes.platform_settings import PlatformManagerSettings
 from perception_rig import Pipeline
 from rig import Collected, Outside, Rig, wait_for
 
@@ -379,3 +383,10 @@ def test_a_clock_set_back_changes_no_decision(rig: Rig, outside: Outside) -> Non
     ages = [report.now_ns - each.stamp_ns for each in report.state.readings if each.value]
     assert max(ages) < 5 * 10**9
     assert {each.level for each in asked} == {Level.FULL}
+
+
+def test_the_slowest_manager_is_not_taken_for_a_silent_one() -> None:
+    slowest = rules(PlatformManagerSettings)["rate_hz"].minimum
+    assert slowest is not None
+    assert 2e9 / slowest < SILENCE_NS
+    assert 2.0 / slowest < rules(ManagedSettings)["manager_timeout_s"].default
