@@ -15,6 +15,7 @@ from edge_inference.platforms.channel import Clock
 from edge_inference.platforms.power_mode import PowerMode
 from edge_inference.platforms.probes import find_sensors
 from edge_inference.platforms.rails_sum import rails_sum
+from edge_inference.platforms.replay import RecordedTree
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensor import Sensor
 from edge_inference.platforms.tree import MachineTree, Tree
@@ -54,8 +55,10 @@ class Platform:
         )
 
     def close(self) -> None:
-        """Stop reading. Does not wait for a sensor that hangs."""
+        """Stop reading. Does not wait for a sensor that hangs, and lets a recorded one go."""
         self._sampler.close()
+        if isinstance(self.tree, RecordedTree):
+            self.tree.close()
 
     def __enter__(self) -> Platform:
         """Return the platform; it is closed on leaving."""

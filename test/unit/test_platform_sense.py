@@ -21,9 +21,12 @@ from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.power_mode import PowerMode
 from edge_inference.platforms.probes import find_sensors
+from edge_inference.platforms.recording import Unreadable
+from edge_inference.platforms.replay import RecordedTree
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.tree import MachineTree
 from machine_trees import INA3221, ZONE, HandClock, MemoryTree, ina3221, look, orin_nx, write, zones
+from recording_bench import written
 
 FOLDER = Path(__file__).parents[2] / "config" / "platforms"
 ORIN = board_named("jetson_orin", load_boards([FOLDER]))
@@ -321,3 +324,12 @@ def test_an_empty_file_of_a_real_machine(tmp_path: Path) -> None:
         Status.INVALID,
         "the file is empty; expected a number",
     )
+
+
+def test_a_recorded_file_that_blocks_lets_go_when_the_platform_is_closed(tmp_path: Path) -> None:
+    file = written(tmp_path / "r.jsonl", (0, {"a": Unreadable(None)}))
+    platform = open_platform([FOLDER], RecordedTree(file), "generic")
+    platform.close()
+    with pytest.raises(OSError) as caught:
+        platform.tree.read("a")
+    assert caught.value.errno == errno.ECANCELED
