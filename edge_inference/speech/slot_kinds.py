@@ -79,6 +79,10 @@ class NumberKind:
         if self._settings.unit_optional and si:
             yield "<>", Slot(slot, "", si)
 
+    def words(self) -> frozenset[str]:
+        """Return no word: those of numbers and units are every grammar's."""
+        return frozenset()
+
     def _unit_problem(self, quantity: Quantity) -> str:
         if quantity.unit is None:
             bare = self._unit is None or self._settings.unit_optional
@@ -130,6 +134,10 @@ class WordKind:
     def outlines(self, slot: str) -> Iterator[tuple[str, Slot]]:
         """Yield every way to say every value."""
         return self.spoken(slot, digits=False)
+
+    def words(self) -> frozenset[str]:
+        """Return every word that is part of a value."""
+        return frozenset(word for way in self._ways for word in way)
 
 
 Kind = NumberKind | WordKind

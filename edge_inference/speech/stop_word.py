@@ -9,7 +9,10 @@ from edge_inference.speech.words import words_of
 STOP_WORDS = frozenset({"stop", "halt", "freeze"})
 # Said around it: "please stop now", "stop stop robot".
 _AROUND = frozenset({"please", "now", "robot", "hey", "it", "right", "there"})
-_NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
+#: Words that turn the one behind them around.
+NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
+# "Go on and stop": it stops when it is there.
+_JOINERS = frozenset({"and", "then"})
 
 
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
@@ -22,4 +25,4 @@ def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
         return False
     if heard[0] in stop_words:
         return True
-    return heard[-1] in stop_words and not (len(heard) > 1 and heard[-2] in _NEGATIONS)
+    return heard[-1] in stop_words and not (set(heard[-2:-1]) & (NEGATIONS | _JOINERS))

@@ -1,0 +1,194 @@
+"""From what was said to what is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import Intent, Transcript
+from edge_inference.speech.grammar import Grammar, Reading
+from edge_inference.speech.nearest import Embed, NearestByLetters, NearestByMeaning, letters_alike
+from edge_inference.speech.sequence import joined
+from edge_inference.speech.stop_word import is_stop
+from edge_inference.speech.words import words_of
+
+__all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
+
+
+@dataclass(frozen=True)
+class UnderstandingSettings:
+    """How near to the grammar a text must be."""
+
+    fuzzy: bool = setting(True, "accept what differs from the grammar by a few letters")
+    fuzzy_threshold: float = setting(
+        0.88, "likeness from which a fuzzy match is accepted", minimum=0.5, maximum=1.0
+    )
+    word_threshold: float = setting(
+        0.85, "likeness from which an unknown word is a known one", minimum=0.5, maximum=1.0
+    )
+    embedding_threshold: float = setting(
+        0.65, "likeness in meaning from which one is asked about", minimum=0.0, maximum=1.0
+    )
+    min_confidence: float = setting(
+        0.0, "lowest confidence of the recogniser; stop is heard with any", minimum=0.0, maximum=1.0
+    )
+
+
+class Understanding:
+    """Finds intents by grammar, then by letters, then by meaning where ``embed`` is given.
+
+    Stop is understood before anything that is not exactly in the grammar. What is found by
+    meaning needs confirmation. ``notes`` says which steps are left out, and why.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        settings: UnderstandingSettings | None = None,
+        embed: Embed | None = None,
+    ) -> None:
+        self._grammar = grammar
+        self._settings = settings or UnderstandingSettings()
+        self.notes: tuple[str, ...] = ()
+        self._letters = self._by_letters()
+        self._meaning = NearestByMeaning(grammar, embed) if embed else None
+
+    def intent(self, transcript: Transcript) -> Intent:
+        """Return what is meant; a name that is empty has a ``problem`` in words."""
+        words = self._stripped(words_of(transcript.text))
+        if not words:
+            return self._nothing(transcript, transcript.problem or "I heard nothing")
+        whole = self._exactly(words, transcript)
+        if whole is None and is_stop(transcript.text):
+            whole = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
+        is_unsure = transcript.confidence < self._settings.min_confidence
+        if is_unsure and (whole is None or whole.name != "stop"):
+            return self._nothing(transcript, "I did not hear that well")
+        if whole is None:
+            whole = self._nearly(words, transcript)
+        return replace(whole, text=transcript.text)
+
+    def _by_letters(self) -> NearestByLetters | None:
+        if not self._settings.fuzzy:
+            return None
+        alike = letters_alike()
+        if alike is None:
+            self.notes += (
+                "fuzzy matching is left out: rapidfuzz is not installed; "
+                "pip install 'edge_inference[voice]' brings it",
+            )
+            return None
+        return NearestByLetters(self._grammar, alike)
+
+    def _exactly(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+        readings = self._readings(words)
+        if not readings:
+            return None
+        return joined([self._made(r, "grammar", 1.0, transcript) for r in readings])
+
+    def _readings(self, words: Sequence[str]) -> list[Reading]:
+        """Return the readings of a text of one or several commands; none if one does not fit."""
+        words = self._stripped(words)
+        whole = self._grammar.read(words)
+        if whole:
+            return [whole]
+        for start, end in self._joints(words):
+            first = self._grammar.read(self._stripped(words[:start]))
+            rest = self._readings(words[end:]) if first else []
+            if first and rest:
+                return [first, *rest]
+        return []
+
+    def _nearly(self, words: Sequence[str], transcript: Transcript) -> Intent:
+        """Return the intent of a text that is not in the grammar as it stands."""
+        found = self._fuzzily(words, transcript)
+        if found is None:
+            found = self._in_parts(words, transcript)
+        if found is None and self._meaning:
+            near = self._meaning.find(words, self._settings.embedding_threshold)
+            if near:
+                found = self._made(near.reading, "embedding", near.score, transcript)
+        if found is not None:
+            return found
+        problem = self._grammar.nearest_problem(words)
+        return self._nothing(transcript, problem or f"I do not understand {' '.join(words)!r}")
+
+    def _fuzzily(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+        if self._letters is None:
+            return None
+        settings = self._settings
+        near = self._letters.find(words, settings.fuzzy_threshold, settings.word_threshold)
+        return self._made(near.reading, "fuzzy", near.score, transcript) if near else None
+
+    def _in_parts(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+        """Return the intent of several commands, one of which at least is not quite exact."""
+        joints = self._joints(words)
+        if not joints:
+            return None
+        starts = [0, *(end for _, end in joints)]
+        ends = [*(start for start, _ in joints), len(words)]
+        parts = []
+        for start, end in zip(starts, ends, strict=True):
+            part = self._stripped(words[start:end])
+            intent = self._exactly(part, transcript) or self._fuzzily(part, transcript)
+            if intent is None:
+                problem = self._grammar.nearest_problem(part)
+                return self._nothing(transcript, problem) if problem else None
+            if intent.problem:
+                return intent
+            parts.append(intent)
+        return joined(parts)
+
+    def _joints(self, words: Sequence[str]) -> list[tuple[int, int]]:
+        """Return where joiners stand between words: the first word of each, and the one behind."""
+        found = []
+        place = 1
+        while place < len(words) - 1:
+            way = next(
+                (w for w in self._grammar.joiners if tuple(words[place : place + len(w)]) == w), ()
+            )
+            if way and place + len(way) < len(words):
+                found.append((place, place + len(way)))
+            place += max(1, len(way))
+        return found
+
+    def _stripped(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the words without those around them that mean nothing."""
+        left = tuple(words)
+        while left:
+            before = left
+            for way in self._grammar.ignored:
+                if left[: len(way)] == way:
+                    left = left[len(way) :]
+                elif left[len(left) - len(way) :] == way:
+                    left = left[: len(left) - len(way)]
+            if left == before or self._grammar.read(before):
+                return before
+        return left
+
+    def _made(self, reading: Reading, source: str, score: float, transcript: Transcript) -> Intent:
+        if reading.problem:
+            return self._nothing(transcript, reading.problem)
+        return Intent(
+            name=reading.intent,
+            slots=reading.slots,
+            confidence=transcript.confidence * score,
+            text=transcript.text,
+            source=source,
+            stamp_ns=transcript.stamp_ns,
+            needs_confirmation=source == "embedding",
+            frame_id=transcript.frame_id,
+        )
+
+    def _nothing(self, transcript: Transcript, problem: str) -> Intent:
+        return Intent(
+            name="",
+            slots={},
+            confidence=0.0,
+            text=transcript.text,
+            source="grammar",
+            stamp_ns=transcript.stamp_ns,
+            problem=problem,
+            frame_id=transcript.frame_id,
+        )
