@@ -33,6 +33,7 @@ class Tokenizer:
             )
         self._tokens = tuple(tokens)
         self._ids: dict[bytes, int] = {}
+        self._words: dict[str, tuple[int, ...]] = {}
         for number, token in enumerate(self._tokens):
             if number > _BYTES[-1] and token:
                 self._ids.setdefault(token, number)
@@ -46,8 +47,19 @@ class Tokenizer:
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text: byte-pair merges, and single bytes for the rest."""
-        spoken = "".join(f" {word}" for word in text.split())
-        pieces = [_SPACE if letter == " " else letter.encode() for letter in spoken]
+        return tuple(number for word in text.split() for number in self._word(word))
+
+    def _word(self, word: str) -> tuple[int, ...]:
+        """Return the ids of a word with the space before it; no piece reaches over a space."""
+        if word not in self._words:
+            found: list[int] = []
+            for piece in self._merged([_SPACE, *(letter.encode() for letter in word)]):
+                known = self._ids.get(piece)
+                found += [_BYTES[byte] for byte in piece] if known is None else [known]
+            self._words[word] = tuple(found)
+        return self._words[word]
+
+    def _merged(self, pieces: list[bytes]) -> list[bytes]:
         while len(pieces) > 1:
             rank, place = min(
                 (self._ids.get(left + right, len(self._tokens)), place)
@@ -56,11 +68,7 @@ class Tokenizer:
             if rank == len(self._tokens):
                 break
             pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
-        found: list[int] = []
-        for piece in pieces:
-            known = self._ids.get(piece)
-            found += [_BYTES[byte] for byte in piece] if known is None else [known]
-        return tuple(found)
+        return pieces
 
     def _piece(self, number: int) -> bytes:
         if not 0 <= number < len(self._tokens):
