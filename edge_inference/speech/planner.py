@@ -57,6 +57,11 @@ class Planner:
             if make is None:
                 return _refused(intent, f"I do not know how to {part.name.replace('_', ' ')}")
             steps += make(part.slots, self._limits.motion)
+        # Whoever says stop has all of it stopped: nothing moves after it.
+        last = next(
+            (place for place, step in enumerate(steps) if step.action == "stop"), len(steps)
+        )
+        steps = steps[: last + 1]
         most = self._limits.plan.max_steps
         if len(steps) > most:
             return _refused(intent, f"{len(steps)} steps are too many. I may do {most}")

@@ -10,6 +10,7 @@ import pytest
 
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step
 from edge_inference.errors import ConfigError
+from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.limits import Limits, Place, PlanLimits, read_limits
 from edge_inference.speech.planner import Planner
 from edge_inference.speech.sequence import joined, parts
@@ -113,6 +114,12 @@ def test_a_sequence_is_one_plan() -> None:
     assert plan.reason == "going forward 2 meters, then turning left 90 degrees"
 
 
+def test_nothing_comes_after_stop() -> None:
+    plan = planned(intent("move", distance=2.0), intent("stop"), intent("turn", angle=1.0))
+    assert [step.action for step in plan.steps] == ["move", "stop"]
+    assert plan.reason == "going forward 2 meters, then stopping"
+
+
 def test_one_bad_part_refuses_the_whole_sequence() -> None:
     plan = planned(intent("move", distance=2.0), intent("go_to", place="moon"))
     assert plan.is_refused
@@ -175,6 +182,11 @@ def test_the_shipped_limits_can_be_read() -> None:
     limits = read_limits(SHIPPED)
     assert limits.places["kitchen"].frame_id == "map"
     assert not Planner(limits).plan(intent("go_to", place="kitchen")).is_refused
+    grammar = read_grammar(SHIPPED.with_name("grammar.yaml"))
+    assert {slot.value for _, slot in grammar.kinds["place"].outlines("")} == set(limits.places)
+    assert {slot.value for _, slot in grammar.kinds["thing"].outlines("")} == set(
+        limits.plan.things
+    )
     full_turn = intent("turn", angle=2 * math.pi)
     assert not Planner(limits).plan(full_turn).is_refused
 
