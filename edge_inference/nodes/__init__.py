@@ -10,6 +10,7 @@ _MODULES = {
     "Command": "command",
     "Decode": "decode",
     "Inference": "inference",
+    "IntentParser": "intent_parser",
     "Latency": "latency",
     "MediaSource": "media_source",
     "Overlay": "overlay",

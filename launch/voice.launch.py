@@ -1,0 +1,11 @@
+"""The voice pipeline; ``config/pipelines/voice.yaml`` says what runs."""
+
+from __future__ import annotations
+
+from edge_inference.composition.launching import describe
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe it."""
+    return describe("voice")

@@ -1,0 +1,87 @@
+"""Words become intents with the stamp of the speech; what is not understood is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rclpy.parameter import Parameter
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.voice import Slot, Transcript
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.voice import TranscriptAdapter
+from rig import Outside, Rig
+
+
+@pytest.fixture
+def transcripts(rig: Rig) -> Publisher:
+    node = rig.container.node
+    return rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
+
+
+def said(text: str, is_final: bool = True, confidence: float = 0.9) -> Transcript:
+    return Transcript(text, confidence, "command", 7, is_final, frame_id="ear")
+
+
+def test_what_is_meant(rig: Rig, transcripts: Publisher) -> None:
+    intents, timings = rig.tap("/ai/intent"), rig.tap("/ai/stage_timing")
+    rig.load("IntentParser")
+    transcripts.publish(said("go forward", is_final=False))
+    transcripts.publish(said("Go forward ten meters."))
+    (intent,) = intents.wait()
+    assert (intent.name, intent.stamp_ns, intent.frame_id) == ("move", 7, "ear")
+    assert intent.slots["distance"] == Slot("distance", 10.0, "m")
+    assert intent.confidence == 0.9
+    assert timings.wait()[0].stage == "intent_parser"
+
+
+@pytest.mark.parametrize("text", ["", "the weather is nice", "go forward ten thousand meters"])
+def test_what_is_not_understood_has_no_name_but_a_reason(
+    rig: Rig, transcripts: Publisher, text: str
+) -> None:
+    intents = rig.tap("/ai/intent")
+    rig.load("IntentParser")
+    transcripts.publish(said(text))
+    (intent,) = intents.wait()
+    assert (intent.name, intent.slots, intent.text) == ("", {}, text)
+    assert intent.problem
+
+
+def test_thresholds_are_live(rig: Rig, transcripts: Publisher) -> None:
+    intents = rig.tap("/ai/intent")
+    node = rig.load("IntentParser")
+    rig.call(lambda: node.set_parameters([Parameter("min_confidence", value=0.95)]))
+    transcripts.publish(said("go forward"))
+    assert intents.wait()[0].problem == "I did not hear that well"
+
+
+def test_a_grammar_of_ones_own(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("intents:\n  stop: {phrases: [basta]}\n")
+    intents = rig.tap("/ai/intent")
+    rig.load("IntentParser", grammar=str(file))
+    transcripts.publish(said("basta"))
+    assert intents.wait()[0].name == "stop"
+
+
+@pytest.mark.parametrize("text", ["", "intents: {}\n", "intents: [\n"])
+def test_a_grammar_that_is_none_names_its_file(rig: Rig, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    component = rig.load_component("IntentParser", grammar=str(file))
+    assert component.failure == "did not configure"
+    assert str(file) in component.node.health.status(0).message
+
+
+def test_seen_from_another_process(rig: Rig, transcripts: Publisher, outside: Outside) -> None:
+    node = rig.load("IntentParser")
+    heard = outside.listen("/ai/intent", "edge_inference/Intent")
+    rig.is_heard(node, "/ai/intent")
+    transcripts.publish(said("turn left ninety degrees"))
+    message = heard.wait()[0]
+    slots = {slot["name"]: slot for slot in message["slots"]}
+    assert message["name"] == "turn"
+    assert slots["direction"]["text"] == "left"
+    assert slots["angle"]["value"] == pytest.approx(1.5708, abs=1e-4)
+    assert slots["angle"]["unit"] == "rad"
