@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.errors import ConfigError
 from edge_inference.tools.bus_listener import BusListener
 from edge_inference.tools.frame_book import FrameRecord
+from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.overlay_files import OverlayFiles
 from edge_inference.tools.params_file import without_effect
@@ -65,7 +66,7 @@ def _run(
     started_s: float,
     interrupted: threading.Event,
 ) -> int:
-    with _hosted(options.verbose) as container:
+    with hosted_here("run perception", options.verbose) as container:
         run = _Run(container, components, options, model, output, started_s)
         try:
             return run.run(interrupted)
@@ -326,18 +327,3 @@ def _image_topic(components: Sequence[ComponentDescription]) -> str | None:
     """Return the topic of the pipeline's own source, None where it has none."""
     sources = (one for one in components if one.name == "media_source")
     return next((source.remappings["image_raw"] for source in sources), None)
-
-
-@contextmanager
-def _hosted(verbose: bool) -> Iterator[Container]:
-    try:
-        from edge_inference.composition.process import hosted
-    except ImportError as error:
-        raise ConfigError(
-            f"`run perception` needs ROS 2, and {error.name or error} cannot be imported: use "
-            "`make demo` or `make set-up`, or source a ROS 2 installation with this package in it"
-        ) from error
-    # What goes wrong is told through the components' health, in one line each.
-    arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
-    with hosted("edge_inference", arguments, []) as container:
-        yield container

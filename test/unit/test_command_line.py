@@ -25,7 +25,9 @@ RUN = ["run", "perception", "--source"]
     [
         ([], 2, "command"),
         (["rnu"], 2, "'rnu'"),
-        (["run"], 2, "--source"),
+        (["run"], 2, "pipeline"),
+        (["run", "voice"], 2, "--source"),
+        (["run", "voice", "--source", "x", "--mode", "loud"], 2, "'loud'"),
         (["run", "perception"], 2, "--source"),
         (["run", "perceptoin", "--source", "sample"], 2, "'perceptoin'"),
         ([*RUN, "x", "--frames", "0"], 2, "whole number of 1 or more"),

@@ -6,9 +6,15 @@ import argparse
 from collections.abc import Sequence
 
 from edge_inference.tools.verbs import arguments as given
+from edge_inference.tools.verbs import run_voice
 from edge_inference.tools.verbs.arguments import Commands
 
 _EXAMPLES = """\
+examples:
+  edge-inference run perception --source sample
+  edge-inference run voice --source command.wav"""
+
+_PERCEPTION_EXAMPLES = """\
 examples:
   edge-inference run perception --source sample
   edge-inference run perception --source pictures/ --model efficientnet_lite0 --json
@@ -32,12 +38,25 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     parser = given.add_verb(
         commands,
         "run",
-        _start,
-        help="run a pipeline on files, a camera or a topic",
+        None,
+        help="run a pipeline on files, a camera, a microphone or a topic",
         description="Run a pipeline in this process, through the same ROS 2 nodes as on a robot.",
         epilog=_EXAMPLES,
     )
-    parser.add_argument("pipeline", choices=("perception",), help="which pipeline")
+    pipelines = parser.add_subparsers(dest="pipeline", metavar="pipeline", required=True)
+    _add_perception(pipelines)
+    run_voice.add(pipelines)
+
+
+def _add_perception(pipelines: Commands) -> None:
+    parser = given.add_verb(
+        pipelines,
+        "perception",
+        _start,
+        help="find objects or classes in pictures",
+        description="Find objects, classes or masks in pictures, videos, or what a camera sees.",
+        epilog=_PERCEPTION_EXAMPLES,
+    )
     parser.add_argument(
         "--source",
         type=given.name,

@@ -1,0 +1,133 @@
+"""What became of each utterance, and how long after its last word."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_inference.core.audio import SpeechSegment
+from edge_inference.core.voice import ActionPlan, Intent, Step, Transcript
+
+#: Stages in their order, each with the topic that tells that it is done.
+STAGES = {
+    "speech": "/ai/speech",
+    "text": "/ai/transcript",
+    "intent": "/ai/intent",
+    "plan": "/ai/action_plan",
+}
+
+
+@dataclass
+class Utterance:
+    """One utterance; ``after_ms`` is from its last word to the end of each stage."""
+
+    stamp_ns: int
+    transcript: Transcript | None = None
+    intent: Intent | None = None
+    plan: ActionPlan | None = None
+    after_ms: dict[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        intent, plan, said = self.intent, self.plan, self.transcript
+        slots = {} if intent is None else {name: s.value for name, s in intent.slots.items()}
+        return {
+            "stamp": self.stamp_ns / 1e9,
+            "text": "" if said is None else said.text,
+            "confidence": None if said is None else said.confidence,
+            "intent": "" if intent is None else intent.name,
+            "slots": slots,
+            "needs_confirmation": intent is not None and intent.needs_confirmation,
+            "steps": [] if plan is None else [step_words(step) for step in plan.steps],
+            "refused": plan is not None and plan.is_refused,
+            "reason": self.reason,
+            "ms": {name: round(ms, 1) for name, ms in self.after_ms.items()},
+        }
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is done, empty where something is."""
+        for each in (self.transcript, self.intent):
+            if each is not None and each.problem:
+                return each.problem
+        return self.plan.reason if self.plan is not None else ""
+
+    def words(self) -> str:
+        """Return it in a line."""
+        text = self.transcript.text if self.transcript is not None else ""
+        steps = self.plan.steps if self.plan is not None else ()
+        done = ", then ".join(step_words(step) for step in steps) or f"nothing: {self.reason}"
+        times = ", ".join(f"{name} {ms:.0f}" for name, ms in self.after_ms.items())
+        return f'"{text}" -> {done} (ms after the last word: {times})'
+
+
+def step_words(step: Step) -> str:
+    """Return a step in words."""
+    numbers = {
+        "m": step.distance_m,
+        "rad": step.angle_rad,
+        "m/s": step.speed_mps,
+        "rad/s": step.rate_radps,
+    }
+    parts = [f"{value:g} {unit}" for unit, value in numbers.items() if value is not None]
+    return " ".join([step.action, *([step.target] if step.target else []), *parts])
+
+
+class VoiceBook:
+    """Gathers utterances by the stamp of their last word. Any thread may add.
+
+    ``now_ns`` gives the clock of the stamps; ``finished`` is called with an utterance whose
+    plan has come, or that came to nothing before.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], finished: Callable[[Utterance], None]) -> None:
+        self._now_ns = now_ns
+        self._finished = finished
+        self._lock = threading.Lock()
+        self._open: dict[int, Utterance] = {}
+        #: How many utterances have begun and have come to their end.
+        self.begun = self.ended = 0
+
+    def add_speech(self, segment: SpeechSegment) -> None:
+        """Take note of an utterance that is over."""
+        if segment.is_final:
+            with self._lock:
+                self.begun += 1
+                self._open[segment.stamp_ns] = Utterance(segment.stamp_ns)
+            self._note(segment.stamp_ns, "speech")
+
+    def add_transcript(self, transcript: Transcript) -> None:
+        """Take note of its words; without any it is over."""
+        if transcript.is_final:
+            self._note(transcript.stamp_ns, "text", transcript=transcript)
+            if not transcript.text:
+                self._finish(transcript.stamp_ns)
+
+    def add_intent(self, intent: Intent) -> None:
+        """Take note of what is meant; where nothing is, or it is not sure, it is over."""
+        self._note(intent.stamp_ns, "intent", intent=intent)
+        if not intent.name or intent.needs_confirmation:
+            self._finish(intent.stamp_ns)
+
+    def add_plan(self, plan: ActionPlan) -> None:
+        """Take note of the plan: it is over."""
+        self._note(plan.stamp_ns, "plan", plan=plan)
+        self._finish(plan.stamp_ns)
+
+    def _note(self, stamp_ns: int, stage: str, **found: Any) -> None:
+        with self._lock:
+            utterance = self._open.get(stamp_ns)
+            if utterance is not None:
+                utterance.after_ms[stage] = (self._now_ns() - stamp_ns) / 1e6
+                for name, value in found.items():
+                    setattr(utterance, name, value)
+
+    def _finish(self, stamp_ns: int) -> None:
+        with self._lock:
+            utterance = self._open.pop(stamp_ns, None)
+        if utterance is not None:
+            self._finished(utterance)
+            with self._lock:
+                self.ended += 1

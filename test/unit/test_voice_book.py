@@ -1,0 +1,84 @@
+"""What became of each utterance, gathered by the stamp of its last word."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_inference.core.audio import SpeechSegment
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.tools.voice_book import Utterance, VoiceBook
+
+SAID_NS = 1_000_000_000
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.now_ns = SAID_NS
+        self.finished: list[Utterance] = []
+        self.book = VoiceBook(lambda: self.now_ns, self.finished.append)
+
+    def at(self, after_ms: float) -> VoiceBook:
+        self.now_ns = SAID_NS + round(after_ms * 1e6)
+        return self.book
+
+
+def speech(stamp_ns: int = SAID_NS, is_final: bool = True) -> SpeechSegment:
+    return SpeechSegment(np.zeros(16, np.float32), stamp_ns - 1, stamp_ns, is_final)
+
+
+def transcript(text: str, problem: str = "") -> Transcript:
+    return Transcript(text, 0.9, "command", SAID_NS, problem=problem)
+
+
+def intent(name: str, **more) -> Intent:
+    slots = {"distance": Slot("distance", 10.0, "m")}
+    return Intent(name, slots, 0.9, "go forward", "grammar", SAID_NS, **more)
+
+
+def test_an_utterance_goes_through_all_stages() -> None:
+    listener = Listener()
+    listener.at(200).add_speech(speech())
+    listener.at(250).add_transcript(transcript("go forward ten meters"))
+    listener.at(251).add_intent(intent("move"))
+    assert listener.finished == []
+    plan = ActionPlan("move", (Step("move", distance_m=10.0, speed_mps=0.25),), SAID_NS)
+    listener.at(252).add_plan(plan)
+    (utterance,) = listener.finished
+    told = utterance.as_json()
+    assert told["ms"] == {"speech": 200.0, "text": 250.0, "intent": 251.0, "plan": 252.0}
+    assert (told["intent"], told["slots"], told["steps"]) == (
+        "move",
+        {"distance": 10.0},
+        ["move 10 m 0.25 m/s"],
+    )
+    assert utterance.words().startswith('"go forward ten meters" -> move 10 m 0.25 m/s (ms ')
+    assert (listener.book.begun, listener.book.ended) == (1, 1)
+
+
+def test_what_comes_to_nothing_says_why() -> None:
+    for problem in ("not in the grammar", "unknown place"):
+        listener = Listener()
+        listener.at(200).add_speech(speech())
+        if problem == "unknown place":
+            listener.at(250).add_transcript(transcript("go to the moon"))
+            listener.at(251).add_intent(intent("", problem=problem))
+        else:
+            listener.at(250).add_transcript(transcript("", problem))
+        (utterance,) = listener.finished
+        assert utterance.reason == problem
+        assert f"nothing: {problem}" in utterance.words()
+
+
+def test_what_needs_a_yes_is_not_planned() -> None:
+    listener = Listener()
+    listener.at(200).add_speech(speech())
+    listener.at(251).add_intent(intent("move", needs_confirmation=True))
+    assert listener.finished[0].as_json()["needs_confirmation"]
+
+
+def test_partial_results_and_strangers_do_not_count() -> None:
+    listener = Listener()
+    listener.at(100).add_speech(speech(is_final=False))
+    listener.at(250).add_transcript(transcript("stop"))
+    listener.at(252).add_plan(ActionPlan("stop", (), SAID_NS))
+    assert (listener.finished, listener.book.begun) == ([], 0)
