@@ -27,6 +27,9 @@ class CommandSettings:
     threshold: float = setting(
         -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
     )
+    eager_threshold: float = setting(
+        -3.5, "the same for phrases that are better heard once too often: stop", maximum=0.0
+    )
 
 
 class Command(NamedTuple):
@@ -54,8 +57,9 @@ class _Hypothesis(NamedTuple):
 class CommandMode:
     """Recognises the phrases of one grammar with a recogniser's models.
 
-    ``spellings`` gives the ways in which the recogniser may write a phrase. Raises ConfigError
-    where there are no phrases.
+    ``spellings`` gives the ways in which the recogniser may write a phrase. ``eager`` are the
+    phrases that ``eager_threshold`` decides on, such as those that stop the robot: to stop
+    needlessly is safe. Raises ConfigError where there are no phrases.
     """
 
     def __init__(
@@ -64,8 +68,10 @@ class CommandMode:
         phrases: Iterable[str],
         settings: CommandSettings | None = None,
         spellings: Callable[[str], Iterable[str]] = written,
+        eager: Iterable[str] = (),
     ) -> None:
         self.settings = settings or CommandSettings()
+        self._eager = frozenset(eager)
         self._recogniser = recogniser
         self._root = build_trie(phrases, recogniser.tokenizer, spellings)
 
@@ -77,11 +83,13 @@ class CommandMode:
         phrase, scores = self._search(samples)
         mean = sum(scores) / len(scores)
         confidence = confidence_of(list(scores))
-        if mean < self.settings.threshold:
+        settings = self.settings
+        threshold = settings.eager_threshold if phrase in self._eager else settings.threshold
+        if mean < threshold:
             problem = (
                 f"none of the grammar's phrases: the nearest is {phrase!r} with a mean "
                 f"log-probability of {mean:.2f}, below the threshold of "
-                f"{self.settings.threshold:.2f}"
+                f"{threshold:.2f}"
             )
             return Command("", confidence, scores, problem)
         return Command(phrase, confidence, scores)

@@ -63,6 +63,19 @@ def test_the_threshold_decides() -> None:
     assert CommandMode(recogniser_that(saying(said)), ["b"], lax).recognise(SECOND).text == "b"
 
 
+@pytest.mark.parametrize(("eager", "text"), [([], ""), (["b"], ""), (["a", "b"], "a")])
+def test_eager_phrases_have_a_threshold_of_their_own(eager: list[str], text: str) -> None:
+    a, c = TOKENIZER.ids("A C")
+
+    def unsure(tokens: list[int]) -> Mapping[int, float]:
+        return {c: 0.0, a: -5.0} if len(tokens) == 1 else {END: 0.0}
+
+    mode = CommandMode(recogniser_that(unsure), ["a", "b"], eager=eager)
+    command = mode.recognise(SECOND)
+    assert command.text == text
+    assert ("below the threshold of -2.00" in command.problem) == (not text)
+
+
 def test_a_wider_beam_finds_what_starts_badly() -> None:
     good, bad = TOKENIZER.ids("A B C"), TOKENIZER.ids("D E F")
 
