@@ -17,6 +17,7 @@ from edge_inference.speech.words import words_of
 _PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
 _HOLDER = re.compile(r"\{\s*([a-z]\w*)\s*(?::\s*([a-z]\w*)\s*)?\}")
 _CLOSING = {"[": "]", "(": ")"}
+_MOST_BRACKETS = 50
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     Raises ValueError with a sentence for what cannot be read.
     """
     pieces = _PIECE.findall(text)
+    if sum(piece in _CLOSING for piece in pieces) > _MOST_BRACKETS:
+        raise ValueError(f"there are more than {_MOST_BRACKETS} brackets; write several phrases")
     options, rest = _options(pieces, synonyms, closing="")
     if rest:
         raise ValueError(f"{rest[0]!r} closes nothing")

@@ -10,10 +10,13 @@ from edge_inference.core.voice import Intent, Transcript
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.nearest import Embed, NearestByLetters, NearestByMeaning, letters_alike
 from edge_inference.speech.sequence import joined
-from edge_inference.speech.stop_word import is_stop
+from edge_inference.speech.stop_word import STOP_WORDS, is_stop
 from edge_inference.speech.words import words_of
 
 __all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
+
+#: A longer text is talk, not a command.
+MOST_WORDS = 100
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class UnderstandingSettings:
     )
     embedding_threshold: float = setting(
         0.65, "likeness in meaning from which one is asked about", minimum=0.0, maximum=1.0
+    )
+    stop_words: tuple[str, ...] = setting(
+        tuple(sorted(STOP_WORDS)), "words that stop the robot at the beginning or end of a text"
     )
     min_confidence: float = setting(
         0.0, "lowest confidence of the recogniser; stop is heard with any", minimum=0.0, maximum=1.0
@@ -57,10 +63,12 @@ class Understanding:
     def intent(self, transcript: Transcript) -> Intent:
         """Return what is meant; a name that is empty has a ``problem`` in words."""
         words = self._stripped(words_of(transcript.text))
+        if len(words) > MOST_WORDS:
+            return self._nothing(transcript, f"{len(words)} words are too many for a command")
         if not words:
             return self._nothing(transcript, transcript.problem or "I heard nothing")
         whole = self._exactly(words, transcript)
-        if whole is None and is_stop(transcript.text):
+        if whole is None and is_stop(transcript.text, self._settings.stop_words):
             whole = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
         is_unsure = transcript.confidence < self._settings.min_confidence
         if is_unsure and (whole is None or whole.name != "stop"):

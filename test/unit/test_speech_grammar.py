@@ -146,6 +146,7 @@ def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: 
         ('"go [on"', "']' is missing"),
         ('"(go"', "')' is missing"),
         ('"go)"', "closes nothing"),
+        ('"' + "[" * 5000 + '"', "more than 50 brackets"),
         ('"go {distance"', "'{' is no slot"),
         ('"go {}"', "'{}' is no slot"),
         ('"go {distanc}"', "unknown slot 'distanc'; did you mean 'distance'"),
@@ -245,6 +246,12 @@ def test_the_shipped_grammar_is_fit_for_command_mode() -> None:
     assert 100 < len(shipped().phrases()) < 5000
     assert {"move", "turn", "go_to", "stop", "confirm", "deny"} <= set(shipped().intents)
     assert "go forward ten meters" in shipped().phrases()
+
+
+def test_the_example_of_the_documentation_can_be_read(tmp_path: Path) -> None:
+    text = (SHIPPED.parents[2] / "docs" / "voice.md").read_text()
+    grammar = grammar_of(tmp_path, text.split("```yaml\n")[1].split("```")[0])
+    assert "go to the dock" in grammar.phrases()
 
 
 def test_templates_leave_places_open(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ OUTSIDE = [
     ("don't stop", "I do not understand"),
     ("never turn left", "I do not understand"),
     ("if you go forward", "I do not understand"),
+    ("go forward and " * 2000, "6000 words are too many"),
     ("turn light", "side: 'light' is not known"),
     ("go to the moon", "place: 'moon' is not known; known: kitchen"),
     ("go forward 500 meters", "'500 meters' is not from 0.05 to 100 meters"),
@@ -155,6 +156,11 @@ def test_what_was_hardly_heard_moves_nothing_but_stop_stops() -> None:
     assert "did not hear" in strict.intent(heard("go forward", 0.4)).problem
     assert strict.intent(heard("go forward", 0.5)).name == "move"
     assert strict.intent(heard("stop", 0.1)).name == "stop"
+
+
+def test_words_for_stop_can_be_set() -> None:
+    settings = UnderstandingSettings(fuzzy=False, stop_words=("whoa",))
+    assert Understanding(shipped(), settings).intent(heard("whoa there")).name == "stop"
 
 
 def embed(texts: Sequence[str]):
