@@ -163,6 +163,12 @@ def test_what_is_not_sure_waits_for_an_answer(
     assert plan.stamp_ns == stamp_ns
 
 
+def test_a_sequence_with_a_part_that_is_not_sure_waits_as_a_whole() -> None:
+    whole = joined([intent("turn", direction="left"), UNSURE])
+    assert (whole.source, whole.needs_confirmation) == ("embedding", True)
+    assert "then going forward 2 meters? Say yes" in Planner(LIMITS).plan(whole).reason
+
+
 def test_an_answer_counts_once_and_only_to_a_question() -> None:
     planner = Planner(LIMITS)
     assert planner.plan(intent("confirm")).is_refused
