@@ -17,7 +17,8 @@ from edge_inference.nodes.conversions.command import FeedbackAdapter, TwistAdapt
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.elsewhere import see_to_what_waits
+from edge_inference.nodes.elsewhere import Elsewhere
+from edge_inference.nodes.navigation import Navigation
 from edge_inference.nodes.voice_files import find_limits
 from edge_inference.speech.motion import Motion, MotionState
 from edge_inference.speech.stop_word import is_stop
@@ -45,10 +46,13 @@ class Command(Component):
 
     def open(self) -> None:
         """Read the limits."""
-        self._motion = Motion(find_limits(self.parameters.current.limits))
+        limits = find_limits(self.parameters.current.limits)
+        self._motion = Motion(limits)
         self._velocities = self.publish_on("/cmd_vel", TwistAdapter())
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
+        self._navigation = Navigation(self)
+        self._elsewhere = Elsewhere(self._navigation, limits.places, self._say.publish)
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
@@ -75,8 +79,15 @@ class Command(Component):
             if was_driving:
                 now_ns = self.now_ns()
                 self._motion.stop(now_ns)
+                self._elsewhere.give_up()
                 self._velocities.publish(_STILL)
                 self._tell(now_ns)
+
+    def close(self) -> None:
+        """Leave navigation alone."""
+        navigation = self.__dict__.pop("_navigation", None)
+        if navigation is not None:
+            navigation.close()
 
     # In whatever thread brings it ---------------------------------------------------------------
 
@@ -132,10 +143,11 @@ class Command(Component):
     def _cycle(self, now_ns: int) -> None:
         """Drive on; the lock is held."""
         velocity = Velocity(*self._motion.command(now_ns))
-        see_to_what_waits(self._motion, now_ns, self._say.publish)
+        self._elsewhere.attend(self._motion, now_ns, velocity == _STILL)
         if velocity != _STILL or self._motion.feedback(now_ns).state is MotionState.MOVING:
             self._keep_publishing()
-        if time.monotonic() < self._quiet_from:
+        # Navigation has the topic to itself while it drives.
+        if time.monotonic() < self._quiet_from and not self._elsewhere.is_driving:
             self._velocities.publish(velocity)
         self._tell(now_ns)
 

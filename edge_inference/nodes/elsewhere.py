@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from edge_inference.speech.motion import Motion, MotionState
+from edge_inference.nodes.navigation import Navigation
+from edge_inference.speech.limits import Place
+from edge_inference.speech.motion import Motion, MotionFeedback, MotionState
 
-#: What is said of steps that nobody here can see to.
-_CANNOT = {
-    "go_to": "I have no navigation",
-    "pick": "I have no arm",
-    "place": "I have no arm",
-}
+_NO_ARM = "I have no arm"
 
 
-def see_to_what_waits(motion: Motion, now_ns: int, say: Callable[[str], None]) -> None:
-    """Say what is to be said, and end a plan that cannot go on.
+class Elsewhere:
+    """Sees to the steps that a plan waits for; to be asked in every control cycle.
 
     Looking is the business of whoever listens to plans and sees; the robot does not wait for it.
     """
-    while (feedback := motion.feedback(now_ns)).state is MotionState.WAITING:
+
+    def __init__(
+        self, navigation: Navigation, places: Mapping[str, Place], say: Callable[[str], None]
+    ) -> None:
+        self._navigation = navigation
+        self._places = places
+        self._say = say
+        #: Plan and number of the step that navigation is at.
+        self._under_way: tuple[int, int] | None = None
+
+    @property
+    def is_driving(self) -> bool:
+        """Tell whether somebody else moves the robot for us."""
+        return self._under_way is not None
+
+    def attend(self, motion: Motion, now_ns: int, is_still: bool) -> None:
+        """Begin, go on with or give up what is done elsewhere."""
+        while (feedback := motion.feedback(now_ns)).state is MotionState.WAITING and is_still:
+            assert feedback.step is not None
+            action = feedback.step.action
+            if action == "go_to":
+                problem = self._navigate(feedback)
+                if problem is None:
+                    return
+            else:
+                problem = _NO_ARM if action in ("pick", "place") else ""
+            if action == "say":
+                self._say(feedback.step.target)
+            if problem:
+                motion.step_failed(problem, now_ns)
+            else:
+                motion.step_done(now_ns)
+        if self._under_way is not None:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """End whatever goes on elsewhere."""
+        self._under_way = None
+        self._navigation.cancel()
+
+    def _navigate(self, feedback: MotionFeedback) -> str | None:
+        """Return None while the robot is on its way, empty once it is there, else why not."""
         assert feedback.step is not None
-        action = feedback.step.action
-        if action in _CANNOT:
-            motion.step_failed(_CANNOT[action], now_ns)
-            return
-        if action == "say":
-            say(feedback.step.target)
-        motion.step_done(now_ns)
+        step = (feedback.stamp_ns, feedback.index)
+        if self._under_way != step:
+            self._under_way = step
+            self._navigation.go(self._places[feedback.step.target])
+        outcome = self._navigation.outcome
+        if outcome is not None:
+            self._under_way = None
+        return outcome

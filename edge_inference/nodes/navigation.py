@@ -1,0 +1,101 @@
+"""Goes to places by Nav2, where nav2_msgs is installed."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import PoseStamped
+from rclpy.action import ActionClient
+from rclpy.node import Node
+
+from edge_inference.nodes.conversions.headers import to_header
+from edge_inference.speech.limits import Place
+
+_NO_NAVIGATION = "I have no navigation"
+
+
+class Navigation:
+    """One goal at a time of the action ``navigate_to_pose``.
+
+    ``outcome`` is None while a goal is under way, empty when the robot has got there, and
+    else says in words why not. Nothing here waits: answers come in the executor.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._goal_number = 0
+        self._handle: Any = None
+        self.outcome: str | None = ""
+        self._client: Any = None
+        try:
+            from nav2_msgs.action import NavigateToPose
+        except ImportError:
+            return
+        self._action = NavigateToPose
+        self._client = ActionClient(node, NavigateToPose, "/navigate_to_pose")
+
+    def go(self, place: Place) -> None:
+        """Set off for a place, in place of the goal that is under way."""
+        self.cancel()
+        if self._client is None or not self._client.server_is_ready():
+            self.outcome = _NO_NAVIGATION
+            return
+        with self._lock:
+            self.outcome = None
+            number = self._goal_number
+        goal = self._action.Goal()
+        goal.pose = to_pose(place, int(self._node.get_clock().now().nanoseconds))
+        future = self._client.send_goal_async(goal)
+        future.add_done_callback(lambda done: self._answered(done.result(), number))
+
+    def cancel(self) -> None:
+        """Give the goal up; one that is not yet accepted is cancelled as soon as it is."""
+        with self._lock:
+            self._goal_number += 1
+            handle, self._handle = self._handle, None
+            self.outcome = ""
+        if handle is not None:
+            handle.cancel_goal_async()
+
+    def close(self) -> None:
+        """Give up, and leave the graph."""
+        self.cancel()
+        if self._client is not None:
+            self._client.destroy()
+            self._client = None
+
+    def _answered(self, handle: Any, number: int) -> None:
+        with self._lock:
+            is_wanted = number == self._goal_number
+            if is_wanted and not handle.accepted:
+                self.outcome = "I cannot go there"
+            if is_wanted and handle.accepted:
+                self._handle = handle
+        if not handle.accepted:
+            return
+        if is_wanted:
+            future = handle.get_result_async()
+            future.add_done_callback(lambda done: self._ended(done.result().status, number))
+        else:
+            handle.cancel_goal_async()
+
+    def _ended(self, status: int, number: int) -> None:
+        with self._lock:
+            if number == self._goal_number:
+                self._handle = None
+                is_there = status == GoalStatus.STATUS_SUCCEEDED
+                self.outcome = "" if is_there else "I did not get there"
+
+
+def to_pose(place: Place, stamp_ns: int) -> PoseStamped:
+    """Return a place as a stamped pose."""
+    pose = PoseStamped(header=to_header(stamp_ns, place.frame_id))
+    pose.pose.position.x = place.x_m
+    pose.pose.position.y = place.y_m
+    pose.pose.orientation.z = math.sin(place.yaw_rad / 2)
+    pose.pose.orientation.w = math.cos(place.yaw_rad / 2)
+    return pose
