@@ -33,7 +33,7 @@ class ManagedSettings:
     )
     minimum_rate_hz: float = setting(
         1.0,
-        "the least that this node can do with; asked for less only in an emergency",
+        "the least that this node can do with; it is never asked for less",
         unit="Hz",
         minimum=0.5,
         maximum=1000.0,
