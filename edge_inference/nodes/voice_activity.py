@@ -89,7 +89,9 @@ class VoiceActivity(Stage[AudioChunk]):
         self._deaf_until = 0.0
         super().start()
         self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
-        self.subscribe_to("audio", AudioChunkAdapter(), self.receive, _CHUNKS)
+        self.subscribe_to(
+            "audio", AudioChunkAdapter(), self.receive, _CHUNKS, reliability_follows=True
+        )
 
     def close(self) -> None:
         """Free the model."""

@@ -66,13 +66,8 @@ class Microphone(Sound):
             raise SourceError(f"{self.origin} does not record: {error}") from error
 
     def close(self) -> None:
-        """Stop the stream."""
-        try:
-            self._stream.abort()
-            self._stream.close()
-        except self._error:
-            # The device is gone, and the stream with it.
-            return
+        """Stop the stream; that of a device which is gone too."""
+        self._stream.close()
 
     def _take(self, data: Any, frames: int, moment: Any, status: Any) -> None:
         """Take what PortAudio has recorded; runs in its thread."""

@@ -73,6 +73,10 @@ def test_a_transcript_survives() -> None:
     assert through(TranscriptAdapter(), item) == item
 
 
+def test_a_recogniser_that_names_no_mode_is_free() -> None:
+    assert TranscriptAdapter().from_message(Transcript(text="stop")).mode == "free"
+
+
 def test_an_intent_survives() -> None:
     slots = {
         "distance": voice.Slot("distance", -2.5, "m"),
@@ -104,7 +108,7 @@ def test_a_plan_survives_without_its_facts() -> None:
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[3e4]), "divide 16-bit"),
         (SpeechSegmentAdapter(), SpeechSegment(sample_rate=8000), "expected 16000, got 8000"),
         (SpeechSegmentAdapter(), SpeechSegment(sample_rate=16000, samples=[-2.0]), "-1..1"),
-        (TranscriptAdapter(), Transcript(), "mode: expected command or free, got ''"),
+        (TranscriptAdapter(), Transcript(mode="x"), "mode: expected command or free, got 'x'"),
         (TranscriptAdapter(), Transcript(mode="free", confidence=1.5), "from 0 to 1, got 1.5"),
         (TranscriptAdapter(), Transcript(mode="free", confidence=math.nan), "got nan"),
         (IntentAdapter(), Intent(confidence=-1.0), "Intent: confidence"),

@@ -139,6 +139,27 @@ def test_integers_from_outside_are_refused_and_the_rest_goes_on(
     wait_for(lambda: node.health.status(0).values["processed"] == "1", "the next chunk")
 
 
-def test_a_model_of_another_task() -> None:
-    with pytest.raises(ModelError, match=r"unknown speech model 'nanodet'"):
-        find_speech("nanodet", "", "activity")
+def test_a_best_effort_microphone_is_heard(rig: Rig, outside: Outside, model: LoudIsSpeech) -> None:
+    node = rig.load("VoiceActivity")
+    outside.advertise(topic="/ai/audio", type="edge_inference/AudioChunk", reliable=False)
+    wait_for(lambda: outside.subscribers(topic="/ai/audio"), "a listener")
+    rig.hears(node, "/ai/audio")
+
+    def was_heard() -> bool:
+        outside.publish(topic="/ai/audio", fields={"sample_rate": 16_000, "samples": [0.0] * 512})
+        return node.health.status(0).values["processed"] != "0"
+
+    wait_for(was_heard, "a chunk")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nanodet", "unknown speech model 'nanodet'"),
+        ("moonshine_tiny", "expected one for activity, got recognition"),
+    ],
+)
+def test_a_model_of_another_task(name: str, words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        find_speech(name, "", "activity")
+    assert words in str(caught.value) or "is not installed" in str(caught.value)

@@ -34,15 +34,17 @@ class TranscriptAdapter(Adapter[core.Transcript]):
         )
 
     def from_message(self, message: Transcript) -> core.Transcript:
-        """Build the object; raises InputError for an unknown mode and an odd confidence."""
-        if message.mode not in _MODES:
-            raise InputError(
-                f"Transcript: mode: expected {' or '.join(_MODES)}, got {message.mode!r}"
-            )
+        """Build the object; raises InputError for an unknown mode and an odd confidence.
+
+        A recogniser that names no mode is free of any grammar.
+        """
+        mode = message.mode or "free"
+        if mode not in _MODES:
+            raise InputError(f"Transcript: mode: expected {' or '.join(_MODES)}, got {mode!r}")
         return core.Transcript(
             text=message.text,
             confidence=_confidence(message),
-            mode=message.mode,
+            mode=mode,
             stamp_ns=stamp_ns(message.header),
             is_final=message.is_final,
             locale=message.locale,
