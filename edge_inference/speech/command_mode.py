@@ -6,7 +6,7 @@ more often, and the mean log-probability of the best one tells commands from oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,6 +29,11 @@ class CommandSettings:
     )
     eager_threshold: float = setting(
         -3.5, "the same for phrases that are better heard once too often: stop", maximum=0.0
+    )
+    lead: float = setting(
+        2.0,
+        "log-probability by which a phrase must lead those that mean something else",
+        minimum=0.0,
     )
 
 
@@ -59,7 +64,9 @@ class CommandMode:
 
     ``spellings`` gives the ways in which the recogniser may write a phrase. ``eager`` are the
     phrases that ``eager_threshold`` decides on, such as those that stop the robot: to stop
-    needlessly is safe. Raises ConfigError where there are no phrases.
+    needlessly is safe. ``meanings`` tells what each phrase means: one that hardly leads another
+    of a different meaning is not accepted; without it nothing is known of that, and the best
+    phrase counts. Raises ConfigError where there are no phrases.
     """
 
     def __init__(
@@ -69,9 +76,11 @@ class CommandMode:
         settings: CommandSettings | None = None,
         spellings: Callable[[str], Iterable[str]] = written,
         eager: Iterable[str] = (),
+        meanings: Mapping[str, Hashable] | None = None,
     ) -> None:
         self.settings = settings or CommandSettings()
         self._eager = frozenset(eager)
+        self._meanings = meanings
         self._recogniser = recogniser
         self._root = build_trie(phrases, recogniser.tokenizer, spellings)
 
@@ -80,8 +89,9 @@ class CommandMode:
 
         ``samples`` as in :meth:`Recogniser.listen`, with its errors.
         """
-        phrase, scores = self._search(samples)
-        mean = sum(scores) / len(scores)
+        found = self._search(samples)
+        phrase, scores = max(found.items(), key=lambda item: _mean(item[1]))
+        mean = _mean(scores)
         confidence = confidence_of(list(scores))
         settings = self.settings
         threshold = settings.eager_threshold if phrase in self._eager else settings.threshold
@@ -92,25 +102,47 @@ class CommandMode:
                 f"{threshold:.2f}"
             )
             return Command("", confidence, scores, problem)
+        rival = self._rival(phrase, found)
+        if rival:
+            problem = f"{phrase!r} or {rival!r}: too much alike to tell; please say it again"
+            return Command("", confidence, scores, problem)
         return Command(phrase, confidence, scores)
 
-    def _search(self, samples: NDArray[np.float32]) -> tuple[str, tuple[float, ...]]:
-        """Return the phrase with the highest mean log-probability that the beam has found."""
+    def _rival(self, phrase: str, found: Mapping[str, tuple[float, ...]]) -> str:
+        """Return the acceptable phrase of another meaning that is nearly as probable, or ''."""
+        if self._meanings is None or phrase in self._eager:
+            return ""
+        meanings = self._meanings
+        totals = {other: sum(scores) for other, scores in found.items()}
+        meaning = meanings.get(phrase)
+        # A meaning may be found in several phrases; the most probable one speaks for it.
+        best = max(totals[other] for other in found if meanings.get(other) == meaning)
+        rivals = [
+            other
+            for other, scores in found.items()
+            if meanings.get(other) != meaning
+            and _mean(scores) >= self.settings.threshold
+            and best - totals[other] < self.settings.lead
+        ]
+        return max(rivals, key=totals.__getitem__, default="")
+
+    def _search(self, samples: NDArray[np.float32]) -> dict[str, tuple[float, ...]]:
+        """Return the phrases that the beam has found, each with its best log-probabilities."""
         state = self._recogniser.listen(samples)
         beam = [_Hypothesis(self._root, START, ())]
-        best: tuple[str, tuple[float, ...]] | None = None
+        found: dict[str, tuple[float, ...]] = {}
         while beam:
             chances = state.step([hypothesis.token for hypothesis in beam])
             for hypothesis, row in zip(beam, chances, strict=True):
-                if hypothesis.node.phrase is not None:
+                phrase = hypothesis.node.phrase
+                if phrase is not None:
                     scores = (*hypothesis.scores, float(row[END]))
-                    if best is None or _mean(scores) > _mean(best[1]):
-                        best = (hypothesis.node.phrase, scores)
+                    if phrase not in found or _mean(scores) > _mean(found[phrase]):
+                        found[phrase] = scores
             parents, beam = self._widen(beam, chances)
             if beam:
                 state.keep(parents)
-        assert best is not None  # every branch of the tree ends in a phrase
-        return best
+        return found  # at least one: every branch of the tree ends in a phrase
 
     def _widen(
         self, beam: list[_Hypothesis], chances: NDArray[np.float32]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,31 @@ def test_eager_phrases_have_a_threshold_of_their_own(eager: list[str], text: str
     command = mode.recognise(SECOND)
     assert command.text == text
     assert ("below the threshold of -2.00" in command.problem) == (not text)
+
+
+@pytest.mark.parametrize(
+    ("behind", "settings", "text"),
+    [
+        (1.5, {"meanings": {"a b": 1, "a c": 2}}, ""),
+        (2.5, {"meanings": {"a b": 1, "a c": 2}}, "a b"),
+        (1.5, {"meanings": {"a b": 1, "a c": 1}}, "a b"),
+        (1.5, {}, "a b"),
+        (1.5, {"meanings": {"a b": 1, "a c": 2}, "eager": ["a b"]}, "a b"),
+    ],
+)
+def test_a_phrase_must_lead_those_of_another_meaning(
+    behind: float, settings: dict[str, Any], text: str
+) -> None:
+    a, b, c = TOKENIZER.ids("A b c")
+
+    def torn(tokens: list[int]) -> Mapping[int, float]:
+        return {1: {a: 0.0}, 2: {b: 0.0, c: -behind}}.get(len(tokens), {END: 0.0})
+
+    command = CommandMode(recogniser_that(torn), ["a b", "a c"], **settings).recognise(SECOND)
+    assert command.text == text
+    assert command.problem == (
+        "" if text else ("'a b' or 'a c': too much alike to tell; please say it again")
+    )
 
 
 def test_a_wider_beam_finds_what_starts_badly() -> None:
