@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.nodes import command
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
+from edge_inference.speech.limits import Limits
 from edge_inference.speech.motion import MotionState
 from rig import Outside, Rig, wait_for
 
@@ -38,6 +41,18 @@ class Speaker:
     def say(self, text: str, is_final: bool = True, age_s: float = 0.0) -> None:
         stamp_ns = self._now() - int(age_s * 1e9)
         self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may hold a control cycle up for longer than a robot should bear."""
+    find_limits = command.find_limits
+
+    def patiently(file: str) -> Limits:
+        limits = find_limits(file)
+        return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=2.0))
+
+    monkeypatch.setattr(command, "find_limits", patiently)
 
 
 @pytest.fixture
@@ -190,6 +205,16 @@ def test_a_fault_in_the_control_cycle_stops_the_robot(
     monkeypatch.setattr(node._motion, "command", broken)
     wait_for(lambda: velocities[-1] == STILL, "standing")
     wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "word of it")
+
+
+def test_a_control_cycle_that_does_not_come_ends_the_motion(rig: Rig, speaker: Speaker) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    node = rig.load("Command")
+    speaker.plan(*FAR)
+    real = node.now_ns
+    node.now_ns = lambda: real() + 3_000_000_000  # as after the machine has been held up
+    wait_for(lambda: velocities[-1] == STILL, "standing")
+    assert said.wait()[0].startswith("There was no control cycle for")
 
 
 def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
