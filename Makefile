@@ -2,7 +2,7 @@
 # Where ROS 2 is already sourced, that one is used; otherwise it comes from wheels.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check benchmark set-up clean
+.PHONY: help demo demo-voice test check benchmark set-up clean
 
 PYTHON ?= python3
 # Wheels of another distribution than the default, each with its own environment: ROS=jazzy
@@ -18,6 +18,7 @@ enter = . $(VENV)/env.sh && PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
 
 help:
 	@echo 'make demo                   find objects in a sample video, through ROS 2 nodes'
+	@echo 'make demo-voice             turn a recorded command into velocities, through ROS 2 nodes'
 	@echo 'make test                   lint, types and all tests [TIER=unit] [ARGS="-k name"] [ROS=jazzy]'
 	@echo 'make check                  lint and types only'
 	@echo 'make benchmark NAME=hop     measure a claim [QUICK=1] [ARGS="--json file"]'
@@ -29,6 +30,11 @@ demo:
 	$(set_up)
 	@. $(VENV)/env.sh && ROS_AUTOMATIC_DISCOVERY_RANGE="$${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}" \
 	  $(VENV)/bin/edge-inference run perception --source sample --frames 120 --save-overlay overlays $(ARGS)
+
+demo-voice:
+	$(set_up)
+	@. $(VENV)/env.sh && ROS_AUTOMATIC_DISCOVERY_RANGE="$${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}" \
+	  $(VENV)/bin/edge-inference run voice --source sample $(ARGS)
 
 test:
 	$(set_up) --with-tests --with-gpu-kit

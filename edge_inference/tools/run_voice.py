@@ -10,19 +10,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
 from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.problems import Problems
 from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED
-from edge_inference.tools.voice_book import STAGES, Utterance, VoiceBook
+from edge_inference.tools.voice_book import STAGES, Utterance, Velocity, VoiceBook
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
+SAMPLE = "sample"
+
+_SHOWN_TOPIC = "/ai/cmd_vel"
 _TICK_S = 0.1
 #: After the end of the source so long nothing may be left on its way.
 _LAST_WORD_S = 2.0
@@ -45,16 +49,22 @@ class VoiceOptions:
     def pipeline_arguments(self) -> dict[str, str]:
         """Return the arguments of the pipeline ``voice``."""
         values = {
-            "source": self.source,
+            "source": str(sample()) if self.source == SAMPLE else self.source,
             "model": self.model,
             "model_path": self.model_path,
             "mode": self.mode,
             "grammar": self.grammar,
             "limits": self.limits,
             # A trial at a desk must not drive a robot that listens in the same domain.
-            "cmd_vel_topic": self.cmd_vel or "ai/cmd_vel",
+            "cmd_vel_topic": self.cmd_vel or _SHOWN_TOPIC,
         }
         return {name: value for name, value in values.items() if value}
+
+
+def sample() -> Path:
+    """Return the recording that is shipped: a person says "go forward ten meters"."""
+    folder = share_folder() / "models" / "moonshine_tiny" / "golden"
+    return folder / "go_forward_ten_meters.wav"
 
 
 def run_voice(options: VoiceOptions) -> int:
@@ -83,13 +93,16 @@ class _Run:
         clock = container.node.get_clock()
         self._book = VoiceBook(lambda: int(clock.now().nanoseconds), self._finished.put)
         bus, book = Bus.of(container.context), self._book
+        self._velocities: list[Velocity] = []
+        self._moves = options.cmd_vel or _SHOWN_TOPIC
         taps: dict[str, Callable[[Any], None]] = {
-            "speech": book.add_speech,
-            "text": book.add_transcript,
-            "intent": book.add_intent,
-            "plan": book.add_plan,
+            "/ai/speech": book.add_speech,
+            "/ai/transcript": book.add_transcript,
+            "/ai/intent": book.add_intent,
+            "/ai/action_plan": book.add_plan,
+            self._moves: self._add_velocity,
         }
-        self._leave = [bus.tap(STAGES[stage], callback) for stage, callback in taps.items()]
+        self._leave = [bus.tap(topic, callback) for topic, callback in taps.items()]
         self._problems = Problems(lambda text: print(f"edge-inference: {text}", file=sys.stderr))
         self._nodes: dict[str, Any] = {}
         self._utterances: list[Utterance] = []
@@ -112,18 +125,20 @@ class _Run:
     def watch(self, interrupted: threading.Event) -> int:
         """Show utterances until the end; return the exit code."""
         source = self._nodes["audio_source"]
-        quiet_since_s = time.monotonic()
+        last_s = time.monotonic()
         while not interrupted.is_set():
             try:
                 self._show(self._finished.get(timeout=_TICK_S))
-                quiet_since_s = time.monotonic()
+                last_s = time.monotonic()
             except queue.Empty:
                 self._problems.report(self._nodes)
-            is_over = source.finished.is_set() and self._book.begun == self._book.ended
-            if not is_over:
-                quiet_since_s = max(quiet_since_s, time.monotonic() - _TICK_S)
-            elif time.monotonic() - quiet_since_s > _LAST_WORD_S:
+            if not source.finished.is_set():
+                last_s = time.monotonic()
+            elif time.monotonic() - last_s > _LAST_WORD_S:
                 break
+        self._book.give_up()
+        while not self._finished.empty():
+            self._show(self._finished.get())
         self._sum_up()
         if any(utterance.intent is not None for utterance in self._utterances):
             return 0
@@ -136,6 +151,11 @@ class _Run:
         self._container.stop()
         if self._spinner.is_alive():
             self._spinner.join()
+
+    def _add_velocity(self, velocity: Velocity) -> None:
+        if any(velocity):
+            self._velocities.append(velocity)
+        self._book.add_velocity(velocity)
 
     def _show(self, utterance: Utterance) -> None:
         self._utterances.append(utterance)
@@ -150,9 +170,19 @@ class _Run:
         p50 = {stage: statistics.median(found) for stage, found in times.items() if found}
         understood = sum(1 for each in self._utterances if each.plan is not None)
         if self._options.json:
-            summary = {"utterances": len(self._utterances), "planned": understood, "p50_ms": p50}
+            summary = {
+                "utterances": len(self._utterances),
+                "planned": understood,
+                "velocities": len(self._velocities),
+                "p50_ms": p50,
+            }
             print(json.dumps({"summary": summary}))
             return
         words = ", ".join(f"{stage} {ms:.0f}" for stage, ms in p50.items())
         print(f"{len(self._utterances)} utterances, {understood} with a plan", end="")
         print(f"; p50 in ms after the last word: {words}" if words else "")
+        if self._velocities:
+            ahead = max(abs(linear) for linear, _ in self._velocities)
+            left = max(abs(angular) for _, angular in self._velocities)
+            count = len(self._velocities)
+            print(f"{count} velocities on {self._moves}, up to {ahead:g} m/s and {left:g} rad/s")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.voice import ActionPlan, Intent, Step, Transcript
 
-#: Stages in their order, each with the topic that tells that it is done.
-STAGES = {
-    "speech": "/ai/speech",
-    "text": "/ai/transcript",
-    "intent": "/ai/intent",
-    "plan": "/ai/action_plan",
-}
+#: Ahead in m/s, to the left in rad/s.
+Velocity: TypeAlias = tuple[float, float]
+#: Stages in their order.
+STAGES = ("speech", "text", "intent", "plan", "command")
+#: What a robot does by its velocity.
+_DRIVES = ("move", "turn")
 
 
 @dataclass
@@ -79,7 +78,7 @@ class VoiceBook:
     """Gathers utterances by the stamp of their last word. Any thread may add.
 
     ``now_ns`` gives the clock of the stamps; ``finished`` is called with an utterance whose
-    plan has come, or that came to nothing before.
+    plan has come, and has moved the robot where it is to; or that came to nothing before.
     """
 
     def __init__(self, now_ns: Callable[[], int], finished: Callable[[Utterance], None]) -> None:
@@ -87,6 +86,8 @@ class VoiceBook:
         self._finished = finished
         self._lock = threading.Lock()
         self._open: dict[int, Utterance] = {}
+        #: The utterance whose plan has come and that has not moved the robot yet.
+        self._to_move: int | None = None
         #: How many utterances have begun and have come to their end.
         self.begun = self.ended = 0
 
@@ -112,9 +113,25 @@ class VoiceBook:
             self._finish(intent.stamp_ns)
 
     def add_plan(self, plan: ActionPlan) -> None:
-        """Take note of the plan: it is over."""
+        """Take note of the plan; one that does not begin with driving is over."""
         self._note(plan.stamp_ns, "plan", plan=plan)
-        self._finish(plan.stamp_ns)
+        if plan.steps and plan.steps[0].action in _DRIVES:
+            self._to_move = plan.stamp_ns
+        else:
+            self._finish(plan.stamp_ns)
+
+    def add_velocity(self, velocity: Velocity) -> None:
+        """Take note that the robot is told to move."""
+        stamp_ns = self._to_move
+        if stamp_ns is not None and any(velocity):
+            self._to_move = None
+            self._note(stamp_ns, "command")
+            self._finish(stamp_ns)
+
+    def give_up(self) -> None:
+        """Finish what is still open."""
+        for stamp_ns in list(self._open):
+            self._finish(stamp_ns)
 
     def _note(self, stamp_ns: int, stage: str, **found: Any) -> None:
         with self._lock:

@@ -43,9 +43,13 @@ def test_an_utterance_goes_through_all_stages() -> None:
     assert listener.finished == []
     plan = ActionPlan("move", (Step("move", distance_m=10.0, speed_mps=0.25),), SAID_NS)
     listener.at(252).add_plan(plan)
+    listener.at(253).add_velocity((0.0, 0.0))
+    assert listener.finished == []
+    listener.at(260).add_velocity((0.01, 0.0))
     (utterance,) = listener.finished
     told = utterance.as_json()
-    assert told["ms"] == {"speech": 200.0, "text": 250.0, "intent": 251.0, "plan": 252.0}
+    times = {"speech": 200.0, "text": 250.0, "intent": 251.0, "plan": 252.0, "command": 260.0}
+    assert told["ms"] == times
     assert (told["intent"], told["slots"], told["steps"]) == (
         "move",
         {"distance": 10.0},
@@ -82,3 +86,11 @@ def test_partial_results_and_strangers_do_not_count() -> None:
     listener.at(250).add_transcript(transcript("stop"))
     listener.at(252).add_plan(ActionPlan("stop", (), SAID_NS))
     assert (listener.finished, listener.book.begun) == ([], 0)
+
+
+def test_what_never_moves_is_given_up_at_the_end() -> None:
+    listener = Listener()
+    listener.at(200).add_speech(speech())
+    listener.at(252).add_plan(ActionPlan("move", (Step("move", distance_m=1.0),), SAID_NS))
+    listener.book.give_up()
+    assert "command" not in listener.finished[0].after_ms

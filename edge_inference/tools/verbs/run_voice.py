@@ -9,6 +9,7 @@ from edge_inference.tools.verbs.arguments import Commands
 
 _EXAMPLES = """\
 examples:
+  edge-inference run voice --source sample
   edge-inference run voice --source command.wav
   edge-inference run voice --source recordings/ --json
   edge-inference run voice --source device --mode free
@@ -35,7 +36,7 @@ def add(pipelines: Commands) -> None:
         "--source",
         type=given.name,
         required=True,
-        help="sound file, folder of sound files, device, or device:<name or number>",
+        help="sound file, folder of sound files, device, device:<name or number>, or sample",
     )
     given.add_model_path(parser)
     parser.add_argument("--model", default="", metavar="NAME|PATH", help="of the recogniser")

@@ -1,0 +1,82 @@
+"""``edge-inference run voice`` as a user runs it: a process of its own on a person's voice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from edge_inference.errors import ModelError
+from edge_inference.speech.speech_model import find_speech_model
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+DEADLINE_S = 60
+
+
+@pytest.fixture(autouse=True)
+def models() -> None:
+    for name in ("moonshine_tiny", "silero_vad"):
+        try:
+            find_speech_model(name).verify_files()
+        except ModelError as error:
+            pytest.skip(str(error))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, "run", "voice", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
+    )
+
+
+@pytest.mark.parametrize("mode", ["command", "free"])
+def test_a_person_s_words_become_velocities(mode: str) -> None:
+    done = run("--source", "sample", "--mode", mode, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    utterance, last = map(json.loads, done.stdout.splitlines())
+    assert utterance["text"].lower().strip(".") == "go forward ten meters"
+    assert (utterance["intent"], utterance["slots"]["distance"]) == ("move", 10.0)
+    assert utterance["steps"][0].startswith("move 10 m")
+    times = list(utterance["ms"].values())
+    assert list(utterance["ms"]) == ["speech", "text", "intent", "plan", "command"]
+    assert times == sorted(times)
+    assert last["summary"]["velocities"] > 0
+
+
+def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "silence.wav"
+    with wave.open(str(file), "wb") as stream:
+        stream.setnchannels(1)
+        stream.setsampwidth(2)
+        stream.setframerate(16_000)
+        stream.writeframes(bytes(2 * 16_000))
+    done = run("--source", str(file), "--json")
+    assert done.returncode == 1
+    (last,) = map(json.loads, done.stdout.splitlines())
+    assert last["summary"] == {"utterances": 0, "planned": 0, "velocities": 0, "p50_ms": {}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no/such.wav"], "no/such.wav"),
+        (["sample", "--grammar", "no.yaml"], "no.yaml"),
+        (["sample", "--model", "moonshine_tyni"], "moonshine_tyni"),
+    ],
+)
+def test_what_cannot_be_is_one_line(arguments: list[str], words: str) -> None:
+    done = run("--source", *arguments)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
