@@ -41,8 +41,8 @@ class FakeCommandMode:
     gate = threading.Event()
     working = threading.Semaphore(0)
 
-    def __init__(self, recogniser, phrases, settings) -> None:
-        self.phrases = phrases
+    def __init__(self, recogniser, phrases, settings, *, eager, meanings) -> None:
+        self.phrases, self.eager, self.meanings = phrases, eager, meanings
 
     def recognise(self, samples: np.ndarray) -> Command:
         self.working.release()
@@ -89,6 +89,10 @@ def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None
     transcripts, timings = rig.tap("/ai/transcript"), rig.tap("/ai/stage_timing")
     node = rig.load("SpeechRecognition")
     assert "go forward two meters" in node._command.phrases
+    assert "stop" in node._command.eager
+    meanings = node._command.meanings
+    assert meanings["go forward two meters"] == meanings["go ahead two meters"]
+    assert meanings["go forward two meters"] != meanings["go forward five meters"]
     speech.publish(said(0.5))
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.confidence, transcript.mode) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from edge_inference.nodes.speech_models import find_speech
 from rig import Collected, Outside, Rig, wait_for
 
 # A person who says "go forward ten meters".
-PERSON = Path("/usr/share/pocketsphinx/test/data/goforward.raw")
+PERSON = Path(__file__).parents[2] / "models/moonshine_tiny/golden" / "go_forward_ten_meters.wav"
 
 
 @pytest.fixture
@@ -23,8 +24,6 @@ def pipeline(rig: Rig):
             find_speech(name, "", task).verify_files()
         except ModelError as error:
             pytest.skip(str(error))
-    if not PERSON.is_file():
-        pytest.skip(f"{PERSON} is not there; it comes with the package pocketsphinx-testdata")
 
     def load(**arguments: str) -> dict:
         loaded = {}
@@ -83,13 +82,12 @@ def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
 
 
 def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:
-    """Read from a novel, by a person."""
-    recordings = sorted(PERSON.parent.glob("librivox/*.wav"), key=lambda file: file.stat().st_size)
-    if not recordings:
-        pytest.skip("the package pocketsphinx-testdata brings no librivox recordings here")
+    """Read from a play; the recording comes with the recogniser's package."""
+    package = importlib.util.find_spec("moonshine_voice")
+    recording = Path(next(iter(package.submodule_search_locations)), "assets", "beckett.wav")
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
     pipeline(source="")
-    source = rig.load("AudioSource", source=str(recordings[0]), pause_s=1.0)
+    source = rig.load("AudioSource", source=str(recording), pause_s=1.0)
     assert source.finished.wait(60)
     wait_for(lambda: any(each.is_final for each in transcripts), "the end of a sentence")
     assert all(each.text == "" for each in transcripts if each.is_final)
