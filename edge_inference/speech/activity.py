@@ -124,8 +124,8 @@ class ActivityDetector:
 
     def _forget(self) -> None:
         self.probability = None
-        self._state = np.zeros(_STATE, np.float32)
-        self._context = np.zeros(_CONTEXT, np.float32)
+        self._state: NDArray[np.float32] = np.zeros(_STATE, np.float32)
+        self._context: NDArray[np.float32] = np.zeros(_CONTEXT, np.float32)
         self._before: deque[Window] = deque()
         self._listen_again()
 

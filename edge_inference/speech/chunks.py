@@ -68,7 +68,7 @@ class Rechunker:
 
     def reset(self) -> None:
         """Forget the stream; the next chunk starts another one."""
-        self._rest = np.zeros(0, np.float32)
+        self._rest: NDArray[np.float32] = np.zeros(0, np.float32)
         self._rest_ns = 0  # stamp of the rest's first sample
         self._last: AudioChunk | None = None
         self._follows_gap = True

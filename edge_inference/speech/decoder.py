@@ -84,7 +84,7 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _empty_past(decoder: Runs) -> dict[str, NDArray[Any]]:
-    past = {}
+    past: dict[str, NDArray[Any]] = {}
     for spec in decoder.inputs:
         if spec.name.startswith(_PAST):
             _, heads, _, size = spec.shape

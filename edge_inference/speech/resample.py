@@ -73,7 +73,7 @@ class Resampler:
 
     def reset(self) -> None:
         """Forget the stream; the next piece starts another one."""
-        self._kept = np.zeros(self._half - 1, np.float32)
+        self._kept: NDArray[np.float32] = np.zeros(self._half - 1, np.float32)
         # The next output's place, in 1 / up of an input sample, from the first one it can have.
         self._next = 0
 
