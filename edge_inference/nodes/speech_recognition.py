@@ -11,15 +11,14 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Transcript
+from edge_inference.nodes.command_phrases import listen_for
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
 from edge_inference.nodes.speech_models import find_speech, open_role
 from edge_inference.nodes.stage import Dropped, Stage, StageSettings
 from edge_inference.nodes.voice_files import find_grammar
-from edge_inference.speech.command_mode import CommandMode, CommandSettings
-from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.command_mode import CommandSettings
 from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
-from edge_inference.speech.stop_word import is_stop
 from edge_inference.speech.tokenizer import load_tokenizer
 
 
@@ -72,7 +71,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
             self._backends.append(open_role(model, role))
         encoder, decoder = self._backends
         self._recogniser = Recogniser(encoder, decoder, tokenizer, settings)
-        self._command = _command_mode(self._recogniser, find_grammar(settings.grammar), settings)
+        self._command = listen_for(find_grammar(settings.grammar), self._recogniser, settings)
         self._model_name, self._locale = model.name, model.locale
         self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
         self._transcripts = self.publish_on("transcript", TranscriptAdapter())
@@ -130,16 +129,3 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Publish the words; of speech that goes on only where there are any."""
         if output.text or output.is_final:
             self._transcripts.publish(output)
-
-
-def _command_mode(
-    recogniser: Recogniser, grammar: Grammar, settings: CommandSettings
-) -> CommandMode:
-    # A recogniser may write numbers either way.
-    sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
-    meanings = {
-        each.text: (each.intent, frozenset((k, v.value, v.unit) for k, v in each.slots.items()))
-        for each in sentences
-    }
-    stops = [phrase for phrase in meanings if is_stop(phrase)]
-    return CommandMode(recogniser, meanings, settings, eager=stops, meanings=meanings)

@@ -1,0 +1,20 @@
+"""What command mode listens for: the phrases of a grammar."""
+
+from __future__ import annotations
+
+from edge_inference.speech.command_mode import CommandMode, CommandSettings
+from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.stop_word import is_stop
+
+
+def listen_for(grammar: Grammar, recogniser: Recogniser, settings: CommandSettings) -> CommandMode:
+    """Return a command mode that hears the grammar's phrases; those that stop it hears eagerly."""
+    # A recogniser may write numbers either way.
+    sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
+    meanings = {
+        each.text: (each.intent, frozenset((k, v.value, v.unit) for k, v in each.slots.items()))
+        for each in sentences
+    }
+    stops = [phrase for phrase in meanings if is_stop(phrase)]
+    return CommandMode(recogniser, meanings, settings, eager=stops, meanings=meanings)
