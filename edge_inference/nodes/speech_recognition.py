@@ -11,13 +11,13 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Transcript
-from edge_inference.nodes.command_phrases import listen_for
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
 from edge_inference.nodes.speech_models import find_speech, open_role
 from edge_inference.nodes.stage import Dropped, Stage, StageSettings
 from edge_inference.nodes.voice_files import find_grammar
 from edge_inference.speech.command_mode import CommandSettings
+from edge_inference.speech.command_phrases import listen_for
 from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
 from edge_inference.speech.tokenizer import load_tokenizer
 

@@ -14,6 +14,7 @@ from edge_inference.errors import BackendError
 from edge_inference.nodes import speech_recognition
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
+from edge_inference.speech import command_phrases
 from edge_inference.speech.command_mode import Command
 from edge_inference.speech.recogniser import Recognised
 from rig import Outside, Rig, wait_for
@@ -69,7 +70,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     monkeypatch.setattr(speech_recognition, "open_role", open_role)
     monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
     monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
-    monkeypatch.setattr(speech_recognition, "CommandMode", FakeCommandMode)
+    monkeypatch.setattr(command_phrases, "CommandMode", FakeCommandMode)
     monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
     FakeCommandMode.gate.set()
     return made
