@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_inference.composition.parameter_text import as_yaml
 from edge_inference.composition.pipeline import (
     ComponentDescription,
     Pipeline,
-    as_yaml,
     load_pipeline,
     share_folder,
 )

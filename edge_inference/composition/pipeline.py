@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
+from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
@@ -54,10 +53,36 @@ class _ComponentEntry:
     when: str = setting("", "an argument; the component is left out while it is empty")
 
 
+@dataclass(frozen=True)
+class _IncludeEntry:
+    pipeline: str = setting(description="name of another pipeline, beside this one or shipped")
+
+
 class _Component(NamedTuple):
     entry: _ComponentEntry
     parameters: dict[str, Any]
     remappings: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        """The node's full name, which only one component may have."""
+        return _below(self.entry.namespace, self.entry.name)
+
+    def renamed(self, names: Mapping[str, str]) -> _Component:
+        """Return it with other names for its arguments."""
+        return _Component(
+            replace(self.entry, when=names.get(self.entry.when, self.entry.when)),
+            {key: _with_names(value, names) for key, value in self.parameters.items()},
+            {key: _with_names(value, names) for key, value in self.remappings.items()},
+        )
+
+
+class _Included(NamedTuple):
+    """A pipeline in another one: ``names`` are those that its arguments have there."""
+
+    section: Section
+    pipeline: Pipeline
+    names: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -158,20 +183,110 @@ def load_pipeline(name_or_file: str) -> Pipeline:
     if path.suffix not in (".yaml", ".yml"):
         path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
     if not path.is_file():
-        present = sorted(file.stem for file in path.parent.glob("*.yaml"))
         raise ConfigError(
-            f"no pipeline {name_or_file!r}: {path} does not exist; there are {present}"
+            f"no pipeline {name_or_file!r}: {path} does not exist; there are {_present(path)}"
         )
+    return _read(path, ())
+
+
+def _read(path: Path, outer: tuple[Path, ...]) -> Pipeline:
+    """Read a file; ``outer`` are those that include it."""
     root = load_yaml(path)
-    head = root.read(_Head, "arguments", "components")
-    arguments = tuple(
+    head = root.read(_Head, "arguments", "include", "components")
+    included: Sequence[_Included] = ()
+    if "include" in root:
+        chain = (*outer, path.resolve())
+        included = [_include(section, path, chain) for section in root.section_list("include")]
+    own = _own_arguments(root) if "arguments" in root or not included else ()
+    arguments = _all_arguments(own, included)
+    sections = root.section_list("components") if "components" in root or not included else ()
+    names = {argument.name for argument in arguments}
+    components = _all_components([(each, _component(each, names)) for each in sections], included)
+    return Pipeline(head.name, head.description, arguments, path, components)
+
+
+def _own_arguments(root: Section) -> tuple[Argument, ...]:
+    return tuple(
         Argument(name, entry.default, entry.description)
         for name, section in root.sections("arguments").items()
         for entry in [section.read(_ArgumentEntry)]
     )
-    names = {argument.name for argument in arguments}
-    components = tuple(_component(section, names) for section in root.section_list("components"))
-    return Pipeline(head.name, head.description, arguments, path, components)
+
+
+def _include(section: Section, path: Path, outer: tuple[Path, ...]) -> _Included:
+    """Read a pipeline for another one, with what its arguments are called there."""
+    name = section.read(_IncludeEntry, "rename").pipeline
+    shipped = share_folder() / "config" / "pipelines"
+    files = [folder / f"{name}.yaml" for folder in (path.parent, shipped)]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        present = sorted({*_present(path), *_present(shipped / path.name)} - {path.stem})
+        raise section.error("pipeline", f"no pipeline {name!r}; there are {present}")
+    if file.resolve() in outer:
+        circle = " -> ".join((*(each.stem for each in outer), name))
+        raise section.error("pipeline", f"pipelines include each other: {circle}")
+    pipeline = _read(file, outer)
+    known = {argument.name: argument.name for argument in pipeline.arguments}
+    renamed = section.section("rename") if "rename" in section else {}
+    for old, new in renamed.items():
+        if old not in known:
+            raise section.error(
+                "rename", f"pipeline {name} has no argument {old!r}{suggestion(old, known)}"
+            )
+        if not isinstance(new, str) or not re.fullmatch(r"\w+", new):
+            raise section.error("rename", f"{old}: expected a name of letters, digits and _")
+        known[old] = new
+    return _Included(section, pipeline, known)
+
+
+def _all_arguments(own: Sequence[Argument], included: Sequence[_Included]) -> tuple[Argument, ...]:
+    """Return our own arguments, which stand for those of the same name, and the others' others."""
+    found = {argument.name: argument for argument in own}
+    whose: dict[str, str] = {}
+    for section, pipeline, names in included:
+        for argument in pipeline.arguments:
+            name = names[argument.name]
+            if name in whose:
+                raise section.error(
+                    None,
+                    f"the argument {name!r} is one of {whose[name]} and of {pipeline.name}: rename "
+                    f"one of them, or declare {name!r} under arguments for both",
+                )
+            if name not in found:
+                found[name] = replace(argument, name=name)
+                whose[name] = pipeline.name
+    return tuple(found.values())
+
+
+def _all_components(
+    own: Sequence[tuple[Section, _Component]], included: Sequence[_Included]
+) -> tuple[_Component, ...]:
+    """Return our own components and the others', each that several have alike once."""
+    found: dict[str, _Component] = {}
+    for section, component, may_repeat in _in_order(own, included):
+        before = found.setdefault(component.place, component)
+        if before is not component and not (may_repeat and before == component):
+            raise section.error(
+                None,
+                f"the component {component.place} is there already"
+                + (", with another plugin, parameters or remappings" if may_repeat else ""),
+            )
+    return tuple(found.values())
+
+
+def _in_order(
+    own: Sequence[tuple[Section, _Component]], included: Sequence[_Included]
+) -> Iterator[tuple[Section, _Component, bool]]:
+    """Yield every component, where it stands, and whether it may be there before."""
+    for section, component in own:
+        yield section, component, False
+    for section, pipeline, names in included:
+        for component in pipeline._components:
+            yield section, component.renamed(names), True
+
+
+def _present(path: Path) -> list[str]:
+    return sorted(file.stem for file in path.parent.glob("*.yaml"))
 
 
 def share_folder() -> Path:
@@ -225,6 +340,12 @@ def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[s
     return split
 
 
+def _with_names(value: Any, names: Mapping[str, str]) -> Any:
+    if not isinstance(value, str):
+        return value
+    return _REFERENCE.sub(lambda match: f"${{{names[match[1]]}}}", value)
+
+
 def _references(value: Any) -> set[str]:
     return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
 
@@ -241,31 +362,3 @@ def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
         return value
     text = _REFERENCE.sub(lambda match: arguments[match[1]], value)
     return read_value(text) if _REFERENCE.fullmatch(value) else text
-
-
-def read_value(text: str) -> Any:
-    """Read a text as YAML where that gives what a parameter can hold, else keep the text."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, str):
-        # Of words without quotes YAML would cut off " #1.jpg" and fold line breaks.
-        return value if text.lstrip().startswith(("'", '"')) else text
-    return value if isinstance(value, (bool, int, float, list)) else text
-
-
-def as_yaml(value: Any) -> str:
-    """Write a parameter's value the way ``--ros-args -p name:=value`` reads it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value.isprintable():
-        return "'" + value.replace("'", "''") + "'"
-    if isinstance(value, str):
-        # Line breaks and the like survive between double quotes only.
-        return yaml.safe_dump(
-            value, default_style='"', allow_unicode=True, width=sys.maxsize
-        ).rstrip()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(as_yaml(item) for item in value) + "]"
-    return str(value)

@@ -21,7 +21,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from edge_inference.composition.container import Container
 from edge_inference.composition.load_services import add_load_services
-from edge_inference.composition.pipeline import ComponentDescription, load_pipeline, read_value
+from edge_inference.composition.parameter_text import read_value
+from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 _REMAP = ("-r", "--remap")

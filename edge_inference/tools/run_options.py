@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.composition.pipeline import as_yaml, read_value
+from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.model import ModelDescription, default_search_path, search_folders
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.tools.perception_source import SourceKind, kind_of

@@ -20,7 +20,7 @@ from rclpy.context import Context
 
 from edge_inference.composition.bus import Bus
 from edge_inference.composition.container import Component, Container
-from edge_inference.composition.pipeline import as_yaml
+from edge_inference.composition.parameter_text import as_yaml
 
 DEADLINE_S = 20.0
 _LOOK_S = 0.01

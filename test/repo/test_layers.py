@@ -31,7 +31,10 @@ ALLOWED = {
 }
 ROS_ROOMS = {"composition", "nodes"}
 # In a room that knows ROS, yet read by tools on a workstation.
-ROS_FREE_MODULES = {"edge_inference.composition.pipeline"}
+ROS_FREE_MODULES = {
+    "edge_inference.composition.pipeline",
+    "edge_inference.composition.parameter_text",
+}
 OPENCV_ROOMS = {"core", "nodes"}
 ROS = re.compile(
     r"(rclpy|rosidl_\w+|launch|launch_\w+|ament_index_python|builtin_interfaces|\w+_interfaces"

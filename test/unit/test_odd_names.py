@@ -14,7 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.composition.pipeline import as_yaml, load_pipeline, read_value
+from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.media import open_media
 from edge_inference.core.model import find_model, search_folders
 from edge_inference.core.results import Detections

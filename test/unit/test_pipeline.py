@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference import nodes
+from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.composition.pipeline import (
     ComponentDescription,
-    as_yaml,
     load_pipeline,
-    read_value,
     share_folder,
 )
 from edge_inference.errors import ConfigError

@@ -1,0 +1,11 @@
+"""Perception and voice together; ``config/pipelines/robot.yaml`` says what runs."""
+
+from __future__ import annotations
+
+from edge_inference.composition.launching import describe
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe it."""
+    return describe("robot")

@@ -1,0 +1,92 @@
+"""What robot.launch.py declares and starts: perception and voice, each node once."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_inference.composition.pipeline import load_pipeline
+from launch_double import installed_executables
+from launch_files import LaunchFile, real_packages_are_installed
+
+#: What the arguments of the two are called here; all others have the same name.
+RENAMED = {
+    "perception": {
+        "source": "image_source",
+        "pace": "image_pace",
+        "limit": "image_limit",
+        "rate": "image_rate",
+        "loop": "image_loop",
+    },
+    "voice": {
+        "source": "audio_source",
+        "pause_s": "audio_pause_s",
+        "loop": "audio_loop",
+        "model": "speech_model",
+        "mode": "speech_mode",
+    },
+}
+EVERYTHING = {"image_source": "film.mp4", "audio_source": "a.wav", "composed": "false"}
+
+
+@pytest.fixture
+def file(monkeypatch: pytest.MonkeyPatch) -> LaunchFile:
+    double = not real_packages_are_installed()
+    return LaunchFile("robot.launch.py", monkeypatch, double=double)
+
+
+def everything_of(name: str) -> list[tuple[str, str]]:
+    pipeline = load_pipeline(name)
+    values = {argument.name: "1" for argument in pipeline.arguments}
+    return [(each.name, each.plugin) for each in pipeline.components(values)]
+
+
+def test_the_arguments_of_both_have_a_name(file: LaunchFile) -> None:
+    declared = file.declared()
+    for pipeline, names in RENAMED.items():
+        for argument in load_pipeline(pipeline).arguments:
+            assert names.get(argument.name, argument.name) in declared
+    for name in ("source", "mode", "loop", "rate", "limit"):
+        assert name not in declared
+    assert declared["model"][0] == "nanodet"
+    assert declared["speech_model"][0] == "moonshine_tiny"
+    assert declared["image_source"][0] == ""
+    assert declared["audio_source"][0] == "device"
+    assert declared["thermal"][0] == "ramp"
+
+
+def test_one_container_by_default(file: LaunchFile) -> None:
+    (node,) = file.start(speech_mode="free", image_source="film.mp4")
+    assert node.executable == "component_container"
+    assert node.arguments[:2] == ["--pipeline", "robot"]
+    given = node.arguments[3::2]
+    assert sorted(given) == ["image_source:=film.mp4", "speech_mode:=free"]
+
+
+def test_all_nodes_of_both_come_up_once(file: LaunchFile) -> None:
+    started = file.start(**EVERYTHING)
+    names = [node.name for node in started]
+    wanted = {name for each in ("perception", "voice") for name, _ in everything_of(each)}
+    assert set(names) == wanted
+    assert len(names) == len(wanted)
+    assert {"latency", "platform_manager"} <= wanted
+    assert {node.executable for node in started} <= set(installed_executables())
+
+
+def test_models_and_sources_come_to_those_that_they_are_for(file: LaunchFile) -> None:
+    given = {"model": "eye", "speech_model": "ear", "image_loop": "true", "model_path": "/m"}
+    values = {each.name: each for each in load_pipeline("robot").components({**given})}
+    assert values["inference"].parameters["model"] == "eye"
+    assert values["speech_recognition"].parameters["model"] == "ear"
+    assert values["voice_activity"].parameters["model_path"] == "/m"
+    assert values["inference"].parameters["model_path"] == "/m"
+    started = {node.name: node for node in file.start(**EVERYTHING, **given)}
+    assert ["--set", "loop:=true"] == started["media_source"].arguments[-2:]
+    assert "loop:=true" not in started["audio_source"].arguments
+
+
+def test_both_obey_one_platform_manager(file: LaunchFile) -> None:
+    started = {n.name: n for n in file.start(**EVERYTHING, namespace="r1", platform="/ai")}
+    for name in ("inference", "speech_recognition"):
+        remappings = dict(started[name].remappings)
+        assert remappings["performance_directive"] == "/ai/performance_directive"
+        assert remappings["workload"] == "/ai/workload"
