@@ -10,10 +10,14 @@ from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import SpeechSegment
+from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.settings import rules
 from edge_inference.errors import BackendError
 from edge_inference.nodes import speech_recognition
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
+from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.speech import command_phrases
 from edge_inference.speech.command_mode import Command
 from edge_inference.speech.recogniser import Recognised
@@ -163,3 +167,100 @@ def test_seen_from_another_process(rig: Rig, speech: Publisher, outside: Outside
     rig.is_heard(node, "/ai/transcript")
     speech.publish(said(0.5))
     assert heard.wait()[0]["text"] == "go forward"
+
+
+# Under the platform manager ---------------------------------------------------------------------
+
+
+class Asker:
+    """Gives directives as a platform manager would."""
+
+    def __init__(self, rig: Rig) -> None:
+        node = rig.container.node
+        self._publisher = rig.call(
+            lambda: Publisher(node, DirectiveAdapter(), "/ai/performance_directive", RELIABLE)
+        )
+
+    def ask(self, number: int, **limits) -> None:
+        level = Level.REDUCED if limits else Level.FULL
+        self._publisher.publish(
+            Directive(
+                number, "asker", "/ai/speech_recognition", level, 0.5, Limits(**limits), "a test"
+            )
+        )
+
+
+def test_a_limit_thins_partial_results_and_never_what_ends_a_sentence(
+    rig: Rig, speech: Publisher
+) -> None:
+    transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
+    node = rig.load("SpeechRecognition", safety_critical=False, queue_depth=100)
+    asker = Asker(rig)
+    asker.ask(1, max_rate_hz=0.5)
+    assert workloads[-1].directive_id == 1
+    assert (workloads[-1].obeys, workloads[-1].limits.max_rate_hz) == ("directive", 0.5)
+    for stamp_ns in range(1, 21):
+        speech.publish(said(0.5, stamp_ns, is_final=False))
+    for stamp_ns in range(21, 26):
+        speech.publish(said(0.5, stamp_ns, is_final=True))
+    wait_for(lambda: [t.stamp_ns for t in transcripts if t.is_final] == [*range(21, 26)], "all")
+    assert node.health.counts()["rate_limited"] >= 15
+    assert sum(not each.is_final for each in transcripts) <= 5
+    asker.ask(2)
+    before = node.health.counts()["rate_limited"]
+    for stamp_ns in range(26, 36):
+        speech.publish(said(0.5, stamp_ns, is_final=False))
+    wait_for(lambda: transcripts[-1].stamp_ns == 35, "the last partial")
+    assert node.health.counts()["rate_limited"] == before
+
+
+def test_a_partial_that_is_not_taken_in_does_not_cost_the_one_before(
+    rig: Rig, speech: Publisher
+) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition", safety_critical=False)
+    FakeCommandMode.gate.clear()
+    speech.publish(said(0.5, 1))
+    assert FakeCommandMode.working.acquire(timeout=20)
+    speech.publish(said(0.5, 2, is_final=False))
+    Asker(rig).ask(1, max_rate_hz=0.0)
+    speech.publish(said(0.5, 3, is_final=False))
+    FakeCommandMode.gate.set()
+    transcripts.wait(2)
+    assert [each.stamp_ns for each in transcripts] == [1, 2]
+    assert node.health.counts() == {"rate_limited": 1}
+
+
+def test_speech_is_not_asked_for_less_by_default(rig: Rig, speech: Publisher) -> None:
+    transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
+    node = rig.load("SpeechRecognition")
+    Asker(rig).ask(1, max_rate_hz=0.0)
+    speech.publish(said(0.5, 1, is_final=False))
+    transcripts.wait()
+    assert workloads[-1].safety_critical and workloads[-1].obeys == "critical"
+    assert workloads[-1].priority > rules(ManagedSettings)["priority"].default
+    assert node.health.counts() == {}
+
+
+def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> None:
+    transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
+    node = rig.load("SpeechRecognition", safety_critical=False)
+    Asker(rig).ask(1, precision_ceiling="int8")
+    speech.publish(said(0.5))
+    transcripts.wait()
+    rig.call(node._managed.tell)
+    last = workloads[-1]
+    assert (last.node, last.demand_hz > 0, last.rate_hz > 0) == (
+        "/ai/speech_recognition",
+        True,
+        True,
+    )
+    (option,) = last.options
+    assert (option.model, last.option) == ("fake", 0)
+    assert option.process_ms is not None
+    assert "only one recogniser" in last.problem
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_cleanup)
+    count = len(workloads)
+    rig.call(node._managed.tell)
+    assert len(workloads) == count
