@@ -1,0 +1,114 @@
+"""The cores of the voice pipeline, made as its nodes make them, for sound faster than it sounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple
+
+from benchmarks.voice_sound import Sound
+from edge_inference.backends.base import Backend
+from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
+from edge_inference.core.voice import Intent, Transcript
+from edge_inference.nodes.intent_parser import IntentParserSettings
+from edge_inference.nodes.speech_models import find_speech, open_role
+from edge_inference.nodes.speech_recognition import SpeechRecognitionSettings
+from edge_inference.nodes.voice_activity import VoiceActivitySettings
+from edge_inference.nodes.voice_files import find_grammar
+from edge_inference.speech.activity import ActivityDetector
+from edge_inference.speech.command_phrases import listen_for
+from edge_inference.speech.grammar import Sentence
+from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.stop_word import is_stop
+from edge_inference.speech.tokenizer import load_tokenizer
+from edge_inference.speech.understanding import Understanding
+
+_CHUNK = 512
+
+
+class Heard(NamedTuple):
+    """What came of one sound.
+
+    ``meanings`` and ``texts`` are those of the commands; ``refused`` says why speech was none;
+    ``stops_early`` tells that speech which went on was taken for stop.
+    """
+
+    meanings: list[Hashable]
+    texts: list[str]
+    refused: list[str]
+    stops_early: bool = False
+
+
+class Cores:
+    """Voice activity, recogniser, command mode and understanding with the nodes' own settings."""
+
+    def __init__(self) -> None:
+        settings = SpeechRecognitionSettings()
+        self.grammar = find_grammar("")
+        activity = find_speech("silero_vad", "", "activity")
+        model = find_speech(settings.model, "", "recognition")
+        self._activity_model = open_role(activity, "model")
+        encoder, decoder = open_role(model, "encoder"), open_role(model, "decoder")
+        self._backends: list[Backend] = [self._activity_model, encoder, decoder]
+        tokenizer = load_tokenizer(model.path("tokenizer"))
+        self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)
+        self.command = listen_for(self.grammar, self.recogniser, settings)
+        self._understanding = Understanding(self.grammar, IntentParserSettings())
+        #: How long each recognition of a whole utterance took.
+        self.took_ns: list[int] = []
+
+    def close(self) -> None:
+        """Free the models."""
+        for backend in self._backends:
+            backend.close()
+
+    def detector(self) -> ActivityDetector:
+        """Return a detector for a new stream."""
+        return ActivityDetector(self._activity_model, VoiceActivitySettings())
+
+    def segments(self, sound: Sound, *, partial: bool = False) -> Iterator[SpeechSegment]:
+        """Yield the speech in a sound; what is said while it goes on where ``partial``."""
+        detector = self.detector()
+        for place in range(0, len(sound), _CHUNK):
+            piece = sound[place : place + _CHUNK]
+            stamp_ns = round(place * 1e9 / SAMPLE_RATE)
+            for segment in detector.feed(AudioChunk(piece, SAMPLE_RATE, stamp_ns, place // _CHUNK)):
+                if segment.is_final or partial:
+                    yield segment
+        yield from detector.flush()
+
+    def hear(self, sound: Sound, *, partial: bool = False) -> Heard:
+        """Return the commands that a sound becomes.
+
+        With ``partial`` speech that goes on is listened to for stop, every piece of it; the
+        node leaves some out where it is late.
+        """
+        heard = Heard([], [], [])
+        stops_early = False
+        for segment in self.segments(sound, partial=partial):
+            started = time.perf_counter_ns()
+            command = self.command.recognise(segment.samples)
+            if not segment.is_final:
+                stops_early |= is_stop(command.text)
+                continue
+            self.took_ns.append(time.perf_counter_ns() - started)
+            intent = self._meant(command.text, command.confidence)
+            if intent.name:
+                heard.meanings.append(meaning(intent))
+                heard.texts.append(command.text)
+            else:
+                heard.refused.append(command.problem or intent.problem)
+        return heard._replace(stops_early=stops_early)
+
+    def write_down(self, sound: Sound) -> str:
+        """Return what free mode writes of a sound."""
+        return " ".join(self.recogniser.free(each.samples).text for each in self.segments(sound))
+
+    def _meant(self, text: str, confidence: float) -> Intent:
+        return self._understanding.intent(Transcript(text, confidence, "command", stamp_ns=0))
+
+
+def meaning(said: Sentence | Intent) -> Hashable:
+    """Return intent and slots, to compare what was said with what was understood."""
+    name = said.intent if isinstance(said, Sentence) else said.name
+    return name, frozenset((slot.name, slot.value, slot.unit) for slot in said.slots.values())

@@ -1,0 +1,66 @@
+"""How the benchmark of the voice pipeline counts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks.voice_scores import NONE, RIGHT, WRONG, Tally, outcome, spelled, word_errors
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ([], NONE),
+        (["go"], RIGHT),
+        (["stop"], WRONG),
+        (["go", "go"], WRONG),
+        (["go", "stop"], WRONG),
+    ],
+)
+def test_one_command_is_right_only_when_it_alone_was_heard(heard: list, expected: str) -> None:
+    assert outcome("go", heard) == expected
+
+
+def test_nothing_said_has_no_accuracy() -> None:
+    assert math.isnan(Tally().accuracy)
+
+
+def test_a_tally_counts() -> None:
+    tally = Tally()
+    for found in (RIGHT, RIGHT, RIGHT, NONE):
+        tally.add_command(found)
+    tally.add_other(True)
+    tally.add_other(False)
+    assert tally.accuracy == 0.75
+    assert tally.line() == "4 commands: 3 right, 0 wrong, 1 none; 2 others: 1 accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("Go forward 2.5 meters!", ["go", "forward", "two", "point", "five", "meters"]),
+        ("two meters", ["two", "meters"]),
+        ("4819600000000", ["4819600000000"]),
+    ],
+)
+def test_numbers_are_written_out(text: str, words: list[str]) -> None:
+    assert spelled(text) == words
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "errors"),
+    [
+        ("", "", (0, 0)),
+        ("", "well", (1, 0)),
+        ("go to the door", "", (4, 4)),
+        ("go to the door", "Go to the door.", (0, 4)),
+        ("go to the door", "go the floor", (2, 4)),
+        ("turn left", "please turn left now", (2, 2)),
+        ("go 10 meters", "go ten meters", (0, 3)),
+    ],
+)
+def test_word_errors(said: str, heard: str, errors: tuple[int, int]) -> None:
+    assert word_errors(said, heard) == errors

@@ -1,0 +1,52 @@
+"""What is said in the benchmark: two sets that share nothing, and others that mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.voice_sentences import REPORTED, SETS, TUNING
+from edge_inference.core.voice import Transcript
+from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.understanding import Understanding
+
+SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml"
+
+
+@pytest.fixture(scope="module")
+def grammar() -> Grammar:
+    return read_grammar(SHIPPED)
+
+
+def test_the_sets_share_nothing(grammar: Grammar) -> None:
+    sentences = grammar.sentences()
+    tuning, reported = (
+        {sentence.text for sentence in each.commands(sentences)} for each in (TUNING, REPORTED)
+    )
+    assert not tuning & reported
+    assert not set(TUNING.voices) & set(REPORTED.voices)
+    assert not set(TUNING.others) & set(REPORTED.others)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_has_every_intent_and_each_sentence_once(name: str, grammar: Grammar) -> None:
+    drawn = SETS[name].commands(grammar.sentences())
+    assert {sentence.intent for sentence in drawn} == set(grammar.intents)
+    assert len({sentence.text for sentence in drawn}) == len(drawn) >= 40
+    assert len(set(SETS[name].others)) == len(SETS[name].others)
+
+
+def test_the_draw_is_always_the_same(grammar: Grammar) -> None:
+    sentences = grammar.sentences()
+    assert REPORTED.commands(sentences) == REPORTED.commands(sentences[::-1])
+
+
+def test_there_are_enough_others() -> None:
+    assert len(REPORTED.others) >= 60
+
+
+@pytest.mark.parametrize("text", [*TUNING.others, *REPORTED.others])
+def test_others_mean_nothing(text: str, grammar: Grammar) -> None:
+    assert Understanding(grammar).intent(Transcript(text, 1.0, "free", stamp_ns=0)).name == ""
