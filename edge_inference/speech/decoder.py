@@ -1,8 +1,9 @@
 """One utterance on its way through a decoder that remembers what it has seen.
 
-The graph is what Hugging Face's exporter calls a merged decoder: ``use_cache_branch`` selects
-between the first step, which reads the encoder's states, and the others, which go on from
-``past_key_values``.
+The graphs are what Hugging Face's exporter makes. A merged decoder is one graph:
+``use_cache_branch`` selects between the first step, which reads the encoder's states, and the
+others, which go on from ``past_key_values``. A split one is two graphs without that input, one for
+the first step and one for the others.
 """
 
 from __future__ import annotations
@@ -26,14 +27,29 @@ class DecoderState:
 
     ``states`` is what the encoder made of it: float32 [1, frames, size]. ``samples`` is how
     many samples it was: Moonshine's graph thins out a mask of samples to one of frames.
+    ``with_past`` is the second graph of a split decoder; without one, ``decoder`` is merged.
+    Raises ModelError for graphs that are neither.
     """
 
-    def __init__(self, decoder: Runs, states: NDArray[np.float32], samples: int) -> None:
-        self._decoder = decoder
-        self._encoder: dict[str, NDArray[Any]] = {"encoder_hidden_states": states}
-        if any(spec.name == _MASK for spec in decoder.inputs):
-            self._encoder[_MASK] = np.ones((1, samples), np.int64)
-        self._past = _empty_past(decoder)
+    def __init__(
+        self,
+        decoder: Runs,
+        states: NDArray[np.float32],
+        samples: int,
+        with_past: Runs | None = None,
+    ) -> None:
+        self._first = decoder
+        self._others = with_past or decoder
+        self._past = _empty_past(self._others)
+        if with_past is not None and _takes(decoder, *self._past):
+            raise ModelError(
+                "a decoder that takes a past stands beside one with past; expected a split pair, "
+                "or a merged decoder alone"
+            )
+        self._given: dict[str, NDArray[Any]] = {
+            "encoder_hidden_states": states,
+            _MASK: np.ones((1, samples), np.int64),
+        }
         self._hypotheses = 1
         self._is_first = True
 
@@ -44,13 +60,15 @@ class DecoderState:
         """
         if len(ids) != self._hypotheses:
             raise ValueError(f"{len(ids)} tokens for {self._hypotheses} hypotheses")
-        inputs: dict[str, NDArray[Any]] = {
+        graph = self._first if self._is_first else self._others
+        known = {
             "input_ids": np.asarray(ids, np.int64)[:, None],
             "use_cache_branch": np.array([not self._is_first]),
-            **self._encoder,
+            **self._given,
             **self._past,
         }
-        outputs = self._decoder.infer(inputs)
+        names = {spec.name for spec in graph.inputs}
+        outputs = graph.infer({name: known[name] for name in known if name in names})
         for name in self._past:
             # Beyond the first step the graph passes on nothing for the encoder's part.
             if self._is_first or ".decoder." in name:
@@ -70,8 +88,8 @@ class DecoderState:
                 places = parents if ".decoder." in name else [0] * len(parents)
                 self._past[name] = np.ascontiguousarray(array[places])
         if grows:
-            for name, array in self._encoder.items():
-                self._encoder[name] = np.repeat(array[:1], len(parents), axis=0)
+            for name, array in self._given.items():
+                self._given[name] = np.repeat(array[:1], len(parents), axis=0)
         self._hypotheses = len(parents)
 
 
@@ -81,6 +99,10 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     total: NDArray[np.float32] = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     result: NDArray[np.float32] = shifted - total
     return result
+
+
+def _takes(graph: Runs, *names: str) -> bool:
+    return any(spec.name in names for spec in graph.inputs)
 
 
 def _empty_past(decoder: Runs) -> dict[str, NDArray[Any]]:
@@ -94,6 +116,6 @@ def _empty_past(decoder: Runs) -> dict[str, NDArray[Any]]:
     if not past:
         raise ModelError(
             f"the decoder has no input {_PAST}…; expected a merged decoder with past, such as "
-            "Moonshine's decoder_model_merged"
+            "Moonshine's decoder_model_merged, or a second graph with past"
         )
     return past

@@ -53,8 +53,8 @@ class Recognised(NamedTuple):
 class Recogniser:
     """Turns an utterance into text.
 
-    ``encoder`` and ``decoder`` are opened models; see ``decoder.py`` for what the latter
-    takes. May be used from one thread at a time.
+    ``encoder``, ``decoder`` and ``decoder_with_past`` are opened models; see ``decoder.py`` for
+    what the latter two take. A merged decoder is one. May be used from one thread at a time.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Recogniser:
         decoder: Runs,
         tokenizer: Tokenizer,
         settings: RecogniserSettings | None = None,
+        decoder_with_past: Runs | None = None,
     ) -> None:
         self.settings = settings or RecogniserSettings()
         self.tokenizer = tokenizer
         self._encoder = encoder
         self._decoder = decoder
+        self._decoder_with_past = decoder_with_past
         self._encoder_takes_mask = any(spec.name == "attention_mask" for spec in encoder.inputs)
 
     def listen(self, samples: NDArray[np.float32]) -> DecoderState:
@@ -81,7 +83,7 @@ class Recogniser:
         if self._encoder_takes_mask:
             inputs["attention_mask"] = np.ones((1, len(heard)), np.int64)
         states = self._encoder.infer(inputs)["last_hidden_state"]
-        return DecoderState(self._decoder, states, len(heard))
+        return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
 
     def free(self, samples: NDArray[np.float32]) -> Recognised:
         """Return what was most probably said: greedy, up to the end mark or the limit."""
@@ -89,7 +91,7 @@ class Recogniser:
         ids: list[int] = []
         scores: list[float] = []
         last = START
-        for _ in range(self._limit(len(samples))):
+        for _ in range(self.most_tokens(len(samples))):
             chances = state.step([last])[0]
             last = int(chances.argmax())
             scores.append(float(chances[last]))
@@ -98,7 +100,8 @@ class Recogniser:
             ids.append(last)
         return Recognised(self.tokenizer.text(ids), confidence_of(scores), tuple(scores))
 
-    def _limit(self, samples: int) -> int:
+    def most_tokens(self, samples: int) -> int:
+        """Return the most tokens that so many samples are taken for, the end mark among them."""
         seconds = max(samples / SAMPLE_RATE, self.settings.shortest_s)
         return math.ceil(seconds * self.settings.tokens_per_second) + 1  # and the end mark
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.model import default_search_path, inside
-from edge_inference.core.settings import setting, suggestion
+from edge_inference.core.settings import rules, setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError
 
@@ -23,7 +23,15 @@ DESCRIPTION_FILE = "speech.yaml"
 ROLES = {
     "recognition": ("encoder", "decoder", "tokenizer"),
     "activity": ("model",),
+    "language_model": ("decoder", "tokenizer"),
+    "embedding": ("encoder", "tokenizer"),
 }
+#: The files that they may have besides: the second graph of a split decoder.
+OPTIONAL_ROLES = {"recognition": ("decoder_with_past",)}
+#: The files that are opened as models, in this order.
+_GRAPHS = ("encoder", "decoder", "decoder_with_past", "model")
+#: What else the description of a task may have; see language_prompt.py.
+SECTIONS = {"language_model": ("prompt",)}
 
 _IN_PACKAGE = "package:"
 
@@ -64,6 +72,11 @@ class SpeechModel:
     source: str
     locale: str
     files: Mapping[str, SpeechFile]
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The roles of the files that a backend opens: encoder, decoder, decoder_with_past."""
+        return tuple(role for role in _GRAPHS if role in self.files)
 
     def path(self, role: str) -> Path:
         """Return where the file of a role lies, after checking that it is the one described."""
@@ -108,10 +121,12 @@ def load_speech_model(folder: Path) -> SpeechModel:
     if not description.is_file():
         raise ModelError(f"{folder}: no speech model; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(description)
-    head = top.read(_Head, "files")
+    head = top.read(_Head, "files", *(name for names in SECTIONS.values() for name in names))
+    top.require_known(*rules(_Head), "files", *SECTIONS.get(head.task, ()))
     files = top.section("files")
-    roles = ROLES[head.task]
-    files.require_known(*roles)
+    optional = OPTIONAL_ROLES.get(head.task, ())
+    files.require_known(*ROLES[head.task], *optional)
+    roles = (*ROLES[head.task], *(role for role in optional if role in files))
     return SpeechModel(
         name=folder.resolve().name,
         folder=folder,

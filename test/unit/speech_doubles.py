@@ -12,6 +12,7 @@ from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
 from edge_inference.speech.tokenizer import END, START, Tokenizer
 
 LETTERS = [f"▁{a}".encode() for a in "abcdefgh"] + [b"a", b"b", b"ab", b"abc", "▁abc".encode()]
+_PAST = "past_key_values."
 _SURE, _UNLIKELY = 0.0, -12.0
 
 
@@ -76,6 +77,57 @@ class Decoder:
             # Like the real graph: empty once it goes on from its past.
             "present.0.encoder.key": np.ones((len(ids), 1, 0 if cached else 3, 1), np.float32),
         }
+
+
+class SplitDecoder:
+    """The same answers from two graphs: one for the first token, one for those after it."""
+
+    def __init__(self, answer: Callable[[list[int]], Mapping[int, float]], size: int) -> None:
+        self._merged = Decoder(answer, size)
+        self.first = SplitGraph(self._first, "input_ids", "encoder_hidden_states")
+        self.with_past = SplitGraph(
+            self._with_past,
+            "input_ids",
+            "past_key_values.0.decoder.key",
+            "past_key_values.0.encoder.key",
+        )
+
+    def _first(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        empty = np.zeros((1, 1, 0, 1), np.float32)
+        past = dict.fromkeys(self._names(_PAST), empty)
+        return self._answer(inputs["encoder_hidden_states"], cached=False, **inputs, **past)
+
+    def _with_past(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        states = np.zeros((len(inputs["input_ids"]), 3, 4), np.float32)
+        outputs = self._answer(states, cached=True, **inputs, encoder_hidden_states=states)
+        del outputs["present.0.encoder.key"]
+        return outputs
+
+    def _answer(
+        self, states: NDArray[Any], *, cached: bool, **inputs: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
+        mask = np.ones((len(states), 9), np.int64)
+        flag = np.array([cached])
+        return self._merged.infer(
+            {**inputs, "encoder_attention_mask": mask, "use_cache_branch": flag}
+        )
+
+    def _names(self, start: str) -> list[str]:
+        return [spec.name for spec in self._merged.inputs if spec.name.startswith(start)]
+
+
+class SplitGraph:
+    """One of the two graphs; takes what it names and nothing else."""
+
+    def __init__(self, infer: Callable[[Mapping[str, Any]], dict[str, Any]], *names: str) -> None:
+        self.inputs = tuple(Spec(name, (None, 1, None, 1)) for name in names)
+        self._infer = infer
+        self.runs = 0
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        assert set(inputs) == {spec.name for spec in self.inputs}
+        self.runs += 1
+        return self._infer(inputs)
 
 
 def recogniser_that(

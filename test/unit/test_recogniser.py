@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,18 @@ from edge_inference.errors import ConfigError, InputError, ModelError
 from edge_inference.speech.decoder import DecoderState, log_softmax
 from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
 from edge_inference.speech.tokenizer import END
-from speech_doubles import Decoder, Encoder, Spec, recogniser_that, saying, small_tokenizer
+from speech_doubles import (
+    Decoder,
+    Encoder,
+    Spec,
+    SplitDecoder,
+    SplitGraph,
+    recogniser_that,
+    saying,
+    small_tokenizer,
+)
 
+Answer = Callable[[list[int]], Mapping[int, float]]
 TOKENIZER = small_tokenizer()
 SECOND = np.zeros(16_000, np.float32)
 (A,) = TOKENIZER.ids("A")
@@ -85,14 +96,25 @@ def test_short_speech_is_followed_by_silence(given: int, heard: int) -> None:
     assert samples.sum() == given
 
 
-def test_hypotheses_keep_their_own_past() -> None:
+def merged(answer: Answer) -> tuple[Decoder]:
+    return (Decoder(answer, len(TOKENIZER)),)
+
+
+def split(answer: Answer) -> tuple[SplitGraph, SplitGraph]:
+    decoder = SplitDecoder(answer, len(TOKENIZER))
+    return decoder.first, decoder.with_past
+
+
+@pytest.mark.parametrize("form", [merged, split])
+def test_hypotheses_keep_their_own_past(form: Callable[[Answer], tuple[Any, ...]]) -> None:
     seen: list[list[int]] = []
 
     def answer(tokens: list[int]) -> Mapping[int, float]:
         seen.append(tokens)
         return {END: 0.0}
 
-    state = DecoderState(Decoder(answer, 300), np.zeros((1, 3, 4), np.float32), 999)
+    graph, *with_past = form(answer)
+    state = DecoderState(graph, np.zeros((1, 3, 4), np.float32), 999, *with_past)
     state.step([1])
     state.keep([0, 0, 0])
     state.step([10, 20, 30])
@@ -101,6 +123,19 @@ def test_hypotheses_keep_their_own_past() -> None:
     assert seen == [[1], [1, 10], [1, 20], [1, 30], [1, 30, 31], [1, 10, 11]]
     with pytest.raises(ValueError, match="1 tokens for 2 hypotheses"):
         state.step([5])
+
+
+def test_a_split_decoder_says_what_a_merged_one_says() -> None:
+    first, with_past = split(saying(TOKENIZER.ids("A B C")))
+    recogniser = Recogniser(Encoder(), first, TOKENIZER, decoder_with_past=with_past)
+    assert recogniser.free(SECOND).text == "A B C"
+    assert (first.runs, with_past.runs) == (1, 3)
+
+
+def test_a_merged_decoder_beside_one_with_past_is_refused() -> None:
+    (decoder,), (_, with_past) = merged(saying([])), split(saying([]))
+    with pytest.raises(ModelError, match="expected a split pair, or a merged decoder alone"):
+        DecoderState(decoder, np.zeros((1, 3, 4), np.float32), 999, with_past)
 
 
 def test_log_softmax_holds_for_large_values() -> None:

@@ -105,6 +105,17 @@ def test_a_file_in_a_package_is_found_without_importing_it(
     assert "brings_weights" not in sys.modules
 
 
+def test_a_recogniser_may_have_a_split_decoder(tmp_path: Path) -> None:
+    roles = ["decoder", "decoder_with_past", "encoder", "tokenizer"]
+    text = "task: recognition\nlicence: MIT\nfiles:\n"
+    for role in roles:
+        text += f"  {role}: {{file: {role}.onnx, sha256: {SHA256}}}\n"
+    (tmp_path / "speech.yaml").write_text(text)
+    model = load_speech_model(tmp_path)
+    assert sorted(model.files) == roles
+    assert model.graphs == ("encoder", "decoder", "decoder_with_past")
+
+
 def test_models_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     mine, shipped = tmp_path / "mine", tmp_path / "shipped"
     for place in (mine, shipped):
