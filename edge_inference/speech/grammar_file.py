@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge_inference.core.voice import Slot
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
 from edge_inference.speech.grammar import Grammar, Phrase
+from edge_inference.speech.numbers import number_words
 from edge_inference.speech.phrase import holders, parse_phrase
 from edge_inference.speech.slot_kinds import (
     Kind,
@@ -24,6 +26,7 @@ from edge_inference.speech.slot_kinds import (
 )
 from edge_inference.speech.words import words_of
 
+_NAME = re.compile(r"[^\W\d]\w*")
 _Synonyms = Mapping[str, list[tuple[str, ...]]]
 
 
@@ -44,6 +47,10 @@ def read_grammar(file: Path) -> Grammar:
     lines = _phrase_lines(file)
     phrases: list[Phrase] = []
     for name, intent in top.sections("intents").items():
+        if not _NAME.fullmatch(name):
+            raise top.section("intents").error(
+                name, "expected one word of letters, digits and _ as the name of an intent"
+            )
         phrases += _phrases(name, intent, kinds, synonyms, lines.get(name, []))
     if not phrases:
         raise top.error("intents", "there is no intent; an empty grammar understands nothing")
@@ -69,7 +76,9 @@ def _synonyms(top: Section) -> _Synonyms:
 def _kind(name: str, section: Section) -> Kind:
     kind = section.get("type")
     if kind == "number":
-        return NumberKind(name, section.read(NumberSettings, "type"))
+        settings = section.read(NumberSettings, "type")
+        _check_spoken(section, settings)
+        return NumberKind(name, settings)
     if kind != "words":
         raise section.error("type", f"expected number or words, got {kind!r}")
     section.require_known("type", "values")
@@ -82,6 +91,14 @@ def _kind(name: str, section: Section) -> Kind:
         raise section.error("values", "there is no value")
     _check_values(section, said)
     return WordKind(name, said)
+
+
+def _check_spoken(section: Section, settings: NumberSettings) -> None:
+    for number in settings.spoken:
+        try:
+            number_words(number)
+        except ValueError as error:
+            raise section.error("spoken", str(error)) from error
 
 
 def _check_values(section: Section, said: Mapping[str, list[tuple[str, ...]]]) -> None:

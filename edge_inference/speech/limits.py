@@ -31,7 +31,9 @@ class MotionLimits:
 
     max_speed_mps: float = setting(0.5, "highest speed", unit="m/s", minimum=0.01, maximum=5.0)
     usual_speed_mps: float = setting(0.25, "speed if none is named", unit="m/s", minimum=0.01)
-    acceleration_mps2: float = setting(0.5, "change of speed", unit="m/s²", minimum=0.01)
+    acceleration_mps2: float = setting(
+        0.5, "change of speed", unit="m/s²", minimum=0.01, maximum=50.0
+    )
     max_rate_radps: float = setting(
         1.0, "highest turning rate", unit="rad/s", minimum=0.01, maximum=6.3
     )
@@ -39,11 +41,15 @@ class MotionLimits:
         0.5, "turning rate if none is named", unit="rad/s", minimum=0.01
     )
     angular_acceleration_radps2: float = setting(
-        1.0, "change of turning rate", unit="rad/s²", minimum=0.01
+        1.0, "change of turning rate", unit="rad/s²", minimum=0.01, maximum=50.0
     )
-    max_distance_m: float = setting(10.0, "longest way in one step", unit="m", minimum=0.01)
+    max_distance_m: float = setting(
+        10.0, "longest way in one step", unit="m", minimum=0.01, maximum=10_000.0
+    )
     usual_distance_m: float = setting(0.5, "way if none is named", unit="m", minimum=0.01)
-    max_angle_rad: float = setting(2 * math.pi, "widest turn in one step", unit="rad", minimum=0.01)
+    max_angle_rad: float = setting(
+        2 * math.pi, "widest turn in one step", unit="rad", minimum=0.01, maximum=100.0
+    )
     usual_angle_rad: float = setting(math.pi / 2, "turn if none is named", unit="rad", minimum=0.01)
 
     def check(self) -> str | None:
@@ -63,14 +69,17 @@ class PlanLimits:
         ("move", "turn", "go_to", "stop", "look", "say"), "what the robot can do", choices=ACTIONS
     )
     max_steps: int = setting(8, "most steps of one plan", minimum=1, maximum=100)
-    max_step_s: float = setting(60.0, "longest time of one step", unit="s", minimum=0.1)
+    max_step_s: float = setting(
+        60.0, "longest time of one step", unit="s", minimum=0.1, maximum=86_400.0
+    )
     max_age_s: float = setting(
-        3.0, "from the end of speech to the start of a plan", unit="s", minimum=0.05
+        3.0, "from the end of speech to the start of a plan", unit="s", minimum=0.05, maximum=60.0
     )
+    # The slowest control cycle that the command node takes is one of 50 ms.
     dead_man_s: float = setting(
-        0.25, "longest time between control cycles", unit="s", minimum=0.01, maximum=2.0
+        0.25, "longest time between control cycles", unit="s", minimum=0.1, maximum=2.0
     )
-    confirmation_s: float = setting(10.0, "time to say yes", unit="s", minimum=1.0)
+    confirmation_s: float = setting(10.0, "time to say yes", unit="s", minimum=1.0, maximum=600.0)
     things: tuple[str, ...] = setting((), "things that may be picked, placed or looked at")
 
     def check(self) -> str | None:
@@ -86,6 +95,10 @@ class Place:
     y_m: float = setting(description="position", unit="m")
     yaw_rad: float = setting(0.0, "direction to look", unit="rad")
     frame_id: str = setting("map", "frame of the position")
+
+    def check(self) -> str | None:
+        """Return why the values do not go together."""
+        return None if self.frame_id else "frame_id: expected the name of a frame, got none"
 
 
 @dataclass(frozen=True)
@@ -114,24 +127,35 @@ class Limits:
 
     def _against_move(self, step: Step) -> str:
         limits = self.motion
-        return _above(
-            "The way", step.distance_m, limits.max_distance_m, "meters", signed=True
-        ) or _above("The speed", step.speed_mps, limits.max_speed_mps, "meters per second")
+        speed_mps = limits.usual_speed_mps if step.speed_mps is None else step.speed_mps
+        return (
+            _above("The way", step.distance_m, limits.max_distance_m, "meters", signed=True)
+            or _above("The speed", speed_mps, limits.max_speed_mps, "meters per second")
+            or self._against_time("The way", step.distance_m, speed_mps, limits.acceleration_mps2)
+        )
 
     def _against_turn(self, step: Step) -> str:
         limits = self.motion
-        return _above(
-            "The turn",
-            _degrees(step.angle_rad),
-            math.degrees(limits.max_angle_rad),
-            "degrees",
-            signed=True,
-        ) or _above(
-            "The turning rate",
-            _degrees(step.rate_radps),
-            math.degrees(limits.max_rate_radps),
-            "degrees per second",
+        rate_radps = limits.usual_rate_radps if step.rate_radps is None else step.rate_radps
+        most, most_rate = math.degrees(limits.max_angle_rad), math.degrees(limits.max_rate_radps)
+        return (
+            _above("The turn", _degrees(step.angle_rad), most, "degrees", signed=True)
+            or _above("The turning rate", _degrees(rate_radps), most_rate, "degrees per second")
+            or self._against_time(
+                "The turn", step.angle_rad, rate_radps, limits.angular_acceleration_radps2
+            )
         )
+
+    def _against_time(
+        self, what: str, size: float | None, speed: float, acceleration: float
+    ) -> str:
+        """Return what speaks against a step that would be given up half-way."""
+        # A ramp up and a ramp down cost the time of one at full speed.
+        takes_s = abs(size or 0.0) / speed + speed / acceleration
+        most_s = self.plan.max_step_s
+        if takes_s <= most_s:
+            return ""
+        return f"{what} would take {takes_s:.3g} seconds. I may take {most_s:g} seconds"
 
     def _against_place(self, name: str) -> str:
         if name in self.places:
@@ -153,10 +177,13 @@ def read_limits(file: Path) -> Limits:
     """
     top = load_yaml(file)
     top.require_known("motion", "plan", "places")
+    places = _places(top)
+    if "" in places:
+        raise top.section("places").error("", "a place without a name can never be said")
     return Limits(
         motion=top.section("motion").read(MotionLimits) if "motion" in top else MotionLimits(),
         plan=top.section("plan").read(PlanLimits) if "plan" in top else PlanLimits(),
-        places={name: place.read(Place) for name, place in _places(top).items()},
+        places={name: place.read(Place) for name, place in places.items()},
     )
 
 

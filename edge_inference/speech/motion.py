@@ -237,12 +237,12 @@ class Motion:
     def _stoppable(self) -> float:
         """Return the highest speed that, held for one period, still leaves the way to brake.
 
-        The positive root of v·T + v²/2a = way left.
+        The positive root of v·T + v²/2a = way left, in the form that does not subtract what is
+        nearly alike.
         """
         acceleration, period_s = self._acceleration(), self._period_s
-        return acceleration * (
-            math.sqrt(period_s**2 + 2 * abs(self._left) / acceleration) - period_s
-        )
+        way = 2 * abs(self._left)
+        return way / (period_s + math.sqrt(period_s**2 + way / acceleration))
 
 
 def _towards(target: float, value: float, most: float) -> float:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step
+from edge_inference.core.voice import ActionPlan, Intent, Step
 from edge_inference.speech.limits import Limits, MotionLimits
+from edge_inference.speech.planner_slots import Slots, UnclearError
 from edge_inference.speech.sequence import parts
 
 #: Intents that answer a question of the planner.
 YES, NO = "confirm", "deny"
+# Reasons are spoken; one that quotes a whole page must come to an end.
+_LONGEST_REASON = 300
 
 
 class Planner:
@@ -52,11 +55,11 @@ class Planner:
 
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[Step] = []
-        for part in parts(intent):
-            make = _STEPS.get(part.name)
-            if make is None:
-                return _refused(intent, f"I do not know how to {part.name.replace('_', ' ')}")
-            steps += make(part.slots, self._limits.motion)
+        try:
+            for part in parts(intent):
+                steps += _steps(part, self._limits.motion)
+        except UnclearError as unclear:
+            return _refused(intent, str(unclear))
         # Whoever says stop has all of it stopped: nothing moves after it.
         last = next(
             (place for place, step in enumerate(steps) if step.action == "stop"), len(steps)
@@ -102,72 +105,77 @@ def _refused(intent: Intent, reason: str) -> ActionPlan:
         steps=(),
         stamp_ns=intent.stamp_ns,
         is_refused=True,
-        reason=reason,
+        reason=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…",
         frame_id=intent.frame_id,
     )
 
 
-def _number(slots: Mapping[str, Slot], name: str) -> float | None:
-    value = slots[name].value if name in slots else None
-    return value if isinstance(value, float) else None
-
-
-def _word(slots: Mapping[str, Slot], name: str) -> str:
-    return str(slots[name].value) if name in slots else ""
-
-
-def _move(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    speed_mps = _number(slots, "speed")
-    distance_m, duration_s = _number(slots, "distance"), _number(slots, "duration")
-    if distance_m is None and duration_s is not None:
-        distance_m = duration_s * (limits.usual_speed_mps if speed_mps is None else speed_mps)
-    if distance_m is None:
-        distance_m = limits.usual_distance_m
-    if _word(slots, "direction") == "backward":
-        distance_m = -distance_m
+def _move(slots: Slots, limits: MotionLimits) -> list[Step]:
+    direction = slots.choice("direction", ("forward", "backward"))
+    speed_mps = slots.size("speed", "m/s")
+    distance_m, duration_s = slots.size("distance", "m"), slots.size("duration", "s")
+    if distance_m is not None and duration_s is not None:
+        raise UnclearError("I can go for a distance or for a time, not for both")
     speed_mps = limits.usual_speed_mps if speed_mps is None else speed_mps
-    return [Step("move", distance_m=distance_m, speed_mps=speed_mps)]
+    if duration_s is not None:
+        distance_m = duration_s * speed_mps
+    elif distance_m is None:
+        distance_m = limits.usual_distance_m
+    way = -distance_m if direction == "backward" else distance_m
+    return [Step("move", distance_m=way, speed_mps=speed_mps)]
 
 
-def _turn(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    direction = _word(slots, "direction")
-    angle_rad = _number(slots, "angle")
+def _turn(slots: Slots, limits: MotionLimits) -> list[Step]:
+    direction = slots.choice("direction", ("left", "right", "around"))
+    angle_rad, rate_radps = slots.size("angle", "rad"), slots.size("rate", "rad/s")
     if angle_rad is None:
         angle_rad = math.pi if direction == "around" else limits.usual_angle_rad
-    if direction == "right":
-        angle_rad = -angle_rad
-    rate_radps = _number(slots, "rate")
-    rate_radps = limits.usual_rate_radps if rate_radps is None else rate_radps
-    return [Step("turn", angle_rad=angle_rad, rate_radps=rate_radps)]
+    way = -angle_rad if direction == "right" else angle_rad
+    return [
+        Step(
+            "turn",
+            angle_rad=way,
+            rate_radps=limits.usual_rate_radps if rate_radps is None else rate_radps,
+        )
+    ]
 
 
-def _go_to(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    return [Step("go_to", target=_word(slots, "place"))]
+def _go_to(slots: Slots, limits: MotionLimits) -> list[Step]:
+    return [Step("go_to", target=slots.word("place"))]
 
 
-def _pick(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    return [Step("pick", target=_word(slots, "thing"))]
+def _pick(slots: Slots, limits: MotionLimits) -> list[Step]:
+    return [Step("pick", target=slots.word("thing"))]
 
 
-def _place(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    steps = _go_to(slots, limits) if "place" in slots else []
-    return [*steps, Step("place", target=_word(slots, "thing"))]
+def _place(slots: Slots, limits: MotionLimits) -> list[Step]:
+    place = slots.word("place")
+    steps = [Step("go_to", target=place)] if place else []
+    return [*steps, Step("place", target=slots.word("thing"))]
 
 
-def _stop(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    return [Step("stop")]
+def _look(slots: Slots, limits: MotionLimits) -> list[Step]:
+    return [Step("look", target=slots.word("thing"))]
 
 
-def _look(slots: Mapping[str, Slot], limits: MotionLimits) -> list[Step]:
-    return [Step("look", target=_word(slots, "thing"))]
-
-
-_STEPS: dict[str, Callable[[Mapping[str, Slot], MotionLimits], list[Step]]] = {
+_STEPS: dict[str, Callable[[Slots, MotionLimits], list[Step]]] = {
     "move": _move,
     "turn": _turn,
     "go_to": _go_to,
     "pick": _pick,
     "place": _place,
-    "stop": _stop,
     "look": _look,
 }
+
+
+def _steps(intent: Intent, limits: MotionLimits) -> list[Step]:
+    """Return the steps of one intent; raises UnclearError."""
+    if intent.name == "stop":  # whatever else is said with it
+        return [Step("stop")]
+    make = _STEPS.get(intent.name)
+    if make is None:
+        raise UnclearError(f"I do not know how to {intent.name.replace('_', ' ') or 'do that'}")
+    slots = Slots(intent.slots, intent.name)
+    steps = make(slots, limits)
+    slots.finish()
+    return steps

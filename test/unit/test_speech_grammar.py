@@ -191,6 +191,20 @@ def test_a_bad_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, err
             "slots:\n  a: {type: number, minimum: 1, maximum: 2, spoken: [3]}\n",
             "spoken: 3 is not from 1 to 2",
         ),
+        (
+            "slots:\n  a: {type: number, minimum: 0, maximum: 1, spoken: [0.12345]}\n",
+            "line 2, slots.a.spoken: 0.12345: expected a number up to 999999 of 3 decimals",
+        ),
+        (
+            "slots:\n  a: {type: number, minimum: 0, maximum: 1.0e+9, spoken: [1.0e+9]}\n",
+            "expected a number up to 999999",
+        ),
+        (
+            "slots:\n  a: {type: number, minimum: 0, maximum: .inf}\n",
+            "line 2, slots.a.maximum: expected a number, got inf",
+        ),
+        ("intents:\n  '': {phrases: [go]}\n", "line 2, intents: expected one word of letters"),
+        ("intents:\n  go then turn: {phrases: [go]}\n", "intents.go then turn: expected one"),
         ("synonyms: {Go on: [walk]}\n", "expected one word in small letters"),
     ],
 )

@@ -121,7 +121,9 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
         (plan(Step("move", distance_m=11.0, speed_mps=0.2)), 0, "11 meters is too much"),
         (plan(Step("move", distance_m=1.0, speed_mps=0.6)), 0, "The speed of 0.6"),
         (plan(Step("move", distance_m=math.nan, speed_mps=0.2)), 0, "not a number"),
-        (plan(Step("move", distance_m=1.0)), 0, "The speed is not a number"),
+        (plan(Step("move", distance_m=1.0, speed_mps=math.inf)), 0, "The speed is not a number"),
+        (plan(Step("move", distance_m=9.0, speed_mps=0.1)), 0, "would take 90.2 seconds. I may"),
+        (plan(Step("turn", angle_rad=6.0, rate_radps=0.05)), 0, "The turn would take 120 sec"),
         (plan(Step("move", distance_m=1.0, speed_mps=0.0)), 0, "The speed is nothing"),
         (plan(Step("turn", angle_rad=7.0, rate_radps=0.2)), 0, "The turn of 401.07"),
         (plan(Step("pick", target="cup")), 0, "I cannot pick"),
@@ -164,11 +166,29 @@ def test_a_clock_that_fails_ends_the_plan(later_ns: int, problem: str) -> None:
 
 
 def test_a_step_that_takes_too_long_is_given_up() -> None:
+    # A cycle as slow as this takes longer than was reckoned.
     motion = Motion(Limits(plan=PlanLimits(max_step_s=2.0)))
-    motion.begin(plan(Step("move", distance_m=5.0, speed_mps=0.1)), 0)
-    commands, now_ns = drive(motion, 0, 60)
-    assert [linear > 0 for linear, _ in commands] == [True] * 41 + [False] * 19
+    motion.begin(plan(Step("move", distance_m=0.18, speed_mps=0.1)), 0)
+    commands, now_ns = drive(motion, 0, 20, 210_000_000)
+    assert [linear > 0 for linear, _ in commands] == [True] * 10 + [False] * 10
     assert "longer than 2 seconds" in motion.feedback(now_ns).problem
+
+
+def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
+    motion = Motion(LIMITS)
+    motion.begin(plan(Step("move", distance_m=1.0), Step("turn", angle_rad=1.0)), 0)
+    commands, _ = drive(motion, 0, 200)
+    assert max(linear for linear, _ in commands) == LIMITS.motion.usual_speed_mps
+    assert max(angular for _, angular in commands) == LIMITS.motion.usual_rate_radps
+
+
+@pytest.mark.parametrize("acceleration", [0.01, 50.0, 1e300])
+def test_it_arrives_with_any_acceleration(acceleration: float) -> None:
+    motion = Motion(Limits(motion=MotionLimits(acceleration_mps2=acceleration)))
+    motion.begin(plan(Step("move", distance_m=0.1, speed_mps=0.1)), 0)
+    commands, now_ns = drive(motion, 0, 400)
+    assert motion.feedback(now_ns).state is MotionState.DONE
+    assert moved(commands)[0] == pytest.approx(0.1, abs=0.01)
 
 
 def test_a_step_done_elsewhere_is_waited_for() -> None:
@@ -193,7 +213,7 @@ def test_a_step_that_failed_elsewhere_ends_the_plan() -> None:
     assert motion.command(2) == (0.0, 0.0)
 
 
-numbers = st.floats(-20.0, 20.0) | st.none()
+numbers = st.floats(-20.0, 20.0) | st.none() | st.floats()
 any_steps = st.builds(
     Step,
     st.sampled_from(["move", "turn", "stop", "look", "fly"]),
@@ -257,7 +277,7 @@ def test_every_safe_plan_comes_to_its_end_where_it_should(steps, gaps_ms) -> Non
         ways["move"] += linear * gap_ns / 1e9
         ways["turn"] += angular * gap_ns / 1e9
     state = motion.feedback(now_ns)
-    if "longer than" in state.problem:
+    if "longer than" in state.problem or "would take" in state.problem:
         return
     assert state.state is MotionState.DONE
     asked = sum(step.distance_m or 0.0 for step in steps)

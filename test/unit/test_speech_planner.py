@@ -28,6 +28,10 @@ def intent(name: str, **slots: float | str) -> Intent:
     return Intent(name, made, 0.9, name, "grammar", stamp_ns=5, frame_id="ear")
 
 
+def given(name: str, *slots: Slot) -> Intent:
+    return replace(intent(name), slots={slot.name: slot for slot in slots})
+
+
 def planned(*intents: Intent) -> ActionPlan:
     return Planner(LIMITS).plan(joined(intents))
 
@@ -97,6 +101,25 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[Step], said: str) ->
         (intent("pick", thing="baby"), "I may not handle baby. I may handle cup"),
         (intent("place", thing="cup"), "I cannot put things down"),
         (intent("sing_loud"), "I do not know how to sing loud"),
+        # What is not understood of a slot must not make it another command.
+        (intent("move", distance="far"), "The distance far is not a number"),
+        (intent("move", direction="up"), "I do not know the direction up. I know forward, back"),
+        (intent("turn", direction="forward"), "I do not know the direction forward. I know left"),
+        (intent("move", direction=2.0), "The direction is a number"),
+        (intent("move", distanse=3.0), "I do not know what distanse means for move"),
+        (intent("go_to", place="kitchen", distance=1.0), "what distance means for go to"),
+        (given("move", Slot("distance", 5.0, "ft")), "The distance is in ft. I need it in m"),
+        (given("turn", Slot("angle", 1.0, "m")), "The angle is in m. I need it in rad"),
+        (intent("move", distance=-2.0), "The distance of -2 is less than nothing"),
+        (intent("move", duration=-2.0), "The duration of -2 is less than nothing"),
+        (intent("turn", angle=-1.0, direction="right"), "less than nothing"),
+        (intent("move", speed=math.nan), "The speed is not a number"),
+        (intent("move", duration=math.inf), "The duration is not a number"),
+        (intent("move", distance=1.0, duration=1.0), "for a distance or for a time, not for both"),
+        (intent("move", duration=1e300, speed=1e300), "The way is not a number"),
+        (intent("move", distance=10.0, speed=0.01), "would take 1e+03 seconds. I may take 60"),
+        (intent("go_to", place=3.0), "The place is a number. I need a word"),
+        (intent("move then "), "I do not know how to do that"),
         (intent(""), "I did not understand that"),
         (replace(intent(""), problem="the place is not known"), "the place is not known"),
     ],
@@ -106,6 +129,15 @@ def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> Non
     assert plan.is_refused
     assert plan.steps == ()
     assert reason in plan.reason
+
+
+def test_stop_stops_whatever_is_said_with_it() -> None:
+    assert planned(intent("stop", distance="far", colour="red")).steps == (Step("stop"),)
+
+
+def test_a_reason_comes_to_an_end() -> None:
+    assert len(planned(replace(intent(""), problem="word " * 2000)).reason) < 400
+    assert len(planned(intent("x" * 10_000)).reason) < 400
 
 
 def test_a_sequence_is_one_plan() -> None:
@@ -208,6 +240,15 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("plan:\n  actions: [move]\n", "stop must be among them"),
         ("plan:\n  actions: [fly, stop]\n", "got 'fly'"),
         ("places:\n  here: {x_m: 1.0}\n", "line 2, places.here.y_m: missing"),
+        ("places:\n  '': {x_m: 1, y_m: 2}\n", "line 2, places: a place without a name"),
+        ("places:\n  here: {x_m: 1, y_m: 2, frame_id: ''}\n", "frame_id: expected the name"),
+        ("motion:\n  max_speed_mps: -1\n", "max_speed_mps: expected a number from 0.01 to 5"),
+        ("motion:\n  max_distance_m: 0\n", "expected a number from 0.01 to 10000 .m., got 0"),
+        ("motion:\n  acceleration_mps2: .inf\n", "expected a number from 0.01 to 50 .*got inf"),
+        ("motion:\n  max_angle_rad: .nan\n", "max_angle_rad: expected a number .*got nan"),
+        ("plan:\n  max_steps: -1\n", "expected an integer from 1 to 100, got -1"),
+        ("plan:\n  dead_man_s: 0.01\n", "dead_man_s: expected a number from 0.1 to 2"),
+        ("motion: {}\nmotion: {}\n", "stands twice, on lines 1 and 2"),
     ],
 )
 def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, error: str) -> None:
