@@ -38,6 +38,8 @@ class OrtBackend(Backend):
     ``threads`` work inside one operator (one is often fastest on a small shared
     machine); they sleep between operators instead of spinning, so that the rest
     of the robot has the cores. ``precision`` is only told by ``describe``.
+    ``keeps_memory`` false gives memory back after every run: where the lengths of
+    inputs vary, as with speech, the longest one would set it for good.
 
     Arrays go in without a copy where they are contiguous, and every output is a
     fresh array of its own. Binding buffers of our own was measured and brought
@@ -52,6 +54,8 @@ class OrtBackend(Backend):
         providers: Sequence[str] = (CPU,),
         threads: int = 1,
         precision: str = "",
+        *,
+        keeps_memory: bool = True,
     ) -> None:
         super().__init__()
         if threads < 1:
@@ -62,6 +66,7 @@ class OrtBackend(Backend):
         self._providers = tuple(providers)
         self._threads = threads
         self._precision = precision
+        self._keeps_memory = keeps_memory
         self._session: Any = None
         self._output_names: list[str] = []
 
@@ -105,6 +110,7 @@ class OrtBackend(Backend):
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        options.enable_cpu_mem_arena = self._keeps_memory
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(

@@ -1,12 +1,16 @@
-"""Speech to one phrase of a grammar, or to none: a beam search that only follows the phrases.
+"""Speech to the phrases of a grammar, or to none: a beam search that only follows the phrases.
 
 A free recogniser writes what sounds likely; asked only for the grammar's phrases it is right far
-more often, and the mean log-probability of the best one tells commands from other speech.
+more often. What was said may be none of them, so it is heard freely beside that, in the same
+runs of the decoder: a phrase that is much less likely than what was heard freely is not accepted.
+That is the likelihood ratio of keyword spotting (Rose and Paul, ICASSP 1990), with greedy
+decoding as the model of all other speech.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import math
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.settings import setting
-from edge_inference.speech.phrase_trie import TrieNode, build_trie, written
+from edge_inference.speech.phrase_graph import PhraseGraph, Place
 from edge_inference.speech.recogniser import Recogniser, confidence_of
 from edge_inference.speech.tokenizer import END, START
 
@@ -27,8 +31,16 @@ class CommandSettings:
     threshold: float = setting(
         -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
     )
+    margin: float = setting(
+        4.0,
+        "log-probability by which what is heard freely may lead the phrase that is accepted",
+        minimum=0.0,
+    )
     eager_threshold: float = setting(
-        -3.5, "the same for phrases that are better heard once too often: stop", maximum=0.0
+        -3.5,
+        "threshold of phrases that are better heard once too often, such as stop; they know "
+        "neither margin nor lead",
+        maximum=0.0,
     )
     lead: float = setting(
         2.0,
@@ -38,9 +50,10 @@ class CommandSettings:
 
 
 class Command(NamedTuple):
-    """The phrase that was said. ``text`` is empty where none was; ``problem`` then says why.
+    """The phrases that were said. ``text`` is empty where none was; ``problem`` then says why.
 
-    ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrase, accepted or not.
+    ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrases, accepted
+    or not.
     """
 
     text: str
@@ -49,8 +62,12 @@ class Command(NamedTuple):
     problem: str = ""
 
 
+#: Words without meaning may be repeated, so the phrases alone set no end to a sentence.
+_MOST_TOKENS = 100
+
+
 class _Hypothesis(NamedTuple):
-    node: TrieNode
+    place: Place
     token: int
     scores: tuple[float, ...]
 
@@ -59,22 +76,44 @@ class _Hypothesis(NamedTuple):
         return sum(self.scores)
 
 
+class _Free(NamedTuple):
+    """What is heard without a grammar, so far."""
+
+    tokens: tuple[int, ...] = ()
+    total: float = 0.0
+    is_over: bool = False
+
+
+class _Found(NamedTuple):
+    """Sentences of the grammar, each with its best log-probabilities, and what was heard freely."""
+
+    sentences: dict[tuple[str, ...], tuple[float, ...]]
+    free: _Free
+
+    def note(self, said: tuple[str, ...], scores: tuple[float, ...]) -> None:
+        """Keep a sentence where it is new, or likelier than before."""
+        if said not in self.sentences or _mean(scores) > _mean(self.sentences[said]):
+            self.sentences[said] = scores
+
+    def best(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Return the sentence with the highest mean, and its log-probabilities; empty if none."""
+        return max(self.sentences.items(), key=lambda item: _mean(item[1]), default=((), ()))
+
+
 class CommandMode:
     """Recognises the phrases of one grammar with a recogniser's models.
 
-    ``spellings`` gives the ways in which the recogniser may write a phrase. ``eager`` are the
-    phrases that ``eager_threshold`` decides on, such as those that stop the robot: to stop
-    needlessly is safe. ``meanings`` tells what each phrase means: one that hardly leads another
-    of a different meaning is not accepted; without it nothing is known of that, and the best
-    phrase counts. Raises ConfigError where there are no phrases.
+    ``eager`` are the phrases that ``eager_threshold`` decides on, such as those that stop the
+    robot: to stop needlessly is safe. ``meanings`` tells what each phrase means: one that hardly
+    leads another of a different meaning is not accepted; without it nothing is known of that, and
+    the best phrase counts.
     """
 
     def __init__(
         self,
         recogniser: Recogniser,
-        phrases: Iterable[str],
+        graph: PhraseGraph,
         settings: CommandSettings | None = None,
-        spellings: Callable[[str], Iterable[str]] = written,
         eager: Iterable[str] = (),
         meanings: Mapping[str, Hashable] | None = None,
     ) -> None:
@@ -82,89 +121,129 @@ class CommandMode:
         self._eager = frozenset(eager)
         self._meanings = meanings
         self._recogniser = recogniser
-        self._root = build_trie(phrases, recogniser.tokenizer, spellings)
+        self._graph = graph
 
     def recognise(self, samples: NDArray[np.float32]) -> Command:
-        """Return the phrase that was said, or why it was none.
+        """Return the phrases that were said, or why it was none.
 
         ``samples`` as in :meth:`Recogniser.listen`, with its errors.
         """
         found = self._search(samples)
-        phrase, scores = max(found.items(), key=lambda item: _mean(item[1]))
-        mean = _mean(scores)
-        confidence = confidence_of(list(scores))
-        settings = self.settings
-        threshold = settings.eager_threshold if phrase in self._eager else settings.threshold
-        if mean < threshold:
-            problem = (
-                f"none of the grammar's phrases: the nearest is {phrase!r} with a mean "
-                f"log-probability of {mean:.2f}, below the threshold of "
-                f"{threshold:.2f}"
-            )
-            return Command("", confidence, scores, problem)
-        rival = self._rival(phrase, found)
-        if rival:
-            problem = f"{phrase!r} or {rival!r}: too much alike to tell; please say it again"
-            return Command("", confidence, scores, problem)
-        return Command(phrase, confidence, scores)
+        said, scores = found.best()
+        problem = self._objection(said, scores, found)
+        text = "" if problem else self._graph.text(said)
+        return Command(text, confidence_of(list(scores)), scores, problem)
 
-    def _rival(self, phrase: str, found: Mapping[str, tuple[float, ...]]) -> str:
-        """Return the acceptable phrase of another meaning that is nearly as probable, or ''."""
-        if self._meanings is None or phrase in self._eager:
+    def _objection(self, said: tuple[str, ...], scores: tuple[float, ...], found: _Found) -> str:
+        """Return why the best sentence is not accepted; empty where it is."""
+        settings = self.settings
+        if not said:
+            return "none of the grammar's phrases"
+        nearest = self._graph.text(said)
+        is_eager = self._is_eager(said)
+        threshold = settings.eager_threshold if is_eager else settings.threshold
+        if _mean(scores) < threshold:
+            return (
+                f"none of the grammar's phrases: the nearest is {nearest!r} with a mean "
+                f"log-probability of {_mean(scores):.2f}, below the threshold of {threshold:.2f}"
+            )
+        if is_eager:
             return ""
-        meanings = self._meanings
-        totals = {other: sum(scores) for other, scores in found.items()}
-        meaning = meanings.get(phrase)
+        if found.free.total - sum(scores) > settings.margin:
+            heard = self._recogniser.tokenizer.text(found.free.tokens)
+            return f"I heard {heard!r}, which is no command; the nearest is {nearest!r}"
+        rival = self._rival(said, found.sentences)
+        if rival:
+            other = self._graph.text(rival)
+            return f"{nearest!r} or {other!r}: too much alike to tell; please say it again"
+        return ""
+
+    def _is_eager(self, said: tuple[str, ...]) -> bool:
+        return len(said) == 1 and said[0] in self._eager
+
+    def _rival(
+        self, said: tuple[str, ...], sentences: Mapping[tuple[str, ...], tuple[float, ...]]
+    ) -> tuple[str, ...]:
+        """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
+        if self._meanings is None:
+            return ()
+        totals = {other: sum(scores) for other, scores in sentences.items()}
+        meaning = self._meaning(said)
         # A meaning may be found in several phrases; the most probable one speaks for it.
-        best = max(totals[other] for other in found if meanings.get(other) == meaning)
+        best = max(totals[other] for other in sentences if self._meaning(other) == meaning)
         rivals = [
             other
-            for other, scores in found.items()
-            if meanings.get(other) != meaning
+            for other, scores in sentences.items()
+            if self._meaning(other) != meaning
             and _mean(scores) >= self.settings.threshold
             and best - totals[other] < self.settings.lead
         ]
-        return max(rivals, key=totals.__getitem__, default="")
+        return max(rivals, key=totals.__getitem__, default=())
 
-    def _search(self, samples: NDArray[np.float32]) -> dict[str, tuple[float, ...]]:
-        """Return the phrases that the beam has found, each with its best log-probabilities."""
+    def _meaning(self, said: tuple[str, ...]) -> tuple[Hashable, ...]:
+        assert self._meanings is not None
+        return tuple(self._meanings.get(phrase) for phrase in said)
+
+    def _search(self, samples: NDArray[np.float32]) -> _Found:
+        """Follow the phrases, and beside them what is most probable of all, to their ends."""
         state = self._recogniser.listen(samples)
-        beam = [_Hypothesis(self._root, START, ())]
-        found: dict[str, tuple[float, ...]] = {}
-        while beam:
-            chances = state.step([hypothesis.token for hypothesis in beam])
-            for hypothesis, row in zip(beam, chances, strict=True):
-                phrase = hypothesis.node.phrase
-                if phrase is not None:
-                    scores = (*hypothesis.scores, float(row[END]))
-                    if phrase not in found or _mean(scores) > _mean(found[phrase]):
-                        found[phrase] = scores
-            parents, beam = self._widen(beam, chances)
-            if beam:
-                state.keep(parents)
-        return found  # at least one: every branch of the tree ends in a phrase
+        most_free = self._recogniser.most_tokens(len(samples))
+        beam = [_Hypothesis(self._graph.start, START, ())]
+        found = _Found({}, _Free())
+        ids, free_row = [START], 0  # the free one is the beam's only one at first
+        steps = 0
+        while ids and steps < _MOST_TOKENS:
+            steps += 1
+            chances = state.step(ids)
+            for hypothesis, chance in zip(beam, chances, strict=False):
+                said = self._graph.ended(hypothesis.place)
+                if said:
+                    found.note(said, (*hypothesis.scores, float(chance[END])))
+            rows, beam = self._widen(beam, chances)
+            ids = [hypothesis.token for hypothesis in beam]
+            if not found.free.is_over:
+                found = found._replace(free=_further(found.free, chances[free_row], most_free))
+                # What is heard freely only gets less likely: there may be no more to learn.
+                if not found.free.is_over and (beam or self._is_open(found)):
+                    rows.append(free_row)
+                    ids.append(found.free.tokens[-1])
+            free_row = len(beam)
+            if ids:
+                state.keep(rows)
+        return found
+
+    def _is_open(self, found: _Found) -> bool:
+        """Tell whether what is heard freely may still decide."""
+        said, scores = found.best()
+        ratio = found.free.total - sum(scores)
+        is_likely = _mean(scores) >= self.settings.threshold
+        return is_likely and ratio > self.settings.margin and not self._is_eager(said)
 
     def _widen(
         self, beam: list[_Hypothesis], chances: NDArray[np.float32]
     ) -> tuple[list[int], list[_Hypothesis]]:
-        """Return the best next hypotheses, and the place of what each goes on from."""
-        options: list[tuple[float, int, int]] = []
-        for place, hypothesis in enumerate(beam):
-            tokens = list(hypothesis.node.children)
-            sums = chances[place, tokens] + hypothesis.total
-            options += zip(sums.tolist(), [place] * len(tokens), tokens, strict=True)
-        options.sort(reverse=True)
-        kept = options[: self.settings.beam]
-        parents = [place for _, place, _ in kept]
-        return parents, [
-            _Hypothesis(
-                beam[place].node.children[token],
-                token,
-                (*beam[place].scores, float(chances[place, token])),
+        """Return the best next hypotheses, and the row of what each goes on from."""
+        options: list[tuple[float, int, int, Place]] = []
+        for row, hypothesis in enumerate(beam):
+            moves = list(self._graph.moves(hypothesis.place))
+            sums = chances[row, [token for token, _ in moves]] + hypothesis.total
+            options += (
+                (total, row, token, place)
+                for total, (token, place) in zip(sums.tolist(), moves, strict=True)
             )
-            for _, place, token in kept
+        options.sort(key=lambda option: option[0], reverse=True)
+        kept = options[: self.settings.beam]
+        return [row for _, row, _, _ in kept], [
+            _Hypothesis(place, token, (*beam[row].scores, float(chances[row, token])))
+            for _, row, token, place in kept
         ]
 
 
+def _further(free: _Free, chances: NDArray[np.float32], most: int) -> _Free:
+    tokens = (*free.tokens, int(chances.argmax()))
+    total = free.total + float(chances.max())
+    return _Free(tokens, total, is_over=tokens[-1] == END or len(tokens) == most)
+
+
 def _mean(scores: tuple[float, ...]) -> float:
-    return sum(scores) / len(scores)
+    return sum(scores) / len(scores) if scores else -math.inf

@@ -1,9 +1,10 @@
-"""What command mode listens for: the phrases of a grammar."""
+"""What command mode listens for: the phrases of a grammar, one or several in a sentence."""
 
 from __future__ import annotations
 
 from edge_inference.speech.command_mode import CommandMode, CommandSettings
 from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.phrase_graph import PhraseGraph
 from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.stop_word import is_stop
 
@@ -16,5 +17,11 @@ def listen_for(grammar: Grammar, recogniser: Recogniser, settings: CommandSettin
         each.text: (each.intent, frozenset((k, v.value, v.unit) for k, v in each.slots.items()))
         for each in sentences
     }
+    graph = PhraseGraph(
+        meanings,
+        recogniser.tokenizer,
+        ignored=map(" ".join, grammar.ignored),
+        joiners=map(" ".join, grammar.joiners),
+    )
     stops = [phrase for phrase in meanings if is_stop(phrase)]
-    return CommandMode(recogniser, meanings, settings, eager=stops, meanings=meanings)
+    return CommandMode(recogniser, graph, settings, eager=stops, meanings=meanings)

@@ -11,6 +11,7 @@ from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.speech.activity import ActivityDetector, ActivitySettings
 from edge_inference.speech.command_mode import CommandMode
+from edge_inference.speech.phrase_graph import PhraseGraph
 from edge_inference.speech.recogniser import Recogniser
 from shipped_speech import (
     chunks,
@@ -91,7 +92,7 @@ def test_the_tokenizer_writes_as_the_decoder_does(
 def test_what_is_not_in_the_grammar_is_no_command(
     recogniser: Recogniser, detector_model: OrtBackend
 ) -> None:
-    mode = CommandMode(recogniser, PHRASES)
+    mode = CommandMode(recogniser, PhraseGraph(PHRASES, recogniser.tokenizer))
     for segment in speech_in(detector_model, *recording("beckett.wav")):
         command = mode.recognise(segment.samples)
         assert command.text == ""
@@ -101,7 +102,10 @@ def test_what_is_not_in_the_grammar_is_no_command(
 def test_what_is_in_the_grammar_is_a_command(
     recogniser: Recogniser, detector_model: OrtBackend
 ) -> None:
-    mode = CommandMode(recogniser, [*PHRASES, "try again", "fail again", "no matter"])
+    mode = CommandMode(
+        recogniser,
+        PhraseGraph([*PHRASES, "try again", "fail again", "no matter"], recogniser.tokenizer),
+    )
     found = speech_in(detector_model, *recording("beckett.wav"))
     heard = [mode.recognise(segment.samples).text for segment in found]
     assert heard == ["", "", "no matter", "try again", "fail again", ""]
@@ -110,6 +114,6 @@ def test_what_is_in_the_grammar_is_a_command(
 def test_a_person_gives_a_command(recogniser: Recogniser, detector_model: OrtBackend) -> None:
     (segment,) = speech_in(detector_model, person(), SAMPLE_RATE)
     assert words(recogniser.free(segment.samples).text) == ["go", "forward", "ten", "meters"]
-    assert CommandMode(recogniser, PHRASES).recognise(segment.samples).text == (
-        "go forward ten meters"
-    )
+    assert CommandMode(recogniser, PhraseGraph(PHRASES, recogniser.tokenizer)).recognise(
+        segment.samples
+    ).text == ("go forward ten meters")

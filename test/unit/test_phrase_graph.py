@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.errors import ConfigError
+from edge_inference.speech.phrase_graph import MOST_COMMANDS, PhraseGraph
+from speech_doubles import small_tokenizer
+
+TOKENIZER = small_tokenizer()
+WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=3).map(" ".join)
+
+
+def readings(graph: PhraseGraph, written: str) -> set[tuple[str, ...]]:
+    """Return the phrases of every way through the graph that writes exactly this."""
+    places = [graph.start]
+    for token in TOKENIZER.ids(written):
+        places = [to for place in places for step, to in graph.moves(place) if step == token]
+    return {graph.ended(place) for place in places} - {()}
+
+
+@pytest.mark.parametrize(
+    ("phrases", "complaint"), [([], "no phrases"), (["a", " "], "an empty phrase")]
+)
+def test_a_grammar_without_words_is_refused(phrases: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        PhraseGraph(phrases, TOKENIZER)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("A b", {("a b",)}),
+        ("A b.", {("a b",)}),
+        ("C!", {("c",)}),
+        ("a b", set()),  # a sentence begins with a capital
+        ("A", set()),
+        ("A b,", set()),
+        ("G, a b", {("a b",)}),
+        ("G. A b", {("a b",)}),
+        ("G g c", {("c",)}),
+        ("A b, g.", {("a b",)}),
+        ("A b g", {("a b",)}),
+        ("G", set()),
+        ("A b d c", {("a b", "c")}),
+        ("A b, d g c g!", {("a b", "c")}),
+        ("A b. D c", {("a b", "c")}),
+        ("C e f c", {("c", "c")}),
+        ("C d", set()),
+        ("D c", set()),
+        ("C c", set()),
+    ],
+)
+def test_sentences(written: str, said: set[tuple[str, ...]]) -> None:
+    graph = PhraseGraph(["a b", "c"], TOKENIZER, ignored=["g"], joiners=["d", "e f"])
+    assert readings(graph, written) == said
+
+
+def test_only_so_many_commands_are_followed() -> None:
+    graph = PhraseGraph(["a"], TOKENIZER, joiners=["d"])
+    most = " d ".join(["a"] * MOST_COMMANDS)
+    assert readings(graph, most.replace("a", "A", 1)) == {("a",) * MOST_COMMANDS}
+    assert readings(graph, f"{most} d a".replace("a", "A", 1)) == set()
+
+
+def test_the_first_of_two_phrases_written_the_same_wins() -> None:
+    assert readings(PhraseGraph(["a b", "A  b"], TOKENIZER), "A b") == {("a b",)}
+
+
+def test_the_text_of_several_phrases() -> None:
+    graph = PhraseGraph(["a", "b"], TOKENIZER, joiners=["d", "e"])
+    assert [graph.text(said) for said in ((), ("a",), ("a", "b"))] == ["", "a", "a d b"]
+
+
+@given(st.sets(WORDS, min_size=1, max_size=10), st.data(), st.sampled_from(["", ".", "!", "?"]))
+def test_every_phrase_can_be_written(phrases: set[str], data: st.DataObject, ending: str) -> None:
+    said = data.draw(st.sampled_from(sorted(phrases)))
+    written = said[0].upper() + said[1:] + ending
+    assert readings(PhraseGraph(sorted(phrases), TOKENIZER), written) == {(said,)}
