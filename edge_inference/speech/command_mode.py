@@ -62,8 +62,8 @@ class Command(NamedTuple):
     problem: str = ""
 
 
-#: Words without meaning may be repeated, so the phrases alone set no end to a sentence.
-_MOST_TOKENS = 100
+#: A phrase may take so many more tokens than what is heard freely, or twice as many.
+_MORE_TOKENS = 8
 
 
 class _Hypothesis(NamedTuple):
@@ -191,9 +191,8 @@ class CommandMode:
         beam = [_Hypothesis(self._graph.start, START, ())]
         found = _Found({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
-        steps = 0
-        while ids and steps < _MOST_TOKENS:
-            steps += 1
+        # Words without meaning may be repeated, so the phrases alone set no end to a sentence.
+        for _ in range(2 * most_free + _MORE_TOKENS):
             chances = state.step(ids)
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
@@ -208,8 +207,9 @@ class CommandMode:
                     rows.append(free_row)
                     ids.append(found.free.tokens[-1])
             free_row = len(beam)
-            if ids:
-                state.keep(rows)
+            if not ids:
+                break
+            state.keep(rows)
         return found
 
     def _is_open(self, found: _Found) -> bool:
