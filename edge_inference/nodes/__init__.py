@@ -17,6 +17,7 @@ _MODULES = {
     "PlatformManager": "platform_manager",
     "Planner": "planner",
     "Preprocess": "preprocess",
+    "SceneReporter": "scene_reporter",
     "SpeechRecognition": "speech_recognition",
     "VoiceActivity": "voice_activity",
 }

@@ -14,7 +14,8 @@ _NO_ARM = "I have no arm"
 class Elsewhere:
     """Sees to the steps that a plan waits for; to be asked in every control cycle.
 
-    Looking is the business of whoever listens to plans and sees; the robot does not wait for it.
+    A step to look is shown in the feedback for one cycle: who sees answers to that
+    (``scene_reporter``), and the robot does not wait for it.
     """
 
     def __init__(
@@ -25,6 +26,8 @@ class Elsewhere:
         self._say = say
         #: Plan and number of the step that navigation is at.
         self._under_way: tuple[int, int] | None = None
+        #: Plan and number of the last step to look.
+        self._looked: tuple[int, int] | None = None
 
     @property
     def is_driving(self) -> bool:
@@ -42,6 +45,9 @@ class Elsewhere:
                     return
             else:
                 problem = _NO_ARM if action in ("pick", "place") else ""
+            if action == "look" and self._looked != (step := (feedback.stamp_ns, feedback.index)):
+                self._looked = step
+                break
             if action == "say":
                 self._say(feedback.step.target)
             if problem:

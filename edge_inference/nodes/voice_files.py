@@ -1,4 +1,4 @@
-"""Grammar and limits files that nodes name in their parameters; empty for the shipped one."""
+"""Files for voice that nodes name in their parameters; empty for the shipped one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from edge_inference.composition.pipeline import share_folder
 from edge_inference.speech.grammar import Grammar
 from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.limits import Limits, read_limits
+from edge_inference.speech.scene_words import SceneNames, read_names
 
 
 def find_grammar(file: str) -> Grammar:
@@ -18,6 +19,11 @@ def find_grammar(file: str) -> Grammar:
 def find_limits(file: str) -> Limits:
     """Read a limits file. Raises ConfigError with file and line."""
     return read_limits(_path(file, "limits.yaml"))
+
+
+def find_scene_names(file: str) -> SceneNames:
+    """Read a file of names for what is seen. Raises ConfigError with file and line."""
+    return read_names(_path(file, "scene.yaml"))
 
 
 def _path(file: str, shipped: str) -> Path:

@@ -12,6 +12,7 @@ from launch_files import LaunchFile, real_packages_are_installed
 
 NODES = [
     "latency",
+    "scene_reporter",
     "command",
     "planner",
     "intent_parser",

@@ -1,0 +1,177 @@
+"""A step of a plan that asks what is seen is answered once, from what perception found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.voice import (
+    ActionPlanAdapter,
+    IntentAdapter,
+    TranscriptAdapter,
+)
+from perception_rig import Pipeline
+from rig import Outside, Rig, wait_for
+
+DETECTIONS = "/ai/detections"
+BLIND = f"I cannot see: no detections arrive on {DETECTIONS}."
+# The one person in models/nanodet/golden/astronaut.jpg is from here to there, in pixels.
+PERSON = (8.6, 265.9)
+
+
+@pytest.fixture
+def publish(rig: Rig):
+    """Publish plans, intents and transcripts that were said just now."""
+    node = rig.container.node
+    plans, intents, words = rig.call(
+        lambda: (
+            Publisher(node, ActionPlanAdapter(), "/ai/action_plan", RELIABLE),
+            Publisher(node, IntentAdapter(), "/ai/intent", RELIABLE),
+            Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE),
+        )
+    )
+
+    class Publish:
+        def plan(self, *steps: Step) -> None:
+            plans.publish(ActionPlan("test", steps, node.get_clock().now().nanoseconds))
+
+        def intent(self, name: str, **slots: str) -> None:
+            made = {key: Slot(key, value) for key, value in slots.items()}
+            now_ns = node.get_clock().now().nanoseconds
+            intents.publish(Intent(name, made, 0.9, name, "grammar", now_ns))
+
+        def words(self, text: str) -> None:
+            words.publish(Transcript(text, 0.9, "command", node.get_clock().now().nanoseconds))
+
+    return Publish()
+
+
+def perception(rig: Rig, **parameters) -> Pipeline:
+    """Perception that has seen the astronaut twice."""
+    pipeline = Pipeline(rig, model="nanodet", **parameters)
+    for _ in range(2):
+        assert pipeline.next(pipeline.detections).label(0) == "person"
+    return pipeline
+
+
+def test_the_answer_is_what_the_detector_found(rig: Rig, publish) -> None:
+    """From the words "what do you see" to a sentence, through all nodes."""
+    said = rig.tap("/ai/say")
+    for plugin in ("SceneReporter", "Command", "Planner", "IntentParser"):
+        rig.load(plugin)
+    publish.words("what do you see")
+    assert said.wait() == [BLIND]
+    pipeline = perception(rig)
+    found = {pipeline.detections[-1].label(i) for i in range(len(pipeline.detections[-1]))}
+    assert found == {"person"}
+    publish.words("what do you see")
+    assert said.wait(2)[1] == "I see a person."
+    publish.words("do you see the cup")
+    assert said.wait(3)[2] == "I see no cup."
+    publish.words("where is the box")
+    assert said.wait(4)[3] == "I do not know what a box looks like."
+    assert len(said) == 4
+
+
+def test_where_a_thing_is(rig: Rig, publish, tmp_path: Path) -> None:
+    said = rig.tap("/ai/say")
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("plan: {things: [person]}")
+    rig.load("SceneReporter")
+    rig.load("Command", limits=str(limits))
+    width = perception(rig).image.shape[1]
+    assert width / 3 < sum(PERSON) / 2 < width * 2 / 3
+    publish.plan(Step("look", target="person"))
+    assert said.wait() == ["Ahead I see a person."]
+
+
+def test_the_step_is_answered_when_it_is_its_turn(rig: Rig, publish) -> None:
+    said, velocities = rig.tap("/ai/say"), rig.tap("/cmd_vel")
+    rig.load("SceneReporter")
+    rig.load("Command")
+    publish.plan(Step("move", distance_m=0.05, speed_mps=0.25), Step("look"), Step("look"))
+    said.wait(2)
+    assert [*said] == [BLIND, BLIND]
+    assert any(velocity.linear_mps for velocity in velocities)
+    assert velocities[-1].linear_mps == 0.0
+
+
+def test_nothing_is_said_of_plans_that_do_not_ask(rig: Rig, publish) -> None:
+    said, feedback = rig.tap("/ai/say"), rig.tap("/ai/command_feedback")
+    rig.load("SceneReporter")
+    rig.load("Command")
+    publish.plan(Step("turn", angle_rad=0.02, rate_radps=0.5))
+    wait_for(lambda: feedback and feedback[-1].state.value == "done", "the turn")
+    publish.plan(Step("look", target="unicorn"))
+    assert "unicorn" in said.wait()[0]  # command refuses it, and nobody else answers
+    assert feedback[-1].state.value == "refused"
+    assert len(said) == 1
+
+
+def test_the_planner_leaves_the_answer_to_who_sees(rig: Rig, publish) -> None:
+    said, plans = rig.tap("/ai/say"), rig.tap("/ai/action_plan")
+    rig.load("Planner")
+    publish.intent("look")
+    publish.intent("look", thing="cup")
+    publish.intent("look", thing="unicorn")
+    publish.intent("look then stop")
+    plans.wait(4)
+    said.wait(2)
+    assert "unicorn" in said[0]
+    assert said[1] == "looking, then stopping"
+
+
+def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
+    said = rig.tap("/ai/say")
+    rig.load("SceneReporter", minimum_score=0.0)
+    rig.load("Command")
+    pipeline = Pipeline(rig, model="efficientnet_lite0")
+    labels = [pipeline.next(pipeline.classes).label(0) for _ in range(2)]
+    publish.plan(Step("look"))
+    (words,) = said.wait()
+    assert words.startswith("This looks like a") and words.endswith(f" {labels[0]}.")
+
+
+def test_perception_and_ears_elsewhere(rig: Rig, outside: Outside) -> None:
+    """Messages of other processes, stamped as they come or not at all."""
+    node = rig.load("SceneReporter")
+    heard = outside.listen("/ai/say", "std_msgs/String")
+    rig.is_heard(node, "/ai/say")
+    see = outside.speak(DETECTIONS, *detection_message())
+    rig.hears(node, DETECTIONS)
+    for _ in range(2):
+        see(**one_dog())
+    wait_for(lambda: node.health.status(0).values["processed"] == "2", "two pictures")
+    ask = outside.speak("/ai/command_feedback", "edge_inference/CommandFeedback")
+    rig.hears(node, "/ai/command_feedback")
+    look = {"state": "waiting", "step": {"action": "look", "target": "dog"}}
+    ask(**look)
+    ask(**look, problem="the same step")
+    ask(**look, index=1)
+    heard.wait(2)
+    assert [each["data"] for each in heard] == ["I see a dog.", "I see a dog."]
+
+
+def detection_message() -> tuple[str]:
+    try:
+        import vision_msgs.msg  # noqa: F401
+    except ImportError:
+        return ("edge_inference/DetectionArray",)
+    return ("vision_msgs/Detection2DArray",)
+
+
+def one_dog() -> dict:
+    if detection_message() == ("edge_inference/DetectionArray",):
+        return {"detections": [{"class_id": 16, "label": "dog", "score": 0.9}]}
+    hypothesis = {"hypothesis": {"class_id": "dog", "score": 0.9}}
+    return {"detections": [{"results": [hypothesis]}]}
+
+
+def test_a_file_that_is_not_there(rig: Rig) -> None:
+    component = rig.load_component("SceneReporter", names="/no/scene.yaml")
+    assert component.failure == "did not configure"
+    assert "/no/scene.yaml" in component.node.health.status(0).message

@@ -1,0 +1,222 @@
+"""What is said of what is seen: only what enough fresh pictures show, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_inference.composition.pipeline import share_folder
+from edge_inference.core.results import Classification, Detections
+from edge_inference.core.settings import build
+from edge_inference.errors import ConfigError
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.scene import Scene, SceneSettings
+from edge_inference.speech.scene_words import SceneNames, answer, read_names
+
+SECOND = 1_000_000_000
+NOW = 100 * SECOND
+LABELS = ("person", "dog", "cup", "sports ball", "orange", "scissors")
+NAMES = SceneNames({"sports ball": "ball"}, {"person": "people", "scissors": "scissors"})
+TOPIC = "/ai/detections"
+LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # middles, in a picture 600 wide
+
+
+def picture(
+    *things: tuple[str, float] | tuple[str, float, float],
+    age_s: float = 0.1,
+    width: int | None = 600,
+    model: str = "m",
+) -> Detections:
+    """Things are label, middle and score; best first."""
+    return Detections(
+        boxes=np.array([[x - 20, 5, x + 20, 50] for _, x, *_ in things], np.float32).reshape(-1, 4),
+        scores=np.array([s[0] if (s := thing[2:]) else 0.9 for thing in things], np.float32),
+        class_ids=np.array([LABELS.index(thing[0]) for thing in things], np.int32),
+        labels=LABELS,
+        source_width=width,
+        source_height=400 if width else None,
+        model=model,
+        stamp_ns=NOW - int(age_s * SECOND),
+    )
+
+
+def looks_like(label: str, score: float = 0.9) -> Classification:
+    ids = [LABELS.index(label), LABELS.index("orange")]
+    return Classification(
+        np.array(ids, np.int32), np.array([score, 0.01], np.float32), LABELS, "c", NOW
+    )
+
+
+def said(
+    *results: Detections | Classification,
+    target: str = "",
+    all_labels: bool = True,
+    now_ns: int = NOW,
+    **settings: float,
+) -> str:
+    scene = Scene(NAMES.name_of)
+    chosen = build(SceneSettings, settings)
+    for result in results:
+        scene.add(result, NOW, all_labels=all_labels)
+    return answer(scene.view(now_ns, chosen), target, NAMES, chosen, TOPIC)
+
+
+@pytest.mark.parametrize("target", ["", "cup"])
+def test_without_perception_it_says_so(target: str) -> None:
+    assert said(target=target) == "I cannot see: no detections arrive on /ai/detections."
+
+
+@pytest.mark.parametrize(
+    ("pictures", "words"),
+    [
+        ([[]] * 2, "I see nothing that I know."),
+        ([[("dog", LEFT)]] * 2, "I see a dog."),
+        ([[("orange", LEFT)]] * 2, "I see an orange."),
+        ([[("scissors", LEFT)]] * 2, "I see scissors."),
+        ([[("sports ball", LEFT)]] * 2, "I see a ball."),
+        (
+            [[("person", LEFT), ("person", RIGHT), ("dog", AHEAD)]] * 2,
+            "I see two people and a dog.",
+        ),
+        (
+            [[("dog", LEFT), ("cup", LEFT), ("orange", LEFT)]] * 2,
+            "I see a dog, a cup and an orange.",
+        ),
+        ([[("cup", LEFT)] * 13] * 2, "I see 13 cups."),
+    ],
+)
+def test_what_do_you_see(pictures: list[list[tuple[str, float]]], words: str) -> None:
+    assert said(*(picture(*each) for each in pictures)) == words
+
+
+@pytest.mark.parametrize(
+    ("things", "target", "words"),
+    [
+        ([], "cup", "I see no cup."),
+        ([("dog", LEFT)], "cup", "I see no cup."),
+        ([("cup", LEFT)], "cup", "On the left I see a cup."),
+        ([("cup", AHEAD)], "cup", "Ahead I see a cup."),
+        ([("cup", RIGHT), ("cup", RIGHT)], "cup", "On the right I see two cups."),
+        (
+            [("cup", RIGHT), ("cup", LEFT), ("cup", RIGHT)],
+            "cup",
+            "I see three cups: one on the left and two on the right.",
+        ),
+        ([("sports ball", LEFT)], "ball", "On the left I see a ball."),
+        ([("sports ball", LEFT)], "sports_ball", "On the left I see a ball."),
+        ([("cup", LEFT)], "box", "I do not know what a box looks like."),
+    ],
+)
+def test_where_is_it(things: list[tuple[str, float]], target: str, words: str) -> None:
+    assert said(picture(*things), picture(*things), target=target) == words
+
+
+def test_messages_name_neither_all_classes_nor_always_the_size() -> None:
+    seen = [picture(("cup", LEFT), width=None)] * 2
+    assert said(*seen, target="cup", all_labels=False) == "I see a cup."
+    assert said(*seen, target="box", all_labels=False) == "I see no box."
+
+
+def test_what_one_picture_shows_is_not_spoken_of() -> None:
+    dog, nothing = picture(("dog", LEFT)), picture()
+    assert said(nothing, dog) == "I see nothing that I know."
+    assert said(nothing, dog, target="dog") == "I see no dog."
+    assert said(dog, nothing, dog) == "I see a dog."
+    assert said(nothing, dog, seen_in=1) == "I see a dog."
+    assert said(dog, dog, *[nothing] * 5) == "I see nothing that I know."
+    two = picture(("dog", LEFT), ("dog", RIGHT))
+    assert said(dog, dog, two) == "I see a dog."
+
+
+def test_one_picture_is_too_few_to_tell() -> None:
+    dog = picture(("dog", LEFT))
+    assert said(dog) == "I have seen only one picture in the last 3 seconds."
+    assert said(dog, dog, seen_in=3) == "I have seen only two pictures in the last 3 seconds."
+
+
+def test_the_place_is_that_of_the_latest_picture() -> None:
+    words = said(picture(("cup", LEFT)), picture(("cup", RIGHT)), target="cup")
+    assert words == "On the right I see a cup."
+
+
+def test_old_pictures_do_not_count() -> None:
+    seen = [picture(("dog", LEFT), age_s=1.0)] * 2
+    assert said(*seen, now_ns=NOW + SECOND) == "I see a dog."
+    late = "I have seen no picture for 4 seconds."
+    assert said(*seen, now_ns=NOW + 3 * SECOND) == late
+    assert said(*seen, target="cup", now_ns=NOW + 3 * SECOND) == late
+    assert said(*seen, now_ns=NOW + 3 * SECOND, max_age_s=10.0) == "I see a dog."
+
+
+def test_a_stamp_that_cannot_be_right_is_replaced_by_the_arrival() -> None:
+    for age_s in (NOW / SECOND, -3600.0):
+        assert said(*[picture(("dog", LEFT), age_s=age_s)] * 2) == "I see a dog."
+
+
+def test_what_was_seen_before_the_clock_was_set_back_does_not_count() -> None:
+    seen = [picture(("dog", LEFT))] * 2
+    assert said(*seen, now_ns=NOW - 60 * SECOND).startswith("I have seen no picture for")
+
+
+def test_low_scores_do_not_count() -> None:
+    seen = [picture(("dog", LEFT, 0.9), ("cup", LEFT, 0.3))] * 2
+    assert said(*seen) == "I see a dog."
+    assert said(*seen, minimum_score=0.2) == "I see a dog and a cup."
+
+
+def test_a_classifier_tells_what_the_picture_looks_like() -> None:
+    seen = [looks_like("dog")] * 2
+    assert said(*seen) == "This looks like a dog."
+    assert said(*seen, target="dog") == "This looks like a dog."
+    assert said(*seen, target="cup") == "This does not look like a cup."
+    assert said(*[looks_like("dog", 0.2)] * 2) == "I see nothing that I know."
+
+
+def test_another_model_begins_anew() -> None:
+    seen = [picture(("dog", LEFT))] * 2
+    assert said(*seen, looks_like("cup"), looks_like("cup")) == "This looks like a cup."
+    assert said(*seen, picture(model="n"), picture(model="n")) == "I see nothing that I know."
+
+
+def test_settings_that_do_not_go_together() -> None:
+    with pytest.raises(ConfigError, match="seen_in: 3 is more than pictures, 2"):
+        build(SceneSettings, {"pictures": 2, "seen_in": 3})
+
+
+def test_plurals() -> None:
+    words = {"cup": "cups", "bus": "buses", "couch": "couches", "toy": "toys", "puppy": "puppies"}
+    for name, plural in words.items():
+        assert NAMES.counted(name, 2) == f"two {plural}"
+
+
+def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
+    config = share_folder() / "config" / "voice"
+    names = read_names(config / "scene.yaml")
+    labels = (share_folder() / "models" / "nanodet" / "labels.txt").read_text().splitlines()
+    assert set(names.by_label) <= set(labels)
+    known = {names.name_of(label) for label in labels}
+    assert set(names.plurals) <= known
+    things = read_grammar(config / "grammar.yaml")
+    asked = {s.slots["thing"].value for s in things.sentences() if s.intent == "look" and s.slots}
+    # No shipped model knows a box when it sees one, and the robot says so.
+    assert asked - known == {"box"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label: {}", "line 1, label: unknown key"),
+        ("names: [a]", "names: expected a mapping"),
+        ("names: {ball: sports ball}", "names.ball: expected a list of labels, got 'sports ball'"),
+        ("names:\n  a: [x]\n  b: [x]", "line 3, names.b: the label 'x' is called 'a' already"),
+        ("plurals: {person: 2}", "plurals.person: expected a word, got 2"),
+    ],
+)
+def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "scene.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_names(file)
+    assert str(file) in str(caught.value) and message in str(caught.value)
