@@ -18,7 +18,7 @@ enter = . $(VENV)/env.sh && PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
 
 help:
 	@echo 'make demo                   find objects in a sample video, through ROS 2 nodes'
-	@echo 'make demo-voice             turn a recorded command into velocities, through ROS 2 nodes'
+	@echo 'make demo-voice             turn spoken commands into velocities, through ROS 2 nodes, and check them'
 	@echo 'make test                   lint, types and all tests [TIER=unit] [ARGS="-k name"] [ROS=jazzy]'
 	@echo 'make check                  lint and types only'
 	@echo 'make benchmark NAME=hop     measure a claim [QUICK=1] [ARGS="--json file"]'
@@ -34,7 +34,7 @@ demo:
 demo-voice:
 	$(set_up)
 	@. $(VENV)/env.sh && ROS_AUTOMATIC_DISCOVERY_RANGE="$${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}" \
-	  $(VENV)/bin/edge-inference run voice --source sample $(ARGS)
+	  $(VENV)/bin/edge-inference run voice --source sample --expect $(ARGS)
 
 test:
 	$(set_up) --with-tests --with-gpu-kit

@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
+from edge_inference.speech.sound import open_sound
 from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.problems import Problems
-from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED
+from edge_inference.tools.sound_devices import Player, check_input
+from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, UsageError
+from edge_inference.tools.velocity_record import VelocityRecord
 from edge_inference.tools.voice_book import STAGES, Utterance, Velocity, VoiceBook
+from edge_inference.tools.voice_check import EXPECTED_FILE, load_expectation
+from edge_inference.tools.voice_files import Checks, FilesHeard, files_of, sentences_of
+from edge_inference.tools.voice_now import Ear, VoiceNow
+from edge_inference.tools.voice_output import VoiceJson, VoiceLines, VoiceOutput, VoiceSummary
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
 SAMPLE = "sample"
+BESIDE = "beside"
 
+_DEVICE = "device"
 _SHOWN_TOPIC = "/ai/cmd_vel"
-_TICK_S = 0.1
+_TICK_S = 0.05
 #: After the end of the source so long nothing may be left on its way.
 _LAST_WORD_S = 2.0
 
 
 @dataclass(frozen=True)
 class VoiceOptions:
-    """What to run the voice pipeline with; empty texts leave the pipeline's own defaults."""
+    """What to run the voice pipeline with; empty texts leave the pipeline's own defaults.
+
+    ``expect`` is a file that says what should be understood, BESIDE for the one beside the sound.
+    """
 
     source: str
     model: str = ""
@@ -43,13 +55,44 @@ class VoiceOptions:
     grammar: str = ""
     limits: str = ""
     cmd_vel: str | None = None
+    pause: float | None = None
+    expect: str = ""
+    play: bool = False
     json: bool = False
     verbose: bool = False
 
-    def pipeline_arguments(self) -> dict[str, str]:
+    @property
+    def path(self) -> str:
+        """The source, the sample by its path."""
+        return str(sample()) if self.source == SAMPLE else self.source
+
+    @property
+    def is_device(self) -> bool:
+        """Whether the source is a device."""
+        return self.source.partition(":")[0] == _DEVICE
+
+    def check(self) -> None:
+        """Raise UsageError for what does not go together, SourceError where no sound can come."""
+        if self.is_device:
+            for name in ("play", "expect"):
+                if getattr(self, name):
+                    raise UsageError(f"--{name} goes with sound files, not with a device")
+            check_input(self.source.partition(":")[2])
+        else:
+            open_sound(self.path).close()
+
+    def expected_file(self) -> Path:
+        """Return the file that says what should be understood."""
+        if self.expect != BESIDE:
+            return Path(self.expect)
+        source = Path(self.path).expanduser()
+        return (source if source.is_dir() else source.parent) / EXPECTED_FILE
+
+    def pipeline_arguments(self, pause_s: float | None = None) -> dict[str, str]:
         """Return the arguments of the pipeline ``voice``."""
         values = {
-            "source": str(sample()) if self.source == SAMPLE else self.source,
+            "source": self.path,
+            "pause_s": "" if pause_s is None else str(float(pause_s)),
             "model": self.model,
             "model_path": self.model_path,
             "mode": self.mode,
@@ -62,20 +105,31 @@ class VoiceOptions:
 
 
 def sample() -> Path:
-    """Return the recording that is shipped: a person says "go forward ten meters"."""
-    folder = share_folder() / "models" / "moonshine_tiny" / "golden"
-    return folder / "go_forward_ten_meters.wav"
+    """Return the folder of sentences that are shipped: a person's and synthesised ones."""
+    return share_folder() / "models" / "moonshine_tiny" / "golden"
 
 
 def run_voice(options: VoiceOptions) -> int:
     """Run until the source ends or Ctrl-C; return the exit code.
 
-    0: something was said and understood. 1: nothing was. 130: interrupted before. Raises
-    EdgeInferenceError for anything that keeps the pipeline from starting.
+    0: something was said and understood, with ``expect`` everything as expected. 1: it was not.
+    130: interrupted before. Raises EdgeInferenceError for anything that keeps the pipeline from
+    starting.
     """
-    components = load_pipeline("voice").components(options.pipeline_arguments())
+    options.check()
+    record = VelocityRecord()
+    pause_s, checks, heard = options.pause, None, None
+    if options.expect:
+        file = options.expected_file()
+        expectation = load_expectation(file)
+        pause_s = expectation.pause_s if pause_s is None else pause_s
+        files = files_of(options.path, pause_s)
+        names = [name for name, _ in files]
+        heard = FilesHeard([length_s for _, length_s in files])
+        checks = Checks(sentences_of(options.path, names, expectation, file), heard, record)
+    components = load_pipeline("voice").components(options.pipeline_arguments(pause_s))
     with interruptible() as interrupted, hosted_here("run voice", options.verbose) as container:
-        run = _Run(container, options)
+        run = _Run(container, options, record, checks, heard)
         try:
             run.start(components)
             return run.watch(interrupted)
@@ -84,29 +138,55 @@ def run_voice(options: VoiceOptions) -> int:
 
 
 class _Run:
-    def __init__(self, container: Container, options: VoiceOptions) -> None:
+    def __init__(
+        self,
+        container: Container,
+        options: VoiceOptions,
+        record: VelocityRecord,
+        checks: Checks | None,
+        heard: FilesHeard | None,
+    ) -> None:
         from edge_inference.composition.bus import Bus
 
         self._container = container
-        self._options = options
-        self._finished: queue.Queue[Utterance] = queue.Queue()
-        clock = container.node.get_clock()
-        self._book = VoiceBook(lambda: int(clock.now().nanoseconds), self._finished.put)
-        bus, book = Bus.of(container.context), self._book
-        self._velocities: list[Velocity] = []
-        self._moves = options.cmd_vel or _SHOWN_TOPIC
-        taps: dict[str, Callable[[Any], None]] = {
-            "/ai/speech": book.add_speech,
-            "/ai/transcript": book.add_transcript,
-            "/ai/intent": book.add_intent,
-            "/ai/action_plan": book.add_plan,
-            self._moves: self._add_velocity,
-        }
-        self._leave = [bus.tap(topic, callback) for topic, callback in taps.items()]
-        self._problems = Problems(lambda text: print(f"edge-inference: {text}", file=sys.stderr))
+        self._record = record
+        self._checks = checks
+        self._output = _output(options)
+        self._problems = Problems(self._output.problem)
         self._nodes: dict[str, Any] = {}
-        self._utterances: list[Utterance] = []
+        self._finished: queue.Queue[Utterance] = queue.Queue()
+        self._count = self._planned = self._understood = 0
+        self._times: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        self._velocities = 0
+        self._fastest = (0.0, 0.0)
+        self._moves = options.cmd_vel or _SHOWN_TOPIC
+        self._clock = container.node.get_clock()
+        self._book = VoiceBook(self._now_ns, self._finished.put)
+        self._ear = Ear()
+        self._cleanup = ExitStack()
+        self._listen(Bus.of(container.context), heard)
+        if options.play:
+            player = Player(self._problems.put)
+            self._cleanup.callback(player.close)
+            self._cleanup.callback(Bus.of(container.context).tap("/ai/audio", player.play))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
+
+    def _listen(self, bus: Any, heard: FilesHeard | None) -> None:
+        book, ear = self._book, self._ear
+        taps: list[tuple[str, Callable[[Any], None]]] = [
+            ("/ai/audio", ear.add_audio),
+            ("/ai/speech", ear.add_speech),
+            ("/ai/speech", book.add_speech),
+            ("/ai/transcript", ear.add_transcript),
+            ("/ai/transcript", book.add_transcript),
+            ("/ai/intent", book.add_intent),
+            ("/ai/action_plan", book.add_plan),
+            (self._moves, self._add_velocity),
+        ]
+        if heard is not None:
+            taps.append(("/ai/audio", heard.add))
+        for topic, callback in taps:
+            self._cleanup.callback(bus.tap(topic, callback))
 
     def start(self, components: Any) -> None:
         """Load the nodes; raises ConfigError with what each that fails says."""
@@ -132,57 +212,83 @@ class _Run:
                 last_s = time.monotonic()
             except queue.Empty:
                 self._problems.report(self._nodes)
-            if not source.finished.is_set():
+            self._output.progress(self._look)
+            if not source.finished.is_set() or self._is_still_moving():
                 last_s = time.monotonic()
             elif time.monotonic() - last_s > _LAST_WORD_S:
                 break
         self._book.give_up()
         while not self._finished.empty():
             self._show(self._finished.get())
-        self._sum_up()
-        if any(utterance.intent is not None for utterance in self._utterances):
-            return 0
-        return EXIT_INTERRUPTED if interrupted.is_set() else EXIT_FAILED
+        return self._end(interrupted.is_set())
 
     def close(self) -> None:
         """Stop listening, and the executor."""
-        for leave in self._leave:
-            leave()
+        self._output.finish(None)
+        self._cleanup.close()
         self._container.stop()
         if self._spinner.is_alive():
             self._spinner.join()
 
+    def _now_ns(self) -> int:
+        return int(self._clock.now().nanoseconds)
+
     def _add_velocity(self, velocity: Velocity) -> None:
+        moment_ns = self._now_ns()
         if any(velocity):
-            self._velocities.append(velocity)
-        self._book.add_velocity(velocity)
+            self._velocities += 1
+            ahead, left = self._fastest
+            self._fastest = max(ahead, abs(velocity[0])), max(left, abs(velocity[1]))
+        self._book.add_velocity(velocity, moment_ns)
+        self._record.add(moment_ns, velocity)
+
+    def _is_still_moving(self) -> bool:
+        """Tell whether a check still waits for what the last sentence moves."""
+        return self._checks is not None and any(self._record.velocity)
+
+    def _look(self) -> VoiceNow:
+        level_dbfs, is_speech, partial = self._ear.look()
+        return VoiceNow(level_dbfs, is_speech, partial, self._book.latest(), self._record.velocity)
 
     def _show(self, utterance: Utterance) -> None:
-        self._utterances.append(utterance)
-        print(json.dumps(utterance.as_json()) if self._options.json else utterance.words())
-        sys.stdout.flush()
-
-    def _sum_up(self) -> None:
-        times = {
-            stage: [each.after_ms[stage] for each in self._utterances if stage in each.after_ms]
-            for stage in STAGES
-        }
-        p50 = {stage: statistics.median(found) for stage, found in times.items() if found}
-        understood = sum(1 for each in self._utterances if each.plan is not None)
-        if self._options.json:
-            summary = {
-                "utterances": len(self._utterances),
-                "planned": understood,
-                "velocities": len(self._velocities),
-                "p50_ms": p50,
-            }
-            print(json.dumps({"summary": summary}))
+        self._count += 1
+        self._planned += utterance.plan is not None
+        self._understood += utterance.intent is not None
+        for stage, ms in utterance.after_ms.items():
+            self._times[stage].append(ms)
+        if self._checks is None:
+            self._output.utterance(utterance)
             return
-        words = ", ".join(f"{stage} {ms:.0f}" for stage, ms in p50.items())
-        print(f"{len(self._utterances)} utterances, {understood} with a plan", end="")
-        print(f"; p50 in ms after the last word: {words}" if words else "")
-        if self._velocities:
-            ahead = max(abs(linear) for linear, _ in self._velocities)
-            left = max(abs(angular) for _, angular in self._velocities)
-            count = len(self._velocities)
-            print(f"{count} velocities on {self._moves}, up to {ahead:g} m/s and {left:g} rad/s")
+        for checked in self._checks.add(utterance):
+            self._output.checked(checked)
+
+    def _end(self, was_interrupted: bool) -> int:
+        checks = self._checks
+        if checks is not None and not was_interrupted:
+            for checked in checks.finish():
+                self._output.checked(checked)
+        self._problems.report(self._nodes)
+        p50 = {stage: statistics.median(found) for stage, found in self._times.items() if found}
+        summary = VoiceSummary(
+            self._count, self._planned, self._velocities, self._moves, self._fastest, p50
+        )
+        if checks is not None:
+            summary = summary.with_checks(checks.right, checks.expected)
+        self._output.finish(summary)
+        if was_interrupted and (checks is not None or not self._understood):
+            return EXIT_INTERRUPTED
+        good = self._understood > 0 if checks is None else not checks.is_wrong
+        return 0 if good else EXIT_FAILED
+
+
+def _output(options: VoiceOptions) -> VoiceOutput:
+    if options.json:
+        return VoiceJson(sys.stdout)
+    if sys.stdout.isatty() and not options.verbose:
+        from edge_inference.tools.terminal import can_redraw
+
+        if can_redraw(sys.stdout):
+            from edge_inference.tools.voice_live import VoiceLive
+
+            return VoiceLive(sys.stdout, options.source)
+    return VoiceLines(sys.stdout)

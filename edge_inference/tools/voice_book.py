@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from edge_inference.core.audio import SpeechSegment
@@ -23,6 +23,7 @@ class Utterance:
     """One utterance; ``after_ms`` is from its last word to the end of each stage."""
 
     stamp_ns: int
+    start_ns: int = 0
     transcript: Transcript | None = None
     intent: Intent | None = None
     plan: ActionPlan | None = None
@@ -61,6 +62,12 @@ class Utterance:
         times = ", ".join(f"{name} {ms:.0f}" for name, ms in self.after_ms.items())
         return f'"{text}" -> {done} (ms after the last word: {times})'
 
+    @property
+    def seen_ns(self) -> int:
+        """The moment from which on it shows in what the robot does: that of the last stage."""
+        after_ms = self.after_ms.get("command", max(self.after_ms.values(), default=0.0))
+        return self.stamp_ns + round(after_ms * 1e6)
+
 
 def step_words(step: Step) -> str:
     """Return a step in words."""
@@ -78,7 +85,8 @@ class VoiceBook:
     """Gathers utterances by the stamp of their last word. Any thread may add.
 
     ``now_ns`` gives the clock of the stamps; ``finished`` is called with an utterance whose
-    plan has come, and has moved the robot where it is to; or that came to nothing before.
+    plan has come, and has moved or stopped the robot where it is to; or that came to nothing
+    before.
     """
 
     def __init__(self, now_ns: Callable[[], int], finished: Callable[[Utterance], None]) -> None:
@@ -86,8 +94,13 @@ class VoiceBook:
         self._finished = finished
         self._lock = threading.Lock()
         self._open: dict[int, Utterance] = {}
-        #: The utterance whose plan has come and that has not moved the robot yet.
+        self._latest: Utterance | None = None
+        #: The utterance whose plan has come and that has not moved or stopped the robot yet.
         self._to_move: int | None = None
+        self._to_stop: int | None = None
+        self._is_moving = False
+        #: When the robot, moving, was last told to stand still.
+        self._still_ns = 0
         #: How many utterances have begun and have come to their end.
         self.begun = self.ended = 0
 
@@ -96,7 +109,8 @@ class VoiceBook:
         if segment.is_final:
             with self._lock:
                 self.begun += 1
-                self._open[segment.stamp_ns] = Utterance(segment.stamp_ns)
+                self._open[segment.stamp_ns] = Utterance(segment.stamp_ns, segment.start_ns)
+                self._latest = self._open[segment.stamp_ns]
             self._note(segment.stamp_ns, "speech")
 
     def add_transcript(self, transcript: Transcript) -> None:
@@ -113,33 +127,60 @@ class VoiceBook:
             self._finish(intent.stamp_ns)
 
     def add_plan(self, plan: ActionPlan) -> None:
-        """Take note of the plan; one that does not begin with driving is over."""
+        """Take note of the plan; one that neither drives nor stops is over."""
         self._note(plan.stamp_ns, "plan", plan=plan)
-        if plan.steps and plan.steps[0].action in _DRIVES:
+        first = plan.steps[0].action if plan.steps else ""
+        if first in _DRIVES:
             self._to_move = plan.stamp_ns
+        elif first == "stop" and self._is_moving:
+            self._to_stop = plan.stamp_ns
         else:
+            if first == "stop":
+                self._note_stopped(plan.stamp_ns)
             self._finish(plan.stamp_ns)
 
-    def add_velocity(self, velocity: Velocity) -> None:
-        """Take note that the robot is told to move."""
-        stamp_ns = self._to_move
-        if stamp_ns is not None and any(velocity):
+    def add_velocity(self, velocity: Velocity, moment_ns: int | None = None) -> None:
+        """Take note of what the robot is told, to move or to stand still; now by default."""
+        now_ns = self._now_ns() if moment_ns is None else moment_ns
+        was_moving, self._is_moving = self._is_moving, any(velocity)
+        if was_moving and not self._is_moving:
+            self._still_ns = now_ns
+        done = self._to_move if self._is_moving else self._to_stop
+        if done is None:
+            return
+        if self._is_moving:
             self._to_move = None
-            self._note(stamp_ns, "command")
-            self._finish(stamp_ns)
+        else:
+            self._to_stop = None
+        self._note(done, "command", now_ns)
+        self._finish(done)
+
+    def latest(self) -> Utterance | None:
+        """Return the newest utterance as it is now; None before the first."""
+        with self._lock:
+            latest = self._latest
+            return None if latest is None else replace(latest, after_ms=dict(latest.after_ms))
 
     def give_up(self) -> None:
         """Finish what is still open."""
         for stamp_ns in list(self._open):
             self._finish(stamp_ns)
 
-    def _note(self, stamp_ns: int, stage: str, **found: Any) -> None:
+    def _note(self, stamp_ns: int, stage: str, moment_ns: int | None = None, **found: Any) -> None:
+        now_ns = self._now_ns() if moment_ns is None else moment_ns
         with self._lock:
             utterance = self._open.get(stamp_ns)
             if utterance is not None:
-                utterance.after_ms[stage] = (self._now_ns() - stamp_ns) / 1e6
+                utterance.after_ms[stage] = (now_ns - stamp_ns) / 1e6
                 for name, value in found.items():
                     setattr(utterance, name, value)
+
+    def _note_stopped(self, stamp_ns: int) -> None:
+        """Note that it stopped the robot before its plan came, as stop does."""
+        with self._lock:
+            utterance = self._open.get(stamp_ns)
+            if utterance is not None and self._still_ns >= utterance.start_ns > 0:
+                utterance.after_ms["command"] = (self._still_ns - stamp_ns) / 1e6
 
     def _finish(self, stamp_ns: int) -> None:
         with self._lock:

@@ -15,6 +15,8 @@ from edge_inference.errors import ModelError
 from edge_inference.speech.speech_model import find_speech_model
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "models" / "moonshine_tiny" / "golden"
+PERSON = GOLDEN / "go_forward_ten_meters.wav"
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
 DEADLINE_S = 60
 
@@ -42,7 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("mode", ["command", "free"])
 def test_a_person_s_words_become_velocities(mode: str) -> None:
-    done = run("--source", "sample", "--mode", mode, "--json")
+    done = run("--source", str(PERSON), "--mode", mode, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     utterance, last = map(json.loads, done.stdout.splitlines())
     assert utterance["text"].lower().strip(".") == "go forward ten meters"
@@ -71,6 +73,7 @@ def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["no/such.wav"], "no/such.wav"),
+        (["sample", "--expect", "no.yaml"], "no.yaml"),
         (["sample", "--grammar", "no.yaml"], "no.yaml"),
         (["sample", "--model", "moonshine_tyni"], "moonshine_tyni"),
     ],
@@ -80,3 +83,25 @@ def test_what_cannot_be_is_one_line(arguments: list[str], words: str) -> None:
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("intent", "code"), [("move", 0), ("turn", 1)])
+def test_what_is_expected_is_checked(tmp_path: Path, intent: str, code: int) -> None:
+    file = tmp_path / "expected.yaml"
+    file.write_text(
+        f"sentences: [{{file: {PERSON.name}, said: x, text: go forward ten meters, "
+        f"intent: {intent}, slots: {{direction: forward, distance: 10}}, "
+        "steps: [], held: []}]"
+    )
+    # The plan is refused: the robot may drive one meter only.
+    shipped = (ROOT / "config" / "voice" / "limits.yaml").read_text()
+    strict = tmp_path / "limits.yaml"
+    strict.write_text(shipped.replace("max_distance_m: 10.0", "max_distance_m: 1.0"))
+    done = run("--source", str(PERSON), "--expect", str(file), "--limits", str(strict), "--json")
+    assert done.stderr == ""
+    checked, last = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == code
+    assert (checked["file"], checked["refused"]) == (PERSON.name, True)
+    assert checked["velocities"]["held"] == []
+    assert [words.partition(":")[0] for words in checked["wrong"]] == ["intent"] * code
+    assert (last["summary"]["right"], last["summary"]["expected"]) == (1 - code, 1)

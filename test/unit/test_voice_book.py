@@ -94,3 +94,49 @@ def test_what_never_moves_is_given_up_at_the_end() -> None:
     listener.at(252).add_plan(ActionPlan("move", (Step("move", distance_m=1.0),), SAID_NS))
     listener.book.give_up()
     assert "command" not in listener.finished[0].after_ms
+
+
+def stop(listener: Listener, start_ns: int) -> None:
+    """Say stop, all stages of it."""
+    segment = SpeechSegment(np.zeros(16, np.float32), start_ns, SAID_NS)
+    listener.at(200).add_speech(segment)
+    listener.at(250).add_transcript(transcript("stop"))
+    listener.at(251).add_intent(intent("stop"))
+    listener.at(252).add_plan(ActionPlan("stop", (Step("stop"),), SAID_NS))
+
+
+def test_stop_acts_with_zero_velocity() -> None:
+    listener = Listener()
+    listener.at(-500).add_velocity((0.25, 0.0))
+    stop(listener, SAID_NS - 1)
+    assert listener.finished == []
+    listener.at(253).add_velocity((0.0, 0.0))
+    assert listener.finished[0].after_ms["command"] == 253.0
+    assert listener.finished[0].seen_ns == SAID_NS + 253_000_000
+
+
+def test_stop_may_act_before_its_plan_comes() -> None:
+    listener = Listener()
+    listener.at(-500).add_velocity((0.25, 0.0))
+    listener.at(240).add_velocity((0.0, 0.0))
+    stop(listener, SAID_NS - 400_000_000)
+    assert listener.finished[0].after_ms["command"] == 240.0
+
+
+def test_a_robot_that_stood_still_was_not_stopped() -> None:
+    listener = Listener()
+    listener.at(-900).add_velocity((0.25, 0.0))
+    listener.at(-800).add_velocity((0.0, 0.0))
+    stop(listener, SAID_NS - 400_000_000)
+    assert "command" not in listener.finished[0].after_ms
+
+
+def test_the_latest_utterance_is_seen_while_it_is_on_its_way() -> None:
+    listener = Listener()
+    assert listener.book.latest() is None
+    listener.at(200).add_speech(speech())
+    seen = listener.book.latest()
+    listener.at(250).add_transcript(transcript("go forward"))
+    assert seen is not None and seen.after_ms == {"speech": 200.0}
+    latest = listener.book.latest()
+    assert latest is not None and latest.transcript == transcript("go forward")

@@ -1,0 +1,157 @@
+"""What should become of sentences, and whether it did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_inference.core.audio import AudioChunk
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.errors import ConfigError
+from edge_inference.speech.sound import open_sound
+from edge_inference.tools.run_voice import sample
+from edge_inference.tools.velocity_record import Moves, VelocityRecord
+from edge_inference.tools.voice_book import Utterance
+from edge_inference.tools.voice_check import (
+    EXPECTED_FILE,
+    Expectation,
+    Sentence,
+    compare,
+    load_expectation,
+)
+from edge_inference.tools.voice_files import Checks, FilesHeard, files_of, sentences_of
+
+SHIPPED = sample() / EXPECTED_FILE
+TURN = Sentence(
+    "turn.flac",
+    "turn left",
+    "turn left",
+    "turn",
+    {"direction": "left", "angle": 1.5708},
+    ("turn 1.5708 rad 0.5 rad/s",),
+    ("0.5 rad/s",),
+    turned_rad=1.5708,
+)
+TURNED = Moves((((0.0, 0.5), 2.6),), 0.0, 1.57)
+
+
+def turn(stamp_ns: int = 1, text: str = "Turn left!") -> Utterance:
+    slots = {
+        "direction": Slot("direction", "left"),
+        "angle": Slot("angle", 1.570796, "rad"),
+    }
+    return Utterance(
+        stamp_ns,
+        transcript=Transcript(text, 0.9, "command", stamp_ns),
+        intent=Intent("turn", slots, 0.9, text, "grammar", stamp_ns),
+        plan=ActionPlan("turn", (Step("turn", angle_rad=1.570796, rate_radps=0.5),), stamp_ns),
+        after_ms={"speech": 200.0, "command": 300.0},
+    )
+
+
+def test_what_is_as_expected_is_right() -> None:
+    (checked,) = compare(TURN, [(turn(), TURNED)])
+    assert checked.wrong == ()
+    assert checked.lines()[-1].split() == ["verdict", "right"]
+    assert checked.as_json()["velocities"]["turned_rad"] == 1.57
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"text": "turn right"}, "text: expected 'turn right'"),
+        ({"intent": "move"}, "intent: expected 'move'"),
+        ({"slots": {"direction": "left", "angle": 0.7854}}, "slots: expected"),
+        ({"slots": {"direction": "left"}}, "slots: expected"),
+        ({"steps": ()}, "steps: expected []"),
+        ({"held": ("0.25 m/s",)}, "held: expected ['0.25 m/s']"),
+        ({"held": ()}, "held: expected []"),
+        ({"turned_rad": 3.1416}, "turned_rad: expected 3.1416, got 1.570"),
+        ({"way_m": 1.0}, "way_m: expected 1, got 0.000"),
+        ({"stopped": True}, "stopped: expected True"),
+    ],
+)
+def test_whatever_differs_is_wrong(change: dict[str, object], words: str) -> None:
+    (checked,) = compare(replace(TURN, **change), [(turn(), TURNED)])
+    (wrong,) = checked.wrong
+    assert words in wrong
+    assert "WRONG" in checked.lines()[-1]
+
+
+def test_silence_and_talk_too_much_are_wrong() -> None:
+    (checked,) = compare(TURN, [])
+    assert checked.wrong == ("nothing was heard",)
+    first, second = compare(TURN, [(turn(), TURNED), (turn(2, "turn left again"), Moves())])
+    assert (first.wrong, len(second.wrong)) == ((), 1)
+    assert "turn left again" in second.wrong[0]
+    assert second.as_json()["file"] is None
+
+
+def chunk(start_s: float) -> AudioChunk:
+    return AudioChunk(np.zeros(8000, np.float32), 16_000, round(start_s * 1e9))
+
+
+def test_each_utterance_is_compared_with_its_file() -> None:
+    heard, record = FilesHeard([1.0, 1.0, 1.0]), VelocityRecord()
+    nothing = Sentence("b.flac", "lovely day", "")
+    checks = Checks([TURN, nothing, replace(TURN, file="c.flac")], heard, record)
+    for number in range(6):
+        heard.add(chunk(10.0 + number * 0.5))
+    assert [heard.number_at(round(s * 1e9)) for s in (10.9, 11.1, 12.9)] == [0, 1, 2]
+    said_ns = round(10.9e9)
+    for number in range(78):
+        record.add(said_ns + 300_000_000 + number * 40_000_000, (0.0, 0.5))
+    record.add(said_ns + 300_000_000 + 78 * 40_000_000, (0.0, 0.0))
+    assert checks.add(turn(said_ns)) == []
+    # The next one that is heard belongs to the third file: the second said nothing.
+    first, second = checks.add(turn(round(14.5e9)))
+    assert (first.sentence, second.wrong) == (TURN, ("nothing was heard",))
+    assert first.wrong == ()
+    (third,) = checks.finish()
+    assert third.sentence is not None and third.sentence.file == "c.flac"
+    assert (checks.right, checks.is_wrong) == (1, True)
+
+
+def test_the_shipped_sentences_are_all_expected_and_all_there() -> None:
+    expectation = load_expectation(SHIPPED)
+    files = files_of(str(sample()), expectation.pause_s)
+    names = [name for name, _ in files]
+    found = sentences_of(str(sample()), names, expectation, SHIPPED)
+    assert [sentence.file for sentence in found] == names
+    assert names[0] == "go_forward_ten_meters.wav"
+    assert {sentence.intent for sentence in found} == {"move", "turn", "look", "stop", ""}
+    # It has to stay a short show: a machine that is not busy adds about three seconds.
+    assert sum(length_s for _, length_s in files) < 36.0
+    piece = open_sound(str(sample() / names[1])).read()
+    assert piece is not None and piece.sample_rate == 16_000
+
+
+def test_files_and_sentences_have_to_fit(tmp_path: Path) -> None:
+    expectation = Expectation((TURN,), 1.0)
+    with pytest.raises(ConfigError, match=r"says nothing about other\.wav"):
+        sentences_of(str(tmp_path), ["turn.flac", "other.wav"], expectation, SHIPPED)
+    with pytest.raises(ConfigError, match=r"turn\.flac is not in"):
+        sentences_of(str(tmp_path), [], expectation, SHIPPED)
+    assert sentences_of("turn.flac", ["turn.flac"], expectation, SHIPPED) == (TURN,)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("sentences: []", "at least one"),
+        ("pause_s: soon\nsentences: []", "line 1, pause_s"),
+        ("sentences: [{file: a.wav, said: a}]", "text is missing"),
+        ("sentences:\n  - {file: a.wav, said: a, text: a, wya_m: 1}", "wya_m: unknown key"),
+        ("sentences:\n  - {file: a.wav, said: a, text: a, steps: stop}", "line 2"),
+        ("sentences:\n  - {file: a.wav, said: a, text: a, slots: 3}", "slots"),
+    ],
+)
+def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / EXPECTED_FILE
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_expectation(file)
