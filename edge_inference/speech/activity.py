@@ -58,6 +58,14 @@ class ActivitySettings:
         maximum=5000.0,
     )
 
+    ceased_after_s: float = setting(
+        1.0,
+        "speech is over when no sound at all comes for so long",
+        unit="s",
+        minimum=0.2,
+        maximum=10.0,
+    )
+
     def check(self) -> str | None:
         """Say why the settings contradict each other."""
         if self.end_probability > self.start_probability:
@@ -84,6 +92,7 @@ class ActivityDetector:
         #: Of the last window, from 0 to 1; None before the first.
         self.probability: float | None = None
         self._model = model
+        self._frame_id = ""
         self._rechunker = Rechunker(WINDOW, chunks)
         self._forget()
 
@@ -109,12 +118,22 @@ class ActivityDetector:
         afresh. Raises InputError for a chunk that is no sound.
         """
         segments = []
+        self._frame_id = chunk.frame_id
         for window in self._rechunker.feed(chunk):
             if window.follows_gap:
                 segments += self._end(chunk.frame_id)
                 self._forget()
             segments += self._take(window, chunk.frame_id)
         return segments
+
+    def cease(self, without_sound_s: float) -> list[SpeechSegment]:
+        """Return what was being said, once no sound has come for too long.
+
+        The stream may go on: sound that is only late is joined to what was before.
+        """
+        if without_sound_s < self.settings.ceased_after_s:
+            return []
+        return self._end(self._frame_id)
 
     def flush(self, frame_id: str = "") -> list[SpeechSegment]:
         """End the stream: return what was being said, and forget the rest."""

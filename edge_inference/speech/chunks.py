@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
-from edge_inference.speech.resample import Resampler
+from edge_inference.speech.resample import HIGHEST_RATE, LOWEST_RATE, Resampler
 
 _FULL_SCALE = 0.999
 _LATEST_NS = 1_000_000_000
+_LONGEST_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,16 @@ def _check(chunk: AudioChunk) -> None:
         )
     if not np.isfinite(samples).all():
         raise InputError("a chunk with samples that are no numbers; check the audio source")
+    if not LOWEST_RATE <= chunk.sample_rate <= HIGHEST_RATE:
+        raise InputError(
+            f"a chunk of {chunk.sample_rate} samples a second; expected {LOWEST_RATE} to "
+            f"{HIGHEST_RATE}; set the rate at the audio source"
+        )
+    if len(samples) > chunk.sample_rate * _LONGEST_S:
+        raise InputError(
+            f"a chunk of {len(samples) / chunk.sample_rate:.1f} s; expected at most "
+            f"{_LONGEST_S:g} s: a command waits for the chunk's end"
+        )
 
 
 def _duration_ns(samples: int) -> int:

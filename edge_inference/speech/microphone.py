@@ -1,8 +1,13 @@
-"""A microphone through PortAudio (package sounddevice), on ALSA and elsewhere."""
+"""A microphone through PortAudio (package sounddevice), on ALSA and elsewhere.
+
+PortAudio does not say that a device is gone. On ALSA its thread ends and nothing is called any
+more; a sound server may go on with digital silence. So what counts is whether samples come.
+"""
 
 from __future__ import annotations
 
 import queue
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,14 +16,21 @@ from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import SourceError
 from edge_inference.speech.sound import Piece, Sound
 
-#: A device that gives nothing for so long is gone: not every driver says so.
+#: A device that gives nothing for so long is gone.
 _SILENT_S = 1.0
 #: About a second of pieces wait for a reader at the most.
 _WAITING = 32
 
+# PortAudio is one for the whole process.
+_port = threading.Lock()
+_opened: set[Microphone] = set()
+
 
 class Microphone(Sound):
-    """One channel of an input device, at 16 kHz where the device can, else at its own rate."""
+    """One channel of an input device, at 16 kHz where the device can, else at its own rate.
+
+    Of a device that cannot give a single channel it is the mean of two, or the first of more.
+    """
 
     is_live = True
 
@@ -28,26 +40,26 @@ class Microphone(Sound):
         self._waiting: queue.Queue[Piece] = queue.Queue(_WAITING)
         self._lost = False
         sounddevice = _import_sounddevice()
-        # PortAudio lists the devices once; one that was plugged in since shows only after this.
-        sounddevice._terminate()
-        sounddevice._initialize()
         self._error: type[Exception] = sounddevice.PortAudioError
-        device: Any = int(name) if name.isdigit() else name or None
-        try:
-            self._rate = _rate_of(sounddevice, device)
-            self._stream = sounddevice.InputStream(
-                device=device,
-                channels=1,
-                samplerate=self._rate,
-                blocksize=round(piece_s * self._rate),
-                dtype="float32",
-                callback=self._take,
-            )
-        except (self._error, ValueError) as error:
-            raise SourceError(
-                f"{self.origin} cannot be opened: {error}; is it plugged in, and free? "
-                "'python3 -m sounddevice' lists what there is"
-            ) from error
+        device: Any = int(name) if name.isdecimal() else name or None
+        with _port:
+            try:
+                _look_for_devices(sounddevice)
+                channels, self._rate = _format_of(sounddevice, device)
+                self._stream = sounddevice.InputStream(
+                    device=device,
+                    channels=channels,
+                    samplerate=self._rate,
+                    blocksize=round(piece_s * self._rate),
+                    dtype="float32",
+                    callback=self._take,
+                )
+            except (self._error, ValueError) as error:
+                raise SourceError(
+                    f"{self.origin} cannot be opened: {error}; is it plugged in, and free? "
+                    "'python3 -m sounddevice' lists what there is"
+                ) from error
+            _opened.add(self)
 
     def read(self) -> Piece:
         """Wait for the next piece; SourceError for a device that gives no more.
@@ -67,12 +79,16 @@ class Microphone(Sound):
 
     def close(self) -> None:
         """Stop the stream; that of a device which is gone too."""
-        self._stream.close()
+        with _port:
+            if self in _opened:
+                _opened.remove(self)
+                self._stream.close()
 
     def _take(self, data: Any, frames: int, moment: Any, status: Any) -> None:
         """Take what PortAudio has recorded; runs in its thread."""
         del frames, moment
-        samples = np.clip(data[:, 0], -1.0, 1.0)
+        mono = data.mean(axis=1) if data.shape[1] == 2 else data[:, 0]
+        samples = np.clip(np.nan_to_num(mono), -1.0, 1.0).astype(np.float32)
         samples.flags.writeable = False
         lost, self._lost = self._lost or bool(status.input_overflow), False
         try:
@@ -81,12 +97,32 @@ class Microphone(Sound):
             self._lost = True
 
 
-def _rate_of(sounddevice: Any, device: Any) -> int:
-    try:
-        sounddevice.check_input_settings(device=device, channels=1, samplerate=SAMPLE_RATE)
-    except sounddevice.PortAudioError:
-        return int(sounddevice.query_devices(device, "input")["default_samplerate"])
-    return SAMPLE_RATE
+def _look_for_devices(sounddevice: Any) -> None:
+    """Have PortAudio list the devices anew: it does so only as it starts.
+
+    That ends every stream, so it is left out while another microphone of this process is open.
+    """
+    if _opened:
+        return
+    if sounddevice._initialized:
+        sounddevice._terminate()
+    sounddevice._initialize()
+
+
+def _format_of(sounddevice: Any, device: Any) -> tuple[int, int]:
+    """Return channels and rate, the first that the device takes of what suits us best."""
+    described = sounddevice.query_devices(device, "input")
+    own_rate, most = int(described["default_samplerate"]), int(described["max_input_channels"])
+    for channels in dict.fromkeys((1, 2, most)):
+        for rate in (SAMPLE_RATE, own_rate):
+            try:
+                sounddevice.check_input_settings(
+                    device=device, channels=channels, samplerate=rate, dtype="float32"
+                )
+            except sounddevice.PortAudioError:
+                continue
+            return channels, rate
+    return 1, own_rate  # opening it says what is wrong
 
 
 def _import_sounddevice() -> Any:

@@ -81,6 +81,11 @@ class Resampler:
         """Return what can be said of the sound so far and was not returned yet."""
         if self._up == self._down:
             return samples
+        # By the second, since every result takes a window of its own while it is computed.
+        seconds = np.split(samples, range(self.rate, len(samples), self.rate))
+        return np.concatenate([self._feed(second) for second in seconds])
+
+    def _feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         line = np.concatenate((self._kept, samples))
         ready = (len(line) - 2 * self._half + 1) * self._up - self._next
         count = max(0, -(-ready // self._down))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import SourceError
 from edge_inference.speech.sound_file import SUFFIXES, pieces_of
 
@@ -18,6 +17,9 @@ from edge_inference.speech.sound_file import SUFFIXES, pieces_of
 PIECE_S = 0.032
 
 _DEVICE = "device"
+_EXPECTED = (
+    f"a sound file ({', '.join(SUFFIXES)}), a folder of them, 'device' or 'device:<name or number>'"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +60,17 @@ class Recordings(Sound):
         self._files = iter(files)
         self._pause_s = pause_s
         self._pieces: Iterator[Piece] = iter(())
+        self._rate: int | None = None
 
     def read(self) -> Piece | None:
         """Return the next piece; SourceError names a broken file, and the next call goes on."""
         while True:
-            piece = next(self._pieces, None)
+            try:
+                piece = next(self._pieces, None)
+            except SourceError:
+                # What came before the fault was perhaps speech, and somebody waits for its end.
+                self._pieces = self._pause()
+                raise
             if piece is not None:
                 return piece
             file = next(self._files, None)
@@ -76,14 +84,25 @@ class Recordings(Sound):
         self._pieces = iter(())
 
     def _play(self, file: Path) -> Iterator[Piece]:
-        sample_rate = SAMPLE_RATE
+        self._rate = None
         for samples, sample_rate in pieces_of(file, PIECE_S):
+            self._rate = sample_rate
             yield Piece(samples, sample_rate)
-        length = max(1, round(PIECE_S * sample_rate))
-        silence = np.zeros(length, np.float32)
+        yield from self._pause()
+
+    def _pause(self) -> Iterator[Piece]:
+        """Yield silence behind what was played, if anything was."""
+        if self._rate is None:
+            return
+        silence = np.zeros(max(1, round(PIECE_S * self._rate)), np.float32)
         silence.flags.writeable = False
         for _ in range(round(self._pause_s / PIECE_S)):
-            yield Piece(silence, sample_rate)
+            yield Piece(silence, self._rate)
+
+
+def is_device(source: str) -> bool:
+    """Tell whether a source is a device: one that may be there now and gone later."""
+    return source.partition(":")[0] == _DEVICE
 
 
 def open_sound(source: str, pause_s: float = 0.0) -> Sound:
@@ -92,11 +111,10 @@ def open_sound(source: str, pause_s: float = 0.0) -> Sound:
     ``device`` is the machine's default input, ``device:<name or number>`` another. ``pause_s`` of
     silence follows each file. Raises SourceError.
     """
-    kind, _, name = source.partition(":")
-    if kind == _DEVICE:
+    if is_device(source):
         from edge_inference.speech.microphone import Microphone
 
-        return Microphone(name, PIECE_S)
+        return Microphone(source.partition(":")[2], PIECE_S)
     try:
         return Recordings(_files(source), pause_s)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, ~nobody
@@ -104,6 +122,8 @@ def open_sound(source: str, pause_s: float = 0.0) -> Sound:
 
 
 def _files(source: str) -> list[Path]:
+    if not source:
+        raise SourceError(f"no sound is named; expected {_EXPECTED}")
     path = Path(source).expanduser()
     if path.is_dir():
         visible = (file for file in path.iterdir() if not file.name.startswith("."))
@@ -113,10 +133,7 @@ def _files(source: str) -> list[Path]:
         return files
     if not path.is_file():
         found = "neither a file nor a folder" if path.exists() else "no such file or folder"
-        raise SourceError(
-            f"{source!r}: {found}; expected a sound file ({', '.join(SUFFIXES)}), a folder of "
-            "them, 'device' or 'device:<name or number>'"
-        )
+        raise SourceError(f"{source!r}: {found}; expected {_EXPECTED}")
     if path.suffix.lower() not in SUFFIXES:
         raise SourceError(f"{path}: expected a sound file ({', '.join(SUFFIXES)})")
     return [path]

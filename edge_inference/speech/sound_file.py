@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import SourceError
+from edge_inference.speech.resample import HIGHEST_RATE, LOWEST_RATE
 
 #: ``.raw`` is 16 kHz, one channel, 16 bits signed, little-endian: there is no header to ask.
 SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".raw")
+
+# From here on a length in a WAV header stands for an unknown one.
+_UNKNOWN_BYTES = 0x7FFF_0000
 
 Samples = tuple[NDArray[np.float32], int]
 
@@ -22,17 +26,25 @@ Samples = tuple[NDArray[np.float32], int]
 def pieces_of(file: Path, length_s: float) -> Iterator[Samples]:
     """Yield pieces of one channel (the mean of all), each with its sample rate.
 
-    The last one may be shorter. Raises SourceError.
+    The last one may be shorter. Raises SourceError, also behind the last piece of a file that was
+    cut off.
     """
+    is_empty = True
     try:
-        if file.suffix.lower() == ".raw":
-            yield from _raw(file, length_s)
-        elif file.suffix.lower() == ".wav" and _is_plain_wave(file):
-            yield from _wave(file, length_s)
-        else:
-            yield from _with_soundfile(file, length_s)
+        for samples, rate in _reader(file)(file, length_s):
+            if len(samples):
+                is_empty = False
+                yield samples, rate
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror or error}") from error
+    if is_empty:
+        raise SourceError(f"{file}: there is no sound in it; record it again")
+
+
+def _reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
+    if file.suffix.lower() == ".raw":
+        return _raw
+    return _wave if file.suffix.lower() == ".wav" and _is_plain_wave(file) else _with_soundfile
 
 
 def _raw(file: Path, length_s: float) -> Iterator[Samples]:
@@ -58,12 +70,21 @@ def _wave(file: Path, length_s: float) -> Iterator[Samples]:
             stream.getnchannels(),
             stream.getsampwidth(),
         )
-        if not rate or width not in (1, 2, 3, 4):
-            raise SourceError(f"{file}: expected 8 to 32 bits, got {width * 8} at {rate} Hz")
-        length = max(1, round(length_s * rate))
+        if width not in (1, 2, 3, 4):
+            raise SourceError(f"{file}: expected 8 to 32 bits, got {width * 8}")
+        _check_rate(rate, file)
+        length, count = max(1, round(length_s * rate)), 0
         while data := stream.readframes(length):
             whole = len(data) // (channels * width) * channels * width
+            count += whole // (channels * width)
             yield _one_channel(_from_pcm(data[:whole], width), channels, file), rate
+        promised = stream.getnframes()
+        # Who writes to a pipe does not know the length, and gives the highest.
+        if count < promised < _UNKNOWN_BYTES // (channels * width):
+            raise SourceError(
+                f"{file}: cut off: {count / rate:.2f} s of sound, {promised / rate:.2f} s by its "
+                "header; copy it again"
+            )
 
 
 def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
@@ -71,11 +92,20 @@ def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
     try:
         with soundfile.SoundFile(str(file)) as stream:
             rate = int(stream.samplerate)
+            _check_rate(rate, file)
             length = max(1, round(length_s * rate))
             while len(block := stream.read(length, dtype="float32", always_2d=True)):
                 yield _one_channel(block.reshape(-1), block.shape[1], file), rate
     except soundfile.LibsndfileError as error:
         raise SourceError(f"{file}: not a sound that can be read: {error}") from error
+
+
+def _check_rate(rate: int, file: Path) -> None:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise SourceError(
+            f"{file}: expected {LOWEST_RATE} to {HIGHEST_RATE} samples a second, got {rate}; "
+            "convert it, or mend its header"
+        )
 
 
 def _import_soundfile(file: Path) -> Any:
@@ -103,7 +133,9 @@ def _from_pcm(data: bytes, width: int) -> NDArray[np.float32]:
 def _one_channel(values: NDArray[np.float32], channels: int, file: Path) -> NDArray[np.float32]:
     samples: NDArray[np.float32] = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
     if not np.isfinite(samples).all():
-        raise SourceError(f"{file}: expected numbers for samples, got NaN or infinity")
+        raise SourceError(
+            f"{file}: expected numbers for samples, got NaN or infinity; write it again"
+        )
     np.clip(samples, -1.0, 1.0, out=samples)
     samples.flags.writeable = False
     return samples

@@ -126,6 +126,28 @@ def test_the_model_sees_the_end_of_the_window_before() -> None:
     assert model.windows[1][64:] == pytest.approx(np.full(512, 0.002))
 
 
+def test_sound_that_ceases_ends_speech_after_a_while() -> None:
+    detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
+    for number in range(5):
+        assert detector.feed(chunk(number)) == []
+    assert detector.cease(0.99) == []
+    (segment,) = detector.cease(1.0)
+    assert windows_of(segment) == list(range(5))
+    assert (segment.stamp_ns, segment.is_final, segment.frame_id) == (
+        5 * WINDOW_NS,
+        True,
+        "microphone",
+    )
+    assert detector.cease(2.0) == []
+    # What was only late is heard with what was before it.
+    for number in range(5, 30):
+        found = detector.feed(chunk(number))
+        if found:
+            assert windows_of(found[0])[0] <= 5
+            return
+    pytest.fail("nothing was heard")
+
+
 def test_the_end_of_a_stream_ends_speech() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 9), QUIET)
     for number in range(5):

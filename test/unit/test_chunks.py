@@ -26,11 +26,18 @@ def chunk(
         (np.zeros(5, np.int16), "int16"),
         (np.zeros((5, 2), np.float32), r"\[5, 2\]"),
         (np.full(5, np.nan, np.float32), "no numbers"),
+        (np.zeros(16_000 * 31, np.float32), "31.0 s; expected at most 30 s"),
     ],
 )
 def test_what_is_no_sound_is_refused(samples: np.ndarray, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         list(Rechunker().feed(AudioChunk(samples, 16_000, 0)))
+
+
+@pytest.mark.parametrize("rate", [0, 3_999, 192_001, 2**32 - 1])
+def test_a_rate_that_cannot_be_is_refused(rate: int) -> None:
+    with pytest.raises(InputError, match=f"{rate} samples a second; expected 4000 to 192000"):
+        list(Rechunker().feed(AudioChunk(np.zeros(5, np.float32), rate, 0)))
 
 
 def test_an_empty_chunk_changes_nothing() -> None:

@@ -100,3 +100,10 @@ def test_a_reset_starts_another_stream() -> None:
     resampler.reset()
     samples = np.linspace(-1, 1, 500, dtype=np.float32)
     assert np.array_equal(resampler.feed(samples), fresh.feed(samples))
+
+
+def test_a_long_piece_is_what_its_parts_are() -> None:
+    sound = np.sin(np.arange(48_000 * 3 + 7) / 20).astype(np.float32)
+    parts, whole = Resampler(48_000), Resampler(48_000)
+    pieces = [parts.feed(piece) for piece in np.array_split(sound, 50)]
+    assert np.array_equal(whole.feed(sound), np.concatenate(pieces))

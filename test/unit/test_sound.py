@@ -87,6 +87,59 @@ def test_a_broken_file_is_named_and_the_next_one_comes(tmp_path: Path) -> None:
     assert sound.read() is None
 
 
+def test_a_pause_follows_what_was_heard_of_a_broken_file(tmp_path: Path) -> None:
+    """Or else the next file would go on in the middle of its sentence."""
+    write(tmp_path / "a.wav", np.full(1024, 8192, "<i2").tobytes())
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[: 44 + 512 * 2 + 101])
+    write(tmp_path / "b.wav", np.full(512, 16384, "<i2").tobytes())
+    sound, levels = open_sound(str(tmp_path), pause_s=0.032), []
+    with pytest.raises(SourceError, match=r"a\.wav: cut off: 0\.04 s of sound, 0\.06 s by its"):
+        while True:
+            levels.append(float(sound.read().samples[0]))
+    levels += [float(piece.samples[0]) for piece in iter(sound.read, None)]
+    assert levels == [0.25, 0.25, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("at", "data", "words"),
+    [
+        (24, (3000).to_bytes(4, "little"), "expected 4000 to 192000 samples a second, got 3000"),
+        (24, bytes(4), "samples a second, got 0"),
+        (24, b"\xff\xff\xff\x7f", "samples a second, got 2147483647"),
+        (22, b"\xff\xff", "there is no sound in it"),
+    ],
+)
+def test_a_header_that_cannot_be(tmp_path: Path, at: int, data: bytes, words: str) -> None:
+    write(tmp_path / "a.wav", bytes(512))
+    whole = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:at] + data + whole[at + len(data) :])
+    with pytest.raises(SourceError, match=rf"a\.wav: .*{words}"):
+        all_of(str(tmp_path / "a.wav"))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.raw"])
+def test_a_file_without_a_sample_is_told(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.wav", b"")
+    (tmp_path / "a.raw").write_bytes(b"")
+    with pytest.raises(SourceError, match="there is no sound in it"):
+        all_of(str(tmp_path / name), pause_s=1.0)
+
+
+def test_a_stream_whose_header_does_not_know_the_length_is_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", np.full(512, 8192, "<i2").tobytes())
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    (tmp_path / "a.wav").write_bytes(data)
+    assert len(samples_of(str(tmp_path / "a.wav"))) == 512
+
+
+def test_surround_sound_becomes_its_mean(tmp_path: Path) -> None:
+    data = np.array([6000, 0, 0, 0, 0, 0] * 4, "<i2").tobytes()
+    samples = samples_of(write(tmp_path / "a.wav", data, channels=6, rate=48_000))
+    assert samples == pytest.approx(np.full(4, 1000 / 32768))
+
+
 def test_flac_and_float_wav(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     values = np.array([0.5, -0.25, 1.5], np.float32)
@@ -112,6 +165,7 @@ def test_without_soundfile_the_way_out_is_told(
     ("name", "words"),
     [
         ("missing.wav", "no such file or folder"),
+        ("a\0.wav", "no such file or folder|cannot be read"),
         ("empty", "no sound in this folder"),
         ("notes.txt", "expected a sound file"),
     ],
@@ -123,54 +177,78 @@ def test_what_is_no_source(tmp_path: Path, name: str, words: str) -> None:
         open_sound(str(tmp_path / name))
 
 
+def test_no_name_is_no_source() -> None:
+    with pytest.raises(SourceError, match="no sound is named; expected a sound file"):
+        open_sound("")
+
+
 # Devices ----------------------------------------------------------------------------------------
 
 
+class FakeStream:
+    """A stream as PortAudio makes them: started by hand, and mute once its device is gone."""
+
+    def __init__(self, port: FakePortAudio, **given) -> None:
+        self.port, self.given = port, given
+        self.stopped, self.is_open = True, True
+
+    def start(self) -> None:
+        if self.given["device"] not in self.port.plugged:
+            raise self.port.PortAudioError("Error starting stream: Device unavailable")
+        self.stopped = False
+        self.say(0.5)
+
+    def close(self) -> None:
+        assert self.is_open, "closed already, by hand or by _terminate: the real one crashes"
+        self.is_open, self.stopped = False, True
+
+    def say(self, *levels: float, overflow: bool = False) -> None:
+        """Record one piece, each channel at its level; nothing if the device is gone."""
+        if self.given["device"] not in self.port.plugged:
+            return
+        status = types.SimpleNamespace(input_overflow=overflow)
+        levels = (levels * self.given["channels"])[: self.given["channels"]]
+        self.given["callback"](np.tile(np.float32(levels), (512, 1)), 512, None, status)
+
+
 class FakePortAudio(types.ModuleType):
-    """As much of the package sounddevice as is used."""
+    """As much of the package sounddevice as is used: it lists devices only when it begins."""
 
     class PortAudioError(Exception):
         pass
 
     def __init__(self) -> None:
         super().__init__("sounddevice")
-        self.started = self.looked = 0
-        self.names = {None, 3, "usb"}
-        self.takes_16_khz = True
-
-    def _terminate(self) -> None:
-        self.looked += 1
+        self.plugged = {None, 3, "usb"}
+        self.takes = {(1, 16_000)}
+        self.most_channels = 2
+        self.streams: list[FakeStream] = []
+        self._initialized = 0
+        self._initialize()
 
     def _initialize(self) -> None:
-        pass
+        self._initialized += 1
+        self.listed = set(self.plugged)
 
-    def check_input_settings(self, device, channels, samplerate) -> None:
-        if not self.takes_16_khz:
+    def _terminate(self) -> None:
+        assert self._initialized
+        self._initialized -= 1
+        for stream in self.streams:
+            stream.is_open = False
+
+    def check_input_settings(self, device, channels, samplerate, dtype) -> None:
+        if (channels, samplerate) not in self.takes:
             raise self.PortAudioError("Invalid sample rate")
 
     def query_devices(self, device, kind) -> dict:
-        return {"default_samplerate": 48_000.0}
+        if device not in self.listed:
+            raise ValueError("No input device matching")
+        return {"default_samplerate": 48_000.0, "max_input_channels": self.most_channels}
 
     def InputStream(self, **given):
-        if given["device"] not in self.names:
-            raise ValueError("No input device matching")
-        self.given = given
-        return self
-
-    @property
-    def stopped(self) -> bool:
-        return not self.started
-
-    def start(self) -> None:
-        self.started += 1
-        self.say(0.5)
-
-    def close(self) -> None:
-        self.started = 0
-
-    def say(self, level: float, overflow: bool = False) -> None:
-        status = types.SimpleNamespace(input_overflow=overflow)
-        self.given["callback"](np.full((512, 1), level, np.float32), 512, None, status)
+        assert self._initialized
+        self.streams.append(FakeStream(self, **given))
+        return self.streams[-1]
 
 
 @pytest.fixture
@@ -178,30 +256,46 @@ def port(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     port = FakePortAudio()
     monkeypatch.setitem(sys.modules, "sounddevice", port)
     monkeypatch.setattr(microphone, "_SILENT_S", 0.01)
+    monkeypatch.setattr(microphone, "_opened", set())
     return port
 
 
 def test_a_device_records_from_the_first_read_on(port: FakePortAudio) -> None:
     sound = open_sound("device")
-    assert sound.is_live and not port.started and port.looked
+    (stream,) = port.streams
+    assert sound.is_live and stream.stopped
     piece = sound.read()
     assert piece.samples.tolist() == [0.5] * 512
     assert (piece.sample_rate, piece.lost) == (16_000, False)
-    assert (port.given["device"], port.given["blocksize"]) == (None, 512)
-    port.say(3.0, overflow=True)
+    assert (stream.given["device"], stream.given["blocksize"]) == (None, 512)
+    stream.say(3.0, overflow=True)
     loud = sound.read()
     assert loud.samples.max() == 1.0 and loud.lost
-    with pytest.raises(SourceError, match="still plugged in"):
-        sound.read()
     sound.close()
-    assert port.stopped
+    sound.close()
+    assert not stream.is_open
 
 
-def test_a_device_by_number_at_its_own_rate(port: FakePortAudio) -> None:
-    port.takes_16_khz = False
+@pytest.mark.parametrize(
+    ("takes", "most", "rate", "level"),
+    [
+        ({(1, 48_000)}, 2, 48_000, 0.4),
+        ({(2, 16_000)}, 2, 16_000, 0.3),
+        ({(2, 48_000), (2, 16_000)}, 2, 16_000, 0.3),
+        ({(6, 16_000)}, 6, 16_000, 0.4),
+    ],
+)
+def test_a_device_in_what_it_can_give(
+    port: FakePortAudio, takes: set, most: int, rate: int, level: float
+) -> None:
+    port.takes, port.most_channels = takes, most
     sound = open_sound("device:3")
-    assert (port.given["device"], port.given["samplerate"]) == (3, 48_000)
-    assert sound.read().sample_rate == 48_000
+    sound.read()
+    assert port.streams[0].given["device"] == 3
+    port.streams[0].say(0.4, 0.2)
+    piece = sound.read()
+    assert piece.sample_rate == rate and piece.samples.dtype == np.float32
+    assert piece.samples == pytest.approx(np.full(512, level))
 
 
 def test_a_reader_that_is_too_slow_learns_of_what_was_lost(port: FakePortAudio) -> None:
@@ -209,15 +303,54 @@ def test_a_reader_that_is_too_slow_learns_of_what_was_lost(port: FakePortAudio) 
     sound._waiting = queue.Queue(2)
     sound.read()
     for _ in range(3):
-        port.say(0.1)
+        port.streams[0].say(0.1)
     assert [sound.read().lost, sound.read().lost] == [False, False]
-    port.say(0.1)
+    port.streams[0].say(0.1)
     assert sound.read().lost
 
 
 def test_a_device_that_is_not_there(port: FakePortAudio) -> None:
     with pytest.raises(SourceError, match="device:none cannot be opened: No input device"):
         open_sound("device:none")
+
+
+def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePortAudio) -> None:
+    sound = open_sound("device:usb")
+    sound.read()
+    port.plugged.remove("usb")
+    port.streams[0].say(0.5)
+    with pytest.raises(SourceError, match="device:usb gives no more sound; is it still plugged"):
+        sound.read()
+    sound.close()
+    with pytest.raises(SourceError, match="device:usb cannot be opened"):
+        open_sound("device:usb")
+    port.plugged.add("usb")
+    assert open_sound("device:usb").read().samples[0] == 0.5
+
+
+def test_a_device_that_is_gone_before_it_records(port: FakePortAudio) -> None:
+    sound = open_sound("device:usb")
+    port.plugged.remove("usb")
+    with pytest.raises(SourceError, match="device:usb does not record: .*Device unavailable"):
+        sound.read()
+
+
+def test_one_microphone_that_comes_back_does_not_end_another(port: FakePortAudio) -> None:
+    other, sound = open_sound("device"), open_sound("device:usb")
+    other.read()
+    sound.close()
+    sound = open_sound("device:usb")
+    port.streams[0].say(0.2)
+    assert other.read().samples[0] == np.float32(0.2)
+    other.close()
+    sound.close()
+
+
+def test_samples_that_are_no_numbers_are_silence(port: FakePortAudio) -> None:
+    sound = open_sound("device")
+    sound.read()
+    port.streams[0].say(float("nan"))
+    assert sound.read().samples.tolist() == [0.0] * 512
 
 
 def test_no_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:
