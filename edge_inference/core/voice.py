@@ -37,7 +37,8 @@ class Slot:
 class Intent:
     """What is meant. ``name`` is empty where nothing of the grammar is; ``problem`` says why.
 
-    ``source`` is grammar, fuzzy or embedding; with ``needs_confirmation`` it must not act before
+    ``source`` is grammar, fuzzy, embedding or language_model, or unknown where no phrase of the
+    grammar is near; with ``needs_confirmation`` it must not act before
     somebody has said yes.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_inference.speech.grammar import Grammar, Reading, Template
 from edge_inference.speech.numbers import NUMBER_WORDS
 from edge_inference.speech.outline import Outline, outline_of, outline_text
-from edge_inference.speech.stop_word import NEGATIONS
+from edge_inference.speech.stop_word import TURNING
 from edge_inference.speech.units import UNIT_WORDS
 
 #: Gives a vector for each text, float32 [n, d]; what is alike in meaning has a small angle.
@@ -19,8 +19,6 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 #: Gives how alike two texts are, 0 to 1.
 Alike = Callable[[str, str], float]
 
-# Turn a command into something else without changing many of its letters.
-_TURNING = NEGATIONS | {"no", "if", "when", "until", "unless", "wont", "shouldnt", "didnt"}
 # Two readings so near to each other are told apart by nobody.
 _MARGIN = 0.02
 _SHORTEST_CORRECTED = 5
@@ -111,7 +109,7 @@ class NearestByMeaning:
 
 
 def _fitting(outline: Outline, templates: Sequence[Template]) -> list[Template]:
-    turning = _TURNING.intersection(word for word in outline.words if word)
+    turning = TURNING.intersection(word for word in outline.words if word)
     return [t for t in templates if outline.fits(t) and turning <= set(t.words)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Slot
 from edge_inference.speech.phrase import Heard
-from edge_inference.speech.units import Quantity, quantity_at, quantity_forms, unit_named
+from edge_inference.speech.units import Quantity, Unit, quantity_at, quantity_forms, unit_named
 from edge_inference.speech.words import words_of
 
 # An unknown value is taken to have this many words at most.
@@ -44,6 +44,16 @@ class NumberKind:
         self.name = name
         self._settings = settings
         self._unit = unit_named(settings.unit) if settings.unit else None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest value, in ``unit``."""
+        return self._settings.minimum, self._settings.maximum
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit of the bounds; None for plain numbers."""
+        return self._unit
 
     def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
         """Yield the number at ``start``, with a problem where it cannot be meant."""
@@ -111,6 +121,11 @@ class WordKind:
         self._values = values
         ways = {tuple(way): value for value, said in values.items() for way in said}
         self._ways = dict(sorted(ways.items(), key=lambda way: -len(way[0])))
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values by their own names."""
+        return tuple(self._values)
 
     def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
         """Yield every value that is said at ``start``, that of most words first."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
+from edge_inference.core.settings import setting
 from edge_inference.speech.words import words_of
 
 STOP_WORDS = frozenset({"stop", "halt", "freeze"})
@@ -11,8 +13,28 @@ STOP_WORDS = frozenset({"stop", "halt", "freeze"})
 _AROUND = frozenset({"please", "now", "robot", "hey", "it", "right", "there"})
 #: Words that turn the one behind them around.
 NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
+#: Words that make something else of a command, though they are few of its letters.
+TURNING = NEGATIONS | {"no", "if", "when", "until", "unless", "wont", "shouldnt", "didnt"}
 # "Go on and stop": it stops when it is there.
 _JOINERS = frozenset({"and", "then"})
+
+
+@dataclass(frozen=True)
+class StopSettings:
+    """What stops the robot; the same for everybody who listens for it."""
+
+    stop_words: tuple[str, ...] = setting(
+        tuple(sorted(STOP_WORDS)), "words that stop the robot at the beginning or end of a text"
+    )
+
+    def check(self) -> str | None:
+        """Say what is wrong with the words."""
+        if not self.stop_words:
+            return "stop_words: expected at least one word, got none; the robot could not be stopped"
+        for word in self.stop_words:
+            if words_of(word) != (word,):
+                return f"stop_words: expected single words in small letters, got {word!r}"
+        return None
 
 
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:

@@ -10,17 +10,19 @@ from edge_inference.core.voice import Intent, Transcript
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.nearest import Embed, NearestByLetters, NearestByMeaning, letters_alike
 from edge_inference.speech.sequence import joined
-from edge_inference.speech.stop_word import STOP_WORDS, is_stop
+from edge_inference.speech.stop_word import StopSettings, is_stop
 from edge_inference.speech.words import words_of
 
 __all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
 
+#: Source of an intent without a name whose text is nothing that the grammar is near to.
+UNKNOWN = "unknown"
 #: A longer text is talk, not a command.
 MOST_WORDS = 100
 
 
 @dataclass(frozen=True)
-class UnderstandingSettings:
+class UnderstandingSettings(StopSettings):
     """How near to the grammar a text must be."""
 
     fuzzy: bool = setting(True, "accept what differs from the grammar by a few letters")
@@ -32,9 +34,6 @@ class UnderstandingSettings:
     )
     embedding_threshold: float = setting(
         0.65, "likeness in meaning from which one is asked about", minimum=0.0, maximum=1.0
-    )
-    stop_words: tuple[str, ...] = setting(
-        tuple(sorted(STOP_WORDS)), "words that stop the robot at the beginning or end of a text"
     )
     min_confidence: float = setting(
         0.0, "lowest confidence of the recogniser; stop is heard with any", minimum=0.0, maximum=1.0
@@ -120,7 +119,10 @@ class Understanding:
         if found is not None:
             return found
         problem = self._grammar.nearest_problem(words)
-        return self._nothing(transcript, problem or f"I do not understand {' '.join(words)!r}")
+        if problem:
+            return self._nothing(transcript, problem)
+        unknown = self._nothing(transcript, f"I do not understand {' '.join(words)!r}")
+        return replace(unknown, source=UNKNOWN)
 
     def _fuzzily(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
         if self._letters is None:

@@ -91,6 +91,11 @@ def unit_named(name: str) -> Unit | None:
     return _UNITS.get(tuple(name.split()))
 
 
+def units_of(si: str) -> tuple[Unit, ...]:
+    """Return the units of what ``si`` measures."""
+    return tuple(dict.fromkeys(unit for unit in _UNITS.values() if unit.si == si))
+
+
 def quantity_at(words: Sequence[str], start: int) -> Quantity | None:
     """Return the number with its unit that begins at ``start``, or None.
 

@@ -1,0 +1,128 @@
+"""Texts outside the grammar, understood by a small language model that can only write plans."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import Intent
+from edge_inference.errors import ModelError
+from edge_inference.speech.constrained_decoding import Bounds, Constraint, Written, write_plan
+from edge_inference.speech.grammar import Grammar, Reading
+from edge_inference.speech.language_decoder import LanguageDecoder
+from edge_inference.speech.language_prompt import Prompt
+from edge_inference.speech.plan_schema import PlanSchema
+from edge_inference.speech.runs import Runs
+from edge_inference.speech.sequence import joined
+from edge_inference.speech.stop_word import TURNING
+from edge_inference.speech.text_tokens import TextTokens
+from edge_inference.speech.words import words_of
+
+SOURCE = "language_model"
+#: Intents that move nothing, so that nobody is asked first.
+STILL = frozenset({"stop", "look"})
+#: A longer text is talk, not a command.
+MOST_WORDS = 40
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """How far the language model is trusted, and how long it may take."""
+
+    most_steps: int = setting(
+        3, "most steps of a plan that the model writes", minimum=1, maximum=8, read_only=True
+    )
+    most_tokens: int = setting(
+        96, "most tokens of a plan; a longer one is given up", minimum=8, maximum=1024
+    )
+    time_limit_s: float = setting(
+        3.0,
+        "time after which a plan is given up, seen to after every token",
+        unit="s",
+        minimum=0.1,
+        maximum=60.0,
+    )
+    min_model_confidence: float = setting(
+        0.4,
+        "lowest confidence of the model, the mean probability of a token, for a plan",
+        minimum=0.0,
+        maximum=1.0,
+    )
+
+
+class LanguageModel:
+    """Understands a text by writing a plan. May be used from one thread at a time.
+
+    The prompt is read once, when this is made. ``clock`` gives rising seconds.
+    """
+
+    def __init__(
+        self,
+        decoder: Runs,
+        tokens: TextTokens,
+        grammar: Grammar,
+        prompt: Prompt,
+        examples: Callable[[PlanSchema], list[tuple[str, str]]],
+        settings: LanguageModelSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings or LanguageModelSettings()
+        schema = PlanSchema(grammar, self.settings.most_steps)
+        self._clock = clock
+        self._tokens = tokens
+        self._constraint = Constraint(schema, tokens.texts())
+        found = {name: tokens.number(name) for name in prompt.end}
+        self._end_ids = [number for number in found.values() if number is not None]
+        if not self._end_ids:
+            raise ModelError(
+                f"the tokenizer has none of the tokens {', '.join(prompt.end)} that end an answer; "
+                "name the right ones in prompt.end"
+            )
+        self._behind = prompt.behind()
+        self._read = LanguageDecoder(decoder)
+        self._read.read(tokens.encode(prompt.before(examples(schema)), whole=True))
+
+    def intent(self, unknown: Intent) -> Intent:
+        """Return what is meant by a text that is outside the grammar.
+
+        What moves needs confirmation. A name that is empty has a ``problem`` in words.
+        """
+        words = words_of(unknown.text)
+        if not words or len(words) > MOST_WORDS or TURNING.intersection(words):
+            # To leave out a not or an if turns a text around.
+            return unknown
+        written = self.write(" ".join(words))
+        if written.problem:
+            return replace(unknown, problem=f"{unknown.problem}; {written.problem}")
+        readings = self._constraint.schema.parse(written.text)
+        assert readings is not None, "what was written is a plan"
+        if not readings:
+            return unknown
+        if written.confidence < self.settings.min_model_confidence:
+            return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
+        return joined([_intent(reading, unknown, written.confidence) for reading in readings])
+
+    def write(self, text: str) -> Written:
+        """Return the plan that the model writes for a text."""
+        settings = self.settings
+        deadline_s = self._clock() + settings.time_limit_s
+        model = self._read.copy()
+        scores = model.read(self._tokens.encode(text + self._behind))
+        bounds = Bounds(settings.most_tokens, deadline_s, self._clock)
+        return write_plan(
+            model, scores, self._constraint, self._tokens.encode, self._end_ids, bounds
+        )
+
+
+def _intent(reading: Reading, unknown: Intent, confidence: float) -> Intent:
+    return replace(
+        unknown,
+        name=reading.intent,
+        slots=reading.slots,
+        confidence=confidence,
+        source=SOURCE,
+        needs_confirmation=reading.intent not in STILL,
+        problem="",
+    )

@@ -1,0 +1,76 @@
+"""Text to tokens and back, by a ``tokenizer.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from edge_inference.errors import ModelError
+
+_MARK = "\N{REPLACEMENT CHARACTER}"
+
+
+class TextTokens(Protocol):
+    """What a model reads text with."""
+
+    def encode(self, text: str, *, whole: bool = False) -> list[int]:
+        """Return the tokens of a text; of a ``whole`` one with the marks around it."""
+
+    def number(self, token: str) -> int | None:
+        """Return the number of a token by its name; None where there is none."""
+
+    def texts(self) -> list[str | None]:
+        """Return the text of every token by its number; None for one that has none of its own."""
+
+
+class TokenizerFile:
+    """A ``tokenizer.json``, read by the package tokenizers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str, *, whole: bool = False) -> list[int]:
+        """Return the tokens of a text; of a ``whole`` one with the marks around it."""
+        return list(self._tokenizer.encode(text, add_special_tokens=whole).ids)
+
+    def number(self, token: str) -> int | None:
+        """Return the number of a token by its name; None where there is none."""
+        found = self._tokenizer.token_to_id(token)
+        return None if found is None else int(found)
+
+    def texts(self) -> list[str | None]:
+        """Return the text of every token by its number; None for one that has none of its own.
+
+        Marks have none, and neither has a part of a character.
+        """
+        special = set(self._tokenizer.get_added_tokens_decoder())
+        count = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        # Alone, a token of some tokenizers loses the blank in front of it.
+        anchor = next(iter(self.encode("a")), None)
+        before = [] if anchor is None else [anchor]
+        start = len(self._tokenizer.decode(before))
+        every: Sequence[str] = self._tokenizer.decode_batch([[*before, n] for n in range(count)])
+        return [
+            None if number in special or _MARK in text else text[start:]
+            for number, text in enumerate(every)
+        ]
+
+
+def load_text_tokens(file: Path) -> TokenizerFile:
+    """Read a ``tokenizer.json``. Raises ModelError where it or the package cannot be had."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ModelError(
+            "the Python package tokenizers is not installed; "
+            "pip install 'edge_inference[language]' brings it"
+        ) from error
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the package raises nothing narrower
+        raise ModelError(f"{file}: cannot be read as a tokenizer.json: {error}") from error
+    # A limit or padding of its training is none of ours.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return TokenizerFile(tokenizer)

@@ -1,0 +1,252 @@
+"""What a language model writes is a plan within the grammar and within its time, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_inference.core.voice import Intent
+from edge_inference.errors import ConfigError, ModelError
+from edge_inference.speech.constrained_decoding import Constraint
+from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.language_model import LanguageModel, LanguageModelSettings
+from edge_inference.speech.language_prompt import Prompt, examples_for, read_prompt
+from edge_inference.speech.limits import read_limits
+from edge_inference.speech.plan_schema import PlanSchema
+from edge_inference.speech.planner import Planner
+from edge_inference.speech.speech_model import load_speech_model
+from language_doubles import END, PIECES, Decoder, Pieces, Spec, saying
+
+VOICE = Path(__file__).parents[2] / "config" / "voice"
+PROMPT = Prompt(start="{system}\n", ask="{text}?", answer="{plan}\n", end=(END,), system="plans")
+
+
+@cache
+def shipped() -> Grammar:
+    return read_grammar(VOICE / "grammar.yaml")
+
+
+def model_of(
+    decoder: Decoder,
+    settings: LanguageModelSettings | None = None,
+    ticks: Iterator[float] | None = None,
+) -> LanguageModel:
+    examples = [("halt right there", "stop")]
+    clock = (lambda: next(ticks)) if ticks else (lambda: 0.0)
+    return LanguageModel(
+        decoder, Pieces(), shipped(), PROMPT, lambda schema: examples, settings, clock
+    )
+
+
+def unknown(text: str = "scoot ahead") -> Intent:
+    return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="ear")
+
+
+def test_a_plan_becomes_an_intent_that_is_asked_about() -> None:
+    intent = model_of(saying("move direction=forward distance=2 meters")).intent(unknown())
+    assert (intent.name, intent.source, intent.needs_confirmation) == (
+        "move",
+        "language_model",
+        True,
+    )
+    assert intent.slots["distance"].value == 2.0
+    assert (intent.text, intent.stamp_ns, intent.frame_id) == ("scoot ahead", 7, "ear")
+    assert (intent.problem, intent.confidence) == ("", pytest.approx(1.0, abs=1e-3))
+
+
+def test_several_steps_are_one_intent() -> None:
+    intent = model_of(saying("turn direction=left; stop")).intent(unknown())
+    assert intent.name == "turn then stop"
+    assert intent.slots["1.direction"].value == "left"
+    assert intent.needs_confirmation
+
+
+@pytest.mark.parametrize("plan", ["stop", "look", "look thing=cup"])
+def test_what_moves_nothing_is_not_asked_about(plan: str) -> None:
+    assert not model_of(saying(plan)).intent(unknown()).needs_confirmation
+
+
+def test_none_leaves_the_text_as_little_understood_as_it_was() -> None:
+    assert model_of(saying("none")).intent(unknown()) == unknown()
+
+
+@pytest.mark.parametrize("text", ["", "do not scoot", "if it rains scoot ahead", "a " * 50])
+def test_texts_that_the_model_is_not_asked_about(text: str) -> None:
+    decoder = saying("move direction=forward")
+    model = model_of(decoder)
+    before = decoder.runs
+    assert model.intent(unknown(text)) == unknown(text)
+    assert decoder.runs == before
+
+
+def test_a_model_that_is_not_sure_is_not_believed() -> None:
+    intent = model_of(saying("move direction=forward", sure=1.0)).intent(unknown())
+    assert (intent.name, intent.problem) == ("", "I am not sure what 'scoot ahead' means")
+
+
+def test_a_model_that_would_rather_write_something_else_is_not_sure() -> None:
+    written = model_of(saying("hello there")).write("scoot ahead")
+    assert written.confidence < 0.1
+    assert PlanSchema(shipped()).parse(written.text) is not None
+
+
+def test_time_runs_out() -> None:
+    ticks = iter(np.arange(0.0, 1000.0, 1.0).tolist())
+    settings = LanguageModelSettings(time_limit_s=2.0)
+    decoder = saying("move direction=forward distance=2 meters; stop; stop")
+    intent = model_of(decoder, settings, ticks).intent(unknown())
+    assert intent.name == ""
+    assert intent.problem == "I do not understand; the language model took too long"
+    assert decoder.runs <= 5
+
+
+def test_tokens_run_out() -> None:
+    model = model_of(saying("move direction=forward; move direction=forward; stop"))
+    model.settings = LanguageModelSettings(most_tokens=8)
+    assert model.intent(unknown()).problem.endswith("the language model wrote too much")
+
+
+def test_the_prompt_is_read_once() -> None:
+    decoder = saying("stop")
+    model = model_of(decoder)
+    assert decoder.runs == 1
+    assert model.write("a").text == model.write("b").text == "stop"
+    # The text behind the prompt, and nothing more: "op" follows by itself, and then the end.
+    assert decoder.runs <= 5
+
+
+def test_a_tokenizer_without_the_end_is_refused() -> None:
+    prompt = Prompt(end=("<nothing>",))
+    with pytest.raises(ModelError, match=r"none of the tokens <nothing>.*prompt\.end"):
+        LanguageModel(saying("stop"), Pieces(), shipped(), prompt, lambda schema: [])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "complaint"),
+    [
+        ([Spec("input_ids", (None, None))], "has no inputs input_ids and past_key_values"),
+        ([Spec("pixels", (None, 3))], "has an input 'pixels'"),
+        ([Spec("past_key_values.0.key", (None, None, None, 4))], "without a fixed number"),
+    ],
+)
+def test_another_kind_of_model_is_refused(inputs: list[Spec], complaint: str) -> None:
+    decoder = saying("stop")
+    decoder.inputs = tuple(inputs)
+    with pytest.raises(ModelError, match=complaint):
+        model_of(decoder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), sharpness=st.sampled_from([0.0, 1.0, 30.0, 1e6]))
+def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
+    seed: int, sharpness: float
+) -> None:
+    """Random scores: what comes out is a plan of the grammar, and limits hold for it."""
+    random = np.random.default_rng(seed)
+
+    def answer(text: str) -> NDArray[np.float32]:
+        return (random.standard_normal(len(PIECES)) * sharpness).astype(np.float32)
+
+    model = model_of(
+        Decoder(answer), LanguageModelSettings(most_tokens=500, min_model_confidence=0)
+    )
+    written = model.write("scoot ahead")
+    if written.problem:
+        assert written == type(written)(
+            "", 0.0, written.tokens, "the language model wrote too much"
+        )
+        return
+    readings = PlanSchema(shipped(), 3).parse(written.text)
+    assert readings is not None, written.text
+    assert 0.0 <= written.confidence <= 1.0
+    intent = model.intent(unknown())
+    assert intent.name not in ("confirm", "deny")
+    limits = read_limits(VOICE / "limits.yaml")
+    planner = Planner(limits)
+    asked = planner.plan(intent)
+    still = {part for part in intent.name.split(" then ") if part} <= {"stop", "look"}
+    assert still or (asked.is_refused and not asked.steps)
+    for step in planner.plan(Intent("confirm", {}, 1.0, "yes", "grammar", 8)).steps:
+        assert limits.objection(step) == ""
+
+
+def test_tokens_that_no_plan_has_are_never_allowed() -> None:
+    constraint = Constraint(PlanSchema(shipped()), Pieces().texts())
+    numbers, texts = constraint.allowed(constraint.schema.start)
+    assert {"none", "move", "st", "stop", "m"} <= set(texts)
+    assert not {"éö", "?", "x", " forward", "hello"} & set(texts)
+    assert [PIECES[number] for number in numbers] == list(texts)
+    assert constraint.allowed(constraint.schema.start)[0] is numbers
+
+
+# Prompts ------------------------------------------------------------------------------------------
+
+
+def folder(tmp_path: Path, prompt: str) -> Path:
+    files = "".join(
+        f"  {r}: {{file: {r}.bin, sha256: {'a' * 64}}}\n" for r in ("decoder", "tokenizer")
+    )
+    (tmp_path / "speech.yaml").write_text(
+        f"task: language_model\nlicence: MIT\nfiles:\n{files}{prompt}"
+    )
+    return tmp_path
+
+
+def test_a_folder_without_a_prompt_has_the_usual_one(tmp_path: Path) -> None:
+    prompt, own = read_prompt(load_speech_model(folder(tmp_path, "")))
+    assert (prompt, own) == (Prompt(), [])
+    shown = prompt.before([("halt", "stop")])
+    assert shown.startswith("<|im_start|>system\nTranslate")
+    assert shown.endswith(
+        "<|im_start|>user\nhalt<|im_end|>\n<|im_start|>assistant\nstop<|im_end|>\n<|im_start|>user\n"
+    )
+    assert prompt.behind() == "<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
+    text = "prompt:\n  end: [</s>]\n  examples:\n    - {say: fly, plan: fly height=3}\n"
+    prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
+    assert prompt.end == ("</s>",)
+    with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*'fly height=3' is no plan"):
+        examples_for(PlanSchema(shipped()), shipped(), own)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("prompt: {ask: hello}\n", r"ask: expected \{text\} in it, once"),
+        ("prompt: {end: []}\n", "end: expected at least one token"),
+        ("prompt: {tone: kind}\n", "unknown key"),
+        ("prompt: 3\n", "expected a mapping"),
+    ],
+)
+def test_a_wrong_prompt_is_told(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        read_prompt(load_speech_model(folder(tmp_path, text)))
+
+
+def test_only_a_language_model_has_a_prompt(tmp_path: Path) -> None:
+    file = folder(tmp_path, "prompt: {}\n") / "speech.yaml"
+    file.write_text(file.read_text().replace("language_model", "recognition"))
+    with pytest.raises(ConfigError, match="prompt: unknown key"):
+        load_speech_model(tmp_path)
+
+
+def test_examples_are_those_that_the_grammar_knows(tmp_path: Path) -> None:
+    known = examples_for(PlanSchema(shipped()), shipped(), [])
+    assert ("rotate left", "turn direction=left") in known
+    assert ("i am tired", "none") in known
+    file = tmp_path / "grammar.yaml"
+    file.write_text("intents:\n  sing: {phrases: [sing a song]}\n")
+    other = read_grammar(file)
+    shown = examples_for(PlanSchema(other), other, [])
+    assert ("sing a song", "sing") in shown
+    assert {plan for _, plan in shown} == {"sing", "none"}

@@ -1,0 +1,192 @@
+"""A model can write the plans of a grammar, and nothing else."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.speech.grammar import Grammar, Reading
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.plan_schema import PlanSchema
+
+VOICE = Path(__file__).parents[2] / "config" / "voice"
+
+
+@cache
+def shipped() -> Grammar:
+    return read_grammar(VOICE / "grammar.yaml")
+
+
+@cache
+def schema() -> PlanSchema:
+    return PlanSchema(shipped(), most_steps=3)
+
+
+def grammar_of(folder: Path, text: str) -> Grammar:
+    file = folder / "grammar.yaml"
+    file.write_text(text)
+    return read_grammar(file)
+
+
+def accepts(of: PlanSchema, text: str) -> bool:
+    state = of.after(of.start, text)
+    return state is not None and of.is_complete(state)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "none",
+        "stop",
+        "look",
+        "look thing=cup",
+        "go_to place=kitchen",
+        "move direction=forward",
+        "move direction=forward distance=2 meters",
+        "move direction=backward distance=50 centimeters speed=0.25 meters per second",
+        "move direction=forward duration=3 seconds",
+        "turn direction=left angle=90 degrees; move direction=forward; stop",
+        "place thing=box place=desk",
+    ],
+)
+def test_what_is_a_plan(plan: str) -> None:
+    assert accepts(schema(), plan)
+    assert schema().parse(plan) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        "none; stop",
+        "stop; none",
+        "stop;",
+        "stop; ",
+        "stop ",
+        "move",
+        "move distance=2 meters",
+        "move direction=up",
+        "move direction=forward distance=2",
+        "move direction=forward distance=2 degrees",
+        "move direction=forward distance=02 meters",
+        "move direction=forward distance=2. meters",
+        "move direction=forward distance=-2 meters",
+        "move direction=forward distance=100.01 meters",
+        "move direction=forward distance=0.04 meters",
+        "move direction=forward distance=1 meters",
+        "move direction=forward distance=2 meters duration=3 seconds",
+        "turn direction=around angle=90 degrees",
+        "go_to place=moon",
+        "confirm",
+        "deny",
+        "stop; stop; stop; stop",
+    ],
+)
+def test_what_is_none(text: str) -> None:
+    assert not accepts(schema(), text)
+    assert schema().parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "distance", ["0.05 meters", "100 meters", "5 centimeters", "0.1 kilometers"]
+)
+def test_the_bounds_themselves_are_allowed(distance: str) -> None:
+    plan = f"move direction=forward distance={distance}"
+    (reading,) = schema().parse(plan) or ()
+    assert 0.05 <= float(reading.slots["distance"].value) <= 100.0
+    assert reading.slots["distance"].unit == "m"
+
+
+def test_values_below_zero(tmp_path: Path) -> None:
+    of = PlanSchema(
+        grammar_of(
+            tmp_path,
+            "slots:\n  level: {type: number, minimum: -3, maximum: 0.5}\n"
+            "intents:\n  tilt: {phrases: ['tilt {level}']}\n",
+        )
+    )
+    for level in ("-3", "-0.25", "0", "0.5"):
+        assert accepts(of, f"tilt level={level}"), level
+    for level in ("-3.01", "-4", "0.51", "1", "--1", "-"):
+        assert not accepts(of, f"tilt level={level}"), level
+    assert of.after(of.start, "tilt level=-4") is None
+
+
+def test_what_cannot_be_written_is_left_out(tmp_path: Path) -> None:
+    of = PlanSchema(
+        grammar_of(
+            tmp_path,
+            "slots:\n  grain: {type: number, minimum: 0.001, maximum: 0.002}\n"
+            "  odd: {type: words, values: {'a;b': [], 'c=d': []}}\n"
+            "intents:\n  none: {phrases: [nothing]}\n  grind: {phrases: ['grind {grain}']}\n"
+            "  take: {phrases: ['take {odd}']}\n  stop: {phrases: [stop]}\n",
+        )
+    )
+    assert [accepts(of, text) for text in ("stop", "none", "grind", "take odd=a;b")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert of.parse("none") == ()
+
+
+def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
+    answers = {"confirm", "deny"}
+    written = 0
+    for sentence in shipped().sentences():
+        if sentence.intent in answers:
+            continue
+        plan = schema().write([Reading(sentence.intent, sentence.slots)])
+        assert plan is not None, sentence
+        assert accepts(schema(), plan), plan
+        (reading,) = schema().parse(plan) or ()
+        assert reading.intent == sentence.intent
+        assert set(reading.slots) == set(sentence.slots)
+        for name, slot in sentence.slots.items():
+            assert reading.slots[name].value == (
+                pytest.approx(slot.value) if isinstance(slot.value, float) else slot.value
+            )
+        written += 1
+    assert written > 500
+
+
+def test_no_step_is_written_none() -> None:
+    assert schema().write([]) == "none"
+    assert schema().write([Reading("fly", {})]) is None
+
+
+def test_what_must_follow() -> None:
+    of = schema()
+    for begun, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
+        state = of.after(of.start, begun)
+        assert state is not None
+        assert of.forced(state) == rest
+
+
+@given(st.data())
+def test_whatever_stays_alive_can_be_brought_to_an_end(data: st.DataObject) -> None:
+    """A walk by characters never gets stuck, and what is complete is a plan."""
+    of = schema()
+    state, text = of.start, ""
+    for _ in range(data.draw(st.integers(0, 120))):
+        ways = [c for c in of.alphabet if of.after(state, c) is not None]
+        if of.is_complete(state):
+            assert of.parse(text) is not None
+            if not ways:
+                break
+        assert ways, f"{text!r} leads nowhere"
+        character = data.draw(st.sampled_from(ways))
+        after = of.after(state, character)
+        assert after is not None
+        state, text = after, text + character
+
+
+def test_a_plan_has_a_step_at_least() -> None:
+    with pytest.raises(ValueError, match="most_steps: expected at least 1, got 0"):
+        PlanSchema(shipped(), most_steps=0)
