@@ -35,6 +35,10 @@ class Profile:
         """Smallest, usual and largest."""
         return self.minimum, self.usual, self.maximum
 
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        return f"{self.name}:{','.join('x'.join(map(str, size)) for size in self.sizes)}"
+
 
 @dataclass(frozen=True)
 class DeclaredInput:

@@ -8,6 +8,8 @@ from edge_inference.core.model import default_search_path, search_folders
 from edge_inference.errors import ModelError
 from edge_inference.speech.speech_model import SpeechModel, find_speech_model
 
+PLAN = ".plan"
+
 
 def find_speech(name: str, model_path: str, task: str) -> SpeechModel:
     """Read a speech model's folder; ModelError for one of another task."""
@@ -18,5 +20,14 @@ def find_speech(name: str, model_path: str, task: str) -> SpeechModel:
 
 
 def open_role(model: SpeechModel, role: str) -> Backend:
-    """Check and open one file of a model; BackendError or ModelError where that fails."""
-    return OrtBackend(model.path(role)).open()
+    """Check and open one file of a model with the backend that its ending names.
+
+    A ``.plan`` is TensorRT's, everything else ONNX Runtime's. Raises BackendError or
+    ModelError where that fails.
+    """
+    file = model.path(role)
+    if file.suffix != PLAN:
+        return OrtBackend(file).open()
+    from edge_inference.backends.trt.backend import TrtBackend
+
+    return TrtBackend(file).open()

@@ -84,10 +84,10 @@ class SpeechRecognition(Stage[SpeechSegment]):
         settings = self.parameters.current
         model = find_speech(settings.model, settings.model_path, "recognition")
         tokenizer = load_tokenizer(model.path("tokenizer"))
-        for role in ("encoder", "decoder"):
+        for role in model.graphs:
             self._backends.append(open_role(model, role))
-        encoder, decoder = self._backends
-        self._recogniser = Recogniser(encoder, decoder, tokenizer, settings)
+        encoder, decoder, *with_past = self._backends
+        self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
         self._command = listen_for(find_grammar(settings.grammar), self._recogniser, settings)
         self._model_name, self._locale = model.name, model.locale
         self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
@@ -95,6 +95,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._managed.open()
         self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._managed.tell)
         self.health.note("model", model.name)
+        self.health.note("engine", encoder.describe())
         self.health.note("mode", settings.mode)
 
     def start(self) -> None:

@@ -13,11 +13,19 @@ from collections.abc import Sequence
 import edge_inference
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
-from edge_inference.tools.verbs import bisect, compare, engine, models, platform, quantize
+from edge_inference.tools.verbs import (
+    bisect,
+    compare,
+    engine,
+    models,
+    platform,
+    quantize,
+    speech,
+)
 from edge_inference.tools.verbs import run as run_verb
 from edge_inference.tools.verbs.arguments import OneLineParser
 
-_VERBS = (run_verb, models, engine, quantize, compare, bisect, platform)
+_VERBS = (run_verb, models, engine, quantize, compare, bisect, speech, platform)
 
 
 def run(arguments: Sequence[str]) -> int:

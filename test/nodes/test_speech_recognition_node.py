@@ -28,6 +28,9 @@ class Opened:
     def __init__(self) -> None:
         self.is_closed = False
 
+    def describe(self) -> str:
+        return "an engine"
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -62,7 +65,14 @@ class FakeCommandMode:
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     described = type(
-        "Described", (), {"name": "fake", "locale": "en", "path": lambda self, role: role}
+        "Described",
+        (),
+        {
+            "name": "fake",
+            "locale": "en",
+            "graphs": ("encoder", "decoder"),
+            "path": lambda self, role: role,
+        },
     )()
     made: list[Opened] = []
 
