@@ -6,12 +6,17 @@ import importlib
 from typing import Any
 
 _MODULES = {
+    "AudioCommonInput": "audio_common_input",
+    "AudioCommonOutput": "audio_common_output",
     "AudioSource": "audio_source",
     "Command": "command",
     "Decode": "decode",
+    "HriIntents": "hri_intents",
     "Inference": "inference",
     "IntentParser": "intent_parser",
     "Latency": "latency",
+    "Listener": "listener",
+    "LiveSpeech": "live_speech",
     "MediaSource": "media_source",
     "Overlay": "overlay",
     "PlatformManager": "platform_manager",

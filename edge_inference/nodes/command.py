@@ -13,7 +13,7 @@ from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.command_settings import CommandSettings
 from edge_inference.nodes.component import Component
-from edge_inference.nodes.conversions.command import FeedbackAdapter, TwistAdapter, Velocity
+from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
@@ -46,9 +46,10 @@ class Command(Component):
 
     def open(self) -> None:
         """Read the limits."""
-        limits = find_limits(self.parameters.current.limits)
+        settings = self.parameters.current
+        limits = find_limits(settings.limits)
         self._motion = Motion(limits)
-        self._velocities = self.publish_on("/cmd_vel", TwistAdapter())
+        self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
         self._navigation = Navigation(self)
@@ -111,7 +112,7 @@ class Command(Component):
 
     def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
         del by_reference
-        if not is_stop(transcript.text):
+        if not is_stop(transcript.text, self.parameters.current.stop_words):
             return
         with self._lock:
             if not self._is_driving:

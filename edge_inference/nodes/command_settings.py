@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_inference.core.settings import setting
+from edge_inference.nodes.conversions.command import TwistAdapter, TwistStampedAdapter
+from edge_inference.speech.stop_word import StopSettings
 
 
 @dataclass(frozen=True)
-class CommandSettings:
+class CommandSettings(StopSettings):
     """Parameters of the command node."""
 
     rate_hz: float = setting(25.0, "velocities a second", unit="Hz", minimum=20.0, maximum=200.0)
@@ -19,6 +22,16 @@ class CommandSettings:
         minimum=0.1,
         maximum=3600.0,
     )
+    stamped: bool = setting(
+        False,
+        "true publishes TwistStamped, as ros2_control from Jazzy and Nav2 from Kilted on expect it",
+        read_only=True,
+    )
+    frame_id: str = setting("base_link", "frame_id of stamped velocities", read_only=True)
     limits: str = setting(
         "", "file that says what the robot may do; empty for the shipped one", read_only=True
     )
+
+    def velocity_adapter(self, now_ns: Callable[[], int]) -> TwistAdapter | TwistStampedAdapter:
+        """Return how velocities look as messages; the clock is for stamped ones."""
+        return TwistStampedAdapter(self.frame_id, now_ns) if self.stamped else TwistAdapter()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.timer import Timer
 
 from edge_inference.composition.adapter import Adapter
@@ -27,6 +27,8 @@ FOLLOW_PERIOD_S = 0.25
 
 #: For results and tensors: reliable, a little history.
 RELIABLE = QoSProfile(depth=5)
+#: For a state: who comes late gets the last one.
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 #: For pictures (REP 2003).
 SENSOR_DATA = qos_profile_sensor_data
 

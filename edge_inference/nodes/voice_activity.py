@@ -11,6 +11,7 @@ from rclpy.qos import QoSProfile
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import AudioChunk, SpeechSegment
 from edge_inference.core.settings import setting
+from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.speech_models import find_speech, open_role
@@ -19,6 +20,8 @@ from edge_inference.speech.activity import ActivityDetector, ActivitySettings
 
 #: A chunk lost is a gap in what is said: some seconds of them may wait.
 _CHUNKS = QoSProfile(depth=100)
+# Who asks says it again all the time; nobody is listened to for one who has died.
+_ASKED_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class VoiceActivitySettings(ActivitySettings, StageSettings):
         "",
         "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
         read_only=True,
+    )
+    listening: str = setting(
+        "always",
+        "on_demand hears only while somebody asks for it by the action listen",
+        choices=("always", "on_demand"),
     )
     listen_while_speaking: bool = setting(
         False, "true also listens while /robot_speaking says that the robot itself speaks"
@@ -86,9 +94,10 @@ class VoiceActivity(Stage[AudioChunk]):
     def start(self) -> None:
         """Listen to sound, and to whether the robot speaks."""
         self._detector.reset()
-        self._deaf_until = 0.0
+        self._deaf_until = self._asked_until = 0.0
         super().start()
         self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
+        self.subscribe_to("listening", BoolAdapter(), self._on_listening, LATCHED)
         self.subscribe_to(
             "audio", AudioChunkAdapter(), self.receive, _CHUNKS, reliability_follows=True
         )
@@ -112,6 +121,9 @@ class VoiceActivity(Stage[AudioChunk]):
         if time.monotonic() < self._deaf_until and not settings.listen_while_speaking:
             self._detector.reset()
             raise Dropped("robot_speaking")
+        if time.monotonic() > self._asked_until and settings.listening == "on_demand":
+            self._detector.reset()
+            return []
         counts = self._detector.counts
         late, clipped = counts.late, counts.clipped
         segments = self._detector.feed(item)
@@ -133,3 +145,7 @@ class VoiceActivity(Stage[AudioChunk]):
         settings = self.parameters.current
         wait_s = settings.longest_talk_s if speaking else settings.deaf_after_s
         self._deaf_until = time.monotonic() + wait_s
+
+    def _on_listening(self, is_asked: bool, by_reference: bool) -> None:
+        del by_reference
+        self._asked_until = time.monotonic() + _ASKED_S if is_asked else 0.0

@@ -30,7 +30,9 @@ class StopSettings:
     def check(self) -> str | None:
         """Say what is wrong with the words."""
         if not self.stop_words:
-            return "stop_words: expected at least one word, got none; the robot could not be stopped"
+            return (
+                "stop_words: expected at least one word, got none; the robot could not be stopped"
+            )
         for word in self.stop_words:
             if words_of(word) != (word,):
                 return f"stop_words: expected single words in small letters, got {word!r}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-from geometry_msgs.msg import Twist, Vector3
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.errors import InputError
@@ -37,6 +38,26 @@ class TwistAdapter(Adapter[Velocity]):
         if not all(map(math.isfinite, velocity)):
             raise InputError(f"Twist: expected numbers, got {velocity}")
         return velocity
+
+
+class TwistStampedAdapter(Adapter[Velocity]):
+    """Velocity as ``geometry_msgs/TwistStamped``, stamped with the moment when it is sent."""
+
+    message_type = TwistStamped
+
+    def __init__(self, frame_id: str, now_ns: Callable[[], int]) -> None:
+        self._frame_id = frame_id
+        self._now_ns = now_ns
+        self._plain = TwistAdapter()
+
+    def to_message(self, item: Velocity) -> TwistStamped:
+        """Build the message."""
+        header = to_header(self._now_ns(), self._frame_id)
+        return TwistStamped(header=header, twist=self._plain.to_message(item))
+
+    def from_message(self, message: TwistStamped) -> Velocity:
+        """Build the object; raises InputError for what is no number."""
+        return self._plain.from_message(message.twist)
 
 
 class FeedbackAdapter(Adapter[MotionFeedback]):

@@ -1,0 +1,156 @@
+"""Speech and intents as ROS4HRI has them: hri_msgs and hri_actions_msgs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from edge_inference.composition.adapter import Adapter
+from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.errors import ConfigError, InputError
+from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+#: Our intents that have a standard name, by the constant that holds it, and slots that have a role.
+_STANDARD: dict[str, tuple[str, Mapping[str, str]]] = {
+    "go_to": ("MOVE_TO", {"place": "goal"}),
+    "pick": ("GRAB_OBJECT", {"thing": "object"}),
+    "place": ("PLACE_OBJECT", {"thing": "object", "place": "recipient"}),
+    "stop": ("STOP_ACTIVITY", {}),
+}
+_OTHER = "other_data"
+_USUAL_PRIORITY = 128
+_STOP_PRIORITY = 255
+
+
+def live_speech_adapter() -> LiveSpeechAdapter:
+    """Return the adapter for what was said; ConfigError where hri_msgs is not installed."""
+    try:
+        from hri_msgs.msg import LiveSpeech
+    except ImportError:
+        raise ConfigError(
+            "hri_msgs is not installed; install it, or leave live_speech_topic empty"
+        ) from None
+    return LiveSpeechAdapter(LiveSpeech)
+
+
+def hri_intent_adapter() -> HriIntentAdapter:
+    """Return the adapter for what is meant; ConfigError where hri_actions_msgs is not installed."""
+    try:
+        from hri_actions_msgs.msg import Intent as HriIntent
+    except ImportError:
+        raise ConfigError(
+            "hri_actions_msgs is not installed; install it, or leave hri_intents_topic empty"
+        ) from None
+    return HriIntentAdapter(HriIntent)
+
+
+class LiveSpeechAdapter(Adapter[Transcript]):
+    """What was said as ``hri_msgs/LiveSpeech``.
+
+    The language is in ``language`` (en-GB) in older versions, in ``locale`` (en_GB) in newer ones.
+    """
+
+    def __init__(self, message_type: Any) -> None:
+        self.message_type = message_type
+        self._has_locale = "locale" in message_type.get_fields_and_field_types()
+
+    def to_message(self, item: Transcript) -> Any:
+        """Build the message."""
+        message = self.message_type(header=to_header(item.stamp_ns, item.frame_id))
+        if item.is_final:
+            message.final = item.text
+            message.confidence = float(item.confidence)
+        else:
+            message.incremental = item.text
+        if self._has_locale:
+            message.locale = item.locale.replace("-", "_")
+        else:
+            message.language = item.locale.replace("_", "-")
+        return message
+
+    def from_message(self, message: Any) -> Transcript:
+        """Build the object; raises InputError for an odd confidence."""
+        if not 0.0 <= message.confidence <= 1.0:
+            raise InputError(
+                f"LiveSpeech: confidence: expected a number from 0 to 1, got {message.confidence:g}"
+            )
+        locale = message.locale if self._has_locale else message.language
+        return Transcript(
+            text=message.final or message.incremental,
+            confidence=float(message.confidence),
+            mode="free",
+            stamp_ns=stamp_ns(message.header),
+            is_final=bool(message.final),
+            locale=locale.replace("_", "-"),
+            frame_id=message.header.frame_id,
+        )
+
+
+class HriIntentAdapter(Adapter[Intent]):
+    """What is meant as ``hri_actions_msgs/Intent``.
+
+    Intents without a standard name keep their own. Slots without a role are in ``other_data``,
+    numbers as ``{"value": 2.0, "unit": "m"}``. The message has neither stamp nor text.
+    """
+
+    def __init__(self, message_type: Any) -> None:
+        self.message_type = message_type
+
+    def to_message(self, item: Intent) -> Any:
+        """Build the message."""
+        constant, roles = _STANDARD.get(item.name, ("", {}))
+        data: dict[str, Any] = {}
+        for slot in item.slots.values():
+            where = data if slot.name in roles else data.setdefault(_OTHER, {})
+            where[roles.get(slot.name, slot.name)] = (
+                slot.value
+                if isinstance(slot.value, str)
+                else {"value": slot.value, "unit": slot.unit}
+            )
+        return self.message_type(
+            intent=getattr(self.message_type, constant) if constant else item.name,
+            data=json.dumps(data),
+            source=self.message_type.UNKNOWN_AGENT,
+            modality=self.message_type.MODALITY_SPEECH,
+            priority=_STOP_PRIORITY if item.name == "stop" else _USUAL_PRIORITY,
+            confidence=float(item.confidence),
+        )
+
+    def from_message(self, message: Any) -> Intent:
+        """Build the object; raises InputError for data that are no JSON object."""
+        name, roles = message.intent, dict[str, str]()
+        for own, (constant, its_roles) in _STANDARD.items():
+            if message.intent == getattr(self.message_type, constant):
+                name, roles = own, {role: slot for slot, role in its_roles.items()}
+        data = _json_object(message.data)
+        others = data.pop(_OTHER, {})
+        if not isinstance(others, dict):
+            raise InputError(f"Intent: data: {_OTHER}: expected a JSON object, got {others!r}")
+        values = {**{roles.get(role, role): value for role, value in data.items()}, **others}
+        return Intent(
+            name=name,
+            slots={key: _slot(key, value) for key, value in values.items()},
+            confidence=float(message.confidence),
+            text="",
+            source="grammar",
+            stamp_ns=0,
+        )
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text or "{}")
+    except ValueError as error:
+        raise InputError(f"Intent: data: expected a JSON object, got {text!r}: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"Intent: data: expected a JSON object, got {text!r}")
+    return data
+
+
+def _slot(name: str, value: Any) -> Slot:
+    if isinstance(value, dict) and isinstance(value.get("value"), (int, float)):
+        return Slot(name, float(value["value"]), str(value.get("unit", "")))
+    if isinstance(value, str):
+        return Slot(name, value)
+    raise InputError(f"Intent: data: {name}: expected a text or a value with a unit, got {value!r}")

@@ -1,0 +1,169 @@
+"""Offers the action listen: somebody asks, one utterance is heard, what was said is the answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.timer import Timer
+
+from edge_inference.action import Listen
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import Transcript
+from edge_inference.nodes.component import LATCHED, Component
+from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.conversions.voice import TranscriptAdapter
+
+_TICK_S = 0.1
+
+
+@dataclass(frozen=True)
+class ListenerSettings:
+    """Parameters of the listener."""
+
+    longest_timeout_s: float = setting(
+        60.0, "highest timeout that may be asked for", unit="s", minimum=0.1, maximum=3600.0
+    )
+
+
+@dataclass
+class _Goal:
+    handle: Any
+    timeout_s: float
+    begun_ns: int
+    deadline: float
+    heard: str = ""
+
+
+class Listener(Component):
+    """Hears for one goal at a time; a goal that cannot be served is aborted and told why.
+
+    While a goal is active ``listening`` is true; voice activity hears nothing else where its
+    parameter ``listening`` is on_demand. What was said goes the usual way too.
+    """
+
+    default_name = "listener"
+    default_namespace = "ai"
+    settings_class = ListenerSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._goal: _Goal | None = None
+        # Transcripts come in the thread of the recogniser.
+        self._lock = threading.Lock()
+        self._server: Any = None
+        self._timer: Timer | None = None
+
+    def open(self) -> None:
+        """Offer the action; goals are refused until activation."""
+        self._is_active = False
+        self._listening = self.publish_on("listening", BoolAdapter(), LATCHED)
+        self._server = ActionServer(
+            self,
+            Listen,
+            "listen",
+            execute_callback=_never,
+            handle_accepted_callback=self._begin,
+            cancel_callback=lambda handle: CancelResponse.ACCEPT,
+        )
+
+    def start(self) -> None:
+        """Listen to transcripts."""
+        self._is_active = True
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
+        self._timer = self.make_timer(_TICK_S, self._tick)
+
+    def stop(self) -> None:
+        """End the goal."""
+        self._is_active = False
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        self._finish(_nothing("the listener has been deactivated"))
+
+    def close(self) -> None:
+        """Withdraw the action."""
+        if self._server is not None:
+            self._server.destroy()
+            self._server = None
+
+    def _begin(self, handle: Any) -> None:
+        # A goal that is rejected outright would not be told why.
+        timeout_s, longest_s = handle.request.timeout_s, self.parameters.current.longest_timeout_s
+        problem = ""
+        if not self._is_active:
+            problem = "the listener is not active"
+        elif not 0.0 < timeout_s <= longest_s:
+            problem = (
+                f"timeout_s: expected more than 0 and at most {longest_s:g}, got {timeout_s:g}"
+            )
+        else:
+            deadline = time.monotonic() + timeout_s
+            with self._lock:
+                if self._goal is None:
+                    self._goal = _Goal(handle, timeout_s, self.now_ns(), deadline)
+                    self._listening.publish(True)
+                else:
+                    problem = "another goal is being listened for; cancel it, or wait for its end"
+        if problem:
+            self.health.dropped("refused")
+            handle.execute(lambda handle: _end(handle, _nothing(problem)))
+
+    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
+        del by_reference
+        with self._lock:
+            goal = self._goal
+            # What was said before somebody asked is not meant.
+            if goal is None or transcript.stamp_ns < goal.begun_ns:
+                return
+            goal.heard = transcript.text
+        if transcript.is_final:
+            self._finish(transcript)
+        elif transcript.text:
+            goal.handle.publish_feedback(Listen.Feedback(text=transcript.text))
+
+    def _tick(self) -> None:
+        goal = self._goal
+        if goal is None:
+            return
+        if goal.handle.is_cancel_requested:
+            self._finish(_nothing("cancelled"))
+        elif time.monotonic() >= goal.deadline:
+            what = f"{goal.heard!r} was not said to its end" if goal.heard else "nothing was said"
+            self._finish(_nothing(f"{what} in {goal.timeout_s:g} seconds"))
+        else:
+            with self._lock:
+                if self._goal is goal:
+                    self._listening.publish(True)  # it does not hold for long
+
+    def _finish(self, transcript: Transcript) -> None:
+        with self._lock:
+            goal, self._goal = self._goal, None
+            if goal is not None:
+                self._listening.publish(False)
+        if goal is not None:
+            self.health.processed()
+            goal.handle.execute(lambda handle: _end(handle, transcript))
+
+
+def _end(handle: Any, transcript: Transcript) -> Listen.Result:
+    """Bring a goal to its end, in the executor."""
+    if handle.is_cancel_requested:
+        handle.canceled()
+    elif transcript.text:
+        handle.succeed()
+    else:
+        handle.abort()
+    return Listen.Result(transcript=TranscriptAdapter().to_message(transcript))
+
+
+def _nothing(problem: str) -> Transcript:
+    return Transcript("", 0.0, "", 0, locale="", problem=problem)
+
+
+def _never(handle: Any) -> Listen.Result:
+    """Stand where rclpy asks for a callback; every goal brings its own when it ends."""
+    return _end(handle, _nothing("the goal was executed from outside"))

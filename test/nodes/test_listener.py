@@ -1,0 +1,230 @@
+"""Listening on demand: one goal, one utterance, and a reason where there is no answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from edge_inference.action import Listen
+from rclpy.action import ActionClient
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.audio import AudioChunk
+from edge_inference.core.voice import Transcript
+from edge_inference.nodes import voice_activity
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.conversions.voice import TranscriptAdapter
+from rig import Collected, Rig, wait_for
+
+MS32 = 32_000_000
+
+
+class Asker:
+    """Asks for speech, and publishes transcripts as the recogniser does."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._node = node = rig.container.node
+        self._client = rig.call(lambda: ActionClient(node, Listen, "/ai/listen"))
+        self._words = rig.call(
+            lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE)
+        )
+        self.partial = Collected()
+
+    def ask(self, timeout_s: float = 60.0):
+        """Send a goal; return its handle once it is accepted, and the future of its result."""
+        wait_for(self._client.server_is_ready, "the action server")
+        sent = self._rig.call(
+            lambda: self._client.send_goal_async(
+                Listen.Goal(timeout_s=timeout_s),
+                feedback_callback=lambda message: self.partial.take(message.feedback.text),
+            )
+        )
+        wait_for(sent.done, "an answer to the goal")
+        handle = sent.result()
+        assert handle.accepted
+        return handle, self._rig.call(handle.get_result_async)
+
+    def say(self, text: str, is_final: bool = True, age_s: float = -0.01, problem: str = "") -> int:
+        stamp_ns = self._node.get_clock().now().nanoseconds - int(age_s * 1e9)
+        self._words.publish(
+            Transcript(text, 0.75, "command", stamp_ns, is_final, problem=problem, frame_id="ear")
+        )
+        return stamp_ns
+
+    def close(self) -> None:
+        self._rig.call(self._client.destroy)
+
+
+@pytest.fixture
+def asker(rig: Rig):
+    asker = Asker(rig)
+    yield asker
+    asker.close()
+
+
+def answer(future) -> tuple[int, str, str]:
+    """Status, text and problem."""
+    wait_for(future.done, "the result")
+    said = future.result().result.transcript
+    return future.result().status, said.text, said.problem
+
+
+@pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
+def test_what_is_said_is_the_answer(rig: Rig, asker: Asker) -> None:
+    rig.load("Listener")
+    listening = rig.tap("/ai/listening")
+    _, result = asker.ask()
+    asker.say("left", age_s=10.0)  # before anybody has asked
+    asker.say("turn", is_final=False)
+    asker.say("", is_final=False)
+    assert asker.partial.wait() == ["turn"]
+    assert not result.done()
+    stamp_ns = asker.say("turn left")
+    assert answer(result) == (GoalStatus.STATUS_SUCCEEDED, "turn left", "")
+    said = result.result().result.transcript
+    assert said.confidence == 0.75 and said.header.frame_id == "ear"
+    assert said.header.stamp.sec * 10**9 + said.header.stamp.nanosec == stamp_ns
+    assert (listening[0], listening[-1]) == (True, False)
+
+
+def test_what_is_not_understood_is_told(rig: Rig, asker: Asker) -> None:
+    rig.load("Listener")
+    _, result = asker.ask()
+    asker.say("", problem="no phrase of the grammar")
+    assert answer(result) == (GoalStatus.STATUS_ABORTED, "", "no phrase of the grammar")
+
+
+@pytest.mark.parametrize(
+    ("partial", "problem"),
+    [
+        ("", "nothing was said in 0.2 seconds"),
+        ("turn", "'turn' was not said to its end in 0.2 seconds"),
+    ],
+)
+def test_the_time_is_over(rig: Rig, asker: Asker, partial: str, problem: str) -> None:
+    rig.load("Listener")
+    _, result = asker.ask(timeout_s=0.2)
+    if partial:
+        asker.say(partial, is_final=False)
+    assert answer(result) == (GoalStatus.STATUS_ABORTED, "", problem)
+    asker.ask()  # and it is free again
+
+
+def test_a_second_goal_is_told_why_not(rig: Rig, asker: Asker) -> None:
+    rig.load("Listener")
+    _, first = asker.ask()
+    _, second = asker.ask()
+    status, _, problem = answer(second)
+    assert status == GoalStatus.STATUS_ABORTED and "another goal" in problem
+    asker.say("stop")
+    assert answer(first)[:2] == (GoalStatus.STATUS_SUCCEEDED, "stop")
+
+
+def test_cancelling(rig: Rig, asker: Asker) -> None:
+    rig.load("Listener")
+    listening = rig.tap("/ai/listening")
+    handle, result = asker.ask()
+    rig.call(handle.cancel_goal_async)
+    assert answer(result) == (GoalStatus.STATUS_CANCELED, "", "cancelled")
+    assert listening[-1] is False
+    asker.ask()
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf"), 61.0])
+def test_a_timeout_that_cannot_be(rig: Rig, asker: Asker, timeout_s: float) -> None:
+    rig.load("Listener")
+    _, result = asker.ask(timeout_s)
+    status, _, problem = answer(result)
+    assert status == GoalStatus.STATUS_ABORTED
+    assert problem.startswith("timeout_s: expected more than 0 and at most 60, got")
+
+
+def test_deactivation_ends_the_goal(rig: Rig, asker: Asker) -> None:
+    node = rig.load("Listener")
+    _, result = asker.ask()
+    rig.call(node.trigger_deactivate)
+    assert answer(result)[2] == "the listener has been deactivated"
+    assert answer(asker.ask()[1])[2] == "the listener is not active"
+
+
+# What voice activity makes of it ----------------------------------------------------------------
+
+
+class LoudIsSpeech:
+    """Stands in for the model: loud windows are speech."""
+
+    inputs = ()
+
+    def infer(self, inputs):
+        is_loud = float(np.abs(inputs["input"][0, -512:]).max()) > 0.4
+        return {"output": np.array([[float(is_loud)]], np.float32), "stateN": inputs["state"]}
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
+
+
+@pytest.fixture
+def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    """Load voice activity; return what publishes a word and waits until it has been worked on."""
+    described = type("Described", (), {"name": "loud"})()
+    monkeypatch.setattr(voice_activity, "find_speech", lambda *given: described)
+    monkeypatch.setattr(voice_activity, "open_role", lambda *given: LoudIsSpeech())
+    ear = rig.load("VoiceActivity", listening="on_demand")
+    node = rig.container.node
+    chunks = rig.call(lambda: Publisher(node, AudioChunkAdapter(), "/ai/audio", RELIABLE))
+    timings = rig.tap("/ai/stage_timing")
+    first_ns, count = node.get_clock().now().nanoseconds, 0
+
+    def hear() -> None:
+        nonlocal count
+        for level in WORD:
+            samples = np.full(512, level, np.float32)
+            chunks.publish(AudioChunk(samples, 16_000, first_ns + count * MS32, count, "ear"))
+            count += 1
+        wait_for(lambda: len(timings) >= count, "the word worked on")
+
+    hear.ear = ear
+    return hear
+
+
+def test_nothing_is_heard_unless_somebody_asks(rig: Rig, asker: Asker, hear) -> None:
+    segments = rig.tap("/ai/speech")
+    rig.load("Listener")
+    hear()
+    assert segments == []
+    handle, result = asker.ask()
+    hear()
+    assert segments[-1].is_final
+    heard = len(segments)
+    rig.call(handle.cancel_goal_async)
+    answer(result)
+    hear()
+    assert len(segments) == heard
+
+
+def test_it_hears_nothing_while_the_robot_speaks(rig: Rig, asker: Asker, hear) -> None:
+    segments = rig.tap("/ai/speech")
+    rig.load("Listener")
+    speaking = rig.call(
+        lambda: Publisher(rig.container.node, BoolAdapter(), "/robot_speaking", RELIABLE)
+    )
+    speaking.publish(True)
+    asker.ask()
+    hear()
+    assert segments == []
+
+
+def test_nobody_is_listened_to_for_one_who_has_died(
+    rig: Rig, hear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments = rig.tap("/ai/speech")
+    monkeypatch.setattr(voice_activity, "_ASKED_S", 0.0)
+    hear.ear._on_listening(True, True)
+    hear()
+    assert segments == []

@@ -1,0 +1,169 @@
+"""The ways in and out for other packages' messages, as rclpy carries them."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+import pytest
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+
+import standard_messages as standard
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.audio import AudioChunk
+from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.nodes.component import LATCHED, RELIABLE
+from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from rig import Collected, Rig, wait_for
+
+AUDIO = standard.installed("audio_common_msgs")
+HALF = np.full(512, 0.5, np.float32)
+
+ros_drivers = pytest.mark.skipif(
+    not hasattr(AUDIO, "AudioDataStamped"), reason="audio_common_msgs of ros-drivers is absent"
+)
+mgonzs13 = pytest.mark.skipif(
+    not hasattr(AUDIO, "AudioStamped"), reason="audio_common_msgs of mgonzs13 is absent"
+)
+
+
+def ours(rig: Rig, adapter, topic: str) -> Publisher:
+    return rig.call(lambda: Publisher(rig.container.node, adapter, topic, RELIABLE))
+
+
+def theirs(rig: Rig, message_type, topic: str, qos=RELIABLE):
+    return rig.call(lambda: rig.container.node.create_publisher(message_type, topic, qos))
+
+
+def listen(rig: Rig, message_type, topic: str, qos=RELIABLE) -> Collected:
+    heard = Collected()
+    rig.call(lambda: rig.container.node.create_subscription(message_type, topic, heard.take, qos))
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("plugin", "package"),
+    [
+        ("AudioCommonInput", "audio_common_msgs"),
+        ("AudioCommonOutput", "audio_common_msgs"),
+        ("LiveSpeech", "hri_msgs"),
+        ("HriIntents", "hri_actions_msgs"),
+    ],
+)
+def test_without_the_package_it_says_so(rig: Rig, plugin: str, package: str) -> None:
+    if standard.installed(package) is not None:
+        pytest.skip(f"{package} is installed")
+    node = rig.load(plugin)
+    assert f"{package} is not installed" in node.health.status(0).message
+
+
+@ros_drivers
+@pytest.mark.parametrize("qos", [LATCHED, QoSProfile(depth=1)], ids=["latched", "repeated"])
+def test_sound_of_ros_drivers_comes_in(rig: Rig, qos: QoSProfile) -> None:
+    heard = rig.tap("/ai/audio")
+    infos = theirs(rig, AUDIO.AudioInfo, "/mic/audio_info", qos)
+    sound = theirs(rig, AUDIO.AudioDataStamped, "/mic/audio_stamped", qos_profile_sensor_data)
+    info = AUDIO.AudioInfo(
+        channels=2, sample_rate=44_100, sample_format="S16LE", coding_format="wave"
+    )
+    if qos is LATCHED:
+        infos.publish(info)
+    node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio_stamped")
+    rig.hears(node, "/mic/audio_stamped")
+    piece = AUDIO.AudioDataStamped()
+    piece.header.stamp.sec, piece.header.frame_id = 5, "ear"
+    piece.audio.data = array("B", np.array([[16384, 0], [0, -16384]], "<i2").tobytes())
+    if qos is not LATCHED:
+        sound.publish(piece)
+        wait_for(lambda: node.health.counts().get("invalid"), "sound that nobody has described")
+        wait_for(lambda: infos.get_subscription_count() == 1, "the subscription to the info")
+        infos.publish(info)
+    wait_for(lambda: "sound" in node.health.notes(), "what the sound is")
+    sound.publish(piece)
+    (chunk,) = heard.wait()
+    assert chunk.samples.tolist() == [0.25, -0.25]
+    assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (44_100, 5_000_000_000, "ear")
+    assert node.health.notes()["sound"] == "S16LE, 44100 Hz, 2 channels"
+
+
+@ros_drivers
+def test_compressed_sound_is_refused_aloud(rig: Rig) -> None:
+    infos = theirs(rig, AUDIO.AudioInfo, "/mic/audio_info", LATCHED)
+    infos.publish(AUDIO.AudioInfo(channels=1, sample_rate=16_000, coding_format="mp3"))
+    node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio_stamped")
+    errors = wait_for(node.health.take_errors, "a refusal")
+    assert "'mp3': expected uncompressed sound" in errors[0][1]
+
+
+@ros_drivers
+def test_sound_goes_out_to_ros_drivers(rig: Rig) -> None:
+    sound = listen(rig, AUDIO.AudioDataStamped, "/mic/audio_stamped")
+    infos = listen(rig, AUDIO.AudioInfo, "/mic/audio_info", LATCHED)
+    node = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio_stamped")
+    rig.is_heard(node, "/mic/audio_stamped")
+    ours(rig, AudioChunkAdapter(), "/ai/audio").publish(AudioChunk(HALF, 16_000, 5, 0, "ear"))
+    (piece,) = sound.wait()
+    assert np.frombuffer(bytes(piece.audio.data), "<i2").tolist() == [16384] * 512
+    (info,) = infos.wait()
+    assert (info.channels, info.sample_rate, info.sample_format) == (1, 16_000, "S16LE")
+    assert (info.bitrate, info.coding_format) == (256_000, "wave")
+
+
+@mgonzs13
+def test_sound_of_mgonzs13_there_and_back(rig: Rig) -> None:
+    out = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio")
+    node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio", "-r", "audio:=back")
+    heard = rig.tap("/ai/back")
+    rig.hears(node, "/mic/audio")
+    rig.is_heard(out, "/mic/audio")
+    ours(rig, AudioChunkAdapter(), "/ai/audio").publish(AudioChunk(HALF, 16_000, 5, 0, "ear"))
+    (chunk,) = heard.wait()
+    assert chunk.samples.tolist() == HALF.tolist()
+    assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (16_000, 5, "ear")
+
+
+@mgonzs13
+def test_float_stereo_of_mgonzs13_comes_in(rig: Rig) -> None:
+    sound = theirs(rig, AUDIO.AudioStamped, "/mic/audio", qos_profile_sensor_data)
+    node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio")
+    heard = rig.tap("/ai/audio")
+    rig.hears(node, "/mic/audio")
+    piece = AUDIO.AudioStamped()
+    piece.audio.info = AUDIO.AudioInfo(format=1, channels=2, rate=48_000, chunk=1)
+    piece.audio.audio_data.float32_data = [0.5, 0.25]
+    wait_for(lambda: sound.get_subscription_count() == 1, "the subscription")
+    sound.publish(piece)
+    (chunk,) = heard.wait()
+    assert chunk.samples.tolist() == [0.375] and chunk.sample_rate == 48_000
+
+
+def test_what_is_said_goes_out(rig: Rig) -> None:
+    messages = pytest.importorskip("hri_msgs.msg", reason="hri_msgs is absent")
+    topic = "/humans/voices/anonymous_speaker/speech"
+    heard = listen(rig, messages.LiveSpeech, topic)
+    node = rig.load("LiveSpeech", "-r", f"live_speech:={topic}")
+    rig.is_heard(node, topic)
+    words = ours(rig, TranscriptAdapter(), "/ai/transcript")
+    words.publish(Transcript("turn", 0.5, "command", 5, is_final=False))
+    words.publish(Transcript("", 0.1, "command", 6, problem="nothing of the grammar"))
+    words.publish(Transcript("turn left", 0.75, "command", 7))
+    partial, final = heard.wait(2)
+    assert (partial.incremental, partial.final) == ("turn", "")
+    assert (final.incremental, final.final, final.confidence) == ("", "turn left", 0.75)
+    assert final.header.stamp.nanosec == 7
+
+
+def test_what_is_meant_goes_out(rig: Rig) -> None:
+    messages = pytest.importorskip("hri_actions_msgs.msg", reason="hri_actions_msgs is absent")
+    heard = listen(rig, messages.Intent, "/intents")
+    node = rig.load("HriIntents", "-r", "hri_intents:=/intents")
+    rig.is_heard(node, "/intents")
+    intents = ours(rig, IntentAdapter(), "/ai/intent")
+    place = {"place": Slot("place", "kitchen")}
+    intents.publish(Intent("go_to", place, 0.7, "", "embedding", 4, needs_confirmation=True))
+    intents.publish(Intent("", {}, 0.1, "what", "grammar", 5, problem="not in the grammar"))
+    intents.publish(Intent("go_to", place, 0.5, "go to the kitchen", "grammar", 6))
+    (intent,) = heard.wait()
+    assert (intent.intent, intent.data) == (messages.Intent.MOVE_TO, '{"goal": "kitchen"}')
+    assert (intent.priority, intent.confidence) == (128, 0.5)
