@@ -20,8 +20,7 @@ _NO_NAVIGATION = "I have no navigation"
 class Navigation:
     """One goal at a time of the action ``navigate_to_pose``.
 
-    ``outcome`` is None while a goal is under way, empty when the robot has got there, and
-    else says in words why not. Nothing here waits: answers come in the executor.
+    Nothing here waits: answers come in the executor.
     """
 
     def __init__(self, node: Node) -> None:
@@ -29,7 +28,7 @@ class Navigation:
         self._lock = threading.Lock()
         self._goal_number = 0
         self._handle: Any = None
-        self.outcome: str | None = ""
+        self._outcome: str | None = ""
         self._client: Any = None
         try:
             from nav2_msgs.action import NavigateToPose
@@ -38,14 +37,25 @@ class Navigation:
         self._action = NavigateToPose
         self._client = ActionClient(node, NavigateToPose, "/navigate_to_pose")
 
+    @property
+    def outcome(self) -> str | None:
+        """None while a goal is under way, empty when the robot has got there, else why not."""
+        with self._lock:
+            if self._outcome is None and not self._client.server_is_ready():
+                self._goal_number += 1
+                self._handle = None
+                self._outcome = "Navigation is gone"
+            return self._outcome
+
     def go(self, place: Place) -> None:
         """Set off for a place, in place of the goal that is under way."""
         self.cancel()
         if self._client is None or not self._client.server_is_ready():
-            self.outcome = _NO_NAVIGATION
+            with self._lock:
+                self._outcome = _NO_NAVIGATION
             return
         with self._lock:
-            self.outcome = None
+            self._outcome = None
             number = self._goal_number
         goal = self._action.Goal()
         goal.pose = to_pose(place, int(self._node.get_clock().now().nanoseconds))
@@ -57,7 +67,7 @@ class Navigation:
         with self._lock:
             self._goal_number += 1
             handle, self._handle = self._handle, None
-            self.outcome = ""
+            self._outcome = ""
         if handle is not None:
             handle.cancel_goal_async()
 
@@ -72,23 +82,28 @@ class Navigation:
         with self._lock:
             is_wanted = number == self._goal_number
             if is_wanted and not handle.accepted:
-                self.outcome = "I cannot go there"
+                self._outcome = "I cannot go there"
             if is_wanted and handle.accepted:
                 self._handle = handle
         if not handle.accepted:
             return
         if is_wanted:
             future = handle.get_result_async()
-            future.add_done_callback(lambda done: self._ended(done.result().status, number))
+            future.add_done_callback(lambda done: self._ended(done.result(), number))
         else:
             handle.cancel_goal_async()
 
-    def _ended(self, status: int, number: int) -> None:
+    def _ended(self, end: Any, number: int) -> None:
+        is_there = end.status == GoalStatus.STATUS_SUCCEEDED
         with self._lock:
-            if number == self._goal_number:
-                self._handle = None
-                is_there = status == GoalStatus.STATUS_SUCCEEDED
-                self.outcome = "" if is_there else "I did not get there"
+            if number != self._goal_number:
+                return
+            self._handle = None
+            self._outcome = "" if is_there else "I did not get there"
+        # Before Jazzy the result does not say why.
+        why = getattr(end.result, "error_msg", "")
+        if not is_there and why:
+            self._node.get_logger().warning(f"navigation: {why}")
 
 
 def to_pose(place: Place, stamp_ns: int) -> PoseStamped:

@@ -45,7 +45,7 @@ class Handle:
         self.is_cancelled = True
 
     def end(self, status: int) -> None:
-        self.ends.come(types.SimpleNamespace(status=status))
+        self.ends.come(types.SimpleNamespace(status=status, result=None))
 
 
 class Nav2:
