@@ -29,11 +29,12 @@ _CHUNK = 512
 class Heard(NamedTuple):
     """What came of one sound.
 
-    ``meanings`` and ``texts`` are those of the commands; ``refused`` says why speech was none;
-    ``stops_early`` tells that speech which went on was taken for stop.
+    ``meanings``, ``intents`` (by name) and ``texts`` are those of the commands; ``refused`` says
+    why speech was none; ``stops_early`` tells that speech which went on was taken for stop.
     """
 
     meanings: list[Hashable]
+    intents: list[str]
     texts: list[str]
     refused: list[str]
     stops_early: bool = False
@@ -54,8 +55,10 @@ class Cores:
         self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)
         self.command = listen_for(self.grammar, self.recogniser, settings)
         self._understanding = Understanding(self.grammar, IntentParserSettings())
-        #: How long each recognition of a whole utterance took.
+        #: How long each recognition of a whole utterance took, and how much of it the processor
+        #: worked on it: on a busy machine the first is longer.
         self.took_ns: list[int] = []
+        self.worked_ns: list[int] = []
 
     def close(self) -> None:
         """Free the models."""
@@ -83,18 +86,20 @@ class Cores:
         With ``partial`` speech that goes on is listened to for stop, every piece of it; the
         node leaves some out where it is late.
         """
-        heard = Heard([], [], [])
+        heard = Heard([], [], [], [])
         stops_early = False
         for segment in self.segments(sound, partial=partial):
-            started = time.perf_counter_ns()
+            started, worked = time.perf_counter_ns(), time.thread_time_ns()
             command = self.command.recognise(segment.samples)
             if not segment.is_final:
                 stops_early |= is_stop(command.text)
                 continue
             self.took_ns.append(time.perf_counter_ns() - started)
+            self.worked_ns.append(time.thread_time_ns() - worked)
             intent = self._meant(command.text, command.confidence)
             if intent.name:
                 heard.meanings.append(meaning(intent))
+                heard.intents.append(intent.name)
                 heard.texts.append(command.text)
             else:
                 heard.refused.append(command.problem or intent.problem)

@@ -27,15 +27,18 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     others: int = 0
     accepted: int = 0
+    #: What the others that were accepted were taken for, by intent.
+    taken_for: Counter[str] = field(default_factory=Counter)
 
     def add_command(self, found: str) -> None:
         """Count what became of a command."""
         self.outcomes[found] += 1
 
-    def add_other(self, accepted: bool) -> None:
-        """Count speech that was no command."""
+    def add_other(self, intents: Sequence[str]) -> None:
+        """Count speech that was no command, and the intents that came of it."""
         self.others += 1
-        self.accepted += accepted
+        self.accepted += bool(intents)
+        self.taken_for.update(intents)
 
     @property
     def commands(self) -> int:
@@ -50,7 +53,9 @@ class Tally:
     def line(self) -> str:
         """Return the counts in words."""
         counts = ", ".join(f"{self.outcomes[each]} {each}" for each in (RIGHT, WRONG, NONE))
-        return f"{self.commands} commands: {counts}; {self.others} others: {self.accepted} accepted"
+        taken = ", ".join(f"{count} {intent}" for intent, count in sorted(self.taken_for.items()))
+        others = f"{self.others} others: {self.accepted} accepted{f' ({taken})' if taken else ''}"
+        return f"{self.commands} commands: {counts}; {others}"
 
 
 def spelled(text: str) -> list[str]:

@@ -67,7 +67,8 @@ def read(file: Path) -> Sound:
     """Return the sound of a file."""
     pieces = list(pieces_of(file, _PIECE_S))
     resampler = Resampler(pieces[0][1])
-    return np.concatenate([*(resampler.feed(piece) for piece, _ in pieces), resampler.flush()])
+    parts = [*(resampler.feed(piece) for piece, _ in pieces), resampler.flush()]
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def mixed(sound: Sound, noise: Sound, snr_db: float) -> Sound:
         raise ValueError("the noise is silence")
     factor = np.sqrt(speech_power / noise_power / 10 ** (snr_db / 10))
     both = sound + factor * noise
-    return (both / max(1.0, float(np.abs(both).max()))).astype(np.float32)
+    return np.asarray(both / max(1.0, float(np.abs(both).max())), np.float32)
 
 
 def white(samples: int, seed: int) -> Sound:
@@ -151,7 +152,7 @@ def pink(samples: int, seed: int) -> Sound:
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(0, 1, samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 20.0)
     noise = np.fft.irfft(spectrum / np.sqrt(frequency), samples)
-    return (0.05 * noise / noise.std()).astype(np.float32)
+    return np.asarray(0.05 * noise / noise.std(), np.float32)
 
 
 def babble(speakers: Sequence[Sequence[Sound]], samples: int, seed: int) -> Sound:
@@ -167,7 +168,7 @@ def babble(speakers: Sequence[Sequence[Sound]], samples: int, seed: int) -> Soun
         one = np.concatenate(parts)
         one = np.resize(np.roll(one, int(rng.integers(len(one)))), samples)
         total += one / max(float(one.std()), 1e-6)
-    return (0.05 * total / total.std()).astype(np.float32)
+    return np.asarray(0.05 * total / total.std(), np.float32)
 
 
 def music(seconds: float, seed: int) -> Sound:
@@ -194,7 +195,7 @@ def music(seconds: float, seed: int) -> Sound:
         drum = _tone(60, length, 0.08) if number % 2 == 0 else rng.normal(0, 0.5, length)
         _add(sound, at, 0.3 * drum * _decay(length, 0.08))
     whole = sound[: int(seconds * SAMPLE_RATE)]
-    return (0.5 * whole / np.abs(whole).max()).astype(np.float32)
+    return np.asarray(0.5 * whole / np.abs(whole).max(), np.float32)
 
 
 def _tone(hertz: float, samples: int, fade_s: float) -> NDArray[np.float64]:

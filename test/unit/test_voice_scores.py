@@ -31,10 +31,13 @@ def test_a_tally_counts() -> None:
     tally = Tally()
     for found in (RIGHT, RIGHT, RIGHT, NONE):
         tally.add_command(found)
-    tally.add_other(True)
-    tally.add_other(False)
+    for intents in (["stop"], [], ["stop", "look"]):
+        tally.add_other(intents)
     assert tally.accuracy == 0.75
-    assert tally.line() == "4 commands: 3 right, 0 wrong, 1 none; 2 others: 1 accepted"
+    assert (
+        tally.line()
+        == "4 commands: 3 right, 0 wrong, 1 none; 3 others: 2 accepted (1 look, 2 stop)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""The voice pipeline: delays, mistakes, memory, and half an hour of nothing to obey.
+
+Three parts. ``accuracy`` drives the cores of the nodes as fast as they go; ``delays`` is the
+shipped pipeline in a container, in real time; ``quiet`` is the same container with half an hour of
+sound without a command, faster than it sounds. What is said and by whom stands in
+``benchmarks/voice_sentences.py``: thresholds are not set with what is reported on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks import voice_delays, voice_quiet
+from benchmarks.report import Report, Samples
+from benchmarks.voice_accuracy import CLEAN, Trial
+from benchmarks.voice_cores import Cores
+from benchmarks.voice_delays import Said
+from benchmarks.voice_scores import WRONG, Tally
+from benchmarks.voice_sentences import SETS, Voice
+from benchmarks.voice_sound import Sound, golden, missing, people, speak
+from edge_inference.speech.grammar import Sentence
+
+_PARTS = ("accuracy", "delays", "quiet")
+_ACCURACY_BOUND = 0.97
+_MOVING = ("move", "turn")
+_ACTIVE = frozenset({*_MOVING, "go_to", "pick", "place"})
+_NOISE = "white 20 dB"
+_STOP_ROUNDS = 3
+_GOLDEN_ROUNDS = 10
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status."""
+    report = Report("voice", argv, __doc__, _add_arguments)
+    parts = report.arguments.part or _PARTS
+    trial = Trial(Cores(), SETS[report.arguments.set], every=6 if report.quick else 1)
+    label = _introduce(report, trial)
+    if "accuracy" in parts:
+        _accuracy(report, label, trial)
+    trial.cores.close()  # the container has the memory for itself
+    if "delays" in parts:
+        _delays(report, label, trial)
+    if "quiet" in parts:
+        voice_quiet.measure(report, _speakers(trial), 3.0 if report.quick else 30.0)
+    return report.finish()
+
+
+def _introduce(report: Report, trial: Trial) -> str:
+    """Say what the set is, and what of it is missing; return its name in the claims."""
+    absent = missing(trial.set.voices)
+    for problem in (*absent, people()[1]):
+        if problem:
+            print(problem)
+    if not trial.voices:
+        report.figure("set", "golden: the one recording that is shipped, of a person")
+        return "golden"
+    left_out = sorted({v.program for v in trial.set.voices} - {v.program for v in trial.voices})
+    label = "-without-".join([trial.set.name, *left_out])
+    voices = ", ".join(map(str, trial.voices))
+    said = f"{len(trial.commands)} commands and {len(trial.others)} other sentences"
+    report.figure("set", f"{label}: {said}, said by {voices}")
+    return label
+
+
+def _accuracy(report: Report, label: str, trial: Trial) -> None:
+    report.figure("golden recording", trial.run_golden().line())
+    recordings = trial.run_people()
+    if recordings.others:
+        report.figure("people's recordings", recordings.line())
+    tallies = trial.result.tallies
+    for condition in trial.conditions() if trial.voices else ():
+        report.figure(f"{label}, {condition}", trial.run(condition).line())
+    for detail in trial.result.details:
+        print(f"    {detail}")
+    report.samples("recognition of an utterance by the cores", Samples(trial.cores.took_ns))
+    report.samples("processor time of it", Samples(trial.cores.worked_ns))
+    if not trial.voices:
+        tallies = {CLEAN: trial.run_golden()}
+    report.figure("word error rate in free mode, clean", trial.result.word_error_rate)
+    report.claim(
+        f"voice-{label}-clean-frame-accuracy", tallies[CLEAN].accuracy, at_least=_ACCURACY_BOUND
+    )
+    wrong = tallies[CLEAN].outcomes[WRONG]
+    report.claim(f"voice-{label}-clean-wrong-actions", wrong, at_most=0)
+    if tallies[CLEAN].others:
+        accepted = tallies[CLEAN].accepted
+        report.claim(f"voice-{label}-clean-false-accepts", accepted, at_most=0)
+        # To stop needlessly, to look around or to say no moves nothing.
+        moving = _moving(tallies[CLEAN])
+        report.claim(f"voice-{label}-clean-false-accepts-that-move", moving, at_most=0)
+        early = trial.result.stops_early
+        report.claim(f"voice-{label}-clean-stops-before-the-end", early, at_most=0)
+    noisy = [tally for condition, tally in tallies.items() if condition != CLEAN]
+    if noisy:
+        wrong = sum(tally.outcomes[WRONG] for tally in noisy)
+        accepted = sum(tally.accepted for tally in noisy)
+        report.claim(f"voice-{label}-noise-wrong-actions", wrong, at_most=0)
+        report.claim(f"voice-{label}-noise-false-accepts", accepted, at_most=0)
+        moving = sum(map(_moving, noisy))
+        report.claim(f"voice-{label}-noise-false-accepts-that-move", moving, at_most=0)
+    if recordings.others:
+        report.claim("voice-people-false-accepts", recordings.accepted, at_most=0)
+
+
+def _moving(tally: Tally) -> int:
+    """Return how much speech that was no command would have moved the robot or its arm."""
+    return sum(
+        count
+        for intents, count in tally.taken_for.items()
+        if not _ACTIVE.isdisjoint(intents.split(" then "))
+    )
+
+
+def _delays(report: Report, label: str, trial: Trial) -> None:
+    sentences = {sentence.text: sentence for sentence in trial.cores.grammar.sentences()}
+    commands: list[Said] = []
+    stops: list[Said] = []
+    if trial.voices:
+        moving = [sentence for sentence in trial.commands if sentence.intent in _MOVING]
+        commands = _said(moving, trial.voices)
+        halting = [sentence for sentence in sentences.values() if sentence.intent == "stop"]
+        rounds = 1 if report.quick else _STOP_ROUNDS
+        stops = _said(halting, trial.voices[:2] if report.quick else trial.voices) * rounds
+    else:
+        recording = golden()
+        assert recording.text is not None
+        commands = [Said(sentences[recording.text], recording.sound)] * _GOLDEN_ROUNDS
+    conditions = {name: trial.conditions()[name] for name in (_NOISE,)}
+    voice_delays.measure(report, label, commands, stops, conditions)
+
+
+def _said(sentences: Sequence[Sentence], voices: Sequence[Voice]) -> list[Said]:
+    # The voices of one sentence follow one another out of step with those who say every fourth.
+    return [
+        Said(sentence, speak(sentence.text, voices[(number + turn) % len(voices)]))
+        for number, sentence in enumerate(sentences)
+        for turn in range(len(voices))
+    ]
+
+
+def _speakers(trial: Trial) -> list[list[Sound]]:
+    """Return everybody with what they say that is no command."""
+    speakers = [[speak(text, voice) for text in trial.others] for voice in trial.voices]
+    recordings, _ = people()
+    for number in range(2 if len(recordings) > 1 else len(recordings)):
+        speakers.append([recording.sound for recording in recordings[number::2]])
+    return speakers
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", choices=sorted(SETS), default="reported", help="what is said")
+    parser.add_argument(
+        "--part", action="append", choices=_PARTS, help="only this; may be repeated"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

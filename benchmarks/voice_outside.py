@@ -1,0 +1,274 @@
+"""A microphone, and an observer of the voice pipeline, in a process outside of it.
+
+Sound goes out on ``/ai/audio`` as a device's would: without an end, each chunk when its last sample
+would have been heard, stamped with the moment of its first. Where a sound need not be heard in
+real time it can be played faster; its stamps then start in the past.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from rclpy.qos import QoSProfile
+
+from benchmarks.outsider import Outsider
+from benchmarks.voice_sound import Sound
+from edge_inference import msg
+from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
+from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from edge_inference.nodes.conversions.headers import stamp_ns
+from edge_inference.nodes.conversions.timing import StageTimingAdapter
+from edge_inference.nodes.conversions.voice import (
+    ActionPlanAdapter,
+    IntentAdapter,
+    TranscriptAdapter,
+)
+
+CHUNK = 512
+CHUNK_NS = CHUNK * 1_000_000_000 // SAMPLE_RATE
+STAGES = ("voice_activity", "speech_recognition", "intent_parser", "planner", "command")
+
+_QOS = QoSProfile(depth=1000)
+_WAIT_S = 60.0
+_LOOK_S = 0.01
+#: So late, behind the end of a sound, an answer is waited for, and what it sets off behind it.
+_ANSWER_S, _MOTION_S = 3.0, 0.2
+#: Little less than the usual speed of the shipped limits.
+_STEADY_MPS = 0.24
+#: A stage's diagnostics until data can flow.
+_NOT_RUNNING = "not active"
+#: Chunks that may be on their way where sound is played faster; half of the pipeline's queue.
+_AHEAD = 50
+
+
+class Event(NamedTuple):
+    """Something that the pipeline published, and when it came.
+
+    ``what`` is the object of the core: Transcript, Intent, ActionPlan, StageTiming; a velocity is
+    (m/s, rad/s).
+    """
+
+    at_ns: int
+    topic: str
+    what: Any
+
+
+class Played(NamedTuple):
+    """A sound that was played: the moment of its first sample, and what came meanwhile."""
+
+    start_ns: int
+    events: list[Event]
+
+    def moment_ns(self, sample: int) -> int:
+        """Return when a sample was heard."""
+        return self.start_ns + round(sample * 1e9 / SAMPLE_RATE)
+
+
+class Outside(Outsider):
+    """Speaks to the pipeline and watches it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: list[Event] = []
+        self._active: set[str] = set()
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._heard = 0
+        self._unheard = threading.Condition(self._lock)
+        self._adapter = AudioChunkAdapter()
+        create = self.node.create_publisher
+        self._sound = create(msg.AudioChunk, "/ai/audio", QoSProfile(depth=100))
+        self._plans = create(msg.ActionPlan, "/ai/action_plan", _QOS)
+        self._texts = create(msg.Transcript, "/ai/transcript", _QOS)
+        listen = self.node.create_subscription
+        listen(DiagnosticArray, "/diagnostics", self._note_state, 100)
+        listen(Twist, "/cmd_vel", self._on_velocity, _QOS)
+        listen(msg.StageTiming, "/ai/stage_timing", self._on_timing, _QOS)
+        for topic, message, adapter in (
+            ("/ai/transcript", msg.Transcript, TranscriptAdapter()),
+            ("/ai/intent", msg.Intent, IntentAdapter()),
+            ("/ai/action_plan", msg.ActionPlan, ActionPlanAdapter()),
+        ):
+            listen(message, topic, self._noter(topic, adapter.from_message), _QOS)
+
+    def wait_until_active(self) -> None:
+        """Return once every stage is active and the microphone is heard."""
+        wanted = {f"/ai/{stage}" for stage in STAGES}
+        self._wait(lambda: self._active >= wanted, f"not all of {sorted(wanted)} became active")
+        self._wait(lambda: self._sound.get_subscription_count() > 0, "nobody listens to /ai/audio")
+
+    # In real time -------------------------------------------------------------------------------
+
+    def switch_on(self) -> None:
+        """Start the microphone: silence, until something is said."""
+        self._pending: Sound = np.zeros(0, np.float32)
+        self._started_ns: int | None = None
+        self._said = threading.Event()
+        self._stopping = threading.Event()
+        self._microphone = threading.Thread(target=self._run, daemon=True)
+        self._microphone.start()
+
+    def switch_off(self) -> None:
+        """Stop the microphone."""
+        self._stopping.set()
+        self._microphone.join()
+
+    def say(self, sound: Sound) -> Played:
+        """Play a sound, and return what the pipeline published up to its answer."""
+        self._take_events()
+        with self._lock:
+            self._said.clear()
+            self._started_ns = None
+            self._pending = sound
+        if not self._said.wait(_WAIT_S + len(sound) / SAMPLE_RATE):
+            raise RuntimeError("the microphone has stopped; its error stands above")
+        started_ns = self._started_ns
+        assert started_ns is not None
+
+        def is_answered() -> bool:
+            return any(
+                e.topic == "/ai/transcript" and e.what.is_final and e.what.stamp_ns > started_ns
+                for e in self._seen()
+            )
+
+        self._is_so_within(_ANSWER_S, is_answered)
+        time.sleep(_MOTION_S)
+        return Played(started_ns, self._take_events())
+
+    def drive(self) -> None:
+        """Make the robot move ahead for 10 m, and return when it moves steadily."""
+        self._take_events()
+        step = Step(action="move", distance_m=10.0)
+        plan = ActionPlan("move", (step,), stamp_ns=self._now_ns())
+        self._plans.publish(ActionPlanAdapter().to_message(plan))
+        self._wait(
+            lambda: any(e.topic == "/cmd_vel" and e.what[0] >= _STEADY_MPS for e in self._seen()),
+            "the robot does not move ahead",
+        )
+
+    def halt(self) -> None:
+        """Make the robot stop, and return when it stands."""
+        self._take_events()
+        transcript = Transcript("stop", 1.0, "command", stamp_ns=self._now_ns())
+        self._texts.publish(TranscriptAdapter().to_message(transcript))
+        self._wait(
+            lambda: any(e.topic == "/cmd_vel" and not any(e.what) for e in self._seen()),
+            "the robot does not stop",
+        )
+
+    # Faster -------------------------------------------------------------------------------------
+
+    def listen_to_speech(self) -> None:
+        """Report segments of speech as well; each is (stamp, is it final)."""
+        self.node.create_subscription(
+            msg.SpeechSegment,
+            "/ai/speech",
+            self._noter("/ai/speech", lambda m: (stamp_ns(m.header), m.is_final)),
+            _QOS,
+        )
+
+    def set_clock_back(self, seconds: float) -> None:
+        """Let the sound that is played faster have started so long ago."""
+        self._stamp_ns = self._now_ns() - round(seconds * 1e9)
+
+    def play_faster(self, sound: Sound, speed: float) -> list[Event]:
+        """Play a sound ``speed`` times faster than it sounds at the most; a full chunk at a time.
+
+        The pipeline is waited for.
+        """
+        self._take_events()
+        period = CHUNK / SAMPLE_RATE / speed
+        due = time.monotonic()
+        for place in range(0, len(sound) - CHUNK + 1, CHUNK):
+            due = max(due + period, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._publish(sound[place : place + CHUNK], self._stamp_ns)
+            self._stamp_ns += CHUNK_NS
+            with self._unheard:
+                if not self._unheard.wait_for(
+                    lambda: self._sequence - self._heard < _AHEAD, timeout=_WAIT_S
+                ):
+                    raise RuntimeError("voice activity has stopped; its error stands above")
+        return self._take_events()
+
+    # In our threads -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        origin_ns, origin = self._now_ns(), time.monotonic()
+        played = 0
+        rest: Sound | None = None
+        while not self._stopping.is_set():
+            with self._lock:
+                if len(self._pending):
+                    rest, self._pending = self._pending, np.zeros(0, np.float32)
+                    self._started_ns = origin_ns + played * CHUNK_NS
+            piece = np.zeros(CHUNK, np.float32)
+            if rest is not None:
+                piece[: len(rest[:CHUNK])] = rest[:CHUNK]
+                rest = rest[CHUNK:]
+            due = origin + (played + 1) * CHUNK / SAMPLE_RATE
+            self._stopping.wait(max(0.0, due - time.monotonic()))
+            self._publish(piece, origin_ns + played * CHUNK_NS)
+            played += 1
+            if rest is not None and not len(rest):
+                rest = None
+                self._said.set()
+
+    def _publish(self, samples: Sound, moment_ns: int) -> None:
+        chunk = AudioChunk(samples, SAMPLE_RATE, moment_ns, self._sequence, "microphone")
+        message = self._adapter.to_message(chunk)
+        self._sequence += 1
+        self._sound.publish(message)
+
+    def _note_state(self, message: Any) -> None:
+        self._active |= {s.name for s in message.status if s.message != _NOT_RUNNING}
+
+    def _on_velocity(self, message: Any) -> None:
+        self._add("/cmd_vel", (float(message.linear.x), float(message.angular.z)))
+
+    def _on_timing(self, message: Any) -> None:
+        timing = StageTimingAdapter().from_message(message)
+        self._add("/ai/stage_timing", timing)
+        if timing.stage == STAGES[0]:
+            with self._unheard:
+                self._heard += 1
+                self._unheard.notify_all()
+
+    def _noter(self, topic: str, convert: Callable[[Any], Any]) -> Callable[[Any], None]:
+        return lambda message: self._add(topic, convert(message))
+
+    def _add(self, topic: str, what: Any) -> None:
+        event = Event(self._now_ns(), topic, what)
+        with self._lock:
+            self._events.append(event)
+
+    def _seen(self) -> list[Event]:
+        with self._lock:
+            return list(self._events)
+
+    def _take_events(self) -> list[Event]:
+        with self._lock:
+            events, self._events = self._events, []
+        return events
+
+    def _now_ns(self) -> int:
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def _wait(self, is_so: Callable[[], bool], otherwise: str) -> None:
+        if not self._is_so_within(_WAIT_S, is_so):
+            raise RuntimeError(f"{otherwise} in {_WAIT_S:g} s")
+
+    def _is_so_within(self, seconds: float, is_so: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_S)
+        return True
