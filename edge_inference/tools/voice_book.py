@@ -49,6 +49,8 @@ class Utterance:
     @property
     def reason(self) -> str:
         """Why nothing is done, empty where something is."""
+        if self.transcript is None:
+            return "the run ended before it was recognised"
         for each in (self.transcript, self.intent):
             if each is not None and each.problem:
                 return each.problem

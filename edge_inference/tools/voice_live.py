@@ -71,7 +71,7 @@ class VoiceLive(VoiceOutput):
         rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
         rows.add_column(no_wrap=True, style="dim")
         rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        rows.add_row("source", Text.assemble((self._source, "bold"), ("   Ctrl-C ends", "dim")))
+        rows.add_row("source", Text(self._source, style="bold"))
         rows.add_row("level", _level(now.level_dbfs))
         rows.add_row("speech", Text("yes", style="bold green") if now.is_speech else Text("no"))
         rows.add_row("partial", Text(now.partial))
@@ -79,7 +79,8 @@ class VoiceLive(VoiceOutput):
             rows.add_row(name, Text(words))
         moving = "bold yellow" if any(now.velocity) else ""
         rows.add_row("velocity", Text(velocity_words(now.velocity), style=moving))
-        return rows
+        # Short: the terminal writes ^C behind it, which must not begin another line.
+        return Group(rows, Text("Ctrl-C ends", style="dim"))
 
 
 def _level(level_dbfs: float | None) -> RenderableType:
