@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
-from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.errors import BackendError, TensorError
 
 

@@ -21,7 +21,7 @@ from edge_inference.core import decoders
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import Golden, SelfCheck, read_golden
-from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.core.results import (
     Classification,
     DepthMap,

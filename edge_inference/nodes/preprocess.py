@@ -14,7 +14,8 @@ from edge_inference.core.encodings import check_frame
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.inference_state import InferenceState
-from edge_inference.core.preprocess import Preprocessor, place
+from edge_inference.core.input_spec import place
+from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.rate_limit import Thinning
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter

@@ -19,7 +19,8 @@ from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.frame import Frame
-from edge_inference.core.preprocess import InputSpec, Preprocessor
+from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.settings import build
 from edge_inference.engines.build_options import BuildOptions
 from edge_inference.engines.builder import build_engine, write_engine

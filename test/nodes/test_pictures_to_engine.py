@@ -9,7 +9,8 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.frame import Frame
-from edge_inference.core.preprocess import InputSpec, Preprocessor
+from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.tensors import DeferredTensors
 from edge_inference.engines import select
 from perception_rig import Pipeline

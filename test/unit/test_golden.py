@@ -23,8 +23,8 @@ from edge_inference.core.golden import (
     Tolerance,
 )
 from edge_inference.core.golden_check import box_overlaps, check_golden, read_picture
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.core.model import ModelDescription
-from edge_inference.core.preprocess import InputSpec
 from edge_inference.core.results import (
     Classification,
     DepthMap,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from edge_inference.core.encodings import ENCODINGS
 from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.core.preprocess import InputSpec, Preprocessor
+from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError, ImageError, TensorError
 

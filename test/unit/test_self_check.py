@@ -21,8 +21,8 @@ from edge_inference.core import decoders
 from edge_inference.core.frame import Frame
 from edge_inference.core.golden import Golden, Tolerance
 from edge_inference.core.golden_check import Infer
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.core.model import ModelDescription
-from edge_inference.core.preprocess import InputSpec
 from edge_inference.core.self_check import (
     SelfCheck,
     SelfCheckReport,

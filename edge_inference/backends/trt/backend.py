@@ -29,7 +29,7 @@ from edge_inference.backends.trt.worker import Worker
 from edge_inference.core.encodings import check_frame
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
-from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.errors import BackendError, EngineFileError
 
 _log = logging.getLogger(__name__)

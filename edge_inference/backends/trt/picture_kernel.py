@@ -22,7 +22,7 @@ from edge_inference.backends.trt.cuda import CudaProvider, Kernel
 from edge_inference.backends.trt.nvrtc import compile_ptx
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
-from edge_inference.core.preprocess import InputSpec, Placement, place
+from edge_inference.core.input_spec import InputSpec, Placement, place
 from edge_inference.errors import BackendError
 
 NAME = "picture_to_tensor"

@@ -27,7 +27,7 @@ from edge_inference.backends.trt.slot import Slot
 from edge_inference.backends.trt.vendor import reason_of
 from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
-from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.errors import BackendError
 
 #: Sets of input shapes that stay set up, each with an execution context of its own:

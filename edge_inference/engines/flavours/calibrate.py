@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.core.model import ModelDescription
-from edge_inference.core.preprocess import InputSpec, Preprocessor
+from edge_inference.core.preprocess import Preprocessor
 from edge_inference.engines.flavours.activations import Activations
 from edge_inference.engines.flavours.calibration import Calibration
 from edge_inference.engines.flavours.folding import fold

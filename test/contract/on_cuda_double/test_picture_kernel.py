@@ -16,7 +16,8 @@ from edge_inference.backends.trt import nvrtc, picture_kernel
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.core.encodings import ENCODINGS
 from edge_inference.core.frame import Frame
-from edge_inference.core.preprocess import InputSpec, Preprocessor
+from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.preprocess import Preprocessor
 from edge_inference.errors import BackendError, ImageError
 from trt_on_double import make_backend
 

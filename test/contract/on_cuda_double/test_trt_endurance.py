@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 import stand_in_tensorrt
 from double_control import Double
 from edge_inference.core.frame import Frame
-from edge_inference.core.preprocess import InputSpec
+from edge_inference.core.input_spec import InputSpec
 from trt_on_double import make_backend
 
 FRAMES = 10_000
