@@ -5,39 +5,18 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.settings import setting
 from edge_inference.errors import SourceError
+from edge_inference.nodes.audio_source_settings import AudioSourceSettings
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from edge_inference.nodes.device_watch import DeviceWatch
 from edge_inference.speech.sample_clock import SampleClock
-from edge_inference.speech.sound import Piece, Sound, open_sound
+from edge_inference.speech.sound import Piece, Sound, is_device, open_sound
 
 _RETRY_S = 1.0
-
-
-@dataclass(frozen=True)
-class AudioSourceSettings:
-    """Parameters of the audio source."""
-
-    source: str = setting(
-        "device",
-        "sound file, folder of sound files, device (the default input) or device:<name or number>",
-        read_only=True,
-    )
-    pause_s: float = setting(
-        1.0,
-        "silence after each file, in which a speaker is heard to have ended",
-        unit="s",
-        minimum=0.0,
-        maximum=600.0,
-        read_only=True,
-    )
-    loop: bool = setting(False, "start over at the end")
-    frame_id: str = setting("microphone", "frame_id in the header of every chunk")
 
 
 class AudioSource(Component):
@@ -45,6 +24,7 @@ class AudioSource(Component):
 
     A device that disappears is tried again every second. A chunk is stamped with
     the moment of its first sample, and comes when its last one would have been heard.
+    Another ``source`` takes over at once.
     """
 
     default_name = "audio_source"
@@ -58,12 +38,27 @@ class AudioSource(Component):
         self._stopping = threading.Event()
         self._reader: threading.Thread | None = None
         self._sound: Sound | None = None
+        self._opened: tuple[str, float] | None = None
+        # Between the end of the last file and the start of another source.
+        self._ending = threading.Lock()
+
+    def accept(self, settings: AudioSourceSettings) -> None:
+        """Refuse a source that is not there; a device may come later."""
+        if settings.source != self.parameters.current.source and not is_device(settings.source):
+            open_sound(settings.source).close()
+
+    def changed(self, settings: AudioSourceSettings) -> None:
+        """Begin anew if the old source has come to its end."""
+        with self._ending:
+            is_over = self._reader is not None and self.finished.is_set()
+        if is_over and self._is_changed():
+            self.stop()
+            self.start()
 
     def open(self) -> None:
         """Open the source, so that a wrong name is told at once."""
         self._chunks = self.publish_on("audio", AudioChunkAdapter())
-        self._sound = self._open_sound()
-        self.health.note("source", self.parameters.current.source)
+        self._open_sound()
 
     def start(self) -> None:
         """Start reading."""
@@ -89,7 +84,15 @@ class AudioSource(Component):
 
     def _open_sound(self) -> Sound:
         settings = self.parameters.current
-        return open_sound(settings.source, settings.pause_s)
+        self.close()
+        self._opened = settings.source, settings.pause_s
+        self._sound = open_sound(*self._opened)
+        self.health.note("source", settings.source)
+        return self._sound
+
+    def _is_changed(self) -> bool:
+        settings = self.parameters.current
+        return self._opened != (settings.source, settings.pause_s)
 
     def _run(self) -> None:
         try:
@@ -102,29 +105,41 @@ class AudioSource(Component):
 
     def _publish_all(self) -> None:
         clock, due, in_pass = SampleClock(), time.monotonic(), 0
+        watch = DeviceWatch(self.health, self.get_logger())
         while not self._stopping.is_set():
             try:
                 sound, piece = self._read()
             except SourceError as error:
-                self.refuse(error, "source")
-                self._let_go_of_a_device()
+                self._fail(error, watch)
                 continue
             if piece is None:
                 self.close()
-                if not self.parameters.current.loop or not in_pass:
+                if self._is_over(in_pass):
                     return
                 in_pass = 0
                 continue
-            if not sound.is_live:
+            if sound.is_live:
+                watch.heard(piece, sound.origin)
+            else:
                 due = self._wait_until_heard(piece, due)
             if not self._stopping.is_set():
                 self._publish(piece, clock)
                 in_pass += 1
 
     def _read(self) -> tuple[Sound, Piece | None]:
-        if self._sound is None:
-            self._sound = self._open_sound()
-        return self._sound, self._sound.read()
+        sound = self._sound
+        if self._is_changed():
+            self._sequence += 1  # so that those who listen see that it does not go on
+            sound = None
+        sound = sound or self._open_sound()
+        return sound, sound.read()
+
+    def _is_over(self, in_pass: int) -> bool:
+        """Tell whether nothing comes behind the last piece."""
+        with self._ending:
+            if not self._is_changed() and not (self.parameters.current.loop and in_pass):
+                self.finished.set()
+        return self.finished.is_set()
 
     def _publish(self, piece: Piece, clock: SampleClock) -> None:
         if piece.lost:
@@ -138,11 +153,14 @@ class AudioSource(Component):
         self._sequence += 1
         self.health.processed()
 
-    def _let_go_of_a_device(self) -> None:
-        """Let go of a device that failed, and wait before it is opened again."""
-        if self._sound is None or self._sound.is_live:
-            self.close()
-            self._stopping.wait(_RETRY_S)
+    def _fail(self, error: SourceError, watch: DeviceWatch) -> None:
+        """Go on with the next file; a device is let go of, and opened again after a while."""
+        if self._sound is not None and not self._sound.is_live:
+            self.refuse(error, "source")
+            return
+        watch.lost(error)
+        self.close()
+        self._stopping.wait(_RETRY_S)
 
     def _wait_until_heard(self, piece: Piece, due: float) -> float:
         """Wait until the piece's last sample would have been heard; return that moment."""

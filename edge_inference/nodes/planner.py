@@ -21,9 +21,7 @@ class PlannerSettings(StageSettings):
     queue_depth: int = setting(
         10, "intents that wait for this stage at the most", minimum=1, maximum=100
     )
-    limits: str = setting(
-        "", "file that says what the robot may do; empty for the shipped one", read_only=True
-    )
+    limits: str = setting("", "file that says what the robot may do; empty for the shipped one")
 
 
 class Planner(Stage[Intent]):
@@ -39,6 +37,16 @@ class Planner(Stage[Intent]):
         self._planner = planner.Planner(find_limits(self.parameters.current.limits))
         self._plans = self.publish_on("action_plan", ActionPlanAdapter())
         self._say = self.publish_on("say", StringAdapter())
+
+    def accept(self, settings: PlannerSettings) -> None:
+        """Refuse limits that cannot be read; the old ones stay."""
+        if settings.limits != self.parameters.current.limits:
+            find_limits(settings.limits)
+
+    def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
+        """Plan within other limits; a question that was asked stays open."""
+        if new.limits != old.limits:
+            self._planner.limits = find_limits(new.limits)
 
     def start(self) -> None:
         """Listen to intents."""

@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from rclpy.qos import QoSProfile
+from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import AudioChunk, SpeechSegment
-from edge_inference.core.settings import setting
+from edge_inference.errors import InputError
 from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.speech_models import find_speech, open_role
-from edge_inference.nodes.stage import Dropped, Stage, StageSettings
-from edge_inference.speech.activity import ActivityDetector, ActivitySettings
+from edge_inference.nodes.stage import Dropped, Stage
+from edge_inference.nodes.voice_activity_settings import VoiceActivitySettings
+from edge_inference.speech.activity import ActivityDetector
+from edge_inference.speech.sample_clock import SampleClock
+from edge_inference.speech.sound_advice import SoundAdvice
 
 #: A chunk lost is a gap in what is said: some seconds of them may wait.
 _CHUNKS = QoSProfile(depth=100)
 # Who asks says it again all the time; nobody is listened to for one who has died.
 _ASKED_S = 2.0
-
-
-@dataclass(frozen=True)
-class VoiceActivitySettings(ActivitySettings, StageSettings):
-    """Parameters of voice activity detection."""
-
-    queue_depth: int = setting(
-        100, "chunks that wait for this stage at the most", minimum=1, maximum=100
-    )
-    model: str = setting(
-        "silero_vad",
-        "model folder of the detector: a name on the model path, or a path to it",
-        read_only=True,
-    )
-    model_path: str = setting(
-        "",
-        "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
-        read_only=True,
-    )
-    listening: str = setting(
-        "always",
-        "on_demand hears only while somebody asks for it by the action listen",
-        choices=("always", "on_demand"),
-    )
-    listen_while_speaking: bool = setting(
-        False, "true also listens while /robot_speaking says that the robot itself speaks"
-    )
-    deaf_after_s: float = setting(
-        0.3,
-        "deaf for so long after the robot has spoken, while the room still sounds",
-        unit="s",
-        minimum=0.0,
-        maximum=10.0,
-    )
-    longest_talk_s: float = setting(
-        15.0,
-        "a robot that has not said for so long that it still speaks is taken to have ended",
-        unit="s",
-        minimum=1.0,
-        maximum=600.0,
-    )
+_WATCH_S = 0.1
+_CEASED = "the sound ceased in the middle of what was said; is its source still running?"
 
 
 class VoiceActivity(Stage[AudioChunk]):
@@ -78,6 +44,9 @@ class VoiceActivity(Stage[AudioChunk]):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._backend: Backend | None = None
+        # The worker hears, a timer notices that there is nothing to hear.
+        self._hearing = threading.Lock()
+        self._watch: Timer | None = None
 
     def open(self) -> None:
         """Open the model."""
@@ -95,12 +64,22 @@ class VoiceActivity(Stage[AudioChunk]):
         """Listen to sound, and to whether the robot speaks."""
         self._detector.reset()
         self._deaf_until = self._asked_until = 0.0
+        self._arrival, self._advice = SampleClock(), SoundAdvice()
+        self._without_sound_s = 0.0
         super().start()
+        self._watch = self.make_timer(_WATCH_S, self._end_what_ceased)
         self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
         self.subscribe_to("listening", BoolAdapter(), self._on_listening, LATCHED)
-        self.subscribe_to(
-            "audio", AudioChunkAdapter(), self.receive, _CHUNKS, reliability_follows=True
+        self._audio = self.subscribe_to(
+            "audio", AudioChunkAdapter(), self._hear, _CHUNKS, reliability_follows=True
         )
+
+    def stop(self) -> None:
+        """Stop listening."""
+        if self._watch is not None:
+            self.destroy_timer(self._watch)
+            self._watch = None
+        super().stop()
 
     def close(self) -> None:
         """Free the model."""
@@ -118,6 +97,11 @@ class VoiceActivity(Stage[AudioChunk]):
 
     def process(self, item: AudioChunk, settings: VoiceActivitySettings) -> list[SpeechSegment]:
         """Listen to one chunk."""
+        with self._hearing:
+            self._without_sound_s = 0.0
+            return self._listen(item, settings)
+
+    def _listen(self, item: AudioChunk, settings: VoiceActivitySettings) -> list[SpeechSegment]:
         if time.monotonic() < self._deaf_until and not settings.listen_while_speaking:
             self._detector.reset()
             raise Dropped("robot_speaking")
@@ -125,12 +109,11 @@ class VoiceActivity(Stage[AudioChunk]):
             self._detector.reset()
             return []
         counts = self._detector.counts
-        late, clipped = counts.late, counts.clipped
+        late, gaps = counts.late, counts.gaps
         segments = self._detector.feed(item)
+        sources = self.count_publishers(self._audio.topic) if counts.gaps > gaps else 1
         self.health.note("gaps", str(counts.gaps))
-        self.health.advise(
-            "the sound is clipped: lower the gain" if counts.clipped > clipped else ""
-        )
+        self.health.advise(self._advice.look(counts, time.monotonic(), sources))
         if counts.late > late:
             raise Dropped("late")
         return segments
@@ -139,6 +122,30 @@ class VoiceActivity(Stage[AudioChunk]):
         """Publish what was said."""
         for segment in output:
             self._segments.publish(segment)
+
+    def _hear(self, chunk: AudioChunk, by_reference: bool) -> None:
+        if chunk.stamp_ns <= 0 and chunk.sample_rate > 0:
+            length = len(chunk.samples)
+            stamp_ns = self._arrival.stamp_ns(length, chunk.sample_rate, self.now_ns())
+            chunk = replace(chunk, stamp_ns=stamp_ns)
+            self.health.note("stamps", "of arrival: the source gives none")
+        self.receive(chunk, by_reference)
+
+    def _end_what_ceased(self) -> None:
+        """End what was being said when no sound comes any more: nobody else would.
+
+        Time is counted by the timer, so that a stall of this very process is no silence.
+        """
+        if not self._hearing.acquire(blocking=False):
+            return
+        try:
+            self._without_sound_s += _WATCH_S
+            segments = self._detector.cease(self._without_sound_s)
+        finally:
+            self._hearing.release()
+        if segments:
+            self.refuse(InputError(_CEASED), "ceased", lost=False)
+            self.emit(segments)
 
     def _on_speaking(self, speaking: bool, by_reference: bool) -> None:
         del by_reference

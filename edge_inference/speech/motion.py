@@ -55,7 +55,8 @@ class Motion:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        #: May be replaced between two calls; a plan at work goes on within the new ones.
+        self.limits = limits
         self._plan = ActionPlan("", (), 0)
         self._state = MotionState.IDLE
         self._problem = ""
@@ -148,18 +149,18 @@ class Motion:
     def _objection(self, plan: ActionPlan, now_ns: int) -> str:
         if plan.is_refused:
             return plan.reason
-        if len(plan.steps) > self._limits.plan.max_steps:
-            return f"{len(plan.steps)} steps are too many. I may do {self._limits.plan.max_steps}"
+        if len(plan.steps) > self.limits.plan.max_steps:
+            return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
         age_s = (now_ns - plan.stamp_ns) / 1e9
-        if age_s < -self._limits.plan.max_age_s:
+        if age_s < -self.limits.plan.max_age_s:
             return f"That was said {-age_s:.1f} seconds from now: two clocks disagree"
         # To stop is never too late.
-        if age_s > self._limits.plan.max_age_s and any(s.action != "stop" for s in plan.steps):
+        if age_s > self.limits.plan.max_age_s and any(s.action != "stop" for s in plan.steps):
             return f"That was said {age_s:.1f} seconds ago, so I leave it"
-        return next(filter(None, map(self._limits.objection, plan.steps)), "")
+        return next(filter(None, map(self.limits.objection, plan.steps)), "")
 
     def _fault(self, gap_s: float, now_ns: int) -> str:
-        limits = self._limits.plan
+        limits = self.limits.plan
         if gap_s < 0:
             return f"The clock ran back by {-gap_s:.3f} seconds"
         if gap_s > limits.dead_man_s:
@@ -225,11 +226,11 @@ class Motion:
         return self._plan.steps[self._index]
 
     def _acceleration(self) -> float:
-        motion = self._limits.motion
+        motion = self.limits.motion
         return motion.angular_acceleration_radps2 if self._turns else motion.acceleration_mps2
 
     def _top(self) -> float:
-        motion, step = self._limits.motion, self._step()
+        motion, step = self.limits.motion, self._step()
         if self._turns:
             return min(step.rate_radps or motion.usual_rate_radps, motion.max_rate_radps)
         return min(step.speed_mps or motion.usual_speed_mps, motion.max_speed_mps)

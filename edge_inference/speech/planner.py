@@ -26,7 +26,8 @@ class Planner:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        #: May be replaced between two calls.
+        self.limits = limits
         self._asked: Intent | None = None
 
     def plan(self, intent: Intent) -> ActionPlan:
@@ -46,7 +47,7 @@ class Planner:
 
     def _answered(self, answer: Intent, asked: Intent | None) -> ActionPlan:
         waited_s = (answer.stamp_ns - asked.stamp_ns) / 1e9 if asked else 0.0
-        if asked is None or waited_s > self._limits.plan.confirmation_s:
+        if asked is None or waited_s > self.limits.plan.confirmation_s:
             return _refused(answer, "I have not asked anything")
         if answer.name == NO:
             return _refused(answer, "Then I leave it")
@@ -57,7 +58,7 @@ class Planner:
         steps: list[Step] = []
         try:
             for part in parts(intent):
-                steps += _steps(part, self._limits.motion)
+                steps += _steps(part, self.limits.motion)
         except UnclearError as unclear:
             return _refused(intent, str(unclear))
         # Whoever says stop has all of it stopped: nothing moves after it.
@@ -65,10 +66,10 @@ class Planner:
             (place for place, step in enumerate(steps) if step.action == "stop"), len(steps)
         )
         steps = steps[: last + 1]
-        most = self._limits.plan.max_steps
+        most = self.limits.plan.max_steps
         if len(steps) > most:
             return _refused(intent, f"{len(steps)} steps are too many. I may do {most}")
-        objection = next(filter(None, map(self._limits.objection, steps)), "")
+        objection = next(filter(None, map(self.limits.objection, steps)), "")
         if objection:
             return _refused(intent, objection)
         return ActionPlan(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.parameter import Parameter
 
+from edge_inference.core.health import Health, Level
 from edge_inference.errors import SourceError
 from edge_inference.nodes import audio_source
 from edge_inference.speech.sound import Piece, Sound
@@ -126,3 +130,94 @@ def test_a_reader_that_breaks_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch)
     node = rig.load("AudioSource")
     assert node.finished.wait(DEADLINE_S)
     wait_for(lambda: node.health.status(0).message == "ZeroDivisionError: a driver's bug", "it")
+
+
+def set_source(rig: Rig, node, source: str):
+    return rig.call(lambda: node.set_parameters([Parameter("source", value=source)]))[0]
+
+
+def test_another_source_takes_over_while_one_plays(rig: Rig, tmp_path: Path) -> None:
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0, loop=True)
+    chunks.wait(2)
+    assert set_source(rig, node, recording(tmp_path / "b.wav", 1, rate=8000)).successful
+    wait_for(lambda: chunks[-1].sample_rate == 8000, "the other file")
+    assert node.health.notes()["source"].endswith("b.wav")
+    first = next(number for number, chunk in enumerate(chunks) if chunk.sample_rate == 8000)
+    assert chunks[first].sequence == chunks[first - 1].sequence + 2  # it does not go on
+
+
+def test_another_source_begins_after_the_end_of_one(rig: Rig, tmp_path: Path) -> None:
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0)
+    assert node.finished.wait(DEADLINE_S)
+    assert set_source(rig, node, recording(tmp_path / "b.wav", 1, rate=8000)).successful
+    wait_for(lambda: node.finished.is_set(), "the end")
+    assert [chunk.sample_rate for chunk in chunks.wait(2)] == [16_000, 8000]
+
+
+def test_a_source_that_is_not_there_is_refused_and_the_old_one_stays(
+    rig: Rig, tmp_path: Path
+) -> None:
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0, loop=True)
+    answer = set_source(rig, node, "/no/such.wav")
+    assert not answer.successful
+    assert answer.reason.startswith("'/no/such.wav': no such file or folder; expected a sound")
+    count = len(chunks)
+    chunks.wait(count + 2)
+
+
+def test_a_device_that_is_gone_is_on_show_until_it_is_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plugged = threading.Event()
+
+    class Device(FakeDevice):
+        def __init__(self, source: str, pause_s: float) -> None:
+            type(self).opened += 1
+            if type(self).opened > 1 and not plugged.is_set():
+                raise SourceError("device cannot be opened; is it plugged in?")
+
+        def read(self) -> Piece | None:
+            if type(self).opened == 1:
+                raise SourceError("device gives no more sound; is it still plugged in?")
+            return Piece(np.ones(512, np.float32), 16_000)
+
+    monkeypatch.setattr(audio_source, "open_sound", Device)
+    monkeypatch.setattr(audio_source, "_RETRY_S", 0.01)
+    chunks = rig.tap("/ai/audio")
+    node = rig.load("AudioSource")
+    wait_for(lambda: Device.opened > 3, "some tries")
+    status = node.health.status(time.monotonic_ns() + 10**11)
+    assert (status.level, status.message) == (
+        Level.ERROR,
+        "device cannot be opened; is it plugged in?; it is tried again every second",
+    )
+    plugged.set()
+    chunks.wait()
+    assert node.health.status(time.monotonic_ns() + 10**11).level is Level.OK
+    log = capfd.readouterr().err
+    assert (log.count("plugged in?"), log.count("is back")) == (1, 1)
+
+
+def test_a_device_that_gives_nothing_but_zeros_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Muted(FakeDevice):
+        def __init__(self, source: str, pause_s: float) -> None:
+            self.left = 12
+
+        def read(self) -> Piece | None:
+            self.left -= 1
+            if self.left < 0:
+                return None
+            return Piece(np.full(8000, float(self.left == 0), np.float32), 16_000)
+
+    monkeypatch.setattr(audio_source, "open_sound", Muted)
+    advised: list[str] = []
+    monkeypatch.setattr(Health, "advise", lambda self, message: advised.append(message))
+    node = rig.load("AudioSource")
+    assert node.finished.wait(DEADLINE_S)
+    assert ["muted" in message for message in advised] == [True, False]
+    assert capfd.readouterr().err.count("is it muted") == 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import Intent, Slot
@@ -67,3 +70,24 @@ def test_limits_that_cannot_be_read(rig: Rig) -> None:
     component = rig.load_component("Planner", limits="/no/limits.yaml")
     assert component.failure == "did not configure"
     assert "/no/limits.yaml" in component.node.health.status(0).message
+
+
+def test_limits_are_live_and_bad_ones_refused(rig: Rig, intents: Publisher, tmp_path: Path) -> None:
+    bad, wide = tmp_path / "bad.yaml", tmp_path / "wide.yaml"
+    bad.write_text("motion:\n  max_distance_m: -1\n")
+    wide.write_text("motion: {max_distance_m: 5000.0}\nplan: {max_step_s: 80000.0}\n")
+    plans = rig.tap("/ai/action_plan")
+    node = rig.load("Planner")
+
+    def ask(file: Path):
+        change = [Parameter("limits", value=str(file))]
+        answer = rig.call(lambda: node.set_parameters(change))[0]
+        intents.publish(intent("move", distance=Slot("distance", 2000.0, "m")))
+        return answer
+
+    answer = ask(bad)
+    assert not answer.successful
+    assert answer.reason.startswith(f"{bad}, line 2, motion.max_distance_m: expected a number")
+    assert plans.wait()[0].is_refused
+    assert ask(wide).successful
+    assert [step.distance_m for step in plans.wait(2)[1].steps] == [2000.0]

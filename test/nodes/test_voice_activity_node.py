@@ -163,3 +163,72 @@ def test_a_model_of_another_task(name: str, words: str) -> None:
     with pytest.raises(ModelError) as caught:
         find_speech(name, "", "activity")
     assert words in str(caught.value) or "is not installed" in str(caught.value)
+
+
+def test_sound_that_ceases_in_mid_sentence_is_not_lost(rig: Rig, model: LoudIsSpeech) -> None:
+    segments = rig.tap("/ai/speech")
+    node = rig.load("VoiceActivity", ceased_after_s=0.2)
+    ear = Ear(rig)
+    ear.hear(*WORD[:5])
+    (segment,) = segments.wait()
+    assert segment.is_final and segment.frame_id == "ear"
+    assert segment.stamp_ns == pytest.approx(ear.end_ns(4), abs=1000)
+    assert "is its source still running?" in node.health.status(0).values["last error"]
+    ear.count += 100
+    ear.hear(*WORD)
+    segments.wait(2)
+
+
+def test_sound_without_stamps_gets_those_of_its_arrival(
+    rig: Rig, outside: Outside, model: LoudIsSpeech
+) -> None:
+    segments = rig.tap("/ai/speech")
+    node = rig.load("VoiceActivity", ceased_after_s=0.5)
+    send = outside.speak("/ai/audio", "edge_inference/AudioChunk")
+    rig.hears(node, "/ai/audio")
+    before_ns = node.now_ns()
+    for level in WORD[:5]:
+        send(sample_rate=16_000, samples=[level] * 512)
+    (segment,) = segments.wait()
+    assert before_ns - 10**9 < segment.stamp_ns < node.now_ns()
+    assert node.health.counts() == {}
+    assert node.health.notes()["stamps"] == "of arrival: the source gives none"
+
+
+@pytest.mark.parametrize(
+    ("rate", "count", "words"),
+    [
+        (0, 512, "sample_rate: expected samples a second, got 0"),
+        (3000, 512, "expected 4000 to 192000"),
+        (4000, 160_000, "a chunk of 40.0 s; expected at most 30 s"),
+    ],
+)
+def test_chunks_that_cannot_be_are_refused(
+    rig: Rig, outside: Outside, model: LoudIsSpeech, rate: int, count: int, words: str
+) -> None:
+    node = rig.load("VoiceActivity")
+    send = outside.speak("/ai/audio", "edge_inference/AudioChunk")
+    rig.hears(node, "/ai/audio")
+    send(sample_rate=rate, samples=[0.0] * count)
+    wait_for(lambda: words in node.health.status(0).message, "a sentence")
+
+
+def test_two_sources_on_one_topic_are_told(rig: Rig, outside: Outside, model: LoudIsSpeech) -> None:
+    node = rig.load("VoiceActivity")
+    first, second = Ear(rig), Ear(rig)
+    second.count = 7
+    wait_for(lambda: node.count_publishers("/ai/audio") == 2, "two publishers")
+    for _ in range(5):
+        first.hear(0.1)
+        second.hear(0.1)
+    wait_for(lambda: "2 sources publish the sound" in node.health.status(0).message, "advice")
+
+
+def test_a_flood_of_sound_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> None:
+    node = rig.load("VoiceActivity")
+    segments = rig.tap("/ai/speech")
+    ear = Ear(rig)
+    ear.hear(*[0.0] * 3000, *WORD)
+    segments.wait()
+    values = node.health.status(0).values
+    assert int(values["processed"]) + sum(node.health.counts().values()) <= 3000 + len(WORD)

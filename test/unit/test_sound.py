@@ -331,7 +331,7 @@ def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePo
 def test_a_device_that_is_gone_before_it_records(port: FakePortAudio) -> None:
     sound = open_sound("device:usb")
     port.plugged.remove("usb")
-    with pytest.raises(SourceError, match="device:usb does not record: .*Device unavailable"):
+    with pytest.raises(SourceError, match=r"device:usb does not record: .*Device unavailable"):
         sound.read()
 
 
