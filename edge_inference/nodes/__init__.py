@@ -14,6 +14,7 @@ _MODULES = {
     "HriIntents": "hri_intents",
     "Inference": "inference",
     "IntentParser": "intent_parser",
+    "LanguageModel": "language_model",
     "Latency": "latency",
     "Listener": "listener",
     "LiveSpeech": "live_speech",

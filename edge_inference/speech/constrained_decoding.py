@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,8 +13,6 @@ from numpy.typing import NDArray
 from edge_inference.speech.decoder import log_softmax
 from edge_inference.speech.plan_schema import PlanSchema, State
 
-# States such as numbers half written come and go; these many are remembered.
-_MOST_REMEMBERED = 512
 _IDS = ""
 
 
@@ -39,38 +36,38 @@ class Written:
     problem: str = ""
 
 
-class Constraint:
-    """Tells which tokens keep a plan alive.
+class Vocabulary:
+    """The tokens of a model by their text, one character after the other.
 
     ``texts`` is the text of every token by its number, None for one that never may be written.
+    Tokens with other characters than ``alphabet`` are left out.
     """
 
-    def __init__(self, schema: PlanSchema, texts: Sequence[str | None]) -> None:
-        self.schema = schema
-        letters = set(schema.alphabet)
-        self._root: dict[str, Any] = {}
+    def __init__(self, texts: Sequence[str | None], alphabet: Collection[str]) -> None:
+        letters = set(alphabet)
+        #: The tokens that begin with each character; those that end here are under ``_IDS``.
+        self.root: dict[str, Any] = {}
         for number, text in enumerate(texts):
             if text and letters.issuperset(text):
-                node = self._root
+                node = self.root
                 for character in text:
                     node = node.setdefault(character, {})
                 node.setdefault(_IDS, []).append((number, text))
-        self._known: OrderedDict[State, tuple[NDArray[np.int64], tuple[str, ...]]] = OrderedDict()
+
+
+class Constraint:
+    """Tells which tokens keep a plan alive."""
+
+    def __init__(self, schema: PlanSchema, vocabulary: Vocabulary) -> None:
+        self.schema = schema
+        self._root = vocabulary.root
 
     def allowed(self, state: State) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Return the tokens that may come next, int64 [n], and the text of each."""
-        found = self._known.get(state)
-        if found is None:
-            tokens: list[tuple[int, str]] = []
-            self._collect(self._root, state, tokens)
-            numbers = np.array([number for number, _ in tokens], np.int64)
-            found = numbers, tuple(text for _, text in tokens)
-            self._known[state] = found
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(state)
-        return found
+        tokens: list[tuple[int, str]] = []
+        self._collect(self._root, state, tokens)
+        numbers = np.array([number for number, _ in tokens], np.int64)
+        return numbers, tuple(text for _, text in tokens)
 
     def _collect(self, node: dict[str, Any], state: State, tokens: list[tuple[int, str]]) -> None:
         for character, below in node.items():

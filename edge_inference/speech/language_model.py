@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ModelError
-from edge_inference.speech.constrained_decoding import Bounds, Constraint, Written, write_plan
+from edge_inference.speech.constrained_decoding import (
+    Bounds,
+    Constraint,
+    Vocabulary,
+    Written,
+    write_plan,
+)
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.language_decoder import LanguageDecoder
 from edge_inference.speech.language_prompt import Prompt
+from edge_inference.speech.plan_atoms import quantities
 from edge_inference.speech.plan_schema import PlanSchema
 from edge_inference.speech.runs import Runs
 from edge_inference.speech.sequence import joined
@@ -23,6 +32,8 @@ from edge_inference.speech.words import words_of
 SOURCE = "language_model"
 #: Intents that move nothing, so that nobody is asked first.
 STILL = frozenset({"stop", "look"})
+#: Characters of quantities as they are said.
+_IN_QUANTITIES = string.ascii_lowercase + string.digits + " .-/°"
 #: A longer text is talk, not a command.
 MOST_WORDS = 40
 
@@ -33,6 +44,9 @@ class LanguageModelSettings:
 
     most_steps: int = setting(
         3, "most steps of a plan that the model writes", minimum=1, maximum=8, read_only=True
+    )
+    inferred_slots: tuple[str, ...] = setting(
+        ("direction",), "slots whose value need not be said; all others are read from the text"
     )
     most_tokens: int = setting(
         96, "most tokens of a plan; a longer one is given up", minimum=8, maximum=1024
@@ -64,15 +78,15 @@ class LanguageModel:
         tokens: TextTokens,
         grammar: Grammar,
         prompt: Prompt,
-        examples: Callable[[PlanSchema], list[tuple[str, str]]],
+        examples: Callable[[PlanSchema, Collection[str]], list[tuple[str, str]]],
         settings: LanguageModelSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings or LanguageModelSettings()
-        schema = PlanSchema(grammar, self.settings.most_steps)
+        self._schema = PlanSchema(grammar, self.settings.most_steps)
         self._clock = clock
         self._tokens = tokens
-        self._constraint = Constraint(schema, tokens.texts())
+        self._vocabulary = Vocabulary(tokens.texts(), {*self._schema.alphabet, *_IN_QUANTITIES})
         found = {name: tokens.number(name) for name in prompt.end}
         self._end_ids = [number for number in found.values() if number is not None]
         if not self._end_ids:
@@ -82,7 +96,8 @@ class LanguageModel:
             )
         self._behind = prompt.behind()
         self._read = LanguageDecoder(decoder)
-        self._read.read(tokens.encode(prompt.before(examples(schema)), whole=True))
+        shown = examples(self._schema, self.settings.inferred_slots)
+        self._read.read(tokens.encode(prompt.before(shown), whole=True))
 
     def intent(self, unknown: Intent) -> Intent:
         """Return what is meant by a text that is outside the grammar.
@@ -93,27 +108,45 @@ class LanguageModel:
         if not words or len(words) > MOST_WORDS or TURNING.intersection(words):
             # To leave out a not or an if turns a text around.
             return unknown
-        written = self.write(" ".join(words))
+        schema = self._schema.for_text(words, self.settings.inferred_slots)
+        written = self._write(words, schema)
         if written.problem:
             return replace(unknown, problem=f"{unknown.problem}; {written.problem}")
-        readings = self._constraint.schema.parse(written.text)
+        readings = schema.parse(written.text)
         assert readings is not None, "what was written is a plan"
         if not readings:
             return unknown
-        if written.confidence < self.settings.min_model_confidence:
+        is_sure = written.confidence >= self.settings.min_model_confidence
+        if not is_sure or not _has_quantities(written.text, words):
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
         return joined([_intent(reading, unknown, written.confidence) for reading in readings])
 
     def write(self, text: str) -> Written:
         """Return the plan that the model writes for a text."""
+        words = words_of(text)
+        return self._write(words, self._schema.for_text(words, self.settings.inferred_slots))
+
+    def _write(self, words: Sequence[str], schema: PlanSchema) -> Written:
         settings = self.settings
         deadline_s = self._clock() + settings.time_limit_s
         model = self._read.copy()
-        scores = model.read(self._tokens.encode(text + self._behind))
+        scores = model.read(self._tokens.encode(" ".join(words) + self._behind))
         bounds = Bounds(settings.most_tokens, deadline_s, self._clock)
-        return write_plan(
-            model, scores, self._constraint, self._tokens.encode, self._end_ids, bounds
-        )
+        constraint = Constraint(schema, self._vocabulary)
+        return write_plan(model, scores, constraint, self._tokens.encode, self._end_ids, bounds)
+
+
+def _has_quantities(plan: str, words: Sequence[str]) -> bool:
+    """Tell whether a plan has every quantity that was said: without one it is another command.
+
+    A bare one is a pronoun as often as a number.
+    """
+    said = {
+        " ".join(words[start : quantity.end])
+        for start, quantity in quantities(words)
+        if quantity.unit or words[start] != "one"
+    }
+    return all(re.search(rf"={re.escape(each)}(?= \w+=|;|$)", plan) for each in said)
 
 
 def _intent(reading: Reading, unknown: Intent, confidence: float) -> Intent:

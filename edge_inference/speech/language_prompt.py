@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.plan_schema import NONE, PlanSchema
 from edge_inference.speech.speech_model import DESCRIPTION_FILE, SpeechModel
+from edge_inference.speech.words import words_of
 
 _SYSTEM = (
     "Translate what is said to a robot into its commands. "
@@ -20,12 +22,12 @@ _SYSTEM = (
 _EXAMPLES = (
     ("move ahead", "move direction=forward"),
     ("nice weather today", NONE),
-    ("drive forward two meters", "move direction=forward distance=2 meters"),
-    ("go back a meter", "move direction=backward distance=1 meter"),
+    ("drive forward two meters", "move direction=forward distance=two meters"),
+    ("go back a meter", "move direction=backward distance=a meter"),
     ("rotate left", "turn direction=left"),
     ("who won the match", NONE),
-    ("make a quarter turn to the right", "turn direction=right angle=90 degrees"),
-    ("keep going for five seconds", "move direction=forward duration=5 seconds"),
+    ("make a turn of ninety degrees to the right", "turn direction=right angle=ninety degrees"),
+    ("keep going for five seconds", "move direction=forward duration=five seconds"),
     ("turn yourself around", "turn direction=around"),
     ("my sister likes tea", NONE),
     ("drive over to the kitchen", "go_to place=kitchen"),
@@ -34,7 +36,7 @@ _EXAMPLES = (
     ("halt right there", "stop"),
     ("the train was late again", NONE),
     ("come to the desk please", "go_to place=desk"),
-    ("reverse three meters", "move direction=backward distance=3 meters"),
+    ("reverse three meters", "move direction=backward distance=three meters"),
     ("i am tired", NONE),
 )
 
@@ -102,25 +104,36 @@ def read_prompt(model: SpeechModel) -> tuple[Prompt, list[tuple[str, str, Sectio
 
 
 def examples_for(
-    schema: PlanSchema, grammar: Grammar, own: list[tuple[str, str, Section]]
+    schema: PlanSchema,
+    inferred: Collection[str],
+    grammar: Grammar,
+    own: list[tuple[str, str, Section]],
 ) -> list[tuple[str, str]]:
     """Return texts and their plans: the model's own, else some that the grammar knows.
 
     Where it knows none of those, they are sentences of the grammar, one for every form of a step.
-    Raises ConfigError for one of the model's own that is no plan.
+    Raises ConfigError for one of the model's own that is no plan for its text.
     """
-    for _, plan, section in own:
-        if schema.parse(plan) is None:
-            raise section.error("plan", f"{plan!r} is no plan with this grammar")
+
+    def fits(text: str, plan: str) -> bool:
+        return schema.for_text(words_of(text), inferred).parse(plan) is not None
+
+    for text, plan, section in own:
+        if not fits(text, plan):
+            raise section.error(
+                "plan", f"{plan!r} is no plan with this grammar that has its values from {text!r}"
+            )
     if own:
         return [(text, plan) for text, plan, _ in own]
-    known = [(text, plan) for text, plan in _EXAMPLES if schema.parse(plan) is not None]
-    if any(schema.parse(plan) for _, plan in known):
+    known = [(text, plan) for text, plan in _EXAMPLES if fits(text, plan)]
+    if any(plan != NONE for _, plan in known):
         return known
     found: dict[tuple[str, frozenset[str]], tuple[str, str]] = {}
     for sentence in grammar.sentences():
-        written = schema.write([Reading(sentence.intent, sentence.slots)])
-        if written:
-            key = sentence.intent, frozenset(sentence.slots)
-            found.setdefault(key, (sentence.text, written))
+        key = sentence.intent, frozenset(sentence.slots)
+        if key not in found:
+            reading = Reading(sentence.intent, sentence.slots)
+            written = schema.for_text(words_of(sentence.text), inferred).write([reading])
+            if written:
+                found[key] = sentence.text, written
     return [*found.values(), *known]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.voice import Slot
-from edge_inference.speech.slot_kinds import NumberKind
-from edge_inference.speech.units import Unit, units_of
+from edge_inference.speech.slot_kinds import Kind, NumberKind, WordKind
+from edge_inference.speech.units import Quantity, Unit, quantity_at, units_of
 
 # Numbers are written with two decimals at the most, so they are counted in hundredths.
 _DECIMALS = 2
@@ -19,36 +19,46 @@ _LARGEST = 10**_MOST_DIGITS * _GRID - 1
 _BEGUN = re.compile(rf"(0|[1-9]\d{{0,{_MOST_DIGITS - 1}}})(\.\d{{0,{_DECIMALS}}})?")
 
 
-@dataclass(frozen=True)
 class Words:
-    """One of some texts. ``slot`` is what it fills; empty for a text that only must be there."""
+    """One of some texts, each with its value. ``slot`` is what it fills; empty for none."""
 
-    texts: tuple[str, ...]
-    slot: str = ""
+    def __init__(self, slot: str, values: Mapping[str, Slot]) -> None:
+        self.slot = slot
+        self._values = values
+
+    @classmethod
+    def fixed(cls, text: str) -> Words:
+        """Return a text that only has to be there."""
+        return cls("", {text: Slot("", text)})
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is any text."""
+        return bool(self._values)
 
     def begins(self, text: str) -> bool:
         """Tell whether something whole begins with this."""
-        return any(each.startswith(text) for each in self.texts)
+        return any(each.startswith(text) for each in self._values)
 
     def is_whole(self, text: str) -> bool:
         """Tell whether this is one of the texts."""
-        return text in self.texts
+        return text in self._values
 
     def pattern(self) -> str:
         """Return a pattern that everything whole matches."""
-        return "|".join(map(re.escape, self.texts))
+        return "|".join(map(re.escape, self._values))
 
     def characters(self) -> set[str]:
         """Return every character that it can have."""
-        return set("".join(self.texts))
+        return set("".join(self._values))
 
     def read(self, text: str) -> Slot:
         """Return the value of something whole."""
-        return Slot(self.slot, text)
+        return self._values[text]
 
     def write(self, slot: Slot) -> str | None:
         """Return the text of a value; None where it is none of these."""
-        return str(slot.value) if slot.value in self.texts else None
+        return next((text for text, own in self._values.items() if _is_same(own, slot)), None)
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,40 @@ class Number:
 
 
 Atom = Words | Number
+
+
+def said_values(slot: str, kind: Kind, words: Sequence[str]) -> dict[str, Slot]:
+    """Return the values of a kind that a text says, by how a plan has them.
+
+    Words are written by their own name, quantities as they were said.
+    """
+    if isinstance(kind, WordKind):
+        found = [heard for start in range(len(words)) for heard in kind.heard(slot, words, start)]
+        return {str(heard.slot.value): heard.slot for heard in found}
+    return {
+        " ".join(words[start : quantity.end]): heard.slot
+        for start, quantity in quantities(words)
+        for heard in kind.heard(slot, words, start)
+        if not heard.problem
+    }
+
+
+def quantities(words: Sequence[str]) -> list[tuple[int, Quantity]]:
+    """Return every quantity in a text and where it begins: the longest at each place."""
+    found = []
+    start = 0
+    while start < len(words):
+        quantity = quantity_at(words, start)
+        if quantity:
+            found.append((start, quantity))
+        start = quantity.end if quantity else start + 1
+    return found
+
+
+def _is_same(one: Slot, other: Slot) -> bool:
+    if isinstance(one.value, float) and isinstance(other.value, float):
+        return one.unit == other.unit and math.isclose(one.value, other.value)
+    return one.value == other.value
 
 
 def _ranges(kind: NumberKind) -> Iterator[_Range]:

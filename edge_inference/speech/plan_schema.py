@@ -6,20 +6,21 @@ A plan is the intents and slots of a grammar in a fixed form::
     none
 
 Values are those of the grammar, numbers are within its bounds, and slots stand together as in one
-of its phrases. The answers to a question of the robot are left out: only a person gives them.
+of its phrases. ``for_text`` narrows that down to the values that a text says. The answers to a
+question of the robot are left out: only a person gives them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.voice import Slot
 from edge_inference.speech.grammar import Grammar, Reading, Template
-from edge_inference.speech.plan_atoms import Atom, Number, Words
+from edge_inference.speech.plan_atoms import Atom, Number, Words, said_values
 from edge_inference.speech.planner import NO, YES
-from edge_inference.speech.slot_kinds import WordKind
+from edge_inference.speech.slot_kinds import Kind, WordKind
 
 #: What is written where no plan is meant.
 NONE = "none"
@@ -27,44 +28,45 @@ _NEXT = "; "
 _RESERVED = re.compile(r"[;=\n]|^\s|\s$|^$")
 
 
-@dataclass(frozen=True)
 class _Form:
-    """One way to write a step: its pieces, and a pattern that has a group for each."""
+    """One way to write a step: what fills its slots, in their order.
 
-    intent: str
-    atoms: tuple[Atom, ...]
-    pattern: re.Pattern[str]
+    ``kinds`` are those of the slots that are not fixed.
+    """
+
+    def __init__(self, intent: str, kinds: Mapping[str, Kind], fillers: Sequence[Atom]) -> None:
+        self.intent = intent
+        self.kinds = kinds
+        self.fillers = tuple(fillers)
+        atoms: list[Atom] = []
+        for number, filler in enumerate(fillers):
+            atoms += [Words.fixed(f"{'' if number else intent} {filler.slot}="), filler]
+        self.atoms = tuple(atoms) or (Words.fixed(intent),)
+        slots = "".join(f" {re.escape(each.slot)}=({each.pattern()})" for each in fillers)
+        self.pattern = re.compile(re.escape(intent) + slots)
 
     def write(self, reading: Reading) -> str | None:
         """Return the text of a step; None where it is not of this form."""
-        if reading.intent != self.intent:
+        if (self.intent, {each.slot for each in self.fillers}) != (
+            reading.intent,
+            set(reading.slots),
+        ):
             return None
-        text = ""
-        filled = set()
-        for atom in self.atoms:
-            if not atom.slot:
-                text += atom.texts[0] if isinstance(atom, Words) else ""
-                continue
-            slot = reading.slots.get(atom.slot)
-            said = atom.write(slot) if slot else None
-            if said is None:
-                return None
-            text += said
-            filled.add(atom.slot)
-        return text if filled == set(reading.slots) else None
+        said = [each.write(reading.slots[each.slot]) for each in self.fillers]
+        if None in said:
+            return None
+        slots = (f" {each.slot}={text}" for each, text in zip(self.fillers, said, strict=True))
+        return self.intent + "".join(slots)
 
     def read(self, text: str) -> Reading | None:
         """Return what a step means, or None where it is not of this form."""
         found = self.pattern.fullmatch(text)
         if found is None:
             return None
-        slots: dict[str, Slot] = {}
-        for atom, said in zip(self.atoms, found.groups(), strict=True):
-            if not atom.is_whole(said):
-                return None
-            if atom.slot:
-                slots[atom.slot] = atom.read(said)
-        return Reading(self.intent, slots)
+        said = tuple(zip(self.fillers, found.groups(), strict=True))
+        if not all(filler.is_whole(part) for filler, part in said):
+            return None
+        return Reading(self.intent, {filler.slot: filler.read(part) for filler, part in said})
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,24 @@ class PlanSchema:
         if most_steps < 1:
             raise ValueError(f"most_steps: expected at least 1, got {most_steps}")
         self._most_steps = most_steps
-        self._forms = _forms(grammar, without)
+        self._take(_forms(grammar, without))
+
+    def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:
+        """Return the schema of the plans whose values a text says.
+
+        Slots named in ``inferred`` keep all their values.
+        """
+        narrowed = PlanSchema.__new__(PlanSchema)
+        narrowed._most_steps = self._most_steps
+        narrowed._take(
+            tuple(found for form in self._forms if (found := _narrowed(form, words, inferred)))
+        )
+        return narrowed
+
+    def _take(self, forms: tuple[_Form, ...]) -> None:
+        self._forms = forms
         self._none = len(self._forms)
-        self._atoms = [form.atoms for form in self._forms] + [(Words((NONE,)),)]
+        self._atoms = [form.atoms for form in self._forms] + [(Words.fixed(NONE),)]
         self.start: State = self._begun(0)
         #: Every character that a plan can have.
         self.alphabet = _alphabet(self._atoms)
@@ -195,30 +212,34 @@ def _forms(grammar: Grammar, without: Collection[str]) -> tuple[_Form, ...]:
 
 def _form(grammar: Grammar, template: Template) -> _Form | None:
     """Return how an intent is written with the slots of one phrase; None where it cannot be."""
-    fillers: list[Words | Number] = []
-    for slot in template.phrase.fixed.values():
-        fillers.append(Words((str(slot.value),), slot.name))
-    for holder in template.holders:
-        kind = grammar.kinds[holder.kind]
+    fillers: list[Atom] = [
+        Words(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
+    ]
+    kinds = {holder.slot: grammar.kinds[holder.kind] for holder in template.holders}
+    for slot, kind in kinds.items():
         if isinstance(kind, WordKind):
-            fillers.append(
-                Words(tuple(v for v in kind.values if not _RESERVED.search(v)), holder.slot)
-            )
+            values = {v: Slot(slot, v) for v in kind.values if not _RESERVED.search(v)}
+            fillers.append(Words(slot, values))
         else:
-            fillers.append(Number(holder.slot, kind))
+            fillers.append(Number(slot, kind))
     # Two phrases with the same slots in another order mean the same.
     fillers.sort(key=lambda atom: isinstance(atom, Number))
-    if not all(atom.exists if isinstance(atom, Number) else atom.texts for atom in fillers):
-        return None
-    atoms: list[Atom] = []
-    head = template.phrase.intent
-    for filler in fillers:
-        atoms += [Words((f"{head} {filler.slot}=",)), filler]
-        head = ""
-    if not atoms:
-        atoms = [Words((head,))]
-    pattern = "".join(f"({atom.pattern()})" for atom in atoms)
-    return _Form(template.phrase.intent, tuple(atoms), re.compile(pattern))
+    return _written(template.phrase.intent, kinds, fillers)
+
+
+def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
+    fillers: list[Atom] = []
+    for filler in form.fillers:
+        if filler.slot not in inferred and filler.slot in form.kinds:
+            said = said_values(filler.slot, form.kinds[filler.slot], words)
+            values = {text: slot for text, slot in said.items() if not _RESERVED.search(text)}
+            filler = Words(filler.slot, values)
+        fillers.append(filler)
+    return _written(form.intent, form.kinds, fillers)
+
+
+def _written(intent: str, kinds: Mapping[str, Kind], fillers: Sequence[Atom]) -> _Form | None:
+    return _Form(intent, kinds, fillers) if all(each.exists for each in fillers) else None
 
 
 def _alphabet(forms: list[tuple[Atom, ...]]) -> tuple[str, ...]:

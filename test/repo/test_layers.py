@@ -42,7 +42,7 @@ ROS = re.compile(
 )
 VENDOR = re.compile(
     r"(onnx|onnxruntime|tensorrt|tensorrt_rtx|pycuda|cuda|torch|triton|tritonclient|cv_bridge|rosbags"
-    r"|matplotlib|pynvml|rapidfuzz|soundfile|sounddevice)(\.|$)"
+    r"|matplotlib|pynvml|rapidfuzz|soundfile|sounddevice|tokenizers)(\.|$)"
 )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ConfigError, ModelError
-from edge_inference.speech.constrained_decoding import Constraint
+from edge_inference.speech.constrained_decoding import Constraint, Vocabulary
 from edge_inference.speech.grammar import Grammar
 from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.language_model import LanguageModel, LanguageModelSettings
@@ -26,6 +26,7 @@ from edge_inference.speech.speech_model import load_speech_model
 from language_doubles import END, PIECES, Decoder, Pieces, Spec, saying
 
 VOICE = Path(__file__).parents[2] / "config" / "voice"
+INFERRED = ("direction",)
 PROMPT = Prompt(start="{system}\n", ask="{text}?", answer="{plan}\n", end=(END,), system="plans")
 
 
@@ -42,7 +43,7 @@ def model_of(
     examples = [("halt right there", "stop")]
     clock = (lambda: next(ticks)) if ticks else (lambda: 0.0)
     return LanguageModel(
-        decoder, Pieces(), shipped(), PROMPT, lambda schema: examples, settings, clock
+        decoder, Pieces(), shipped(), PROMPT, lambda schema, inferred: examples, settings, clock
     )
 
 
@@ -51,14 +52,15 @@ def unknown(text: str = "scoot ahead") -> Intent:
 
 
 def test_a_plan_becomes_an_intent_that_is_asked_about() -> None:
-    intent = model_of(saying("move direction=forward distance=2 meters")).intent(unknown())
+    said = unknown("scoot ahead two meters")
+    intent = model_of(saying("move direction=forward distance=two meters")).intent(said)
     assert (intent.name, intent.source, intent.needs_confirmation) == (
         "move",
         "language_model",
         True,
     )
     assert intent.slots["distance"].value == 2.0
-    assert (intent.text, intent.stamp_ns, intent.frame_id) == ("scoot ahead", 7, "ear")
+    assert (intent.text, intent.stamp_ns, intent.frame_id) == (said.text, 7, "ear")
     assert (intent.problem, intent.confidence) == ("", pytest.approx(1.0, abs=1e-3))
 
 
@@ -71,7 +73,26 @@ def test_several_steps_are_one_intent() -> None:
 
 @pytest.mark.parametrize("plan", ["stop", "look", "look thing=cup"])
 def test_what_moves_nothing_is_not_asked_about(plan: str) -> None:
-    assert not model_of(saying(plan)).intent(unknown()).needs_confirmation
+    intent = model_of(saying(plan)).intent(unknown("what about my cup"))
+    assert (intent.name, intent.needs_confirmation) == (plan.partition(" ")[0], False)
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("scoot ahead two meters", "move direction=forward"),
+        ("scoot ahead six miles and look", "look"),
+        ("scoot ahead five", "move direction=forward"),
+    ],
+)
+def test_a_plan_without_a_quantity_that_was_said_is_another_one(text: str, plan: str) -> None:
+    intent = model_of(saying(plan)).intent(unknown(text))
+    assert (intent.name, intent.problem) == ("", f"I am not sure what {text!r} means")
+
+
+@pytest.mark.parametrize("plan", ["move direction=forward distance=two meters", "look thing=cup"])
+def test_values_that_nobody_said_cannot_be_written(plan: str) -> None:
+    assert model_of(saying(plan)).write("scoot ahead").text != plan
 
 
 def test_none_leaves_the_text_as_little_understood_as_it_was() -> None:
@@ -101,7 +122,7 @@ def test_a_model_that_would_rather_write_something_else_is_not_sure() -> None:
 def test_time_runs_out() -> None:
     ticks = iter(np.arange(0.0, 1000.0, 1.0).tolist())
     settings = LanguageModelSettings(time_limit_s=2.0)
-    decoder = saying("move direction=forward distance=2 meters; stop; stop")
+    decoder = saying("move direction=forward; turn direction=left; stop")
     intent = model_of(decoder, settings, ticks).intent(unknown())
     assert intent.name == ""
     assert intent.problem == "I do not understand; the language model took too long"
@@ -126,7 +147,7 @@ def test_the_prompt_is_read_once() -> None:
 def test_a_tokenizer_without_the_end_is_refused() -> None:
     prompt = Prompt(end=("<nothing>",))
     with pytest.raises(ModelError, match=r"none of the tokens <nothing>.*prompt\.end"):
-        LanguageModel(saying("stop"), Pieces(), shipped(), prompt, lambda schema: [])
+        LanguageModel(saying("stop"), Pieces(), shipped(), prompt, lambda schema, inferred: [])
 
 
 @pytest.mark.parametrize(
@@ -158,16 +179,18 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
     model = model_of(
         Decoder(answer), LanguageModelSettings(most_tokens=500, min_model_confidence=0)
     )
-    written = model.write("scoot ahead")
+    text = "scoot ahead two meters or six feet at half a meter per second with the mug to the door"
+    schema, words = PlanSchema(shipped(), 3), tuple(text.split())
+    written = model.write(text)
     if written.problem:
         assert written == type(written)(
             "", 0.0, written.tokens, "the language model wrote too much"
         )
         return
-    readings = PlanSchema(shipped(), 3).parse(written.text)
+    readings = schema.for_text(words, INFERRED).parse(written.text)
     assert readings is not None, written.text
     assert 0.0 <= written.confidence <= 1.0
-    intent = model.intent(unknown())
+    intent = model.intent(unknown(text))
     assert intent.name not in ("confirm", "deny")
     limits = read_limits(VOICE / "limits.yaml")
     planner = Planner(limits)
@@ -179,12 +202,12 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
 
 
 def test_tokens_that_no_plan_has_are_never_allowed() -> None:
-    constraint = Constraint(PlanSchema(shipped()), Pieces().texts())
+    schema = PlanSchema(shipped())
+    constraint = Constraint(schema, Vocabulary(Pieces().texts(), schema.alphabet))
     numbers, texts = constraint.allowed(constraint.schema.start)
     assert {"none", "move", "st", "stop", "m"} <= set(texts)
     assert not {"éö", "?", "x", " forward", "hello"} & set(texts)
     assert [PIECES[number] for number in numbers] == list(texts)
-    assert constraint.allowed(constraint.schema.start)[0] is numbers
 
 
 # Prompts ------------------------------------------------------------------------------------------
@@ -216,7 +239,7 @@ def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
     assert prompt.end == ("</s>",)
     with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*'fly height=3' is no plan"):
-        examples_for(PlanSchema(shipped()), shipped(), own)
+        examples_for(PlanSchema(shipped()), INFERRED, shipped(), own)
 
 
 @pytest.mark.parametrize(
@@ -241,12 +264,12 @@ def test_only_a_language_model_has_a_prompt(tmp_path: Path) -> None:
 
 
 def test_examples_are_those_that_the_grammar_knows(tmp_path: Path) -> None:
-    known = examples_for(PlanSchema(shipped()), shipped(), [])
+    known = examples_for(PlanSchema(shipped()), INFERRED, shipped(), [])
     assert ("rotate left", "turn direction=left") in known
     assert ("i am tired", "none") in known
     file = tmp_path / "grammar.yaml"
     file.write_text("intents:\n  sing: {phrases: [sing a song]}\n")
     other = read_grammar(file)
-    shown = examples_for(PlanSchema(other), other, [])
+    shown = examples_for(PlanSchema(other), INFERRED, other, [])
     assert ("sing a song", "sing") in shown
     assert {plan for _, plan in shown} == {"sing", "none"}

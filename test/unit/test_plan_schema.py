@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_inference.core.voice import Slot
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.plan_schema import PlanSchema
@@ -154,6 +155,36 @@ def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
             )
         written += 1
     assert written > 500
+
+
+@pytest.mark.parametrize(
+    ("text", "plan", "is_one"),
+    [
+        ("scoot ahead six feet", "move direction=forward distance=six feet", True),
+        ("scoot ahead six feet", "move direction=backward", True),
+        ("scoot ahead six feet", "move direction=forward distance=2 meters", False),
+        ("scoot ahead six feet", "move direction=forward distance=six", False),
+        ("scoot ahead six miles", "move direction=forward distance=six miles", False),
+        ("hand me my mug", "pick thing=cup", True),
+        ("hand me my mug", "pick thing=mug", False),
+        ("hand me my mug", "pick thing=ball", False),
+        ("twenty five degrees to the left", "turn direction=left angle=twenty five degrees", True),
+        ("twenty five degrees to the left", "turn direction=left angle=five degrees", False),
+        ("whatever", "none", True),
+        ("whatever", "turn direction=around", True),
+    ],
+)
+def test_values_are_those_that_were_said(text: str, plan: str, is_one: bool) -> None:
+    narrowed = schema().for_text(tuple(text.split()), ["direction"])
+    assert accepts(narrowed, plan) is is_one
+    assert (narrowed.parse(plan) is not None) is is_one
+
+
+def test_a_quantity_keeps_its_value() -> None:
+    narrowed = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
+    (reading,) = narrowed.parse("move direction=forward distance=six feet") or ()
+    assert reading.slots["distance"] == Slot("distance", pytest.approx(1.8288), "m")
+    assert narrowed.write([reading]) == "move direction=forward distance=six feet"
 
 
 def test_no_step_is_written_none() -> None:

@@ -1,0 +1,141 @@
+"""Language models and sentence embeddings through ONNX Runtime and the package tokenizers."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.voice import Intent, Transcript
+from edge_inference.errors import ModelError
+from edge_inference.speech.embedding import SentenceEmbedding
+from edge_inference.speech.grammar import Grammar
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.language_model import LanguageModel
+from edge_inference.speech.language_prompt import examples_for, read_prompt
+from edge_inference.speech.speech_model import load_speech_model
+from edge_inference.speech.text_tokens import load_text_tokens
+from edge_inference.speech.understanding import Understanding
+from tiny_language_models import END, embedding_model, language_model
+
+GRAMMAR = Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml"
+
+
+@pytest.fixture(scope="module")
+def grammar() -> Grammar:
+    return read_grammar(GRAMMAR)
+
+
+def opened(folder: Path, grammar: Grammar) -> LanguageModel:
+    model = load_speech_model(folder)
+    model.verify_files()
+    prompt, own = read_prompt(model)
+    tokens = load_text_tokens(model.path("tokenizer"))
+    decoder = OrtBackend(model.path("decoder")).open()
+    examples = partial(examples_for, grammar=grammar, own=own)
+    return LanguageModel(decoder, tokens, grammar, prompt, examples)
+
+
+def unknown(text: str) -> Intent:
+    return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand")
+
+
+@pytest.mark.parametrize(
+    ("follows", "text", "name", "slots"),
+    [
+        (
+            {"\n": "m", "=": "f", "d": END},
+            "scoot ahead",
+            "move",
+            {"direction": "forward"},
+        ),
+        (
+            {"\n": "m", "=": "b", "d": " ", " ": "d", "s": END},
+            "scoot off six meters",
+            "move",
+            {"direction": "backward", "distance": 6.0},
+        ),
+        ({"\n": "t", "=": "a", "d": END}, "face away from me", "turn", {"direction": "around"}),
+        ({"\n": "s", "p": END}, "cease it", "stop", {}),
+        ({"\n": "n", "e": END}, "lovely weather", "", {}),
+    ],
+)
+def test_the_model_decides_what_is_meant(
+    tmp_path: Path,
+    grammar: Grammar,
+    follows: dict[str, str],
+    text: str,
+    name: str,
+    slots: dict[str, str | float],
+) -> None:
+    intent = opened(language_model(tmp_path, follows), grammar).intent(unknown(text))
+    assert intent.name == name
+    assert {key: slot.value for key, slot in intent.slots.items()} == slots
+    assert intent.needs_confirmation is (name in ("move", "turn"))
+
+
+def test_one_text_leaves_nothing_behind_for_the_next(tmp_path: Path, grammar: Grammar) -> None:
+    model = opened(language_model(tmp_path, {"\n": "m", "=": "f", "d": END}), grammar)
+    first = model.write("scoot ahead")
+    model.write("something else entirely")
+    assert model.write("scoot ahead") == first
+
+
+def test_tokens_have_their_texts(tmp_path: Path) -> None:
+    tokens = load_text_tokens(language_model(tmp_path, {}) / "tokenizer.json")
+    texts = tokens.texts()
+    assert texts[:3] == [None, None, None]
+    (place,) = tokens.encode(" ")
+    assert texts[place] == " "
+    # Half of a character has no text of its own.
+    assert [texts[number] for number in tokens.encode("é")] == [None, None]
+    assert tokens.number(END) == 2
+    assert tokens.number("<nothing>") is None
+
+
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    file = tmp_path / "tokenizer.json"
+    file.write_text("{}")
+    with pytest.raises(ModelError, match=rf"{file}: cannot be read as a tokenizer\.json"):
+        load_text_tokens(file)
+
+
+def test_without_the_package_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ModelError, match=r"pip install 'edge_inference\[language\]'"):
+        load_text_tokens(tmp_path / "tokenizer.json")
+
+
+def embedding(folder: Path) -> SentenceEmbedding:
+    model = load_speech_model(embedding_model(folder))
+    encoder = OrtBackend(model.path("encoder")).open()
+    return SentenceEmbedding(encoder, load_text_tokens(model.path("tokenizer")))
+
+
+def test_vectors_have_length_one_and_are_those_of_the_text(tmp_path: Path) -> None:
+    vectors = embedding(tmp_path)(["turn left", "left turn", "stop", "turn left"])
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(4))
+    assert vectors[0] @ vectors[1] == pytest.approx(1.0)
+    assert vectors[0] @ vectors[2] < 0.6
+    assert (vectors[0] == vectors[3]).all()
+
+
+def test_what_is_near_in_meaning_is_asked_about(tmp_path: Path, grammar: Grammar) -> None:
+    understanding = Understanding(grammar, embed=embedding(tmp_path))
+    intent = understanding.intent(Transcript("around turn", 0.9, "free", 7))
+    assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
+
+
+def test_another_kind_of_encoder_is_refused(tmp_path: Path) -> None:
+    folder = language_model(tmp_path, {})
+    decoder = OrtBackend(folder / "decoder.onnx").open()
+    with pytest.raises(ModelError, match=r"has the inputs .*position_ids.*; expected input_ids"):
+        SentenceEmbedding(decoder, load_text_tokens(folder / "tokenizer.json"))

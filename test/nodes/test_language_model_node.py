@@ -1,0 +1,134 @@
+"""What the grammar does not know is answered by exactly one node, with or without a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.health import Level
+from edge_inference.core.voice import Transcript
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.voice import TranscriptAdapter
+from rig import Rig, wait_for
+from tiny_language_models import END, embedding_model, language_model
+
+FORWARD = {"\n": "m", "=": "f", "d": END}
+
+
+@pytest.fixture
+def transcripts(rig: Rig) -> Publisher:
+    node = rig.container.node
+    return rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
+
+
+def said(text: str, stamp_ns: int = 7) -> Transcript:
+    return Transcript(text, 0.9, "free", stamp_ns)
+
+
+def load(rig: Rig, model: str, with_model: bool = True):
+    """Load the parser and, behind it, the language model."""
+    node = rig.load("LanguageModel", model=model) if with_model else None
+    rig.load("IntentParser", language_model=model)
+    return node
+
+
+def test_a_plan_that_is_asked_about_and_then_done(
+    rig: Rig, transcripts: Publisher, tmp_path: Path
+) -> None:
+    intents, plans, say = rig.tap("/ai/intent"), rig.tap("/ai/action_plan"), rig.tap("/ai/say")
+    rig.load("Planner")
+    node = load(rig, str(language_model(tmp_path, FORWARD)))
+    transcripts.publish(said("scoot ahead"))
+    (intent,) = intents.wait()
+    assert (intent.name, intent.source, intent.stamp_ns) == ("move", "language_model", 7)
+    assert plans.wait()[0].is_refused
+    assert say.wait() == ["Did you mean: going forward 0.5 meters? Say yes or no"]
+    transcripts.publish(said("yes", 8))
+    assert [(step.action, step.distance_m) for step in plans.wait(2)[1].steps] == [("move", 0.5)]
+    assert [each.source for each in intents] == ["language_model", "grammar"]
+    assert node.health.notes()["model"] == str(tmp_path)
+
+
+def test_limits_hold_for_what_a_model_writes(
+    rig: Rig, transcripts: Publisher, tmp_path: Path
+) -> None:
+    plans = rig.tap("/ai/action_plan")
+    rig.load("Planner")
+    load(rig, str(language_model(tmp_path, {**FORWARD, "d": " ", " ": "d", "s": END})))
+    transcripts.publish(said("scoot ahead ninety meters"))
+    (plan,) = plans.wait()
+    assert (plan.intent, plan.steps) == ("move", ())
+    assert "90 meters is too much" in plan.reason
+
+
+@pytest.mark.parametrize(
+    "text", ["go forward", "go forward ten thousand meters", "please stop", ""]
+)
+def test_what_the_grammar_has_an_answer_to_stays_with_it(
+    rig: Rig, transcripts: Publisher, tmp_path: Path, text: str
+) -> None:
+    asked, intents = rig.tap("/ai/intent_unknown"), rig.tap("/ai/intent")
+    load(rig, str(language_model(tmp_path, FORWARD)))
+    transcripts.publish(said(text))
+    (intent,) = intents.wait()
+    assert intent.source != "language_model"
+    assert asked == []
+
+
+def test_a_model_that_is_absent_is_said_so(rig: Rig, transcripts: Publisher) -> None:
+    intents, say = rig.tap("/ai/intent"), rig.tap("/ai/say")
+    rig.load("Planner")
+    node = load(rig, "nowhere")
+    status = node.health.status(0)
+    assert status.level is Level.WARN
+    assert status.message.startswith("the language model 'nowhere' is not there: unknown speech")
+    transcripts.publish(said("scoot ahead"))
+    expected = "I do not understand 'scoot ahead'; the language model 'nowhere' is not there"
+    assert [each.problem for each in intents.wait()] == [expected]
+    assert say.wait() == [expected]
+
+
+def test_a_node_that_is_not_running_is_said_so(rig: Rig, transcripts: Publisher) -> None:
+    intents = rig.tap("/ai/intent")
+    load(rig, "nowhere", with_model=False)
+    transcripts.publish(said("scoot ahead"))
+    (intent,) = intents.wait()
+    assert intent.problem == (
+        "I do not understand 'scoot ahead'; the language model is not running"
+    )
+
+
+def test_a_model_that_fails_is_said_so(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
+    intents = rig.tap("/ai/intent")
+    node = load(rig, str(language_model(tmp_path, FORWARD)))
+    rig.call(lambda: node._backend.close())
+    transcripts.publish(said("scoot ahead"))
+    assert intents.wait()[0].problem.endswith("; the language model failed")
+    wait_for(lambda: node.health.status(0).level is Level.ERROR, "the fault on show")
+
+
+# Sentence embeddings ------------------------------------------------------------------------------
+
+
+def test_what_is_near_in_meaning_is_asked_about(
+    rig: Rig, transcripts: Publisher, tmp_path: Path
+) -> None:
+    intents = rig.tap("/ai/intent")
+    rig.load("IntentParser", embedding_model=str(embedding_model(tmp_path)))
+    transcripts.publish(said("around turn"))
+    (intent,) = intents.wait()
+    assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
+
+
+def test_embeddings_that_are_absent_are_said_so_and_the_grammar_serves(
+    rig: Rig, transcripts: Publisher
+) -> None:
+    intents = rig.tap("/ai/intent")
+    node = rig.load("IntentParser", embedding_model="nowhere")
+    status = node.health.status(0)
+    assert status.level is Level.WARN
+    assert status.message.startswith("the embedding model 'nowhere' is not there: unknown speech")
+    transcripts.publish(said("go forward"))
+    assert intents.wait()[0].name == "move"
