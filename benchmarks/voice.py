@@ -9,6 +9,7 @@ sound without a command, faster than it sounds. What is said and by whom stands 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = report.arguments.part or _PARTS
     trial = Trial(Cores(), SETS[report.arguments.set], every=6 if report.quick else 1)
     label = _introduce(report, trial)
+    report.figure("processes at work on the machine before", os.getloadavg()[0])
     if "accuracy" in parts:
         _accuracy(report, label, trial)
     trial.cores.close()  # the container has the memory for itself
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _delays(report, label, trial)
     if "quiet" in parts:
         voice_quiet.measure(report, _speakers(trial), 3.0 if report.quick else 30.0)
+    report.figure("processes at work on the machine at the end", os.getloadavg()[0])
     return report.finish()
 
 

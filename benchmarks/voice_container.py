@@ -11,6 +11,9 @@ from benchmarks.programs import program
 from benchmarks.sides import Side, domains
 from benchmarks.voice_outside import Outside
 
+#: What the pipeline's process may have in RAM at the most.
+MEMORY_BOUND_MIB = 300.0
+
 
 @contextmanager
 def contained() -> Iterator[tuple[subprocess.Popen[str], Side]]:

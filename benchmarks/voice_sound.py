@@ -68,7 +68,8 @@ def read(file: Path) -> Sound:
     pieces = list(pieces_of(file, _PIECE_S))
     resampler = Resampler(pieces[0][1])
     parts = [*(resampler.feed(piece) for piece, _ in pieces), resampler.flush()]
-    return np.concatenate(parts)
+    # Between the samples of loud speech lie louder ones.
+    return np.clip(np.concatenate(parts), -1.0, 1.0)
 
 
 @dataclass(frozen=True)

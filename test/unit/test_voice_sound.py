@@ -125,6 +125,14 @@ def test_recordings_come_with_what_was_said(
     assert len(recording.sound) == pytest.approx(1600, abs=40)  # resampled to 16 kHz
 
 
+def test_loud_speech_of_another_rate_stays_within_bounds(tmp_path: Path) -> None:
+    square = np.where(np.arange(4000) // 20 % 2, 32767, -32768)
+    with wave.open(str(tmp_path / "loud.wav"), "wb") as stream:
+        stream.setparams((1, 2, 22050, 0, "NONE", ""))
+        stream.writeframes(square.astype("<i2").tobytes())
+    assert np.abs(voice_sound.read(tmp_path / "loud.wav")).max() == 1.0
+
+
 def test_the_golden_recording_is_always_there() -> None:
     recording = golden()
     assert recording.text == "go forward ten meters"
