@@ -14,6 +14,8 @@ from edge_inference.tools.voice_book import Utterance, Velocity
 
 #: What a level of nothing at all is shown as.
 QUIET_DBFS = -96.0
+# A chunk may come late.
+_LEVEL_LASTS_S = 0.5
 # Partial segments come every 0.3 s while somebody speaks.
 _SPEECH_LASTS_S = 1.0
 
@@ -23,7 +25,7 @@ class VoiceNow:
     """One look at the pipeline.
 
     ``level_dbfs`` is the loudest chunk since the last look: RMS, where a square wave at full scale
-    has 0; None where no sound has come. ``partial`` is what has been said so far of a sentence that
+    has 0; None where no sound comes. ``partial`` is what has been said so far of a sentence that
     is not yet over.
     """
 
@@ -40,7 +42,10 @@ class Ear:
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._level: float | None = None
+        #: The loudest since the last look, and still that one as long as no other comes.
+        self._level = QUIET_DBFS
+        self._was_looked_at = False
+        self._heard_s = -math.inf
         self._speech_until_s = -math.inf
         self._partial = ""
 
@@ -48,7 +53,9 @@ class Ear:
         """Measure a chunk."""
         level = level_dbfs(chunk)
         with self._lock:
-            self._level = level if self._level is None else max(level, self._level)
+            self._level = level if self._was_looked_at else max(level, self._level)
+            self._was_looked_at = False
+            self._heard_s = self._now_s()
 
     def add_speech(self, segment: SpeechSegment) -> None:
         """Take note that somebody speaks, or has ended."""
@@ -68,7 +75,9 @@ class Ear:
     def look(self) -> tuple[float | None, bool, str]:
         """Return level, whether somebody speaks, and what has been said so far."""
         with self._lock:
-            level, self._level = self._level, None
+            self._was_looked_at = True
+            is_heard = self._now_s() - self._heard_s < _LEVEL_LASTS_S
+            level = self._level if is_heard else None
             is_speech = self._now_s() < self._speech_until_s
             return level, is_speech, self._partial if is_speech else ""
 

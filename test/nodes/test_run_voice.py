@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
 import wave
@@ -30,6 +33,11 @@ def models() -> None:
             pytest.skip(str(error))
 
 
+def environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), *sys.path]))
+    return {**os.environ, "PYTHONPATH": path, "TERM": "xterm"}
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, "run", "voice", *arguments],
@@ -38,7 +46,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=DEADLINE_S,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
+        env=environment(),
     )
 
 
@@ -105,3 +113,42 @@ def test_what_is_expected_is_checked(tmp_path: Path, intent: str, code: int) -> 
     assert checked["velocities"]["held"] == []
     assert [words.partition(":")[0] for words in checked["wrong"]] == ["intent"] * code
     assert (last["summary"]["right"], last["summary"]["expected"]) == (1 - code, 1)
+
+
+def test_ctrl_c_on_a_terminal_ends_in_good_order() -> None:
+    ours, theirs = pty.openpty()
+    environ = environment()
+    environ.pop("CI", None)  # its mere presence says that nobody watches
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "run", "voice", "--source", "sample"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env=environ,
+    ) as process:
+        os.close(theirs)
+        shown = read_until(ours, b"dBFS")
+        process.send_signal(signal.SIGINT)
+        shown += read_until(ours, None)
+        assert process.wait(DEADLINE_S) == 130
+    os.close(ours)
+    assert b"\x1b[?25h" in shown  # the cursor is back
+    assert b"Ctrl-C ends" in shown
+    assert b"utterances" in shown
+    assert b"Traceback" not in shown
+
+
+def read_until(terminal: int, words: bytes | None) -> bytes:
+    """Read up to some words; for None until the program is gone."""
+    data = b""
+    while words is None or words not in data:
+        assert select.select([terminal], [], [], DEADLINE_S)[0], data
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # Linux: the other end was closed
+            break
+        if not piece:
+            break
+        data += piece
+    return data

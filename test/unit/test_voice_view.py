@@ -71,12 +71,18 @@ def test_the_level_is_rms_to_full_scale(samples: np.ndarray, dbfs: float) -> Non
 
 
 def test_a_look_shows_the_loudest_since_the_last_one() -> None:
-    ear = Ear(Clock())
+    clock = Clock()
+    ear = Ear(clock)
     assert ear.look() == (None, False, "")
     for value in (0.01, 0.1, 0.001):
         ear.add_audio(chunk(np.full(512, value)))
     level, *_ = ear.look()
     assert level == pytest.approx(-20.0, abs=0.01)
+    # A chunk that is a little late is no silence.
+    assert ear.look()[0] == level
+    ear.add_audio(chunk(np.full(512, 0.01)))
+    assert ear.look()[0] == pytest.approx(-40.0, abs=0.01)
+    clock.now = 1.0
     assert ear.look()[0] is None
 
 
