@@ -34,7 +34,7 @@ MGONZS13 = {
     "AudioStamped": {**HEADER, "audio": "audio_common_msgs/Audio"},
 }
 _SPEECH = {**HEADER, "incremental": "string", "final": "string", "confidence": "double"}
-#: hri_msgs up to 2.0 has the language in one field, later versions in another.
+#: hri_msgs has the language in one field, its later versions in another.
 LIVE_SPEECH = {**_SPEECH, "language": "string"}
 NEWER_LIVE_SPEECH = {**_SPEECH, "locale": "string"}
 HRI_INTENT = {

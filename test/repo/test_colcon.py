@@ -13,8 +13,9 @@ import pytest
 from tree import ROOT, copy_to
 
 PROBE = """
-import edge_inference.core, edge_inference.msg, edge_inference.errors
+import edge_inference.action, edge_inference.core, edge_inference.msg, edge_inference.errors
 message = edge_inference.msg.TensorList(model="nanodet")
+edge_inference.action.Listen.Goal(timeout_s=5.0)
 print(edge_inference.errors.__file__)
 print(edge_inference.msg.__file__)
 print(message.model)
