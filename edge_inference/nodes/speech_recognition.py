@@ -59,9 +59,7 @@ class SpeechRecognitionSettings(
         "command hears only phrases of the grammar; free writes down whatever is said",
         choices=("command", "free"),
     )
-    grammar: str = setting(
-        "", "grammar file of command mode; empty for the shipped one", read_only=True
-    )
+    grammar: str = setting("", "grammar file of command mode; empty for the shipped one")
 
 
 class SpeechRecognition(Stage[SpeechSegment]):
@@ -117,9 +115,16 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Return the model in use."""
         return self._model_name
 
+    def accept(self, settings: SpeechRecognitionSettings) -> None:
+        """Refuse a grammar that cannot be listened for; the old one stays."""
+        if settings.grammar != self.parameters.current.grammar:
+            find_grammar(settings.grammar).sentences()
+
     def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
-        """Go on with another mode or other limits."""
+        """Go on with another mode, grammar or other limits."""
         self._recogniser.settings = new
+        if new.grammar != old.grammar:
+            self._command = listen_for(find_grammar(new.grammar), self._recogniser, new)
         self._command.settings = new
         self.health.note("mode", new.mode)
 

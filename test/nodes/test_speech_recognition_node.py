@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
@@ -18,7 +20,6 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.managed import ManagedSettings
-from edge_inference.speech import command_phrases
 from edge_inference.speech.command_mode import Command
 from edge_inference.speech.recogniser import Recognised
 from rig import Outside, Rig, wait_for
@@ -49,8 +50,8 @@ class FakeCommandMode:
     gate = threading.Event()
     working = threading.Semaphore(0)
 
-    def __init__(self, recogniser, phrases, settings, *, eager, meanings) -> None:
-        self.phrases, self.eager, self.meanings = phrases, eager, meanings
+    def __init__(self, grammar, recogniser, settings) -> None:
+        self.grammar = grammar
 
     def recognise(self, samples: np.ndarray) -> Command:
         self.working.release()
@@ -84,7 +85,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     monkeypatch.setattr(speech_recognition, "open_role", open_role)
     monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
     monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
-    monkeypatch.setattr(command_phrases, "CommandMode", FakeCommandMode)
+    monkeypatch.setattr(speech_recognition, "listen_for", FakeCommandMode)
     monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
     FakeCommandMode.gate.set()
     return made
@@ -103,11 +104,6 @@ def said(level: float, stamp_ns: int = 7, is_final: bool = True) -> SpeechSegmen
 def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None:
     transcripts, timings = rig.tap("/ai/transcript"), rig.tap("/ai/stage_timing")
     node = rig.load("SpeechRecognition")
-    assert "go forward two meters" in node._command.phrases
-    assert "stop" in node._command.eager
-    meanings = node._command.meanings
-    assert meanings["go forward two meters"] == meanings["go ahead two meters"]
-    assert meanings["go forward two meters"] != meanings["go forward five meters"]
     speech.publish(said(0.5))
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.confidence, transcript.mode) == (
@@ -132,6 +128,26 @@ def test_what_is_none_of_the_grammar_is_told_once_it_has_ended(rig: Rig, speech:
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.is_final) == ("", True)
     assert transcript.problem == "none of the grammar's phrases"
+
+
+def test_the_grammar_is_live_and_a_bad_one_refused(
+    rig: Rig, speech: Publisher, tmp_path: Path
+) -> None:
+    bad, other = tmp_path / "bad.yaml", tmp_path / "other.yaml"
+    bad.write_text("intents: {}\n")
+    other.write_text("intents: {stop: {phrases: [whoa]}}\n")
+    node = rig.load("SpeechRecognition")
+
+    def ask(file: Path) -> SetParametersResult:
+        change = [Parameter("grammar", value=str(file))]
+        return rig.call(lambda: node.set_parameters(change))[0]
+
+    answer = ask(bad)
+    assert not answer.successful
+    assert str(bad) in answer.reason
+    assert ask(other).successful
+    speech.publish(said(0.5))
+    wait_for(lambda: node._command.grammar.phrases() == ("whoa",), "the other grammar")
 
 
 def test_the_mode_is_live(rig: Rig, speech: Publisher) -> None:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_inference.speech.command_mode import CommandSettings
+from edge_inference.speech.command_phrases import listen_for
+from edge_inference.speech.grammar_file import read_grammar
+from speech_doubles import recogniser_that, saying, small_tokenizer
+
+GRAMMAR = """
+ignored: [h]
+joiners: [d]
+synonyms: {a: [g]}
+intents:
+  go: {phrases: [a b]}
+  turn: {phrases: [a c]}
+  stop: {phrases: [stop]}
+"""
+SECOND = np.zeros(16_000, np.float32)
+TOKENIZER = small_tokenizer()
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("A b", "a b"),
+        ("G b.", "g b"),
+        ("H a c", "a c"),
+        ("A b d a c", "a b d a c"),
+        ("Stop", "stop"),
+        ("A", ""),
+    ],
+)
+def test_the_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
+    file = tmp_path / "grammar.yaml"
+    file.write_text(GRAMMAR)
+    recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
+    mode = listen_for(read_grammar(file), recogniser, CommandSettings())
+    assert mode.recognise(SECOND).text == text
+
+
+@pytest.mark.parametrize("text", ["a b", ""])
+def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: str) -> None:
+    """It is torn between ``a b`` and ``a e``, which matters where they differ in meaning."""
+    file = tmp_path / "grammar.yaml"
+    one, two = "go: {phrases: [a (b|e)]}", "go: {phrases: [a b]}\n  turn: {phrases: [a e]}"
+    phrases = one if text else two
+    file.write_text(f"intents:\n  {phrases}\n")
+    a, b, e = TOKENIZER.ids("A b e")
+
+    def torn(tokens: list[int]) -> dict[int, float]:
+        return {1: {a: 0.0}, 2: {b: 0.0, e: -1.0}}.get(len(tokens), {2: 0.0})
+
+    mode = listen_for(read_grammar(file), recogniser_that(torn), CommandSettings())
+    assert mode.recognise(SECOND).text == text
