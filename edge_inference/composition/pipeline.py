@@ -138,7 +138,8 @@ class Pipeline:
     ) -> list[ComponentDescription]:
         """Fill in the arguments and return the components to start, in order.
 
-        A component whose ``when`` argument is empty is left out. ``namespace``
+        A component whose ``when`` argument is empty is left out; '' says so too, as ros2 launch
+        does not take an argument without a value. ``namespace``
         goes before every component's own and before relative topics in the
         remappings. Raises ConfigError for a value whose argument does not exist.
 
@@ -170,7 +171,7 @@ class Pipeline:
                 ),
             )
             for entry, parameters, remappings in self._components
-            if not entry.when or filled[entry.when]
+            if not entry.when or read_value(filled[entry.when]) != ""
         ]
 
 

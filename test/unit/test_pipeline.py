@@ -81,6 +81,13 @@ def test_given_arguments(toy: Path) -> None:
     assert (clock.name, clock.namespace) == ("clock", "/")
 
 
+@pytest.mark.parametrize("empty", ["", "''", '""'])
+def test_a_component_can_be_left_out_on_any_command_line(toy: Path, empty: str) -> None:
+    (watch,) = load_pipeline(str(toy)).components({"rate": empty, "model": empty})
+    assert watch.name == "watch"
+    assert "model" not in watch.parameters
+
+
 @pytest.mark.parametrize("namespace", ["robot1", "/robot1", "robot1/", "/robot1/"])
 def test_a_namespace_goes_before_names_and_relative_topics(toy: Path, namespace: str) -> None:
     watch, clock = load_pipeline(str(toy)).components({"rate": "1"}, namespace)
