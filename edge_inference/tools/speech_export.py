@@ -154,15 +154,18 @@ def _frames(encoder: Path, longest_s: float) -> Lengths:
 
 
 def _lengths(role: str, frames: Lengths, order: ExportOrder) -> dict[str, Lengths]:
-    """Return the lengths of a graph's named axes, as Moonshine's exporter calls them."""
+    """Return the lengths of a graph's named axes, as Moonshine's exporters call them."""
     if role == ENCODER:
-        return {"batch_size": (1, 1, 1), "encoder_sequence_length": _samples(order.longest_s)}
+        samples = _samples(order.longest_s)
+        names = ("encoder_sequence_length", "num_samples")
+        return {"batch_size": (1, 1, 1), **dict.fromkeys(names, samples)}
     settings = RecogniserSettings()
     tokens = math.ceil(order.longest_s * settings.tokens_per_second) + 1
     return {
         "batch_size": (1, 1, order.beam),
         "decoder_sequence_length": (1, 1, 1),
         "encoder_sequence_length": frames,
+        "encoder_sequence_length_out": frames,
         "past_decoder_sequence_length": (1, min(_USUAL_TOKENS, tokens), tokens),
     }
 

@@ -26,6 +26,7 @@ def import_onnx() -> Any:
         import onnx.defs
         import onnx.numpy_helper
         import onnx.shape_inference
+        import onnx.version_converter
     except ImportError as error:
         raise BackendError(
             f"the package onnx, which other precisions are derived with, cannot be imported "

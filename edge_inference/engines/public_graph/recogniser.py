@@ -47,7 +47,7 @@ def public_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
         make_public(model)
         for mask in _MASKS:
             remove_mask(model, mask)
-        model = settle(model)
+        model = settle(_at_least(model, _LEAST_OPSET))
     except ModelError as error:
         raise ModelError(f"{file.name}, {role}: {error}") from error
     return _checked(model, role)
@@ -79,13 +79,21 @@ def _axes(entry, lengths: Mapping[str, Lengths]) -> Sequence[Lengths]:  # type: 
     return found
 
 
+def _at_least(model: ModelProto, opset: int) -> ModelProto:
+    """Write a graph in a newer set of operators where its own is older."""
+    if model.opset_import[0].version >= opset:
+        return model
+    onnx = import_onnx()
+    try:
+        return onnx.version_converter.convert_version(model, opset)  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        raise ModelError(f"it cannot be written in opset {opset} ({first_line(error)})") from error
+
+
 def _checked(model: ModelProto, role: str) -> ModelProto:
     onnx = import_onnx()
     model.graph.name = role
     model.producer_name, model.producer_version = _PRODUCER, ""
-    opset = model.opset_import[0].version
-    if opset < _LEAST_OPSET:
-        raise ModelError(f"{role}: opset {opset}; expected at least {_LEAST_OPSET}")
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:

@@ -22,7 +22,7 @@ from edge_inference.engines.public_graph.branches import prune
 from edge_inference.engines.public_graph.constants import Constants
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 #: The numbers of a small integer tensor, None for one that is not known.
 _Numbers = list[int | None]
@@ -32,7 +32,8 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "Mul": operator.mul,
     "Div": lambda a, b: abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1),
 }
-_SAME = ("Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape")
+_LARGE = 1 << 14
+_SAME = ("Identity", "Unsqueeze", "Squeeze", "Reshape")
 
 
 def settle(model: ModelProto) -> ModelProto:
@@ -40,10 +41,36 @@ def settle(model: ModelProto) -> ModelProto:
 
     Raises ModelError or BackendError where ONNX Runtime cannot run the graph.
     """
-    while True:
+    model = _folded(model)
+    weights = _set_aside(model)
+    while _settle_sizes(model):
         model = _folded(model)
-        if not _settle_sizes(model):
-            return model
+    _put_back(model, weights)
+    return model
+
+
+def _set_aside(model: ModelProto) -> list[TensorProto]:
+    """Make inputs of large constants: no size follows from them, and copying them takes long."""
+    onnx = import_onnx()
+    graph = model.graph
+    large = [entry for entry in graph.initializer if entry.ByteSize() > _LARGE]
+    kept = [entry for entry in graph.initializer if entry.ByteSize() <= _LARGE]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    for entry in large:
+        told = onnx.helper.make_tensor_value_info(entry.name, entry.data_type, list(entry.dims))
+        graph.input.append(told)
+    return large
+
+
+def _put_back(model: ModelProto, weights: Sequence[TensorProto]) -> None:
+    graph = model.graph
+    names = {entry.name for entry in weights}
+    inputs = [entry for entry in graph.input if entry.name not in names]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    graph.initializer.extend(weights)
+    prune(graph)
 
 
 def _folded(model: ModelProto) -> ModelProto:
@@ -140,7 +167,7 @@ class _Sizes:
         if name in self.known:
             return self.known[name]
         value = self.constants.get(name)
-        if value is None or value.ndim > 1 or value.dtype.kind != "i":
+        if value is None or value.ndim > 1 or value.dtype != np.int64:
             return None
         return [int(number) for number in value.ravel()]
 

@@ -1,0 +1,104 @@
+"""The shipped recogniser, written in public operators and split, hears what it heard before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.engines.flavours.onnx_file import write_onnx
+from edge_inference.engines.public_graph.ort_file import read_model
+from edge_inference.engines.public_graph.public_ops import make_public
+from edge_inference.engines.public_graph.recogniser import public_graph
+from edge_inference.speech.command_mode import CommandMode
+from edge_inference.speech.phrase_graph import PhraseGraph
+from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.resample import Resampler
+from edge_inference.speech.speech_model import SpeechModel
+from edge_inference.speech.tokenizer import load_tokenizer
+from shipped_speech import model_or_skip, open_recogniser, person, recording, words
+
+GRAPHS = ("encoder", "decoder", "decoder_with_past")
+PHRASES = [f"go {way} {far} meters" for way in ("forward", "back") for far in ("two", "ten")]
+SPOKEN_S = 9
+
+
+@pytest.fixture(scope="module")
+def model() -> SpeechModel:
+    return model_or_skip("moonshine_tiny")
+
+
+@pytest.fixture(scope="module")
+def graphs(model: SpeechModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("public")
+    files = {role: file.path for role, file in model.files.items()}
+    for role in GRAPHS:
+        write_onnx(public_graph(role, files), folder / f"{role}.onnx")
+    return {role: folder / f"{role}.onnx" for role in GRAPHS}
+
+
+@pytest.fixture(scope="module")
+def public(model: SpeechModel, graphs: dict[str, Path]) -> Iterator[Recogniser]:
+    with ExitStack() as opened:
+        encoder, decoder, with_past = (
+            opened.enter_context(OrtBackend(graphs[role])) for role in GRAPHS
+        )
+        tokenizer = load_tokenizer(model.path("tokenizer"))
+        yield Recogniser(encoder, decoder, tokenizer, decoder_with_past=with_past)
+
+
+def beckett() -> np.ndarray:
+    samples, rate = recording("beckett.wav")
+    return Resampler(rate).feed(samples) if rate != SAMPLE_RATE else samples
+
+
+@pytest.mark.parametrize("role", GRAPHS)
+def test_every_operator_is_one_of_onnx(graphs: dict[str, Path], role: str) -> None:
+    graph = onnx.load(graphs[role])
+    onnx.checker.check_model(graph, full_check=True)
+    assert [entry.domain for entry in graph.opset_import] == [""]
+    assert graph.opset_import[0].version >= 17
+    kinds = {node.op_type for node in graph.graph.node}
+    assert kinds.isdisjoint({"If", "Loop", "NonZero", "DequantizeLinear", "MatMulInteger"})
+    assert {entry.data_type for entry in graph.graph.initializer} <= {
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.INT64,
+        onnx.TensorProto.BOOL,
+    }
+    names = [entry.name for entry in graph.graph.input]
+    assert not any("mask" in name or name == "use_cache_branch" for name in names)
+
+
+def test_without_its_mask_the_encoder_computes_what_it_did(
+    model: SpeechModel, graphs: dict[str, Path]
+) -> None:
+    """Only writing the operators anew may change numbers: integers are not rounded any more."""
+    rewritten = read_model(model.path("encoder"))
+    make_public(rewritten)
+    before = onnxruntime.InferenceSession(rewritten.SerializeToString())
+    samples = person()[None]
+    mask = np.ones(samples.shape, np.int64)
+    (wanted,) = before.run(None, {"input_values": samples, "attention_mask": mask})
+    with OrtBackend(graphs["encoder"]) as encoder:
+        found = encoder.infer({"input_values": samples})["last_hidden_state"]
+    assert found == pytest.approx(wanted, abs=1e-3)
+
+
+def test_people_are_heard_alike(public: Recogniser) -> None:
+    shipped = open_recogniser()
+    for samples in (person(), beckett()[: SPOKEN_S * SAMPLE_RATE]):
+        text = public.free(samples).text
+        assert len(words(text)) >= 4
+        assert text == shipped.free(samples).text
+
+
+def test_command_mode_follows_several_hypotheses(public: Recogniser) -> None:
+    mode = CommandMode(public, PhraseGraph(PHRASES, public.tokenizer))
+    assert mode.recognise(person()).text == "go forward ten meters"
