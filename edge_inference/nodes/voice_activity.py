@@ -28,6 +28,7 @@ _CHUNKS = QoSProfile(depth=100)
 # Who asks says it again all the time; nobody is listened to for one who has died.
 _ASKED_S = 2.0
 _WATCH_S = 0.1
+_CUT = "a gap in the sound has cut somebody short; what was said is no command, but stop is"
 _CEASED = "the sound ceased in the middle of what was said; is its source still running?"
 
 
@@ -109,11 +110,13 @@ class VoiceActivity(Stage[AudioChunk]):
             self._detector.reset()
             return []
         counts = self._detector.counts
-        late, gaps = counts.late, counts.gaps
+        late, gaps, cut = counts.late, counts.gaps, self._detector.cut
         segments = self._detector.feed(item)
         sources = self.count_publishers(self._audio.topic) if counts.gaps > gaps else 1
         self.health.note("gaps", str(counts.gaps))
         self.health.advise(self._advice.look(counts, time.monotonic(), sources))
+        if self._detector.cut > cut:
+            self.refuse(InputError(_CUT), "cut", lost=False)
         if counts.late > late:
             raise Dropped("late")
         return segments

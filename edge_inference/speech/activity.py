@@ -93,6 +93,8 @@ class ActivityDetector:
         self.probability: float | None = None
         self._model = model
         self._frame_id = ""
+        #: How often a gap has cut somebody short.
+        self.cut = 0
         self._rechunker = Rechunker(WINDOW, chunks)
         self._forget()
 
@@ -114,14 +116,15 @@ class ActivityDetector:
     def feed(self, chunk: AudioChunk) -> list[SpeechSegment]:
         """Return the segments that a chunk completes, partial ones among them.
 
-        Behind a gap speech is ended, with what was said before it, and the model starts
-        afresh. Raises InputError for a chunk that is no sound.
+        Behind a long gap the model starts afresh. Speech before it has ended if silence had
+        begun; else it is cut, counted in ``cut`` and never final: half of a command is another
+        command. Raises InputError for a chunk that is no sound.
         """
         segments = []
         self._frame_id = chunk.frame_id
         for window in self._rechunker.feed(chunk):
             if window.follows_gap:
-                segments += self._end(chunk.frame_id)
+                segments += self._break_off(chunk.frame_id)
                 self._forget()
             segments += self._take(window, chunk.frame_id)
         return segments
@@ -186,6 +189,15 @@ class ActivityDetector:
             return
         while len(self._before) * WINDOW_MS > self.settings.pre_roll_ms:
             self._before.popleft()
+
+    def _break_off(self, frame_id: str) -> list[SpeechSegment]:
+        silence = len(self._spoken) - self._last_spoken
+        if not self._spoken or self._is_noise() or 2 * silence >= self._hangover():
+            return self._end(frame_id)
+        self.cut += 1
+        segment = self._segment(False, frame_id)
+        self._end(frame_id)
+        return [segment]
 
     def _end(self, frame_id: str) -> list[SpeechSegment]:
         if not self._spoken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,9 @@ class ChunkSettings:
 
     gap_ms: float = setting(
         40.0, "a stamp that is off by more than this is a gap", unit="ms", minimum=0.0
+    )
+    bridged_ms: float = setting(
+        120.0, "a shorter gap is filled with silence", unit="ms", minimum=0.0, maximum=1000.0
     )
     clipped_share: float = setting(
         0.01,
@@ -56,7 +59,8 @@ class Rechunker:
     """Cuts a stream of chunks into windows of ``length`` samples at 16 kHz.
 
     Another rate is resampled. A chunk that does not start where the one before has ended, by
-    stamp or by sequence number, is behind a gap: what was left of the time before is dropped.
+    stamp or by sequence number, is behind a gap: a short one is filled with silence, behind a
+    longer one the stream starts anew, and what was left of the time before is dropped.
     One that comes after its successor, or twice, is late and left out.
     """
 
@@ -87,7 +91,7 @@ class Rechunker:
             return
         if self._is_behind_gap(chunk):
             self.counts.gaps += 1
-            self.reset()
+            chunk = self._bridged(chunk)
         self._note_clipping(chunk)
         self._append(chunk)
         self._last = chunk
@@ -111,6 +115,20 @@ class Rechunker:
         skipped = chunk.sequence not in (self._last.sequence, self._last.sequence + 1)
         off = abs(chunk.stamp_ns - self._last.end_ns) > self.settings.gap_ms * 1e6
         return skipped or off or chunk.sample_rate != self._last.sample_rate
+
+    def _bridged(self, chunk: AudioChunk) -> AudioChunk:
+        """Return the chunk with silence for what is missing before it, if that is little."""
+        assert self._last is not None
+        missing = round((chunk.stamp_ns - self._last.end_ns) * chunk.sample_rate / 1e9)
+        most = self.settings.bridged_ms / 1e3 * chunk.sample_rate
+        follows = chunk.sequence == self._last.sequence + 1
+        # Numbers without a gap say that stamps which overlap are only inexact.
+        least = -most if follows else 1
+        if not least <= missing <= most or chunk.sample_rate != self._last.sample_rate:
+            self.reset()
+            return chunk
+        samples = np.concatenate((np.zeros(max(0, missing), np.float32), chunk.samples))
+        return replace(chunk, samples=samples, stamp_ns=min(chunk.stamp_ns, self._last.end_ns))
 
     def _note_clipping(self, chunk: AudioChunk) -> None:
         share = float(np.mean(np.abs(chunk.samples) >= _FULL_SCALE))

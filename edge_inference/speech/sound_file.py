@@ -29,16 +29,22 @@ def pieces_of(file: Path, length_s: float) -> Iterator[Samples]:
     The last one may be shorter. Raises SourceError, also behind the last piece of a file that was
     cut off.
     """
-    is_empty = True
+    is_empty, odd = True, 0
     try:
         for samples, rate in _reader(file)(file, length_s):
+            odd += int(np.count_nonzero(~np.isfinite(samples)))
             if len(samples):
                 is_empty = False
-                yield samples, rate
+                yield _within_bounds(samples), rate
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror or error}") from error
     if is_empty:
         raise SourceError(f"{file}: there is no sound in it; record it again")
+    if odd:
+        raise SourceError(
+            f"{file}: expected numbers for samples, got {odd} times NaN or infinity, heard as "
+            "silence; write it again"
+        )
 
 
 def _reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
@@ -51,7 +57,7 @@ def _raw(file: Path, length_s: float) -> Iterator[Samples]:
     size = max(1, round(length_s * SAMPLE_RATE)) * 2
     with file.open("rb") as stream:
         while data := stream.read(size):
-            yield _one_channel(_from_pcm(data[: len(data) // 2 * 2], 2), 1, file), SAMPLE_RATE
+            yield _one_channel(_from_pcm(data[: len(data) // 2 * 2], 2), 1), SAMPLE_RATE
 
 
 def _is_plain_wave(file: Path) -> bool:
@@ -77,7 +83,7 @@ def _wave(file: Path, length_s: float) -> Iterator[Samples]:
         while data := stream.readframes(length):
             whole = len(data) // (channels * width) * channels * width
             count += whole // (channels * width)
-            yield _one_channel(_from_pcm(data[:whole], width), channels, file), rate
+            yield _one_channel(_from_pcm(data[:whole], width), channels), rate
         promised = stream.getnframes()
         # Who writes to a pipe does not know the length, and gives the highest.
         if count < promised < _UNKNOWN_BYTES // (channels * width):
@@ -95,7 +101,7 @@ def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
             _check_rate(rate, file)
             length = max(1, round(length_s * rate))
             while len(block := stream.read(length, dtype="float32", always_2d=True)):
-                yield _one_channel(block.reshape(-1), block.shape[1], file), rate
+                yield _one_channel(block.reshape(-1), block.shape[1]), rate
     except soundfile.LibsndfileError as error:
         raise SourceError(f"{file}: not a sound that can be read: {error}") from error
 
@@ -130,12 +136,13 @@ def _from_pcm(data: bytes, width: int) -> NDArray[np.float32]:
     return (values / float(2 ** (8 * width - 1))).astype(np.float32)
 
 
-def _one_channel(values: NDArray[np.float32], channels: int, file: Path) -> NDArray[np.float32]:
+def _one_channel(values: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     samples: NDArray[np.float32] = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
-    if not np.isfinite(samples).all():
-        raise SourceError(
-            f"{file}: expected numbers for samples, got NaN or infinity; write it again"
-        )
+    return samples
+
+
+def _within_bounds(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    samples = np.where(np.isfinite(samples), samples, np.float32(0.0))
     np.clip(samples, -1.0, 1.0, out=samples)
     samples.flags.writeable = False
     return samples

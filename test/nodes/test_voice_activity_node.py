@@ -232,3 +232,17 @@ def test_a_flood_of_sound_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> No
     segments.wait()
     values = node.health.status(0).values
     assert int(values["processed"]) + sum(node.health.counts().values()) <= 3000 + len(WORD)
+
+
+def test_a_sentence_that_a_gap_has_cut_is_told_and_no_command(
+    rig: Rig, model: LoudIsSpeech
+) -> None:
+    segments = rig.tap("/ai/speech")
+    node = rig.load("VoiceActivity", partial_ms=0.0)
+    ear = Ear(rig)
+    ear.hear(*WORD[:5])
+    ear.count += 20
+    ear.hear(0.0)
+    (segment,) = segments.wait()
+    assert not segment.is_final
+    wait_for(lambda: "has cut somebody short" in node.health.status(0).message, "a sentence")

@@ -96,6 +96,27 @@ def test_partial_segments_come_while_speech_goes_on() -> None:
     assert {segment.start_ns for segment in found} == {0}
 
 
+@pytest.mark.parametrize(("silence", "is_final"), [(0, False), (2, False), (3, True)])
+def test_speech_that_a_gap_cuts_is_no_sentence(silence: int, is_final: bool) -> None:
+    """Or "go to the" of "go to the door" would be one; what had ended before it still is."""
+    detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
+    for number in range(10 + silence):
+        assert detector.feed(chunk(number)) == []
+    (segment,) = detector.feed(chunk(100))
+    assert (segment.is_final, detector.cut) == (is_final, int(not is_final))
+    assert windows_of(segment) == list(range(10 + silence))
+
+
+def test_a_lost_chunk_does_not_cut_anybody_short() -> None:
+    detector = ActivityDetector(Probabilities([0.9] * 10 + [0.0] * 3 + [0.9] * 7), QUIET)
+    found = []
+    for number in [*range(10), *range(13, 40)]:
+        found += detector.feed(chunk(number))
+    (segment,) = found
+    assert segment.is_final
+    assert windows_of(segment)[:15] == [*range(10), 0, 0, 0, 13, 14]
+
+
 def test_a_gap_ends_speech_with_what_came_before_it() -> None:
     model = Probabilities([0.9] * 30)
     detector = ActivityDetector(model, QUIET)

@@ -85,8 +85,9 @@ def test_another_rate_is_resampled_with_stamps_kept(rate: int) -> None:
         (chunk(32, sequence=0), ChunkCounts(2)),  # a source that does not count
         (chunk(65, sequence=1), ChunkCounts(2)),  # a jitter of 33 ms
         (chunk(32, sequence=2), ChunkCounts(2, gaps=1)),
-        (chunk(80, sequence=1), ChunkCounts(2, gaps=1)),
-        (chunk(-20, sequence=1), ChunkCounts(2, gaps=1)),
+        (chunk(200, sequence=1), ChunkCounts(2, gaps=1)),
+        (chunk(200, sequence=9), ChunkCounts(2, gaps=1)),
+        (chunk(-100, sequence=1), ChunkCounts(2, gaps=1)),
         (chunk(32, sequence=1, rate=48_000, length=1_536), ChunkCounts(2, gaps=1)),
         (chunk(0, sequence=0), ChunkCounts(2, late=1)),  # twice
         (chunk(-32, sequence=-1), ChunkCounts(2, late=1)),
@@ -103,6 +104,30 @@ def test_what_is_wrong_is_counted(second: AudioChunk, counts: ChunkCounts) -> No
     assert [window.follows_gap for window in windows] in ([], [counts.gaps == 1])
     if counts.late:
         assert windows == []
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+@pytest.mark.parametrize("sequence", [1, 0, 3])
+def test_a_short_gap_is_filled_with_silence(sequence: int, rate: int) -> None:
+    rechunker, length = Rechunker(), rate * 32 // 1000
+    windows = list(rechunker.feed(chunk(0, length, rate=rate)))
+    windows += rechunker.feed(chunk(96, length, sequence=sequence, rate=rate))
+    windows += rechunker.feed(chunk(128, length, sequence=sequence + 1, rate=rate))
+    windows = windows[:4]  # after another rate the last one waits for what follows
+    assert [window.follows_gap for window in windows] == [True, False, False, False]
+    stamps = [(window.stamp_ns - START) / MS for window in windows]
+    assert stamps == pytest.approx([0, 32, 64, 96], abs=0.1)
+    levels = [float(np.median(window.samples)) for window in windows]
+    assert levels == pytest.approx([0.1, 0.0, 0.0, 0.1], abs=1e-3)
+    assert rechunker.counts == ChunkCounts(chunks=3, gaps=1)
+
+
+def test_stamps_that_overlap_a_little_are_inexact_if_the_numbers_follow() -> None:
+    rechunker = Rechunker()
+    list(rechunker.feed(chunk(0)))
+    (window,) = rechunker.feed(chunk(-20, sequence=1))
+    assert not window.follows_gap and rechunker.counts.gaps == 1
+    assert window.samples == pytest.approx(np.full(512, 0.1))
 
 
 def test_a_gap_drops_what_was_left_of_before() -> None:
