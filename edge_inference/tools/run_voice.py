@@ -181,6 +181,7 @@ class _Run:
             ("/ai/transcript", book.add_transcript),
             ("/ai/intent", book.add_intent),
             ("/ai/action_plan", book.add_plan),
+            ("/ai/command_feedback", book.add_feedback),
             (self._moves, self._add_velocity),
         ]
         if heard is not None:

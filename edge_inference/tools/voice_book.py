@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.voice import ActionPlan, Intent, Step, Transcript
+from edge_inference.speech.motion import MotionFeedback, MotionState
 
 #: Ahead in m/s, to the left in rad/s.
 Velocity: TypeAlias = tuple[float, float]
@@ -27,6 +28,8 @@ class Utterance:
     transcript: Transcript | None = None
     intent: Intent | None = None
     plan: ActionPlan | None = None
+    #: Why the plan was not taken up.
+    problem: str = ""
     after_ms: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -50,7 +53,9 @@ class Utterance:
     def reason(self) -> str:
         """Why nothing is done, empty where something is."""
         if self.transcript is None:
-            return "the run ended before it was recognised"
+            return "it was not recognised"
+        if self.problem:
+            return self.problem
         for each in (self.transcript, self.intent):
             if each is not None and each.problem:
                 return each.problem
@@ -60,7 +65,9 @@ class Utterance:
         """Return it in a line."""
         text = self.transcript.text if self.transcript is not None else ""
         steps = self.plan.steps if self.plan is not None else ()
-        done = ", then ".join(step_words(step) for step in steps) or f"nothing: {self.reason}"
+        done = ", then ".join(step_words(step) for step in steps)
+        if self.problem or not done:
+            done += f"{', but ' if done else ''}nothing: {self.reason}"
         times = ", ".join(f"{name} {ms:.0f}" for name, ms in self.after_ms.items())
         return f'"{text}" -> {done} (ms after the last word: {times})'
 
@@ -157,6 +164,16 @@ class VoiceBook:
         self._note(done, "command", now_ns)
         self._finish(done)
 
+    def add_feedback(self, feedback: MotionFeedback) -> None:
+        """Take note that a plan was not taken up, such as one that comes too late."""
+        if feedback.state is MotionState.REFUSED and feedback.stamp_ns == self._to_move:
+            self._to_move = None
+            with self._lock:
+                utterance = self._open.get(feedback.stamp_ns)
+                if utterance is not None:
+                    utterance.problem = feedback.problem
+            self._finish(feedback.stamp_ns)
+
     def latest(self) -> Utterance | None:
         """Return the newest utterance as it is now; None before the first."""
         with self._lock:
@@ -165,8 +182,8 @@ class VoiceBook:
 
     def give_up(self) -> None:
         """Finish what is still open."""
-        for stamp_ns in list(self._open):
-            self._finish(stamp_ns)
+        while self._open:
+            self._finish(max(self._open))
 
     def _note(self, stamp_ns: int, stage: str, moment_ns: int | None = None, **found: Any) -> None:
         now_ns = self._now_ns() if moment_ns is None else moment_ns
@@ -185,9 +202,12 @@ class VoiceBook:
                 utterance.after_ms["command"] = (self._still_ns - stamp_ns) / 1e6
 
     def _finish(self, stamp_ns: int) -> None:
+        """Hand an utterance over; before it those said earlier, of which nothing comes any more."""
         with self._lock:
-            utterance = self._open.pop(stamp_ns, None)
-        if utterance is not None:
+            if stamp_ns not in self._open:
+                return
+            over = [self._open.pop(each) for each in sorted(self._open) if each <= stamp_ns]
+        for utterance in over:
             self._finished(utterance)
-            with self._lock:
-                self.ended += 1
+        with self._lock:
+            self.ended += len(over)

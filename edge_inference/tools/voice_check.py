@@ -27,7 +27,7 @@ from typing import Any
 
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.tools.velocity_record import Moves, velocity_words
-from edge_inference.tools.voice_book import Utterance
+from edge_inference.tools.voice_book import Utterance, step_words
 
 EXPECTED_FILE = "expected.yaml"
 
@@ -124,7 +124,7 @@ class Checked:
             rows = [
                 ("heard", heard if came["text"] else f"no command: {utterance.reason}"),
                 ("meaning", f"{came['intent']} {slots}".strip() or "none"),
-                ("plan", ", then ".join(came["steps"]) or "none"),
+                ("plan", _plan_words(utterance)),
                 ("velocity", str(self.moves)),
                 ("times", f"{times} ms after the last word"),
             ]
@@ -185,6 +185,14 @@ def _sentence(section: Section) -> Sentence:
     for name in ("steps", "held"):
         values[name] = tuple(map(str, values.get(name, ())))
     return Sentence(**values)
+
+
+def _plan_words(utterance: Utterance) -> str:
+    plan = utterance.plan
+    if plan is None:
+        return "none"
+    words = ", then ".join(map(step_words, plan.steps)) or f"none: {plan.reason}"
+    return f"{words}, but not done: {utterance.problem}" if utterance.problem else words
 
 
 def _plain(text: str) -> str:

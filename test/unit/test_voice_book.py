@@ -6,6 +6,7 @@ import numpy as np
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.speech.motion import MotionFeedback, MotionState
 from edge_inference.tools.voice_book import Utterance, VoiceBook
 
 SAID_NS = 1_000_000_000
@@ -140,3 +141,40 @@ def test_the_latest_utterance_is_seen_while_it_is_on_its_way() -> None:
     assert seen is not None and seen.after_ms == {"speech": 200.0}
     latest = listener.book.latest()
     assert latest is not None and latest.transcript == transcript("go forward")
+
+
+def drive(listener: Listener) -> None:
+    listener.at(200).add_speech(speech())
+    listener.at(250).add_transcript(transcript("go forward"))
+    listener.at(251).add_intent(intent("move"))
+    listener.at(252).add_plan(ActionPlan("move", (Step("move", distance_m=1.0),), SAID_NS))
+
+
+def test_a_plan_that_is_not_taken_up_says_why() -> None:
+    listener = Listener()
+    drive(listener)
+    for state, stamp_ns in ((MotionState.REFUSED, 5), (MotionState.MOVING, SAID_NS)):
+        listener.book.add_feedback(MotionFeedback(state, stamp_ns=stamp_ns, problem="x"))
+    assert listener.finished == []
+    refusal = MotionFeedback(MotionState.REFUSED, stamp_ns=SAID_NS, problem="it is too old")
+    listener.book.add_feedback(refusal)
+    assert listener.finished[0].as_json()["reason"] == "it is too old"
+    assert "move 1 m, but nothing: it is too old" in listener.finished[0].words()
+
+
+def test_utterances_end_in_the_order_in_which_they_were_said() -> None:
+    listener = Listener()
+    drive(listener)
+    later_ns = SAID_NS + 2_000_000_000
+    listener.at(2200).add_speech(speech(later_ns))
+    assert listener.finished == []
+    listener.at(2250).add_transcript(Transcript("", 0.1, "command", later_ns, problem="no"))
+    assert [each.stamp_ns for each in listener.finished] == [SAID_NS, later_ns]
+    assert (listener.book.begun, listener.book.ended) == (2, 2)
+
+
+def test_what_was_never_recognised_says_so() -> None:
+    listener = Listener()
+    listener.at(200).add_speech(speech())
+    listener.book.give_up()
+    assert listener.finished[0].reason == "it was not recognised"

@@ -155,3 +155,12 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, words: s
     file.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_expectation(file)
+
+
+def test_a_plan_that_is_not_done_says_why() -> None:
+    late = replace(turn(), problem="it is too old")
+    (checked,) = compare(TURN, [(late, Moves())])
+    assert any("0.5 rad/s, but not done: it is too old" in line for line in checked.lines())
+    refused = replace(turn(), plan=ActionPlan("turn", (), 1, is_refused=True, reason="I cannot"))
+    (checked,) = compare(TURN, [(refused, Moves())])
+    assert any("none: I cannot" in line for line in checked.lines())
