@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from edge_inference.backends.ort import OrtBackend
@@ -14,6 +15,7 @@ from edge_inference.nodes.speech_models import find_speech
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice_files import find_grammar
 from edge_inference.speech import language_model
+from edge_inference.speech.grammar import Grammar
 from edge_inference.speech.language_model import LanguageModelSettings
 from edge_inference.speech.language_prompt import examples_for, read_prompt
 from edge_inference.speech.text_tokens import load_text_tokens
@@ -33,7 +35,7 @@ class LanguageModelNodeSettings(LanguageModelSettings, StageSettings):
         "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
         read_only=True,
     )
-    grammar: str = setting("", "grammar file; empty for the shipped one", read_only=True)
+    grammar: str = setting("", "grammar file; empty for the shipped one")
     threads: int = setting(
         1, "threads that the model computes with", minimum=1, maximum=64, read_only=True
     )
@@ -61,20 +63,10 @@ class LanguageModel(Stage[Intent]):
         settings = self.parameters.current
         grammar = find_grammar(settings.grammar)
         self._intents = self.publish_on("intent", IntentAdapter())
-        self._missing = ""
         try:
-            model = find_speech(settings.model, settings.model_path, "language_model")
-            prompt, examples = read_prompt(model)
-            tokens = load_text_tokens(model.path("tokenizer"))
-            self._backend = OrtBackend(model.path("decoder"), threads=settings.threads)
-            self._model = language_model.LanguageModel(
-                self._backend.open(),
-                tokens,
-                grammar,
-                prompt,
-                lambda schema, inferred: examples_for(schema, inferred, grammar, examples),
-                settings,
-            )
+            self._open_model(settings)
+            self._model = self._made(grammar, settings)
+            self._missing = ""
         except EdgeInferenceError as error:
             self.close()
             self._missing = f"the language model {settings.model!r} is not there: {error}"
@@ -98,10 +90,18 @@ class LanguageModel(Stage[Intent]):
         """Return the model in use."""
         return self.parameters.current.model if self._model else ""
 
+    def accept(self, settings: LanguageModelNodeSettings) -> None:
+        """Refuse a grammar that cannot be read; the old one stays."""
+        if settings.grammar != self.parameters.current.grammar:
+            find_grammar(settings.grammar)
+
     def adopt(self, old: LanguageModelNodeSettings, new: LanguageModelNodeSettings) -> None:
-        """Go on with other limits."""
-        if self._model is not None:
-            self._model.settings = new
+        """Go on with other limits, or another grammar, for which the prompt is read again."""
+        if self._model is None:
+            return
+        if (new.grammar, new.inferred_slots) != (old.grammar, old.inferred_slots):
+            self._model = self._made(find_grammar(new.grammar), new)
+        self._model.settings = new
 
     def process(self, item: Intent, settings: LanguageModelNodeSettings) -> Intent:
         """Understand one text."""
@@ -118,3 +118,19 @@ class LanguageModel(Stage[Intent]):
     def emit(self, output: Intent) -> None:
         """Publish what is meant."""
         self._intents.publish(output)
+
+    def _open_model(self, settings: LanguageModelNodeSettings) -> None:
+        model = find_speech(settings.model, settings.model_path, "language_model")
+        self._prompt, self._examples = read_prompt(model)
+        self._tokens = load_text_tokens(model.path("tokenizer"))
+        self._backend = OrtBackend(model.path("decoder"), threads=settings.threads)
+        self._backend.open()
+
+    def _made(
+        self, grammar: Grammar, settings: LanguageModelNodeSettings
+    ) -> language_model.LanguageModel:
+        assert self._backend is not None, "the model is open"
+        examples = partial(examples_for, grammar=grammar, own=self._examples)
+        return language_model.LanguageModel(
+            self._backend, self._tokens, grammar, self._prompt, examples, settings
+        )

@@ -52,8 +52,9 @@ class LanguageModelSettings:
         96, "most tokens of a plan; a longer one is given up", minimum=8, maximum=1024
     )
     time_limit_s: float = setting(
-        3.0,
-        "time after which a plan is given up, seen to after every token",
+        2.0,
+        "time after which a plan is given up, seen to after every token; with recognition it has "
+        "to stay below max_age_s of the limits",
         unit="s",
         minimum=0.1,
         maximum=60.0,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.health import Level
@@ -23,8 +25,8 @@ def transcripts(rig: Rig) -> Publisher:
     return rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
 
 
-def said(text: str, stamp_ns: int = 7) -> Transcript:
-    return Transcript(text, 0.9, "free", stamp_ns)
+def said(text: str) -> Transcript:
+    return Transcript(text, 0.9, "free", time.time_ns())
 
 
 def load(rig: Rig, model: str, with_model: bool = True):
@@ -40,12 +42,14 @@ def test_a_plan_that_is_asked_about_and_then_done(
     intents, plans, say = rig.tap("/ai/intent"), rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     rig.load("Planner")
     node = load(rig, str(language_model(tmp_path, FORWARD)))
-    transcripts.publish(said("scoot ahead"))
+    spoken = said("scoot ahead")
+    transcripts.publish(spoken)
     (intent,) = intents.wait()
-    assert (intent.name, intent.source, intent.stamp_ns) == ("move", "language_model", 7)
+    assert (intent.name, intent.source) == ("move", "language_model")
+    assert intent.stamp_ns == spoken.stamp_ns
     assert plans.wait()[0].is_refused
     assert say.wait() == ["Did you mean: going forward 0.5 meters? Say yes or no"]
-    transcripts.publish(said("yes", 8))
+    transcripts.publish(said("yes"))
     assert [(step.action, step.distance_m) for step in plans.wait(2)[1].steps] == [("move", 0.5)]
     assert [each.source for each in intents] == ["language_model", "grammar"]
     assert node.health.notes()["model"] == str(tmp_path)
@@ -107,6 +111,22 @@ def test_a_model_that_fails_is_said_so(rig: Rig, transcripts: Publisher, tmp_pat
     transcripts.publish(said("scoot ahead"))
     assert intents.wait()[0].problem.endswith("; the language model failed")
     wait_for(lambda: node.health.status(0).level is Level.ERROR, "the fault on show")
+
+
+def test_the_grammar_is_live(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
+    """With the other one a plan is another: there, m is for munch."""
+    grammar = tmp_path / "mine.yaml"
+    grammar.write_text("intents:\n  munch: {phrases: [eat it all]}\n")
+    intents = rig.tap("/ai/intent")
+    node = load(
+        rig, str(language_model(tmp_path / "model", {"\n": "m", "=": "f", "d": END, "h": END}))
+    )
+    change = [Parameter("grammar", value=str(grammar))]
+    assert rig.call(lambda: node.set_parameters(change))[0].successful
+    transcripts.publish(said("scoot ahead"))
+    assert intents.wait()[0].name == "munch"
+    bad = [Parameter("grammar", value=str(tmp_path / "nowhere.yaml"))]
+    assert not rig.call(lambda: node.set_parameters(bad))[0].successful
 
 
 # Sentence embeddings ------------------------------------------------------------------------------
