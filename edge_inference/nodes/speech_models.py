@@ -27,7 +27,7 @@ def open_role(model: SpeechModel, role: str) -> Backend:
     """
     file = model.path(role)
     if file.suffix != PLAN:
-        return OrtBackend(file).open()
+        return OrtBackend(file, keeps_memory=False).open()
     from edge_inference.backends.trt.backend import TrtBackend
 
     return TrtBackend(file).open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,19 @@ def test_a_run_that_fails_is_a_backend_error_and_the_next_works(make_onnx) -> No
             backend.infer({"a": two, "b": three})
         assert "\n" not in str(caught.value)
         np.testing.assert_array_equal(backend.infer({"a": two, "b": two})["c"], [2, 2])
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_memory_is_kept_or_given_back(doubling_onnx: Path, keeps: bool) -> None:
+    backend = OrtBackend(doubling_onnx, keeps_memory=keeps).open()
+    tensors = {"data": np.zeros((2**20, 3, 4), np.float32), "more": np.zeros(1, np.float32)}
+    before = resident_mib()
+    backend.infer(tensors)
+    grown = resident_mib() - before
+    backend.close()
+    assert (grown > 16) == keeps
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
