@@ -62,10 +62,6 @@ class Command(NamedTuple):
     problem: str = ""
 
 
-#: A phrase may take so many more tokens than what is heard freely, or twice as many.
-_MORE_TOKENS = 8
-
-
 class _Hypothesis(NamedTuple):
     place: Place
     token: int
@@ -92,12 +88,12 @@ class _Found(NamedTuple):
 
     def note(self, said: tuple[str, ...], scores: tuple[float, ...]) -> None:
         """Keep a sentence where it is new, or likelier than before."""
-        if said not in self.sentences or _mean(scores) > _mean(self.sentences[said]):
+        if said not in self.sentences or sum(scores) > sum(self.sentences[said]):
             self.sentences[said] = scores
 
     def best(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Return the sentence with the highest mean, and its log-probabilities; empty if none."""
-        return max(self.sentences.items(), key=lambda item: _mean(item[1]), default=((), ()))
+        """Return the likeliest sentence, and its log-probabilities; empty if there is none."""
+        return max(self.sentences.items(), key=lambda item: sum(item[1]), default=((), ()))
 
 
 class CommandMode:
@@ -169,14 +165,12 @@ class CommandMode:
             return ()
         totals = {other: sum(scores) for other, scores in sentences.items()}
         meaning = self._meaning(said)
-        # A meaning may be found in several phrases; the most probable one speaks for it.
-        best = max(totals[other] for other in sentences if self._meaning(other) == meaning)
         rivals = [
             other
             for other, scores in sentences.items()
             if self._meaning(other) != meaning
             and _mean(scores) >= self.settings.threshold
-            and best - totals[other] < self.settings.lead
+            and totals[said] - totals[other] < self.settings.lead
         ]
         return max(rivals, key=totals.__getitem__, default=())
 
@@ -191,8 +185,7 @@ class CommandMode:
         beam = [_Hypothesis(self._graph.start, START, ())]
         found = _Found({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
-        # Words without meaning may be repeated, so the phrases alone set no end to a sentence.
-        for _ in range(2 * most_free + _MORE_TOKENS):
+        while ids:
             chances = state.step(ids)
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
@@ -207,9 +200,8 @@ class CommandMode:
                     rows.append(free_row)
                     ids.append(found.free.tokens[-1])
             free_row = len(beam)
-            if not ids:
-                break
-            state.keep(rows)
+            if ids:
+                state.keep(rows)
         return found
 
     def _is_open(self, found: _Found) -> bool:

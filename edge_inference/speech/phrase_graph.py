@@ -8,8 +8,9 @@ from typing import NamedTuple
 from edge_inference.errors import ConfigError
 from edge_inference.speech.tokenizer import Tokenizer
 
-#: More commands in one sentence are not followed.
+#: More commands in one sentence are not followed, nor more that means nothing around them.
 MOST_COMMANDS = 4
+MOST_IGNORED = 2
 
 _ENDINGS = (".", "!", "?")
 
@@ -18,16 +19,18 @@ class Node:
     """A place between two tokens.
 
     ``phrase`` is what ends here. ``opens`` is where one may go on as well, and ``closes`` tells
-    that the sentence may end here: both behind words that belong to no phrase.
+    that the sentence may end here: both behind words that belong to no phrase. ``is_ignored``
+    tells that those words mean nothing.
     """
 
-    __slots__ = ("children", "closes", "opens", "phrase")
+    __slots__ = ("children", "closes", "is_ignored", "opens", "phrase")
 
     def __init__(self) -> None:
         self.children: dict[int, Node] = {}
         self.phrase: str | None = None
         self.opens: Node | None = None
         self.closes = False
+        self.is_ignored = False
 
     def add(self, tokens: Iterable[int]) -> Node:
         """Return the place behind these tokens, made where it is not there yet."""
@@ -38,10 +41,11 @@ class Node:
 
 
 class Place(NamedTuple):
-    """Where a sentence has got to, and the phrases that are complete before it."""
+    """Where a sentence has got to, the phrases before it, and how much was ignored so far."""
 
     node: Node
-    said: tuple[str, ...]
+    said: tuple[str, ...] = ()
+    ignored: int = 0
 
 
 class PhraseGraph:
@@ -81,21 +85,25 @@ class PhraseGraph:
     @property
     def start(self) -> Place:
         """Where every sentence begins."""
-        return Place(self._first, ())
+        return Place(self._first)
 
     def moves(self, place: Place) -> Iterator[tuple[int, Place]]:
         """Yield the tokens that may follow, and where each leads; one may lead to two places."""
-        node, said = place
+        node, said, ignored = place
         for token, child in node.children.items():
-            yield token, Place(child, said)
+            yield token, Place(child, said, ignored)
         if node.phrase is not None:
-            yield from self.moves(Place(self._behind, (*said, node.phrase)))
-        if node.opens is not None and (node.opens is self._behind or len(said) < MOST_COMMANDS):
-            yield from self.moves(Place(node.opens, said))
+            yield from self.moves(Place(self._behind, (*said, node.phrase), ignored))
+        if node.opens is None:
+            return
+        if node.is_ignored and ignored < MOST_IGNORED:
+            yield from self.moves(Place(node.opens, said, ignored + 1))
+        elif not node.is_ignored and len(said) < MOST_COMMANDS:
+            yield from self.moves(Place(node.opens, said, ignored))
 
     def ended(self, place: Place) -> tuple[str, ...]:
         """Return the phrases of a sentence that ends here; none where it cannot."""
-        node, said = place
+        node, said, _ = place
         if node.phrase is not None:
             return (*said, node.phrase)
         return said if node.closes else ()
@@ -109,11 +117,12 @@ class PhraseGraph:
         comma, stop = self._mark(","), self._mark(".")
         for root, text in ((self._first, _capital(words)), (self._next, words)):
             node = root.add(ids(text))
-            node.opens = node.add(comma).opens = self._next
-            node.add(stop).opens = self._first
+            for mark, opens in (((), self._next), (comma, self._next), (stop, self._first)):
+                end = node.add(mark)
+                end.opens, end.is_ignored = opens, True
         for lead in ((), comma):
             node = self._behind.add((*lead, *ids(words)))
-            node.opens, node.closes = self._behind, True
+            node.opens, node.closes, node.is_ignored = self._behind, True, True
 
     def _join(self, words: str) -> None:
         ids = self._tokenizer.ids

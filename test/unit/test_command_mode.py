@@ -122,17 +122,6 @@ def test_several_commands_in_a_sentence() -> None:
     assert (command.text, command.problem) == ("a b e c", "")
 
 
-def test_words_without_meaning_are_not_followed_for_ever() -> None:
-    h = TOKENIZER.ids("h")[0]
-
-    def again(tokens: list[int]) -> Mapping[int, float]:
-        return {TOKENIZER.ids("H")[0]: 0.0} if len(tokens) == 1 else {h: 0.0}
-
-    settings = CommandSettings(beam=1)
-    command = mode_of(recogniser_that(again), ["a"], settings, ignored=["h"]).recognise(SECOND)
-    assert (command.text, command.problem) == ("", "none of the grammar's phrases")
-
-
 def freely(lead: float) -> Recogniser:
     """Hear ``A c d`` freely, and ``A b`` as a phrase that is less likely by ``lead``."""
     a, b, c, d = TOKENIZER.ids("A b c d")

@@ -40,6 +40,9 @@ def test_a_grammar_without_words_is_refused(phrases: list[str], complaint: str) 
         ("G, a b", {("a b",)}),
         ("G. A b", {("a b",)}),
         ("G g c", {("c",)}),
+        ("G g g c", set()),  # no end of words without meaning
+        ("G c g", {("c",)}),
+        ("G c g g g", set()),
         ("A b, g.", {("a b",)}),
         ("A b g", {("a b",)}),
         ("G", set()),
