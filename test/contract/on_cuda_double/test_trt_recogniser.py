@@ -1,0 +1,52 @@
+"""A recogniser with a split decoder on the TensorRT backend: names, shapes and types fit."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from double_control import Double
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.engines.flavours.onnx_file import write_onnx
+from edge_inference.engines.public_graph.recogniser import public_graph
+from edge_inference.errors import ModelError
+from edge_inference.speech.command_mode import CommandMode
+from edge_inference.speech.phrase_graph import PhraseGraph
+from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.speech_model import find_speech_model
+from edge_inference.speech.tokenizer import load_tokenizer
+from shipped_speech import person
+from trt_on_double import make_backend
+
+GRAPHS = ("encoder", "decoder", "decoder_with_past")
+PHRASES = ["go forward ten meters", "go forward two meters", "go back ten meters"]
+
+
+def test_it_hears_what_it_hears_on_the_processor(tmp_path: Path, double: Double) -> None:
+    try:
+        model = find_speech_model("moonshine_tiny")
+    except ModelError as error:
+        pytest.skip(str(error))
+    files = {role: file.path for role, file in model.files.items()}
+    with ExitStack() as opened:
+        engines = []
+        for role in GRAPHS:
+            file = tmp_path / f"{role}.onnx"
+            write_onnx(public_graph(role, files), file)
+            with OrtBackend(file) as on_processor:
+                profiles = {
+                    spec.name: [
+                        [axis or length for axis in spec.shape] for length in (1, 1, 200_000)
+                    ]
+                    for spec in on_processor.inputs
+                }
+            engine = make_backend(file, header={"profiles": profiles})
+            engines.append(opened.enter_context(engine))
+        encoder, decoder, with_past = engines
+        tokenizer = load_tokenizer(model.path("tokenizer"))
+        recogniser = Recogniser(encoder, decoder, tokenizer, decoder_with_past=with_past)
+        assert recogniser.free(person()).text.lower().startswith("go forward ten meters")
+        mode = CommandMode(recogniser, PhraseGraph(PHRASES, tokenizer))
+        assert mode.recognise(person()).text == PHRASES[0]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from edge_inference.tools.command_line import run
+
+SHA256 = hashlib.sha256(b"no model").hexdigest()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Return a recogniser whose files are none."""
+    folder = tmp_path / "ears"
+    folder.mkdir()
+    text = "task: recognition\nlicence: MIT\nfiles:\n"
+    for role in ("encoder", "decoder", "tokenizer"):
+        (folder / role).write_bytes(b"no model")
+        text += f"  {role}: {{file: {role}, sha256: {SHA256}}}\n"
+    (folder / "speech.yaml").write_text(text)
+    return folder
+
+
+def test_a_folder_that_is_there_is_left_alone(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["speech", "export", str(model), "--output", str(model)]) == 2
+    assert "it exists already; name a new folder" in capsys.readouterr().err
+
+
+def test_a_model_that_recognises_nothing_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"task: activity\nlicence: MIT\nfiles:\n  model: {{file: encoder, sha256: {SHA256}}}\n"
+    (model / "speech.yaml").write_text(text)
+    assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 2
+    assert "model 'ears' is for activity; expected a recogniser" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_model_leaves_nothing_behind(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 1
+    assert "encoder: ONNX Runtime cannot read it" in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ears"]
