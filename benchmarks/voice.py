@@ -129,7 +129,7 @@ def _delays(report: Report, label: str, trial: Trial) -> None:
     else:
         recording = golden()
         assert recording.text is not None
-        commands = [Said(sentences[recording.text], recording.sound)] * _GOLDEN_ROUNDS
+        commands = [Said("a person", sentences[recording.text], recording.sound)] * _GOLDEN_ROUNDS
     conditions = {name: trial.conditions()[name] for name in (_NOISE,)}
     voice_delays.measure(report, label, commands, stops, conditions)
 
@@ -137,9 +137,9 @@ def _delays(report: Report, label: str, trial: Trial) -> None:
 def _said(sentences: Sequence[Sentence], voices: Sequence[Voice]) -> list[Said]:
     # The voices of one sentence follow one another out of step with those who say every fourth.
     return [
-        Said(sentence, speak(sentence.text, voices[(number + turn) % len(voices)]))
+        Said(str(voice), sentence, speak(sentence.text, voice))
         for number, sentence in enumerate(sentences)
-        for turn in range(len(voices))
+        for voice in (voices[(number + turn) % len(voices)] for turn in range(len(voices)))
     ]
 
 

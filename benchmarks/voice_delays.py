@@ -26,7 +26,7 @@ from benchmarks.voice_events import (
     standstill_ns,
 )
 from benchmarks.voice_outside import STAGES, Event, Played
-from benchmarks.voice_scores import Tally, outcome
+from benchmarks.voice_scores import RIGHT, Tally, outcome
 from benchmarks.voice_sound import Sound, between_silence
 from edge_inference.core.voice import Intent
 from edge_inference.speech.grammar import Sentence
@@ -47,8 +47,9 @@ _CPU_BOUND_PERCENT = 80.0
 
 @dataclass(frozen=True)
 class Said:
-    """One command to say, as sound; ``sentence`` is what it is."""
+    """One command to say, as sound; ``sentence`` is what it is, ``who`` says it."""
 
+    who: str
     sentence: Sentence
     sound: Sound
 
@@ -63,6 +64,8 @@ class Delays:
     cycles: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    #: Each case that was not as it should be.
+    details: list[str] = field(default_factory=list)
 
 
 class Speaker:
@@ -80,7 +83,10 @@ class Speaker:
         to.cycles += cycles_ns(played.events)
         intents: list[Intent] = said_since(played.events, "/ai/intent", played.start_ns)
         heard = [meaning(intent) for intent in intents if intent.name]
-        to.tally.add_command(outcome(meaning(said.sentence), heard))
+        found = outcome(meaning(said.sentence), heard)
+        to.tally.add_command(found)
+        if found != RIGHT:
+            to.details.append(f"{said.who} {said.sentence.text!r} {found}: {_heard(played)}")
         plans = said_since(played.events, "/ai/action_plan", played.start_ns)
         acted = [plan for plan in plans if not plan.is_refused]
         moved_ns = first_motion_ns(played.events)
@@ -97,6 +103,8 @@ class Speaker:
         still_ns = standstill_ns(played.events)
         moment_ns = played.moment_ns(end)
         to.stops.append(float("inf") if still_ns is None else still_ns - moment_ns)
+        if still_ns is None:
+            to.details.append(f"{said.who} {said.sentence.text!r} not heard: {_heard(played)}")
 
 
 def measure(
@@ -151,8 +159,15 @@ def _tell(report: Report, what: str, delays: Delays) -> None:
         report.figure(f"{what}, end of stop to zero velocity", percentiles(delays.stops))
         missed = sum(stop == float("inf") for stop in delays.stops)
         report.figure(f"{what}, stops that were not heard", missed)
+    for detail in delays.details:
+        print(f"    {detail}")
     for key, count in dropped(delays.events).items():
         report.figure(f"{what}, dropped by {key}", count)
+
+
+def _heard(played: Played) -> list[str]:
+    transcripts = said_since(played.events, "/ai/transcript", played.start_ns)
+    return [each.text or each.problem for each in transcripts if each.is_final]
 
 
 def _claim_delays(report: Report, label: str, delays: Delays) -> None:
