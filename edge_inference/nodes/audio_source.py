@@ -159,6 +159,7 @@ class AudioSource(Component):
             self.refuse(error, "source")
             return
         watch.lost(error)
+        self._sequence += 1
         self.close()
         self._stopping.wait(_RETRY_S)
 

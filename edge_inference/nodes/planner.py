@@ -55,7 +55,7 @@ class Planner(Stage[Intent]):
 
     def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
         """Plan one intent; return what to say about it too."""
-        plan = self._planner.plan(item)
+        plan = self._planner.plan(item, self.now_ns())
         if plan.steps and all(step.action == "look" for step in plan.steps):
             return plan, ""  # what is seen is the answer
         # Speech that was no command at all is no business of the robot.

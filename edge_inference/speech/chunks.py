@@ -24,7 +24,10 @@ class ChunkSettings:
     """What counts as a gap and as clipping."""
 
     gap_ms: float = setting(
-        40.0, "a stamp that is off by more than this is a gap", unit="ms", minimum=0.0
+        40.0,
+        "a stamp that is off by more than this is a gap, where the source does not count",
+        unit="ms",
+        minimum=0.0,
     )
     bridged_ms: float = setting(
         120.0, "a shorter gap is filled with silence", unit="ms", minimum=0.0, maximum=1000.0
@@ -111,24 +114,25 @@ class Rechunker:
     def _is_behind_gap(self, chunk: AudioChunk) -> bool:
         if self._last is None:
             return False
+        if chunk.sample_rate != self._last.sample_rate:
+            return True
+        off_ns = abs(chunk.stamp_ns - self._last.end_ns)
+        if chunk.sequence == self._last.sequence + 1:
+            # Nothing is lost: a machine that was busy has stamped it late.
+            return off_ns > _LATEST_NS
         # Sources that do not count leave the number as it is.
-        skipped = chunk.sequence not in (self._last.sequence, self._last.sequence + 1)
-        off = abs(chunk.stamp_ns - self._last.end_ns) > self.settings.gap_ms * 1e6
-        return skipped or off or chunk.sample_rate != self._last.sample_rate
+        return chunk.sequence != self._last.sequence or off_ns > self.settings.gap_ms * 1e6
 
     def _bridged(self, chunk: AudioChunk) -> AudioChunk:
         """Return the chunk with silence for what is missing before it, if that is little."""
         assert self._last is not None
         missing = round((chunk.stamp_ns - self._last.end_ns) * chunk.sample_rate / 1e9)
         most = self.settings.bridged_ms / 1e3 * chunk.sample_rate
-        follows = chunk.sequence == self._last.sequence + 1
-        # Numbers without a gap say that stamps which overlap are only inexact.
-        least = -most if follows else 1
-        if not least <= missing <= most or chunk.sample_rate != self._last.sample_rate:
+        if not 0 < missing <= most or chunk.sample_rate != self._last.sample_rate:
             self.reset()
             return chunk
-        samples = np.concatenate((np.zeros(max(0, missing), np.float32), chunk.samples))
-        return replace(chunk, samples=samples, stamp_ns=min(chunk.stamp_ns, self._last.end_ns))
+        samples = np.concatenate((np.zeros(missing, np.float32), chunk.samples))
+        return replace(chunk, samples=samples, stamp_ns=self._last.end_ns)
 
     def _note_clipping(self, chunk: AudioChunk) -> None:
         share = float(np.mean(np.abs(chunk.samples) >= _FULL_SCALE))

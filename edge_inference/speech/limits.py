@@ -123,6 +123,17 @@ class Limits:
             return self._against_place(step.target)
         if step.action in ("pick", "place") or (step.action == "look" and step.target):
             return self._against_thing(step.target)
+        if step.action == "say" and not step.target.strip():
+            return "There is nothing to say"
+        return ""
+
+    def objection_to_age(self, stamp_ns: int, now_ns: int, *, only_stops: bool = False) -> str:
+        """Return what speaks against what was said at ``stamp_ns``; to stop is never too late."""
+        age_s, most_s = (now_ns - stamp_ns) / 1e9, self.plan.max_age_s
+        if age_s < -most_s:
+            return f"That was said {-age_s:.1f} seconds from now: two clocks disagree"
+        if age_s > most_s and not only_stops:
+            return f"That was said {age_s:.1f} seconds ago, so I leave it"
         return ""
 
     def _against_move(self, step: Step) -> str:

@@ -151,13 +151,9 @@ class Motion:
             return plan.reason
         if len(plan.steps) > self.limits.plan.max_steps:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
-        age_s = (now_ns - plan.stamp_ns) / 1e9
-        if age_s < -self.limits.plan.max_age_s:
-            return f"That was said {-age_s:.1f} seconds from now: two clocks disagree"
-        # To stop is never too late.
-        if age_s > self.limits.plan.max_age_s and any(s.action != "stop" for s in plan.steps):
-            return f"That was said {age_s:.1f} seconds ago, so I leave it"
-        return next(filter(None, map(self.limits.objection, plan.steps)), "")
+        only_stops = all(step.action == "stop" for step in plan.steps)
+        age = self.limits.objection_to_age(plan.stamp_ns, now_ns, only_stops=only_stops)
+        return age or next(filter(None, map(self.limits.objection, plan.steps)), "")
 
     def _fault(self, gap_s: float, now_ns: int) -> str:
         limits = self.limits.plan

@@ -30,9 +30,16 @@ class Planner:
         self.limits = limits
         self._asked: Intent | None = None
 
-    def plan(self, intent: Intent) -> ActionPlan:
-        """Return the plan for an intent; ``reason`` is what to say in either case."""
+    def plan(self, intent: Intent, now_ns: int | None = None) -> ActionPlan:
+        """Return the plan for an intent; ``reason`` is what to say in either case.
+
+        With ``now_ns`` an intent that is too old is refused: what nobody will do, nobody announces.
+        """
         asked, self._asked = self._asked, None
+        if intent.name and intent.name != "stop" and now_ns is not None:
+            age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
+            if age:
+                return _refused(intent, age)
         if not intent.name:
             return _refused(intent, intent.problem or "I did not understand that")
         if intent.name in (YES, NO):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from edge_inference.nodes.conversions.voice import IntentAdapter
 from rig import Outside, Rig
 
 
-def intent(name: str, text: str = "something", stamp_ns: int = 5, **slots: Slot) -> Intent:
+def intent(name: str, text: str = "something", age_s: float = 0.1, **slots: Slot) -> Intent:
+    stamp_ns = time.time_ns() - round(age_s * 1e9)
     return Intent(name, slots, 0.9, text, "grammar", stamp_ns, frame_id="ear")
 
 
@@ -28,12 +30,21 @@ def test_a_plan_keeps_the_stamp_of_the_speech(rig: Rig, intents: Publisher) -> N
     plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     timings = rig.tap("/ai/stage_timing")
     rig.load("Planner")
-    intents.publish(intent("move", distance=Slot("distance", 2.0, "m")))
+    asked = intent("move", distance=Slot("distance", 2.0, "m"))
+    intents.publish(asked)
     (plan,) = plans.wait()
-    assert (plan.stamp_ns, plan.frame_id, plan.is_refused) == (5, "ear", False)
+    assert (plan.stamp_ns, plan.frame_id, plan.is_refused) == (asked.stamp_ns, "ear", False)
     assert [(step.action, step.distance_m) for step in plan.steps] == [("move", 2.0)]
     assert said.wait() == ["going forward 2 meters"]
-    assert timings.wait()[0].stamp_ns == 5
+    assert timings.wait()[0].stamp_ns == asked.stamp_ns
+
+
+def test_what_comes_too_late_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
+    plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
+    rig.load("Planner")
+    intents.publish(intent("move", age_s=20.0))
+    assert plans.wait()[0].is_refused
+    assert said.wait()[0].startswith("That was said 20.")
 
 
 def test_what_is_too_far_is_refused_aloud(rig: Rig, intents: Publisher) -> None:

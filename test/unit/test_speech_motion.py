@@ -128,6 +128,7 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
         (plan(Step("turn", angle_rad=7.0, rate_radps=0.2)), 0, "The turn of 401.07"),
         (plan(Step("pick", target="cup")), 0, "I cannot pick"),
         (plan(Step("fly")), 0, "how to fly"),
+        (plan(Step("say")), 0, "I cannot speak"),
         (plan(AHEAD, Step("fly")), 0, "how to fly"),
         (plan(*[AHEAD] * 9), 0, "9 steps are too many"),
         (plan(AHEAD), 3_100_000_000, "3.1 seconds ago"),
@@ -254,7 +255,11 @@ def test_it_is_never_faster_than_the_limits(happenings) -> None:
         elif event is not None:
             motion.begin(plan(*event, stamp_ns=now_ns), now_ns)
         commands, now_ns = drive(motion, now_ns, cycles, period_ns)
-        speeds = [step.speed_mps or 0.0 for step in event or () if event != "stop"]
+        speeds = [
+            LIMITS.motion.usual_speed_mps if step.speed_mps is None else step.speed_mps
+            for step in event or ()
+            if event != "stop"
+        ]
         assert all(abs(linear) <= LIMITS.motion.max_speed_mps for linear, _ in commands)
         assert all(abs(angular) <= LIMITS.motion.max_rate_radps for _, angular in commands)
         if speeds and len(happenings) == 1:

@@ -140,6 +140,21 @@ def test_a_reason_comes_to_an_end() -> None:
     assert len(planned(intent("x" * 10_000)).reason) < 400
 
 
+@pytest.mark.parametrize(
+    ("name", "now_s", "reason"),
+    [
+        ("move", 2.9, "going forward"),
+        ("move", 3.1, "That was said 3.1 seconds ago, so I leave it"),
+        ("move", -3.1, "That was said 3.1 seconds from now: two clocks disagree"),
+        ("stop", 100.0, "stopping"),
+        ("", 100.0, "I did not understand that"),
+    ],
+)
+def test_what_comes_too_late_is_not_announced(name: str, now_s: float, reason: str) -> None:
+    asked = replace(intent(name), stamp_ns=10**18)
+    assert reason in Planner(LIMITS).plan(asked, 10**18 + round(now_s * 1e9)).reason
+
+
 def test_a_sequence_is_one_plan() -> None:
     plan = planned(intent("move", distance=2.0), intent("turn", direction="left"))
     assert [step.action for step in plan.steps] == ["move", "turn"]
