@@ -26,7 +26,7 @@ class IntentParserSettings(UnderstandingSettings, StageSettings):
     queue_depth: int = setting(
         10, "transcripts that wait for this stage at the most", minimum=1, maximum=100
     )
-    grammar: str = setting("", "grammar file; empty for the shipped one", read_only=True)
+    grammar: str = setting("", "grammar file; empty for the shipped one")
     embedding_model: str = setting(
         "",
         "model folder of sentence embeddings, by which what is near in meaning is asked about; "
@@ -79,8 +79,16 @@ class IntentParser(Stage[Transcript]):
             self._encoder.close()
             self._encoder = None
 
+    def accept(self, settings: IntentParserSettings) -> None:
+        """Refuse a grammar that cannot be read; the old one stays."""
+        if settings.grammar != self.parameters.current.grammar:
+            find_grammar(settings.grammar)
+
     def adopt(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
-        """Go on with other thresholds."""
+        """Go on with another grammar or other thresholds."""
+        if new.grammar != old.grammar:
+            self._grammar = find_grammar(new.grammar)
+            self.health.note("grammar", str(self._grammar.file))
         self._understand(new)
 
     def process(self, item: Transcript, settings: IntentParserSettings) -> Intent:

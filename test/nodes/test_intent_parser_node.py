@@ -85,3 +85,26 @@ def test_seen_from_another_process(rig: Rig, transcripts: Publisher, outside: Ou
     assert slots["direction"]["text"] == "left"
     assert slots["angle"]["value"] == pytest.approx(1.5708, abs=1e-4)
     assert slots["angle"]["unit"] == "rad"
+
+
+def test_the_grammar_is_live_and_a_bad_one_refused(
+    rig: Rig, transcripts: Publisher, tmp_path: Path
+) -> None:
+    bad, mine = tmp_path / "bad.yaml", tmp_path / "mine.yaml"
+    bad.write_text("intents:\n  go: {phrases: [basta]}\n  stop: {phrases: [basta]}\n")
+    mine.write_text("intents:\n  stop: {phrases: [basta]}\n")
+    intents = rig.tap("/ai/intent")
+    node = rig.load("IntentParser")
+
+    def take(file: Path):
+        return rig.call(lambda: node.set_parameters([Parameter("grammar", value=str(file))]))[0]
+
+    answer = take(bad)
+    assert not answer.successful
+    assert answer.reason.startswith(f"{bad}, lines 2 and 3: 'basta' is said by 'basta' of go and")
+    transcripts.publish(said("go forward"))
+    assert intents.wait()[0].name == "move"
+    assert take(mine).successful
+    transcripts.publish(said("basta"))
+    assert intents.wait(2)[1].name == "stop"
+    assert node.health.notes()["grammar"] == str(mine)
