@@ -32,20 +32,21 @@ class CommandSettings:
         -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
     )
     margin: float = setting(
-        4.0,
-        "log-probability by which what is heard freely may lead the phrase that is accepted",
+        1.25,
+        "log-probability for each token from the third on by which what is heard freely may lead "
+        "the phrase that is accepted",
+        minimum=0.0,
+    )
+    lead: float = setting(
+        3.0,
+        "log-probability by which a phrase must lead those that mean something else",
         minimum=0.0,
     )
     eager_threshold: float = setting(
-        -3.5,
-        "threshold of phrases that are better heard once too often, such as stop; they know "
-        "neither margin nor lead",
-        maximum=0.0,
+        -2.5, "threshold of phrases that are better heard once too often, such as stop", maximum=0.0
     )
-    lead: float = setting(
-        2.0,
-        "log-probability by which a phrase must lead those that mean something else",
-        minimum=0.0,
+    eager_margin: float = setting(
+        8.0, "log-probability by which what is heard freely may lead those", minimum=0.0
     )
 
 
@@ -62,14 +63,15 @@ class Command(NamedTuple):
     problem: str = ""
 
 
+#: What is so much less likely than what is heard freely so far does not catch up.
+_HOPELESS = 12.0
+
+
 class _Hypothesis(NamedTuple):
     place: Place
     token: int
+    total: float
     scores: tuple[float, ...]
-
-    @property
-    def total(self) -> float:
-        return sum(self.scores)
 
 
 class _Free(NamedTuple):
@@ -99,10 +101,11 @@ class _Found(NamedTuple):
 class CommandMode:
     """Recognises the phrases of one grammar with a recogniser's models.
 
-    ``eager`` are the phrases that ``eager_threshold`` decides on, such as those that stop the
-    robot: to stop needlessly is safe. ``meanings`` tells what each phrase means: one that hardly
-    leads another of a different meaning is not accepted; without it nothing is known of that, and
-    the best phrase counts.
+    ``eager`` are the phrases that ``eager_threshold`` and ``eager_margin`` decide on, such as those
+    that stop the robot: to stop needlessly is safe. ``answers`` are short words such as yes and no,
+    which much is taken for: they count only after a question. ``meanings`` tells what each phrase
+    means: one that hardly leads another of a different meaning is not accepted; without it
+    nothing is known of that, and the best phrase counts.
     """
 
     def __init__(
@@ -111,48 +114,62 @@ class CommandMode:
         graph: PhraseGraph,
         settings: CommandSettings | None = None,
         eager: Iterable[str] = (),
+        answers: Iterable[str] = (),
         meanings: Mapping[str, Hashable] | None = None,
     ) -> None:
         self.settings = settings or CommandSettings()
         self._eager = frozenset(eager)
+        self._answers = frozenset(answers)
         self._meanings = meanings
         self._recogniser = recogniser
         self._graph = graph
 
-    def recognise(self, samples: NDArray[np.float32]) -> Command:
+    def recognise(
+        self, samples: NDArray[np.float32], *, is_final: bool = True, is_asked: bool = False
+    ) -> Command:
         """Return the phrases that were said, or why it was none.
 
-        ``samples`` as in :meth:`Recogniser.listen`, with its errors.
+        ``samples`` as in :meth:`Recogniser.listen`, with its errors. Eager phrases are taken
+        eagerly only of speech that is over: the beginning of much sounds like them. ``is_asked``
+        tells that an answer is waited for.
         """
-        found = self._search(samples)
+        found = self._search(samples, is_asked)
         said, scores = found.best()
-        problem = self._objection(said, scores, found)
+        problem = self._objection(said, scores, found, is_final)
         text = "" if problem else self._graph.text(said)
         return Command(text, confidence_of(list(scores)), scores, problem)
 
-    def _objection(self, said: tuple[str, ...], scores: tuple[float, ...], found: _Found) -> str:
+    def _objection(
+        self, said: tuple[str, ...], scores: tuple[float, ...], found: _Found, is_final: bool
+    ) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
-        settings = self.settings
         if not said:
             return "none of the grammar's phrases"
         nearest = self._graph.text(said)
-        is_eager = self._is_eager(said)
-        threshold = settings.eager_threshold if is_eager else settings.threshold
+        is_eager = is_final and self._is_eager(said)
+        threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
         if _mean(scores) < threshold:
             return (
                 f"none of the grammar's phrases: the nearest is {nearest!r} with a mean "
                 f"log-probability of {_mean(scores):.2f}, below the threshold of {threshold:.2f}"
             )
-        if is_eager:
-            return ""
-        if found.free.total - sum(scores) > settings.margin:
+        if found.free.total - sum(scores) > self._margin(scores, is_eager):
             heard = self._recogniser.tokenizer.text(found.free.tokens)
             return f"I heard {heard!r}, which is no command; the nearest is {nearest!r}"
-        rival = self._rival(said, found.sentences)
+        rival = () if is_eager else self._rival(said, found.sentences)
         if rival:
             other = self._graph.text(rival)
             return f"{nearest!r} or {other!r}: too much alike to tell; please say it again"
         return ""
+
+    def _margin(self, scores: tuple[float, ...], is_eager: bool) -> float:
+        """Return by how much what is heard freely may lead.
+
+        The end mark and a first token say little, so a short phrase has next to no margin.
+        """
+        if is_eager:
+            return self.settings.eager_margin
+        return self.settings.margin * max(len(scores) - 2, 0)
 
     def _is_eager(self, said: tuple[str, ...]) -> bool:
         return len(said) == 1 and said[0] in self._eager
@@ -178,27 +195,27 @@ class CommandMode:
         assert self._meanings is not None
         return tuple(self._meanings.get(phrase) for phrase in said)
 
-    def _search(self, samples: NDArray[np.float32]) -> _Found:
+    def _search(self, samples: NDArray[np.float32], is_asked: bool) -> _Found:
         """Follow the phrases, and beside them what is most probable of all, to their ends."""
         state = self._recogniser.listen(samples)
         most_free = self._recogniser.most_tokens(len(samples))
-        beam = [_Hypothesis(self._graph.start, START, ())]
+        beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
         found = _Found({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
         while ids:
             chances = state.step(ids)
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
-                if said:
+                if said and (is_asked or self._answers.isdisjoint(said)):
                     found.note(said, (*hypothesis.scores, float(chance[END])))
-            rows, beam = self._widen(beam, chances)
-            ids = [hypothesis.token for hypothesis in beam]
             if not found.free.is_over:
                 found = found._replace(free=_further(found.free, chances[free_row], most_free))
-                # What is heard freely only gets less likely: there may be no more to learn.
-                if not found.free.is_over and (beam or self._is_open(found)):
-                    rows.append(free_row)
-                    ids.append(found.free.tokens[-1])
+            rows, beam = self._widen(beam, chances, found.free.total - _HOPELESS)
+            ids = [hypothesis.token for hypothesis in beam]
+            # What is heard freely only gets less likely: there may be no more to learn.
+            if not found.free.is_over and (beam or self._is_open(found)):
+                rows.append(free_row)
+                ids.append(found.free.tokens[-1])
             free_row = len(beam)
             if ids:
                 state.keep(rows)
@@ -207,27 +224,32 @@ class CommandMode:
     def _is_open(self, found: _Found) -> bool:
         """Tell whether what is heard freely may still decide."""
         said, scores = found.best()
-        ratio = found.free.total - sum(scores)
-        is_likely = _mean(scores) >= self.settings.threshold
-        return is_likely and ratio > self.settings.margin and not self._is_eager(said)
+        is_eager = self._is_eager(said)
+        threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
+        behind = found.free.total - sum(scores)
+        return _mean(scores) >= threshold and behind > self._margin(scores, is_eager)
 
     def _widen(
-        self, beam: list[_Hypothesis], chances: NDArray[np.float32]
+        self, beam: list[_Hypothesis], chances: NDArray[np.float32], least: float
     ) -> tuple[list[int], list[_Hypothesis]]:
-        """Return the best next hypotheses, and the row of what each goes on from."""
+        """Return the best next hypotheses, and the row of what each goes on from.
+
+        What is less likely than ``least`` is given up.
+        """
         options: list[tuple[float, int, int, Place]] = []
         for row, hypothesis in enumerate(beam):
             moves = list(self._graph.moves(hypothesis.place))
-            sums = chances[row, [token for token, _ in moves]] + hypothesis.total
+            totals = chances[row, [token for token, _ in moves]] + hypothesis.total
             options += (
                 (total, row, token, place)
-                for total, (token, place) in zip(sums.tolist(), moves, strict=True)
+                for total, (token, place) in zip(totals.tolist(), moves, strict=True)
+                if total >= least
             )
         options.sort(key=lambda option: option[0], reverse=True)
         kept = options[: self.settings.beam]
         return [row for _, row, _, _ in kept], [
-            _Hypothesis(place, token, (*beam[row].scores, float(chances[row, token])))
-            for _, row, token, place in kept
+            _Hypothesis(place, token, total, (*beam[row].scores, float(chances[row, token])))
+            for total, row, token, place in kept
         ]
 
 
