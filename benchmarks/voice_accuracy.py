@@ -32,6 +32,7 @@ from benchmarks.voice_sound import (
     white,
 )
 from edge_inference.speech.grammar import Sentence
+from edge_inference.speech.planner import NO, YES
 
 CLEAN = "clean"
 _BEFORE_S, _AFTER_S = 0.6, 0.8
@@ -102,7 +103,8 @@ class Trial:
     def _run_command(
         self, condition: str, who: object, sentence: Sentence, sound: Sound, tally: Tally
     ) -> None:
-        heard = self.cores.hear(sound)
+        # Answers are listened for after a question only.
+        heard = self.cores.hear(sound, is_asked=sentence.intent in (YES, NO))
         found = outcome(meaning(sentence), heard.meanings)
         tally.add_command(found)
         if found != RIGHT:

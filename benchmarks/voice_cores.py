@@ -80,17 +80,19 @@ class Cores:
                     yield segment
         yield from detector.flush()
 
-    def hear(self, sound: Sound, *, partial: bool = False) -> Heard:
+    def hear(self, sound: Sound, *, partial: bool = False, is_asked: bool = False) -> Heard:
         """Return the commands that a sound becomes.
 
         With ``partial`` speech that goes on is listened to for stop, every piece of it; the
-        node leaves some out where it is late.
+        node leaves some out where it is late. ``is_asked`` tells that a question came before.
         """
         heard = Heard([], [], [], [])
         stops_early = False
         for segment in self.segments(sound, partial=partial):
             started, worked = time.perf_counter_ns(), time.thread_time_ns()
-            command = self.command.recognise(segment.samples)
+            command = self.command.recognise(
+                segment.samples, is_final=segment.is_final, is_asked=is_asked
+            )
             if not segment.is_final:
                 stops_early |= is_stop(command.text)
                 continue

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,54 +12,20 @@ from rclpy.timer import Timer
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directive import Option
-from edge_inference.core.settings import setting
-from edge_inference.core.voice import Transcript
+from edge_inference.core.voice import Intent, Transcript
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
-from edge_inference.nodes.conversions.voice import TranscriptAdapter
-from edge_inference.nodes.managed import Managed, ManagedSettings, Serving
+from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from edge_inference.nodes.managed import Managed, Serving
 from edge_inference.nodes.speech_models import find_speech, open_role
-from edge_inference.nodes.stage import Dropped, Stage, StageSettings
+from edge_inference.nodes.speech_recognition_settings import SpeechRecognitionSettings
+from edge_inference.nodes.stage import Dropped, Stage
 from edge_inference.nodes.voice_files import find_grammar
-from edge_inference.speech.command_mode import CommandSettings
 from edge_inference.speech.command_phrases import listen_for
-from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.hearing import hear
+from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.tokenizer import load_tokenizer
 
 WORKLOAD_PERIOD_S = 1.0
-
-
-@dataclass(frozen=True)
-class SpeechRecognitionSettings(
-    CommandSettings, RecogniserSettings, ManagedSettings, StageSettings
-):
-    """Parameters of speech recognition."""
-
-    safety_critical: bool = setting(
-        True, "false: the platform manager may ask for fewer partial results; final ones all come"
-    )
-    priority: int = setting(
-        80, "among several nodes the higher one is reduced last", minimum=0, maximum=100
-    )
-
-    queue_depth: int = setting(
-        10, "segments that wait for this stage at the most", minimum=1, maximum=100
-    )
-    model: str = setting(
-        "moonshine_tiny",
-        "model folder of the recogniser: a name on the model path, or a path to it",
-        read_only=True,
-    )
-    model_path: str = setting(
-        "",
-        "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
-        read_only=True,
-    )
-    mode: str = setting(
-        "command",
-        "command hears only phrases of the grammar; free writes down whatever is said",
-        choices=("command", "free"),
-    )
-    grammar: str = setting("", "grammar file of command mode; empty for the shipped one")
 
 
 class SpeechRecognition(Stage[SpeechSegment]):
@@ -73,6 +39,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         super().__init__(**node_arguments)
         self._backends: list[Backend] = []
         self._newest: SpeechSegment | None = None
+        self._asked_ns = -math.inf
         self._managed = Managed(self, lambda: None, self._serving)
         self._workload_timer: Timer | None = None
 
@@ -86,7 +53,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
             self._backends.append(open_role(model, role))
         encoder, decoder, *with_past = self._backends
         self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
-        self._command = listen_for(find_grammar(settings.grammar), self._recogniser, settings)
+        self._listen_for_phrases(settings)
         self._model_name, self._locale = model.name, model.locale
         self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
         self._transcripts = self.publish_on("transcript", TranscriptAdapter())
@@ -101,6 +68,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         super().start()
         self._managed.start()
         self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
+        self.subscribe_to("intent", IntentAdapter(), self._hear_of)
 
     def close(self) -> None:
         """Free the models."""
@@ -123,8 +91,8 @@ class SpeechRecognition(Stage[SpeechSegment]):
     def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
         """Go on with another mode, grammar or other limits."""
         self._recogniser.settings = new
-        if new.grammar != old.grammar:
-            self._command = listen_for(find_grammar(new.grammar), self._recogniser, new)
+        if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
+            self._listen_for_phrases(new)
         self._command.settings = new
         self.health.note("mode", new.mode)
 
@@ -140,22 +108,18 @@ class SpeechRecognition(Stage[SpeechSegment]):
         if not item.is_final and item is not self._newest:
             raise Dropped("superseded")  # what came since says it too, and more
         started_ns = time.monotonic_ns()
-        if settings.mode == "command":
-            heard = self._command.recognise(item.samples)
-            text, confidence, problem = heard.text, heard.confidence, heard.problem
-        else:
-            text, confidence, _ = self._recogniser.free(item.samples)
-            problem = "" if text else "no words in what was said"
+        is_asked = item.stamp_ns - self._asked_ns < settings.answer_s * 1e9
+        heard = hear(item, settings.mode, self._recogniser, self._command, is_asked=is_asked)
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)
         return Transcript(
-            text=text,
-            confidence=confidence,
-            mode=settings.mode,
+            text=heard.text,
+            confidence=heard.confidence,
+            mode=heard.mode,
             stamp_ns=item.stamp_ns,
             is_final=item.is_final,
             locale=self._locale,
-            problem=problem,
+            problem=heard.problem,
             frame_id=item.frame_id,
         )
 
@@ -163,6 +127,16 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Publish the words; of speech that goes on only where there are any."""
         if output.text or output.is_final:
             self._transcripts.publish(output)
+
+    def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
+        grammar = find_grammar(settings.grammar)
+        self._command = listen_for(grammar, self._recogniser, settings, settings.stop_words)
+
+    def _hear_of(self, intent: Intent, by_reference: bool) -> None:
+        """Expect an answer where the planner is about to ask."""
+        del by_reference
+        if intent.needs_confirmation:
+            self._asked_ns = intent.stamp_ns
 
     def _serving(self) -> Serving:
         asked, name = self._managed.limits, self._model_name

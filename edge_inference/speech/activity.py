@@ -23,6 +23,8 @@ WINDOW = 512
 WINDOW_MS = WINDOW * 1000 / SAMPLE_RATE
 _WINDOW_NS = WINDOW * 1_000_000_000 // SAMPLE_RATE
 _CONTEXT = 64
+#: So many windows without speech are a pause: "stop" need not wait for the end of the hangover.
+_PAUSE = 2
 _STATE = (2, 1, 128)
 
 
@@ -52,7 +54,7 @@ class ActivitySettings:
     longest_s: float = setting(15.0, "longer speech is cut", unit="s", minimum=1.0, maximum=30.0)
     partial_ms: float = setting(
         300.0,
-        "period of partial segments while speech goes on; 0 for none",
+        "period of partial segments while speech goes on, and one at a pause; 0 for none",
         unit="ms",
         minimum=0.0,
         maximum=5000.0,
@@ -212,7 +214,10 @@ class ActivityDetector:
 
     def _partial(self, frame_id: str) -> list[SpeechSegment]:
         period = self.settings.partial_ms
-        if not period or self._since_partial < period or self._is_noise():
+        silence = len(self._spoken) - self._last_spoken
+        # A pause may be the end: one look at it, and then nothing that would delay the final one.
+        is_due = silence == _PAUSE if silence else self._since_partial >= period
+        if not period or not is_due or self._is_noise():
             return []
         self._since_partial = 0.0
         return [self._segment(False, frame_id)]

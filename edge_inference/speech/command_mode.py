@@ -210,7 +210,10 @@ class CommandMode:
                     found.note(said, (*hypothesis.scores, float(chance[END])))
             if not found.free.is_over:
                 found = found._replace(free=_further(found.free, chances[free_row], most_free))
-            rows, beam = self._widen(beam, chances, found.free.total - _HOPELESS)
+            # Beside a whole sentence only what might yet be its rival matters.
+            rivals = sum(found.best()[1]) - self.settings.lead if found.sentences else -math.inf
+            least = max(found.free.total - _HOPELESS, rivals)
+            rows, beam = self._widen(beam, chances, least)
             ids = [hypothesis.token for hypothesis in beam]
             # What is heard freely only gets less likely: there may be no more to learn.
             if not found.free.is_over and (beam or self._is_open(found)):

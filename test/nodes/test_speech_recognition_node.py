@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.directive import Directive, Level, Limits
 from edge_inference.core.settings import rules
+from edge_inference.core.voice import Intent
 from edge_inference.errors import BackendError
 from edge_inference.nodes import speech_recognition
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.speech.command_mode import Command
 from edge_inference.speech.recogniser import Recognised
@@ -50,13 +53,15 @@ class FakeCommandMode:
     gate = threading.Event()
     working = threading.Semaphore(0)
 
-    def __init__(self, grammar, recogniser, settings) -> None:
-        self.grammar = grammar
+    def __init__(self, grammar, recogniser, settings, stop_words) -> None:
+        self.grammar, self.stop_words = grammar, stop_words
+        self.is_asked = False
 
-    def recognise(self, samples: np.ndarray) -> Command:
+    def recognise(self, samples: np.ndarray, *, is_final: bool, is_asked: bool) -> Command:
+        self.is_asked = is_asked
         self.working.release()
         self.gate.wait()
-        if samples[0] == 0.0:
+        if samples[0] in (0.0, 0.125):
             return Command("", 0.1, (), "none of the grammar's phrases")
         if samples[0] < 0.0:
             raise BackendError("out of memory")
@@ -148,6 +153,32 @@ def test_the_grammar_is_live_and_a_bad_one_refused(
     assert ask(other).successful
     speech.publish(said(0.5))
     wait_for(lambda: node._command.grammar.phrases() == ("whoa",), "the other grammar")
+
+
+@pytest.mark.parametrize(("question_ns", "is_asked"), [(7, True), (-13 * 10**9, False)])
+def test_an_answer_is_expected_after_a_question(
+    rig: Rig, speech: Publisher, question_ns: int, is_asked: bool
+) -> None:
+    node = rig.load("SpeechRecognition")
+    intents = rig.call(
+        lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE)
+    )
+    question = Intent("move", {}, 0.7, "", "embedding", stamp_ns=10**11, needs_confirmation=True)
+    intents.publish(replace(question, stamp_ns=question.stamp_ns + question_ns))
+    wait_for(lambda: node._asked_ns > 0, "the question")
+    transcripts = rig.tap("/ai/transcript")
+    speech.publish(said(0.5, stamp_ns=10**11))
+    transcripts.wait()
+    assert node._command.is_asked == is_asked
+
+
+def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    rig.load("SpeechRecognition", mode="both")
+    speech.publish(said(0.5))
+    assert (transcripts.wait()[0].text, transcripts.wait()[0].mode) == ("go forward", "command")
+    speech.publish(said(0.125))
+    assert [(each.text, each.mode) for each in transcripts.wait(2)][1] == ("level 0.125", "free")
 
 
 def test_the_mode_is_live(rig: Rig, speech: Publisher) -> None:

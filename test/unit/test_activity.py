@@ -71,7 +71,7 @@ def test_a_pause_as_long_as_the_hangover_ends_speech(pause: int, count: int) -> 
 
 
 def test_the_hangover_is_a_setting() -> None:
-    slow = ActivitySettings(hangover_ms=960.0, partial_ms=0.0)
+    slow = ActivitySettings(hangover_ms=320.0, partial_ms=0.0)
     assert len(segments([0.9] * 5 + [0.0] * 29 + [0.9] * 5, slow, more=40)) == 1
 
 
@@ -91,9 +91,17 @@ def test_long_speech_is_cut_without_losing_any() -> None:
 
 def test_partial_segments_come_while_speech_goes_on() -> None:
     found = segments([0.9] * 32, ActivitySettings(partial_ms=320.0))
-    assert [segment.is_final for segment in found] == [False, False, False, True]
-    assert [segment.stamp_ns // WINDOW_NS for segment in found] == [11, 21, 31, 32]
+    assert [segment.is_final for segment in found] == [False, False, False, False, True]
+    # The last two are one look at the pause behind it, and the end of the hangover.
+    assert [segment.stamp_ns // WINDOW_NS for segment in found] == [11, 21, 31, 32, 32]
+    assert [len(windows_of(segment)) for segment in found[-2:]] == [34, 38]
     assert {segment.start_ns for segment in found} == {0}
+
+
+def test_silence_is_looked_at_once() -> None:
+    found = segments([0.9] * 8, ActivitySettings(partial_ms=32.0, hangover_ms=320.0))
+    # Seven windows of speech that is no noise any more, the pause, and the end.
+    assert [segment.is_final for segment in found] == [False] * 8 + [True]
 
 
 @pytest.mark.parametrize(("silence", "is_final"), [(0, False), (2, False), (3, True)])
