@@ -71,7 +71,7 @@ def test_a_pause_as_long_as_the_hangover_ends_speech(pause: int, count: int) -> 
 
 
 def test_the_hangover_is_a_setting() -> None:
-    slow = ActivitySettings(hangover_ms=320.0, partial_ms=0.0)
+    slow = ActivitySettings(hangover_ms=960.0, partial_ms=0.0)
     assert len(segments([0.9] * 5 + [0.0] * 29 + [0.9] * 5, slow, more=40)) == 1
 
 
