@@ -121,7 +121,7 @@ class Limits:
             return self._against_turn(step)
         if step.action == "go_to":
             return self._against_place(step.target)
-        if step.action in ("pick", "place") or (step.action == "look" and step.target):
+        if step.action in ("pick", "place"):
             return self._against_thing(step.target)
         if step.action == "say" and not step.target.strip():
             return "There is nothing to say"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from edge_inference.core.voice import ActionPlan, Intent, Step
 from edge_inference.speech.limits import Limits, MotionLimits
@@ -15,6 +16,11 @@ from edge_inference.speech.sequence import parts
 YES, NO = "confirm", "deny"
 # Reasons are spoken; one that quotes a whole page must come to an end.
 _LONGEST_REASON = 300
+
+
+class _Question(NamedTuple):
+    intent: Intent
+    asked_ns: int
 
 
 class Planner:
@@ -28,38 +34,39 @@ class Planner:
     def __init__(self, limits: Limits) -> None:
         #: May be replaced between two calls.
         self.limits = limits
-        self._asked: Intent | None = None
+        self._asked: _Question | None = None
 
     def plan(self, intent: Intent, now_ns: int | None = None) -> ActionPlan:
         """Return the plan for an intent; ``reason`` is what to say in either case.
 
         With ``now_ns`` an intent that is too old is refused: what nobody will do, nobody announces.
+        A question stays open until it is answered, or something else is to be done.
         """
+        if not intent.name:
+            return _refused(intent, intent.problem or "I did not understand that")
         asked, self._asked = self._asked, None
-        if intent.name and intent.name != "stop" and now_ns is not None:
+        if now_ns is not None and intent.name != "stop" and not intent.needs_confirmation:
             age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
             if age:
                 return _refused(intent, age)
-        if not intent.name:
-            return _refused(intent, intent.problem or "I did not understand that")
         if intent.name in (YES, NO):
             return self._answered(intent, asked)
-        if intent.needs_confirmation:
-            plan = self._planned(intent)
-            if plan.is_refused:
-                return plan
-            self._asked = intent
-            return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
-        return self._planned(intent)
+        plan = self._planned(intent)
+        if plan.is_refused or not intent.needs_confirmation:
+            return plan
+        self._asked = _Question(intent, intent.stamp_ns if now_ns is None else now_ns)
+        return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
 
-    def _answered(self, answer: Intent, asked: Intent | None) -> ActionPlan:
-        waited_s = (answer.stamp_ns - asked.stamp_ns) / 1e9 if asked else 0.0
-        if asked is None or waited_s > self.limits.plan.confirmation_s:
+    def _answered(self, answer: Intent, asked: _Question | None) -> ActionPlan:
+        waited_s = (answer.stamp_ns - asked.asked_ns) / 1e9 if asked else 0.0
+        # A yes from before the question meant something else.
+        if asked is None or not 0.0 <= waited_s <= self.limits.plan.confirmation_s:
             return _refused(answer, "I have not asked anything")
         if answer.name == NO:
             return _refused(answer, "Then I leave it")
         # What is done now is done on the answer: delays and ages count from there.
-        return self._planned(replace(asked, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id))
+        plan = replace(asked.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
+        return self._planned(plan)
 
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[Step] = []

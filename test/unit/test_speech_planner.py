@@ -224,6 +224,30 @@ def test_an_answer_counts_once_and_only_to_a_question() -> None:
     assert planner.plan(intent("confirm")).is_refused
 
 
+def test_a_question_stays_open_while_nothing_is_understood() -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.plan(replace(intent(""), problem="I do not understand 'hum'"))
+    assert not planner.plan(intent("confirm")).is_refused
+
+
+def test_a_yes_from_before_the_question_answers_nothing() -> None:
+    planner = Planner(LIMITS)
+    second = 10**9
+    planner.plan(UNSURE, now_ns=2 * second)
+    early = replace(intent("confirm"), stamp_ns=second)
+    assert planner.plan(early, now_ns=2 * second).reason == "I have not asked anything"
+
+
+def test_a_question_is_never_too_late() -> None:
+    plan = Planner(LIMITS).plan(UNSURE, now_ns=3600 * 10**9)
+    assert plan.reason.startswith("Did you mean")
+
+
+def test_anything_may_be_looked_for() -> None:
+    assert planned(intent("look", thing="elephant")).steps == (Step("look", target="elephant"),)
+
+
 def test_what_would_be_refused_is_not_asked() -> None:
     planner = Planner(LIMITS)
     far = replace(intent("move", distance=99.0), needs_confirmation=True)
