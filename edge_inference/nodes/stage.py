@@ -199,7 +199,7 @@ class Stage(Component, Generic[Input]):
             self.refuse(
                 EdgeInferenceError(
                     f"{fault}: expected the moment of capture on the node's clock, got "
-                    f"{stamp_ns} ns at {now_ns} ns; mend the camera's stamps or use_sim_time"
+                    f"{stamp_ns} ns at {now_ns} ns; mend the stamps of its source, or use_sim_time"
                 ),
                 fault,
                 lost=False,
