@@ -93,9 +93,16 @@ class _Found(NamedTuple):
         if said not in self.sentences or sum(scores) > sum(self.sentences[said]):
             self.sentences[said] = scores
 
-    def best(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Return the likeliest sentence, and its log-probabilities; empty if there is none."""
-        return max(self.sentences.items(), key=lambda item: sum(item[1]), default=((), ()))
+    def best(self, threshold: float) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Return the likeliest sentence, and its log-probabilities; empty if there is none.
+
+        One whose mean is below the threshold is returned only where there is no other.
+        """
+
+        def likeliness(item: tuple[tuple[str, ...], tuple[float, ...]]) -> tuple[bool, float]:
+            return _mean(item[1]) >= threshold, sum(item[1])
+
+        return max(self.sentences.items(), key=likeliness, default=((), ()))
 
 
 class CommandMode:
@@ -134,7 +141,7 @@ class CommandMode:
         tells that an answer is waited for.
         """
         found = self._search(samples, is_asked)
-        said, scores = found.best()
+        said, scores = found.best(self.settings.threshold)
         problem = self._objection(said, scores, found, is_final)
         text = "" if problem else self._graph.text(said)
         return Command(text, confidence_of(list(scores)), scores, problem)
@@ -198,20 +205,21 @@ class CommandMode:
     def _search(self, samples: NDArray[np.float32], is_asked: bool) -> _Found:
         """Follow the phrases, and beside them what is most probable of all, to their ends."""
         state = self._recogniser.listen(samples)
-        most_free = self._recogniser.most_tokens(len(samples))
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
         found = _Found({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
-        while ids:
+        for _ in range(self._recogniser.most_tokens(len(samples))):
             chances = state.step(ids)
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
                 if said and (is_asked or self._answers.isdisjoint(said)):
                     found.note(said, (*hypothesis.scores, float(chance[END])))
             if not found.free.is_over:
-                found = found._replace(free=_further(found.free, chances[free_row], most_free))
+                found = found._replace(free=_further(found.free, chances[free_row]))
             # Beside a whole sentence only what might yet be its rival matters.
-            rivals = sum(found.best()[1]) - self.settings.lead if found.sentences else -math.inf
+            _, scores = found.best(self.settings.threshold)
+            is_likely = _mean(scores) >= self.settings.threshold
+            rivals = sum(scores) - self.settings.lead if is_likely else -math.inf
             least = max(found.free.total - _HOPELESS, rivals)
             rows, beam = self._widen(beam, chances, least)
             ids = [hypothesis.token for hypothesis in beam]
@@ -220,13 +228,14 @@ class CommandMode:
                 rows.append(free_row)
                 ids.append(found.free.tokens[-1])
             free_row = len(beam)
-            if ids:
-                state.keep(rows)
+            if not ids:
+                break
+            state.keep(rows)
         return found
 
     def _is_open(self, found: _Found) -> bool:
         """Tell whether what is heard freely may still decide."""
-        said, scores = found.best()
+        said, scores = found.best(self.settings.threshold)
         is_eager = self._is_eager(said)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
         behind = found.free.total - sum(scores)
@@ -256,10 +265,10 @@ class CommandMode:
         ]
 
 
-def _further(free: _Free, chances: NDArray[np.float32], most: int) -> _Free:
+def _further(free: _Free, chances: NDArray[np.float32]) -> _Free:
     tokens = (*free.tokens, int(chances.argmax()))
     total = free.total + float(chances.max())
-    return _Free(tokens, total, is_over=tokens[-1] == END or len(tokens) == most)
+    return _Free(tokens, total, is_over=tokens[-1] == END)
 
 
 def _mean(scores: tuple[float, ...]) -> float:

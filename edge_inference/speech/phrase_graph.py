@@ -41,18 +41,22 @@ class Node:
 
 
 class Place(NamedTuple):
-    """Where a sentence has got to, the phrases before it, and how much was ignored so far."""
+    """Where a sentence has got to, the phrases before it, and how much was ignored so far.
+
+    ``is_pause`` tells that a comma stands behind the last word.
+    """
 
     node: Node
     said: tuple[str, ...] = ()
     ignored: int = 0
+    is_pause: bool = False
 
 
 class PhraseGraph:
     """Sentences of one or more phrases, as a recogniser writes them.
 
     ``ignored`` may stand around a phrase, ``joiners`` between two of them. A sentence begins with
-    a capital and may end with a mark; commas may set off what is no phrase. Where two phrases are
+    a capital and may end with a mark; there may be commas in it. Where two phrases are
     written the same, the first counts. Raises ConfigError where there is no phrase, or an
     empty one.
     """
@@ -65,7 +69,8 @@ class PhraseGraph:
         joiners: Iterable[str] = (),
     ) -> None:
         self._tokenizer = tokenizer
-        self._first, self._next, self._behind = Node(), Node(), Node()
+        self._first, self._next, self._behind = self._roots = Node(), Node(), Node()
+        self._comma = self._mark(",")[0]
         for phrase in phrases:
             if not phrase.strip():
                 raise ConfigError("the grammar has an empty phrase; remove it or give it words")
@@ -89,11 +94,15 @@ class PhraseGraph:
 
     def moves(self, place: Place) -> Iterator[tuple[int, Place]]:
         """Yield the tokens that may follow, and where each leads; one may lead to two places."""
-        node, said, ignored = place
+        node, said, ignored, is_pause = place
         for token, child in node.children.items():
             yield token, Place(child, said, ignored)
-        if node.phrase is not None:
-            yield from self.moves(Place(self._behind, (*said, node.phrase), ignored))
+        if is_pause:
+            return
+        if node.children and node not in self._roots:
+            yield self._comma, place._replace(is_pause=True)
+        if more := _more(node, said):
+            yield from self.moves(Place(self._behind, more, ignored))
         if node.opens is None:
             return
         if node.is_ignored and ignored < MOST_IGNORED:
@@ -103,10 +112,10 @@ class PhraseGraph:
 
     def ended(self, place: Place) -> tuple[str, ...]:
         """Return the phrases of a sentence that ends here; none where it cannot."""
-        node, said, _ = place
-        if node.phrase is not None:
-            return (*said, node.phrase)
-        return said if node.closes else ()
+        node, said, _, is_pause = place
+        if is_pause:
+            return ()
+        return _more(node, said) or (said if node.closes else ())
 
     def text(self, said: Sequence[str]) -> str:
         """Return the phrases of a sentence as one text."""
@@ -133,6 +142,14 @@ class PhraseGraph:
         """Return the tokens of a mark behind a word; no merge reaches from a word into it."""
         word = self._tokenizer.ids("a")
         return self._tokenizer.ids(f"a{mark}")[len(word) :]
+
+
+def _more(node: Node, said: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the phrases with the one that ends here; none where it is the last one again.
+
+    Nobody says a command twice in a row, but babble sounds so.
+    """
+    return () if node.phrase is None or said[-1:] == (node.phrase,) else (*said, node.phrase)
 
 
 def _capital(text: str) -> str:
