@@ -67,6 +67,10 @@ class Command(NamedTuple):
 _HOPELESS = 12.0
 
 
+#: Of every twenty or so sentences one joins two commands; the natural logarithm of that.
+_RARE = 3.0
+
+
 class _Hypothesis(NamedTuple):
     place: Place
     token: int
@@ -82,27 +86,45 @@ class _Free(NamedTuple):
     is_over: bool = False
 
 
-class _Found(NamedTuple):
-    """Sentences of the grammar, each with its best log-probabilities, and what was heard freely."""
+class _Sentence(NamedTuple):
+    """Phrases of the grammar, and the log-probability of every token."""
 
-    sentences: dict[tuple[str, ...], tuple[float, ...]]
+    said: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """What a token was thought of on average."""
+        return sum(self.scores) / len(self.scores) if self.scores else -math.inf
+
+    @property
+    def total(self) -> float:
+        """Log-probability that it was this: several commands in one sentence are rare."""
+        return sum(self.scores) - _RARE * max(len(self.said) - 1, 0)
+
+
+class _Found(NamedTuple):
+    """The sentences of the grammar that were found, and what was heard freely."""
+
+    sentences: dict[tuple[str, ...], _Sentence]
     free: _Free
 
-    def note(self, said: tuple[str, ...], scores: tuple[float, ...]) -> None:
+    def note(self, sentence: _Sentence) -> None:
         """Keep a sentence where it is new, or likelier than before."""
-        if said not in self.sentences or sum(scores) > sum(self.sentences[said]):
-            self.sentences[said] = scores
+        known = self.sentences.get(sentence.said)
+        if known is None or sentence.total > known.total:
+            self.sentences[sentence.said] = sentence
 
-    def best(self, threshold: float) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Return the likeliest sentence, and its log-probabilities; empty if there is none.
+    def best(self, threshold: float) -> _Sentence:
+        """Return the likeliest sentence; an empty one if there is none.
 
         One whose mean is below the threshold is returned only where there is no other.
         """
-
-        def likeliness(item: tuple[tuple[str, ...], tuple[float, ...]]) -> tuple[bool, float]:
-            return _mean(item[1]) >= threshold, sum(item[1])
-
-        return max(self.sentences.items(), key=likeliness, default=((), ()))
+        return max(
+            self.sentences.values(),
+            key=lambda sentence: (sentence.mean >= threshold, sentence.total),
+            default=_Sentence(),
+        )
 
 
 class CommandMode:
@@ -141,62 +163,57 @@ class CommandMode:
         tells that an answer is waited for.
         """
         found = self._search(samples, is_asked)
-        said, scores = found.best(self.settings.threshold)
-        problem = self._objection(said, scores, found, is_final)
-        text = "" if problem else self._graph.text(said)
-        return Command(text, confidence_of(list(scores)), scores, problem)
+        best = found.best(self.settings.threshold)
+        problem = self._objection(best, found, is_final)
+        text = "" if problem else self._graph.text(best.said)
+        return Command(text, confidence_of(list(best.scores)), best.scores, problem)
 
-    def _objection(
-        self, said: tuple[str, ...], scores: tuple[float, ...], found: _Found, is_final: bool
-    ) -> str:
+    def _objection(self, best: _Sentence, found: _Found, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
-        if not said:
+        if not best.said:
             return "none of the grammar's phrases"
-        nearest = self._graph.text(said)
-        is_eager = is_final and self._is_eager(said)
+        nearest = self._graph.text(best.said)
+        is_eager = is_final and self._is_eager(best)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
-        if _mean(scores) < threshold:
+        if best.mean < threshold:
             return (
                 f"none of the grammar's phrases: the nearest is {nearest!r} with a mean "
-                f"log-probability of {_mean(scores):.2f}, below the threshold of {threshold:.2f}"
+                f"log-probability of {best.mean:.2f}, below the threshold of {threshold:.2f}"
             )
-        if found.free.total - sum(scores) > self._margin(scores, is_eager):
+        if found.free.total - best.total > self._margin(best, is_eager):
             heard = self._recogniser.tokenizer.text(found.free.tokens)
             return f"I heard {heard!r}, which is no command; the nearest is {nearest!r}"
-        rival = () if is_eager else self._rival(said, found.sentences)
+        rival = () if is_eager else self._rival(best, found)
         if rival:
             other = self._graph.text(rival)
             return f"{nearest!r} or {other!r}: too much alike to tell; please say it again"
         return ""
 
-    def _margin(self, scores: tuple[float, ...], is_eager: bool) -> float:
+    def _margin(self, sentence: _Sentence, is_eager: bool) -> float:
         """Return by how much what is heard freely may lead.
 
         The end mark and a first token say little, so a short phrase has next to no margin.
         """
         if is_eager:
             return self.settings.eager_margin
-        return self.settings.margin * max(len(scores) - 2, 0)
+        return self.settings.margin * max(len(sentence.scores) - 2, 0)
 
-    def _is_eager(self, said: tuple[str, ...]) -> bool:
-        return len(said) == 1 and said[0] in self._eager
+    def _is_eager(self, sentence: _Sentence) -> bool:
+        return len(sentence.said) == 1 and sentence.said[0] in self._eager
 
-    def _rival(
-        self, said: tuple[str, ...], sentences: Mapping[tuple[str, ...], tuple[float, ...]]
-    ) -> tuple[str, ...]:
+    def _rival(self, best: _Sentence, found: _Found) -> tuple[str, ...]:
         """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
         if self._meanings is None:
             return ()
-        totals = {other: sum(scores) for other, scores in sentences.items()}
-        meaning = self._meaning(said)
+        meaning = self._meaning(best.said)
         rivals = [
             other
-            for other, scores in sentences.items()
-            if self._meaning(other) != meaning
-            and _mean(scores) >= self.settings.threshold
-            and totals[said] - totals[other] < self.settings.lead
+            for other in found.sentences.values()
+            if self._meaning(other.said) != meaning
+            and other.mean >= self.settings.threshold
+            and best.total - other.total < self.settings.lead
         ]
-        return max(rivals, key=totals.__getitem__, default=())
+        return max(rivals, key=lambda other: other.total, default=_Sentence()).said
 
     def _meaning(self, said: tuple[str, ...]) -> tuple[Hashable, ...]:
         assert self._meanings is not None
@@ -213,13 +230,13 @@ class CommandMode:
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
                 if said and (is_asked or self._answers.isdisjoint(said)):
-                    found.note(said, (*hypothesis.scores, float(chance[END])))
+                    found.note(_Sentence(said, (*hypothesis.scores, float(chance[END]))))
             if not found.free.is_over:
                 found = found._replace(free=_further(found.free, chances[free_row]))
             # Beside a whole sentence only what might yet be its rival matters.
-            _, scores = found.best(self.settings.threshold)
-            is_likely = _mean(scores) >= self.settings.threshold
-            rivals = sum(scores) - self.settings.lead if is_likely else -math.inf
+            best = found.best(self.settings.threshold)
+            is_likely = best.mean >= self.settings.threshold
+            rivals = best.total - self.settings.lead if is_likely else -math.inf
             least = max(found.free.total - _HOPELESS, rivals)
             rows, beam = self._widen(beam, chances, least)
             ids = [hypothesis.token for hypothesis in beam]
@@ -235,11 +252,11 @@ class CommandMode:
 
     def _is_open(self, found: _Found) -> bool:
         """Tell whether what is heard freely may still decide."""
-        said, scores = found.best(self.settings.threshold)
-        is_eager = self._is_eager(said)
+        best = found.best(self.settings.threshold)
+        is_eager = self._is_eager(best)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
-        behind = found.free.total - sum(scores)
-        return _mean(scores) >= threshold and behind > self._margin(scores, is_eager)
+        behind = found.free.total - best.total
+        return best.mean >= threshold and behind > self._margin(best, is_eager)
 
     def _widen(
         self, beam: list[_Hypothesis], chances: NDArray[np.float32], least: float
@@ -269,7 +286,3 @@ def _further(free: _Free, chances: NDArray[np.float32]) -> _Free:
     tokens = (*free.tokens, int(chances.argmax()))
     total = free.total + float(chances.max())
     return _Free(tokens, total, is_over=tokens[-1] == END)
-
-
-def _mean(scores: tuple[float, ...]) -> float:
-    return sum(scores) / len(scores) if scores else -math.inf
