@@ -21,7 +21,7 @@ from edge_inference.nodes.speech_recognition_settings import SpeechRecognitionSe
 from edge_inference.nodes.stage import Dropped, Stage
 from edge_inference.nodes.voice_files import find_grammar
 from edge_inference.speech.command_phrases import listen_for
-from edge_inference.speech.hearing import hear
+from edge_inference.speech.hearing import Hearing
 from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.tokenizer import load_tokenizer
 
@@ -93,7 +93,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._recogniser.settings = new
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
             self._listen_for_phrases(new)
-        self._command.settings = new
+        self._hearing.command_mode.settings = new
         self.health.note("mode", new.mode)
 
     def admits(self, item: SpeechSegment) -> bool:
@@ -109,7 +109,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
             raise Dropped("superseded")  # what came since says it too, and more
         started_ns = time.monotonic_ns()
         is_asked = item.stamp_ns - self._asked_ns < settings.answer_s * 1e9
-        heard = hear(item, settings.mode, self._recogniser, self._command, is_asked=is_asked)
+        heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)
         return Transcript(
@@ -130,7 +130,8 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)
-        self._command = listen_for(grammar, self._recogniser, settings, settings.stop_words)
+        phrases = listen_for(grammar, self._recogniser, settings, settings.stop_words)
+        self._hearing = Hearing(self._recogniser, phrases)
 
     def _hear_of(self, intent: Intent, by_reference: bool) -> None:
         """Expect an answer where the planner is about to ask."""

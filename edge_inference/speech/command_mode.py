@@ -103,7 +103,7 @@ class _Sentence(NamedTuple):
         return sum(self.scores) - _RARE * max(len(self.said) - 1, 0)
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """The sentences of the grammar that were found, and what was heard freely."""
 
     sentences: dict[tuple[str, ...], _Sentence]
@@ -158,17 +158,22 @@ class CommandMode:
     ) -> Command:
         """Return the phrases that were said, or why it was none.
 
-        ``samples`` as in :meth:`Recogniser.listen`, with its errors. Eager phrases are taken
-        eagerly only of speech that is over: the beginning of much sounds like them. ``is_asked``
-        tells that an answer is waited for.
+        ``samples`` as in :meth:`Recogniser.listen`, with its errors.
         """
-        found = self._search(samples, is_asked)
+        return self.judge(self.search(samples, is_asked=is_asked), is_final=is_final)
+
+    def judge(self, found: Found, *, is_final: bool) -> Command:
+        """Return which of the sentences that were found counts, or why none does.
+
+        Eager phrases are taken eagerly only of speech that is over: the beginning of much sounds
+        like them.
+        """
         best = found.best(self.settings.threshold)
         problem = self._objection(best, found, is_final)
         text = "" if problem else self._graph.text(best.said)
         return Command(text, confidence_of(list(best.scores)), best.scores, problem)
 
-    def _objection(self, best: _Sentence, found: _Found, is_final: bool) -> str:
+    def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
         if not best.said:
             return "none of the grammar's phrases"
@@ -201,7 +206,7 @@ class CommandMode:
     def _is_eager(self, sentence: _Sentence) -> bool:
         return len(sentence.said) == 1 and sentence.said[0] in self._eager
 
-    def _rival(self, best: _Sentence, found: _Found) -> tuple[str, ...]:
+    def _rival(self, best: _Sentence, found: Found) -> tuple[str, ...]:
         """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
         if self._meanings is None:
             return ()
@@ -219,11 +224,14 @@ class CommandMode:
         assert self._meanings is not None
         return tuple(self._meanings.get(phrase) for phrase in said)
 
-    def _search(self, samples: NDArray[np.float32], is_asked: bool) -> _Found:
-        """Follow the phrases, and beside them what is most probable of all, to their ends."""
+    def search(self, samples: NDArray[np.float32], *, is_asked: bool) -> Found:
+        """Follow the phrases, and beside them what is most probable of all, to their ends.
+
+        ``is_asked`` tells that an answer is waited for.
+        """
         state = self._recogniser.listen(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
-        found = _Found({}, _Free())
+        found = Found({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
         for _ in range(self._recogniser.most_tokens(len(samples))):
             chances = state.step(ids)
@@ -250,7 +258,7 @@ class CommandMode:
             state.keep(rows)
         return found
 
-    def _is_open(self, found: _Found) -> bool:
+    def _is_open(self, found: Found) -> bool:
         """Tell whether what is heard freely may still decide."""
         best = found.best(self.settings.threshold)
         is_eager = self._is_eager(best)

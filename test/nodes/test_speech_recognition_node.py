@@ -57,8 +57,11 @@ class FakeCommandMode:
         self.grammar, self.stop_words = grammar, stop_words
         self.is_asked = False
 
-    def recognise(self, samples: np.ndarray, *, is_final: bool, is_asked: bool) -> Command:
+    def search(self, samples: np.ndarray, *, is_asked: bool) -> np.ndarray:
         self.is_asked = is_asked
+        return samples
+
+    def judge(self, samples: np.ndarray, *, is_final: bool) -> Command:
         self.working.release()
         self.gate.wait()
         if samples[0] in (0.0, 0.125):
@@ -152,7 +155,7 @@ def test_the_grammar_is_live_and_a_bad_one_refused(
     assert str(bad) in answer.reason
     assert ask(other).successful
     speech.publish(said(0.5))
-    wait_for(lambda: node._command.grammar.phrases() == ("whoa",), "the other grammar")
+    wait_for(lambda: node._hearing.command_mode.grammar.phrases() == ("whoa",), "the other grammar")
 
 
 @pytest.mark.parametrize(("question_ns", "is_asked"), [(7, True), (-13 * 10**9, False)])
@@ -169,7 +172,7 @@ def test_an_answer_is_expected_after_a_question(
     transcripts = rig.tap("/ai/transcript")
     speech.publish(said(0.5, stamp_ns=10**11))
     transcripts.wait()
-    assert node._command.is_asked == is_asked
+    assert node._hearing.command_mode.is_asked == is_asked
 
 
 def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:

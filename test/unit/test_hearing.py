@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_inference.core.audio import SpeechSegment
+from edge_inference.speech.command_mode import CommandMode
+from edge_inference.speech.hearing import BOTH, COMMAND, FREE, Heard, Hearing
+from edge_inference.speech.phrase_graph import PhraseGraph
+from edge_inference.speech.recogniser import Recogniser
+from speech_doubles import recogniser_that, saying, small_tokenizer
+
+TOKENIZER = small_tokenizer()
+SECOND_NS = 1_000_000_000
+
+
+def segment(silence_ms: int, *, is_final: bool, start_ns: int = 0) -> SpeechSegment:
+    """Return speech of a second, and some silence behind it."""
+    samples = np.zeros(16_000 + 16 * silence_ms, np.float32)
+    return SpeechSegment(samples, start_ns, start_ns + SECOND_NS, is_final)
+
+
+class Counted:
+    """A command mode that counts how often it had to search."""
+
+    def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
+        self._mode = CommandMode(
+            recogniser, PhraseGraph(phrases, recogniser.tokenizer), answers=["c"]
+        )
+        self.searches = 0
+        self.judge = self._mode.judge
+
+    def search(self, samples: np.ndarray, *, is_asked: bool):
+        self.searches += 1
+        return self._mode.search(samples, is_asked=is_asked)
+
+
+def hearing_of(said: str) -> tuple[Hearing, Counted]:
+    recogniser = recogniser_that(saying(TOKENIZER.ids(said)))
+    counted = Counted(recogniser, ["a b", "c"])
+    return Hearing(recogniser, counted), counted
+
+
+@pytest.mark.parametrize(
+    ("mode", "said", "text", "heard_in"),
+    [
+        (COMMAND, "A b", "a b", COMMAND),
+        (COMMAND, "D e", "", COMMAND),
+        (FREE, "A b", "A b", FREE),
+        (BOTH, "A b", "a b", COMMAND),
+        (BOTH, "D e", "D e", FREE),
+        (BOTH, "", "", FREE),
+    ],
+)
+def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
+    heard = hearing_of(said)[0].hear(segment(192, is_final=True), mode)
+    assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
+
+
+def test_only_what_is_over_is_written_down_as_well() -> None:
+    heard = hearing_of("D e")[0].hear(segment(0, is_final=False), BOTH)
+    assert (heard.text, heard.mode) == ("", COMMAND)
+
+
+def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
+    hearing, counted = hearing_of("A b")
+    partial = hearing.hear(segment(64, is_final=False), COMMAND)
+    assert hearing.hear(segment(192, is_final=True), COMMAND) == partial
+    assert counted.searches == 1
+    hearing.hear(segment(192, is_final=True), COMMAND)
+    assert counted.searches == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "is_asked"),
+    [
+        (segment(0, is_final=False), False),  # the last word might be cut off
+        (segment(64, is_final=False, start_ns=5), False),
+        (segment(64, is_final=False), True),
+    ],
+)
+def test_what_might_have_been_something_else_is(before: SpeechSegment, is_asked: bool) -> None:
+    hearing, counted = hearing_of("C")
+    hearing.hear(before, COMMAND, is_asked=is_asked)
+    heard = hearing.hear(segment(192, is_final=True), COMMAND)
+    assert counted.searches == 2
+    assert heard == Heard("", heard.confidence, COMMAND, "none of the grammar's phrases")
