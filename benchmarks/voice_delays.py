@@ -42,6 +42,7 @@ _RATE_BOUND_HZ = 15.0
 _DELAY_BOUND_MS = 450.0
 _STOP_BOUND_MS = 350.0
 _CYCLE_BOUND_MS = 50.0
+_STOP = "stop"
 _CPU_BOUND_PERCENT = 80.0
 
 
@@ -60,7 +61,8 @@ class Delays:
 
     since_word: list[int] = field(default_factory=list)
     since_stamp: list[int] = field(default_factory=list)
-    stops: list[float] = field(default_factory=list)
+    #: By what was said to stop the robot.
+    stops: dict[str, list[float]] = field(default_factory=dict)
     cycles: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
@@ -102,7 +104,8 @@ class Speaker:
         to.events += played.events
         still_ns = standstill_ns(played.events)
         moment_ns = played.moment_ns(end)
-        to.stops.append(float("inf") if still_ns is None else still_ns - moment_ns)
+        took_ns = float("inf") if still_ns is None else still_ns - moment_ns
+        to.stops.setdefault(said.sentence.text, []).append(took_ns)
         if still_ns is None:
             to.details.append(f"{said.who} {said.sentence.text!r} not heard: {_heard(played)}")
 
@@ -155,10 +158,10 @@ def _tell(report: Report, what: str, delays: Delays) -> None:
         )
         what_stamp = f"{what}, stamp of the last speech sample to first command"
         report.figure(what_stamp, percentiles(delays.since_stamp))
-    if delays.stops:
-        report.figure(f"{what}, end of stop to zero velocity", percentiles(delays.stops))
-        missed = sum(stop == float("inf") for stop in delays.stops)
-        report.figure(f"{what}, stops that were not heard", missed)
+    for phrase, took_ns in delays.stops.items():
+        report.figure(f"{what}, end of {phrase!r} to zero velocity", percentiles(took_ns))
+        missed = sum(took == float("inf") for took in took_ns)
+        report.figure(f"{what}, {phrase!r} that was not heard", missed)
     for detail in delays.details:
         print(f"    {detail}")
     for key, count in dropped(delays.events).items():
@@ -173,9 +176,12 @@ def _heard(played: Played) -> list[str]:
 def _claim_delays(report: Report, label: str, delays: Delays) -> None:
     p95 = p95_ms(delays.since_word)
     report.claim(f"voice-{label}-clean-command-p95-ms", p95, at_most=_DELAY_BOUND_MS)
-    if delays.stops:
-        p95 = p95_ms(delays.stops)
+    if _STOP in delays.stops:
+        p95 = p95_ms(delays.stops[_STOP])
         report.claim(f"voice-{label}-clean-stop-p95-ms", p95, at_most=_STOP_BOUND_MS)
+        every = [took_ns for of_phrase in delays.stops.values() for took_ns in of_phrase]
+        p95 = p95_ms(every)
+        report.claim(f"voice-{label}-clean-every-stop-phrase-p95-ms", p95, at_most=_STOP_BOUND_MS)
 
 
 def _claim_stages(report: Report, delays: Delays) -> None:
