@@ -12,8 +12,8 @@ from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
 from edge_inference.core.voice import Intent, Transcript
 from edge_inference.nodes.intent_parser import IntentParserSettings
 from edge_inference.nodes.speech_models import find_speech, open_role
-from edge_inference.nodes.speech_recognition import SpeechRecognitionSettings
-from edge_inference.nodes.voice_activity import VoiceActivitySettings
+from edge_inference.nodes.speech_recognition_settings import SpeechRecognitionSettings
+from edge_inference.nodes.voice_activity_settings import VoiceActivitySettings
 from edge_inference.nodes.voice_files import find_grammar
 from edge_inference.speech.activity import ActivityDetector
 from edge_inference.speech.command_phrases import listen_for
