@@ -29,7 +29,7 @@ class Build:
         """Digest what a step depends on: contents for messages, names for what is linked."""
         digest = hashlib.sha256()
         generated = step == "generated"
-        names = ("CMakeLists.txt", "package.xml", "msg", "resource")
+        names = ("CMakeLists.txt", "package.xml", "action", "msg", "resource")
         linked = ("edge_inference", "config", "launch", "models")
         for name in names if generated else (*names, *linked):
             for file in _files(self._root / name):

@@ -79,6 +79,7 @@ def source_tree(tmp_path: Path) -> Path:
     [
         ("msg/A.msg", "two", {"generated", "installed"}),
         ("msg/B.msg", "one", {"generated", "installed"}),
+        ("action/A.action", "one", {"generated", "installed"}),
         ("CMakeLists.txt", "two", {"generated", "installed"}),
         ("edge_inference/a.py", "two", set()),
         ("edge_inference/b.py", "one", {"installed"}),
