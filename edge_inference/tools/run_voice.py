@@ -39,6 +39,8 @@ _SHOWN_TOPIC = "/ai/cmd_vel"
 _TICK_S = 0.05
 #: After the end of the source so long nothing may be left on its way.
 _LAST_WORD_S = 2.0
+#: While words are still worked on, so much longer: a slow machine is not one that has failed.
+_LONGEST_WORK_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ class _Run:
             self._output.progress(self._look)
             if not source.finished.is_set() or self._is_still_moving():
                 last_s = time.monotonic()
-            elif time.monotonic() - last_s > _LAST_WORD_S:
+            elif time.monotonic() - last_s > self._patience_s():
                 break
         self._book.give_up()
         while not self._finished.empty():
@@ -242,6 +244,9 @@ class _Run:
             self._fastest = max(ahead, abs(velocity[0])), max(left, abs(velocity[1]))
         self._book.add_velocity(velocity, moment_ns)
         self._record.add(moment_ns, velocity)
+
+    def _patience_s(self) -> float:
+        return _LONGEST_WORK_S if self._book.is_at_work else _LAST_WORD_S
 
     def _is_still_moving(self) -> bool:
         """Tell whether a check still waits for what the last sentence moves."""

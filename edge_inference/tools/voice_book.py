@@ -113,6 +113,12 @@ class VoiceBook:
         #: How many utterances have begun and have come to their end.
         self.begun = self.ended = 0
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something that was said has not come to its end yet."""
+        with self._lock:
+            return self.begun > self.ended
+
     def add_speech(self, segment: SpeechSegment) -> None:
         """Take note of an utterance that is over."""
         if segment.is_final:

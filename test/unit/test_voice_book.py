@@ -173,6 +173,17 @@ def test_utterances_end_in_the_order_in_which_they_were_said() -> None:
     assert (listener.book.begun, listener.book.ended) == (2, 2)
 
 
+def test_what_was_said_is_worked_on_until_its_end() -> None:
+    listener = Listener()
+    assert not listener.book.is_at_work
+    listener.at(100).add_speech(speech(is_final=False))
+    assert not listener.book.is_at_work
+    listener.at(200).add_speech(speech())
+    assert listener.book.is_at_work
+    listener.at(250).add_transcript(transcript(""))
+    assert not listener.book.is_at_work
+
+
 def test_what_was_never_recognised_says_so() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
