@@ -22,7 +22,7 @@ from edge_inference.composition.bus import Bus
 from edge_inference.composition.container import Component, Container
 from edge_inference.composition.parameter_text import as_yaml
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 _LOOK_S = 0.01
 
 _changed = threading.Condition()

@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.voice import Transcript
-from edge_inference.errors import ModelError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
-from edge_inference.nodes.speech_models import find_speech
 from rig import Rig, wait_for
+from voice_rig import load_pipeline_in, models_or_skip, patient_limits
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS.parent / "models" / "nanodet" / "golden"
@@ -22,27 +20,16 @@ MACHINE = TESTS / "platform_trees" / "orin_nx.jsonl"
 
 
 @pytest.fixture
-def robot(rig: Rig):
-    """Load the pipeline's components in their order, with arguments."""
-    for name, task in (("silero_vad", "activity"), ("moonshine_tiny", "recognition")):
-        try:
-            find_speech(name, "", task).verify_files()
-        except ModelError as error:
-            pytest.skip(str(error))
+def robot(rig: Rig, tmp_path: Path):
+    """Load the pipeline with arguments."""
+    models_or_skip()
+    given = {"limits": patient_limits(tmp_path)}
 
     def load(**arguments: str) -> dict:
-        loaded = {}
-        for each in load_pipeline("robot").components(arguments):
-            given = each.node_arguments()
-            if each.name == "platform_manager":
-                given += ["-p", f"recording:={MACHINE}"]
-            component = rig.call(
-                lambda each=each, given=given: rig.container.load(each.plugin, given, True)
-            )
-            assert not component.failure, component.node.health.status(0).message
-            assert each.name not in loaded
-            loaded[each.name] = component.node
-        return loaded
+        machine = ("-p", f"recording:={MACHINE}")
+        return load_pipeline_in(
+            rig, "robot", {**given, **arguments}, *machine, of="platform_manager"
+        )
 
     return load
 

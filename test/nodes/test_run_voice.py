@@ -14,23 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.errors import ModelError
-from edge_inference.speech.speech_model import find_speech_model
+from voice_rig import PERSON, ROOT, models_or_skip, patient_limits
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "models" / "moonshine_tiny" / "golden"
-PERSON = GOLDEN / "go_forward_ten_meters.wav"
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
-DEADLINE_S = 60
+DEADLINE_S = 180
 
 
 @pytest.fixture(autouse=True)
 def models() -> None:
-    for name in ("moonshine_tiny", "silero_vad"):
-        try:
-            find_speech_model(name).verify_files()
-        except ModelError as error:
-            pytest.skip(str(error))
+    models_or_skip()
 
 
 def environment() -> dict[str, str]:
@@ -51,8 +43,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("mode", ["command", "free"])
-def test_a_person_s_words_become_velocities(mode: str) -> None:
-    done = run("--source", str(PERSON), "--mode", mode, "--json")
+def test_a_person_s_words_become_velocities(tmp_path: Path, mode: str) -> None:
+    limits = patient_limits(tmp_path)
+    done = run("--source", str(PERSON), "--mode", mode, "--limits", limits, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     utterance, last = map(json.loads, done.stdout.splitlines())
     assert utterance["text"].lower().strip(".") == "go forward ten meters"
@@ -102,9 +95,9 @@ def test_what_is_expected_is_checked(tmp_path: Path, intent: str, code: int) -> 
         "steps: [], held: []}]"
     )
     # The plan is refused: the robot may drive one meter only.
-    shipped = (ROOT / "config" / "voice" / "limits.yaml").read_text()
-    strict = tmp_path / "limits.yaml"
-    strict.write_text(shipped.replace("max_distance_m: 10.0", "max_distance_m: 1.0"))
+    strict = Path(patient_limits(tmp_path))
+    text = strict.read_text()
+    strict.write_text(text.replace("max_distance_m: 10.0", "max_distance_m: 1.0"))
     done = run("--source", str(PERSON), "--expect", str(file), "--limits", str(strict), "--json")
     assert done.stderr == ""
     checked, last = map(json.loads, done.stdout.splitlines())

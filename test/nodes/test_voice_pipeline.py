@@ -7,35 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.composition.pipeline import load_pipeline
-from edge_inference.errors import ModelError
-from edge_inference.nodes.speech_models import find_speech
 from rig import Collected, Outside, Rig, wait_for
-
-# A person who says "go forward ten meters".
-PERSON = Path(__file__).parents[2] / "models/moonshine_tiny/golden" / "go_forward_ten_meters.wav"
+from voice_rig import (
+    PERSON,
+    RATE,
+    WORDS,
+    Speaker,
+    load_pipeline_in,
+    models_or_skip,
+    patient_limits,
+    samples_of,
+)
 
 
 @pytest.fixture
-def pipeline(rig: Rig):
-    """Load the pipeline's components in their order, with arguments."""
-    for name, task in (("silero_vad", "activity"), ("moonshine_tiny", "recognition")):
-        try:
-            find_speech(name, "", task).verify_files()
-        except ModelError as error:
-            pytest.skip(str(error))
-
-    def load(**arguments: str) -> dict:
-        loaded = {}
-        for each in load_pipeline("voice").components(arguments):
-            component = rig.call(
-                lambda each=each: rig.container.load(each.plugin, each.node_arguments(), True)
-            )
-            assert not component.failure, component.node.health.status(0).message
-            loaded[each.name] = component.node
-        return loaded
-
-    return load
+def pipeline(rig: Rig, tmp_path: Path):
+    """Load the pipeline with arguments; where the sound comes from is the test's."""
+    models_or_skip()
+    given = {"source": "", "limits": patient_limits(tmp_path)}
+    return lambda **arguments: load_pipeline_in(rig, "voice", {**given, **arguments})
 
 
 def stages(timings: Collected) -> set[str]:
@@ -47,15 +37,15 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
     transcripts, plans = rig.tap("/ai/transcript"), rig.tap("/ai/action_plan")
     timings, said = rig.tap("/ai/stage_timing"), rig.tap("/ai/say")
     heard = outside.listen("/cmd_vel", "geometry_msgs/Twist")
-    loaded = pipeline(source="", mode=mode)
+    loaded = pipeline(mode=mode)
     rig.is_heard(loaded["command"], "/cmd_vel")
-    rig.load("AudioSource", source=str(PERSON), pause_s=1.0)
+    Speaker(rig).say(samples_of(PERSON))
     (plan,) = plans.wait()
     assert [(step.action, step.distance_m) for step in plan.steps] == [("move", 10.0)]
     wait_for(lambda: heard and heard[-1]["linear"]["x"] == pytest.approx(0.25), "0.25 m/s")
     assert all(message["angular"]["z"] == 0.0 for message in heard)
     final = transcripts[-1]
-    assert final.is_final and final.text.lower().strip(".") == "go forward ten meters"
+    assert final.is_final and final.text.lower().strip(".") == WORDS
     # One stamp, that of the last sample with speech, all the way through.
     (command,) = [timing for timing in timings if timing.stage == "command"]
     assert command.stamp_ns == plan.stamp_ns == final.stamp_ns
@@ -72,12 +62,10 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
 
 def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
-    loaded = pipeline(source="")
-    ear = loaded["voice_activity"]
+    ear = pipeline()["voice_activity"]
     rig.call(lambda: ear._on_speaking(True, True))
-    source = rig.load("AudioSource", source=str(PERSON), pause_s=1.0)
-    assert source.finished.wait(20)
-    wait_for(lambda: ear.health.counts().get("robot_speaking", 0) > 100, "deafness")
+    count = Speaker(rig).say(samples_of(PERSON))
+    assert ear.health.counts() == {"robot_speaking": count}
     assert (transcripts, velocities) == ([], [])
 
 
@@ -86,9 +74,8 @@ def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:
     package = importlib.util.find_spec("moonshine_voice")
     recording = Path(next(iter(package.submodule_search_locations)), "assets", "beckett.wav")
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
-    pipeline(source="")
-    source = rig.load("AudioSource", source=str(recording), pause_s=1.0)
-    assert source.finished.wait(60)
-    wait_for(lambda: any(each.is_final for each in transcripts), "the end of a sentence")
-    assert all(each.text == "" for each in transcripts if each.is_final)
+    pipeline()
+    three_sentences = samples_of(recording)[: int(4.4 * RATE)]
+    Speaker(rig).say(three_sentences)
+    assert [each.text for each in transcripts if each.is_final] == ["", "", ""]
     assert not any(velocity.linear_mps or velocity.angular_radps for velocity in velocities)
