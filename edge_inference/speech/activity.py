@@ -51,7 +51,7 @@ class ActivitySettings:
     shortest_ms: float = setting(
         64.0, "shorter speech is a noise and left out", unit="ms", minimum=0.0, maximum=1000.0
     )
-    longest_s: float = setting(15.0, "longer speech is cut", unit="s", minimum=1.0, maximum=30.0)
+    longest_s: float = setting(10.0, "longer speech is cut", unit="s", minimum=1.0, maximum=30.0)
     partial_ms: float = setting(
         300.0,
         "period of partial segments while speech goes on, and one at a pause; 0 for none",
