@@ -10,7 +10,7 @@ decoding as the model of all other speech.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from edge_inference.core.settings import setting
 from edge_inference.speech.phrase_graph import PhraseGraph, Place
 from edge_inference.speech.recogniser import Recogniser, confidence_of
+from edge_inference.speech.stop_word import is_stop
 from edge_inference.speech.tokenizer import END, START
+from edge_inference.speech.words import words_of
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,13 @@ class _Free(NamedTuple):
     """What is heard without a grammar, so far."""
 
     tokens: tuple[int, ...] = ()
-    total: float = 0.0
+    scores: tuple[float, ...] = ()
     is_over: bool = False
+
+    @property
+    def total(self) -> float:
+        """Log-probability that it was this."""
+        return sum(self.scores)
 
 
 class _Sentence(NamedTuple):
@@ -134,7 +141,8 @@ class CommandMode:
     that stop the robot: to stop needlessly is safe. ``answers`` are short words such as yes and no,
     which much is taken for: they count only after a question. ``meanings`` tells what each phrase
     means: one that hardly leads another of a different meaning is not accepted; without it
-    nothing is known of that, and the best phrase counts.
+    nothing is known of that, and the best phrase counts. ``stop_words`` overtake: of speech that is
+    over, what is heard freely and says stop by them is that, however near a phrase is.
     """
 
     def __init__(
@@ -145,11 +153,13 @@ class CommandMode:
         eager: Iterable[str] = (),
         answers: Iterable[str] = (),
         meanings: Mapping[str, Hashable] | None = None,
+        stop_words: Collection[str] = (),
     ) -> None:
         self.settings = settings or CommandSettings()
         self._eager = frozenset(eager)
         self._answers = frozenset(answers)
         self._meanings = meanings
+        self._stop_words = stop_words
         self._recogniser = recogniser
         self._graph = graph
 
@@ -171,7 +181,22 @@ class CommandMode:
         best = found.best(self.settings.threshold)
         problem = self._objection(best, found, is_final)
         text = "" if problem else self._graph.text(best.said)
+        stop = self._stop_beside(text, found.free) if is_final else ""
+        if stop:
+            return Command(stop, confidence_of(list(found.free.scores)), found.free.scores)
         return Command(text, confidence_of(list(best.scores)), best.scores, problem)
+
+    def _stop_beside(self, text: str, free: _Free) -> str:
+        """Return the word by which what was heard freely says stop; empty where it does not.
+
+        "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
+        grammar says.
+        """
+        heard = self._recogniser.tokenizer.text([each for each in free.tokens if each != END])
+        words = words_of(heard)
+        if words == words_of(text) or not is_stop(heard, self._stop_words):
+            return ""
+        return next(word for word in words if word in self._stop_words)
 
     def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
@@ -224,10 +249,11 @@ class CommandMode:
         assert self._meanings is not None
         return tuple(self._meanings.get(phrase) for phrase in said)
 
-    def search(self, samples: NDArray[np.float32], *, is_asked: bool) -> Found:
+    def search(self, samples: NDArray[np.float32], *, is_asked: bool, to_end: bool = True) -> Found:
         """Follow the phrases, and beside them what is most probable of all, to their ends.
 
-        ``is_asked`` tells that an answer is waited for.
+        ``is_asked`` tells that an answer is waited for. Without ``to_end`` what is most probable
+        is followed only as far as it decides on a phrase.
         """
         state = self._recogniser.listen(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
@@ -248,8 +274,9 @@ class CommandMode:
             least = max(found.free.total - _HOPELESS, rivals)
             rows, beam = self._widen(beam, chances, least)
             ids = [hypothesis.token for hypothesis in beam]
-            # What is heard freely only gets less likely: there may be no more to learn.
-            if not found.free.is_over and (beam or self._is_open(found)):
+            # What is heard freely only gets less likely: of a phrase there may be no more to learn,
+            # but a stop may come behind it.
+            if not found.free.is_over and (beam or to_end or self._is_open(found)):
                 rows.append(free_row)
                 ids.append(found.free.tokens[-1])
             free_row = len(beam)
@@ -292,5 +319,5 @@ class CommandMode:
 
 def _further(free: _Free, chances: NDArray[np.float32]) -> _Free:
     tokens = (*free.tokens, int(chances.argmax()))
-    total = free.total + float(chances.max())
-    return _Free(tokens, total, is_over=tokens[-1] == END)
+    scores = (*free.scores, float(chances.max()))
+    return _Free(tokens, scores, is_over=tokens[-1] == END)

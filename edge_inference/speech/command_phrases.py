@@ -7,9 +7,9 @@ from collections.abc import Collection
 from edge_inference.speech.command_mode import CommandMode, CommandSettings
 from edge_inference.speech.grammar import Grammar
 from edge_inference.speech.phrase_graph import PhraseGraph
-from edge_inference.speech.planner import NO, YES
+from edge_inference.speech.planner import NO, STOP, YES
 from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.stop_word import STOP_WORDS, is_stop
+from edge_inference.speech.stop_word import STOP_WORDS
 
 
 def listen_for(
@@ -18,13 +18,18 @@ def listen_for(
     settings: CommandSettings,
     stop_words: Collection[str] = STOP_WORDS,
 ) -> CommandMode:
-    """Return a command mode that hears the grammar's phrases; those that stop it hears eagerly."""
+    """Return a command mode that hears the grammar's phrases; those that stop it hears eagerly.
+
+    The words for stop are heard whether the grammar has them or not.
+    """
     # A recogniser may write numbers either way.
     sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
     meanings = {
         each.text: (each.intent, frozenset((k, v.value, v.unit) for k, v in each.slots.items()))
         for each in sentences
     }
+    for word in stop_words:
+        meanings.setdefault(word, (STOP, frozenset()))
     graph = PhraseGraph(
         meanings,
         recogniser.tokenizer,
@@ -35,7 +40,9 @@ def listen_for(
         recogniser,
         graph,
         settings,
-        eager=[phrase for phrase in meanings if is_stop(phrase, stop_words)],
+        # "Stop at the kitchen" drives there.
+        eager=[phrase for phrase, (intent, _) in meanings.items() if intent == STOP],
         answers=[phrase for phrase, (intent, _) in meanings.items() if intent in (YES, NO)],
         meanings=meanings,
+        stop_words=stop_words,
     )

@@ -65,8 +65,9 @@ class Hearing:
         ahead, self._ahead = self._ahead, None
         if segment.is_final and ahead is not None and ahead[:3] == key:
             return ahead.found
-        found = self.command_mode.search(segment.samples, is_asked=is_asked)
         ends_ns = segment.start_ns + len(segment.samples) * 1_000_000_000 // SAMPLE_RATE
-        if not segment.is_final and ends_ns - segment.stamp_ns >= _PAUSE_NS:
+        may_end = segment.is_final or ends_ns - segment.stamp_ns >= _PAUSE_NS
+        found = self.command_mode.search(segment.samples, is_asked=is_asked, to_end=may_end)
+        if may_end and not segment.is_final:
             self._ahead = _Ahead(*key, found)
         return found

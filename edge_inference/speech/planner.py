@@ -14,6 +14,8 @@ from edge_inference.speech.sequence import parts
 
 #: Intents that answer a question of the planner.
 YES, NO = "confirm", "deny"
+#: The intent that ends everything.
+STOP = "stop"
 # Reasons are spoken; one that quotes a whole page must come to an end.
 _LONGEST_REASON = 300
 
@@ -45,7 +47,7 @@ class Planner:
         if not intent.name:
             return _refused(intent, intent.problem or "I did not understand that")
         asked, self._asked = self._asked, None
-        if now_ns is not None and intent.name != "stop" and not intent.needs_confirmation:
+        if now_ns is not None and intent.name != STOP and not intent.needs_confirmation:
             age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
             if age:
                 return _refused(intent, age)
@@ -185,7 +187,7 @@ _STEPS: dict[str, Callable[[Slots, MotionLimits], list[Step]]] = {
 
 def _steps(intent: Intent, limits: MotionLimits) -> list[Step]:
     """Return the steps of one intent; raises UnclearError."""
-    if intent.name == "stop":  # whatever else is said with it
+    if intent.name == STOP:  # whatever else is said with it
         return [Step("stop")]
     make = _STEPS.get(intent.name)
     if make is None:

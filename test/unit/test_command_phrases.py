@@ -56,3 +56,40 @@ def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: s
 
     mode = listen_for(read_grammar(file), recogniser_that(torn), CommandSettings())
     assert mode.recognise(SECOND).text == text
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("H", "h"),  # the grammar has no stop at all
+        ("H, h, h!", "h"),
+        ("H a b", "h"),
+        ("A b, h.", "h"),  # it must not do what it was told before
+        ("E f g, h.", "h"),
+        ("Whoa", "whoa"),
+        ("A b d h", "a b d h"),  # when it is there
+        ("H c", "h c"),  # a phrase
+        ("A b f h e", ""),
+    ],
+)
+def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, text: str) -> None:
+    file = tmp_path / "grammar.yaml"
+    file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
+    recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
+    mode = listen_for(read_grammar(file), recogniser, CommandSettings(), ("h", "whoa"))
+    assert mode.recognise(SECOND).text == text
+
+
+@pytest.mark.parametrize(("intent", "text"), [("stop", "h c"), ("go", "")])
+def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str) -> None:
+    """``stop at the kitchen`` may be a way to drive there."""
+    file = tmp_path / "grammar.yaml"
+    file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
+    phrase, other = TOKENIZER.ids("H c"), TOKENIZER.ids("F")[0]
+
+    def hardly(tokens: list[int]) -> dict[int, float]:
+        told = saying(phrase)(tokens)
+        return {**dict.fromkeys(told, -3.0), other: 0.0} if len(tokens) == 1 else told
+
+    mode = listen_for(read_grammar(file), recogniser_that(hardly), CommandSettings(), ("h",))
+    assert mode.recognise(SECOND).text == text

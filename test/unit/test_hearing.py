@@ -24,15 +24,14 @@ class Counted:
     """A command mode that counts how often it had to search."""
 
     def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
-        self._mode = CommandMode(
-            recogniser, PhraseGraph(phrases, recogniser.tokenizer), answers=["c"]
-        )
+        graph = PhraseGraph(phrases, recogniser.tokenizer)
+        self._mode = CommandMode(recogniser, graph, answers=["c"], stop_words=["h"])
         self.searches = 0
         self.judge = self._mode.judge
 
-    def search(self, samples: np.ndarray, *, is_asked: bool):
+    def search(self, samples: np.ndarray, *, is_asked: bool, to_end: bool):
         self.searches += 1
-        return self._mode.search(samples, is_asked=is_asked)
+        return self._mode.search(samples, is_asked=is_asked, to_end=to_end)
 
 
 def hearing_of(said: str) -> tuple[Hearing, Counted]:
@@ -69,6 +68,18 @@ def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
     assert counted.searches == 1
     hearing.hear(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
+
+
+@pytest.mark.parametrize("said", ["D e f g h", "A b, h", "H h"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
+    said: str, paused: bool
+) -> None:
+    hearing, counted = hearing_of(said)
+    if paused:
+        hearing.hear(segment(64, is_final=False), COMMAND)
+    heard = hearing.hear(segment(192, is_final=True), COMMAND)
+    assert (heard.text, heard.problem, counted.searches) == ("h", "", 1)
 
 
 @pytest.mark.parametrize(
