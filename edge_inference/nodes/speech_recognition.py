@@ -90,9 +90,9 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
         """Go on with another mode, grammar or other limits."""
-        self._recogniser.settings = new
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
-            self._listen_for_phrases(new)
+            self._listen_for_phrases(new)  # first: where that fails the old ones hold
+        self._recogniser.settings = new
         self._hearing.command_mode.settings = new
         self.health.note("mode", new.mode)
 
@@ -105,10 +105,12 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def process(self, item: SpeechSegment, settings: SpeechRecognitionSettings) -> Transcript:
         """Recognise one segment."""
-        if not item.is_final and item is not self._newest:
+        newest = self._newest
+        if not item.is_final and newest is not item and newest and newest.start_ns == item.start_ns:
             raise Dropped("superseded")  # what came since says it too, and more
         started_ns = time.monotonic_ns()
-        is_asked = item.stamp_ns - self._asked_ns < settings.answer_s * 1e9
+        # Far ahead lies a question from before the clock ran back.
+        is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
         heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)

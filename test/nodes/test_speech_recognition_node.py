@@ -16,7 +16,7 @@ from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.directive import Directive, Level, Limits
 from edge_inference.core.settings import rules
 from edge_inference.core.voice import Intent
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, ConfigError
 from edge_inference.nodes import speech_recognition
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
@@ -57,7 +57,7 @@ class FakeCommandMode:
         self.grammar, self.stop_words = grammar, stop_words
         self.is_asked = False
 
-    def search(self, samples: np.ndarray, *, is_asked: bool) -> np.ndarray:
+    def search(self, samples: np.ndarray, *, is_asked: bool, to_end: bool) -> np.ndarray:
         self.is_asked = is_asked
         return samples
 
@@ -105,8 +105,10 @@ def speech(rig: Rig) -> Publisher:
     return rig.call(lambda: Publisher(node, SpeechSegmentAdapter(), "/ai/speech", RELIABLE))
 
 
-def said(level: float, stamp_ns: int = 7, is_final: bool = True) -> SpeechSegment:
-    return SpeechSegment(np.full(800, level, np.float32), 5, stamp_ns, is_final, "ear")
+def said(
+    level: float, stamp_ns: int = 7, is_final: bool = True, start_ns: int = 5
+) -> SpeechSegment:
+    return SpeechSegment(np.full(800, level, np.float32), start_ns, stamp_ns, is_final, "ear")
 
 
 def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None:
@@ -158,7 +160,14 @@ def test_the_grammar_is_live_and_a_bad_one_refused(
     wait_for(lambda: node._hearing.command_mode.grammar.phrases() == ("whoa",), "the other grammar")
 
 
-@pytest.mark.parametrize(("question_ns", "is_asked"), [(7, True), (-13 * 10**9, False)])
+@pytest.mark.parametrize(
+    ("question_ns", "is_asked"),
+    [
+        (7, True),
+        (-13 * 10**9, False),
+        (13 * 10**9, False),  # the clock has run back since
+    ],
+)
 def test_an_answer_is_expected_after_a_question(
     rig: Rig, speech: Publisher, question_ns: int, is_asked: bool
 ) -> None:
@@ -209,6 +218,41 @@ def test_a_partial_that_something_newer_has_overtaken_is_left_out(
     transcripts.wait(2)
     assert [each.stamp_ns for each in transcripts] == [1, 3]
     assert node.health.counts() == {"superseded": 1}
+
+
+def test_what_a_gap_has_cut_short_is_not_overtaken_by_what_is_said_next(
+    rig: Rig, speech: Publisher
+) -> None:
+    """Nothing that came since says it too, and it may be a stop."""
+    transcripts = rig.tap("/ai/transcript")
+    rig.load("SpeechRecognition")
+    FakeCommandMode.gate.clear()
+    speech.publish(said(0.5, 1))
+    assert FakeCommandMode.working.acquire(timeout=20)
+    speech.publish(said(0.5, 2, is_final=False))
+    speech.publish(said(0.5, 9, is_final=False, start_ns=8))
+    FakeCommandMode.gate.set()
+    transcripts.wait(3)
+    assert [each.stamp_ns for each in transcripts] == [1, 2, 9]
+
+
+def test_a_grammar_that_has_vanished_leaves_everything_as_it_was(
+    rig: Rig, speech: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition")
+    before = node.parameters.current
+
+    def vanish(*given: object) -> None:
+        raise ConfigError("no such file")
+
+    monkeypatch.setattr(speech_recognition, "listen_for", vanish)
+    change = [Parameter("stop_words", value=["whoa"]), Parameter("longest_s", value=2.0)]
+    rig.call(lambda: node.set_parameters_atomically(change))
+    speech.publish(said(0.5))
+    transcripts.wait()
+    assert node._recogniser.settings.longest_s == node.parameters.current.longest_s
+    assert node.parameters.current == before
 
 
 def test_a_failed_run_costs_one_segment(rig: Rig, speech: Publisher) -> None:
