@@ -98,10 +98,11 @@ class Command(Component):
         with self._lock:
             if not self._is_driving:
                 return
-            if plan.stamp_ns < self._stop_ns:
+            now_ns = self.now_ns()
+            # A stop that lies ahead is from before the clock ran back.
+            if plan.stamp_ns < self._stop_ns <= now_ns:
                 self.health.dropped("said_before_stop")
                 return
-            now_ns = self.now_ns()
             self._motion.begin(plan, now_ns)
             if not plan.is_refused:
                 self._keep_publishing()

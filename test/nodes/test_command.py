@@ -113,6 +113,18 @@ def test_what_was_said_before_stop_does_not_set_off_again(rig: Rig, speaker: Spe
     assert velocities[-1] != STILL
 
 
+def test_a_stop_from_before_the_clock_ran_back_does_not_lock_the_robot(
+    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    speaker.say("stop")
+    now_ns = node.now_ns
+    monkeypatch.setattr(node, "now_ns", lambda: now_ns() - 1000 * 10**9)
+    speaker.plan(*FAR, age_s=1000.0)
+    assert velocities[-1] != STILL
+
+
 def test_a_stop_with_a_stamp_of_the_future_does_not_lock_the_robot(
     rig: Rig, speaker: Speaker
 ) -> None:
