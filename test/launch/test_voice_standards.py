@@ -35,7 +35,7 @@ def test_an_argument_adds_its_component(argument: str) -> None:
 
 def test_one_argument_reaches_everybody_it_concerns() -> None:
     by_name = started(stop_words="[stop, basta]", listening="on_demand", cmd_vel_stamped="true")
-    for name in ("command", "intent_parser"):
+    for name in ("command", "intent_parser", "speech_recognition"):
         assert by_name[name].parameters["stop_words"] == ["stop", "basta"]
     assert by_name["voice_activity"].parameters["listening"] == "on_demand"
     assert by_name["command"].parameters["stamped"] is True
