@@ -14,6 +14,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.timer import Timer
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.allocator import give_back
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.core.health import Health
 from edge_inference.errors import EdgeInferenceError
@@ -148,6 +149,7 @@ class Component(LifecycleNode):
         if not self._attempt(self.open):
             self._release()
             return TransitionCallbackReturn.FAILURE
+        give_back()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -39,3 +39,32 @@ def test_there_are_few_arenas(tmp_path: Path) -> None:
     told = tmp_path / "malloc.xml"
     subprocess.run([sys.executable, "-c", PROGRAM, str(told)], check=True, timeout=60)
     assert 1 <= told.read_text().count("<heap nr=") <= 4
+
+
+TRIMMED = """
+import ctypes
+from edge_inference.composition.allocator import give_back, keep_large_blocks
+
+def resident_kib():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+keep_large_blocks()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+blocks = [libc.malloc(ctypes.c_size_t(1 << 20)) for _ in range(40)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 20)
+for block in blocks:
+    libc.free(ctypes.c_void_p(block))
+before = resident_kib()
+give_back()
+print(before - resident_kib())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_is_free_is_given_back() -> None:
+    command = [sys.executable, "-c", TRIMMED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) > 30 << 10
