@@ -37,6 +37,8 @@ BESIDE = "beside"
 _DEVICE = "device"
 _SHOWN_TOPIC = "/ai/cmd_vel"
 _TICK_S = 0.05
+#: Only one pipeline at a time publishes on these.
+_ONE_VOICE = ("/ai/audio", "/ai/action_plan")
 #: After the end of the source so long nothing may be left on its way.
 _LAST_WORD_S = 2.0
 #: While words are still worked on, so much longer: a slow machine is not one that has failed.
@@ -74,7 +76,10 @@ class VoiceOptions:
         return self.source.partition(":")[0] == _DEVICE
 
     def check(self) -> None:
-        """Raise UsageError for what does not go together, SourceError where no sound can come."""
+        """Raise UsageError for what does not go together, SourceError where no sound can come.
+
+        ConfigError where what is expected stands nowhere.
+        """
         if self.is_device:
             for name in ("play", "expect"):
                 if getattr(self, name):
@@ -82,6 +87,11 @@ class VoiceOptions:
             check_input(self.source.partition(":")[2])
         else:
             open_sound(self.path).close()
+            if self.expect and not self.expected_file().exists():
+                raise ConfigError(
+                    f"--expect: {self.expected_file()}: no such file; name one, or write it as "
+                    "docs/voice.md shows"
+                )
 
     def expected_file(self) -> Path:
         """Return the file that says what should be understood."""
@@ -196,11 +206,15 @@ class _Run:
         from edge_inference.composition.process import load_all
 
         failures = load_all(self._container, components)
+        said_by: dict[str, list[str]] = {}
         for loaded in self._container.components:
             self._nodes[loaded.node.get_name()] = loaded.node
             if loaded.failure:
                 reasons = [text for _, text in loaded.node.health.take_errors()]
-                failures.append(f"{loaded.node.get_name()}: {(reasons or [loaded.failure])[-1]}")
+                reason = (reasons or [loaded.failure])[-1]
+                said_by.setdefault(reason, []).append(loaded.node.get_name())
+        # Several nodes read the same file, and find the same in it.
+        failures += [f"{', '.join(names)}: {reason}" for reason, names in said_by.items()]
         if failures:
             raise ConfigError("; ".join(failures))
         self._spinner.start()
@@ -214,6 +228,7 @@ class _Run:
                 self._show(self._finished.get(timeout=_TICK_S))
                 last_s = time.monotonic()
             except queue.Empty:
+                self._mention_company()
                 self._problems.report(self._nodes)
             self._output.progress(self._look)
             if not source.finished.is_set() or self._is_still_moving():
@@ -232,6 +247,16 @@ class _Run:
         self._container.stop()
         if self._spinner.is_alive():
             self._spinner.join()
+
+    def _mention_company(self) -> None:
+        """Tell of another voice pipeline: what it hears and plans comes to this one too."""
+        for topic in _ONE_VOICE:
+            if self._container.node.count_publishers(topic) > 1:
+                self._problems.put(
+                    f"somebody else publishes on {topic} too: each run hears the other's sound and "
+                    "does what the other plans, a robot as well; end one of them, or set another "
+                    "ROS_DOMAIN_ID for this one"
+                )
 
     def _now_ns(self) -> int:
         return int(self._clock.now().nanoseconds)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.speech.hearing import MODES
+from edge_inference.tools.verbs import run_voice
 from voice_rig import PERSON, ROOT, models_or_skip, patient_limits
 
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
@@ -42,7 +44,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("mode", ["command", "free"])
+@pytest.mark.parametrize("mode", MODES)
 def test_a_person_s_words_become_velocities(tmp_path: Path, mode: str) -> None:
     limits = patient_limits(tmp_path)
     done = run("--source", str(PERSON), "--mode", mode, "--limits", limits, "--json")
@@ -55,6 +57,10 @@ def test_a_person_s_words_become_velocities(tmp_path: Path, mode: str) -> None:
     assert list(utterance["ms"]) == ["speech", "text", "intent", "plan", "command"]
     assert times == sorted(times)
     assert last["summary"]["velocities"] > 0
+
+
+def test_every_mode_can_be_asked_for() -> None:
+    assert run_voice.MODES == MODES
 
 
 def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
@@ -75,7 +81,8 @@ def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
     [
         (["no/such.wav"], "no/such.wav"),
         (["sample", "--expect", "no.yaml"], "no.yaml"),
-        (["sample", "--grammar", "no.yaml"], "no.yaml"),
+        (["sample", "--grammar", "no.yaml"], "intent_parser, speech_recognition: no.yaml"),
+        ([str(PERSON), "--expect", "no.yaml"], "--expect: no.yaml: no such file; name one"),
         (["sample", "--model", "moonshine_tyni"], "moonshine_tyni"),
     ],
 )

@@ -111,6 +111,6 @@ def topic(text: str) -> str:
 
     if not is_topic_name(text):
         raise argparse.ArgumentTypeError(
-            f"expected a topic such as /camera/image_raw, got {text!r}"
+            f"expected a topic such as /camera/image_raw or /cmd_vel, got {text!r}"
         )
     return text

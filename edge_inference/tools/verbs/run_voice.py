@@ -14,7 +14,7 @@ examples:
   edge-inference run voice --source recordings/ --json
   edge-inference run voice --source recordings/ --expect
   edge-inference run voice --list-devices
-  edge-inference run voice --source device --mode free
+  edge-inference run voice --source device --mode both
   edge-inference run voice --source device:2 --cmd-vel /cmd_vel
 
 Files are fed as slowly as they sound, with --play aloud. Velocities go to /ai/cmd_vel,
@@ -26,6 +26,10 @@ the sound, where none is named) such as models/moonshine_tiny/golden/expected.ya
 
 exit codes: 0 something was understood, with --expect everything as expected; 1 it was
 not, or something failed; 2 wrong usage; 130 interrupted before."""
+
+
+#: Those of speech/hearing.py, which is too heavy to import for a list of options.
+MODES = ("command", "free", "both")
 
 
 def add(pipelines: Commands) -> None:
@@ -51,9 +55,10 @@ def add(pipelines: Commands) -> None:
     parser.add_argument("--model", default="", metavar="NAME|PATH", help="of the recogniser")
     parser.add_argument(
         "--mode",
-        choices=("command", "free"),
+        choices=MODES,
         default="",
-        help="command (default) hears only phrases of the grammar; free whatever is said",
+        help="command (default) hears only phrases of the grammar; free writes down whatever is "
+        "said; both writes down what is none of the phrases",
     )
     parser.add_argument("--grammar", default="", metavar="FILE", help="instead of the shipped one")
     parser.add_argument("--limits", default="", metavar="FILE", help="instead of the shipped ones")

@@ -1,0 +1,61 @@
+"""``edge-inference run voice`` while another voice pipeline is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+import rclpy
+from edge_inference.msg import ActionPlan, AudioChunk
+from rclpy.context import Context
+
+from voice_rig import models_or_skip
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+DEADLINE_S = 120
+
+
+@pytest.fixture(autouse=True)
+def models() -> None:
+    models_or_skip()
+
+
+def silence(file: Path) -> Path:
+    with wave.open(str(file), "wb") as stream:
+        stream.setnchannels(1)
+        stream.setsampwidth(2)
+        stream.setframerate(16_000)
+        stream.writeframes(bytes(2 * 16_000))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"), [("", None), ("/ai/action_plan", ActionPlan), ("/ai/audio", AudioChunk)]
+)
+def test_another_pipeline_is_told_of(tmp_path: Path, topic: str, kind: type | None) -> None:
+    sound = silence(tmp_path / "silence.wav")
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("stranger", context=context)
+    try:
+        if kind is not None:
+            node.create_publisher(kind, topic, 5)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "run", "voice", "--source", str(sound)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
+        )
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    told = [line for line in done.stderr.splitlines() if "somebody else publishes" in line]
+    assert [topic in line for line in told] == ([True] if topic else [])
