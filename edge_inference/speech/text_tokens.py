@@ -64,7 +64,7 @@ def load_text_tokens(file: Path) -> TokenizerFile:
     except ImportError as error:
         raise ModelError(
             "the Python package tokenizers is not installed; "
-            "pip install 'edge_inference[language]' brings it"
+            "install it with: pip install tokenizers"
         ) from error
     try:
         tokenizer = Tokenizer.from_file(str(file))

@@ -83,7 +83,7 @@ class Understanding:
         if alike is None:
             self.notes += (
                 "fuzzy matching is left out: rapidfuzz is not installed; "
-                "pip install 'edge_inference[voice]' brings it",
+                "install it with: pip install rapidfuzz",
             )
             return None
         return NearestByLetters(self._grammar, alike)

@@ -66,7 +66,9 @@ def _source(name: str) -> Path:
     package, _, path = name.removeprefix(_IN_PACKAGE).partition("/")
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
-        raise ModelError(f"the Python package {package!r} is not installed")
+        raise ModelError(
+            f"the Python package {package!r} is not installed; install it, or name a folder"
+        )
     return Path(next(iter(found.submodule_search_locations))) / path
 
 

@@ -235,4 +235,7 @@ def _tell(output: Path, written: Mapping[str, Path], as_json: bool) -> None:
         return
     for role, file in files.items():
         sys.stdout.write(f"{role:<18} {file.name:<24} {megabytes(file.stat().st_size)}\n")
-    sys.stdout.write(f"\nUse it with the parameter model:={output.resolve()}\n")
+    sys.stdout.write(
+        f"\nUse it: edge-inference run voice --source sample --model {output.resolve()}\n"
+        f"or, with voice.launch.py, model:={output.resolve()}\n"
+    )
