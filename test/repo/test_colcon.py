@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,21 +53,30 @@ def colcon(workspace: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=[(), ("--symlink-install",)], ids=["copied", "linked"])
-def workspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a copy of this package in an empty workspace."""
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with nothing but a copy of this package in it."""
     pytest.importorskip("colcon_core", reason="colcon is not installed")
     folder = tmp_path_factory.mktemp("workspace")
     copy_to(folder / "src" / "edge_inference")
-    colcon(folder, "build", *request.param)
     return folder
 
 
-def in_workspace(workspace: Path, command: str) -> str:
+@pytest.fixture(scope="module", params=[(), ("--symlink-install",)], ids=["copied", "linked"])
+def install(request: pytest.FixtureRequest, source: Path) -> Path:
+    """Build the workspace; the second way of installing takes what the first has compiled."""
+    base = f"install_{request.param_index}"
+    # CMake cannot put a link where the first build has copied a folder to.
+    shutil.rmtree(source / "build" / "edge_inference" / "ament_cmake_python", ignore_errors=True)
+    colcon(source, "build", "--install-base", base, *request.param)
+    return source / base
+
+
+def in_workspace(install: Path, command: str) -> str:
     """Run a shell command after sourcing the workspace, outside of any source tree."""
     done = subprocess.run(
-        ["bash", "-c", f". ../install/setup.bash && {command}"],
-        cwd=workspace / "log",
+        ["bash", "-c", f". {install}/setup.bash && {command}"],
+        cwd=install.parent / "log",
         env=underlay(),
         capture_output=True,
         text=True,
@@ -76,37 +86,44 @@ def in_workspace(workspace: Path, command: str) -> str:
     return done.stdout
 
 
-def test_colcon_takes_the_package_for_ament_cmake(workspace: Path) -> None:
-    assert colcon(workspace, "list").split() == [
+def test_colcon_takes_the_package_for_ament_cmake(source: Path) -> None:
+    assert colcon(source, "list").split() == [
         "edge_inference",
         "src/edge_inference",
         "(ros.ament_cmake)",
     ]
 
 
-def test_messages_and_modules_come_from_the_workspace(workspace: Path) -> None:
-    module, messages, model = in_workspace(workspace, f"python -c '{PROBE}'").splitlines()
-    install = str(workspace / "install" / "edge_inference")
-    assert module.startswith(install)
-    assert messages.startswith(install)
+def test_modules_are_linked_where_that_was_asked_for(
+    install: Path, request: pytest.FixtureRequest
+) -> None:
+    wants_links = "linked" in request.node.callspec.id
+    assert [file.is_symlink() for file in install.rglob("errors.py")] == [wants_links]
+
+
+def test_messages_and_modules_come_from_the_workspace(install: Path) -> None:
+    module, messages, model = in_workspace(install, f"python -c '{PROBE}'").splitlines()
+    package = str(install / "edge_inference")
+    assert module.startswith(package)
+    assert messages.startswith(package)
     assert model == "nanodet"
 
 
-def test_every_executable_is_where_ros2_run_looks(workspace: Path) -> None:
+def test_every_executable_is_where_ros2_run_looks(install: Path) -> None:
     declared = re.search(r"set\(executables ([\w ]+)\)", (ROOT / "CMakeLists.txt").read_text())
     assert declared is not None
-    folder = workspace / "install" / "edge_inference" / "lib" / "edge_inference"
+    folder = install / "edge_inference" / "lib" / "edge_inference"
     for name in ["edge-inference", *declared[1].split()]:
         assert os.access(folder / name, os.X_OK), name
 
 
-def test_the_command_answers_in_the_workspace(workspace: Path) -> None:
-    assert "usage" in in_workspace(workspace, "edge-inference --help").lower()
+def test_the_command_answers_in_the_workspace(install: Path) -> None:
+    assert "usage" in in_workspace(install, "edge-inference --help").lower()
 
 
 @pytest.mark.parametrize("folder", ["config", "launch", "models"])
-def test_data_is_in_the_share_folder(workspace: Path, folder: str) -> None:
-    share = workspace / "install" / "edge_inference" / "share" / "edge_inference"
+def test_data_is_in_the_share_folder(install: Path, folder: str) -> None:
+    share = install / "edge_inference" / "share" / "edge_inference"
     source = ROOT / folder
     for file in source.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:
