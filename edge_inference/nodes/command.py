@@ -60,8 +60,7 @@ class Command(Component):
         """Begin the control cycle; listen to plans, and for the word stop."""
         self._told = self._motion.feedback(self.now_ns())
         self._said = ""  # by the planner, which tells why it refuses a plan
-        self._stop_ns = 0
-        self._quiet_from = 0.0
+        self._stop_ns, self._quiet_from = 0, 0.0
         self._ending.clear()
         self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
         self._is_driving = True
@@ -78,11 +77,10 @@ class Command(Component):
         with self._lock:
             was_driving, self._is_driving = self._is_driving, False
             if was_driving:
-                now_ns = self.now_ns()
-                self._motion.stop(now_ns)
+                self._motion.stop(self.now_ns())
                 self._elsewhere.give_up()
                 self._velocities.publish(_STILL)
-                self._tell(now_ns)
+                self._tell(self.now_ns())
 
     def close(self) -> None:
         """Leave navigation alone."""
