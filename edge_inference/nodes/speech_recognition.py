@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
+from edge_inference.composition.allocator import give_back
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directive import Option
 from edge_inference.core.voice import Intent, Transcript
@@ -26,6 +27,8 @@ from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.tokenizer import load_tokenizer
 
 WORKLOAD_PERIOD_S = 1.0
+#: Commands are shorter, and what talk needs is soon more than all the rest (5 ms give back 70 MiB).
+_LONG = 4 * SAMPLE_RATE
 
 
 class SpeechRecognition(Stage[SpeechSegment]):
@@ -112,6 +115,8 @@ class SpeechRecognition(Stage[SpeechSegment]):
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
         heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
+        if item.is_final and len(item.samples) > _LONG:
+            give_back()
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)
         return Transcript(
