@@ -69,8 +69,8 @@ class Command(NamedTuple):
 _HOPELESS = 12.0
 
 
-#: Of every fifty sentences or so one joins two commands; the natural logarithm of that.
-_RARE = 4.0
+#: Of every twenty sentences or so one joins two commands; the natural logarithm of that.
+_RARE = 3.0
 
 
 class _Hypothesis(NamedTuple):
