@@ -14,7 +14,8 @@ from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.device_watch import DeviceWatch
 from edge_inference.speech.sample_clock import SampleClock
-from edge_inference.speech.sound import Piece, Sound, is_device, open_sound
+from edge_inference.speech.sound import Piece, Sound
+from edge_inference.speech.sound_sources import is_device, open_sound
 
 _RETRY_S = 1.0
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
-from edge_inference.speech.sound import open_sound
+from edge_inference.speech.sound_sources import open_sound
 from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.problems import Problems

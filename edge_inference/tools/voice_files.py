@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError
-from edge_inference.speech.sound import open_sound
+from edge_inference.speech.sound_sources import open_sound
 from edge_inference.tools.velocity_record import Moves, VelocityRecord
 from edge_inference.tools.voice_book import Utterance
 from edge_inference.tools.voice_check import Checked, Expectation, Sentence, compare

@@ -11,7 +11,7 @@ import pytest
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
 from edge_inference.errors import ConfigError
-from edge_inference.speech.sound import open_sound
+from edge_inference.speech.sound_sources import open_sound
 from edge_inference.tools.run_voice import sample
 from edge_inference.tools.velocity_record import Moves, VelocityRecord
 from edge_inference.tools.voice_book import Utterance
