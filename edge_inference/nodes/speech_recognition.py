@@ -115,7 +115,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
         heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
-        if item.is_final and len(item.samples) > _LONG:
+        if len(item.samples) > _LONG:
             give_back()
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)

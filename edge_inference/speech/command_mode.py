@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -245,6 +246,12 @@ class CommandMode:
         ]
         return max(rivals, key=lambda other: other.total, default=_Sentence()).said
 
+    def _is_sense(self, said: tuple[str, ...]) -> bool:
+        """Tell whether no command is given twice in a row: nobody does, but babble sounds so."""
+        if self._meanings is None:
+            return True
+        return all(one != other for one, other in pairwise(self._meaning(said)))
+
     def _meaning(self, said: tuple[str, ...]) -> tuple[Hashable, ...]:
         assert self._meanings is not None
         return tuple(self._meanings.get(phrase) for phrase in said)
@@ -263,7 +270,7 @@ class CommandMode:
             chances = state.step(ids)
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
-                if said and (is_asked or self._answers.isdisjoint(said)):
+                if said and (is_asked or self._answers.isdisjoint(said)) and self._is_sense(said):
                     found.note(_Sentence(said, (*hypothesis.scores, float(chance[END]))))
             if not found.free.is_over:
                 found = found._replace(free=_further(found.free, chances[free_row]))

@@ -106,8 +106,8 @@ def test_nothing_is_said_of_plans_that_do_not_ask(rig: Rig, publish) -> None:
     rig.load("Command")
     publish.plan(Step("turn", angle_rad=0.02, rate_radps=0.5))
     wait_for(lambda: feedback and feedback[-1].state.value == "done", "the turn")
-    publish.plan(Step("look", target="unicorn"))
-    assert "unicorn" in said.wait()[0]  # command refuses it, and nobody else answers
+    publish.plan(Step("pick", target="cup"))
+    assert "pick" in said.wait()[0]  # command refuses it, and nobody else answers
     assert feedback[-1].state.value == "refused"
     assert len(said) == 1
 
@@ -120,9 +120,7 @@ def test_the_planner_leaves_the_answer_to_who_sees(rig: Rig, publish) -> None:
     publish.intent("look", thing="unicorn")
     publish.intent("look then stop")
     plans.wait(4)
-    said.wait(2)
-    assert "unicorn" in said[0]
-    assert said[1] == "looking, then stopping"
+    assert said.wait() == ["looking, then stopping"]
 
 
 def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:

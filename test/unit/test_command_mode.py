@@ -15,6 +15,7 @@ from edge_inference.speech.tokenizer import END, START
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()
+LAX = CommandSettings(margin=10.0)
 SECOND = np.zeros(16_000, np.float32)
 
 
@@ -57,6 +58,15 @@ def test_other_speech_is_rejected_with_the_nearest_phrase(said: str) -> None:
     assert command.problem.startswith(("none of the grammar's phrases", "I heard"))
     assert not command.log_probabilities or "nearest is 'a b c'" in command.problem
     assert 0.0 <= command.confidence < 0.14
+
+
+@pytest.mark.parametrize(
+    ("meanings", "text"), [({"a": 1, "b": 1}, ""), ({"a": 1, "b": 2}, "a d b")]
+)
+def test_nothing_is_commanded_twice_in_a_row(meanings: dict[str, int], text: str) -> None:
+    said = recogniser_that(saying(TOKENIZER.ids("A d b")))
+    mode = mode_of(said, ["a", "b"], LAX, joiners=["d"], meanings=meanings)
+    assert mode.recognise(SECOND).text == text
 
 
 def unsure_of(loss: float) -> Callable[[list[int]], Mapping[int, float]]:
