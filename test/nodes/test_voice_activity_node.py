@@ -79,8 +79,9 @@ def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
     node = rig.load("VoiceActivity")
     ear = Ear(rig)
     ear.hear(*WORD)
-    (segment,) = segments.wait()
-    assert segment.is_final and segment.frame_id == "ear"
+    pause, segment = segments.wait(2)
+    assert (pause.is_final, segment.is_final, segment.frame_id) == (False, True, "ear")
+    assert pause.stamp_ns == segment.stamp_ns
     assert segment.stamp_ns == pytest.approx(ear.end_ns(4), abs=1000)
     assert segment.start_ns == pytest.approx(ear.end_ns(-1), abs=1000)
     wait_for(lambda: len(timings) == len(WORD), "a timing for every chunk")
