@@ -39,9 +39,7 @@ class InputSpec:
         "stretch to fit; letterbox: keep the aspect and pad; center_crop: keep it and cut off",
         choices=("stretch", "letterbox", "center_crop"),
     )
-    interpolation: str = setting(
-        "linear", "how pixels are resampled", choices=INTERPOLATIONS
-    )
+    interpolation: str = setting("linear", "how pixels are resampled", choices=INTERPOLATIONS)
     crop_fraction: float = setting(
         1.0, "part of the largest fitting rectangle that center_crop keeps", minimum=0.01, maximum=1
     )

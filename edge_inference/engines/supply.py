@@ -35,7 +35,6 @@ class PreparationCancelledError(EdgeInferenceError):
     """The preparation was cancelled before it came to its end."""
 
 
-
 _ONNX = "model.onnx"
 _PLAN = "engine.plan"
 #: Where measured tactics are kept, inside the store's folder.

@@ -71,9 +71,7 @@ def test_auto_says_what_it_picked_and_why_not_the_others(
 
 
 @pytest.mark.usefixtures("cpu_only")
-@pytest.mark.parametrize(
-    ("name", "reason"), [("trt", "no NVIDIA driver"), ("ort-cuda", "no CUDA")]
-)
+@pytest.mark.parametrize(("name", "reason"), [("trt", "no NVIDIA driver"), ("ort-cuda", "no CUDA")])
 def test_a_backend_that_cannot_run_is_refused(
     model: ModelDescription, select: Select, name: str, reason: str
 ) -> None:

@@ -22,7 +22,6 @@ FORMAT = 1
 HOW_TO_REBUILD = "rebuild it here with: edge-inference engine build MODEL"
 
 
-
 @dataclass(frozen=True)
 class Environment:
     """What a plan must fit: TensorRT, operating system and GPU of this machine.
