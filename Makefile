@@ -20,7 +20,7 @@ help:
 	@echo 'make demo                   find objects in a sample video, through ROS 2 nodes'
 	@echo 'make demo-voice             turn spoken commands into velocities, through ROS 2 nodes, and check them'
 	@echo 'make test                   lint, types and all tests [TIER=unit] [ARGS="-k name"] [ROS=jazzy]'
-	@echo 'make check                  lint and types only'
+	@echo 'make check                  lint, format and types only'
 	@echo 'make benchmark NAME=hop     measure a claim [QUICK=1] [ARGS="--json file"]'
 	@echo 'make set-up                 only prepare .venv; then .venv/bin/edge-inference runs'
 	@echo 'make clean                  remove what these commands made'

@@ -20,7 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".cache" / "test" / Path(sys.prefix).name.lstrip(".")
 TIERS = ("check", "unit", "contract", "nodes", "launch", "gpu", "repo")
-CHECKS = {"ruff": ["ruff", "check", "."], "mypy": ["mypy"]}
+CHECKS = {
+    "ruff": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "mypy": ["mypy"],
+}
 NOTHING_COLLECTED = 5
 
 
@@ -42,11 +46,17 @@ class Tally:
 
 
 def run_checks() -> Tally:
-    """Run the linter and the type checker over the tree."""
+    """Run the linter, the formatter and the type checker over the tree, at the same time."""
     tally = Tally("check")
-    for name, command in CHECKS.items():
-        print(f"$ {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    running = {
+        name: subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, **output)
+        for name, command in CHECKS.items()
+    }
+    for name, process in running.items():
+        said, _ = process.communicate()
+        print(f"$ {' '.join(CHECKS[name])}\n{said}", end="", flush=True)
+        if process.returncode:
             tally.failed += 1
             tally.reasons.append(f"{name} complains")
         else:
