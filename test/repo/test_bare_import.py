@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from tree import PACKAGE, ROOT, module_name
 
 ROS_ROOMS = ("composition", "nodes")
 ROS_FREE_MODULES = ("edge_inference.composition", "edge_inference.composition.pipeline")
+# Each list of modules is imported in a copy of a process that has none of ours: what one list has
+# loaded helps no module of another.
 PROBE = """
-import importlib, json, re, sys, traceback
+import importlib, json, os, re, sys, traceback
+
+import cv2, numpy, yaml
 
 ABSENT = re.compile(
     r"(rclpy|rosidl_\\w+|launch|launch_ros|\\w+_msgs|\\w+_interfaces|edge_inference\\.msg|cv_bridge"
@@ -23,21 +30,47 @@ class Absent:
         if ABSENT.match(name):
             raise ModuleNotFoundError(f"{name} is absent in this test", name=name)
 
+def failures_of(names):
+    failures = {}
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            failures[name] = traceback.format_exc(limit=-2)
+    return failures
+
 sys.meta_path.insert(0, Absent())
 failures = {}
-for name in json.loads(sys.argv[1]):
-    try:
-        importlib.import_module(name)
-    except Exception:
-        failures[name] = traceback.format_exc(limit=-2)
+for names in json.loads(sys.argv[1]):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        with open(writing, "w") as answer:
+            json.dump(failures_of(names), answer)
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as answer:
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    failures |= json.loads(text) if not status else {names[0]: f"ended with status {status}"}
 print(json.dumps(failures))
 """
 
 
-def failures_of(names: list[str]) -> dict[str, str]:
-    """Import modules in a process where those packages are absent; return the tracebacks."""
-    command = [sys.executable, "-c", PROBE, json.dumps(names)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+def failures_of(*groups: list[str], folder: Path | None = None) -> dict[str, str]:
+    """Import groups of modules where those packages are absent; return the tracebacks.
+
+    ``folder`` holds further modules.
+    """
+    paths = os.pathsep.join(filter(None, [folder and str(folder), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, json.dumps(groups)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return dict(json.loads(done.stdout))
 
 
@@ -46,10 +79,29 @@ def ros_free_modules() -> list[str]:
     return sorted({*map(module_name, rooms), *ROS_FREE_MODULES})
 
 
+def by_package(names: list[str]) -> list[list[str]]:
+    """Group modules by the package that they lie in."""
+    ordered = sorted(names, key=lambda name: name.rpartition(".")[0])
+    return [list(group) for _, group in itertools.groupby(ordered, lambda n: n.rpartition(".")[0])]
+
+
 def test_the_probe_hides_what_is_installed() -> None:
     names = ["rclpy", "onnx", "tensorrt_rtx", "std_msgs.msg", "edge_inference.msg"]
     assert set(failures_of(names)) == set(names)
 
 
+def test_what_one_package_has_loaded_helps_no_other(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text("import sys\nsys.modules['second'] = sys")
+    assert set(failures_of(["first", "second"], folder=tmp_path)) == set()
+    assert set(failures_of(["first"], ["second"], folder=tmp_path)) == {"second"}
+
+
+def test_a_module_that_ends_its_process_is_told(tmp_path: Path) -> None:
+    (tmp_path / "third.py").write_text("import os\nos.abort()")
+    assert "status" in failures_of(["third"], folder=tmp_path)["third"]
+
+
 def test_every_workstation_module_imports_bare() -> None:
-    assert failures_of(ros_free_modules()) == {}
+    groups = by_package(ros_free_modules())
+    assert len(groups) > 5
+    assert failures_of(*groups) == {}
