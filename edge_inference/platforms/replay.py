@@ -55,13 +55,18 @@ class RecordedTree:
         return self._duration_s
 
     @property
+    def elapsed_s(self) -> float:
+        """How long it has played, in its own time; goes on after the end and through every loop."""
+        return max(self._clock() - self._start_ns, 0) / 1e9 * self._speed
+
+    @property
     def has_ended(self) -> bool:
         """Whether nothing will change any more."""
-        return not self._loops and self._elapsed_s() >= self._duration_s
+        return not self._loops and self.elapsed_s >= self._duration_s
 
     def now_ns(self) -> int:
         """Return the clock as it goes in the recording: ``speed`` times as fast as ours."""
-        return self._start_ns + round(self._elapsed_s() * 1e9)
+        return self._start_ns + round(self.elapsed_s * 1e9)
 
     def read(self, path: str) -> bytes:
         """Return a file's content, or raise as the machine did; blocks where it did."""
@@ -88,12 +93,9 @@ class RecordedTree:
         """Let go of the threads that wait for files that do not answer."""
         self._closed.set()
 
-    def _elapsed_s(self) -> float:
-        return max(self._clock() - self._start_ns, 0) / 1e9 * self._speed
-
     def _now(self) -> dict[str, Content]:
         """Return the files at this moment; called with the lock held."""
-        elapsed_s = self._elapsed_s()
+        elapsed_s = self.elapsed_s
         if self._loops:
             turn, elapsed_s = divmod(elapsed_s, self._duration_s)
             if turn != self._round:

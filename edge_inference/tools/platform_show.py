@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.platform_state import PlatformState
+from edge_inference.platforms.channel import Clock
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.replay import RecordedTree
 from edge_inference.platforms.tree import MachineTree
@@ -108,17 +109,27 @@ class LiveTable(Display):
         self._live.stop()
 
 
-def show(order: ShowOrder, as_json: bool) -> int:
-    """Show looks until the recording ends or the user ends it."""
+def show(
+    order: ShowOrder,
+    as_json: bool,
+    clock: Clock = time.monotonic_ns,
+    wait: Callable[[float], bool] | None = None,
+) -> int:
+    """Show looks until the recording ends or the user ends it.
+
+    ``wait`` lets so many seconds of ``clock`` pass and tells whether the user has ended it.
+    """
     order.check()
     with _display(as_json, order.once) as display, interruptible() as interrupted:
+        waiting = wait or interrupted.wait
         if order.recording is None:
             with _opened(order, MachineTree(Path(order.root))) as platform:
-                _run(order, platform, display, interrupted.wait, lambda: False)
+                start_ns = clock()
+                _run(order, platform, display, waiting, lambda: (clock() - start_ns) / 1e9)
             return 0
-        tree = RecordedTree(Path(order.recording), speed=order.speed, loop=order.loop)
+        tree = RecordedTree(Path(order.recording), clock, order.speed, order.loop)
         with closing(tree), _opened(order, tree) as platform:
-            _run(order, platform, display, interrupted.wait, lambda: tree.has_ended)
+            _run(order, platform, display, waiting, lambda: tree.elapsed_s, lambda: tree.has_ended)
     return 0
 
 
@@ -135,18 +146,18 @@ def _run(
     platform: Platform,
     display: Display,
     wait: Callable[[float], bool],
-    has_ended: Callable[[], bool],
+    elapsed_s: Callable[[], float],
+    has_ended: Callable[[], bool] = lambda: False,
 ) -> None:
-    start_ns = time.monotonic_ns()
     if order.once:
         # Load, and power by counted energy, are known from the second look on.
-        platform.sense(start_ns)
+        platform.sense(time.monotonic_ns())
         if wait(order.period_s):
             return
     while True:
         was_last = order.once or has_ended()
-        now_ns = time.monotonic_ns()
-        display.show(platform.sense(now_ns), (now_ns - start_ns) / 1e9 * order.speed)
+        time_s = elapsed_s()
+        display.show(platform.sense(time.monotonic_ns()), time_s)
         if was_last or wait(order.period_s):
             return
 
