@@ -9,6 +9,7 @@ PYTHON ?= python3
 ROS ?=
 VENV := .venv$(if $(filter-out kilted,$(ROS)),-$(ROS))
 TIER ?=
+HYPOTHESIS ?=
 NAME ?=
 QUICK ?=
 ARGS ?=
@@ -20,6 +21,7 @@ help:
 	@echo 'make demo                   find objects in a sample video, through ROS 2 nodes'
 	@echo 'make demo-voice             turn spoken commands into velocities, through ROS 2 nodes, and check them'
 	@echo 'make test                   lint, types and all tests [TIER=unit] [ARGS="-k name"] [ROS=jazzy]'
+	@echo '                            [HYPOTHESIS=random]: many new examples instead of the same few'
 	@echo 'make check                  lint, format and types only'
 	@echo 'make benchmark NAME=hop     measure a claim [QUICK=1] [ARGS="--json file"]'
 	@echo 'make set-up                 only prepare .venv; then .venv/bin/edge-inference runs'
@@ -38,7 +40,7 @@ demo-voice:
 
 test:
 	$(set_up) --with-tests --with-gpu-kit
-	@$(enter) python scripts/tiers.py $(if $(TIER),--tier $(TIER)) -- $(ARGS)
+	@$(enter) HYPOTHESIS='$(HYPOTHESIS)' python scripts/tiers.py $(if $(TIER),--tier $(TIER)) -- $(ARGS)
 
 check:
 	$(set_up) --with-tests

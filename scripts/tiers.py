@@ -2,7 +2,9 @@
 
 Usage: tiers.py [--tier NAME] [-- PYTEST ARGUMENTS]
 
-Each tier is a process of its own, so a crash in one leaves the others their verdict.
+Each tier is a pytest of its own, so a crash in one leaves the others their verdict. Inside a tier
+the tests run in parallel, in a worker for each processor: ``-n0`` puts them into one process, and
+so does what talks to a terminal (``--pdb``, ``-s``).
 """
 
 from __future__ import annotations
@@ -19,12 +21,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".cache" / "test" / Path(sys.prefix).name.lstrip(".")
-TIERS = ("check", "unit", "contract", "nodes", "launch", "gpu", "repo")
+TIERS = ("check", "unit", "process", "contract", "nodes", "launch", "gpu", "repo")
 CHECKS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
 }
+# One device, one process on it.
+ALONE = ("gpu",)
+# More workers than this wait for memory and for each other's caches.
+MOST_WORKERS = 8
+# What needs the terminal, or a single process, for itself.
+UNDIVIDED = ("-s", "--capture=no", "--pdb", "--trace", "--collect-only", "--co", "--fixtures")
 NOTHING_COLLECTED = 5
 
 
@@ -40,6 +48,9 @@ class Tally:
     seconds: float = 0.0
 
     def line(self) -> str:
+        if not self.passed + self.failed:
+            why = "; ".join(self.reasons) or "it has no tests"
+            return f"  {self.tier:<9} skipped: {why}"
         counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
         note = f"  ({'; '.join(self.reasons)})" if self.reasons else ""
         return f"  {self.tier:<9} {counts:<38} {self.seconds:6.1f} s{note}"
@@ -70,7 +81,8 @@ def run_tests(tier: str, arguments: list[str]) -> Tally:
         return Tally(tier, reasons=["no tests yet"])
     report = RESULTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", f"test/{tier}", f"--junitxml={report}", *arguments]
+    command = [sys.executable, "-m", "pytest", f"test/{tier}", f"--junitxml={report}"]
+    command += [*spread(tier, arguments), *arguments]
     # A sourced ROS 2 registers pytest plugins written for its own, older pytest.
     environment = dict(os.environ, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
@@ -81,6 +93,17 @@ def run_tests(tier: str, arguments: list[str]) -> Tally:
         tally.failed += 1
         tally.reasons.append(f"pytest ended with {code}")
     return tally
+
+
+def spread(tier: str, arguments: list[str]) -> list[str]:
+    """Return the options that divide a tier among workers; a ``-n`` in ``arguments`` has its way.
+
+    Tests of one file stay together: what they share in a module is made once.
+    """
+    workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    if tier in ALONE or any(argument in UNDIVIDED for argument in arguments):
+        workers = 0
+    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", "loadfile"]
 
 
 def read_report(tier: str, report: Path) -> Tally:

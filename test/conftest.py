@@ -1,6 +1,6 @@
 """What every tier shares: an isolated ROS graph, tidy caches, and the reason a GPU test is skipped.
 
-A test's tier is the folder it lies in: unit, contract, nodes, launch, gpu, repo.
+A test's tier is the folder it lies in: unit, process, contract, nodes, launch, gpu, repo.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import signal
 import socket
 from pathlib import Path
 
@@ -48,12 +49,32 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOG_DIR"] = str(CACHE / "ros")
     os.environ["EDGE_INFERENCE_CACHE"] = str(CACHE / "edge_inference")
-    hypothesis.settings.register_profile(
-        "project",
-        deadline=None,  # a shared machine's pauses are no failures
+    _choose_examples()
+    # The shell ignores it for what it runs in the background, and our children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _choose_examples() -> None:
+    """Have Hypothesis draw the same few examples each time, or many new ones where asked to.
+
+    The profile ``random`` looks for faults: what it finds is kept, and becomes an ``@example``.
+    """
+    profiles = hypothesis.settings
+    # A shared machine's pauses are no failures.
+    profiles.register_profile(
+        "fixed", derandomize=True, max_examples=20, deadline=None, database=None
+    )
+    profiles.register_profile(
+        "random",
+        max_examples=200,
+        deadline=None,
+        print_blob=True,
         database=hypothesis.database.DirectoryBasedExampleDatabase(CACHE / "hypothesis"),
     )
-    hypothesis.settings.load_profile("project")
+    wanted = os.environ.get("HYPOTHESIS") or "fixed"
+    if wanted not in ("fixed", "random"):
+        raise pytest.UsageError(f"HYPOTHESIS={wanted}: expected fixed or random")
+    profiles.load_profile(wanted)
 
 
 def pytest_report_header() -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.directive import Level, Limits, Option, Workload
@@ -273,7 +273,6 @@ governors = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100)
 @given(governors, st.lists(looks, min_size=1, max_size=12))
 def test_whatever_is_said_decisions_make_sense(
     chosen: GovernorSettings,
@@ -313,7 +312,6 @@ def _check(decision: Decision, nodes: list[Workload]) -> None:
             assert asked[workload.node].limits.is_free
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.sampled_from(REDUCING),
     st.floats(0.1, 120.0),

@@ -7,7 +7,7 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge_inference.core.encodings import ENCODINGS
@@ -276,7 +276,6 @@ def extent(profile: np.ndarray) -> tuple[int, int]:
     return int(bright[0]), int(bright[-1]) + 1
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_rectangle_is_found_where_the_geometry_says(data: st.DataObject) -> None:
     width, height = data.draw(st.integers(8, 700)), data.draw(st.integers(8, 700))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import InputError
@@ -76,7 +76,6 @@ def test_what_the_new_rate_cannot_hold_is_left_out() -> None:
     assert np.abs(Resampler(48_000).feed(high)[100:]).max() < 1e-3
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(RATES), st.lists(st.integers(0, 900), max_size=8), st.integers(0, 9))
 def test_pieces_make_the_same_sound_as_the_whole(rate: int, cuts: list[int], seed: int) -> None:
     whole = np.random.default_rng(seed).uniform(-1, 1, 3_000).astype(np.float32)

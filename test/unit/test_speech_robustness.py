@@ -20,7 +20,7 @@ from edge_inference.speech.understanding import Understanding
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice"
 LIMITS = Limits(plan=PlanLimits(actions=ACTIONS), places={"kitchen": Place(1.0, 2.0)})
-in_a_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+in_a_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 scalars = (
     st.none()
