@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +19,18 @@ _LIBRARIES = {
     "onnx": ("onnx",),
     "tensorrt": ("tensorrt", "tensorrt-rtx", "tensorrt-cu12", "tensorrt-cu13"),
 }
+#: The libraries that compute an inference.
+_COMPUTING = ("onnxruntime", "tensorrt")
+_CPU_FILE = Path("/proc/cpuinfo")
+#: What Linux tells of a core's kind, on x86 and on ARM.
+_KIND = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+#: Instructions that kernels are chosen by; others come and go with the kernel of Linux.
+_INSTRUCTIONS = re.compile(
+    r"(sse|ssse|avx|fma|f16c|amx|bf16|i8mm|asimd|neon|vfp|sve|sme(?!p)|fphp|half).*"
+)
 
 
-def machine_facts(cpu_file: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+def machine_facts(cpu_file: Path = _CPU_FILE) -> dict[str, str]:
     """Return facts by name; ``cpu_file`` is where Linux tells the processor's name."""
     facts = {
         "cpu": _cpu(cpu_file) or platform.machine(),
@@ -30,24 +40,47 @@ def machine_facts(cpu_file: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
     }
     with suppress(BackendError):
         facts["gpu"] = find_gpu().name
+    return facts | _libraries()
+
+
+def machine_identity(cpu_file: Path = _CPU_FILE) -> dict[str, str]:
+    """Return what an inference's time depends on, but for the GPU that it may run on."""
+    lines = _entries(cpu_file)
+    kinds = {f"{key} {value}" for key, value in lines if key in _KIND}
+    words = {word for key, value in lines if key in ("flags", "Features") for word in value.split()}
+    libraries = {name: found for name, found in _libraries().items() if name in _COMPUTING}
+    return {
+        "cpu": _cpu(cpu_file) or platform.machine(),
+        "kind": ", ".join(sorted(kinds)),
+        "instructions": " ".join(sorted(filter(_INSTRUCTIONS.fullmatch, words))),
+        "cores": str(os.cpu_count() or 1),
+        **libraries,
+    }
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
     for library, packages in _LIBRARIES.items():
         versions = (_version(package) for package in packages)
-        found = next((version for version in versions if version), None)
-        if found is not None:
-            facts[library] = found
-    return facts
+        version = next((version for version in versions if version), None)
+        if version is not None:
+            found[library] = version
+    return found
 
 
 def _cpu(file: Path) -> str | None:
+    known = (value for key, value in _entries(file) if key in ("model name", "Model"))
+    return next(known, None)
+
+
+def _entries(file: Path) -> list[tuple[str, str]]:
+    """Return the lines of ``key : value``; none where the file cannot be read."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model"):
-            return value.strip()
-    return None
+        return []
+    pairs = (line.partition(":") for line in lines)
+    return [(key.strip(), value.strip()) for key, _, value in pairs]
 
 
 def _cores() -> int:

@@ -1,0 +1,274 @@
+"""The file of measured costs: what is believed, what is set aside, what is removed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement, Spread
+from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.engines import cost_document, cost_store, store_entry, store_lock
+from edge_inference.engines.cost_store import MOST_COSTS, MOST_FILES, CostStore
+from edge_inference.engines.machine_facts import machine_identity
+from edge_inference.engines.store import Store
+from edge_inference.errors import CacheError
+
+HERE = {"cpu": "A Processor", "onnxruntime": "1.2"}
+FP32 = OperatingPoint("net", "fp32", "ort", "a" * 64, form="threads=1")
+INT8 = replace(FP32, precision="int8", artifact="c" * 64, batch=4)
+PAIR = Measurement(
+    "test",
+    1780000000.5,
+    (
+        Cost(FP32, 20, Spread(0.04, 0.05), Spread(0.039, 0.041)),
+        Cost(INT8, 30, Spread(0.02, 0.03)),
+    ),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CostStore:
+    return CostStore(tmp_path, HERE)
+
+
+def complaints(store: CostStore) -> list[str]:
+    """Read, and return what was said; nothing is known then."""
+    said: list[str] = []
+    assert store.read(said.append) == MeasuredCosts()
+    return said
+
+
+def test_at_first_nothing_is_known_and_nothing_is_made(store: CostStore, tmp_path: Path) -> None:
+    assert complaints(store) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_kept_is_read_back_by_anybody(store: CostStore, tmp_path: Path) -> None:
+    store.add(PAIR)
+    assert CostStore(tmp_path, dict(reversed(HERE.items()))).read().measurements == (PAIR,)
+    assert [file.name for file in store.file.parent.iterdir()] == [store.file.name]
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [{**HERE, "onnxruntime": "1.3"}, {**HERE, "cpu": "Another"}, {**HERE, "tensorrt": "10"}],
+)
+def test_another_machine_or_version_is_unknown(
+    machine: dict[str, str], store: CostStore, tmp_path: Path
+) -> None:
+    store.add(PAIR)
+    other = CostStore(tmp_path, machine)
+    assert complaints(other) == []
+    other.add(replace(PAIR, by="the other one"))
+    assert store.read().measurements == (PAIR,)
+
+
+def test_costs_are_no_entries_of_the_cache(store: CostStore, tmp_path: Path) -> None:
+    store.add(PAIR)
+    cache = Store(tmp_path)
+    assert (cache.entries(), cache.faults()) == ([], [])
+    assert cache.clean(0) == []
+    assert store.read().measurements == (PAIR,)
+
+
+def _altered(content: dict[str, Any]) -> str:
+    """Return a document whose checksum holds."""
+    checksum = cost_document._checksum(content)
+    document = {"format": cost_document.FORMAT, "checksum": checksum, "content": content}
+    return json.dumps(document)
+
+
+def _with(change: Callable[[dict[str, Any]], object]) -> str:
+    content = json.loads(cost_document.write(MeasuredCosts((PAIR,)), HERE))["content"]
+    change(content)
+    return _altered(content)
+
+
+def _row(content: dict[str, Any]) -> dict[str, Any]:
+    return content["measurements"][0]["costs"][0]
+
+
+WHOLE = cost_document.write(MeasuredCosts((PAIR,)), HERE)
+DAMAGED = {
+    "empty": ("", "expected JSON"),
+    "cut off": (WHOLE[:-30], "expected JSON"),
+    "not JSON": (WHOLE.replace("0.04", "NaN", 1), "expected JSON"),
+    "a list": ("[1]", "format 1, got None"),
+    "a later format": (WHOLE.replace('"format": 1', '"format": 2'), "format 1, got 2"),
+    "altered": (WHOLE.replace("0.04", "0.01", 1), "altered"),
+    "nothing in it": (json.dumps({"format": 1}), "altered"),
+    "another machine": (cost_document.write(MeasuredCosts(), {"cpu": "B"}), "another machine"),
+    "content is a list": (_altered([]), "another machine"),  # type: ignore[arg-type]
+    "no measurements": (_with(lambda c: c.pop("measurements")), "measurements: expected a list"),
+    "no costs": (_with(lambda c: c["measurements"][0].pop("costs")), "a measurement: expected"),
+    "time as text": (_with(lambda c: c["measurements"][0].update(taken_s="now")), "taken_s"),
+    "a number as name": (_with(lambda c: c["measurements"][0].update(by=1)), "by: expected"),
+    "no time": (_with(lambda c: _row(c).update(wall_median_s=0.0)), "wall_median_s: expected"),
+    "less than none": (_with(lambda c: _row(c).update(cpu_median_s=-1.0)), "cpu_median_s"),
+    "a huge time": (_with(lambda c: _row(c).update(wall_p95_s=1e300)), "wall_p95_s"),
+    "no wall time": (_with(lambda c: _row(c).update(wall_p95_s=None)), "wall_p95_s"),
+    "few runs": (_with(lambda c: _row(c).update(runs=1)), "runs"),
+    "no batch": (_with(lambda c: _row(c).update(batch=0)), "batch"),
+    "true as batch": (_with(lambda c: _row(c).update(batch=True)), "batch"),
+    "unknown precision": (_with(lambda c: _row(c).update(precision="fp8")), "precision"),
+    "no digest": (_with(lambda c: _row(c).update(artifact="abc")), "artifact"),
+    "a long name": (_with(lambda c: _row(c).update(model="x" * 301)), "model"),
+    "one thing more": (_with(lambda c: _row(c).update(joules=1.0)), "a cost: expected"),
+    "a text as a row": (_with(lambda c: c["measurements"][0].update(costs=["x"])), "a cost"),
+    "other bytes": ("\udcff", "invalid start byte"),
+    "far too long": (WHOLE + " " * (1 << 20), "at most 1048576 bytes"),
+    "deep": ("[" * 100_000, "expected JSON"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_or_foreign_file_is_set_aside_and_never_believed(
+    name: str, store: CostStore
+) -> None:
+    text, expected = DAMAGED[name]
+    content = text.encode("utf-8", errors="surrogateescape")
+    store.file.parent.mkdir(parents=True)
+    store.file.write_bytes(content)
+    (sentence,) = complaints(store)
+    assert str(store.file) in sentence
+    assert expected in sentence
+    assert "not used" in sentence
+    said: list[str] = []
+    store.add(PAIR, said.append)
+    assert said == [sentence]
+    assert store.read().measurements == (PAIR,)
+    assert store.file.with_suffix(".damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_file_is_not_read(kind: str, store: CostStore, tmp_path: Path) -> None:
+    store.file.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(store.file)
+    elif kind == "folder":
+        store.file.mkdir()
+    else:
+        (tmp_path / "elsewhere").write_text(WHOLE)
+        store.file.symlink_to(tmp_path / "elsewhere")
+    (sentence,) = complaints(store)
+    assert "not used" in sentence
+    store.add(PAIR)
+    assert store.read().measurements == (PAIR,)
+
+
+def test_the_file_stays_small(store: CostStore) -> None:
+    many = tuple(
+        Cost(replace(FP32, artifact=f"{number:064x}"), 20, Spread(0.01, 0.02))
+        for number in range(MOST_COSTS // 2)
+    )
+    for _ in range(2):
+        store.add(replace(PAIR, costs=many))
+    store.add(replace(PAIR, costs=many[1:] + PAIR.costs))
+    store.add(PAIR)
+    kept = store.read().measurements
+    assert sum(len(each.costs) for each in kept) <= MOST_COSTS
+    assert kept[-1] == PAIR
+    assert store.file.stat().st_size < 300_000
+
+
+def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
+    stores = [CostStore(tmp_path, {"cpu": str(number)}) for number in range(MOST_FILES + 3)]
+    for age, store in enumerate(reversed(stores)):
+        store.add(PAIR)
+        os.utime(store.file, (age, age))
+    stores[-1].add(PAIR)
+    there = [store.file.exists() for store in stores]
+    assert there.count(True) == MOST_FILES
+    assert there[-1]
+    assert not any(there[-4:-1])
+
+
+def test_what_a_killed_process_left_is_swept(store: CostStore) -> None:
+    store.add(PAIR)
+    left = store.file.parent / f".{store.file.name}.1234abcd"
+    left.write_text("half")
+    other = store.file.parent / ".of-another-machine.json.1234abcd"
+    other.write_text("half")
+    store.add(PAIR)
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_a_failed_write_leaves_what_was_there(
+    store: CostStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add(PAIR)
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_entry, "flush", full)
+    with pytest.raises(CacheError, match="cannot be written"):
+        store.add(replace(PAIR, by="another"))
+    assert store.read().measurements == (PAIR,)
+    assert [file.name for file in store.file.parent.iterdir()] == [store.file.name]
+
+
+def test_another_writer_is_not_waited_for_without_end(
+    store: CostStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost_store, "_PATIENCE_S", 0.0)
+    store.add(PAIR)
+    with (
+        store_lock.only_one(store._lock_file, lambda: False),
+        pytest.raises(CacheError, match="another process was at work"),
+    ):
+        store.add(replace(PAIR, by="another"))
+    assert store.read().measurements == (PAIR,)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(CacheError, match="EDGE_INFERENCE_CACHE"):
+        CostStore(tmp_path / "cache", HERE).add(PAIR)
+
+
+CPUINFO = """\
+processor\t: 0
+cpu family\t: 25
+model\t\t: 1
+model name\t: A Processor
+cpu MHz\t\t: 2445.430
+flags\t\t: fpu sse2 avx2 avx512_vnni smep fma bmi1
+
+processor\t: 1
+cpu family\t: 25
+model\t\t: 1
+model name\t: A Processor
+cpu MHz\t\t: 1800.001
+flags\t\t: fpu sse2 avx2 avx512_vnni smep fma bmi1
+"""
+ARM = """\
+processor\t: 0
+Features\t: fp asimd evtstrm asimddp i8mm
+CPU implementer\t: 0x41
+CPU part\t: 0xd42
+"""
+
+
+def test_a_machine_is_its_processor_and_libraries(tmp_path: Path) -> None:
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text(CPUINFO)
+    found = machine_identity(cpu)
+    assert found["cpu"] == "A Processor"
+    assert found["instructions"] == "avx2 avx512_vnni fma sse2"
+    assert found["kind"] == "cpu family 25, model 1"
+    assert "python" not in found
+    cpu.write_text(CPUINFO.replace("1800.001", "2000.5"))
+    assert machine_identity(cpu) == found
+    cpu.write_text(CPUINFO.replace("avx512_vnni ", ""))
+    assert machine_identity(cpu) != found
+    cpu.write_text(ARM)
+    assert machine_identity(cpu)["instructions"] == "asimd asimddp i8mm"
+    assert machine_identity(cpu)["kind"] == "CPU implementer 0x41, CPU part 0xd42"
