@@ -308,15 +308,3 @@ def test_an_engine_that_was_not_built_says_how_to(
     for action in ("check", "inspect"):
         assert run(["engine", action, "nanodet", "--precision", "fp32"]) == 1
         assert "engine build nanodet --precision fp32" in refused(capsys)
-
-
-def test_the_engine_of_a_model_on_onnx_runtime(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["engine", "check", "nanodet", "--backend", "ort"]) == 0
-    text = capsys.readouterr().out
-    assert "golden check: passed" in text
-    assert "self-check: left out" in text
-
-
-def test_a_flavour_that_is_not_made_yet_says_how_to(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["engine", "check", "nanodet", "--backend", "ort", "--precision", "fp16"]) == 1
-    assert "models check nanodet --backend ort --precision fp16" in refused(capsys)

@@ -37,11 +37,3 @@ def test_a_model_that_recognises_nothing_is_refused(
     (model / "speech.yaml").write_text(text)
     assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 2
     assert "model 'ears' is for activity; expected a recogniser" in capsys.readouterr().err
-
-
-def test_a_file_that_is_no_model_leaves_nothing_behind(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 1
-    assert "encoder: ONNX Runtime cannot read it" in capsys.readouterr().err
-    assert [entry.name for entry in tmp_path.iterdir()] == ["ears"]

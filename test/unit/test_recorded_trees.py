@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
+import runpy
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -177,13 +176,10 @@ def test_a_recording_is_small_and_says_that_it_was_constructed(file: Path) -> No
     assert file.stat().st_size < LARGEST
 
 
-def test_the_recordings_are_what_the_script_writes() -> None:
-    code = "import build, json, sys; json.dump(dict(build.recordings()), sys.stdout)"
-    environment = {"PYTHONPATH": f"{ROOT}:{TREES}", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    written = json.loads(done.stdout)
+def test_the_recordings_are_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TREES)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    written = dict(runpy.run_path(str(TREES / "build.py"))["recordings"]())
     assert sorted(written) == sorted(EXPECTED)
     assert [file.stem for file in FILES if file.read_text() != written[file.stem]] == []
 
