@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+#: Where an intent can come from; ``unknown`` where no phrase of the grammar is near.
+INTENT_SOURCES = ("grammar", "fuzzy", "embedding", "language_model", "unknown")
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -37,8 +40,7 @@ class Slot:
 class Intent:
     """What is meant. ``name`` is empty where nothing of the grammar is; ``problem`` says why.
 
-    ``source`` is grammar, fuzzy, embedding or language_model, or unknown where no phrase of the
-    grammar is near; with ``needs_confirmation`` it must not act before
+    ``source`` is one of ``INTENT_SOURCES``; with ``needs_confirmation`` it must not act before
     somebody has said yes.
     """
 

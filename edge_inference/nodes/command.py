@@ -40,20 +40,18 @@ class Command(Component):
         super().__init__(**node_arguments)
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
-        # Plans and the word stop come in other threads than the control cycle.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # plans and the word stop come in threads of their own
         self._is_driving = False
 
     def open(self) -> None:
         """Read the limits."""
         settings = self.parameters.current
-        limits = find_limits(settings.limits)
-        self._motion = Motion(limits)
+        self._motion = Motion(find_limits(settings.limits))
         self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
         self._navigation = Navigation(self)
-        self._elsewhere = Elsewhere(self._navigation, limits.places, self._say.publish)
+        self._elsewhere = Elsewhere(self._navigation, self._motion.limits.places, self._say.publish)
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
@@ -65,15 +63,15 @@ class Command(Component):
         self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
         self._is_driving = True
         self._thread.start()
-        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan)
-        self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
+        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=self._on_odd)
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, on_error=self._on_odd)
 
     def stop(self) -> None:
         """Stop the robot, and end the control cycle."""
         self._ending.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
         with self._lock:
             was_driving, self._is_driving = self._is_driving, False
             if was_driving:
@@ -90,8 +88,7 @@ class Command(Component):
 
     # In whatever thread brings it ---------------------------------------------------------------
 
-    def _on_plan(self, plan: ActionPlan, by_reference: bool) -> None:
-        del by_reference
+    def _on_plan(self, plan: ActionPlan, _: bool) -> None:
         started_ns = time.monotonic_ns()
         with self._lock:
             if not self._is_driving:
@@ -109,19 +106,24 @@ class Command(Component):
         self.health.processed()
         self._time(plan, started_ns)
 
-    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
-        del by_reference
-        if not is_stop(transcript.text, self.parameters.current.stop_words):
-            return
+    def _on_words(self, transcript: Transcript, _: bool) -> None:
+        if is_stop(transcript.text, self.parameters.current.stop_words):
+            self._stop_at_once(transcript.stamp_ns)
+
+    def _on_odd(self, error: EdgeInferenceError) -> None:
+        """Stop: a plan that cannot be read is not safe, and such words may have been stop."""
+        self.refuse(error)
+        self._stop_at_once(self.now_ns(), f"I stop, as I cannot read what I was told: {error}")
+
+    def _stop_at_once(self, said_ns: int, problem: str = "") -> None:
         with self._lock:
-            if not self._is_driving:
-                return
-            # What was said before it and is still on its way must not set off again.
-            now_ns = self.now_ns()
-            self._stop_ns = max(self._stop_ns, min(transcript.stamp_ns, now_ns))
-            self._motion.stop(now_ns)
-            self._keep_publishing()
-            self._cycle(now_ns)
+            if self._is_driving:
+                # What was said before it and is still on its way must not set off again.
+                now_ns = self.now_ns()
+                self._stop_ns = max(self._stop_ns, min(said_ns, now_ns))
+                self._motion.stop(now_ns, problem)
+                self._keep_publishing()
+                self._cycle(now_ns)
 
     # In our thread ------------------------------------------------------------------------------
 
@@ -132,8 +134,7 @@ class Command(Component):
                 try:
                     self._cycle(self.now_ns())
                 except Exception as error:
-                    # A robot must not go on with its last velocity.
-                    self._velocities.publish(_STILL)
+                    self._velocities.publish(_STILL)  # it must not go on with its last velocity
                     self.get_logger().error(traceback.format_exc())
                     problem = EdgeInferenceError(f"{type(error).__name__}: {error}")
                     self.refuse(problem, "cycle", lost=False)

@@ -106,13 +106,15 @@ class Component(LifecycleNode):
         callback: Callable[[Object, bool], None],
         qos: QoSProfile = RELIABLE,
         reliability_follows: bool = False,
+        on_error: Callable[[EdgeInferenceError], None] | None = None,
     ) -> Subscription[Object]:
         """Make a subscription that lives until deactivation.
 
-        With ``reliability_follows`` it is reliable while all publishers are.
+        With ``reliability_follows`` it is reliable while all publishers are. Messages that cannot
+        be read go to ``on_error``, without it to ``refuse``.
         """
         subscription = Subscription(
-            self, adapter, topic, callback, self.refuse, qos, reliability_follows
+            self, adapter, topic, callback, on_error or self.refuse, qos, reliability_follows
         )
         self._subscriptions_made.append(subscription)
         if reliability_follows:

@@ -38,18 +38,22 @@ class Elsewhere:
         """Begin, go on with or give up what is done elsewhere."""
         while (feedback := motion.feedback(now_ns)).state is MotionState.WAITING and is_still:
             assert feedback.step is not None
-            action = feedback.step.action
-            if action == "go_to":
-                problem = self._navigate(feedback)
-                if problem is None:
-                    return
-            else:
-                problem = _NO_ARM if action in ("pick", "place") else ""
-            if action == "look" and self._looked != (step := (feedback.stamp_ns, feedback.index)):
-                self._looked = step
-                break
-            if action == "say":
-                self._say(feedback.step.target)
+            problem: str | None = ""
+            match feedback.step.action:
+                case "go_to":
+                    problem = self._navigate(feedback)
+                    if problem is None:
+                        return
+                case "look":
+                    if self._looked != (step := (feedback.stamp_ns, feedback.index)):
+                        self._looked = step
+                        break
+                case "say":
+                    self._say(feedback.step.target)
+                case "pick" | "place":
+                    problem = _NO_ARM
+                case unknown:
+                    problem = f"I do not know how to {unknown}"
             if problem:
                 motion.step_failed(problem, now_ns)
             else:
@@ -67,8 +71,11 @@ class Elsewhere:
         assert feedback.step is not None
         step = (feedback.stamp_ns, feedback.index)
         if self._under_way != step:
+            place = self._places.get(feedback.step.target)
+            if place is None:
+                return f"I do not know where {feedback.step.target or 'that'} is"
             self._under_way = step
-            self._navigation.go(self._places[feedback.step.target])
+            self._navigation.go(place)
         outcome = self._navigation.outcome
         if outcome is not None:
             self._under_way = None

@@ -114,7 +114,7 @@ class Limits:
         if step.action not in ACTIONS:
             return f"I do not know how to {step.action}"
         if step.action not in self.plan.actions:
-            return _CANNOT[step.action]
+            return _CANNOT.get(step.action, f"I may not {step.action}")
         if step.action == "move":
             return self._against_move(step)
         if step.action == "turn":
@@ -123,9 +123,12 @@ class Limits:
             return self._against_place(step.target)
         if step.action in ("pick", "place"):
             return self._against_thing(step.target)
-        if step.action == "say" and not step.target.strip():
-            return "There is nothing to say"
-        return ""
+        if step.action == "say":
+            return "" if step.target.strip() else "There is nothing to say"
+        if step.action in ("stop", "look"):
+            return ""
+        # An action whose limits nobody has written down has none that could be kept.
+        return f"I do not know what limits {step.action} has"
 
     def objection_to_age(self, stamp_ns: int, now_ns: int, *, only_stops: bool = False) -> str:
         """Return what speaks against what was said at ``stamp_ns``; to stop is never too late."""

@@ -73,9 +73,9 @@ class Motion:
     def begin(self, plan: ActionPlan, now_ns: int) -> None:
         """Take up a plan in place of the one at work; what moves is braked first.
 
-        A plan that is unsafe or older than ``max_age_s`` stops the robot instead, and one whose
-        first step is stop does so at once. A plan that the planner has refused changes nothing:
-        talk that is not meant for the robot does not end its work. ``feedback`` says why.
+        A plan that is empty, unsafe or older than ``max_age_s`` stops the robot instead, and one
+        whose first step is stop does so at once. A plan that the planner has refused changes
+        nothing: talk that is not meant for the robot does not end its work. ``feedback`` says why.
         """
         if plan.is_refused and (self._is_at_work() or self._is_braking):
             return
@@ -91,10 +91,13 @@ class Motion:
         self._problem = ""
         self._take_up(now_ns)
 
-    def stop(self, now_ns: int) -> None:
-        """Give up the plan; every ``command`` from now on is zero until the next ``begin``."""
+    def stop(self, now_ns: int, problem: str = "") -> None:
+        """Give up the plan; every ``command`` from now on is zero until the next ``begin``.
+
+        ``problem`` says why, where nobody has asked for it.
+        """
         self._last_ns = now_ns
-        self._halt(MotionState.STOPPED, "")
+        self._halt(MotionState.STOPPED, problem)
 
     def step_done(self, now_ns: int) -> None:
         """Say that the step waited for is done: the next one begins."""
@@ -148,7 +151,9 @@ class Motion:
 
     def _objection(self, plan: ActionPlan, now_ns: int) -> str:
         if plan.is_refused:
-            return plan.reason
+            return plan.reason or "That was refused, and nobody says why"
+        if not plan.steps:
+            return "There is nothing to do in that plan"
         if len(plan.steps) > self.limits.plan.max_steps:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
         only_stops = all(step.action == "stop" for step in plan.steps)

@@ -44,7 +44,8 @@ class Planner:
         With ``now_ns`` an intent that is too old is refused: what nobody will do, nobody announces.
         A question stays open until it is answered, or something else is to be done.
         """
-        if not intent.name:
+        # With a problem nothing is meant, whatever the name says; stop is stop all the same.
+        if not intent.name or (intent.problem and intent.name != STOP):
             return _refused(intent, intent.problem or "I did not understand that")
         asked, self._asked = self._asked, None
         if now_ns is not None and intent.name != STOP and not intent.needs_confirmation:
@@ -73,7 +74,10 @@ class Planner:
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[Step] = []
         try:
-            for part in parts(intent):
+            each = parts(intent)
+            if sum(len(part.slots) for part in each) != len(intent.slots):
+                raise UnclearError("I do not know which part of that a value belongs to")
+            for part in each:
                 steps += _steps(part, self.limits.motion)
         except UnclearError as unclear:
             return _refused(intent, str(unclear))

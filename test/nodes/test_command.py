@@ -179,6 +179,63 @@ def test_what_is_unsafe_moves_nothing_and_is_said(
     assert len(said) == 1 and words in said[0]
 
 
+@pytest.mark.parametrize(
+    ("topic", "kind", "message", "words"),
+    [
+        ("action_plan", "ActionPlan", {"steps": [{"action": "fly"}]}, "action: expected one of"),
+        ("transcript", "Transcript", {"text": "stop", "mode": "song"}, "got 'song'"),
+        ("transcript", "Transcript", {"text": "stop", "confidence": 7.0}, "from 0 to 1, got 7"),
+    ],
+)
+def test_what_cannot_be_read_stops_the_robot(
+    rig: Rig, speaker: Speaker, outside: Outside, topic: str, kind: str, message, words: str
+) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    feedback = rig.tap("/ai/command_feedback")
+    node = rig.load("Command")
+    send = outside.speak(f"/ai/{topic}", f"edge_inference/{kind}")
+    rig.hears(node, f"/ai/{topic}", publishers=2)  # the speaker's is one
+    speaker.plan(*FAR)
+    assert velocities[-1] != STILL
+    send(**message)
+    wait_for(lambda: velocities[-1] == STILL, "standing")
+    wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "word of it")
+    assert words in feedback[-1].problem and said == [feedback[-1].problem]
+    assert node.health.counts() == {"invalid": 1}
+    speaker.plan(*FAR, age_s=1.0)  # from before it
+    assert velocities[-1] == STILL
+    speaker.plan(*FAR)
+    assert velocities[-1] != STILL
+
+
+class Unbounded(Limits):
+    """Limits that have an action which nothing else knows."""
+
+    def objection(self, step: Step) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Step("dance"), "I do not know how to dance"),
+        (Step("go_to", target="moon"), "I do not know where moon is"),
+        (Step("place", target="cup"), "I have no arm"),
+    ],
+)
+def test_a_step_that_nobody_does_ends_the_plan(
+    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: Step, words: str
+) -> None:
+    monkeypatch.setattr(command, "find_limits", lambda file: Unbounded())
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    feedback = rig.tap("/ai/command_feedback")
+    rig.load("Command")
+    speaker.plan(step, *FAR)
+    assert (feedback[-1].state, feedback[-1].problem) == (MotionState.STOPPED, words)
+    assert said == [words]
+    assert set(velocities) <= {STILL}
+
+
 def test_an_old_plan_is_left(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")

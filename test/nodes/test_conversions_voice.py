@@ -122,6 +122,13 @@ def test_a_plan_survives_without_its_facts() -> None:
             Intent(slots=[IntentSlot(name="far"), IntentSlot(name="far")]),
             "every slot once, got far, far",
         ),
+        (
+            IntentAdapter(),
+            Intent(name="move", source="oracle"),
+            "'move': source: expected one of grammar, fuzzy, embedding, language_model, unknown, "
+            "got 'oracle'",
+        ),
+        (IntentAdapter(), Intent(name="move"), "source: .* got ''"),
         (ActionPlanAdapter(), ActionPlan(steps=[ActionStep(action="fly")]), "got 'fly'"),
         (
             ActionPlanAdapter(),

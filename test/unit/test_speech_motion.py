@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_inference.core.voice import ActionPlan, Step
+from edge_inference.speech import limits
 from edge_inference.speech.limits import Limits, MotionLimits, PlanLimits
 from edge_inference.speech.motion import Motion, MotionState
 
@@ -134,6 +135,8 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
         (plan(AHEAD), 3_100_000_000, "3.1 seconds ago"),
         (plan(AHEAD, stamp_ns=4_000_000_000), 0, "two clocks"),
         (plan(reason="I may not"), 0, "I may not"),
+        (replace(plan(), is_refused=True), 0, "nobody says why"),
+        (plan(), 0, "There is nothing to do"),
     ],
 )
 def test_an_unsafe_plan_moves_nothing(made: ActionPlan, now_ns: int, problem: str) -> None:
@@ -202,6 +205,14 @@ def test_a_step_done_elsewhere_is_waited_for() -> None:
     motion.step_done(later_ns)
     assert motion.command(later_ns)[0] > 0.0
     assert motion.feedback(later_ns).step == AHEAD
+
+
+def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ACTIONS", (*limits.ACTIONS, "dance"))
+    allowed = replace(LIMITS, plan=replace(LIMITS.plan, actions=("dance", "stop")))
+    assert allowed.objection(Step("dance")) == "I do not know what limits dance has"
+    assert LIMITS.objection(Step("dance")) == "I may not dance"
+    assert [LIMITS.objection(step) for step in (LOOK, STOP)] == ["", ""]
 
 
 def test_a_step_that_failed_elsewhere_ends_the_plan() -> None:

@@ -122,6 +122,9 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[Step], said: str) ->
         (intent("move then "), "I do not know how to do that"),
         (intent(""), "I did not understand that"),
         (replace(intent(""), problem="the place is not known"), "the place is not known"),
+        (replace(intent("move"), problem="that was cut off"), "that was cut off"),
+        (intent("move then turn", distance=2.0), "which part of that a value belongs to"),
+        (given("look then look", Slot("3.thing", "cup")), "which part of that a value belongs to"),
     ],
 )
 def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> None:
@@ -133,6 +136,10 @@ def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> Non
 
 def test_stop_stops_whatever_is_said_with_it() -> None:
     assert planned(intent("stop", distance="far", colour="red")).steps == (Step("stop"),)
+
+
+def test_stop_stops_whatever_is_wrong_with_it() -> None:
+    assert planned(replace(intent("stop"), problem="that was cut off")).steps == (Step("stop"),)
 
 
 def test_a_reason_comes_to_an_end() -> None:

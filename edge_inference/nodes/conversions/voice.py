@@ -11,9 +11,9 @@ from edge_inference.errors import InputError
 from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import from_optional
+from edge_inference.speech.limits import ACTIONS
 
 _MODES = ("command", "free")
-_ACTIONS = ("move", "turn", "go_to", "pick", "place", "stop", "look", "say")
 
 
 class TranscriptAdapter(Adapter[core.Transcript]):
@@ -72,15 +72,25 @@ class IntentAdapter(Adapter[core.Intent]):
         )
 
     def from_message(self, message: Intent) -> core.Intent:
-        """Build the object; raises InputError for slots without a value or given twice."""
+        """Build the object; raises InputError for slots without a value or given twice.
+
+        And for an unknown source: how far it can be trusted, nobody knows.
+        """
         slots = {slot.name: _from_slot(slot) for slot in message.slots}
         if len(slots) != len(message.slots):
             names = ", ".join(slot.name for slot in message.slots)
             raise InputError(f"Intent {message.name!r}: expected every slot once, got {names}")
+        confidence = _confidence(message)
+        if message.source not in core.INTENT_SOURCES:
+            raise InputError(
+                f"Intent {message.name!r}: source: expected one of "
+                f"{', '.join(core.INTENT_SOURCES)}, got {message.source!r}; one that is written by "
+                "hand has grammar there"
+            )
         return core.Intent(
             name=message.name,
             slots=slots,
-            confidence=_confidence(message),
+            confidence=confidence,
             text=message.text,
             source=message.source,
             stamp_ns=stamp_ns(message.header),
@@ -162,9 +172,9 @@ def to_step(step: core.Step) -> ActionStep:
 
 def from_step(message: ActionStep) -> core.Step:
     """Return a message's step; raises InputError for one that nobody can take."""
-    if message.action not in _ACTIONS:
+    if message.action not in ACTIONS:
         raise InputError(
-            f"ActionStep: action: expected one of {', '.join(_ACTIONS)}, got {message.action!r}"
+            f"ActionStep: action: expected one of {', '.join(ACTIONS)}, got {message.action!r}"
         )
     return core.Step(
         action=message.action,
