@@ -1,4 +1,4 @@
-"""An engine server in a workshop, for the tests of engines."""
+"""Nothing but functions runs here; and an engine server in a workshop, for the tests of engines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,29 @@ from pathlib import Path
 
 import pytest
 
+import purity
 from edge_inference.core.model import find_model
 from edge_inference.engines import server as server_module
 from edge_inference.engines.server import EngineServer
 from edge_inference.engines.store import Store
 from engine_workshop import Witness, Workshop
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Refuse what is no unit test's, from the first fixture on."""
+    purity.watch(item.nodeid)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Fail also where the refusal was swallowed."""
+    try:
+        return (yield)
+    finally:
+        if found := purity.release():
+            pytest.fail(f"{item.nodeid} {' and '.join(found)}: {purity.ADVICE}")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import Cases
 from edge_inference.core.encodings import ENCODINGS, check_frame, to_bgr, to_color
 from edge_inference.core.frame import Frame
 from edge_inference.errors import ImageError
@@ -125,16 +126,17 @@ def test_every_encoding_has_a_builder_here() -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 1, 64])
-@pytest.mark.parametrize("encoding", BUILDERS)
-def test_bgr_and_rgb(encoding: str, padding: int, rgb: np.ndarray) -> None:
-    frame = frame_of(BUILDERS[encoding](rgb), encoding, padding=padding)
-    expected, tolerance = expected_rgb(rgb, encoding)
-
-    bgr = to_bgr(frame)
-    assert bgr.shape == (HEIGHT, WIDTH, 3)
-    assert bgr.dtype == np.uint8
-    np.testing.assert_allclose(bgr[..., ::-1], expected, atol=tolerance)
-    np.testing.assert_array_equal(to_color(frame, "rgb"), bgr[..., ::-1])
+def test_bgr_and_rgb(padding: int, rgb: np.ndarray) -> None:
+    with Cases() as cases:
+        for encoding, builder in BUILDERS.items():
+            with cases(encoding):
+                frame = frame_of(builder(rgb), encoding, padding=padding)
+                expected, tolerance = expected_rgb(rgb, encoding)
+                bgr = to_bgr(frame)
+                assert bgr.shape == (HEIGHT, WIDTH, 3)
+                assert bgr.dtype == np.uint8
+                np.testing.assert_allclose(bgr[..., ::-1], expected, atol=tolerance)
+                np.testing.assert_array_equal(to_color(frame, "rgb"), bgr[..., ::-1])
 
 
 @pytest.mark.parametrize("encoding", BUILDERS)
@@ -185,20 +187,21 @@ def test_floats_are_clipped_and_nan_is_black() -> None:
     assert to_color(frame, "gray").tolist() == [[0, 0, 128, 255, 255, 0, 255, 0]]
 
 
-@pytest.mark.parametrize("encoding", sorted(set(ENCODINGS) - {"nv12", "nv21"}))
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 2), (3, 4)])
-def test_tiny_wide_and_tall(encoding: str, shape: tuple[int, int]) -> None:
-    height, width = shape
-    if encoding in SUBSAMPLED:
-        width += width % 2
-    if encoding.startswith("bayer"):
-        height, width = max(height, 3), max(width, 3)
-    picture = np.full((height, width, 3), 77, np.uint8)
-    rows = BUILDERS[encoding](picture)
-    for padding in (0, 3):
-        bgr = to_bgr(frame_of(rows, encoding, padding=padding, size=(width, height)))
-        assert bgr.shape == (height, width, 3)
-        np.testing.assert_allclose(bgr, 77, atol=2)
+def test_tiny_wide_and_tall(shape: tuple[int, int]) -> None:
+    with Cases() as cases:
+        for encoding in sorted(set(ENCODINGS) - {"nv12", "nv21"}):
+            height, width = shape
+            if encoding in SUBSAMPLED:
+                width += width % 2
+            if encoding.startswith("bayer"):
+                height, width = max(height, 3), max(width, 3)
+            rows = BUILDERS[encoding](np.full((height, width, 3), 77, np.uint8))
+            for padding in (0, 3):
+                with cases(encoding, "padding", padding):
+                    bgr = to_bgr(frame_of(rows, encoding, padding=padding, size=(width, height)))
+                    assert bgr.shape == (height, width, 3)
+                    np.testing.assert_allclose(bgr, 77, atol=2)
 
 
 def test_the_longest_side_is_read() -> None:

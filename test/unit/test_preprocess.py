@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cases import Cases
 from edge_inference.core.encodings import ENCODINGS
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.input_spec import InputSpec
@@ -72,18 +73,17 @@ def test_settings_that_do_not_fit_are_refused(values: dict, words: str) -> None:
 # --- values ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("layout", "color", "dtype", "source"),
-    list(
-        itertools.product(
-            ("NCHW", "NHWC"),
-            ("RGB", "BGR", "GRAY"),
-            ("float32", "float16", "uint8", "int32"),
-            ("rgb8", "bgr8", "rgba8", "bgra8", "mono8"),
-        )
-    ),
-)
-def test_values_equal_plain_numpy(layout: str, color: str, dtype: str, source: str) -> None:
+def test_values_equal_plain_numpy() -> None:
+    layouts, colors = ("NCHW", "NHWC"), ("RGB", "BGR", "GRAY")
+    dtypes = ("float32", "float16", "uint8", "int32")
+    sources = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
+    with Cases() as cases:
+        for case in itertools.product(layouts, colors, dtypes, sources):
+            with cases(*case):
+                equals_plain_numpy(*case)
+
+
+def equals_plain_numpy(layout: str, color: str, dtype: str, source: str) -> None:
     picture = noise(50, 70, ENCODINGS[source].bytes_per_pixel)
     normalised = dtype.startswith("float")
     count = 1 if color == "GRAY" else 3
@@ -114,20 +114,21 @@ def test_values_equal_plain_numpy(layout: str, color: str, dtype: str, source: s
     )
 
 
-@pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 @pytest.mark.parametrize("color", ["RGB", "GRAY"])
-def test_every_encoding_gives_the_color_it_holds(encoding: str, color: str) -> None:
+def test_every_encoding_gives_the_color_it_holds(color: str) -> None:
     """A grey of 128 is 128 in every channel, in every encoding."""
-    described = ENCODINGS[encoding]
-    step = 40 * described.bytes_per_pixel
-    data = np.full(step * 30 * described.half_rows // 2, 128, np.uint8)
-    if described.sample == "f4":
-        data = np.full((30, 40), 128 / 255, "<f4").view(np.uint8).reshape(-1)
-    tensor, geometry = make(color=color)(Frame(data, 40, 30, encoding, step))
-    subsampled = encoding[:2] in ("uy", "yu", "nv")
-    expected = (128 - 16) * 255 / 219 if subsampled and color == "RGB" else 128
-    np.testing.assert_allclose(tensor, expected, atol=1)
-    assert (geometry.source_width, geometry.source_height) == (40, 30)
+    with Cases() as cases:
+        for encoding, described in ENCODINGS.items():
+            with cases(encoding):
+                step = 40 * described.bytes_per_pixel
+                data = np.full(step * 30 * described.half_rows // 2, 128, np.uint8)
+                if described.sample == "f4":
+                    data = np.full((30, 40), 128 / 255, "<f4").view(np.uint8).reshape(-1)
+                tensor, geometry = make(color=color)(Frame(data, 40, 30, encoding, step))
+                subsampled = encoding[:2] in ("uy", "yu", "nv")
+                expected = (128 - 16) * 255 / 219 if subsampled and color == "RGB" else 128
+                np.testing.assert_allclose(tensor, expected, atol=1)
+                assert (geometry.source_width, geometry.source_height) == (40, 30)
 
 
 def test_a_compressed_picture_goes_the_same_way() -> None:
@@ -257,17 +258,19 @@ def test_centre_crop_equals_resizing_first_and_cropping_then() -> None:
     np.testing.assert_allclose(run(Frame.from_array(picture, "rgb8"))[0][0], expected, atol=1.01)
 
 
-@pytest.mark.parametrize("resize", ["stretch", "letterbox", "center_crop"])
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("target", [(1, 1), (1, 40), (40, 1), (33, 17)])
 @pytest.mark.parametrize("size", [(1, 1), (1, 16384), (16384, 1), (3, 2000), (6000, 4000)])
-def test_every_size_works(resize: str, layout: str, target: tuple, size: tuple) -> None:
-    picture = np.full((size[1], size[0]), 200, np.uint8)
-    run = make(*target, resize=resize, layout=layout, pad_value=0)
-    out = np.full(run.shape, -1, np.float32)
-    tensor, _ = run(Frame.from_array(picture, "mono8"), out)
-    assert set(np.unique(tensor)) <= {0, 200}
-    assert (tensor == 200).any()
+def test_every_size_works(size: tuple[int, int]) -> None:
+    frame = Frame.from_array(np.full((size[1], size[0]), 200, np.uint8), "mono8")
+    resizes, layouts = ("stretch", "letterbox", "center_crop"), ("NCHW", "NHWC")
+    targets = ((1, 1), (1, 40), (40, 1), (33, 17))
+    with Cases() as cases:
+        for resize, layout, target in itertools.product(resizes, layouts, targets):
+            with cases(resize, layout, target):
+                run = make(*target, resize=resize, layout=layout, pad_value=0)
+                out = np.full(run.shape, -1, np.float32)
+                tensor, _ = run(frame, out)
+                assert set(np.unique(tensor)) <= {0, 200}
+                assert (tensor == 200).any()
 
 
 def extent(profile: np.ndarray) -> tuple[int, int]:

@@ -1,0 +1,44 @@
+"""Many small cases in one test, which tells every case that fails.
+
+A product of options as parameters costs more in bookkeeping than in work, and floods a report.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SHOWN = 8
+
+
+class Cases:
+    """Runs cases; ``with cases(…):`` around each, ``with Cases() as cases:`` around all."""
+
+    def __init__(self) -> None:
+        self._tried = 0
+        self._failures: list[str] = []
+
+    def __enter__(self) -> Cases:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            assert self._tried, "no case was tried"
+            assert not self._failures, self._summary()
+
+    @contextmanager
+    def __call__(self, *names: object) -> Iterator[None]:
+        """Go on with the next case where this one fails; ``names`` tell which it is."""
+        self._tried += 1
+        try:
+            yield
+        except Exception as error:
+            told = " ".join(str(name) for name in names)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self._failures.append(f"{told}: {type(error).__name__} in line {place.lineno}: {error}")
+
+    def _summary(self) -> str:
+        count = len(self._failures)
+        shown = [f"{count} of {self._tried} cases fail", *self._failures[:SHOWN]]
+        return "\n".join([*shown, *(["…"] if count > SHOWN else [])])
