@@ -87,7 +87,7 @@ class Measurement:
         )
         return cls(by, taken_s, costs) if costs else None
 
-    def cost(self, point: OperatingPoint) -> Cost | None:
+    def cost(self, point: OperatingPoint | None) -> Cost | None:
         """Find an operating point."""
         return next((each for each in self.costs if each.point == point), None)
 
@@ -98,16 +98,25 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasuredCosts:
-    """All measurements of one machine, the oldest first. What was not measured is unknown."""
+    """All measurements of one machine, the oldest first.
+
+    What was not measured is unknown, as is None, which stands for an operating point whose
+    file is not made yet.
+    """
 
     measurements: tuple[Measurement, ...] = ()
 
-    def cost(self, point: OperatingPoint) -> Cost | None:
-        """Return the newest cost of an operating point; None where it is unknown."""
-        found = (each.cost(point) for each in reversed(self.measurements))
-        return next((cost for cost in found if cost is not None), None)
+    def newest(self, point: OperatingPoint | None) -> tuple[Cost, Measurement] | None:
+        """Return the newest cost of an operating point with its measurement; None unknown."""
+        found = ((each.cost(point), each) for each in reversed(self.measurements))
+        return next(((cost, each) for cost, each in found if cost is not None), None)
 
-    def ratio(self, point: OperatingPoint, base: OperatingPoint) -> float | None:
+    def cost(self, point: OperatingPoint | None) -> Cost | None:
+        """Return the newest cost of an operating point; None where it is unknown."""
+        newest = self.newest(point)
+        return None if newest is None else newest[0]
+
+    def ratio(self, point: OperatingPoint | None, base: OperatingPoint | None) -> float | None:
         """Return the time of an operating point over that of another; None where it is unknown.
 
         By CPU time where both have one. Both were timed in turns, the last time that they were.
@@ -120,12 +129,12 @@ class MeasuredCosts:
                 return one.wall.median_s / other.wall.median_s
         return None
 
-    def is_faster(self, point: OperatingPoint, base: OperatingPoint) -> bool | None:
+    def is_faster(self, point: OperatingPoint | None, base: OperatingPoint | None) -> bool | None:
         """Tell whether an operating point takes clearly less time than another; None unknown."""
         ratio = self.ratio(point, base)
         return None if ratio is None else ratio <= FASTER
 
-    def newest(self, model: str) -> list[tuple[Cost, Measurement]]:
+    def of_model(self, model: str) -> list[tuple[Cost, Measurement]]:
         """Return the newest cost of each operating point of a model, with its measurement."""
         found: dict[OperatingPoint, tuple[Cost, Measurement]] = {}
         for measurement in self.measurements:

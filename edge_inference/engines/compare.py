@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.latency import Percentiles
+from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
 from edge_inference.core.model import PRECISIONS, ModelDescription
 from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.results import Classification
 from edge_inference.core.self_check import SelfCheckReport, self_check
 from edge_inference.core.settings import suggestion
+from edge_inference.engines.cost_recording import TimedRuns, point_of, record
+from edge_inference.engines.cost_store import CostStore
 from edge_inference.engines.picture_set import PictureSet
 from edge_inference.engines.remembered import Remembered
-from edge_inference.engines.select import BACKEND_NAMES, Request, prepare
+from edge_inference.engines.select import BACKEND_NAMES, Request, Selection, prepare
 from edge_inference.engines.store import Store
 from edge_inference.engines.supply import Cancelled, Progress, default_store
 from edge_inference.engines.turns import time_in_turns
@@ -98,7 +101,8 @@ class Row:
     ``obstacle`` says why it cannot run. ``layers`` counts the layers (on the CPU
     those with weights) by the precision they really compute in, empty where the engine
     does not tell; ``used`` is the precision of most. ``bytes`` is the size of the file
-    that the engine opens.
+    that the engine opens. ``measured`` is the cost that was kept, with its measurement,
+    ``known`` the one that was kept here before.
     """
 
     backend: str
@@ -111,6 +115,8 @@ class Row:
     check: SelfCheckReport | None = None
     accuracy: Accuracy | None = None
     latency: Percentiles | None = None
+    measured: tuple[Cost, Measurement] | None = None
+    known: tuple[Cost, Measurement] | None = None
 
     @property
     def name(self) -> str:
@@ -130,13 +136,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, and what they were measured on."""
+    """All rows, and what they were measured on.
+
+    ``problems`` are sentences about costs that could not be read, or not be kept.
+    """
 
     model: ModelDescription
     pictures: PictureSet
     runs: int
     threads: int
     rows: tuple[Row, ...]
+    problems: tuple[str, ...] = ()
 
     def speedup(self, row: Row) -> float | None:
         """Return how many times as fast as the reference a row is, by the median."""
@@ -171,7 +181,7 @@ def compare(
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Comparison:
-    """Prepare, check and time every way to run the model.
+    """Prepare, check and time every way to run the model; keep the costs in the cache.
 
     What an engine needs is made where it is missing, however long that takes. Raises
     BackendError or ModelError where the reference itself cannot run, and
@@ -187,7 +197,9 @@ def compare(
         rows = [work.row(*way) for way in order.ways()]
         latencies = work.time()
     rows = [dataclasses.replace(row, **latencies.get(row.name, {})) for row in rows]
-    return Comparison(order.model, order.pictures, order.runs, order.threads, tuple(rows))
+    return Comparison(
+        order.model, order.pictures, order.runs, order.threads, tuple(rows), tuple(work.problems)
+    )
 
 
 class _Work:
@@ -206,8 +218,10 @@ class _Work:
         self._opened = opened
         self._progress = progress
         self._cancelled = cancelled
-        self._engines: dict[str, Backend] = {}
+        self._engines: dict[str, tuple[Selection, Backend]] = {}
         self._reference: Remembered | None = None
+        self.problems: list[str] = []
+        self._known = CostStore(store.folder).read(self.problems.append)
 
     def row(self, backend: str, precision: str) -> Row:
         """Prepare, open and check one way. Raises only for the reference, or where cancelled."""
@@ -229,13 +243,17 @@ class _Work:
             for picture in self._order.pictures[:_TIMED_INPUTS]
         ]
         failures: dict[str, str] = {}
+        timed = {
+            name: TimedRuns.of(selection, engine.infer)
+            for name, (selection, engine) in self._engines.items()
+        }
 
-        def side(name: str, engine: Backend) -> Callable[[int], None]:
+        def side(name: str) -> Callable[[int], None]:
             def infer(turn: int) -> None:
                 if name in failures:
                     return
                 try:
-                    engine.infer(inputs[turn % len(inputs)])
+                    timed[name](inputs[turn % len(inputs)])
                 except EdgeInferenceError as error:
                     failures[name] = str(error)
 
@@ -245,13 +263,19 @@ class _Work:
             self._stop_if_cancelled()
             self._progress("timing in turns", fraction)
 
-        sides = {name: side(name, engine) for name, engine in self._engines.items()}
+        sides = {name: side(name) for name in timed}
         durations = time_in_turns(sides, self._order.runs, after_round=after_round)
+        points = {name: point_of(self._engines[name][0], self._store) for name in timed}
+        samples = {
+            points[name]: runs.samples() for name, runs in timed.items() if name not in failures
+        }
+        found = record(self._store, "compare", samples, self.problems.append)
+        known = MeasuredCosts(() if found is None else (found,))
         return {
             name: {"obstacle": failures[name]}
             if name in failures
-            else {"latency": Percentiles.of(found)}
-            for name, found in durations.items()
+            else {"latency": Percentiles.of(each), "measured": known.newest(points[name])}
+            for name, each in durations.items()
         }
 
     def _checked(self, row: Row) -> Row:
@@ -267,7 +291,7 @@ class _Work:
         file = selection.recipe.find(self._store)
         assert selection.backend is not None and file is not None
         engine = self._opened.enter_context(selection.backend)
-        self._engines[row.name] = engine
+        self._engines[row.name] = selection, engine
         remembered = Remembered(self._counted(engine, progress))
         if row.is_reference:
             self._reference = remembered
@@ -284,6 +308,7 @@ class _Work:
             bytes=file.stat().st_size,
             check=check,
             accuracy=_accuracy(order, remembered),
+            known=self._known.newest(point_of(selection, self._store)),
         )
 
     def _counted(

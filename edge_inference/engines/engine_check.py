@@ -14,9 +14,18 @@ from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.frame import Frame
 from edge_inference.core.golden_check import Infer, check_golden
+from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.self_check import self_check, self_check_pictures
-from edge_inference.engines.select import Selection
+from edge_inference.engines.cost_recording import (
+    Report,
+    TimedRuns,
+    operating_point,
+    point_of,
+    record,
+)
+from edge_inference.engines.select import Selection, stand_in
+from edge_inference.engines.store import Store
 from edge_inference.engines.supply import Cancelled, PreparationCancelledError
 from edge_inference.engines.used_precision import main_precision
 from edge_inference.errors import BackendError, ModelError
@@ -30,11 +39,13 @@ class Checked:
     """Facts to show, and what is wrong where that is only to be warned of.
 
     ``precision`` is what the engine really computes in, None where it is not told.
+    ``timed`` are the self-check's inferences on the engine and on what it is compared with.
     """
 
     notes: Mapping[str, str]
     warnings: tuple[str, ...]
     precision: str | None = None
+    timed: tuple[TimedRuns, TimedRuns] | None = None
 
 
 def check_engine(
@@ -66,6 +77,8 @@ def check_engine(
         return run
 
     infer = unless_cancelled(backend.infer)
+    threads = selection.request.threads
+    timed = None
 
     def judge(name: str, policy: str, passed: bool, summary: str, parameter: str) -> None:
         notes[name] = summary
@@ -85,11 +98,31 @@ def check_engine(
         found = check_golden(model, infer)
         judge("golden check", golden, found.passed, found.summary(), "golden_check")
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
-        with reference(model) as right:
-            expect = unless_cancelled(right.infer)
-            compared = self_check(model, expect, infer, self_check_pictures(model))
+        with reference(model, threads) as right:
+            candidate = TimedRuns.of(selection, infer)
+            expect = TimedRuns(unless_cancelled(right.infer), by_cpu=threads == 1)
+            compared = self_check(model, expect, candidate, self_check_pictures(model))
+            timed = candidate, expect
         judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
-    return Checked(notes, tuple(warnings), _precision(selection, backend))
+    return Checked(notes, tuple(warnings), _precision(selection, backend), timed)
+
+
+def record_check(
+    selection: Selection, checked: Checked, store: Store, report: Report
+) -> Measurement | None:
+    """Keep in the cache what the self-check's inferences took; None where that tells nothing.
+
+    They came in turns with those of the engine that this one was compared with.
+    """
+    if checked.timed is None:
+        return None
+    request = stand_in(selection.request)
+    points = (
+        point_of(selection, store),
+        operating_point(request, request.backend, "fp32", store),
+    )
+    samples = {point: runs.samples() for point, runs in zip(points, checked.timed, strict=True)}
+    return record(store, "self-check", samples, report)
 
 
 def warm_up(model: ModelDescription, backend: Backend) -> None:
@@ -103,9 +136,9 @@ def warm_up(model: ModelDescription, backend: Backend) -> None:
             backend.infer_picture(picture, spec)
 
 
-def reference(model: ModelDescription) -> Backend:
+def reference(model: ModelDescription, threads: int = 1) -> Backend:
     """Return what every engine is compared with: ONNX Runtime in fp32 on the CPU, not open yet."""
-    return OrtBackend(model.variants["fp32"].file, precision="fp32")
+    return OrtBackend(model.variants["fp32"].file, threads=threads, precision="fp32")
 
 
 def _precision(selection: Selection, backend: Backend) -> str | None:

@@ -16,13 +16,15 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from edge_inference.backends.base import Backend
 from edge_inference.core.model import load_model
-from edge_inference.engines.engine_check import Checked, check_engine
-from edge_inference.engines.select import Request, Selection, prepare
+from edge_inference.engines.cost_recording import Report, point_of, time_together
+from edge_inference.engines.engine_check import Checked, check_engine, record_check
+from edge_inference.engines.select import Request, Selection, prepare, select_backend
 from edge_inference.engines.store import Store
 from edge_inference.engines.supply import Cancelled, PreparationCancelledError, Progress
 from edge_inference.errors import BackendError, EdgeInferenceError
@@ -44,14 +46,23 @@ def prepare_beside(
 
 
 def check_beside(
-    request: Request, store: Store, golden: str, agreement: str, cancelled: Cancelled
+    request: Request,
+    store: Store,
+    golden: str,
+    agreement: str,
+    cancelled: Cancelled,
+    rival: Request | None = None,
 ) -> Checked:
     """Do what ``check_engine`` does in a child process, on the engine that serves ``request``.
 
     In this process a check would take its turns at the interpreter from the frames.
-    Raises BackendError with the child's sentence where a check refuses the engine.
+    What it takes is kept among the measured costs; with a ``rival`` it is timed in turns
+    with that, too. Raises BackendError with the child's sentence where a check refuses the
+    engine.
     """
-    policy = {"golden": golden, "agreement": agreement}
+    policy: dict[str, Any] = {"golden": golden, "agreement": agreement}
+    if rival is not None:
+        policy["rival"] = _to_json(rival, store)
     found = _ask_child(request, store, policy, lambda phase, fraction: None, cancelled)
     return Checked(found["notes"], tuple(found["warnings"]), found["precision"])
 
@@ -59,7 +70,7 @@ def check_beside(
 def _ask_child(
     request: Request,
     store: Store,
-    policy: dict[str, str],
+    policy: dict[str, Any],
     progress: Progress,
     cancelled: Cancelled,
 ) -> dict[str, Any]:
@@ -177,6 +188,7 @@ def _to_json(request: Request, store: Store) -> dict[str, Any]:
         "precision": request.precision,
         "threads": request.threads,
         "gpu": 0,  # the only one that the child sees
+        "cuda_graph": request.cuda_graph,
         "store": str(store.folder),
         "limit_bytes": store.limit_bytes,
     }
@@ -189,6 +201,7 @@ def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
         asked["precision"],
         asked["threads"],
         asked["gpu"],
+        cuda_graph=asked["cuda_graph"],
     )
     return request, Store(Path(asked["store"]), asked["limit_bytes"])
 
@@ -230,7 +243,7 @@ def _child_main() -> int:
         selection = prepare(
             request, store, lambda phase, fraction: say(phase=phase, fraction=fraction)
         )
-        found = _check(selection, asked["check"]) if asked["check"] else {}
+        found = _check(selection, store, asked["check"]) if asked["check"] else {}
     except EdgeInferenceError as error:
         say(error=str(error))
         return 1
@@ -238,12 +251,32 @@ def _child_main() -> int:
     return 0
 
 
-def _check(selection: Selection, policy: dict[str, str]) -> dict[str, Any]:
+def _check(selection: Selection, store: Store, policy: dict[str, Any]) -> dict[str, Any]:
     assert selection.backend is not None
     with selection.backend as backend:
-        return asdict(
-            check_engine(selection, backend, golden=policy["golden"], agreement=policy["agreement"])
+        checked = check_engine(
+            selection, backend, golden=policy["golden"], agreement=policy["agreement"]
         )
+        warnings = list(checked.warnings)
+        measured = record_check(selection, checked, store, warnings.append)
+        if "rival" in policy:
+            rival = select_backend(_from_json(policy["rival"])[0], store)
+            if measured is None or measured.cost(point_of(rival, store)) is None:
+                _time_with(rival, selection, backend, store, warnings.append)
+    return {"notes": checked.notes, "warnings": warnings, "precision": checked.precision}
+
+
+def _time_with(
+    rival: Selection, selection: Selection, backend: Backend, store: Store, report: Report
+) -> None:
+    """Time an engine in turns with its rival; one that does not run leaves the costs unknown."""
+    if rival.backend is None:
+        return
+    try:
+        with rival.backend as other:
+            time_together("preparation", [(selection, backend), (rival, other)], store, report)
+    except EdgeInferenceError as error:
+        report(f"the cost of {_title(selection.request)} stays unknown: {error}")
 
 
 def _end_with_parent() -> None:

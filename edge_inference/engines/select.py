@@ -123,6 +123,11 @@ def prepare(
     return selection
 
 
+def recipe_for(request: Request, backend: str, precision: str) -> Recipe:
+    """Return how to get what ``backend``, which is not "auto", opens in a precision."""
+    return _by_name(backend).recipe(request, precision)
+
+
 def stand_in(request: Request) -> Request:
     """Return what can serve at once while something better is made ready: ONNX Runtime."""
     return replace(request, backend="ort", precision="auto")

@@ -20,6 +20,7 @@ from typing import Any
 from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
+from edge_inference.core.checksum import sha256_of
 from edge_inference.core.model import ModelDescription, Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build_options import BuildOptions
@@ -61,6 +62,14 @@ class Recipe(ABC):
     def discard(self, store: Store) -> bool:
         """Remove the file so that it is made anew; False where it is not ours to remove."""
 
+    def digest(self, store: Store) -> str | None:
+        """Return the file's sha256 in hexadecimal digits; None where it is not made yet.
+
+        Raises CacheError where it is damaged, OSError where it cannot be read.
+        """
+        file = self.find(store)
+        return None if file is None else sha256_of(file)
+
 
 @dataclass(frozen=True)
 class ShippedFile(Recipe):
@@ -80,6 +89,10 @@ class ShippedFile(Recipe):
     def discard(self, store: Store) -> bool:
         """Leave the model folder alone."""
         return False
+
+    def digest(self, store: Store) -> str | None:
+        """Return what the model folder says; who opens the file has it verified."""
+        return self.variant.sha256
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,10 @@ class OnnxFlavour(Recipe):
         """Look into the store."""
         entry = store.find(key_of(self.parts()))
         return entry.path(_ONNX) if entry is not None else None
+
+    def digest(self, store: Store) -> str | None:
+        """Look into the store."""
+        return _digest_in(store, self.parts(), _ONNX)
 
     def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the flavour."""
@@ -171,6 +188,10 @@ class EnginePlan(Recipe):
         """Look into the store."""
         entry = store.find(key_of(self.parts()))
         return entry.path(_PLAN) if entry is not None else None
+
+    def digest(self, store: Store) -> str | None:
+        """Look into the store."""
+        return _digest_in(store, self.parts(), _PLAN)
 
     def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
         """Build the engine."""
@@ -325,6 +346,11 @@ def calibration_digest(model: ModelDescription, precision: str) -> str | None:
             f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "
             f"calibrate again with: edge-inference quantize {model.name}"
         ) from error
+
+
+def _digest_in(store: Store, parts: Mapping[str, Any], name: str) -> str | None:
+    entry = store.find(key_of(parts))
+    return None if entry is None else entry.files[name].sha256
 
 
 def _how_to_get(model: ModelDescription, precision: str) -> str:

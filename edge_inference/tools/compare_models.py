@@ -62,6 +62,8 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
         comparison = compare(order, progress=progress, cancelled=cancelled)
     facts = machine_facts()
     if as_json:
+        for problem in comparison.problems:
+            sys.stderr.write(f"edge-inference: {problem}\n")
         for row in comparison.rows:
             sys.stdout.write(json.dumps(row_as_json(comparison, row)) + "\n")
         sys.stdout.write(json.dumps({"summary": summary_as_json(comparison, facts)}) + "\n")

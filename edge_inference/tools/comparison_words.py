@@ -10,10 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.engines.compare import Comparison, Row
+from edge_inference.tools.cost_words import cost_as_json, moment
 from edge_inference.tools.sizes import megabytes
 from edge_inference.tools.summary_table import milliseconds, new_table
 
 _PIPE_WIDTH = 140
+#: Medians of one machine that differ by this factor are not the same.
+_CLEARLY = 1.25
 
 
 def print_comparison(comparison: Comparison, facts: Mapping[str, str], stream: TextIO) -> None:
@@ -59,6 +62,8 @@ def row_as_json(comparison: Comparison, row: Row) -> dict[str, Any]:
         else {name: getattr(latency, name) for name in ("mean", "p50", "p90", "p99", "max")},
         "speed_over_reference": comparison.speedup(row),
         "speed_over_fp32_of_backend": comparison.speedup_of_backend(row),
+        "measured_cost": None if row.measured is None else cost_as_json(*row.measured),
+        "known_before": None if row.known is None else cost_as_json(*row.known),
     }
 
 
@@ -162,7 +167,22 @@ def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str
     if comparison.pictures.skipped:
         yield f"could not be read: {len(comparison.pictures.skipped)}"
     yield _pick(comparison)
+    yield from _changed(comparison)
+    yield from comparison.problems
     yield "machine: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def _changed(comparison: Comparison) -> Iterator[str]:
+    """Name what took clearly more or less when it was measured here before."""
+    for row in comparison.rows:
+        if row.known is None or row.measured is None:
+            continue
+        now_ms, before_ms = (1e3 * cost.seconds for cost, _ in (row.measured, row.known))
+        if not 1 / _CLEARLY < now_ms / before_ms < _CLEARLY:
+            yield (
+                f"{row.name} takes {milliseconds(now_ms)} ms; it was {milliseconds(before_ms)} ms "
+                f"when it was measured here before, {moment(row.known[1])}"
+            )
 
 
 def _obstacles(comparison: Comparison) -> dict[str, list[str]]:

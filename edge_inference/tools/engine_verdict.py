@@ -15,10 +15,11 @@ from edge_inference.backends.trt.metadata import (
     verify_plan,
 )
 from edge_inference.core.model import ModelDescription, find_model
-from edge_inference.engines.engine_check import check_engine
+from edge_inference.engines.engine_check import check_engine, record_check
 from edge_inference.engines.select import Request, Selection, select_backend
 from edge_inference.engines.supply import default_store, environment_here
 from edge_inference.errors import BackendError, ModelError
+from edge_inference.tools.cost_words import against_reference
 from edge_inference.tools.engine_plans import GivenPlan, cached_plan, is_plan, named_plan
 from edge_inference.tools.run_options import search_path
 from edge_inference.tools.usage import EXIT_FAILED, UsageError
@@ -60,12 +61,15 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     with backend as engine:
         _say(f"runs on: {engine.describe()}")
         checked = check_engine(selection, engine, golden="warn", agreement="warn")
+        measured = record_check(selection, checked, default_store(), _warn)
     for summary in checked.notes.values():
         _say(summary)
     if "self-check" not in checked.notes:
         _say("self-check: left out, for this engine is what others are compared with")
+    if measured is not None:
+        _say(f"takes: {against_reference(measured)}")
     for warning in checked.warnings:
-        sys.stderr.write(f"edge-inference: {warning}\n")
+        _warn(warning)
     return EXIT_FAILED if checked.warnings else 0
 
 
@@ -118,6 +122,10 @@ def _why_no_gpu(gpu: int) -> str:
     except BackendError as error:
         return str(error)
     return "it went away just now"
+
+
+def _warn(sentence: str) -> None:
+    sys.stderr.write(f"edge-inference: {sentence}\n")
 
 
 def _say(line: str) -> None:

@@ -132,7 +132,7 @@ def test_the_oldest_go_when_there_are_too_many() -> None:
 def test_the_newest_costs_of_a_model_are_listed() -> None:
     cool, hot = together((FP32, 0.04), (INT8, 0.02)), together((INT8, 0.03))
     other = together((replace(FP32, model="other"), 1.0))
-    found = known(cool, other, hot).newest("net")
+    found = known(cool, other, hot).of_model("net")
     assert [(cost.point, cost.seconds, of) for cost, of in found] == [
         (FP32, 0.04, cool),
         (INT8, 0.03, hot),

@@ -1,0 +1,127 @@
+"""Timing engines, and keeping in the cache what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edge_inference.backends.base import Backend
+from edge_inference.backends.gpu import find_gpu
+from edge_inference.core.golden_check import Infer
+from edge_inference.core.measured_costs import Measurement, Samples
+from edge_inference.core.model import ModelDescription
+from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.self_check import self_check_pictures
+from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.select import Request, Selection, recipe_for
+from edge_inference.engines.store import Store
+from edge_inference.engines.turns import WARM_UP, time_in_turns
+from edge_inference.errors import CacheError, EdgeInferenceError
+
+#: How often each of two engines runs that are timed for the sake of their ratio.
+RUNS = 20
+
+Report = Callable[[str], None]
+
+
+class TimedRuns:
+    """Wraps ``Backend.infer``; call it as that, in one thread.
+
+    The first ``WARM_UP`` runs do not count. ``by_cpu`` notes the thread's CPU time, too: it
+    is what an inference takes where one thread of the processor computes it.
+    """
+
+    @classmethod
+    def of(cls, selection: Selection, infer: Infer) -> TimedRuns:
+        """Wrap the engine of a selection."""
+        return cls(infer, by_cpu=selection.name == "ort" and selection.request.threads == 1)
+
+    def __init__(self, infer: Infer, *, by_cpu: bool) -> None:
+        self._infer = infer
+        self._by_cpu = by_cpu
+        self._wall_s: list[float] = []
+        self._cpu_s: list[float] = []
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Return the outputs for these inputs."""
+        wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+        outputs = self._infer(inputs)
+        self._cpu_s.append((time.thread_time_ns() - cpu_ns) / 1e9)
+        self._wall_s.append((time.perf_counter_ns() - wall_ns) / 1e9)
+        return outputs
+
+    def samples(self) -> Samples:
+        """Return the times of all runs that count."""
+        cpu_s = self._cpu_s[WARM_UP:] if self._by_cpu else None
+        return Samples(self._wall_s[WARM_UP:], cpu_s)
+
+
+def operating_point(
+    request: Request, backend: str, precision: str, store: Store
+) -> OperatingPoint | None:
+    """Return what a request comes to on ``backend`` in ``precision``, one image at a time.
+
+    None where its file is not made yet or is damaged, and where nothing computes.
+    """
+    if backend == "null":
+        return None
+    try:
+        artifact = recipe_for(request, backend, precision).digest(store)
+        form = _form(request, backend)
+    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
+        return None
+    if artifact is None:
+        return None
+    return OperatingPoint(request.model.name, precision, backend, artifact, form=form)
+
+
+def point_of(selection: Selection, store: Store) -> OperatingPoint | None:
+    """Return what a selection comes to, as :func:`operating_point` does."""
+    return operating_point(selection.request, selection.name, selection.precision, store)
+
+
+def record(
+    store: Store, by: str, samples: Mapping[OperatingPoint | None, Samples], report: Report
+) -> Measurement | None:
+    """Keep in the cache what was timed in turns and return it; None where it tells nothing.
+
+    A cache that cannot be written costs nothing but the measurement: ``report`` gets why.
+    """
+    known = {point: each for point, each in samples.items() if point is not None}
+    measurement = Measurement.of(by, time.time(), known)
+    if measurement is not None:
+        try:
+            CostStore(store.folder).add(measurement, report)
+        except CacheError as error:
+            report(str(error))
+    return measurement
+
+
+def time_together(
+    by: str, engines: Sequence[tuple[Selection, Backend]], store: Store, report: Report
+) -> Measurement | None:
+    """Time open engines in turns and keep what was found. Raises what an inference raises."""
+    timed: dict[OperatingPoint | None, TimedRuns] = {}
+    sides = {}
+    for number, (selection, backend) in enumerate(engines):
+        runs = timed[point_of(selection, store)] = TimedRuns.of(selection, backend.infer)
+        sides[str(number)] = _side(runs, selection.request.model)
+    time_in_turns(sides, RUNS)
+    return record(store, by, {point: runs.samples() for point, runs in timed.items()}, report)
+
+
+def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
+    tensor, _ = Preprocessor(model.input)(self_check_pictures(model, 1)[0])
+    inputs = {model.input.name: tensor.copy()}
+    return lambda turn: runs(inputs)
+
+
+def _form(request: Request, backend: str) -> str:
+    if backend == "ort":
+        return f"threads={request.threads}"
+    name = find_gpu(request.gpu).name
+    return name if request.cuda_graph or backend != "trt" else f"{name}, without graph"

@@ -1,0 +1,153 @@
+"""Costs are measured where engines run anyway, and kept for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.measured_costs import MINIMUM_RUNS, Measurement
+from edge_inference.core.model import ModelDescription, load_model
+from edge_inference.engines import cost_recording
+from edge_inference.engines.compare import Order, compare
+from edge_inference.engines.cost_recording import TimedRuns, operating_point, record
+from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.engine_check import check_engine, record_check
+from edge_inference.engines.picture_set import PictureSet
+from edge_inference.engines.preparation import check_beside
+from edge_inference.engines.select import Request, prepare
+from edge_inference.engines.store import Store
+from edge_inference.engines.turns import WARM_UP
+from small_model import write_model
+from spoilt_model import load_spoilt, pictures
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
+    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def never() -> bool:
+    return False
+
+
+def silent(sentence: str) -> None:
+    raise AssertionError(sentence)
+
+
+def kept(store: Store) -> tuple[Measurement, ...]:
+    return CostStore(store.folder).read(silent).measurements
+
+
+def test_runs_are_timed_after_the_first_ones() -> None:
+    by_cpu = TimedRuns(lambda inputs: inputs, by_cpu=True)
+    for _ in range(WARM_UP + 2):
+        assert by_cpu({}) == {}
+    samples = by_cpu.samples()
+    assert (len(samples.wall_s), len(samples.cpu_s)) == (2, 2)
+    assert TimedRuns(lambda inputs: inputs, by_cpu=False).samples().cpu_s is None
+
+
+def test_compare_keeps_what_it_measures_and_tells_what_was_known(
+    model: ModelDescription, store: Store
+) -> None:
+    order = Order(model, PictureSet(pictures(3), "three"), ("ort",), runs=WARM_UP + MINIMUM_RUNS)
+    first = compare(order, store)
+    (measurement,) = kept(store)
+    assert [cost.point.precision for cost in measurement.costs] == ["fp32", "fp16", "int8"]
+    assert all(cost.cpu and cost.point.form == "threads=1" for cost in measurement.costs)
+    assert measurement.by == "compare"
+    assert [row.known for row in first.rows] == [None, None, None]
+    assert [row.measured[0] for row in first.rows] == list(measurement.costs)
+    again = compare(order, store)
+    assert [row.known[0] for row in again.rows] == list(measurement.costs)
+    assert len(kept(store)) == 1  # the new one has taken the old one's place
+    assert kept(store) != (measurement,)
+
+
+def test_with_several_threads_cpu_time_tells_nothing(model: ModelDescription, store: Store) -> None:
+    pair = PictureSet(pictures(2), "two")
+    compare(Order(model, pair, ("ort",), ("int8",), WARM_UP + MINIMUM_RUNS, threads=2), store)
+    (measurement,) = kept(store)
+    assert [(cost.cpu, cost.point.form) for cost in measurement.costs] == [(None, "threads=2")] * 2
+
+
+def test_costs_that_cannot_be_kept_cost_nothing_else(model: ModelDescription, store: Store) -> None:
+    store.folder.mkdir(parents=True)
+    (store.folder / "costs").write_text("in the way")
+    runs = WARM_UP + MINIMUM_RUNS
+    found = compare(Order(model, PictureSet(pictures(2), "two"), ("ort",), ("fp32",), runs), store)
+    assert found.rows[0].latency is not None
+    assert "cannot be written" in found.problems[-1]
+
+
+def test_a_check_times_the_engine_and_what_it_is_compared_with(
+    model: ModelDescription, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection = prepare(Request(model, "ort", "int8"), store)
+    with selection.backend as backend:
+        checked = check_engine(selection, backend, golden="off", agreement="warn")
+    few = record_check(selection, checked, store, silent)
+    assert (few, kept(store)) == (None, ())  # it has no golden pictures
+    monkeypatch.setattr(
+        "edge_inference.engines.engine_check.self_check_pictures", lambda model: pictures(15)
+    )
+    with selection.backend as backend:
+        checked = check_engine(selection, backend, golden="off", agreement="warn")
+    measured = record_check(selection, checked, store, silent)
+    assert kept(store) == (measured,)
+    assert [cost.point.precision for cost in measured.costs] == ["int8", "fp32"]
+    assert [cost.runs for cost in measured.costs] == [12, 12]
+
+
+def test_a_child_times_an_engine_with_its_rival(model: ModelDescription, store: Store) -> None:
+    request, rival = Request(model, "ort", "int8"), Request(model, "ort", "fp32")
+    prepare(request, store)
+    checked = check_beside(request, store, "off", "off", never, rival)
+    assert checked.warnings == ()
+    (measured,) = kept(store)
+    points = [operating_point(each, "ort", each.precision, store) for each in (request, rival)]
+    assert [cost.point for cost in measured.costs] == points
+    assert (measured.by, measured.costs[0].runs) == ("preparation", cost_recording.RUNS)
+    check_beside(request, store, "off", "off", never)
+    assert kept(store) == (measured,)
+
+
+def test_a_changed_model_is_another_operating_point(
+    model: ModelDescription, store: Store, tmp_path: Path
+) -> None:
+    other = load_model(write_model(tmp_path / model.name))
+    here, there = (
+        operating_point(Request(each, "ort", "fp32"), "ort", "fp32", store)
+        for each in (model, other)
+    )
+    assert here.model == there.model
+    assert here != there
+    assert here == replace(there, artifact=here.artifact)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda request: replace(request, backend="null"),
+        lambda request: replace(request, precision="int8"),  # not derived yet
+        lambda request: replace(request, backend="trt", gpu=63),
+    ],
+)
+def test_what_is_not_made_or_cannot_run_has_no_cost(
+    change: Callable[[Request], Request], model: ModelDescription, store: Store
+) -> None:
+    request = change(Request(model, "ort", "fp32"))
+    point = operating_point(request, request.backend, request.precision, store)
+    assert point is None
+    runs = TimedRuns(lambda inputs: inputs, by_cpu=True)
+    for _ in range(WARM_UP + MINIMUM_RUNS):
+        runs({})
+    assert record(store, "test", {point: runs.samples()}, silent) is None
