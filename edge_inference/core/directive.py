@@ -45,7 +45,8 @@ class Directive:
     ``node`` is the full name of the node that is asked; empty asks every node
     that is asked nothing by name. ``id`` rises with every change of what is
     asked; the same directive is repeated while it holds. ``manager`` tells one
-    manager's directives from another's.
+    manager's directives from another's. ``problem`` says what of it nobody here
+    understands: who is asked so goes to its safe level.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Directive:
     reason: str
     stamp_ns: int = 0
     frame_id: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,5 +113,11 @@ def cheapest_first(precision: str) -> int:
 
 
 def is_within(precision: str, ceiling: str) -> bool:
-    """Tell whether a precision is no more expensive than the ceiling; an empty one allows all."""
-    return not ceiling or cheapest_first(precision) <= cheapest_first(ceiling)
+    """Tell whether a precision is no more expensive than the ceiling.
+
+    An empty ceiling allows all; under one that nobody knows only the cheapest is safe.
+    """
+    if not ceiling:
+        return True
+    highest = cheapest_first(ceiling) if ceiling in PRECISIONS else 0
+    return cheapest_first(precision) <= highest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_inference.core.directive import Directive, Limits
+from edge_inference.core.directive import Directive, Level, Limits
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,13 @@ class Obedience:
             if others
             else ""
         )
+        unclear = _unclear(directive)
+        if unclear:
+            # Less is asked, though not how much less; it is not acknowledged.
+            problem = "; ".join(filter(None, (unclear, problem)))
+            if duty.safety_critical:
+                return InForce(obeys="critical", problem=problem)
+            return InForce(duty.safe, "safe_level", None, problem)
         if duty.safety_critical:
             if directive.limits.is_free:
                 return InForce(obeys="critical", directive=directive, problem=problem)
@@ -111,3 +118,10 @@ class Obedience:
             named = general
         assert named is not None
         return named[0]
+
+
+def _unclear(directive: Directive) -> str:
+    """Say what keeps a directive from being obeyed as it is; nothing for one that is clear."""
+    if not directive.problem and directive.level is Level.FAILSAFE and directive.limits.is_free:
+        return f"directive {directive.id} of {directive.manager} is FAILSAFE, yet names no limit"
+    return directive.problem

@@ -22,6 +22,10 @@ from edge_inference.governor.throttling import ThrottleWatch
 from edge_inference.governor.verdict import Verdict
 from edge_inference.governor.watts import WattKeeper, busy_share
 
+_PLANNERS: dict[str, type[Ramping] | type[Predictive]] = {
+    "ramp": Ramping,
+    "predictive": Predictive,
+}
 #: A general share that changes by less is not worth another directive.
 _TOLERANCE = 0.1
 _CRITICAL = "safety-critical: never asked to reduce"
@@ -65,12 +69,12 @@ class Governor:
         if settings.preset == "off":
             return self._off(situation, headroom, throttling)
         planner = self._chosen_planner()
-        if view.sight is Sight.LOST:
-            planner.give_up(situation)
-            return self._fail_safe(view, situation, throttling)
         if view.sight is Sight.WAITING and self._orders.asked:
             held = self._orders.repeat(but=_critical(workloads))
             return Decision(held, "warn", f"{view.problem}; what was asked holds", None, throttling)
+        if view.sight not in (Sight.SENSED, Sight.UNMONITORED):
+            planner.give_up(situation)
+            return self._fail_safe(view, situation, throttling)
         plan = planner.plan(situation)
         self._check_power(plan, situation)
         severity, reason = self._verdict.of(plan, situation, view, throttling)
@@ -107,8 +111,8 @@ class Governor:
 
     def _chosen_planner(self) -> Ramping | Predictive:
         if self.settings.preset != self._preset:
+            self._planner = _PLANNERS[self.settings.preset]()
             self._preset = self.settings.preset
-            self._planner = Predictive() if self._preset == "predictive" else Ramping()
         return self._planner
 
     def _check_power(self, plan: Plan, situation: Situation) -> None:

@@ -14,6 +14,7 @@ from edge_inference.core.obedience import Duty, InForce, Obedience
 from edge_inference.core.rate_limit import RateLimit
 from edge_inference.core.settings import setting
 from edge_inference.core.work_meter import WorkMeter
+from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 
@@ -148,6 +149,8 @@ class Managed:
 
     def _hear(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
+        if directive.problem and directive.node in ("", self._node.get_fully_qualified_name()):
+            self._node.refuse(InputError(directive.problem), "directive", lost=False)
         with self.changing:
             self._obedience.hear(directive, time.monotonic_ns())
             before = self.in_force.directive

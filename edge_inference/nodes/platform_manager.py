@@ -13,7 +13,7 @@ from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.directive import Directive, Workload
 from edge_inference.core.leadership import Leadership
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.errors import EdgeInferenceError, InputError
 from edge_inference.governor.decision import Decision
 from edge_inference.governor.governor import Governor
 from edge_inference.nodes.component import Component
@@ -109,7 +109,10 @@ class PlatformManager(Component):
 
     def _hear_directive(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
-        self._leadership.hear(directive.manager, time.monotonic_ns())
+        if directive.problem:  # who cannot be understood does not lead
+            self.refuse(InputError(directive.problem), "directive", lost=False)
+        else:
+            self._leadership.hear(directive.manager, time.monotonic_ns())
 
     # In our thread ------------------------------------------------------------------------------
 

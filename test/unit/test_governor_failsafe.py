@@ -9,7 +9,9 @@ import pytest
 
 from edge_inference.core.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.settings import rules
 from edge_inference.governor.governor import Governor
+from edge_inference.governor.ramping import Ramping
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import SECOND, START_NS, Machine, by_name, node, state, watts, zone
 
@@ -41,6 +43,26 @@ def test_a_machine_without_sensors_works_where_that_is_allowed(preset: str) -> N
     decision = machine(preset, allow_unmonitored=True).see()
     assert (decision.level, decision.severity) == (Level.FULL, "warn")
     assert "no temperature that decides was ever read" in decision.reason
+
+
+def test_a_manager_that_has_asked_nothing_yet_has_nothing_that_could_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = machine()
+    with monkeypatch.context() as broken:
+        broken.setattr(Ramping, "plan", lambda self, situation: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            seen.see(zone(50.0))
+    assert seen.see().level is Level.FAILSAFE
+
+
+def test_every_preset_has_a_planner_of_its_own() -> None:
+    (choices,) = [rules(GovernorSettings)["preset"].choices]
+    for preset in choices:
+        decided = machine(preset).see(zone(50.0))
+        assert decided.severity == "ok", preset
+    with pytest.raises(KeyError):
+        machine("turbo").see(zone(50.0))
 
 
 LOST = {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from edge_inference.core.directive import Directive, Level, Limits
+from dataclasses import replace
+
+import pytest
+
+from edge_inference.core.directive import Directive, Level, Limits, is_within
 from edge_inference.core.obedience import Duty, Obedience
 
 SECOND = 1_000_000_000
@@ -75,6 +79,64 @@ def test_a_safety_critical_node_refuses_and_says_so() -> None:
     lost = node.in_force(CRITICAL, 60 * SECOND)
     assert (lost.obeys, lost.limits.is_free) == ("critical", True)
     assert "lost" in lost.problem
+
+
+def unclear(number: int, node: str = "/ai/inference") -> Directive:
+    return replace(directive(number, 1.0, node), problem="expected a level of 0 to 3, got 9")
+
+
+@pytest.mark.parametrize("node", ["", "/ai/inference"])
+def test_what_is_not_understood_is_the_safe_level_until_something_is(node: str) -> None:
+    ours = Obedience("/ai/inference")
+    ours.hear(directive(1, 20.0, node), 0)
+    ours.hear(unclear(2, node), 1)
+    now = ours.in_force(DUTY, 2)
+    assert (now.obeys, now.limits, now.directive) == ("safe_level", SAFE, None)
+    assert "got 9" in now.problem
+    ours.hear(directive(3, 20.0, node), 3)
+    assert ours.in_force(DUTY, 4).limits.max_rate_hz == 20.0
+
+
+def test_what_others_do_not_understand_is_no_business_of_ours() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 20.0), 0)
+    node.hear(unclear(2, "/other"), 1)
+    assert node.in_force(DUTY, 2).limits.max_rate_hz == 20.0
+
+
+def test_a_failsafe_that_limits_nothing_is_the_safe_level() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(replace(directive(1, None), level=Level.FAILSAFE), 0)
+    now = node.in_force(DUTY, 0)
+    assert (now.obeys, now.limits) == ("safe_level", SAFE)
+    assert "FAILSAFE, yet names no limit" in now.problem
+    node.hear(replace(directive(2, 1.0), level=Level.FAILSAFE), 1)
+    assert node.in_force(DUTY, 1).limits.max_rate_hz == 1.0
+
+
+def test_a_safety_critical_node_goes_on_and_shows_what_it_did_not_understand() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(unclear(1), 0)
+    now = node.in_force(CRITICAL, 0)
+    assert (now.obeys, now.limits.is_free) == ("critical", True)
+    assert "got 9" in now.problem
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "allowed"),
+    [
+        ("", {"fp32", "fp16", "int8", "mixed"}),
+        ("fp32", {"fp32", "fp16", "int8", "mixed"}),
+        ("fp16", {"fp16", "int8"}),
+        ("int8", {"int8"}),
+        ("fp7", {"int8"}),
+    ],
+)
+def test_a_ceiling_that_nobody_knows_allows_only_the_cheapest(
+    ceiling: str, allowed: set[str]
+) -> None:
+    known = ("fp32", "fp16", "int8", "mixed")
+    assert {each for each in known if is_within(each, ceiling)} == allowed
 
 
 def test_of_two_managers_the_first_is_obeyed_and_the_other_is_a_problem() -> None:

@@ -35,24 +35,26 @@ class DirectiveAdapter(Adapter[core.Directive]):
         )
 
     def from_message(self, message: PerformanceDirective) -> core.Directive:
-        """Build the object; InputError for one that cannot be meant."""
-        who = f"directive {message.id} of {message.manager or 'an unnamed manager'}"
-        levels = [int(level) for level in core.Level]
-        if message.level not in levels:
-            raise InputError(f"{who}: expected a level of {levels}, got {message.level}")
-        factor = float(message.throttle_factor)
-        if not 0.0 <= factor <= 1.0:
-            raise InputError(f"{who}: expected a throttle_factor from 0 to 1, got {factor}")
+        """Build the object; one that cannot be meant is FAILSAFE, and its ``problem`` says why.
+
+        It is not refused as other messages are: whoever is asked may have to do less.
+        """
+        level, factor, limits, problem = core.Level.FAILSAFE, 0.0, core.Limits(), ""
+        try:
+            level, factor, limits = _asked(message)
+        except InputError as error:
+            problem = str(error)
         return core.Directive(
             id=message.id,
             manager=message.manager,
             node=message.node,
-            level=core.Level(message.level),
+            level=level,
             throttle_factor=factor,
-            limits=_limits(message, who),
+            limits=limits,
             reason=message.reason,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
+            problem=problem,
         )
 
 
@@ -130,6 +132,17 @@ class WorkloadAdapter(Adapter[core.Workload]):
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )
+
+
+def _asked(message: PerformanceDirective) -> tuple[core.Level, float, core.Limits]:
+    who = f"directive {message.id} of {message.manager or 'an unnamed manager'}"
+    levels = [int(level) for level in core.Level]
+    if message.level not in levels:
+        raise InputError(f"{who}: expected a level of {levels}, got {message.level}")
+    factor = float(message.throttle_factor)
+    if not 0.0 <= factor <= 1.0:
+        raise InputError(f"{who}: expected a throttle_factor from 0 to 1, got {factor}")
+    return core.Level(message.level), factor, _limits(message, who)
 
 
 def _limits(message: PerformanceDirective | Workload, who: str) -> core.Limits:
