@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from tree import ROOT, copy_to
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import package_build
 
 PROBE = """
 import edge_inference.action, edge_inference.core, edge_inference.msg, edge_inference.errors
@@ -53,13 +60,35 @@ def colcon(workspace: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def made_from() -> str:
+    """Digest what compiled messages depend on: their sources, how they are built, and the tools."""
+    build = package_build.Build(ROOT, Path(sys.prefix), sourced=False, run=print)
+    tools = sorted(f"{found.name} {found.version}" for found in distributions())
+    parts = (build.fingerprint("generated"), underlay()["AMENT_PREFIX_PATH"], sys.version, *tools)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with nothing but a copy of this package in it."""
+def source() -> Iterator[Path]:
+    """A workspace with nothing but a copy of this package in it.
+
+    What it has compiled is kept for the next run, which compiles again only where that changed.
+    """
     pytest.importorskip("colcon_core", reason="colcon is not installed")
-    folder = tmp_path_factory.mktemp("workspace")
-    copy_to(folder / "src" / "edge_inference")
-    return folder
+    folder = ROOT / ".cache" / "colcon" / Path(sys.prefix).name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "made_from").open("a+") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)  # one run at a time
+        mark.seek(0)
+        digest = made_from()
+        stale = [] if mark.read() == digest else [folder / "build"]
+        for made in (*stale, folder / "src", folder / "log", *folder.glob("install_*")):
+            shutil.rmtree(made, ignore_errors=True)
+        mark.truncate(0)
+        mark.write(digest)
+        mark.flush()
+        copy_to(folder / "src" / "edge_inference")
+        yield folder
 
 
 @pytest.fixture(scope="module", params=[(), ("--symlink-install",)], ids=["copied", "linked"])

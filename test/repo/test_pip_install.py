@@ -38,11 +38,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheel = ["wheel", ".", *offline, "--no-build-isolation", "--wheel-dir", folder]
     run([sys.executable, "-m", "pip", *wheel], source)
     venv = folder / "venv"
-    run([sys.executable, "-m", "venv", venv], folder)
-    run([venv / "bin" / "python", "-m", "pip", "install", *offline, *folder.glob("*.whl")], folder)
-    # The dependencies are there already, after the environment's own packages.
+    run([sys.executable, "-m", "venv", "--without-pip", venv], folder)
+    # The dependencies, and pip, are there already, after the environment's own packages.
     site = next(venv.glob("lib/python3*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = ["install", *offline, "--ignore-installed", "--no-compile", *folder.glob("*.whl")]
+    run([venv / "bin" / "python", "-m", "pip", *install], folder)
     return venv
 
 
