@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.frame import Frame
 from edge_inference.core.golden import (
     ExpectedArea,
@@ -27,7 +28,13 @@ from edge_inference.core.golden import (
 )
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.preprocess import Preprocessor
-from edge_inference.core.results import Classification, Detections, Result, Segmentation
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+)
 from edge_inference.errors import ModelError, TensorError
 
 Infer = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
@@ -148,13 +155,26 @@ class _Comparison:
         expected = golden.expected
         if isinstance(result, Detections):
             objects = [wanted for wanted in expected if isinstance(wanted, ExpectedObject)]
+            compared = len(objects)
             self._detections(name, objects, result, golden.tolerance)
         elif isinstance(result, Classification):
             classes = [wanted for wanted in expected if isinstance(wanted, ExpectedClass)]
+            compared = len(classes)
             self._classification(name, classes, result, golden.tolerance)
         elif isinstance(result, Segmentation):
             areas = [wanted for wanted in expected if isinstance(wanted, ExpectedArea)]
+            compared = len(areas)
             self._segmentation(name, areas, result, golden.tolerance)
+        elif isinstance(result, DepthMap):
+            self.reasons.append(f"{name}: nothing to compare a depth map with; remove the picture")
+            return
+        else:
+            raise unhandled(result, name)
+        if compared < len(expected):
+            self.reasons.append(
+                f"{name}: {len(expected) - compared} of what is expected are of another kind than "
+                f"{type(result).__name__}; nobody has looked for them"
+            )
 
     def _detections(
         self,

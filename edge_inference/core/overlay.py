@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -47,9 +48,11 @@ def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
     elif isinstance(result, Segmentation):
         _check_size(canvas, result.mask.shape[1], result.mask.shape[0])
         _draw_segmentation(canvas, result)
-    else:
+    elif isinstance(result, DepthMap):
         _check_size(canvas, result.depth.shape[1], result.depth.shape[0])
         _draw_depth(canvas, result)
+    else:
+        raise unhandled(result, "overlay")
     return canvas
 
 

@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.model import RESULTS, ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
+from edge_inference.nodes.conversions.maps import caution
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -109,6 +111,7 @@ class Decode(Stage[TensorBatch]):
         """Publish the results and their best scores."""
         for result in output:
             self._publishers_by_kind[type(result)].publish(result)
+            self.health.advise(caution(result))
             score = top_score(result)
             if score is not None:
                 self._scores.publish(score)
@@ -170,4 +173,6 @@ def top_score(result: Result) -> float | None:
         return None
     if isinstance(result, Segmentation):
         return result.score
-    return float(result.scores[0]) if len(result) else math.nan
+    if isinstance(result, Detections | Classification):
+        return float(result.scores[0]) if len(result) else math.nan
+    raise unhandled(result, "best score")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 
@@ -163,4 +164,7 @@ def _value(reading: Reading) -> str:
             return f"{value / 1e6:.0f} MHz"
         case Quantity.SHARE:
             return f"{value:.0%}"
-    return f"{value:g}"
+        case Quantity.COUNT | Quantity.STATE:
+            return f"{value:g}"
+        case unknown:
+            raise unhandled(unknown, reading.name)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -14,6 +15,7 @@ from edge_inference.core.results import (
     Segmentation,
     label_of,
 )
+from edge_inference.errors import InputError
 from edge_inference.tools.frame_book import STAGES, FrameRecord
 
 
@@ -57,7 +59,9 @@ def result_as_json(result: Result) -> list[dict[str, Any]]:
         ]
     if isinstance(result, Segmentation):
         return [{"label": label, "share": share} for label, share in _shares(result)]
-    return [_depth(result)]
+    if isinstance(result, DepthMap):
+        return [_depth(result)]
+    raise unhandled(result, "results as JSON")
 
 
 def result_as_text(result: Result, limit: int) -> list[str]:
@@ -75,8 +79,10 @@ def result_as_text(result: Result, limit: int) -> list[str]:
             lines.append(f"{entry['label']} {entry['score']:.2f} [{box}]")
         elif "score" in entry:
             lines.append(f"{entry['label']} {entry['score']:.2f}")
-        else:
+        elif "share" in entry:
             lines.append(f"{entry['label']} {entry['share']:.0%}")
+        else:
+            raise InputError(f"results as text: expected a box, score or share, got {entry}")
     return lines
 
 

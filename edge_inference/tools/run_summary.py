@@ -6,8 +6,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.latency import LatencyReport, Percentiles, StageLatency
-from edge_inference.core.results import Classification, Detections, Result
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+)
 from edge_inference.tools.frame_book import STAGES
 
 
@@ -98,8 +105,10 @@ class Found:
             shown = range(len(result))
         elif isinstance(result, Classification):
             shown = range(min(1, len(result)))
+        elif isinstance(result, Segmentation | DepthMap):
+            return  # they tell of pixels, not of things
         else:
-            return
+            raise unhandled(result, "what a run has found")
         for label in {result.label(index) for index in shown}:
             self.pictures[label] += 1
         for index in shown:

@@ -18,11 +18,12 @@ from edge_inference.core.geometry import Geometry
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
-from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter
+from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter, caution
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+from edge_inference.nodes.decode import top_score
 
 HEAD = {"model": "m", "stamp_ns": 1_000_000_002, "frame_id": "camera"}
 
@@ -213,6 +214,22 @@ def test_masks_survive(dtype) -> None:
         through(SegmentationAdapter(), dataclasses.replace(sent, mask=mask[:, ::2])),
         dataclasses.replace(sent, mask=mask[:, ::2]),
     )
+
+
+def test_a_mask_of_numbers_that_no_image_has() -> None:
+    with pytest.raises(TensorError, match="expected uint8 or uint16, got int32"):
+        SegmentationAdapter().to_message(Segmentation(np.zeros((2, 3), np.int32), (), 0.5))
+
+
+def test_depth_that_is_not_in_metres_is_warned_of() -> None:
+    depth = np.zeros((2, 3), np.float32)
+    assert caution(DepthMap(depth, "m")) == caution(Segmentation(depth, (), 0.5)) == ""
+    assert "takes it for metres" in caution(DepthMap(depth, "relative"))
+
+
+def test_a_result_of_an_unknown_kind_has_no_score() -> None:
+    with pytest.raises(InputError, match="best score: nothing here handles"):
+        top_score([])
 
 
 def test_an_empty_mask_survives() -> None:

@@ -187,6 +187,26 @@ def test_a_result_of_another_kind_fails(tmp_path: Path, answer: list[Result | Ex
             check_golden(model, infer)
 
 
+def test_what_nobody_compares_does_not_pass(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
+    depth = DepthMap(np.zeros((64, 64), np.float32), "m")
+    answer.append(depth)
+    model = dataclasses.replace(make_model(tmp_path), task="depth")
+    report = check_golden(model, infer)
+    assert not report.passed
+    assert "nothing to compare a depth map with" in report.summary()
+
+
+def test_what_is_expected_of_another_kind_does_not_pass(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
+    answer.append(classification([("cat", 0.8)]))
+    report = check_golden(make_model(tmp_path, ExpectedClass("cat", 0.8), CAT), infer)
+    assert not report.passed
+    assert "1 of what is expected are of another kind than Classification" in report.summary()
+
+
 def test_the_report_says_how_close_it_was(tmp_path: Path, answer: list[Result | Exception]) -> None:
     answer.append(detections([("cat", 0.85, (10, 10, 30, 48)), PERFECT[1]]))
     report = check_golden(make_model(tmp_path, CAT, DOG), infer)

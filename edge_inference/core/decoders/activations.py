@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.errors import ConfigError
+
 
 def softmax(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
     """Return the softmax along an axis; the largest logit is taken off first."""
@@ -18,7 +20,16 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def activate(name: str, logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
-    """Apply "softmax", "sigmoid" or "none"."""
+    """Apply "softmax", "sigmoid" or "none"; raises ConfigError for anything else."""
     if name == "softmax":
         return softmax(logits, axis)
-    return sigmoid(logits) if name == "sigmoid" else logits
+    if name == "sigmoid":
+        return sigmoid(logits)
+    if name == "none":
+        return logits
+    raise unknown_activation(name)
+
+
+def unknown_activation(name: str) -> ConfigError:
+    """Make the error for a name that stands for no activation."""
+    return ConfigError(f"activation: expected softmax, sigmoid or none, got {name!r}")

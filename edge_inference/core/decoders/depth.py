@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ from edge_inference.core.decoders.resample import linear_to_source, nearest_to_s
 from edge_inference.core.results import DepthMap
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError
+
+_PLACES: dict[str, Callable[..., NDArray[Any]]] = {
+    "linear": linear_to_source,
+    "nearest": nearest_to_source,
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class DepthSettings:
     interpolation: str = setting(
         "linear",
         "linear is smooth; nearest makes no depth between an object and what is behind it",
-        choices=("linear", "nearest"),
+        choices=tuple(_PLACES),
     )
     depth_output: str = setting("", "output with the depth map; empty finds it", read_only=True)
 
@@ -63,5 +68,5 @@ def decode(
             f"got {list(shape)}; name the depth map with depth_output in model.yaml"
         )
     values = checks.numbers(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
-    place = linear_to_source if settings.interpolation == "linear" else nearest_to_source
+    place = _PLACES[settings.interpolation]
     return DepthMap(place(values, context, float("nan")), settings.unit, context.model)

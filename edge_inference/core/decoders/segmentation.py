@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.activations import activate
+from edge_inference.core.decoders.activations import activate, unknown_activation
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.decoders.resample import nearest_to_source
 from edge_inference.core.results import Segmentation
@@ -136,9 +136,8 @@ def _one_channel(
             f"output {output.name!r}: expected several classes for a softmax, got one channel "
             f"{list(output.array.shape)}; set activation to sigmoid or none in model.yaml"
         )
-    chance = checks.numbers(checks.Output(output.name, plane))
-    if settings.activation == "sigmoid":
-        chance = activate("sigmoid", chance)
+    activation = "none" if settings.activation == "auto" else settings.activation
+    chance = activate(activation, checks.numbers(checks.Output(output.name, plane)))
     chance = checks.probabilities(output.name, chance)
     ids = chance >= settings.threshold
     score = np.where(ids, chance, 1 - chance).mean(dtype=np.float64)
@@ -158,8 +157,10 @@ def _class_scores(
         chance = activate("sigmoid", best)
     elif settings.activation == "none":
         chance = checks.probabilities(output.name, best)
-    else:
+    elif settings.activation in ("auto", "softmax"):
         chance = 1 / np.exp(scores - best).sum(axis=0)
+    else:
+        raise unknown_activation(settings.activation)
     return _winners(scores, best), float(chance.mean(dtype=np.float64))
 
 

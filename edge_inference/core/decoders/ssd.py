@@ -23,6 +23,9 @@ from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError
 
+#: Where x1, y1, x2 and y2 stand in a box.
+_ORDERS: dict[str, list[int]] = {"yxyx": [1, 0, 3, 2], "xyxy": [0, 1, 2, 3]}
+
 
 @dataclass(frozen=True)
 class SsdSettings(OverlapSettings):
@@ -31,7 +34,7 @@ class SsdSettings(OverlapSettings):
     box_order: str = setting(
         "yxyx",
         "order of a box's corners: yxyx in TensorFlow, mostly xyxy elsewhere",
-        choices=("yxyx", "xyxy"),
+        choices=tuple(_ORDERS),
         read_only=True,
     )
     normalized: bool = setting(
@@ -166,7 +169,6 @@ def _corners(
 ) -> NDArray[np.float32]:
     """Return x1, y1, x2, y2 in input pixels."""
     values = checks.numbers(boxes)[0]
-    if settings.box_order == "yxyx":
-        values = values[:, [1, 0, 3, 2]]
+    values = values[:, _ORDERS[settings.box_order]]
     size = np.tile(input_size(context), 2)
     return np.asarray(values * size) if settings.normalized else values

@@ -13,9 +13,11 @@ from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
 from edge_inference.core.frame import Frame
-from edge_inference.errors import ImageError
+from edge_inference.errors import ImageError, TensorError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter
+
+_MASKS: Mapping[str, type[np.generic]] = {"mono8": np.uint8, "16UC1": np.uint16}
 
 
 class SegmentationAdapter(Adapter[results.Segmentation]):
@@ -26,8 +28,10 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
 
     def to_message(self, item: results.Segmentation) -> own.Segmentation:
         """Build the message."""
-        encoding = "mono8" if item.mask.dtype == np.uint8 else "16UC1"
-        frame = _plane(item.mask, encoding, item)
+        encodings = {np.dtype(dtype): name for name, dtype in _MASKS.items()}
+        if item.mask.dtype not in encodings:
+            raise TensorError(f"mask: expected uint8 or uint16, got {item.mask.dtype}")
+        frame = _plane(item.mask, encodings[item.mask.dtype], item)
         return own.Segmentation(
             header=to_header(item.stamp_ns, item.frame_id),
             model=item.model,
@@ -40,7 +44,7 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
     def from_message(self, message: own.Segmentation) -> results.Segmentation:
         """Build the object; the mask is a view."""
         return results.Segmentation(
-            mask=_pixels(message.mask, {"mono8": np.uint8, "16UC1": np.uint16}),
+            mask=_pixels(message.mask, _MASKS),
             labels=tuple(message.labels),
             score=message.score,
             unknown_id=message.unknown_id,
@@ -68,6 +72,16 @@ class DepthAdapter(Adapter[results.DepthMap]):
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )
+
+
+def caution(result: results.Result) -> str:
+    """Return what readers of a result's message have to know, and the message cannot say."""
+    if isinstance(result, results.DepthMap) and result.unit != "m":
+        return (
+            f"depth is {result.unit}, yet whoever reads an Image of depth takes it for metres "
+            "(REP 118): no robot may keep its distance by it"
+        )
+    return ""
 
 
 def _plane(

@@ -1,0 +1,89 @@
+"""A kind that nobody has thought of is refused aloud: never drawn or counted as another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_inference.core.decoders import DecodeContext, find
+from edge_inference.core.decoders.activations import activate
+from edge_inference.core.geometry import Geometry
+from edge_inference.core.overlay import draw
+from edge_inference.core.reading import Quantity, Reading
+from edge_inference.core.results import DepthMap, Segmentation
+from edge_inference.core.settings import build
+from edge_inference.errors import ConfigError, InputError
+from edge_inference.tools import result_forms
+from edge_inference.tools.platform_words import rows
+from edge_inference.tools.run_summary import Found
+from governor_cases import state
+
+
+class Keypoints:
+    """A kind of result that is still to come; it has what those of today have."""
+
+    depth = np.zeros((8, 8), np.float32)
+    unit = "m"
+    scores = np.zeros(0, np.float32)
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda result: draw(np.zeros((8, 8, 3), np.uint8), result),
+        result_forms.result_as_json,
+        lambda result: result_forms.result_as_text(result, 3),
+        Found().add,
+    ],
+    ids=["draw", "json", "text", "summary"],
+)
+def test_an_unknown_result(use: Any) -> None:
+    with pytest.raises(InputError, match=r"nothing here handles .*Keypoints"):
+        use(Keypoints())
+
+
+def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_forms, "result_as_json", lambda result: [{"pose": 1.0}])
+    with pytest.raises(InputError, match="expected a box, score or share"):
+        result_forms.result_as_text(Keypoints(), 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Segmentation(np.zeros((2, 2), np.uint8), ("road",), 1.0),
+        DepthMap(np.zeros((2, 2), np.float32), "m"),
+    ],
+)
+def test_what_tells_of_pixels_is_no_thing_that_was_found(result: Segmentation | DepthMap) -> None:
+    found = Found()
+    found.add(result)
+    assert not found.pictures
+
+
+def test_an_unknown_activation() -> None:
+    logits = np.zeros(3, np.float32)
+    assert activate("none", logits) is logits
+    with pytest.raises(ConfigError, match="expected softmax, sigmoid or none, got 'tanh'"):
+        activate("tanh", logits)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_mask_of_an_unknown_activation(channels: int) -> None:
+    entry = find("segmentation")
+    settings = replace(build(entry.settings_class, {}), activation="tanh")
+    context = DecodeContext((), Geometry(4, 4, 1.0, 1.0), 4, 4, "made-up")
+    with pytest.raises(ConfigError, match="got 'tanh'"):
+        entry.function({"out": np.zeros((1, channels, 4, 4), np.float32)}, context, settings)
+
+
+@pytest.mark.parametrize("quantity", Quantity)
+def test_every_quantity_has_words(quantity: Quantity) -> None:
+    (row,) = rows(state(Reading("a/b", quantity, 2.0, "test", 0)))
+    assert row.values
