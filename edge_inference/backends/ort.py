@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
+from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.errors import BackendError, EngineFileError
 
 CPU = "CPUExecutionProvider"
@@ -28,6 +29,7 @@ _DTYPES = {
     },
 }
 _ERRORS_ONLY = 3
+_EXACT_INT8 = "session.x64quantprecision"
 
 
 class OrtBackend(Backend):
@@ -106,10 +108,7 @@ class OrtBackend(Backend):
         self._check_providers(onnxruntime.get_available_providers())
         if not self._path.is_file():
             raise BackendError(f"{self._path}: no such file; put the model's ONNX file there")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
+        options = session_options(onnxruntime, self._threads)
         options.enable_cpu_mem_arena = self._keeps_memory
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -118,8 +117,7 @@ class OrtBackend(Backend):
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise EngineFileError(
-                f"{self._path}: ONNX Runtime cannot open it: {_sentence(error)}; "
-                "check that it is a complete ONNX file"
+                f"{self._path}: ONNX Runtime cannot open it: {_sentence(error)}; {_hint(error)}"
             ) from error
         serving = session.get_providers()
         if self._providers[0] not in serving:
@@ -148,6 +146,22 @@ class OrtBackend(Backend):
         return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), shape)
 
 
+def session_options(onnxruntime: Any, threads: int = 1, processor: Processor | None = None) -> Any:
+    """Return options that every session has, so that int8 is exact on every processor.
+
+    ``processor`` is this machine's where it is None. Where its sums saturate, ONNX
+    Runtime's slower kernels are asked for: weights that fit in 7 bits keep the quick ones.
+    Elsewhere the option is left out, for ONNX Runtime obeys it with VNNI, too.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    if (processor or find_processor()).saturates:
+        options.add_session_config_entry(_EXACT_INT8, "1")
+    return options
+
+
 def import_onnxruntime() -> Any:
     """Import ONNX Runtime. Raises BackendError where it is missing or broken.
 
@@ -163,6 +177,17 @@ def import_onnxruntime() -> Any:
             f"ONNX Runtime cannot be imported ({error}); pip install onnxruntime"
         ) from error
     return onnxruntime
+
+
+def _hint(error: Exception) -> str:
+    """Say what can be done about a file that cannot be opened."""
+    if "AddInitializedOrtValue" in str(error):  # where it turns signed weights into unsigned ones
+        return (
+            "this processor has no VNNI, and ONNX Runtime computes int8 exactly there only where "
+            "each layer has weights and a zero point of its own; give every layer its copy, or "
+            "use another precision"
+        )
+    return "check that it is a complete ONNX file"
 
 
 def _sentence(error: Exception) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_inference.backends.gpu import find_gpu
+from edge_inference.backends.processor import CPU_FILE, UNKNOWN, find_processor
 from edge_inference.errors import BackendError
 
 #: A library, and the packages that it may have come with.
@@ -21,7 +22,6 @@ _LIBRARIES = {
 }
 #: The libraries that compute an inference.
 _COMPUTING = ("onnxruntime", "tensorrt")
-_CPU_FILE = Path("/proc/cpuinfo")
 #: What Linux tells of a core's kind, on x86 and on ARM.
 _KIND = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
 #: Instructions that kernels are chosen by; others come and go with the kernel of Linux.
@@ -30,20 +30,26 @@ _INSTRUCTIONS = re.compile(
 )
 
 
-def machine_facts(cpu_file: Path = _CPU_FILE) -> dict[str, str]:
-    """Return facts by name; ``cpu_file`` is where Linux tells the processor's name."""
+def machine_facts(cpu_file: Path = CPU_FILE) -> dict[str, str]:
+    """Return facts by name; ``cpu_file`` is where Linux tells of the processor.
+
+    ``instructions`` are those that multiply bytes, in one word.
+    """
     facts = {
         "cpu": _cpu(cpu_file) or platform.machine(),
+        "instructions": find_processor(cpu_file).instruction_set,
         "cores": str(_cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
+    if facts["instructions"] == UNKNOWN:
+        del facts["instructions"]
     with suppress(BackendError):
         facts["gpu"] = find_gpu().name
     return facts | _libraries()
 
 
-def machine_identity(cpu_file: Path = _CPU_FILE) -> dict[str, str]:
+def machine_identity(cpu_file: Path = CPU_FILE) -> dict[str, str]:
     """Return what an inference's time depends on, but for the GPU that it may run on."""
     lines = _entries(cpu_file)
     kinds = {f"{key} {value}" for key, value in lines if key in _KIND}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.backends.base import TensorSpec
 from edge_inference.backends.ort import CPU, OrtBackend
@@ -142,6 +142,38 @@ def test_a_run_that_fails_is_a_backend_error_and_the_next_works(make_onnx) -> No
             backend.infer({"a": two, "b": three})
         assert "\n" not in str(caught.value)
         np.testing.assert_array_equal(backend.infer({"a": two, "b": two})["c"], [2, 2])
+
+
+def test_products_of_bytes_are_exact_on_every_processor(make_onnx) -> None:
+    weights = np.random.default_rng(0).integers(-128, 128, (64, 8), np.int8)
+    file = make_onnx(
+        [helper.make_node("MatMulInteger", ["a", "w"], ["c"])],
+        [info("a", TensorProto.UINT8, ["n", 64])],
+        [info("c", TensorProto.INT32, ["n", 8])],
+        (numpy_helper.from_array(weights, "w"),),
+    )
+    tensor = np.full((3, 64), 255, np.uint8)
+    with OrtBackend(file) as backend:
+        found = backend.infer({"a": tensor})["c"]
+    np.testing.assert_array_equal(found, tensor.astype(np.int32) @ weights.astype(np.int32))
+
+
+def test_weights_that_cannot_be_exact_are_refused_with_a_way_out(
+    doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As ONNX Runtime says it where two layers share weights, and it makes unsigned ones of them.
+    said = (
+        "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: graph_utils.cc:479 "
+        "AddInitializerWithOrtValue [ONNXRuntimeError] : 1 : FAIL : graph.cc:4164 "
+        "AddInitializedOrtValue Attempt to replace the existing tensor"
+    )
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    with pytest.raises(BackendError, match=r"no VNNI.*give every layer its copy"):
+        OrtBackend(doubling_onnx).open()
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_inference.backends.ort import session_options
 from edge_inference.engines.flavours.calibrate import calibrate
 from edge_inference.engines.flavours.calibration import Calibration
 
@@ -119,9 +120,7 @@ def run(file: Path, batch: NDArray[Any]) -> list[NDArray[Any]]:
 
 def session(file: Path, optimised: Path | None = None) -> Any:
     """Open a network in ONNX Runtime; ``optimised`` is where to write what really runs."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+    options = session_options(onnxruntime)
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -264,6 +264,9 @@ def test_machine_facts_are_those_of_the_machine(tmp_path: Path) -> None:
     assert facts["cpu"] == "A Processor"
     assert facts["python"] == sys.version.split()[0]
     assert {"cores", "system", "numpy", "onnxruntime"} <= set(facts)
+    assert "instructions" not in facts
+    cpu.with_name("other").write_text("flags\t: sse2 avx2\n")
+    assert machine_facts(cpu.with_name("other"))["instructions"] == "avx2"
     assert machine_facts(tmp_path / "none")["cpu"]
 
 

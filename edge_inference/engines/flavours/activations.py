@@ -59,11 +59,19 @@ class Activations:
 
 
 def _expose(model: ModelProto, onnx: Any) -> tuple[str, ...]:
-    """Make outputs of all fp32 tensors that nodes compute; return their names in graph order."""
+    """Make outputs of all fp32 tensors that nodes compute; return their names in graph order.
+
+    What a node computes from constants alone, such as dequantised weights, is the same for
+    every picture and stays inside.
+    """
+    constants = {entry.name for entry in model.graph.initializer} | {""}
     known = {entry.name: entry for entry in (*model.graph.value_info, *model.graph.output)}
     outputs = {entry.name for entry in model.graph.output}
     names = []
     for node in model.graph.node:
+        if node.input and constants.issuperset(node.input):
+            constants.update(node.output)
+            continue
         for name in node.output:
             entry = known.get(name)
             if entry is None or entry.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:

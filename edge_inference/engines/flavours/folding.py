@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_inference.backends.ort import CPU, import_onnxruntime
+from edge_inference.backends.ort import session_options as ort_session_options
 from edge_inference.engines.flavours.onnx_file import check_onnx, first_line, import_onnx
 from edge_inference.errors import BackendError, ModelError
 
@@ -56,9 +57,7 @@ def fold(source: Path) -> ModelProto:
 
 def session_options(onnxruntime: Any) -> Any:
     """Return options for a run beside the robot's work: one thread, no chatter."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    options = ort_session_options(onnxruntime)
     options.log_severity_level = _FATAL_ONLY
     return options
 
