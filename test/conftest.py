@@ -10,9 +10,11 @@ import os
 import random
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import hypothesis
+import hypothesis.configuration
 import pytest
 
 import gpu_kit
@@ -59,22 +61,33 @@ def _choose_examples() -> None:
 
     The profile ``random`` looks for faults: what it finds is kept, and becomes an ``@example``.
     """
+    hypothesis.configuration.set_hypothesis_home_dir(CACHE / "hypothesis")
     profiles = hypothesis.settings
     # A shared machine's pauses are no failures.
     profiles.register_profile(
         "fixed", derandomize=True, max_examples=20, deadline=None, database=None
     )
+    examples = hypothesis.database.DirectoryBasedExampleDatabase(CACHE / "hypothesis" / "examples")
     profiles.register_profile(
-        "random",
-        max_examples=200,
-        deadline=None,
-        print_blob=True,
-        database=hypothesis.database.DirectoryBasedExampleDatabase(CACHE / "hypothesis"),
+        "random", max_examples=200, deadline=None, print_blob=True, database=examples
     )
     wanted = os.environ.get("HYPOTHESIS") or "fixed"
     if wanted not in ("fixed", "random"):
         raise pytest.UsageError(f"HYPOTHESIS={wanted}: expected fixed or random")
     profiles.load_profile(wanted)
+    if wanted == "fixed":
+        _draw_nothing_from_modules()
+
+
+def _draw_nothing_from_modules() -> None:
+    """Hypothesis draws from the constants of all modules of ours that are loaded so far.
+
+    What an example is would then depend on what ran before. It has no setting for this; where it
+    is built otherwise, examples vary again.
+    """
+    providers = sys.modules.get("hypothesis.internal.conjecture.providers")
+    if hasattr(providers, "is_local_module_file"):
+        providers.is_local_module_file = lambda path: False
 
 
 def pytest_report_header() -> list[str]:

@@ -139,13 +139,13 @@ def test_what_cannot_be_written_is_left_out(tmp_path: Path) -> None:
 
 def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
     answers = {"confirm", "deny"}
+    plans: set[str] = set()
     written = 0
     for sentence in shipped().sentences():
         if sentence.intent in answers:
             continue
         plan = schema().write([Reading(sentence.intent, sentence.slots)])
         assert plan is not None, sentence
-        assert accepts(schema(), plan), plan
         (reading,) = schema().parse(plan) or ()
         assert reading.intent == sentence.intent
         assert set(reading.slots) == set(sentence.slots)
@@ -153,8 +153,11 @@ def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
             assert reading.slots[name].value == (
                 pytest.approx(slot.value) if isinstance(slot.value, float) else slot.value
             )
+        plans.add(plan)
         written += 1
     assert written > 500
+    assert len(plans) > 50
+    assert [plan for plan in plans if not accepts(schema(), plan)] == []
 
 
 @pytest.mark.parametrize(
