@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.parameter import Parameter, parameter_value_to_python
 
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.core.settings import suggestion
+from edge_inference.errors import ConfigError, EdgeInferenceError
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
+
+_LOG_LEVELS = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
+#: What may be given beside parameters: ours, and what launch files give every component; objects
+#: go by reference here in any case, and global arguments are for no component.
+_EXTRA = ("autostart", "use_intra_process_comms", "forward_global_arguments")
 
 
 def add_load_services(container: Container) -> bool:
@@ -21,11 +27,10 @@ def add_load_services(container: Container) -> bool:
 
     def load(request: Any, response: Any) -> Any:
         try:
-            extra = {p.name: parameter_value_to_python(p.value) for p in request.extra_arguments}
             component = container.load(
                 f"{request.package_name}::{request.plugin_name.rpartition('::')[2]}",
-                _node_arguments(request),
-                autostart=bool(extra.get("autostart", True)),
+                node_arguments(request),
+                autostart=is_autostarted(request),
                 overrides=[Parameter.from_parameter_msg(p) for p in request.parameters],
             )
         except Exception as error:
@@ -59,7 +64,20 @@ def add_load_services(container: Container) -> bool:
     return True
 
 
-def _node_arguments(request: Any) -> list[str]:
+def is_autostarted(request: Any) -> bool:
+    """Tell whether a lifecycle component is activated; raises ConfigError for odd arguments."""
+    extra = {p.name: parameter_value_to_python(p.value) for p in request.extra_arguments}
+    for name in extra:
+        if name not in _EXTRA:
+            raise ConfigError(f"extra argument {name!r} is unknown{suggestion(name, _EXTRA)}")
+    autostart = extra.get("autostart", True)
+    if not isinstance(autostart, bool):
+        raise ConfigError(f"extra argument autostart: expected true or false, got {autostart!r}")
+    return autostart
+
+
+def node_arguments(request: Any) -> list[str]:
+    """Return a request's ROS arguments; raises ConfigError for an unknown level of the log."""
     arguments = ["--ros-args"]
     if request.node_name:
         arguments += ["-r", f"__node:={request.node_name}"]
@@ -68,6 +86,8 @@ def _node_arguments(request: Any) -> list[str]:
     for rule in request.remap_rules:
         arguments += ["-r", rule]
     if request.log_level:
-        names = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
-        arguments += ["--log-level", names.get(request.log_level, "info")]
+        if request.log_level not in _LOG_LEVELS:
+            known = ", ".join(f"{number} ({name})" for number, name in _LOG_LEVELS.items())
+            raise ConfigError(f"log_level: expected 0 or {known}, got {request.log_level}")
+        arguments += ["--log-level", _LOG_LEVELS[request.log_level]]
     return arguments

@@ -82,8 +82,12 @@ def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
     elif precision == "int8":
         found = is_quantized(network)
         sign = "QuantizeLinear nodes"
-    else:
+    elif precision == "fp32":
         return
+    else:
+        raise BackendError(
+            f"{onnx_file}: expected a precision of fp32, fp16 or int8, got {precision!r}"
+        )
     if not found:
         raise BackendError(
             f"{onnx_file}: expected an {precision} ONNX, found no {sign} in it; derive the "

@@ -106,7 +106,7 @@ class VoiceActivity(Stage[AudioChunk]):
         if time.monotonic() < self._deaf_until and not settings.listen_while_speaking:
             self._detector.reset()
             raise Dropped("robot_speaking")
-        if time.monotonic() > self._asked_until and settings.listening == "on_demand":
+        if time.monotonic() > self._asked_until and settings.listening != "always":
             self._detector.reset()
             return []
         counts = self._detector.counts

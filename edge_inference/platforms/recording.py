@@ -21,7 +21,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -151,6 +151,7 @@ def _head(line: str, where: str) -> Head:
             "read it with the version that wrote it, or record it again"
         )
     known = {field.name: type(field.default) for field in fields(Head)}
+    _require_known(values, ("format", *known), where)
     for name, kind in known.items():
         if not isinstance(values.get(name), kind):
             raise InputError(
@@ -161,13 +162,28 @@ def _head(line: str, where: str) -> Head:
 
 def _look(line: str, where: str) -> Look:
     values = _object(line, where)
+    _require_known(values, ("t", "files"), where)
     time_s, files = values.get("t"), values.get("files")
-    if not isinstance(time_s, int | float) or not math.isfinite(time_s) or time_s < 0:
+    if (
+        isinstance(time_s, bool)
+        or not isinstance(time_s, int | float)
+        or not 0 <= time_s < math.inf
+    ):
         raise InputError(f"{where}: expected t to be seconds from 0 on, got {time_s!r}")
     if not isinstance(files, dict):
         raise InputError(f"{where}: expected files to be an object, got {files!r}")
     read = {path: _read(entry, f"{where}, {path!r}") for path, entry in files.items()}
     return Look(float(time_s), read)
+
+
+def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Raise InputError for what this version does not play: it may be what matters."""
+    for name in values:
+        if name not in known:
+            raise InputError(
+                f"{where}: expected {', '.join(known)}, got {name!r} as well; read it with the "
+                "version that wrote it, or record it again"
+            )
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
@@ -206,7 +222,7 @@ def _read(entry: Any, where: str) -> Content | None:
             return _unpacked(text, where)
         case {"errno": str(name), **rest} if not rest and name in _ERRNOS:
             return Unreadable(_ERRNOS[name])
-        case {"errno": int(number), **rest} if not rest:
+        case {"errno": int(number), **rest} if not rest and number > 0 and number is not True:
             return Unreadable(number)
         case {"blocks": True, **rest} if not rest:
             return Unreadable(None)

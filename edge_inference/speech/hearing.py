@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
+from edge_inference.errors import ConfigError
 from edge_inference.speech.command_mode import CommandMode, Found
 from edge_inference.speech.recogniser import Recogniser
 
@@ -50,8 +51,11 @@ class Hearing:
         """Return what was said in a segment.
 
         In mode ``both`` what is none of the phrases is written down, once it is over. ``is_asked``
-        tells that an answer is waited for. Raises what :meth:`Recogniser.listen` raises.
+        tells that an answer is waited for. Raises what :meth:`Recogniser.listen` raises, and
+        ConfigError for an unknown mode.
         """
+        if mode not in MODES:
+            raise ConfigError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
         if mode != FREE:
             found = self._found(segment, is_asked)
             command = self.command_mode.judge(found, is_final=segment.is_final)

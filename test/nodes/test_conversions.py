@@ -7,7 +7,14 @@ from array import array
 
 import numpy as np
 import pytest
-from edge_inference.msg import ClassificationResult, Tensor, TensorGeometry, TensorList
+from edge_inference.msg import (
+    ClassificationResult,
+    LatencyReport,
+    StageLatency,
+    Tensor,
+    TensorGeometry,
+    TensorList,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
@@ -283,6 +290,12 @@ def test_class_numbers_beyond_reason(class_id: int) -> None:
 
 
 # Numbers and timing -----------------------------------------------------------------------------
+
+
+def test_reasons_without_counts() -> None:
+    odd = LatencyReport(stages=[StageLatency(stage="decode", drop_reasons=["too_old"])])
+    with pytest.raises(InputError, match="'decode': expected a count for each of 1"):
+        LatencyReportAdapter().from_message(odd)
 
 
 @pytest.mark.parametrize("number", [0.0, -1.5, float("inf")])

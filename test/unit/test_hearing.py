@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge_inference.core.audio import SpeechSegment
+from edge_inference.errors import ConfigError
 from edge_inference.speech.command_mode import CommandMode
 from edge_inference.speech.hearing import BOTH, COMMAND, FREE, Heard, Hearing
 from edge_inference.speech.phrase_graph import PhraseGraph
@@ -54,6 +55,11 @@ def hearing_of(said: str) -> tuple[Hearing, Counted]:
 def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
     heard = hearing_of(said)[0].hear(segment(192, is_final=True), mode)
     assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
+
+
+def test_an_unknown_mode_writes_nothing_down() -> None:
+    with pytest.raises(ConfigError, match="expected one of command, free, both, got 'Command'"):
+        hearing_of("D e")[0].hear(segment(192, is_final=True), "Command")
 
 
 def test_only_what_is_over_is_written_down_as_well() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,14 @@ import pytest
 from edge_inference.core.decoders import DecodeContext, find
 from edge_inference.core.decoders.activations import activate
 from edge_inference.core.geometry import Geometry
+from edge_inference.core.golden_check import GoldenReport
 from edge_inference.core.overlay import draw
 from edge_inference.core.reading import Quantity, Reading
 from edge_inference.core.results import DepthMap, Segmentation
 from edge_inference.core.settings import build
-from edge_inference.errors import ConfigError, InputError
+from edge_inference.engines import engine_check
+from edge_inference.engines.network import require_precision
+from edge_inference.errors import BackendError, ConfigError, InputError, ModelError
 from edge_inference.tools import result_forms
 from edge_inference.tools.platform_words import rows
 from edge_inference.tools.run_summary import Found
@@ -87,3 +92,23 @@ def test_a_mask_of_an_unknown_activation(channels: int) -> None:
 def test_every_quantity_has_words(quantity: Quantity) -> None:
     (row,) = rows(state(Reading("a/b", quantity, 2.0, "test", 0)))
     assert row.values
+
+
+@pytest.mark.parametrize("policy", ["refuse", "Warn", ""])
+def test_a_policy_that_nobody_knows_refuses(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = GoldenReport(1, ("no cat",), None, None)
+    monkeypatch.setattr(engine_check, "check_golden", lambda model, infer: failed)
+    request = SimpleNamespace(model=SimpleNamespace(name="net", variants={}), threads=1)
+    selection: Any = SimpleNamespace(name="ort", precision="fp32", request=request)
+    backend: Any = SimpleNamespace(infer=None, describe=lambda: "a backend", precision_in_use="x")
+    with pytest.raises(ModelError, match="no cat"):
+        engine_check.check_engine(selection, backend, golden=policy, agreement="off")
+    checked = engine_check.check_engine(selection, backend, golden="warn", agreement="off")
+    assert "no cat" in checked.warnings[0]
+
+
+def test_a_precision_that_nobody_can_look_for_is_not_promised() -> None:
+    network = SimpleNamespace(num_layers=0)
+    require_precision(Path("net.onnx"), network, "fp32")
+    with pytest.raises(BackendError, match="expected a precision of fp32, fp16 or int8, got 'fp7'"):
+        require_precision(Path("net.onnx"), network, "fp7")

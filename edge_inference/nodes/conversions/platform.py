@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 from sensor_msgs.msg import BatteryState, Temperature
 
@@ -14,6 +15,8 @@ from edge_inference.errors import InputError
 from edge_inference.msg import PlatformReading, PlatformState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+
+_Member = TypeVar("_Member", Quantity, Status, Role)
 
 
 class PlatformReportAdapter(Adapter[core.PlatformReport]):
@@ -40,9 +43,12 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
     def from_message(self, message: PlatformState) -> core.PlatformReport:
         """Build the object, on a monotonic clock that starts at the report's moment.
 
-        InputError for words that no reading has.
+        InputError for words that no reading has, and for a level that nobody knows.
         """
         readings = tuple(_from_reading(reading) for reading in message.readings)
+        levels = [int(level) for level in Level]
+        if message.level not in levels:
+            raise InputError(f"PlatformState: expected a level of {levels}, got {message.level}")
         return core.PlatformReport(
             state=core.PlatformState(message.board, readings, 0, message.mode, message.problem),
             headroom=to_optional(message.headroom),
@@ -127,18 +133,35 @@ def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
 
 
 def _from_reading(message: PlatformReading) -> Reading:
+    if not math.isfinite(message.age_s):
+        raise InputError(
+            f"PlatformReading {message.name!r}: age_s: expected seconds, got {message.age_s}"
+        )
     try:
         return Reading(
             name=message.name,
-            quantity=Quantity(message.quantity),
+            quantity=_member(Quantity, message, "quantity"),
             value=to_optional(message.value),
             source=message.source,
             stamp_ns=-int(message.age_s * 1e9),
-            status=Status(message.status),
-            role=Role(message.role),
+            status=_member(Status, message, "status"),
+            role=_member(Role, message, "role"),
             problem=message.problem,
             throttle=to_optional(message.throttle),
             critical=to_optional(message.critical),
         )
-    except ValueError as error:
+    except InputError:
+        raise
+    except ValueError as error:  # value and status contradict each other
         raise InputError(f"PlatformReading {message.name!r}: {error}") from error
+
+
+def _member(kind: type[_Member], message: PlatformReading, field: str) -> _Member:
+    value = getattr(message, field)
+    known = [each.value for each in kind]
+    if value not in known:
+        raise InputError(
+            f"PlatformReading {message.name!r}: {field}: expected one of {', '.join(known)}, "
+            f"got {value!r}"
+        )
+    return kind(value)

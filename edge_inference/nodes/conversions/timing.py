@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import latency as core
+from edge_inference.errors import InputError
 from edge_inference.msg import LatencyReport, StageLatency, StageTiming
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import from_optional, to_optional
@@ -88,6 +89,11 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
 
 
 def _from_stage(message: StageLatency) -> core.StageLatency:
+    if len(message.drop_reasons) != len(message.drop_counts):
+        raise InputError(
+            f"LatencyReport: stage {message.stage!r}: expected a count for each of "
+            f"{len(message.drop_reasons)} drop_reasons, got {len(message.drop_counts)}"
+        )
     return core.StageLatency(
         stage=message.stage,
         node=message.node,
@@ -108,5 +114,5 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
         age=core.Percentiles(
             p50=to_optional(message.age_p50_ms), p99=to_optional(message.age_p99_ms)
         ),
-        drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=False)),
+        drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=True)),
     )

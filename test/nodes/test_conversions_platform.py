@@ -1,0 +1,52 @@
+"""What is told of a machine, there and back; words that nobody knows are refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from edge_inference.msg import PlatformReading, PlatformState
+
+from edge_inference.core import platform_state as core
+from edge_inference.core.directive import Level
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.errors import InputError
+from edge_inference.nodes.conversions.platform import PlatformReportAdapter
+
+
+def test_every_word_survives() -> None:
+    readings = (
+        *(Reading("a", quantity, 1.5, "file", 0, throttle=99.0) for quantity in Quantity),
+        *(Reading("b", Quantity.POWER, 1.5, "file", 0, role=role) for role in Role),
+        *(
+            Reading("c", Quantity.POWER, None, "file", 0, status, problem="why")
+            for status in Status
+            if status is not Status.OK
+        ),
+    )
+    state = core.PlatformState("board", readings, 0, "MAXN")
+    adapter = PlatformReportAdapter()
+    for level in Level:
+        sent = core.PlatformReport(state, 0.5, ("alert",), level, "hot", 0, 1_000_000_002, "base")
+        assert adapter.from_bytes(adapter.to_bytes(sent)) == sent
+
+
+def reading(**given: object) -> PlatformReading:
+    fields = {"quantity": "power", "status": "ok", "role": "none", **given}
+    return PlatformReading(name="rail/IN", value=2.0, **fields)
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (PlatformState(level=9), r"expected a level of \[0, 1, 2, 3\], got 9"),
+        (PlatformState(readings=[reading(status="fine")]), "status: expected one of ok, gated"),
+        (PlatformState(readings=[reading(role="boss")]), "role: expected one of none, control"),
+        (PlatformState(readings=[reading(quantity="luck")]), "'rail/IN': quantity: .* got 'luck'"),
+        (PlatformState(readings=[reading(age_s=math.inf)]), "age_s: expected seconds, got inf"),
+        (PlatformState(readings=[reading(status="stale")]), "value 2.0 with status stale"),
+    ],
+)
+def test_what_nobody_knows_is_refused(message: PlatformState, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        PlatformReportAdapter().from_message(message)

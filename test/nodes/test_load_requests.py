@@ -1,0 +1,61 @@
+"""What a request to load a component may say, read without composition_interfaces."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rclpy.parameter import Parameter
+
+from edge_inference.composition.load_services import is_autostarted, node_arguments
+from edge_inference.errors import ConfigError
+
+
+def request(**given: Any) -> Any:
+    fields = {"node_name": "", "node_namespace": "", "remap_rules": [], "log_level": 0, **given}
+    return SimpleNamespace(**fields)
+
+
+def extra(**values: Any) -> Any:
+    messages = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+    return request(extra_arguments=messages)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (extra(), True),
+        (extra(autostart=False), False),
+        (extra(autostart=True, use_intra_process_comms=True), True),
+        (extra(forward_global_arguments=True, autostart=False), False),
+    ],
+)
+def test_who_is_activated(asked: Any, expected: bool) -> None:
+    assert is_autostarted(asked) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (extra(autostart="false"), "autostart: expected true or false, got 'false'"),
+        (extra(autostart=0), "autostart: expected true or false, got 0"),
+        (extra(autostrat=False), "'autostrat' is unknown; did you mean 'autostart'"),
+        (extra(lifecycle="off"), "'lifecycle' is unknown"),
+    ],
+)
+def test_nobody_is_activated_against_a_wish_that_is_not_understood(asked: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        is_autostarted(asked)
+
+
+@pytest.mark.parametrize(("level", "name"), [(10, "debug"), (50, "fatal")])
+def test_levels_of_the_log(level: int, name: str) -> None:
+    assert node_arguments(request(log_level=level))[-2:] == ["--log-level", name]
+    assert "--log-level" not in node_arguments(request())
+
+
+@pytest.mark.parametrize("level", [1, 15, 60, 255])
+def test_an_unknown_level_of_the_log_is_refused(level: int) -> None:
+    with pytest.raises(ConfigError, match=f"got {level}"):
+        node_arguments(request(log_level=level))
