@@ -4,7 +4,8 @@ Usage: tiers.py [--tier NAME] [-- PYTEST ARGUMENTS]
 
 Each tier is a pytest of its own, so a crash in one leaves the others their verdict. Inside a tier
 the tests run in parallel, in a worker for each processor: ``-n0`` puts them into one process, and
-so does what talks to a terminal (``--pdb``, ``-s``).
+so does what talks to a terminal (``--pdb``, ``-s``). The checks run beside the first tiers; what
+they say is shown whole, after the tier that they ended beside.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,23 +58,46 @@ class Tally:
         return f"  {self.tier:<9} {counts:<38} {self.seconds:6.1f} s{note}"
 
 
-def run_checks() -> Tally:
-    """Run the linter, the formatter and the type checker over the tree, at the same time."""
-    tally = Tally("check")
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    running = {
-        name: subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, **output)
-        for name, command in CHECKS.items()
-    }
-    for name, process in running.items():
+class Checks:
+    """The linter, the formatter and the type checker over the tree, all at the same time."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self._running = {
+            name: subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, **output)
+            for name, command in CHECKS.items()
+        }
+        self._waiting = ThreadPoolExecutor(len(CHECKS))
+        self._said = {
+            name: self._waiting.submit(self._wait, process)
+            for name, process in self._running.items()
+        }
+        self._waiting.shutdown(wait=False)
+        self._end = self._start
+
+    def _wait(self, process: subprocess.Popen[str]) -> str:
         said, _ = process.communicate()
-        print(f"$ {' '.join(CHECKS[name])}\n{said}", end="", flush=True)
-        if process.returncode:
-            tally.failed += 1
-            tally.reasons.append(f"{name} complains")
-        else:
-            tally.passed += 1
-    return tally
+        self._end = time.monotonic()
+        return said
+
+    def have_ended(self) -> bool:
+        """Tell whether there is nothing to wait for."""
+        return all(said.done() for said in self._said.values())
+
+    def tally(self) -> Tally:
+        """Wait for them, and show what they say."""
+        tally = Tally("check")
+        print("\n=== check", flush=True)
+        for name, said in self._said.items():
+            print(f"$ {' '.join(CHECKS[name])}\n{said.result()}", end="", flush=True)
+            if self._running[name].returncode:
+                tally.failed += 1
+                tally.reasons.append(f"{name} complains")
+            else:
+                tally.passed += 1
+        tally.seconds = self._end - self._start
+        return tally
 
 
 def run_tests(tier: str, arguments: list[str]) -> Tally:
@@ -133,14 +158,27 @@ def launch_note() -> str:
 
 
 def run_tier(tier: str, arguments: list[str]) -> Tally:
-    """Run one tier and time it."""
+    """Run one tier of tests and time it."""
     print(f"\n=== {tier}", flush=True)
     start = time.monotonic()
-    tally = run_checks() if tier == "check" else run_tests(tier, arguments)
+    tally = run_tests(tier, arguments)
     tally.seconds = time.monotonic() - start
     if tier == "launch" and tally.passed:
         tally.reasons.append(launch_note())
     return tally
+
+
+def run_tiers(chosen: list[str], arguments: list[str]) -> list[Tally]:
+    """Run the tiers one after the other, and the checks beside them."""
+    checks = Checks() if "check" in chosen else None
+    tallies: list[Tally] = []
+    for tier in chosen:
+        if tier != "check":
+            tallies.append(run_tier(tier, arguments))
+        if checks and (checks.have_ended() or tier == chosen[-1]):
+            tallies.append(checks.tally())
+            checks = None
+    return sorted(tallies, key=lambda tally: TIERS.index(tally.tier))
 
 
 def main() -> int:
@@ -150,8 +188,7 @@ def main() -> int:
     parser.add_argument("arguments", nargs="*", help="handed to pytest, after --")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    chosen = [options.tier] if options.tier else list(TIERS)
-    tallies = [run_tier(tier, options.arguments) for tier in chosen]
+    tallies = run_tiers([options.tier] if options.tier else list(TIERS), options.arguments)
     print("\n=== summary")
     for tally in tallies:
         print(tally.line())

@@ -53,6 +53,34 @@ def test_the_user_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called[0].index("xdist.plugin") < called[0].index("-n")
 
 
+def test_checks_run_beside_the_tests_and_are_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tiers, "CHECKS", {"good": ["this"], "bad": ["nothing_of_this_name"]})
+
+    order: list[str] = []
+
+    class Noted(tiers.Checks):
+        def __init__(self) -> None:
+            order.append("check")
+            super().__init__()
+
+    def run_tier(tier: str, arguments: list[str]) -> tiers.Tally:
+        order.append(tier)
+        return tiers.Tally(tier, passed=1)
+
+    monkeypatch.setattr(tiers, "Checks", Noted)
+    monkeypatch.setattr(tiers, "run_tier", run_tier)
+    check, *others = tiers.run_tiers(["check", "unit", "repo"], [])
+    assert order == ["check", "unit", "repo"]
+    assert [tally.tier for tally in others] == ["unit", "repo"]
+    assert (check.tier, check.passed, check.failed) == ("check", 1, 1)
+    assert check.reasons == ["bad complains"]
+    assert "$ nothing_of_this_name\n" in capfd.readouterr().out
+    (alone,) = tiers.run_tiers(["check"], [])
+    assert (alone.passed, alone.failed) == (1, 1)
+
+
 def test_a_tier_that_did_not_run_says_why() -> None:
     assert (
         tiers.Tally("gpu", skipped=3, reasons=["no driver"]).line().endswith("skipped: no driver")
