@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from edge_inference.core.directive import Directive, Level, Limits
 
@@ -24,7 +25,7 @@ class InForce:
     """What holds now, and by which reason; see ``Workload.obeys``."""
 
     limits: Limits = field(default_factory=Limits)
-    obeys: str = "nothing"
+    obeys: Literal["nothing", "directive", "safe_level", "critical"] = "nothing"
     directive: Directive | None = None
     problem: str = ""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from edge_inference.core.directive import Directive, Level
 
 #: How bad it is, from good to bad; an operator looks at "warn" and acts on "error".
-SEVERITIES = ("ok", "warn", "error")
+Severity = Literal["ok", "warn", "error"]
+SEVERITIES = get_args(Severity)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Decision:
     """
 
     directives: tuple[Directive, ...]
-    severity: str
+    severity: Severity
     reason: str
     headroom: float | None = None
     throttling: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_inference.governor.decision import Severity
 from edge_inference.governor.failsafe import View
 from edge_inference.governor.situation import Plan, Situation
 
@@ -22,7 +23,7 @@ class Verdict:
 
     def of(
         self, plan: Plan, situation: Situation, view: View, throttling: tuple[str, ...]
-    ) -> tuple[str, str]:
+    ) -> tuple[Severity, str]:
         """Return the severity, and the reason with everything that is wrong."""
         errors = self._errors(plan, situation)
         warnings = [f"the machine slows itself down: {each}" for each in throttling]
@@ -31,7 +32,7 @@ class Verdict:
         warnings += _disobedient(situation)
         if plan.exhausted and not errors and situation.flexible:
             warnings.append("nothing is left that could be reduced")
-        severity = "error" if errors else "warn" if warnings else "ok"
+        severity: Severity = "error" if errors else "warn" if warnings else "ok"
         return severity, "; ".join([*errors, *warnings, plan.reason])
 
     def _errors(self, plan: Plan, situation: Situation) -> list[str]:

@@ -17,6 +17,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.allocator import give_back
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.core.health import Health
+from edge_inference.core.settings import suggestion
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.diagnostics import to_diagnostic_status
 from edge_inference.nodes.parameters import NodeParameters
@@ -159,6 +160,7 @@ class Component(LifecycleNode):
         if not self._attempt(self.start):
             self._halt()
             return TransitionCallbackReturn.FAILURE
+        self._warn_of_unknown_parameters()
         self.health.activate(True)
         return super().on_activate(state)
 
@@ -200,6 +202,22 @@ class Component(LifecycleNode):
             return self._show_fault(f"{action.__name__}: {type(error).__name__}: {error}")
         self.health.fault("")
         return True
+
+    def _warn_of_unknown_parameters(self) -> None:
+        """Name what was given and is no parameter: ROS itself ignores it without a word."""
+        # Of a topic's QoS each publisher asks for its own, some of them later.
+        given, known = (
+            {name for name in names if not name.startswith("qos_overrides.")}
+            for names in (self._parameter_overrides, self._parameters)
+        )
+        unknown = sorted(given - known)
+        for name in unknown:
+            self.get_logger().warning(
+                f"parameter {name!r} is none of this node's and changes nothing"
+                f"{suggestion(name, known)}"
+            )
+        if unknown:
+            self.health.note("unknown parameters", ", ".join(unknown))
 
     def _show_fault(self, message: str) -> bool:
         self.health.fault(message)

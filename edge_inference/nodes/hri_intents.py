@@ -35,6 +35,6 @@ class HriIntents(Component):
 
     def _pass_on(self, intent: Intent, by_reference: bool) -> None:
         del by_reference
-        if intent.name and not intent.needs_confirmation:
+        if intent.name and not intent.problem and not intent.needs_confirmation:
             self._intents.publish(intent)
             self.health.processed()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from array import array
 
 import numpy as np
 import pytest
 from edge_inference.msg import (
     ClassificationResult,
+    InferenceState,
     LatencyReport,
     StageLatency,
     Tensor,
@@ -25,6 +27,7 @@ from edge_inference.core.geometry import Geometry
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
+from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter, caution
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
@@ -296,6 +299,15 @@ def test_reasons_without_counts() -> None:
     odd = LatencyReport(stages=[StageLatency(stage="decode", drop_reasons=["too_old"])])
     with pytest.raises(InputError, match="'decode': expected a count for each of 1"):
         LatencyReportAdapter().from_message(odd)
+
+
+def test_a_rate_that_is_none_is_not_taken_for_no_limit() -> None:
+    adapter = InferenceStateAdapter()
+    assert adapter.from_message(InferenceState(max_rate_hz=math.inf)).max_rate_hz is None
+    assert adapter.from_message(InferenceState(max_rate_hz=2.0)).max_rate_hz == 2.0
+    for odd in (math.nan, -1.0):
+        with pytest.raises(InputError, match=f"max_rate_hz of at least 0, or infinity, got {odd}"):
+            adapter.from_message(InferenceState(node="/ai/inference", max_rate_hz=odd))
 
 
 @pytest.mark.parametrize("number", [0.0, -1.5, float("inf")])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from edge_inference.msg import PlatformReading, PlatformState
+from edge_inference.msg import PerformanceDirective, PlatformReading, PlatformState
 
 from edge_inference.core import platform_state as core
-from edge_inference.core.directive import Level
+from edge_inference.core.directive import Level, Limits
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.errors import InputError
+from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter
 
 
@@ -50,3 +51,20 @@ def reading(**given: object) -> PlatformReading:
 def test_what_nobody_knows_is_refused(message: PlatformState, words: str) -> None:
     with pytest.raises(InputError, match=words):
         PlatformReportAdapter().from_message(message)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"level": 4}, "level of [0, 1, 2, 3], got 4"),
+        ({"throttle_factor": 1.5}, "throttle_factor from 0 to 1, got 1.5"),
+        ({"throttle_factor": math.nan}, "got nan"),
+        ({"max_rate_hz": -1.0}, "max_rate_hz of at least 0, got -1.0"),
+        ({"precision_ceiling": "fp7"}, "precision_ceiling of fp32, fp16, int8 or none, got 'fp7'"),
+    ],
+)
+def test_what_cannot_be_meant_is_failsafe(given: dict, words: str) -> None:
+    message = PerformanceDirective(id=7, manager="odd", **given)
+    made = DirectiveAdapter().from_message(message)
+    assert words in made.problem and "directive 7 of odd" in made.problem
+    assert (made.level, made.limits, made.manager) == (Level.FAILSAFE, Limits(), "odd")

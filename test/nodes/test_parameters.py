@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from rclpy.node import Node
 
+from edge_inference.composition.container import find_plugin
+from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.core import decoders
 from edge_inference.core.settings import rules
 from edge_inference.errors import ConfigError
+from edge_inference.nodes.decode import Decode
 from edge_inference.nodes.inference import Inference
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
@@ -223,3 +227,27 @@ def test_without_post_set_callbacks_a_change_is_told_once_the_node_has_it(
     assert change(outside, "/ai/inference", threads=3) == [True, ""]
     wait_for(lambda: len(told) > 1, "the next change to be told")
     assert told == [2, 3]
+
+
+def test_a_parameter_that_nobody_knows_is_named(rig: Rig) -> None:
+    node = rig.load("Latency", windw_s=3.0, nothing=True, window_s=5.0)
+    assert node.health.notes()["unknown parameters"] == "nothing, windw_s"
+    overriding = {"qos_overrides./ai/latency_report.publisher.depth": 3, "use_sim_time": False}
+    node = rig.load("Latency", "-r", "__node:=other", window_s=3.0, **overriding)
+    assert "unknown parameters" not in node.health.notes()
+
+
+def test_our_pipelines_set_what_there_is() -> None:
+    of_decoders = {rule for name in decoders.names() for rule in rules_of_decoder(name)}
+    for name in ("perception", "platform", "robot", "voice"):
+        arguments = {argument.name: "1" for argument in load_pipeline(name).arguments}
+        for component in load_pipeline(name).components(arguments):
+            node_class = find_plugin(component.plugin)
+            known = set(rules(node_class.settings_class))
+            if node_class is Decode:
+                known |= of_decoders
+            assert component.parameters.keys() <= known, (name, component.name)
+
+
+def rules_of_decoder(name: str) -> Iterable[str]:
+    return rules(decoders.find(name).settings_class)

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from edge_inference.msg import PerformanceDirective
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directive import Directive, Level, Limits
@@ -316,27 +315,9 @@ def test_a_directive_that_cannot_be_meant_is_the_safe_level(rig: Rig, outside: O
     wait_for(lambda: last(workloads).obeys == "safe_level", "the safe level")
     assert (last(workloads).limits.max_rate_hz, last(workloads).directive_id) == (3.0, 0)
     assert "expected a level of [0, 1, 2, 3], got 9" in last(workloads).problem
-    ((reason, told),) = node.health.take_errors()
-    assert reason == "directive" and "got 9" in told
+    assert [reason for reason, _ in node.health.take_errors()] == ["directive"]
     speak(id=3, manager="odd", throttle_factor=0.5, max_rate_hz=50.0)
     wait_for(lambda: last(workloads).directive_id == 3, "a directive that is understood")
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"level": 4}, "level of [0, 1, 2, 3], got 4"),
-        ({"throttle_factor": 1.5}, "throttle_factor from 0 to 1, got 1.5"),
-        ({"throttle_factor": math.nan}, "got nan"),
-        ({"max_rate_hz": -1.0}, "max_rate_hz of at least 0, got -1.0"),
-        ({"precision_ceiling": "fp7"}, "precision_ceiling of fp32, fp16, int8 or none, got 'fp7'"),
-    ],
-)
-def test_what_cannot_be_meant_is_failsafe(given: dict, words: str) -> None:
-    message = PerformanceDirective(id=7, manager="odd", **given)
-    made = DirectiveAdapter().from_message(message)
-    assert words in made.problem and "directive 7 of odd" in made.problem
-    assert (made.level, made.limits, made.manager) == (Level.FAILSAFE, Limits(), "odd")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from array import array
 
 import numpy as np
@@ -12,6 +13,7 @@ import standard_messages as standard
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.nodes import hri_intents
 from edge_inference.nodes.component import LATCHED, RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
@@ -152,6 +154,17 @@ def test_what_is_said_goes_out(rig: Rig) -> None:
     assert (partial.incremental, partial.final) == ("turn", "")
     assert (final.incremental, final.final, final.confidence) == ("", "turn left", 0.75)
     assert final.header.stamp.nanosec == 7
+
+
+def test_what_is_not_meant_after_all_stays_in(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hri_intents, "hri_intent_adapter", IntentAdapter)  # it may be absent
+    passed = rig.tap("/ai/hri_intents")
+    rig.load("HriIntents")
+    intents = ours(rig, IntentAdapter(), "/ai/intent")
+    meant = Intent("stop", {}, 0.9, "stop", "grammar", 5)
+    intents.publish(dataclasses.replace(meant, problem="that was cut off"))
+    intents.publish(meant)
+    assert passed == [meant]
 
 
 def test_what_is_meant_goes_out(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from pathlib import Path
@@ -23,13 +24,18 @@ from builder_fakes import (
     tensorrt_10,
     tensorrt_11,
 )
-from edge_inference.backends.trt.metadata import Environment, read_sidecar, verify_plan
+from edge_inference.backends.trt.metadata import (
+    Environment,
+    read_sidecar,
+    sidecar_of,
+    verify_plan,
+)
 from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build_options import BuildOptions
 from edge_inference.engines.build_progress import Progress
 from edge_inference.engines.builder import BuiltEngine, build_engine, write_engine
 from edge_inference.engines.supervision import BuildCancelledError
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, EngineFileError
 
 ORIN = Environment("tensorrt", "0", "Linux", "aarch64", "Orin", "8.7")
 
@@ -304,6 +310,21 @@ def test_layer_that_only_counts_indices_does_not_compute(bench: Bench) -> None:
     built = bench.build(tensorrt_11(network=network))
     assert built.layers[-1].precision == "int64"
     assert built.metadata.layer_precisions == {"fp32": 1}
+
+
+@pytest.mark.parametrize("odd", [{"sparsity": 2}, {"targets": 7}, {"inputs": []}])
+def test_sidecar_of_another_version_is_refused(
+    bench: Bench, tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    plan = write_engine(bench.build_with(tensorrt_11(), {}), tmp_path / "tiny.plan")
+    file = sidecar_of(plan)
+    content = {**json.loads(file.read_text()), **odd}
+    del content["checksum"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+    file.write_text(json.dumps(content))
+    with pytest.raises(EngineFileError, match="expected what this version writes"):
+        read_sidecar(plan)
 
 
 def test_written_engine_is_read_back(bench: Bench, tmp_path: Path) -> None:

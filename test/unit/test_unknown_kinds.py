@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_inference.backends.trt.vendor import ErrorLog, make_logger
 from edge_inference.core.decoders import DecodeContext, find
 from edge_inference.core.decoders.activations import activate
 from edge_inference.core.geometry import Geometry
@@ -112,3 +113,14 @@ def test_a_precision_that_nobody_can_look_for_is_not_promised() -> None:
     require_precision(Path("net.onnx"), network, "fp32")
     with pytest.raises(BackendError, match="expected a precision of fp32, fp16 or int8, got 'fp7'"):
         require_precision(Path("net.onnx"), network, "fp7")
+
+
+def test_what_tensorrt_says_on_a_level_that_nobody_knows_is_an_error() -> None:
+    names = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
+    base = type("ILogger", (), {name: number for number, name in enumerate(names)})
+    errors = ErrorLog()
+    logger = make_logger(SimpleNamespace(ILogger=base), errors)
+    with errors.collect() as found:
+        for number in range(len(names) + 1):
+            logger.log(number, f"level {number}")
+    assert found == ["level 0", "level 1", "level 5"]

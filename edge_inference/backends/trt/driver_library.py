@@ -94,7 +94,7 @@ class DriverLibrary:
         """Make a stream that is preferred ("high"), put behind ("low"), or neither."""
         least, greatest = c_int(), c_int()
         self.call("cuCtxGetStreamPriorityRange", byref(least), byref(greatest))
-        level = {"low": least.value, "high": greatest.value}.get(priority, 0)
+        level = {"low": least.value, "normal": 0, "high": greatest.value}[priority]
         return self._made("cuStreamCreateWithPriority", _NON_BLOCKING, level)
 
     def load_module(self, image: bytes) -> int:

@@ -154,7 +154,13 @@ def read_sidecar(plan: Path) -> EngineMetadata:
             f"{HOW_TO_REBUILD}"
         )
     del content["format"]
-    return _metadata(content)
+    try:
+        return _metadata(content)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise EngineFileError(
+            f"{sidecar}: expected what this version writes, got something else ({error}); "
+            f"{HOW_TO_REBUILD}"
+        ) from error
 
 
 def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:

@@ -83,7 +83,7 @@ def import_tensorrt(modules: Sequence[str] = MODULES) -> Vendor:
             reasons.append(f"{name}: {_first_line(error)}")
             continue
         errors = ErrorLog()
-        logger = _make_logger(trt, errors)
+        logger = make_logger(trt, errors)
         if hasattr(trt, "init_libnvinfer_plugins"):
             trt.init_libnvinfer_plugins(logger, "")
         return Vendor(trt, name, str(trt.__version__), logger, errors)
@@ -103,7 +103,8 @@ def reason_of(lines: Sequence[str], otherwise: str) -> str:
     return lines[0].strip().splitlines()[0].rstrip(".") if lines else otherwise
 
 
-def _make_logger(trt: Any, errors: ErrorLog) -> Any:
+def make_logger(trt: Any, errors: ErrorLog) -> Any:
+    """Return a logger for TensorRT that keeps errors; a level that nobody knows is one, too."""
     levels = {
         trt.ILogger.INTERNAL_ERROR: logging.ERROR,
         trt.ILogger.ERROR: logging.ERROR,
@@ -119,7 +120,7 @@ def _make_logger(trt: Any, errors: ErrorLog) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            level = levels.get(severity, logging.DEBUG)
+            level = levels.get(severity, logging.ERROR)
             if level == logging.ERROR:
                 errors.add(message)
             if level:

@@ -6,6 +6,7 @@ import math
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import inference_state as core
+from edge_inference.errors import InputError
 from edge_inference.msg import InferenceState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import from_optional, to_optional
@@ -36,7 +37,12 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
         )
 
     def from_message(self, message: InferenceState) -> core.InferenceState:
-        """Build the object."""
+        """Build the object; InputError for a rate that is none."""
+        if not message.max_rate_hz >= 0:  # NaN, too: it must not count as no limit
+            raise InputError(
+                f"InferenceState of {message.node or 'an unnamed node'}: expected a max_rate_hz of "
+                f"at least 0, or infinity, got {message.max_rate_hz}"
+            )
         return core.InferenceState(
             node=message.node,
             model=message.model,
