@@ -257,6 +257,8 @@ events = st.lists(
 @given(events)
 @example([([AHEAD, LEFT], 60, PERIOD_NS)])
 @example([([replace(AHEAD, speed_mps=0.5)], 60, PERIOD_NS), ([BACK], 60, PERIOD_NS)])
+@example([([replace(AHEAD, speed_mps=-1.0)], 60, PERIOD_NS)])
+@example([([replace(AHEAD, speed_mps=math.nan), AHEAD], 60, PERIOD_NS)])
 def test_it_is_never_faster_than_the_limits(happenings) -> None:
     motion, now_ns = Motion(LIMITS), 0
     for event, cycles, period_ns in happenings:
@@ -274,7 +276,8 @@ def test_it_is_never_faster_than_the_limits(happenings) -> None:
         assert all(abs(linear) <= LIMITS.motion.max_speed_mps for linear, _ in commands)
         assert all(abs(angular) <= LIMITS.motion.max_rate_radps for _, angular in commands)
         if speeds and len(happenings) == 1:
-            assert all(abs(linear) <= max(speeds) for linear, _ in commands)
+            # A plan with a speed below 0 is refused as a whole, and moves nothing.
+            assert all(abs(linear) <= max(0.0, *speeds) for linear, _ in commands)
     motion.stop(now_ns)
     assert set(drive(motion, now_ns, 20)[0]) == {(0.0, 0.0)}
 
