@@ -6,6 +6,7 @@ import. It cannot be taken out again, so it heeds only what happens while a unit
 
 from __future__ import annotations
 
+import multiprocessing.util
 import sys
 from typing import Any
 
@@ -35,6 +36,9 @@ def watch(test: str) -> None:
     """Refuse, from now on, what is no part of a unit test."""
     for package in PACKAGES:
         forbid_opening(package, _patch)
+    # The one way to start a process that raises no event.
+    started = "starts a process (multiprocessing)"
+    _patch.setattr(multiprocessing.util, "spawnv_passfds", lambda *_: _refuse(started))
     _seen.clear()
     _running[:] = [test]
 

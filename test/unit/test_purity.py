@@ -20,17 +20,18 @@ def imports_onnxruntime() -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "words"),
+    "act",
     [
-        (lambda: subprocess.run(["true"], check=True), "starts a process"),
-        (lambda: os.system("true"), "starts a process"),
-        (os.fork, "starts a process"),
-        (lambda: os.posix_spawn("/bin/true", ["true"], {}), "starts a process"),
-        (lambda: multiprocessing.get_context("fork").Process().start(), "starts a process"),
+        lambda: subprocess.run(["true"], check=True),
+        lambda: os.system("true"),
+        os.fork,
+        lambda: os.posix_spawn("/bin/true", ["true"], {}),
+        lambda: multiprocessing.get_context("fork").Process().start(),
+        lambda: multiprocessing.get_context("spawn").Process().start(),
     ],
 )
-def test_a_process_is_refused(act: Callable[[], object], words: str) -> None:
-    with pytest.raises(pytest.fail.Exception, match=words):
+def test_a_process_is_refused(act: Callable[[], object]) -> None:
+    with pytest.raises(pytest.fail.Exception, match="starts a process"):
         act()
     assert len(purity.seen()) == 1
 
