@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 
+import quick_discovery
 from edge_inference.composition import container as container_module
-from rig import Outside, Rig
+from rig import Outside, Rig, wait_for
+
+
+def pytest_configure() -> None:
+    """Set the environment before any ROS context."""
+    quick_discovery.put_in_environment()
 
 
 @pytest.fixture(params=["best"])
@@ -20,9 +27,16 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
             "make_executor",
             lambda context: SingleThreadedExecutor(context=context),
         )
+    outside = request.getfixturevalue("_outside") if "outside" in request.fixturenames else None
+    # What is there already stays; the collections below and in close() need not look at it.
+    gc.collect()
+    gc.freeze()
     rig = Rig()
     yield rig
     rig.close()
+    if outside is not None:
+        # The next test's publishers must not take these subscriptions for those that they wait for.
+        wait_for(lambda: not outside.knows(name="component_container"), "the container to leave")
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-ANSWER_S = 15.0
-ATTEMPTS = 5
+ANSWER_S = 120.0
+ATTEMPTS = 12
 
 
 class Outside:
@@ -79,6 +79,10 @@ class Outside:
     def subscribers(self, topic: str) -> int:
         return int(self.publishers[topic].get_subscription_count())
 
+    def listeners_are_reliable(self, topic: str) -> list[bool]:
+        infos = self.node.get_subscriptions_info_by_topic(topic)
+        return [info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos]
+
     def heard_publishers(self, topic: str) -> int:
         return int(self.subscriptions[topic].get_publisher_count())
 
@@ -102,6 +106,9 @@ class Outside:
             f"{namespace.rstrip('/')}/{name}"
             for name, namespace in self.node.get_node_names_and_namespaces()
         ]
+
+    def knows(self, name: str) -> bool:
+        return name in self.node.get_node_names()
 
     # Parameters ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import pytest
 
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.tensors import TensorBatch
+from edge_inference.nodes import component
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from rig import Collected, Outside, Rig, as_base64, wait_for
 
@@ -44,23 +45,26 @@ class Perception:
         self.rig.hears(node, topic)
         return lambda **fields: send(**{"header": self.stamp(), **fields})
 
-    def refused(self, node, reason: str, message: str) -> None:
-        """Wait for the error, at the node and on /diagnostics, where the stranger sees it."""
-        wait_for(lambda: node.health.counts().get(reason), f"a frame refused as {reason}")
+    def refused(self, node, message: str, count: int = 1) -> None:
+        """Wait for the error, at the node and on /diagnostics, where the stranger sees it.
+
+        ``count`` is the number of frames that it has refused so far.
+        """
+        wait_for(lambda: node.health.counts().get("invalid") == count, f"refusal {count}")
         name = node.get_fully_qualified_name()
 
         def shown() -> bool:
             return any(
                 status["level"] == 2
                 and re.search(message, status["message"])
-                and {"key": f"dropped: {reason}", "value": "1"} in status["values"]
-                for array in self.diagnostics
+                and {"key": "dropped: invalid", "value": str(count)} in status["values"]
+                for array in list(self.diagnostics)
                 for status in array["status"]
                 if status["name"] == name
             )
 
         wait_for(shown, f"{message!r} on /diagnostics")
-        assert node.health.counts()[reason] == 1
+        assert node.health.counts() == {"invalid": count}
 
     def works(self, send_good) -> None:
         """Check that a good frame still leads to the cat."""
@@ -69,6 +73,12 @@ class Perception:
         self.detections.wait(before + 1)
         found = self.detections[-1]
         assert "cat" in [found.label(i) for i in range(len(found))]
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell on /diagnostics ten times a second."""
+    monkeypatch.setattr(component, "DIAGNOSTICS_PERIOD_S", 0.1)
 
 
 @pytest.fixture
@@ -82,35 +92,35 @@ def raw(**changes) -> dict:
     return {**fields, "data": as_base64(IMAGE.tobytes()), **changes}
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"data": ""}, "0 bytes|got 0|no data"),
-        ({"data": as_base64(IMAGE.tobytes()[:-1])}, "230399"),
-        ({"encoding": "rgb9"}, "'rgb9'"),
-        ({"encoding": ""}, "encoding"),
-        ({"step": 0}, "step"),
-        ({"step": 959}, "step"),
-        ({"width": 0}, "0x240"),
-        ({"width": 2**32 - 1, "height": 2**32 - 1}, "4294967295x4294967295"),
-    ],
-    ids=lambda value: None if isinstance(value, str) else ",".join(value),
-)
-def test_an_image_that_is_none(perception: Perception, changes: dict, message: str) -> None:
-    send = perception.speak(perception.preprocess, "/ai/image_raw", "sensor_msgs/Image")
-    send(**raw(**changes))
-    perception.refused(perception.preprocess, "invalid", message)
-    perception.works(lambda: send(**raw()))
+NO_IMAGES = [
+    ({"data": ""}, "0 bytes|got 0|no data"),
+    ({"data": as_base64(IMAGE.tobytes()[:-1])}, "230399"),
+    ({"encoding": "rgb9"}, "'rgb9'"),
+    ({"encoding": ""}, "encoding"),
+    ({"step": 0}, "step"),
+    ({"step": 959}, "step"),
+    ({"width": 0}, "0x240"),
+    ({"width": 2**32 - 1, "height": 2**32 - 1}, "4294967295x4294967295"),
+]
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", CAT.read_bytes()[:2000]], ids=len)
-def test_a_compressed_image_that_is_none(rig: Rig, outside: Outside, data: bytes) -> None:
+def test_images_that_are_none(perception: Perception) -> None:
+    node = perception.preprocess
+    send = perception.speak(node, "/ai/image_raw", "sensor_msgs/Image")
+    for count, (changes, message) in enumerate(NO_IMAGES, 1):
+        send(**raw(**changes))
+        perception.refused(node, message, count)
+        perception.works(lambda: send(**raw()))
+
+
+def test_compressed_images_that_are_none(rig: Rig, outside: Outside) -> None:
     perception = Perception(rig, outside, "compressed")
-    topic = "/ai/image_raw/compressed"
-    send = perception.speak(perception.preprocess, topic, "sensor_msgs/CompressedImage")
-    send(format="jpeg", data=as_base64(data))
-    perception.refused(perception.preprocess, "invalid", "compressed image")
-    perception.works(lambda: send(format="jpeg", data=as_base64(CAT.read_bytes())))
+    node, topic = perception.preprocess, "/ai/image_raw/compressed"
+    send = perception.speak(node, topic, "sensor_msgs/CompressedImage")
+    for count, data in enumerate((b"", b"no picture", CAT.read_bytes()[:2000]), 1):
+        send(format="jpeg", data=as_base64(data))
+        perception.refused(node, "compressed image", count)
+        perception.works(lambda: send(format="jpeg", data=as_base64(CAT.read_bytes())))
 
 
 GEOMETRY = Geometry(320, 240, 1.3, 1.3, 0.0, 52.0)
@@ -147,28 +157,28 @@ def broken(batch: dict, **changes) -> dict:
 ZEROS = np.zeros((1, 3, 416, 416), np.float32)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        (tensors(images=np.full_like(ZEROS, np.nan)), "'images' has NaN or infinite values"),
-        (tensors(images=np.full_like(ZEROS, np.inf)), "'images' has NaN or infinite values"),
-        (tensors(images=ZEROS[0]), r"float32 \[3, 416, 416\].*takes images: float32 \[1, 3"),
-        (tensors(images=ZEROS[..., :400]), r"\[1, 3, 416, 400\]"),
-        (tensors(images=ZEROS.astype(np.float16)), "is float16 .*takes images: float32"),
-        (tensors(pixels=ZEROS), "'images' is missing.*got .'pixels'."),
-        (tensors(), "'images' is missing"),
-        (tensors("resnet", images=ZEROS), "tensor for model 'resnet'; this node runs 'nanodet'"),
-        (broken(tensors(images=ZEROS), shape=[1, 3, 416, 417]), "needs .* bytes"),
-        (broken(tensors(images=ZEROS), dtype_code=5), "dtype code 5"),
-    ],
-    ids=lambda value: value[:30] if isinstance(value, str) else "",
-)
-def test_a_tensor_that_is_none(perception: Perception, fields: dict, message: str) -> None:
-    send = perception.speak(perception.inference, "/ai/tensor", "edge_inference/TensorList")
-    send(**fields)
-    perception.refused(perception.inference, "invalid", message)
+NO_TENSORS = [
+    (tensors(images=np.full_like(ZEROS, np.nan)), "'images' has NaN or infinite values"),
+    (tensors(images=np.full_like(ZEROS, np.inf)), "'images' has NaN or infinite values"),
+    (tensors(images=ZEROS[0]), r"float32 \[3, 416, 416\].*takes images: float32 \[1, 3"),
+    (tensors(images=ZEROS[..., :400]), r"\[1, 3, 416, 400\]"),
+    (tensors(images=ZEROS.astype(np.float16)), "is float16 .*takes images: float32"),
+    (tensors(pixels=ZEROS), "'images' is missing.*got .'pixels'."),
+    (tensors(), "'images' is missing"),
+    (tensors("resnet", images=ZEROS), "tensor for model 'resnet'; this node runs 'nanodet'"),
+    (broken(tensors(images=ZEROS), shape=[1, 3, 416, 417]), "needs .* bytes"),
+    (broken(tensors(images=ZEROS), dtype_code=5), "dtype code 5"),
+]
+
+
+def test_tensors_that_are_none(perception: Perception) -> None:
+    node = perception.inference
+    send = perception.speak(node, "/ai/tensor", "edge_inference/TensorList")
     images = perception.speak(perception.preprocess, "/ai/image_raw", "sensor_msgs/Image")
-    perception.works(lambda: images(**raw()))
+    for count, (fields, message) in enumerate(NO_TENSORS, 1):
+        send(**fields)
+        perception.refused(node, message, count)
+        perception.works(lambda: images(**raw()))
 
 
 def outputs(**changes) -> dict[str, np.ndarray]:
@@ -180,23 +190,23 @@ def outputs(**changes) -> dict[str, np.ndarray]:
     return {**made, **changes}
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        (tensors(geometry=(), **outputs()), "without geometry: expected one entry for each"),
-        (tensors(**outputs(cls_s8=np.zeros((1, 4, 80), np.float32))), "cls_s8"),
-        (tensors(**outputs(cls_s8=np.full((1, 2704, 80), np.nan, np.float32))), "cls_s8"),
-        (tensors(), "cls_s8"),
-        (tensors("resnet", **outputs()), "raw output of model 'resnet'; this node decodes"),
-    ],
-    ids=lambda value: value[:30] if isinstance(value, str) else "",
-)
-def test_an_output_that_is_none(perception: Perception, fields: dict, message: str) -> None:
-    send = perception.speak(perception.decode, "/ai/raw_output", "edge_inference/TensorList")
-    send(**fields)
-    perception.refused(perception.decode, "invalid", message)
+NO_OUTPUTS = [
+    (tensors(geometry=(), **outputs()), "without geometry: expected one entry for each"),
+    (tensors(**outputs(cls_s8=np.zeros((1, 4, 80), np.float32))), "cls_s8"),
+    (tensors(**outputs(cls_s8=np.full((1, 2704, 80), np.nan, np.float32))), "cls_s8"),
+    (tensors(), "cls_s8"),
+    (tensors("resnet", **outputs()), "raw output of model 'resnet'; this node decodes"),
+]
+
+
+def test_outputs_that_are_none(perception: Perception) -> None:
+    node = perception.decode
+    send = perception.speak(node, "/ai/raw_output", "edge_inference/TensorList")
     images = perception.speak(perception.preprocess, "/ai/image_raw", "sensor_msgs/Image")
-    perception.works(lambda: images(**raw()))
+    for count, (fields, message) in enumerate(NO_OUTPUTS, 1):
+        send(**fields)
+        perception.refused(node, message, count)
+        perception.works(lambda: images(**raw()))
 
 
 # Models -----------------------------------------------------------------------------------------

@@ -35,12 +35,11 @@ def listens(rig: Rig, reliability: QoSReliabilityPolicy) -> Callable[[], bool]:
 
 
 def test_a_reliable_publisher_loses_nothing(rig: Rig, outside: Outside) -> None:
-    rig.load("Preprocess", "-r", f"image_raw:={TOPIC}", queue_depth=100)
+    node = rig.load("Preprocess", "-r", f"image_raw:={TOPIC}", queue_depth=100)
     assert listens(rig, QoSReliabilityPolicy.BEST_EFFORT)()
     tensors = rig.tap("/ai/tensor")
-    publish = outside.speak(TOPIC, "sensor_msgs/Image")
-    wait_for(listens(rig, QoSReliabilityPolicy.RELIABLE), "a reliable subscription")
-    wait_for(lambda: outside.subscribers(topic=TOPIC) == 1, "the new subscription being known")
+    publish = outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image")
+    rig.hears(node, TOPIC)
     for stamp in range(1, 21):
         publish(**picture(stamp))
         tensors.wait(stamp)
@@ -50,12 +49,9 @@ def test_a_reliable_publisher_loses_nothing(rig: Rig, outside: Outside) -> None:
 def test_a_best_effort_publisher_is_heard_too(rig: Rig, outside: Outside) -> None:
     node = rig.load("Preprocess", "-r", f"image_raw:={TOPIC}")
     tensors = rig.tap("/ai/tensor")
-    outside.speak(TOPIC, "sensor_msgs/Image")
-    wait_for(listens(rig, QoSReliabilityPolicy.RELIABLE), "a reliable subscription")
-    publish = outside.speak(TOPIC, "sensor_msgs/Image", listeners=0, reliable=False)
-    wait_for(listens(rig, QoSReliabilityPolicy.BEST_EFFORT), "a best-effort subscription")
+    outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image")
+    publish = outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image", reliable=False)
     rig.hears(node, TOPIC)
-    wait_for(lambda: outside.subscribers(topic=TOPIC) == 1, "the new subscription being known")
 
     def arrives() -> bool:
         publish(**picture(7))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from edge_inference.core.reading import Status
 from edge_inference.core.settings import rules
 from edge_inference.engines import server
 from edge_inference.errors import BackendError
+from edge_inference.nodes import inference, managed
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.managed import ManagedSettings
@@ -34,7 +38,24 @@ def recorded(name: str) -> str:
 
 
 def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):
-    return rig.load("PlatformManager", *arguments, recording=recorded(tree), **parameters)
+    settings = {"recording": recorded(tree), "rate_hz": 10.0, **parameters}
+    return rig.load("PlatformManager", *arguments, **settings)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell state and workload ten times a second."""
+    monkeypatch.setattr(inference, "STATE_PERIOD_S", 0.1)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let so many seconds pass at once for nodes that are managed."""
+    passed_s: list[float] = []
+    now_ns = time.monotonic_ns
+    clock = types.SimpleNamespace(monotonic_ns=lambda: now_ns() + int(sum(passed_s) * 1e9))
+    monkeypatch.setattr(managed, "time", clock)
+    return passed_s.append
 
 
 def severity(node) -> Severity:
@@ -138,9 +159,9 @@ def test_of_two_managers_one_stands_by_and_takes_over(rig: Rig) -> None:
     wait_for(lambda: asked[-1].manager != leader, "the second to take over")
 
 
-def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig) -> None:
+def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig, later) -> None:
     workloads = rig.tap("/ai/workload")
-    settings = {"manager_timeout_s": 1.0, "safe_rate_hz": 3.0}
+    settings = {"manager_timeout_s": 600.0, "safe_rate_hz": 3.0}
     pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
     asker = Asker(rig)
     assert last(workloads.wait(1)).obeys == "nothing"
@@ -149,6 +170,10 @@ def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig) -> None:
     assert (last(workloads).obeys, last(workloads).manager) == ("directive", "asker")
     assert last(workloads).limits == Limits(max_rate_hz=2.0)
     wait_for(lambda: pipeline.states[-1].max_rate_hz == 2.0)
+    later(590.0)
+    told = len(workloads)
+    assert workloads.wait(told + 2)[-1].obeys == "directive"
+    later(10.0)
     wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")
     assert last(workloads).limits == Limits(max_rate_hz=3.0)
     asker.ask(8)
@@ -158,7 +183,7 @@ def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig) -> None:
 
 def test_pictures_are_given_up_first_of_all_and_still_count_as_demand(rig: Rig) -> None:
     workloads = rig.tap("/ai/workload")
-    pipeline = Pipeline(rig, model="efficientnet_lite0")
+    pipeline = Pipeline(rig, model="efficientnet_lite0", inference={"queue_depth": 100})
     asker = Asker(rig)
     asker.ask(1, max_rate_hz=0.5)
     wait_for(lambda: pipeline.states[-1].max_rate_hz == 0.5)
@@ -287,19 +312,21 @@ def test_a_model_that_is_none_of_its_own_is_a_problem_to_show(rig: Rig) -> None:
     assert "'nothing_there'" in last(workloads).problem
 
 
-def test_a_node_that_is_not_active_misses_no_manager(rig: Rig) -> None:
+def test_a_node_that_is_not_active_misses_no_manager(rig: Rig, later) -> None:
     workloads = rig.tap("/ai/workload")
-    settings = {"manager_timeout_s": 1.0}
+    settings = {"manager_timeout_s": 600.0}
     node = Pipeline(rig, model="efficientnet_lite0", inference=settings).inference
     Asker(rig).ask(1, max_rate_hz=2.0)
     wait_for(lambda: last(workloads).directive_id == 1)
     states = rig.tap("/ai/inference_state")
     rig.call(node.trigger_deactivate)
     told = len(workloads)
-    states.wait(len(states) + 3)  # one a second
+    later(601.0)
+    states.wait(len(states) + 3)
     assert len(workloads) == told
     rig.call(node.trigger_activate)
     assert workloads.wait(told + 1)[told].obeys == "directive"
+    later(601.0)
     wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")
 
 
@@ -355,7 +382,7 @@ def blocking_from(tmp_path: Path, zone: str) -> str:
 
 def test_a_file_that_blocks_costs_its_own_reading_only(rig: Rig, tmp_path: Path) -> None:
     states, asked = rig.tap("/ai/platform_state"), rig.tap(TOPIC)
-    rig.load("PlatformManager", recording=blocking_from(tmp_path, "gpu-thermal"))
+    manager(rig, recording=blocking_from(tmp_path, "gpu-thermal"))
     wait_for(
         lambda: states and states[-1].state.named("zone/gpu-thermal").status is Status.STALE,
         "the reading to be stale",
@@ -370,7 +397,7 @@ def test_a_temperature_that_decides_and_blocks_means_the_safe_level(
     rig: Rig, tmp_path: Path
 ) -> None:
     asked = rig.tap(TOPIC)
-    node = rig.load("PlatformManager", recording=blocking_from(tmp_path, "tj-thermal"))
+    node = manager(rig, recording=blocking_from(tmp_path, "tj-thermal"))
     wait_for(lambda: asked and asked[-1].level is Level.FAILSAFE, "the safe level")
     assert severity(node) is Severity.ERROR
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
-DEADLINE_S = 120
+DEADLINE_S = 600
 PICTURES = 40
 
 

@@ -25,7 +25,7 @@ from edge_inference.core.model import find_model
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
-DEADLINE_S = 120
+DEADLINE_S = 600
 MODEL = find_model("nanodet")
 PICTURES = {golden.picture.name: golden for golden in MODEL.golden}
 ASTRONAUT = PICTURES["astronaut.jpg"].picture
@@ -225,21 +225,19 @@ def test_what_cannot_start_says_why(arguments: list[str], words: str) -> None:
     assert words in done.stderr
 
 
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_named_precision_is_prepared_in_sight_and_runs(
-    as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_named_precision_is_prepared_once_in_sight_and_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
-    arguments = ["--source", str(ASTRONAUT), "--precision", "int8", *(["--json"] * as_json)]
+    arguments = ["--source", str(ASTRONAUT), "--precision", "int8"]
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
-    shown = done.stderr if as_json else done.stdout
-    assert shown.startswith("preparing nanodet for ")
-    assert " in int8: " in shown.splitlines()[0]
-    if as_json:
-        _, summary = frames_and_summary(done.stdout)
-        assert summary["precision"] == "int8"
-    assert "preparing" not in run(*arguments).stderr
+    assert done.stdout.startswith("preparing nanodet for ")
+    assert " in int8: " in done.stdout.splitlines()[0]
+    again = run(*arguments, "--json")
+    assert (again.returncode, again.stderr) == (0, "")
+    _, summary = frames_and_summary(again.stdout)
+    assert summary["precision"] == "int8"
 
 
 def test_only_broken_pictures_is_a_failure(tmp_path: Path) -> None:

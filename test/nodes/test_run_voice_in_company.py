@@ -17,7 +17,7 @@ from voice_rig import models_or_skip
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
-DEADLINE_S = 120
+DEADLINE_S = 600
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +34,14 @@ def silence(file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize(
-    ("topic", "kind"), [("", None), ("/ai/action_plan", ActionPlan), ("/ai/audio", AudioChunk)]
-)
-def test_another_pipeline_is_told_of(tmp_path: Path, topic: str, kind: type | None) -> None:
+def test_another_pipeline_is_told_of(tmp_path: Path) -> None:
+    topics = {"/ai/audio": AudioChunk, "/ai/action_plan": ActionPlan}
     sound = silence(tmp_path / "silence.wav")
     context = Context()
     rclpy.init(context=context)
     node = rclpy.create_node("stranger", context=context)
     try:
-        if kind is not None:
+        for topic, kind in topics.items():
             node.create_publisher(kind, topic, 5)
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, "run", "voice", "--source", str(sound)],
@@ -58,4 +56,4 @@ def test_another_pipeline_is_told_of(tmp_path: Path, topic: str, kind: type | No
         node.destroy_node()
         rclpy.shutdown(context=context)
     told = [line for line in done.stderr.splitlines() if "somebody else publishes" in line]
-    assert [topic in line for line in told] == ([True] if topic else [])
+    assert sorted(line.partition(" on ")[2].split()[0] for line in told) == sorted(topics)

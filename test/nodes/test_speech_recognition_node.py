@@ -25,7 +25,7 @@ from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.speech.command_mode import Command
 from edge_inference.speech.recogniser import Recognised
-from rig import Outside, Rig, wait_for
+from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
 class Opened:
@@ -213,7 +213,7 @@ def test_a_partial_that_something_newer_has_overtaken_is_left_out(
     for stamp_ns, is_final in ((1, False), (2, False), (3, True)):
         speech.publish(said(0.5, stamp_ns, is_final))
         if stamp_ns == 1:
-            assert FakeCommandMode.working.acquire(timeout=20)
+            assert FakeCommandMode.working.acquire(timeout=DEADLINE_S)
     FakeCommandMode.gate.set()
     transcripts.wait(2)
     assert [each.stamp_ns for each in transcripts] == [1, 3]
@@ -228,7 +228,7 @@ def test_what_a_gap_has_cut_short_is_not_overtaken_by_what_is_said_next(
     rig.load("SpeechRecognition")
     FakeCommandMode.gate.clear()
     speech.publish(said(0.5, 1))
-    assert FakeCommandMode.working.acquire(timeout=20)
+    assert FakeCommandMode.working.acquire(timeout=DEADLINE_S)
     speech.publish(said(0.5, 2, is_final=False))
     speech.publish(said(0.5, 9, is_final=False, start_ns=8))
     FakeCommandMode.gate.set()
@@ -325,7 +325,7 @@ def test_a_partial_that_is_not_taken_in_does_not_cost_the_one_before(
     node = rig.load("SpeechRecognition", safety_critical=False)
     FakeCommandMode.gate.clear()
     speech.publish(said(0.5, 1))
-    assert FakeCommandMode.working.acquire(timeout=20)
+    assert FakeCommandMode.working.acquire(timeout=DEADLINE_S)
     speech.publish(said(0.5, 2, is_final=False))
     Asker(rig).ask(1, max_rate_hz=0.0)
     speech.publish(said(0.5, 3, is_final=False))

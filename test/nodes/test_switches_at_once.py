@@ -95,7 +95,7 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
     assert parameters(outside, "/ai/inference", "threads", "precision") == [2, "fp16"]
     assert "fp16" in pipeline.states[-1].wanted
     may_go_on.set()
-    wait_for(lambda: pipeline.states[-1].engine.endswith("fp16"), "fp16", deadline_s=90)
+    wait_for(lambda: pipeline.states[-1].engine.endswith("fp16"), "fp16")
     assert pipeline.states[-1].problem == ""
     assert pipeline.lost() == {}
 

@@ -132,7 +132,7 @@ def test_integers_from_outside_are_refused_and_the_rest_goes_on(
     rig: Rig, outside: Outside, model: LoudIsSpeech
 ) -> None:
     node = rig.load("VoiceActivity")
-    send = outside.speak("/ai/audio", "edge_inference/AudioChunk")
+    send = outside.speak_to_one_that_follows("/ai/audio", "edge_inference/AudioChunk")
     rig.hears(node, "/ai/audio")
     send(sample_rate=16_000, samples=[12000.0] * 512)
     wait_for(lambda: "divide 16-bit samples" in node.health.status(0).message, "a sentence")
@@ -185,7 +185,7 @@ def test_sound_without_stamps_gets_those_of_its_arrival(
 ) -> None:
     segments = rig.tap("/ai/speech")
     node = rig.load("VoiceActivity", ceased_after_s=0.5)
-    send = outside.speak("/ai/audio", "edge_inference/AudioChunk")
+    send = outside.speak_to_one_that_follows("/ai/audio", "edge_inference/AudioChunk")
     rig.hears(node, "/ai/audio")
     before_ns = node.now_ns()
     for level in WORD[:5]:
@@ -208,7 +208,7 @@ def test_chunks_that_cannot_be_are_refused(
     rig: Rig, outside: Outside, model: LoudIsSpeech, rate: int, count: int, words: str
 ) -> None:
     node = rig.load("VoiceActivity")
-    send = outside.speak("/ai/audio", "edge_inference/AudioChunk")
+    send = outside.speak_to_one_that_follows("/ai/audio", "edge_inference/AudioChunk")
     rig.hears(node, "/ai/audio")
     send(sample_rate=rate, samples=[0.0] * count)
     wait_for(lambda: words in node.health.status(0).message, "a sentence")

@@ -53,6 +53,8 @@ def load_pipeline_in(
     loaded = {}
     for each in load_pipeline(name).components(arguments):
         more = [*each.node_arguments(), *(given if each.name == of else ())]
+        if each.name == "voice_activity":  # a busy machine's pauses are no end of the sound
+            more += ["--ros-args", "-p", "ceased_after_s:=10.0"]
         component = rig.call(
             lambda each=each, more=more: rig.container.load(each.plugin, more, True)
         )

@@ -1,0 +1,10 @@
+"""Processes that find each other soon."""
+
+from __future__ import annotations
+
+import quick_discovery
+
+
+def pytest_configure() -> None:
+    """Set the environment before any ROS context."""
+    quick_discovery.put_in_environment()

@@ -1,0 +1,20 @@
+"""Where a run says that a model is made ready first."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from edge_inference.tools.run_output import JsonLines, PlainLines, RunOutput
+
+
+@pytest.mark.parametrize(("kind", "is_beside"), [(JsonLines, True), (PlainLines, False)])
+def test_preparing_is_told_and_never_among_json(
+    kind: type[RunOutput], is_beside: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = io.StringIO()
+    with kind(results).preparing("preparing it") as progress:
+        progress("calibrating", 0.5)
+    assert ("preparing it" in capsys.readouterr().err) == is_beside
+    assert ("preparing it" in results.getvalue()) == (not is_beside)
