@@ -13,6 +13,8 @@ from edge_inference.core.yaml_file import Section, load_yaml
 
 #: Every action that a step can have.
 ACTIONS = ("move", "turn", "go_to", "pick", "place", "stop", "look", "say")
+# The values that a step can have; other actions have a target alone.
+_USES = {"move": ("distance_m", "speed_mps"), "turn": ("angle_rad", "rate_radps")}
 # Said of an action that the robot cannot do.
 _CANNOT = {
     "move": "I cannot drive",
@@ -115,6 +117,8 @@ class Limits:
             return f"I do not know how to {step.action}"
         if step.action not in self.plan.actions:
             return _CANNOT.get(step.action, f"I may not {step.action}")
+        if step.action != "stop" and (odd := _out_of_place(step)):  # to stop is never refused
+            return f"I do not know what {odd} means for {step.action}"
         if step.action == "move":
             return self._against_move(step)
         if step.action == "turn":
@@ -199,6 +203,19 @@ def read_limits(file: Path) -> Limits:
         plan=top.section("plan").read(PlanLimits) if "plan" in top else PlanLimits(),
         places={name: place.read(Place) for name, place in places.items()},
     )
+
+
+def _out_of_place(step: Step) -> str:
+    """Name a value that a step of its action has no use for; without it, it may mean another."""
+    values: dict[str, object] = {
+        "distance_m": step.distance_m,
+        "angle_rad": step.angle_rad,
+        "speed_mps": step.speed_mps,
+        "rate_radps": step.rate_radps,
+        "target": step.target,
+    }
+    used = _USES.get(step.action, ("target",))
+    return next((name for name, value in values.items() if value and name not in used), "")
 
 
 def _places(top: Section) -> dict[str, Section]:

@@ -17,6 +17,8 @@ __all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
 
 #: Source of an intent without a name whose text is nothing that the grammar is near to.
 UNKNOWN = "unknown"
+#: What is found in any other way waits for a yes.
+_ACTS_AT_ONCE = ("grammar", "fuzzy")
 #: A longer text is talk, not a command.
 MOST_WORDS = 100
 
@@ -187,7 +189,7 @@ class Understanding:
             text=transcript.text,
             source=source,
             stamp_ns=transcript.stamp_ns,
-            needs_confirmation=source == "embedding",
+            needs_confirmation=source not in _ACTS_AT_ONCE,
             frame_id=transcript.frame_id,
         )
 

@@ -134,6 +134,10 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
         (plan(*[AHEAD] * 9), 0, "9 steps are too many"),
         (plan(AHEAD), 3_100_000_000, "3.1 seconds ago"),
         (plan(AHEAD, stamp_ns=4_000_000_000), 0, "two clocks"),
+        (plan(replace(AHEAD, angle_rad=1.0)), 0, "I do not know what angle_rad means for move"),
+        (plan(replace(LEFT, distance_m=1.0)), 0, "I do not know what distance_m means for turn"),
+        (plan(replace(AHEAD, target="cup")), 0, "I do not know what target means for move"),
+        (plan(replace(LOOK, speed_mps=1.0)), 0, "I do not know what speed_mps means for look"),
         (plan(reason="I may not"), 0, "I may not"),
         (replace(plan(), is_refused=True), 0, "nobody says why"),
         (plan(), 0, "There is nothing to do"),
@@ -205,6 +209,14 @@ def test_a_step_done_elsewhere_is_waited_for() -> None:
     motion.step_done(later_ns)
     assert motion.command(later_ns)[0] > 0.0
     assert motion.feedback(later_ns).step == AHEAD
+
+
+def test_stop_is_stop_with_whatever_it_comes() -> None:
+    assert LIMITS.objection(replace(STOP, distance_m=1.0, target="cup")) == ""
+
+
+def test_a_zero_stands_for_nothing_where_it_does_not_apply() -> None:
+    assert LIMITS.objection(replace(LOOK, distance_m=0.0, angle_rad=0.0)) == ""
 
 
 def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.voice import Intent, Transcript
-from edge_inference.speech.grammar import Grammar, Sentence
+from edge_inference.speech.grammar import Grammar, Reading, Sentence
 from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.limits import read_limits
 from edge_inference.speech.planner import Planner
@@ -135,6 +135,15 @@ def test_a_few_wrong_letters_are_forgiven(text: str, name: str, slots: dict[str,
     assert intent.source == "fuzzy"
     assert 0.5 < intent.confidence < 0.9
     assert by_grammar().intent(heard(text)).name == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "asks"),
+    [("grammar", False), ("fuzzy", False), ("embedding", True), ("a new way", True)],
+)
+def test_only_what_was_said_nearly_in_these_words_acts_at_once(source: str, asks: bool) -> None:
+    made = by_grammar()._made(Reading("move", {}), source, 1.0, heard("move"))
+    assert made.needs_confirmation is asks
 
 
 def test_a_fuzzy_number_out_of_range_is_a_problem() -> None:
