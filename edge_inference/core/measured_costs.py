@@ -129,6 +129,27 @@ class MeasuredCosts:
                 return one.wall.median_s / other.wall.median_s
         return None
 
+    def expected_s(
+        self,
+        point: OperatingPoint | None,
+        used: OperatingPoint | None,
+        used_s: float | None,
+        last_s: float | None = None,
+    ) -> float | None:
+        """Return the seconds that a run of ``point`` would take now; None where nobody can tell.
+
+        ``used_s`` is what ``used`` takes now: a machine that is hot or busy slows both down
+        alike. Where the two were never timed in turns, it is ``last_s``, what ``point`` took
+        when it ran here last, or else what was measured once.
+        """
+        ratio = self.ratio(point, used)
+        if ratio is not None and used_s is not None:
+            return ratio * used_s
+        if last_s is not None:
+            return last_s
+        cost = self.cost(point)
+        return None if cost is None else cost.seconds
+
     def is_faster(self, point: OperatingPoint | None, base: OperatingPoint | None) -> bool | None:
         """Tell whether an operating point takes clearly less time than another; None unknown."""
         ratio = self.ratio(point, base)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
 from edge_inference.core.golden_check import Infer
-from edge_inference.core.measured_costs import Measurement, Samples
+from edge_inference.core.measured_costs import MINIMUM_RUNS, Measurement, Samples
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.operating_point import OperatingPoint
 from edge_inference.core.preprocess import Preprocessor
@@ -22,8 +22,10 @@ from edge_inference.engines.store import Store
 from edge_inference.engines.turns import WARM_UP, time_in_turns
 from edge_inference.errors import CacheError, EdgeInferenceError
 
-#: How often each of two engines runs that are timed for the sake of their ratio.
-RUNS = 20
+#: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
+#: and so often at the most.
+BUDGET_S = 1.0
+MOST_RUNS = 50
 
 Report = Callable[[str], None]
 
@@ -31,14 +33,13 @@ Report = Callable[[str], None]
 class TimedRuns:
     """Wraps ``Backend.infer``; call it as that, in one thread.
 
-    The first ``WARM_UP`` runs do not count. ``by_cpu`` notes the thread's CPU time, too: it
-    is what an inference takes where one thread of the processor computes it.
+    The first ``WARM_UP`` runs do not count. ``by_cpu`` notes the thread's CPU time, too.
     """
 
     @classmethod
     def of(cls, selection: Selection, infer: Infer) -> TimedRuns:
         """Wrap the engine of a selection."""
-        return cls(infer, by_cpu=selection.name == "ort" and selection.request.threads == 1)
+        return cls(infer, by_cpu=is_timed_by_cpu(selection))
 
     def __init__(self, infer: Infer, *, by_cpu: bool) -> None:
         self._infer = infer
@@ -54,10 +55,23 @@ class TimedRuns:
         self._wall_s.append((time.perf_counter_ns() - wall_ns) / 1e9)
         return outputs
 
+    @property
+    def last_s(self) -> float:
+        """Wall seconds of the last run, the first ones included."""
+        return self._wall_s[-1]
+
     def samples(self) -> Samples:
         """Return the times of all runs that count."""
         cpu_s = self._cpu_s[WARM_UP:] if self._by_cpu else None
         return Samples(self._wall_s[WARM_UP:], cpu_s)
+
+
+def is_timed_by_cpu(selection: Selection) -> bool:
+    """Tell whether the CPU time of the thread that infers is what an inference takes.
+
+    It is where one thread of the processor computes; otherwise others do.
+    """
+    return selection.name == "ort" and selection.request.threads == 1
 
 
 def operating_point(
@@ -104,13 +118,19 @@ def record(
 def time_together(
     by: str, engines: Sequence[tuple[Selection, Backend]], store: Store, report: Report
 ) -> Measurement | None:
-    """Time open engines in turns and keep what was found. Raises what an inference raises."""
+    """Time open engines in turns and keep what was found. Raises what an inference raises.
+
+    Large models run as often as is needed, small ones more often.
+    """
     timed: dict[OperatingPoint | None, TimedRuns] = {}
     sides = {}
     for number, (selection, backend) in enumerate(engines):
         runs = timed[point_of(selection, store)] = TimedRuns.of(selection, backend.infer)
         sides[str(number)] = _side(runs, selection.request.model)
-    time_in_turns(sides, RUNS)
+    time_in_turns(sides, 0, warm_up=WARM_UP)
+    round_s = sum(runs.last_s for runs in timed.values())
+    count = max(MINIMUM_RUNS, min(MOST_RUNS, int(BUDGET_S / round_s)))
+    time_in_turns(sides, count, warm_up=0)
     return record(store, by, {point: runs.samples() for point, runs in timed.items()}, report)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edge_inference.backends.base import Backend
+from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.model import load_model
 from edge_inference.engines.cost_recording import Report, point_of, time_together
 from edge_inference.engines.engine_check import Checked, check_engine, record_check
@@ -260,21 +261,30 @@ def _check(selection: Selection, store: Store, policy: dict[str, Any]) -> dict[s
         warnings = list(checked.warnings)
         measured = record_check(selection, checked, store, warnings.append)
         if "rival" in policy:
-            rival = select_backend(_from_json(policy["rival"])[0], store)
-            if measured is None or measured.cost(point_of(rival, store)) is None:
-                _time_with(rival, selection, backend, store, warnings.append)
+            request, _ = _from_json(policy["rival"])
+            _time_with(request, measured, selection, backend, store, warnings.append)
     return {"notes": checked.notes, "warnings": warnings, "precision": checked.precision}
 
 
 def _time_with(
-    rival: Selection, selection: Selection, backend: Backend, store: Store, report: Report
+    request: Request,
+    measured: Measurement | None,
+    selection: Selection,
+    backend: Backend,
+    store: Store,
+    report: Report,
 ) -> None:
-    """Time an engine in turns with its rival; one that does not run leaves the costs unknown."""
-    if rival.backend is None:
-        return
+    """Time an engine in turns with its rival, unless that is ``measured`` already.
+
+    A rival that does not run leaves the costs unknown.
+    """
     try:
-        with rival.backend as other:
-            time_together("preparation", [(selection, backend), (rival, other)], store, report)
+        rival = select_backend(request, store)
+        if measured is not None and measured.cost(point_of(rival, store)) is not None:
+            return
+        if rival.backend is not None:
+            with rival.backend as other:
+                time_together("preparation", [(selection, backend), (rival, other)], store, report)
     except EdgeInferenceError as error:
         report(f"the cost of {_title(selection.request)} stays unknown: {error}")
 

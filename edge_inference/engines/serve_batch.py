@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.backends.base import Backend
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.preprocess import Preprocessor
@@ -16,11 +16,22 @@ from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.engines.server import Engine
 from edge_inference.errors import TensorError
 
+#: Is told of each inference: the engine, how many images, its wall and its CPU seconds.
+Note = Callable[[Engine, int, float, float], None]
+
+
+def _unnoted(engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
+    """Note nothing."""
+
 
 class BatchRunner:
-    """Runs batches on engines. One thread at a time: it keeps a preprocessor."""
+    """Runs batches on engines. One thread at a time: it keeps a preprocessor.
 
-    def __init__(self) -> None:
+    ``note`` is told of each inference on tensors that were made before.
+    """
+
+    def __init__(self, note: Note = _unnoted) -> None:
+        self._note = note
         self._preprocessor: Preprocessor | None = None
 
     def __call__(
@@ -44,7 +55,7 @@ class BatchRunner:
         elif batch.model == model.name:
             if not batch.pictures:
                 _check_finite(batch.tensors)
-            outputs = _infer(engine.backend, batch, max_batch)
+            outputs = self._infer(engine, batch, max_batch)
         elif picture is not None:
             tensor, place = self._preprocess(engine, picture)
             outputs = engine.backend.infer({model.input.name: tensor})
@@ -56,6 +67,34 @@ class BatchRunner:
             )
         return TensorBatch(outputs, geometry, model.name, batch.stamp_ns, batch.frame_id)
 
+    def _infer(
+        self, engine: Engine, batch: TensorBatch, max_batch: int | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Run the batch, in parts where it is too large and every tensor counts pictures first."""
+        count = len(batch.geometry)
+        tensors = dict(batch.tensors)
+        is_whole = any(not each.shape or each.shape[0] != count for each in tensors.values())
+        if max_batch is None or count <= max_batch or is_whole:
+            return self._timed(engine, tensors, count)
+        parts = [
+            self._timed(
+                engine,
+                {name: each[start : start + max_batch] for name, each in tensors.items()},
+                min(max_batch, count - start),
+            )
+            for start in range(0, count, max_batch)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _timed(
+        self, engine: Engine, tensors: Mapping[str, NDArray[Any]], images: int
+    ) -> Mapping[str, NDArray[Any]]:
+        wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+        outputs = engine.backend.infer(tensors)
+        cpu_s = (time.thread_time_ns() - cpu_ns) / 1e9
+        self._note(engine, images, (time.perf_counter_ns() - wall_ns) / 1e9, cpu_s)
+        return outputs
+
     def _preprocess(
         self, engine: Engine, picture: Frame | CompressedFrame
     ) -> tuple[NDArray[Any], Geometry]:
@@ -63,22 +102,6 @@ class BatchRunner:
         if self._preprocessor is None or self._preprocessor.spec != spec:
             self._preprocessor = Preprocessor(spec)
         return self._preprocessor(picture)
-
-
-def _infer(
-    backend: Backend, batch: TensorBatch, max_batch: int | None
-) -> Mapping[str, NDArray[Any]]:
-    """Run the batch, in parts where it is too large and every tensor counts pictures first."""
-    count = len(batch.geometry)
-    tensors = dict(batch.tensors)
-    is_whole = any(not each.shape or each.shape[0] != count for each in tensors.values())
-    if max_batch is None or count <= max_batch or is_whole:
-        return backend.infer(tensors)
-    parts = [
-        backend.infer({name: each[start : start + max_batch] for name, each in tensors.items()})
-        for start in range(0, count, max_batch)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _is_for_device(engine: Engine, batch: TensorBatch, picture: Frame | CompressedFrame) -> bool:

@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.directive import Workload
-from edge_inference.governor.demand import demand_hz, least_hz, number, option_seconds
+from edge_inference.governor.demand import (
+    demand_hz,
+    least_hz,
+    number,
+    option_seconds,
+    worthwhile,
+)
 from edge_inference.governor.settings import GovernorSettings
 
 #: An option of unknown accuracy counts as this much less accurate than the one before it.
@@ -31,19 +37,24 @@ class Want:
     accuracies: tuple[float, ...]
 
     @property
+    def usable(self) -> list[int]:
+        """Indexes of the options that may be asked for, the dearest first."""
+        return worthwhile(self.costs)
+
+    @property
     def cheapest(self) -> int:
         """Index of the option that costs least."""
-        return min(range(len(self.costs)), key=lambda index: self.costs[index])
+        return self.usable[-1]
 
     @property
     def least(self) -> float:
         """What the node costs at its least rate, its whole batch included."""
-        return self.least_hz * min(self.costs)
+        return self.least_hz * self.costs[self.cheapest]
 
     @property
     def most(self) -> float:
         """What the node costs with all that it wants."""
-        return self.demand_hz * max(self.costs)
+        return self.demand_hz * self.costs[self.usable[0]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def best_option(want: Want, budget: float) -> int:
 
     Where there is not even the least, the cheapest.
     """
-    shares = [share_with(want, option, budget) for option in range(len(want.costs))]
+    shares = [share_with(want, option, budget) for option in want.usable]
     enough = [share for share in shares if not share.is_least]
     return max(enough, key=lambda share: share.worth).option if enough else want.cheapest
 

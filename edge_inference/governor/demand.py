@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from edge_inference.core.directive import Option, Workload
+from edge_inference.core.measured_costs import FASTER
 from edge_inference.governor.settings import GovernorSettings
 
 #: Less than a picture in a quarter of an hour is none.
@@ -31,9 +32,21 @@ def least_hz(workload: Workload, settings: GovernorSettings) -> float:
 
 
 def cheapest_option(workload: Workload, settings: GovernorSettings) -> int | None:
-    """Return the index of the option with the shortest inference."""
-    costs = option_seconds(workload.options, settings)
-    return min(range(len(costs)), key=lambda index: costs[index], default=None)
+    """Return the index of the option with the shortest inference that is worth its accuracy."""
+    return next(reversed(worthwhile(option_seconds(workload.options, settings))), None)
+
+
+def worthwhile(costs: Sequence[float]) -> list[int]:
+    """Return the indexes of the options that cost clearly less than every one before them.
+
+    Options are ordered by accuracy: another one loses some and saves neither time nor heat.
+    The first one always counts; the last of those returned is the cheapest.
+    """
+    found: list[int] = []
+    for index, cost in enumerate(costs):
+        if not found or cost <= FASTER * costs[found[-1]]:
+            found.append(index)
+    return found
 
 
 def option_seconds(options: Sequence[Option], settings: GovernorSettings) -> list[float]:

@@ -59,6 +59,8 @@ class Predictive:
         self._calm: float | None = None
         self._untroubled: float | None = None
         self._dwells: dict[str, Dwell] = {}
+        #: What each node offers; with other options a number means another engine.
+        self._offered: dict[str, list[tuple[str, str]]] = {}
         #: Rate of each node, and the option that it was priced as.
         self._granted: dict[str, tuple[float, int]] | None = None
         self._unlimited: set[str] = set()
@@ -67,6 +69,7 @@ class Predictive:
     def plan(self, situation: Situation) -> Plan:
         """Return what everyone is to do."""
         settings, watts = situation.settings, situation.watts
+        self._forget_other_options(situation)
         wants = _wants(situation)
         limits = _range(situation, wants)
         emergency = _is_emergency(situation)
@@ -108,6 +111,19 @@ class Predictive:
             self._dwells[node] = Dwell(want.cheapest, situation.time_s, changed=True)
         self._control.drop()
         self._calm = None
+
+    def _forget_other_options(self, situation: Situation) -> None:
+        """Begin anew with nodes whose options are others, as where one has been withdrawn."""
+        offered = {
+            each.node: [(option.model, option.precision) for option in each.options]
+            for each in situation.flexible
+        }
+        for node, options in offered.items():
+            if self._offered.get(node, options) != options:
+                self._dwells.pop(node, None)
+                if self._granted is not None:
+                    self._granted.pop(node, None)
+        self._offered = offered
 
     def _budget(self, situation: Situation, limits: _Range, emergency: bool) -> float:
         watts = situation.watts
@@ -293,20 +309,19 @@ def _wanted(want: Want, current: int, available: float, emergency: bool, escalat
     if emergency:
         return want.cheapest
     if escalated:
-        cheaper = [
-            each for each in range(len(want.costs)) if want.costs[each] < want.costs[current]
-        ]
+        cheaper = [each for each in want.usable if want.costs[each] < want.costs[current]]
         return max(cheaper, key=lambda index: want.costs[index], default=current)
     best = best_option(want, available)
     if want.costs[best] > want.costs[current]:
         # One step at a time, and only with power to spare.
         available *= _SPARE
-        dearer = [each for each in range(len(want.costs)) if want.costs[each] > want.costs[current]]
+        dearer = [each for each in want.usable if want.costs[each] > want.costs[current]]
         best = min(dearer, key=lambda index: want.costs[index])
     new, old = share_with(want, best, available), share_with(want, current, available)
     has_all = new.rate_hz >= _ALL * want.demand_hz
     is_better = new.worth > (1.0 if has_all else _CLEARLY) * old.worth
     is_better |= old.is_least and not new.is_least
+    is_better |= current not in want.usable and want.costs[best] <= want.costs[current]
     return best if is_better else current
 
 

@@ -13,15 +13,16 @@ from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.select import Selection, select_backend
 from edge_inference.engines.serve_batch import BatchRunner
 from edge_inference.engines.server import Engine, EngineServer
+from edge_inference.engines.service_costs import ServiceCosts
 from edge_inference.engines.supply import Cancelled, default_store
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.engine_state import EngineStates
-from edge_inference.nodes.engine_trial import try_out
+from edge_inference.nodes.engine_trial import EngineTrial
 from edge_inference.nodes.inference_settings import InferenceSettings
 from edge_inference.nodes.managed import Managed, Serving
 from edge_inference.nodes.stage import Stage
-from edge_inference.nodes.ways import Ways, way_in_use
+from edge_inference.nodes.ways import NotFasterError, Ways, way_in_use
 
 STATE_PERIOD_S = 1.0
 
@@ -56,7 +57,7 @@ class Inference(Stage[TensorBatch]):
         if self._server is not None and self._server.engine is not None:
             with self._managed.changing:
                 ways = self._ways.proven(self._server.engine.request.origin)
-                self._ways: Ways = Ways(settings, ways)
+                self._ways: Ways = Ways(settings, ways, self.get_logger().warning)
                 self._pursue()
 
     def _pursue(self, *, again: bool = True) -> None:
@@ -75,10 +76,11 @@ class Inference(Stage[TensorBatch]):
         self._outputs = self.publish_on("raw_output", TensorListAdapter())
         self._states = EngineStates(self)
         self._managed.open()
-        self._runner = BatchRunner()
+        self._service = ServiceCosts(default_store(), self.get_logger().warning)
+        self._runner = BatchRunner(self._service.note)
         self._last_model = ""
         settings = self.parameters.current
-        self._ways = Ways(settings)
+        self._ways = Ways(settings, None, self.get_logger().warning)
         self._server = EngineServer(default_store(), self._check, self._took_over, self._failed)
         self._server.open(settings.request(), may_stand_in=settings.stand_in)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
@@ -98,6 +100,7 @@ class Inference(Stage[TensorBatch]):
             server, self._server = self._server, None
         if server is not None:
             server.close()
+            self._service.close()
 
     def model_name(self) -> str:
         """Return the model that ran last: the one in service may be another by now."""
@@ -131,30 +134,23 @@ class Inference(Stage[TensorBatch]):
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
         server = self._server  # None while we close
-        checked = try_out(
-            selection,
-            backend,
-            cancelled,
-            self.parameters.current,
-            in_service=server is None or server.engine is not None,
-        )
-        for warning in checked.warnings:
-            self.get_logger().warning(warning)
-        return checked.notes
+        in_service = server is None or server.engine is not None
+        trial = EngineTrial(self.parameters.current, self._ways, self.get_logger().warning)
+        return trial(selection, backend, cancelled, in_service=in_service)
 
     def _took_over(self, engine: Engine) -> None:
         model = engine.request.model.name
         self._states.took_over(model)
-        what = engine.backend.describe()
-        self.get_logger().info(f"{model}: {what} ({engine.selection.reason})")
+        self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
         self.health.note_only(engine.facts())
         self._publish_state()
 
     def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
-        self.refuse(error, "engine", lost=False)
+        if not isinstance(error, NotFasterError):  # that one is in order, but of no use
+            self.refuse(error, "engine", lost=False)
         with self._managed.changing:  # after whoever has begun it
             self._states.problem = str(error)
-            if self._ways.fail(self._managed.limits):
+            if self._ways.fail(error, self._managed.limits):
                 # It was not the user who asked for it.
                 self._pursue()
             elif self._server is not None:
@@ -168,6 +164,7 @@ class Inference(Stage[TensorBatch]):
 
     def _tell(self) -> None:
         self._managed.tell()
+        self._service.keep(time.monotonic_ns(), is_free=self._managed.limits.is_free)
         self._publish_state()
 
     def _publish_state(self) -> None:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 
 from edge_inference.core.directive import Limits, Option, is_within
+from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.model import PRECISIONS, ModelDescription
+from edge_inference.core.operating_point import OperatingPoint
 from edge_inference.core.settings import suggestion
 from edge_inference.core.work_meter import WorkMeter
-from edge_inference.engines.select import Selection, select_backend, stand_in
+from edge_inference.engines.cost_recording import Report, operating_point
+from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.select import Request, Selection, select_backend, stand_in
 from edge_inference.engines.server import Engine, EngineServer
 from edge_inference.engines.supply import default_store, precisions
-from edge_inference.errors import BackendError, ConfigError
+from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError
 from edge_inference.nodes.inference_settings import InferenceSettings
 from edge_inference.nodes.managed import Serving
+
+
+class NotFasterError(BackendError):
+    """What was to save time or heat was measured, and does not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,25 +32,37 @@ class Way:
     model: ModelDescription
     precision: str
 
-    def option(self, meter: WorkMeter) -> Option:
+    @property
+    def name(self) -> tuple[str, str]:
+        """What the times of its inferences are kept under."""
+        return self.model.name, self.precision
+
+    def option(self, process_ms: float | None) -> Option:
         """Return it as the platform manager sees it."""
-        name = self.model.name
-        measured_ms = meter.process_ms((name, self.precision))
-        return Option(name, self.precision, _share(self.model, self.precision), measured_ms)
+        return Option(*self.name, _share(self.model, self.precision), process_ms)
 
 
 class Ways:
     """The node's own way first, then the cheaper ones, most accurate first.
 
-    ``before`` are those that hold until an engine of these is in service.
+    One that is measured as not faster than the node's own is withdrawn: it would save
+    neither time nor heat. ``report`` gets the sentences about that, and about costs that cannot
+    be read; without it costs are not looked up. ``before`` are those that hold until an engine
+    of these is in service.
     Raises ConfigError for a variant that cannot be, ModelError for a model that cannot be read.
     """
 
-    def __init__(self, settings: InferenceSettings, before: Ways | None = None) -> None:
+    def __init__(
+        self,
+        settings: InferenceSettings,
+        before: Ways | None = None,
+        report: Report | None = None,
+    ) -> None:
         self._before = before
+        self._report = report
         if before is not None:
             before._before = None
-        own = _own_selection(settings)
+        own = self._own = _own_selection(settings)
         model = own.request.model
         self._ways = [Way(settings, model, own.precision)]
         if settings.variants:
@@ -56,11 +76,55 @@ class Ways:
         self._ways += [way for way in others if way.settings != settings]
         self._failed: set[int] = set()
         self._own_failed = False
+        self._costs = MeasuredCosts()
+        self._points: list[OperatingPoint | None] = [None] * len(self._ways)
+        self._withdrawn: dict[int, str] = {}
+        self._look_up_costs()
+
+    def _look_up_costs(self) -> None:
+        """Read what is known of the costs by now, and withdraw what is not faster."""
+        if self._report is None:
+            return
+        store = default_store()
+        costs = CostStore(store.folder).read(self._report)
+        points = [
+            operating_point(
+                dataclasses.replace(self._own.request, model=way.model, precision=way.precision),
+                self._own.name,
+                way.precision,
+                store,
+            )
+            for way in self._ways
+        ]
+        withdrawn = {}
+        for number, point in enumerate(points):
+            if number and costs.is_faster(point, points[0]) is False:
+                share = f"{costs.ratio(point, points[0]):.2f}"
+                withdrawn[number] = (
+                    f"{' '.join(self._ways[number].name)} is not faster here: it takes {share} of "
+                    f"the time of {' '.join(self._ways[0].name)}"
+                )
+                if number not in self._withdrawn:
+                    self._report(f"{withdrawn[number]}; it is not served to save time or heat")
+        self._costs, self._points, self._withdrawn = costs, points, withdrawn
+
+    def rival(self, origin: InferenceSettings) -> Request | None:
+        """Return what a cheaper way must be faster than; None for the node's own way."""
+        if not self._index(origin):
+            return None
+        return dataclasses.replace(self._own.request, precision=self._own.precision, origin=None)
+
+    def refuse_if_not_faster(self, origin: InferenceSettings) -> None:
+        """Raise NotFasterError where that way turns out to be of no use."""
+        self._look_up_costs()
+        number = self._index(origin)
+        if number in self._withdrawn:
+            raise NotFasterError(self._withdrawn[number])
 
     def proven(self, origin: InferenceSettings) -> Ways:
         """Return those of which ``origin``, which has been served, is one: these, or others."""
         known = (ways for ways in (self, self._before) if ways and ways._index(origin) is not None)
-        return next(known, None) or Ways(origin)
+        return next(known, None) or Ways(origin, None, self._report)
 
     def put_back_in(self, settings: InferenceSettings) -> InferenceSettings:
         """Return settings with the node's own engine, and its variants, as they are here."""
@@ -87,8 +151,14 @@ class Ways:
             server.switch(wanted.request())
         return True
 
-    def fail(self, limits: Limits) -> bool:
-        """Rule out the way within these limits; False where that is the node's own, which stays."""
+    def fail(self, error: EdgeInferenceError, limits: Limits) -> bool:
+        """Rule out the way within these limits; False where that is the node's own, which stays.
+
+        What is not faster is ruled out by its cost.
+        """
+        if isinstance(error, NotFasterError):
+            self._look_up_costs()
+            return True
         chosen = self._within(limits)
         if chosen:
             self._failed.add(chosen)
@@ -98,21 +168,38 @@ class Ways:
 
     def serving(self, engine: Engine | None, limits: Limits, meter: WorkMeter) -> Serving:
         """Tell how the node can serve and does."""
-        options = tuple(way.option(meter) for way in self._ways)
         used = None if engine is None or engine.is_stand_in else self._index(engine.request.origin)
+        offered = [number for number in range(len(self._ways)) if number not in self._withdrawn]
+        times = self._process_ms(used, meter)
+        options = tuple(self._ways[number].option(times[number]) for number in offered)
         chosen = self._within(limits)
-        precision = self._ways[chosen].precision
+        model, precision = self._ways[chosen].name
+        why = "".join(f"; {reason}" for reason in self._withdrawn.values())
         problem = ""
         if limits.model not in ("", *(way.model.name for way in self._ways)):
             problem = f"model {limits.model!r} is asked for, which is none of this node's"
         elif not is_within(precision, limits.precision_ceiling):
-            problem = f"nothing cheaper than {precision} can be had"
+            problem = f"nothing cheaper than {precision} can be had{why}"
+        elif limits.model not in ("", model):
+            problem = f"model {limits.model!r} is asked for and not served{why}"
         elif used != chosen and not limits.is_free:
-            problem = f"{self._ways[chosen].model.name} {precision} is being made ready"
-        return Serving(options, used, problem)
+            problem = f"{model} {precision} is being made ready"
+        return Serving(options, offered.index(used) if used in offered else None, problem)
+
+    def _process_ms(self, used: int | None, meter: WorkMeter) -> list[float | None]:
+        """Return the time of one inference in each way, as it would be now."""
+        measured_ms = [meter.process_ms(way.name) for way in self._ways]
+        last_s = [None if ms is None else ms / 1e3 for ms in measured_ms]
+        used_point, used_s = (None, None) if used is None else (self._points[used], last_s[used])
+        found = [
+            self._costs.expected_s(point, used_point, used_s, seconds)
+            for point, seconds in zip(self._points, last_s, strict=True)
+        ]
+        return [None if seconds is None else 1e3 * seconds for seconds in found]
 
     def _within(self, limits: Limits) -> int:
-        usable = [number for number in range(len(self._ways)) if number not in self._failed]
+        out = self._failed | self._withdrawn.keys()
+        usable = [number for number in range(len(self._ways)) if number not in out]
         allowed = [
             number
             for number in usable

@@ -115,7 +115,8 @@ def test_a_child_times_an_engine_with_its_rival(model: ModelDescription, store: 
     (measured,) = kept(store)
     points = [operating_point(each, "ort", each.precision, store) for each in (request, rival)]
     assert [cost.point for cost in measured.costs] == points
-    assert (measured.by, measured.costs[0].runs) == ("preparation", cost_recording.RUNS)
+    assert measured.by == "preparation"
+    assert MINIMUM_RUNS <= measured.costs[0].runs <= cost_recording.MOST_RUNS
     check_beside(request, store, "off", "off", never)
     assert kept(store) == (measured,)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_inference.core.directive import Option
 from edge_inference.governor.allocation import Want, allocate, best_option, share_with, want_of
-from edge_inference.governor.demand import option_seconds
+from edge_inference.governor.demand import cheapest_option, option_seconds, worthwhile
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import ENGINES, node
 
@@ -139,3 +139,33 @@ def test_unknown_accuracies_fall_in_the_order_of_the_options() -> None:
     want = want_of(node(options=known), 1.0, GovernorSettings())
     assert want is not None
     assert want.accuracies == pytest.approx((0.98, 0.0, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("costs", "usable"),
+    [
+        ([], []),
+        ([1.0], [0]),
+        ([1.0, 0.6, 0.4], [0, 1, 2]),
+        ([1.0, 1.2, 0.4], [0, 2]),  # fp16 on a processor
+        ([1.0, 1.0, 1.0], [0]),
+        ([1.0, 0.97, 0.96], [0]),  # within what a measurement is off by
+        ([1.0, 0.5, 0.6], [0, 1]),
+        ([0.0, 0.0], [0, 1]),
+    ],
+)
+def test_only_what_is_clearly_cheaper_is_worth_its_accuracy(
+    costs: list[float], usable: list[int]
+) -> None:
+    assert worthwhile(costs) == usable
+
+
+@pytest.mark.parametrize("budget", [0.0, 1.0, 5.0, 20.0])
+def test_a_precision_that_is_not_faster_is_never_chosen(budget: float) -> None:
+    slower = replace(DETECTOR, costs=(0.42, 0.50, 0.41), accuracies=(0.9, 0.95, 1.0))
+    assert best_option(slower, budget) == 0
+    assert slower.least == pytest.approx(3.0 * 0.42)
+    options = (replace(ENGINES[0], process_ms=20.0), replace(ENGINES[2], process_ms=20.0))
+    assert cheapest_option(node(options=options), GovernorSettings()) == 0
+    assert cheapest_option(node(options=ENGINES), GovernorSettings()) == 2
+    assert cheapest_option(node(options=()), GovernorSettings()) is None

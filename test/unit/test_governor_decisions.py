@@ -326,3 +326,48 @@ def test_no_rate_is_above_what_is_offered_or_the_least(
         decision = seen.see(zone(temperature), watts(20.0), seconds=2)
         rate = by_name(decision.directives)["/detector"].limits.max_rate_hz
         assert rate is None or rate <= demand_hz * (1 + 1e-9)
+
+
+def _ceilings(seen: Machine) -> set[str]:
+    """Return every precision that was asked for."""
+    return {
+        directive.limits.precision_ceiling
+        for decision in seen.decisions
+        for directive in decision.directives
+    }
+
+
+@pytest.mark.parametrize("preset", REDUCING)
+@pytest.mark.parametrize("int8_ms", [19.5, 20.0, 30.0])
+def test_a_precision_measured_as_not_faster_is_not_asked_for(preset: str, int8_ms: float) -> None:
+    options = (Option("net", "fp32", 0.9, 20.0), Option("net", "int8", 0.95, int8_ms))
+    seen = machine(preset, node(options=options))
+    seen.see(zone(60.0), watts(12.0), seconds=5)
+    seen.see(zone(77.0), watts(14.0), seconds=60)
+    seen.see(zone(82.0), watts(14.0), seconds=20)
+    seen.see(zone(None), seconds=10)
+    assert seen.decisions[-1].level is Level.FAILSAFE
+    assert _ceilings(seen) <= {"", "fp32"}
+    assert seen.workloads[0].limits.max_rate_hz == 3.0
+
+
+def test_an_assumption_holds_until_it_is_measured_to_be_wrong() -> None:
+    unknown = (Option("net", "fp32", 1.0, 20.0), Option("net", "int8", 0.9, None))
+    seen = machine("predictive", node(options=unknown))
+    seen.see(zone(79.5), watts(14.0), seconds=20)
+    assert "int8" in _ceilings(seen)
+    seen.workloads = [replace(seen.workloads[0], options=unknown[:1], option=0)]  # withdrawn
+    seen.decisions.clear()
+    seen.see(zone(79.5), watts(14.0), seconds=30)
+    assert _ceilings(seen) <= {"", "fp32"}
+    assert seen.workloads[0].limits.max_rate_hz == 3.0
+
+
+def test_a_number_of_before_does_not_choose_among_other_options() -> None:
+    fp32, fp16, int8 = ENGINES
+    seen = machine("predictive", node(options=(fp32, int8)), dwell_up_s=6000.0)
+    seen.see(zone(79.5), watts(14.0), seconds=20)
+    seen.see(zone(45.0), watts(12.0), seconds=300)
+    assert seen.workloads[0].option == 1  # power to spare, but not for long enough
+    seen.workloads = [replace(seen.workloads[0], options=(fp32, fp16), option=0)]
+    assert seen.see(zone(45.0), watts(12.0)).level is Level.FULL

@@ -142,3 +142,22 @@ def test_the_newest_costs_of_a_model_are_listed() -> None:
 def test_a_point_has_a_title() -> None:
     assert INT8.title == "net ort int8, threads=1"
     assert replace(INT8, batch=4, form="").title == "net ort int8, batch 4"
+
+
+def test_what_a_run_would_take_now_follows_the_engine_in_use() -> None:
+    costs = known(together((FP32, 0.040), (INT8, 0.020)), together((FP16, 0.030)))
+    # The machine is hot: what takes 40 ms takes 100 now.
+    assert costs.expected_s(INT8, FP32, 0.1) == pytest.approx(0.05)
+    assert costs.expected_s(INT8, FP32, 0.1, last_s=0.02) == pytest.approx(0.05)
+    assert costs.expected_s(FP32, FP32, 0.1, last_s=0.1) == pytest.approx(0.1)
+
+
+def test_without_a_ratio_it_is_what_was_seen_last_or_measured_once() -> None:
+    costs = known(together((FP32, 0.040), (INT8, 0.020)), together((FP16, 0.030)))
+    assert costs.expected_s(FP16, FP32, 0.1) == 0.03
+    assert costs.expected_s(FP16, FP32, 0.1, last_s=0.07) == 0.07
+    assert costs.expected_s(INT8, FP32, None) == 0.02
+    assert costs.expected_s(INT8, None, None) == 0.02
+    assert costs.expected_s(None, FP32, 0.1) is None
+    assert MeasuredCosts().expected_s(INT8, FP32, 0.1) is None
+    assert MeasuredCosts().expected_s(INT8, INT8, 0.1, last_s=0.1) == 0.1

@@ -59,3 +59,18 @@ def test_no_more_run_at_a_time_than_allowed(
 def test_inputs_that_do_not_count_pictures_are_not_taken_apart() -> None:
     backend, _ = run(4, 2, scale=np.ones(3, np.float32))
     assert len(backend.runs) == 1
+
+
+def test_each_inference_is_noted_with_its_images() -> None:
+    noted: list[tuple[object, int]] = []
+    engine = SimpleNamespace(
+        backend=Doubling(), request=SimpleNamespace(model=SimpleNamespace(name="m"))
+    )
+
+    def note(its: object, images: int, wall_s: float, cpu_s: float) -> None:
+        assert wall_s > 0.0 and cpu_s >= 0.0
+        noted.append((its, images))
+
+    tensors = {"x": np.zeros((5, 3), np.float32)}
+    BatchRunner(note)(engine, TensorBatch(tensors, (PLACE,) * 5, "m"), 2)
+    assert noted == [(engine, 2), (engine, 2), (engine, 1)]

@@ -1,0 +1,105 @@
+"""What engines cost here decides what an inference node offers to the platform manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.measured_costs import Cost, Measurement, Spread
+from edge_inference.core.model import find_model
+from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.engines.cost_recording import operating_point
+from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.select import Request
+from edge_inference.engines.store import Store
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from perception_rig import Pipeline
+from rig import Rig, wait_for
+
+SETTINGS = {"manager_timeout_s": 600.0}
+
+
+@pytest.fixture
+def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CostStore:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
+    return CostStore(tmp_path)
+
+
+def point(model: str, costs: CostStore) -> OperatingPoint:
+    request = Request(find_model(model), "ort", "fp32")
+    found = operating_point(request, "ort", "fp32", Store(costs.file.parents[1]))
+    assert found is not None
+    return found
+
+
+def ask(rig: Rig, **limits) -> None:
+    publisher = rig.call(
+        lambda: Publisher(
+            rig.container.node, DirectiveAdapter(), "/ai/performance_directive", RELIABLE
+        )
+    )
+    directive = Directive(
+        1, "asker", "/ai/inference", Level.REDUCED, 0.5, Limits(**limits), "a test asks"
+    )
+    publisher.publish(directive)
+
+
+def test_what_turns_out_to_be_slower_is_not_served_and_withdrawn(
+    rig: Rig, costs: CostStore
+) -> None:
+    workloads = rig.tap("/ai/workload")
+    settings = {**SETTINGS, "variants": ["nanodet:fp32"]}
+    pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
+    offered = workloads.wait(1)[0].options
+    assert [option.model for option in offered] == ["efficientnet_lite0", "nanodet"]
+    assert offered[1].process_ms is None
+    pipeline.next(pipeline.classes)
+    ask(rig, model="nanodet")
+    wait_for(lambda: "not faster here" in pipeline.states[-1].problem, "a verdict", 60)
+    wait_for(lambda: len(workloads[-1].options) == 1, "one option")
+    assert workloads[-1].options[0].model == "efficientnet_lite0"
+    assert workloads[-1].option == 0
+    assert "nanodet fp32 is not faster here: it takes" in workloads[-1].problem
+    assert pipeline.states[-1].model_name == "efficientnet_lite0"
+    assert pipeline.inference.health.take_errors() == []
+    assert len(pipeline.next(pipeline.classes)) > 0
+    assert pipeline.lost() == {}
+    ratio = costs.read().ratio(point("nanodet", costs), point("efficientnet_lite0", costs))
+    assert ratio is not None and ratio > 1.5
+
+
+def test_what_is_known_to_be_slower_is_never_offered(rig: Rig, costs: CostStore) -> None:
+    names = {"nanodet": 0.01, "efficientnet_lite0": 0.02}
+    spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
+    pair = tuple(Cost(each, 20, spread) for each, spread in spreads.items())
+    costs.add(Measurement("a test", 1.0, pair))
+    workloads = rig.tap("/ai/workload")
+    settings = {**SETTINGS, "variants": ["efficientnet_lite0:fp32"]}
+    pipeline = Pipeline(rig, model="nanodet", inference=settings)
+    assert [option.model for option in workloads.wait(1)[0].options] == ["nanodet"]
+    assert workloads[0].options[0].process_ms == pytest.approx(10.0)
+    ask(rig, model="efficientnet_lite0")
+    wait_for(lambda: workloads[-1].directive_id == 1)
+    assert "efficientnet_lite0 fp32 is not faster here: it takes 2.00" in workloads[-1].problem
+    assert pipeline.inference._server.preparation is None
+
+
+def test_an_option_costs_what_it_would_take_now(rig: Rig, costs: CostStore) -> None:
+    names = {"nanodet": 1.0, "efficientnet_lite0": 0.25}  # on a much slower machine
+    spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
+    pair = tuple(Cost(each, 20, spread) for each, spread in spreads.items())
+    costs.add(Measurement("a test", 1.0, pair))
+    workloads = rig.tap("/ai/workload")
+    settings = {**SETTINGS, "variants": ["efficientnet_lite0:fp32"]}
+    pipeline = Pipeline(rig, model="nanodet", inference=settings)
+    assert [each.process_ms for each in workloads.wait(1)[0].options] == pytest.approx([1e3, 250])
+    told = len(pipeline.detections)
+    pipeline.next(pipeline.detections)
+    assert len(pipeline.detections) == told + 1
+    wait_for(lambda: workloads[-1].options[0].process_ms < 990, "a time of its own")
+    own_ms, other_ms = (each.process_ms for each in workloads[-1].options)
+    assert other_ms == pytest.approx(0.25 * own_ms)

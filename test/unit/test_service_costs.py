@@ -1,0 +1,124 @@
+"""What an engine takes in service is kept, when enough of it was measured in peace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.measured_costs import Measurement
+from edge_inference.core.model import find_model
+from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.select import Request, Selection
+from edge_inference.engines.server import Engine
+from edge_inference.engines.service_costs import PERIOD_NS, RUNS, ServiceCosts
+from edge_inference.engines.store import Store
+from edge_inference.engines.supply import ShippedFile
+
+
+def engine(threads: int = 1) -> Engine:
+    model = find_model("efficientnet_lite0")
+    request = Request(model, "ort", "fp32", threads)
+    recipe = ShippedFile(model.variants["fp32"])
+    selection = Selection(request, "ort", "fp32", "a test", recipe, None)
+    return Engine(request, selection, backend=None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def costs(store: Store) -> ServiceCosts:
+    def report(sentence: str) -> None:
+        raise AssertionError(sentence)
+
+    return ServiceCosts(store, report)
+
+
+def kept(costs: ServiceCosts, store: Store) -> tuple[Measurement, ...]:
+    costs.close()
+    return CostStore(store.folder).read().measurements
+
+
+def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -> None:
+    for _ in range(runs):
+        costs.note(its, images, 0.05, 0.02)
+
+
+def test_enough_runs_are_kept(costs: ServiceCosts, store: Store) -> None:
+    its = engine()
+    serve(costs, its, RUNS - 1)
+    costs.keep(0, is_free=True)
+    assert kept(costs, store) == ()
+    serve(costs, its, 1)
+    costs.keep(1, is_free=True)
+    (measurement,) = kept(costs, store)
+    (cost,) = measurement.costs
+    assert (measurement.by, cost.runs, cost.point.form) == ("service", RUNS, "threads=1")
+    assert (cost.wall.median_s, cost.cpu.median_s) == (0.05, 0.02)
+    assert cost.point.artifact == its.request.model.variants["fp32"].sha256
+
+
+def test_with_several_threads_only_wall_time_is_kept(costs: ServiceCosts, store: Store) -> None:
+    serve(costs, engine(threads=2))
+    costs.keep(0, is_free=True)
+    assert kept(costs, store)[0].costs[0].cpu is None
+
+
+def test_it_is_kept_once_in_a_while(costs: ServiceCosts, store: Store) -> None:
+    its = engine()
+    serve(costs, its)
+    costs.keep(0, is_free=True)
+    first = kept(costs, store)
+    serve(costs, its)
+    costs.keep(PERIOD_NS - 1, is_free=True)
+    assert kept(costs, store) == first
+    costs.keep(PERIOD_NS, is_free=True)
+    assert len(kept(costs, store)) == 1
+    assert kept(costs, store) != first
+
+
+def test_while_the_node_is_held_back_nothing_counts(costs: ServiceCosts, store: Store) -> None:
+    its = engine()
+    serve(costs, its)
+    costs.keep(0, is_free=False)
+    costs.keep(1, is_free=True)
+    assert kept(costs, store) == ()
+    serve(costs, its)
+    costs.keep(2, is_free=True)
+    assert len(kept(costs, store)) == 1
+
+
+def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, store: Store) -> None:
+    its = engine()
+    for run in range(RUNS):
+        costs.note(its, 1, 0.05, 0.02 if run % 10 else 0.2)
+    costs.keep(0, is_free=True)
+    assert kept(costs, store) == ()
+    serve(costs, its)
+    costs.keep(1, is_free=True)
+    assert len(kept(costs, store)) == 1
+
+
+def test_another_engine_begins_anew_and_batches_do_not_count(
+    costs: ServiceCosts, store: Store
+) -> None:
+    serve(costs, engine(), RUNS - 1)
+    other = engine()
+    serve(costs, other, RUNS - 1)
+    serve(costs, other, RUNS, images=2)
+    costs.keep(0, is_free=True)
+    assert kept(costs, store) == ()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    said: list[str] = []
+    costs = ServiceCosts(Store(tmp_path / "cache"), said.append)
+    serve(costs, engine())
+    costs.keep(0, is_free=True)
+    costs.close()
+    assert len(said) == 1
+    assert "cannot be written" in said[0]
