@@ -3,7 +3,7 @@
 Usage: tiers.py [--tier NAME] [-- PYTEST ARGUMENTS]
 
 Each tier is a pytest of its own, so a crash in one leaves the others their verdict. Inside a tier
-the tests run in parallel, in a worker for each processor: ``-n0`` puts them into one process, and
+the tests run in parallel, in a worker for each processor or two: ``-n0`` puts them into one process, and
 so does what talks to a terminal (``--pdb``, ``-s``). The checks run beside the first tiers; what
 they say is shown whole, after the tier that they ended beside.
 """
@@ -31,6 +31,8 @@ CHECKS = {
 }
 # One device, one process on it.
 ALONE = ("gpu",)
+# Their tests wait for other processes most of the time, and have nothing in common in a module.
+WAITING = ("nodes", "launch")
 # More workers than this wait for memory and for each other's caches.
 MOST_WORKERS = 8
 # What needs the terminal, or a single process, for itself.
@@ -123,12 +125,15 @@ def run_tests(tier: str, arguments: list[str]) -> Tally:
 def spread(tier: str, arguments: list[str]) -> list[str]:
     """Return the options that divide a tier among workers; a ``-n`` in ``arguments`` has its way.
 
-    Tests of one file stay together: what they share in a module is made once.
+    Tests of one file stay together, as what they share in a module is made once; where they mostly
+    wait there are two workers for each processor, and one that is done takes from another.
     """
-    workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    processors, is_waiting = len(os.sched_getaffinity(0)), tier in WAITING
+    workers = min(2 * processors if is_waiting else processors, MOST_WORKERS)
     if tier in ALONE or any(argument in UNDIVIDED for argument in arguments):
         workers = 0
-    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", "loadfile"]
+    how = "worksteal" if is_waiting else "loadfile"
+    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", how]
 
 
 def read_report(tier: str, report: Path) -> Tally:

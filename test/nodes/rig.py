@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -217,6 +218,18 @@ class Outside:
                 self._answers.pop(value["id"]).set_exception(RuntimeError(value["error"]))
             else:
                 self._answers.pop(value["id"]).set_result(value["result"])
+
+
+def later(monkeypatch: pytest.MonkeyPatch, module: types.ModuleType) -> Callable[[float], None]:
+    """Return what lets so many seconds pass at once on the clock that a module reads."""
+    passed_s: list[float] = []
+    clock, clock_ns = time.monotonic, time.monotonic_ns
+    its_time = types.SimpleNamespace(
+        monotonic=lambda: clock() + sum(passed_s),
+        monotonic_ns=lambda: clock_ns() + int(sum(passed_s) * 1e9),
+    )
+    monkeypatch.setattr(module, "time", its_time)
+    return passed_s.append
 
 
 def as_base64(data: bytes) -> str:

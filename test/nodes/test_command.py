@@ -50,7 +50,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def patiently(file: str) -> Limits:
         limits = find_limits(file)
-        return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=2.0))
+        return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=30.0))
 
     monkeypatch.setattr(command, "find_limits", patiently)
 
@@ -281,7 +281,7 @@ def test_a_control_cycle_that_does_not_come_ends_the_motion(rig: Rig, speaker: S
     node = rig.load("Command")
     speaker.plan(*FAR)
     real = node.now_ns
-    node.now_ns = lambda: real() + 3_000_000_000  # as after the machine has been held up
+    node.now_ns = lambda: real() + 31_000_000_000  # as after the machine has been held up
     wait_for(lambda: velocities[-1] == STILL, "standing")
     assert said.wait()[0].startswith("There was no control cycle for")
 

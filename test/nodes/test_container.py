@@ -213,15 +213,15 @@ def test_loading_and_unloading_again_and_again_does_not_grow(rig: Rig) -> None:
         component = rig.load_component("plugins::Gate")
         rig.call(lambda: rig.container.unload(component.id))
 
-    for _ in range(10):
+    for _ in range(5):
         cycle()
     threads, before = threading.active_count(), _resident_kib()
-    for _ in range(50):
+    for _ in range(20):
         cycle()
     assert threading.active_count() == threads
     assert rig.container.components == []
     # A leaked node with its services and publishers is some 700 KiB.
-    assert _resident_kib() - before < 50 * 200
+    assert _resident_kib() - before < 20 * 200
 
 
 def test_closing_a_container_frees_components_that_run(rig: Rig) -> None:

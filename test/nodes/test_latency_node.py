@@ -10,6 +10,7 @@ from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.latency import StageTiming
+from edge_inference.nodes import component, latency
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from rig import Outside, Rig, wait_for
@@ -21,14 +22,21 @@ def timing(stage: str, ms: float | None, dropped: str = "") -> StageTiming:
     return StageTiming(stage, f"/ai/{stage}", 0.5, ms, ms, dropped, "m", 5, "cam")
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell everything ten times a second."""
+    monkeypatch.setattr(latency, "REPORT_PERIOD_S", 0.1)
+    monkeypatch.setattr(component, "DIAGNOSTICS_PERIOD_S", 0.1)
+
+
 @pytest.fixture
 def publisher(rig: Rig) -> Publisher:
     node = rig.container.node
     return rig.call(lambda: Publisher(node, StageTimingAdapter(), "/ai/stage_timing", RELIABLE))
 
 
-def test_a_report_once_a_second(rig: Rig, publisher: Publisher, outside: Outside) -> None:
-    node = rig.load("Latency")
+def test_a_report_on_every_stage(rig: Rig, publisher: Publisher, outside: Outside) -> None:
+    node = rig.load("Latency", window_s=600.0)
     reports = outside.listen("/ai/latency_report", "edge_inference/LatencyReport")
     inferences = rig.tap("/ai/inference_latency")
     rig.is_heard(node, "/ai/latency_report")
@@ -40,7 +48,7 @@ def test_a_report_once_a_second(rig: Rig, publisher: Publisher, outside: Outside
     assert inferences == [1.0, 2.0, 3.0, 4.0]
     wait_for(lambda: reports and len(reports[-1]["stages"]) == 2, "a report on both stages")
     report = reports[-1]
-    assert report["window_s"] == 10.0
+    assert report["window_s"] == 600.0
     assert report["header"]["stamp"]["sec"] > 1_600_000_000
     inference, preprocess = report["stages"]
     assert (inference["stage"], inference["node"]) == ("inference", "/ai/inference")

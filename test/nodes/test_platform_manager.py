@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.nodes.platform_settings import PlatformManagerSettings
 from perception_rig import Pipeline
 from rig import Collected, Outside, Rig, wait_for
+from rig import later as time_passes
 
 TREES = Path(__file__).parents[1] / "platform_trees"
 MODELS = Path(__file__).parents[2] / "models"
@@ -51,11 +50,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let so many seconds pass at once for nodes that are managed."""
-    passed_s: list[float] = []
-    now_ns = time.monotonic_ns
-    clock = types.SimpleNamespace(monotonic_ns=lambda: now_ns() + int(sum(passed_s) * 1e9))
-    monkeypatch.setattr(managed, "time", clock)
-    return passed_s.append
+    return time_passes(monkeypatch, managed)
 
 
 def severity(node) -> Severity:

@@ -168,7 +168,7 @@ def test_a_model_of_another_task(name: str, words: str) -> None:
 
 def test_sound_that_ceases_in_mid_sentence_is_not_lost(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", ceased_after_s=0.2)
+    node = rig.load("VoiceActivity", ceased_after_s=0.5)
     ear = Ear(rig)
     ear.hear(*WORD[:5])
     (segment,) = segments.wait()

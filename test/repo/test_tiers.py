@@ -27,6 +27,7 @@ def workers(*command: str) -> str:
         ("unit", [], 2, "2"),
         ("unit", ["-k", "name", "-x"], 2, "2"),
         ("unit", [], 64, str(tiers.MOST_WORKERS)),
+        ("nodes", [], 2, "4"),
         ("nodes", ["--pdb"], 2, "0"),
         ("nodes", ["-s"], 2, "0"),
         ("gpu", [], 2, "0"),
