@@ -3,9 +3,9 @@
 Usage: tiers.py [--tier NAME] [-- PYTEST ARGUMENTS]
 
 Each tier is a pytest of its own, so a crash in one leaves the others their verdict. Inside a tier
-the tests run in parallel, in a worker for each processor or two: ``-n0`` puts them into one process, and
-so does what talks to a terminal (``--pdb``, ``-s``). The checks run beside the first tiers; what
-they say is shown whole, after the tier that they ended beside.
+the tests run in parallel, in a worker or two for each processor: ``-n0`` puts them into one
+process, and so does what talks to a terminal (``--pdb``, ``-s``). The checks run beside the first
+tiers; what they say is shown whole, after the tier that they ended beside.
 """
 
 from __future__ import annotations
