@@ -25,10 +25,13 @@ def check_models(names: Sequence[str], model_path: str, backend: str, precision:
 
 def _check(model: ModelDescription, backend: str, precision: str) -> bool:
     from edge_inference.engines.select import Request, prepare
+    from edge_inference.engines.supply import build_options
     from edge_inference.tools.engine_verdict import run_checks
     from edge_inference.tools.progress import show_progress
 
     model.verify_files()
+    # On a machine that builds no engines nobody else would read them.
+    build_options(model, next(iter(model.variants)))
     sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
     request = Request(model, backend, precision)
     with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:

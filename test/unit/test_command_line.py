@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,17 @@ def test_a_check_finds_altered_weights(tmp_path: Path, capsys: pytest.CaptureFix
     (folder / "nanodet.onnx").write_bytes(b"other weights")
     assert run(["models", "check", str(folder)]) == 1
     assert "sha256" in capsys.readouterr().err
+
+
+def test_a_check_reads_the_build_options_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "typing"
+    shutil.copytree(ROOT / "models" / "nanodet", folder)
+    with (folder / "model.yaml").open("a") as file:
+        file.write("\nengine:\n  optimisation_level: 9\n")
+    assert run(["models", "check", str(folder)]) == 1
+    assert "engine.optimisation_level: unknown key" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
