@@ -110,9 +110,7 @@ def run_tests(tier: str, arguments: list[str]) -> Tally:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"test/{tier}", f"--junitxml={report}"]
     command += [*spread(tier, arguments), *arguments]
-    # A sourced ROS 2 registers pytest plugins written for its own, older pytest.
-    environment = dict(os.environ, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    code = subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode
     tally = read_report(tier, report)
     if code == NOTHING_COLLECTED:
         tally.reasons.append("no test selected")
@@ -120,6 +118,16 @@ def run_tests(tier: str, arguments: list[str]) -> Tally:
         tally.failed += 1
         tally.reasons.append(f"pytest ended with {code}")
     return tally
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the tests."""
+    # A sourced ROS 2 registers pytest plugins written for its own, older pytest.
+    made = dict(os.environ, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    if made.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Every worker and every child would compile the tests anew. Not beside the sources, then.
+        made.setdefault("PYTHONPYCACHEPREFIX", str(RESULTS / "bytecode"))
+    return made
 
 
 def spread(tier: str, arguments: list[str]) -> list[str]:

@@ -54,6 +54,18 @@ def test_the_user_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called[0].index("xdist.plugin") < called[0].index("-n")
 
 
+@pytest.mark.parametrize("wish", ["", "1"])
+def test_where_no_bytecode_is_wanted_it_goes_into_the_cache(
+    monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", wish)
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    made = tiers.environment()
+    assert not made.get("PYTHONDONTWRITEBYTECODE")
+    kept = made.get("PYTHONPYCACHEPREFIX", "")
+    assert kept.startswith(str(ROOT / ".cache")) == bool(wish)
+
+
 def test_checks_run_beside_the_tests_and_are_shown_whole(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
