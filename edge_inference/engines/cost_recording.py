@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
 from edge_inference.core.golden_check import Infer
-from edge_inference.core.measured_costs import MINIMUM_RUNS, Measurement, Samples
+from edge_inference.core.measured_costs import (
+    MINIMUM_RUNS,
+    Cost,
+    MeasuredCosts,
+    Measurement,
+    Samples,
+)
 from edge_inference.core.model import ModelDescription
 from edge_inference.core.operating_point import OperatingPoint
 from edge_inference.core.preprocess import Preprocessor
@@ -20,7 +26,7 @@ from edge_inference.engines.cost_store import CostStore
 from edge_inference.engines.select import Request, Selection, recipe_for
 from edge_inference.engines.store import Store
 from edge_inference.engines.turns import WARM_UP, time_in_turns
-from edge_inference.errors import CacheError, EdgeInferenceError
+from edge_inference.errors import BackendError, CacheError, EdgeInferenceError
 
 #: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
 #: and so often at the most.
@@ -81,14 +87,9 @@ def operating_point(
 
     None where its file is not made yet or is damaged, and where nothing computes.
     """
-    if backend == "null":
-        return None
-    try:
-        artifact = recipe_for(request, backend, precision).digest(store)
-        form = _form(request, backend)
-    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
-        return None
-    if artifact is None:
+    artifact = _artifact(request, backend, precision, store)
+    form = _form(request, backend)
+    if artifact is None or form is None:
         return None
     return OperatingPoint(request.model.name, precision, backend, artifact, form=form)
 
@@ -96,6 +97,22 @@ def operating_point(
 def point_of(selection: Selection, store: Store) -> OperatingPoint | None:
     """Return what a selection comes to, as :func:`operating_point` does."""
     return operating_point(selection.request, selection.name, selection.precision, store)
+
+
+def current_costs(
+    model: ModelDescription, known: MeasuredCosts, store: Store
+) -> list[tuple[Cost, Measurement]]:
+    """Return the newest costs of a model as it is now; what it was before is left out."""
+    artifacts: dict[tuple[str, str], str | None] = {}
+    found = []
+    for cost, measurement in known.of_model(model.name):
+        point = cost.point
+        way = point.backend, point.precision
+        if way not in artifacts:
+            artifacts[way] = _artifact(Request(model, *way), *way, store)
+        if artifacts[way] == point.artifact:
+            found.append((cost, measurement))
+    return found
 
 
 def record(
@@ -140,8 +157,21 @@ def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
     return lambda turn: runs(inputs)
 
 
-def _form(request: Request, backend: str) -> str:
+def _artifact(request: Request, backend: str, precision: str, store: Store) -> str | None:
+    """Return the sha256 of what a backend opens; None where that is not there, or is damaged."""
+    if backend == "null":
+        return None
+    try:
+        return recipe_for(request, backend, precision).digest(store)
+    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
+        return None
+
+
+def _form(request: Request, backend: str) -> str | None:
     if backend == "ort":
         return f"threads={request.threads}"
-    name = find_gpu(request.gpu).name
+    try:
+        name = find_gpu(request.gpu).name
+    except BackendError:
+        return None
     return name if request.cuda_graph or backend != "trt" else f"{name}, without graph"

@@ -39,6 +39,25 @@ def _unsaid(_sentence: str) -> None:
     """Report to nobody."""
 
 
+def forget_costs(cache: Path) -> int:
+    """Remove what was measured, on whatever machine; return the number of files removed.
+
+    Raises CacheError where one cannot be removed.
+    """
+    removed = 0
+    for file in sorted((cache / COSTS_FOLDER).glob("*")):
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CacheError(
+                f"{file}: cannot be removed ({error.strerror}); remove it by hand"
+            ) from error
+        removed += 1
+    return removed
+
+
 class CostStore:
     """The costs of this machine, shared by any number of processes and threads."""
 

@@ -27,11 +27,11 @@ def cost_as_json(cost: Cost, measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def cost_in_words(cost: Cost, measurement: Measurement) -> str:
-    """Say what one run takes, where, and when that was measured."""
+def cost_in_words(cost: Cost) -> str:
+    """Say what one run takes, and on what."""
     point = cost.point
-    form = ", ".join(filter(None, [f"batch {point.batch}" if point.batch > 1 else "", point.form]))
-    return f"{milliseconds(1e3 * cost.seconds)} ms {point.backend} ({form}), {moment(measurement)}"
+    batch = f", batch {point.batch}" if point.batch > 1 else ""
+    return f"{milliseconds(1e3 * cost.seconds)} ms {point.backend} {point.form}{batch}"
 
 
 def against_reference(measurement: Measurement) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge_inference.engines.cost_store import forget_costs
 from edge_inference.engines.store import Entry, Store
 from edge_inference.engines.supply import TIMING_FOLDER, default_store
 from edge_inference.errors import CacheError
@@ -34,13 +35,21 @@ def list_cache(verify: bool, as_json: bool) -> int:
     return 1 if faults or any(fault for _, fault in rows) else 0
 
 
-def clean_cache(limit_bytes: int | None, damaged_only: bool, as_json: bool) -> int:
-    """Remove what is damaged, and what exceeds the limit unless ``damaged_only``."""
+def clean_cache(
+    limit_bytes: int | None, damaged_only: bool, as_json: bool, *, costs_only: bool = False
+) -> int:
+    """Remove what is damaged, and what exceeds the limit unless ``damaged_only``.
+
+    A limit of 0 removes measured costs, too; ``costs_only`` nothing else.
+    """
     store = default_store()
+    if costs_only:
+        return _forget_costs(store, as_json)
     sizes = {folder.name: _folder_size(folder) for folder in _folders(store)}
     removed = store.clean(sys.maxsize if damaged_only else limit_bytes)
     if limit_bytes == 0:
         shutil.rmtree(store.folder / TIMING_FOLDER, ignore_errors=True)
+        forget_costs(store.folder)
     freed = sum(sizes.get(name, 0) for name in removed)
     left = store.entries()
     if as_json:
@@ -53,6 +62,15 @@ def clean_cache(limit_bytes: int | None, damaged_only: bool, as_json: bool) -> i
         f"{store.folder}: {len(removed)} removed ({megabytes(freed)}), {len(left)} left "
         f"({megabytes(sum(entry.size for entry in left))})\n"
     )
+    return 0
+
+
+def _forget_costs(store: Store, as_json: bool) -> int:
+    removed = forget_costs(store.folder)
+    if as_json:
+        sys.stdout.write(json.dumps({"cache": str(store.folder), "costs_removed": removed}) + "\n")
+    else:
+        sys.stdout.write(f"{store.folder}: measured costs forgotten ({removed} files)\n")
     return 0
 
 

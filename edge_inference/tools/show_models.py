@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from edge_inference.core.measured_costs import Cost, Measurement
 from edge_inference.core.model import (
     Accuracy,
     ModelDescription,
@@ -14,12 +15,17 @@ from edge_inference.core.model import (
     available_models,
     load_model,
 )
-from edge_inference.engines.supply import precisions
+from edge_inference.engines.cost_recording import current_costs
+from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.supply import default_store, precisions
 from edge_inference.errors import EdgeInferenceError
+from edge_inference.tools.cost_words import cost_as_json, cost_in_words
 from edge_inference.tools.run_options import search_path
 from edge_inference.tools.sizes import megabytes
 
 _PIPE_WIDTH = 140
+
+Costs = Sequence[tuple[Cost, Measurement]]
 
 
 def list_models(model_path: str, as_json: bool) -> int:
@@ -31,15 +37,22 @@ def list_models(model_path: str, as_json: bool) -> int:
         except EdgeInferenceError as error:
             failed += 1
             sys.stderr.write(f"edge-inference: {name}: {error}\n")
+    store = default_store()
+    known = CostStore(store.folder).read(_warn)
+    listed = [(model, current_costs(model, known, store)) for model in models]
     if as_json:
-        for model in models:
-            sys.stdout.write(json.dumps(_as_json(model)) + "\n")
+        for model, costs in listed:
+            sys.stdout.write(json.dumps(_as_json(model, costs)) + "\n")
     else:
-        _print(models)
+        _print(listed)
     return 1 if failed else 0
 
 
-def _as_json(model: ModelDescription) -> dict[str, Any]:
+def _warn(sentence: str) -> None:
+    sys.stderr.write(f"edge-inference: {sentence}\n")
+
+
+def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
     return {
         "name": model.name,
         "task": model.task,
@@ -57,34 +70,44 @@ def _as_json(model: ModelDescription) -> dict[str, Any]:
             for name, variant in model.variants.items()
         },
         "derivable": _derivable(model),
+        "measured_costs": [cost_as_json(*each) for each in costs],
     }
 
 
-def _print(models: Sequence[ModelDescription]) -> None:
+def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
     is_terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("model", "task", "input", "precision", "size", "measured accuracy", "licence"):
-        table.add_column(name, justify="right" if name == "size" else "left")
-    for model in models:
+    names = ("model", "task", "input", "precision", "size", "takes here", "measured accuracy")
+    for name in (*names, "licence"):
+        justify: JustifyMethod = "right" if name == "size" else "left"
+        table.add_column(name, justify=justify, no_wrap=name == "takes here")
+    for model, costs in listed:
         for index, (precision, variant) in enumerate(model.variants.items()):
             head = (model.name, model.task, f"{model.input.width}x{model.input.height}")
             table.add_row(
                 *(head if index == 0 else ("", "", "")),
                 precision,
                 megabytes(_size(variant)),
+                _takes(costs, precision),
                 # As Text: a description's brackets are no markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
                 Text(model.licence if index == 0 else ""),
             )
         for precision in _derivable(model):
-            table.add_row("", "", "", precision, "derived", "", "")
+            table.add_row("", "", "", precision, "derived", _takes(costs, precision), "", "")
     console.print(table)
+
+
+def _takes(costs: Costs, precision: str) -> str:
+    """Say what is known of one precision, a line for each backend and form."""
+    known = (cost for cost, _ in costs if cost.point.precision == precision)
+    return "\n".join(cost_in_words(cost) for cost in known)
 
 
 def _derivable(model: ModelDescription) -> list[str]:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.core.measured_costs import Cost, Measurement, Spread
+from edge_inference.core.model import find_model
+from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.engines.cost_store import CostStore
 from edge_inference.engines.store import Store, key_of
 from edge_inference.tools.command_line import run
 from edge_inference.tools.sizes import parse_size
@@ -116,3 +120,67 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="2GiB"):
         parse_size(text)
+
+
+# --- measured costs ------------------------------------------------------------------------------
+
+FP32 = find_model("efficientnet_lite0").variants["fp32"].sha256
+
+
+@pytest.fixture
+def measured(cache: Path) -> CostStore:
+    """Give costs of the shipped model, and of what it was before it was changed."""
+    store = CostStore(cache)
+    for artifact, seconds in ((FP32, 0.016), ("0" * 64, 0.5)):
+        point = OperatingPoint("efficientnet_lite0", "fp32", "ort", artifact, form="threads=1")
+        cost = Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, 1.1 * seconds))
+        store.add(Measurement("a test", 1780000000.0, (cost,)))
+    return store
+
+
+def test_models_tell_what_they_take_here(
+    measured: CostStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "16.0 ms ort threads=1" in shown
+    assert "500.0 ms" not in shown  # the file was another one then
+    assert run(["models", "--json"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    costs = {model["name"]: model["measured_costs"] for model in listed}
+    (cost,) = costs["efficientnet_lite0"]
+    assert (cost["artifact"], cost["precision"], cost["runs"]) == (FP32, "fp32", 20)
+    assert (cost["cpu_median_ms"], cost["median_ms"]) == pytest.approx((16.0, 48.0))
+    assert costs["nanodet"] == []
+
+
+def test_damaged_costs_are_told_and_not_shown(
+    measured: CostStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured.file.write_text("x")
+    assert run(["models", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert 'measured_costs": []' in shown.out
+    assert "expected JSON" in shown.err
+    assert "not used" in shown.err
+
+
+def test_costs_are_forgotten_when_asked(
+    filled: Store, measured: CostStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["engine", "clean", "--damaged"]) == 0
+    assert measured.read().measurements
+    capsys.readouterr()
+    assert run(["engine", "clean", "--costs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["costs_removed"] == 1
+    assert measured.read().measurements == ()
+    assert len(filled.entries()) == 2
+    assert run(["engine", "clean", "--costs"]) == 0
+    assert "measured costs forgotten (0 files)" in capsys.readouterr().out
+
+
+def test_an_empty_cache_has_no_costs_either(
+    measured: CostStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["engine", "clean", "--all"]) == 0
+    assert measured.read().measurements == ()

@@ -57,6 +57,7 @@ examples:
   edge-inference engine clean
   edge-inference engine clean --limit 2GiB
   edge-inference engine clean --all
+  edge-inference engine clean --costs
 
 Damaged entries always go. Entries in use stay. What is removed is made again when
 it is needed."""
@@ -179,8 +180,11 @@ def _add_clean(actions: Commands) -> None:
         epilog=_CLEAN_EXAMPLES,
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--all", action="store_true", help="remove everything")
+    what.add_argument("--all", action="store_true", help="remove everything, measured costs too")
     what.add_argument("--damaged", action="store_true", help="remove damaged entries only")
+    what.add_argument(
+        "--costs", action="store_true", help="forget what inferences take here, and nothing else"
+    )
     what.add_argument("--limit", type=_size, metavar="SIZE", help="as in 2GiB; default: 8GiB")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -237,4 +241,6 @@ def _start_clean(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.tools.engine_cache import clean_cache
 
     limit = 0 if options.all else options.limit
-    return clean_cache(limit, damaged_only=options.damaged, as_json=options.json)
+    return clean_cache(
+        limit, damaged_only=options.damaged, as_json=options.json, costs_only=options.costs
+    )

@@ -1,0 +1,70 @@
+"""Measured costs in words: of a check, in a table, and beside what was known before."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+from edge_inference.core.latency import Percentiles
+from edge_inference.core.measured_costs import Cost, Measurement, Spread
+from edge_inference.core.model import find_model
+from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.self_check import SelfCheckReport
+from edge_inference.engines.compare import Comparison, Row
+from edge_inference.engines.picture_set import PictureSet
+from edge_inference.tools.comparison_words import print_comparison, row_as_json
+from edge_inference.tools.cost_words import against_reference, cost_in_words
+
+FP32 = OperatingPoint("net", "fp32", "ort", "a" * 64, form="threads=1")
+INT8 = replace(FP32, precision="int8", artifact="b" * 64)
+
+
+def cost(point: OperatingPoint, seconds: float) -> Cost:
+    return Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, seconds))
+
+
+def test_a_check_tells_the_share_of_the_reference() -> None:
+    pair = Measurement("self-check", 0.0, (cost(INT8, 0.015), cost(FP32, 0.04)))
+    assert against_reference(pair) == "15.0 ms, 0.38 of what net ort fp32, threads=1 takes"
+    assert against_reference(replace(pair, costs=pair.costs[:1])) == "15.0 ms"
+
+
+def test_a_cost_names_its_operating_point() -> None:
+    assert cost_in_words(cost(FP32, 0.04)) == "40.0 ms ort threads=1"
+    assert cost_in_words(cost(replace(FP32, batch=4), 0.1)) == "100.0 ms ort threads=1, batch 4"
+
+
+def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
+    """Compare a row with what was known of it; return the printed text and the JSON."""
+    known = None
+    if before_s is not None:
+        known = cost(FP32, before_s), Measurement("compare", 0.0, ())
+    row = Row(
+        "ort",
+        "fp32",
+        check=SelfCheckReport(1, (), None, None),
+        latency=Percentiles(*[90.0] * 6),
+        measured=(cost(FP32, now_s), Measurement("compare", 1.0, ())),
+        known=known,
+    )
+    model, none = find_model("efficientnet_lite0"), PictureSet([], "none")
+    comparison = Comparison(model, none, 20, 1, (row,), ("the costs were altered",))
+    stream = io.StringIO()
+    print_comparison(comparison, {"cpu": "one"}, stream)
+    return stream.getvalue(), json.loads(json.dumps(row_as_json(comparison, row)))
+
+
+def test_what_has_changed_since_it_was_measured_is_told() -> None:
+    text, row = shown(0.030, 0.015)
+    assert "ort fp32 takes 30.0 ms; it was 15.0 ms when it was measured here before" in text
+    assert "the costs were altered" in text
+    assert row["measured_cost"]["cpu_median_ms"] == 30.0
+    assert row["known_before"]["cpu_median_ms"] == 15.0
+
+
+def test_what_is_as_before_or_new_is_not_told() -> None:
+    assert "before" not in shown(0.030, 0.029)[0]
+    text, row = shown(0.030, None)
+    assert "before" not in text
+    assert row["known_before"] is None
