@@ -26,6 +26,7 @@ from edge_inference.core.self_check import SelfCheckReport, self_check
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cost_recording import TimedRuns, point_of, record
 from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.int8_mode import EXACT, FAST, INT8_MODES, mode_in_use, weight_bits
 from edge_inference.engines.picture_set import PictureSet
 from edge_inference.engines.remembered import Remembered
 from edge_inference.engines.select import BACKEND_NAMES, Request, Selection, prepare
@@ -44,6 +45,7 @@ from edge_inference.errors import (
 #: What can be compared, the reference's backend first.
 BACKENDS = ("ort", *(name for name in BACKEND_NAMES if name not in ("auto", "null", "ort")))
 REFERENCE = ("ort", "fp32")
+_INT8_ON_CPU = ("ort", "int8")
 DEFAULT_RUNS = 50
 
 #: So many inputs take turns while the clock runs.
@@ -54,8 +56,8 @@ _TIMED_INPUTS = 8
 class Order:
     """What to compare.
 
-    ``runs`` is how often each engine infers while the clock runs, ``threads`` are
-    those of engines on the CPU. Raises ConfigError for an unknown backend or precision.
+    ``runs`` is how often each engine infers while the clock runs, ``threads`` and
+    ``int8_modes`` are those of engines on the CPU. Raises ConfigError for what is unknown.
     """
 
     model: ModelDescription
@@ -65,20 +67,31 @@ class Order:
     runs: int = DEFAULT_RUNS
     threads: int = 1
     gpu: int = 0
+    int8_modes: Sequence[str] = (EXACT,)
 
     def __post_init__(self) -> None:
         for what, names, known in (
             ("backends", self.backends, BACKENDS),
             ("precisions", self.precisions, PRECISIONS),
+            ("int8_modes", self.int8_modes, INT8_MODES),
         ):
             for name in names:
                 if name not in known:
                     raise ConfigError(f"{what}: {name!r} is unknown{suggestion(name, known)}")
 
-    def ways(self) -> list[tuple[str, str]]:
-        """Return each backend and precision once, the reference first, asked for or not."""
+    def ways(self) -> list[tuple[str, str, str | None]]:
+        """Return each backend, precision and mode of int8 once, the reference first.
+
+        The mode is None where this machine has only one.
+        """
         asked = [(backend, name) for backend in self.backends for name in self.precisions]
-        return list(dict.fromkeys([REFERENCE, *asked]))
+        modes = [mode_in_use(weight_bits(mode)) for mode in self.int8_modes]
+        ways = [
+            (*way, mode)
+            for way in (REFERENCE, *asked)
+            for mode in (modes if way == _INT8_ON_CPU else (None,))
+        ]
+        return list(dict.fromkeys(ways))
 
 
 @dataclass(frozen=True)
@@ -98,11 +111,11 @@ class Accuracy:
 class Row:
     """One way to run the model; what could not be measured is None.
 
-    ``obstacle`` says why it cannot run. ``layers`` counts the layers (on the CPU
-    those with weights) by the precision they really compute in, empty where the engine
-    does not tell; ``used`` is the precision of most. ``bytes`` is the size of the file
-    that the engine opens. ``measured`` is the cost that was kept, with its measurement,
-    ``known`` the one that was kept here before.
+    ``int8_mode`` is None where there is only one. ``obstacle`` says why it cannot run.
+    ``layers`` counts the layers (on the CPU those with weights) by the precision they really
+    compute in, empty where the engine does not tell; ``used`` is the precision of most.
+    ``bytes`` is the size of the file that the engine opens. ``measured`` is the cost that was
+    kept, with its measurement, ``known`` the one that was kept here before.
     """
 
     backend: str
@@ -117,11 +130,12 @@ class Row:
     latency: Percentiles | None = None
     measured: tuple[Cost, Measurement] | None = None
     known: tuple[Cost, Measurement] | None = None
+    int8_mode: str | None = None
 
     @property
     def name(self) -> str:
-        """Name it by backend and precision."""
-        return f"{self.backend} {self.precision}"
+        """Name it by backend and precision; exact int8 is int8."""
+        return f"{self.backend} {self.precision}{' fast' if self.int8_mode == FAST else ''}"
 
     @property
     def is_reference(self) -> bool:
@@ -223,9 +237,9 @@ class _Work:
         self.problems: list[str] = []
         self._known = CostStore(store.folder).read(self.problems.append)
 
-    def row(self, backend: str, precision: str) -> Row:
+    def row(self, backend: str, precision: str, int8_mode: str | None) -> Row:
         """Prepare, open and check one way. Raises only for the reference, or where cancelled."""
-        row = Row(backend, precision)
+        row = Row(backend, precision, int8_mode=int8_mode)
         try:
             return self._checked(row)
         except EdgeInferenceError as error:
@@ -280,7 +294,14 @@ class _Work:
 
     def _checked(self, row: Row) -> Row:
         order = self._order
-        request = Request(order.model, row.backend, row.precision, order.threads, order.gpu)
+        request = Request(
+            order.model,
+            row.backend,
+            row.precision,
+            order.threads,
+            order.gpu,
+            int8_mode=row.int8_mode or EXACT,
+        )
 
         def progress(phase: str, fraction: float | None) -> None:
             self._progress(f"{row.name}: {phase}", fraction)

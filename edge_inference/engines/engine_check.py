@@ -24,6 +24,7 @@ from edge_inference.engines.cost_recording import (
     point_of,
     record,
 )
+from edge_inference.engines.int8_mode import FAST
 from edge_inference.engines.select import Selection, stand_in
 from edge_inference.engines.store import Store
 from edge_inference.engines.supply import Cancelled, PreparationCancelledError
@@ -77,6 +78,7 @@ def check_engine(
         return run
 
     infer = unless_cancelled(backend.infer)
+    otherwise = "set int8_mode to exact, or " if selection.int8_mode == FAST else ""
     threads = selection.request.threads
     timed = None
 
@@ -85,8 +87,8 @@ def check_engine(
         if passed:
             return
         sentence = (
-            f"model {model.name} on {backend.describe()}: {summary}; set {parameter} to warn to "
-            "run it all the same"
+            f"model {model.name} on {backend.describe()}: {summary}; {otherwise}set {parameter} "
+            "to warn to run it all the same"
         )
         if policy != "warn":  # one that nobody knows refuses, too
             raise ModelError(sentence)

@@ -190,6 +190,7 @@ def _to_json(request: Request, store: Store) -> dict[str, Any]:
         "threads": request.threads,
         "gpu": 0,  # the only one that the child sees
         "cuda_graph": request.cuda_graph,
+        "int8_mode": request.int8_mode,
         "store": str(store.folder),
         "limit_bytes": store.limit_bytes,
     }
@@ -203,6 +204,7 @@ def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
         asked["threads"],
         asked["gpu"],
         cuda_graph=asked["cuda_graph"],
+        int8_mode=asked["int8_mode"],
     )
     return request, Store(Path(asked["store"]), asked["limit_bytes"])
 

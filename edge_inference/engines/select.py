@@ -15,9 +15,11 @@ from edge_inference.backends.ort import CPU, CUDA, OrtBackend, import_onnxruntim
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.model import PRECISIONS, ModelDescription
 from edge_inference.core.settings import suggestion
+from edge_inference.engines.int8_mode import EXACT, FULL_BITS, in_words, mode_in_use, weight_bits
 from edge_inference.engines.store import Store
 from edge_inference.engines.supply import (
     Cancelled,
+    OnnxFlavour,
     Progress,
     Recipe,
     ShippedFile,
@@ -34,8 +36,9 @@ from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
 class Request:
     """What is asked for: ``backend`` of :data:`BACKEND_NAMES`, ``precision`` may be "auto".
 
-    ``threads`` is for engines that run on the CPU. ``gpu`` is the number of the GPU,
-    ``stream_priority`` ("low", "normal", "high") and ``cuda_graph`` say how it is used.
+    ``threads`` and ``int8_mode`` of :data:`INT8_MODES` are for engines that run on the CPU.
+    ``gpu`` is the number of the GPU, ``stream_priority`` ("low", "normal", "high") and
+    ``cuda_graph`` say how it is used.
     ``origin`` is the asker's own, handed back with what serves the request.
     """
 
@@ -46,6 +49,7 @@ class Request:
     gpu: int = 0
     stream_priority: str = "normal"
     cuda_graph: bool = True
+    int8_mode: str = EXACT
     origin: Any = None
 
 
@@ -54,7 +58,8 @@ class Selection:
     """What runs a model, and the reason.
 
     ``backend`` is not open yet; it is None where its file has to be made first, see
-    :func:`prepare`. ``damaged`` says what is wrong with a file that was there.
+    :func:`prepare`. ``damaged`` says what is wrong with a file that was there. ``int8_mode``
+    is the one in which this processor computes int8, None where it has no two ways.
     """
 
     request: Request
@@ -64,14 +69,15 @@ class Selection:
     recipe: Recipe
     backend: Backend | None
     damaged: str = ""
+    int8_mode: str | None = None
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A backend by name: what keeps it from running here, what it opens, and how.
 
-    ``precision`` is what "auto" stands for where the model can be had in it; otherwise,
-    and for None, that is the most accurate variant.
+    ``make`` takes the precision in words. ``precision`` is what "auto" stands for where the
+    model can be had in it; otherwise, and for None, that is the most accurate variant.
     """
 
     name: str
@@ -86,10 +92,11 @@ def select_backend(request: Request, store: Store | None = None) -> Selection:
 
     "auto" takes the first of TensorRT, ONNX Runtime with CUDA, ONNX Runtime on the
     CPU that can run here. Raises BackendError where what is asked for cannot run
-    here, PluginError for an unknown name, ModelError for weights that are missing or
-    altered.
+    here, PluginError for an unknown name, ConfigError for an unknown mode of int8,
+    ModelError for weights that are missing or altered.
     """
     name = request.backend
+    weight_bits(request.int8_mode)  # says what is wrong with it, whatever serves
     if name not in BACKEND_NAMES:
         raise PluginError(f"unknown backend {name!r}{suggestion(name, BACKEND_NAMES)}")
     refused: list[str] = []
@@ -139,9 +146,11 @@ def _select(candidate: Candidate, request: Request, store: Store, refused: list[
     if isinstance(recipe, ShippedFile):
         recipe.variant.verify()
     file, damaged = find_or_none(recipe, store)
+    int8_mode = _int8_mode(candidate, precision, recipe)
+    computes = precision if int8_mode is None else in_words(int8_mode)
     why = "asked for" if request.backend != "auto" else "first of the automatic order that can run"
     reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
-    backend = candidate.make(request, precision, file) if file is not None else None
+    backend = candidate.make(request, computes, file) if file is not None else None
     return Selection(
         request,
         candidate.name,
@@ -150,7 +159,14 @@ def _select(candidate: Candidate, request: Request, store: Store, refused: list[
         recipe,
         backend,
         damaged,
+        int8_mode,
     )
+
+
+def _int8_mode(candidate: Candidate, precision: str, recipe: Recipe) -> str | None:
+    if candidate.name != "ort" or precision != "int8":
+        return None
+    return mode_in_use(recipe.weight_bits if isinstance(recipe, OnnxFlavour) else FULL_BITS)
 
 
 def _choose_precision(candidate: Candidate, request: Request) -> tuple[str, str]:
@@ -194,6 +210,11 @@ def _onnx(request: Request, precision: str) -> Recipe:
     return onnx_for(request.model, precision, "onnxruntime")
 
 
+def _onnx_on_cpu(request: Request, precision: str) -> Recipe:
+    bits = weight_bits(request.int8_mode)
+    return onnx_for(request.model, precision, "onnxruntime", bits)
+
+
 def _plan(request: Request, precision: str) -> Recipe:
     return engine_plan(request.model, precision, request.gpu)
 
@@ -226,7 +247,7 @@ def _make_null(request: Request, precision: str, file: Path) -> Backend:
 _CANDIDATES = (
     Candidate("trt", _tensorrt_obstacle, _plan, _make_trt, precision="fp16"),
     Candidate("ort-cuda", _cuda_obstacle, _onnx, _make_ort_cuda),
-    Candidate("ort", _onnxruntime_obstacle, _onnx, _make_ort),
+    Candidate("ort", _onnxruntime_obstacle, _onnx_on_cpu, _make_ort),
 )
 _NULL = Candidate("null", _onnxruntime_obstacle, _onnx, _make_null)
 

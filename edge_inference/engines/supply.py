@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.backends.gpu import find_gpu
+from edge_inference.backends.processor import find_processor
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.model import ModelDescription, Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build_options import BuildOptions
+from edge_inference.engines.int8_mode import FULL_BITS
 from edge_inference.engines.store import Store, default_cache_folder, key_of
 from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, ModelError
 
@@ -97,20 +99,32 @@ class ShippedFile(Recipe):
 
 @dataclass(frozen=True)
 class OnnxFlavour(Recipe):
-    """The model in another precision, derived from its fp32 variant for one kind of engine."""
+    """The model in another precision, derived from its fp32 variant for one kind of engine.
+
+    ``weight_bits`` are those of int8: fewer than all are for processors that add products in
+    16 bits.
+    """
 
     model: ModelDescription
     precision: str
     target: str
+    weight_bits: int = FULL_BITS
 
     def parts(self) -> dict[str, Any]:
-        """Return everything that changes the file."""
+        """Return everything that changes the file, or what it is found to compute.
+
+        int8 for ONNX Runtime is computed by the processor: what was found out about the
+        file on one with other instructions does not hold.
+        """
+        by_processor = self.precision == "int8" and self.target == "onnxruntime"
         return {
             "kind": "onnx",
             "rules": _flavour_rules(),
             "source": self.model.variants["fp32"].sha256,
             "precision": self.precision,
             "target": self.target,
+            "weight_bits": self.weight_bits if self.precision == "int8" else None,
+            "instructions": find_processor().instruction_set if by_processor else None,
             "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
             "calibration": calibration_digest(self.model, self.precision),
             "made with": {name: _version_of(name) for name in ("onnx", "onnxruntime")},
@@ -127,7 +141,8 @@ class OnnxFlavour(Recipe):
 
     def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the flavour."""
-        label = f"{self.model.name}-{self.precision}-{self.target}"
+        bits = f"-{self.weight_bits}bit" if self.weight_bits < FULL_BITS else ""
+        label = f"{self.model.name}-{self.precision}{bits}-{self.target}"
         parts = self.parts()
 
         def derive_into(folder: Path) -> Mapping[str, Any]:
@@ -147,6 +162,7 @@ class OnnxFlavour(Recipe):
                 folder / _ONNX,
                 keep_fp32=self.model.derive.keep_fp32(self.precision),
                 calibration=calibration,
+                weight_bits=self.weight_bits,
             )
             return {"model": self.model.name, **parts}
 
@@ -253,21 +269,26 @@ class EnginePlan(Recipe):
         return store.folder / TIMING_FOLDER / f"{name}.cache"
 
 
-def onnx_for(model: ModelDescription, precision: str, target: str) -> ShippedFile | OnnxFlavour:
+def onnx_for(
+    model: ModelDescription, precision: str, target: str, weight_bits: int = FULL_BITS
+) -> ShippedFile | OnnxFlavour:
     """Return how to get the model in a precision. Raises ModelError where there is no way.
 
-    ``target`` is "onnxruntime" or "tensorrt". A file of the model folder comes first,
-    except that int8 for TensorRT is derived where the ranges are known: a Q/DQ
-    graph for the CPU does not parse there.
+    ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` are those of int8. A file of
+    the model folder comes first, except that int8 for TensorRT, or with fewer bits, is
+    derived where the ranges are known: a Q/DQ graph for the CPU does not parse there.
     """
+    is_int8 = precision == "int8"
+    bits = weight_bits if is_int8 else FULL_BITS
     variant = model.variants.get(precision)
     can_derive = "fp32" in model.variants and (
-        precision == "fp16" or (precision == "int8" and model.calibration is not None)
+        precision == "fp16" or (is_int8 and model.calibration is not None)
     )
-    if variant is not None and not (precision == "int8" and target == "tensorrt" and can_derive):
+    is_special = is_int8 and (target == "tensorrt" or bits < FULL_BITS)
+    if variant is not None and not (is_special and can_derive):
         return ShippedFile(variant)
     if can_derive:
-        return OnnxFlavour(model, precision, target)
+        return OnnxFlavour(model, precision, target, bits)
     raise ModelError(
         f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
         f"; {_how_to_get(model, precision)}"

@@ -7,12 +7,13 @@ from typing import Any
 
 from edge_inference.core.model import PRECISIONS
 from edge_inference.core.settings import setting
+from edge_inference.engines.int8_mode import EXACT, INT8_MODES
 from edge_inference.engines.select import BACKEND_NAMES, Request
 from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.nodes.model_settings import ModelSettings
 
 #: Parameters that go into a Request under their own name.
-_ENGINE = ("backend", "precision", "threads", "gpu", "stream_priority", "cuda_graph")
+_ENGINE = ("backend", "precision", "int8_mode", "threads", "gpu", "stream_priority", "cuda_graph")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class InferenceSettings(ManagedSettings, ModelSettings):
         "auto",
         "what to compute in; auto is fp16 in TensorRT, else the model's most accurate",
         choices=("auto", *PRECISIONS),
+    )
+    int8_mode: str = setting(
+        EXACT,
+        "int8 on an x86 processor without VNNI: exact, or fast with 7-bit weights; elsewhere both "
+        "are the same",
+        choices=INT8_MODES,
     )
     threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)
     gpu: int = setting(0, "number of the GPU", minimum=0, maximum=63)

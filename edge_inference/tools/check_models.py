@@ -6,24 +6,32 @@ import sys
 from collections.abc import Sequence
 
 from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.engines.int8_mode import EXACT
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.interruption import cancellable
-from edge_inference.tools.run_options import search_path
+from edge_inference.tools.run_options import check_int8_mode, search_path
 
 
-def check_models(names: Sequence[str], model_path: str, backend: str, precision: str) -> int:
-    """Check models one by one and print a report; return 1 where one fails."""
+def check_models(
+    names: Sequence[str], model_path: str, backend: str, precision: str, int8_mode: str | None
+) -> int:
+    """Check models one by one and print a report; return 1 where one fails.
+
+    Raises UsageError for an ``int8_mode`` that would have no effect.
+    """
+    check_int8_mode(int8_mode, precision)
     failed = 0
     for name in names:
         try:
-            failed += not _check(find_model(name, search_path(model_path)), backend, precision)
+            model = find_model(name, search_path(model_path))
+            failed += not _check(model, backend, precision, int8_mode or EXACT)
         except EdgeInferenceError as error:
             failed += 1
             sys.stderr.write(f"edge-inference: {name}: {error}\n")
     return 1 if failed else 0
 
 
-def _check(model: ModelDescription, backend: str, precision: str) -> bool:
+def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str) -> bool:
     from edge_inference.engines.select import Request, prepare
     from edge_inference.engines.supply import build_options
     from edge_inference.tools.engine_verdict import run_checks
@@ -33,7 +41,7 @@ def _check(model: ModelDescription, backend: str, precision: str) -> bool:
     # On a machine that builds no engines nobody else would read them.
     build_options(model, next(iter(model.variants)))
     sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
-    request = Request(model, backend, precision)
+    request = Request(model, backend, precision, int8_mode=int8_mode)
     with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)
     assert selection.backend is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_inference.core.model import PRECISIONS, find_model
 from edge_inference.engines.compare import BACKENDS, DEFAULT_RUNS, Order, compare
+from edge_inference.engines.int8_mode import INT8_MODES
 from edge_inference.engines.machine_facts import machine_facts
 from edge_inference.tools import comparison_plot
 from edge_inference.tools.comparison_words import print_comparison, row_as_json, summary_as_json
@@ -28,6 +29,7 @@ class CompareOptions:
     model_path: str = ""
     backends: tuple[str, ...] = BACKENDS
     precisions: tuple[str, ...] = PRECISIONS
+    int8_modes: tuple[str, ...] = INT8_MODES
     pictures: str | None = None
     topic: str = ""
     labels: str | None = None
@@ -45,6 +47,7 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
     """
     _check_names("--backends", options.backends, BACKENDS)
     _check_names("--precisions", options.precisions, PRECISIONS)
+    _check_names("--int8-modes", options.int8_modes, INT8_MODES)
     if options.plot is not None:
         comparison_plot.check(Path(options.plot))
     model = find_model(options.model, search_path(options.model_path))
@@ -56,6 +59,7 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
         options.runs,
         options.threads,
         options.gpu,
+        options.int8_modes,
     )
     stream = sys.stderr if as_json else sys.stdout
     with cancellable() as cancelled, show_progress(f"comparing {model.name}", stream) as progress:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.engines.compare import Comparison, Row
+from edge_inference.engines.int8_mode import in_words
 from edge_inference.tools.cost_words import cost_as_json, moment
 from edge_inference.tools.sizes import megabytes
 from edge_inference.tools.summary_table import milliseconds, new_table
@@ -41,6 +42,7 @@ def row_as_json(comparison: Comparison, row: Row) -> dict[str, Any]:
         "model": comparison.model.name,
         "backend": row.backend,
         "precision": row.precision,
+        "int8_mode": row.int8_mode,
         "runs_here": not row.obstacle,
         "obstacle": row.obstacle or None,
         "engine": row.engine or None,
@@ -80,7 +82,11 @@ def summary_as_json(comparison: Comparison, facts: Mapping[str, str]) -> dict[st
         "thresholds": vars(comparison.model.self_check),
         "fastest_that_passes": None
         if fastest is None
-        else {"backend": fastest.backend, "precision": fastest.precision},
+        else {
+            "backend": fastest.backend,
+            "precision": fastest.precision,
+            "int8_mode": fastest.int8_mode,
+        },
         "machine": dict(facts),
     }
 
@@ -161,6 +167,9 @@ def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str
             yield f"{row.name} failed: {'; '.join(row.check.reasons)}"
     for reason, names in _obstacles(comparison).items():
         yield f"cannot run here: {', '.join(names)}: {reason}"
+    for row in comparison.rows:
+        if row.int8_mode is not None and not row.obstacle:
+            yield f"{row.name}: {in_words(row.int8_mode)}"
     for row in comparison.rows:
         if row.used is not None and row.used != row.precision and not row.obstacle:
             yield f"{row.name} is computed in {row.used}: this engine has no {row.precision} for it"

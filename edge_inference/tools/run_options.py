@@ -23,6 +23,7 @@ class RunOptions:
     model_path: str = ""
     backend: str = "auto"
     precision: str = "auto"
+    int8_mode: str | None = None
     confidence: float | None = None
     frames: int | None = None
     rate: float | None = None
@@ -68,6 +69,7 @@ class RunOptions:
                     raise UsageError(f"{name} is for files; {self.source} is a topic")
         elif self.image_transport is not None:
             raise UsageError(f"--image-transport is for topics; {self.source} is none")
+        check_int8_mode(self.int8_mode, self.precision)
         if self.confidence is not None and not hasattr(model.decoder_settings, "confidence"):
             raise UsageError(
                 f"--confidence: the decoder {model.decoder} of model {model.name} has no such "
@@ -89,6 +91,7 @@ class RunOptions:
             "model_path": self.model_path,
             "backend": "" if self.backend == "auto" else self.backend,
             "precision": "" if self.precision == "auto" else self.precision,
+            "int8_mode": self.int8_mode or "",
             "when_full": "wait" if self.is_lossless else "drop_oldest",
         }
         if self.names_an_engine:
@@ -111,6 +114,12 @@ class RunOptions:
         if self.frames is not None and self.is_lossless:
             values["limit"] = self.frames
         return {name: _argument(value) for name, value in values.items() if value != ""}
+
+
+def check_int8_mode(int8_mode: str | None, precision: str) -> None:
+    """Raise UsageError for a mode that would have no effect."""
+    if int8_mode is not None and precision != "int8":
+        raise UsageError(f"--int8-mode {int8_mode} is for --precision int8, got {precision}")
 
 
 def _argument(value: str | int | float) -> str:

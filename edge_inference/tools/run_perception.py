@@ -292,11 +292,13 @@ def _made_ready(
 
     Raises EdgeInferenceError where it cannot be made, or cannot run here.
     """
+    from edge_inference.engines.int8_mode import EXACT
     from edge_inference.engines.preparation import prepare_beside
     from edge_inference.engines.select import Request, select_backend
     from edge_inference.engines.supply import PreparationCancelledError, default_store
 
-    request = Request(model, options.backend, options.precision)
+    int8_mode = options.int8_mode or EXACT
+    request = Request(model, options.backend, options.precision, int8_mode=int8_mode)
     store = default_store()
     selection = select_backend(request, store)
     if selection.backend is not None:

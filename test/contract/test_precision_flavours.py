@@ -20,10 +20,16 @@ from edge_inference.engines.flavours.derive import derive
 from edge_inference.engines.flavours.onnx_file import file_sha256
 from edge_inference.engines.flavours.pictures import calibration_pictures
 from edge_inference.errors import SourceError
+from int8_sums import int8_weights, saturates
 
 SHIPPED = Path(__file__).parents[2] / "models"
 NAMES = ("efficientnet_lite0", "nanodet")
-FLAVOURS = (("int8", "onnxruntime"), ("int8", "tensorrt"), ("fp16", "tensorrt"))
+FLAVOURS = (
+    ("int8", "onnxruntime"),
+    ("7-bit int8", "onnxruntime"),
+    ("int8", "tensorrt"),
+    ("fp16", "tensorrt"),
+)
 CROPS = {"efficientnet_lite0": 3, "nanodet": 1}
 
 
@@ -40,6 +46,8 @@ class Derived:
 
     def file(self, precision: str, target: str, per_channel: bool = True) -> Path:
         made = self._folder / f"{self.model.name}-{precision}-{target}-{per_channel}.onnx"
+        is_fast = precision == "7-bit int8"
+        precision = precision.removeprefix("7-bit ")
         derive(
             self.model.variants["fp32"].file,
             precision,
@@ -48,6 +56,7 @@ class Derived:
             keep_fp32=self.model.derive.keep_fp32(precision),
             calibration=self.calibration,
             per_channel=per_channel,
+            weight_bits=7 if is_fast else 8,
         )
         return made
 
@@ -73,7 +82,7 @@ def test_a_flavour_agrees_with_fp32_on_unseen_pictures(
     found = derived.judge(derived.file(precision, target))
     assert found.results.counted >= 48
     assert found.results.share >= 0.95
-    assert found.outputs.sqnr_db > {"int8": 14, "fp16": 40}[precision]
+    assert found.outputs.sqnr_db > {"int8": 14, "7-bit int8": 13, "fp16": 40}[precision]
     assert found.outputs.cosine > 0.97
 
 
@@ -83,6 +92,15 @@ def test_a_flavour_passes_the_golden_check(precision: str, target: str, derived:
         report = check_golden(derived.model, backend.infer)
     assert report.passed, report.summary()
     assert report.pictures == 2
+
+
+def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived) -> None:
+    fast = int8_weights(derived.file("7-bit int8", "onnxruntime"))
+    whole = int8_weights(derived.file("int8", "onnxruntime"))
+    assert fast.keys() == whole.keys()
+    assert len(fast) > 30
+    assert not [name for name, numbers in fast.items() if saturates(numbers)]
+    assert all(saturates(numbers) for numbers in whole.values())
 
 
 def test_a_bad_quantisation_is_seen(derived: Derived) -> None:

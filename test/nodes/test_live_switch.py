@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from edge_inference.engines import server
+from edge_inference.engines.int8_mode import INT8_MODES, in_words, mode_in_use, weight_bits
 from edge_inference.errors import BackendError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
@@ -52,12 +53,18 @@ def stamps(results) -> list[int]:
 
 def test_a_precision_changes_without_a_lost_or_doubled_frame(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="efficientnet_lite0")
+    exact, fast = (in_words(mode_in_use(weight_bits(mode))) for mode in INT8_MODES)
     with camera(pipeline) as sent:
-        for precision in ("int8", "fp32", "fp16", "int8"):
-            assert change(outside, "/ai/inference", precision=precision) == [True, ""]
+        for values, words in (
+            ({"precision": "int8"}, exact),
+            ({"precision": "fp32"}, "fp32"),
+            ({"precision": "fp16"}, "fp16"),
+            ({"precision": "int8", "int8_mode": "fast"}, fast),
+        ):
+            assert change(outside, "/ai/inference", **values) == [True, ""]
             wait_for(
-                lambda precision=precision: pipeline.states[-1].engine.endswith(precision),
-                f"{precision} in service",
+                lambda words=words: pipeline.states[-1].engine.endswith(f".onnx, {words}"),
+                f"{words} in service",
             )
             count = len(pipeline.classes)
             wait_for(lambda count=count: len(pipeline.classes) > count + 5, "frames to go on")
@@ -65,8 +72,8 @@ def test_a_precision_changes_without_a_lost_or_doubled_frame(rig: Rig, outside: 
     assert pipeline.lost() == {}
     assert pipeline.inference.health.notes()["precision"] == "int8"
     # ONNX Runtime's CPU engine computes fp16 files in fp32, and the node says so.
-    told = {state.engine.rpartition(" ")[2]: state.precision for state in pipeline.states}
-    assert told == {"fp32": "fp32", "int8": "int8", "fp16": "fp32"}
+    told = {state.engine.rpartition("onnx, ")[2]: state.precision for state in pipeline.states}
+    assert told == {"fp32": "fp32", exact: "int8", fast: "int8", "fp16": "fp32"}
     assert {result.label(0) for result in pipeline.classes} != set()
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_inference.backends.processor import Processor
 from edge_inference.core.latency import Percentiles
 from edge_inference.core.model import ModelDescription, load_model
 from edge_inference.core.self_check import SelfCheckReport
 from edge_inference.engines import compare as compare_module
+from edge_inference.engines import int8_mode
 from edge_inference.engines.compare import (
     BACKENDS,
     Accuracy,
@@ -180,7 +182,7 @@ def test_unknown_names_are_refused(
 
 def test_each_way_comes_once_and_the_reference_first(model: ModelDescription) -> None:
     order = Order(model, PictureSet([], "none"), ("trt", "trt"), ("int8", "fp32"))
-    assert order.ways() == [("ort", "fp32"), ("trt", "int8"), ("trt", "fp32")]
+    assert order.ways() == [("ort", "fp32", None), ("trt", "int8", None), ("trt", "fp32", None)]
     assert set(BACKENDS) == {"ort", "ort-cuda", "trt"}
 
 
@@ -281,15 +283,17 @@ def test_a_damaged_file_has_no_precision(tmp_path: Path) -> None:
 
 
 def test_the_table_tells_figures_obstacles_and_the_pick(comparison: Comparison) -> None:
+    fast = replace(row("ort int8", 2.0), int8_mode="fast")
     obstacle = replace(row("trt fp16", None, obstacle="no [GPU]"), check=None)
     bad = row("ort-cuda int8", 0.1, "SQNR 3.0 dB, at least 8 dB is needed")
-    shown = replace(comparison, rows=(*comparison.rows, obstacle, bad))
+    shown = replace(comparison, rows=(*comparison.rows, obstacle, bad, fast))
     stream = io.StringIO()
     print_comparison(shown, {"cpu": "one", "cores": "2"}, stream)
     printed = stream.getvalue()
     assert "cannot run here: trt fp16: no [GPU]" in printed
     assert "ort-cuda int8 failed: SQNR 3.0 dB" in printed
     assert "fastest that passes the self-check: ort " in printed
+    assert "ort int8 fast: int8 fast, 7-bit weights, no VNNI" in printed
     assert "machine: cpu one, cores 2" in printed
     assert "top-1" in printed
     assert "equal" in printed
@@ -353,9 +357,15 @@ def test_the_command(
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
     words = ["compare", str(model.folder), "--backends", "ort", "--precisions", "int8"]
+    monkeypatch.setattr(int8_mode, "find_processor", lambda: Processor("avx2", saturates=True))
     assert main("edge-inference", [*words, "--runs", "1", "--json"]) == 0
     lines = [strictly(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line.get("precision") for line in lines] == ["fp32", "int8", None]
+    assert [line.get("precision") for line in lines] == ["fp32", "int8", "int8", None]
+    assert [line["int8_mode"] for line in lines[:-1]] == [None, "exact", "fast"]
+    assert [line["engine"].rpartition("model.onnx, ")[2] for line in lines[1:-1]] == [
+        "int8 exact, no VNNI",
+        "int8 fast, 7-bit weights, no VNNI",
+    ]
     assert lines[-1]["summary"]["runs"] == 1
     assert math.isfinite(lines[1]["speed_over_reference"])
 
@@ -366,6 +376,7 @@ def test_the_command(
         (["--backends", "ort,,trt"], 2, "names with commas between"),
         (["--backends", "tensor"], 2, "--backends: 'tensor' is unknown"),
         (["--precisions", "fp32,int4"], 2, "expected some of fp32, fp16, int8"),
+        (["--int8-modes", "quick"], 2, "--int8-modes: 'quick' is unknown"),
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
         (["--pictures", "nowhere"], 1, "no such file or folder"),

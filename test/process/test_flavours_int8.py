@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.engines.flavours.calibration import Calibration
 from edge_inference.engines.flavours.derive import DeriveReport, derive
 from edge_inference.engines.flavours.int8 import NOT_QUANTISED, TARGETS
-from edge_inference.errors import ModelError
+from edge_inference.errors import ConfigError, ModelError
 from flavour_networks import (
     calibrated,
     classifier,
@@ -28,10 +29,11 @@ from flavour_networks import (
     weights,
     write,
 )
+from int8_sums import int8_weights, saturates
 
 
 def int8(
-    source: Path, target: str, *keep: str, calibration: Calibration | None = None, **more: bool
+    source: Path, target: str, *keep: str, calibration: Calibration | None = None, **more: int
 ) -> tuple[Path, DeriveReport]:
     destination = source.with_suffix(f".{target}.onnx")
     ranges = calibration or calibrated(source)
@@ -44,6 +46,41 @@ def what_runs(file: Path) -> Counter[str]:
     optimised = file.with_suffix(".optimised.onnx")
     session(file, optimised)
     return Counter(node.op_type for node in onnx.load(optimised).graph.node)
+
+
+@pytest.mark.parametrize("make", [classifier, detector])
+def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(
+    make: object, tmp_path: Path
+) -> None:
+    source = make(tmp_path / "net.onnx")  # type: ignore[operator]
+    whole = int8_weights(int8(source, "onnxruntime")[0])
+    assert whole
+    assert all(saturates(numbers) for numbers in whole.values()), "8 bits are one too many"
+    made, report = int8(source, "onnxruntime", weight_bits=7)
+    assert report.summary().startswith("int8 with 7-bit weights for onnxruntime: ")
+    found = int8_weights(made)
+    assert found.keys() == whole.keys()
+    for name, numbers in found.items():
+        assert not saturates(numbers), name
+        # Quantised to the whole range from the start, not cut down from 8 bits.
+        channels = numbers.reshape(len(numbers), -1)
+        assert all(each.min() == -64 or each.max() == 63 for each in channels), name
+
+
+def test_7_bit_weights_need_no_exact_kernels(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    made, _ = int8(source, "onnxruntime", weight_bits=7)
+    quick = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
+    for batch in pictures(2):
+        (found,) = quick.run(None, {"x": batch})
+        np.testing.assert_array_equal(found, run(made, batch)[0])
+    assert sqnr_db(source, made, pictures()) > 22
+
+
+def test_an_unknown_number_of_bits_is_refused(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    with pytest.raises(ConfigError, match="weight_bits: expected one of 7, 8, got 6"):
+        int8(source, "onnxruntime", weight_bits=6)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from edge_inference.engines.flavours.onnx_file import (
     opset_of,
     write_onnx,
 )
+from edge_inference.engines.flavours.scales import WEIGHT_NUMBERS
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class DeriveReport:
     """What was made.
 
     ``converted`` counts the nodes in the new precision by operator, ``kept``
-    gives the reason for each node that stayed in fp32. Sizes are in bytes.
+    gives the reason for each node that stayed in fp32. Sizes are in bytes, ``weight_bits``
+    are those of int8.
     """
 
     precision: str
@@ -44,13 +46,15 @@ class DeriveReport:
     bytes: int
     converted: Mapping[str, int]
     kept: Mapping[str, str]
+    weight_bits: int | None = None
 
     def summary(self) -> str:
         """Say the outcome in one sentence."""
         reasons = Counter(self.kept.values())
         listing = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        weights = " with 7-bit weights" if self.weight_bits == 7 else ""
         return (
-            f"{self.precision} for {self.target}: {sum(self.converted.values())} nodes in "
+            f"{self.precision}{weights} for {self.target}: {sum(self.converted.values())} nodes in "
             f"{self.precision}, {len(self.kept)} in fp32{f' ({listing})' if listing else ''}, "
             f"opset {self.opset}, {self.source_bytes / 1e6:.1f} -> {self.bytes / 1e6:.1f} MB"
         )
@@ -65,19 +69,27 @@ def derive(
     keep_fp32: Sequence[str] = (),
     calibration: Calibration | None = None,
     per_channel: bool = True,
+    weight_bits: int = 8,
 ) -> DeriveReport:
     """Write the flavour of an fp32 ONNX file for a precision and a kind of engine.
 
     ``keep_fp32`` names nodes that stay in fp32. int8 needs ``calibration``, taken
-    on ``source``, and also leaves the nodes after the last layer with weights.
-    Inputs, outputs and opset stay. The same arguments give the same bytes, and
-    ``destination`` is there whole or not at all. Raises ConfigError for an
-    unknown precision or target, ModelError for a file, calibration or node name
-    that does not fit, BackendError where a package is missing or fails.
+    on ``source``, and also leaves the nodes after the last layer with weights; its
+    ``weight_bits`` are 8 or 7. Inputs, outputs and opset stay. The same arguments give the
+    same bytes, and ``destination`` is there whole or not at all. Raises ConfigError for an
+    unknown precision, target or number of bits, ModelError for a file, calibration or node
+    name that does not fit, BackendError where a package is missing or fails.
     """
-    for name, value, known in (("precision", precision, DERIVED), ("target", target, TARGETS)):
+    choices: tuple[tuple[str, object, Collection[object]], ...] = (
+        ("precision", precision, DERIVED),
+        ("target", target, TARGETS),
+        ("weight_bits", weight_bits, WEIGHT_NUMBERS.keys()),
+    )
+    for name, value, known in choices:
         if value not in known:
-            raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+            raise ConfigError(
+                f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}"
+            )
     source, destination = Path(source), Path(destination)
     if precision == "int8":
         if calibration is None:
@@ -97,7 +109,14 @@ def derive(
         else:
             assert calibration is not None
             keep = {**tail_nodes(model), **keep}
-            made, kept = to_int8(model, target, calibration.ranges, keep, per_channel=per_channel)
+            made, kept = to_int8(
+                model,
+                target,
+                calibration.ranges,
+                keep,
+                per_channel=per_channel,
+                weight_bits=weight_bits,
+            )
     except (ModelError, BackendError) as error:
         raise type(error)(f"{where}: {error}") from error
     _check(made, where)
@@ -110,6 +129,7 @@ def derive(
         bytes=destination.stat().st_size,
         converted=Counter(kind for name, kind in operators.items() if name not in kept),
         kept=kept,
+        weight_bits=weight_bits if precision == "int8" else None,
     )
 
 

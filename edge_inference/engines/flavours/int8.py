@@ -74,12 +74,14 @@ def to_int8(
     keep: Mapping[str, str],
     *,
     per_channel: bool = True,
+    weight_bits: int = 8,
 ) -> tuple[ModelProto, dict[str, str]]:
     """Return the folded network with pairs, and why each node in fp32 stayed there.
 
     ``keep`` are nodes that stay, with the reason. ``per_channel`` gives each
-    channel of the weights a scale of its own. Raises ModelError for an opset that
-    is too old, for ranges that are missing, and where no node can turn.
+    channel of the weights a scale of its own. ``weight_bits`` is 8, or 7 for kernels
+    that add two products in 16 bits. Raises ModelError for an opset that is too old, for
+    ranges that are missing, and where no node can turn.
     """
     opset = opset_of(model)
     if opset < LOWEST_OPSET:
@@ -91,7 +93,7 @@ def to_int8(
     onnx = import_onnx()
     _check_ranges(model, style, ranges, keep)
     operators = {node.name: node.op_type for node in model.graph.node}
-    writer = PairWriter(model, style, ranges, keep, per_channel, onnx)
+    writer = PairWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
     writer.run()
     if not any(operators[name] in style.weighted for name in writer.quantised):
         raise ModelError("no layer of the network can compute in int8; use it in fp32")

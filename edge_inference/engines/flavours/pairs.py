@@ -79,6 +79,7 @@ class PairWriter:
         ranges: Mapping[str, Range],
         keep: Mapping[str, str],
         per_channel: bool,
+        weight_bits: int,
         onnx: Any,
     ) -> None:
         self._graph = model.graph
@@ -86,6 +87,7 @@ class PairWriter:
         self._ranges = ranges
         self._keep = keep
         self._per_channel = per_channel
+        self._weight_bits = weight_bits
         self._onnx = onnx
         self._names = FreshNames(model.graph)
         self._floats = float_tensors(model.graph, onnx)
@@ -174,8 +176,10 @@ class PairWriter:
         bias = self._array(reads[2]) if self._has_plain_bias(node, reads) else None
         input_scale = float(self._paired[reads[0]].scale.scale)
         axis = _channel_axis(node, weights) if self._per_channel else None
-        scale = weight_scale(weights, axis, bias, input_scale)
-        yield from self._constant(node, 1, reads[1], scale, quantise_weights(weights, scale))
+        bits = self._weight_bits
+        scale = weight_scale(weights, axis, bias, input_scale, bits)
+        numbers = quantise_weights(weights, scale, bits)
+        yield from self._constant(node, 1, reads[1], scale, numbers)
         if bias is not None:
             biases = bias_scale(scale, input_scale)
             yield from self._constant(node, 2, reads[2], biases, quantise(bias, biases))

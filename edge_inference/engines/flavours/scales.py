@@ -1,11 +1,12 @@
 """From ranges and weights to 8-bit numbers: real = (number - zero point) * scale.
 
-Weights are symmetric, so that their zero point is 0: -127 to 127. Activations
+Weights have the zero point 0: -127 to 127 in 8 bits, -64 to 63 in 7. Activations
 are unsigned with a zero point (0 to 255), or signed and symmetric.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from edge_inference.engines.flavours.ranges import Range
 
 _LARGEST_SIGNED = 127
 _LARGEST_UNSIGNED = 255
+#: Least and largest number of a weight, by its bits. Two products of 7-bit weights with
+#: unsigned bytes fit in 16 bits together (2 * 255 * 64 = 32640), of 8-bit ones they do not.
+WEIGHT_NUMBERS: Mapping[int, tuple[int, int]] = {7: (-64, 63), 8: (-127, 127)}
 #: Keeps a bias inside 32 bits.
 _LARGEST_BIAS = 2.0**30
 #: Keeps the product of two scales away from zero; what is smaller is nothing.
@@ -47,6 +51,7 @@ def weight_scale(
     axis: int | None,
     bias: NDArray[np.float32] | None = None,
     input_scale: float = 1.0,
+    bits: int = 8,
 ) -> Scale:
     """Return the scale of weights, for each channel along ``axis`` or, where None, for all.
 
@@ -54,8 +59,10 @@ def weight_scale(
     steps of scale times ``input_scale`` still fits in 32 bits.
     """
     others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
-    largest = np.abs(weights).max(axis=others, initial=0.0).astype(np.float64)
-    scale = largest / _LARGEST_SIGNED
+    least, most = WEIGHT_NUMBERS[bits]
+    below = -weights.min(axis=others, initial=0.0).astype(np.float64)
+    above = weights.max(axis=others, initial=0.0).astype(np.float64)
+    scale = np.maximum(below / -least, above / most)
     if bias is not None and bias.size:
         needed = np.abs(bias.astype(np.float64)) / (input_scale * _LARGEST_BIAS)
         scale = np.maximum(scale, needed if axis is not None else needed.max())
@@ -82,7 +89,7 @@ def quantise(values: NDArray[np.float32], scale: Scale) -> NDArray[Any]:
     return np.clip(numbers, lowest, limits.max).astype(kind)
 
 
-def quantise_weights(weights: NDArray[np.float32], scale: Scale) -> NDArray[np.int8]:
+def quantise_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) -> NDArray[np.int8]:
     """Return the numbers of weights so that each channel's rounding errors sum to nearly nothing.
 
     Inputs that are mostly positive would carry such a sum into the result as a
@@ -91,8 +98,9 @@ def quantise_weights(weights: NDArray[np.float32], scale: Scale) -> NDArray[np.i
     SQuant: On-the-Fly Data-Free Quantization, 2022; of its three levels the one of
     channels). Without channels, each number is the nearest.
     """
+    least, most = WEIGHT_NUMBERS[bits]
     if scale.axis is None:
-        return quantise(weights, scale)
+        return np.clip(quantise(weights, scale), least, most)
     rows = np.moveaxis(weights, scale.axis, 0).reshape(weights.shape[scale.axis], -1)
     exact = rows.astype(np.float64) / scale.scale.astype(np.float64)[:, None]
     numbers = np.rint(exact)
@@ -102,7 +110,7 @@ def quantise_weights(weights: NDArray[np.float32], scale: Scale) -> NDArray[np.i
         direction = np.sign(surplus[row])
         order = np.argsort(-direction * errors[row], kind="stable")
         numbers[row, order[: abs(surplus[row])]] -= direction
-    numbers = np.clip(numbers, -_LARGEST_SIGNED, _LARGEST_SIGNED).astype(np.int8)
+    numbers = np.clip(numbers, least, most).astype(np.int8)
     shape = np.moveaxis(weights, scale.axis, 0).shape
     return np.ascontiguousarray(np.moveaxis(numbers.reshape(shape), 0, scale.axis))
 

@@ -52,9 +52,14 @@ def add_model_path(parser: argparse.ArgumentParser, default: str = "") -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add ``--backend`` and ``--precision``."""
+    """Add ``--backend``, ``--precision`` and ``--int8-mode``."""
     parser.add_argument("--backend", default="auto", help="auto (default), ort, ort-cuda or trt")
     parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or int8")
+    parser.add_argument(
+        "--int8-mode",
+        metavar="MODE",
+        help="int8 on x86 without VNNI: exact (default), or fast with 7-bit weights",
+    )
 
 
 def add_gpu(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,12 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--precisions", type=_names, metavar="NAMES", help="as in fp32,int8; default: all"
     )
+    parser.add_argument(
+        "--int8-modes",
+        type=_names,
+        metavar="NAMES",
+        help="of engines on an x86 processor without VNNI: exact, fast; default: both",
+    )
     add_pictures(parser)
     parser.add_argument(
         "--labels", type=given.name, metavar="FILE.csv", help="lines of picture,label"

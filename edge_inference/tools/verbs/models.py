@@ -60,4 +60,6 @@ def _start_list(options: argparse.Namespace, started_s: float) -> int:
 def _start_check(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.tools.check_models import check_models
 
-    return check_models(options.names, options.model_path, options.backend, options.precision)
+    return check_models(
+        options.names, options.model_path, options.backend, options.precision, options.int8_mode
+    )

@@ -1,0 +1,82 @@
+"""The fast int8 proves itself as every engine does, and says what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from edge_inference.backends.processor import Processor
+from edge_inference.core.golden import SelfCheck
+from edge_inference.core.model import ModelDescription
+from edge_inference.engines import int8_mode, supply
+from edge_inference.engines.engine_check import check_engine
+from edge_inference.engines.select import Request, Selection, prepare
+from edge_inference.engines.store import Store
+from edge_inference.errors import ModelError
+from spoilt_model import load_spoilt
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
+    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+
+
+@pytest.fixture
+def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (int8_mode, supply):
+        monkeypatch.setattr(module, "find_processor", lambda: Processor("avx2", saturates=True))
+
+
+def prepared(model: ModelDescription, mode: str, folder: Path) -> Selection:
+    return prepare(Request(model, "ort", "int8", int8_mode=mode), Store(folder))
+
+
+@pytest.mark.usefixtures("without_vnni")
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("exact", "int8 exact, no VNNI"), ("fast", "int8 fast, 7-bit weights, no VNNI")],
+)
+def test_an_engine_says_how_it_computes_int8(
+    mode: str, words: str, model: ModelDescription, tmp_path: Path
+) -> None:
+    selection = prepared(model, mode, tmp_path)
+    assert selection.int8_mode == mode
+    assert selection.backend is not None
+    with selection.backend as backend:
+        assert backend.describe().endswith(f"model.onnx, {words}")
+        checked = check_engine(selection, backend, golden="off")
+    assert "passed on" in checked.notes["self-check"]
+    assert checked.precision == "int8"
+
+
+@pytest.mark.usefixtures("without_vnni")
+def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
+    model: ModelDescription, tmp_path: Path
+) -> None:
+    strict = dataclasses.replace(model, self_check=SelfCheck(sqnr_db=60.0))
+    for mode, hint in (
+        ("fast", "; set int8_mode to exact, or set self_check to warn"),
+        ("exact", "; set self_check to warn"),
+    ):
+        selection = prepared(strict, mode, tmp_path)
+        assert selection.backend is not None
+        with selection.backend as backend, pytest.raises(ModelError) as caught:
+            check_engine(selection, backend, golden="off")
+        assert hint in str(caught.value)
+        assert "at least 60 dB is needed" in str(caught.value)
+
+
+def test_with_vnni_both_ways_are_one(
+    model: ModelDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (int8_mode, supply):
+        monkeypatch.setattr(
+            module, "find_processor", lambda: Processor("avx_vnni", saturates=False)
+        )
+    exact, fast = (prepared(model, mode, tmp_path) for mode in ("exact", "fast"))
+    assert exact.recipe == fast.recipe
+    assert fast.int8_mode is None
+    assert "precision int8: asked for" in fast.reason
+    assert len(Store(tmp_path).entries()) == 1

@@ -1,0 +1,148 @@
+"""int8 in two ways on a processor without VNNI: which one is derived, and what is said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_inference.backends.processor import Processor
+from edge_inference.core.model import ModelDescription, Variant, find_model
+from edge_inference.engines import int8_mode, preparation, supply
+from edge_inference.engines.compare import Order
+from edge_inference.engines.int8_mode import in_words, mode_in_use, weight_bits
+from edge_inference.engines.picture_set import PictureSet
+from edge_inference.engines.select import Request, recipe_for
+from edge_inference.engines.store import Store
+from edge_inference.engines.supply import OnnxFlavour, ShippedFile, onnx_for
+from edge_inference.errors import ConfigError
+from int8_sums import pair_sums, saturates
+
+AVX2 = Processor("avx2", saturates=True)
+VNNI = Processor("avx512_vnni", saturates=False)
+ARM = Processor("asimddp", saturates=False)
+
+
+@pytest.fixture
+def model() -> ModelDescription:
+    return find_model("efficientnet_lite0")
+
+
+def be(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (int8_mode, supply):
+        monkeypatch.setattr(module, "find_processor", lambda: processor)
+
+
+@pytest.mark.parametrize(
+    ("processor", "mode", "bits", "in_use", "words"),
+    [
+        (AVX2, "exact", 8, "exact", "int8 exact, no VNNI"),
+        (AVX2, "fast", 7, "fast", "int8 fast, 7-bit weights, no VNNI"),
+        (VNNI, "exact", 8, None, "int8"),
+        (VNNI, "fast", 8, None, "int8"),
+        (ARM, "fast", 8, None, "int8"),
+    ],
+)
+def test_only_a_processor_that_saturates_has_two_ways(
+    processor: Processor, mode: str, bits: int, in_use: str | None, words: str
+) -> None:
+    assert weight_bits(mode, processor) == bits
+    assert mode_in_use(bits, processor) == in_use
+    assert in_words(mode_in_use(bits, processor)) == words
+
+
+def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
+    with pytest.raises(ConfigError, match=r"int8_mode: 'quick' is unknown"):
+        recipe_for(Request(model, int8_mode="quick"), "ort", "int8")
+    with pytest.raises(ConfigError, match=r"int8_modes: 'fats' is unknown.*did you mean 'fast'"):
+        Order(model, PictureSet([], "none"), int8_modes=("fats",))
+
+
+def test_each_way_and_each_processor_has_a_file_of_its_own(
+    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = set()
+    for processor in (AVX2, VNNI):
+        be(processor, monkeypatch)
+        for mode in ("exact", "fast"):
+            recipe = recipe_for(Request(model, int8_mode=mode), "ort", "int8")
+            assert isinstance(recipe, OnnxFlavour)
+            keys.add(supply.key_of(recipe.parts()))
+    assert len(keys) == 3  # with VNNI both ways are one
+
+
+@pytest.mark.parametrize(("precision", "target"), [("fp16", "onnxruntime"), ("int8", "tensorrt")])
+def test_what_the_processor_does_not_compute_is_the_same_file_everywhere(
+    precision: str, target: str, model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = set()
+    for processor in (AVX2, VNNI):
+        be(processor, monkeypatch)
+        recipe = onnx_for(model, precision, target)
+        assert isinstance(recipe, OnnxFlavour)
+        keys.add(supply.key_of(recipe.parts()))
+    assert len(keys) == 1
+
+
+def test_a_mode_changes_nothing_but_int8_on_the_processor(
+    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be(AVX2, monkeypatch)
+    fast = Request(model, int8_mode="fast")
+    assert recipe_for(fast, "ort", "fp16") == recipe_for(Request(model), "ort", "fp16")
+    assert recipe_for(fast, "ort-cuda", "int8") == onnx_for(model, "int8", "onnxruntime")
+
+
+def test_fast_is_derived_beside_a_file_of_the_model_where_the_ranges_are_known(
+    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be(AVX2, monkeypatch)
+    own = Variant("int8", model.variants["fp32"].file, "")
+    both = dataclasses.replace(model, variants={**model.variants, "int8": own})
+    assert recipe_for(Request(both), "ort", "int8") == ShippedFile(own)
+    assert recipe_for(Request(both, int8_mode="fast"), "ort", "int8") == OnnxFlavour(
+        both, "int8", "onnxruntime", 7
+    )
+    alone = dataclasses.replace(model, variants={"int8": own})
+    assert recipe_for(Request(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
+
+
+def test_a_process_of_its_own_makes_what_was_asked_for(
+    model: ModelDescription, tmp_path: Path
+) -> None:
+    request = Request(model, "ort", "int8", int8_mode="fast")
+    again, _ = preparation._from_json(preparation._to_json(request, Store(tmp_path)))
+    assert again.int8_mode == "fast"
+
+
+def test_both_ways_are_compared_where_they_differ(
+    model: ModelDescription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = Order(model, PictureSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast"))
+    be(AVX2, monkeypatch)
+    assert [way for way in order.ways() if way[1] == "int8"] == [
+        ("ort", "int8", "exact"),
+        ("ort", "int8", "fast"),
+        ("trt", "int8", None),
+    ]
+    be(VNNI, monkeypatch)
+    assert [way for way in order.ways() if way[1] == "int8"] == [
+        ("ort", "int8", None),
+        ("trt", "int8", None),
+    ]
+
+
+def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
+    def pair(one: tuple[int, int], other: tuple[int, int]) -> int:
+        return int(pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
+
+    assert pair((255, 255), (127, 127)) == 32767  # 64770 in truth
+    assert pair((255, 255), (-128, -128)) == -32768
+    assert pair((255, 1), (127, 127)) == 255 * 127 + 127
+    assert pair((255, 255), (63, 63)) == 255 * 63 * 2
+    assert pair((255, 255), (-64, -64)) == -32640
+    assert pair((200, 100), (127, -128)) == 200 * 127 - 100 * 128
+    assert saturates(np.array([64, 65], np.int8))
+    assert not saturates(np.arange(-64, 65, dtype=np.int8))
