@@ -200,7 +200,7 @@ def test_what_cannot_be_read_stops_the_robot(
     send(**message)
     wait_for(lambda: velocities[-1] == STILL, "standing")
     wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "word of it")
-    assert words in feedback[-1].problem and said == [feedback[-1].problem]
+    assert words in feedback[-1].problem and said.wait() == [feedback[-1].problem]
     assert node.health.counts() == {"invalid": 1}
     speaker.plan(*FAR, age_s=1.0)  # from before it
     assert velocities[-1] == STILL
