@@ -8,12 +8,9 @@ another process that asks for the same gets the same.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from edge_inference.core.checksum import sha256_of
 from edge_inference.core.model import ModelDescription, Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build_options import BuildOptions
+from edge_inference.engines.derivation import calibration_digest, derivation_rules, version_of
 from edge_inference.engines.int8_mode import FULL_BITS
 from edge_inference.engines.store import Store, default_cache_folder, key_of
 from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, ModelError
@@ -119,7 +117,7 @@ class OnnxFlavour(Recipe):
         by_processor = self.precision == "int8" and self.target == "onnxruntime"
         return {
             "kind": "onnx",
-            "rules": _flavour_rules(),
+            "rules": derivation_rules(),
             "source": self.model.variants["fp32"].sha256,
             "precision": self.precision,
             "target": self.target,
@@ -127,7 +125,7 @@ class OnnxFlavour(Recipe):
             "instructions": find_processor().instruction_set if by_processor else None,
             "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
             "calibration": calibration_digest(self.model, self.precision),
-            "made with": {name: _version_of(name) for name in ("onnx", "onnxruntime")},
+            "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
 
     def find(self, store: Store) -> Path | None:
@@ -355,20 +353,6 @@ def build_options(
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
 
 
-def calibration_digest(model: ModelDescription, precision: str) -> str | None:
-    """Return the checksum of the ranges that a precision is made with, None for none."""
-    file = model.calibration
-    if precision != "int8" or file is None:
-        return None
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BackendError(
-            f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "
-            f"calibrate again with: edge-inference quantize {model.name}"
-        ) from error
-
-
 def _digest_in(store: Store, parts: Mapping[str, Any], name: str) -> str | None:
     entry = store.find(key_of(parts))
     return None if entry is None else entry.files[name].sha256
@@ -381,23 +365,6 @@ def _how_to_get(model: ModelDescription, precision: str) -> str:
             "--output FOLDER"
         )
     return "ask for one of them or for 'auto'"
-
-
-@functools.cache
-def _flavour_rules() -> str:
-    """Return a checksum of the code that derives: what it makes is not what older code made."""
-    folder = Path(__file__).with_name("flavours")
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def find_or_none(recipe: Recipe, store: Store) -> tuple[Path | None, str]:
