@@ -36,7 +36,7 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     rig.close()
     if outside is not None:
         # The next test's publishers must not take these subscriptions for those that they wait for.
-        wait_for(lambda: not outside.knows(name="component_container"), "the container to leave")
+        wait_for(lambda: not outside.knows(name=rig.name), "the container to leave")
 
 
 @pytest.fixture(scope="session")

@@ -65,12 +65,18 @@ class Collected(list):
 
 
 class Rig:
-    """A context, a container on it, and the thread that spins it."""
+    """A context, a container on it, and the thread that spins it.
+
+    No two containers of a process have the same name, so that it tells which one has gone.
+    """
+
+    _numbers = itertools.count(1)
 
     def __init__(self) -> None:
         self.context = Context()
         rclpy.init(args=[], context=self.context)
-        self.container = Container(self.context)
+        self.name = f"container_{next(self._numbers)}"
+        self.container = Container(self.context, self.name)
         self._thread = threading.Thread(target=self.container.spin, name="spin")
         self._thread.start()
 
