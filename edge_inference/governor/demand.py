@@ -11,11 +11,14 @@ from edge_inference.governor.settings import GovernorSettings
 
 #: Less than a picture in a quarter of an hour is none.
 _NO_DEMAND_HZ = 0.001
+#: No rate, duration or power is more, in hertz, milliseconds or watts; squares of more overflow.
+_MOST = 1e9
 
 
 def number(value: float | None) -> float | None:
     """Return a measured value that can be true, None for anything else."""
-    return value if value is not None and math.isfinite(value) and value >= 0.0 else None
+    is_true = value is not None and math.isfinite(value) and 0.0 <= value <= _MOST
+    return value if is_true else None
 
 
 def demand_hz(workload: Workload) -> float | None:

@@ -7,11 +7,11 @@ both follow slowly when the machine, its leakage or what else it does changes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
+from edge_inference.governor.demand import number
 
 #: Where power is looked for, best first; the first that has a value is gone by.
 _SOURCES = (Role.TOTAL_POWER, Role.RAILS_SUM, Role.BATTERY_POWER)
@@ -102,4 +102,4 @@ def power_reading(readings: Iterable[Reading]) -> Reading | None:
 
 
 def _is_true(reading: Reading) -> bool:
-    return reading.value is not None and math.isfinite(reading.value) and reading.value > 0.0
+    return bool(number(reading.value))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_inference.core.directive import Level, Limits, Option, Workload
@@ -273,7 +273,15 @@ governors = st.builds(
 )
 
 
+def absurd_looks() -> list[tuple[list[Reading], list[Workload], int]]:
+    """Return two looks at so much power, and so much work, that squares overflow."""
+    power = [Reading("rail/a", Quantity.POWER, 1e300, "test", START_NS, role=Role.TOTAL_POWER)]
+    return [(power, [], 0), (power, [node("/a", rate_hz=1e300)], SECOND)]
+
+
 @given(governors, st.lists(looks, min_size=1, max_size=12))
+@example(GovernorSettings(), absurd_looks())
+@example(GovernorSettings(preset="predictive"), absurd_looks())
 def test_whatever_is_said_decisions_make_sense(
     chosen: GovernorSettings,
     seen: list[tuple[list[Reading], list[Workload], int]],
