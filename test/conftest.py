@@ -91,8 +91,10 @@ def _draw_nothing_from_modules() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say in which ROS domain the tests run."""
-    return [f"ROS domain {os.environ['ROS_DOMAIN_ID']}, {os.environ.get('ROS_DISTRO', 'no ROS')}"]
+    """Say in which ROS domain the tests run, and which examples Hypothesis draws."""
+    domain, distro = os.environ["ROS_DOMAIN_ID"], os.environ.get("ROS_DISTRO", "no ROS")
+    examples = os.environ.get("HYPOTHESIS") or "fixed"
+    return [f"ROS domain {domain}, {distro}; Hypothesis: {examples} examples"]
 
 
 def _has_cuda_driver() -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,10 @@ def test_every_folder_of_tests_is_a_tier() -> None:
         file.relative_to(ROOT / "test").parts[0] for file in ROOT.glob("test/*/**/test_*.py")
     }
     assert folders <= set(tiers.TIERS)
+
+
+def test_the_profile_alone_says_how_many_examples_are_drawn() -> None:
+    own = re.compile(r"max_examples|derandomize|settings\(.*deadline")
+    tests = [file for file in ROOT.glob("test/*/**/*.py") if file.name != Path(__file__).name]
+    assert len(tests) > 200
+    assert [file for file in tests if own.search(file.read_text())] == []
