@@ -208,7 +208,8 @@ class Component(LifecycleNode):
         # Of a topic's QoS each publisher asks for its own, some of them later.
         given, known = (
             {name for name in names if not name.startswith("qos_overrides.")}
-            for names in (self._parameter_overrides, self._parameters)
+            # A worker may declare others just now.
+            for names in (list(self._parameter_overrides), list(self._parameters))
         )
         unknown = sorted(given - known)
         for name in unknown:
