@@ -18,6 +18,12 @@ def pytest_configure() -> None:
     quick_discovery.put_in_environment()
 
 
+def pytest_collection_finish() -> None:
+    """Spare the collection before each rig all that was imported for the tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=["best"])
 def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     """A spinning container; parametrise indirectly with "single" for the older executor."""
@@ -28,9 +34,6 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
             lambda context: SingleThreadedExecutor(context=context),
         )
     outside = request.getfixturevalue("_outside") if "outside" in request.fixturenames else None
-    # What is there already stays; the collections below and in close() need not look at it.
-    gc.collect()
-    gc.freeze()
     rig = Rig()
     yield rig
     rig.close()

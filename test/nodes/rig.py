@@ -73,6 +73,9 @@ class Rig:
     _numbers = itertools.count(1)
 
     def __init__(self) -> None:
+        # Nodes are parts of cycles. What is left of an earlier one keeps its context's participant,
+        # and all participants of a domain talk to each other.
+        gc.collect()
         self.context = Context()
         rclpy.init(args=[], context=self.context)
         self.name = f"container_{next(self._numbers)}"
@@ -139,9 +142,6 @@ class Rig:
         self._thread.join()
         self.container.close()
         self.context.try_shutdown()
-        # Nodes are parts of cycles. What is left of one keeps its context's participant, and all
-        # participants of a domain talk to each other.
-        gc.collect()
 
 
 class Outside:
