@@ -25,6 +25,8 @@ PERSON = ROOT / "models/moonshine_tiny/golden" / "go_forward_ten_meters.wav"
 WORDS = "go forward ten meters"
 RATE = 16_000
 _PIECE = RATE // 10
+# A busy machine's pauses are no end of the sound, and what it has seen is soon some seconds old.
+PATIENCE = {"voice_activity": "ceased_after_s:=10.0", "scene_reporter": "max_age_s:=600.0"}
 
 
 def models_or_skip() -> None:
@@ -53,8 +55,8 @@ def load_pipeline_in(
     loaded = {}
     for each in load_pipeline(name).components(arguments):
         more = [*each.node_arguments(), *(given if each.name == of else ())]
-        if each.name == "voice_activity":  # a busy machine's pauses are no end of the sound
-            more += ["--ros-args", "-p", "ceased_after_s:=10.0"]
+        patience = PATIENCE.get(each.name)
+        more += ["--ros-args", "-p", patience] if patience else []
         component = rig.call(
             lambda each=each, more=more: rig.container.load(each.plugin, more, True)
         )
