@@ -34,27 +34,27 @@ demo:
 	  $(VENV)/bin/edge-inference run perception --source sample --frames 120 --save-overlay overlays $(ARGS)
 
 demo-voice:
-	$(set_up)
+	$(set_up) --with voice
 	@. $(VENV)/env.sh && ROS_AUTOMATIC_DISCOVERY_RANGE="$${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}" \
 	  $(VENV)/bin/edge-inference run voice --source sample --expect $(ARGS)
 
 test:
-	$(set_up) --with-tests --with-gpu-kit
+	$(set_up) --with tests --with-gpu-kit
 	@$(enter) HYPOTHESIS='$(HYPOTHESIS)' python scripts/tiers.py $(if $(TIER),--tier $(TIER)) -- $(ARGS)
 
 check:
-	$(set_up) --with-tests
+	$(set_up) --with tests
 	@$(enter) python scripts/tiers.py --tier check
 
 benchmark:
 	@if [ ! -f 'benchmarks/$(NAME).py' ]; then \
 	  echo "make benchmark NAME=$(NAME): there is no such script. NAME is one of:"; \
 	  grep -l __main__ benchmarks/*.py | sed 's|.*/|  |; s|\.py$$||'; exit 2; fi
-	$(set_up) --with-tests
+	$(set_up) --with tests
 	@$(enter) python -m benchmarks.$(NAME) $(if $(QUICK),--quick) $(ARGS)
 
 set-up:
-	$(set_up)
+	$(set_up) --with voice --with engines
 
 clean:
 	rm -rf .venv .venv-* .cache build install log dist overlays *.egg-info

@@ -14,19 +14,22 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pycuda_build
 import stub_libraries
-from commands import Commands, SetUpError
+from commands import Commands, SetUpError, StoppedError
+from installer import Installer
 
 BINDINGS = "tensorrt_bindings"
 # To be changed with what this file puts into a part's folder: all parts are then made again.
 LAYOUT = "1"
 # Fetched first: pycuda is built with its headers.
 CUDA = "cuda"
+PYCUDA = "pycuda"
 # TensorRT's packages call their modules otherwise, to be of use beside its libraries' packages.
 ALIAS = f"""from {BINDINGS} import *
 from {BINDINGS} import __version__
@@ -71,26 +74,34 @@ class Kit:
     """The parts in one folder."""
 
     def __init__(
-        self, folder: Path, requirements: Path, commands: Commands, say: Callable[[str], None]
+        self, folder: Path, requirements: Path, commands: Commands, installer: Installer
     ) -> None:
         self._folder = folder
         self._parts = parts_in(requirements)
         self._commands = commands
-        self._say = say
+        self._installer = installer
+        self._say = commands.progress.say
+        self._state: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
 
     def prepare(self) -> bool:
         """Bring every part up to date; return whether anything had to be done."""
         if platform.machine() != "x86_64":
             return self._tell_there_is_none()
-        state = {part.name: self._read().get(part.name, {}) for part in self._parts}
-        stale = [part for part in self._parts if self._is_stale(part, state)]
+        self._state = {part.name: self._read().get(part.name, {}) for part in self._parts}
+        stale = [part for part in self._parts if self._is_stale(part)]
         if not stale:
             return False
         self._say(f"fetching what GPU code is tested with: {', '.join(p.name for p in stale)}")
-        for part in stale:
-            state[part.name] = self._make(part, self._folder / part.name)
-            self._write(state)
-        failures = [entry["missing"] for entry in state.values() if "made_from" not in entry]
+        made: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(len(stale)) as pool:
+            for part in stale:
+                # Compiled with CUDA's headers, while the others are still on their way.
+                needs = made.get(CUDA) if part.name == PYCUDA else None
+                made[part.name] = pool.submit(self._make, part, needs)
+        for result in made.values():
+            result.result()
+        failures = [entry["missing"] for entry in self._state.values() if "made_from" not in entry]
         if failures and os.environ.get("CI"):
             raise SetUpError("\n".join(failures))
         return True
@@ -102,8 +113,8 @@ class Kit:
         self._say(f"no tests of GPU code against doubles: {reason}")
         return True
 
-    def _is_stale(self, part: Part, state: dict[str, dict[str, str]]) -> bool:
-        entry = state[part.name]
+    def _is_stale(self, part: Part) -> bool:
+        entry = self._state[part.name]
         here = entry.get("missing") or (self._folder / part.name).is_dir()
         return not here or entry.get("made_from") != self._mark(part)
 
@@ -112,28 +123,39 @@ class Kit:
         digest = hashlib.sha256("\n".join((LAYOUT, *part.lines)).encode())
         if part.name.startswith("tensorrt-"):
             digest.update(Path(stub_libraries.__file__).read_bytes())
-        if part.name == "pycuda":
+        if part.name == PYCUDA:
             digest.update(Path(pycuda_build.__file__).read_bytes())
             # Built with NumPy 1 it does not run with NumPy 2.
             digest.update(self._commands.ask("import numpy; print(numpy.__version__[0])").encode())
         return digest.hexdigest()
 
-    def _make(self, part: Part, folder: Path) -> dict[str, str]:
-        """Fill a part's folder; return what kit.json is to say of it."""
+    def _make(self, part: Part, needs: Future[None] | None) -> None:
+        """Fill a part's folder, and note in kit.json what it was made from or why it is missing."""
+        if needs:
+            needs.result()
+        with self._commands.progress.step(part.name):
+            entry = self._fill(part, self._folder / part.name)
+        with self._lock:
+            self._state[part.name] = entry
+            self._write(self._state)
+
+    def _fill(self, part: Part, folder: Path) -> dict[str, str]:
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            if part.name == "pycuda":
+            if part.name == PYCUDA:
                 pycuda_build.build(part.lines[0], folder, self._folder / CUDA, self._commands)
             else:
                 self._fetch(part, folder)
+        except StoppedError:
+            raise
         except SetUpError as error:
             shutil.rmtree(folder, ignore_errors=True)
             reason = f"{part.name} cannot be had: see {self._commands.log}"
             self._say(f"{reason}; its tests will be skipped")
             return {"missing": f"{reason}\n{error}" if os.environ.get("CI") else reason}
         entry = {"made_from": self._mark(part)}
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        if not folder.is_dir() or not any(folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
             python = f"{sys.version_info[0]}.{sys.version_info[1]}"
             entry["missing"] = f"{part.name} has no wheel for Python {python}"
             self._say(f"{entry['missing']}; its tests will be skipped")
@@ -142,7 +164,7 @@ class Kit:
     def _fetch(self, part: Part, folder: Path) -> None:
         # No isolation: tensorrt-rtx-cu13 is a source package of a few lines, setuptools is here.
         options = ["--no-deps", "--no-build-isolation", "--target", str(folder)]
-        self._commands.pip([*options, *part.lines])
+        self._installer.install([*options, *part.lines], step=part.name)
         if (folder / BINDINGS).is_dir():
             stub_libraries.make(folder / BINDINGS, self._commands)
             (folder / "tensorrt").mkdir()

@@ -1,4 +1,4 @@
-"""Build this package with CMake into a virtual environment, linked so that edits show at once."""
+"""Build this package into a virtual environment, linked so that edits show at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+# The messages depend on these, and on nothing else of ours.
+BUILT = ("CMakeLists.txt", "package.xml", "action", "msg", "resource")
+# Folders of ours that are linked, file by file; the modules go where Python finds them.
+MODULES = "edge_inference"
+SHARED = ("config", "launch", "models")
 LAUNCHER = """#!/bin/sh
 # The sourced ROS 2 finds the messages through these paths, so they are set before Python starts.
 . {environment}
@@ -16,7 +21,7 @@ exec {executable} "$@"
 
 
 class Build:
-    """Two steps: "generated" makes the messages, "installed" links the modules and data files."""
+    """Two steps: "generated" makes the messages, "linked" links the modules and data files."""
 
     def __init__(self, root: Path, venv: Path, *, sourced: bool, run: Callable[..., None]) -> None:
         self._root = root
@@ -28,52 +33,61 @@ class Build:
     def fingerprint(self, step: str) -> str:
         """Digest what a step depends on: contents for messages, names for what is linked."""
         digest = hashlib.sha256()
-        generated = step == "generated"
-        names = ("CMakeLists.txt", "package.xml", "action", "msg", "resource")
-        linked = ("edge_inference", "config", "launch", "models")
-        for name in names if generated else (*names, *linked):
+        for name in BUILT:
             for file in _files(self._root / name):
-                digest.update(f"{file.relative_to(self._root)}\0".encode())
-                if generated or name in names:
-                    digest.update(file.read_bytes())
+                digest.update(f"{file.relative_to(self._root)}\0".encode() + file.read_bytes())
+        if step == "linked":
+            for name in (MODULES, *SHARED):
+                for file in _files(self._root / name):
+                    digest.update(f"{file.relative_to(self._root)}\0".encode())
         return digest.hexdigest()
 
-    def perform(self, step: str) -> None:
-        """Run one step."""
-        if step == "generated":
-            self._generate()
-        else:
-            self._install()
-
-    def _generate(self) -> None:
+    def generate(self, step: str) -> None:
+        """Generate, compile and install the messages; ``step`` shows the progress."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        # Links into the source tree must be gone before anything is copied over them.
+        for folder in (self._site_packages() / MODULES, self._share()):
+            shutil.rmtree(folder, ignore_errors=True)
         options = {
-            "AMENT_CMAKE_SYMLINK_INSTALL": "ON",
             "BUILD_TESTING": "OFF",
             "CMAKE_BUILD_TYPE": "Release",
             "CMAKE_INSTALL_PREFIX": self._venv,
+            "FOR_SET_UP": "ON",
             "Python3_EXECUTABLE": self._venv / "bin" / "python",
             "Python3_FIND_VIRTUALENV": "ONLY",
         }
         self._cmake(
-            *("-S", str(self._root), "-B", str(self._folder)),
+            *("-G", "Ninja", "-S", str(self._root), "-B", str(self._folder)),
             *(f"-D{name}={value}" for name, value in options.items()),
+            step=step,
         )
-        self._cmake("--build", str(self._folder), "--parallel", str(os.cpu_count() or 1))
-
-    def _install(self) -> None:
-        self._cmake("--install", str(self._folder))
-        self._remove_dead_links()
+        jobs = str(os.cpu_count() or 1)
+        self._cmake("--build", str(self._folder), "--parallel", jobs, step=step)
+        self._cmake("--install", str(self._folder), step=step)
         if self._sourced:
             self._write_launcher()
+        shutil.rmtree(self._folder)
 
-    def _remove_dead_links(self) -> None:
-        """Forget modules and data files that were renamed or deleted in the source tree."""
-        folders = [*self._venv.glob("lib/python3*/site-packages/edge_inference")]
-        for folder in [*folders, self._venv / "share" / "edge_inference"]:
-            for path in folder.rglob("*"):
+    def link(self) -> None:
+        """Link modules and data files, and forget those that are gone from the source tree."""
+        places = {MODULES: self._site_packages() / MODULES}
+        places |= {name: self._share() / name for name in SHARED}
+        for name, place in places.items():
+            for file in _files(self._root / name):
+                link = place / file.relative_to(self._root / name)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not (link.is_symlink() and link.readlink() == file):
+                    link.unlink(missing_ok=True)
+                    link.symlink_to(file)
+            for path in place.rglob("*"):
                 if path.is_symlink() and not path.exists():
                     path.unlink()
+
+    def _site_packages(self) -> Path:
+        return next(self._venv.glob("lib/python3*/site-packages"))
+
+    def _share(self) -> Path:
+        return self._venv / "share" / "edge_inference"
 
     def _write_launcher(self) -> None:
         launcher = self._venv / "bin" / "edge-inference"
@@ -84,16 +98,14 @@ class Build:
         )
         launcher.chmod(0o755)
 
-    def _cmake(self, *arguments: str) -> None:
+    def _cmake(self, *arguments: str, step: str) -> None:
         environment = dict(os.environ, PATH=f"{self._venv / 'bin'}{os.pathsep}{os.environ['PATH']}")
         prefixes = [str(self._venv)]
         if self._sourced:
             prefixes += filter(None, [environment.get("AMENT_PREFIX_PATH")])
         for name in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
             environment[name] = os.pathsep.join(prefixes)
-        # The manifest of links is written where CMake runs.
-        self._folder.mkdir(exist_ok=True)
-        self._run(["cmake", *arguments], env=environment, cwd=self._folder)
+        self._run(["cmake", *arguments], env=environment, step=step)
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,34 +1,45 @@
 """Build the virtual environment: ROS 2, Python packages, and this package with its messages.
 
-Three steps, each skipped while the fingerprint of what it was made from stands in the
-environment's ``set_up.json``: the venv itself, the packages in it, the build. With a sourced ROS 2
+Steps are skipped while the fingerprint of what they were made from stands in the environment's
+``set_up.json``: the venv itself, the packages in it, the messages, the links. With a sourced ROS 2
 the venv looks through to it and only what is missing is installed; otherwise ROS 2 comes from
-wheels. A fourth step makes the kit for tests of GPU code, outside of the venv.
+wheels, and the messages are built while the other packages are still on their way. A last step
+makes the kit for tests of GPU code, outside of the venv.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import platform
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from commands import Commands, SetUpError
+import packages
+from commands import Commands, SetUpError, hint
 from gpu_test_kit import Kit, kit_folder
+from installer import Installer
 from package_build import Build
+from packages import Packages
+from progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 CACHE = ROOT / ".cache"
 DEFAULT_DISTRO = "kilted"
+# To be changed with what this file does to an environment: all are then made again.
+LAYOUT = "2"
 # What another environment's ROS 2 leaves behind; wheels must not see it.
 FOREIGN = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
 
@@ -68,52 +79,82 @@ def choose_ros(wanted: str | None, *, sourced: bool) -> Ros:
 class Workspace:
     """One virtual environment and what is installed in it."""
 
-    def __init__(self, venv: Path, ros: Ros, *, with_tests: bool, with_gpu_kit: bool) -> None:
+    def __init__(
+        self, venv: Path, ros: Ros, wanted: list[str], progress: Progress, *, with_gpu_kit: bool
+    ) -> None:
+        """``wanted`` names sets of packages besides those that every environment has."""
         self.venv = venv
         self.ros = ros
-        self.python = venv / "bin" / "python"
+        self._progress = progress
         self._stamp_file = venv / "set_up.json"
         log = CACHE / "log" / f"set_up-{venv.name.lstrip('.')}.log"
-        self._commands = Commands(self.python, log, CACHE / "pip")
-        stamps = self._read_stamps()
+        self._commands = Commands(venv / "bin" / "python", log, CACHE / "pip", progress)
+        uv = REQUIREMENTS / "installer.txt"
+        self._installer = Installer(self._commands, uv, CACHE / "uv")
+        self._stamps = self._read_stamps()
+        self._wanted = wanted
         self._with_gpu_kit = with_gpu_kit
-        # A venv that can test can also run: do not take packages out again.
-        self.with_tests = with_tests or bool(stamps.get("with_tests"))
+        self._worked = False
+        self._lock = threading.Lock()
 
     def prepare(self) -> bool:
         """Bring every step up to date; return whether anything had to be done."""
-        stamps = self._read_stamps()
         origin = self._origin()
-        if stamps.get("venv") != origin:
-            self._say(f"creating {self.venv.name} ({self._describe()})")
+        # Without the mark of its packages it was left half made: made again, it is sound.
+        if self._stamps.get("venv") != origin or not self._stamps.get("packages"):
+            self._progress.say(f"creating {self.venv.name} ({self._describe()})")
             self._create_venv()
-            stamps = {"venv": origin}
-            self._write_stamps(stamps)
-        worked = False
-        packages = self._fingerprint(self._requirement_files())
-        if stamps.get("packages") != packages:
-            self._say("installing packages; the first time this takes a minute or two")
-            self._install_packages()
-            stamps.update(with_tests=self.with_tests, packages=packages)
-            self._write_stamps(stamps)
-            worked = True
-        build = Build(ROOT, self.venv, sourced=self.ros.sourced, run=self._commands.run)
-        ros_files = [] if self.ros.sourced else [self.ros.wheel_list]
-        for step in ("generated", "installed"):
-            mark = build.fingerprint(step) + self._fingerprint(ros_files)
-            if stamps.get(step) != mark:
-                self._say("building the messages" if step == "generated" else "linking the package")
-                build.perform(step)
-                stamps[step] = mark
-                self._write_stamps(stamps)
-                worked = True
-        if self._with_gpu_kit:
-            worked |= self._gpu_test_kit().prepare()
-        return worked
+            self._stamps = {}
+            self._stamp(venv=origin)
+        # An environment that can do more than is asked for keeps it.
+        sets = packages.complete([*self._wanted, *self._stamps.get("sets", [])])
+        content = self._packages(sets)
+        stale = self._stamps.get("packages") != content.fingerprint()
+        if stale:
+            self._progress.say(f"installing packages, sets: {', '.join(sets)}")
+            self._stamp(packages=None)
+            with self._progress.step("ROS 2"):
+                content.install_first("ROS 2")
+        others = partial(self._install_others, content if stale else None, sets)
+        side_by_side(partial(self._build, content), others, self._commands.stop)
+        return self._worked
 
-    def _gpu_test_kit(self) -> Kit:
-        requirements = REQUIREMENTS / "gpu_test.txt"
-        return Kit(kit_folder(CACHE), requirements, self._commands, self._say)
+    def _build(self, content: Packages) -> None:
+        """Make the messages, then the links."""
+        build = Build(ROOT, self.venv, sourced=self.ros.sourced, run=self._commands.run)
+        generated, linked = (
+            build.fingerprint(step) + content.ros_fingerprint() for step in ("generated", "linked")
+        )
+        with self._progress.step("messages"):
+            if self._stamps.get("generated") != generated:
+                self._stamp(generated=None, linked=None)
+                build.generate("messages")
+                self._stamp(generated=generated)
+            if self._stamps.get("linked") != linked:
+                build.link()
+                self._stamp(linked=linked)
+
+    def _install_others(self, content: Packages | None, sets: list[str]) -> None:
+        """Install what the messages do not need; without content nothing is missing."""
+        if content:
+            with self._progress.step("packages"):
+                content.install_rest("packages")
+            self._stamp(sets=sets, packages=content.fingerprint())
+        if self._with_gpu_kit:
+            kit = Kit(
+                kit_folder(CACHE), REQUIREMENTS / "gpu_test.txt", self._commands, self._installer
+            )
+            if kit.prepare():
+                self._worked = True
+
+    def _packages(self, sets: list[str]) -> Packages:
+        lines = (REQUIREMENTS / "build.txt").read_text().splitlines()
+        programs = {line.partition("==")[0]: line for line in lines if "==" in line}
+        tools = [line for name, line in programs.items() if not self._machine_has(name)]
+        distro = "" if self.ros.sourced else self.ros.distro
+        return Packages(
+            REQUIREMENTS, self.venv, distro, sets, tools, self._commands, self._installer
+        )
 
     def _describe(self) -> str:
         python = f"Python {platform.python_version()}"
@@ -124,34 +165,19 @@ class Workspace:
         prefixes = os.environ.get("AMENT_PREFIX_PATH", "") if self.ros.sourced else ""
         # Our own prefix is among them where a shell has sourced env.sh.
         foreign = [p for p in prefixes.split(os.pathsep) if p != str(self.venv)]
-        return [self._describe(), sys.base_prefix, str(self.venv), *foreign]
-
-    def _requirement_files(self) -> list[Path]:
-        names = ["run.txt", "engines.txt", "samples.txt", "voice.txt", "voice_models.txt"]
-        if not self._machine_has("cmake"):
-            names.append("build.txt")
-        if self.with_tests:
-            names += ["test.txt", "language.txt", "pictures.txt"]
-        wheels = [] if self.ros.sourced else [self.ros.wheel_list]
-        return wheels + [REQUIREMENTS / name for name in names]
+        return [LAYOUT, self._describe(), sys.base_prefix, str(self.venv), *foreign]
 
     def _machine_has(self, program: str) -> bool:
         own = str(self.venv / "bin")
         places = [p for p in os.environ.get("PATH", "").split(os.pathsep) if p != own]
         return shutil.which(program, path=os.pathsep.join(places)) is not None
 
-    @staticmethod
-    def _fingerprint(files: list[Path]) -> str:
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(f"{file.name}\0".encode() + file.read_bytes())
-        return digest.hexdigest()
-
     def _create_venv(self) -> None:
         base = getattr(sys, "_base_executable", sys.executable)
         options = ["--system-site-packages"] if self.ros.sourced else []
         try:
-            self._commands.run([base, "-m", "venv", "--clear", *options, str(self.venv)])
+            with self._progress.step("venv"):
+                self._commands.run([base, "-m", "venv", "--clear", *options, str(self.venv)])
         except SetUpError as error:
             raise SetUpError(f"{error}\nOn Debian and Ubuntu: apt install python3-venv") from error
         self._write_environment_file()
@@ -172,50 +198,39 @@ class Workspace:
         lines.append('export PATH="$venv/bin:$PATH"')
         (self.venv / "env.sh").write_text("\n".join(lines) + "\n")
 
-    def _install_packages(self) -> None:
-        lists = [file for file in self._requirement_files() if not self._alone(file)]
-        limits = self._limits()
-        if self.ros.sourced and self._commands.ask("import cv2; print(cv2.__version__)"):
-            lists = [self._without_opencv(file) for file in lists]
-        self._commands.pip([word for file in lists for word in ("-r", str(file))] + limits)
-        for file in filter(self._alone, self._requirement_files()):
-            self._commands.pip(["--no-deps", "-r", str(file)])
-
-    @staticmethod
-    def _alone(file: Path) -> bool:
-        """What only data is read from, or only files with, comes without what it is to need."""
-        return file.stem in ("samples", "pictures", "voice_models", "language")
-
-    def _without_opencv(self, file: Path) -> Path:
-        """Copy a list without OpenCV: a distribution's package is not known to pip by its name."""
-        copy = self.venv / file.name
-        lines = file.read_text().splitlines(keepends=True)
-        copy.write_text("".join(line for line in lines if not line.startswith("opencv-python")))
-        return copy
-
-    def _limits(self) -> list[str]:
-        """Keep what a sourced ROS 2 was compiled against: its NumPy's major version."""
-        if not self.ros.sourced:
-            return []
-        seen = self._commands.ask("import numpy; print(numpy.__version__.split('.')[0])")
-        if not seen:
-            return []
-        limits = self.venv / "limits.txt"
-        limits.write_text(f"numpy<{int(seen) + 1}\n")
-        return ["-c", str(limits)]
-
     def _read_stamps(self) -> dict[str, object]:
         try:
             return dict(json.loads(self._stamp_file.read_text()))
         except (OSError, ValueError):
             return {}
 
-    def _write_stamps(self, stamps: dict[str, object]) -> None:
-        self._stamp_file.write_text(json.dumps(stamps, indent=1) + "\n")
+    def _stamp(self, **marks: object) -> None:
+        """Note what is done now."""
+        with self._lock:
+            self._worked = True
+            self._stamps.update(marks)
+            self._stamp_file.write_text(json.dumps(self._stamps, indent=1) + "\n")
 
-    @staticmethod
-    def _say(text: str) -> None:
-        print(f"set-up: {text}", flush=True)
+
+def side_by_side(
+    first: Callable[[], None], second: Callable[[], None], stop: Callable[[], None]
+) -> None:
+    """Do two things at the same time; where one fails stop the other, and raise why."""
+    failures: list[BaseException] = []
+
+    def attempt(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+            stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(attempt, second)
+        attempt(first)
+        attempt(other.result)
+    if failures:
+        raise failures[0]
 
 
 def main(argv: list[str], *, sourced: bool) -> int:
@@ -223,26 +238,42 @@ def main(argv: list[str], *, sourced: bool) -> int:
     parser = argparse.ArgumentParser(prog="set_up.py")
     parser.add_argument("venv", type=Path)
     parser.add_argument("--ros", default=None, help="a distribution, instead of the sourced one")
-    parser.add_argument("--with-tests", action="store_true", help="what lint and tests need too")
+    parser.add_argument("--with", dest="wanted", action="append", default=[], choices=packages.SETS)
     parser.add_argument("--with-gpu-kit", action="store_true", help="to test GPU code without one")
     options = parser.parse_args(argv)
-    CACHE.mkdir(exist_ok=True)
+    # However it is ended, what it started ends with it.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     start = time.monotonic()
     try:
-        ros = choose_ros(options.ros or None, sourced=sourced)
-        if not ros.sourced:
-            for name in FOREIGN:
-                os.environ.pop(name, None)
-        if shutil.which("c++") is None:
-            raise SetUpError("A C++ compiler is needed (apt install g++): it builds the messages.")
-        with (CACHE / "set_up.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            extras = {"with_tests": options.with_tests, "with_gpu_kit": options.with_gpu_kit}
-            workspace = Workspace(ROOT / options.venv, ros, **extras)
-            worked = workspace.prepare()
+        CACHE.mkdir(exist_ok=True)
+        with Progress().shown() as progress, (CACHE / "set_up.lock").open("w") as lock:
+            ros = _choose_tools(options.ros or None, sourced=sourced)
+            with progress.step("waiting for another set-up to end"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            venv = ROOT / options.venv
+            kit = options.with_gpu_kit
+            worked = Workspace(venv, ros, options.wanted, progress, with_gpu_kit=kit).prepare()
     except SetUpError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"set-up: {error}{hint(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("set-up: interrupted; the next make begins where it is safe to", file=sys.stderr)
+        return 130
     if worked:
         print(f"set-up: ready in {time.monotonic() - start:.0f} s", flush=True)
     return 0
+
+
+def _choose_tools(wanted: str | None, *, sourced: bool) -> Ros:
+    """Return the ROS 2 to work with, the environment cleared of others, or say what is missing."""
+    ros = choose_ros(wanted, sourced=sourced)
+    if not ros.sourced:
+        for name in FOREIGN:
+            os.environ.pop(name, None)
+    if shutil.which("c++") is None:
+        raise SetUpError("A C++ compiler is needed (apt install g++): it builds the messages.")
+    return ros

@@ -18,6 +18,7 @@ from tree import ROOT
 sys.path.insert(0, str(ROOT / "scripts"))
 import commands
 import gpu_test_kit
+import progress
 import pycuda_build
 import stub_libraries
 
@@ -27,22 +28,30 @@ REQUIREMENTS = ROOT / "requirements" / "gpu_test.txt"
 class FakeCommands(commands.Commands):
     """Makes the folder that pip was to fill; ``broken`` and ``excluded`` name requirements."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(Path(sys.executable), folder / "log", folder / "pip")
+    def __init__(self, folder: Path, said: list[str]) -> None:
+        shown = progress.Progress()
+        shown.say = said.append
+        super().__init__(Path(sys.executable), folder / "log", folder / "pip", shown)
         self.fetched: list[str] = []
         self.broken: set[str] = set()
         self.excluded: set[str] = set()
         self.numpy = "2"
+        self.stopped = False
 
     def pip(self, arguments: list[str], **options: object) -> None:
         names = [word.partition("==")[0] for word in arguments if "==" in word]
         self.fetched += names
+        if self.stopped:
+            raise commands.StoppedError("ended")
         if self.broken & set(names):
             raise commands.SetUpError("no network")
         folder = Path(arguments[arguments.index("--target") + 1])
         folder.mkdir(parents=True)
         if not self.excluded & set(names):
             (folder / "module.py").write_text("")
+
+    def install(self, arguments: list[str], *, step: str) -> None:
+        self.pip(arguments)
 
     def run(self, command: list[str], **options: object) -> None:
         pass
@@ -58,14 +67,16 @@ class Bench:
         self.folder = folder / "kit"
         self.requirements = folder / "requirements.txt"
         self.requirements.write_text("# what for\nnvidia-a==1\npycuda==2\ntensorrt-bindings==8\n")
-        self.commands = FakeCommands(folder)
         self.said: list[str] = []
+        self.commands = FakeCommands(folder, self.said)
 
     def prepare(self) -> bool:
         self.commands.fetched.clear()
         self.said.clear()
-        arguments = (self.folder, self.requirements, self.commands, self.said.append)
-        return gpu_test_kit.Kit(*arguments).prepare()
+        arguments = (self.folder, self.requirements, self.commands, self.commands)
+        worked = gpu_test_kit.Kit(*arguments).prepare()
+        self.commands.fetched.sort()
+        return worked
 
     def missing(self, part: str) -> str:
         state = json.loads((self.folder / "kit.json").read_text())
@@ -142,12 +153,37 @@ def test_pycuda_is_built_again_for_another_numpy(bench: Bench) -> None:
 def test_a_part_that_cannot_be_had_is_told_and_tried_again(bench: Bench) -> None:
     bench.commands.broken = {"pycuda"}
     assert bench.prepare()
-    assert bench.commands.fetched[-1] == "tensorrt-bindings"
+    assert bench.commands.fetched == ["nvidia-a", "pycuda", "tensorrt-bindings"]
     assert "pycuda cannot be had" in bench.said[-1]
     assert "pycuda cannot be had" in bench.missing("pycuda")
     bench.commands.broken = set()
     assert bench.prepare()
     assert (bench.commands.fetched, bench.missing("pycuda")) == (["pycuda"], "")
+
+
+def test_what_was_ended_is_not_called_missing(bench: Bench) -> None:
+    bench.commands.stopped = True
+    with pytest.raises(commands.StoppedError):
+        bench.prepare()
+    assert not (bench.folder / "kit.json").exists()
+    bench.commands.stopped = False
+    assert bench.prepare()
+    assert bench.missing("pycuda") == ""
+
+
+def test_pycuda_waits_for_the_headers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fill = gpu_test_kit.Kit._fill
+
+    def slowly(self: gpu_test_kit.Kit, part: gpu_test_kit.Part, folder: Path) -> dict[str, str]:
+        order.append(f"{part.name} begins")
+        entry = fill(self, part, folder)
+        order.append(f"{part.name} ends")
+        return entry
+
+    monkeypatch.setattr(gpu_test_kit.Kit, "_fill", slowly)
+    assert bench.prepare()
+    assert order.index("cuda ends") < order.index("pycuda begins")
 
 
 def test_in_continuous_integration_it_is_an_error(
@@ -241,7 +277,7 @@ def test_a_module_that_asks_for_nothing_is_another_build(tmp_path: Path) -> None
     (tmp_path / "m.c").write_text("int f(void) { return 1; }")
     link(tmp_path / "m.c", tmp_path / "tensorrt.so")
     with pytest.raises(commands.SetUpError, match="no library of TensorRT"):
-        stub_libraries.make(tmp_path, FakeCommands(tmp_path))
+        stub_libraries.make(tmp_path, FakeCommands(tmp_path, []))
 
 
 def test_what_python_offers_already_is_no_stub() -> None:

@@ -77,23 +77,61 @@ def source_tree(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("changed", "text", "steps"),
     [
-        ("msg/A.msg", "two", {"generated", "installed"}),
-        ("msg/B.msg", "one", {"generated", "installed"}),
-        ("action/A.action", "one", {"generated", "installed"}),
-        ("CMakeLists.txt", "two", {"generated", "installed"}),
+        ("msg/A.msg", "two", {"generated", "linked"}),
+        ("msg/B.msg", "one", {"generated", "linked"}),
+        ("action/A.action", "one", {"generated", "linked"}),
+        ("CMakeLists.txt", "two", {"generated", "linked"}),
         ("edge_inference/a.py", "two", set()),
-        ("edge_inference/b.py", "one", {"installed"}),
-        ("models/m/weights.onnx", "one", {"installed"}),
+        ("edge_inference/b.py", "one", {"linked"}),
+        ("models/m/weights.onnx", "one", {"linked"}),
         ("edge_inference/__pycache__/a.pyc", "one", set()),
         ("README.md", "one", set()),
     ],
 )
 def test_what_is_built_again(source_tree: Path, changed: str, text: str, steps: set[str]) -> None:
     build = package_build.Build(source_tree, source_tree / ".venv", sourced=False, run=print)
-    before = {step: build.fingerprint(step) for step in ("generated", "installed")}
+    before = {step: build.fingerprint(step) for step in ("generated", "linked")}
     (source_tree / changed).parent.mkdir(exist_ok=True)
     (source_tree / changed).write_text(text)
     assert {step for step in before if build.fingerprint(step) != before[step]} == steps
+
+
+def test_links_follow_the_source_tree(source_tree: Path) -> None:
+    """A new file is linked, a generated one makes room, and what is gone is forgotten."""
+    venv = source_tree / ".venv"
+    package = venv / "lib" / "python3.11" / "site-packages" / "edge_inference"
+    (package / "msg").mkdir(parents=True)
+    (package / "a.py").write_text("generated")
+    (package / "msg" / "_a.py").write_text("generated")
+    build = package_build.Build(source_tree, venv, sourced=False, run=print)
+    build.link()
+    assert (package / "a.py").resolve() == source_tree / "edge_inference" / "a.py"
+    assert (package / "msg" / "_a.py").read_text() == "generated"
+    model = venv / "share" / "edge_inference" / "models" / "m" / "model.yaml"
+    assert model.resolve() == source_tree / "models" / "m" / "model.yaml"
+    (source_tree / "edge_inference" / "a.py").rename(source_tree / "edge_inference" / "b.py")
+    build.link()
+    assert sorted(file.name for file in package.iterdir()) == ["b.py", "msg"]
+
+
+def test_messages_are_never_copied_over_a_link(source_tree: Path) -> None:
+    venv = source_tree / ".venv"
+    package = venv / "lib" / "python3.11" / "site-packages" / "edge_inference"
+    package.mkdir(parents=True)
+    commands: list[list[str]] = []
+
+    def cmake(command: list[str], **options: object) -> None:
+        assert not package.exists()
+        commands.append(command)
+        (venv / "build").mkdir(exist_ok=True)
+        if "--install" in command:
+            package.mkdir()
+
+    build = package_build.Build(source_tree, venv, sourced=False, run=cmake)
+    build.link()
+    build.generate("messages")
+    assert [command[1] for command in commands] == ["-G", "--build", "--install"]
+    assert (source_tree / "edge_inference" / "a.py").read_text() == "one"
 
 
 def test_a_report_is_counted(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def import_onnx() -> Any:
     except ImportError as error:
         raise BackendError(
             f"the package onnx, which other precisions are derived with, cannot be imported "
-            f"({error}); pip install onnx"
+            f"({error}); in a checkout make set-up installs it, elsewhere pip install onnx"
         ) from error
     return onnx
 
