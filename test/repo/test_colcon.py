@@ -144,6 +144,8 @@ def test_every_executable_is_where_ros2_run_looks(install: Path) -> None:
     folder = install / "edge_inference" / "lib" / "edge_inference"
     for name in ["edge-inference", *declared[1].split()]:
         assert os.access(folder / name, os.X_OK), name
+        # The environment that was active when colcon built, whichever is active later.
+        assert (folder / name).read_text().startswith(f"#!{sys.prefix}/bin/python"), name
 
 
 def test_the_command_answers_in_the_workspace(install: Path) -> None:

@@ -1,0 +1,176 @@
+"""What the README says of a robot's installation, done on stand-ins of Humble, Jazzy and Kilted.
+
+A stand-in has the distribution's Python, NumPy and OpenCV where an environment with system site
+packages sees them: in a user's site folder. Its packages are fetched once and stay in ``.cache``;
+what the documents install is fetched each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tree import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import commands
+import installer
+
+CACHE = ROOT / ".cache"
+FENCE = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# The lines that make and fill the environment; those that build and launch need a robot.
+FILLING = ("python3 -m venv", "touch", "source .venv", "pip install")
+VERSIONS = """
+import json
+import cv2
+import numpy
+import onnxruntime
+print(json.dumps([numpy.__version__, cv2.__version__, numpy.__file__, onnxruntime.__version__]))
+"""
+CHECK = """
+import sys
+from edge_inference.tools.main import main
+sys.exit(main('edge-inference', sys.argv[1:]))
+"""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A distribution's Python and what apt installs for it: versions as near as wheels come."""
+
+    python: str
+    numpy: str
+    opencv: str
+    others: tuple[str, ...]
+
+    @property
+    def requirements(self) -> list[str]:
+        opencv = f"opencv-python-headless=={self.opencv}"
+        return [f"numpy=={self.numpy}", opencv, *self.others]
+
+
+STAND_INS = {
+    "humble": StandIn("python3.10", "1.21.5", "4.5.4.60", ("PyYAML==6.0", "rich==11.2.0")),
+    # Both are built for Ubuntu 24.04.
+    "jazzy, kilted": StandIn("python3.12", "1.26.4", "4.6.0.66", ("PyYAML==6.0.1", "rich==13.7.1")),
+}
+
+
+def prefix_of(python: str) -> Path:
+    """Return where an interpreter of that name is installed; skip where there is none."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    others = pyenv.glob(f"versions/{python.removeprefix('python')}*/bin/{python}")
+    for command in (python, *sorted(map(str, others))):
+        ask = [command, "-c", "import sys; print(sys.base_prefix)"]
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            done = subprocess.run(ask, capture_output=True, text=True, check=True)
+            return Path(done.stdout.strip())
+    return pytest.skip(f"no {python} here")
+
+
+def system_packages(stand_in: StandIn, python: Path) -> Path:
+    """Return a user's base folder that holds the distribution's packages."""
+    base = CACHE / "robot" / "-".join([stand_in.python, *stand_in.requirements])
+    if not base.exists():
+        unfinished = base.with_name(f"{base.name}.{os.getpid()}")
+        site = unfinished / "lib" / stand_in.python / "site-packages"
+        log = CACHE / "log" / "robot.log"
+        run = commands.Commands(python, log, CACHE / "pip")
+        install = installer.Installer(run, ROOT / "requirements" / "installer.txt", CACHE / "uv")
+        try:
+            install.install(
+                ["--no-deps", "--target", str(site), *stand_in.requirements], step="stand-in"
+            )
+        except commands.SetUpError as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"{stand_in.python}: the stand-in's packages cannot be had: {error}")
+        unfinished.replace(base)
+    return base
+
+
+def documented(file: str, heading: str) -> list[str]:
+    """Return the lines of a document's section that fill the environment, in their order."""
+    text = (ROOT / file).read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for block in FENCE.findall(section) for line in block.splitlines()]
+    return [line for line in lines if line.startswith(FILLING)]
+
+
+@dataclass(frozen=True)
+class Robot:
+    """A colcon workspace with the environment that the documents describe."""
+
+    workspace: Path
+    stand_in: StandIn
+    environment: dict[str, str]
+
+    def run(self, script: str) -> str:
+        done = subprocess.run(
+            ["bash", "-ec", script],
+            cwd=self.workspace,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout[-4000:]}"
+        return done.stdout
+
+    def python(self, code: str, *arguments: str) -> str:
+        words = " ".join([f'"{code}"', *arguments])
+        path = f"PYTHONPATH={ROOT} PYTHONDONTWRITEBYTECODE=1"
+        return self.run(f"source .venv/bin/activate && {path} python3 -c {words}")
+
+
+@pytest.fixture(params=sorted(STAND_INS))
+def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
+    """Do what the README says, up to where colcon builds."""
+    stand_in = STAND_INS[request.param]
+    prefix = prefix_of(stand_in.python)
+    base = system_packages(stand_in, prefix / "bin" / stand_in.python)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    environment = {
+        **kept,
+        "PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PIP_CACHE_DIR": str(CACHE / "pip"),
+        "PIP_NO_COMPILE": "1",
+        "PYTHONUSERBASE": str(base),
+    }
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "edge_inference").symlink_to(ROOT)
+    made = Robot(tmp_path, stand_in, environment)
+    made.run("\n".join(documented("README.md", "On a robot")))
+    return made
+
+
+def test_the_documents_say_how() -> None:
+    """That the lines are found at all; each is followed below."""
+    lines = documented("README.md", "On a robot")
+    assert any("--system-site-packages" in line for line in lines), lines
+    assert any("requirements/robot.txt" in line for line in lines), lines
+    assert any("requirements/robot_precisions.txt" in line for line in lines), lines
+    assert any("robot_constraints.txt" in line for line in documented("docs/voice.md", "Trying it"))
+
+
+def test_models_run_beside_the_distributions_numpy_and_opencv(robot: Robot) -> None:
+    """In fp32 and in a precision that is derived on the robot, after all that is documented."""
+    voice = [line for line in documented("docs/voice.md", "Trying it") if "--no-deps" not in line]
+    robot.run("\n".join(["source .venv/bin/activate", *voice]))
+    numpy, opencv, origin, _ = json.loads(robot.python(VERSIONS))
+    assert numpy == robot.stand_in.numpy
+    assert robot.stand_in.opencv.startswith(opencv)
+    assert origin.startswith(robot.environment["PYTHONUSERBASE"])
+    assert "passed" in robot.python(CHECK, "models", "check", "nanodet")
+    assert (robot.workspace / ".venv" / "COLCON_IGNORE").is_file()
