@@ -100,7 +100,7 @@ def test_a_policy_that_nobody_knows_refuses(policy: str, monkeypatch: pytest.Mon
     failed = GoldenReport(1, ("no cat",), None, None)
     monkeypatch.setattr(engine_check, "check_golden", lambda model, infer: failed)
     request = SimpleNamespace(model=SimpleNamespace(name="net", variants={}), threads=1)
-    selection: Any = SimpleNamespace(name="ort", precision="fp32", request=request)
+    selection: Any = SimpleNamespace(name="ort", precision="fp32", int8_mode="", request=request)
     backend: Any = SimpleNamespace(infer=None, describe=lambda: "a backend", precision_in_use="x")
     with pytest.raises(ModelError, match="no cat"):
         engine_check.check_engine(selection, backend, golden=policy, agreement="off")
