@@ -63,7 +63,8 @@ def many_pictures(folder: Path, count: int) -> Path:
 
 
 def test_a_folder_with_a_broken_picture(tmp_path: Path) -> None:
-    folder, overlays = tmp_path / "pictures", tmp_path / "overlays"
+    # YAML would read a name like this otherwise.
+    folder, overlays = tmp_path / "[1], 'yes' ä", tmp_path / "overlays"
     folder.mkdir()
     for golden in PICTURES.values():
         shutil.copy(golden.picture, folder)
@@ -124,14 +125,6 @@ def test_real_time_drops_what_comes_too_fast_and_accounts_for_it(tmp_path: Path)
     assert counts["results"] + sum(counts["dropped"].values()) == 60
     numbers = [frame["frame"] for frame in frames]
     assert numbers == sorted(set(numbers))
-
-
-def test_a_name_that_yaml_would_read_otherwise(tmp_path: Path) -> None:
-    shutil.copy(ASTRONAUT, tmp_path / "[1], 'yes' ä.jpg")
-    done = run("--source", str(tmp_path / "[1], 'yes' ä.jpg"), "--json")
-    assert done.returncode == 0, done.stderr
-    frames, _ = frames_and_summary(done.stdout)
-    assert Path(frames[0]["source"]).name == "[1], 'yes' ä.jpg"
 
 
 def test_a_pipe_gets_lines_and_a_table() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,24 @@ MODEL = "efficientnet_lite0"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the engine in it, which takes longest to make."""
+    folder = tmp_path_factory.mktemp("built")
+    rig = Rig()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_INFERENCE_CACHE", str(folder))
+        in_service(Pipeline(rig, model=MODEL), "trt")
+        rig.close()
+    return folder
+
+
+@pytest.fixture
+def has_engine(built: Path, cache: Path) -> None:
+    """Begin with the engine in the cache."""
+    shutil.copytree(built, cache)
 
 
 @pytest.fixture
@@ -97,21 +116,16 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
     assert pipeline.states[-1].problem == ""
 
 
-def test_the_next_start_finds_the_engine(rig: Rig, double) -> None:
-    first = Pipeline(rig, model=MODEL)
-    in_service(first, "trt")
-    unload(rig)
-    assert double.misuse() == ""
+def test_the_next_start_finds_the_engine(rig: Rig, double, has_engine: None) -> None:
     again = Pipeline(rig, model=MODEL)
     wait_for(lambda: bool(again.states), "a state")
     assert again.states[0].backend == "trt"
     assert len(again.next(again.classes)) > 0
-
-
-def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double) -> None:
-    first = Pipeline(rig, model=MODEL)
-    in_service(first, "trt")
     unload(rig)
+    assert double.misuse() == ""
+
+
+def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double, has_engine: None) -> None:
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[: len(content) // 2])
@@ -121,10 +135,7 @@ def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double) -> None:
     assert plan_file().read_bytes() == content
 
 
-def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double) -> None:
-    first = Pipeline(rig, model=MODEL)
-    in_service(first, "trt")
-    unload(rig)
+def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double, has_engine: None) -> None:
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -163,7 +174,7 @@ def test_out_of_memory_while_opening(rig: Rig, double) -> None:
     assert plan_file().exists()
 
 
-def test_out_of_memory_in_service_costs_no_frame(rig: Rig, double) -> None:
+def test_out_of_memory_in_service_costs_no_frame(rig: Rig, double, has_engine: None) -> None:
     pipeline = Pipeline(rig, model=MODEL)
     in_service(pipeline, "trt")
     double.set_memory(4096)
@@ -173,7 +184,7 @@ def test_out_of_memory_in_service_costs_no_frame(rig: Rig, double) -> None:
     assert pipeline.lost() == {}
 
 
-def test_a_gpu_that_fails_in_service_costs_no_frame(rig: Rig, outside: Outside, double) -> None:
+def test_a_gpu_that_fails_in_service_costs_no_frame(rig: Rig, double, has_engine: None) -> None:
     pipeline = Pipeline(rig, model=MODEL)
     in_service(pipeline, "trt")
     pipeline.next(pipeline.classes)
@@ -186,7 +197,9 @@ def test_a_gpu_that_fails_in_service_costs_no_frame(rig: Rig, outside: Outside, 
     assert len(pipeline.next(pipeline.classes)) > 0
 
 
-def test_precision_switches_live_between_engines(rig: Rig, outside: Outside, double) -> None:
+def test_precision_switches_live_between_engines(
+    rig: Rig, outside: Outside, double, has_engine: None
+) -> None:
     pipeline = Pipeline(rig, model=MODEL)
     in_service(pipeline, "trt")
     for precision in ("fp32", "fp16"):
