@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -132,9 +133,13 @@ class Workshop:
 
     def content(self) -> dict[str, bytes]:
         """Return every file that is there, but for the writer's lock."""
-        files = (file for file in self.root.rglob("*") if file.is_file())
-        kept = {str(f.relative_to(self.root)): f.read_bytes() for f in files}
-        return {name: data for name, data in kept.items() if not name.endswith("writer.lock")}
+        kept: dict[str, bytes] = {}
+        for file in self.root.rglob("*"):
+            # A guardian may be putting back: its journal is there, and then it is not.
+            with contextlib.suppress(FileNotFoundError):
+                if file.is_file() and file.name != "writer.lock":
+                    kept[str(file.relative_to(self.root))] = file.read_bytes()
+        return kept
 
     def settings(self) -> dict[str, bytes]:
         """Return the files that say how the machine is set."""
