@@ -11,10 +11,24 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
+from edge_inference.core.checksum import sha256_of
+from edge_inference.engines.cost_store import CostStore
 
 ROOT = Path(__file__).resolve().parents[3]
 AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+TIME_WITH_RIVAL = """
+from edge_inference.core.model import find_model
+from edge_inference.engines.preparation import check_beside
+from edge_inference.engines.select import Request, prepare
+from edge_inference.engines.supply import default_store
+
+model, store = find_model("nanodet"), default_store()
+request, rival = (Request(model, "trt", precision) for precision in ("fp16", "fp32"))
+for each in (request, rival):
+    prepare(each, store)
+print(check_beside(request, store, "off", "off", lambda: False, rival).warnings)
+"""
 DEADLINE_S = 300
 
 
@@ -23,11 +37,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def command(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(
+    cache: Path, *arguments: str, program: str = PROGRAM
+) -> subprocess.CompletedProcess[str]:
     """Run in a process of its own, where the stand-in is called tensorrt."""
     paths = [*map(str, AS_TENSORRT), os.environ["PYTHONPATH"]]
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         env={
             **os.environ,
@@ -89,3 +105,18 @@ def test_a_model_is_prepared_and_checked(cache: Path) -> None:
     assert "preparing: " in done.stdout
     assert "golden check: passed" in done.stdout, done.stderr
     assert done.returncode == 0
+
+
+def test_an_engine_is_timed_in_turns_with_its_rival(cache: Path, plan: Path) -> None:
+    done = command(cache, program=TIME_WITH_RIVAL)
+    assert (done.returncode, done.stdout) == (0, "()\n"), done.stderr
+    newest = CostStore(cache).read().measurements[-1]
+    assert newest.by == "preparation"
+    points = [cost.point for cost in newest.costs]
+    assert [(point.backend, point.precision) for point in points] == [
+        ("trt", "fp16"),
+        ("trt", "fp32"),
+    ]
+    assert {point.form for point in points} == {"Double"}
+    assert points[1].artifact == sha256_of(plan)
+    assert [cost.cpu for cost in newest.costs] == [None, None]  # it is the GPU that computes
