@@ -23,10 +23,11 @@ from edge_inference.core.operating_point import OperatingPoint
 from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.self_check import self_check_pictures
 from edge_inference.engines.cost_store import CostStore
-from edge_inference.engines.select import Request, Selection, recipe_for
+from edge_inference.engines.int8_mode import INT8_MODES
+from edge_inference.engines.select import Request, Selection, int8_mode_of, recipe_for
 from edge_inference.engines.store import Store
 from edge_inference.engines.turns import WARM_UP, time_in_turns
-from edge_inference.errors import BackendError, CacheError, EdgeInferenceError
+from edge_inference.errors import CacheError, EdgeInferenceError
 
 #: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
 #: and so often at the most.
@@ -87,9 +88,15 @@ def operating_point(
 
     None where its file is not made yet or is damaged, and where nothing computes.
     """
-    artifact = _artifact(request, backend, precision, store)
-    form = _form(request, backend)
-    if artifact is None or form is None:
+    if backend == "null":
+        return None
+    try:
+        recipe = recipe_for(request, backend, precision)
+        artifact = recipe.digest(store)
+        form = _form(request, backend, int8_mode_of(backend, precision, recipe))
+    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
+        return None
+    if artifact is None:
         return None
     return OperatingPoint(request.model.name, precision, backend, artifact, form=form)
 
@@ -103,14 +110,15 @@ def current_costs(
     model: ModelDescription, known: MeasuredCosts, store: Store
 ) -> list[tuple[Cost, Measurement]]:
     """Return the newest costs of a model as it is now; what it was before is left out."""
-    artifacts: dict[tuple[str, str], str | None] = {}
+    artifacts: dict[tuple[str, str], set[str]] = {}
     found = []
     for cost, measurement in known.of_model(model.name):
-        point = cost.point
-        way = point.backend, point.precision
+        way = cost.point.backend, cost.point.precision
         if way not in artifacts:
-            artifacts[way] = _artifact(Request(model, *way), *way, store)
-        if artifacts[way] == point.artifact:
+            requests = (Request(model, *way, int8_mode=mode) for mode in INT8_MODES)
+            points = (operating_point(request, *way, store) for request in requests)
+            artifacts[way] = {point.artifact for point in points if point is not None}
+        if cost.point.artifact in artifacts[way]:
             found.append((cost, measurement))
     return found
 
@@ -157,21 +165,9 @@ def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
     return lambda turn: runs(inputs)
 
 
-def _artifact(request: Request, backend: str, precision: str, store: Store) -> str | None:
-    """Return the sha256 of what a backend opens; None where that is not there, or is damaged."""
-    if backend == "null":
-        return None
-    try:
-        return recipe_for(request, backend, precision).digest(store)
-    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
-        return None
-
-
-def _form(request: Request, backend: str) -> str | None:
+def _form(request: Request, backend: str, int8_mode: str | None) -> str:
     if backend == "ort":
-        return f"threads={request.threads}"
-    try:
-        name = find_gpu(request.gpu).name
-    except BackendError:
-        return None
+        threads = f"threads={request.threads}"
+        return threads if int8_mode is None else f"{threads}, {int8_mode}"
+    name = find_gpu(request.gpu).name
     return name if request.cuda_graph or backend != "trt" else f"{name}, without graph"

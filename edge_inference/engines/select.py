@@ -135,6 +135,13 @@ def recipe_for(request: Request, backend: str, precision: str) -> Recipe:
     return _by_name(backend).recipe(request, precision)
 
 
+def int8_mode_of(backend: str, precision: str, recipe: Recipe) -> str | None:
+    """Return the mode in which this processor computes int8, None where it has no two ways."""
+    if backend != "ort" or precision != "int8":
+        return None
+    return mode_in_use(recipe.weight_bits if isinstance(recipe, OnnxFlavour) else FULL_BITS)
+
+
 def stand_in(request: Request) -> Request:
     """Return what can serve at once while something better is made ready: ONNX Runtime."""
     return replace(request, backend="ort", precision="auto")
@@ -146,7 +153,7 @@ def _select(candidate: Candidate, request: Request, store: Store, refused: list[
     if isinstance(recipe, ShippedFile):
         recipe.variant.verify()
     file, damaged = find_or_none(recipe, store)
-    int8_mode = _int8_mode(candidate, precision, recipe)
+    int8_mode = int8_mode_of(candidate.name, precision, recipe)
     computes = precision if int8_mode is None else in_words(int8_mode)
     why = "asked for" if request.backend != "auto" else "first of the automatic order that can run"
     reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
@@ -161,12 +168,6 @@ def _select(candidate: Candidate, request: Request, store: Store, refused: list[
         damaged,
         int8_mode,
     )
-
-
-def _int8_mode(candidate: Candidate, precision: str, recipe: Recipe) -> str | None:
-    if candidate.name != "ort" or precision != "int8":
-        return None
-    return mode_in_use(recipe.weight_bits if isinstance(recipe, OnnxFlavour) else FULL_BITS)
 
 
 def _choose_precision(candidate: Candidate, request: Request) -> tuple[str, str]:
