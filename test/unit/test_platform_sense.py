@@ -248,7 +248,7 @@ class RealMachine:
             os.mkfifo(pipe)
         self.tree = MachineTree(root)
         self.sampler = Sampler(
-            lambda: find_sensors(self.tree, ORIN), stuck_after_s=0.1, reprobe_s=60
+            lambda: find_sensors(self.tree, ORIN), stuck_after_s=0.4, reprobe_s=60
         )
         self.platform = Platform(self.tree, ORIN, self.sampler, wait_s=20)
 

@@ -16,7 +16,8 @@ from edge_inference.platforms.sensor import Sensor
 from machine_trees import HandClock
 
 LONG_S = 30.0
-STUCK_S = 0.1
+# A busy machine may not run a healthy sensor for a tenth of a second.
+STUCK_S = 0.4
 
 
 @dataclass(eq=False)
