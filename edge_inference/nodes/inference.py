@@ -146,10 +146,11 @@ class Inference(Stage[TensorBatch]):
         self._publish_state()
 
     def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
-        if not isinstance(error, NotFasterError):  # that one is in order, but of no use
+        is_wrong = not isinstance(error, NotFasterError)  # of that one the workload tells
+        if is_wrong:
             self.refuse(error, "engine", lost=False)
         with self._managed.changing:  # after whoever has begun it
-            self._states.problem = str(error)
+            self._states.problem = str(error) if is_wrong else self._states.problem
             if self._ways.fail(error, self._managed.limits):
                 # It was not the user who asked for it.
                 self._pursue()
