@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.frame import Frame
+from edge_inference.core.measured_costs import MeasuredCosts
+from edge_inference.nodes import ways
 from edge_inference.nodes.component import RELIABLE, Component
 from edge_inference.nodes.conversions.images import ImageAdapter
 from rig import Collected, Rig
 
 ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astronaut.jpg"
+
+
+def offer_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nodes offer what is cheaper in theory, whatever a busy machine has measured."""
+    nothing = types.SimpleNamespace(read=lambda report: MeasuredCosts())
+    monkeypatch.setattr(ways, "CostStore", lambda folder: nothing)
 
 
 class Pipeline:

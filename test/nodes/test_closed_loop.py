@@ -11,7 +11,7 @@ import pytest
 
 from edge_inference.nodes import platform_settings
 from edge_inference.platforms.replay import RecordedTree
-from perception_rig import Pipeline
+from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
 
 HEATS_UP = Path(__file__).parents[1] / "platform_trees" / "orin_nx_heats_up.jsonl"
@@ -66,6 +66,7 @@ def camera(*pipelines: Pipeline) -> Iterator[list[int]]:
 def test_rate_and_precision_go_down_with_the_heat_and_come_back(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    offer_everything(monkeypatch)
     monkeypatch.setattr(platform_settings, "RecordedTree", HeldTree)
     monkeypatch.setattr(HeldTree, "may_cool", threading.Event())
     workloads = outside.listen("/ai/workload", "edge_inference/Workload")

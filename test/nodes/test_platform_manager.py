@@ -23,7 +23,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.nodes.platform_settings import PlatformManagerSettings
-from perception_rig import Pipeline
+from perception_rig import Pipeline, offer_everything
 from rig import Collected, Outside, Rig, wait_for
 from rig import later as time_passes
 
@@ -45,6 +45,12 @@ def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell state and workload ten times a second."""
     monkeypatch.setattr(inference, "STATE_PERIOD_S", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer what is cheaper in theory."""
+    offer_everything(monkeypatch)
 
 
 @pytest.fixture

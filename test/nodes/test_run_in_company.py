@@ -41,7 +41,7 @@ def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> N
             stranger.header.stamp = node.get_clock().now().to_msg()
             publisher.publish(stranger)
             try:
-                process.wait(timeout=0.005)
+                process.wait(timeout=0.02)
             except subprocess.TimeoutExpired:
                 continue
         out, errors = process.communicate(timeout=DEADLINE_S)
