@@ -139,15 +139,16 @@ class OnnxFlavour(Recipe):
 
     def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the flavour."""
-        bits = f"-{self.weight_bits}bit" if self.weight_bits < FULL_BITS else ""
-        label = f"{self.model.name}-{self.precision}{bits}-{self.target}"
+        bits = f"{self.weight_bits}-bit " if self.weight_bits < FULL_BITS else ""
+        kind = f"{bits}{self.precision}"
+        label = f"{self.model.name}-{kind.replace(' ', '-')}-{self.target}"
         parts = self.parts()
 
         def derive_into(folder: Path) -> Mapping[str, Any]:
             from edge_inference.engines.flavours.calibration import Calibration
             from edge_inference.engines.flavours.derive import derive
 
-            progress(f"deriving {self.precision}", None)
+            progress(f"deriving {kind}", None)
             source = self.model.variants["fp32"]
             source.verify()
             calibration = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.precision import forms_of
 from edge_inference.backends.processor import Processor
 from edge_inference.core.model import ModelDescription, Variant, find_model
 from edge_inference.engines import int8_mode, preparation, supply
@@ -132,6 +133,16 @@ def test_both_ways_are_compared_where_they_differ(
         ("ort", "int8", None),
         ("trt", "int8", None),
     ]
+
+
+def test_what_is_promised_depends_on_the_processor() -> None:
+    assert [(form.title, form.weight_bits, form.times_faster) for form in forms_of(AVX2)] == [
+        ("int8-exact", 8, 1.05),
+        ("int8-fast", 7, 1.4),
+    ]
+    for processor in (VNNI, ARM):
+        (form,) = forms_of(processor)
+        assert (form.title, form.weight_bits, form.times_faster) == ("int8", 8, 2.0)
 
 
 def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
