@@ -71,7 +71,8 @@ def test_a_ratio_is_of_one_measurement() -> None:
 
 
 def test_the_newest_ratio_counts() -> None:
-    costs = known(together((FP32, 0.04), (FP16, 0.03)), together((FP32, 0.04), (FP16, 0.05)))
+    before = together((FP32, 0.04), (FP16, 0.03), (INT8, 0.02))
+    costs = known(before, together((FP32, 0.04), (FP16, 0.05)))
     assert costs.ratio(FP16, FP32) == 1.25
     assert costs.is_faster(FP16, FP32) is False
 
