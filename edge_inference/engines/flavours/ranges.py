@@ -106,19 +106,33 @@ def _mse(histogram: Histogram) -> Range:
     used = np.flatnonzero(histogram.counts)
     counts = histogram.counts[used].astype(np.float64)
     centres = (edges[used] + edges[used + 1]) / 2
+    # How many values lie before each bin, their sum and their sum of squares: the error of any
+    # range follows from them.
+    before = np.zeros((3, len(used) + 1))
+    before[:, 1:] = np.cumsum([counts, counts * centres, counts * centres**2], axis=1)
 
-    def error(low: float, high: float) -> float:
+    def errors(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
         step = (high - low) / _STEPS
-        clipped = centres - np.clip(centres, low, high)
-        inside = counts[(centres >= low) & (centres <= high)].sum()
-        return float((clipped**2 * counts).sum() + inside * step**2 / 12)
+        first, last = np.searchsorted(centres, low), np.searchsorted(centres, high, "right")
+        below, above = before[:, first], before[:, -1:] - before[:, last]
+        inside = before[0, last] - before[0, first]
+        error: NDArray[np.float64] = inside * step**2 / 12
+        return error + _squares(below, low) + _squares(above, high)
 
-    parts = [(index + 1) / _MSE_CANDIDATES for index in range(_MSE_CANDIDATES)]
-    low, high = histogram.low, histogram.high
+    parts = np.arange(1, _MSE_CANDIDATES + 1) / _MSE_CANDIDATES
+    lows, highs = parts * histogram.low, parts * histogram.high
+    low, high = lows[-1:], highs[-1:]
     for _ in range(2):
-        low = min((part * histogram.low for part in parts), key=lambda end: error(end, high))
-        high = min((part * histogram.high for part in parts), key=lambda end: error(low, end))
-    return low, high
+        low = lows[[np.argmin(errors(lows, high))]]
+        high = highs[[np.argmin(errors(low, highs))]]
+    return float(low[0]), float(high[0])
+
+
+def _squares(sums: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of (value - end)^2 from the values' number, sum and sum of squares."""
+    number, total, squares = sums
+    clipped: NDArray[np.float64] = np.maximum(squares - 2 * end * total + end**2 * number, 0.0)
+    return clipped
 
 
 def _entropy(histogram: Histogram) -> Range:
