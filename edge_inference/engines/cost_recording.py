@@ -160,8 +160,8 @@ def time_together(
 
 
 def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
-    tensor, _ = Preprocessor(model.input)(self_check_pictures(model, 1)[0])
-    inputs = {model.input.name: tensor.copy()}
+    picture, _ = Preprocessor(model.input)(self_check_pictures(model, 1)[0])
+    inputs = {model.input.name: picture.copy()}
     return lambda turn: runs(inputs)
 
 
