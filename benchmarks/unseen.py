@@ -79,6 +79,10 @@ class Judge:
             preprocess(picture) for picture in pictures
         ]
         self._expected = [fp32.infer({self._name: tensor}) for tensor, _ in self.inputs]
+        self._right = [
+            self._decoded(outputs, geometry)
+            for outputs, (_, geometry) in zip(self._expected, self.inputs, strict=True)
+        ]
 
     def judge(self, candidate: Backend, every: int = 1) -> Agreement:
         """Compare on pictures: a class must be the very same one, a box have its partner.
@@ -86,11 +90,10 @@ class Judge:
         ``every`` second, third, … picture is looked at.
         """
         results, outputs = [], []
-        looked_at = list(zip(self.inputs, self._expected, strict=True))[::every]
-        for (tensor, geometry), expected in looked_at:
+        looked_at = list(zip(self.inputs, self._expected, self._right, strict=True))[::every]
+        for (tensor, geometry), expected, (right, lenient_right) in looked_at:
             found = candidate.infer({self._name: tensor})
             outputs.append(compare_outputs(expected, found))
-            right, lenient_right = self._decoded(expected, geometry)
             seen, lenient_seen = self._decoded(found, geometry)
             results.append(
                 compare_results(

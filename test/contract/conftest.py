@@ -9,10 +9,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import shared
+
 OPSET = 13
 IR_VERSION = 8  # what the oldest supported ONNX Runtime reads
 
 MakeOnnx = Callable[..., Path]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run its folder before it has workers."""
+    shared.share(config)
 
 
 @pytest.fixture

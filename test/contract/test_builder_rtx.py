@@ -18,16 +18,14 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_inference.backends.trt.layers import main_precision
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
-from edge_inference.core.golden_check import read_picture
 from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.core.settings import build
 from edge_inference.engines.build_options import BuildOptions
 from edge_inference.engines.build_progress import Progress
 from edge_inference.engines.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.flavours.calibrate import calibrate_model
-from edge_inference.engines.flavours.derive import derive
 from edge_inference.engines.supervision import BuildCancelledError
 from edge_inference.errors import BackendError
+from shared import flavour_of
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("efficientnet_lite0", "nanodet")
@@ -114,19 +112,11 @@ def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_pat
     assert metadata.inputs[model.input.name][2:] == tuple(model.input.shape[1:])
 
 
-def test_shipped_models_in_fp16(vendor: Vendor, model: ModelDescription, tmp_path: Path) -> None:
-    derive(model.variants["fp32"].file, "fp16", "tensorrt", tmp_path / "half.onnx")
-    built = _make(vendor, tmp_path / "half.onnx", precision="fp16", batch=_batch(model))
-    assert main_precision(built.layers) == "fp16"
-
-
-def test_shipped_models_in_int8(vendor: Vendor, model: ModelDescription, tmp_path: Path) -> None:
-    pictures = [read_picture(golden.picture) for golden in model.golden]
-    calibration = calibrate_model(model, pictures, "golden pictures")
-    source = model.variants["fp32"].file
-    derive(source, "int8", "tensorrt", tmp_path / "int8.onnx", calibration=calibration)
-    built = _make(vendor, tmp_path / "int8.onnx", precision="int8", batch=_batch(model))
-    assert main_precision(built.layers) == "int8"
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_shipped_models_in_less(vendor: Vendor, model: ModelDescription, precision: str) -> None:
+    flavour = flavour_of(model, precision, "tensorrt")
+    built = _make(vendor, flavour, precision=precision, batch=_batch(model))
+    assert main_precision(built.layers) == precision
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

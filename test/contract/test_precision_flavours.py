@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from edge_inference.core.media import sample_video
 from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.engines.flavours.calibrate import calibrate_model
 from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.derive import derive
 from edge_inference.engines.flavours.onnx_file import file_sha256
 from edge_inference.engines.flavours.pictures import calibration_pictures
 from edge_inference.errors import SourceError
 from int8_sums import int8_weights, saturates
+from shared import derive_flavour, flavour_of
 
 SHIPPED = Path(__file__).parents[2] / "models"
 NAMES = ("efficientnet_lite0", "nanodet")
@@ -34,43 +33,28 @@ CROPS = {"efficientnet_lite0": 3, "nanodet": 1}
 
 
 class Derived:
-    """One model with its judge, and flavours of it on demand."""
+    """One model with its judge, and flavours of it on demand, each judged once."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str) -> None:
         self.model: ModelDescription = find_model(name, [SHIPPED])
-        assert self.model.calibration is not None
-        self.calibration = Calibration.load(self.model.calibration)
-        self._folder = folder
         with OrtBackend(self.model.variants["fp32"].file) as fp32:
             self._judge = Judge(self.model, fp32, unseen_pictures(self.model, CROPS[name]))
+        self._found: dict[Path, Agreement] = {}
 
-    def file(self, precision: str, target: str, per_channel: bool = True) -> Path:
-        made = self._folder / f"{self.model.name}-{precision}-{target}-{per_channel}.onnx"
-        is_fast = precision == "7-bit int8"
-        precision = precision.removeprefix("7-bit ")
-        derive(
-            self.model.variants["fp32"].file,
-            precision,
-            target,
-            made,
-            keep_fp32=self.model.derive.keep_fp32(precision),
-            calibration=self.calibration,
-            per_channel=per_channel,
-            weight_bits=7 if is_fast else 8,
-        )
-        return made
+    def file(self, precision: str, target: str) -> Path:
+        return flavour_of(self.model, precision, target)
 
     def judge(self, file: Path) -> Agreement:
-        with OrtBackend(file) as backend:
-            return self._judge.judge(backend)
+        if file not in self._found:
+            with OrtBackend(file) as backend:
+                self._found[file] = self._judge.judge(backend)
+        return self._found[file]
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def derived(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Derived]:
+def derived(request: pytest.FixtureRequest) -> Derived:
     try:
-        yield Derived(request.param, tmp_path_factory.mktemp("flavours"))
+        return Derived(request.param)
     except SourceError as error:
         pytest.skip(str(error))
 
@@ -103,9 +87,10 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived)
     assert all(saturates(numbers) for numbers in whole.values())
 
 
-def test_a_bad_quantisation_is_seen(derived: Derived) -> None:
+def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:
     good = derived.judge(derived.file("int8", "tensorrt"))
-    bad = derived.judge(derived.file("int8", "tensorrt", per_channel=False))
+    derive_flavour(derived.model, "int8", "tensorrt", tmp_path / "bad.onnx", per_channel=False)
+    bad = derived.judge(tmp_path / "bad.onnx")
     assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 1
     if derived.model.name == "efficientnet_lite0":  # whose channels differ a hundredfold
         assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 8
@@ -114,10 +99,10 @@ def test_a_bad_quantisation_is_seen(derived: Derived) -> None:
 
 @pytest.mark.parametrize(("precision", "target"), FLAVOURS)
 def test_a_flavour_has_the_same_bytes_each_time(
-    precision: str, target: str, derived: Derived
+    precision: str, target: str, derived: Derived, tmp_path: Path
 ) -> None:
-    first = derived.file(precision, target).read_bytes()
-    assert derived.file(precision, target).read_bytes() == first
+    derive_flavour(derived.model, precision, target, tmp_path / "again.onnx")
+    assert (tmp_path / "again.onnx").read_bytes() == derived.file(precision, target).read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,16 +13,15 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import SAMPLE_RATE
-from edge_inference.engines.flavours.onnx_file import write_onnx
 from edge_inference.engines.public_graph.ort_file import read_model
 from edge_inference.engines.public_graph.public_ops import make_public
-from edge_inference.engines.public_graph.recogniser import public_graph
 from edge_inference.speech.command_mode import CommandMode
 from edge_inference.speech.phrase_graph import PhraseGraph
 from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.resample import Resampler
 from edge_inference.speech.speech_model import SpeechModel
 from edge_inference.speech.tokenizer import load_tokenizer
+from shared import public_graph_of
 from shipped_speech import model_or_skip, open_recogniser, person, recording, words
 
 GRAPHS = ("encoder", "decoder", "decoder_with_past")
@@ -36,12 +35,8 @@ def model() -> SpeechModel:
 
 
 @pytest.fixture(scope="module")
-def graphs(model: SpeechModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("public")
-    files = {role: file.path for role, file in model.files.items()}
-    for role in GRAPHS:
-        write_onnx(public_graph(role, files), folder / f"{role}.onnx")
-    return {role: folder / f"{role}.onnx" for role in GRAPHS}
+def graphs(model: SpeechModel) -> dict[str, Path]:
+    return {role: public_graph_of(model, role) for role in GRAPHS}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,14 +10,13 @@ import pytest
 
 from double_control import Double
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.engines.flavours.onnx_file import write_onnx
-from edge_inference.engines.public_graph.recogniser import public_graph
 from edge_inference.errors import ModelError
 from edge_inference.speech.command_mode import CommandMode
 from edge_inference.speech.phrase_graph import PhraseGraph
 from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.speech_model import find_speech_model
 from edge_inference.speech.tokenizer import load_tokenizer
+from shared import public_graph_of
 from shipped_speech import person
 from trt_on_double import make_backend
 
@@ -29,12 +29,10 @@ def test_it_hears_what_it_hears_on_the_processor(tmp_path: Path, double: Double)
         model = find_speech_model("moonshine_tiny")
     except ModelError as error:
         pytest.skip(str(error))
-    files = {role: file.path for role, file in model.files.items()}
     with ExitStack() as opened:
         engines = []
         for role in GRAPHS:
-            file = tmp_path / f"{role}.onnx"
-            write_onnx(public_graph(role, files), file)
+            file = Path(shutil.copy(public_graph_of(model, role), tmp_path))
             with OrtBackend(file) as on_processor:
                 profiles = {
                     spec.name: [
