@@ -1,4 +1,4 @@
-"""The TensorRT backend on doubles of CUDA and TensorRT, each module in a process of its own."""
+"""The TensorRT backend on doubles of CUDA and TensorRT, in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 DOUBLE = HERE.parent / "cuda_double"
 TESTS = HERE / "on_cuda_double"
 DEADLINE_S = 60
+ALONE = ("test_trt_commands.py", "test_trt_endurance.py", "test_trt_recogniser.py")
 
 sys.path.insert(0, str(DOUBLE))
 
@@ -36,9 +37,16 @@ def _has_driver() -> bool:
     return True
 
 
-@pytest.mark.parametrize("module", sorted(file.name for file in TESTS.glob("test_*.py")))
-def test_on_double(module: str) -> None:
-    own_process.run_tests(TESTS / module, HERE)
+def in_groups() -> dict[str, list[Path]]:
+    """Name the modules that share a process: those that measure or need much have their own."""
+    modules = sorted(TESTS.glob("test_*.py"))
+    groups = {module.name: [module] for module in modules if module.name in ALONE}
+    return {**groups, "the others": [module for module in modules if module.name not in ALONE]}
+
+
+@pytest.mark.parametrize("group", in_groups())
+def test_on_double(group: str) -> None:
+    own_process.run_tests(in_groups()[group], HERE)
 
 
 @pytest.mark.skipif(_has_driver(), reason="this machine has a CUDA driver")

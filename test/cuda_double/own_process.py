@@ -39,10 +39,10 @@ def environment(libraries: Path | None, *folders: Path) -> dict[str, str]:
     return found
 
 
-def run_tests(module: Path, *folders: Path) -> None:
-    """Run a module of tests and fail with its output where it fails."""
+def run_tests(modules: Sequence[Path], *folders: Path) -> None:
+    """Run modules of tests in one process, and fail with its output where one fails."""
     run = subprocess.run(
-        command("--no-header", str(module)),
+        command("--no-header", *map(str, modules)),
         env=environment(make_double(), *folders),
         cwd=ROOT,
         capture_output=True,

@@ -19,7 +19,7 @@ import own_process  # noqa: E402
 
 
 def test_the_node_on_double() -> None:
-    own_process.run_tests(TESTS / "test_trt_node.py", *FOLDERS)
+    own_process.run_tests([TESTS / "test_trt_node.py"], *FOLDERS)
 
 
 if __name__ == "__main__":
