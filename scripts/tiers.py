@@ -33,6 +33,7 @@ CHECKS = {
 ALONE = ("gpu",)
 # Their tests wait for other processes most of the time, and have nothing in common in a module.
 WAITING = ("nodes", "launch")
+ORDERED = ("contract", "repo")
 # More workers than this wait for memory and for each other's caches.
 MOST_WORKERS = 8
 # What needs the terminal, or a single process, for itself.
@@ -141,7 +142,9 @@ def spread(tier: str, arguments: list[str]) -> list[str]:
     if tier in ALONE or any(argument in UNDIVIDED for argument in arguments):
         workers = 0
     how = "worksteal" if is_waiting else "loadfile"
-    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", how]
+    # In these few files take most of the time: test/conftest.py says which come first.
+    order = ["--no-loadscope-reorder"] if tier in ORDERED else []
+    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", how, *order]
 
 
 def read_report(tier: str, report: Path) -> Tally:

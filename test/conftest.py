@@ -24,6 +24,18 @@ CACHE = ROOT / ".cache"
 # Higher domains use ports of the range that Linux gives to outgoing connections.
 DOMAINS = range(1, 102)
 LOCK_PORT = 22100
+# They start first in their tier, longest first, so that no worker is left alone with one of them.
+LONGEST = (
+    "test_trt_on_double.py",
+    "test_compare_models.py",
+    "test_precision_flavours.py",
+    "test_public_recogniser.py",
+    "test_store_processes.py",
+    "test_engine_commands.py",
+    "test_builder_rtx.py",
+    "test_colcon.py",
+    "test_pip_install.py",
+)
 
 
 def _claim_domain() -> tuple[int, socket.socket]:
@@ -106,7 +118,9 @@ def _has_cuda_driver() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the gpu tier, with its reason, where there is no CUDA driver."""
+    """Bring the longest files to the front; skip the gpu tier, with its reason, without a GPU."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     gpu = ROOT / "test" / "gpu"
     if _has_cuda_driver():
         return
