@@ -206,14 +206,20 @@ def test_a_set_more_is_installed_and_kept(bench: Bench) -> None:
     assert bench.sets == ["run", "voice"]
 
 
+@pytest.mark.parametrize("before", [[], ["run"], ["voice"]], ids=["new", "grown", "the same"])
 @pytest.mark.parametrize("broken", ["first", "rest"])
-def test_interrupted_packages_are_installed_from_nothing(bench: Bench, broken: str) -> None:
+def test_interrupted_packages_are_installed_from_nothing(
+    bench: Bench, broken: str, before: list[str]
+) -> None:
+    if before:
+        bench.prepare(*before)
     bench.broken = broken
-    with pytest.raises(KeyboardInterrupt):
-        bench.prepare()
-    bench.broken = ""
-    assert bench.prepare() == EVERYTHING
-    assert bench.prepare() == []
+    if before != ["voice"]:
+        with pytest.raises(KeyboardInterrupt):
+            bench.prepare("voice")
+        bench.broken = ""
+        assert bench.prepare("voice") == EVERYTHING
+    assert bench.prepare("voice") == []
 
 
 @pytest.mark.parametrize(
