@@ -38,6 +38,11 @@ LONGEST = (
 )
 
 
+# Read when NumPy is imported. Tests run side by side: further threads of a product of matrices would
+# only wait for a processor, and they do so at full load.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def _claim_domain() -> tuple[int, socket.socket]:
     """Pick a ROS domain that no other test process on this machine holds.
 

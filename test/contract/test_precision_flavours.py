@@ -29,7 +29,7 @@ FLAVOURS = (
     ("int8", "tensorrt"),
     ("fp16", "tensorrt"),
 )
-CROPS = {"efficientnet_lite0": 3, "nanodet": 1}
+CROPS = {"efficientnet_lite0": 3, "nanodet": 0}
 
 
 class Derived:
