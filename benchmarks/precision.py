@@ -104,7 +104,7 @@ def _measure(
             form.title: lambda engine=engines[form]: engine.infer(inputs)  # type: ignore[misc]
             for form in forms
         }
-        times = interleave(sides, 40 if report.quick else 200, now_ns=time.thread_time_ns)
+        times = interleave(sides, 120 if report.quick else 300, now_ns=time.thread_time_ns)
         for what, samples in times.items():
             report.samples(f"{model.name}: CPU time of {what}, one thread", samples)
         for form in forms:
