@@ -57,8 +57,7 @@ class Command(Component):
     def start(self) -> None:
         """Begin the control cycle; listen to plans, and for the word stop."""
         self._told = self._motion.feedback(self.now_ns())
-        self._said = ""  # by the planner, which tells why it refuses a plan
-        self._stop_ns, self._quiet_from = 0, 0.0
+        self._said, self._velocity, self._stop_ns, self._quiet_from = "", _STILL, 0, 0.0
         self._ending.clear()
         self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
         self._is_driving = True
@@ -101,7 +100,7 @@ class Command(Component):
             self._motion.begin(plan, now_ns)
             if not plan.is_refused:
                 self._keep_publishing()
-            self._said = plan.reason if plan.is_refused else ""
+            self._said = plan.reason if plan.is_refused else ""  # by the planner
             self._cycle(now_ns)
         self.health.processed()
         self._time(plan, started_ns)
@@ -143,13 +142,14 @@ class Command(Component):
 
     def _cycle(self, now_ns: int) -> None:
         """Drive on; the lock is held."""
-        velocity = Velocity(*self._motion.command(now_ns))
-        self._elsewhere.attend(self._motion, now_ns, velocity == _STILL)
-        if velocity != _STILL or self._motion.feedback(now_ns).state is MotionState.MOVING:
+        before, self._velocity = self._velocity, Velocity(*self._motion.command(now_ns))
+        self._elsewhere.attend(self._motion, now_ns, self._velocity == _STILL)
+        is_moving = self._motion.feedback(now_ns).state is MotionState.MOVING
+        if is_moving or {before, self._velocity} != {_STILL}:  # told to stand, however late
             self._keep_publishing()
         # Navigation has the topic to itself while it drives.
         if time.monotonic() < self._quiet_from and not self._elsewhere.is_driving:
-            self._velocities.publish(velocity)
+            self._velocities.publish(self._velocity)
         self._tell(now_ns)
 
     def _keep_publishing(self) -> None:

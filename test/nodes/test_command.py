@@ -14,7 +14,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.speech.limits import Limits
 from edge_inference.speech.motion import MotionState
-from rig import Outside, Rig, wait_for
+from rig import Outside, Rig, later, wait_for
 
 STILL = (0.0, 0.0)
 FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
@@ -276,12 +276,18 @@ def test_a_fault_in_the_control_cycle_stops_the_robot(
     wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "word of it")
 
 
-def test_a_control_cycle_that_does_not_come_ends_the_motion(rig: Rig, speaker: Speaker) -> None:
+def test_a_control_cycle_that_does_not_come_ends_the_motion(
+    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_s = later(monkeypatch, command)
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
-    node = rig.load("Command")
+    node = rig.load("Command", zeros_s=1.0)
     speaker.plan(*FAR)
     real = node.now_ns
-    node.now_ns = lambda: real() + 31_000_000_000  # as after the machine has been held up
+    with node._lock:  # as after the machine has been held up
+        node.now_ns = lambda: real() + 31_000_000_000
+        pass_s(31.0)
+    # Also where the zeros would be over by now, a robot that was told to move is told to stand.
     wait_for(lambda: velocities[-1] == STILL, "standing")
     assert said.wait()[0].startswith("There was no control cycle for")
 

@@ -61,7 +61,8 @@ def perception(rig: Rig, **parameters) -> Pipeline:
 def test_the_answer_is_what_the_detector_found(rig: Rig, publish) -> None:
     """From the words "what do you see" to a sentence, through all nodes."""
     said = rig.tap("/ai/say")
-    for plugin in ("SceneReporter", "Command", "Planner", "IntentParser"):
+    rig.load("SceneReporter", max_age_s=600.0)
+    for plugin in ("Command", "Planner", "IntentParser"):
         rig.load(plugin)
     publish.words("what do you see")
     assert said.wait() == [BLIND]
