@@ -38,7 +38,7 @@ LONGEST = (
 )
 
 
-# Read when NumPy is imported. Tests run side by side: further threads of a matrix product would only
+# Read when NumPy is imported. Tests run side by side: more threads of a matrix product would only
 # wait for a processor, and they do so at full load.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
