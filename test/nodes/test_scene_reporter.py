@@ -82,7 +82,7 @@ def test_where_a_thing_is(rig: Rig, publish, tmp_path: Path) -> None:
     said = rig.tap("/ai/say")
     limits = tmp_path / "limits.yaml"
     limits.write_text("plan: {things: [person]}")
-    rig.load("SceneReporter")
+    rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command", limits=str(limits))
     width = perception(rig).image.shape[1]
     assert width / 3 < sum(PERSON) / 2 < width * 2 / 3
@@ -92,7 +92,7 @@ def test_where_a_thing_is(rig: Rig, publish, tmp_path: Path) -> None:
 
 def test_the_step_is_answered_when_it_is_its_turn(rig: Rig, publish) -> None:
     said, velocities = rig.tap("/ai/say"), rig.tap("/cmd_vel")
-    rig.load("SceneReporter")
+    rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command")
     publish.plan(Step("move", distance_m=0.05, speed_mps=0.25), Step("look"), Step("look"))
     said.wait(2)
@@ -103,7 +103,7 @@ def test_the_step_is_answered_when_it_is_its_turn(rig: Rig, publish) -> None:
 
 def test_nothing_is_said_of_plans_that_do_not_ask(rig: Rig, publish) -> None:
     said, feedback = rig.tap("/ai/say"), rig.tap("/ai/command_feedback")
-    rig.load("SceneReporter")
+    rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command")
     publish.plan(Step("turn", angle_rad=0.02, rate_radps=0.5))
     wait_for(lambda: feedback and feedback[-1].state.value == "done", "the turn")
@@ -126,7 +126,7 @@ def test_the_planner_leaves_the_answer_to_who_sees(rig: Rig, publish) -> None:
 
 def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
     said = rig.tap("/ai/say")
-    rig.load("SceneReporter", minimum_score=0.0)
+    rig.load("SceneReporter", minimum_score=0.0, max_age_s=600.0)
     rig.load("Command")
     pipeline = Pipeline(rig, model="efficientnet_lite0")
     labels = [pipeline.next(pipeline.classes).label(0) for _ in range(2)]
@@ -137,7 +137,7 @@ def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
 
 def test_perception_and_ears_elsewhere(rig: Rig, outside: Outside) -> None:
     """Messages of other processes, stamped as they come or not at all."""
-    node = rig.load("SceneReporter")
+    node = rig.load("SceneReporter", max_age_s=600.0)
     heard = outside.listen("/ai/say", "std_msgs/String")
     rig.is_heard(node, "/ai/say")
     see = outside.speak(DETECTIONS, *detection_message())
