@@ -84,6 +84,8 @@ def source() -> Iterator[Path]:
         stale = [] if mark.read() == digest else [folder / "build"]
         for made in (*stale, folder / "src", folder / "log", *folder.glob("install_*")):
             shutil.rmtree(made, ignore_errors=True)
+        # It says that the last build was a linked one.
+        (folder / "build" / "edge_inference" / "CMakeCache.txt").unlink(missing_ok=True)
         mark.truncate(0)
         mark.write(digest)
         mark.flush()
