@@ -23,7 +23,7 @@ from edge_inference.engines.preparation import check_beside
 from edge_inference.engines.select import Request, prepare
 from edge_inference.engines.supply import default_store
 
-model, store = find_model("nanodet"), default_store()
+model, store = find_model("efficientnet_lite0"), default_store()
 request, rival = (Request(model, "trt", precision) for precision in ("fp16", "fp32"))
 for each in (request, rival):
     prepare(each, store)
