@@ -33,6 +33,7 @@ LONGEST = (
     "test_store_processes.py",
     "test_engine_commands.py",
     "test_builder_rtx.py",
+    "test_robot_install.py",
     "test_colcon.py",
     "test_pip_install.py",
 )
