@@ -20,7 +20,7 @@ import commands
 import progress
 import workspace
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Terminal(io.StringIO):
