@@ -1,20 +1,12 @@
-"""The contract's tiny models, for real hardware."""
+"""The contract's tests and tiny models, for real hardware."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
-CONTRACT = Path(__file__).resolve().parent.parent / "contract"
+# Its modules are imported by name.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "contract"))
 
-# A second module called conftest cannot be imported by its name.
-_spec = importlib.util.spec_from_file_location("contract_models", CONTRACT / "conftest.py")
-assert _spec is not None
-assert _spec.loader is not None
-_models = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_models)
-make_onnx = _models.make_onnx
-doubling_onnx = _models.doubling_onnx
-
-sys.path.append(str(CONTRACT))
+from tiny_models import doubling_onnx as doubling_onnx
+from tiny_models import make_onnx as make_onnx
