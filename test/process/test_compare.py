@@ -246,7 +246,7 @@ def test_what_was_computed_is_remembered_up_to_a_limit() -> None:
     calls: list[float] = []
 
     def infer(inputs: Any) -> Any:
-        calls.append(float(inputs["x"][0]))
+        calls.append(float(inputs["x"].flat[0]))
         return {"y": inputs["x"] * 2}
 
     remembered = Remembered(infer, limit_bytes=16)
@@ -257,6 +257,8 @@ def test_what_was_computed_is_remembered_up_to_a_limit() -> None:
     same_bytes = {"x": np.array([1.0]).view(np.int64)}
     remembered(same_bytes)
     assert len(calls) == 5
+    same_numbers = {"x": np.array([[1.0]])}
+    assert remembered(same_numbers)["y"].shape == (1, 1)
 
 
 def test_machine_facts_are_those_of_the_machine(tmp_path: Path) -> None:

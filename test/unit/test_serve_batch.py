@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge_inference.core.frame import Frame
 from edge_inference.core.geometry import Geometry
+from edge_inference.core.input_spec import InputSpec
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.serve_batch import BatchRunner
 
@@ -23,6 +25,20 @@ class Doubling:
     def infer(self, inputs):
         self.runs.append(len(next(iter(inputs.values()))))
         return {"twice": 2 * inputs["x"]}
+
+
+class Recording:
+    """A backend that keeps the shapes that it is given."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def takes_picture(self, picture: object, spec: object) -> bool:
+        return False
+
+    def infer(self, inputs):
+        self.shapes.append(inputs["x"].shape)
+        return {"y": inputs["x"]}
 
 
 def run(count: int, max_batch: int | None, **more) -> tuple[Doubling, TensorBatch]:
@@ -74,3 +90,17 @@ def test_each_inference_is_noted_with_its_images() -> None:
     tensors = {"x": np.zeros((5, 3), np.float32)}
     BatchRunner(note)(engine, TensorBatch(tensors, (PLACE,) * 5, "m"), 2)
     assert noted == [(engine, 2), (engine, 2), (engine, 1)]
+
+
+def test_an_image_on_its_way_is_made_ready_for_each_new_model() -> None:
+    backend = Recording()
+    runner = BatchRunner()
+    frame = Frame(np.zeros(6 * 8 * 3, np.uint8), width=8, height=6, encoding="bgr8", step=24)
+    late = TensorBatch(
+        {"x": np.zeros((1, 3, 8, 8), np.float32)}, (PLACE,), "old", pictures=(frame,)
+    )
+    for name, width, height in (("first", 4, 4), ("second", 6, 2)):
+        model = SimpleNamespace(name=name, input=InputSpec(name="x", width=width, height=height))
+        engine = SimpleNamespace(backend=backend, request=SimpleNamespace(model=model))
+        assert runner(engine, late).model == name
+    assert backend.shapes == [(1, 3, 4, 4), (1, 3, 2, 6)]

@@ -137,6 +137,12 @@ def test_zero_on_a_winters_day_is_believed() -> None:
     ]
 
 
+def test_zero_after_deep_frost_is_no_temperature() -> None:
+    zone = OneZone()
+    zone.says("-20000\n")
+    assert [zone.says("0\n").status for _ in range(3)] == [Status.INVALID] * 3
+
+
 def test_a_leap_has_to_be_confirmed() -> None:
     zone = OneZone()
     assert zone.says("45000\n").value == 45
