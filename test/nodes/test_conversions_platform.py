@@ -6,13 +6,14 @@ import math
 
 import pytest
 from edge_inference.msg import PerformanceDirective, PlatformReading, PlatformState
+from sensor_msgs.msg import BatteryState
 
 from edge_inference.core import platform_state as core
 from edge_inference.core.directive import Level, Limits
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
-from edge_inference.nodes.conversions.platform import PlatformReportAdapter
+from edge_inference.nodes.conversions.platform import BatteryAdapter, PlatformReportAdapter
 
 
 def test_every_word_survives() -> None:
@@ -30,6 +31,30 @@ def test_every_word_survives() -> None:
     for level in Level:
         sent = core.PlatformReport(state, 0.5, ("alert",), level, "hot", 0, 1_000_000_002, "base")
         assert adapter.from_bytes(adapter.to_bytes(sent)) == sent
+
+
+@pytest.mark.parametrize(
+    ("drawn", "status"),
+    [
+        (1.5, BatteryState.POWER_SUPPLY_STATUS_DISCHARGING),
+        (-1.5, BatteryState.POWER_SUPPLY_STATUS_CHARGING),
+        (None, BatteryState.POWER_SUPPLY_STATUS_UNKNOWN),
+    ],
+)
+def test_a_battery_that_gives_has_a_negative_current(drawn: float | None, status: int) -> None:
+    known = Status.OK if drawn is not None else Status.ABSENT
+    readings = tuple(
+        Reading("battery/BAT0", quantity, drawn, "file", 0, known, role)
+        for quantity, role in (
+            (Quantity.CURRENT, Role.BATTERY_CURRENT),
+            (Quantity.POWER, Role.BATTERY_POWER),
+        )
+    )
+    state = core.PlatformState("board", readings, 0, "MAXN")
+    report = core.PlatformReport(state, 0.5, (), Level.FULL, "", 0, 1, "base")
+    message = BatteryAdapter().to_message(report)
+    assert message.power_supply_status == status
+    assert math.isnan(message.current) if drawn is None else message.current == -drawn
 
 
 def reading(**given: object) -> PlatformReading:

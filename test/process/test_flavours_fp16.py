@@ -131,6 +131,15 @@ def test_a_guard_against_0_does_not_vanish(tmp_path: Path) -> None:
     assert run(half(source)[0], np.array([[0, 1]], np.float32))[0].tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize("tiny", [1e-12, -1e-12])
+def test_what_is_too_small_for_fp16_keeps_its_sign(tmp_path: Path, tiny: float) -> None:
+    nodes = [helper.make_node("Add", ["x", "tiny"], ["y"], name="add")]
+    constants = {"tiny": np.full((), tiny, np.float32)}
+    source = write(tmp_path / "net.onnx", nodes, constants, ["y"], shape=[1, 1])
+    (result,) = run(half(source)[0], np.zeros((1, 1), np.float32))
+    assert np.sign(result) == np.sign(tiny)
+
+
 def test_what_onnx_has_no_fp16_for_stays(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["boxes"], name="relu"),
