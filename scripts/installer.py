@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -42,10 +43,21 @@ def pip_settings(listing: str) -> dict[str, str]:
     return {option: value for section in found.values() for option, value in section.items()}
 
 
+def main_index(usage: str) -> str | None:
+    """Read from what ``pip install --help`` prints which index pip asks by default."""
+    found = re.search(r"--index-url <url>[^-]*?\(default\s+(\S+)\)", usage)
+    return found[1] if found else None
+
+
 def uv_environment(
     settings: Mapping[str, str], cache: Path, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment that makes uv do as pip would; what the user gave uv stays."""
+    """Return the environment that makes uv do as pip would; what the user gave uv stays.
+
+    Of a version that several indexes have, pip takes the best wheel of all, uv the best of the
+    first index, and uv asks its default index last. So pip's main index is named first, too: an
+    additional one may hold a package's pure wheel alone, which lacks its compiled library.
+    """
     chosen = {
         "UV_CACHE_DIR": str(cache),
         "UV_LINK_MODE": "hardlink",
@@ -57,8 +69,10 @@ def uv_environment(
             between = "," if option == "find-links" else " "
             chosen[variable] = between.join(settings[option].split())
     if "extra-index-url" in settings:
-        # As pip: the best of all indexes, not the first index that has anything.
+        # As pip: the best version of all indexes, not the first index that has anything.
         chosen["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+        if "index-url" in settings:
+            chosen["UV_INDEX"] = f"{settings['index-url']} {chosen['UV_INDEX']}"
     return {**chosen, **given}
 
 
@@ -118,16 +132,18 @@ class Installer:
             shutil.rmtree(unfinished, ignore_errors=True)
             self._commands.pip(["--no-deps", "--target", str(unfinished), wanted], step=step)
             unfinished.replace(folder)
-        listing = subprocess.run(
-            [str(self._commands.python), "-m", "pip", "config", "list"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self._environment = uv_environment(
-            pip_settings(listing.stdout), self._cache / "packages", os.environ
-        )
+        settings = pip_settings(self._ask_pip("config", "list"))
+        if "index-url" not in settings and (
+            index := main_index(self._ask_pip("install", "--help"))
+        ):
+            settings["index-url"] = index
+        self._environment = uv_environment(settings, self._cache / "packages", os.environ)
         return uv
+
+    def _ask_pip(self, *arguments: str) -> str:
+        asked = [str(self._commands.python), "-m", "pip", *arguments]
+        wide = {**os.environ, "COLUMNS": "200"}
+        return subprocess.run(asked, capture_output=True, text=True, check=False, env=wide).stdout
 
     def _go_on_without(self, reason: str) -> None:
         if not self._without_uv:

@@ -117,12 +117,18 @@ def _check_rate(rate: int, file: Path) -> None:
 def _import_soundfile(file: Path) -> Any:
     try:
         import soundfile
-    except (ImportError, OSError) as error:  # OSError: the package without its library
-        raise SourceError(
-            f"{file}: only WAV with whole numbers and .raw can be read without the package "
-            f"soundfile ({error}); install it with: pip install soundfile"
-        ) from error
+    except ImportError as error:
+        raise _needs(file, error, "pip install soundfile") from error
+    except OSError as error:  # its wheel for any machine brings no libsndfile
+        raise _needs(file, error, "apt install libsndfile1") from error
     return soundfile
+
+
+def _needs(file: Path, error: Exception, cure: str) -> SourceError:
+    return SourceError(
+        f"{file}: only WAV with whole numbers and .raw can be read without the package soundfile "
+        f"and its library libsndfile ({error}); install what is missing with: {cure}"
+    )
 
 
 def _from_pcm(data: bytes, width: int) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,10 +73,34 @@ def test_uv_is_told_what_pip_was_told(tmp_path: Path) -> None:
     chosen = installer.uv_environment(installer.pip_settings(LISTING), tmp_path, {"A": "1"})
     assert chosen["SSL_CERT_FILE"] == "/env/ca.pem"
     assert chosen["UV_DEFAULT_INDEX"] == "http://nearer/simple"
-    assert chosen["UV_INDEX"] == "file:///a file:///b"
+    assert chosen["UV_INDEX"] == "http://nearer/simple file:///a file:///b"
     assert chosen["UV_INDEX_STRATEGY"] == "unsafe-best-match"
     assert chosen["UV_FIND_LINKS"] == "/wheels,/more,wheels"
     assert (chosen["UV_CACHE_DIR"], chosen["A"]) == (str(tmp_path), "1")
+
+
+def test_the_index_that_pip_asks_by_default_is_read() -> None:
+    usage = """  -i, --index-url <url>       Base URL of the Python Package Index (default
+                              http://main/simple). This should point to a repository
+  --extra-index-url <url>     Extra URLs of indexes (default nothing)
+"""
+    assert installer.main_index(usage) == "http://main/simple"
+    assert installer.main_index("  --extra-index-url <url>  More (default http://a)") is None
+    asked = [sys.executable, "-m", "pip", "install", "--help"]
+    told = subprocess.run(
+        asked,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PIP_INDEX_URL": "http://own/simple"},
+    )
+    assert installer.main_index(told.stdout) == "http://own/simple"
+
+
+def test_one_index_is_asked_once(tmp_path: Path) -> None:
+    chosen = installer.uv_environment({"index-url": "http://main/simple"}, tmp_path, {})
+    assert chosen["UV_DEFAULT_INDEX"] == "http://main/simple"
+    assert "UV_INDEX" not in chosen
 
 
 def test_what_the_user_tells_uv_stays(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from edge_inference.engines import server as server_module
 from edge_inference.engines.server import EngineServer
 from edge_inference.engines.store import Store
 from engine_workshop import Witness, Workshop
+
+# Where its wheel brings no library it asks ldconfig, in a process, where the system has one.
+with contextlib.suppress(ImportError, OSError):
+    import soundfile  # noqa: F401
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -169,6 +169,17 @@ def test_without_soundfile_the_way_out_is_told(
         all_of(str(tmp_path / "a.flac"))
 
 
+def test_soundfile_without_its_library_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "soundfile.py").write_text("raise OSError('sndfile library not found')")
+    monkeypatch.delitem(sys.modules, "soundfile", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a.flac").write_bytes(b"fLaC")
+    with pytest.raises(SourceError, match=r"sndfile library not found.*apt install libsndfile1"):
+        all_of(str(tmp_path / "a.flac"))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
