@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from rclpy.serialization import deserialize_message, serialize_message
 
+from edge_inference.composition.cdr import with_plain_header
+
 Object = TypeVar("Object")
 
 
@@ -35,4 +37,5 @@ class Adapter(ABC, Generic[Object]):
 
     def from_bytes(self, data: bytes) -> Object:
         """Build the object from the serialised message; it may keep views of ``data``."""
-        return self.from_message(deserialize_message(data, self.message_type))
+        plain = with_plain_header(data, self.message_type.__name__)
+        return self.from_message(deserialize_message(plain, self.message_type))

@@ -1,4 +1,4 @@
-"""Pictures in serialised form (CDR) as views, without the generated code's copies.
+"""Messages in serialised form (CDR): their header, and pictures as views without copies.
 
 The layout is that of OMG DDS-XTypes plain CDR (version 1): a 4 byte
 encapsulation header, then the members in order, each aligned to its own size
@@ -13,10 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.errors import ImageError
+from edge_inference.errors import ImageError, InputError
 
 _HEADER_BYTES = 4
 _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
+_NO_OPTIONS = b"\x00\x00"
+# The last two bits of a header's options tell how many bytes of padding end the body
+# (DDS-XTypes 1.3, 7.6.3.1.2).
+_PADDING = 0b11
+
+
+def with_plain_header(data: bytes, kind: str) -> bytes:
+    """Return a serialised message with a header that every reader of CDR survives.
+
+    Fast CDR subtracts the padding that a header announces from the body's end without a look at
+    the body's length, and then reads what lies before it. Raises InputError for a message shorter
+    than it says, or in another representation than ROS uses.
+    """
+    header = data[:_HEADER_BYTES]
+    if len(header) < _HEADER_BYTES or header[0] != 0 or header[1] not in (0, 1):
+        raise InputError(
+            f"{kind} message: expected plain CDR (00 00 or 00 01 first), got {header.hex(' ')!r}"
+        )
+    padding = header[3] & _PADDING
+    if len(data) < _HEADER_BYTES + padding:
+        raise InputError(
+            f"{kind} message: expected {padding} bytes of padding, as its header says, "
+            f"got a body of {len(data) - _HEADER_BYTES}"
+        )
+    if header[2:] == _NO_OPTIONS:
+        return data
+    return header[:2] + _NO_OPTIONS + data[_HEADER_BYTES : len(data) - padding]
 
 
 class _Reader:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import inspect
+import pkgutil
 import struct
 from array import array
 
@@ -9,14 +13,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from edge_inference.composition.cdr import read_compressed_image, read_image, write_image
+from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.cdr import (
+    read_compressed_image,
+    read_image,
+    with_plain_header,
+    write_image,
+)
 from edge_inference.core.frame import Frame
-from edge_inference.errors import ImageError
+from edge_inference.errors import ImageError, InputError
+from edge_inference.nodes import conversions
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
 
+RMWError = rclpy_implementation.RMWError
 U32 = st.integers(0, 2**32 - 1)
 # ROS strings hold no NUL, and what a C string cannot hold is not sent.
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=24)
@@ -184,3 +197,63 @@ def test_the_pixels_are_a_read_only_view() -> None:
 def test_text_that_is_not_utf8_is_kept_readable() -> None:
     data = picture().replace(b"camera", b"cam\xffra")
     assert read_image(data).frame_id == "cam�ra"
+
+
+def adapters() -> list[Adapter]:
+    """Return one adapter of each kind that is made without arguments."""
+    for module in pkgutil.iter_modules(conversions.__path__):
+        with contextlib.suppress(ImportError):  # of packages that are not installed
+            importlib.import_module(f"{conversions.__name__}.{module.name}")
+    found, kinds = [], [Adapter]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if hasattr(kind, "message_type") and not inspect.signature(kind).parameters:
+            found.append(kind())
+    return found
+
+
+@pytest.mark.parametrize("adapter", adapters(), ids=lambda adapter: type(adapter).__name__)
+def test_no_header_of_a_message_ends_the_process(adapter: Adapter) -> None:
+    """Fast CDR itself dies of 00 01 00 01 and nothing behind, for most types."""
+    refused = 0
+    for representation in (
+        b"\0\0",
+        b"\0\1",
+        b"\0\2",
+        b"\0\3",
+        b"\0\7",
+        b"\0\x0b",
+        b"\1\1",
+        b"\xff\xff",
+    ):
+        for options in (b"\0\0", b"\0\1", b"\0\2", b"\0\3", b"\0\xff", b"\xff\xff"):
+            for length in range(61):
+                data = (representation + options + bytes(64))[:length]
+                try:
+                    adapter.from_bytes(data)
+                except (InputError, RMWError):
+                    refused += 1
+    assert refused > 61 * 6 * 6  # all of another representation
+
+
+def test_padding_is_no_part_of_a_message() -> None:
+    whole = serialize_message(CompressedImage(format="jpeg", data=array("B", b"\7\7\7\7")))
+    padded = b"\0\1\0\2" + whole[4:] + b"\0\0"
+    assert with_plain_header(padded, "CompressedImage") == whole
+    assert with_plain_header(whole, "CompressedImage") is whole
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "expected plain CDR"),
+        (b"\0\1\0", "expected plain CDR"),
+        (b"\0\6\0\0", "expected plain CDR .* got '00 06 00 00'"),
+        (b"\0\1\0\1", "expected 1 bytes of padding, as its header says, got a body of 0"),
+        (b"\0\1\0\3ab", "expected 3 bytes of padding, as its header says, got a body of 2"),
+    ],
+)
+def test_a_header_that_cannot_be_is_refused(data: bytes, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        with_plain_header(data, "Transcript")
