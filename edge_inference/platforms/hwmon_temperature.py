@@ -22,6 +22,7 @@ _CORE = re.compile(r"Core \d+|Tccd\d+")
 def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each processor: ``temp/k10temp/Tctl``; cores are left out."""
     found: dict[str, Sensor] = {}
+    believed: dict[str, tuple[float, int]] = {}
     for folder in numbered(tree, _HWMON, "hwmon"):
         chip = text_of(tree, f"{folder}/name")
         if chip not in _CHIPS:
@@ -31,11 +32,18 @@ def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sen
             label = text_of(tree, f"{folder}/{match[1]}_label") or match[1] if match else ""
             if match and not _CORE.fullmatch(label):
                 name = unique(f"temp/{chip}/{label}", found)
-                found[name] = _sensor(tree, board, clock, name, f"{folder}/{match[1]}")
+                found[name] = _sensor(tree, board, clock, name, f"{folder}/{match[1]}", believed)
     return list(found.values())
 
 
-def _sensor(tree: Tree, board: Board, clock: Clock, name: str, stem: str) -> Temperature:
+def _sensor(
+    tree: Tree,
+    board: Board,
+    clock: Clock,
+    name: str,
+    stem: str,
+    believed: dict[str, tuple[float, int]],
+) -> Temperature:
     channel = temperature_channel(
         name,
         f"{stem}_input",
@@ -45,7 +53,12 @@ def _sensor(tree: Tree, board: Board, clock: Clock, name: str, stem: str) -> Tem
         critical=_limit(tree, f"{stem}_crit", board),
     )
     return Temperature(
-        (channel,), tree, clock, board.settings.largest_jump_c, board.is_placeholder(name)
+        (channel,),
+        tree,
+        clock,
+        board.settings.largest_jump_c,
+        board.is_placeholder(name),
+        believed,
     )
 
 

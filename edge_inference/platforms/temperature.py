@@ -16,6 +16,10 @@ _SWITCHED_OFF_MC = -256_000
 #: What so many sensors say that measure nothing that it is believed only when coming from near.
 _SUSPICIOUS_C = 0.0
 _NEAR_C = 5.0
+#: A sensor in whole degrees never leaves this; one in thousandths does as soon as anything is warm.
+_LARGEST_OF_WHOLE_DEGREES = 1000
+#: Where another sensor says so much, a sensor within one degree of 0 °C is wrong.
+_WARM_C = 15.0
 #: After so long a pause any change is possible.
 _LEAP_WITHIN_NS = 10_000_000_000
 
@@ -24,12 +28,14 @@ _LEAP_WITHIN_NS = 10_000_000_000
 class Temperature(FileSensor):
     """One file with thousandths of a degree.
 
-    ``placeholder`` is True for one that says a number but measures nothing.
+    ``placeholder`` is True for one that says a number but measures nothing. Sensors of one machine
+    share ``believed``: by name, what each said last that was believed (°C), and when.
     """
 
     largest_jump_c: float = 30.0
     placeholder: bool = False
-    _believed: tuple[float, int] | None = field(default=None, init=False, compare=False)
+    believed: dict[str, tuple[float, int]] = field(default_factory=dict, compare=False)
+    _is_in_thousandths: bool = field(default=False, init=False, compare=False)
     _doubted: float | None = field(default=None, init=False, compare=False)
 
     def read(self) -> Sequence[Reading]:
@@ -51,11 +57,30 @@ class Temperature(FileSensor):
         reading = channel.known(number / 1000, now)
         if reading.value is None:
             return reading
-        problem = self._doubt(reading.value, doubted, now)
+        problem = self._unit_problem(number, now) or self._doubt(reading.value, doubted, now)
         if problem:
             return channel.unknown(Status.INVALID, problem, now)
-        self._believed = (reading.value, now)
+        self.believed[channel.name] = (reading.value, now)
         return reading
+
+    def _unit_problem(self, number: int, now_ns: int) -> str:
+        """Return why a number may be no thousandths of a degree; empty where it is."""
+        if abs(number) > _LARGEST_OF_WHOLE_DEGREES:
+            self._is_in_thousandths = True
+        if self._is_in_thousandths or self.placeholder:
+            return ""
+        others = [
+            value
+            for name, (value, seen_ns) in list(self.believed.items())
+            if name != self.channels[0].name and now_ns - seen_ns <= _LEAP_WITHIN_NS
+        ]
+        if others and max(others) < _WARM_C:
+            return ""
+        why = f"while another says {max(others):g} °C" if others else "and nothing confirms it"
+        return (
+            f"it says {number} and has never been beyond ±{_LARGEST_OF_WHOLE_DEGREES}, {why}: "
+            "expected thousandths of a degree; its driver may give whole degrees"
+        )
 
     def _doubt(self, value: float, doubted: float | None, now_ns: int) -> str:
         """Return why a value is not believed; empty where it is.
@@ -64,7 +89,7 @@ class Temperature(FileSensor):
         """
         if self.placeholder:
             return f"it always says {value:g} °C and measures nothing on this board"
-        before = self._believed
+        before = self.believed.get(self.channels[0].name)
         if value == _SUSPICIOUS_C and (before is None or abs(before[0]) > _NEAR_C):
             return "it said exactly 0 °C, as sensors do that measure nothing"
         if before is None or now_ns - before[1] > _LEAP_WITHIN_NS:

@@ -99,7 +99,7 @@ def test_a_zone_that_is_gone_is_absent(gone: int) -> None:
     assert OneZone().says(gone).status is Status.ABSENT
 
 
-@pytest.mark.parametrize("content", ["-40000\n", "130000\n", "45000", " 45000\n", "-500\n"])
+@pytest.mark.parametrize("content", ["-40000\n", "130000\n", "45000", " 45000\n", "-1001\n"])
 def test_the_whole_range_is_believed(content: str) -> None:
     assert OneZone().says(content).value == int(content) / 1000
 
@@ -118,6 +118,64 @@ def test_whatever_a_file_holds_a_value_is_a_temperature(content: bytes) -> None:
 def test_zero_from_the_start_is_no_temperature() -> None:
     zone = OneZone()
     assert [zone.says("0\n").status for _ in range(5)] == [Status.INVALID] * 5
+
+
+def test_whole_degrees_are_no_thousandths() -> None:
+    zone = OneZone()
+    said = [zone.says(each) for each in ("88\n", "90\n", "-1000\n", "1000\n")]
+    assert [each.status for each in said] == [Status.INVALID] * 4
+    assert "it says 88 and has never been beyond ±1000, and nothing confirms it" in said[0].problem
+
+
+@pytest.mark.parametrize(("other", "is_believed"), [(2000, True), (-9000, True), (15000, False)])
+def test_a_degree_of_frost_is_confirmed_by_a_cold_zone(other: int, is_believed: bool) -> None:
+    tree = MemoryTree(zones(cpu_thermal=f"{other}\n", tj_thermal="-500\n"))
+    readings = look(thermal_zones.find(tree, ORIN))
+    assert readings["zone/tj-thermal"].value == (-0.5 if is_believed else None)
+
+
+def test_another_zone_confirms_nothing_that_it_said_long_ago() -> None:
+    tree, clock = MemoryTree(zones(cpu_thermal="2000\n", tj_thermal="88\n")), HandClock()
+    other, zone = thermal_zones.find(tree, ORIN, clock)
+    other.read()
+    clock.forward(11)
+    assert zone.read()[0].status is Status.INVALID
+
+
+def bind(files: dict, zone: int, *devices: tuple[str, str]) -> dict:
+    """Bind cooling devices, each by its type, to a trip point of a zone."""
+    for number, (kind, trip) in enumerate(devices):
+        files[f"{ZONE.format(zone)}/cdev{number}/type"] = f"{kind}\n"
+        files[f"{ZONE.format(zone)}/cdev{number}_trip_point"] = trip
+    return files
+
+
+def orin_with_a_notice(*devices: tuple[str, str]) -> Reading:
+    """Look at the tj of an Orin that also has a passive trip at 70 °C, number 2."""
+    files = orin_nx()
+    files[f"{ZONE.format(8)}/trip_point_2_type"] = "passive\n"
+    files[f"{ZONE.format(8)}/trip_point_2_temp"] = "70000\n"
+    tree = MemoryTree(bind(files, 8, *devices))
+    return look(thermal_zones.find(tree, ORIN))["zone/tj-thermal"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "throttle"),
+    [
+        ([("hot-surface-alert", "2\n"), ("cpufreq-cpu0", "0\n")], 99.0),
+        ([("pwm-fan", "2\n"), ("devfreq-17000000.gpu", "0\n")], 99.0),
+        ([("hot-surface-alert", "2\n"), ("cpufreq-cpu0", "2\n")], 70.0),
+        ([("hot-surface-alert", "2\n")], None),
+        ([("hot-surface-alert", "2\n"), ("cpu-throttle-alert", "-1\n")], 70.0),
+        ([("hot-surface-alert", "0\n"), ("", "2\n")], 70.0),
+        ([], 70.0),
+    ],
+)
+def test_a_passive_trip_counts_where_it_drives_what_slows_down(
+    devices: list[tuple[str, str]], throttle: float | None
+) -> None:
+    reading = orin_with_a_notice(*devices)
+    assert (reading.throttle, reading.critical) == (throttle, 104.5)
 
 
 def test_zero_after_a_temperature_is_never_confirmed() -> None:
@@ -231,8 +289,8 @@ def test_the_last_zone_does_not_win(order: tuple[str, str]) -> None:
 
 
 def test_zones_are_told_by_type_whatever_their_number() -> None:
-    before = look(thermal_zones.find(MemoryTree(zones(tj_thermal="1000", a="2000")), ORIN))
-    after = look(thermal_zones.find(MemoryTree(zones(a="2000", tj_thermal="1000")), ORIN))
+    before = look(thermal_zones.find(MemoryTree(zones(tj_thermal="10000", a="20000")), ORIN))
+    after = look(thermal_zones.find(MemoryTree(zones(a="20000", tj_thermal="10000")), ORIN))
     assert {name: each.value for name, each in before.items()} == {
         name: each.value for name, each in after.items()
     }
