@@ -106,6 +106,7 @@ class Command(Component):
         self._time(plan, started_ns)
 
     def _on_words(self, transcript: Transcript, _: bool) -> None:
+        self._motion.hear(transcript, self.now_ns())
         if is_stop(transcript.text, self.parameters.current.stop_words):
             self._stop_at_once(transcript.stamp_ns)
 
@@ -135,8 +136,7 @@ class Command(Component):
                 except Exception as error:
                     self._velocities.publish(_STILL)  # it must not go on with its last velocity
                     self.get_logger().error(traceback.format_exc())
-                    problem = EdgeInferenceError(f"{type(error).__name__}: {error}")
-                    self.refuse(problem, "cycle", lost=False)
+                    self.refuse(EdgeInferenceError(repr(error)), "cycle", lost=False)
             due = max(due + 1.0 / self.parameters.current.rate_hz, time.monotonic())
             self._ending.wait(due - time.monotonic())
 

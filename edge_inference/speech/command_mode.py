@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_inference.core.settings import setting
 from edge_inference.speech.phrase_graph import PhraseGraph, Place
 from edge_inference.speech.recogniser import Recogniser, confidence_of
-from edge_inference.speech.stop_word import is_stop
+from edge_inference.speech.stop_word import stop_word_of
 from edge_inference.speech.tokenizer import END, START
 from edge_inference.speech.words import words_of
 
@@ -57,13 +57,14 @@ class Command(NamedTuple):
     """The phrases that were said. ``text`` is empty where none was; ``problem`` then says why.
 
     ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrases, accepted
-    or not.
+    or not. ``heard`` is what was heard freely, of speech that is over.
     """
 
     text: str
     confidence: float
     log_probabilities: tuple[float, ...]
     problem: str = ""
+    heard: str = ""
 
 
 #: What is so much less likely than what is heard freely so far does not catch up.
@@ -182,22 +183,24 @@ class CommandMode:
         best = found.best(self.settings.threshold)
         problem = self._objection(best, found, is_final)
         text = "" if problem else self._graph.text(best.said)
-        stop = self._stop_beside(text, found.free) if is_final else ""
+        heard = self._written(found.free) if is_final else ""
+        stop = self._stop_beside(text, heard)
         if stop:
-            return Command(stop, confidence_of(list(found.free.scores)), found.free.scores)
-        return Command(text, confidence_of(list(best.scores)), best.scores, problem)
+            scores = found.free.scores
+            return Command(stop, confidence_of(list(scores)), scores, heard=heard)
+        return Command(text, confidence_of(list(best.scores)), best.scores, problem, heard)
 
-    def _stop_beside(self, text: str, free: _Free) -> str:
+    def _written(self, free: _Free) -> str:
+        return self._recogniser.tokenizer.text([each for each in free.tokens if each != END])
+
+    def _stop_beside(self, text: str, heard: str) -> str:
         """Return the word by which what was heard freely says stop; empty where it does not.
 
         "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
         grammar says.
         """
-        heard = self._recogniser.tokenizer.text([each for each in free.tokens if each != END])
-        words = words_of(heard)
-        if words == words_of(text) or not is_stop(heard, self._stop_words):
-            return ""
-        return next(word for word in words if word in self._stop_words)
+        is_phrase = words_of(heard) == words_of(text)
+        return "" if is_phrase else stop_word_of(heard, self._stop_words)
 
     def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""

@@ -8,6 +8,7 @@ from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.errors import ConfigError
 from edge_inference.speech.command_mode import CommandMode, Found
 from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.stop_word import holds_back
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
 #: Shorter silence behind the last word might cut it off.
@@ -60,7 +61,9 @@ class Hearing:
             found = self._found(segment, is_asked)
             command = self.command_mode.judge(found, is_final=segment.is_final)
             if mode == COMMAND or command.text or not segment.is_final:
-                return Heard(command.text, command.confidence, COMMAND, command.problem)
+                # What turns the next sentence around is no phrase, and must be known of.
+                text = command.text or (command.heard if holds_back(command.heard) else "")
+                return Heard(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.free(segment.samples)
         return Heard(text, confidence, FREE, "" if text else "no words in what was said")
 

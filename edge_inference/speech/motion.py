@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from edge_inference.core.voice import ActionPlan, Step
+from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.speech.limits import Limits
+from edge_inference.speech.stop_word import HeldBack
 
 #: What is left of a way or a turn that ends it, in m and rad.
 TOLERANCE = 0.001
 # The control period that braking reckons with until two calls have shown the real one.
 _PERIOD_S = 0.05
+# A simulation may be slow; slower than this the clock is as good as broken.
+_SLOWEST_PACE = 0.1
+_PACE_WINDOW_S = 1.0
 
 
 class MotionState(Enum):
@@ -51,17 +57,21 @@ class Motion:
     Velocity rises and falls by the limits' acceleration; ``stop`` alone sets it to zero at once.
     How far the robot has come is the sum of what was commanded: no odometry is read. Velocity is
     zero whenever there is no step at work, when control cycles fail to come for ``dead_man_s``,
-    when a step takes longer than ``max_step_s`` and when the clock runs back.
+    when a step takes longer than ``max_step_s`` and when the clock runs back. Both times are
+    those of ``steady_ns`` too, and a clock that stands still or crawls beside it stops the robot.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         #: May be replaced between two calls; a plan at work goes on within the new ones.
         self.limits = limits
+        self._steady_ns = steady_ns
+        self._pace = _Pace(0, steady_ns())
+        self._held_back = HeldBack()
         self._plan = ActionPlan("", (), 0)
         self._state = MotionState.IDLE
         self._problem = ""
         self._index = 0
-        self._begun_ns = 0
+        self._begun_ns = self._begun_steady_ns = 0
         self._last_ns = 0
         self._period_s = _PERIOD_S
         self._left = 0.0
@@ -86,29 +96,33 @@ class Motion:
             self._halt(MotionState.REFUSED, objection)
             return
         if self._velocity == 0.0:
-            self._last_ns = now_ns
+            self._start_clock(now_ns)
         self._is_braking = self._velocity != 0.0
         self._problem = ""
         self._take_up(now_ns)
+
+    def hear(self, transcript: Transcript, now_ns: int) -> None:
+        """Take what was said, in any thread: a negation or condition holds back what moves."""
+        self._held_back.hear(transcript, now_ns)
 
     def stop(self, now_ns: int, problem: str = "") -> None:
         """Give up the plan; every ``command`` from now on is zero until the next ``begin``.
 
         ``problem`` says why, where nobody has asked for it.
         """
-        self._last_ns = now_ns
+        self._start_clock(now_ns)
         self._halt(MotionState.STOPPED, problem)
 
     def step_done(self, now_ns: int) -> None:
         """Say that the step waited for is done: the next one begins."""
         if self._state is MotionState.WAITING:
-            self._last_ns = now_ns
+            self._start_clock(now_ns)
             self._next(now_ns)
 
     def step_failed(self, problem: str, now_ns: int) -> None:
         """Say that the step waited for cannot be done: the plan ends."""
         if self._state is MotionState.WAITING:
-            self._last_ns = now_ns
+            self._start_clock(now_ns)
             self._halt(MotionState.STOPPED, problem)
 
     def command(self, now_ns: int) -> tuple[float, float]:
@@ -116,6 +130,7 @@ class Motion:
         gap_s = (now_ns - self._last_ns) / 1e9
         self._last_ns = now_ns
         if self._state is not MotionState.MOVING and not self._is_braking:
+            self._start_clock(now_ns)
             return 0.0, 0.0
         problem = self._fault(gap_s, now_ns)
         if problem:
@@ -158,17 +173,26 @@ class Motion:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
         only_stops = all(step.action == "stop" for step in plan.steps)
         age = self.limits.objection_to_age(plan.stamp_ns, now_ns, only_stops=only_stops)
-        return age or next(filter(None, map(self.limits.objection, plan.steps)), "")
+        held_back = self._held_back.problem(plan, now_ns)
+        return age or held_back or next(filter(None, map(self.limits.objection, plan.steps)), "")
+
+    def _start_clock(self, now_ns: int) -> None:
+        self._last_ns = now_ns
+        self._pace = _Pace(now_ns, self._steady_ns())
 
     def _fault(self, gap_s: float, now_ns: int) -> str:
-        limits = self.limits.plan
+        limits, steady_ns = self.limits.plan, self._steady_ns()
+        steady_gap_s = self._pace.gap_s(steady_ns)
         if gap_s < 0:
             return f"The clock ran back by {-gap_s:.3f} seconds"
-        if gap_s > limits.dead_man_s:
-            return f"There was no control cycle for {gap_s:.2f} seconds"
-        if (now_ns - self._begun_ns) / 1e9 > limits.max_step_s:
+        if (longest_s := max(gap_s, steady_gap_s)) > limits.dead_man_s:
+            return f"There was no control cycle for {longest_s:.2f} seconds"
+        if (
+            max(now_ns - self._begun_ns, steady_ns - self._begun_steady_ns) / 1e9
+            > limits.max_step_s
+        ):
             return f"The step took longer than {limits.max_step_s:g} seconds"
-        return ""
+        return self._pace.problem(now_ns, steady_ns, limits.dead_man_s)
 
     def _is_at_work(self) -> bool:
         return self._state in (MotionState.MOVING, MotionState.WAITING)
@@ -181,7 +205,7 @@ class Motion:
 
     def _take_up(self, now_ns: int) -> None:
         """Begin the step at ``_index``, or end the plan."""
-        self._begun_ns = now_ns
+        self._begin_step(now_ns)
         self._whole = self._left = 0.0
         if self._index >= len(self._plan.steps):
             self._state = MotionState.DONE
@@ -196,6 +220,9 @@ class Motion:
         else:
             self._state = MotionState.WAITING
 
+    def _begin_step(self, now_ns: int) -> None:
+        self._begun_ns, self._begun_steady_ns = now_ns, self._steady_ns()
+
     def _next(self, now_ns: int) -> None:
         self._index += 1
         self._take_up(now_ns)
@@ -204,7 +231,7 @@ class Motion:
         self._velocity = _towards(0.0, self._velocity, self._acceleration() * gap_s)
         if self._velocity == 0.0:
             self._is_braking = False
-            self._begun_ns = now_ns
+            self._begin_step(now_ns)
 
     def _drive(self, gap_s: float, now_ns: int) -> None:
         self._left -= self._velocity * gap_s
@@ -245,6 +272,36 @@ class Motion:
         acceleration, period_s = self._acceleration(), self._period_s
         way = 2 * abs(self._left)
         return way / (period_s + math.sqrt(period_s**2 + way / acceleration))
+
+
+class _Pace:
+    """How the clock that plans go by keeps up with the steady one, from call to call."""
+
+    def __init__(self, now_ns: int, steady_ns: int) -> None:
+        self._seen_ns = steady_ns
+        #: When the clock was last seen to go on; where the present window began, on both clocks.
+        self._went_on = (now_ns, steady_ns)
+        self._window = (now_ns, steady_ns)
+
+    def gap_s(self, steady_ns: int) -> float:
+        """Return the time since the last call, by the steady clock."""
+        gap_s = (steady_ns - self._seen_ns) / 1e9
+        self._seen_ns = steady_ns
+        return gap_s
+
+    def problem(self, now_ns: int, steady_ns: int, longest_s: float) -> str:
+        """Return what is wrong with the clock; empty where it goes on."""
+        if now_ns != self._went_on[0]:
+            self._went_on = (now_ns, steady_ns)
+        still_s = (steady_ns - self._went_on[1]) / 1e9
+        if still_s > longest_s:
+            return f"The clock has stood still for {still_s:.2f} seconds"
+        passed_ns, steadily_ns = now_ns - self._window[0], steady_ns - self._window[1]
+        if steadily_ns < _PACE_WINDOW_S * 1e9:
+            return ""
+        self._window = (now_ns, steady_ns)
+        pace = passed_ns / steadily_ns
+        return f"The clock runs at {pace:.2g} of its pace" if pace < _SLOWEST_PACE else ""
 
 
 def _towards(target: float, value: float, most: float) -> float:

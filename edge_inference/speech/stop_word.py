@@ -6,15 +6,27 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from edge_inference.core.settings import setting
+from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.speech.words import words_of
 
-STOP_WORDS = frozenset({"stop", "halt", "freeze"})
+STOP_WORDS = frozenset(
+    {
+        *("stop", "halt", "freeze", "wait", "cancel"),
+        *("hold on", "no no no", "don't move", "do not move"),
+    }
+)
 # Said around it: "please stop now", "stop stop robot".
 _AROUND = frozenset({"please", "now", "robot", "hey", "it", "right", "there"})
 #: Words that turn the one behind them around.
 NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
 #: Words that make something else of a command, though they are few of its letters.
 TURNING = NEGATIONS | {"no", "if", "when", "until", "unless", "wont", "shouldnt", "didnt"}
+# "No, go left" is meant as it is said.
+_ANSWERS = frozenset({"no", "non"})
+#: How soon what is said counts as meant by the words before it.
+_HOLD_NS = 1_500_000_000
+_QUOTED = 60
+_STILL_ACTIONS = frozenset({"stop", "look", "say"})
 # "Go on and stop": it stops when it is there.
 _JOINERS = frozenset({"and", "then"})
 
@@ -24,7 +36,8 @@ class StopSettings:
     """What stops the robot; the same for everybody who listens for it."""
 
     stop_words: tuple[str, ...] = setting(
-        tuple(sorted(STOP_WORDS)), "words that stop the robot at the beginning or end of a text"
+        tuple(sorted(STOP_WORDS)),
+        "words and phrases that stop the robot at the beginning or end of a text",
     )
 
     def check(self) -> str | None:
@@ -34,19 +47,60 @@ class StopSettings:
                 "stop_words: expected at least one word, got none; the robot could not be stopped"
             )
         for word in self.stop_words:
-            if words_of(word) != (word,):
-                return f"stop_words: expected single words in small letters, got {word!r}"
+            if not words_of(word) or word != word.lower():
+                return f"stop_words: expected words in small letters, got {word!r}"
         return None
 
 
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
-    """Tell whether a text, final or partial, says stop: begins or ends with a word for it.
+    """Tell whether a text, final or partial, says stop: see :func:`stop_word_of`."""
+    return bool(stop_word_of(text, stop_words))
+
+
+def stop_word_of(text: str, stop_words: Collection[str] = STOP_WORDS) -> str:
+    """Return the word or phrase for stop that a text begins or ends with; empty where none does.
 
     Rather too often than too rarely: to stop is always safe. ``don't stop`` does not count.
     """
-    heard = [word for word in words_of(text) if word not in _AROUND]
-    if not heard:
-        return False
-    if heard[0] in stop_words:
-        return True
-    return heard[-1] in stop_words and not (set(heard[-2:-1]) & (NEGATIONS | _JOINERS))
+    heard = _without_around(text)
+    for phrase in stop_words:
+        words = _without_around(phrase) or words_of(phrase)
+        if heard[: len(words)] == words:
+            return phrase
+        before = heard[: -len(words)]
+        if heard[len(before) :] == words and not set(before[-1:]) & (NEGATIONS | _JOINERS):
+            return phrase
+    return ""
+
+
+def holds_back(text: str) -> bool:
+    """Tell whether a text has a negation or a condition, and no command in it is to be trusted.
+
+    Said before a pause, as in ``don't … go forward``, it is about what comes behind.
+    """
+    return bool(set(words_of(text)) & (TURNING - _ANSWERS))
+
+
+class HeldBack:
+    """Keeps plans that move back for a while after a negation or condition that a pause cut off."""
+
+    def __init__(self) -> None:
+        self._heard = (0, "")  # replaced as a whole: words and plans come in threads of their own
+
+    def hear(self, transcript: Transcript, now_ns: int) -> None:
+        """Take what was said to its end."""
+        if transcript.is_final and holds_back(transcript.text):
+            self._heard = (now_ns + _HOLD_NS, transcript.text[:_QUOTED])
+
+    def problem(self, plan: ActionPlan, now_ns: int) -> str:
+        """Return why a plan is not to be followed; empty where it is."""
+        until_ns, text = self._heard
+        is_set_back = until_ns - now_ns > _HOLD_NS  # the clock, not the words
+        moves = any(step.action not in _STILL_ACTIONS for step in plan.steps)
+        if not text or is_set_back or not moves or plan.stamp_ns > until_ns:
+            return ""
+        return f"I heard {text!r} just before that; please say all of it again"
+
+
+def _without_around(text: str) -> tuple[str, ...]:
+    return tuple(word for word in words_of(text) if word not in _AROUND)

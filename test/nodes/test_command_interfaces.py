@@ -71,13 +71,35 @@ def test_words_for_stop_of_ones_own(rig: Rig) -> None:
     assert velocities[-1] == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("words", ["cancel", "Wait!", "hold on", "No, no, no", "don't move"])
+def test_other_words_stop_a_moving_robot_too(rig: Rig, words: str) -> None:
+    velocities = rig.tap("/cmd_vel")
+    rig.load("Command")
+    speaker = Speaker(rig)
+    speaker.plan(*FAR)
+    wait_for(lambda: velocities and velocities[-1].linear_mps > 0.0, "motion")
+    speaker.say(words)
+    assert velocities[-1] == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("words", ["don't", "Do not", "If you see the bottle,", "unless"])
+def test_what_a_pause_cut_off_holds_back_what_moves(rig: Rig, words: str) -> None:
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    rig.load("Command")
+    speaker = Speaker(rig)
+    speaker.say(words)
+    speaker.plan(*FAR)
+    assert said.wait()[0] == f"I heard {words!r} just before that; please say all of it again"
+    assert all(velocity == (0.0, 0.0) for velocity in velocities)
+
+
 @pytest.mark.parametrize("settings", [CommandSettings, IntentParserSettings])
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
         ([], "expected at least one word, got none"),
-        (["Halt"], "expected single words in small letters, got 'Halt'"),
-        (["stop", "full stop"], "got 'full stop'"),
+        (["Halt"], "expected words in small letters, got 'Halt'"),
+        (["stop", "…"], "got '…'"),
         ([""], "got ''"),
     ],
 )

@@ -40,7 +40,7 @@ def moved(commands, period_ns: int = PERIOD_NS) -> tuple[float, float]:
 
 
 def test_without_a_plan_nothing_moves() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     assert motion.command(10**18) == (0.0, 0.0)
     assert motion.feedback(10**18).state is MotionState.IDLE
 
@@ -56,7 +56,7 @@ def test_without_a_plan_nothing_moves() -> None:
     ],
 )
 def test_the_way_asked_for_is_commanded(steps: tuple[Step, ...], way: tuple[float, float]) -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(*steps), 0)
     commands, end_ns = drive(motion, 0, 400)
     assert moved(commands) == pytest.approx(way, abs=0.003)
@@ -66,19 +66,19 @@ def test_the_way_asked_for_is_commanded(steps: tuple[Step, ...], way: tuple[floa
 
 
 def test_it_sets_off_in_the_first_cycle() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     assert motion.command(0)[0] > 0.0
 
 
 def test_asking_twice_at_one_moment_changes_nothing() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     assert motion.command(0) == motion.command(0)
 
 
 def test_velocity_changes_by_the_acceleration_at_most() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD, BACK), 0)
     commands, _ = drive(motion, 0, 300)
     most = LIMITS.motion.acceleration_mps2 * PERIOD_NS / 1e9
@@ -86,8 +86,66 @@ def test_velocity_changes_by_the_acceleration_at_most() -> None:
     assert max(abs(b - a) for a, b in pairwise(speeds)) <= most + 1e-9
 
 
+@pytest.mark.parametrize("pace", [0.0, 0.01, 0.05])
+def test_a_clock_that_stands_still_or_crawls_stops_the_robot(pace: float) -> None:
+    steady_ns = 0
+    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
+    motion.begin(plan(AHEAD), 0)
+    way_m = 0.0
+    for steady_ns in range(0, 5 * 10**9, PERIOD_NS):
+        speed, _ = motion.command(int(steady_ns * pace))
+        way_m += speed * PERIOD_NS / 1e9
+    assert motion.command(int(steady_ns * pace)) == (0.0, 0.0)
+    assert way_m < 0.5
+    told = motion.feedback(0)
+    assert told.state is MotionState.STOPPED
+    assert told.problem.startswith("The clock ")
+
+
+@pytest.mark.parametrize("pace", [0.2, 0.5, 3.0])
+def test_a_simulation_that_is_slow_or_quick_gets_there(pace: float) -> None:
+    steady_ns = 0
+    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
+    motion.begin(plan(AHEAD), 0)
+    way_m = before_ns = 0.0
+    speed = 0.0
+    for steady_ns in range(0, 30 * 10**9, PERIOD_NS // 4):
+        now_ns = int(steady_ns * pace)
+        way_m += speed * (now_ns - before_ns) / 1e9
+        before_ns = now_ns
+        speed, _ = motion.command(now_ns)
+    assert motion.feedback(now_ns).state is MotionState.DONE
+    assert way_m == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("jump_s", "problem"), [(0.3, "no control cycle for 0.3"), (61.0, "no control cycle for 61")]
+)
+def test_a_pause_that_the_clock_does_not_show_stops_the_robot(jump_s: float, problem: str) -> None:
+    steady_ns = 0
+    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
+    motion.begin(plan(AHEAD), 0)
+    motion.command(PERIOD_NS)
+    steady_ns = int(jump_s * 1e9)
+    assert motion.command(2 * PERIOD_NS) == (0.0, 0.0)
+    assert problem in motion.feedback(0).problem
+
+
+def test_the_longest_step_is_also_one_of_the_steady_clock() -> None:
+    steady_ns = 0
+    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
+    motion.begin(plan(Step("move", distance_m=4.0, speed_mps=0.1)), 0)
+    end_ns = int((LIMITS.plan.max_step_s + 0.1) * 1e9)
+    speeds = []
+    for steady_ns in range(0, end_ns, PERIOD_NS):
+        speeds.append(motion.command(steady_ns // 3)[0])
+    assert speeds[-10] > 0.0
+    assert speeds[-1] == 0.0
+    assert "longer than" in motion.feedback(0).problem
+
+
 def test_stop_acts_at_the_next_call() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD, LEFT), 0)
     commands, now_ns = drive(motion, 0, 20)
     assert commands[-1][0] > 0.3
@@ -97,7 +155,7 @@ def test_stop_acts_at_the_next_call() -> None:
 
 
 def test_a_stop_plan_is_never_too_late_and_stops_at_once() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     _, now_ns = drive(motion, 0, 20)
     motion.begin(plan(STOP, stamp_ns=now_ns - 10**11), now_ns)
@@ -105,7 +163,7 @@ def test_a_stop_plan_is_never_too_late_and_stops_at_once() -> None:
 
 
 def test_a_new_plan_brakes_the_old_one_first() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     before, now_ns = drive(motion, 0, 20)
     motion.begin(plan(LEFT, stamp_ns=now_ns), now_ns)
@@ -144,7 +202,7 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
     ],
 )
 def test_an_unsafe_plan_moves_nothing(made: ActionPlan, now_ns: int, problem: str) -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(made, now_ns)
     assert drive(motion, now_ns, 5)[0] == [(0.0, 0.0)] * 5
     assert motion.feedback(now_ns).state is MotionState.REFUSED
@@ -152,7 +210,7 @@ def test_an_unsafe_plan_moves_nothing(made: ActionPlan, now_ns: int, problem: st
 
 
 def test_talk_that_the_planner_refused_does_not_end_what_goes_on() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     _, now_ns = drive(motion, 0, 10)
     motion.begin(plan(reason="I did not understand that"), now_ns)
@@ -164,7 +222,7 @@ def test_talk_that_the_planner_refused_does_not_end_what_goes_on() -> None:
     ("later_ns", "problem"), [(260_000_000, "no control cycle"), (-1, "clock ran back")]
 )
 def test_a_clock_that_fails_ends_the_plan(later_ns: int, problem: str) -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     _, next_ns = drive(motion, 0, 20)
     now_ns = next_ns - PERIOD_NS + later_ns
@@ -183,7 +241,7 @@ def test_a_step_that_takes_too_long_is_given_up() -> None:
 
 
 def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(Step("move", distance_m=1.0), Step("turn", angle_rad=1.0)), 0)
     commands, _ = drive(motion, 0, 200)
     assert max(linear for linear, _ in commands) == LIMITS.motion.usual_speed_mps
@@ -200,7 +258,7 @@ def test_it_arrives_with_any_acceleration(acceleration: float) -> None:
 
 
 def test_a_step_done_elsewhere_is_waited_for() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(LOOK, AHEAD), 0)
     assert drive(motion, 0, 10)[0] == [(0.0, 0.0)] * 10
     assert motion.feedback(0).state is MotionState.WAITING
@@ -228,7 +286,7 @@ def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.Monk
 
 
 def test_a_step_that_failed_elsewhere_ends_the_plan() -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(LOOK, AHEAD), 0)
     motion.step_failed("the camera is dark", 1)
     assert motion.command(1) == (0.0, 0.0)
@@ -272,7 +330,7 @@ events = st.lists(
 @example([([replace(AHEAD, speed_mps=-1.0)], 60, PERIOD_NS)])
 @example([([replace(AHEAD, speed_mps=math.nan), AHEAD], 60, PERIOD_NS)])
 def test_it_is_never_faster_than_the_limits(happenings) -> None:
-    motion, now_ns = Motion(LIMITS), 0
+    motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
     for event, cycles, period_ns in happenings:
         if event == "stop":
             motion.stop(now_ns)
@@ -296,7 +354,7 @@ def test_it_is_never_faster_than_the_limits(happenings) -> None:
 
 @given(st.lists(safe_steps, min_size=1, max_size=3), st.lists(st.integers(1, 240), min_size=5))
 def test_every_safe_plan_comes_to_its_end_where_it_should(steps, gaps_ms) -> None:
-    motion, now_ns = Motion(LIMITS), 0
+    motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
     motion.begin(plan(*steps), 0)
     ways = {"move": 0.0, "turn": 0.0}
     for count in range(200_000):

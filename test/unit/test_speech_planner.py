@@ -322,6 +322,17 @@ def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, err
         ("go forward and stop", False),
         ("go to the shop", False),
         ("please", False),
+        ("Cancel!", True),
+        ("Wait.", True),
+        ("hold on, please", True),
+        ("No, no, no!", True),
+        ("no no", False),
+        ("Don't move", True),
+        ("do not move", True),
+        ("please don't you move", False),
+        ("go forward and wait", False),
+        ("don't wait", False),
+        ("hold the bottle", False),
     ],
 )
 def test_stop_is_heard(text: str, expected: bool) -> None:

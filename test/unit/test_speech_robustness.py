@@ -158,7 +158,7 @@ stamps = st.integers(-(2**62), 2**62) | st.integers(-4_000_000_000, 4_000_000_00
 
 @given(st.lists(st.tuples(st.lists(steps, max_size=3), stamps, stamps), max_size=8))
 def test_velocities_are_finite_and_bounded_at_any_time(plans) -> None:
-    motion = Motion(LIMITS)
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
     for made, stamp_ns, now_ns in plans:
         motion.begin(ActionPlan("test", tuple(made), stamp_ns), now_ns)
         for cycle in range(10):
