@@ -17,6 +17,8 @@ from edge_inference.errors import ImageError, InputError
 
 _HEADER_BYTES = 4
 _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
+_SECOND_NS = 1_000_000_000
+_EARLIEST_S, _LATEST_S = -(2**31), 2**31 - 1
 _NO_OPTIONS = b"\x00\x00"
 # The last two bits of a header's options tell how many bytes of padding end the body
 # (DDS-XTypes 1.3, 7.6.3.1.2).
@@ -81,8 +83,13 @@ class _Reader:
         return np.frombuffer(self._body[self._at : self._at + length], dtype=np.uint8)
 
     def stamp_ns(self) -> int:
-        seconds = self.number("i")
-        return seconds * 1_000_000_000 + self.number("I")
+        seconds, nanoseconds = self.number("i"), self.number("I")
+        if nanoseconds >= _SECOND_NS:
+            raise ImageError(
+                f"{self._kind} message: stamp: expected nanosec below {_SECOND_NS}, got "
+                f"{nanoseconds}; mend the clock of its source"
+            )
+        return seconds * _SECOND_NS + nanoseconds
 
     def _need(self, size: int) -> None:
         if self._at + size > len(self._body):
@@ -114,8 +121,9 @@ class _Writer:
         self._add(np.ascontiguousarray(value).data)
 
     def stamp_ns(self, value: int) -> None:
-        self.number("i", value // 1_000_000_000)
-        self.number("I", value % 1_000_000_000)
+        seconds, nanoseconds = divmod(value, _SECOND_NS)
+        self.number("i", min(_LATEST_S, max(_EARLIEST_S, seconds)))
+        self.number("I", nanoseconds)
 
     def finish(self) -> bytes:
         return b"".join(self._parts)

@@ -142,20 +142,28 @@ class Stage(Component, Generic[Input]):
         schedule = ThreadSchedule()
         self._keep_to(schedule)
         while (entry := self._mailbox.take()) is not None:
-            self._adopt_changes()
-            self._keep_to(schedule)
             try:
-                if self._is_fresh(entry):
-                    self._work_on(entry)
-            except Dropped as reason:
-                self._drop(entry, str(reason))
-            except EdgeInferenceError as error:
-                self._fail(entry, "invalid", error)
-            except Exception as error:
-                # The thread must outlive whatever one frame does to a vendor's library.
+                self._adopt_changes()
+                self._keep_to(schedule)
+                self._attend(entry)
+            except BaseException as error:
+                # Not even a failure to tell of a failure ends the thread.
                 self.get_logger().error(traceback.format_exc())
-                self._fail(entry, "failed", EdgeInferenceError(f"{type(error).__name__}: {error}"))
+                self.refuse(EdgeInferenceError(f"{type(error).__name__}: {error}"), "failed")
             del entry
+
+    def _attend(self, entry: _Entry[Input]) -> None:
+        try:
+            if self._is_fresh(entry):
+                self._work_on(entry)
+        except Dropped as reason:
+            self._drop(entry, str(reason))
+        except EdgeInferenceError as error:
+            self._fail(entry, "invalid", error)
+        except BaseException as error:
+            # The thread must outlive whatever one frame does to a vendor's library, SystemExit too.
+            self.get_logger().error(traceback.format_exc())
+            self._fail(entry, "failed", EdgeInferenceError(f"{type(error).__name__}: {error}"))
 
     def _work_on(self, entry: _Entry[Input]) -> None:
         started_ns = time.monotonic_ns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,8 +15,9 @@ from rig import Outside, Rig, wait_for
 
 
 def pytest_configure() -> None:
-    """Set the environment before any ROS context."""
+    """Set the environment before any ROS context; what a message holds is checked, as on Humble."""
     quick_discovery.put_in_environment()
+    os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
 
 def pytest_collection_finish() -> None:

@@ -105,6 +105,8 @@ class Gate(Stage[Frame]):
             raise ImageError("encoding: expected one that works, got 'broken'")
         if item.encoding == "bug":
             raise ZeroDivisionError("a bug")
+        if item.encoding == "exit":
+            raise SystemExit("a library that ends its program")
         if item.encoding == "skip":
             raise Dropped("boring")
         return item

@@ -168,6 +168,7 @@ def test_settings_change_between_two_frames(rig: Rig, camera: Camera) -> None:
     [
         ("broken", "invalid", "encoding: expected one that works, got 'broken'"),
         ("bug", "failed", "ZeroDivisionError: a bug"),
+        ("exit", "failed", "SystemExit: a library that ends its program"),
     ],
 )
 def test_a_frame_that_fails_is_one_error_and_the_next_goes_on(
@@ -188,6 +189,35 @@ def test_a_frame_that_fails_is_one_error_and_the_next_goes_on(
     assert [t.dropped for t in camera.timings] == [reason] * 3 + [""]
     lines = capfd.readouterr().err.splitlines()
     assert sum("[ERROR]" in line and message in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("stamp_ns", [2**31 * 10**9, 2**63, -(2**40) * 10**9, -1])
+def test_a_stamp_beyond_what_messages_hold_ends_no_worker(
+    rig: Rig, camera: Camera, stamp_ns: int
+) -> None:
+    rig.load("plugins::Gate", when_full="wait")
+    camera.send(stamp_ns=stamp_ns, encoding="broken")
+    good = camera.send()
+    wait_for(lambda: good in camera.passed, "the next frame")
+
+
+def test_a_failure_that_cannot_be_told_of_ends_no_worker(
+    rig: Rig, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = rig.load("plugins::Gate", when_full="wait")
+    broken = []
+
+    def publish(timing: object) -> None:
+        broken.append(timing)
+        raise AssertionError("a message that cannot be made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gate._timings, "publish", publish)
+        camera.send(encoding="broken")
+        wait_for(lambda: broken, "the failure")
+        wait_for(lambda: "failed" in counts(gate), "its count")
+    good = camera.send()
+    assert camera.passed.wait() == [good]
 
 
 def test_a_frame_left_out_is_no_error(rig: Rig, camera: Camera) -> None:

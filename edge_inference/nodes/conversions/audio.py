@@ -6,14 +6,13 @@ from array import array
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
-from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
 
 
 class AudioChunkAdapter(Adapter[core.AudioChunk]):
@@ -53,10 +52,9 @@ class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
 
     def to_message(self, item: core.SpeechSegment) -> SpeechSegment:
         """Build the message."""
-        seconds, nanoseconds = divmod(item.start_ns, 1_000_000_000)
         return SpeechSegment(
             header=to_header(item.stamp_ns, item.frame_id),
-            start=Time(sec=seconds, nanosec=nanoseconds),
+            start=to_time(item.start_ns),
             is_final=item.is_final,
             sample_rate=core.SAMPLE_RATE,
             samples=_to_array(item.samples),
@@ -69,7 +67,7 @@ class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
                 f"SpeechSegment: sample_rate: expected {core.SAMPLE_RATE}, got "
                 f"{message.sample_rate}; publish sound on the topic audio to have it resampled"
             )
-        start_ns = int(message.start.sec) * 1_000_000_000 + int(message.start.nanosec)
+        start_ns = time_ns(message.start)
         end_ns = stamp_ns(message.header)
         if end_ns < start_ns:
             raise InputError(
