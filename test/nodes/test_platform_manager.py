@@ -124,7 +124,7 @@ def test_a_machine_without_sensors_is_an_error_and_the_safe_level(rig: Rig) -> N
     wait_for(
         lambda: any(each.node == "/ai/inference" and each.level is Level.FAILSAFE for each in asked)
     )
-    assert severity(node) is Severity.ERROR
+    wait_for(lambda: severity(node) is Severity.ERROR, "ERROR")
 
 
 def test_an_unmonitored_machine_may_be_allowed(rig: Rig) -> None:
@@ -155,7 +155,7 @@ def test_of_two_managers_one_stands_by_and_takes_over(rig: Rig) -> None:
     second = manager(rig, "orin_nx", "-r", "__node:=second")
     wait_for(lambda: "leads already" in second.health.status(0).message, "the second to stand by")
     assert {each.manager for each in asked} == {leader}
-    assert severity(first) is Severity.OK
+    wait_for(lambda: severity(first) is Severity.OK, "OK")
     rig.call(lambda: first.trigger_deactivate())
     wait_for(lambda: asked[-1].manager != leader, "the second to take over")
 
@@ -326,7 +326,7 @@ def test_a_recording_that_is_none_keeps_it_from_configuring(
     file = tmp_path / "odd.jsonl"
     file.write_text(content)
     node = rig.load("PlatformManager", recording=str(file))
-    assert severity(node) is Severity.ERROR
+    wait_for(lambda: severity(node) is Severity.ERROR, "ERROR")
     assert words in node.health.status(0).message
 
 
@@ -368,7 +368,7 @@ def test_a_temperature_that_decides_and_blocks_means_the_safe_level(
     asked = rig.tap(TOPIC)
     node = manager(rig, recording=blocking_from(tmp_path, "tj-thermal"))
     wait_for(lambda: asked and asked[-1].level is Level.FAILSAFE, "the safe level")
-    assert severity(node) is Severity.ERROR
+    wait_for(lambda: severity(node) is Severity.ERROR, "ERROR")
 
 
 def test_a_clock_set_back_changes_no_decision(rig: Rig, outside: Outside) -> None:
