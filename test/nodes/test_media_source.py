@@ -106,10 +106,10 @@ def test_a_video(rig: Rig, tmp_path: Path) -> None:
 
 
 def test_the_rate_holds_pictures_back(rig: Rig, tmp_path: Path) -> None:
-    _, frames = run(rig, pictures(tmp_path, 4), pace="real_time", rate=50.0)
-    gaps = np.diff([frame.stamp_ns for frame in frames])
-    assert len(gaps) == 3
-    assert (frames[-1].stamp_ns - frames[0].stamp_ns) >= 3 * 20_000_000 * 0.95
+    _, frames = run(rig, pictures(tmp_path, 6), pace="real_time", rate=50.0)
+    assert len(frames) == 6
+    # One period that the machine was late by may be caught up.
+    assert frames[-1].stamp_ns - frames[0].stamp_ns >= 4 * 20_000_000 * 0.95
 
 
 def test_a_source_that_is_stopped_while_it_waits(rig: Rig, tmp_path: Path) -> None:
