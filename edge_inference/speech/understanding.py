@@ -63,11 +63,13 @@ class Understanding:
 
     def intent(self, transcript: Transcript) -> Intent:
         """Return what is meant; a name that is empty has a ``problem`` in words."""
+        if transcript.problem:  # what was heard beside it is no command, and needs no answer
+            return replace(self._nothing(transcript, transcript.problem), text="")
         words = self._stripped(words_of(transcript.text))
         if len(words) > MOST_WORDS:
             return self._nothing(transcript, f"{len(words)} words are too many for a command")
         if not words:
-            return self._nothing(transcript, transcript.problem or "I heard nothing")
+            return self._nothing(transcript, "I heard nothing")
         whole = self._exactly(words, transcript)
         if whole is None and is_stop(transcript.text, self._settings.stop_words):
             whole = self._made(Reading("stop", {}), "grammar", 1.0, transcript)

@@ -225,3 +225,9 @@ def test_two_sentences_are_understood_as_both(data: st.DataObject) -> None:
 def test_any_text_gives_an_intent_or_a_problem(text: str) -> None:
     intent = with_letters().intent(heard(text))
     assert bool(intent.name) is not bool(intent.problem)
+
+
+def test_what_was_heard_beside_a_problem_is_no_command_and_not_answered() -> None:
+    beside = Transcript("go forward if not", 0.9, "command", 7, problem="none of the phrases")
+    intent = Understanding(shipped()).intent(beside)
+    assert (intent.name, intent.text, intent.problem) == ("", "", "none of the phrases")
