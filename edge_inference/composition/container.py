@@ -45,12 +45,14 @@ _SPIN_S = 0.5
 class Component:
     """A loaded component; ``id`` is unique for the container's lifetime.
 
-    ``failure`` says which step of its start failed, empty where none did.
+    ``spinner`` runs its callbacks. ``failure`` says which step of its start failed, empty where
+    none did.
     """
 
     id: int
     plugin: str
     node: Node
+    spinner: _Spinner
     failure: str = ""
 
     @property
@@ -60,7 +62,11 @@ class Component:
 
 
 class Container:
-    """Holds components on one ROS context and one executor."""
+    """Holds components on one ROS context and one executor.
+
+    A component whose class says ``own_executor = True`` has an executor and a thread to itself:
+    what holds the others up, a flood of messages or a slow load, does not hold it up.
+    """
 
     def __init__(
         self,
@@ -72,7 +78,8 @@ class Container:
         keep_large_blocks()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.context = context
-        self.executor = make_executor(context)
+        self._spinner = _Spinner(context, self._log_failure)
+        self.executor = self._spinner.executor
         self.node = Node(
             name,
             context=context,
@@ -82,7 +89,6 @@ class Container:
         self.executor.add_node(self.node)
         self._components: dict[int, Component] = {}
         self._ids = itertools.count(1)
-        self._stop = threading.Event()
 
     @property
     def components(self) -> list[Component]:
@@ -120,7 +126,7 @@ class Container:
             if isinstance(error, EdgeInferenceError):
                 raise
             raise PluginError(f"component {plugin} cannot be made: {_cause(error)}") from error
-        component = Component(next(self._ids), plugin, node)
+        component = Component(next(self._ids), plugin, node, self._spinner)
         taken = [other for other in self.components if other.full_name == component.full_name]
         if taken:
             name = component.full_name
@@ -131,10 +137,14 @@ class Container:
                 f"a component {name} is loaded already (id {taken[0].id}); unload it first or "
                 "choose another name"
             )
+        if getattr(component_class, "own_executor", False):
+            component.spinner = _Spinner(self.context, self._log_failure)
         self._components[component.id] = component
-        self.executor.add_node(node)
+        component.spinner.executor.add_node(node)
         if autostart and isinstance(node, LifecycleNodeMixin):
             self._start(component)
+        if component.spinner is not self._spinner:
+            component.spinner.start(component.full_name)
         return component
 
     def unload(self, component_id: int) -> None:
@@ -154,20 +164,11 @@ class Container:
         An exception from one component's callback is logged and does not stop
         the others.
         """
-        while self.context.ok() and not self._stop.is_set():
-            try:
-                self.executor.spin_once(timeout_sec=_SPIN_S)
-            except (ExternalShutdownException, ShutdownException, KeyboardInterrupt):
-                return
-            except Exception:
-                self.node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
+        self._spinner.spin()
 
     def stop(self) -> None:
         """Make :meth:`spin` return; safe from any thread."""
-        self._stop.set()
-        if self.context.ok():
-            # A task ends the spin at once; wake() does not, on any executor.
-            self.executor.create_task(lambda: None)
+        self._spinner.stop()
 
     def close(self) -> None:
         """Unload everything, newest first, and give the executor back."""
@@ -177,7 +178,7 @@ class Container:
             self._dispose(component)
         self.executor.remove_node(self.node)
         self.node.destroy_node()
-        self.executor.shutdown()
+        self._spinner.close()
 
     def _start(self, component: Component) -> None:
         node = component.node
@@ -199,16 +200,63 @@ class Container:
             return False
 
     def _dispose(self, component: Component) -> None:
-        node = component.node
-        self.executor.remove_node(node)
+        node, spinner = component.node, component.spinner
+        has_own = spinner is not self._spinner
+        if has_own:
+            spinner.stop()
+        spinner.executor.remove_node(node)
         try:
             node.destroy_node()
         except Exception as error:
             # A component that cannot let go must not keep the others from going on.
             self.node.get_logger().error(f"{component.plugin} failed to unload: {_cause(error)}")
+        if has_own:
+            spinner.close()
+
+    def _log_failure(self) -> None:
+        self.node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
 
     def _listing(self) -> str:
         return ", ".join(f"{item.id} {item.full_name}" for item in self.components) or "none"
+
+
+class _Spinner:
+    """An executor, and whoever runs its callbacks: the caller of ``spin``, or a thread of ours."""
+
+    def __init__(self, context: Context, on_failure: Callable[[], None]) -> None:
+        self.executor = make_executor(context)
+        self._context = context
+        self._on_failure = on_failure
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, name: str) -> None:
+        """Spin in a thread."""
+        self._thread = threading.Thread(target=self.spin, name=f"{name} executor", daemon=True)
+        self._thread.start()
+
+    def spin(self) -> None:
+        """Run callbacks until ``stop`` or the context's shutdown; log the exceptions of one."""
+        while self._context.ok() and not self._stop.is_set():
+            try:
+                self.executor.spin_once(timeout_sec=_SPIN_S)
+            except (ExternalShutdownException, ShutdownException, KeyboardInterrupt):
+                return
+            except Exception:
+                self._on_failure()
+
+    def stop(self) -> None:
+        """End the spinning, from any thread, and wait for our own thread."""
+        self._stop.set()
+        if self._context.ok():
+            # A task ends the spin at once; wake() does not, on any executor.
+            self.executor.create_task(lambda: None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def close(self) -> None:
+        """Give the executor back; nothing spins it any more."""
+        self.executor.shutdown()
 
 
 def make_executor(context: Context) -> Executor:

@@ -47,6 +47,7 @@ class AudioCommonInput(Component):
 
     default_name = "audio_common_input"
     default_namespace = "ai"
+    own_executor = True
     settings_class = AudioCommonInputSettings
 
     def __init__(self, **node_arguments: Any) -> None:

@@ -34,6 +34,7 @@ class Command(Component):
 
     default_name = "command"
     default_namespace = "ai"
+    own_executor = True
     settings_class = CommandSettings
 
     def __init__(self, **node_arguments: Any) -> None:

@@ -41,11 +41,13 @@ class Component(LifecycleNode):
     A subclass gives ``default_name`` and ``settings_class`` and fills in
     ``open`` (make publishers, load models), ``start`` (let data flow), ``stop``
     and ``close``. Each may raise EdgeInferenceError, which fails the transition
-    with its message. Keyword arguments are those of ``rclpy.node.Node``.
+    with its message. ``own_executor`` is for what has to act while others are flooded or busy:
+    its callbacks run in a thread of its own. Keyword arguments are those of ``rclpy.node.Node``.
     """
 
     default_name = ""
     default_namespace = ""
+    own_executor = False
     settings_class: type[Any]
 
     def __init__(self, **node_arguments: Any) -> None:

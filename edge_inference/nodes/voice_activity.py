@@ -40,6 +40,7 @@ class VoiceActivity(Stage[AudioChunk]):
 
     default_name = "voice_activity"
     default_namespace = "ai"
+    own_executor = True
     settings_class = VoiceActivitySettings
 
     def __init__(self, **node_arguments: Any) -> None:

@@ -39,6 +39,12 @@ class Plain(Node):
         self.output.publish(Float32(data=message.data * self.get_parameter("factor").value))
 
 
+class Undisturbed(Plain):
+    """What a busy neighbour must not hold up."""
+
+    own_executor = True
+
+
 class FailsToConstruct(Node):
     def __init__(self, **arguments: Any) -> None:
         super().__init__("half_made", **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 
 import pytest
 
@@ -41,6 +42,12 @@ class Speaker:
     def say(self, text: str, is_final: bool = True, age_s: float = 0.0) -> None:
         stamp_ns = self._now() - int(age_s * 1e9)
         self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final))
+
+
+def to_fields(step: Step) -> dict[str, object]:
+    """A step as a stranger sends it; NaN where a number does not apply."""
+    values = dataclasses.asdict(step)
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -303,19 +310,10 @@ def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
     words = outside.speak("/ai/transcript", "edge_inference/Transcript")
     rig.hears(node, "/ai/transcript")
     seconds, nanoseconds = divmod(node.now_ns(), 10**9)
-    nan = math.nan
     plan(
         header={"stamp": {"sec": seconds, "nanosec": nanoseconds}},
         intent="move",
-        steps=[
-            {
-                "action": "move",
-                "distance_m": 2.0,
-                "angle_rad": nan,
-                "speed_mps": 0.3,
-                "rate_radps": nan,
-            }
-        ],
+        steps=[to_fields(Step("move", distance_m=2.0, speed_mps=0.3))],
     )
     wait_for(lambda: heard and heard[-1]["linear"]["x"] == pytest.approx(0.3), "0.3 m/s")
     assert all(
@@ -326,6 +324,29 @@ def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
     wait_for(lambda: heard[-1]["linear"]["x"] == 0.0, "standing")
     wait_for(lambda: told[-1]["state"] == "stopped", "word of it")
     assert told[0]["state"] == "moving" and told[0]["step"]["action"] == "move"
+
+
+def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
+    words = outside.speak("/ai/transcript", "edge_inference/Transcript")
+    rig.hears(node, "/ai/action_plan")
+    rig.hears(node, "/ai/transcript")
+    release = threading.Event()
+    rig.container.executor.create_task(release.wait)
+    try:
+        seconds, nanoseconds = divmod(node.now_ns(), 10**9)
+        plan(
+            header={"stamp": {"sec": seconds, "nanosec": nanoseconds}},
+            intent="move",
+            steps=[to_fields(FAR[0])],
+        )
+        wait_for(lambda: velocities and velocities[-1] != STILL, "driving")
+        words(text="stop", mode="command", confidence=0.9, is_final=False)
+        wait_for(lambda: velocities[-1] == STILL, "standing")
+    finally:
+        release.set()
 
 
 def test_limits_that_cannot_be_read(rig: Rig) -> None:

@@ -166,6 +166,30 @@ def test_a_callback_that_fails_stops_nobody(
     assert log_of(capfd).count("RuntimeError: a negative number") == 2
 
 
+@pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
+def test_one_with_an_executor_of_its_own_goes_on_while_the_others_are_held_up(
+    rig: Rig, outside: Outside, capfd: pytest.CaptureFixture[str]
+) -> None:
+    component = rig.load_component("plugins::Undisturbed")
+    answers = outside.listen("/out", "std_msgs/Float32")
+    send = outside.speak("/in", "std_msgs/Float32")
+    rig.is_heard(component.node, "/out")
+    release = threading.Event()
+    rig.container.executor.create_task(release.wait)
+    try:
+        send(data=-1.0)
+        send(data=3.0)
+        assert answers.wait()[0]["data"] == 6.0
+    finally:
+        release.set()
+    assert log_of(capfd).count("RuntimeError: a negative number") == 1
+    name = f"{component.full_name} executor"
+    assert name in {thread.name for thread in threading.enumerate()}
+    rig.call(lambda: rig.container.unload(component.id))
+    assert name not in {thread.name for thread in threading.enumerate()}
+    wait_for(lambda: not outside.knows(name="plain"), "the node to leave the graph")
+
+
 # Isolation --------------------------------------------------------------------------------------
 
 
