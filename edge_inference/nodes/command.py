@@ -58,7 +58,7 @@ class Command(Component):
     def start(self) -> None:
         """Begin the control cycle; listen to plans, and for the word stop."""
         self._told = self._motion.feedback(self.now_ns())
-        self._said, self._velocity, self._stop_ns, self._quiet_from = "", _STILL, 0, 0.0
+        self._said, self._velocity, self._stop_ns, self._quiet_from = "", _STILL, -1, 0.0
         self._ending.clear()
         self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
         self._is_driving = True
@@ -95,7 +95,7 @@ class Command(Component):
                 return
             now_ns = self.now_ns()
             # A stop that lies ahead is from before the clock ran back.
-            if plan.stamp_ns < self._stop_ns <= now_ns:
+            if plan.stamp_ns <= self._stop_ns <= now_ns:
                 self.health.dropped("said_before_stop")
                 return
             self._motion.begin(plan, now_ns)
@@ -158,10 +158,9 @@ class Command(Component):
 
     def _tell(self, now_ns: int) -> None:
         """Publish how far the plan has got, where that has changed; speak of what went wrong."""
-        feedback, before = self._motion.feedback(now_ns), self._told
+        before, self._told = self._told, (feedback := self._motion.feedback(now_ns))
         if feedback == before:
             return
-        self._told = feedback
         self._feedback.publish(feedback)
         self.health.note("state", feedback.state.value)
         is_news = (feedback.problem, feedback.stamp_ns) != (before.problem, before.stamp_ns)

@@ -134,11 +134,17 @@ class Limits:
         # An action whose limits nobody has written down has none that could be kept.
         return f"I do not know what limits {step.action} has"
 
-    def objection_to_age(self, stamp_ns: int, now_ns: int, *, only_stops: bool = False) -> str:
-        """Return what speaks against what was said at ``stamp_ns``; to stop is never too late."""
+    def objection_to_age(
+        self, stamp_ns: int, now_ns: int, *, only_stops: bool = False, steady_age_s: float = 0.0
+    ) -> str:
+        """Return what speaks against what was said at ``stamp_ns``; to stop is never too late.
+
+        ``steady_age_s`` is its age by another clock, where that is known.
+        """
         age_s, most_s = (now_ns - stamp_ns) / 1e9, self.plan.max_age_s
         if age_s < -most_s:
             return f"That was said {-age_s:.1f} seconds from now: two clocks disagree"
+        age_s = max(age_s, steady_age_s)
         if age_s > most_s and not only_stops:
             return f"That was said {age_s:.1f} seconds ago, so I leave it"
         return ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.speech.clock_watch import ClockWatch
 from edge_inference.speech.limits import Limits
 from edge_inference.speech.stop_word import HeldBack
 
@@ -16,9 +17,6 @@ from edge_inference.speech.stop_word import HeldBack
 TOLERANCE = 0.001
 # The control period that braking reckons with until two calls have shown the real one.
 _PERIOD_S = 0.05
-# A simulation may be slow; slower than this the clock is as good as broken.
-_SLOWEST_PACE = 0.1
-_PACE_WINDOW_S = 1.0
 
 
 class MotionState(Enum):
@@ -57,16 +55,17 @@ class Motion:
     Velocity rises and falls by the limits' acceleration; ``stop`` alone sets it to zero at once.
     How far the robot has come is the sum of what was commanded: no odometry is read. Velocity is
     zero whenever there is no step at work, when control cycles fail to come for ``dead_man_s``,
-    when a step takes longer than ``max_step_s`` and when the clock runs back. Both times are
-    those of ``steady_ns`` too, and a clock that stands still or crawls beside it stops the robot.
+    when a step takes longer than ``max_step_s`` and when the clock runs back. Every time, the age
+    of a plan too, is also one of ``steady_ns``; a clock that stands still or crawls beside it stops
+    the robot, and nothing that moves is begun by it.
     """
 
     def __init__(self, limits: Limits, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         #: May be replaced between two calls; a plan at work goes on within the new ones.
         self.limits = limits
         self._steady_ns = steady_ns
-        self._pace = _Pace(0, steady_ns())
-        self._held_back = HeldBack()
+        self._watch = ClockWatch(steady_ns)
+        self._held_back = HeldBack(steady_ns)
         self._plan = ActionPlan("", (), 0)
         self._state = MotionState.IDLE
         self._problem = ""
@@ -89,6 +88,7 @@ class Motion:
         """
         if plan.is_refused and (self._is_at_work() or self._is_braking):
             return
+        self._watch.look(now_ns)
         objection = self._objection(plan, now_ns)
         self._plan = plan
         self._index = 0
@@ -128,11 +128,13 @@ class Motion:
     def command(self, now_ns: int) -> tuple[float, float]:
         """Return what to drive from now to the next call: m/s ahead, rad/s to the left."""
         gap_s = (now_ns - self._last_ns) / 1e9
-        self._last_ns = now_ns
+        steady_gap_s = self._start_clock(now_ns)
         if self._state is not MotionState.MOVING and not self._is_braking:
-            self._start_clock(now_ns)
+            problem = self._watch.problem(self.limits.plan.dead_man_s)
+            if problem and self._state is MotionState.WAITING:
+                self._halt(MotionState.STOPPED, problem)
             return 0.0, 0.0
-        problem = self._fault(gap_s, now_ns)
+        problem = self._fault(gap_s, steady_gap_s, now_ns)
         if problem:
             self._halt(MotionState.STOPPED, problem)
             return 0.0, 0.0
@@ -171,18 +173,26 @@ class Motion:
             return "There is nothing to do in that plan"
         if len(plan.steps) > self.limits.plan.max_steps:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
+        return (
+            self._objection_by_time(plan, now_ns)
+            or self._held_back.problem(plan, now_ns)
+            or next(filter(None, map(self.limits.objection, plan.steps)), "")
+        )
+
+    def _objection_by_time(self, plan: ActionPlan, now_ns: int) -> str:
         only_stops = all(step.action == "stop" for step in plan.steps)
-        age = self.limits.objection_to_age(plan.stamp_ns, now_ns, only_stops=only_stops)
-        held_back = self._held_back.problem(plan, now_ns)
-        return age or held_back or next(filter(None, map(self.limits.objection, plan.steps)), "")
+        steady_age_s = self._watch.steady_age_s(plan.stamp_ns)
+        return self.limits.objection_to_age(
+            plan.stamp_ns, now_ns, only_stops=only_stops, steady_age_s=steady_age_s
+        ) or ("" if only_stops else self._watch.problem(self.limits.plan.dead_man_s))
 
-    def _start_clock(self, now_ns: int) -> None:
+    def _start_clock(self, now_ns: int) -> float:
+        """Count from now on; return the steady time since the last time, in s."""
         self._last_ns = now_ns
-        self._pace = _Pace(now_ns, self._steady_ns())
+        return self._watch.look(now_ns)
 
-    def _fault(self, gap_s: float, now_ns: int) -> str:
+    def _fault(self, gap_s: float, steady_gap_s: float, now_ns: int) -> str:
         limits, steady_ns = self.limits.plan, self._steady_ns()
-        steady_gap_s = self._pace.gap_s(steady_ns)
         if gap_s < 0:
             return f"The clock ran back by {-gap_s:.3f} seconds"
         if (longest_s := max(gap_s, steady_gap_s)) > limits.dead_man_s:
@@ -192,7 +202,7 @@ class Motion:
             > limits.max_step_s
         ):
             return f"The step took longer than {limits.max_step_s:g} seconds"
-        return self._pace.problem(now_ns, steady_ns, limits.dead_man_s)
+        return self._watch.problem(limits.dead_man_s)
 
     def _is_at_work(self) -> bool:
         return self._state in (MotionState.MOVING, MotionState.WAITING)
@@ -272,36 +282,6 @@ class Motion:
         acceleration, period_s = self._acceleration(), self._period_s
         way = 2 * abs(self._left)
         return way / (period_s + math.sqrt(period_s**2 + way / acceleration))
-
-
-class _Pace:
-    """How the clock that plans go by keeps up with the steady one, from call to call."""
-
-    def __init__(self, now_ns: int, steady_ns: int) -> None:
-        self._seen_ns = steady_ns
-        #: When the clock was last seen to go on; where the present window began, on both clocks.
-        self._went_on = (now_ns, steady_ns)
-        self._window = (now_ns, steady_ns)
-
-    def gap_s(self, steady_ns: int) -> float:
-        """Return the time since the last call, by the steady clock."""
-        gap_s = (steady_ns - self._seen_ns) / 1e9
-        self._seen_ns = steady_ns
-        return gap_s
-
-    def problem(self, now_ns: int, steady_ns: int, longest_s: float) -> str:
-        """Return what is wrong with the clock; empty where it goes on."""
-        if now_ns != self._went_on[0]:
-            self._went_on = (now_ns, steady_ns)
-        still_s = (steady_ns - self._went_on[1]) / 1e9
-        if still_s > longest_s:
-            return f"The clock has stood still for {still_s:.2f} seconds"
-        passed_ns, steadily_ns = now_ns - self._window[0], steady_ns - self._window[1]
-        if steadily_ns < _PACE_WINDOW_S * 1e9:
-            return ""
-        self._window = (now_ns, steady_ns)
-        pace = passed_ns / steadily_ns
-        return f"The clock runs at {pace:.2g} of its pace" if pace < _SLOWEST_PACE else ""
 
 
 def _towards(target: float, value: float, most: float) -> float:

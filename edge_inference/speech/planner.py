@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -23,6 +24,7 @@ _LONGEST_REASON = 300
 class _Question(NamedTuple):
     intent: Intent
     asked_ns: int
+    asked_steady_ns: int
 
 
 class Planner:
@@ -30,12 +32,14 @@ class Planner:
 
     It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
     deny, and sequences of them. An intent that needs confirmation gives a refused plan whose
-    reason is the question; the plan itself comes with the answer.
+    reason is the question; the plan itself comes with the answer. The time to answer is also one of
+    ``steady_ns``.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         #: May be replaced between two calls.
         self.limits = limits
+        self._steady_ns = steady_ns
         self._asked: _Question | None = None
 
     def plan(self, intent: Intent, now_ns: int | None = None) -> ActionPlan:
@@ -57,19 +61,26 @@ class Planner:
         plan = self._planned(intent)
         if plan.is_refused or not intent.needs_confirmation:
             return plan
-        self._asked = _Question(intent, intent.stamp_ns if now_ns is None else now_ns)
+        asked_ns = intent.stamp_ns if now_ns is None else now_ns
+        self._asked = _Question(intent, asked_ns, self._steady_ns())
         return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
 
     def _answered(self, answer: Intent, asked: _Question | None) -> ActionPlan:
-        waited_s = (answer.stamp_ns - asked.asked_ns) / 1e9 if asked else 0.0
-        # A yes from before the question meant something else.
-        if asked is None or not 0.0 <= waited_s <= self.limits.plan.confirmation_s:
+        if asked is None or not self._is_in_time(answer, asked):
             return _refused(answer, "I have not asked anything")
         if answer.name == NO:
             return _refused(answer, "Then I leave it")
         # What is done now is done on the answer: delays and ages count from there.
         plan = replace(asked.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
         return self._planned(plan)
+
+    def _is_in_time(self, answer: Intent, asked: _Question) -> bool:
+        waited_ns = answer.stamp_ns - asked.asked_ns
+        steadily_ns = self._steady_ns() - asked.asked_steady_ns
+        # A yes from before the question meant something else.
+        return (
+            waited_ns >= 0 and max(waited_ns, steadily_ns) / 1e9 <= self.limits.plan.confirmation_s
+        )
 
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[Step] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from edge_inference.core.settings import setting
@@ -84,20 +85,25 @@ def holds_back(text: str) -> bool:
 class HeldBack:
     """Keeps plans that move back for a while after a negation or condition that a pause cut off."""
 
-    def __init__(self) -> None:
-        self._heard = (0, "")  # replaced as a whole: words and plans come in threads of their own
+    def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._steady_ns = steady_ns
+        # Replaced as a whole: words and plans come in threads of their own.
+        self._heard = (0, 0, "")
 
     def hear(self, transcript: Transcript, now_ns: int) -> None:
         """Take what was said to its end."""
         if transcript.is_final and holds_back(transcript.text):
-            self._heard = (now_ns + _HOLD_NS, transcript.text[:_QUOTED])
+            until_ns = (now_ns + _HOLD_NS, self._steady_ns() + _HOLD_NS)
+            self._heard = (*until_ns, transcript.text[:_QUOTED])
 
     def problem(self, plan: ActionPlan, now_ns: int) -> str:
         """Return why a plan is not to be followed; empty where it is."""
-        until_ns, text = self._heard
+        until_ns, steady_until_ns, text = self._heard
         is_set_back = until_ns - now_ns > _HOLD_NS  # the clock, not the words
         moves = any(step.action not in _STILL_ACTIONS for step in plan.steps)
-        if not text or is_set_back or not moves or plan.stamp_ns > until_ns:
+        # A simulation's clock may be quicker than whoever speaks to it.
+        is_over = plan.stamp_ns > until_ns or is_set_back
+        if not text or not moves or (is_over and self._steady_ns() > steady_until_ns):
             return ""
         return f"I heard {text!r} just before that; please say all of it again"
 

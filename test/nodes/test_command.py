@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
+import time
 
 import pytest
 
@@ -347,6 +348,46 @@ def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) ->
         wait_for(lambda: velocities[-1] == STILL, "standing")
     finally:
         release.set()
+
+
+def test_a_simulation_that_is_halted_stops_the_robot(
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patiently = command.find_limits
+
+    def less_patiently(file: str) -> Limits:
+        limits = patiently(file)
+        return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=4.0))
+
+    monkeypatch.setattr(command, "find_limits", less_patiently)
+    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
+    feedback = rig.tap("/ai/command_feedback")
+    node = rig.load("Command", use_sim_time=True)
+    clock = outside.speak("/clock", "rosgraph_msgs/Clock")
+    plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
+    rig.hears(node, "/ai/action_plan")
+
+    begun = time.monotonic()
+
+    def set_off() -> bool:
+        """Let the clock go on and give a plan; a clock that has just begun is not believed yet."""
+        seconds, nanoseconds = divmod(int((1000 + time.monotonic() - begun) * 1e9), 10**9)
+        stamp = {"sec": seconds, "nanosec": nanoseconds}
+        clock(clock=stamp)
+        plan(header={"stamp": stamp}, intent="move", steps=[to_fields(FAR[0])])
+        return bool(velocities) and velocities[-1] != STILL
+
+    wait_for(set_off, "driving")
+    heard = len(said)
+    wait_for(lambda: velocities[-1] == STILL, "standing")
+    assert said.wait(heard + 1)[-1].startswith(("The clock ", "There was no control"))
+    before = len(velocities)
+    seconds, nanoseconds = divmod(node.now_ns(), 10**9)
+    stamp = {"sec": seconds, "nanosec": nanoseconds}
+    plan(header={"stamp": stamp}, intent="turn", steps=[to_fields(FAR[0])])
+    wait_for(lambda: feedback[-1].intent == "turn", "an answer to the second plan")
+    assert feedback[-1].state is MotionState.REFUSED
+    assert set(velocities[before:]) <= {STILL}
 
 
 def test_limits_that_cannot_be_read(rig: Rig) -> None:

@@ -86,64 +86,6 @@ def test_velocity_changes_by_the_acceleration_at_most() -> None:
     assert max(abs(b - a) for a, b in pairwise(speeds)) <= most + 1e-9
 
 
-@pytest.mark.parametrize("pace", [0.0, 0.01, 0.05])
-def test_a_clock_that_stands_still_or_crawls_stops_the_robot(pace: float) -> None:
-    steady_ns = 0
-    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
-    motion.begin(plan(AHEAD), 0)
-    way_m = 0.0
-    for steady_ns in range(0, 5 * 10**9, PERIOD_NS):
-        speed, _ = motion.command(int(steady_ns * pace))
-        way_m += speed * PERIOD_NS / 1e9
-    assert motion.command(int(steady_ns * pace)) == (0.0, 0.0)
-    assert way_m < 0.5
-    told = motion.feedback(0)
-    assert told.state is MotionState.STOPPED
-    assert told.problem.startswith("The clock ")
-
-
-@pytest.mark.parametrize("pace", [0.2, 0.5, 3.0])
-def test_a_simulation_that_is_slow_or_quick_gets_there(pace: float) -> None:
-    steady_ns = 0
-    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
-    motion.begin(plan(AHEAD), 0)
-    way_m = before_ns = 0.0
-    speed = 0.0
-    for steady_ns in range(0, 30 * 10**9, PERIOD_NS // 4):
-        now_ns = int(steady_ns * pace)
-        way_m += speed * (now_ns - before_ns) / 1e9
-        before_ns = now_ns
-        speed, _ = motion.command(now_ns)
-    assert motion.feedback(now_ns).state is MotionState.DONE
-    assert way_m == pytest.approx(1.0, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("jump_s", "problem"), [(0.3, "no control cycle for 0.3"), (61.0, "no control cycle for 61")]
-)
-def test_a_pause_that_the_clock_does_not_show_stops_the_robot(jump_s: float, problem: str) -> None:
-    steady_ns = 0
-    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
-    motion.begin(plan(AHEAD), 0)
-    motion.command(PERIOD_NS)
-    steady_ns = int(jump_s * 1e9)
-    assert motion.command(2 * PERIOD_NS) == (0.0, 0.0)
-    assert problem in motion.feedback(0).problem
-
-
-def test_the_longest_step_is_also_one_of_the_steady_clock() -> None:
-    steady_ns = 0
-    motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
-    motion.begin(plan(Step("move", distance_m=4.0, speed_mps=0.1)), 0)
-    end_ns = int((LIMITS.plan.max_step_s + 0.1) * 1e9)
-    speeds = []
-    for steady_ns in range(0, end_ns, PERIOD_NS):
-        speeds.append(motion.command(steady_ns // 3)[0])
-    assert speeds[-10] > 0.0
-    assert speeds[-1] == 0.0
-    assert "longer than" in motion.feedback(0).problem
-
-
 def test_stop_acts_at_the_next_call() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD, LEFT), 0)

@@ -246,6 +246,15 @@ def test_a_yes_from_before_the_question_answers_nothing() -> None:
     assert planner.plan(early, now_ns=2 * second).reason == "I have not asked anything"
 
 
+def test_the_time_to_answer_is_also_one_of_the_steady_clock() -> None:
+    steady_ns = 0
+    planner = Planner(LIMITS, steady_ns=lambda: steady_ns)
+    for waits_s, is_in_time in ((9.9, True), (10.1, False)):
+        planner.plan(UNSURE, now_ns=0)
+        steady_ns += int(waits_s * 1e9)
+        assert bool(planner.plan(intent("confirm"), now_ns=0).steps) is is_in_time
+
+
 def test_a_question_is_never_too_late() -> None:
     plan = Planner(LIMITS).plan(UNSURE, now_ns=3600 * 10**9)
     assert plan.reason.startswith("Did you mean")

@@ -1,0 +1,85 @@
+"""The clock that plans go by, held against the steady one: it may stand still, crawl or run back."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+# A simulation may be slow; slower than this the clock is as good as broken.
+_SLOWEST_PACE = 0.1
+_PACE_WINDOW_NS = 1_000_000_000
+# How finely, and for how long, it is remembered when the clock showed what.
+_LOOK_NS = 20_000_000
+_REMEMBERED_NS = 60_000_000_000
+
+
+class ClockWatch:
+    """Looks at a clock (the node's, maybe a simulation's) in every control cycle.
+
+    Times are in nanoseconds; ``steady_ns`` is a clock that only ever rises, at its own pace.
+    Only one thread may call it.
+    """
+
+    def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self.steady_ns = steady_ns
+        now_ns = steady_ns()
+        #: The last look, when the clock was last seen to go on, and where the present window began:
+        #: each as what the clock showed, unknown at first, and the steady clock beside it.
+        self._seen_ns = now_ns
+        self._went_on: tuple[int | None, int] = (None, now_ns)
+        self._window: tuple[int | None, int] = (None, now_ns)
+        self._pace = 1.0
+        self._looks: deque[tuple[int, int]] = deque()
+
+    def look(self, now_ns: int) -> float:
+        """Take note of what the clock shows; return the steady time since the last look, in s."""
+        steady_ns = self.steady_ns()
+        gap_s = (steady_ns - self._seen_ns) / 1e9
+        self._seen_ns = steady_ns
+        shown_ns = self._went_on[0]
+        if shown_ns is not None and now_ns < shown_ns:
+            self._looks.clear()
+            self._window = (now_ns, steady_ns)
+        if now_ns != shown_ns:
+            self._went_on = (now_ns, steady_ns)
+            self._remember(now_ns, steady_ns)
+        self._measure_pace(now_ns, steady_ns)
+        return gap_s
+
+    def problem(self, longest_s: float) -> str:
+        """Return what is wrong with the clock; empty where it goes on.
+
+        ``longest_s`` is how long it may stand still.
+        """
+        still_s = (self._seen_ns - self._went_on[1]) / 1e9
+        if still_s > longest_s:
+            return f"The clock has stood still for {still_s:.2f} seconds"
+        if self._pace < _SLOWEST_PACE:
+            return f"The clock runs at {self._pace:.2g} of its pace"
+        return ""
+
+    def steady_age_s(self, stamp_ns: int) -> float:
+        """Return for how long the clock has shown ``stamp_ns`` or more, in steady seconds.
+
+        0 where it has not been seen to. While the clock stands still nobody knows when in that time
+        something was stamped, so it counts as the oldest that it may be.
+        """
+        reached_ns = next((at for shown, at in self._looks if shown >= stamp_ns), None)
+        return 0.0 if reached_ns is None else (self.steady_ns() - reached_ns) / 1e9
+
+    def _remember(self, now_ns: int, steady_ns: int) -> None:
+        if self._looks and steady_ns - self._looks[-1][1] < _LOOK_NS:
+            return
+        self._looks.append((now_ns, steady_ns))
+        while steady_ns - self._looks[0][1] > _REMEMBERED_NS:
+            self._looks.popleft()
+
+    def _measure_pace(self, now_ns: int, steady_ns: int) -> None:
+        begun_ns, begun_steady_ns = self._window
+        passed_ns = steady_ns - begun_steady_ns
+        if begun_ns is None:
+            self._window = (now_ns, steady_ns)
+        elif passed_ns >= _PACE_WINDOW_NS:
+            self._pace = (now_ns - begun_ns) / passed_ns
+            self._window = (now_ns, steady_ns)
