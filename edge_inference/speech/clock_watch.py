@@ -1,4 +1,4 @@
-"""The clock that plans go by, held against the steady one: it may stand still, crawl or run back."""
+"""The clock that plans go by, beside the steady one: it may stand still, crawl or run back."""
 
 from __future__ import annotations
 
