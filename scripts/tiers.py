@@ -24,13 +24,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".cache" / "test" / Path(sys.prefix).name.lstrip(".")
 TIERS = ("check", "unit", "process", "contract", "nodes", "launch", "gpu", "repo")
+# Only where it is asked for: it needs the machine for itself, for minutes.
+APART = ("campaign",)
 CHECKS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
 }
 # One device, one process on it.
-ALONE = ("gpu",)
+ALONE = ("gpu", *APART)
 # Their tests wait for other processes most of the time, and have nothing in common in a module.
 WAITING = ("nodes", "launch")
 ORDERED = ("contract", "repo")
@@ -194,13 +196,13 @@ def run_tiers(chosen: list[str], arguments: list[str]) -> list[Tally]:
         if checks and (checks.have_ended() or tier == chosen[-1]):
             tallies.append(checks.tally())
             checks = None
-    return sorted(tallies, key=lambda tally: TIERS.index(tally.tier))
+    return sorted(tallies, key=lambda tally: (*TIERS, *APART).index(tally.tier))
 
 
 def main() -> int:
     """Run the tiers and print the summary; 1 when one failed or there was nothing to run."""
     parser = argparse.ArgumentParser(prog="tiers.py")
-    parser.add_argument("--tier", choices=TIERS)
+    parser.add_argument("--tier", choices=(*TIERS, *APART))
     parser.add_argument("arguments", nargs="*", help="handed to pytest, after --")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)

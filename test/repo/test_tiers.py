@@ -108,7 +108,7 @@ def test_every_folder_of_tests_is_a_tier() -> None:
     folders = {
         file.relative_to(ROOT / "test").parts[0] for file in ROOT.glob("test/*/**/test_*.py")
     }
-    assert folders <= set(tiers.TIERS)
+    assert folders <= {*tiers.TIERS, *tiers.APART}
 
 
 def test_the_profile_alone_says_how_many_examples_are_drawn() -> None:

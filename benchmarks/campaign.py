@@ -1,0 +1,181 @@
+"""A hostile campaign against the running product: what a stranger sends, floods, kills and leaves.
+
+Messages: mutated ones, first bytes too, into every subscription of the robot's pipelines, and the
+worst single messages, with the memory that they take. Floods: every topic in turn by a process
+of its own, while another has the robot drive and says stop. Processes: signals and kills at any
+moment of a start, and files that nobody should read. It ends with what was tried, survived and
+got wrong; what a message is refused for is told by the nodes' diagnostics, not here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks import campaign_processes
+from benchmarks.campaign_flood import ITS_OWN, Driver, Flood
+from benchmarks.campaign_messages import ARGUMENTS, COMPRESSED, PIPELINE, Target
+from benchmarks.programs import program
+from benchmarks.report import Report
+from benchmarks.sides import Side, domains
+
+_MUTATIONS = 3000
+_CYCLE_MS = 40.0  # the command node's usual control cycle
+#: What one message may take above what was there.
+MEMORY_BOUND_MIB = 512.0
+_PARTS = ("messages", "floods", "processes")
+
+
+@dataclass
+class Tally:
+    """What a campaign has come to."""
+
+    tried: int = 0
+    crashes: list[str] = field(default_factory=list)
+    hangs: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    peak_mib: float = 0.0
+    stops_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried."""
+
+    mutations: int = _MUTATIONS
+    stops: int = 20
+    signals: int = 20
+    kills: int = 5
+
+
+QUICK = Effort(mutations=500, stops=3, signals=4, kills=1)
+
+
+def messages(tally: Tally, seed: int, effort: Effort) -> None:
+    """Give every subscription mutated messages, and the worst ones; look what still works."""
+    index, topics = 0, None
+    while topics is None or index < len(topics):
+        try:
+            with Side(domains(1)[0], Target) as target:
+                topics = target.ask("topics")
+                while index < len(topics):
+                    _attack(tally, target, index, topics[index][0], seed, effort)
+                    index += 1
+        except (RuntimeError, BrokenPipeError, ConnectionResetError) as error:
+            if topics is None:
+                raise
+            tally.crashes.append(f"{topics[index][0]}: {error}")
+            index += 1
+
+
+def _attack(tally: Tally, target: Side, index: int, topic: str, seed: int, effort: Effort) -> None:
+    for method, arguments in (
+        ("attack", (index, seed + index, effort.mutations)),
+        ("bomb", (index,)),
+    ):
+        taken = target.ask(method, *arguments)
+        tally.tried += taken.tried
+        tally.peak_mib = max(tally.peak_mib, taken.peak_mib)
+        if taken.slowest_s > campaign_processes.HANG_S:
+            tally.hangs.append(f"{topic}: {method}: {taken.slowest_s:.1f} s")
+        print(
+            f"{topic}: {method}: {taken.tried} tried, slowest {taken.slowest_s * 1e3:.0f} ms, "
+            f"memory +{taken.peak_mib:.0f} MiB",
+            flush=True,
+        )
+    tally.wrong += [f"after {topic}: {problem}" for problem in target.ask("wrong")]
+
+
+def floods(tally: Tally, effort: Effort) -> None:
+    """Flood every topic in turn while the robot drives and is told to stop."""
+    with Side(domains(1)[0], Target) as target:
+        topics = dict(target.ask("topics"))
+    domain = domains(1)[0]
+    arguments = ["--pipeline", PIPELINE]
+    for name, value in ARGUMENTS.items():
+        arguments += ["--argument", f"{name}:={value}"]
+    with Side(domain, Driver) as driver, program("component_container", arguments, domain) as robot:
+        driver.ask("wait_until_heard")
+        print(f"stop without a flood: {_shown(driver.ask('stops_ms', effort.stops))}", flush=True)
+        for topic, message_type in topics.items():
+            if topic in ITS_OWN or topic.startswith(COMPRESSED):
+                continue
+            with Side(domain, Flood, topic, message_type) as flood:
+                flood.ask("wait_until_heard")
+                took = driver.ask("stops_ms", effort.stops)
+                sent = flood.ask("sent")
+            tally.tried += sent
+            tally.stops_ms += took
+            print(f"stop while {topic} is flooded: {_shown(took)}, {sent} messages", flush=True)
+            if robot.poll() is not None:
+                tally.crashes.append(f"the container ended with {robot.returncode} under {topic}")
+                return
+
+
+def processes(tally: Tally, seed: int, effort: Effort) -> None:
+    """Send signals, kill, and hand over files that are none."""
+    domain = domains(1)[0]
+    _judge(tally, campaign_processes.signals(seed, effort.signals, domain))
+    with Side(domain, Driver) as driver:
+
+        def has_recovered() -> None:
+            driver.ask("wait_until_heard")
+            driver.ask("stops_ms", 1)
+
+        _judge(tally, campaign_processes.kills(seed, effort.kills, domain, has_recovered))
+    _judge(tally, campaign_processes.bad_files())
+
+
+def _judge(tally: Tally, outcomes: Iterable[campaign_processes.Outcome]) -> None:
+    for outcome in outcomes:
+        tally.tried += 1
+        if outcome.problem:
+            print(f"{outcome.what}: {outcome.problem}", flush=True)
+            is_hang = outcome.problem.startswith("it took")
+            (tally.hangs if is_hang else tally.wrong).append(f"{outcome.what}: {outcome.problem}")
+
+
+def _shown(times_ms: Sequence[float]) -> str:
+    return f"p50 {np.percentile(times_ms, 50):.1f} ms, longest {max(times_ms):.1f} ms"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Try, print, and return the exit status."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--seed", type=int, default=1, help="of what is drawn")
+        parser.add_argument("--part", choices=_PARTS, action="append", help="only this; repeatable")
+
+    report = Report("campaign", argv, __doc__, add)
+    effort, seed = QUICK if report.quick else Effort(), report.arguments.seed
+    tally = Tally()
+    parts: dict[str, Callable[[], None]] = {
+        "messages": lambda: messages(tally, seed, effort),
+        "floods": lambda: floods(tally, effort),
+        "processes": lambda: processes(tally, seed, effort),
+    }
+    for name in report.arguments.part or _PARTS:
+        started = time.monotonic()
+        parts[name]()
+        report.figure(f"{name} took", time.monotonic() - started, "s")
+    for problem in (*tally.crashes, *tally.hangs, *tally.wrong):
+        print(f"problem: {problem}")
+    report.figure("tried", tally.tried)
+    report.claim("campaign-crashes", len(tally.crashes), at_most=0)
+    report.claim("campaign-hangs", len(tally.hangs), at_most=0)
+    report.claim("campaign-wrong-results", len(tally.wrong), at_most=0)
+    if tally.peak_mib:
+        report.claim("campaign-memory-of-a-message-mib", tally.peak_mib, at_most=MEMORY_BOUND_MIB)
+    if tally.stops_ms:
+        p99 = float(np.percentile(tally.stops_ms, 99))
+        report.claim("campaign-stop-p99-ms", p99, at_most=2 * _CYCLE_MS)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

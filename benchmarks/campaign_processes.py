@@ -1,0 +1,169 @@
+"""Signals at any moment of a start, kills, and files that nobody should read."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.campaign_messages import ARGUMENTS, PIPELINE
+from benchmarks.sides import isolation
+
+#: Longer than this is a hang; starting Python and its libraries is no part of it.
+HANG_S = 2.0
+_START_S = 6.0
+_KILL_S = 60.0
+
+
+class Outcome(NamedTuple):
+    """How one trial ended; ``problem`` is empty where it ended well."""
+
+    what: str
+    seconds: float
+    problem: str
+
+
+def signals(seed: int, count: int, domain: int) -> Iterator[Outcome]:
+    """End the container at some moment of its start: it goes, quickly and without a traceback."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        number = draw.choice((signal.SIGINT, signal.SIGTERM))
+        after_s = draw.uniform(0.05, _START_S)
+        with _container(domain) as process:
+            time.sleep(after_s)
+            process.send_signal(number)
+            started = time.monotonic()
+            said = _ended(process)
+        seconds = time.monotonic() - started
+        yield _judged(f"{number.name} after {after_s:.2f} s", seconds, said)
+
+
+def kills(
+    seed: int, count: int, domain: int, has_recovered: Callable[[], None]
+) -> Iterator[Outcome]:
+    """Kill the container; the next one does its work beside what the first has left."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        after_s = draw.uniform(0.5, _START_S)
+        with _container(domain) as process:
+            time.sleep(after_s)
+            process.kill()
+            process.communicate()
+        started = time.monotonic()
+        with _container(domain) as process:
+            problem = ""
+            try:
+                has_recovered()
+            except RuntimeError as error:
+                problem = str(error)
+            process.terminate()
+            said = _ended(process)
+        yield _judged(f"SIGKILL after {after_s:.2f} s", 0.0, said)._replace(
+            seconds=time.monotonic() - started, problem=problem
+        )
+
+
+def bad_files() -> Iterator[Outcome]:
+    """Hand what is no good file to every verb that reads one: it is refused by name, and soon."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        usual_s = min(_run(["models"])[0] for _ in range(3))
+        for kind, make in _KINDS.items():
+            path = folder / kind
+            make(path)
+            model = folder / f"model_{kind}"
+            model.mkdir()
+            (model / "model.yaml").symlink_to(path)
+            for arguments in (
+                ["models", "check", str(model)],
+                ["run", "voice", "--source", "sample", "--grammar", str(path)],
+                ["run", "voice", "--source", "sample", "--limits", str(path)],
+                ["run", "voice", "--source", str(path)],
+                ["run", "perception", "--source", str(path), "--frames", "1"],
+            ):
+                seconds, code, said = _run(arguments)
+                what = f"{' '.join(arguments[:2])} {arguments[-2]} with a {kind}"
+                outcome = _judged(what, max(0.0, seconds - usual_s - _START_S), said)
+                if code == 0 and not outcome.problem:
+                    outcome = outcome._replace(problem="it was taken for a good one")
+                yield outcome
+
+
+def _judged(what: str, seconds: float, said: str) -> Outcome:
+    if "Traceback" in said:
+        return Outcome(what, seconds, f"a traceback: {said.strip().splitlines()[-1]}")
+    if seconds > HANG_S:
+        return Outcome(what, seconds, f"it took {seconds:.1f} s")
+    return Outcome(what, seconds, "")
+
+
+def _container(domain: int) -> subprocess.Popen[str]:
+    start = "import sys; from edge_inference.tools.main import main; "
+    start += "sys.exit(main('component_container', sys.argv[1:]))"
+    arguments = ["--pipeline", PIPELINE]
+    for name, value in ARGUMENTS.items():
+        arguments += ["--argument", f"{name}:={value}"]
+    return subprocess.Popen(
+        [sys.executable, "-c", start, *arguments],
+        env={**os.environ, **isolation(domain), "RCUTILS_LOGGING_SEVERITY_THRESHOLD": "ERROR"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    try:
+        return process.communicate(timeout=_KILL_S)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[1]
+
+
+def _run(arguments: list[str]) -> tuple[float, int, str]:
+    started = time.monotonic()
+    start = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+    command = [sys.executable, "-c", start]
+    try:
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=_KILL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return _KILL_S, 1, ""
+    return time.monotonic() - started, done.returncode, done.stderr
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+_ALIASES = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+_KINDS: dict[str, Callable[[Path], object]] = {
+    "fifo": os.mkfifo,
+    "socket": _socket,
+    "folder": Path.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "loop": lambda path: path.symlink_to(path),
+    "sparse gigabyte": _sparse,
+    "nest": lambda path: path.write_text("a: " + "[" * 5_000),
+    "long number": lambda path: path.write_text("a: " + "9" * 200_000),
+    "bomb of aliases": lambda path: path.write_text(_ALIASES),
+    "nul": lambda path: path.write_bytes(b"name: a\0b\n"),
+    "latin": lambda path: path.write_bytes(b"name: \xff\xfe\xe9\n"),
+}

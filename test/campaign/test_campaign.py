@@ -1,0 +1,35 @@
+"""The hostile campaign in short: nothing dies, hangs or goes on wrongly."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import campaign
+from benchmarks.campaign import QUICK, Tally
+
+SEED = 1
+
+
+@pytest.fixture
+def tally() -> Tally:
+    return Tally()
+
+
+def test_messages(tally: Tally) -> None:
+    campaign.messages(tally, SEED, QUICK)
+    assert tally.tried > QUICK.mutations
+    assert tally.crashes + tally.hangs + tally.wrong == []
+    assert tally.peak_mib <= campaign.MEMORY_BOUND_MIB
+
+
+def test_floods(tally: Tally) -> None:
+    """How soon it stops is a claim of the benchmark; here it stops at all, and nothing dies."""
+    campaign.floods(tally, QUICK)
+    assert tally.stops_ms
+    assert tally.crashes + tally.wrong == []
+
+
+def test_processes(tally: Tally) -> None:
+    campaign.processes(tally, SEED, QUICK)
+    assert tally.tried
+    assert tally.crashes + tally.wrong == []
