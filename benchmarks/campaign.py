@@ -51,9 +51,10 @@ class Effort:
     stops: int = 20
     signals: int = 20
     kills: int = 5
+    files: int = 100
 
 
-QUICK = Effort(mutations=500, stops=3, signals=4, kills=1)
+QUICK = Effort(mutations=500, stops=3, signals=4, kills=1, files=12)
 
 
 def messages(tally: Tally, seed: int, effort: Effort) -> None:
@@ -128,7 +129,7 @@ def processes(tally: Tally, seed: int, effort: Effort) -> None:
             driver.ask("stops_ms", 1)
 
         _judge(tally, campaign_processes.kills(seed, effort.kills, domain, has_recovered))
-    _judge(tally, campaign_processes.bad_files())
+    _judge(tally, campaign_processes.bad_files(seed, effort.files))
 
 
 def _judge(tally: Tally, outcomes: Iterable[campaign_processes.Outcome]) -> None:

@@ -71,30 +71,27 @@ def kills(
         )
 
 
-def bad_files() -> Iterator[Outcome]:
-    """Hand what is no good file to every verb that reads one: it is refused by name, and soon."""
+def bad_files(seed: int, count: int) -> Iterator[Outcome]:
+    """Hand what is no good file to the verbs that read one: it is refused by name, and soon.
+
+    ``count`` pairs of kind and verb are drawn; there are no more than all of them.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         usual_s = min(_run(["models"])[0] for _ in range(3))
-        for kind, make in _KINDS.items():
-            path = folder / kind
-            make(path)
-            model = folder / f"model_{kind}"
-            model.mkdir()
-            (model / "model.yaml").symlink_to(path)
-            for arguments in (
-                ["models", "check", str(model)],
-                ["run", "voice", "--source", "sample", "--grammar", str(path)],
-                ["run", "voice", "--source", "sample", "--limits", str(path)],
-                ["run", "voice", "--source", str(path)],
-                ["run", "perception", "--source", str(path), "--frames", "1"],
-            ):
-                seconds, code, said = _run(arguments)
-                what = f"{' '.join(arguments[:2])} {arguments[-2]} with a {kind}"
-                outcome = _judged(what, max(0.0, seconds - usual_s - _START_S), said)
-                if code == 0 and not outcome.problem:
-                    outcome = outcome._replace(problem="it was taken for a good one")
-                yield outcome
+        pairs = [(kind, verb) for kind in _KINDS for verb in _VERBS]
+        for number, (kind, verb) in enumerate(
+            random.Random(seed).sample(pairs, min(count, len(pairs)))
+        ):
+            path = folder / f"{number} {kind}"
+            _KINDS[kind](path)
+            arguments = verb(path)
+            seconds, code, said = _run(arguments)
+            what = f"{' '.join(arguments)} ({kind})"
+            outcome = _judged(what, max(0.0, seconds - usual_s - _START_S), said)
+            if code == 0 and not outcome.problem:
+                outcome = outcome._replace(problem="it was taken for a good one")
+            yield outcome
 
 
 def _judged(what: str, seconds: float, said: str) -> Outcome:
@@ -167,3 +164,19 @@ _KINDS: dict[str, Callable[[Path], object]] = {
     "nul": lambda path: path.write_bytes(b"name: a\0b\n"),
     "latin": lambda path: path.write_bytes(b"name: \xff\xfe\xe9\n"),
 }
+
+
+def _check_model(path: Path) -> list[str]:
+    model = path.with_name(f"{path.name} model")
+    model.mkdir()
+    (model / "model.yaml").symlink_to(path)
+    return ["models", "check", str(model)]
+
+
+_VERBS: tuple[Callable[[Path], list[str]], ...] = (
+    _check_model,
+    lambda path: ["run", "voice", "--source", "sample", "--grammar", str(path)],
+    lambda path: ["run", "voice", "--source", "sample", "--limits", str(path)],
+    lambda path: ["run", "voice", "--source", str(path)],
+    lambda path: ["run", "perception", "--source", str(path), "--frames", "1"],
+)

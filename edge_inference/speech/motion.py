@@ -19,6 +19,10 @@ TOLERANCE = 0.001
 _PERIOD_S = 0.05
 
 
+# Two clocks that go on evenly are never quite alike.
+_STEADY_MARGIN = 1.05
+
+
 class MotionState(Enum):
     """What goes on. WAITING: a step that is done elsewhere (go_to, pick, say …)."""
 
@@ -73,8 +77,7 @@ class Motion:
         self._begun_ns = self._begun_steady_ns = 0
         self._last_ns = 0
         self._period_s = _PERIOD_S
-        self._left = 0.0
-        self._whole = 0.0
+        self._left = self._whole = self._steady_way = 0.0
         self._turns = False
         self._velocity = 0.0
         self._is_braking = False
@@ -202,6 +205,9 @@ class Motion:
             > limits.max_step_s
         ):
             return f"The step took longer than {limits.max_step_s:g} seconds"
+        self._steady_way += abs(self._velocity) * steady_gap_s
+        if self._steady_way > self._longest_way() * _STEADY_MARGIN:
+            return "The clock is slow: by a steady one I have come further than any step may go"
         return self._watch.problem(limits.dead_man_s)
 
     def _is_at_work(self) -> bool:
@@ -232,6 +238,7 @@ class Motion:
 
     def _begin_step(self, now_ns: int) -> None:
         self._begun_ns, self._begun_steady_ns = now_ns, self._steady_ns()
+        self._steady_way = 0.0
 
     def _next(self, now_ns: int) -> None:
         self._index += 1
@@ -266,6 +273,10 @@ class Motion:
     def _acceleration(self) -> float:
         motion = self.limits.motion
         return motion.angular_acceleration_radps2 if self._turns else motion.acceleration_mps2
+
+    def _longest_way(self) -> float:
+        motion = self.limits.motion
+        return motion.max_angle_rad if self._turns else motion.max_distance_m
 
     def _top(self) -> float:
         motion, step = self.limits.motion, self._step()

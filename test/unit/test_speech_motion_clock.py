@@ -139,6 +139,19 @@ def test_a_word_cut_off_holds_back_by_both_clocks(pace: float, drives_after_s: f
         assert any(speed for speed, _ in simulation.run(0.5, pace)) is drives
 
 
+@pytest.mark.parametrize("pace", [0.15, 0.3, 1.0])
+def test_no_step_goes_further_than_any_may_by_the_steady_clock(pace: float) -> None:
+    simulation = Simulation()
+    simulation.run(2.0, pace)
+    longest_m = LIMITS.motion.max_distance_m
+    far = Step("move", distance_m=longest_m, speed_mps=0.5)
+    simulation.motion.begin(plan(far, stamp_ns=simulation.now_ns), simulation.now_ns)
+    way_m = sum(speed for speed, _ in simulation.run(59.0, pace)) * PERIOD_NS / 1e9
+    assert way_m <= longest_m * 1.06
+    is_there = simulation.motion.feedback(simulation.now_ns).state is MotionState.DONE
+    assert is_there is (pace == 1.0)
+
+
 def test_the_longest_step_is_also_one_of_the_steady_clock() -> None:
     steady_ns = 0
     motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
