@@ -21,8 +21,8 @@ from rosidl_parser import definition as idl
 from edge_inference.composition.cdr import HEADER_BYTES, body_end
 from edge_inference.errors import InputError
 
-#: A name (of a frame, node, model, label …), in bytes.
-NAME_BYTES = 256
+#: A name (of a frame, node, model, label …), in bytes: 256 characters of any script.
+NAME_BYTES = 1024
 #: A sentence, or a few, in bytes.
 SENTENCE_BYTES = 8192
 #: A path in the file system, in bytes.

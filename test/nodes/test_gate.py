@@ -201,7 +201,7 @@ def test_pictures_are_let_in_by_the_same_gate() -> None:
     image.header.frame_id = "camera"
     assert ImageAdapter().from_bytes(serialize_message(image)).frame_id == "camera"
     image.encoding = "x" * MEGABYTE
-    with pytest.raises(InputError, match="Image message: encoding: expected at most 256 bytes"):
+    with pytest.raises(InputError, match="Image message: encoding: expected at most 1024 bytes"):
         ImageAdapter().from_bytes(serialize_message(image))
 
 

@@ -58,7 +58,7 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
     """All stages' figures over a window."""
 
     message_type = LatencyReport
-    bounds = Bounds(size=1 << 20)
+    bounds = Bounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
 
     def to_message(self, item: core.LatencyReport) -> LatencyReport:
         """Build the message."""

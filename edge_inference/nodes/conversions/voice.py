@@ -65,7 +65,7 @@ class IntentAdapter(Adapter[core.Intent]):
     """What is meant."""
 
     message_type = Intent
-    bounds = Bounds(counts={"slots": 100})
+    bounds = Bounds(counts={"slots": 300})
 
     def to_message(self, item: core.Intent) -> Intent:
         """Build the message."""
