@@ -150,12 +150,12 @@ class AudioInfoAdapter(Adapter[SoundFormat]):
         self.message_type = messages.AudioInfo
 
     def to_message(self, item: SoundFormat) -> Any:
-        """Build the message."""
+        """Build the message; the bit rate is that of 16 bits a sample, as we publish."""
         return self.message_type(
             channels=item.channels,
             sample_rate=item.sample_rate,
             sample_format=item.sample_format,
-            bitrate=item.sample_rate * 16,
+            bitrate=item.sample_rate * item.channels * 16,
             coding_format=_OUR_CODING,
         )
 
@@ -166,13 +166,7 @@ class AudioInfoAdapter(Adapter[SoundFormat]):
 
 def to_info(messages: Any, sample_rate: int) -> Any:
     """Return the ``AudioInfo`` of what we publish."""
-    return messages.AudioInfo(
-        channels=1,
-        sample_rate=sample_rate,
-        sample_format=_OUR_FORMAT,
-        bitrate=sample_rate * 16,
-        coding_format=_OUR_CODING,
-    )
+    return AudioInfoAdapter(messages).to_message(SoundFormat(sample_rate, 1, _OUR_FORMAT))
 
 
 def _chunk(samples: Any, sample_rate: int, header: Any) -> AudioChunk:

@@ -138,7 +138,7 @@ class HriIntentAdapter(Adapter[Intent]):
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text or "{}")
+        data = json.loads(text or "{}", parse_int=float)  # of any number of digits
     except (ValueError, RecursionError) as error:  # however deep it is nested
         raise InputError(f"Intent: data: expected a JSON object, got {text!r}: {error}") from None
     if not isinstance(data, dict):

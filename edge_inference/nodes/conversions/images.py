@@ -14,7 +14,7 @@ from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 
 #: A picture in a message, in bytes: 8K in 8 bits a channel, and what goes with it.
-IMAGE_BYTES = 128 << 20
+_IMAGE_BYTES = 128 << 20
 _FILE_BYTES = 64 << 20
 
 
@@ -22,7 +22,7 @@ class ImageAdapter(Adapter[Frame]):
     """Frame as ``sensor_msgs/Image``; the serialised form is viewed in place."""
 
     message_type = Image
-    bounds = Bounds(size=IMAGE_BYTES)
+    bounds = Bounds(size=_IMAGE_BYTES)
 
     def to_message(self, item: Frame) -> Image:
         """Build the message; one copy of the pixels."""

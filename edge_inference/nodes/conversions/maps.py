@@ -16,8 +16,10 @@ from edge_inference.core import results
 from edge_inference.core.frame import Frame
 from edge_inference.errors import ImageError, TensorError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.images import IMAGE_BYTES, ImageAdapter
+from edge_inference.nodes.conversions.images import ImageAdapter
 
+#: A map in a message, which is copied, in bytes.
+_MAP_BYTES = 64 << 20
 _MASKS: Mapping[str, type[np.generic]] = {"mono8": np.uint8, "16UC1": np.uint16}
 
 
@@ -25,7 +27,7 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
     """Segmentation as ``edge_inference/Segmentation``; its mask is an Image."""
 
     message_type = own.Segmentation
-    bounds = Bounds(size=IMAGE_BYTES, counts={"labels": 4096})
+    bounds = Bounds(size=_MAP_BYTES, counts={"labels": 4096})
     _images = ImageAdapter()
 
     def to_message(self, item: results.Segmentation) -> own.Segmentation:
@@ -60,7 +62,7 @@ class DepthAdapter(Adapter[results.DepthMap]):
     """DepthMap as a 32FC1 ``sensor_msgs/Image`` (REP 118)."""
 
     message_type = Image
-    bounds = Bounds(size=IMAGE_BYTES)
+    bounds = Bounds(size=_MAP_BYTES)
     _images = ImageAdapter()
 
     def to_message(self, item: results.DepthMap) -> Image:

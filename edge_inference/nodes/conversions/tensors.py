@@ -38,7 +38,7 @@ class TensorListAdapter(Adapter[TensorBatch]):
 
     message_type = TensorList
     bounds = Bounds(
-        size=128 << 20,
+        size=64 << 20,
         counts={"tensors": 256, "geometry": 256, "shape": _MOST_AXES, "strides": _MOST_AXES},
     )
 
