@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 _ACTS_AT_ONCE = ("grammar", "fuzzy")
 #: A longer text is talk, not a command.
 MOST_WORDS = 100
-_MOST_LETTERS = 1000
+MOST_LETTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Understanding:
         """Return what is meant; a name that is empty has a ``problem`` in words."""
         if transcript.problem:  # what was heard beside it is no command, and needs no answer
             return replace(self._nothing(transcript, transcript.problem), text="")
-        if len(transcript.text) > _MOST_LETTERS:
-            short = replace(transcript, text=transcript.text[:_MOST_LETTERS])
+        if len(transcript.text) > MOST_LETTERS:
+            short = replace(transcript, text=transcript.text[:MOST_LETTERS])
             problem = f"{len(transcript.text)} letters are too many for a command"
             return self._nothing(short, problem)
         words = words_of(transcript.text)
