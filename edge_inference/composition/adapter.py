@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rclpy.serialization import deserialize_message, serialize_message
 
 from edge_inference.composition.cdr import with_plain_header
-from edge_inference.composition.gate import Bounds, Gate
+from edge_inference.composition.gate import Gate, MessageBounds
 from edge_inference.errors import InputError
 
 Object = TypeVar("Object")
@@ -26,7 +26,7 @@ class Adapter(ABC, Generic[Object]):
     #: The ROS message class, as in ``create_publisher``.
     message_type: type[Any]
     #: The most that a message from outside may hold.
-    bounds: ClassVar[Bounds] = Bounds()
+    bounds: ClassVar[MessageBounds] = MessageBounds()
 
     @abstractmethod
     def to_message(self, item: Object) -> Any:

@@ -50,7 +50,7 @@ _LENGTHS = {0: struct.Struct(">I").unpack_from, 1: struct.Struct("<I").unpack_fr
 
 
 @dataclass(frozen=True)
-class Bounds:
+class MessageBounds:
     """The most that one kind of message may hold; fields are named as in its definition.
 
     ``size`` is the message's in bytes, serialised. ``texts`` are the bytes of texts that are
@@ -66,7 +66,7 @@ class Bounds:
 class Gate:
     """Lets serialised messages of one type through that keep within its bounds."""
 
-    def __init__(self, message_type: type[Any], bounds: Bounds) -> None:
+    def __init__(self, message_type: type[Any], bounds: MessageBounds) -> None:
         self._name = message_type.__name__
         self._size = bounds.size
         self._walk = _Members(message_type, bounds)
@@ -192,7 +192,7 @@ class _Elements:
 class _Members:
     """The members of a message in order; those of messages in it are among them."""
 
-    def __init__(self, message_type: type[Any], bounds: Bounds) -> None:
+    def __init__(self, message_type: type[Any], bounds: MessageBounds) -> None:
         sizes: list[int] = []
         self._steps: list[_Step] = []
         for step in _steps(message_type, bounds):
@@ -213,7 +213,7 @@ class _Members:
 _Step = _Plain | _Text | _Numbers | _Elements | _Members
 
 
-def _steps(message_type: type[Any], bounds: Bounds) -> list[_Step]:
+def _steps(message_type: type[Any], bounds: MessageBounds) -> list[_Step]:
     names, kinds = list(message_type.get_fields_and_field_types()), message_type.SLOT_TYPES
     if not names:
         return [_Plain([1])]  # rosidl gives an empty message one byte
@@ -221,7 +221,7 @@ def _steps(message_type: type[Any], bounds: Bounds) -> list[_Step]:
     return [step for name, kind in members for step in _steps_of(name, kind, bounds)]
 
 
-def _steps_of(name: str, kind: Any, bounds: Bounds) -> list[_Step]:
+def _steps_of(name: str, kind: Any, bounds: MessageBounds) -> list[_Step]:
     if isinstance(kind, idl.NamespacedType):
         return _steps(_class_of(kind), bounds)
     if isinstance(kind, idl.BasicType):

@@ -37,7 +37,7 @@ from sensor_msgs.msg import Image, Temperature
 from all_adapters import adapters
 from edge_inference.composition import gate
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds, Gate
+from edge_inference.composition.gate import Gate, MessageBounds
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
@@ -143,7 +143,7 @@ def test_the_bounds_themselves_are_let_through(adapter: Adapter) -> None:
 @every_adapter
 def test_the_walk_ends_where_the_message_does(adapter: Adapter) -> None:
     """As the generated code reads it, with texts and sequences of any length before any number."""
-    kind, checked = adapter.message_type, Gate(adapter.message_type, Bounds())
+    kind, checked = adapter.message_type, Gate(adapter.message_type, MessageBounds())
     messages = [kind()]
     for way, found in places(kind):
         if isinstance(found, idl.AbstractString):
@@ -269,4 +269,4 @@ def test_boxes_and_scores_are_numbers() -> None:
 
 def test_as_many_labels_as_masks_have_classes() -> None:
     data = serialize_message(Segmentation(labels=["x"] * 4096))
-    Gate(Segmentation, Bounds(counts={"labels": 4096})).check(data)
+    Gate(Segmentation, MessageBounds(counts={"labels": 4096})).check(data)

@@ -101,7 +101,7 @@ OUTSIDE = [
     ("please " * 10_000, "70000 letters are too many"),
     ("minus " * 10_000 + "two", "letters are too many"),
     ("f" + "o" * 10**6, "letters are too many"),
-    ("go forward " + "9" * 400 + " and a half meters", "I do not understand 'go forward 999"),
+    ("go forward " + "9" * 400 + " and a half meters", "is not known; known: forward"),
     ("turn light", "side: 'light' is not known"),
     ("go to the moon", "place: 'moon' is not known; known: kitchen"),
     ("go forward 500 meters", "'500 meters' is not from 0.05 to 100 meters"),

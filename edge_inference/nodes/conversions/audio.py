@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
 
 #: The longest piece of sound in one message: ten seconds at the highest rate.
-SOUND_BOUNDS = Bounds(size=8 << 20)
+SOUND_BOUNDS = MessageBounds(size=8 << 20)
 
 
 class AudioChunkAdapter(Adapter[core.AudioChunk]):

@@ -9,7 +9,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.cdr import read_compressed_image, read_image, write_image
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 
@@ -22,7 +22,7 @@ class ImageAdapter(Adapter[Frame]):
     """Frame as ``sensor_msgs/Image``; the serialised form is viewed in place."""
 
     message_type = Image
-    bounds = Bounds(size=_IMAGE_BYTES)
+    bounds = MessageBounds(size=_IMAGE_BYTES)
 
     def to_message(self, item: Frame) -> Image:
         """Build the message; one copy of the pixels."""
@@ -62,7 +62,7 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
     """CompressedFrame as ``sensor_msgs/CompressedImage``."""
 
     message_type = CompressedImage
-    bounds = Bounds(size=_FILE_BYTES)
+    bounds = MessageBounds(size=_FILE_BYTES)
 
     def to_message(self, item: CompressedFrame) -> CompressedImage:
         """Build the message; one copy of the file's bytes."""

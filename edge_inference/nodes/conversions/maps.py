@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import results
 from edge_inference.core.frame import Frame
 from edge_inference.errors import ImageError, TensorError
@@ -27,7 +27,7 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
     """Segmentation as ``edge_inference/Segmentation``; its mask is an Image."""
 
     message_type = own.Segmentation
-    bounds = Bounds(size=_MAP_BYTES, counts={"labels": 4096})
+    bounds = MessageBounds(size=_MAP_BYTES, counts={"labels": 4096})
     _images = ImageAdapter()
 
     def to_message(self, item: results.Segmentation) -> own.Segmentation:
@@ -62,7 +62,7 @@ class DepthAdapter(Adapter[results.DepthMap]):
     """DepthMap as a 32FC1 ``sensor_msgs/Image`` (REP 118)."""
 
     message_type = Image
-    bounds = Bounds(size=_MAP_BYTES)
+    bounds = MessageBounds(size=_MAP_BYTES)
     _images = ImageAdapter()
 
     def to_message(self, item: results.DepthMap) -> Image:

@@ -11,7 +11,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.errors import InputError
 
 
-class Range(NamedTuple):
+class NumberRange(NamedTuple):
     """From the least to the most; ``or_zero``: or none at all."""
 
     least: float
@@ -28,15 +28,15 @@ class Range(NamedTuple):
 
 
 #: A share of a whole.
-SHARE = Range(0.0, 1.0)
+SHARE = NumberRange(0.0, 1.0)
 #: Times a second; fewer than one in some hours is none.
-RATE_HZ = Range(1e-4, 1e6, or_zero=True)
+RATE_HZ = NumberRange(1e-4, 1e6, or_zero=True)
 #: A value that somebody has said.
-SLOT_VALUE = Range(-1e9, 1e9)
+SLOT_VALUE = NumberRange(-1e9, 1e9)
 #: Nothing takes or waits for longer than some days.
-TIME_MS = Range(0.0, 1e9)
+TIME_MS = NumberRange(0.0, 1e9)
 #: A recording that is played again is as old as it is.
-AGE_MS = Range(0.0, 1e13)
+AGE_MS = NumberRange(0.0, 1e13)
 
 
 def from_optional(value: float | None, unknown: float = math.nan) -> float:
@@ -44,7 +44,7 @@ def from_optional(value: float | None, unknown: float = math.nan) -> float:
     return unknown if value is None else value
 
 
-def to_number(value: float, within: Range, name: str) -> float:
+def to_number(value: float, within: NumberRange, name: str) -> float:
     """Return a message's number; InputError for one that cannot be true.
 
     ``name`` is of the message and its field.
@@ -54,7 +54,7 @@ def to_number(value: float, within: Range, name: str) -> float:
     return float(value)
 
 
-def to_known(value: float, within: Range, name: str) -> float | None:
+def to_known(value: float, within: NumberRange, name: str) -> float | None:
     """Return a message's number, None where NaN stands for unknown; InputError as above."""
     if math.isnan(value):
         return None
@@ -63,7 +63,7 @@ def to_known(value: float, within: Range, name: str) -> float | None:
     return float(value)
 
 
-def to_limit(value: float, within: Range, name: str) -> float | None:
+def to_limit(value: float, within: NumberRange, name: str) -> float | None:
     """Return a message's limit, None where infinity stands for no limit; InputError as above."""
     if value == math.inf:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import directive as core
 from edge_inference.core.model import PRECISIONS
 from edge_inference.core.text_line import one_line
@@ -75,7 +75,7 @@ class WorkloadAdapter(Adapter[core.Workload]):
     """Workload as ``edge_inference/Workload``."""
 
     message_type = Workload
-    bounds = Bounds(counts={"options": _MOST_OPTIONS})
+    bounds = MessageBounds(counts={"options": _MOST_OPTIONS})
 
     def to_message(self, item: core.Workload) -> Workload:
         """Build the message."""

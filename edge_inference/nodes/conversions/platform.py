@@ -9,7 +9,7 @@ from typing import TypeVar
 from sensor_msgs.msg import BatteryState, Temperature
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import PATH_BYTES, Bounds
+from edge_inference.composition.gate import PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
 from edge_inference.core.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role, Status
@@ -18,27 +18,27 @@ from edge_inference.errors import InputError
 from edge_inference.msg import PlatformReading, PlatformState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import (
-    Range,
+    NumberRange,
     from_optional,
     to_known,
     to_number,
 )
 
 #: What a reading can be, in its quantity's unit: far beyond any machine that computes.
-_RANGES: Mapping[Quantity, Range] = {
-    Quantity.TEMPERATURE: Range(-273.15, 1e4),
-    Quantity.POWER: Range(-1e6, 1e6),
-    Quantity.VOLTAGE: Range(-1e6, 1e6),
-    Quantity.CURRENT: Range(-1e6, 1e6),
-    Quantity.ENERGY: Range(-1e15, 1e15),
-    Quantity.FREQUENCY: Range(0.0, 1e12),
-    Quantity.SHARE: Range(-1e3, 1e3),
-    Quantity.COUNT: Range(0.0, 2.0**64),
-    Quantity.STATE: Range(-(2.0**63), 2.0**64),
+_RANGES: Mapping[Quantity, NumberRange] = {
+    Quantity.TEMPERATURE: NumberRange(-273.15, 1e4),
+    Quantity.POWER: NumberRange(-1e6, 1e6),
+    Quantity.VOLTAGE: NumberRange(-1e6, 1e6),
+    Quantity.CURRENT: NumberRange(-1e6, 1e6),
+    Quantity.ENERGY: NumberRange(-1e15, 1e15),
+    Quantity.FREQUENCY: NumberRange(0.0, 1e12),
+    Quantity.SHARE: NumberRange(-1e3, 1e3),
+    Quantity.COUNT: NumberRange(0.0, 2.0**64),
+    Quantity.STATE: NumberRange(-(2.0**63), 2.0**64),
 }
-_HEADROOM = Range(-1e3, 1e3)
+_HEADROOM = NumberRange(-1e3, 1e3)
 # A sensor that has never answered is as old as the machine's clock.
-_AGE_S = Range(0.0, 1e9)
+_AGE_S = NumberRange(0.0, 1e9)
 
 _Member = TypeVar("_Member", Quantity, Status, Role)
 
@@ -47,7 +47,7 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
     """PlatformReport as ``edge_inference/PlatformState``."""
 
     message_type = PlatformState
-    bounds = Bounds(size=1 << 20, texts={"source": PATH_BYTES})
+    bounds = MessageBounds(size=1 << 20, texts={"source": PATH_BYTES})
 
     def to_message(self, item: core.PlatformReport) -> PlatformState:
         """Build the message; ages are counted from the report's moment."""

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.errors import InputError
 
 #: As many detections as a decoder may report; a vision_msgs one takes half a kilobyte.
-RESULT_BOUNDS = Bounds(size=2 << 20, counts={"detections": 3000})
+RESULT_BOUNDS = MessageBounds(size=2 << 20, counts={"detections": 3000})
 #: No corner lies further away, pixels.
 _FARTHEST = 1e6
 # Of rounding.

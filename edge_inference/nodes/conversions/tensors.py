@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core.compressed import MAX_SIDE
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import TensorError
 from edge_inference.msg import Tensor, TensorGeometry, TensorList
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.numbers import Range
+from edge_inference.nodes.conversions.numbers import NumberRange
 
 _CODES = {
     "i": Tensor.DTYPE_INT,
@@ -28,8 +28,8 @@ _CODES = {
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _WIDTHS = {"i": (8, 16, 32, 64), "u": (8, 16, 32, 64), "f": (16, 32, 64), "b": (8,)}
 _MOST_AXES = 16
-_SCALE = Range(1e-6, 1e6)
-_OFFSET = Range(-1e6, 1e6)
+_SCALE = NumberRange(1e-6, 1e6)
+_OFFSET = NumberRange(-1e6, 1e6)
 _MOST_SKIPPED = 1_000_000
 
 
@@ -37,7 +37,7 @@ class TensorListAdapter(Adapter[TensorBatch]):
     """TensorBatch as ``edge_inference/TensorList``."""
 
     message_type = TensorList
-    bounds = Bounds(
+    bounds = MessageBounds(
         size=64 << 20,
         counts={"tensors": 256, "geometry": 256, "shape": _MOST_AXES, "strides": _MOST_AXES},
     )

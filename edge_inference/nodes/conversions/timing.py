@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import latency as core
 from edge_inference.errors import InputError
 from edge_inference.msg import LatencyReport, StageLatency, StageTiming
@@ -12,13 +12,13 @@ from edge_inference.nodes.conversions.numbers import (
     AGE_MS,
     RATE_HZ,
     TIME_MS,
-    Range,
+    NumberRange,
     from_optional,
     to_known,
     to_number,
 )
 
-_WINDOW_S = Range(0.0, 1e6)
+_WINDOW_S = NumberRange(0.0, 1e6)
 
 
 class StageTimingAdapter(Adapter[core.StageTiming]):
@@ -58,7 +58,7 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
     """All stages' figures over a window."""
 
     message_type = LatencyReport
-    bounds = Bounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
+    bounds = MessageBounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
 
     def to_message(self, item: core.LatencyReport) -> LatencyReport:
         """Build the message."""
@@ -106,7 +106,7 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
 def _from_stage(message: StageLatency) -> core.StageLatency:
     who = f"LatencyReport: stage {message.stage!r}"
 
-    def time_ms(field: str, within: Range = TIME_MS) -> float | None:
+    def time_ms(field: str, within: NumberRange = TIME_MS) -> float | None:
         return to_known(getattr(message, field), within, f"{who}: {field}")
 
     if len(message.drop_reasons) != len(message.drop_counts):

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import Bounds
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import voice as core
 from edge_inference.errors import InputError
 from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
@@ -65,7 +65,7 @@ class IntentAdapter(Adapter[core.Intent]):
     """What is meant."""
 
     message_type = Intent
-    bounds = Bounds(counts={"slots": 300})
+    bounds = MessageBounds(counts={"slots": 300})
 
     def to_message(self, item: core.Intent) -> Intent:
         """Build the message."""
@@ -113,7 +113,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
     """What is to be done; ``facts`` stay in the process."""
 
     message_type = ActionPlan
-    bounds = Bounds(counts={"steps": 100})
+    bounds = MessageBounds(counts={"steps": 100})
 
     def to_message(self, item: core.ActionPlan) -> ActionPlan:
         """Build the message."""
