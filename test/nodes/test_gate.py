@@ -40,6 +40,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.gate import Gate, MessageBounds
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.images import ImageAdapter
+from edge_inference.nodes.conversions.maps import SegmentationAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter, TemperatureAdapter
 from edge_inference.nodes.conversions.results import DetectionArrayAdapter
@@ -265,6 +266,17 @@ def test_boxes_and_scores_are_numbers() -> None:
         message.detections = [Detection(**{field: value})]
         with pytest.raises(InputError, match=r"DetectionArray: expected (corners|scores)"):
             DetectionArrayAdapter().from_bytes(serialize_message(message))
+
+
+def test_a_map_has_a_size_and_a_score() -> None:
+    for width, height in ((0, 2**32 - 1), (2**32 - 1, 0)):
+        mask = Image(width=width, height=height, encoding="mono8")
+        with pytest.raises(InputError, match=f"at most 16384 pixels a side, got {width}x{height}"):
+            SegmentationAdapter().from_bytes(serialize_message(Segmentation(mask=mask)))
+    mask = Image(width=1, height=1, step=1, encoding="mono8", data=[0])
+    message = Segmentation(mask=mask, score=math.nan)
+    with pytest.raises(InputError, match="Segmentation: score: expected a number from 0 to 1"):
+        SegmentationAdapter().from_bytes(serialize_message(message))
 
 
 def test_as_many_labels_as_masks_have_classes() -> None:
