@@ -234,7 +234,8 @@ def _steps_of(name: str, kind: Any, bounds: MessageBounds) -> list[_Step]:
     if not isinstance(kind, idl.AbstractSequence | idl.Array):  # a kind of text that nobody uses
         raise TypeError(f"{name}: {type(kind).__name__} is not known")
     inner, size = kind.value_type, kind.size if isinstance(kind, idl.Array) else None
-    most = bounds.counts.get(name)
+    own = kind.maximum_size if isinstance(kind, idl.BoundedSequence) else None
+    most = bounds.counts.get(name, own)
     if isinstance(inner, idl.BasicType):
         width = _SIZES[inner.typename]
         return [_Numbers(name, most, width) if size is None else _Plain([width] * size)]
