@@ -51,7 +51,12 @@ def adapters() -> list[Adapter]:
     made = []
     for kind in kinds():
         make = MADE.get(kind, kind)
-        assert kind in MADE or not inspect.signature(kind).parameters, f"{kind} belongs into MADE"
+        needed = [
+            each.name
+            for each in inspect.signature(make).parameters.values()
+            if each.default is each.empty
+        ]
+        assert not needed, f"{kind} needs {needed}; say in MADE how it is made"
         # Either package of audio_common_msgs has only some of the messages.
         with contextlib.suppress(ConfigError, AttributeError):
             made.append(make())

@@ -15,8 +15,8 @@ from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
 
-#: The longest piece of sound in one message: ten seconds at the highest rate.
-SOUND_BOUNDS = MessageBounds(size=8 << 20)
+#: A minute of what somebody said; of pieces of sound a hundred may wait, as long as this at most.
+SOUND_BOUNDS = MessageBounds(size=4 << 20)
 
 
 class AudioChunkAdapter(Adapter[core.AudioChunk]):

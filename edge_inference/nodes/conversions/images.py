@@ -13,16 +13,15 @@ from edge_inference.composition.gate import MessageBounds
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 
-#: A picture in a message, in bytes: 8K in 8 bits a channel, and what goes with it.
-_IMAGE_BYTES = 128 << 20
-_FILE_BYTES = 64 << 20
+#: A picture is viewed where it is; what it may cost is bounded where something is made of it.
+_IMAGE_BOUNDS = MessageBounds(size=1 << 30)
 
 
 class ImageAdapter(Adapter[Frame]):
     """Frame as ``sensor_msgs/Image``; the serialised form is viewed in place."""
 
     message_type = Image
-    bounds = MessageBounds(size=_IMAGE_BYTES)
+    bounds = _IMAGE_BOUNDS
 
     def to_message(self, item: Frame) -> Image:
         """Build the message; one copy of the pixels."""
@@ -62,7 +61,7 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
     """CompressedFrame as ``sensor_msgs/CompressedImage``."""
 
     message_type = CompressedImage
-    bounds = MessageBounds(size=_FILE_BYTES)
+    bounds = _IMAGE_BOUNDS
 
     def to_message(self, item: CompressedFrame) -> CompressedImage:
         """Build the message; one copy of the file's bytes."""
