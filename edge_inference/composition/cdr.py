@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.errors import ImageError, InputError
 
-_HEADER_BYTES = 4
+#: The encapsulation header, before the members.
+HEADER_BYTES = 4
 _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 _SECOND_NS = 1_000_000_000
 _EARLIEST_S, _LATEST_S = -(2**31), 2**31 - 1
@@ -25,27 +26,37 @@ _NO_OPTIONS = b"\x00\x00"
 _PADDING = 0b11
 
 
-def with_plain_header(data: bytes, kind: str) -> bytes:
-    """Return a serialised message with a header that every reader of CDR survives.
+def body_end(data: bytes, kind: str) -> int:
+    """Return the place behind a serialised message's members; what is left is padding.
 
-    Fast CDR subtracts the padding that a header announces from the body's end without a look at
-    the body's length, and then reads what lies before it. Raises InputError for a message shorter
-    than it says, or in another representation than ROS uses.
+    Raises InputError for a message shorter than it says, or in another representation than ROS
+    uses.
     """
-    header = data[:_HEADER_BYTES]
-    if len(header) < _HEADER_BYTES or header[0] != 0 or header[1] not in (0, 1):
+    header = data[:HEADER_BYTES]
+    if len(header) < HEADER_BYTES or header[0] != 0 or header[1] not in (0, 1):
         raise InputError(
             f"{kind} message: expected plain CDR (00 00 or 00 01 first), got {header.hex(' ')!r}"
         )
     padding = header[3] & _PADDING
-    if len(data) < _HEADER_BYTES + padding:
+    if len(data) < HEADER_BYTES + padding:
         raise InputError(
             f"{kind} message: expected {padding} bytes of padding, as its header says, "
-            f"got a body of {len(data) - _HEADER_BYTES}"
+            f"got a body of {len(data) - HEADER_BYTES}"
         )
-    if header[2:] == _NO_OPTIONS:
+    return len(data) - padding
+
+
+def with_plain_header(data: bytes, kind: str) -> bytes:
+    """Return a serialised message with a header that every reader of CDR survives.
+
+    Fast CDR subtracts the padding that a header announces from the body's end without a look at
+    the body's length, and then reads what lies before it. Raises InputError as :func:`body_end`
+    does.
+    """
+    end = body_end(data, kind)
+    if data[2:HEADER_BYTES] == _NO_OPTIONS:
         return data
-    return header[:2] + _NO_OPTIONS + data[_HEADER_BYTES : len(data) - padding]
+    return data[:2] + _NO_OPTIONS + data[HEADER_BYTES:end]
 
 
 class _Reader:
@@ -53,13 +64,13 @@ class _Reader:
 
     def __init__(self, data: bytes, kind: str) -> None:
         self._kind = kind
-        if len(data) < _HEADER_BYTES or data[0] != 0 or data[1] not in (0, 1):
+        if len(data) < HEADER_BYTES or data[0] != 0 or data[1] not in (0, 1):
             raise ImageError(
                 f"{kind} message: expected plain CDR (00 00 or 00 01 first), "
                 f"got {data[:4].hex(' ')!r}"
             )
         self._order = "<" if data[1] == 1 else ">"
-        self._body = memoryview(data)[_HEADER_BYTES:]
+        self._body = memoryview(data)[HEADER_BYTES:]
         self._at = 0
 
     def number(self, code: str) -> int:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edge_inference.core.text_line import one_line
+
 #: An error stays on show this long after it last happened.
 _SHOWN_NS = 5_000_000_000
 #: The same error is reported again (True from ``error``) after this long.
@@ -36,7 +38,10 @@ class Status:
 
 
 class Health:
-    """Counts from any thread; times are nanoseconds of one rising clock."""
+    """Counts from any thread; times are nanoseconds of one rising clock.
+
+    Texts are kept as :func:`one_line` has them: some come from strangers, and all are shown.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,7 +69,7 @@ class Health:
     def note(self, key: str, value: str) -> None:
         """Show a fact beside the counts (backend, model, source …)."""
         with self._lock:
-            self._noted[key] = value
+            self._noted[key] = one_line(value)
 
     def note_only(self, facts: Mapping[str, str]) -> None:
         """Show these facts together, instead of those of the last call."""
@@ -72,7 +77,7 @@ class Health:
             for key in self._noted_together - facts.keys():
                 self._noted.pop(key, None)
             self._noted_together = set(facts)
-            self._noted.update(facts)
+            self._noted.update({key: one_line(value) for key, value in facts.items()})
 
     def processed(self) -> None:
         """Count a frame."""
@@ -87,18 +92,19 @@ class Health:
     def fault(self, message: str) -> None:
         """Show what keeps the component from working until it is mended (an empty message)."""
         with self._lock:
-            self._fault = message
+            self._fault = one_line(message)
 
     def advise(self, message: str) -> None:
         """Show what somebody ought to look at until it is mended (an empty message)."""
         with self._lock:
-            self._advice = message
+            self._advice = one_line(message)
 
     def error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
         """Count something that went wrong; True when the message is due in the log.
 
         ``lost`` tells whether it has cost a frame.
         """
+        message = one_line(message)
         with self._lock:
             (self._dropped if lost else self._errors)[reason] += 1
             self._last_error = message

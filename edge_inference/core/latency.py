@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+#: Of a stage's reasons to drop more than so many count as one.
+_MOST_REASONS = 32
+_OTHER_REASONS = "other"
+
+_Frame = tuple[int, float, float | None, float | None]
+
 
 @dataclass(frozen=True)
 class StageTiming:
@@ -78,11 +84,15 @@ class LatencyReport:
 class LatencyLog:
     """Collects stage timings from any thread and reports on the last ``window_s`` seconds.
 
-    ``now_ns`` is any steadily rising clock, the same in all calls.
+    ``now_ns`` is any steadily rising clock, the same in all calls. Stages beyond ``STAGES`` take
+    the place of one that has been silent for a window, or are not recorded.
     """
 
     #: More frames than this within a window are summarised by the newest ones.
     LIMIT = 20_000
+    #: So many frames are kept of all stages together; the stage with most gives up its oldest.
+    FRAMES = 200_000
+    STAGES = 128
 
     def __init__(self, window_s: float = 10.0, started_ns: int | None = None) -> None:
         """Rates count from ``started_ns``, by default from the first record."""
@@ -90,18 +100,31 @@ class LatencyLog:
         self._stages: dict[tuple[str, str], _Stage] = {}
         self._lock = threading.Lock()
         self._started_ns = started_ns
+        self._frames = 0
 
-    def add(self, timing: StageTiming, now_ns: int) -> None:
-        """Record one frame of one stage."""
+    def add(self, timing: StageTiming, now_ns: int) -> bool:
+        """Record one frame of one stage; False where there is no room for another stage."""
         with self._lock:
             if self._started_ns is None:
                 self._started_ns = now_ns
-            stage = self._stages.setdefault((timing.node, timing.stage), _Stage())
+            stage = self._stages.get((timing.node, timing.stage))
+            if stage is None:
+                if not self._has_room(now_ns):
+                    return False
+                stage = self._stages[timing.node, timing.stage] = _Stage()
+            stage.last_ns = now_ns
             if timing.dropped:
-                stage.drops[timing.dropped] += 1
-            else:
-                stage.count += 1
-                stage.recent.append((now_ns, timing))
+                is_known = timing.dropped in stage.drops or len(stage.drops) < _MOST_REASONS
+                stage.drops[timing.dropped if is_known else _OTHER_REASONS] += 1
+                return True
+            stage.count += 1
+            stage.recent.append((now_ns, timing.queue_ms, timing.process_ms, timing.age_ms))
+            self._frames += 1
+            if len(stage.recent) > self.LIMIT:
+                self._cut(stage)
+            elif self._frames > self.FRAMES:
+                self._cut(max(self._stages.values(), key=lambda each: len(each.recent)))
+            return True
 
     def report(self, now_ns: int) -> LatencyReport:
         """Summarise the window that ends now."""
@@ -113,29 +136,48 @@ class LatencyLog:
             for (node, name), stage in self._stages.items():
                 while stage.recent and stage.recent[0][0] < oldest_ns:
                     stage.recent.popleft()
+                    self._frames -= 1
                 stages.append(stage.summary(name, node, from_ns, now_ns))
         return LatencyReport(self.window_s, tuple(stages))
+
+    def _cut(self, stage: _Stage) -> None:
+        stage.cut_ns = stage.recent.popleft()[0]
+        self._frames -= 1
+
+    def _has_room(self, now_ns: int) -> bool:
+        """Tell whether there is room for another stage, in place of a silent one if need be."""
+        if len(self._stages) < self.STAGES:
+            return True
+        longest = min(self._stages, key=lambda key: self._stages[key].last_ns)
+        if now_ns - self._stages[longest].last_ns < self.window_s * 1e9:
+            return False
+        self._frames -= len(self._stages.pop(longest).recent)
+        return True
 
 
 class _Stage:
     def __init__(self) -> None:
         self.count = 0
+        self.last_ns = 0
         self.drops: Counter[str] = Counter()
-        self.recent: deque[tuple[int, StageTiming]] = deque(maxlen=LatencyLog.LIMIT)
+        #: When, queue, process and age of each frame.
+        self.recent: deque[_Frame] = deque()
+        #: When the last frame was that is not kept though it is of the window.
+        self.cut_ns: int | None = None
 
     def summary(self, name: str, node: str, from_ns: int, now_ns: int) -> StageLatency:
-        timings = [timing for _, timing in self.recent]
-        if len(timings) == LatencyLog.LIMIT:
-            from_ns = max(from_ns, self.recent[0][0])
+        count = len(self.recent)
+        if self.cut_ns is not None:
+            from_ns = max(from_ns, self.cut_ns)
         covered_s = (now_ns - from_ns) / 1e9
         return StageLatency(
             stage=name,
             node=node,
             count=self.count,
-            window_count=len(timings),
-            rate_hz=len(timings) / covered_s if covered_s > 0 else 0.0,
-            process=Percentiles.of([t.process_ms for t in timings if t.process_ms is not None]),
-            queue=Percentiles.of([t.queue_ms for t in timings]),
-            age=Percentiles.of([t.age_ms for t in timings if t.age_ms is not None]),
+            window_count=count,
+            rate_hz=count / covered_s if covered_s > 0 else 0.0,
+            process=Percentiles.of([ms for _, _, ms, _ in self.recent if ms is not None]),
+            queue=Percentiles.of([ms for _, ms, _, _ in self.recent]),
+            age=Percentiles.of([ms for _, _, _, ms in self.recent if ms is not None]),
             drops=dict(self.drops),
         )

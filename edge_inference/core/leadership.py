@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from edge_inference.core.recent import Recent
+
 #: So long a newcomer listens before it speaks.
 LISTEN_NS = 2_000_000_000
 #: A manager that has been silent for so long is gone.
 SILENCE_NS = 3_000_000_000
+#: One other is enough to stand by.
+_MOST_OTHERS = 16
 
 
 class Leadership:
@@ -18,18 +22,17 @@ class Leadership:
     def __init__(self, own: str, now_ns: int) -> None:
         self._own = own
         self._started_ns = now_ns
-        self._heard: dict[str, int] = {}
+        self._heard: Recent[None] = Recent(_MOST_OTHERS, SILENCE_NS)
         self._leads = False
 
     def hear(self, manager: str, now_ns: int) -> None:
         """Take note that a manager has spoken."""
         if manager != self._own:
-            self._heard[manager] = now_ns
+            self._heard.hear(manager, None, now_ns)
 
     def others(self, now_ns: int) -> list[str]:
         """Return the other managers that speak, sorted."""
-        heard = list(self._heard.items())  # words come in other threads
-        return sorted(name for name, at in heard if now_ns - at < SILENCE_NS)
+        return sorted(self._heard.known(now_ns))
 
     def leads(self, now_ns: int) -> bool:
         """Tell whether this manager is the one to speak."""

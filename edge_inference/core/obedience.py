@@ -7,6 +7,9 @@ from typing import Literal
 
 from edge_inference.core.directive import Directive, Level, Limits
 
+#: Managers that are remembered; the one that is obeyed is never forgotten for another.
+_MOST_MANAGERS = 16
+
 
 @dataclass(frozen=True)
 class Duty:
@@ -56,9 +59,16 @@ class Obedience:
             if manager is not None:
                 manager.heard_ns = now_ns
             return
+        if directive.manager not in self._managers:
+            self._make_room()
         manager = self._managers.setdefault(directive.manager, _Manager(now_ns))
         manager.heard_ns = now_ns
         manager.by_node[directive.node] = (directive, now_ns)
+
+    def _make_room(self) -> None:
+        others = [name for name in self._managers if name != self._obeyed]
+        if len(others) >= _MOST_MANAGERS:
+            del self._managers[min(others, key=lambda name: self._managers[name].heard_ns)]
 
     def renew(self, now_ns: int) -> None:
         """Miss nobody for a time in which nothing could be heard: it begins anew."""

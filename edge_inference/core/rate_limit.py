@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+
+from edge_inference.core.recent import Recent
 
 #: A taker that has said nothing for so long is gone.
 _GONE_NS = 5_000_000_000
+_MOST_TAKERS = 64
+#: Fewer items a second are none: a period has to be a number of nanoseconds.
+_LEAST_HZ = 1e-6
 
 
 class RateLimit:
@@ -26,7 +30,7 @@ class RateLimit:
         if max_rate_hz is None:
             self._due_ns = now_ns
             return True
-        if max_rate_hz <= 0:
+        if not max_rate_hz >= _LEAST_HZ:  # NaN, too
             return False
         period_ns = 1e9 / max_rate_hz
         slack_ns = self._tolerance * period_ns
@@ -39,12 +43,6 @@ class RateLimit:
         return True
 
 
-@dataclass(frozen=True)
-class _Taker:
-    max_rate_hz: float | None
-    heard_ns: int
-
-
 class Thinning:
     """Gives up, before they cost anything, the items that nobody behind may take.
 
@@ -54,21 +52,17 @@ class Thinning:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._limit = RateLimit()
-        self._takers: dict[str, _Taker] = {}
+        self._takers: Recent[float | None] = Recent(_MOST_TAKERS, _GONE_NS)
         self._skipped = 0
 
     def hear(self, taker: str, max_rate_hz: float | None, now_ns: int) -> None:
         """Take note of how often a taker may take an item; None is no limit."""
-        with self._lock:
-            self._takers[taker] = _Taker(max_rate_hz, now_ns)
+        self._takers.hear(taker, max_rate_hz, now_ns)
 
     def admits(self, now_ns: int) -> bool:
         """Tell whether an item that comes now is to be worked on."""
         with self._lock:
-            for name, taker in list(self._takers.items()):
-                if now_ns - taker.heard_ns > _GONE_NS:
-                    del self._takers[name]
-            limits = [taker.max_rate_hz for taker in self._takers.values()]
+            limits = list(self._takers.known(now_ns).values())
             rates = [limit for limit in limits if limit is not None]
             fastest = max(rates) if rates and len(rates) == len(limits) else None
             admitted = self._limit.admits(now_ns, fastest)

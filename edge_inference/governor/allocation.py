@@ -134,7 +134,8 @@ def _less_than_least(want: Want, option: int, budget: float) -> Share:
     """Give the least rate, with as many pictures at once as the budget has room for."""
     cost = want.least_hz * want.costs[option]
     room = budget / cost if cost > 0.0 else 1.0  # too little to count
-    batch = min(want.batch, max(1, int(want.batch * max(0.0, room))))
+    # Before it is made whole: a cost may be so small that there is room without end.
+    batch = max(1, int(want.batch * min(1.0, max(0.0, room))))
     cost *= batch / want.batch
     return Share(option, want.least_hz, cost, 0.0, batch, is_least=True)
 

@@ -29,7 +29,9 @@ def demand_hz(workload: Workload) -> float | None:
 
 def least_hz(workload: Workload, settings: GovernorSettings) -> float:
     """Return the least rate of a node, never more than it is offered."""
-    named = number(workload.minimum_rate_hz) or settings.safe_rate_hz
+    named = number(workload.minimum_rate_hz)
+    if named is None or named < _NO_DEMAND_HZ:
+        named = settings.safe_rate_hz
     demand = demand_hz(workload)
     return named if not demand else min(named, demand)
 

@@ -73,7 +73,7 @@ class PowerModel:
         over_w, over_busy = power_w - self._mean_w, busy - self._mean_busy
         self._mean_w += weight * over_w
         self._mean_busy += weight * over_busy
-        self._variance += weight * ((1.0 - weight) * over_busy**2 - self._variance)
+        self._variance += weight * ((1.0 - weight) * over_busy * over_busy - self._variance)
         self._covariance += weight * ((1.0 - weight) * over_busy * over_w - self._covariance)
         if self._mean_busy <= 0.0 or self._mean_w <= 0.0:
             return

@@ -204,6 +204,7 @@ class Predictive:
             return held[want.node]
 
         allocate(wants, budget, choose)
+        self._unlimited &= {workload.node for workload in situation.flexible}
         self._dwells = {node: self._dwells[node] for node in held}
         return held
 

@@ -14,8 +14,8 @@ from edge_inference.nodes.component import LATCHED, Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.audio_common import (
     AudioDataStampedAdapter,
+    AudioInfoAdapter,
     AudioStampedAdapter,
-    SoundFormat,
     audio_common_messages,
     has_own_info,
 )
@@ -78,22 +78,26 @@ class AudioCommonInput(Component):
         self._infos.clear()
 
     def _listen_to_info(self, adapter: AudioDataStampedAdapter) -> None:
+        infos = AudioInfoAdapter(self._messages)
         topic = self.parameters.current.info_topic or beside(self.resolve_topic_name("audio_in"))
         for qos in _INFO:
             self._infos.append(
                 self.create_subscription(
                     self._messages.AudioInfo,
                     topic,
-                    lambda info: self._on_info(info, adapter),
+                    lambda data: self._on_info(infos, data, adapter),
                     qos,
+                    raw=True,
                     # One of the two never fits; that is nothing to warn about.
                     event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 )
             )
 
-    def _on_info(self, info: Any, adapter: AudioDataStampedAdapter) -> None:
+    def _on_info(
+        self, infos: AudioInfoAdapter, data: bytes, adapter: AudioDataStampedAdapter
+    ) -> None:
         try:
-            known = SoundFormat.of(info)
+            known = infos.from_bytes(data)
         except EdgeInferenceError as error:
             adapter.sound_format = None
             self.refuse(error, "info", lost=False)

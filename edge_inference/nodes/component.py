@@ -18,6 +18,7 @@ from edge_inference.composition.allocator import give_back
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.core.health import Health
 from edge_inference.core.settings import suggestion
+from edge_inference.core.text_line import one_line
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.diagnostics import to_diagnostic_status
 from edge_inference.nodes.parameters import NodeParameters
@@ -144,8 +145,9 @@ class Component(LifecycleNode):
 
         ``lost`` tells whether it has cost a frame.
         """
-        if self.health.error(reason, str(error), time.monotonic_ns(), lost):
-            self.get_logger().error(str(error))
+        message = one_line(str(error))
+        if self.health.error(reason, message, time.monotonic_ns(), lost):
+            self.get_logger().error(message)
 
     # Lifecycle ----------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from edge_inference.core.inference_state import InferenceState
+from edge_inference.core.text_line import one_line
 from edge_inference.engines.server import EngineServer
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
@@ -50,7 +51,7 @@ class EngineStates:
                     takes_pictures=engine.backend.takes_pictures,
                     wanted=wanted,
                     progress=None if preparation is None else preparation.fraction,
-                    problem=self.problem,
+                    problem=one_line(self.problem),
                     max_rate_hz=max_rate_hz,
                     stamp_ns=self._node.now_ns(),
                 )

@@ -12,6 +12,7 @@ from rclpy.timer import Timer
 
 from edge_inference.core.latency import LatencyLog, StageTiming
 from edge_inference.core.settings import setting
+from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
@@ -60,7 +61,12 @@ class Latency(Component):
 
     def _record(self, timing: StageTiming, by_reference: bool) -> None:
         del by_reference
-        self._log.add(timing, time.monotonic_ns())
+        if not self._log.add(timing, time.monotonic_ns()):
+            message = (
+                f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.STAGES} others"
+            )
+            self.refuse(InputError(f"{message} already; it is not in the report"), "stages")
+            return
         self.health.processed()
         if timing.stage == "inference" and timing.process_ms is not None:
             self._inference.publish(timing.process_ms)

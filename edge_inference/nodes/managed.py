@@ -13,6 +13,7 @@ from edge_inference.core.model import PRECISIONS
 from edge_inference.core.obedience import Duty, InForce, Obedience
 from edge_inference.core.rate_limit import RateLimit
 from edge_inference.core.settings import setting
+from edge_inference.core.text_line import one_line
 from edge_inference.core.work_meter import WorkMeter
 from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
@@ -166,9 +167,9 @@ class Managed:
         reason = directive.reason if directive is not None else now.problem
         self._node.health.note("obeys", f"{now.obeys}: {reason}" if reason else now.obeys)
         if now.obeys != before.obeys and now.obeys != "nothing":
-            self._node.get_logger().info(f"obeys {now.obeys}: {reason}")
+            self._node.get_logger().info(one_line(f"obeys {now.obeys}: {reason}"))
         if now.problem and now.problem != before.problem:
-            self._node.get_logger().warning(now.problem)
+            self._node.get_logger().warning(one_line(now.problem))
 
     def _publish(self) -> None:
         settings = self._node.parameters.current

@@ -11,6 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
 from rclpy.node import Node
 
+from edge_inference.core.text_line import one_line
 from edge_inference.nodes.conversions.headers import to_header
 from edge_inference.speech.limits import Place
 
@@ -103,7 +104,7 @@ class Navigation:
         # Before Jazzy the result does not say why.
         why = getattr(end.result, "error_msg", "")
         if not is_there and why:
-            self._node.get_logger().warning(f"navigation: {why}")
+            self._node.get_logger().warning(one_line(f"navigation: {why}"))
 
 
 def to_pose(place: Place, stamp_ns: int) -> PoseStamped:

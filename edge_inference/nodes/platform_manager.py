@@ -13,6 +13,7 @@ from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.directive import Directive, Workload
 from edge_inference.core.leadership import Leadership
 from edge_inference.core.platform_state import PlatformState
+from edge_inference.core.recent import Recent
 from edge_inference.errors import EdgeInferenceError, InputError
 from edge_inference.governor.decision import Decision
 from edge_inference.governor.governor import Governor
@@ -24,6 +25,8 @@ from edge_inference.platforms.actuators.actuators import Actuators
 
 #: A node that has told nothing of itself for so long is gone.
 _GONE_NS = 5_000_000_000
+#: The governor weighs each node against the others.
+_MOST_NODES = 64
 #: So long the executor waits at the end for the machine's settings to be put back.
 _PUT_BACK_S = 10.0
 
@@ -40,7 +43,7 @@ class PlatformManager(Component):
         self._wished = self.parameters.current.wishes()
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
-        self._workloads: dict[str, tuple[Workload, int]] = {}
+        self._workloads: Recent[Workload] = Recent(_MOST_NODES, _GONE_NS)
 
     def open(self) -> None:
         """Find the sensors, and what may be set."""
@@ -105,7 +108,9 @@ class PlatformManager(Component):
 
     def _hear_workload(self, workload: Workload, by_reference: bool) -> None:
         del by_reference
-        self._workloads[workload.node] = (workload, time.monotonic_ns())
+        if not self._workloads.hear(workload.node, workload, time.monotonic_ns()):
+            words = f"workload of {workload.node!r}: expected {_MOST_NODES} nodes at most, got more"
+            self.refuse(InputError(words), "workload", lost=False)
 
     def _hear_directive(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
@@ -137,7 +142,8 @@ class PlatformManager(Component):
         its_ns = self._machine_clock()
         state = self._platform.sense(its_ns)
         self._governor.settings = self.parameters.current
-        decision = self._governor.decide(state, self._known(now_ns), its_ns)
+        workloads = list(self._workloads.known(now_ns).values())
+        decision = self._governor.decide(state, workloads, its_ns)
         others = self._leadership.others(now_ns)
         if self._leadership.leads(now_ns):
             self._ask(decision)
@@ -152,10 +158,6 @@ class PlatformManager(Component):
                 return
         self._show(state, decision)
 
-    def _known(self, now_ns: int) -> list[Workload]:
-        known = list(self._workloads.values())
-        return [workload for workload, heard_ns in known if now_ns - heard_ns < _GONE_NS]
-
     def _ask(self, decision: Decision) -> None:
         stamp_ns = self.now_ns()
         for directive in decision.directives:
@@ -167,11 +169,8 @@ class PlatformManager(Component):
         self.health.processed()
         self.health.fault(decision.reason if decision.severity == "error" else "")
         self.health.advise(decision.reason if decision.severity == "warn" else "")
-        unknown = {
-            each.name: f"{each.status.value}: {each.problem}"
-            for each in state.readings
-            if each.value is None
-        }
+        unseen = [each for each in state.readings if each.value is None]
+        unknown = {each.name: f"{each.status.value}: {each.problem}" for each in unseen}
         self.health.note_only({"reason": decision.reason, **decision.facts, **unknown})
         for outcome in self._actuators.take():
             if outcome.is_problem:

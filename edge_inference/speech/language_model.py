@@ -36,6 +36,7 @@ STILL = frozenset({"stop", "look"})
 _IN_QUANTITIES = string.ascii_lowercase + string.digits + " .-/°"
 #: A longer text is talk, not a command.
 MOST_WORDS = 40
+MOST_LETTERS = 400
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ class LanguageModel:
 
         What moves needs confirmation. A name that is empty has a ``problem`` in words.
         """
-        words = words_of(unknown.text)
-        if not words or len(words) > MOST_WORDS or TURNING.intersection(words):
+        words = words_of(unknown.text[: MOST_LETTERS + 1])
+        is_talk = len(unknown.text) > MOST_LETTERS or len(words) > MOST_WORDS
+        if not words or is_talk or TURNING.intersection(words):
             # To leave out a not or an if turns a text around.
             return unknown
         schema = self._schema.for_text(words, self.settings.inferred_slots)

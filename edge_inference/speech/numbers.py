@@ -24,7 +24,10 @@ _FRACTIONS = {
     ("one", "quarter"): 0.25,
     ("three", "quarters"): 0.75,
 }
-_NUMERAL = re.compile(r"\d+(\.\d+)?")
+# Nobody says more digits and means a number; of very many a float is infinite.
+_MOST_DIGITS = 15
+_NUMERAL = re.compile(rf"\d{{1,{_MOST_DIGITS}}}(\.\d{{1,{_MOST_DIGITS}}})?")
+_MINUS = ("minus", "negative")
 _LARGEST = 999_999
 _DECIMALS = 3
 
@@ -38,11 +41,15 @@ def number_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
     """Return the longest number that begins at ``start`` and the place after it, or None.
 
     ``words`` are those of ``words_of``. Known are numerals, words up to 999 999, decimals (two
-    point five), halves and quarters (two and a half, three quarters) and minus.
+    point five), halves and quarters (two and a half, three quarters) and one minus.
     """
-    if start < len(words) and words[start] in ("minus", "negative"):
-        found = number_at(words, start + 1)
+    if start < len(words) and words[start] in _MINUS:
+        found = _unsigned_at(words, start + 1)
         return (-found[0], found[1]) if found else None
+    return _unsigned_at(words, start)
+
+
+def _unsigned_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
     if start < len(words) and _NUMERAL.fullmatch(words[start]):
         return _with_fraction(words, float(words[start]), start + 1)
     fraction = fraction_at(words, start)
@@ -54,7 +61,7 @@ def number_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
     value, end = whole
     if end < len(words) and words[end] == "point":
         last = end + 1
-        while last < len(words) and words[last] in _DIGITS:
+        while last < len(words) and last <= end + _MOST_DIGITS and words[last] in _DIGITS:
             last += 1
         digits = "".join(_DIGITS[word] for word in words[end + 1 : last])
         return (float(f"{value}.{digits}"), last) if digits else (float(value), end)

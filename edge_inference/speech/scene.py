@@ -6,7 +6,7 @@ A thing that only one picture shows may be a fault of the model and is not spoke
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.freshness import FUTURE_TOLERANCE_NS, stamp_fault
@@ -14,6 +14,8 @@ from edge_inference.core.results import Classification, Detections
 from edge_inference.core.settings import setting
 
 _MOST_PICTURES = 100
+#: Things of one picture that are remembered, the best first.
+_MOST_FOUND = 300
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,10 @@ class View:
 @dataclass(frozen=True)
 class _Picture:
     moment_ns: int
-    found: tuple[tuple[str, float, float | None], ...]  # name, score, place across
+    found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, place across
 
     def of(self, name: str, minimum_score: float) -> list[float | None]:
-        return [at for each, score, at in self.found if each == name and score >= minimum_score]
+        return [at for score, at in self.found.get(name, ()) if score >= minimum_score]
 
 
 class Scene:
@@ -118,7 +120,7 @@ class Scene:
         latest_ns = now_ns + FUTURE_TOLERANCE_NS  # the clock may have been set back
         fresh = [each for each in self._pictures if oldest_ns <= each.moment_ns <= latest_ns]
         fresh = fresh[: settings.pictures]
-        names = dict.fromkeys(name for each in fresh for name, *_ in each.found)
+        names = dict.fromkeys(name for each in fresh for name in each.found)
         seen = (_agreed(name, fresh, settings) for name in names)
         return View(
             seen=tuple(each for each in seen if len(each)),
@@ -130,21 +132,20 @@ class Scene:
 
     def _found_in(
         self, result: Detections | Classification
-    ) -> tuple[tuple[str, float, float | None], ...]:
-        if isinstance(result, Classification):  # what a picture is most likely of
-            return tuple(
-                (self._name_of(result.label(i)), float(result.scores[i]), None)
-                for i in range(min(1, len(result)))
-            )
-        width = result.source_width
-        return tuple(
-            (
-                self._name_of(result.label(i)),
-                float(result.scores[i]),
-                float(x1 + x2) / 2 / width if width else None,
-            )
-            for i, (x1, _, x2, _) in enumerate(result.boxes.tolist())
-        )
+    ) -> dict[str, list[tuple[float, float | None]]]:
+        found: dict[str, list[tuple[float, float | None]]] = {}
+        # Of what a picture is as a whole the most likely counts.
+        most = 1 if isinstance(result, Classification) else _MOST_FOUND
+        for i in range(min(most, len(result))):
+            at = None if isinstance(result, Classification) else _across(result, i)
+            name = self._name_of(result.label(i))
+            found.setdefault(name, []).append((float(result.scores[i]), at))
+        return found
+
+
+def _across(result: Detections, index: int) -> float | None:
+    width = result.source_width
+    return float(result.boxes[index, 0] + result.boxes[index, 2]) / 2 / width if width else None
 
 
 def _agreed(name: str, pictures: list[_Picture], settings: SceneSettings) -> Seen:

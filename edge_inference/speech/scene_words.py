@@ -13,6 +13,8 @@ _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
+#: Nobody listens to a longer list.
+_MOST_NAMED = 12
 _SIDES = {"left": "on the left", "ahead": "ahead", "right": "on the right"}
 
 
@@ -81,7 +83,10 @@ def answer(view: View, target: str, names: SceneNames, settings: SceneSettings, 
     if not target:
         if not view.seen:
             return "I see nothing that I know."
-        found = _listed([names.counted(each.name, len(each)) for each in view.seen])
+        named, rest = view.seen[:_MOST_NAMED], len(view.seen) - _MOST_NAMED
+        words = [names.counted(each.name, len(each)) for each in named]
+        others = [f"{_number(rest)} other thing{'s' if rest > 1 else ''}"] if rest > 0 else []
+        found = _listed(words + others)
         return f"This looks like {found}." if view.is_whole else f"I see {found}."
     seen = next((each for each in view.seen if each.name == name), None)
     if view.is_whole:

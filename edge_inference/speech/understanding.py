@@ -21,6 +21,7 @@ UNKNOWN = "unknown"
 _ACTS_AT_ONCE = ("grammar", "fuzzy")
 #: A longer text is talk, not a command.
 MOST_WORDS = 100
+MOST_LETTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,14 @@ class Understanding:
         """Return what is meant; a name that is empty has a ``problem`` in words."""
         if transcript.problem:  # what was heard beside it is no command, and needs no answer
             return replace(self._nothing(transcript, transcript.problem), text="")
-        words = self._stripped(words_of(transcript.text))
-        if len(words) > MOST_WORDS:
+        if len(transcript.text) > MOST_LETTERS:
+            short = replace(transcript, text=transcript.text[:MOST_LETTERS])
+            problem = f"{len(transcript.text)} letters are too many for a command"
+            return self._nothing(short, problem)
+        words = words_of(transcript.text)
+        if len(words) > MOST_WORDS:  # before anything looks at them all again and again
             return self._nothing(transcript, f"{len(words)} words are too many for a command")
+        words = self._stripped(words)
         if not words:
             return self._nothing(transcript, "I heard nothing")
         whole = self._exactly(words, transcript)

@@ -69,7 +69,10 @@ def reading(**given: object) -> PlatformReading:
         (PlatformState(readings=[reading(status="fine")]), "status: expected one of ok, gated"),
         (PlatformState(readings=[reading(role="boss")]), "role: expected one of none, control"),
         (PlatformState(readings=[reading(quantity="luck")]), "'rail/IN': quantity: .* got 'luck'"),
-        (PlatformState(readings=[reading(age_s=math.inf)]), "age_s: expected seconds, got inf"),
+        (
+            PlatformState(readings=[reading(age_s=math.inf)]),
+            r"age_s: expected a number from 0 to .*, got inf",
+        ),
         (PlatformState(readings=[reading(status="stale")]), "value 2.0 with status stale"),
     ],
 )
@@ -82,9 +85,12 @@ def test_what_nobody_knows_is_refused(message: PlatformState, words: str) -> Non
     ("given", "words"),
     [
         ({"level": 4}, "level of [0, 1, 2, 3], got 4"),
-        ({"throttle_factor": 1.5}, "throttle_factor from 0 to 1, got 1.5"),
+        ({"throttle_factor": 1.5}, "throttle_factor: expected a number from 0 to 1, got 1.5"),
         ({"throttle_factor": math.nan}, "got nan"),
-        ({"max_rate_hz": -1.0}, "max_rate_hz of at least 0, got -1.0"),
+        (
+            {"max_rate_hz": -1.0},
+            "max_rate_hz: expected 0, or a number from 0.0001 to 1e+06, or infinity",
+        ),
         ({"precision_ceiling": "fp7"}, "precision_ceiling of fp32, fp16, int8 or none, got 'fp7'"),
     ],
 )

@@ -18,6 +18,7 @@ from edge_inference.core.voice import Intent, Slot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio_common import (
     AudioDataStampedAdapter,
+    AudioInfoAdapter,
     AudioStampedAdapter,
     SoundFormat,
     audio_common_messages,
@@ -130,7 +131,9 @@ def stamped(data: bytes) -> object:
 
 def test_our_sound_survives() -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
-    adapter.sound_format = SoundFormat.of(to_info(ROS_DRIVERS, 16_000))
+    infos = AudioInfoAdapter(ROS_DRIVERS)
+    adapter.sound_format = infos.from_message(to_info(ROS_DRIVERS, 16_000))
+    assert adapter.sound_format == SoundFormat(16_000, 1, "S16LE")
     back = adapter.from_message(adapter.to_message(CHUNK))
     assert back.samples.tolist() == CHUNK.samples.tolist()
     assert not back.samples.flags.writeable
@@ -279,9 +282,11 @@ def test_an_intent(intent: Intent, name: str, data: dict) -> None:
     assert (back.name, back.slots) == (intent.name, intent.slots)
 
 
-@pytest.mark.parametrize(
-    "data", ["{", "[]", '{"other_data": 3}', '{"goal": null}', '{"goal": {"value": "x"}}']
-)
+ODD_DATA = ["{", "[]", '{"other_data": 3}', '{"goal": null}', '{"goal": {"value": "x"}}']
+ODD_NUMBERS = [f'{{"goal": {{"value": {value}}}}}' for value in ("1e999", "NaN", "9" * 400)]
+
+
+@pytest.mark.parametrize("data", [*ODD_DATA, *ODD_NUMBERS, "[" * 8000, '{"a":' * 1500])
 def test_odd_data_are_refused(data: str) -> None:
     message = HRI_INTENT(intent="move", data=data)
     with pytest.raises(InputError, match="Intent: data: "):

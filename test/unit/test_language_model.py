@@ -99,7 +99,9 @@ def test_none_leaves_the_text_as_little_understood_as_it_was() -> None:
     assert model_of(saying("none")).intent(unknown()) == unknown()
 
 
-@pytest.mark.parametrize("text", ["", "do not scoot", "if it rains scoot ahead", "a " * 50])
+@pytest.mark.parametrize(
+    "text", ["", "do not scoot", "if it rains scoot ahead", "a " * 50, "o" * 500]
+)
 def test_texts_that_the_model_is_not_asked_about(text: str) -> None:
     decoder = saying("move direction=forward")
     model = model_of(decoder)

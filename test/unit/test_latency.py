@@ -113,6 +113,48 @@ def test_a_window_that_shrinks() -> None:
     assert (report.window_s, report.stages[0].window_count) == (2.0, 3)
 
 
+def test_names_that_somebody_makes_up_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LatencyLog, "STAGES", 3)
+    log = LatencyLog(10.0)
+    for second in range(5):
+        for name in ("a", "b", "c", f"made-up-{second}"):
+            assert log.add(timing(name), second * SECOND) == (name in "abc")
+    assert [each.stage for each in log.report(5 * SECOND).stages] == ["a", "b", "c"]
+    # One that has been silent for a window gives its place up.
+    for second in range(5, 20):
+        log.add(timing("a"), second * SECOND)
+        log.add(timing("c"), second * SECOND)
+    assert log.add(timing("new"), 20 * SECOND)
+    assert [each.stage for each in log.report(20 * SECOND).stages] == ["a", "c", "new"]
+
+
+def test_reasons_that_somebody_makes_up_count_as_one() -> None:
+    log = LatencyLog()
+    for number in range(1000):
+        log.add(timing(ms=None, dropped=f"reason {number}"), SECOND)
+    drops = only(log, SECOND).drops
+    assert len(drops) <= 33
+    assert sum(drops.values()) == 1000
+
+
+def test_all_stages_together_keep_so_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LatencyLog, "FRAMES", 60)
+    log = LatencyLog(100.0, started_ns=0)
+    for tenth in range(1, 1001):
+        log.add(timing("fast"), tenth * SECOND // 10)
+        if tenth % 100 == 0:
+            log.add(timing("slow"), tenth * SECOND // 10)
+    fast, slow = log.report(100 * SECOND).stages
+    assert (fast.count, fast.window_count) == (1000, 50)
+    assert (slow.count, slow.window_count) == (10, 10)
+    assert fast.rate_hz == pytest.approx(10, rel=0.1)
+    assert slow.rate_hz == pytest.approx(0.1, rel=0.1)
+    log.report(300 * SECOND)
+    for _ in range(60):
+        log.add(timing("late"), 300 * SECOND)
+    assert [each.window_count for each in log.report(300 * SECOND).stages] == [0, 0, 60]
+
+
 def test_from_many_threads() -> None:
     log = LatencyLog()
     threads = [

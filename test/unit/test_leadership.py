@@ -49,6 +49,18 @@ def test_of_two_that_begin_at_once_the_first_by_name_goes_on() -> None:
     assert sum(len(each) > 1 for each in told) <= 2
 
 
+def test_names_that_somebody_makes_up_are_not_kept() -> None:
+    standby = Leadership("b", 0)
+    standby.hear("a", 0)
+    for number in range(5000):
+        standby.hear(f"made-up-{number}", number)
+    others = standby.others(5000)
+    assert "a" in others
+    assert len(others) <= 16
+    standby.hear("late", SILENCE_NS + 200_000)
+    assert standby.others(SILENCE_NS + 200_000) == ["late"]
+
+
 def test_one_takes_over_when_the_other_falls_silent() -> None:
     standby = Leadership("b", 0)
     standby.hear("a", LISTEN_NS)

@@ -55,6 +55,20 @@ def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
     assert node.in_force(DUTY, 19 * SECOND).limits.max_rate_hz == 20.0
 
 
+def test_managers_that_somebody_makes_up_do_not_push_out_the_one_that_is_obeyed() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 7.0, manager="true"), 0)
+    assert node.in_force(DUTY, 0).limits.max_rate_hz == 7.0
+    for number in range(5000):
+        node.hear(directive(number, 1.0, manager=f"made-up-{number}"), number)
+    now = node.in_force(DUTY, SECOND)
+    assert now.limits.max_rate_hz == 7.0
+    assert now.problem.count("made-up") <= 16
+    # Whoever speaks when it has fallen silent is heard, however many there were.
+    node.hear(directive(1, 9.0, manager="second"), 6 * SECOND)
+    assert node.in_force(DUTY, 6 * SECOND).limits.max_rate_hz == 9.0
+
+
 def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
     node = Obedience("/ai/inference")
     node.hear(directive(1, None), 0)

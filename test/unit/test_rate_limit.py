@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,22 @@ def test_no_limit_lets_everything_pass() -> None:
 
 def test_a_limit_of_zero_lets_nothing_pass() -> None:
     assert admitted(RateLimit(), every(1, 10), 0.0) == []
+
+
+@pytest.mark.parametrize("limit_hz", [1e-310, 1e-45, 5e-324, -1.0, math.nan, -math.inf])
+def test_a_limit_that_is_no_rate_lets_nothing_pass(limit_hz: float) -> None:
+    limit = RateLimit()
+    assert admitted(limit, every(1, 10), limit_hz) == []
+    assert len(admitted(limit, every(1, 10, 10 * SECOND), 1.0)) == 10
+
+
+@given(st.lists(st.floats() | st.none(), max_size=20))
+def test_a_limit_is_kept_after_whatever_limits(limits: list[float | None]) -> None:
+    limit = RateLimit()
+    for second, odd in enumerate(limits):
+        limit.admits(second * SECOND, odd)
+    passed = admitted(limit, every(0.1, 600, len(limits) * SECOND), 2.0)
+    assert len(passed) == pytest.approx(120, abs=3)
 
 
 @pytest.mark.parametrize(

@@ -220,3 +220,19 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_names(file)
     assert str(file) in str(caught.value) and message in str(caught.value)
+
+
+def test_things_without_end_are_neither_remembered_nor_listed() -> None:
+    count = 3000
+    labels = tuple(f"thing {number}" for number in range(count))
+    boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1))
+    scores, ids = np.full(count, 0.9, np.float32), np.arange(count, dtype=np.int32)
+    result = Detections(boxes, scores, ids, labels, 600, 400, "m", NOW)
+    scene, settings = Scene(NAMES.name_of), build(SceneSettings, {"pictures": 100})
+    for _ in range(100):
+        scene.add(result, NOW, all_labels=False)
+    view = scene.view(NOW, settings)
+    assert len(view.seen) == 300
+    words = answer(view, "", NAMES, settings, TOPIC)
+    assert words.endswith("and 288 other things.")
+    assert len(words) < 400

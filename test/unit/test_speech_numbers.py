@@ -72,9 +72,18 @@ def test_numbers_are_read(text: str, value: float, rest: int) -> None:
     assert len(words) - found[1] == rest
 
 
-@pytest.mark.parametrize("text", ["", "a", "and", "hundred", "point five", "left", "minus", "tent"])
+NO_NUMBERS = ["", "a", "and", "hundred", "point five", "left", "minus", "tent", "minus minus two"]
+ENDLESS = ["minus " * 10_000 + "two", "9" * 400, "9" * 400 + " and a half", "0." + "1" * 400]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS + ENDLESS)
 def test_what_is_no_number(text: str) -> None:
     assert number_at(words_of(text), 0) is None
+
+
+def test_digits_without_end_are_read_up_to_a_bound() -> None:
+    words = ("one", "point", *["two"] * 10_000)
+    assert number_at(words, 0) == (pytest.approx(1.2222222), 17)
 
 
 @given(st.integers(-999_999, 999_999))

@@ -96,7 +96,12 @@ OUTSIDE = [
     ("don't stop", "I do not understand"),
     ("never turn left", "I do not understand"),
     ("if you go forward", "I do not understand"),
-    ("go forward and " * 2000, "6000 words are too many"),
+    ("go forward and " * 40, "120 words are too many"),
+    ("please " * 101 + "stop", "102 words are too many"),
+    ("please " * 10_000, "70000 letters are too many"),
+    ("minus " * 10_000 + "two", "letters are too many"),
+    ("f" + "o" * 10**6, "letters are too many"),
+    ("go forward " + "9" * 400 + " and a half meters", "is not known; known: forward"),
     ("turn light", "side: 'light' is not known"),
     ("go to the moon", "place: 'moon' is not known; known: kitchen"),
     ("go forward 500 meters", "'500 meters' is not from 0.05 to 100 meters"),
@@ -112,6 +117,10 @@ def test_what_is_outside_has_a_reason(understanding, text: str, problem: str) ->
     assert intent.name == ""
     assert problem in intent.problem
     assert Planner(read_limits(VOICE / "limits.yaml")).plan(intent).is_refused
+
+
+def test_what_is_too_long_is_handed_on_cut() -> None:
+    assert by_grammar().intent(heard("go " * 10**5)).text == ("go " * 10**5)[:1000]
 
 
 def test_why_nothing_was_heard_is_handed_on() -> None:

@@ -9,16 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
+
+#: A minute of what somebody said; of pieces of sound a hundred may wait, as long as this at most.
+SOUND_BOUNDS = MessageBounds(size=4 << 20)
 
 
 class AudioChunkAdapter(Adapter[core.AudioChunk]):
     """A piece of sound."""
 
     message_type = AudioChunk
+    bounds = SOUND_BOUNDS
 
     def to_message(self, item: core.AudioChunk) -> AudioChunk:
         """Build the message; the sequence number wraps as the message's does."""
@@ -49,6 +54,7 @@ class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
     """What somebody said."""
 
     message_type = SpeechSegment
+    bounds = SOUND_BOUNDS
 
     def to_message(self, item: core.SpeechSegment) -> SpeechSegment:
         """Build the message."""

@@ -16,6 +16,7 @@ import numpy as np
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError, InputError
+from edge_inference.nodes.conversions.audio import SOUND_BOUNDS
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.speech.pcm import from_pcm, to_pcm16
 
@@ -82,6 +83,8 @@ class AudioDataStampedAdapter(Adapter[AudioChunk]):
     ``sound_format`` is None as long as nobody has said it.
     """
 
+    bounds = SOUND_BOUNDS
+
     def __init__(self, messages: Any) -> None:
         self.message_type = messages.AudioDataStamped
         self.sound_format: SoundFormat | None = None
@@ -107,6 +110,8 @@ class AudioDataStampedAdapter(Adapter[AudioChunk]):
 
 class AudioStampedAdapter(Adapter[AudioChunk]):
     """A piece of sound with what it is."""
+
+    bounds = SOUND_BOUNDS
 
     def __init__(self, messages: Any) -> None:
         self.message_type = messages.AudioStamped
@@ -138,15 +143,30 @@ class AudioStampedAdapter(Adapter[AudioChunk]):
         return _chunk(samples, int(info.rate), message.header)
 
 
+class AudioInfoAdapter(Adapter[SoundFormat]):
+    """What the bytes of ``AudioDataStamped`` are."""
+
+    def __init__(self, messages: Any) -> None:
+        self.message_type = messages.AudioInfo
+
+    def to_message(self, item: SoundFormat) -> Any:
+        """Build the message; the bit rate is that of 16 bits a sample, as we publish."""
+        return self.message_type(
+            channels=item.channels,
+            sample_rate=item.sample_rate,
+            sample_format=item.sample_format,
+            bitrate=item.sample_rate * item.channels * 16,
+            coding_format=_OUR_CODING,
+        )
+
+    def from_message(self, message: Any) -> SoundFormat:
+        """Read the format; raises InputError for compressed sound and a rate of 0."""
+        return SoundFormat.of(message)
+
+
 def to_info(messages: Any, sample_rate: int) -> Any:
     """Return the ``AudioInfo`` of what we publish."""
-    return messages.AudioInfo(
-        channels=1,
-        sample_rate=sample_rate,
-        sample_format=_OUR_FORMAT,
-        bitrate=sample_rate * 16,
-        coding_format=_OUR_CODING,
-    )
+    return AudioInfoAdapter(messages).to_message(SoundFormat(sample_rate, 1, _OUR_FORMAT))
 
 
 def _chunk(samples: Any, sample_rate: int, header: Any) -> AudioChunk:

@@ -12,6 +12,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.errors import InputError
 from edge_inference.msg import CommandFeedback
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import SHARE, to_number
 from edge_inference.nodes.conversions.voice import from_step, to_step
 from edge_inference.speech.motion import MotionFeedback, MotionState
 
@@ -95,7 +96,7 @@ class FeedbackAdapter(Adapter[MotionFeedback]):
             step=from_step(message.step) if message.step.action else None,
             index=int(message.index),
             steps=int(message.steps),
-            progress=float(message.progress),
+            progress=to_number(message.progress, SHARE, "CommandFeedback: progress"),
             problem=message.problem,
             stamp_ns=stamp_ns(message.header),
         )

@@ -10,6 +10,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.core.voice import Intent, Slot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import SHARE, SLOT_VALUE, to_number
 
 #: Our intents that have a standard name, by the constant that holds it, and slots that have a role.
 _STANDARD: dict[str, tuple[str, Mapping[str, str]]] = {
@@ -71,14 +72,11 @@ class LiveSpeechAdapter(Adapter[Transcript]):
 
     def from_message(self, message: Any) -> Transcript:
         """Build the object; raises InputError for an odd confidence."""
-        if not 0.0 <= message.confidence <= 1.0:
-            raise InputError(
-                f"LiveSpeech: confidence: expected a number from 0 to 1, got {message.confidence:g}"
-            )
+        confidence = to_number(message.confidence, SHARE, "LiveSpeech: confidence")
         locale = message.locale if self._has_locale else message.language
         return Transcript(
             text=message.final or message.incremental,
-            confidence=float(message.confidence),
+            confidence=confidence,
             mode="free",
             stamp_ns=stamp_ns(message.header),
             is_final=bool(message.final),
@@ -131,7 +129,7 @@ class HriIntentAdapter(Adapter[Intent]):
         return Intent(
             name=name,
             slots={key: _slot(key, value) for key, value in values.items()},
-            confidence=float(message.confidence),
+            confidence=to_number(message.confidence, SHARE, "Intent: confidence"),
             text="",
             source="grammar",
             stamp_ns=0,
@@ -140,8 +138,8 @@ class HriIntentAdapter(Adapter[Intent]):
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text or "{}")
-    except ValueError as error:
+        data = json.loads(text or "{}", parse_int=float)  # of any number of digits
+    except (ValueError, RecursionError) as error:  # however deep it is nested
         raise InputError(f"Intent: data: expected a JSON object, got {text!r}: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"Intent: data: expected a JSON object, got {text!r}")
@@ -150,7 +148,8 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _slot(name: str, value: Any) -> Slot:
     if isinstance(value, dict) and isinstance(value.get("value"), (int, float)):
-        return Slot(name, float(value["value"]), str(value.get("unit", "")))
+        number = to_number(value["value"], SLOT_VALUE, f"Intent: data: {name}")
+        return Slot(name, number, str(value.get("unit", "")))
     if isinstance(value, str):
         return Slot(name, value)
     raise InputError(f"Intent: data: {name}: expected a text or a value with a unit, got {value!r}")

@@ -9,14 +9,19 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.cdr import read_compressed_image, read_image, write_image
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+
+#: A picture is viewed where it is; what it may cost is bounded where something is made of it.
+_IMAGE_BOUNDS = MessageBounds(size=1 << 30)
 
 
 class ImageAdapter(Adapter[Frame]):
     """Frame as ``sensor_msgs/Image``; the serialised form is viewed in place."""
 
     message_type = Image
+    bounds = _IMAGE_BOUNDS
 
     def to_message(self, item: Frame) -> Image:
         """Build the message; one copy of the pixels."""
@@ -47,7 +52,7 @@ class ImageAdapter(Adapter[Frame]):
         """Serialise with one copy of the pixels."""
         return write_image(item)
 
-    def from_bytes(self, data: bytes) -> Frame:
+    def read(self, data: bytes) -> Frame:
         """View the pixels inside ``data``."""
         return read_image(data)
 
@@ -56,6 +61,7 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
     """CompressedFrame as ``sensor_msgs/CompressedImage``."""
 
     message_type = CompressedImage
+    bounds = _IMAGE_BOUNDS
 
     def to_message(self, item: CompressedFrame) -> CompressedImage:
         """Build the message; one copy of the file's bytes."""
@@ -74,6 +80,6 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
             message.header.frame_id,
         )
 
-    def from_bytes(self, data: bytes) -> CompressedFrame:
+    def read(self, data: bytes) -> CompressedFrame:
         """View the file inside ``data``."""
         return read_compressed_image(data)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import PATH_BYTES, MessageBounds
 from edge_inference.core import inference_state as core
-from edge_inference.errors import InputError
 from edge_inference.msg import InferenceState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+from edge_inference.nodes.conversions.numbers import (
+    RATE_HZ,
+    SHARE,
+    from_optional,
+    to_known,
+    to_limit,
+)
 
 
 class InferenceStateAdapter(Adapter[core.InferenceState]):
     """One state; a progress that nobody knows is NaN in the message, None here."""
 
     message_type = InferenceState
+    bounds = MessageBounds(texts={"model": PATH_BYTES, "model_path": PATH_BYTES})
 
     def to_message(self, item: core.InferenceState) -> InferenceState:
         """Build the message."""
@@ -37,12 +44,8 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
         )
 
     def from_message(self, message: InferenceState) -> core.InferenceState:
-        """Build the object; InputError for a rate that is none."""
-        if not message.max_rate_hz >= 0:  # NaN, too: it must not count as no limit
-            raise InputError(
-                f"InferenceState of {message.node or 'an unnamed node'}: expected a max_rate_hz of "
-                f"at least 0, or infinity, got {message.max_rate_hz}"
-            )
+        """Build the object; InputError for numbers that cannot be true."""
+        who = f"InferenceState of {message.node or 'an unnamed node'}"
         return core.InferenceState(
             node=message.node,
             model=message.model,
@@ -54,9 +57,9 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
             engine=message.engine,
             takes_pictures=message.takes_pictures,
             wanted=message.wanted,
-            progress=to_optional(message.progress),
+            progress=to_known(message.progress, SHARE, f"{who}: progress"),
             problem=message.problem,
-            max_rate_hz=to_optional(message.max_rate_hz),
+            max_rate_hz=to_limit(message.max_rate_hz, RATE_HZ, f"{who}: max_rate_hz"),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )

@@ -11,12 +11,17 @@ from sensor_msgs.msg import Image
 
 from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import results
+from edge_inference.core.compressed import MAX_SIDE
 from edge_inference.core.frame import Frame
 from edge_inference.errors import ImageError, TensorError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter
+from edge_inference.nodes.conversions.numbers import SHARE, to_number
 
+#: A map in a message, which is copied, in bytes.
+_MAP_BYTES = 64 << 20
 _MASKS: Mapping[str, type[np.generic]] = {"mono8": np.uint8, "16UC1": np.uint16}
 
 
@@ -24,6 +29,7 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
     """Segmentation as ``edge_inference/Segmentation``; its mask is an Image."""
 
     message_type = own.Segmentation
+    bounds = MessageBounds(size=_MAP_BYTES, counts={"labels": 4096})
     _images = ImageAdapter()
 
     def to_message(self, item: results.Segmentation) -> own.Segmentation:
@@ -46,7 +52,7 @@ class SegmentationAdapter(Adapter[results.Segmentation]):
         return results.Segmentation(
             mask=_pixels(message.mask, _MASKS),
             labels=tuple(message.labels),
-            score=message.score,
+            score=to_number(message.score, SHARE, "Segmentation: score"),
             unknown_id=message.unknown_id,
             model=message.model,
             stamp_ns=stamp_ns(message.header),
@@ -58,6 +64,7 @@ class DepthAdapter(Adapter[results.DepthMap]):
     """DepthMap as a 32FC1 ``sensor_msgs/Image`` (REP 118)."""
 
     message_type = Image
+    bounds = MessageBounds(size=_MAP_BYTES)
     _images = ImageAdapter()
 
     def to_message(self, item: results.DepthMap) -> Image:
@@ -98,6 +105,10 @@ def _pixels(image: Image, encodings: Mapping[str, type[np.generic]]) -> NDArray[
     if image.encoding not in encodings:
         raise ImageError(
             f"image: expected encoding {' or '.join(encodings)}, got {image.encoding!r}"
+        )
+    if max(image.width, image.height) > MAX_SIDE:
+        raise ImageError(
+            f"image: expected at most {MAX_SIDE} pixels a side, got {image.width}x{image.height}"
         )
     dtype = np.dtype(encodings[image.encoding]).newbyteorder(">" if image.is_bigendian else "<")
     row, needed = image.width * dtype.itemsize, image.height * image.step

@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import directive as core
 from edge_inference.core.model import PRECISIONS
+from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
 from edge_inference.msg import EngineOption, PerformanceDirective, Workload
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+from edge_inference.nodes.conversions.numbers import (
+    RATE_HZ,
+    SHARE,
+    TIME_MS,
+    from_optional,
+    to_known,
+    to_limit,
+    to_number,
+)
+
+#: Ways in which one node can serve: the governor compares each with every other one.
+_MOST_OPTIONS = 64
 
 
 class DirectiveAdapter(Adapter[core.Directive]):
@@ -31,7 +44,7 @@ class DirectiveAdapter(Adapter[core.Directive]):
             max_batch=item.limits.max_batch or 0,
             precision_ceiling=item.limits.precision_ceiling,
             model=item.limits.model,
-            reason=item.reason,
+            reason=one_line(item.reason),
         )
 
     def from_message(self, message: PerformanceDirective) -> core.Directive:
@@ -62,6 +75,7 @@ class WorkloadAdapter(Adapter[core.Workload]):
     """Workload as ``edge_inference/Workload``."""
 
     message_type = Workload
+    bounds = MessageBounds(counts={"options": _MOST_OPTIONS})
 
     def to_message(self, item: core.Workload) -> Workload:
         """Build the message."""
@@ -91,16 +105,12 @@ class WorkloadAdapter(Adapter[core.Workload]):
             max_batch=item.limits.max_batch or 0,
             precision_ceiling=item.limits.precision_ceiling,
             model=item.limits.model,
-            problem=item.problem,
+            problem=one_line(item.problem),
         )
 
     def from_message(self, message: Workload) -> core.Workload:
         """Build the object; InputError for one that cannot be meant."""
         who = f"workload of {message.node or 'an unnamed node'}"
-        if not message.minimum_rate_hz >= 0:
-            raise InputError(
-                f"{who}: expected a minimum_rate_hz of at least 0, got {message.minimum_rate_hz}"
-            )
         option = next(iter(message.option), None)
         if option is not None and option >= len(message.options):
             raise InputError(
@@ -110,16 +120,16 @@ class WorkloadAdapter(Adapter[core.Workload]):
             node=message.node,
             priority=message.priority,
             safety_critical=message.safety_critical,
-            demand_hz=to_optional(message.demand_hz),
-            rate_hz=to_optional(message.rate_hz),
-            minimum_rate_hz=float(message.minimum_rate_hz),
+            demand_hz=to_known(message.demand_hz, RATE_HZ, f"{who}: demand_hz"),
+            rate_hz=to_known(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
+            minimum_rate_hz=to_number(message.minimum_rate_hz, RATE_HZ, f"{who}: minimum_rate_hz"),
             batch=message.batch,
             options=tuple(
                 core.Option(
                     each.model,
                     each.precision,
-                    to_optional(each.accuracy),
-                    to_optional(each.process_ms),
+                    to_known(each.accuracy, SHARE, f"{who}: accuracy"),
+                    to_known(each.process_ms, TIME_MS, f"{who}: process_ms"),
                 )
                 for each in message.options
             ),
@@ -139,20 +149,16 @@ def _asked(message: PerformanceDirective) -> tuple[core.Level, float, core.Limit
     levels = [int(level) for level in core.Level]
     if message.level not in levels:
         raise InputError(f"{who}: expected a level of {levels}, got {message.level}")
-    factor = float(message.throttle_factor)
-    if not 0.0 <= factor <= 1.0:
-        raise InputError(f"{who}: expected a throttle_factor from 0 to 1, got {factor}")
+    factor = to_number(message.throttle_factor, SHARE, f"{who}: throttle_factor")
     return core.Level(message.level), factor, _limits(message, who)
 
 
 def _limits(message: PerformanceDirective | Workload, who: str) -> core.Limits:
-    rate = float(message.max_rate_hz)
-    if not rate >= 0:  # NaN, too
-        raise InputError(f"{who}: expected a max_rate_hz of at least 0, got {rate}")
+    rate = to_limit(message.max_rate_hz, RATE_HZ, f"{who}: max_rate_hz")
     ceiling = message.precision_ceiling
     if ceiling and ceiling not in PRECISIONS:
         raise InputError(
             f"{who}: expected a precision_ceiling of {', '.join(PRECISIONS)} or none, "
             f"got {ceiling!r}"
         )
-    return core.Limits(to_optional(rate), message.max_batch or None, ceiling, message.model)
+    return core.Limits(rate, message.max_batch or None, ceiling, message.model)

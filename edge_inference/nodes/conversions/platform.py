@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypeVar
 
 from sensor_msgs.msg import BatteryState, Temperature
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
 from edge_inference.core.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
 from edge_inference.msg import PlatformReading, PlatformState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+from edge_inference.nodes.conversions.numbers import (
+    NumberRange,
+    from_optional,
+    to_known,
+    to_number,
+)
+
+#: What a reading can be, in its quantity's unit: far beyond any machine that computes.
+_RANGES: Mapping[Quantity, NumberRange] = {
+    Quantity.TEMPERATURE: NumberRange(-273.15, 1e4),
+    Quantity.POWER: NumberRange(-1e6, 1e6),
+    Quantity.VOLTAGE: NumberRange(-1e6, 1e6),
+    Quantity.CURRENT: NumberRange(-1e6, 1e6),
+    Quantity.ENERGY: NumberRange(-1e15, 1e15),
+    Quantity.FREQUENCY: NumberRange(0.0, 1e12),
+    Quantity.SHARE: NumberRange(-1e3, 1e3),
+    Quantity.COUNT: NumberRange(0.0, 2.0**64),
+    Quantity.STATE: NumberRange(-(2.0**63), 2.0**64),
+}
+_HEADROOM = NumberRange(-1e3, 1e3)
+# A sensor that has never answered is as old as the machine's clock.
+_AGE_S = NumberRange(0.0, 1e9)
 
 _Member = TypeVar("_Member", Quantity, Status, Role)
 
@@ -23,6 +47,7 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
     """PlatformReport as ``edge_inference/PlatformState``."""
 
     message_type = PlatformState
+    bounds = MessageBounds(size=1 << 20, texts={"source": PATH_BYTES})
 
     def to_message(self, item: core.PlatformReport) -> PlatformState:
         """Build the message; ages are counted from the report's moment."""
@@ -35,8 +60,8 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
             power_w=from_optional(state.power_w),
             throttling=list(item.throttling),
             level=int(item.level),
-            reason=item.reason,
-            problem=state.problem,
+            reason=one_line(item.reason),
+            problem=one_line(state.problem),
             readings=[_to_reading(reading, item.now_ns) for reading in state.readings],
         )
 
@@ -51,7 +76,7 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
             raise InputError(f"PlatformState: expected a level of {levels}, got {message.level}")
         return core.PlatformReport(
             state=core.PlatformState(message.board, readings, 0, message.mode, message.problem),
-            headroom=to_optional(message.headroom),
+            headroom=to_known(message.headroom, _HEADROOM, "PlatformState: headroom"),
             throttling=tuple(message.throttling),
             level=Level(message.level),
             reason=message.reason,
@@ -72,8 +97,9 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
         return Temperature(header=to_header(item.stamp_ns, item.frame_id), temperature=value)
 
     def from_message(self, message: Temperature) -> core.StampedReading:
-        """Build the object."""
-        value = to_optional(message.temperature)
+        """Build the object; InputError for a temperature that cannot be."""
+        within = _RANGES[Quantity.TEMPERATURE]
+        value = to_known(message.temperature, within, "Temperature: temperature")
         status = Status.STALE if value is None else Status.OK
         name = message.header.frame_id
         reading = Reading(name, Quantity.TEMPERATURE, value, "topic", 0, status)
@@ -109,7 +135,9 @@ class BatteryAdapter(Adapter[core.PlatformReport]):
 
     def from_message(self, message: BatteryState) -> core.PlatformReport:
         """Refuse: nobody takes batteries from a topic."""
-        raise InputError("sensor_msgs/BatteryState: only published, not taken from a topic")
+        raise InputError(
+            "BatteryState: expected none: it is only published, not taken from a topic"
+        )
 
 
 def _value(report: core.PlatformReport, role: Role) -> float | None:
@@ -128,27 +156,30 @@ def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
         age_s=max(0.0, (now_ns - reading.stamp_ns) / 1e9),
         throttle=from_optional(reading.throttle),
         critical=from_optional(reading.critical),
-        problem=reading.problem,
+        problem=one_line(reading.problem),
     )
 
 
 def _from_reading(message: PlatformReading) -> Reading:
-    if not math.isfinite(message.age_s):
-        raise InputError(
-            f"PlatformReading {message.name!r}: age_s: expected seconds, got {message.age_s}"
-        )
+    quantity = _member(Quantity, message, "quantity")
+
+    def known(field: str) -> float | None:
+        name = f"PlatformReading {message.name!r}: {field}"
+        return to_known(getattr(message, field), _RANGES[quantity], name)
+
+    age_s = to_number(message.age_s, _AGE_S, f"PlatformReading {message.name!r}: age_s")
     try:
         return Reading(
             name=message.name,
-            quantity=_member(Quantity, message, "quantity"),
-            value=to_optional(message.value),
+            quantity=quantity,
+            value=known("value"),
             source=message.source,
-            stamp_ns=-int(message.age_s * 1e9),
+            stamp_ns=-int(age_s * 1e9),
             status=_member(Status, message, "status"),
             role=_member(Role, message, "role"),
             problem=message.problem,
-            throttle=to_optional(message.throttle),
-            critical=to_optional(message.critical),
+            throttle=known("throttle"),
+            critical=known("critical"),
         )
     except InputError:
         raise

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core.compressed import MAX_SIDE
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import TensorError
 from edge_inference.msg import Tensor, TensorGeometry, TensorList
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.numbers import NumberRange
 
 _CODES = {
     "i": Tensor.DTYPE_INT,
@@ -26,12 +28,19 @@ _CODES = {
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _WIDTHS = {"i": (8, 16, 32, 64), "u": (8, 16, 32, 64), "f": (16, 32, 64), "b": (8,)}
 _MOST_AXES = 16
+_SCALE = NumberRange(1e-6, 1e6)
+_OFFSET = NumberRange(-1e6, 1e6)
+_MOST_SKIPPED = 1_000_000
 
 
 class TensorListAdapter(Adapter[TensorBatch]):
     """TensorBatch as ``edge_inference/TensorList``."""
 
     message_type = TensorList
+    bounds = MessageBounds(
+        size=64 << 20,
+        counts={"tensors": 256, "geometry": 256, "shape": _MOST_AXES, "strides": _MOST_AXES},
+    )
 
     def to_message(self, item: TensorBatch) -> TensorList:
         """Build the message; one copy of every tensor, row-major."""
@@ -58,6 +67,11 @@ class TensorListAdapter(Adapter[TensorBatch]):
         names = [tensor.name for tensor in message.tensors]
         if len(set(names)) < len(names):
             raise TensorError(f"TensorList: expected every tensor's name once, got {names}")
+        if message.skipped > _MOST_SKIPPED:
+            raise TensorError(
+                f"TensorList: skipped: expected at most {_MOST_SKIPPED} pictures, got "
+                f"{message.skipped}"
+            )
         return TensorBatch(
             tensors={tensor.name: _from_tensor(tensor) for tensor in message.tensors},
             geometry=tuple(_from_geometry(geometry) for geometry in message.geometry),
@@ -92,6 +106,8 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
         )
     dtype = np.dtype(f"<{kind}{message.dtype_bits // 8}")
     shape = tuple(message.shape)
+    if len(shape) > _MOST_AXES:
+        raise TensorError(f"tensor {name!r}: expected at most {_MOST_AXES} axes, got {len(shape)}")
     strides = tuple(message.strides) or _row_major(shape)
     if (
         any(length < 0 for length in shape)
@@ -101,8 +117,6 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
         raise TensorError(
             f"tensor {name!r}: shape {shape} and strides {strides} do not fit each other"
         )
-    if len(shape) > _MOST_AXES:
-        raise TensorError(f"tensor {name!r}: expected at most {_MOST_AXES} axes, got {len(shape)}")
     elements = math.prod(shape)
     if not elements:
         return _empty(name, shape, dtype)
@@ -146,9 +160,9 @@ def _from_geometry(message: TensorGeometry) -> Geometry:
             f"tensor geometry: expected a source of 1 to {MAX_SIDE} pixels a side, got "
             f"{sides[0]}x{sides[1]}"
         )
-    if not all(math.isfinite(value) for value in scales + offsets) or min(scales) <= 0:
+    if not all(_SCALE.holds(value) for value in scales) or not all(map(_OFFSET.holds, offsets)):
         raise TensorError(
-            f"tensor geometry: expected finite offsets and scales above 0, got scale {scales} and "
-            f"offset {offsets}"
+            f"tensor geometry: expected as scale {_SCALE} and as offset {_OFFSET}, got scale "
+            f"{scales} and offset {offsets}"
         )
     return Geometry(*sides, *scales, *offsets)

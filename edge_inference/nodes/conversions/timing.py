@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import latency as core
 from edge_inference.errors import InputError
 from edge_inference.msg import LatencyReport, StageLatency, StageTiming
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.numbers import from_optional, to_optional
+from edge_inference.nodes.conversions.numbers import (
+    AGE_MS,
+    RATE_HZ,
+    TIME_MS,
+    NumberRange,
+    from_optional,
+    to_known,
+    to_number,
+)
+
+_WINDOW_S = NumberRange(0.0, 1e6)
 
 
 class StageTimingAdapter(Adapter[core.StageTiming]):
@@ -29,14 +40,14 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
         )
 
     def from_message(self, message: StageTiming) -> core.StageTiming:
-        """Build the object."""
+        """Build the object; InputError for times that cannot be true."""
         return core.StageTiming(
             stage=message.stage,
             node=message.node,
             model=message.model,
-            queue_ms=message.queue_ms,
-            process_ms=to_optional(message.process_ms),
-            age_ms=to_optional(message.age_ms),
+            queue_ms=to_number(message.queue_ms, TIME_MS, "StageTiming: queue_ms"),
+            process_ms=to_known(message.process_ms, TIME_MS, "StageTiming: process_ms"),
+            age_ms=to_known(message.age_ms, AGE_MS, "StageTiming: age_ms"),
             dropped=message.dropped,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -47,6 +58,7 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
     """All stages' figures over a window."""
 
     message_type = LatencyReport
+    bounds = MessageBounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
 
     def to_message(self, item: core.LatencyReport) -> LatencyReport:
         """Build the message."""
@@ -57,9 +69,12 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
         )
 
     def from_message(self, message: LatencyReport) -> core.LatencyReport:
-        """Build the object; figures that the message does not carry are None."""
+        """Build the object; figures that the message does not carry are None.
+
+        InputError for figures that cannot be true.
+        """
         return core.LatencyReport(
-            window_s=message.window_s,
+            window_s=to_number(message.window_s, _WINDOW_S, "LatencyReport: window_s"),
             stages=tuple(_from_stage(stage) for stage in message.stages),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -89,9 +104,14 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
 
 
 def _from_stage(message: StageLatency) -> core.StageLatency:
+    who = f"LatencyReport: stage {message.stage!r}"
+
+    def time_ms(field: str, within: NumberRange = TIME_MS) -> float | None:
+        return to_known(getattr(message, field), within, f"{who}: {field}")
+
     if len(message.drop_reasons) != len(message.drop_counts):
         raise InputError(
-            f"LatencyReport: stage {message.stage!r}: expected a count for each of "
+            f"{who}: expected a count for each of "
             f"{len(message.drop_reasons)} drop_reasons, got {len(message.drop_counts)}"
         )
     return core.StageLatency(
@@ -99,20 +119,16 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
         node=message.node,
         count=message.count,
         window_count=message.window_count,
-        rate_hz=message.rate_hz,
+        rate_hz=to_number(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
         process=core.Percentiles(
-            mean=to_optional(message.mean_ms),
-            p50=to_optional(message.p50_ms),
-            p90=to_optional(message.p90_ms),
-            p95=to_optional(message.p95_ms),
-            p99=to_optional(message.p99_ms),
-            max=to_optional(message.max_ms),
+            mean=time_ms("mean_ms"),
+            p50=time_ms("p50_ms"),
+            p90=time_ms("p90_ms"),
+            p95=time_ms("p95_ms"),
+            p99=time_ms("p99_ms"),
+            max=time_ms("max_ms"),
         ),
-        queue=core.Percentiles(
-            p50=to_optional(message.queue_p50_ms), p99=to_optional(message.queue_p99_ms)
-        ),
-        age=core.Percentiles(
-            p50=to_optional(message.age_p50_ms), p99=to_optional(message.age_p99_ms)
-        ),
+        queue=core.Percentiles(p50=time_ms("queue_p50_ms"), p99=time_ms("queue_p99_ms")),
+        age=core.Percentiles(p50=time_ms("age_p50_ms", AGE_MS), p99=time_ms("age_p99_ms", AGE_MS)),
         drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=True)),
     )

@@ -15,12 +15,14 @@ from vision_msgs.msg import (
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, check_boxes, check_scores
 
 
 class VisionDetectionAdapter(Adapter[results.Detections]):
     """Detections as ``vision_msgs/Detection2DArray``; ``class_id`` is the label."""
 
     message_type = Detection2DArray
+    bounds = RESULT_BOUNDS
 
     def to_message(self, item: results.Detections) -> Detection2DArray:
         """Build the message; boxes become centre and size."""
@@ -44,7 +46,8 @@ class VisionDetectionAdapter(Adapter[results.Detections]):
         """Build the object from the best hypothesis of each; the picture's size is not known."""
         detections = [d for d in message.detections if d.results]
         best = [max(d.results, key=lambda r: r.hypothesis.score) for d in detections]
-        labels = tuple(dict.fromkeys(r.hypothesis.class_id for r in best))
+        ids: dict[str, int] = {}
+        class_ids = [ids.setdefault(r.hypothesis.class_id, len(ids)) for r in best]
         corners = [
             (
                 d.bbox.center.position.x - d.bbox.size_x / 2,
@@ -54,11 +57,15 @@ class VisionDetectionAdapter(Adapter[results.Detections]):
             )
             for d in detections
         ]
+        boxes = np.array(corners, dtype=np.float32).reshape(-1, 4)
+        scores = np.array([r.hypothesis.score for r in best], dtype=np.float32)
+        check_boxes(boxes, "Detection2DArray")
+        check_scores(scores, "Detection2DArray")
         return results.Detections(
-            boxes=np.array(corners, dtype=np.float32).reshape(-1, 4),
-            scores=np.array([r.hypothesis.score for r in best], dtype=np.float32),
-            class_ids=np.array([labels.index(r.hypothesis.class_id) for r in best], dtype=np.int32),
-            labels=labels,
+            boxes=boxes,
+            scores=scores,
+            class_ids=np.array(class_ids, dtype=np.int32),
+            labels=tuple(ids),
             source_width=None,
             source_height=None,
             stamp_ns=stamp_ns(message.header),
@@ -70,6 +77,7 @@ class VisionClassificationAdapter(Adapter[results.Classification]):
     """Classification as ``vision_msgs/Classification``; ``class_id`` is the label."""
 
     message_type = Classification
+    bounds = RESULT_BOUNDS
 
     def to_message(self, item: results.Classification) -> Classification:
         """Build the message."""
@@ -83,9 +91,11 @@ class VisionClassificationAdapter(Adapter[results.Classification]):
 
     def from_message(self, message: Classification) -> results.Classification:
         """Build the object; classes are numbered in order of appearance."""
+        scores = np.array([r.score for r in message.results], dtype=np.float32)
+        check_scores(scores, "Classification")
         return results.Classification(
             class_ids=np.arange(len(message.results), dtype=np.int32),
-            scores=np.array([r.score for r in message.results], dtype=np.float32),
+            scores=scores,
             labels=tuple(r.class_id for r in message.results),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,

@@ -6,14 +6,22 @@ import math
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import voice as core
 from edge_inference.errors import InputError
 from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.numbers import from_optional
+from edge_inference.nodes.conversions.numbers import (
+    SHARE,
+    SLOT_VALUE,
+    from_optional,
+    to_number,
+)
 from edge_inference.speech.limits import ACTIONS
 
 _MODES = ("command", "free")
+#: No step of a robot is longer, in metres, radians or either a second.
+_FARTHEST = 1e6
 
 
 class TranscriptAdapter(Adapter[core.Transcript]):
@@ -57,6 +65,7 @@ class IntentAdapter(Adapter[core.Intent]):
     """What is meant."""
 
     message_type = Intent
+    bounds = MessageBounds(counts={"slots": 300})
 
     def to_message(self, item: core.Intent) -> Intent:
         """Build the message."""
@@ -104,6 +113,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
     """What is to be done; ``facts`` stay in the process."""
 
     message_type = ActionPlan
+    bounds = MessageBounds(counts={"steps": 100})
 
     def to_message(self, item: core.ActionPlan) -> ActionPlan:
         """Build the message."""
@@ -133,12 +143,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
 
 
 def _confidence(message: Any) -> float:
-    if not 0.0 <= message.confidence <= 1.0:
-        raise InputError(
-            f"{type(message).__name__}: confidence: expected a number from 0 to 1, got "
-            f"{message.confidence:g}"
-        )
-    return float(message.confidence)
+    return to_number(message.confidence, SHARE, f"{type(message).__name__}: confidence")
 
 
 def _to_slot(slot: core.Slot) -> IntentSlot:
@@ -155,7 +160,8 @@ def _from_slot(message: IntentSlot) -> core.Slot:
             f"IntentSlot {message.name!r}: expected a text or a number, got no text and "
             f"{message.value:g}"
         )
-    return core.Slot(message.name, float(message.value), message.unit)
+    value = to_number(message.value, SLOT_VALUE, f"IntentSlot {message.name!r}: value")
+    return core.Slot(message.name, value, message.unit)
 
 
 def to_step(step: core.Step) -> ActionStep:
@@ -190,7 +196,7 @@ def _number(message: ActionStep, field: str, least: float = -math.inf) -> float 
     value = float(getattr(message, field))
     if math.isnan(value):
         return None
-    if math.isinf(value) or value < least:
+    if abs(value) > _FARTHEST or value < least:
         expected = "a magnitude" if least == 0.0 else "a number"
         raise InputError(
             f"ActionStep {message.action}: {field}: expected {expected}, or NaN where it does not "

@@ -1,0 +1,56 @@
+"""Texts from elsewhere on one line of a log."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.health import Health
+from edge_inference.core.text_line import MOST_SHOWN, one_line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("zone/cpu at 81 °C", "zone/cpu at 81 °C"),
+        ("two\nlines", "two lines"),
+        ("two \r\n\t lines\n", "two lines"),
+        ("one\u2028two\x85three", "one two three"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\x00b\u202egnp", "a\\x00b\\u202egnp"),
+        ("two  spaces", "two  spaces"),
+    ],
+)
+def test_one_line(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+def test_a_long_text_is_cut() -> None:
+    assert one_line("x" * 10**6) == "x" * (MOST_SHOWN - 2) + " …"
+    assert one_line("abcdef", 5) == "abc …"
+
+
+@given(st.text(max_size=60), st.integers(3, 40))
+def test_whatever_is_shown_is_one_short_line(text: str, most: int) -> None:
+    shown = one_line(text, most)
+    assert len(shown) <= most
+    assert shown.isprintable()
+    assert one_line(shown, most) == shown
+
+
+def test_health_keeps_one_short_line_of_everything() -> None:
+    long = "first\nsecond " + "x" * 10**6
+    health = Health()
+    health.activate(True)
+    health.note("a", long)
+    health.note_only({"b": long})
+    health.error("odd", long, 0, lost=False)
+    for show in (health.fault, health.advise, lambda _: health.fault("")):
+        show(long)
+        status = health.status(0)
+        for text in (status.message, *status.values.values()):
+            assert len(text) <= MOST_SHOWN
+            assert text.isprintable()
+    assert all(len(message) <= MOST_SHOWN for _, message in health.take_errors())
