@@ -18,6 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.core import decoders
+from edge_inference.core.bounded_file import read_text
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import Golden, SelfCheck, read_golden
@@ -296,6 +297,8 @@ def inside(folder: Path, section: Section, key: str) -> Path:
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive
     if absolute or ".." in PurePosixPath(text.replace("\\", "/")).parts:
         raise section.error(key, f"expected a file inside the model folder, got {text!r}")
+    if "\0" in text:
+        raise section.error(key, f"expected a file name without a NUL, got {text!r}")
     return folder / text
 
 
@@ -319,9 +322,9 @@ def _labels(top: Section, folder: Path) -> tuple[str, ...]:
         return tuple(value)
     file = inside(folder, top, "labels")
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise top.error("labels", f"{file} cannot be read: {error}") from error
+        lines = read_text(file).splitlines()
+    except OSError as error:
+        raise top.error("labels", f"{file} cannot be read: {error.strerror}") from error
     labels = tuple(line.strip() for line in lines)
     if not labels or "" in labels:
         raise top.error("labels", f"{file} has an empty line; expected one label a line")
@@ -369,6 +372,8 @@ def _models_in(place: Path) -> list[str]:
 
 
 def _expanded(text: str) -> Path:
+    if "\0" in text:
+        raise ModelError(f"{text!r}: no name of a folder; leave the NUL out")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
