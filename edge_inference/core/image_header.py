@@ -218,7 +218,7 @@ def _read_jpeg(data: memoryview) -> ImageHeader:
             scans += 1
             is_buffered = is_buffered or content[0] < frame[2]
             if not is_buffered:  # one scan has it all; what follows is not decoded
-                has_end = data[-2:] == b"\xff\xd9" or _JPEG_END.search(data, at) is not None
+                has_end = bytes(data[-2:]) == b"\xff\xd9" or _JPEG_END.search(data, at) is not None
                 break
     else:
         raise ImageError(f"the JPEG has more than {_MOST_PARTS} parts")

@@ -13,6 +13,7 @@ from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
+from edge_inference.speech.resample import HIGHEST_RATE
 
 
 class AudioChunkAdapter(Adapter[core.AudioChunk]):
@@ -36,9 +37,10 @@ class AudioChunkAdapter(Adapter[core.AudioChunk]):
                 "AudioChunk: sample_rate: expected samples a second, got 0; the publisher has to "
                 f"fill it in (usually {core.SAMPLE_RATE})"
             )
+        rate = int(message.sample_rate)
         return core.AudioChunk(
-            samples=_to_samples(message.samples, "AudioChunk"),
-            sample_rate=int(message.sample_rate),
+            samples=_to_samples(message.samples, "AudioChunk", core.LONGEST_CHUNK_S, rate),
+            sample_rate=rate,
             stamp_ns=stamp_ns(message.header),
             sequence=int(message.sequence),
             frame_id=message.header.frame_id,
@@ -75,7 +77,9 @@ class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
                 f"before {start_ns} ns"
             )
         return core.SpeechSegment(
-            samples=_to_samples(message.samples, "SpeechSegment"),
+            samples=_to_samples(
+                message.samples, "SpeechSegment", core.LONGEST_SPEECH_S, core.SAMPLE_RATE
+            ),
             start_ns=start_ns,
             stamp_ns=end_ns,
             is_final=message.is_final,
@@ -87,7 +91,13 @@ def _to_array(samples: NDArray[np.float32]) -> array[float]:
     return array("f", np.ascontiguousarray(samples, dtype=np.float32).tobytes())
 
 
-def _to_samples(values: Any, name: str) -> NDArray[np.float32]:
+def _to_samples(values: Any, name: str, longest_s: float, rate: int) -> NDArray[np.float32]:
+    most = round(longest_s * min(rate, HIGHEST_RATE))
+    if len(values) > most:
+        raise InputError(
+            f"{name}: samples: expected at most {most} ({longest_s:g} s), got {len(values)}; "
+            "publish shorter pieces"
+        )
     samples = np.array(values, dtype=np.float32)
     samples.flags.writeable = False
     # Comparing to a number is False for NaN.
