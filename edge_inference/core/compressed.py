@@ -24,7 +24,7 @@ def decode(frame: CompressedFrame) -> tuple[NDArray[np.uint8], str]:
     data = frame.data
     frame.bounds.check_length(data.size)
     header = _header(frame)
-    frame.bounds.check(header)
+    frame.bounds.check_header(header)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

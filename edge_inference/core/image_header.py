@@ -97,7 +97,7 @@ class ImageBounds:
                 "scale it down at the source, or raise image_max_encoded_mb"
             )
 
-    def check(self, header: ImageHeader) -> None:
+    def check_header(self, header: ImageHeader) -> None:
         """Raise ImageError for an image that costs too much."""
         width, height = header.width, header.height
         self.check_size(f"compressed image is {width}x{height}", width, height)

@@ -24,7 +24,7 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
     """
     data = read_bytes(file, DEFAULT_BOUNDS.encoded_bytes)
     try:
-        DEFAULT_BOUNDS.check(read_file_header(data))
+        DEFAULT_BOUNDS.check_header(read_file_header(data))
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (ImageError, cv2.error) as error:
         reason = error.err if isinstance(error, cv2.error) else error

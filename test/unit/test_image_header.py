@@ -143,7 +143,7 @@ def test_every_bound_can_be_set_and_is_named(
     data = png(png_header(4096, 4096), chunk(b"IDAT", bytes(1 << 20)), IEND)
     with pytest.raises(ImageError, match=f"raise {parameter}"):
         to_bgr(frame(data, ImageBounds(**bounds)))
-    ImageBounds(2, 4096 * 4096, 96).check(read_header(data))
+    ImageBounds(2, 4096 * 4096, 96).check_header(read_header(data))
 
 
 def test_scans_can_be_allowed() -> None:

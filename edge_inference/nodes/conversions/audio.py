@@ -15,6 +15,9 @@ from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
 from edge_inference.speech.resample import HIGHEST_RATE
 
+_MOST_SAMPLES = round(core.LONGEST_CHUNK_S * HIGHEST_RATE)
+_MOST_SPEECH = round(core.LONGEST_SPEECH_S * core.SAMPLE_RATE)
+
 
 class AudioChunkAdapter(Adapter[core.AudioChunk]):
     """A piece of sound."""
@@ -37,10 +40,9 @@ class AudioChunkAdapter(Adapter[core.AudioChunk]):
                 "AudioChunk: sample_rate: expected samples a second, got 0; the publisher has to "
                 f"fill it in (usually {core.SAMPLE_RATE})"
             )
-        rate = int(message.sample_rate)
         return core.AudioChunk(
-            samples=_to_samples(message.samples, "AudioChunk", core.LONGEST_CHUNK_S, rate),
-            sample_rate=rate,
+            samples=_to_samples(message.samples, "AudioChunk", _MOST_SAMPLES),
+            sample_rate=int(message.sample_rate),
             stamp_ns=stamp_ns(message.header),
             sequence=int(message.sequence),
             frame_id=message.header.frame_id,
@@ -77,9 +79,7 @@ class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
                 f"before {start_ns} ns"
             )
         return core.SpeechSegment(
-            samples=_to_samples(
-                message.samples, "SpeechSegment", core.LONGEST_SPEECH_S, core.SAMPLE_RATE
-            ),
+            samples=_to_samples(message.samples, "SpeechSegment", _MOST_SPEECH),
             start_ns=start_ns,
             stamp_ns=end_ns,
             is_final=message.is_final,
@@ -91,12 +91,10 @@ def _to_array(samples: NDArray[np.float32]) -> array[float]:
     return array("f", np.ascontiguousarray(samples, dtype=np.float32).tobytes())
 
 
-def _to_samples(values: Any, name: str, longest_s: float, rate: int) -> NDArray[np.float32]:
-    most = round(longest_s * min(rate, HIGHEST_RATE))
+def _to_samples(values: Any, name: str, most: int) -> NDArray[np.float32]:
     if len(values) > most:
         raise InputError(
-            f"{name}: samples: expected at most {most} ({longest_s:g} s), got {len(values)}; "
-            "publish shorter pieces"
+            f"{name}: samples: expected at most {most}, got {len(values)}; publish shorter pieces"
         )
     samples = np.array(values, dtype=np.float32)
     samples.flags.writeable = False
