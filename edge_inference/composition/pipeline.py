@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
@@ -185,7 +186,7 @@ def load_pipeline(name_or_file: str) -> Pipeline:
     path = Path(name_or_file)
     if path.suffix not in (".yaml", ".yml"):
         path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
-    if not path.is_file():
+    if not is_plain_file(path):
         raise ConfigError(
             f"no pipeline {name_or_file!r}: {path} does not exist; there are {_present(path)}"
         )
@@ -221,7 +222,7 @@ def _include(section: Section, path: Path, outer: tuple[Path, ...], read: list[P
     name = section.read(_IncludeEntry, "rename").pipeline
     shipped = share_folder() / "config" / "pipelines"
     files = [folder / f"{name}.yaml" for folder in (path.parent, shipped)]
-    file = next((file for file in files if file.is_file()), None)
+    file = next((file for file in files if is_plain_file(file)), None)
     if file is None:
         present = sorted({*_present(path), *_present(shipped / path.name)} - {path.stem})
         raise section.error("pipeline", f"no pipeline {name!r}; there are {present}")

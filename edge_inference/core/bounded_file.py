@@ -38,6 +38,11 @@ def open_plain(file: Path, at_most: int) -> IO[bytes]:
         raise
 
 
+def is_plain_file(file: Path) -> bool:
+    """Tell whether there is a file; not for a name that none can have, or that we may not ask."""
+    return os.path.isfile(file)  # noqa: PTH113 - the method raises for some of these names
+
+
 def read_bytes(file: Path, at_most: int) -> bytes:
     """Return the content of a plain file of at most so many bytes. Raises OSError."""
     with open_plain(file, at_most) as stream:

@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.core import decoders
-from edge_inference.core.bounded_file import read_text
+from edge_inference.core.bounded_file import is_plain_file, read_text
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import Golden, SelfCheck, read_golden
@@ -72,8 +72,6 @@ class Variant:
 
     def verify(self) -> None:
         """Raise ModelError where the file is missing or not the one that was described."""
-        if self.file.exists() and not self.file.is_file():  # reading a pipe would never end
-            raise ModelError(f"{self.file}: expected a file of {self.precision} weights there")
         try:
             found = sha256_of(self.file)
         except OSError as error:
@@ -139,7 +137,7 @@ class ModelDescription:
         for variant in self.variants.values():
             variant.verify()
         for golden in self.golden:
-            if not golden.picture.is_file():
+            if not is_plain_file(golden.picture):
                 raise ModelError(f"{golden.picture}: the golden picture is missing; put it back")
 
     def decode(
@@ -193,7 +191,7 @@ def load_model(folder: Path) -> ModelDescription:
     """
     folder = Path(folder)
     file = folder / DESCRIPTION_FILE
-    if not file.is_file():
+    if not is_plain_file(file):
         raise ModelError(f"{folder}: no model folder; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(file)
     head = top.read(

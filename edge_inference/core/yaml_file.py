@@ -31,6 +31,7 @@ _LONGEST_KEY = 200
 _LONGEST_MESSAGE = 1000
 # Whatever is read from the text of one of these can be written on a line.
 _LONGEST_VALUE = 100
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _NUMBERS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
 
 
@@ -69,6 +70,11 @@ class BoundedLoader(yaml.SafeLoader):
             raise _too_deep(mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {node.tag!r:.{_LONGEST_VALUE}} is not known; leave it out",
+                problem_mark=mark,
+            )
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:

@@ -74,7 +74,7 @@ def load_text_tokens(file: Path) -> TokenizerFile:
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
     except Exception as error:  # the package raises nothing narrower
-        raise ModelError(f"{file}: cannot be read as a tokenizer.json: {error}") from error
+        raise ModelError(f"{file}: cannot be read as a tokenizer.json: {error!s:.300}") from error
     # A limit or padding of its training is none of ours.
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
+from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.checksum import sha256_of
 from edge_inference.errors import BackendError, ModelError
 
@@ -37,7 +37,7 @@ def import_onnx() -> Any:
 def check_onnx(file: Path) -> int:
     """Return the opset of a sound ONNX file. Raises ModelError for any other, BackendError."""
     onnx = import_onnx()
-    if not file.is_file():
+    if not is_plain_file(file):
         raise ModelError(f"{file}: no such file; put the model's ONNX file there")
     try:
         open_plain(file, LARGEST_WEIGHTS).close()
