@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.processor import Processor, find_processor
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.errors import BackendError, EngineFileError
 
 CPU = "CPUExecutionProvider"
@@ -106,7 +107,7 @@ class OrtBackend(Backend):
     def _make_session(self) -> Any:
         onnxruntime = import_onnxruntime()
         self._check_providers(onnxruntime.get_available_providers())
-        if not self._path.is_file():
+        if not is_plain_file(self._path):
             raise BackendError(f"{self._path}: no such file; put the model's ONNX file there")
         options = session_options(onnxruntime, self._threads)
         options.enable_cpu_mem_arena = self._keeps_memory

@@ -7,11 +7,13 @@ from typing import Any
 
 import yaml
 
+from edge_inference.core.yaml_file import BoundedLoader
+
 
 def read_value(text: str) -> Any:
     """Read a text as YAML where that gives what a parameter can hold, else keep the text."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=BoundedLoader)
     except yaml.YAMLError:
         return text
     if isinstance(value, str):

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _COMPRESSED = "/compressed"
+# Two that each include two, and so on, would never be read to an end.
+_MOST_INCLUDED = 64
 
 
 @dataclass(frozen=True)
@@ -183,21 +186,21 @@ def load_pipeline(name_or_file: str) -> Pipeline:
     path = Path(name_or_file)
     if path.suffix not in (".yaml", ".yml"):
         path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
-    if not path.is_file():
+    if not is_plain_file(path):
         raise ConfigError(
             f"no pipeline {name_or_file!r}: {path} does not exist; there are {_present(path)}"
         )
-    return _read(path, ())
+    return _read(path, (), [])
 
 
-def _read(path: Path, outer: tuple[Path, ...]) -> Pipeline:
-    """Read a file; ``outer`` are those that include it."""
+def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
+    """Read a file; ``outer`` are those that include it, ``read`` all that were read before."""
     root = load_yaml(path)
     head = root.read(_Head, "arguments", "include", "components")
     included: Sequence[_Included] = ()
     if "include" in root:
         chain = (*outer, path.resolve())
-        included = [_include(section, path, chain) for section in root.section_list("include")]
+        included = [_include(each, path, chain, read) for each in root.section_list("include")]
     own = _own_arguments(root) if "arguments" in root or not included else ()
     arguments = _all_arguments(own, included)
     sections = root.section_list("components") if "components" in root or not included else ()
@@ -214,19 +217,22 @@ def _own_arguments(root: Section) -> tuple[Argument, ...]:
     )
 
 
-def _include(section: Section, path: Path, outer: tuple[Path, ...]) -> _Included:
+def _include(section: Section, path: Path, outer: tuple[Path, ...], read: list[Path]) -> _Included:
     """Read a pipeline for another one, with what its arguments are called there."""
     name = section.read(_IncludeEntry, "rename").pipeline
     shipped = share_folder() / "config" / "pipelines"
     files = [folder / f"{name}.yaml" for folder in (path.parent, shipped)]
-    file = next((file for file in files if file.is_file()), None)
+    file = next((file for file in files if is_plain_file(file)), None)
     if file is None:
         present = sorted({*_present(path), *_present(shipped / path.name)} - {path.stem})
         raise section.error("pipeline", f"no pipeline {name!r}; there are {present}")
     if file.resolve() in outer:
         circle = " -> ".join((*(each.stem for each in outer), name))
         raise section.error("pipeline", f"pipelines include each other: {circle}")
-    pipeline = _read(file, outer)
+    if len(read) >= _MOST_INCLUDED:
+        raise section.error("pipeline", f"more than {_MOST_INCLUDED} pipelines are included")
+    read.append(file)
+    pipeline = _read(file, outer, read)
     known = {argument.name: argument.name for argument in pipeline.arguments}
     renamed = section.section("rename") if "rename" in section else {}
     for old, new in renamed.items():

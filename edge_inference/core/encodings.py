@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.compressed import MAX_SIDE, decode, sixteen_to_eight
+from edge_inference.core.compressed import decode, sixteen_to_eight
 from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.image_header import MAX_SIDE
 from edge_inference.errors import ImageError
 
 #: Orders that can be asked for: (H, W, 3), (H, W, 3) and (H, W).
@@ -199,7 +200,8 @@ def _samples(frame: Frame, encoding: Encoding) -> NDArray[np.uint8]:
     if encoding.sample != "u1":
         stored = np.dtype(encoding.sample).newbyteorder(">" if frame.is_bigendian else "<")
         # The copy also mends a step that is no multiple of the sample's size.
-        return _to_bytes(np.array(unpadded, order="C").view(stored).astype(encoding.sample))
+        samples = np.array(unpadded, order="C").view(stored)
+        return _to_bytes(samples.astype(encoding.sample, copy=False))
     if encoding.bytes_per_pixel == 1:
         return unpadded
     return unpadded.reshape(rows, frame.width, encoding.bytes_per_pixel)
@@ -209,7 +211,8 @@ def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype == np.uint16:
         return sixteen_to_eight(values)
     # fmax and fmin take the number where the other is NaN, so NaN becomes 0.
-    within = np.fmin(np.fmax(values, np.float32(0)), np.float32(1))
+    within = np.fmax(values, np.float32(0), out=values)
+    np.fmin(within, np.float32(1), out=within)
     return np.asarray(cv2.convertScaleAbs(within, alpha=255.0), dtype=np.uint8)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.image_header import DEFAULT_BOUNDS, ImageBounds
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -56,10 +58,12 @@ class CompressedFrame:
 
     ``data`` is the file's bytes as a flat ``uint8`` array; ``format`` is the
     field of ``sensor_msgs/CompressedImage`` ("jpeg", "png", or image_transport's
-    longer form such as "bgr8; jpeg compressed bgr8").
+    longer form such as "bgr8; jpeg compressed bgr8"). ``bounds`` say what it may
+    cost to decode.
     """
 
     data: NDArray[np.uint8]
     format: str
     stamp_ns: int = 0
     frame_id: str = ""
+    bounds: ImageBounds = DEFAULT_BOUNDS

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core import picture_file
 from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.frame import Frame
 from edge_inference.core.golden import (
@@ -35,7 +35,7 @@ from edge_inference.core.results import (
     Result,
     Segmentation,
 )
-from edge_inference.errors import ModelError, TensorError
+from edge_inference.errors import ImageError, ModelError, TensorError
 
 Infer = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
@@ -107,13 +107,11 @@ def check_golden(model: ModelDescription, infer: Infer) -> GoldenReport:
 def read_picture(file: Path) -> Frame:
     """Read a picture file as bgr8. Raises ModelError."""
     try:
-        data = np.fromfile(file, dtype=np.uint8)
+        return Frame.from_array(picture_file.read_picture(file))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}); put it back") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise ModelError(f"{file}: not a picture that OpenCV can read; put the original back")
-    return Frame.from_array(np.asarray(image, dtype=np.uint8))
+    except ImageError as error:
+        raise ModelError(f"{file}: {error}; put the original back") from error
 
 
 def _result(

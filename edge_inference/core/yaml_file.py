@@ -5,8 +5,9 @@ whatever turns out to be wrong is reported where it stands::
 
     models/x/model.yaml, line 7, input.width: expected an integer from 1 to 8192, got 'abc'
 
-Only plain data is read (PyYAML's safe types). Anchors and aliases are refused:
-a small file could grow into a huge one by them.
+Only plain data is read (PyYAML's safe types), from plain files, and within bounds of
+depth, count and length. Anchors and aliases are refused: a small file could grow into a
+huge one by them.
 """
 
 from __future__ import annotations
@@ -18,30 +19,98 @@ from typing import Any, TypeVar
 
 import yaml
 
+from edge_inference.core.bounded_file import read_text
 from edge_inference.core.settings import build, rules, suggestion
 from edge_inference.errors import ConfigError
 
 Settings = TypeVar("Settings")
 
-_LARGEST_FILE = 1 << 20
+_DEEPEST = 50
+_MOST_NODES = 20_000
+_LONGEST_KEY = 200
+_LONGEST_MESSAGE = 1000
+# Whatever is read from the text of one of these can be written on a line.
+_LONGEST_VALUE = 100
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_NUMBERS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, without aliases and with ``1e-3`` read as a number (as in YAML 1.2)."""
+class BoundedLoader(yaml.SafeLoader):
+    """The safe loader, without aliases, and with bounds on what a text can cost.
+
+    PyYAML looks ahead through nested brackets, and reads long numbers, in quadratic time. What
+    goes beyond a bound is a MarkedYAMLError, and so is a value that its tag cannot be made of.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._nodes = 0
+
+    def fetch_flow_collection_start(self, token_class: type[yaml.Token]) -> None:
+        """Refuse brackets in brackets before the scanner looks for what they may be."""
+        if self.flow_level >= _DEEPEST:
+            raise _too_deep(self.get_mark())
+        super().fetch_flow_collection_start(token_class)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node within the bounds."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(
                 problem="anchors and aliases are not supported; write the value out",
                 problem_mark=mark,
             )
-        return super().compose_node(parent, index)
+        self._nodes += 1
+        if self._nodes > _MOST_NODES:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {_MOST_NODES} keys and values", problem_mark=mark
+            )
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _too_deep(mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {node.tag!r:.{_LONGEST_VALUE}} is not known; leave it out",
+                problem_mark=mark,
+            )
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Make the value of a node."""
+        is_number = isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS
+        if is_number and len(node.value) > _LONGEST_VALUE:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number of {len(node.value)} characters; expected at most "
+                f"{_LONGEST_VALUE}",
+                problem_mark=node.start_mark,
+            )
+        try:
+            # At once: a text that is tagged as a list would else become an empty one.
+            return super().construct_object(node, deep=True)
+        except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            reason = f": {error}" if type(error) is ValueError else ""
+            raise yaml.MarkedYAMLError(
+                problem=f"{str(node.value)!r:.{_LONGEST_VALUE}} cannot be read as "
+                f"{node.tag.rpartition(':')[2]}{reason}",
+                problem_mark=node.start_mark,
+            ) from error
+
+
+class _Loader(BoundedLoader):
+    """With ``1e-3`` read as a number, as in YAML 1.2."""
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
+
+
+def _too_deep(mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(
+        problem=f"nested too deep; expected at most {_DEEPEST} levels", problem_mark=mark
+    )
 
 
 class Section(Mapping[str, Any]):
@@ -73,6 +142,8 @@ class Section(Mapping[str, Any]):
         """Make an error that says where: at ``key``, or at the section's head for None."""
         line = self._lines.get(key, self.line) if key is not None else self.line
         where = ".".join(part for part in (self.path, key) if part)
+        if len(message) > _LONGEST_MESSAGE:  # by a value that it shows
+            message = f"{message[:_LONGEST_MESSAGE]} …"
         return ConfigError(f"{self.file}, line {line}{', ' + where if where else ''}: {message}")
 
     def plain(self) -> dict[str, Any]:
@@ -149,23 +220,17 @@ def load_yaml(file: Path) -> Section:
             raise ConfigError(f"{file}, line 1: expected a mapping of keys to values at the top")
         return _section(file, "", node, 1, loader.construct_object)
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{file}{_position(error)}: {_reason(error)}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{file}: nested too deep to be read") from error
+        reason = f"{_reason(error):.{_LONGEST_MESSAGE}}"
+        raise ConfigError(f"{file}{_position(error)}: {reason}") from error
     finally:
         loader.dispose()
 
 
 def _read_text(file: Path) -> str:
     try:
-        size = file.stat().st_size
-        if size > _LARGEST_FILE:
-            raise ConfigError(f"{file}: {size} bytes; a YAML file has at most {_LARGEST_FILE}")
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text: byte {error.start} {error.reason}") from error
     odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
@@ -189,7 +254,13 @@ def _section(
         if not isinstance(key, str):
             got = key_node.value if isinstance(key_node, yaml.ScalarNode) else key_node.id
             raise ConfigError(
-                f"{file}, line {key_line}: expected a text as key, got {got!r}; put it in quotes"
+                f"{file}, line {key_line}: expected a text as key, got "
+                f"{got!r:.{_LONGEST_VALUE}}; put it in quotes"
+            )
+        if len(key) > _LONGEST_KEY:
+            raise ConfigError(
+                f"{file}, line {key_line}: a key of {len(key)} characters; expected at most "
+                f"{_LONGEST_KEY}"
             )
         if key in lines:
             lines_text = f"lines {lines[key]} and {key_line}"
@@ -214,8 +285,8 @@ def _value(
         ]
     try:
         return construct(node)
-    except ValueError as error:
-        raise section.error(key, f"{node.value!r} cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        raise section.error(key, _reason(error)) from error
 
 
 def _plain(value: Any) -> Any:

@@ -24,6 +24,7 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.build_config import (
     Ranges,
@@ -101,7 +102,7 @@ def build_engine(
     that int8 by builder flags needs. Nothing is written but the timing cache,
     after success. Raises BackendError with one sentence, BuildCancelledError.
     """
-    if not onnx_file.is_file():
+    if not is_plain_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
     here = environment or Environment.here(vendor.flavour, vendor.version)
     order = _Order(onnx_file, options, vendor, here, model, ranges, TimingFile(timing_cache))

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.core.bounded_file import parse_json
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
     Cost,
@@ -95,8 +96,8 @@ def read(text: str, machine: Mapping[str, str]) -> MeasuredCosts:
     ``machine``, or holds what no measurement gives.
     """
     try:
-        document = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise CacheError("expected JSON, got a text that is none") from error
     version = document.get("format") if isinstance(document, dict) else None
     if version != FORMAT:
@@ -167,10 +168,6 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
         raise ConfigError(f"{name}: expected a text of at most {_LONGEST_TEXT} letters")
     return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _checksum(content: Any) -> str:

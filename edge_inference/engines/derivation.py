@@ -7,6 +7,7 @@ import hashlib
 from importlib import metadata
 from pathlib import Path
 
+from edge_inference.core.checksum import sha256_of
 from edge_inference.core.model import ModelDescription
 from edge_inference.errors import BackendError
 
@@ -17,7 +18,7 @@ def calibration_digest(model: ModelDescription, precision: str) -> str | None:
     if precision != "int8" or file is None:
         return None
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return sha256_of(file)
     except OSError as error:
         raise BackendError(
             f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_inference.core.bounded_file import read_text
 from edge_inference.core.media import PICTURE_SUFFIXES
 from edge_inference.core.model import ModelDescription
 from edge_inference.engines.picture_set import PictureSet, labelled_files
 from edge_inference.errors import ConfigError
 
 _HEADER = ["picture", "label"]
+# A line for each picture of ImageNet, with room to spare.
+_LARGEST_TABLE = 128 << 20
 
 
 def labelled_by_table(
@@ -66,15 +70,15 @@ def labelled_by_folders(
 def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each line that is not empty, with its number."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.reader(stream)
-            for row in rows:
-                if row:
-                    yield rows.line_num, row
+        text = read_text(table, _LARGEST_TABLE).removeprefix("\N{BYTE ORDER MARK}")
+        rows = csv.reader(io.StringIO(text))
+        for row in rows:
+            if row:
+                yield rows.line_num, row
     except OSError as error:
         raise ConfigError(f"{table}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{table}: not a table of commas in UTF-8 ({error})") from error
+    except csv.Error as error:
+        raise ConfigError(f"{table}: not a table of commas ({error})") from error
 
 
 def _class_folders(folder: Path) -> list[Path]:

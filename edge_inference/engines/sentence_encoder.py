@@ -6,7 +6,6 @@ Sentence encoders such as all-MiniLM-L6-v2 are published as ``config.json`` and
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.bounded_file import LARGEST_WEIGHTS, parse_json, read_bytes, read_json
 from edge_inference.engines.flavours.onnx_file import import_onnx
 from edge_inference.errors import ModelError
 
@@ -69,11 +69,11 @@ def read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
     tells the places of. Raises ModelError for a file that is not like that.
     """
     try:
-        data = file.read_bytes()
+        data = read_bytes(file, LARGEST_WEIGHTS)
         (length,) = struct.unpack_from("<Q", data)
         if length > min(len(data), _LARGEST_HEADER):
             raise ValueError(f"a header of {length} bytes")
-        header = json.loads(data[8 : 8 + length])
+        header = parse_json(data[8 : 8 + length].decode())
         found = {}
         for name, entry in header.items():
             if name == "__metadata__" or entry["dtype"] not in _DTYPES:
@@ -205,7 +205,7 @@ class _Graph:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:

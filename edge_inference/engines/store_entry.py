@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines import store_lock
 from edge_inference.errors import CacheError
@@ -18,6 +19,7 @@ from edge_inference.errors import CacheError
 SIDECAR = "entry.json"
 FORMAT = 1
 
+_LARGEST_SIDECAR = 8 << 20
 _MEND = "run `edge-inference engine clean`, it is made again when it is needed"
 
 
@@ -61,7 +63,8 @@ class Entry:
         """Return a file's bytes after checking these very bytes. Raises CacheError."""
         file = self.path(name)
         try:
-            data = file.read_bytes()
+            _expect_size(file, self.files[name], file.stat().st_size)
+            data = read_bytes(file, self.files[name].size)
         except OSError as error:
             raise unreadable(file, error) from error
         _expect_size(file, self.files[name], len(data))
@@ -74,7 +77,7 @@ class Entry:
         for name, record in self.files.items():
             file = self.folder / name
             try:
-                found = sha256_of(file)
+                found = sha256_of(file, record.size)
             except OSError as error:
                 raise unreadable(file, error) from error
             _expect_digest(file, record, found)
@@ -111,7 +114,10 @@ def write_sidecar(folder: Path, key: str, metadata: Mapping[str, Any], created_s
     for file in sorted(folder.iterdir()):
         if file.is_symlink() or not file.is_file() or file.name == SIDECAR:
             raise ValueError(f"{file}: an entry holds plain files only, none called {SIDECAR}")
-        files[file.name] = {"size": file.stat().st_size, "sha256": sha256_of(file)}
+        files[file.name] = {
+            "size": file.stat().st_size,
+            "sha256": sha256_of(file, file.stat().st_size),
+        }
         flush(file)
     said = {"key": key, "created_s": created_s, "files": files, "metadata": dict(metadata)}
     content = json.loads(canonical(said))  # as it will be read: a number as a key is a text then
@@ -130,14 +136,12 @@ def read_entry(folder: Path, key: str | None = None) -> Entry | None:
     """
     sidecar = folder / SIDECAR
     try:
-        text = sidecar.read_text(encoding="utf-8")
+        text = read_text(sidecar, _LARGEST_SIDECAR)
         used_s = sidecar.stat().st_mtime
     except OSError as error:
         if not folder.is_dir():
             return None
         raise unreadable(sidecar, error) from error
-    except UnicodeDecodeError as error:
-        raise CacheError(f"{sidecar}: expected JSON, got other bytes; {_MEND}") from error
     content = _content(sidecar, text)
     if key is not None and content["key"] != key:
         raise CacheError(
@@ -170,8 +174,8 @@ def unreadable(file: Path, error: OSError) -> CacheError:
 def _content(sidecar: Path, text: str) -> dict[str, Any]:
     """Check a sidecar's text and return what it says."""
     try:
-        document = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise CacheError(f"{sidecar}: expected JSON, got a text that is none; {_MEND}") from error
     version = document.get("format") if isinstance(document, dict) else None
     if version != FORMAT:
@@ -186,10 +190,6 @@ def _content(sidecar: Path, text: str) -> dict[str, Any]:
             f"{_MEND}"
         )
     return content
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _checksum(content: Any) -> str:

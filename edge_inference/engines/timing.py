@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.backends.trt.vendor import Vendor
+from edge_inference.core.bounded_file import read_bytes
+
+_LARGEST_FILE = 1 << 30
 
 
 class TimingFile:
@@ -69,7 +72,7 @@ class TimingFile:
     def _read(self) -> bytes:
         assert self._file is not None
         try:
-            return self._file.read_bytes()
+            return read_bytes(self._file, _LARGEST_FILE)
         except FileNotFoundError:
             return b""
         except OSError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.image_header import ImageBounds
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import RELIABLE, SENSOR_DATA, Component
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
@@ -16,8 +17,8 @@ Picture = Frame | CompressedFrame
 
 
 @dataclass(frozen=True)
-class PictureSettings:
-    """How pictures arrive."""
+class PictureSettings(ImageBounds):
+    """How pictures arrive, and what one may cost."""
 
     image_transport: str = setting(
         "raw",
@@ -40,9 +41,9 @@ def subscribe_to_pictures(component: Component, callback: Callable[[Picture, boo
     """
     settings = component.parameters.current
     topic = component.resolve_topic_name("image_raw")
-    adapter: Adapter[Any] = ImageAdapter()
+    adapter: Adapter[Any] = ImageAdapter(settings)
     if settings.image_transport == "compressed":
-        topic, adapter = f"{topic}/compressed", CompressedImageAdapter()
+        topic, adapter = f"{topic}/compressed", CompressedImageAdapter(settings)
     qos = RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA
     follows = settings.image_reliability == "auto"
     component.subscribe_to(topic, adapter, callback, qos, reliability_follows=follows)

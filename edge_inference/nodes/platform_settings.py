@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.core.settings import setting
+from edge_inference.errors import ConfigError
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.platforms.actuators.catalogue import NAMES
 from edge_inference.platforms.channel import Clock
@@ -80,10 +81,17 @@ class PlatformManagerSettings(GovernorSettings):
 
         Raises ConfigError or InputError.
         """
-        folders = [Path(part).expanduser() for part in self.platform_path.split(":") if part]
+        folders = [_expanded(part) for part in self.platform_path.split(":") if part]
         folders.append(shipped)
         if not self.recording:
             return open_platform(folders, board=self.board), time.monotonic_ns
-        file = Path(self.recording).expanduser()
+        file = _expanded(self.recording)
         tree = RecordedTree(file, speed=self.recording_speed, loop=self.recording_loop)
         return open_platform(folders, tree, self.board, clock=tree.now_ns), tree.now_ns
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: no such user is known here; write the path out") from error

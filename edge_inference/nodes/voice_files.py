@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_inference.composition.pipeline import share_folder
+from edge_inference.errors import ConfigError
 from edge_inference.speech.grammar import Grammar
 from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.limits import Limits, read_limits
@@ -27,4 +28,7 @@ def find_scene_names(file: str) -> SceneNames:
 
 
 def _path(file: str, shipped: str) -> Path:
-    return Path(file).expanduser() if file else share_folder() / "config" / "voice" / shipped
+    try:
+        return Path(file).expanduser() if file else share_folder() / "config" / "voice" / shipped
+    except RuntimeError as error:
+        raise ConfigError(f"{file}: no such user is known here; write the folder out") from error

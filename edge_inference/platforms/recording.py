@@ -26,10 +26,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from edge_inference.core.bounded_file import open_plain, parse_json
 from edge_inference.errors import InputError
 
 FORMAT = "edge-inference-platform/1"
 _PACKED = ".gz"
+# Days of a machine with many sensors; unpacked, for a few bytes can stand for any number.
+_LARGEST_FILE = 128 << 20
+_LONGEST_LINE = 4 << 20
 _ERRNOS = {name: number for number, name in errno.errorcode.items()}
 
 
@@ -124,8 +128,18 @@ def read_recording(file: Path) -> Recording:
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        with gzip.open(file) if file.name.endswith(_PACKED) else file.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
+        with open_plain(file, _LARGEST_FILE) as packed:
+            is_packed = file.name.endswith(_PACKED)
+            stream = gzip.GzipFile(fileobj=packed) if is_packed else packed
+            left = _LARGEST_FILE
+            while line := stream.readline(_LONGEST_LINE + 1):
+                number += 1
+                left -= len(line)
+                if len(line) > _LONGEST_LINE or left < 0:
+                    raise InputError(
+                        f"{file}, line {number}: expected lines of at most {_LONGEST_LINE} bytes, "
+                        f"and {_LARGEST_FILE} in all, unpacked; record a shorter time"
+                    )
                 yield number, _decoded(line, f"{file}, line {number}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
@@ -188,8 +202,8 @@ def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) 
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(line)
+    except ValueError as error:
         cut = "" if line.endswith("\n") else " (the file ends there: it is cut off)"
         raise InputError(
             f"{where}: is no JSON{cut}; remove the line, or record it again"

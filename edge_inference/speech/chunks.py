@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
+from edge_inference.core.audio import LONGEST_CHUNK_S, SAMPLE_RATE, AudioChunk
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
-from edge_inference.speech.resample import HIGHEST_RATE, LOWEST_RATE, Resampler
+from edge_inference.speech.resample import HIGHEST_RATE, LOWEST_RATE, Resampler, check_rate
 
 _FULL_SCALE = 0.999
 _LATEST_NS = 1_000_000_000
-_LONGEST_S = 30.0
+# A source that starts again may have another rate; two on one topic take turns.
+_MOST_CHANGES = 8
+_CHUNKS_A_CHANGE = 16
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Rechunker:
         self.counts = ChunkCounts()
         self._length = length
         self._resampler: Resampler | None = None
+        self._rate: int | None = None
+        self._changes_left = float(_MOST_CHANGES)
         self.reset()
 
     def reset(self) -> None:
@@ -84,7 +88,10 @@ class Rechunker:
             self._resampler.reset()
 
     def feed(self, chunk: AudioChunk) -> Iterator[Window]:
-        """Yield the windows that a chunk completes. Raises InputError for one that is no sound."""
+        """Yield the windows that a chunk completes.
+
+        Raises InputError for one that is no sound, and while the rate changes all the time.
+        """
         _check(chunk)
         self.counts.chunks += 1
         if not len(chunk.samples):
@@ -92,6 +99,7 @@ class Rechunker:
         if self._is_late(chunk):
             self.counts.late += 1
             return
+        self._follow_rate(chunk.sample_rate)
         if self._is_behind_gap(chunk):
             self.counts.gaps += 1
             chunk = self._bridged(chunk)
@@ -104,6 +112,17 @@ class Rechunker:
             self._rest_ns += _duration_ns(self._length)
             self._follows_gap = False
             yield window
+
+    def _follow_rate(self, rate: int) -> None:
+        self._changes_left = min(_MOST_CHANGES, self._changes_left + 1 / _CHUNKS_A_CHANGE)
+        if self._rate is not None and rate != self._rate:
+            if self._changes_left < 1:
+                raise InputError(
+                    f"a chunk of {rate} samples a second behind one of {self._rate}: the rate "
+                    "changes too often; stop all audio sources on this topic but one"
+                )
+            self._changes_left -= 1
+        self._rate = rate
 
     def _is_late(self, chunk: AudioChunk) -> bool:
         if self._last is None or chunk.sequence > self._last.sequence:
@@ -164,10 +183,11 @@ def _check(chunk: AudioChunk) -> None:
             f"a chunk of {chunk.sample_rate} samples a second; expected {LOWEST_RATE} to "
             f"{HIGHEST_RATE}; set the rate at the audio source"
         )
-    if len(samples) > chunk.sample_rate * _LONGEST_S:
+    check_rate(chunk.sample_rate)
+    if len(samples) > chunk.sample_rate * LONGEST_CHUNK_S:
         raise InputError(
             f"a chunk of {len(samples) / chunk.sample_rate:.1f} s; expected at most "
-            f"{_LONGEST_S:g} s: a command waits for the chunk's end"
+            f"{LONGEST_CHUNK_S:g} s: a command waits for the chunk's end"
         )
 
 

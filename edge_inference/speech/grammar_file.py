@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from edge_inference.core.bounded_file import read_text
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.voice import Slot
-from edge_inference.core.yaml_file import Section, load_yaml
+from edge_inference.core.yaml_file import BoundedLoader, Section, load_yaml
 from edge_inference.errors import ConfigError
 from edge_inference.speech.grammar import Grammar, Phrase
 from edge_inference.speech.numbers import number_words
@@ -172,7 +173,7 @@ def _phrase(
 
 def _phrase_lines(file: Path) -> dict[str, list[int]]:
     """Return the line of every phrase, by intent: what YAML files are read with drops them."""
-    root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    root = yaml.compose(read_text(file), Loader=BoundedLoader)
     intents = _child(root, "intents")
     found = {}
     for key, node in intents.value if isinstance(intents, yaml.MappingNode) else []:

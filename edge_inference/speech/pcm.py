@@ -7,8 +7,12 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.audio import MOST_CHANNELS
 from edge_inference.errors import InputError
 from edge_inference.speech.resample import to_mono
+
+# Every number in a piece takes several times its length for a moment.
+_MOST_BYTES = 16 << 20
 
 _FORMAT = re.compile(r"(?P<kind>[SUF])(?P<bits>\d+)(_32)?(?P<order>LE|BE)?")
 _KNOWN = "U8, S8, S16LE, S24LE, S24_32LE, S32LE, F32LE, F64LE or one of these as BE"
@@ -18,16 +22,18 @@ _BITS = {"S": (8, 16, 24, 32), "U": (8,), "F": (32, 64)}
 def from_pcm(data: bytes, sample_format: str, channels: int) -> NDArray[np.float32]:
     """Return float32 [n] within -1..1 from interleaved channels, which are averaged.
 
-    Raises InputError for another format and for bytes that are no whole number of frames.
+    Raises InputError for another format, for bytes that are no whole number of frames, and for
+    too many of these.
     """
+    check_length(len(data))
     match = _FORMAT.fullmatch(sample_format)
     bits = int(match["bits"]) if match else 0
     if match is None or bits not in _BITS[match["kind"]] or (bits > 8) != bool(match["order"]):
         raise InputError(f"sample_format {sample_format!r}: expected {_KNOWN}")
     if match[3] and bits != 24:
         raise InputError(f"sample_format {sample_format!r}: expected {_KNOWN}")
-    if channels < 1:
-        raise InputError(f"channels: expected at least 1, got {channels}")
+    if not 1 <= channels <= MOST_CHANNELS:
+        raise InputError(f"channels: expected 1 to {MOST_CHANNELS}, got {channels}")
     width = 4 if match[3] else bits // 8
     if len(data) % (width * channels):
         raise InputError(
@@ -37,6 +43,15 @@ def from_pcm(data: bytes, sample_format: str, channels: int) -> NDArray[np.float
     order = ">" if match["order"] == "BE" else "<"
     values = _values(data, match["kind"], bits, order, width)
     return to_mono(values.reshape(-1, channels))
+
+
+def check_length(length: int) -> None:
+    """Raise InputError for a piece of too many bytes."""
+    if length > _MOST_BYTES:
+        raise InputError(
+            f"{length} bytes of sound in one piece; expected at most {_MOST_BYTES}; send shorter "
+            "pieces"
+        )
 
 
 def to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -7,6 +7,7 @@ sound keeps its place in time; the price is that the last millisecond waits for 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,6 +19,8 @@ from edge_inference.errors import InputError
 
 LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
 _ZERO_CROSSINGS = 16
+# Every usual rate needs a tenth of it, and one without a common factor the hundredfold.
+_MOST_WEIGHTS = 1 << 19
 _KAISER_BETA = 8.0
 # Leaves the filter room to fall off before the lower rate's limit.
 _PASS_BAND = 0.95
@@ -46,19 +49,28 @@ def to_mono(samples: NDArray[Any]) -> NDArray[np.float32]:
     return mono
 
 
+def check_rate(rate: int, target: int = SAMPLE_RATE) -> None:
+    """Raise InputError for a rate that cannot be, or whose filter would be too large."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise InputError(
+            f"rate: expected {LOWEST_RATE} to {HIGHEST_RATE} samples a second, got {rate}"
+        )
+    up, down = _ratio(rate, target)
+    if up * 2 * _half_length(up, down) > _MOST_WEIGHTS:
+        raise InputError(
+            f"rate: expected a usual one such as 8000, 44100 or 48000 samples a second, got "
+            f"{rate}, which is {down}/{up} of {target}; set another rate at the audio source"
+        )
+
+
 class Resampler:
     """Changes the rate of one stream of float32 [n]; ``feed`` pieces of any length in order."""
 
     def __init__(self, rate: int, target: int = SAMPLE_RATE) -> None:
-        for name, value in (("rate", rate), ("target", target)):
-            if not LOWEST_RATE <= value <= HIGHEST_RATE:
-                raise InputError(
-                    f"{name}: expected {LOWEST_RATE} to {HIGHEST_RATE} samples a second, "
-                    f"got {value}"
-                )
+        check_rate(target, target)
+        check_rate(rate, target)
         self.rate, self.target = rate, target
-        common = math.gcd(rate, target)
-        self._up, self._down = target // common, rate // common
+        self._up, self._down = _ratio(rate, target)
         self._weights = _weights(self._up, self._down)
         self._half: int = self._weights.shape[1] // 2
         self.reset()
@@ -110,14 +122,29 @@ class Resampler:
         return rest
 
 
+def _ratio(rate: int, target: int) -> tuple[int, int]:
+    """Return by how much the rate goes up, and then down."""
+    common = math.gcd(rate, target)
+    return target // common, rate // common
+
+
+def _cutoff(up: int, down: int) -> float:
+    return _PASS_BAND * min(1.0, up / down)
+
+
+def _half_length(up: int, down: int) -> int:
+    return math.ceil(_ZERO_CROSSINGS / _cutoff(up, down))
+
+
+@functools.lru_cache(maxsize=16)
 def _weights(up: int, down: int) -> NDArray[np.float32]:
     """Return weights [phase, tap]; taps run from ``half - 1`` before to ``half`` after."""
-    cutoff = _PASS_BAND * min(1.0, up / down)
-    half = math.ceil(_ZERO_CROSSINGS / cutoff)
+    cutoff, half = _cutoff(up, down), _half_length(up, down)
     taps = np.arange(1 - half, half + 1)
     distance = taps[None, :] - np.arange(up)[:, None] / up
     window = np.i0(_KAISER_BETA * np.sqrt(np.maximum(0.0, 1.0 - (distance / half) ** 2)))
     weights = np.sinc(cutoff * distance) * window
     weights /= weights.sum(axis=1, keepdims=True)  # a constant stays what it is
     narrow: NDArray[np.float32] = weights.astype(np.float32)
+    narrow.flags.writeable = False
     return narrow

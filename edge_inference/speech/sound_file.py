@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import SAMPLE_RATE
-from edge_inference.errors import SourceError
-from edge_inference.speech.resample import HIGHEST_RATE, LOWEST_RATE
+from edge_inference.core.audio import MOST_CHANNELS, SAMPLE_RATE
+from edge_inference.core.bounded_file import open_plain
+from edge_inference.errors import InputError, SourceError
+from edge_inference.speech.resample import check_rate
 
 #: ``.raw`` is 16 kHz, one channel, 16 bits signed, little-endian: there is no header to ask.
 SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".raw")
 
 # From here on a length in a WAV header stands for an unknown one.
 _UNKNOWN_BYTES = 0x7FFF_0000
+_LONGEST_S = 6 * 3600.0
+_LARGEST_FILE = 1 << 32
 
 Samples = tuple[NDArray[np.float32], int]
 
@@ -29,10 +32,15 @@ def pieces_of(file: Path, length_s: float) -> Iterator[Samples]:
     The last one may be shorter. Raises SourceError, also behind the last piece of a file that was
     cut off.
     """
-    is_empty, odd = True, 0
+    is_empty, odd, heard_s = True, 0, 0.0
     try:
         for samples, rate in _reader(file)(file, length_s):
             odd += int(np.count_nonzero(~np.isfinite(samples)))
+            heard_s += len(samples) / rate
+            if heard_s > _LONGEST_S:
+                raise SourceError(
+                    f"{file}: longer than {_LONGEST_S / 3600:g} hours; cut it into several"
+                )
             if len(samples):
                 is_empty = False
                 yield _within_bounds(samples), rate
@@ -55,7 +63,7 @@ def _reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
 
 def _raw(file: Path, length_s: float) -> Iterator[Samples]:
     size = max(1, round(length_s * SAMPLE_RATE)) * 2
-    with file.open("rb") as stream:
+    with open_plain(file, round(_LONGEST_S * SAMPLE_RATE) * 2) as stream:
         while data := stream.read(size):
             yield _one_channel(_from_pcm(data[: len(data) // 2 * 2], 2), 1), SAMPLE_RATE
 
@@ -63,14 +71,14 @@ def _raw(file: Path, length_s: float) -> Iterator[Samples]:
 def _is_plain_wave(file: Path) -> bool:
     """Tell whether Python's own reader knows this kind: whole numbers, no compression."""
     try:
-        with wave.open(str(file), "rb"):
+        with open_plain(file, _LARGEST_FILE) as stream, wave.open(stream):
             return True
     except (wave.Error, EOFError):
         return False
 
 
 def _wave(file: Path, length_s: float) -> Iterator[Samples]:
-    with wave.open(str(file), "rb") as stream:
+    with open_plain(file, _LARGEST_FILE) as data_file, wave.open(data_file) as stream:
         rate, channels, width = (
             stream.getframerate(),
             stream.getnchannels(),
@@ -78,7 +86,7 @@ def _wave(file: Path, length_s: float) -> Iterator[Samples]:
         )
         if width not in (1, 2, 3, 4):
             raise SourceError(f"{file}: expected 8 to 32 bits, got {width * 8}")
-        _check_rate(rate, file)
+        _check_format(rate, channels, file)
         length, count = max(1, round(length_s * rate)), 0
         while data := stream.readframes(length):
             whole = len(data) // (channels * width) * channels * width
@@ -95,10 +103,11 @@ def _wave(file: Path, length_s: float) -> Iterator[Samples]:
 
 def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
     soundfile = _import_soundfile(file)
+    open_plain(file, _LARGEST_FILE).close()
     try:
         with soundfile.SoundFile(str(file)) as stream:
             rate = int(stream.samplerate)
-            _check_rate(rate, file)
+            _check_format(rate, int(stream.channels), file)
             length = max(1, round(length_s * rate))
             while len(block := stream.read(length, dtype="float32", always_2d=True)):
                 yield _one_channel(block.reshape(-1), block.shape[1]), rate
@@ -106,12 +115,13 @@ def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
         raise SourceError(f"{file}: not a sound that can be read: {error}") from error
 
 
-def _check_rate(rate: int, file: Path) -> None:
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise SourceError(
-            f"{file}: expected {LOWEST_RATE} to {HIGHEST_RATE} samples a second, got {rate}; "
-            "convert it, or mend its header"
-        )
+def _check_format(rate: int, channels: int, file: Path) -> None:
+    try:
+        check_rate(rate)
+    except InputError as error:
+        raise SourceError(f"{file}: {error}; convert it, or mend its header") from error
+    if channels > MOST_CHANNELS:
+        raise SourceError(f"{file}: expected at most {MOST_CHANNELS} channels, got {channels}")
 
 
 def _import_soundfile(file: Path) -> Any:

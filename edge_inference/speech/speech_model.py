@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.model import default_search_path, inside
 from edge_inference.core.settings import rules, setting, suggestion
@@ -47,7 +48,7 @@ class SpeechFile:
 
     def verify(self) -> None:
         """Raise ModelError where the file is missing or not the one that was described."""
-        if not self.path.is_file():
+        if not is_plain_file(self.path):
             raise ModelError(f"{self.path}: no such file; {self.remedy}")
         try:
             found = sha256_of(self.path)
@@ -118,7 +119,7 @@ def load_speech_model(folder: Path) -> SpeechModel:
     """
     folder = Path(folder)
     description = folder / DESCRIPTION_FILE
-    if not description.is_file():
+    if not is_plain_file(description):
         raise ModelError(f"{folder}: no speech model; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(description)
     head = top.read(_Head, "files", *(name for names in SECTIONS.values() for name in names))

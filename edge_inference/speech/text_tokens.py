@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from edge_inference.core.bounded_file import read_text
 from edge_inference.errors import ModelError
 
 _MARK = "\N{REPLACEMENT CHARACTER}"
+# Those of a quarter of a million tokens have 35 MB.
+_LARGEST_FILE = 64 << 20
 
 
 class TextTokens(Protocol):
@@ -67,9 +70,11 @@ def load_text_tokens(file: Path) -> TokenizerFile:
             "install it with: pip install tokenizers"
         ) from error
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_str(read_text(file, _LARGEST_FILE))
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
     except Exception as error:  # the package raises nothing narrower
-        raise ModelError(f"{file}: cannot be read as a tokenizer.json: {error}") from error
+        raise ModelError(f"{file}: cannot be read as a tokenizer.json: {error!s:.300}") from error
     # A limit or padding of its training is none of ours.
     tokenizer.no_truncation()
     tokenizer.no_padding()

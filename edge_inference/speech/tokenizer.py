@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from edge_inference.core.bounded_file import read_bytes
 from edge_inference.errors import ModelError
 
 UNKNOWN, START, END = range(3)
 _BYTES = range(3, 3 + 256)
 _SPACE = "▁".encode()
 _MARK = (b"<<", b">>")
+_LARGEST_FILE = 16 << 20
 
 
 class Tokenizer:
@@ -84,7 +86,7 @@ class Tokenizer:
 def load_tokenizer(file: Path) -> Tokenizer:
     """Read a ``tokenizer.bin``. Raises ModelError for a file that is missing or cut short."""
     try:
-        data = file.read_bytes()
+        data = read_bytes(file, _LARGEST_FILE)
     except OSError as error:
         raise ModelError(f"{file}: the tokenizer cannot be read: {error.strerror}") from error
     tokens = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.engines.store import Store
 from edge_inference.engines.supply import (
@@ -47,7 +48,7 @@ class GivenPlan(Recipe):
 def is_plan(text: str) -> bool:
     """Tell a plan's path from a model's name or folder."""
     path = Path(text)
-    return path.suffix in _SUFFIXES or path.is_file()
+    return path.suffix in _SUFFIXES or is_plain_file(path)
 
 
 def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Path:
@@ -64,7 +65,7 @@ def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Pa
 def named_plan(text: str) -> Path:
     """Return a plan by its path. Raises BackendError where it is missing."""
     plan = Path(text)
-    if not plan.is_file():
+    if not is_plain_file(plan):
         raise BackendError(
             f"{text}: no such plan; build it with: edge-inference engine build MODEL "
             f"--output {text}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
 from edge_inference.core.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, ModelError
@@ -17,6 +18,7 @@ from edge_inference.tools.yaml_edit import Value, set_values
 
 CALIBRATION_FILE = "calibration.json"
 DERIVE = "derive"
+_MOST_FILES = 1000
 
 
 def new_folder(text: str, model: ModelDescription) -> Path:
@@ -48,7 +50,9 @@ class StagedFolder:
     def __enter__(self) -> StagedFolder:
         try:
             self._outer.mkdir(parents=True)
-            shutil.copytree(self._source, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                self._source, self.folder, ignore=_CopiedFiles(self._source), copy_function=_copy
+            )
             # An installed model may be read-only.
             _allow(self.folder, stat.S_IRWXU)
             _allow(self.folder / DESCRIPTION_FILE, stat.S_IRUSR | stat.S_IWUSR)
@@ -102,6 +106,32 @@ class StagedFolder:
 
     def _remove(self) -> None:
         shutil.rmtree(self._outer, ignore_errors=True)
+
+
+class _CopiedFiles:
+    """Tells what of a folder is not copied; a folder without an end is a ModelError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, place: str, names: list[str]) -> list[str]:
+        """Return which names in a place are left out."""
+        self._count += len(names)
+        if self._count > _MOST_FILES:
+            raise ModelError(
+                f"{self._folder}: more than {_MOST_FILES} files in it, or links in a circle; "
+                "leave in it what belongs to the model"
+            )
+        return [name for name in names if name == "__pycache__"]
+
+
+def _copy(source: str, destination: str) -> str:
+    """Copy a plain file with its rights. Raises OSError for anything else."""
+    with open_plain(Path(source), LARGEST_WEIGHTS) as stream, Path(destination).open("xb") as copy:
+        shutil.copyfileobj(stream, copy)
+    shutil.copymode(source, destination)
+    return destination
 
 
 def _allow(path: Path, rights: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.model import ModelDescription, default_search_path, search_folders
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.tools.perception_source import SourceKind, kind_of
@@ -75,7 +76,7 @@ class RunOptions:
                 f"--confidence: the decoder {model.decoder} of model {model.name} has no such "
                 "setting"
             )
-        if self.params_file and not Path(self.params_file).is_file():
+        if self.params_file and not is_plain_file(Path(self.params_file)):
             raise UsageError(f"--params-file {self.params_file}: no such file")
         if self.params_file:
             load_yaml(Path(self.params_file))  # says in one sentence what each node would say

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.flavours.onnx_file import write_onnx
 from edge_inference.engines.sentence_encoder import bert_graph, read_safetensors, read_shape
@@ -39,7 +40,7 @@ def make_folder(order: EmbeddingOrder) -> int:
     """
     source = _source(order.source)
     for name in _NEEDED:
-        if not (source / name).is_file():
+        if not is_plain_file(source / name):
             raise ModelError(f"{source}: expected {', '.join(_NEEDED)} in it; {name} is missing")
     output = Path(order.output).expanduser()
     if output.exists():

@@ -17,6 +17,7 @@ import numpy as np
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.core.bounded_file import read_text
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.settings import change
 from edge_inference.engines.build_options import BuildOptions
@@ -190,7 +191,7 @@ def _description(model: SpeechModel, written: Mapping[str, Path], order: ExportO
 def _notice(model: SpeechModel) -> str:
     """Return the notice of the model that this is made from, and what was changed."""
     notice = model.folder / _NOTICE
-    own = notice.read_text() if notice.is_file() else f"Licence: {model.licence}\n"
+    own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
     return (
         f"# Changed files\n\nThe graphs in this folder are derived from the model "
         f"{model.name} ({model.source}): integer weights were written as fp32, operators "

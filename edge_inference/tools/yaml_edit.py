@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from edge_inference.core.yaml_file import BoundedLoader
 from edge_inference.errors import ConfigError
 
 Value = str | Sequence[str]
@@ -36,7 +37,7 @@ def set_values(text: str, section: str, values: Mapping[str, Value]) -> str:
         added = f"{section}:\n{_lines(values, _INDENT)}"
         return _ending_with(text, break_) + break_ + _broken(added, break_)
     if not isinstance(found, yaml.MappingNode) or found.flow_style or not found.value:
-        old = yaml.safe_load(text)[section] or {}
+        old = yaml.load(text, Loader=BoundedLoader)[section] or {}
         # JSON is YAML, too.
         return _replaced(text, found, json.dumps({**old, **values}, ensure_ascii=False))
     for key, value in values.items():
@@ -59,7 +60,7 @@ def _set(text: str, section: str, key: str, value: Value, break_: str) -> str:
 
 def _compose(text: str) -> yaml.MappingNode:
     try:
-        top = yaml.compose(text, Loader=yaml.SafeLoader)
+        top = yaml.compose(text, Loader=BoundedLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {error}") from error
     if not isinstance(top, yaml.MappingNode) or top.flow_style or top.start_mark.column:

@@ -113,11 +113,27 @@ def test_images_that_are_none(perception: Perception) -> None:
         perception.works(lambda: send(**raw()))
 
 
+#: A chunk of 4 GB, and as many bytes of it as a message has.
+ENDLESS_PNG = bytes.fromhex(
+    "89504e470d0a1a0a 0000000d49484452 00000008 00000008 0802000000 4b6d29dc fffffff0 49444154"
+) + bytes(16)
+
+
+#: The size of 16000x16000 behind a thumbnail that is small.
+_SIZES = "ffe1000f {0}0008000801011100 {0}3e803e8001011100"
+LARGE_JPEG = (
+    bytes.fromhex("ffd8" + _SIZES.format("ffc0000b08"))
+    + bytes.fromhex("ffda0008010100003f00")
+    + b"\xff\xd9"
+)
+NO_JPEGS = (b"", b"no picture", CAT.read_bytes()[:2000], ENDLESS_PNG, LARGE_JPEG)
+
+
 def test_compressed_images_that_are_none(rig: Rig, outside: Outside) -> None:
     perception = Perception(rig, outside, "compressed")
     node, topic = perception.preprocess, "/ai/image_raw/compressed"
     send = perception.speak(node, topic, "sensor_msgs/CompressedImage")
-    for count, data in enumerate((b"", b"no picture", CAT.read_bytes()[:2000]), 1):
+    for count, data in enumerate(NO_JPEGS, 1):
         send(format="jpeg", data=as_base64(data))
         perception.refused(node, "compressed image", count)
         perception.works(lambda: send(format="jpeg", data=as_base64(CAT.read_bytes())))

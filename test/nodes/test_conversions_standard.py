@@ -171,6 +171,17 @@ def test_a_rate_of_0_is_refused() -> None:
         SoundFormat.of(info(sample_rate=0))
 
 
+@pytest.mark.parametrize(
+    ("data", "channels", "words"),
+    [(bytes((16 << 20) + 1), 1, "16777217 bytes of sound"), (b"", 65, "channels: expected 1 to")],
+)
+def test_sound_that_is_too_much_is_refused(data: bytes, channels: int, words: str) -> None:
+    adapter = AudioDataStampedAdapter(ROS_DRIVERS)
+    adapter.sound_format = SoundFormat.of(info(channels=channels, sample_format="U8"))
+    with pytest.raises(InputError, match=words):
+        adapter.from_message(stamped(data))
+
+
 # Sound of mgonzs13 -------------------------------------------------------------------------------
 
 
@@ -213,6 +224,8 @@ def test_odd_sound_is_refused() -> None:
         adapter.from_message(both(8, rate=0, int16_data=array("h")))
     with pytest.raises(InputError, match="multiple of 4: 2 channels of S16LE"):
         adapter.from_message(both(8, channels=2, int16_data=array("h", [1])))
+    with pytest.raises(InputError, match="16777220 bytes of sound"):
+        adapter.from_message(both(2, int32_data=array("i", bytes((16 << 20) + 4))))
 
 
 # Speech ------------------------------------------------------------------------------------------

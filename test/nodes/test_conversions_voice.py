@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from array import array
 
 import numpy as np
 import pytest
@@ -106,6 +107,16 @@ def test_a_plan_survives_without_its_facts() -> None:
         (AudioChunkAdapter(), AudioChunk(samples=[0.0]), "sample_rate: expected samples a second"),
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[math.nan]), "within -1..1"),
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[3e4]), "divide 16-bit"),
+        (
+            AudioChunkAdapter(),
+            AudioChunk(sample_rate=2**32 - 1, samples=array("f", bytes(4 * 5_760_001))),
+            "expected at most 5760000",
+        ),
+        (
+            SpeechSegmentAdapter(),
+            SpeechSegment(sample_rate=16000, samples=array("f", bytes(4 * 960_001))),
+            "expected at most 960000, got 960001",
+        ),
         (SpeechSegmentAdapter(), SpeechSegment(sample_rate=8000), "expected 16000, got 8000"),
         (SpeechSegmentAdapter(), SpeechSegment(sample_rate=16000, samples=[-2.0]), "-1..1"),
         (TranscriptAdapter(), Transcript(mode="x"), "mode: expected command or free, got 'x'"),

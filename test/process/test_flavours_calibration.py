@@ -151,7 +151,7 @@ def test_a_broken_file_is_refused_in_a_sentence(text: str, says: str) -> None:
 def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
     binary = tmp_path / "binary.json"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match=r"binary\.json: not UTF-8"):
+    with pytest.raises(ModelError, match=r"binary\.json: .*not UTF-8"):
         Calibration.load(binary)
     with pytest.raises(ModelError, match=r"none\.json: cannot be read"):
         Calibration.load(tmp_path / "none.json")

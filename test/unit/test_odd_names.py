@@ -102,7 +102,7 @@ def test_weights_that_are_a_pipe_are_refused_without_waiting(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "nanodet.onnx")
     for name in ("model.yaml", "labels.txt", "golden"):
         (tmp_path / name).symlink_to(shipped.folder / name)
-    with pytest.raises(ModelError, match=r"nanodet\.onnx: expected a file"):
+    with pytest.raises(ModelError, match=r"nanodet\.onnx: .*expected a file"):
         find_model(str(tmp_path)).verify_files()
 
 

@@ -109,7 +109,10 @@ SEEN_BY_FIND = {
         lambda folder: os.truncate(folder / "entry.json", 100),
         "entry.json: expected JSON",
     ),
-    "sidecar binary": (write("entry.json", b"\xff\xfe\x00"), "entry.json: expected JSON"),
+    "sidecar binary": (
+        write("entry.json", b"\xff\xfe\x00"),
+        "entry.json: cannot be read (not UTF-8",
+    ),
     "sidecar a list": (write("entry.json", b"[]"), "expected a description of format 1, got None"),
     "sidecar hollow": (write("entry.json", b'{"format": 1}'), "the description was altered"),
     "sidecar NaN": (

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.bounded_file import read_bytes, read_json
 from edge_inference.errors import EngineFileError
 
 SIDECAR_SUFFIX = ".json"
@@ -134,7 +135,7 @@ def read_sidecar(plan: Path) -> EngineMetadata:
     """Read a plan's sidecar; raises EngineFileError where it is missing, altered or unknown."""
     sidecar = sidecar_of(plan)
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        content = read_json(sidecar)
     except OSError as error:
         raise EngineFileError(
             f"{sidecar}: the plan's sidecar cannot be read ({error.strerror}), so what the plan "
@@ -166,14 +167,15 @@ def read_sidecar(plan: Path) -> EngineMetadata:
 def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
     """Return the plan's bytes. Raises EngineFileError unless they are the ones described."""
     try:
-        content = plan.read_bytes()
+        size = plan.stat().st_size
+        content = read_bytes(plan, size) if size == metadata.plan_bytes else b""
     except OSError as error:
         raise EngineFileError(
             f"{plan}: the plan cannot be read ({error.strerror}); {HOW_TO_REBUILD}"
         ) from error
-    if len(content) != metadata.plan_bytes:
+    if size != metadata.plan_bytes:
         raise EngineFileError(
-            f"{plan}: the plan has {len(content)} bytes, its sidecar says {metadata.plan_bytes}: "
+            f"{plan}: the plan has {size} bytes, its sidecar says {metadata.plan_bytes}: "
             f"cut off or exchanged; {HOW_TO_REBUILD}"
         )
     found = hashlib.sha256(content).hexdigest()

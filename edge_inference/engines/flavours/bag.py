@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.errors import SourceError
+from edge_inference.core.yaml_file import load_yaml
+from edge_inference.errors import ConfigError, SourceError
 
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3")
@@ -23,9 +24,17 @@ def is_bag(path: Path) -> bool:
     """Tell whether a path is a recorded bag; raises SourceError for one without its metadata."""
     if not path.is_dir():
         return path.is_file() and path.suffix.lower() in SUFFIXES
+    files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
     if (path / METADATA).is_file():
+        try:
+            load_yaml(path / METADATA)  # rosbags reads one of any size and depth
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
+        for file in files:
+            if not file.is_file():  # whose reader would wait for a pipe's writer
+                raise SourceError(f"{file}: expected a file of a recorded bag; record it again")
         return True
-    if any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
+    if files:
         raise SourceError(
             f"{path}: a recorded bag without {METADATA}; name its file, or write the metadata "
             f"anew with: ros2 bag reindex {path}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.bounded_file import parse_json, read_text
 from edge_inference.engines.flavours.onnx_file import write_whole
 from edge_inference.engines.flavours.ranges import METHODS, Range
 from edge_inference.errors import ModelError
@@ -70,8 +71,8 @@ class Calibration:
     def from_json(cls, text: str, where: str = "calibration") -> Calibration:
         """Read what ``to_json`` wrote. Raises ModelError that begins with ``where``."""
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            content = parse_json(text)
+        except ValueError as error:
             raise ModelError(f"{where}: not a calibration file ({error}); {_AGAIN}") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             found = content.get("format") if isinstance(content, dict) else type(content).__name__
@@ -104,14 +105,9 @@ class Calibration:
     def load(cls, file: Path) -> Calibration:
         """Read a file. Raises ModelError."""
         try:
-            size = file.stat().st_size
-            if size > _LARGEST_FILE:
-                raise ModelError(f"{file}: {size} bytes; a calibration has at most {_LARGEST_FILE}")
-            text = file.read_text(encoding="utf-8")
+            text = read_text(file, _LARGEST_FILE)
         except OSError as error:
             raise ModelError(f"{file}: cannot be read ({error.strerror}); {_AGAIN}") from error
-        except UnicodeDecodeError as error:
-            raise ModelError(f"{file}: not UTF-8 text (byte {error.start}); {_AGAIN}") from error
         return cls.from_json(text, str(file))
 
 
@@ -120,12 +116,13 @@ _AGAIN = "put the original back, or calibrate again"
 
 def _ranges(content: Any, where: str) -> dict[str, Range]:
     if not isinstance(content, dict) or not content:
-        raise ModelError(f"{where}: ranges: expected low and high by tensor, got {content!r}")
+        raise ModelError(f"{where}: ranges: expected low and high by tensor, got {content!r:.100}")
     for name, pair in content.items():
         numbers = isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))
         if not numbers or not pair[0] <= 0 <= pair[1]:
             raise ModelError(
-                f"{where}: ranges.{name}: expected [low, high] around 0, got {pair!r}; {_AGAIN}"
+                f"{where}: ranges.{name}: expected [low, high] around 0, got "
+                f"{pair!r:.100}; {_AGAIN}"
             )
     return {name: (float(low), float(high)) for name, (low, high) in content.items()}
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
+from edge_inference.core.checksum import sha256_of
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-_PIECE = 1 << 20
 
 
 def import_onnx() -> Any:
@@ -38,9 +37,10 @@ def import_onnx() -> Any:
 def check_onnx(file: Path) -> int:
     """Return the opset of a sound ONNX file. Raises ModelError for any other, BackendError."""
     onnx = import_onnx()
-    if not file.is_file():
+    if not is_plain_file(file):
         raise ModelError(f"{file}: no such file; put the model's ONNX file there")
     try:
+        open_plain(file, LARGEST_WEIGHTS).close()
         opset = opset_of(onnx.load(str(file), load_external_data=False))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
@@ -98,14 +98,10 @@ def write_whole(destination: Path, data: bytes) -> None:
 
 def file_sha256(file: Path) -> str:
     """Return a file's checksum. Raises ModelError where it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with file.open("rb") as stream:
-            while piece := stream.read(_PIECE):
-                digest.update(piece)
+        return sha256_of(file)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
 
 
 def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:

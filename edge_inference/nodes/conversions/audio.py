@@ -14,6 +14,10 @@ from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
+from edge_inference.speech.resample import HIGHEST_RATE
+
+_MOST_SAMPLES = round(core.LONGEST_CHUNK_S * HIGHEST_RATE)
+_MOST_SPEECH = round(core.LONGEST_SPEECH_S * core.SAMPLE_RATE)
 
 #: A minute of what somebody said; of pieces of sound a hundred may wait, as long as this at most.
 SOUND_BOUNDS = MessageBounds(size=4 << 20)
@@ -42,7 +46,7 @@ class AudioChunkAdapter(Adapter[core.AudioChunk]):
                 f"fill it in (usually {core.SAMPLE_RATE})"
             )
         return core.AudioChunk(
-            samples=_to_samples(message.samples, "AudioChunk"),
+            samples=_to_samples(message.samples, "AudioChunk", _MOST_SAMPLES),
             sample_rate=int(message.sample_rate),
             stamp_ns=stamp_ns(message.header),
             sequence=int(message.sequence),
@@ -81,7 +85,7 @@ class SpeechSegmentAdapter(Adapter[core.SpeechSegment]):
                 f"before {start_ns} ns"
             )
         return core.SpeechSegment(
-            samples=_to_samples(message.samples, "SpeechSegment"),
+            samples=_to_samples(message.samples, "SpeechSegment", _MOST_SPEECH),
             start_ns=start_ns,
             stamp_ns=end_ns,
             is_final=message.is_final,
@@ -93,7 +97,11 @@ def _to_array(samples: NDArray[np.float32]) -> array[float]:
     return array("f", np.ascontiguousarray(samples, dtype=np.float32).tobytes())
 
 
-def _to_samples(values: Any, name: str) -> NDArray[np.float32]:
+def _to_samples(values: Any, name: str, most: int) -> NDArray[np.float32]:
+    if len(values) > most:
+        raise InputError(
+            f"{name}: samples: expected at most {most}, got {len(values)}; publish shorter pieces"
+        )
     samples = np.array(values, dtype=np.float32)
     samples.flags.writeable = False
     # Comparing to a number is False for NaN.

@@ -18,7 +18,7 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio import SOUND_BOUNDS
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.speech.pcm import from_pcm, to_pcm16
+from edge_inference.speech.pcm import check_length, from_pcm, to_pcm16
 
 #: What we publish.
 _OUR_FORMAT = "S16LE"
@@ -104,6 +104,7 @@ class AudioDataStampedAdapter(Adapter[AudioChunk]):
                 "AudioDataStamped: no AudioInfo has said what it is; publish one, latched or again "
                 "and again, on the topic audio_info beside it"
             )
+        check_length(len(message.audio.data))
         samples = from_pcm(bytes(message.audio.data), known.sample_format, known.channels)
         return _chunk(samples, known.sample_rate, message.header)
 
@@ -138,8 +139,9 @@ class AudioStampedAdapter(Adapter[AudioChunk]):
         if info.rate < 1:
             raise InputError(f"AudioStamped: rate: expected samples a second, got {info.rate}")
         field, dtype, sample_format = _FIELDS[info.format]
-        data = np.asarray(getattr(message.audio.audio_data, field), dtype).tobytes()
-        samples = from_pcm(data, sample_format, int(info.channels))
+        data = np.asarray(getattr(message.audio.audio_data, field), dtype)
+        check_length(data.nbytes)
+        samples = from_pcm(data.tobytes(), sample_format, int(info.channels))
         return _chunk(samples, int(info.rate), message.header)
 
 

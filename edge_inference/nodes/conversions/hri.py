@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.core.bounded_file import parse_json
 from edge_inference.core.voice import Intent, Slot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
@@ -138,11 +139,13 @@ class HriIntentAdapter(Adapter[Intent]):
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text or "{}", parse_int=float)  # of any number of digits
-    except (ValueError, RecursionError) as error:  # however deep it is nested
-        raise InputError(f"Intent: data: expected a JSON object, got {text!r}: {error}") from None
+        data = parse_json(text or "{}")
+    except ValueError as error:
+        raise InputError(
+            f"Intent: data: expected a JSON object, got {text!r:.200}: {error}"
+        ) from None
     if not isinstance(data, dict):
-        raise InputError(f"Intent: data: expected a JSON object, got {text!r}")
+        raise InputError(f"Intent: data: expected a JSON object, got {text!r:.200}")
     return data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
@@ -11,6 +12,7 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.cdr import read_compressed_image, read_image, write_image
 from edge_inference.composition.gate import MessageBounds
 from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.image_header import DEFAULT_BOUNDS, ImageBounds
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 
 #: A picture is viewed where it is; what it may cost is bounded where something is made of it.
@@ -22,6 +24,9 @@ class ImageAdapter(Adapter[Frame]):
 
     message_type = Image
     bounds = _IMAGE_BOUNDS
+
+    def __init__(self, bounds: ImageBounds | None = None) -> None:
+        self._bounds = bounds
 
     def to_message(self, item: Frame) -> Image:
         """Build the message; one copy of the pixels."""
@@ -37,7 +42,7 @@ class ImageAdapter(Adapter[Frame]):
 
     def from_message(self, message: Image) -> Frame:
         """View the message's pixels."""
-        return Frame(
+        frame = Frame(
             np.frombuffer(message.data, dtype=np.uint8),
             message.width,
             message.height,
@@ -47,6 +52,7 @@ class ImageAdapter(Adapter[Frame]):
             stamp_ns(message.header),
             message.header.frame_id,
         )
+        return self._within(frame)
 
     def to_bytes(self, item: Frame) -> bytes:
         """Serialise with one copy of the pixels."""
@@ -54,7 +60,12 @@ class ImageAdapter(Adapter[Frame]):
 
     def read(self, data: bytes) -> Frame:
         """View the pixels inside ``data``."""
-        return read_image(data)
+        return self._within(read_image(data))
+
+    def _within(self, frame: Frame) -> Frame:
+        if self._bounds is not None:
+            self._bounds.check_raw(frame.width, frame.height, frame.data.size)
+        return frame
 
 
 class CompressedImageAdapter(Adapter[CompressedFrame]):
@@ -62,6 +73,9 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
 
     message_type = CompressedImage
     bounds = _IMAGE_BOUNDS
+
+    def __init__(self, bounds: ImageBounds | None = None) -> None:
+        self._bounds = bounds or DEFAULT_BOUNDS
 
     def to_message(self, item: CompressedFrame) -> CompressedImage:
         """Build the message; one copy of the file's bytes."""
@@ -73,13 +87,19 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
 
     def from_message(self, message: CompressedImage) -> CompressedFrame:
         """View the message's bytes."""
-        return CompressedFrame(
+        frame = CompressedFrame(
             np.frombuffer(message.data, dtype=np.uint8),
             message.format,
             stamp_ns(message.header),
             message.header.frame_id,
         )
+        return self._within(frame)
 
     def read(self, data: bytes) -> CompressedFrame:
         """View the file inside ``data``."""
-        return read_compressed_image(data)
+        return self._within(read_compressed_image(data))
+
+    def _within(self, frame: CompressedFrame) -> CompressedFrame:
+        """Return the frame with our bounds; one that is too long need not wait for its turn."""
+        self._bounds.check_length(frame.data.size)
+        return replace(frame, bounds=self._bounds)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.bounded_file import read_json
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Saved
 from edge_inference.platforms.actuators.machine import Machine
@@ -38,7 +39,7 @@ class Journal:
     def load(self) -> Record | None:
         """Return what is kept, None where there is nothing; ActuatorError for a damaged file."""
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
+            content = read_json(self.file)
             return Record(
                 str(content["writer"]), str(content["boot"]), _originals(content["originals"])
             )

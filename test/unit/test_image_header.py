@@ -1,0 +1,187 @@
+"""What an image costs is known before a decoder sees a byte of it."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.encodings import to_bgr
+from edge_inference.core.frame import CompressedFrame
+from edge_inference.core.image_header import MAX_SIDE, ImageBounds, read_header
+from edge_inference.errors import ImageError
+from encoded_images import (
+    chunk,
+    jpeg,
+    part,
+    png,
+    png_header,
+    real_jpeg,
+    small_png,
+    start_of_frame,
+    start_of_scan,
+)
+
+IDAT, IEND = chunk(b"IDAT", bytes(20)), chunk(b"IEND")
+APP0 = part(0xE0, b"JFIF\0" + bytes(9))
+
+
+@pytest.fixture
+def no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        pytest.fail("the decoder was asked")
+
+    monkeypatch.setattr(cv2, "imdecode", decode)
+
+
+def frame(data: bytes, bounds: ImageBounds | None = None) -> CompressedFrame:
+    return CompressedFrame(np.frombuffer(data, np.uint8), "some", bounds=bounds or ImageBounds())
+
+
+REFUSED = {
+    # PNG
+    "length beyond the end": (png(png_header(8, 8), chunk(b"IDAT", bytes(9), 0xFFFFFFF0)), "IDAT"),
+    "length just beyond": (png(png_header(8, 8), chunk(b"IDAT", bytes(9), 14)), "end of the PNG"),
+    "long text": (png(png_header(8, 8), chunk(b"tEXt", b"", 1 << 31), IDAT, IEND), "tEXt"),
+    "no header": (png(IDAT, IEND), "header is incomplete"),
+    "long header": (png(chunk(b"IHDR", bytes(14)), IDAT, IEND), "header is incomplete"),
+    "second header": (png(png_header(8, 8), png_header(9, 9), IDAT, IEND), "wrong place"),
+    "no pixels": (png(png_header(8, 8), IEND), "no pixels"),
+    "no end": (png(png_header(8, 8), IDAT), "end of the PNG is missing"),
+    "no name": (png(png_header(8, 8), chunk(b"ID\0T"), IDAT, IEND), "none or in the wrong place"),
+    "depth 3": (png(png_header(8, 8, depth=3), IDAT, IEND), "depth 3"),
+    "palette of 16 bits": (png(png_header(8, 8, 16, 3), IDAT, IEND), "do not go together"),
+    "colour type 5": (png(png_header(8, 8, 8, 5), IDAT, IEND), "colour type 5"),
+    "other compression": (png(png_header(8, 8, methods=(1, 0, 0)), IDAT, IEND), "methods"),
+    "other interlace": (png(png_header(8, 8, methods=(0, 0, 2)), IDAT, IEND), "methods"),
+    "animation": (png(png_header(8, 8), chunk(b"acTL", bytes(8)), IDAT, IEND), "animation"),
+    "packed texts": (png(png_header(8, 8), *[chunk(b"zTXt")] * 9, IDAT, IEND), "packed texts"),
+    "chunks": (png(png_header(8, 8), *[chunk(b"tEXt")] * 65536, IDAT, IEND), "65536 chunks"),
+    "16 bits a channel": (png(png_header(16384, 8192, 16, 6), IDAT, IEND), "16384x8192"),
+    "16 bits, fewer pixels": (png(png_header(8192, 4096, 16, 6), IDAT, IEND), "bytes of memory"),
+    "transparent colours": (
+        png(png_header(8000, 8000), chunk(b"tRNS", bytes(6)), IDAT, IEND), "bytes of memory",
+    ),
+    "a side": (png(png_header(MAX_SIDE + 1, 1), IDAT, IEND), f"{MAX_SIDE + 1}x1"),
+    # JPEG
+    "size in the frame": (jpeg(APP0, start_of_frame(16000, 16000), start_of_scan()), "16000x16000"),
+    "decoy in a thumbnail": (
+        jpeg(part(0xE1, start_of_frame(8, 8)), start_of_frame(16000, 16000), start_of_scan()),
+        "16000x16000",
+    ),
+    "decoy behind rubbish": (
+        jpeg(APP0, b"\0\0rubbish", start_of_frame(16000, 16000), start_of_scan()), "16000x16000",
+    ),
+    "fill bytes": (
+        jpeg(b"\xff\xff\xff", start_of_frame(16000, 16000), b"\xff\xff", start_of_scan()),
+        "16000x16000",
+    ),
+    "behind what stands alone": (
+        jpeg(b"\xff\x01\xff\xd0", start_of_frame(16000, 16000), start_of_scan()), "16000x16000",
+    ),
+    "two sizes": (jpeg(start_of_frame(8, 8), start_of_frame(9, 9), start_of_scan()), "twice"),
+    "two sizes, two kinds": (
+        jpeg(start_of_frame(8, 8), start_of_frame(9, 9, 0xC2), start_of_scan()), "twice",
+    ),
+    "no size": (jpeg(APP0, start_of_scan()), "header is incomplete"),
+    "no scan": (jpeg(start_of_frame(8, 8)), "header is incomplete"),
+    "no height": (jpeg(start_of_frame(8, 0), start_of_scan()), "8x0"),
+    "second start": (jpeg(b"\xff\xd8", start_of_frame(8, 8), start_of_scan()), "incomplete"),
+    "length 1": (jpeg(part(0xE0, b"", 1), start_of_frame(8, 8), start_of_scan()), "part e0"),
+    "length beyond": (jpeg(part(0xE0, b"", 9999), start_of_frame(8, 8), start_of_scan()), "e0"),
+    "12 bits": (jpeg(start_of_frame(8, 8, 0xC1, 3, 12), start_of_scan()), "12 bits"),
+    "2 components": (jpeg(start_of_frame(8, 8, components=2), start_of_scan()), "2 components"),
+    "200 components": (jpeg(start_of_frame(8, 8, components=200), start_of_scan()), "200 comp"),
+    "lossless": (jpeg(start_of_frame(8, 8, 0xC3), start_of_scan()), "process c3"),
+    "arithmetic": (jpeg(start_of_frame(8, 8, 0xC9), start_of_scan()), "process c9"),
+    "many scans": (jpeg(start_of_frame(8, 8, 0xC2), *[start_of_scan(1)] * 65), "65 scans"),
+    "many sequential scans": (jpeg(start_of_frame(8, 8), *[start_of_scan(1)] * 65), "65 scans"),
+    "parts": (jpeg(*[part(0xFE)] * 65536, start_of_frame(8, 8), start_of_scan()), "65536 parts"),
+    "buffered for its scans": (
+        jpeg(start_of_frame(8000, 8000, 0xC2), start_of_scan()), "bytes of memory",
+    ),
+    "no end of a scan": (jpeg(start_of_frame(8, 8), start_of_scan())[:-2], "end of the JPEG"),
+    "no end of scans": (jpeg(start_of_frame(8, 8, 0xC2), start_of_scan())[:-2], "end of the JPEG"),
+    # neither
+    "TIFF": (b"II*\0" + bytes(60), "neither JPEG nor PNG"),
+    "WebP": (b"RIFF\x40\0\0\0WEBPVP8 " + bytes(60), "neither JPEG nor PNG"),
+    "GIF": (b"GIF89a" + bytes(60), "neither JPEG nor PNG"),
+    "EXR": (b"\x76\x2f\x31\x01" + bytes(60), "neither JPEG nor PNG"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60), "neither JPEG nor PNG"),
+    "AVIF": (b"\0\0\0\x20ftypavif" + bytes(60), "neither JPEG nor PNG"),
+    "HDR": (b"#?RADIANCE\n" + bytes(60), "neither JPEG nor PNG"),
+    "PNM": (b"P6 9999 9999 255\n" + bytes(60), "neither JPEG nor PNG"),
+    "PFM": (b"PF\n9999 9999\n-1\n" + bytes(60), "neither JPEG nor PNG"),
+    "Sun raster": (b"\x59\xa6\x6a\x95" + bytes(60), "neither JPEG nor PNG"),
+    "nothing": (b"", "neither JPEG nor PNG"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_costs_too_much_is_refused_unread(case: str, no_decoder: None) -> None:
+    data, reason = REFUSED[case]
+    with pytest.raises(ImageError, match=reason) as caught:
+        to_bgr(frame(data))
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("bounds", "parameter"),
+    [
+        ({"image_max_encoded_mb": 1}, "image_max_encoded_mb"),
+        ({"image_max_pixels": 4096 * 4096 - 1}, "image_max_pixels"),
+        ({"image_max_decode_mb": 95}, "image_max_decode_mb"),
+    ],
+)
+def test_every_bound_can_be_set_and_is_named(
+    bounds: dict[str, int], parameter: str, no_decoder: None
+) -> None:
+    data = png(png_header(4096, 4096), chunk(b"IDAT", bytes(1 << 20)), IEND)
+    with pytest.raises(ImageError, match=f"raise {parameter}"):
+        to_bgr(frame(data, ImageBounds(**bounds)))
+    ImageBounds(2, 4096 * 4096, 96).check_header(read_header(data))
+
+
+def test_scans_can_be_allowed() -> None:
+    data = real_jpeg(progressive=True)
+    header = read_header(data)
+    assert header is not None and header.scans > 5
+    with pytest.raises(ImageError, match=f"of {header.scans} scans"):
+        to_bgr(frame(data, ImageBounds(image_max_scans=header.scans - 1)))
+    assert to_bgr(frame(data)).shape == (48, 64, 3)
+
+
+def test_what_cameras_and_tools_add_is_decoded() -> None:
+    extras = (chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"tEXt", b"a\0b"), chunk(b"zTXt"))
+    assert to_bgr(frame(small_png(*extras))).shape == (1, 2, 3)
+    assert to_bgr(frame(small_png() + bytes(99))).shape == (1, 2, 3)
+    plain = real_jpeg()
+    thumbnail = part(0xE1, b"Exif\0\0" + real_jpeg(8, 8))
+    for data in (
+        plain[:2] + thumbnail + plain[2:],
+        plain[:2] + b"\xff\xff" + plain[2:],
+        plain + bytes(99),
+    ):
+        assert to_bgr(frame(data)).shape == (48, 64, 3)
+
+
+@given(st.integers(0, 600), st.binary(min_size=1, max_size=4))
+def test_a_header_that_is_passed_is_that_of_what_is_decoded(at: int, put: bytes) -> None:
+    """Whatever is exchanged in a file: what is decoded has the size that was counted."""
+    for data in (real_jpeg(), real_jpeg(progressive=True), small_png()):
+        spoilt = data[: at % len(data)] + put + data[at % len(data) + len(put) :]
+        try:
+            header = read_header(spoilt)
+        except ImageError:
+            continue
+        if header is None or header.width * header.height > 1 << 20:
+            continue
+        decoded = cv2.imdecode(np.frombuffer(spoilt, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert decoded is None or decoded.shape[:2] == (header.height, header.width)
+        assert decoded is None or 2 * decoded.nbytes <= (
+            header.width * header.height * header.bytes_per_pixel
+        )
