@@ -165,8 +165,8 @@ class Managed:
         directive = now.directive
         reason = directive.reason if directive is not None else now.problem
         self._node.health.note("obeys", f"{now.obeys}: {reason}" if reason else now.obeys)
-        if now.obeys != before.obeys and now.obeys != "nothing":
-            self._node.get_logger().info(f"obeys {now.obeys}: {reason}")
+        if now.obeys != before.obeys:
+            self._node.get_logger().info(f"obeys {now.obeys}{reason and f': {reason}'}")
         if now.problem and now.problem != before.problem:
             self._node.get_logger().warning(now.problem)
 
