@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
+from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.media import open_media
 from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.errors import ConfigError
 from edge_inference.tools.bus_listener import BusListener
 from edge_inference.tools.frame_book import FrameRecord
-from edge_inference.tools.hosting import hosted_here
+from edge_inference.tools.hosting import Placed, hosted_here, place
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.overlay_files import OverlayFiles
 from edge_inference.tools.params_file import without_effect
@@ -50,24 +50,26 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     options.check(model)
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
-    components = load_pipeline("perception").components(options.pipeline_arguments())
+    pipeline = load_pipeline("perception")
     with interruptible() as interrupted:
         output = _output(options)
         if options.names_an_engine and not _made_ready(options, model, output, interrupted):
             return EXIT_INTERRUPTED
-        return _run(options, components, model, output, started_s, interrupted)
+        return _run(options, pipeline, model, output, started_s, interrupted)
 
 
 def _run(
     options: RunOptions,
-    components: Sequence[ComponentDescription],
+    pipeline: Pipeline,
     model: ModelDescription,
     output: RunOutput,
     started_s: float,
     interrupted: threading.Event,
 ) -> int:
     with hosted_here("run perception", options.verbose) as container:
-        run = _Run(container, components, options, model, output, started_s)
+        arguments = options.pipeline_arguments()
+        placed = place(container, pipeline, arguments, "inference", interrupted, output.problem)
+        run = _Run(container, placed, options, model, output, started_s)
         try:
             return run.run(interrupted)
         finally:
@@ -80,7 +82,7 @@ class _Run:
     def __init__(
         self,
         container: Container,
-        components: Sequence[ComponentDescription],
+        placed: Placed,
         options: RunOptions,
         model: ModelDescription,
         output: RunOutput,
@@ -89,13 +91,17 @@ class _Run:
         from edge_inference.composition.bus import Bus
 
         self._container = container
-        self._components = components
+        self._components = placed.components
         self._options = options
         self._model = model
         self._output = output
         self._started_s = started_s
         self._listener = BusListener(
-            Bus.of(container.context), options.source, _image_topic(components), options.frames
+            Bus.of(container.context),
+            options.source,
+            _image_topic(placed.components),
+            options.frames,
+            placed.namespace,
         )
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)

@@ -182,6 +182,45 @@ def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig, later) -
     assert last(workloads).limits.is_free
 
 
+def test_a_clock_that_stands_still_keeps_no_directive(rig: Rig, later) -> None:
+    workloads = rig.tap("/ai/workload")
+    settings = {"manager_timeout_s": 600.0, "safe_rate_hz": 0.0, "use_sim_time": True}
+    pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
+    Asker(rig).ask(7, max_rate_hz=2.0)
+    wait_for(lambda: workloads and last(workloads).limits == Limits(max_rate_hz=2.0))
+    assert pipeline.inference.now_ns() == 0
+    later(601.0)
+    wait_for(lambda: last(workloads).limits.is_free, "the directive to end")
+
+
+def test_a_manager_that_is_unloaded_leaves_no_limit(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    asked = rig.tap(TOPIC)
+    Pipeline(rig, model="efficientnet_lite0")
+    rig.load_component(
+        "PlatformManager", recording=recorded("bare_machine"), rate_hz=10.0
+    )  # asks for the least, as it knows no temperature
+    (component,) = [each for each in rig.container.components if "Manager" in each.plugin]
+    wait_for(lambda: workloads and last(workloads).directive_id, "a directive to be obeyed")
+    assert not last(workloads).limits.is_free
+    rig.call(lambda: rig.container.unload(component.id))
+    assert asked[-1].is_farewell
+    wait_for(lambda: last(workloads).obeys == "nothing", "the directive to end")
+    assert last(workloads).limits.is_free
+
+
+def test_a_manager_that_is_only_deactivated_is_missed(rig: Rig, later) -> None:
+    workloads = rig.tap("/ai/workload")
+    asked = rig.tap(TOPIC)
+    Pipeline(rig, model="efficientnet_lite0", inference={"manager_timeout_s": 600.0})
+    node = manager(rig)
+    wait_for(lambda: workloads and last(workloads).directive_id, "a directive to be obeyed")
+    rig.call(node.trigger_deactivate)
+    assert not any(each.is_farewell for each in asked)
+    later(601.0)
+    wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")
+
+
 def test_pictures_are_given_up_first_of_all_and_still_count_as_demand(rig: Rig) -> None:
     workloads = rig.tap("/ai/workload")
     pipeline = Pipeline(rig, model="efficientnet_lite0", inference={"queue_depth": 100})
