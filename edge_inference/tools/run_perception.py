@@ -16,12 +16,13 @@ from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.errors import ConfigError
 from edge_inference.tools.bus_listener import BusListener
 from edge_inference.tools.frame_book import FrameRecord
-from edge_inference.tools.hosting import Placed, hosted_here, place
+from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.overlay_files import OverlayFiles
 from edge_inference.tools.params_file import without_effect
 from edge_inference.tools.perception_source import SourceKind
 from edge_inference.tools.problems import Problems
+from edge_inference.tools.run_namespace import Placed, placed
 from edge_inference.tools.run_options import RunOptions, search_path
 from edge_inference.tools.run_output import JsonLines, PlainLines, Progress, RunOutput
 from edge_inference.tools.run_summary import Engine, Found, RunSummary, in_order
@@ -66,10 +67,12 @@ def _run(
     started_s: float,
     interrupted: threading.Event,
 ) -> int:
-    with hosted_here("run perception", options.verbose) as container:
-        arguments = options.pipeline_arguments()
-        placed = place(container, pipeline, arguments, "inference", interrupted, output.problem)
-        run = _Run(container, placed, options, model, output, started_s)
+    arguments = options.pipeline_arguments()
+    with (
+        hosted_here("run perception", options.verbose) as container,
+        placed(container, pipeline, arguments, "inference", interrupted, output.problem) as place,
+    ):
+        run = _Run(container, place, options, model, output, started_s)
         try:
             return run.run(interrupted)
         finally:
@@ -82,7 +85,7 @@ class _Run:
     def __init__(
         self,
         container: Container,
-        placed: Placed,
+        place: Placed,
         options: RunOptions,
         model: ModelDescription,
         output: RunOutput,
@@ -91,7 +94,8 @@ class _Run:
         from edge_inference.composition.bus import Bus
 
         self._container = container
-        self._components = placed.components
+        self._place = place
+        self._components = place.components
         self._options = options
         self._model = model
         self._output = output
@@ -99,9 +103,9 @@ class _Run:
         self._listener = BusListener(
             Bus.of(container.context),
             options.source,
-            _image_topic(placed.components),
+            _image_topic(place.components),
             options.frames,
-            placed.namespace,
+            place.namespace,
         )
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
@@ -226,6 +230,12 @@ class _Run:
             )
 
     def _mention_company(self) -> None:
+        if self._place.has_company(self._container):
+            self._problems.put(
+                f"another pipeline has started in the namespace {self._place.namespace}: its "
+                "results are on the same topics; end one of them, or set another ROS_DOMAIN_ID "
+                "for this one"
+            )
         if self._listener.book.foreign:
             topic = _image_topic(self._components)
             self._problems.put(

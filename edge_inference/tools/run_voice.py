@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
 from edge_inference.speech.sound_sources import open_sound
-from edge_inference.tools.hosting import Placed, hosted_here, place
+from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.problems import Problems
+from edge_inference.tools.run_namespace import Placed, placed
 from edge_inference.tools.sound_devices import Player, check_input
 from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from edge_inference.tools.velocity_record import VelocityRecord
@@ -142,14 +143,17 @@ def run_voice(options: VoiceOptions) -> int:
         checks = Checks(sentences_of(options.path, names, expectation, file), heard, record)
     pipeline = load_pipeline("voice")
     arguments = options.pipeline_arguments(pause_s)
-    with interruptible() as interrupted, hosted_here("run voice", options.verbose) as container:
-        output = _output(options)
-        placed = place(
+    output = _output(options)
+    with (
+        interruptible() as interrupted,
+        hosted_here("run voice", options.verbose) as container,
+        placed(
             container, pipeline, arguments, "speech_recognition", interrupted, output.problem
-        )
-        run = _Run(container, placed, options, output, record, checks, heard)
+        ) as place,
+    ):
+        run = _Run(container, place, options, output, record, checks, heard)
         try:
-            run.start(placed.components)
+            run.start(place.components)
             return run.watch(interrupted)
         finally:
             run.close()
@@ -159,7 +163,7 @@ class _Run:
     def __init__(
         self,
         container: Container,
-        placed: Placed,
+        place: Placed,
         options: VoiceOptions,
         output: VoiceOutput,
         record: VelocityRecord,
@@ -172,7 +176,7 @@ class _Run:
         self._record = record
         self._checks = checks
         self._output = output
-        self._namespace = placed.namespace
+        self._namespace = place.namespace
         self._problems = Problems(self._output.problem)
         self._nodes: dict[str, Any] = {}
         self._finished: queue.Queue[Utterance] = queue.Queue()
@@ -180,7 +184,7 @@ class _Run:
         self._times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._velocities = 0
         self._fastest = (0.0, 0.0)
-        (command,) = (each for each in placed.components if each.name == "command")
+        (command,) = (each for each in place.components if each.name == "command")
         self._moves = command.remappings["/cmd_vel"]
         self._clock = container.node.get_clock()
         self._book = VoiceBook(self._now_ns, self._finished.put)
@@ -190,7 +194,7 @@ class _Run:
         if options.play:
             player = Player(self._problems.put)
             self._cleanup.callback(player.close)
-            audio = f"{placed.namespace}/audio"
+            audio = f"{place.namespace}/audio"
             self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 

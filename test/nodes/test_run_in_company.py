@@ -73,6 +73,24 @@ def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path)
     assert heard["/ai_3"]
 
 
+def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    processes = [run(tmp_path, "--json") for _ in range(2)]
+    try:
+        ended = [process.communicate(timeout=DEADLINE_S) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
+    for out, _ in ended:
+        summary = json.loads(out.splitlines()[-1])["summary"]
+        assert summary["frames"]["results"] == PICTURES
+        assert summary["frames"]["dropped"] == {}
+    told = sorted(errors for _, errors in ended)
+    assert told[0] == ""
+    assert "this one runs in /ai_2" in told[1]
+
+
 def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
     pictures(tmp_path)
     context = Context()
