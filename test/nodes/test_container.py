@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -71,9 +72,11 @@ def test_a_plugin_whose_module_cannot_be_imported(
 ) -> None:
     (tmp_path / "oddities.py").write_text(body + "\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=expected):
-        find_plugin("oddities::Thing")
-    monkeypatch.delitem(__import__("sys").modules, "oddities", raising=False)
+    try:
+        with pytest.raises(PluginError, match=expected):
+            find_plugin("oddities::Thing")
+    finally:
+        sys.modules.pop("oddities", None)
 
 
 def test_every_node_of_the_package_is_found() -> None:
