@@ -24,7 +24,6 @@ _LOOK_NS = 500_000_000
 #: Endpoints are told apart by so many bytes; some releases of ROS fill up with zeros.
 _GID_LENGTH = 16
 
-_UNKNOWN = "a node that the graph does not name"
 _HINT = "end one of them, or give it a namespace or a ROS_DOMAIN_ID of its own"
 
 
@@ -99,10 +98,16 @@ class OnePublisher:
     def _has_gone(self, gid: bytes) -> bool:
         """Tell whether the chosen publisher has left the graph; else tell of the other one."""
         names = self._publishers()
-        if gid in names and self._chosen not in names:
+        if gid not in names:  # some middleware names publishers otherwise in its graph
+            everybody = ", ".join(sorted(names.values()))
+            self._tell(
+                f"{self._topic}: expected one publisher, got {everybody}: the first that spoke is "
+                f"heard alone; {_HINT}"
+            )
+            return False
+        if self._chosen not in names:
             return True
-        heard, other = (names.get(each, _UNKNOWN) for each in (self._chosen, gid))
-        self._tell(_sentence(self._topic, heard, [other]))
+        self._tell(_sentence(self._topic, names[self._chosen], [names[gid]]))
         return False
 
     def _look_beside(self, own: tuple[str, ...], gid: bytes | None) -> None:

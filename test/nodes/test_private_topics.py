@@ -39,7 +39,7 @@ class Stranger:
         rclpy.init(args=[], context=self.context)
         self.node = Node(name, namespace=namespace, context=self.context)
 
-    def publisher(self, topic: str, adapter, listener: Rig, node: Node) -> Publisher:
+    def publisher(self, topic: str, adapter, node: Node) -> Publisher:
         publisher = Publisher(self.node, adapter, topic, RELIABLE)
         wait_for(publisher.is_wanted, "the listener")
         wait_for(
@@ -93,7 +93,7 @@ def test_a_stranger_beside_the_pipeline_changes_nothing_and_is_named(
     }
     own = {"tensor": "preprocess", "raw_output": "inference", "inference_state": "inference"}
     for topic, (adapter, item, nodes) in topics.items():
-        publisher = stranger.publisher(topic, adapter, rig, nodes[0])
+        publisher = stranger.publisher(topic, adapter, nodes[0])
         name = own[topic.rpartition("/")[2]]
         sentence = f"{topic}: expected one publisher, got two: /ai/{name} of this process, and not"
 
@@ -120,7 +120,7 @@ def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
     decode = rig.load("Decode", queue_depth=100)
     topic = "/ai/raw_output"
     timings = rig.tap("/ai/stage_timing")
-    first, second = (each.publisher(topic, TensorListAdapter(), rig, decode) for each in strangers)
+    first, second = (each.publisher(topic, TensorListAdapter(), decode) for each in strangers)
     first.publish(batch("first"))
     wait_for(lambda: len(timings) == 1, "the first to be heard")
 
@@ -140,6 +140,27 @@ def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
 
     wait_for(is_heard, "the second to take over")
     assert "'second'" in str(decode.health.take_errors())
+
+
+def test_where_our_own_publisher_ends_one_outside_is_heard(
+    rig: Rig, strangers: list[Stranger]
+) -> None:
+    decode = rig.load("Decode", queue_depth=100)
+    topic = "/ai/raw_output"
+    own = rig.call(lambda: Publisher(rig.container.node, TensorListAdapter(), topic, RELIABLE))
+    timings = rig.tap("/ai/stage_timing")
+    stranger = strangers[0].publisher(topic, TensorListAdapter(), decode)
+
+    def speaks() -> bool:
+        stranger.publish(batch("stranger"))
+        return True
+
+    wait_for(lambda: speaks() and errors(decode, f"/{rig.name} of this process"), "an error")
+    own.publish(batch("own"))
+    wait_for(lambda: len(timings) == 1, "our own")
+    rig.call(own.close)
+    wait_for(lambda: speaks() and len(timings) > 1, "the stranger to be heard")
+    assert "'stranger'" in str(decode.health.take_errors())
 
 
 def test_nodes_of_one_name_tell_of_each_other(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
