@@ -33,6 +33,7 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.one_publisher import OnePublisher, RawCallback
 from edge_inference.errors import EdgeInferenceError, InputError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Publisher(Generic[Object]):
         )
         self.topic: str = self._ros.topic_name
         self._topic = Bus.of(node.context).topic(self.topic)
+        self._leave = self._topic.announce(node.get_fully_qualified_name())
         # Middleware keeps the last message for those who come later, so it has to get it.
         self._keeps_last = self._qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
         self._own = _Own((), (), ())
@@ -126,6 +128,8 @@ class Publisher(Generic[Object]):
 
     def close(self) -> None:
         """Withdraw the ROS publisher."""
+        if not self._closed:
+            self._leave()
         self._closed = True
         self._node.destroy_publisher(self._ros)
 
@@ -154,7 +158,9 @@ class Subscription(Generic[Object]):
     object comes from this process, in the executor's otherwise; it must be
     quick and must not raise. ``on_error`` gets the errors of messages that
     cannot be turned into an object. ``reliability_follows`` lets
-    :meth:`follow_publishers` choose between reliable and best effort.
+    :meth:`follow_publishers` choose between reliable and best effort. With
+    ``on_company`` the topic has one publisher, as ``OnePublisher`` says, and
+    ``on_company`` is told of others.
     """
 
     def __init__(
@@ -166,10 +172,12 @@ class Subscription(Generic[Object]):
         on_error: Callable[[EdgeInferenceError], None],
         qos: QoSProfile,
         reliability_follows: bool = False,
+        on_company: Callable[[str], None] | None = None,
     ) -> None:
         self._node = node
         self._adapter = adapter
         self._callback = callback
+        self._on_company = on_company
         self._on_error = on_error
         self._closed = False
         self._qos = copy.copy(qos)  # as in Publisher
@@ -178,6 +186,9 @@ class Subscription(Generic[Object]):
         self._follows = reliability_follows and self._qos.reliability == qos.reliability
         self.topic: str = self._ros.topic_name
         self._topic = Bus.of(node.context).topic(self.topic)
+        self._one: OnePublisher | None = None
+        if on_company is not None:
+            self._one = OnePublisher(node, self.topic, lambda: self._topic.publishers, on_company)
         self._receiver = _Receiver(lambda item: callback(item, True), adapter, self._qos)
         self._leave = self._topic.add(self._receiver)
 
@@ -216,14 +227,16 @@ class Subscription(Generic[Object]):
         return self._node.create_subscription(
             self._adapter.message_type,
             topic,
-            self._on_bytes,
+            self._on_bytes if self._on_company is None else RawCallback(self._on_bytes),
             self._qos,
             qos_overriding_options=overriding,
             raw=True,
         )
 
-    def _on_bytes(self, data: bytes) -> None:
+    def _on_bytes(self, data: bytes, info: Any = None) -> None:
         if self._closed or self._receiver.was_expected(data):
+            return
+        if self._one is not None and not self._one.admits(info, time.monotonic_ns()):
             return
         try:
             item = self._adapter.from_bytes(data)
@@ -250,11 +263,19 @@ class _Own(NamedTuple):
 
 
 class _Topic:
-    """The receivers on one topic; the tuple is only ever replaced, so reading needs no lock."""
+    """The ends of one topic; the tuples are only ever replaced, so reading needs no lock."""
 
     def __init__(self) -> None:
         self.receivers: tuple[_Receiver, ...] = ()
+        #: Full names of the nodes of this process that publish.
+        self.publishers: tuple[str, ...] = ()
         self._lock = threading.Lock()
+
+    def announce(self, node: str) -> Callable[[], None]:
+        """Take note of a publisher; returns the function that withdraws it."""
+        with self._lock:
+            self.publishers = (*self.publishers, node)
+        return lambda: self._withdraw(node)
 
     def add(self, receiver: _Receiver) -> Callable[[], None]:
         with self._lock:
@@ -265,6 +286,12 @@ class _Topic:
         """Make publishers look at the receivers again, because one's QoS has changed."""
         with self._lock:
             self.receivers = (*self.receivers,)  # equal, but not the same one
+
+    def _withdraw(self, node: str) -> None:
+        with self._lock:
+            left = list(self.publishers)
+            left.remove(node)
+            self.publishers = tuple(left)
 
     def _remove(self, receiver: _Receiver) -> None:
         with self._lock:

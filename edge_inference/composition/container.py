@@ -118,7 +118,7 @@ class Container:
                 use_global_arguments=False,
                 parameter_overrides=list(overrides),
             )
-        except Exception as error:
+        except BaseException as error:
             # Whatever a component's constructor does, the others must go on, and the half-made
             # node, which only tracebacks still hold, must leave the graph.
             _clear_tracebacks(error)
@@ -290,7 +290,7 @@ def find_plugin(plugin: str) -> type[Any]:
                 ) from error
             tried.append(f"no module {candidate}")
             continue
-        except Exception as error:
+        except BaseException as error:  # some modules end the program that imports them
             raise PluginError(f"component {plugin!r}: {candidate}: {_cause(error)}") from error
         if isinstance(found, type) and issubclass(found, Node):
             return found

@@ -25,6 +25,8 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 _COMPRESSED = "/compressed"
 # Two that each include two, and so on, would never be read to an end.
 _MOST_INCLUDED = 64
+#: Namespace of the shipped pipelines' nodes and topics.
+OWN = "ai"
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,16 @@ class Pipeline:
     _components: tuple[_Component, ...]
 
     def components(
-        self, values: Mapping[str, str] | None = None, namespace: str = ""
+        self, values: Mapping[str, str] | None = None, namespace: str = "", own: str = OWN
     ) -> list[ComponentDescription]:
         """Fill in the arguments and return the components to start, in order.
 
         A component whose ``when`` argument is empty is left out; '' says so too, as ros2 launch
         does not take an argument without a value. ``namespace``
         goes before every component's own and before relative topics in the
-        remappings. Raises ConfigError for a value whose argument does not exist.
+        remappings. ``own`` stands for the pipelines' own namespace, ``ai``; where it is another
+        one it goes before all other relative names too, so that two pipelines keep apart.
+        Raises ConfigError for a value whose argument does not exist.
 
         ``<x>_topic`` that ends in /compressed stands for the topic before it
         with ``<x>_transport`` compressed, where the pipeline has both.
@@ -163,10 +167,10 @@ class Pipeline:
             ComponentDescription(
                 name=entry.name,
                 plugin=entry.plugin,
-                namespace=_below(namespace, entry.namespace),
+                namespace=_below(namespace, _apart(own, entry.namespace)),
                 parameters=_filled(parameters, filled),
                 remappings={
-                    source: _below(namespace, str(target))
+                    source: _below(namespace, _apart(own, str(target)))
                     for source, target in _filled(remappings, filled).items()
                 },
                 given=frozenset(
@@ -334,6 +338,14 @@ def _below(namespace: str, name: str) -> str:
     if name.startswith(("/", "~")):
         return name
     return "/" + "/".join(filter(None, (namespace, name)))
+
+
+def _apart(own: str, name: str) -> str:
+    """Put a relative name into a namespace instead of ``ai``; others stay as they are."""
+    if own == OWN or name.startswith(("/", "~")):
+        return name
+    head, _, rest = name.partition("/")
+    return "/".join(filter(None, (own, rest if head == OWN else name)))
 
 
 def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[str, str]:

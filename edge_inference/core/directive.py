@@ -44,7 +44,7 @@ class Directive:
 
     ``node`` is the full name of the node that is asked; empty asks every node
     that is asked nothing by name. ``id`` rises with every change of what is
-    asked; the same directive is repeated while it holds. ``manager`` tells one
+    asked, from 1; the same directive is repeated while it holds. ``manager`` tells one
     manager's directives from another's. ``problem`` says what of it nobody here
     understands: who is asked so goes to its safe level.
     """
@@ -59,6 +59,11 @@ class Directive:
     stamp_ns: int = 0
     frame_id: str = ""
     problem: str = ""
+
+    @property
+    def is_farewell(self) -> bool:
+        """Tell whether the manager leaves, and all that it has asked ends: id 0, and no limit."""
+        return not self.id and self.level is Level.FULL and self.limits.is_free and not self.problem
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,12 @@ class Workload:
     problem: str = ""
     stamp_ns: int = 0
     frame_id: str = ""
+
+
+def farewell(manager: str, stamp_ns: int) -> Directive:
+    """Return what a manager says when it leaves."""
+    reason = "the manager has left"
+    return Directive(0, manager, "", Level.FULL, 1.0, Limits(), reason, stamp_ns)
 
 
 def cheapest_first(precision: str) -> int:

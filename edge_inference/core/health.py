@@ -57,6 +57,7 @@ class Health:
         self._last_error = ""
         self._last_error_ns = 0
         self._reported_ns: dict[str, int] = {}
+        self._lasting: dict[str, int] = {}
         self._untaken: dict[str, str] = {}
         self._processed_before = 0
         self._dropped_before: Counter[str] = Counter()
@@ -116,6 +117,21 @@ class Health:
             if due:
                 self._reported_ns[reason] = now_ns
             return due
+
+    def goes_on(self, reason: str, message: str, now_ns: int) -> bool:
+        """Keep what is wrong on show while this is called; True at the first time, for the log.
+
+        It counts once, and costs no frame.
+        """
+        with self._lock:
+            lasting = {each: at for each, at in self._lasting.items() if now_ns - at <= _SHOWN_NS}
+            is_new = message not in lasting
+            self._lasting = {**lasting, message: now_ns}
+            self._last_error, self._last_error_ns = message, now_ns
+            if is_new:
+                self._errors[reason] += 1
+                self._untaken[message] = reason
+            return is_new
 
     def awaits(self, what: str) -> None:
         """Warn from now on while none of this comes; for a component that is fed from outside."""

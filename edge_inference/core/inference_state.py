@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: As long as the name of a folder can be.
+_LONGEST_NAME = 255
+_LONGEST_SHOWN = 120
+
 
 @dataclass(frozen=True)
 class InferenceState:
@@ -30,3 +34,19 @@ class InferenceState:
     max_rate_hz: float | None = None
     stamp_ns: int = 0
     frame_id: str = ""
+
+
+def is_name(model: str) -> bool:
+    """Tell whether a text is the plain name of a model folder, and leads nowhere else."""
+    return (
+        0 < len(model) <= _LONGEST_NAME
+        and model.isprintable()
+        and not model.startswith((".", "~"))
+        and ".." not in model
+        and not any(separator in model for separator in "/\\")
+    )
+
+
+def shown(text: str) -> str:
+    """Quote what a stranger has sent, so that it stays on one short line."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")

@@ -42,8 +42,9 @@ class _Manager:
 class Obedience:
     """Remembers what managers ask of one node. Times are nanoseconds of one rising clock.
 
-    One manager is obeyed until it falls silent; another that speaks meanwhile is not heard,
-    and that is a problem to show. Not for several threads at once.
+    One manager is obeyed until it falls silent or leaves; another that speaks meanwhile is not
+    heard, and that is a problem to show. Silence is a loss, which the safe level follows; a
+    manager that has left asks nothing any more. Not for several threads at once.
     """
 
     def __init__(self, node: str) -> None:
@@ -53,6 +54,9 @@ class Obedience:
 
     def hear(self, directive: Directive, now_ns: int) -> None:
         """Take note of a directive, whomever it is for."""
+        if directive.is_farewell:
+            self._managers.pop(directive.manager, None)
+            return
         if directive.node not in ("", self._node):
             # Not for us, yet a sign of life.
             manager = self._managers.get(directive.manager)

@@ -64,6 +64,7 @@ class Component(LifecycleNode):
         self._publishers_made: list[Publisher[Any]] = []
         self._subscriptions_made: list[Subscription[Any]] = []
         self._follow_timer: Timer | None = None
+        self._namesakes = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = self.make_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
@@ -111,14 +112,23 @@ class Component(LifecycleNode):
         qos: QoSProfile = RELIABLE,
         reliability_follows: bool = False,
         on_error: Callable[[EdgeInferenceError], None] | None = None,
+        exclusive: bool = False,
     ) -> Subscription[Object]:
         """Make a subscription that lives until deactivation.
 
         With ``reliability_follows`` it is reliable while all publishers are. Messages that cannot
-        be read go to ``on_error``, without it to ``refuse``.
+        be read go to ``on_error``, without it to ``refuse``. Of an ``exclusive`` topic one
+        publisher is heard, and others are an error on show.
         """
         subscription = Subscription(
-            self, adapter, topic, callback, on_error or self.refuse, qos, reliability_follows
+            self,
+            adapter,
+            topic,
+            callback,
+            on_error or self.refuse,
+            qos,
+            reliability_follows,
+            self._tell_of_company if exclusive else None,
         )
         self._subscriptions_made.append(subscription)
         if reliability_follows:
@@ -139,6 +149,10 @@ class Component(LifecycleNode):
     def _follow_publishers(self) -> None:
         for subscription in self._subscriptions_made:
             subscription.follow_publishers()
+
+    def _tell_of_company(self, message: str) -> None:
+        if self.health.goes_on("publishers", message, time.monotonic_ns()):
+            self.get_logger().error(message)
 
     def refuse(self, error: EdgeInferenceError, reason: str = "invalid", lost: bool = True) -> None:
         """Count what went wrong and say why; the log gets each reason every 5 s at the most.
@@ -242,7 +256,22 @@ class Component(LifecycleNode):
             publisher.close()
         self._publishers_made.clear()
 
+    def _look_for_namesakes(self) -> None:
+        """Tell of other nodes of our full name: what is meant for one of them reaches all."""
+        name = (self.get_name(), self.get_namespace())
+        namesakes = self.get_node_names_and_namespaces().count(name) - 1
+        if namesakes > self._namesakes:
+            self.get_logger().warning(
+                f"another node is called {self.get_fully_qualified_name()}: they mix their topics "
+                "and parameters; end one of them, or give it a namespace or a ROS_DOMAIN_ID of its "
+                "own (one that has crashed is known for some seconds)"
+            )
+        if namesakes != self._namesakes:
+            self.health.note("other nodes of this name", str(namesakes))
+        self._namesakes = namesakes
+
     def _publish_diagnostics(self) -> None:
+        self._look_for_namesakes()
         status = self.health.status(time.monotonic_ns())
         name = self.get_fully_qualified_name()
         message = DiagnosticArray(status=[to_diagnostic_status(status, name, self.get_namespace())])

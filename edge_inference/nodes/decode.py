@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.core.exhaustive import unhandled
-from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.model import RESULTS, ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.core.tensors import TensorBatch
@@ -18,7 +17,7 @@ from edge_inference.nodes.conversions.maps import caution
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.model_settings import ModelSettings, follow
+from edge_inference.nodes.model_settings import Follower, ModelSettings
 from edge_inference.nodes.parameters import NodeParameters
 from edge_inference.nodes.stage import Stage
 
@@ -61,6 +60,7 @@ class Decode(Stage[TensorBatch]):
         super().open()
         self._adapters = result_adapters()
         self._left.clear()
+        self._follower = Follower(self)
         self._publishers_by_kind: dict[type[Any], Any] = {}
         self._scores = self.publish_on("inference_result", Float32Adapter())
         self._load(self.parameters.current)
@@ -68,8 +68,9 @@ class Decode(Stage[TensorBatch]):
     def start(self) -> None:
         """Listen to raw outputs."""
         super().start()
-        self.subscribe_to("inference_state", InferenceStateAdapter(), self._on_state)
-        self.subscribe_to("raw_output", TensorListAdapter(), self.receive)
+        states = InferenceStateAdapter()
+        self.subscribe_to("inference_state", states, self._follower.hear, exclusive=True)
+        self.subscribe_to("raw_output", TensorListAdapter(), self.receive, exclusive=True)
 
     def close(self) -> None:
         """Withdraw the decoder's parameters."""
@@ -127,9 +128,6 @@ class Decode(Stage[TensorBatch]):
             f"raw output of model {name!r}; this node decodes {self._model.name!r}: set the "
             "parameter model of the inference node, and the others follow"
         )
-
-    def _on_state(self, state: InferenceState, by_reference: bool) -> None:
-        follow(self, state)
 
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()

@@ -89,7 +89,7 @@ class Inference(Stage[TensorBatch]):
         """Listen to tensors, and to the platform manager."""
         super().start()
         self._managed.start()
-        self.subscribe_to("tensor", TensorListAdapter(), self.receive)
+        self.subscribe_to("tensor", TensorListAdapter(), self.receive, exclusive=True)
 
     def close(self) -> None:
         """Free the model."""

@@ -166,8 +166,9 @@ class Managed:
         directive = now.directive
         reason = directive.reason if directive is not None else now.problem
         self._node.health.note("obeys", f"{now.obeys}: {reason}" if reason else now.obeys)
-        if now.obeys != before.obeys and now.obeys != "nothing":
-            self._node.get_logger().info(one_line(f"obeys {now.obeys}: {reason}"))
+        if now.obeys != before.obeys:
+            words = f"obeys {now.obeys}: {reason}" if reason else f"obeys {now.obeys}"
+            self._node.get_logger().info(one_line(words))
         if now.problem and now.problem != before.problem:
             self._node.get_logger().warning(one_line(now.problem))
 

@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from edge_inference.composition.pipeline import share_folder
-from edge_inference.core.directive import Directive, Workload
+from edge_inference.core.directive import Directive, Workload, farewell
 from edge_inference.core.leadership import Leadership
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.recent import Recent
@@ -68,17 +68,18 @@ class PlatformManager(Component):
         self._thread.start()
 
     def stop(self) -> None:
-        """End looking; the nodes go to their safe level unless another manager is there."""
+        """End looking; nodes go to their safe level unless another manager is there or we close."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
     def close(self) -> None:
-        """Put back what was set on the machine."""
-        actuators, platform = (
-            self.__dict__.pop(name, None) for name in ("_actuators", "_platform")
-        )
+        """Ask nothing any more, and put back what was set on the machine."""
+        popped = self.__dict__.pop
+        if popped("_leadership", None):
+            self._directives.publish(farewell(self._me, self.now_ns()))
+        actuators, platform = popped("_actuators", None), popped("_platform", None)
         if actuators is not None and not actuators.close(_PUT_BACK_S):
             self.get_logger().warning(
                 f"what was set on the machine is not put back after {_PUT_BACK_S:g} s; its "
@@ -138,8 +139,7 @@ class PlatformManager(Component):
 
     def _look(self) -> None:
         now_ns = time.monotonic_ns()
-        # Of a recorded machine the time may pass faster.
-        its_ns = self._machine_clock()
+        its_ns = self._machine_clock()  # of a recorded machine the time may pass faster
         state = self._platform.sense(its_ns)
         self._governor.settings = self.parameters.current
         workloads = list(self._workloads.known(now_ns).values())

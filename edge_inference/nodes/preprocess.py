@@ -20,7 +20,7 @@ from edge_inference.core.rate_limit import Thinning
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.model_settings import ModelSettings, follow
+from edge_inference.nodes.model_settings import Follower, ModelSettings
 from edge_inference.nodes.picture_input import Picture, PictureSettings, subscribe_to_pictures
 from edge_inference.nodes.stage import Stage
 
@@ -47,13 +47,16 @@ class Preprocess(Stage[Picture]):
         super().open()
         self._is_deferring = False
         self._thinning = Thinning()
+        self._follower = Follower(self)
         self._load(self.parameters.current)
         self._tensors = self.publish_on("tensor", TensorListAdapter())
 
     def start(self) -> None:
         """Listen to pictures."""
         super().start()
-        self.subscribe_to("inference_state", InferenceStateAdapter(), self._on_state)
+        self.subscribe_to(
+            "inference_state", InferenceStateAdapter(), self._on_state, exclusive=True
+        )
         topic = subscribe_to_pictures(self, self.receive)
         self.health.awaits(f"pictures on {topic}")
         self.get_logger().info(f"waiting for pictures on {topic}")
@@ -107,7 +110,7 @@ class Preprocess(Stage[Picture]):
         # From another process the engine cannot reach our pictures.
         self._is_deferring = state.takes_pictures and by_reference
         self._thinning.hear(state.node, state.max_rate_hz, time.monotonic_ns())
-        follow(self, state)
+        self._follower.hear(state, by_reference)
 
 
 class _Shared:

@@ -16,7 +16,7 @@ from edge_inference.tools.overlay_files import OverlayFiles
 if TYPE_CHECKING:
     from edge_inference.composition.bus import Bus
 
-RESULT_TOPICS = ("/ai/detections", "/ai/classification", "/ai/segmentation", "/ai/depth")
+RESULT_TOPICS = ("detections", "classification", "segmentation", "depth")
 
 _WAITING_RECORDS = 64
 _RETRY_S = 0.1
@@ -28,12 +28,17 @@ _WHOLE_RUN_S = 1e6
 class BusListener:
     """Collects records and timings; made before the pipeline is, so that it misses nothing.
 
-    ``image_topic`` is that of our own media source, None where the pictures
-    come from somebody else. A reader that falls behind slows the pipeline down.
+    ``namespace`` is the pipeline's. ``image_topic`` is that of our own media source, None where
+    the pictures come from somebody else. A reader that falls behind slows the pipeline down.
     """
 
     def __init__(
-        self, bus: Bus, source: str, image_topic: str | None, limit: int | None = None
+        self,
+        bus: Bus,
+        source: str,
+        image_topic: str | None,
+        limit: int | None = None,
+        namespace: str = "/ai",
     ) -> None:
         self.book = FrameBook(source, image_topic is not None, self._hand_over, limit)
         self.recent = LatencyLog(_WINDOW_S)
@@ -43,19 +48,20 @@ class BusListener:
         #: ``time.monotonic()`` of the last sign of life.
         self.last_event_s = time.monotonic()
         self._bus = bus
+        self._namespace = namespace
         self._records: queue.Queue[FrameRecord] = queue.Queue(_WAITING_RECORDS)
         self._closing = threading.Event()
         taps: list[tuple[str, Callable[[Any], None]]] = [
-            (topic, self.book.add_result) for topic in RESULT_TOPICS
+            (f"{namespace}/{topic}", self.book.add_result) for topic in RESULT_TOPICS
         ]
-        taps.append(("/ai/stage_timing", self._add_timing))
+        taps.append((f"{namespace}/stage_timing", self._add_timing))
         if image_topic is not None:
             taps.append((image_topic, self._announce))
         self._leave = [bus.tap(topic, callback) for topic, callback in taps]
 
     def save_overlays(self, files: OverlayFiles) -> Callable[[], None]:
         """Give every overlay to ``files``; return the function that ends it."""
-        return self._bus.tap("/ai/overlay", files.receive)
+        return self._bus.tap(f"{self._namespace}/overlay", files.receive)
 
     def next_record(self, timeout_s: float) -> FrameRecord | None:
         """Wait for a finished picture; None where none came."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
+from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.media import open_media
 from edge_inference.core.model import ModelDescription, find_model
 from edge_inference.errors import ConfigError
@@ -22,6 +22,7 @@ from edge_inference.tools.overlay_files import OverlayFiles
 from edge_inference.tools.params_file import without_effect
 from edge_inference.tools.perception_source import SourceKind
 from edge_inference.tools.problems import Problems
+from edge_inference.tools.run_namespace import Placed, placed
 from edge_inference.tools.run_options import RunOptions, search_path
 from edge_inference.tools.run_output import JsonLines, PlainLines, Progress, RunOutput
 from edge_inference.tools.run_summary import Engine, Found, RunSummary, in_order
@@ -50,24 +51,28 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     options.check(model)
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
-    components = load_pipeline("perception").components(options.pipeline_arguments())
+    pipeline = load_pipeline("perception")
     with interruptible() as interrupted:
         output = _output(options)
         if options.names_an_engine and not _made_ready(options, model, output, interrupted):
             return EXIT_INTERRUPTED
-        return _run(options, components, model, output, started_s, interrupted)
+        return _run(options, pipeline, model, output, started_s, interrupted)
 
 
 def _run(
     options: RunOptions,
-    components: Sequence[ComponentDescription],
+    pipeline: Pipeline,
     model: ModelDescription,
     output: RunOutput,
     started_s: float,
     interrupted: threading.Event,
 ) -> int:
-    with hosted_here("run perception", options.verbose) as container:
-        run = _Run(container, components, options, model, output, started_s)
+    arguments = options.pipeline_arguments()
+    with (
+        hosted_here("run perception", options.verbose) as container,
+        placed(container, pipeline, arguments, "inference", interrupted, output.problem) as place,
+    ):
+        run = _Run(container, place, options, model, output, started_s)
         try:
             return run.run(interrupted)
         finally:
@@ -80,7 +85,7 @@ class _Run:
     def __init__(
         self,
         container: Container,
-        components: Sequence[ComponentDescription],
+        place: Placed,
         options: RunOptions,
         model: ModelDescription,
         output: RunOutput,
@@ -89,13 +94,18 @@ class _Run:
         from edge_inference.composition.bus import Bus
 
         self._container = container
-        self._components = components
+        self._place = place
+        self._components = place.components
         self._options = options
         self._model = model
         self._output = output
         self._started_s = started_s
         self._listener = BusListener(
-            Bus.of(container.context), options.source, _image_topic(components), options.frames
+            Bus.of(container.context),
+            options.source,
+            _image_topic(place.components),
+            options.frames,
+            place.namespace,
         )
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
@@ -220,6 +230,12 @@ class _Run:
             )
 
     def _mention_company(self) -> None:
+        if self._place.has_company(self._container):
+            self._problems.put(
+                f"another pipeline has started in the namespace {self._place.namespace}: its "
+                "results are on the same topics; end one of them, or set another ROS_DOMAIN_ID "
+                "for this one"
+            )
         if self._listener.book.foreign:
             topic = _image_topic(self._components)
             self._problems.put(

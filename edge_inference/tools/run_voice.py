@@ -19,6 +19,7 @@ from edge_inference.speech.sound_sources import open_sound
 from edge_inference.tools.hosting import hosted_here
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.problems import Problems
+from edge_inference.tools.run_namespace import Placed, placed
 from edge_inference.tools.sound_devices import Player, check_input
 from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from edge_inference.tools.velocity_record import VelocityRecord
@@ -35,10 +36,11 @@ SAMPLE = "sample"
 BESIDE = "beside"
 
 _DEVICE = "device"
-_SHOWN_TOPIC = "/ai/cmd_vel"
+#: Below the pipeline's namespace.
+_SHOWN_TOPIC = "ai/cmd_vel"
 _TICK_S = 0.05
 #: Only one pipeline at a time publishes on these.
-_ONE_VOICE = ("/ai/audio", "/ai/action_plan")
+_ONE_VOICE = ("audio", "action_plan")
 #: After the end of the source so long nothing may be left on its way.
 _LAST_WORD_S = 2.0
 #: While words are still worked on, so much longer: a slow machine is not one that has failed.
@@ -139,11 +141,19 @@ def run_voice(options: VoiceOptions) -> int:
         names = [name for name, _ in files]
         heard = FilesHeard([length_s for _, length_s in files])
         checks = Checks(sentences_of(options.path, names, expectation, file), heard, record)
-    components = load_pipeline("voice").components(options.pipeline_arguments(pause_s))
-    with interruptible() as interrupted, hosted_here("run voice", options.verbose) as container:
-        run = _Run(container, options, record, checks, heard)
+    pipeline = load_pipeline("voice")
+    arguments = options.pipeline_arguments(pause_s)
+    output = _output(options)
+    with (
+        interruptible() as interrupted,
+        hosted_here("run voice", options.verbose) as container,
+        placed(
+            container, pipeline, arguments, "speech_recognition", interrupted, output.problem
+        ) as place,
+    ):
+        run = _Run(container, place, options, output, record, checks, heard)
         try:
-            run.start(components)
+            run.start(place.components)
             return run.watch(interrupted)
         finally:
             run.close()
@@ -153,7 +163,9 @@ class _Run:
     def __init__(
         self,
         container: Container,
+        place: Placed,
         options: VoiceOptions,
+        output: VoiceOutput,
         record: VelocityRecord,
         checks: Checks | None,
         heard: FilesHeard | None,
@@ -163,7 +175,8 @@ class _Run:
         self._container = container
         self._record = record
         self._checks = checks
-        self._output = _output(options)
+        self._output = output
+        self._namespace = place.namespace
         self._problems = Problems(self._output.problem)
         self._nodes: dict[str, Any] = {}
         self._finished: queue.Queue[Utterance] = queue.Queue()
@@ -171,7 +184,8 @@ class _Run:
         self._times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._velocities = 0
         self._fastest = (0.0, 0.0)
-        self._moves = options.cmd_vel or _SHOWN_TOPIC
+        (command,) = (each for each in place.components if each.name == "command")
+        self._moves = command.remappings["/cmd_vel"]
         self._clock = container.node.get_clock()
         self._book = VoiceBook(self._now_ns, self._finished.put)
         self._ear = Ear()
@@ -180,26 +194,27 @@ class _Run:
         if options.play:
             player = Player(self._problems.put)
             self._cleanup.callback(player.close)
-            self._cleanup.callback(Bus.of(container.context).tap("/ai/audio", player.play))
+            audio = f"{place.namespace}/audio"
+            self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
     def _listen(self, bus: Any, heard: FilesHeard | None) -> None:
         book, ear = self._book, self._ear
         taps: list[tuple[str, Callable[[Any], None]]] = [
-            ("/ai/audio", ear.add_audio),
-            ("/ai/speech", ear.add_speech),
-            ("/ai/speech", book.add_speech),
-            ("/ai/transcript", ear.add_transcript),
-            ("/ai/transcript", book.add_transcript),
-            ("/ai/intent", book.add_intent),
-            ("/ai/action_plan", book.add_plan),
-            ("/ai/command_feedback", book.add_feedback),
-            (self._moves, self._add_velocity),
+            ("audio", ear.add_audio),
+            ("speech", ear.add_speech),
+            ("speech", book.add_speech),
+            ("transcript", ear.add_transcript),
+            ("transcript", book.add_transcript),
+            ("intent", book.add_intent),
+            ("action_plan", book.add_plan),
+            ("command_feedback", book.add_feedback),
         ]
         if heard is not None:
-            taps.append(("/ai/audio", heard.add))
+            taps.append(("audio", heard.add))
         for topic, callback in taps:
-            self._cleanup.callback(bus.tap(topic, callback))
+            self._cleanup.callback(bus.tap(f"{self._namespace}/{topic}", callback))
+        self._cleanup.callback(bus.tap(self._moves, self._add_velocity))
 
     def start(self, components: Any) -> None:
         """Load the nodes; raises ConfigError with what each that fails says."""
@@ -250,7 +265,8 @@ class _Run:
 
     def _mention_company(self) -> None:
         """Tell of another voice pipeline: what it hears and plans comes to this one too."""
-        for topic in _ONE_VOICE:
+        for name in _ONE_VOICE:
+            topic = f"{self._namespace}/{name}"
             if self._container.node.count_publishers(topic) > 1:
                 self._problems.put(
                     f"somebody else publishes on {topic} too: each run hears the other's sound and "

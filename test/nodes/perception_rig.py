@@ -12,12 +12,14 @@ import pytest
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.frame import Frame
+from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.nodes import ways
 from edge_inference.nodes.component import RELIABLE, Component
 from edge_inference.nodes.conversions.images import ImageAdapter
 from rig import Collected, Rig
 
+LEADER = "/ai/inference"
 ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astronaut.jpg"
 
 
@@ -25,6 +27,26 @@ def offer_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nodes offer what is cheaper in theory, whatever a busy machine has measured."""
     nothing = types.SimpleNamespace(read=lambda report: MeasuredCosts())
     monkeypatch.setattr(ways, "CostStore", lambda folder: nothing)
+
+
+def state(
+    model: str, previous: str = "", node: str = LEADER, name: str = "", path: str = ""
+) -> InferenceState:
+    """Return what an inference node says that serves this model; by default it is called so."""
+    return InferenceState(
+        node=node,
+        model=model,
+        model_path=path,
+        model_name=name or model,
+        previous_model=previous,
+        backend="ort",
+        precision="fp32",
+        engine="",
+        takes_pictures=False,
+        wanted="",
+        progress=None,
+        problem="",
+    )
 
 
 class Pipeline:

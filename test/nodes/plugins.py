@@ -52,6 +52,11 @@ class FailsToConstruct(Node):
         raise RuntimeError("no such sensor")
 
 
+class ExitsInConstructor(Node):
+    def __init__(self, **arguments: Any) -> None:
+        raise SystemExit(4)
+
+
 class FailsToConfigure(Component):
     default_name = "fails_to_configure"
     settings_class = StageSettings

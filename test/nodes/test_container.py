@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -57,6 +58,9 @@ def test_a_plugin_that_leads_nowhere(plugin: str, expected: str) -> None:
         ("import a_driver_that_is_missing", "needs a_driver_that_is_missing"),
         ("import odd", "needs odd"),  # a name that the module's own begins with
         ("raise OSError('no licence')", "OSError: no licence"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("def __getattr__(name): raise SystemExit('late')", "SystemExit: late"),
         (
             "def __getattr__(name): import a_driver_that_is_missing",
             "needs a_driver_that_is_missing",
@@ -68,9 +72,11 @@ def test_a_plugin_whose_module_cannot_be_imported(
 ) -> None:
     (tmp_path / "oddities.py").write_text(body + "\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=expected):
-        find_plugin("oddities::Thing")
-    monkeypatch.delitem(__import__("sys").modules, "oddities", raising=False)
+    try:
+        with pytest.raises(PluginError, match=expected):
+            find_plugin("oddities::Thing")
+    finally:
+        sys.modules.pop("oddities", None)
 
 
 def test_every_node_of_the_package_is_found() -> None:
@@ -91,6 +97,16 @@ def test_a_constructor_that_fails_leaves_nothing_behind(rig: Rig, outside: Outsi
     wait_for(lambda: "/half_made" not in outside.nodes(), "/half_made leaving the graph")
     assert "/half_made_topic" not in outside.topics()
     assert [component.node for component in rig.container.components] == [survivor]
+
+
+def test_a_component_that_ends_the_program_ends_no_other(rig: Rig) -> None:
+    survivor = rig.load("plugins::Plain")
+    with pytest.raises(PluginError, match="ExitsInConstructor cannot be made: SystemExit: 4"):
+        rig.load("plugins::ExitsInConstructor")
+    with pytest.raises(PluginError, match="SystemExit"):
+        rig.load("unittest.__main__::TestProgram")
+    assert [component.node for component in rig.container.components] == [survivor]
+    assert rig.call(lambda: "spins") == "spins"
 
 
 def test_parameters_that_are_refused_leave_nothing_behind(rig: Rig, outside: Outside) -> None:

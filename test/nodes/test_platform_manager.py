@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.composition.bus import Publisher
-from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.directive import Level, Limits
 from edge_inference.core.health import Level as Severity
 from edge_inference.core.leadership import SILENCE_NS
 from edge_inference.core.reading import Status
@@ -19,26 +18,14 @@ from edge_inference.core.settings import rules
 from edge_inference.engines import server
 from edge_inference.errors import BackendError
 from edge_inference.nodes import inference, managed
-from edge_inference.nodes.component import RELIABLE
-from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.nodes.platform_settings import PlatformManagerSettings
+from manager_rig import TOPIC, TREES, Asker, last, manager
 from perception_rig import Pipeline, offer_everything
-from rig import Collected, Outside, Rig, wait_for
+from rig import Outside, Rig, wait_for
 from rig import later as time_passes
 
-TREES = Path(__file__).parents[1] / "platform_trees"
 MODELS = Path(__file__).parents[2] / "models"
-TOPIC = "/ai/performance_directive"
-
-
-def recorded(name: str) -> str:
-    return str(TREES / f"{name}.jsonl")
-
-
-def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):
-    settings = {"recording": recorded(tree), "rate_hz": 10.0, **parameters}
-    return rig.load("PlatformManager", *arguments, **settings)
 
 
 @pytest.fixture(autouse=True)
@@ -61,25 +48,6 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def severity(node) -> Severity:
     return node.health.status(0).level
-
-
-class Asker:
-    """Gives directives as a manager of one's own would."""
-
-    def __init__(self, rig: Rig, name: str = "asker") -> None:
-        node = rig.container.node
-        self._publisher = rig.call(lambda: Publisher(node, DirectiveAdapter(), TOPIC, RELIABLE))
-        self._name = name
-
-    def ask(self, number: int, node: str = "/ai/inference", **limits) -> None:
-        level = Level.REDUCED if limits else Level.FULL
-        self._publisher.publish(
-            Directive(number, self._name, node, level, 0.5, Limits(**limits), "a test asks")
-        )
-
-
-def last(workloads: Collected):
-    return workloads[-1]
 
 
 def test_what_is_sensed_is_told_in_our_message_and_in_standard_ones(

@@ -12,7 +12,10 @@ import cv2
 import numpy as np
 import rclpy
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
+
+from edge_inference.nodes.conversions.results import detection_adapter
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
@@ -20,22 +23,82 @@ DEADLINE_S = 600
 PICTURES = 40
 
 
-def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
+def pictures(folder: Path) -> None:
     for index in range(PICTURES):
-        cv2.imwrite(str(tmp_path / f"{index:02d}.png"), np.zeros((60, 80, 3), np.uint8))
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("stranger", context=context)
-    publisher = node.create_publisher(Image, "/camera/image_raw", 5)
-    stranger = Image(width=4, height=4, step=12, encoding="bgr8", data=bytes(48))
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "run", "perception", "--source", str(tmp_path), "--json"],
+        cv2.imwrite(str(folder / f"{index:02d}.png"), np.zeros((60, 80, 3), np.uint8))
+
+
+def run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "run", "perception", "--source", str(folder), *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
     )
+
+
+def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    context = Context()
+    rclpy.init(context=context)
+    nodes = [
+        rclpy.create_node("inference", namespace=namespace, context=context)
+        for namespace in ("/ai", "/ai_2")
+    ]
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(nodes[0])
+    kind = detection_adapter().message_type
+    heard: dict[str, list[object]] = {"/ai": [], "/ai_3": []}
+    for namespace, found in heard.items():
+        nodes[0].create_subscription(kind, f"{namespace}/detections", found.append, 100)
+    pace = ("--real-time", "--rate", "20")  # slow enough for a subscription to be there in time
+    process = run(tmp_path, "--json", *pace)
+    try:
+        while process.poll() is None:
+            executor.spin_once(timeout_sec=0.05)
+        out, errors = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.shutdown(context=context)
+    summary = json.loads(out.splitlines()[-1])["summary"]
+    assert process.returncode == 0
+    assert summary["frames"]["read"] == PICTURES
+    assert "another pipeline runs in the namespace /ai: this one runs in /ai_3" in errors
+    assert "somebody else" not in errors
+    assert heard["/ai"] == []
+    assert heard["/ai_3"]
+
+
+def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    processes = [run(tmp_path, "--json") for _ in range(2)]
+    try:
+        ended = [process.communicate(timeout=DEADLINE_S) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
+    for out, _ in ended:
+        summary = json.loads(out.splitlines()[-1])["summary"]
+        assert summary["frames"]["results"] == PICTURES
+        assert summary["frames"]["dropped"] == {}
+    told = sorted(errors for _, errors in ended)
+    assert told[0] == ""
+    assert "this one runs in /ai_2" in told[1]
+
+
+def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("stranger", context=context)
+    publisher = node.create_publisher(Image, "/camera/image_raw", 5)
+    stranger = Image(width=4, height=4, step=12, encoding="bgr8", data=bytes(48))
+    process = run(tmp_path, "--json")
     try:
         while process.poll() is None:
             stranger.header.stamp = node.get_clock().now().to_msg()

@@ -127,9 +127,18 @@ def test_names_that_lead_nowhere(module, name, reason):
         find(name)
 
 
-def test_a_module_that_fails_says_why_each_time(module):
-    module("broken_decoder", GOOD.format(name="broken") + "\nraise OSError('no licence')\n")
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise OSError('no licence')", "OSError: no licence"),
+        ("raise SystemExit(2)", "SystemExit: 2"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("del decode\ndef __getattr__(name): raise SystemExit('late')", "SystemExit: late"),
+    ],
+)
+def test_a_module_that_fails_says_why_each_time(module, body, reason):
+    module("broken_decoder", GOOD.format(name="broken") + f"\n{body}\n")
     for _ in range(2):
-        with pytest.raises(PluginError, match="OSError: no licence"):
+        with pytest.raises(PluginError, match=reason):
             find("broken_decoder:decode")
     assert "broken" not in names()

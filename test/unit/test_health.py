@@ -64,6 +64,19 @@ def test_an_error_is_due_in_the_log_once_in_five_seconds_for_each_reason() -> No
     assert health.counts() == {"a": 6, "b": 1}
 
 
+def test_what_goes_on_is_on_show_as_long_as_it_does_and_due_once() -> None:
+    health = active()
+    due = [health.goes_on("publishers", "two speak", s * SECOND) for s in (0, 3, 6, 9)]
+    assert due == [True, False, False, False]
+    assert look(health, 13) == (Level.ERROR, "two speak")
+    later = health.status(15 * SECOND)
+    assert (later.level, later.values["error: publishers"]) == (Level.OK, "1")
+    assert health.take_errors() == [("publishers", "two speak")]
+    assert health.goes_on("publishers", "three speak", 15 * SECOND)
+    assert health.goes_on("publishers", "two speak", 16 * SECOND)
+    assert health.counts() == {}
+
+
 def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
     health = active()
     health.processed()

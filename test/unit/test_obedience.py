@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directive import Directive, Level, Limits, is_within
+from edge_inference.core.directive import Directive, Level, Limits, farewell, is_within
 from edge_inference.core.obedience import Duty, Obedience
 
 SECOND = 1_000_000_000
@@ -80,6 +80,45 @@ def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
     node.hear(directive(1, 12.0, manager="restarted"), 3601 * SECOND)
     back = node.in_force(DUTY, 3601 * SECOND)
     assert (back.obeys, back.limits.max_rate_hz, back.problem) == ("directive", 12.0, "")
+
+
+@pytest.mark.parametrize("after_s", [1, 60])
+def test_a_manager_that_leaves_takes_along_what_it_asked(after_s: int) -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 2.0), 0)
+    node.hear(directive(1, 1.0, node=""), 0)
+    node.in_force(DUTY, after_s * SECOND)
+    node.hear(farewell("one", 0), after_s * SECOND)
+    now = node.in_force(DUTY, after_s * SECOND)
+    assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
+    assert node.in_force(DUTY, 3600 * SECOND).obeys == "nothing"
+
+
+def test_a_manager_that_leaves_takes_nothing_of_another_along() -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 20.0, manager="first"), 0)
+    node.hear(directive(1, 2.0, manager="second"), 0)
+    node.hear(farewell("first", 0), 1)
+    now = node.in_force(DUTY, 2)
+    assert (now.limits.max_rate_hz, now.problem) == (2.0, "")
+    node.hear(farewell("a stranger", 0), 3)
+    assert node.in_force(DUTY, 4).limits.max_rate_hz == 2.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 1},
+        {"level": Level.FAILSAFE},
+        {"limits": Limits(max_batch=1)},
+        {"problem": "expected a level of 0 to 3, got 9"},
+    ],
+)
+def test_what_asks_for_anything_is_no_farewell(change: dict) -> None:
+    node = Obedience("/ai/inference")
+    node.hear(directive(1, 2.0), 0)
+    node.hear(replace(farewell("one", 0), **change), 1)
+    assert node.in_force(DUTY, 10 * SECOND).obeys == "safe_level"
 
 
 def test_a_safety_critical_node_refuses_and_says_so() -> None:

@@ -95,6 +95,18 @@ def test_a_namespace_goes_before_names_and_relative_topics(toy: Path, namespace:
     assert watch.remappings == {"picture": "/robot1/eye", "out": "/fixed", "own": "~/private"}
 
 
+@pytest.mark.parametrize(
+    ("eye", "seen"), [("eye", "/ai_2/eye"), ("ai/eye", "/ai_2/eye"), ("/cam", "/cam")]
+)
+def test_a_pipeline_beside_another_one_shares_only_what_is_named_in_full(
+    toy: Path, eye: str, seen: str
+) -> None:
+    arguments = {"rate": "1", "eye_topic": eye}
+    watch, clock = load_pipeline(str(toy)).components(arguments, own="ai_2")
+    assert (watch.namespace, clock.namespace) == ("/ai_2", "/ai_2")
+    assert watch.remappings == {"picture": seen, "out": "/fixed", "own": "~/private"}
+
+
 def test_a_compressed_topic_sets_its_transport(toy: Path) -> None:
     (watch,) = load_pipeline(str(toy)).components({"eye_topic": "/cam/compressed"})
     assert watch.remappings["picture"] == "/cam"

@@ -92,14 +92,14 @@ def _imported(name: str) -> DecoderEntry:
         raise PluginError(f"decoder {name!r}: expected package.module:function")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+        function = getattr(module, function_name, None)  # a module may import it only now
+    except BaseException as error:  # some modules end the program that imports them
         # What the module registered before it failed would block the next attempt.
         for entry in [e for e in _entries.values() if e.function.__module__ == module_name]:
             del _entries[entry.name]
         raise PluginError(
             f"decoder {name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error
-    function = getattr(module, function_name, None)
     if function is None:
         raise PluginError(
             f"decoder {name!r}: {module_name} has no {function_name!r}"

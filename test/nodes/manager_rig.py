@@ -1,0 +1,42 @@
+"""A platform manager on a recorded machine, and one of the tests' own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from rig import Collected, Rig
+
+TREES = Path(__file__).parents[1] / "platform_trees"
+TOPIC = "/ai/performance_directive"
+
+
+def recorded(name: str) -> str:
+    return str(TREES / f"{name}.jsonl")
+
+
+def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):
+    settings = {"recording": recorded(tree), "rate_hz": 10.0, **parameters}
+    return rig.load("PlatformManager", *arguments, **settings)
+
+
+class Asker:
+    """Gives directives as a manager of one's own would."""
+
+    def __init__(self, rig: Rig, name: str = "asker") -> None:
+        node = rig.container.node
+        self._publisher = rig.call(lambda: Publisher(node, DirectiveAdapter(), TOPIC, RELIABLE))
+        self._name = name
+
+    def ask(self, number: int, node: str = "/ai/inference", **limits) -> None:
+        level = Level.REDUCED if limits else Level.FULL
+        self._publisher.publish(
+            Directive(number, self._name, node, level, 0.5, Limits(**limits), "a test asks")
+        )
+
+
+def last(workloads: Collected):
+    return workloads[-1]
