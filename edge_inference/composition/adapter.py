@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, final
 
 from rclpy.serialization import deserialize_message, serialize_message
 
@@ -40,6 +40,7 @@ class Adapter(ABC, Generic[Object]):
         """Build the message in serialised form."""
         return serialize_message(self.to_message(item))
 
+    @final
     def from_bytes(self, data: bytes) -> Object:
         """Build the object from the serialised message; it may keep views of ``data``.
 

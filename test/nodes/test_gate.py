@@ -107,7 +107,8 @@ HOSTILE = [
 
 
 @every_adapter
-def test_every_kind_of_message_has_a_size(adapter: Adapter) -> None:
+def test_every_kind_of_message_has_a_size_and_enters_by_the_gate(adapter: Adapter) -> None:
+    assert type(adapter).from_bytes is Adapter.from_bytes
     size = adapter.bounds.size
     assert size <= (
         1 << 30 if isinstance(adapter, ImageAdapter | CompressedImageAdapter) else 64 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,22 @@ _FARTHEST = 1e6
 _SLACK = 1e-4
 
 
-def check_boxes(boxes: NDArray[np.float32], name: str) -> None:
-    """Raise InputError for corners that no picture has."""
-    if boxes.size and not float(np.abs(boxes).max()) <= _FARTHEST:  # NaN, too
+def to_boxes(corners: Sequence[Sequence[float]], name: str) -> NDArray[np.float32]:
+    """Return float32 [n, 4]; raises InputError for corners that no picture has."""
+    boxes = np.array(corners, np.float64).reshape(-1, 4)
+    if boxes.size and not np.abs(boxes).max() <= _FARTHEST:  # NaN, too
         raise InputError(
-            f"{name}: expected corners of boxes within {_FARTHEST:g} pixels, got {_extremes(boxes)}"
+            f"{name}: expected corners of boxes within {_FARTHEST:g} pixels, got "
+            f"{boxes.min():g} to {boxes.max():g}"
         )
+    return boxes.astype(np.float32)
 
 
-def check_scores(scores: NDArray[np.float32], name: str) -> None:
-    """Raise InputError for scores that are no numbers from 0 to 1."""
+def to_scores(values: Sequence[float], name: str) -> NDArray[np.float32]:
+    """Return float32 [n]; raises InputError for scores that are no numbers from 0 to 1."""
+    scores = np.array(values, np.float64)
     if scores.size and not (scores.min() >= -_SLACK and scores.max() <= 1.0 + _SLACK):  # NaN, too
-        raise InputError(f"{name}: expected scores from 0 to 1, got {_extremes(scores)}")
-
-
-def _extremes(values: NDArray[Any]) -> str:
-    return f"{values.min():g} to {values.max():g}"
+        raise InputError(
+            f"{name}: expected scores from 0 to 1, got {scores.min():g} to {scores.max():g}"
+        )
+    return scores.astype(np.float32)

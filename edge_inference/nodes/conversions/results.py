@@ -14,7 +14,7 @@ from edge_inference.core import results
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter
-from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, check_boxes, check_scores
+from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, to_boxes, to_scores
 
 # Labels of messages are kept in a list up to the largest number that occurs.
 _LARGEST_CLASS_ID = 65535
@@ -52,13 +52,9 @@ class DetectionArrayAdapter(Adapter[results.Detections]):
         found = message.detections
         corners = [(d.x, d.y, d.x + d.width, d.y + d.height) for d in found]
         labels = _labels([d.class_id for d in found], [d.label for d in found])
-        boxes = np.array(corners, dtype=np.float32).reshape(-1, 4)
-        scores = np.array([d.score for d in found], dtype=np.float32)
-        check_boxes(boxes, "DetectionArray")
-        check_scores(scores, "DetectionArray")
         return results.Detections(
-            boxes=boxes,
-            scores=scores,
+            boxes=to_boxes(corners, "DetectionArray"),
+            scores=to_scores([d.score for d in found], "DetectionArray"),
             class_ids=np.array([d.class_id for d in found], dtype=np.int32),
             labels=labels,
             source_width=message.source_width or None,
@@ -93,8 +89,7 @@ class ClassificationAdapter(Adapter[results.Classification]):
                 "ClassificationResult: expected as many class_ids, labels and confidences, got "
                 f"{counts[0]}, {counts[1]} and {counts[2]}"
             )
-        scores = np.array(message.confidences, dtype=np.float32)
-        check_scores(scores, "ClassificationResult")
+        scores = to_scores(message.confidences, "ClassificationResult")
         return results.Classification(
             class_ids=np.array(message.class_ids, dtype=np.int32),
             scores=scores,

@@ -15,7 +15,7 @@ from vision_msgs.msg import (
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, check_boxes, check_scores
+from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, to_boxes, to_scores
 
 
 class VisionDetectionAdapter(Adapter[results.Detections]):
@@ -57,13 +57,9 @@ class VisionDetectionAdapter(Adapter[results.Detections]):
             )
             for d in detections
         ]
-        boxes = np.array(corners, dtype=np.float32).reshape(-1, 4)
-        scores = np.array([r.hypothesis.score for r in best], dtype=np.float32)
-        check_boxes(boxes, "Detection2DArray")
-        check_scores(scores, "Detection2DArray")
         return results.Detections(
-            boxes=boxes,
-            scores=scores,
+            boxes=to_boxes(corners, "Detection2DArray"),
+            scores=to_scores([r.hypothesis.score for r in best], "Detection2DArray"),
             class_ids=np.array(class_ids, dtype=np.int32),
             labels=tuple(ids),
             source_width=None,
@@ -91,8 +87,7 @@ class VisionClassificationAdapter(Adapter[results.Classification]):
 
     def from_message(self, message: Classification) -> results.Classification:
         """Build the object; classes are numbered in order of appearance."""
-        scores = np.array([r.score for r in message.results], dtype=np.float32)
-        check_scores(scores, "Classification")
+        scores = to_scores([r.score for r in message.results], "Classification")
         return results.Classification(
             class_ids=np.arange(len(message.results), dtype=np.int32),
             scores=scores,
