@@ -123,6 +123,7 @@ class Health:
 
         It counts once, and costs no frame.
         """
+        message = one_line(message)
         with self._lock:
             lasting = {each: at for each, at in self._lasting.items() if now_ns - at <= _SHOWN_NS}
             is_new = message not in lasting
