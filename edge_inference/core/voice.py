@@ -13,6 +13,7 @@ INTENT_SOURCES = ("grammar", "fuzzy", "embedding", "language_model", "unknown")
 class Transcript:
     """What was said. ``stamp_ns``: of the last sample with speech, as in SpeechSegment.
 
+    ``start_ns`` is the moment of the first sample, 0 where nobody knows.
     ``confidence`` is from 0 to 1; ``mode`` is command or free. In command mode an empty
     ``text`` says that nothing of the grammar was said; ``problem`` then says why in words.
     """
@@ -25,6 +26,7 @@ class Transcript:
     locale: str = "en"
     problem: str = ""
     frame_id: str = ""
+    start_ns: int = 0
 
 
 @dataclass(frozen=True)

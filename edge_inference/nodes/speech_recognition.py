@@ -128,6 +128,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
             locale=self._locale,
             problem=heard.problem,
             frame_id=item.frame_id,
+            start_ns=item.start_ns,
         )
 
     def emit(self, output: Transcript) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
@@ -82,30 +83,76 @@ def holds_back(text: str) -> bool:
     return bool(set(words_of(text)) & (TURNING - _ANSWERS))
 
 
+class _CutOff(NamedTuple):
+    """A negation or condition that a pause cut off: what was said, its end, and until when it holds.
+
+    The last time is one of the steady clock.
+    """
+
+    text: str
+    end_ns: int
+    until_ns: int
+    steady_until_ns: int
+
+
 class HeldBack:
-    """Keeps plans that move back for a while after a negation or condition that a pause cut off."""
+    """Keeps plans that move back which were spoken behind a negation or condition.
+
+    What begins within a pause of 1.5 s behind it belongs to it, however long it goes on. Where
+    nobody knows when it began, the moment counts at which it was first heard of.
+    """
 
     def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._steady_ns = steady_ns
         # Replaced as a whole: words and plans come in threads of their own.
-        self._heard = (0, 0, "")
+        self._cut_off = _CutOff("", 0, 0, 0)
+        self._held_ns: int | None = None
+        self._goes_on = False
 
-    def hear(self, transcript: Transcript, now_ns: int) -> None:
-        """Take what was said to its end."""
+    def hear(self, transcript: Transcript, now_ns: int) -> str:
+        """Take what was said, final or partial; return why it is held back, empty where it is not.
+
+        ``now_ns`` is the moment of the last sample with speech or any later one.
+        """
+        held_back = self._belongs(transcript, now_ns)
+        self._goes_on = held_back and not transcript.is_final
+        if held_back:
+            self._held_ns = transcript.stamp_ns
+        problem = self._problem() if held_back else ""
         if transcript.is_final and holds_back(transcript.text):
-            until_ns = (now_ns + _HOLD_NS, self._steady_ns() + _HOLD_NS)
-            self._heard = (*until_ns, transcript.text[:_QUOTED])
+            self._cut_off = _CutOff(
+                transcript.text[:_QUOTED],
+                transcript.stamp_ns,
+                now_ns + _HOLD_NS,
+                self._steady_ns() + _HOLD_NS,
+            )
+        return problem
 
     def problem(self, plan: ActionPlan, now_ns: int) -> str:
         """Return why a plan is not to be followed; empty where it is."""
-        until_ns, steady_until_ns, text = self._heard
-        is_set_back = until_ns - now_ns > _HOLD_NS  # the clock, not the words
-        moves = any(step.action not in _STILL_ACTIONS for step in plan.steps)
-        # A simulation's clock may be quicker than whoever speaks to it.
-        is_over = plan.stamp_ns > until_ns or is_set_back
-        if not text or not moves or (is_over and self._steady_ns() > steady_until_ns):
+        if not any(step.action not in _STILL_ACTIONS for step in plan.steps):
             return ""
-        return f"I heard {text!r} just before that; please say all of it again"
+        if plan.stamp_ns == self._held_ns:
+            return self._problem()
+        cut_off = self._cut_off
+        is_set_back = cut_off.until_ns - now_ns > _HOLD_NS  # the clock, not the words
+        # A simulation's clock may be quicker than whoever speaks to it.
+        is_over = plan.stamp_ns > cut_off.until_ns or is_set_back
+        if not cut_off.text or (is_over and self._steady_ns() > cut_off.steady_until_ns):
+            return ""
+        return self._problem()
+
+    def _belongs(self, transcript: Transcript, now_ns: int) -> bool:
+        cut_off = self._cut_off
+        if not cut_off.text or not transcript.text or transcript.stamp_ns <= cut_off.end_ns:
+            return False
+        is_set_back = cut_off.until_ns - now_ns > _HOLD_NS
+        begun_ns = transcript.start_ns or now_ns
+        is_known = self._goes_on and not transcript.start_ns
+        return is_known or (begun_ns <= cut_off.end_ns + _HOLD_NS and not is_set_back)
+
+    def _problem(self) -> str:
+        return f"I heard {self._cut_off.text!r} just before that; please say all of it again"
 
 
 def _without_around(text: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from edge_inference.core.voice import Intent, Transcript
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.nearest import Embed, NearestByLetters, NearestByMeaning, letters_alike
 from edge_inference.speech.sequence import joined
-from edge_inference.speech.stop_word import StopSettings, is_stop
+from edge_inference.speech.stop_word import HeldBack, StopSettings, is_stop
 from edge_inference.speech.words import words_of
 
 __all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
@@ -19,6 +19,8 @@ __all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
 UNKNOWN = "unknown"
 #: What is found in any other way waits for a yes.
 _ACTS_AT_ONCE = ("grammar", "fuzzy")
+# What may be said behind a negation that a pause cut off.
+_STILL_INTENTS = frozenset({"stop", "look", "deny"})
 #: A longer text is talk, not a command.
 MOST_WORDS = 100
 MOST_LETTERS = 1000
@@ -61,9 +63,21 @@ class Understanding:
         self.notes: tuple[str, ...] = ()
         self._letters = self._by_letters()
         self._meaning = NearestByMeaning(grammar, embed) if embed else None
+        self._held_back = HeldBack()
 
     def intent(self, transcript: Transcript) -> Intent:
-        """Return what is meant; a name that is empty has a ``problem`` in words."""
+        """Return what is meant; a name that is empty has a ``problem`` in words.
+
+        To be called with everything that is said, in order: what is meant by a command depends on
+        what a pause has cut off before it.
+        """
+        held_back = self._held_back.hear(transcript, transcript.stamp_ns)
+        meant = self._intent(transcript)
+        if held_back and meant.name and meant.name not in _STILL_INTENTS:
+            return self._nothing(transcript, held_back)
+        return meant
+
+    def _intent(self, transcript: Transcript) -> Intent:
         if transcript.problem:  # what was heard beside it is no command, and needs no answer
             return replace(self._nothing(transcript, transcript.problem), text="")
         if len(transcript.text) > MOST_LETTERS:

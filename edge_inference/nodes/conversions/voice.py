@@ -10,7 +10,7 @@ from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import voice as core
 from edge_inference.errors import InputError
 from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
-from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
 from edge_inference.nodes.conversions.numbers import (
     SHARE,
     SLOT_VALUE,
@@ -39,25 +39,33 @@ class TranscriptAdapter(Adapter[core.Transcript]):
             is_final=item.is_final,
             locale=item.locale,
             problem=item.problem,
+            start=to_time(item.start_ns),
         )
 
     def from_message(self, message: Transcript) -> core.Transcript:
-        """Build the object; raises InputError for an unknown mode and an odd confidence.
+        """Build the object; InputError for an unknown mode, an odd confidence, an end before start.
 
         A recogniser that names no mode is free of any grammar.
         """
         mode = message.mode or "free"
         if mode not in _MODES:
             raise InputError(f"Transcript: mode: expected {' or '.join(_MODES)}, got {mode!r}")
+        start_ns, end_ns = time_ns(message.start), stamp_ns(message.header)
+        if end_ns < start_ns:
+            raise InputError(
+                f"Transcript: expected a stamp (last sample) after start, got {end_ns} ns before "
+                f"{start_ns} ns; a start that nobody knows is zero"
+            )
         return core.Transcript(
             text=message.text,
             confidence=_confidence(message),
             mode=mode,
-            stamp_ns=stamp_ns(message.header),
+            stamp_ns=end_ns,
             is_final=message.is_final,
             locale=message.locale,
             problem=message.problem,
             frame_id=message.header.frame_id,
+            start_ns=start_ns,
         )
 
 

@@ -1,0 +1,126 @@
+"""A command behind a negation or condition that a pause cut off is held back, however long it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.limits import Limits, PlanLimits
+from edge_inference.speech.motion import Motion
+from edge_inference.speech.understanding import Understanding
+
+GRAMMAR = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
+LIMITS = Limits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s=60.0))
+S = 1_000_000_000
+BEGUN = 100 * S
+COMMAND = "go forward two meters"
+#: How long after its end a text is known.
+HEARD = int(0.5 * S)
+
+CUT_OFF = ["Don't.", "do not", "please don't", "If I say so,", "unless I tell you", "Never"]
+PAUSES = [(0.2, True), (0.8, True), (1.4, True), (1.6, False), (5.0, False)]
+
+
+def said(text: str, begun_s: float, seconds: float, is_final: bool = True) -> Transcript:
+    start_ns = BEGUN + int(begun_s * S)
+    return Transcript(
+        text, 0.9, "command", start_ns + int(seconds * S), is_final, start_ns=start_ns
+    )
+
+
+def command(pause_s: float, seconds: float = 2.5) -> Transcript:
+    """A command that begins so long behind a second of something else."""
+    return said(COMMAND, 1.0 + pause_s, seconds)
+
+
+@pytest.mark.parametrize(("pause_s", "is_held_back"), PAUSES)
+@pytest.mark.parametrize("text", CUT_OFF)
+def test_nothing_is_meant_by_it(text: str, pause_s: float, is_held_back: bool) -> None:
+    understanding = Understanding(GRAMMAR)
+    understanding.intent(said(text, 0.0, 1.0))
+    meant = understanding.intent(command(pause_s))
+    assert meant.name == ("" if is_held_back else "move")
+    assert ("I heard" in meant.problem) is is_held_back
+
+
+def test_it_is_so_where_the_negation_is_no_phrase_of_the_grammar() -> None:
+    understanding = Understanding(GRAMMAR)
+    problem = "that is none of the phrases"
+    beside = Transcript("Don't.", 0.4, "command", BEGUN + S, problem=problem, start_ns=BEGUN)
+    assert understanding.intent(beside).problem == problem
+    assert understanding.intent(command(0.8)).name == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("stop", "stop"), ("what do you see", "look"), ("no", "deny")]
+)
+def test_what_moves_nothing_is_meant_all_the_same(text: str, name: str) -> None:
+    understanding = Understanding(GRAMMAR)
+    understanding.intent(said("don't", 0.0, 1.0))
+    assert understanding.intent(said(text, 1.8, 1.0)).name == name
+
+
+def test_a_yes_is_held_back_too() -> None:
+    understanding = Understanding(GRAMMAR)
+    understanding.intent(said("don't", 0.0, 1.0))
+    assert understanding.intent(said("yes", 1.8, 0.5)).name == ""
+
+
+def test_all_of_it_may_be_said_again() -> None:
+    understanding = Understanding(GRAMMAR)
+    understanding.intent(said("don't", 0.0, 1.0))
+    assert understanding.intent(command(0.5)).name == ""
+    assert understanding.intent(said(COMMAND, 7.0, 2.0)).name == "move"
+
+
+class Robot:
+    """Motion, and the clock that both it and the speaker go by."""
+
+    def __init__(self) -> None:
+        self.now_ns = BEGUN
+        self.motion = Motion(LIMITS, steady_ns=lambda: self.now_ns)
+
+    def hear(self, transcript: Transcript, known: bool) -> None:
+        self.now_ns = max(self.now_ns, transcript.stamp_ns + HEARD)
+        start_ns = transcript.start_ns if known else 0
+        heard = Transcript(
+            transcript.text,
+            0.9,
+            "command",
+            transcript.stamp_ns,
+            transcript.is_final,
+            start_ns=start_ns,
+        )
+        self.motion.command(self.now_ns)
+        self.motion.hear(heard, self.now_ns)
+
+    def plan(self, transcript: Transcript) -> str:
+        step = Step("move", distance_m=1.0, speed_mps=0.4)
+        self.motion.begin(ActionPlan("move", (step,), transcript.stamp_ns), self.now_ns)
+        return self.motion.feedback(self.now_ns).problem
+
+
+@pytest.mark.parametrize(("pause_s", "is_held_back"), PAUSES)
+def test_the_robot_does_not_set_off(pause_s: float, is_held_back: bool) -> None:
+    """Whoever has made the plan."""
+    robot = Robot()
+    robot.hear(said("don't", 0.0, 1.0), known=True)
+    robot.hear(command(pause_s), known=True)
+    assert ("I heard" in robot.plan(command(pause_s))) is is_held_back
+
+
+@pytest.mark.parametrize(("pause_s", "is_held_back"), [(0.2, True), (0.8, True), (5.0, False)])
+def test_where_nobody_knows_when_it_began_partial_texts_tell(
+    pause_s: float, is_held_back: bool
+) -> None:
+    robot = Robot()
+    robot.hear(said("don't", 0.0, 1.0), known=False)
+    for seconds in (0.1, 1.0, 1.8):
+        robot.hear(said("go forward", 1.0 + pause_s, seconds, is_final=False), known=False)
+    robot.hear(command(pause_s), known=False)
+    assert ("I heard" in robot.plan(command(pause_s))) is is_held_back
+    robot.hear(said(COMMAND, 12.0, 2.0), known=False)
+    assert robot.plan(said(COMMAND, 12.0, 2.0)) == ""
