@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
 DEADLINE_S = 600
 PICTURES = 40
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def pictures(folder: Path) -> None:
@@ -67,7 +69,8 @@ def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path)
     summary = json.loads(out.splitlines()[-1])["summary"]
     assert process.returncode == 0
     assert summary["frames"]["read"] == PICTURES
-    assert "another pipeline runs in the namespace /ai: this one runs in /ai_3" in errors
+    assert "another pipeline runs in the namespace /ai" in errors
+    assert "this one runs in /ai_3" in errors
     assert "somebody else" not in errors
     assert heard["/ai"] == []
     assert heard["/ai_3"]
