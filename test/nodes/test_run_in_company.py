@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,24 @@ def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
     told = sorted(errors for _, errors in ended)
     assert told[0] == ""
     assert "this one runs in /ai_2" in told[1]
+
+
+def test_a_pipeline_that_comes_later_is_told_of(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    process = run(tmp_path, "--json", "--real-time", "--rate", "1")
+    context = Context()
+    try:
+        assert json.loads(process.stdout.readline())
+        rclpy.init(context=context)
+        node = rclpy.create_node("inference", namespace="/ai", context=context)
+        told = process.stderr.readline()
+        node.destroy_node()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        rclpy.shutdown(context=context)
+    assert "another pipeline has started in the namespace /ai" in told
 
 
 def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
