@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 #: A publisher that has sent nothing for so long is silent, unless it is slow.
 _SILENT_NS = 2_000_000_000
-#: One that is slow may miss so many of its periods.
+#: One that is slow may miss so many of its periods, for so long at the most.
 _SILENT_PERIODS = 3
+_SILENT_AT_MOST_NS = 60_000_000_000
 #: How often the graph is looked at, and the company told of, at the most.
 _LOOK_NS = 500_000_000
 #: Endpoints are told apart by so many bytes; some releases of ROS fill up with zeros.
@@ -93,6 +94,7 @@ class OnePublisher:
 
     def _has_fallen_silent(self, now_ns: int) -> bool:
         patience_ns = max(_SILENT_NS, _SILENT_PERIODS * self._period_ns)
+        patience_ns = min(patience_ns, _SILENT_AT_MOST_NS)
         return self._chosen is None or now_ns - self._heard_ns > patience_ns
 
     def _has_gone(self, gid: bytes) -> bool:

@@ -96,7 +96,11 @@ class Obedience:
                 del self._managers[name]
         if not alive:
             seconds = duty.timeout_ns / 1e9
-            problem = f"no directive for {seconds:g} s: the platform manager is lost"
+            problem = (
+                f"no directive for {seconds:g} s: the platform manager is lost "
+                f"({', '.join(self._managers)}); start it again, or configure this node anew, "
+                "which then misses none"
+            )
             if duty.safety_critical:
                 return InForce(obeys="critical", problem=problem)
             return InForce(duty.safe, "safe_level", None, problem)

@@ -72,8 +72,8 @@ def placed(
                 break
         if own != OWN:
             tell(
-                f"another pipeline runs in the namespace /{OWN}: this one runs in /{own}, and its "
-                f"topics are /{own}/…"
+                f"another pipeline runs in the namespace /{OWN} (or was just killed there): this "
+                f"one runs in /{own}, and its topics are /{own}/…"
             )
         yield Placed(f"/{own}", pipeline.components(arguments, own=own), main_node)
 

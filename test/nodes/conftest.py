@@ -44,6 +44,15 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         wait_for(lambda: not outside.knows(name=rig.name), "the container to leave")
 
 
+@pytest.fixture
+def alone() -> None:
+    """Let go of the nodes of earlier tests: a process that starts now would take them for others.
+
+    They are parts of cycles, and in the graph until those are collected.
+    """
+    gc.collect()
+
+
 @pytest.fixture(scope="session")
 def _outside() -> Iterator[Outside]:
     outside = Outside()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
 DEADLINE_S = 600
 PICTURES = 40
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def pictures(folder: Path) -> None:
@@ -67,7 +70,8 @@ def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path)
     summary = json.loads(out.splitlines()[-1])["summary"]
     assert process.returncode == 0
     assert summary["frames"]["read"] == PICTURES
-    assert "another pipeline runs in the namespace /ai: this one runs in /ai_3" in errors
+    assert "another pipeline runs in the namespace /ai" in errors
+    assert "this one runs in /ai_3" in errors
     assert "somebody else" not in errors
     assert heard["/ai"] == []
     assert heard["/ai_3"]
@@ -89,6 +93,24 @@ def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
     told = sorted(errors for _, errors in ended)
     assert told[0] == ""
     assert "this one runs in /ai_2" in told[1]
+
+
+def test_a_pipeline_that_comes_later_is_told_of(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    process = run(tmp_path, "--json", "--real-time", "--rate", "1")
+    context = Context()
+    try:
+        assert json.loads(process.stdout.readline())
+        rclpy.init(context=context)
+        node = rclpy.create_node("inference", namespace="/ai", context=context)
+        told = process.stderr.readline()
+        node.destroy_node()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        rclpy.shutdown(context=context)
+    assert "another pipeline has started in the namespace /ai" in told
 
 
 def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from edge_inference.core.model import find_model
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
 DEADLINE_S = 600
+pytestmark = pytest.mark.usefixtures("alone")
 MODEL = find_model("nanodet")
 PICTURES = {golden.picture.name: golden for golden in MODEL.golden}
 ASTRONAUT = PICTURES["astronaut.jpg"].picture

@@ -20,6 +20,7 @@ from voice_rig import PERSON, ROOT, models_or_skip, patient_limits
 
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
 DEADLINE_S = 600
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture(autouse=True)

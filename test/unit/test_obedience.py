@@ -75,7 +75,7 @@ def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
     assert node.in_force(DUTY, 5 * SECOND).obeys == "directive"
     lost = node.in_force(DUTY, 5 * SECOND + 1)
     assert (lost.obeys, lost.limits) == ("safe_level", SAFE)
-    assert "manager is lost" in lost.problem
+    assert "manager is lost (one); start it again" in lost.problem
     assert node.in_force(DUTY, 3600 * SECOND).obeys == "safe_level"
     node.hear(directive(1, 12.0, manager="restarted"), 3601 * SECOND)
     back = node.in_force(DUTY, 3601 * SECOND)

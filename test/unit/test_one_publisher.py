@@ -79,6 +79,15 @@ def test_one_that_has_fallen_silent_gives_way() -> None:
     assert bench.hears("b", 0.1)
 
 
+def test_no_period_is_waited_for_beyond_a_minute() -> None:
+    bench = Bench("a", "b")
+    bench.hears("a")
+    bench.now_ns += 1
+    bench.hears("a", 2000.0)
+    assert not bench.hears("b", 59.0)
+    assert bench.hears("b", 2.0)
+
+
 def test_one_that_has_left_the_graph_gives_way_at_once() -> None:
     bench = Bench("a", "b")
     bench.hears("a")
