@@ -37,8 +37,8 @@ def labelled_by_table(
         where = f"{table}: line {line}"
         if len(cells) != 2 or not all(cells):
             raise ConfigError(
-                f"{where}: expected picture,label, got {','.join(row)!r:.200}; put a label that has "
-                "a comma in quotes"
+                f"{where}: expected picture,label, got {','.join(row)!r:.200}; put a label that "
+                "has a comma in quotes"
             )
         class_of[(folder or table.parent) / cells[0]] = _class_id(model, cells[1], where)
     if not class_of:
