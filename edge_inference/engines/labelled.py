@@ -105,7 +105,11 @@ def _check_task(model: ModelDescription) -> None:
 def _class_id(model: ModelDescription, label: str, where: str) -> int:
     if label in model.labels:
         return model.labels.index(label)
-    if label.isdecimal() and (not model.labels or int(label) < len(model.labels)):
+    if (
+        label.isdecimal()
+        and len(label) < 10
+        and (not model.labels or int(label) < len(model.labels))
+    ):
         return int(label)
     near = difflib.get_close_matches(label, model.labels, n=1)
     raise ConfigError(
