@@ -43,8 +43,9 @@ def _header(frame: CompressedFrame) -> ImageHeader:
         raise _corrupt(frame, str(error)) from error
     if header is None:
         raise ImageError(
-            f"compressed image of format {frame.format!r} is neither JPEG nor PNG ({data.size} "
-            f"bytes, starting with {data[:8].tobytes().hex() or 'nothing'}); publish jpeg or png"
+            f"compressed image of format {frame.format!r:.100} is neither JPEG nor PNG "
+            f"({data.size} bytes, starting with {data[:8].tobytes().hex() or 'nothing'}); "
+            "publish jpeg or png"
         )
     return header
 
@@ -62,6 +63,6 @@ def sixteen_to_eight(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 def _corrupt(frame: CompressedFrame, reason: str) -> ImageError:
     return ImageError(
-        f"compressed image of format {frame.format!r} ({frame.data.size} bytes) cannot be "
+        f"compressed image of format {frame.format!r:.100} ({frame.data.size} bytes) cannot be "
         f"decoded: {reason}; check that the publisher sends whole JPEG or PNG files"
     )

@@ -111,7 +111,7 @@ def check_frame(frame: Frame) -> None:
     """Raise ImageError unless the encoding is known and size, step and bytes agree."""
     if frame.encoding not in ENCODINGS and _cv_bridge() is None:
         raise ImageError(
-            f"image encoding {frame.encoding!r} is unknown; known: {', '.join(ENCODINGS)}; "
+            f"image encoding {frame.encoding!r:.100} is unknown; known: {', '.join(ENCODINGS)}; "
             "install cv_bridge for others, or convert at the source"
         )
     if not (1 <= frame.width <= MAX_SIDE and 1 <= frame.height <= MAX_SIDE):
@@ -244,4 +244,4 @@ def _cv_bridge() -> Any:
 
 
 def _name(frame: Frame) -> str:
-    return f"image {frame.encoding!r} of {frame.width}x{frame.height}"
+    return f"image {frame.encoding!r:.100} of {frame.width}x{frame.height}"

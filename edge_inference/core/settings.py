@@ -94,7 +94,7 @@ class Rule:
         )
 
     def _refusal(self, value: Any) -> ConfigError:
-        return ConfigError(f"{self.name}: expected {self.expected()}, got {value!r}")
+        return ConfigError(f"{self.name}: expected {self.expected()}, got {value!r:.500}")
 
 
 def setting(

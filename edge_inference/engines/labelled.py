@@ -37,8 +37,8 @@ def labelled_by_table(
         where = f"{table}: line {line}"
         if len(cells) != 2 or not all(cells):
             raise ConfigError(
-                f"{where}: expected picture,label, got {','.join(row)!r}; put a label that has "
-                "a comma in quotes"
+                f"{where}: expected picture,label, got {','.join(row)!r:.200}; put a label that "
+                "has a comma in quotes"
             )
         class_of[(folder or table.parent) / cells[0]] = _class_id(model, cells[1], where)
     if not class_of:
@@ -105,10 +105,14 @@ def _check_task(model: ModelDescription) -> None:
 def _class_id(model: ModelDescription, label: str, where: str) -> int:
     if label in model.labels:
         return model.labels.index(label)
-    if label.isdecimal() and (not model.labels or int(label) < len(model.labels)):
+    if (
+        label.isdecimal()
+        and len(label) < 10
+        and (not model.labels or int(label) < len(model.labels))
+    ):
         return int(label)
     near = difflib.get_close_matches(label, model.labels, n=1)
     raise ConfigError(
-        f"{where}: {label!r} is none of the {len(model.labels)} labels of model {model.name}"
+        f"{where}: {label!r:.200} is none of the {len(model.labels)} labels of model {model.name}"
         f"{f'; did you mean {near[0]!r}?' if near else ''}; give a label, or its number from 0"
     )

@@ -23,7 +23,7 @@ from edge_inference.errors import ModelError
 Weights = Mapping[str, NDArray[np.float32]]
 
 _DTYPES = {"F32": "<f4", "F16": "<f2"}
-_LARGEST_HEADER = 100_000_000
+_LARGEST_HEADER = 8 << 20
 _OPSET = 17
 _MASKED = -1e9
 
@@ -85,7 +85,14 @@ def read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
             found[name] = flat.reshape(entry["shape"]).astype(np.float32)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        struct.error,
+        ArithmeticError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise ModelError(f"{file}: no complete safetensors file: {error}") from error
     return found
 

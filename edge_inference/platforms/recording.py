@@ -31,6 +31,8 @@ from edge_inference.errors import InputError
 
 FORMAT = "edge-inference-platform/1"
 _PACKED = ".gz"
+# Linux keeps numbers from here on for addresses.
+_MOST_ERRNO = 4096
 # Days of a machine with many sensors; unpacked, for a few bytes can stand for any number.
 _LARGEST_FILE = 128 << 20
 _LONGEST_LINE = 4 << 20
@@ -236,7 +238,9 @@ def _read(entry: Any, where: str) -> Content | None:
             return _unpacked(text, where)
         case {"errno": str(name), **rest} if not rest and name in _ERRNOS:
             return Unreadable(_ERRNOS[name])
-        case {"errno": int(number), **rest} if not rest and number > 0 and number is not True:
+        case {"errno": int(number), **rest} if (
+            not rest and 0 < number < _MOST_ERRNO and number is not True
+        ):
             return Unreadable(number)
         case {"blocks": True, **rest} if not rest:
             return Unreadable(None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_inference.core.voice import Slot
 from edge_inference.errors import ConfigError
-from edge_inference.speech.phrase import Elements, Heard, Holder, forms, matches
+from edge_inference.speech.phrase import Elements, Heard, Holder, form_count, forms, matches
 from edge_inference.speech.slot_kinds import Kind
 from edge_inference.speech.words import words_of
 
@@ -152,13 +152,15 @@ class Grammar:
     def _bounded_forms(
         self, say: Callable[[Holder], Iterator[tuple[str, Slot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, Slot]]]:
-        for count, form in enumerate(self._forms(say)):
-            if count == MOST_SENTENCES:
+        count = 0
+        for phrase in self._phrases:
+            count += form_count(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
+            if count > MOST_SENTENCES:
                 raise ConfigError(
-                    f"{self.file}, line {form[1].line}: with {form[1].text!r} there are more than "
+                    f"{self.file}, line {phrase.line}: with {phrase.text!r} there are more than "
                     f"{MOST_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
                 )
-            yield form
+        return self._forms(say)
 
     def _check_conflicts(self) -> None:
         def outline(holder: Holder) -> Iterator[tuple[str, Slot]]:

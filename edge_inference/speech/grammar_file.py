@@ -27,6 +27,7 @@ from edge_inference.speech.slot_kinds import (
 )
 from edge_inference.speech.words import words_of
 
+_MOST_WORDS = 20
 _NAME = re.compile(r"[^\W\d]\w*")
 _Synonyms = Mapping[str, list[tuple[str, ...]]]
 
@@ -71,6 +72,8 @@ def _synonyms(top: Section) -> _Synonyms:
         if words_of(word) != (word,):
             raise section.error(word, "expected one word in small letters as key")
         found[word] = [words_of(text) for text in _texts(section, word)]
+        for way in found[word]:
+            _check_length(section, word, way)
     return found
 
 
@@ -108,10 +111,16 @@ def _check_values(section: Section, said: Mapping[str, list[tuple[str, ...]]]) -
         for way in ways:
             if not way:
                 raise section.error("values", f"{value!r} has no word that can be said")
+            _check_length(section, "values", way)
             other = owner.setdefault(way, value)
             if other != value:
                 text = " ".join(way)
                 raise section.error("values", f"{text!r} says both {other!r} and {value!r}")
+
+
+def _check_length(section: Section, key: str, way: tuple[str, ...]) -> None:
+    if len(way) > _MOST_WORDS:
+        raise section.error(key, f"expected at most {_MOST_WORDS} words, got {len(way)}")
 
 
 def _texts(section: Section, key: str) -> list[str]:

@@ -41,7 +41,7 @@ class Microphone(Sound):
         self._lost = False
         sounddevice = _import_sounddevice()
         self._error: type[Exception] = sounddevice.PortAudioError
-        device: Any = int(name) if name.isdecimal() else name or None
+        device: Any = int(name) if name.isdecimal() and len(name) < 10 else name or None
         with _port:
             try:
                 _look_for_devices(sounddevice)

@@ -18,6 +18,7 @@ _PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
 _HOLDER = re.compile(r"\{\s*([a-z]\w*)\s*(?::\s*([a-z]\w*)\s*)?\}")
 _CLOSING = {"[": "]", "(": ")"}
 _MOST_BRACKETS = 50
+_LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     pieces = _PIECE.findall(text)
     if sum(piece in _CLOSING for piece in pieces) > _MOST_BRACKETS:
         raise ValueError(f"there are more than {_MOST_BRACKETS} brackets; write several phrases")
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"a phrase of {len(text)} characters; expected at most {_LONGEST}: nobody says so much "
+            "for one command"
+        )
     options, rest = _options(pieces, synonyms, closing="")
     if rest:
         raise ValueError(f"{rest[0]!r} closes nothing")
@@ -111,6 +117,17 @@ def matches(
         for heard in hear(first, words, start):
             for end, more in matches(rest, words, heard.end, hear):
                 yield end, (heard, *more)
+
+
+def form_count(elements: Elements, count: Callable[[Holder], int]) -> int:
+    """Return in how many ways a phrase can be said; ``count`` tells it of a place for a value."""
+    total = 1
+    for element in elements:
+        if isinstance(element, Choice):
+            total *= sum(form_count(option, count) for option in element.options)
+        elif isinstance(element, Holder):
+            total *= count(element)
+    return total
 
 
 def forms(

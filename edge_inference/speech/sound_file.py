@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".raw")
 _UNKNOWN_BYTES = 0x7FFF_0000
 _LONGEST_S = 6 * 3600.0
 _LARGEST_FILE = 1 << 32
+_MOST_CHUNKS = 1000
 
 Samples = tuple[NDArray[np.float32], int]
 
@@ -71,10 +73,25 @@ def _raw(file: Path, length_s: float) -> Iterator[Samples]:
 def _is_plain_wave(file: Path) -> bool:
     """Tell whether Python's own reader knows this kind: whole numbers, no compression."""
     try:
-        with open_plain(file, _LARGEST_FILE) as stream, wave.open(stream):
-            return True
+        with open_plain(file, _LARGEST_FILE) as stream:
+            _check_chunks(stream, file)
+            with wave.open(stream):
+                return True
     except (wave.Error, EOFError):
         return False
+
+
+def _check_chunks(stream: IO[bytes], file: Path) -> None:
+    """Raise SourceError for so many chunks before the sound that nobody has written them."""
+    stream.seek(12)
+    for _ in range(_MOST_CHUNKS):
+        head = stream.read(8)
+        if len(head) < 8 or head.startswith(b"data"):
+            stream.seek(0)
+            return
+        length = int.from_bytes(head[4:], "little")
+        stream.seek(length + length % 2, os.SEEK_CUR)
+    raise SourceError(f"{file}: more than {_MOST_CHUNKS} parts before its sound; write it again")
 
 
 def _wave(file: Path, length_s: float) -> Iterator[Samples]:

@@ -67,3 +67,17 @@ def test_a_choice_of_the_user_is_kept(rig: Rig, outside: Outside) -> None:
     outside.speak(TOPIC, "sensor_msgs/Image", listeners=2)
     wait_for(lambda: QoSReliabilityPolicy.RELIABLE in reliabilities(rig), "the other's change")
     assert QoSReliabilityPolicy.BEST_EFFORT in reliabilities(rig)
+
+
+def test_the_bounds_of_images_are_parameters(rig: Rig, outside: Outside) -> None:
+    bounds = {"image_max_pixels": SIDE * SIDE - 1, "image_reliability": "reliable"}
+    node = rig.load("Preprocess", "-r", f"image_raw:={TOPIC}", **bounds)
+    publish = outside.speak(TOPIC, "sensor_msgs/Image")
+    rig.hears(node, TOPIC)
+    tensors = rig.tap("/ai/tensor")
+    publish(**picture(1))
+    wait_for(lambda: node.health.counts().get("invalid") == 1, "a refusal")
+    small = {"width": 8, "height": 8, "step": 24, "data": as_base64(bytes(192))}
+    publish(**{**picture(2), **small})
+    tensors.wait(1)
+    assert [tensor.stamp_ns // 10**9 for tensor in tensors] == [2]

@@ -137,8 +137,9 @@ def test_a_sound_file_is_read() -> None:
         (json.dumps({**SOUND, "ranges": {"x": [1]}}), "ranges.x"),
         (json.dumps({**SOUND, "ranges": {"x": [1, 2]}}), "around 0"),
         (json.dumps({**SOUND, "ranges": {"x": [-1, True]}}), "ranges.x"),
-        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "ranges.x"),
-        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "ranges.x"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "NaN is no number"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "Infinity is no number"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, 5]}}).replace("5]", "1e999]"), "ranges.x"),
     ],
 )
 def test_a_broken_file_is_refused_in_a_sentence(text: str, says: str) -> None:

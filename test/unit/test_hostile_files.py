@@ -213,7 +213,13 @@ def test_json_that_is_none_is_refused(tmp_path: Path, reader: str, text: str) ->
 
 
 @pytest.mark.parametrize(
-    "header", ["[" * 100_000, '{"w": {"dtype": "F32", "shape": [-1, 9]}}', "1"]
+    "header",
+    [
+        '{"w": {"dtype": "F32", "shape": [' + "9" * 90 + '], "data_offsets": [0, 64]}}',
+        "[" * 100_000,
+        '{"w": {"dtype": "F32", "shape": [-1, 9]}}',
+        "1",
+    ],
 )
 def test_safetensors_of_a_strange_header(tmp_path: Path, header: str) -> None:
     file = tmp_path / "model.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 
 from edge_inference.core.encodings import to_bgr
 from edge_inference.core.frame import CompressedFrame
+from edge_inference.core.image_formats import read_file_header
 from edge_inference.core.image_header import MAX_SIDE, ImageBounds, read_header
-from edge_inference.errors import ImageError
+from edge_inference.core.media import PICTURE_SUFFIXES, Pictures, open_media
+from edge_inference.core.picture_file import read_picture
+from edge_inference.errors import ImageError, SourceError
 from encoded_images import (
     chunk,
     jpeg,
@@ -167,6 +171,98 @@ def test_what_cameras_and_tools_add_is_decoded() -> None:
         plain + bytes(99),
     ):
         assert to_bgr(frame(data)).shape == (48, 64, 3)
+
+
+# Files of other formats ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
+def test_a_picture_file_of_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a{suffix}"
+    image = np.full((30, 20, 3), 7, np.uint8)
+    assert cv2.imwrite(str(file), image)
+    header = read_file_header(file.read_bytes())
+    assert (header.width, header.height) == (20, 30)
+    assert read_picture(file).shape == (30, 20, 3)
+
+
+def _sized(suffix: str, at: int, size: bytes) -> bytes:
+    data = bytearray(cv2.imencode(suffix, np.zeros((30, 20, 3), np.uint8))[1].tobytes())
+    data[at : at + len(size)] = size
+    return bytes(data)
+
+
+def _tiff(**sides: int) -> bytes:
+    tags = {"width": 256, "height": 257, "tile_width": 322, "tile_height": 323}
+    entries = [struct.pack("<HHII", tags[name], 4, 1, side) for name, side in sides.items()]
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+
+
+LARGE = 40_000
+FILES = {
+    "BMP": _sized(".bmp", 18, struct.pack("<ii", LARGE, LARGE)),
+    "BMP from the top": _sized(".bmp", 18, struct.pack("<ii", LARGE, -LARGE)),
+    "old BMP": b"BM" + bytes(12) + struct.pack("<IHH", 12, LARGE, LARGE) + bytes(99),
+    "PNM": b"P6 40000 40000 255\n" + bytes(99),
+    "PNM with comments": b"P5\n# 8 8\n40000 # 8\n\t40000\n255\n" + bytes(99),
+    "PNM without pixels": b"P1 40000 40000 ",
+    "WebP": b"RIFF\0\0\0\0WEBPVP8 " + bytes(10) + struct.pack("<HH", 16383, 16383) + bytes(99),
+    "WebP without loss": b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f\xff\xff\xff\x0f" + bytes(99),
+    "WebP with more": b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff" * 6 + bytes(99),
+    "animated WebP": b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\2" + bytes(99),
+    "TIFF": _tiff(width=LARGE, height=LARGE),
+    "TIFF of large tiles": _tiff(width=8, height=8, tile_width=LARGE, tile_height=LARGE),
+    "TIFF of nothing": b"II*\0\xff\xff\xff\xff" + bytes(99),
+    "BigTIFF": b"II+\0" + bytes(99),
+    "GIF": b"GIF89a" + bytes(99),
+    "EXR": b"\x76\x2f\x31\x01" + bytes(99),
+    "AVIF": b"\0\0\0\x20ftypavif" + bytes(99),
+    "HDR": b"#?RADIANCE\n" + bytes(99),
+    "PFM": b"PF\n40000 40000\n-1\n" + bytes(99),
+    "endless PNG": png(png_header(8, 8), chunk(b"IDAT", bytes(9), 0xFFFFFFF0)),
+    "short BMP": b"BM",
+    "short WebP": b"RIFF\0\0\0\0WEBPVP8L",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_picture_file_that_costs_too_much_is_refused_unread(
+    tmp_path: Path, name: str, no_decoder: None
+) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(FILES[name])
+    with pytest.raises(SourceError, match=r"a\.png: not a picture that OpenCV can read") as caught:
+        Pictures([file]).read()
+    assert len(str(caught.value)) < 400
+
+
+class _LargeVideo:
+    """A video whose pictures nobody has memory for."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, _: int) -> float:
+        return float(LARGE)
+
+    def read(self) -> None:
+        pytest.fail("a picture was asked for")
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_video_of_pictures_that_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", _LargeVideo)
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(SourceError, match=r"a\.mp4: pictures of 40000x40000; expected at most"):
+        open_media(str(tmp_path / "a.mp4"))
 
 
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=4))

@@ -74,6 +74,7 @@ class FakeCapture:
         ("/no/such/folder/", "no such file or folder"),
         ("/dev/video99", "camera /dev/video99 cannot be opened"),
         ("99", "camera /dev/video99 cannot be opened"),
+        ("9" * 20, "no such file or folder"),
         ("²", "'²': no such file or folder"),
         ("a" * 5000, "cannot be read: File name too long"),
     ],
@@ -183,6 +184,26 @@ def test_a_video_without_a_picture_is_one_error_and_then_the_end(
     with pytest.raises(SourceError, match="OpenCV can read no picture of it"):
         opened.read()
     assert opened.read() is None
+
+
+def test_numbered_pictures_are_not_read_as_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV's reader of these does not look at what they cost."""
+    asked = []
+
+    class Closed(FakeCapture):
+        def __init__(self, target: object, backend: int) -> None:
+            asked.append(backend)
+
+        def isOpened(self) -> bool:
+            return False
+
+    monkeypatch.setattr(media.cv2, "VideoCapture", Closed)
+    (tmp_path / "scan1.dat").touch()
+    with pytest.raises(SourceError, match=r"video .*scan1\.dat cannot be opened"):
+        open_media(str(tmp_path / "scan1.dat"))
+    assert asked and not {cv2.CAP_ANY, cv2.CAP_IMAGES} & set(asked)
 
 
 def test_the_sample_video() -> None:

@@ -116,6 +116,7 @@ SOUND = [head_line(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 1, "
         (2, '{"t": NaN, "files": {}}', "line 2: is no JSON"),
         (2, '{"t": 0, "files": {"a": "1"}}', "line 2, 'a': expected null or one of text"),
         (2, '{"t": 0, "files": {"a\\nb": 1}}', "line 2, 'a\\nb': expected"),
+        (2, '{"t": 0, "files": {"a": {"errno": 99999999999999999999}}}', "line 2, 'a': expected"),
         (2, '{"t": 0, "files": {"a": {"errno": "EWHAT"}}}', "line 2, 'a': expected null or one of"),
         (2, '{"t": 0, "files": {"a": {"base64": "?"}}}', "line 2, 'a': is no base64"),
         (2, '{"t": 0, "files": {"a": {"text": "1", "errno": "EIO"}}}', "line 2, 'a': expected"),

@@ -118,6 +118,11 @@ def _circle(file: Path) -> None:
     file.symlink_to(file)
 
 
+def _parts(file: Path) -> None:
+    file.write_bytes(b"RIFF\xff\xff\xff\xffWAVE")
+    os.truncate(file, 1 << 30)
+
+
 def _hours(file: Path) -> None:
     file.touch()
     os.truncate(file, 1 << 30)
@@ -152,6 +157,7 @@ def test_a_folder_with_what_is_no_sound_is_heard_to_its_end(
     [
         ("odd.wav", lambda file: sound(file, 47_999), "a usual one such as"),
         ("wide.wav", lambda file: sound(file, 48_000, 65), "at most 64 channels, got 65"),
+        ("parts.wav", _parts, "more than 1000 parts before its sound"),
         ("hours.raw", _hours, "1073741824 bytes are too many"),
     ],
 )

@@ -148,6 +148,8 @@ def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: 
         ('"(go"', "')' is missing"),
         ('"go)"', "closes nothing"),
         ('"' + "[" * 5000 + '"', "more than 50 brackets"),
+        ('"' + "a " * 100_000 + '"', "a phrase of 200000 characters"),
+        ('"' + "(a|b) " * 50 + '"', "more than 50000 sentences"),
         ('"go {distance"', "'{' is no slot"),
         ('"go {}"', "'{}' is no slot"),
         ('"go {distanc}"', "unknown slot 'distanc'; did you mean 'distance'"),

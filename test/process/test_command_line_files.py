@@ -1,0 +1,79 @@
+"""A stranger's files on the command line end in one line, and soon."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostile_files import NO_FILES, YAML_TEXTS, expect_sentence, put
+
+ROOT = Path(__file__).parents[2]
+NANODET = ROOT / "models" / "nanodet"
+CONSOLE = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+_TIMEOUT_S = 120.0
+
+
+def hostile(file: Path, kind: str) -> None:
+    """Put what is meant by ``kind`` where a file is expected."""
+    if kind in NO_FILES:
+        NO_FILES[kind](file)
+    else:
+        put(file, YAML_TEXTS[kind])
+
+
+def refusal(folder: Path, *arguments: str) -> str:
+    """Run the command line and return the one line that it says."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CONSOLE, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "EDGE_INFERENCE_CACHE": str(folder / "cache")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    assert ended.returncode in (1, 2), ended
+    assert ended.stderr.startswith("edge-inference: "), ended.stderr
+    return ended.stderr
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets", "digits"])
+@pytest.mark.parametrize("part", ["model.yaml", "labels.txt", "nanodet.onnx", "calibration.json"])
+def test_a_strangers_model(tmp_path: Path, part: str, kind: str) -> None:
+    model = shutil.copytree(NANODET, tmp_path / "mine" / "nanodet")
+    (model / part).unlink()
+    hostile(model / part, kind)
+    arguments = ["--precision", "int8"] if part == "calibration.json" else []
+    text = refusal(tmp_path, "models", "check", str(model), "--backend", "ort", *arguments)
+    expect_sentence(text, "nanodet")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])
+def test_a_strangers_golden_picture(tmp_path: Path, kind: str) -> None:
+    model = shutil.copytree(NANODET, tmp_path / "nanodet")
+    picture = min((model / "golden").iterdir())
+    picture.unlink()
+    hostile(picture, kind)
+    text = refusal(tmp_path, "models", "check", str(model), "--backend", "ort")
+    expect_sentence(text, picture.name)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("some.jsonl", ["platform", "show", "--recording"]),
+        ("some.csv", ["compare", "efficientnet_lite0", "--labels"]),
+        ("some.png", ["compare", "nanodet", "--pictures"]),
+        ("some.plan", ["engine", "inspect"]),
+    ],
+)
+def test_a_strangers_file(tmp_path: Path, name: str, arguments: list[str], kind: str) -> None:
+    hostile(tmp_path / name, kind)
+    expect_sentence(refusal(tmp_path, *arguments, name), name)
