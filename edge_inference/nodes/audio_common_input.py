@@ -42,7 +42,7 @@ class AudioCommonInputSettings:
 class AudioCommonInput(Component):
     """Takes sound of audio_common_msgs, whichever of the two packages is installed.
 
-    Any rate, any channels; compressed sound is refused.
+    Any usual rate, up to 64 channels; compressed sound is refused.
     """
 
     default_name = "audio_common_input"

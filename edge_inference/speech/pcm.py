@@ -29,9 +29,9 @@ def from_pcm(data: bytes, sample_format: str, channels: int) -> NDArray[np.float
     match = _FORMAT.fullmatch(sample_format)
     bits = int(match["bits"]) if match else 0
     if match is None or bits not in _BITS[match["kind"]] or (bits > 8) != bool(match["order"]):
-        raise InputError(f"sample_format {sample_format!r}: expected {_KNOWN}")
+        raise InputError(f"sample_format {sample_format!r:.100}: expected {_KNOWN}")
     if match[3] and bits != 24:
-        raise InputError(f"sample_format {sample_format!r}: expected {_KNOWN}")
+        raise InputError(f"sample_format {sample_format!r:.100}: expected {_KNOWN}")
     if not 1 <= channels <= MOST_CHANNELS:
         raise InputError(f"channels: expected 1 to {MOST_CHANNELS}, got {channels}")
     width = 4 if match[3] else bits // 8

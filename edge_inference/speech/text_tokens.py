@@ -10,8 +10,8 @@ from edge_inference.core.bounded_file import read_text
 from edge_inference.errors import ModelError
 
 _MARK = "\N{REPLACEMENT CHARACTER}"
-# Those of a quarter of a million tokens have 35 MB.
-_LARGEST_FILE = 64 << 20
+#: Most bytes of a ``tokenizer.json``; those of a quarter of a million tokens have 35 MB.
+LARGEST_TOKENIZER = 64 << 20
 
 
 class TextTokens(Protocol):
@@ -70,7 +70,7 @@ def load_text_tokens(file: Path) -> TokenizerFile:
             "install it with: pip install tokenizers"
         ) from error
     try:
-        tokenizer = Tokenizer.from_str(read_text(file, _LARGEST_FILE))
+        tokenizer = Tokenizer.from_str(read_text(file, LARGEST_TOKENIZER))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
     except Exception as error:  # the package raises nothing narrower

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_plain_file, read_bytes
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.flavours.onnx_file import write_onnx
 from edge_inference.engines.sentence_encoder import bert_graph, read_safetensors, read_shape
 from edge_inference.errors import ModelError
 from edge_inference.speech.embedding import SentenceEmbedding
 from edge_inference.speech.speech_model import DESCRIPTION_FILE
-from edge_inference.speech.text_tokens import load_text_tokens
+from edge_inference.speech.text_tokens import LARGEST_TOKENIZER, load_text_tokens
 
 _IN_PACKAGE = "package:"
 _NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
@@ -51,7 +51,7 @@ def make_folder(order: EmbeddingOrder) -> int:
     output.mkdir(parents=True)
     try:
         write_onnx(graph, output / "encoder.onnx")
-        shutil.copyfile(source / "tokenizer.json", output / "tokenizer.json")
+        _copy(source / "tokenizer.json", output / "tokenizer.json")
         _try(output)
         _describe(output, order)
     except BaseException:
@@ -71,6 +71,13 @@ def _source(name: str) -> Path:
             f"the Python package {package!r} is not installed; install it, or name a folder"
         )
     return Path(next(iter(found.submodule_search_locations))) / path
+
+
+def _copy(source: Path, destination: Path) -> None:
+    try:
+        destination.write_bytes(read_bytes(source, LARGEST_TOKENIZER))
+    except OSError as error:
+        raise ModelError(f"{source}: cannot be copied ({error.strerror})") from error
 
 
 def _try(folder: Path) -> None:

@@ -191,7 +191,10 @@ def _description(model: SpeechModel, written: Mapping[str, Path], order: ExportO
 def _notice(model: SpeechModel) -> str:
     """Return the notice of the model that this is made from, and what was changed."""
     notice = model.folder / _NOTICE
-    own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
+    try:
+        own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
+    except OSError as error:
+        raise ModelError(f"{notice}: cannot be read ({error.strerror})") from error
     return (
         f"# Changed files\n\nThe graphs in this folder are derived from the model "
         f"{model.name} ({model.source}): integer weights were written as fp32, operators "

@@ -69,8 +69,8 @@ class SoundFormat:
         """Read an ``AudioInfo``; raises InputError for compressed sound and a rate of 0."""
         if info.coding_format.lower() not in _UNCOMPRESSED:
             raise InputError(
-                f"AudioInfo: coding_format {info.coding_format!r}: expected uncompressed sound; "
-                "start the capture with format:=wave"
+                f"AudioInfo: coding_format {info.coding_format!r:.100}: expected uncompressed "
+                "sound; start the capture with format:=wave"
             )
         if not info.sample_rate:
             raise InputError("AudioInfo: sample_rate: expected samples a second, got 0")
