@@ -23,6 +23,7 @@ from typing import IO, Any
 from edge_inference.backends.base import Backend
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.model import load_model
+from edge_inference.core.worker import words_of
 from edge_inference.engines.cost_recording import Report, point_of, time_together
 from edge_inference.engines.engine_check import Checked, check_engine, record_check
 from edge_inference.engines.select import Request, Selection, prepare, select_backend
@@ -171,7 +172,10 @@ class _Talk:
             if not isinstance(said, dict):
                 continue
             if "phase" in said:
-                self._progress(said["phase"], said["fraction"])
+                try:
+                    self._progress(said["phase"], said["fraction"])
+                except BaseException as error:  # the child would wait for its reader
+                    self._complaints.append(words_of(error))
             self._outcome.found = said.get("done", self._outcome.found)
             self._outcome.error = said.get("error", self._outcome.error)
 
@@ -292,8 +296,10 @@ def _time_with(
 
 
 def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)  # not sys.exit: a builder inside a library would not notice
+    try:
+        sys.stdin.read()
+    finally:
+        os._exit(1)  # not sys.exit: a builder inside a library would not notice
 
 
 if __name__ == "__main__":
