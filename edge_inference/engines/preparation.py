@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edge_inference.backends.base import Backend
+from edge_inference.core.child_process import python_command, python_environment
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.model import load_model
 from edge_inference.core.worker import words_of
@@ -78,7 +79,7 @@ def _ask_child(
 ) -> dict[str, Any]:
     """Have a child make what is missing, and check the engine where there is a policy."""
     child = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        python_command(f"from {__name__} import main; sys.exit(main())"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -218,7 +219,7 @@ def _environment(gpu: int) -> dict[str, str]:
 
     TensorRT builds for the first GPU that it sees.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = python_environment()
     if gpu:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         numbers = visible.split(",") if visible else []
@@ -230,7 +231,8 @@ def _title(request: Request) -> str:
     return f"{request.model.name} for {request.backend} in {request.precision}"
 
 
-def _child_main() -> int:
+def main() -> int:
+    """Be the child: do what standard input asks for; return the exit code."""
     os.nice(_LOWEST_PRIORITY)
     line = sys.stdin.readline()
     if not line:
@@ -303,4 +305,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_child_main())
+    sys.exit(main())

@@ -8,11 +8,13 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from edge_inference.core.child_process import forget_working_folder
 from edge_inference.tools.usage import EXIT_FAILED
 
 
 def main(entry_point: str, arguments: Sequence[str]) -> int:
     """Run ``edge-inference``, ``component_container``, or a node by the name of its executable."""
+    forget_working_folder()
     if entry_point == "edge-inference":
         from edge_inference.tools.command_line import run
 
