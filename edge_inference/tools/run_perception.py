@@ -51,11 +51,12 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
     components = load_pipeline("perception").components(options.pipeline_arguments())
-    with interruptible() as interrupted:
-        output = _output(options)
-        if options.names_an_engine and not _made_ready(options, model, output, interrupted):
-            return EXIT_INTERRUPTED
-        return _run(options, components, model, output, started_s, interrupted)
+    output = _output(options)
+    if options.names_an_engine:
+        with interruptible() as interrupted:
+            if not _made_ready(options, model, output, interrupted):
+                return EXIT_INTERRUPTED
+    return _run(options, components, model, output, started_s)
 
 
 def _run(
@@ -64,18 +65,19 @@ def _run(
     model: ModelDescription,
     output: RunOutput,
     started_s: float,
-    interrupted: threading.Event,
 ) -> int:
     with hosted_here("run perception", options.verbose) as container:
         run = _Run(container, components, options, model, output, started_s)
         try:
-            return run.run(interrupted)
+            engine = run.load()
+            with interruptible() as interrupted:
+                return run.run(engine, interrupted)
         finally:
             run.close()
 
 
 class _Run:
-    """One run: ``run`` once, then ``close``."""
+    """One run: ``load`` and ``run`` once, then ``close``."""
 
     def __init__(
         self,
@@ -100,18 +102,18 @@ class _Run:
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
         self._cleanup = ExitStack()
+        self._overlays: OverlayFiles | None = None
         self._problems = Problems(output.problem)
         self._found = Found()
         self._results = 0
         self._first_s: float | None = None
         self._last_s: float | None = None
 
-    def run(self, interrupted: threading.Event) -> int:
+    def run(self, engine: Engine, interrupted: threading.Event) -> int:
         """Start the pipeline, show what it finds, sum up; return the exit code."""
-        overlays = self._overlays()
-        engine = self._load()
         self._output.start(self._options.source, engine)
         self._spinner.start()
+        overlays = self._overlays
         ended = self._watch(engine, interrupted, overlays is not None)
         ended_s = time.monotonic()
         self._cleanup.close()  # the last overlays are on the disk now
@@ -130,7 +132,7 @@ class _Run:
 
     # Start --------------------------------------------------------------------------------------
 
-    def _overlays(self) -> OverlayFiles | None:
+    def _overlay_files(self) -> OverlayFiles | None:
         if self._options.save_overlay is None:
             return None
         folder = Path(self._options.save_overlay)
@@ -140,9 +142,11 @@ class _Run:
         self._cleanup.callback(self._listener.save_overlays(files))
         return files
 
-    def _load(self) -> Engine:
+    def load(self) -> Engine:
+        """Load the nodes; raises ConfigError with what each that fails says."""
         from edge_inference.composition.process import load_all
 
+        self._overlays = self._overlay_files()
         failures = load_all(self._container, self._components, self._options.params_file)
         for loaded in self._container.components:
             name = loaded.node.get_name()

@@ -140,11 +140,12 @@ def run_voice(options: VoiceOptions) -> int:
         heard = FilesHeard([length_s for _, length_s in files])
         checks = Checks(sentences_of(options.path, names, expectation, file), heard, record)
     components = load_pipeline("voice").components(options.pipeline_arguments(pause_s))
-    with interruptible() as interrupted, hosted_here("run voice", options.verbose) as container:
+    with hosted_here("run voice", options.verbose) as container:
         run = _Run(container, options, record, checks, heard)
         try:
             run.start(components)
-            return run.watch(interrupted)
+            with interruptible() as interrupted:
+                return run.watch(interrupted)
         finally:
             run.close()
 
