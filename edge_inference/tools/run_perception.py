@@ -54,7 +54,8 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     output = _output(options)
     if options.names_an_engine:
         with interruptible() as interrupted:
-            if not _made_ready(options, model, output, interrupted):
+            is_ready = _made_ready(options, model, output, interrupted)
+            if not is_ready or interrupted.is_set():
                 return EXIT_INTERRUPTED
     return _run(options, components, model, output, started_s)
 

@@ -8,11 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_inference.engines import select
+from edge_inference.tools import check_models, run_perception
+from edge_inference.tools.run_options import RunOptions
+from edge_inference.tools.usage import EXIT_INTERRUPTED
+
 ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
 DEADLINE_S = 120.0
 #: So long a command takes to end, on a machine with much else to do; the work would take longer.
 END_S = 30.0
@@ -97,3 +105,32 @@ def test_a_signal_at_any_stage(
     assert run.process.returncode in (128 + number, -number, 130, 0), said
     if run.process.returncode == 130:
         assert said == "edge-inference: interrupted\n"
+
+
+@pytest.fixture
+def made_too_late(request: pytest.FixtureRequest) -> Callable[..., bool]:
+    """Stand for making an engine that comes to its end just after a signal."""
+
+    def make(*arguments: Any, **named: Any) -> bool:
+        signal.raise_signal(request.getfixturevalue("number"))
+        return True
+
+    return make
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
+    monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
+) -> None:
+    monkeypatch.setattr(select, "prepare", made_too_late)
+    with pytest.raises(KeyboardInterrupt):
+        check_models.check_models(["nanodet"], "", "ort", "fp16", None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_behind_which_an_engine_is_made_ends_a_run(
+    monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
+) -> None:
+    monkeypatch.setattr(run_perception, "_made_ready", made_too_late)
+    options = RunOptions(str(PICTURE), backend="ort")
+    assert run_perception.run_perception(options, time.monotonic()) == EXIT_INTERRUPTED
