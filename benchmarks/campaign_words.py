@@ -1,4 +1,4 @@
-"""Commands that a pause takes back, and the many words for stop: spoken, into the voice pipeline."""
+"""Commands that a pause takes back, and the many words for stop, spoken into the pipeline."""
 
 from __future__ import annotations
 

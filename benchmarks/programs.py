@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks.sides import isolation
+from edge_inference.core.child_process import python_command, python_environment
 
 
 @contextmanager
@@ -16,11 +15,12 @@ def program(
     entry_point: str, arguments: Sequence[str], domain: int, stdout: int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[str]]:
     """Run one of the package's executables; it is ended afterwards."""
-    start = "import sys; from edge_inference.tools.main import main; "
+    start = "from edge_inference.tools.main import main; "
     start += f"sys.exit(main({entry_point!r}, sys.argv[1:]))"
+    quiet = {"RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"}
     process = subprocess.Popen(
-        [sys.executable, "-c", start, *arguments],
-        env={**os.environ, **isolation(domain), "RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"},
+        [*python_command(start), *arguments],
+        env={**python_environment(), **isolation(domain), **quiet},
         stdout=stdout,
         text=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import signal
 import sys
@@ -26,6 +27,10 @@ from edge_inference.composition.pipeline import ComponentDescription, load_pipel
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 _REMAP = ("-r", "--remap")
+#: So long a signal waits for the component that is loading, and then for those that are loaded.
+_LOADING_S, _UNLOADING_S = 1.0, 0.5
+#: The exit code of a process that a signal ends, with the signal's number added.
+_SIGNALLED = 128
 _NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
 
 
@@ -45,7 +50,7 @@ def run_container(arguments: Sequence[str]) -> int:
     own, ros = _split(arguments)
     options = parser.parse_args(own)
 
-    def fill(container: Container) -> None:
+    def fill(container: Container, ended: Callable[[], bool]) -> None:
         add_load_services(container)
         if options.pipeline:
             components = load_pipeline(options.pipeline).components(
@@ -54,7 +59,7 @@ def run_container(arguments: Sequence[str]) -> int:
             rules, others = _rules_apart(ros)
             shared = [rule for rule in rules if not _NAMING.match(rule)]
             extra = _as_arguments(shared, others)
-            load_all(container, components, extra=extra, autostart=options.autostart)
+            load_all(container, components, extra=extra, autostart=options.autostart, ended=ended)
 
     return _host("component_container", ros, fill)
 
@@ -77,7 +82,8 @@ def run_component(plugin: str, arguments: Sequence[str]) -> int:
     own, ros = _split(arguments)
     options = parser.parse_args(own)
 
-    def fill(container: Container) -> None:
+    def fill(container: Container, ended: Callable[[], bool]) -> None:
+        del ended  # there is one component
         values = {name: read_value(text) for name, text in _assignments(options.set).items()}
         container.load(plugin, ros, options.autostart, _parameters(values))
 
@@ -93,16 +99,19 @@ def load_all(
     params_file: str = "",
     extra: Sequence[str] = (),
     autostart: bool = True,
+    ended: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """Load a pipeline's components; log those that fail and return their messages.
 
     ``extra`` are ROS arguments for every one of them. A value that the user gave
     the pipeline as an argument holds against ``params_file`` and ``extra``, and
-    these against the description's own.
+    these against the description's own. Nothing more is loaded once ``ended``.
     """
     rules, others = _rules_apart(extra)
     failures = []
     for component in components:
+        if ended():
+            break
         # Of remaps the first that fits is taken, of parameters the last.
         arguments = [*_as_arguments(rules), *component.node_arguments(params_file), *others]
         overrides = _parameters(
@@ -151,15 +160,16 @@ def hosted(
 def _host(
     name: str,
     ros_arguments: Sequence[str],
-    fill: Callable[[Container], None],
+    fill: Callable[[Container, Callable[[], bool]], None],
     own_arguments: Sequence[str] | None = None,
 ) -> int:
     try:
         with (
             hosted(name, ros_arguments, own_arguments) as container,
-            _ended_by_signals(container),
+            _ended_by_signals(container) as (ended, filled),
         ):
-            fill(container)
+            fill(container, ended.is_set)
+            filled.set()
             container.spin()
     except EdgeInferenceError as error:
         sys.stderr.write(f"{name.strip('_')}: {error}\n")
@@ -168,25 +178,48 @@ def _host(
 
 
 @contextmanager
-def _ended_by_signals(container: Container) -> Iterator[None]:
+def _ended_by_signals(container: Container) -> Iterator[tuple[threading.Event, threading.Event]]:
     """End the spinning on SIGINT and SIGTERM while the graph stands, so that components end well.
 
-    Left to rclpy, the signal would take the context away first.
+    Left to rclpy, the signal would take the context away first. Gives what tells of the end, and
+    what is to be told that the container is filled: a component may take minutes to load, and
+    a signal does not wait for it.
     """
+    ended, filled = threading.Event(), threading.Event()
+
+    def end(number: int) -> None:
+        container.stop()
+        if not filled.wait(_LOADING_S):
+            _leave_loading(container, number)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
+        ended.set()
         # In a thread: the handler may have interrupted the holder of a lock that stop() needs.
-        threading.Thread(target=container.stop).start()
+        threading.Thread(target=end, args=(number,), daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield ended, filled
     finally:
+        filled.set()
         # A terminal and ros2 launch each send SIGINT: the second must not cut the end short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave_loading(container: Container, number: int) -> None:
+    """End the process though a component is still loading; those that are loaded end before."""
+
+    def unload() -> None:
+        for component in container.components[:-1]:
+            container.unload(component.id)
+
+    unloading = threading.Thread(target=unload, daemon=True)
+    unloading.start()
+    unloading.join(_UNLOADING_S)
+    os._exit(_SIGNALLED + number)
 
 
 def _add_autostart(parser: argparse.ArgumentParser) -> None:

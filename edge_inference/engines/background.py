@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from edge_inference.core.worker import words_of
 from edge_inference.engines.select import Request
 from edge_inference.engines.supply import Cancelled, PreparationCancelledError, Progress
 from edge_inference.errors import BackendError, EdgeInferenceError
@@ -82,8 +83,8 @@ class Background(Generic[Result]):
             return
         except EdgeInferenceError as error:
             self._give_up(self, error)
-        except Exception as error:  # whatever a vendor's library raises: the old one goes on
-            self._give_up(self, BackendError(f"{type(error).__name__}: {error}"))
+        except BaseException as error:  # whatever a vendor's library raises: the old one goes on
+            self._give_up(self, BackendError(words_of(error)))
         else:
             self._deliver(self, result)
 

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from edge_inference.backends.base import Backend
+from edge_inference.core.child_process import python_command, python_environment
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.model import load_model
+from edge_inference.core.worker import words_of
 from edge_inference.engines.cost_recording import Report, point_of, time_together
 from edge_inference.engines.engine_check import Checked, check_engine, record_check
 from edge_inference.engines.select import Request, Selection, prepare, select_backend
@@ -77,7 +79,7 @@ def _ask_child(
 ) -> dict[str, Any]:
     """Have a child make what is missing, and check the engine where there is a policy."""
     child = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        python_command(f"from {__name__} import main; sys.exit(main())"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -171,7 +173,10 @@ class _Talk:
             if not isinstance(said, dict):
                 continue
             if "phase" in said:
-                self._progress(said["phase"], said["fraction"])
+                try:
+                    self._progress(said["phase"], said["fraction"])
+                except BaseException as error:  # the child would wait for its reader
+                    self._complaints.append(words_of(error))
             self._outcome.found = said.get("done", self._outcome.found)
             self._outcome.error = said.get("error", self._outcome.error)
 
@@ -214,7 +219,7 @@ def _environment(gpu: int) -> dict[str, str]:
 
     TensorRT builds for the first GPU that it sees.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = python_environment()
     if gpu:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         numbers = visible.split(",") if visible else []
@@ -226,7 +231,8 @@ def _title(request: Request) -> str:
     return f"{request.model.name} for {request.backend} in {request.precision}"
 
 
-def _child_main() -> int:
+def main() -> int:
+    """Be the child: do what standard input asks for; return the exit code."""
     os.nice(_LOWEST_PRIORITY)
     line = sys.stdin.readline()
     if not line:
@@ -292,9 +298,11 @@ def _time_with(
 
 
 def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)  # not sys.exit: a builder inside a library would not notice
+    try:
+        sys.stdin.read()
+    finally:
+        os._exit(1)  # not sys.exit: a builder inside a library would not notice
 
 
 if __name__ == "__main__":
-    sys.exit(_child_main())
+    sys.exit(main())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
+from edge_inference.core.worker import words_of
 from edge_inference.engines.background import Background, Preparation, at_low_priority
 from edge_inference.engines.preparation import prepare_beside
 from edge_inference.engines.select import Request, Selection, select_backend, stand_in
@@ -223,7 +224,10 @@ class EngineServer:
             engine.backend.close()
             return
         with self._in_use:
-            self._exchange()
+            try:
+                self._exchange()
+            except BaseException as error:  # it serves all the same
+                self._report(BackendError(words_of(error)))
 
     def _give_up(self, background: Background[Engine], error: EdgeInferenceError) -> None:
         with self._planning:

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 
 from edge_inference.core.measured_costs import Samples, Spread
+from edge_inference.core.worker import words_of
 from edge_inference.engines.cost_recording import Report, is_timed_by_cpu, point_of, record
 from edge_inference.engines.server import Engine
 from edge_inference.engines.store import Store
@@ -77,5 +78,8 @@ class ServiceCosts:
             self._writer.join()
 
     def _write(self, engine: Engine, samples: Samples) -> None:
-        point = point_of(engine.selection, self._store)
-        record(self._store, "service", {point: samples}, self._report)
+        try:
+            point = point_of(engine.selection, self._store)
+            record(self._store, "service", {point: samples}, self._report)
+        except BaseException as error:  # nobody else would hear of it
+            self._report(f"what inferences take is not kept: {words_of(error)}")

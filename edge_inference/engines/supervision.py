@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 Work = Callable[[Report, threading.Event], Result]
 
 _POLL_S = 0.05
-_GRACE_S = 10.0
+_GRACE_S = 1.5
 
 
 class BuildCancelledError(EdgeInferenceError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from typing import Any
 
 from edge_inference.core.audio import AudioChunk
+from edge_inference.core.worker import Worker, words_of
 from edge_inference.errors import SourceError
 from edge_inference.nodes.audio_source_settings import AudioSourceSettings
 from edge_inference.nodes.component import Component
@@ -36,8 +36,7 @@ class AudioSource(Component):
         super().__init__(**node_arguments)
         #: Set when the last chunk has been published.
         self.finished = threading.Event()
-        self._stopping = threading.Event()
-        self._reader: threading.Thread | None = None
+        self._reader: Worker | None = None
         self._sound: Sound | None = None
         self._opened: tuple[str, float] | None = None
         # Between the end of the last file and the start of another source.
@@ -63,25 +62,23 @@ class AudioSource(Component):
 
     def start(self) -> None:
         """Start reading."""
-        self._stopping.clear()
         self.finished.clear()
-        self._sequence = 0
-        self._reader = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
-        self._reader.start()
+        self.health.fault("")
+        self._sequence, self._is_failing = 0, False
+        self._reader = self.make_worker(self._run)
 
     def stop(self) -> None:
         """Stop reading; a next activation starts over."""
-        self._stopping.set()
-        if self._reader is not None:
-            self._reader.join()
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.end()
         self.close()
 
     def close(self) -> None:
         """Give the source back."""
-        if self._sound is not None:
-            self._sound.close()
-            self._sound = None
+        sound, self._sound = self._sound, None
+        if sound is not None:
+            sound.close()
 
     def _open_sound(self) -> Sound:
         settings = self.parameters.current
@@ -95,23 +92,33 @@ class AudioSource(Component):
         settings = self.parameters.current
         return self._opened != (settings.source, settings.pause_s)
 
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
         try:
-            self._publish_all()
-        except Exception as error:
-            # Nobody waits for this thread; what ends it must be on show.
-            self.get_logger().error(traceback.format_exc())
-            self.refuse(SourceError(f"{type(error).__name__}: {error}"), "source", lost=False)
+            self._publish_all(worker)
+        except BaseException as error:
+            if self._is_failing:  # again, without a chunk in between
+                self.health.fault(words_of(error))
+                self.finished.set()
+            self._is_failing = True
+            if self._sound is None or self._sound.is_live:
+                self._let_go(worker)
+            elif self.finished.is_set():
+                worker.end()
+            raise
         self.finished.set()
 
-    def _publish_all(self) -> None:
+    def _publish_all(self, worker: Worker) -> None:
         clock, due, in_pass = SampleClock(), time.monotonic(), 0
         watch = DeviceWatch(self.health, self.get_logger())
-        while not self._stopping.is_set():
+        while not worker.is_ending:
             try:
                 sound, piece = self._read()
             except SourceError as error:
-                self._fail(error, watch)
+                if self._sound is not None and not self._sound.is_live:
+                    self.refuse(error, "source")  # and on with the next file
+                    continue
+                watch.lost(error)
+                self._let_go(worker)
                 continue
             if piece is None:
                 self.close()
@@ -122,8 +129,8 @@ class AudioSource(Component):
             if sound.is_live:
                 watch.heard(piece, sound.origin)
             else:
-                due = self._wait_until_heard(piece, due)
-            if not self._stopping.is_set():
+                due = self._wait_until_heard(piece, due, worker)
+            if not worker.is_ending:
                 self._publish(piece, clock)
                 in_pass += 1
 
@@ -153,21 +160,21 @@ class AudioSource(Component):
         )
         self._sequence += 1
         self.health.processed()
+        if self._is_failing:
+            self._is_failing = False
+            self.finished.clear()
+            self.health.fault("")
 
-    def _fail(self, error: SourceError, watch: DeviceWatch) -> None:
-        """Go on with the next file; a device is let go of, and opened again after a while."""
-        if self._sound is not None and not self._sound.is_live:
-            self.refuse(error, "source")
-            return
-        watch.lost(error)
+    def _let_go(self, worker: Worker) -> None:
+        """Let go of a device that failed, and wait before it is opened again."""
         self._sequence += 1
         self.close()
-        self._stopping.wait(_RETRY_S)
+        worker.wait(_RETRY_S)
 
-    def _wait_until_heard(self, piece: Piece, due: float) -> float:
+    def _wait_until_heard(self, piece: Piece, due: float, worker: Worker) -> float:
         """Wait until the piece's last sample would have been heard; return that moment."""
         length_s = len(piece.samples) / piece.sample_rate
         # After a pause of the whole process the rest does not hurry.
         due = max(due + length_s, time.monotonic() - length_s)
-        self._stopping.wait(max(0.0, due - time.monotonic()))
+        worker.wait(due - time.monotonic())
         return due

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from typing import Any
 
 from edge_inference.core.freshness import age_ms
 from edge_inference.core.latency import StageTiming
 from edge_inference.core.voice import ActionPlan, Transcript
+from edge_inference.core.worker import Worker, attempt_each, words_of
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.command_settings import CommandSettings
 from edge_inference.nodes.component import Component
@@ -39,8 +39,7 @@ class Command(Component):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._thread: threading.Thread | None = None
-        self._ending = threading.Event()
+        self._worker: Worker | None = None
         self._lock = threading.RLock()  # plans and the word stop come in threads of their own
         self._is_driving = False
 
@@ -59,26 +58,34 @@ class Command(Component):
         """Begin the control cycle; listen to plans, and for the word stop."""
         self._told = self._motion.feedback(self.now_ns())
         self._said, self._velocity, self._stop_ns, self._quiet_from = "", _STILL, -1, 0.0
-        self._ending.clear()
-        self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
         self._is_driving = True
-        self._thread.start()
+        self._worker = self.make_worker(self._run)
         self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=self._on_odd)
         self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, on_error=self._on_odd)
 
     def stop(self) -> None:
         """Stop the robot, and end the control cycle."""
-        self._ending.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
+        if self._worker is not None:
+            self._worker.end()
         with self._lock:
             was_driving, self._is_driving = self._is_driving, False
             if was_driving:
+                self._velocities.publish(_STILL)
                 self._motion.stop(self.now_ns())
                 self._elsewhere.give_up()
-                self._velocities.publish(_STILL)
                 self._tell(self.now_ns())
+
+    def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
+        """Stop the robot first, whatever it was that failed."""
+        problem = f"I stop, as something has failed: {words_of(error)}"
+        with self._lock:
+            if self._is_driving:
+                attempt_each(
+                    lambda: self._velocities.publish(_STILL),
+                    lambda: self._motion.stop(self.now_ns(), problem),
+                    self._elsewhere.give_up,
+                )
+        super().fail(error, reason, lost)
 
     def close(self) -> None:
         """Leave navigation alone."""
@@ -86,7 +93,7 @@ class Command(Component):
         if navigation is not None:
             navigation.close()
 
-    # In whatever thread brings it ---------------------------------------------------------------
+    # In whatever thread brings it, and our own --------------------------------------------------
 
     def _on_plan(self, plan: ActionPlan, _: bool) -> None:
         started_ns = time.monotonic_ns()
@@ -126,20 +133,13 @@ class Command(Component):
                 self._keep_publishing()
                 self._cycle(now_ns)
 
-    # In our thread ------------------------------------------------------------------------------
-
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
         due = time.monotonic()
-        while not self._ending.is_set():
+        while not worker.is_ending:
             with self._lock:
-                try:
-                    self._cycle(self.now_ns())
-                except Exception as error:
-                    self._velocities.publish(_STILL)  # it must not go on with its last velocity
-                    self.get_logger().error(traceback.format_exc())
-                    self.refuse(EdgeInferenceError(repr(error)), "cycle", lost=False)
+                self._cycle(self.now_ns())
             due = max(due + 1.0 / self.parameters.current.rate_hz, time.monotonic())
-            self._ending.wait(due - time.monotonic())
+            worker.wait(due - time.monotonic())
 
     def _cycle(self, now_ns: int) -> None:
         """Drive on; the lock is held."""

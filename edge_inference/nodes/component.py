@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.core.health import Health
 from edge_inference.core.settings import suggestion
 from edge_inference.core.text_line import one_line
+from edge_inference.core.worker import Worker, tell, words_of
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.diagnostics import to_diagnostic_status
 from edge_inference.nodes.parameters import NodeParameters
@@ -56,7 +58,7 @@ class Component(LifecycleNode):
         self.health = Health()
         try:
             self.parameters: NodeParameters[Any] = NodeParameters(
-                self, self.settings_class, accept=self.accept, changed=self.changed
+                self, self.settings_class, accept=self.accept, changed=self.guarded(self.changed)
             )
         except EdgeInferenceError:
             super().destroy_node()
@@ -94,7 +96,26 @@ class Component(LifecycleNode):
 
     def make_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """Make a timer of real time, so that it also runs while simulated time stands still."""
-        return self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        return self.create_timer(period_s, self.guarded(callback), clock=clock)
+
+    def make_worker(self, work: Callable[[Worker], None]) -> Worker:
+        """Start a thread that does ``work``; whatever that raises is shown, and it goes on."""
+        return Worker(self.get_name(), work, self.fail)
+
+    def guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """Return a callback whose failure is shown here, and troubles nobody who calls it."""
+
+        @functools.wraps(callback)
+        def call(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                tell(error, self.fail)
+
+        return call
 
     def publish_on(
         self, topic: str, adapter: Adapter[Object], qos: QoSProfile = RELIABLE
@@ -124,8 +145,8 @@ class Component(LifecycleNode):
             self,
             adapter,
             topic,
-            callback,
-            on_error or self.refuse,
+            self.guarded(callback),
+            self.guarded(on_error or self.refuse),
             qos,
             reliability_follows,
             self._tell_of_company if exclusive else None,
@@ -162,6 +183,13 @@ class Component(LifecycleNode):
         message = one_line(str(error))
         if self.health.error(reason, message, time.monotonic_ns(), lost):
             self.get_logger().error(message)
+
+    def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
+        """Show what nobody foresaw as ``refuse`` does, with its traceback in the log."""
+        if isinstance(error, EdgeInferenceError):
+            self.refuse(error, reason, lost)
+        elif self.health.error(reason, words := words_of(error), time.monotonic_ns(), lost):
+            self.get_logger().error("\n".join((words, *traceback.format_exception(error))))
 
     # Lifecycle ----------------------------------------------------------------------------------
 
@@ -214,10 +242,12 @@ class Component(LifecycleNode):
             action()
         except EdgeInferenceError as error:
             return self._show_fault(str(error))
-        except Exception as error:
-            # rclpy would swallow it without a word.
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # rclpy would swallow it without a word, or end with it.
             self.get_logger().error(traceback.format_exc())
-            return self._show_fault(f"{action.__name__}: {type(error).__name__}: {error}")
+            return self._show_fault(f"{action.__name__}: {words_of(error)}")
         self.health.fault("")
         return True
 

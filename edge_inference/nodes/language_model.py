@@ -110,9 +110,9 @@ class LanguageModel(Stage[Intent]):
             return replace(item, problem=f"{item.problem}; {missing}")
         try:
             return self._model.intent(item)
-        except EdgeInferenceError as error:
-            # Who spoke gets an answer; the fault is on show.
-            self.refuse(error, "failed", lost=False)
+        except BaseException as error:
+            # Who spoke gets an answer, whatever it is; the fault is on show.
+            self.fail(error)
             return replace(item, problem=f"{item.problem}; the language model failed")
 
     def emit(self, output: Intent) -> None:

@@ -66,7 +66,7 @@ class Listener(Component):
             Listen,
             "listen",
             execute_callback=_never,
-            handle_accepted_callback=self._begin,
+            handle_accepted_callback=self.guarded(self._begin),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
 
@@ -140,13 +140,16 @@ class Listener(Component):
                     self._listening.publish(True)  # it does not hold for long
 
     def _finish(self, transcript: Transcript) -> None:
-        with self._lock:
-            goal, self._goal = self._goal, None
+        goal = None
+        try:
+            with self._lock:
+                goal, self._goal = self._goal, None
+                if goal is not None:
+                    self._listening.publish(False)
+        finally:  # who asked waits for it
             if goal is not None:
-                self._listening.publish(False)
-        if goal is not None:
-            self.health.processed()
-            goal.handle.execute(lambda handle: _end(handle, transcript))
+                self.health.processed()
+                goal.handle.execute(lambda handle: _end(handle, transcript))
 
 
 def _end(handle: Any, transcript: Transcript) -> Listen.Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from edge_inference.core.frame import Frame
 from edge_inference.core.media import Media, open_media
 from edge_inference.core.settings import setting
+from edge_inference.core.worker import Worker, words_of
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.images import ImageAdapter
@@ -48,7 +48,10 @@ class MediaSourceSettings:
 
 
 class MediaSource(Component):
-    """Reads pictures in its own thread; a camera that disappears is tried again every second."""
+    """Reads pictures in its own thread; a camera that disappears is tried again every second.
+
+    So is one that fails in a way that nobody foresaw; a file that does so twice ends.
+    """
 
     default_name = "media_source"
     default_namespace = "camera"
@@ -58,8 +61,7 @@ class MediaSource(Component):
         super().__init__(**node_arguments)
         #: Set when the last picture has been published.
         self.finished = threading.Event()
-        self._stopping = threading.Event()
-        self._reader: threading.Thread | None = None
+        self._reader: Worker | None = None
         self._media: Media | None = None
         self._published = 0
         self._published_of_pass = 0
@@ -72,37 +74,41 @@ class MediaSource(Component):
 
     def start(self) -> None:
         """Start reading."""
-        self._stopping.clear()
         self.finished.clear()
         self._published = self._published_of_pass = 0
-        self._reader = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
-        self._reader.start()
+        self._is_failing = False
+        self._reader = self.make_worker(self._run)
 
     def stop(self) -> None:
         """Stop reading."""
-        self._stopping.set()
-        if self._reader is not None:
-            self._reader.join()
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.end()
 
     def close(self) -> None:
         """Give the source back."""
-        if self._media is not None:
-            self._media.close()
-            self._media = None
+        media, self._media = self._media, None
+        if media is not None:
+            media.close()
 
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
         try:
-            self._publish_all()
-        except Exception as error:
-            # Nobody waits for this thread; what ends it must be on show.
-            self.get_logger().error(traceback.format_exc())
-            self.refuse(SourceError(f"{type(error).__name__}: {error}"), "source", lost=False)
+            self._publish_all(worker)
+        except BaseException as error:
+            if self._is_failing:  # again, without a picture in between
+                self.health.fault(words_of(error))
+                self.finished.set()
+            self._is_failing = True
+            if self._media is None or self._media.is_live:
+                self._reopen_camera(worker)
+            elif self.finished.is_set():
+                worker.end()
+            raise
         self.finished.set()
 
-    def _publish_all(self) -> None:
+    def _publish_all(self, worker: Worker) -> None:
         due = time.monotonic()
-        while not self._stopping.is_set():
+        while not worker.is_ending:
             settings = self.parameters.current
             if settings.limit and self._published >= settings.limit:
                 break
@@ -110,7 +116,7 @@ class MediaSource(Component):
                 image, origin = self._read()
             except SourceError as error:
                 self.refuse(error, "source")
-                self._reopen_camera()
+                self._reopen_camera(worker)
                 continue
             if image is None:
                 self.close()  # a next pass, or a next activation, starts over
@@ -124,25 +130,29 @@ class MediaSource(Component):
             self._published += 1
             self._published_of_pass += 1
             self.health.processed()
-            due = self._wait_until_due(due, settings)
+            if self._is_failing:
+                self._is_failing = False
+                self.finished.clear()
+                self.health.fault("")
+            due = self._wait_until_due(due, settings, worker)
 
     def _read(self) -> tuple[NDArray[np.uint8] | None, str]:
         if self._media is None:
             self._media = open_media(self.parameters.current.source)
         return self._media.read(), self._media.origin
 
-    def _reopen_camera(self) -> None:
+    def _reopen_camera(self, worker: Worker) -> None:
         """Let go of a camera that failed, and wait before it is opened again."""
         if self._media is None or self._media.is_live:
             self.close()
-            self._stopping.wait(_RETRY_S)
+            worker.wait(_RETRY_S)
 
-    def _wait_until_due(self, due: float, settings: MediaSourceSettings) -> float:
+    def _wait_until_due(self, due: float, settings: MediaSourceSettings, worker: Worker) -> float:
         """Wait for the next picture's moment and return it; a late one does not hurry the rest."""
         media = self._media
         if media is None or media.is_live or settings.pace == "as_fast_as_possible":
             return time.monotonic()
         rate = settings.rate or media.rate_hz or 1.0
         due = max(due + 1.0 / rate, time.monotonic() - 1.0 / rate)
-        self._stopping.wait(max(0.0, due - time.monotonic()))
+        worker.wait(due - time.monotonic())
         return due

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from action_msgs.msg import GoalStatus
@@ -61,7 +63,7 @@ class Navigation:
         goal = self._action.Goal()
         goal.pose = to_pose(place, int(self._node.get_clock().now().nanoseconds))
         future = self._client.send_goal_async(goal)
-        future.add_done_callback(lambda done: self._answered(done.result(), number))
+        future.add_done_callback(lambda done: self._settle(done, number, self._answered))
 
     def cancel(self) -> None:
         """Give the goal up; one that is not yet accepted is cancelled as soon as it is."""
@@ -79,6 +81,20 @@ class Navigation:
             self._client.destroy()
             self._client = None
 
+    def _settle(self, done: Any, number: int, take: Callable[[Any, int], None]) -> None:
+        """Take an answer; a goal whose answer fails is over, so that nobody waits for its end."""
+        try:
+            take(done.result(), number)
+        except BaseException:
+            self._node.get_logger().error(traceback.format_exc())
+            with self._lock:
+                if number != self._goal_number:
+                    return
+                handle, self._handle = self._handle, None
+                self._outcome = "Navigation has failed"
+            if handle is not None:
+                handle.cancel_goal_async()
+
     def _answered(self, handle: Any, number: int) -> None:
         with self._lock:
             is_wanted = number == self._goal_number
@@ -90,7 +106,7 @@ class Navigation:
             return
         if is_wanted:
             future = handle.get_result_async()
-            future.add_done_callback(lambda done: self._ended(done.result(), number))
+            future.add_done_callback(lambda done: self._settle(done, number, self._ended))
         else:
             handle.cancel_goal_async()
 

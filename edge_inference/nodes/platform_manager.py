@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
-import traceback
 import uuid
 from typing import Any
 
@@ -14,6 +12,7 @@ from edge_inference.core.directive import Directive, Workload, farewell
 from edge_inference.core.leadership import Leadership
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.recent import Recent
+from edge_inference.core.worker import Worker
 from edge_inference.errors import EdgeInferenceError, InputError
 from edge_inference.governor.decision import Decision
 from edge_inference.governor.governor import Governor
@@ -41,8 +40,7 @@ class PlatformManager(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._wished = self.parameters.current.wishes()
-        self._thread: threading.Thread | None = None
-        self._ending = threading.Event()
+        self._worker: Worker | None = None
         self._workloads: Recent[Workload] = Recent(_MOST_NODES, _GONE_NS)
 
     def open(self) -> None:
@@ -63,16 +61,13 @@ class PlatformManager(Component):
         self._leadership = Leadership(self._me, time.monotonic_ns())
         self.subscribe_to("workload", WorkloadAdapter(), self._hear_workload)
         self.subscribe_to("performance_directive", DirectiveAdapter(), self._hear_directive)
-        self._ending.clear()
-        self._thread = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
-        self._thread.start()
+        self._worker = self.make_worker(self._run)
 
     def stop(self) -> None:
         """End looking; nodes go to their safe level unless another manager is there or we close."""
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
 
     def close(self) -> None:
         """Ask nothing any more, and put back what was set on the machine."""
@@ -122,20 +117,13 @@ class PlatformManager(Component):
 
     # In our thread ------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
         due_ns = time.monotonic_ns()
-        while not self._ending.is_set():
-            try:
-                self._look()
-            except EdgeInferenceError as error:
-                self.refuse(error, "look", lost=False)
-            except Exception as error:
-                # Without this thread the nodes lose their manager.
-                self.get_logger().error(traceback.format_exc())
-                self.refuse(EdgeInferenceError(f"{type(error).__name__}: {error}"), "look", False)
+        while not worker.is_ending:
+            self._look()
             now_ns = time.monotonic_ns()
             due_ns = max(due_ns + int(1e9 / self.parameters.current.rate_hz), now_ns)
-            self._ending.wait((due_ns - now_ns) / 1e9)
+            worker.wait((due_ns - now_ns) / 1e9)
 
     def _look(self) -> None:
         now_ns = time.monotonic_ns()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
-import traceback
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from edge_inference.core.freshness import Mailbox, age_ms, stamp_fault
 from edge_inference.core.latency import StageTiming
 from edge_inference.core.settings import setting
 from edge_inference.core.thread_schedule import ThreadSchedule
+from edge_inference.core.worker import Worker
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
@@ -73,7 +73,7 @@ class Stage(Component, Generic[Input]):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._mailbox: Mailbox[_Entry[Input]] = Mailbox()
-        self._worker: threading.Thread | None = None
+        self._worker: Worker | None = None
         #: The settings that frames are worked on with.
         self.adopted = self.parameters.current
 
@@ -125,35 +125,30 @@ class Stage(Component, Generic[Input]):
         """Start the worker; subclasses subscribe afterwards."""
         settings = self.parameters.current
         self._mailbox = Mailbox(settings.queue_depth, settings.when_full == "wait")
-        self._worker = threading.Thread(target=self._run, name=self.get_name(), daemon=True)
-        self._worker.start()
+        self._worker = Worker(self.get_name(), self._run, partial(self.fail, lost=True))
 
     def stop(self) -> None:
         """Let the worker finish its frame and end it."""
         for entry in self._mailbox.close():
             self._drop(entry, "stopped")
         if self._worker is not None:
-            self._worker.join()
+            self._worker.end()
             self._worker = None
 
     # Worker -------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
+        del worker  # the mailbox tells of the end
         schedule = ThreadSchedule()
         self._keep_to(schedule)
         while (entry := self._mailbox.take()) is not None:
-            try:
-                self._adopt_changes()
-                self._keep_to(schedule)
-                self._attend(entry)
-            except BaseException as error:
-                # Not even a failure to tell of a failure ends the thread.
-                self.get_logger().error(traceback.format_exc())
-                self.refuse(EdgeInferenceError(f"{type(error).__name__}: {error}"), "failed")
+            self._attend(entry, schedule)
             del entry
 
-    def _attend(self, entry: _Entry[Input]) -> None:
+    def _attend(self, entry: _Entry[Input], schedule: ThreadSchedule) -> None:
         try:
+            self._adopt_changes()
+            self._keep_to(schedule)
             if self._is_fresh(entry):
                 self._work_on(entry)
         except Dropped as reason:
@@ -161,9 +156,8 @@ class Stage(Component, Generic[Input]):
         except EdgeInferenceError as error:
             self._fail(entry, "invalid", error)
         except BaseException as error:
-            # The thread must outlive whatever one frame does to a vendor's library, SystemExit too.
-            self.get_logger().error(traceback.format_exc())
-            self._fail(entry, "failed", EdgeInferenceError(f"{type(error).__name__}: {error}"))
+            # Whatever one frame does to a vendor's library, SystemExit too.
+            self._fail(entry, "failed", error)
 
     def _work_on(self, entry: _Entry[Input]) -> None:
         started_ns = time.monotonic_ns()
@@ -180,12 +174,9 @@ class Stage(Component, Generic[Input]):
         old = self.adopted
         try:
             self.adopt(old, new)
-        except Exception as error:
+        except BaseException as error:
             # Whatever a vendor's library raises while it opens a model: the old one goes on.
-            if not isinstance(error, EdgeInferenceError):
-                self.get_logger().error(traceback.format_exc())
-                error = EdgeInferenceError(f"{type(error).__name__}: {error}")
-            self.refuse(error, "configuration", lost=False)
+            self.fail(error, "configuration")
             self.parameters.restore(old)
             return
         self._mailbox.configure(new.queue_depth, new.when_full == "wait")
@@ -220,8 +211,8 @@ class Stage(Component, Generic[Input]):
             return False
         return True
 
-    def _fail(self, entry: _Entry[Input], reason: str, error: EdgeInferenceError) -> None:
-        self.refuse(error, reason)
+    def _fail(self, entry: _Entry[Input], reason: str, error: BaseException) -> None:
+        self.fail(error, reason, lost=True)
         self._record_drop(entry, reason)
 
     def _drop(self, entry: _Entry[Input], reason: str) -> None:

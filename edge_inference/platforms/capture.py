@@ -194,3 +194,5 @@ class _Worker:
                 self._answers.put(self._tree.read(path))
             except OSError as error:
                 self._answers.put(Unreadable(error.errno or errno.EIO))
+            except BaseException:  # without an answer it would count as blocked for ever
+                self._answers.put(Unreadable(errno.EIO))

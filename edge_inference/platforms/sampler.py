@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Reading, Status
+from edge_inference.core.worker import words_of
 from edge_inference.platforms.channel import Clock
 from edge_inference.platforms.sensor import AnnouncedSensor, Sensor
 
@@ -192,7 +193,7 @@ class Sampler:
             return
         try:
             readings = task.sensor.read()
-        except Exception as error:  # a fault of one sensor's code; the others go on
+        except BaseException as error:  # a fault of one sensor's code; the others go on
             readings = self._failed(task.sensor, error)
         with self._changed:
             if self._sensors.get(task.name) is not task.sensor:
@@ -205,34 +206,34 @@ class Sampler:
     def _search(self, task: _Task) -> None:
         try:
             found = self._find()
-        except Exception as error:  # said as the problem; what was found before goes on
             with self._changed:
-                self._problem = f"looking for sensors failed: {type(error).__name__}: {error}"
-                if not task.set_aside:
-                    self._add_reads()
-            return
+                self._take_over(found)
+        except BaseException as error:  # said as the problem; what was found before goes on
+            with self._changed:
+                self._problem = f"looking for sensors failed: {words_of(error)}"
         with self._changed:
-            self._take_over(found)
             if not task.set_aside:
                 self._add_reads()
 
     def _take_over(self, found: Sequence[Sensor]) -> None:
-        known, self._sensors, self._problem = self._sensors, {}, ""
+        sensors: dict[str, Sensor] = {}
+        problem = ""
         for sensor in found:
-            if sensor.name in self._sensors:
-                self._problem = f"two sensors are called {sensor.name}; the second is not read"
+            if sensor.name in sensors:
+                problem = f"two sensors are called {sensor.name}; the second is not read"
                 continue
-            old = known.get(sensor.name)
-            self._sensors[sensor.name] = sensor if old is None or old != sensor else old
-        for sensor in self._sensors.values():
+            old = self._sensors.get(sensor.name)
+            sensors[sensor.name] = sensor if old is None or old != sensor else old
+        self._sensors, self._problem = sensors, problem
+        for sensor in sensors.values():
             if isinstance(sensor, AnnouncedSensor):
                 for reading in sensor.unread(self._clock()):
                     self._latest.setdefault(reading.name, reading)
         covered = {name for sensor in self._sensors.values() for name in sensor.names}
         self._gone = self._latest.keys() - covered
 
-    def _failed(self, sensor: Sensor, error: Exception) -> list[Reading]:
-        problem = f"reading it failed: {type(error).__name__}: {error}"
+    def _failed(self, sensor: Sensor, error: BaseException) -> list[Reading]:
+        problem = f"reading it failed: {words_of(error)}"
         with self._changed:
             return [
                 without_value(self._latest[name], Status.INVALID, problem, self._clock())

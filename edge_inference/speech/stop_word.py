@@ -84,7 +84,7 @@ def holds_back(text: str) -> bool:
 
 
 class _CutOff(NamedTuple):
-    """A negation or condition that a pause cut off: what was said, its end, and until when it holds.
+    """A negation or condition before a pause: its text, its end, and until when it holds.
 
     The last time is one of the steady clock.
     """

@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.tools.usage import EXIT_INTERRUPTED
+from edge_inference.tools.usage import EXIT_INTERRUPTED, EXIT_SIGNALLED
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -41,6 +41,30 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 @contextmanager
+def leaving_at_once(name: str) -> Iterator[None]:
+    """End the process at the first SIGINT or SIGTERM, with the exit code of a shell.
+
+    For the time in which there is nothing to end in good order: an exception amid an import, or
+    amid a library's call, could only show its traceback. ``name`` is who was interrupted.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del frame
+        _leave(name, EXIT_SIGNALLED + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is leave:  # nobody has taken over
+                signal.signal(number, handler)
+
+
+@contextmanager
 def cancellable() -> Iterator[Callable[[], bool]]:
     """Give what long work asks whether to end; see :func:`interruptible`.
 
@@ -55,9 +79,10 @@ def cancellable() -> Iterator[Callable[[], bool]]:
             raise
 
 
-def _leave() -> None:
+def _leave(name: str = "edge-inference", code: int = EXIT_INTERRUPTED) -> None:
     """Go without cleaning up: an exception amid the clean-up would leave threads to crash."""
-    if sys.stdout.isatty():
-        os.write(1, _SHOW_CURSOR)
-    os.write(2, b"edge-inference: interrupted\n")
-    os._exit(EXIT_INTERRUPTED)
+    with suppress(OSError):  # the terminal may be gone, which is why we are to go
+        if sys.stdout.isatty():
+            os.write(1, _SHOW_CURSOR)
+        os.write(2, f"{name}: interrupted\n".encode())
+    os._exit(code)

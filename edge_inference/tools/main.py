@@ -8,11 +8,22 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from edge_inference.core.child_process import forget_working_folder
+from edge_inference.tools.interruption import leaving_at_once
 from edge_inference.tools.usage import EXIT_FAILED
 
 
 def main(entry_point: str, arguments: Sequence[str]) -> int:
-    """Run ``edge-inference``, ``component_container``, or a node by the name of its executable."""
+    """Run ``edge-inference``, ``component_container``, or a node by the name of its executable.
+
+    What takes signals its own way does so; until then, and afterwards, they end the process.
+    """
+    forget_working_folder()
+    with leaving_at_once(entry_point):
+        return _run(entry_point, arguments)
+
+
+def _run(entry_point: str, arguments: Sequence[str]) -> int:
     if entry_point == "edge-inference":
         from edge_inference.tools.command_line import run
 
@@ -27,9 +38,19 @@ def main(entry_point: str, arguments: Sequence[str]) -> int:
 
 def console() -> int:
     """Run ``edge-inference`` on the process's own arguments and streams."""
+    return executable("edge-inference")
+
+
+def executable(entry_point: str) -> int:
+    """Do what ``main`` does on the process's own arguments and streams, up to the process's end."""
+    with leaving_at_once(entry_point):
+        return _on_own_streams(entry_point)
+
+
+def _on_own_streams(entry_point: str) -> int:
     _prepare_streams()
     try:
-        code = main("edge-inference", sys.argv[1:])
+        code = main(entry_point, sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough; both streams may lead there.
@@ -38,7 +59,7 @@ def console() -> int:
         code = 0
     except OSError as error:
         _redirect(sys.stdout.fileno())
-        sys.stderr.write(f"edge-inference: {error}\n")
+        sys.stderr.write(f"{entry_point}: {error}\n")
         code = EXIT_FAILED
     # From here on Ctrl-C could only show a traceback of Python's own end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_inference.core.frame import Frame
 from edge_inference.core.picture_file import write_jpeg
+from edge_inference.core.worker import words_of
 from edge_inference.errors import ConfigError, ImageError
 
 # So many pictures wait for the disk before the overlay stage waits too.
@@ -55,15 +56,24 @@ class OverlayFiles:
 
     def _run(self) -> None:
         while (overlay := self._waiting.get()) is not None:
-            number = self._number_of(overlay.stamp_ns)
-            if number is None:  # somebody else's picture on the same topic
-                continue
-            file = self.folder / f"frame_{number:06d}.jpg"
             try:
-                write_jpeg(file, overlay)
-                self.written += 1
-            except (OSError, ImageError) as error:
-                self.failed += 1
-                if self.failed == 1:
-                    reason = error.strerror if isinstance(error, OSError) else str(error)
-                    self._on_error(f"{file}: cannot be written: {reason}")
+                self._write(overlay)
+            except BaseException as error:  # who receives would wait for this thread
+                self._fail(f"an overlay is not written: {words_of(error)}")
+
+    def _write(self, overlay: Frame) -> None:
+        number = self._number_of(overlay.stamp_ns)
+        if number is None:  # somebody else's picture on the same topic
+            return
+        file = self.folder / f"frame_{number:06d}.jpg"
+        try:
+            write_jpeg(file, overlay)
+            self.written += 1
+        except (OSError, ImageError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._fail(f"{file}: cannot be written: {reason}")
+
+    def _fail(self, problem: str) -> None:
+        self.failed += 1
+        if self.failed == 1:
+            self._on_error(problem)

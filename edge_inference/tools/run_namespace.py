@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -41,7 +40,6 @@ def placed(
     pipeline: Pipeline,
     arguments: Mapping[str, str],
     main_node: str,
-    interrupted: threading.Event,
     tell: Callable[[str], None],
 ) -> Iterator[Placed]:
     """Give a pipeline a namespace for the block.
@@ -66,8 +64,8 @@ def placed(
             own = OWN if number == 1 else f"{OWN}_{number}"
             if not held.enter_context(_claimed(f"domain_{domain}_{own}_{main_node}")):
                 continue
-            while not is_there(own) and time.monotonic() < deadline_s and not interrupted.is_set():
-                interrupted.wait(_LOOK_S)
+            while not is_there(own) and time.monotonic() < deadline_s:
+                time.sleep(_LOOK_S)
             if not is_there(own):
                 break
         if own != OWN:

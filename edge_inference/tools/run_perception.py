@@ -52,11 +52,13 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
     pipeline = load_pipeline("perception")
-    with interruptible() as interrupted:
-        output = _output(options)
-        if options.names_an_engine and not _made_ready(options, model, output, interrupted):
-            return EXIT_INTERRUPTED
-        return _run(options, pipeline, model, output, started_s, interrupted)
+    output = _output(options)
+    if options.names_an_engine:
+        with interruptible() as interrupted:
+            is_ready = _made_ready(options, model, output, interrupted)
+            if not is_ready or interrupted.is_set():
+                return EXIT_INTERRUPTED
+    return _run(options, pipeline, model, output, started_s)
 
 
 def _run(
@@ -65,22 +67,23 @@ def _run(
     model: ModelDescription,
     output: RunOutput,
     started_s: float,
-    interrupted: threading.Event,
 ) -> int:
     arguments = options.pipeline_arguments()
     with (
         hosted_here("run perception", options.verbose) as container,
-        placed(container, pipeline, arguments, "inference", interrupted, output.problem) as place,
+        placed(container, pipeline, arguments, "inference", output.problem) as place,
     ):
         run = _Run(container, place, options, model, output, started_s)
         try:
-            return run.run(interrupted)
+            engine = run.load()
+            with interruptible() as interrupted:
+                return run.run(engine, interrupted)
         finally:
             run.close()
 
 
 class _Run:
-    """One run: ``run`` once, then ``close``."""
+    """One run: ``load`` and ``run`` once, then ``close``."""
 
     def __init__(
         self,
@@ -110,18 +113,18 @@ class _Run:
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
         self._cleanup = ExitStack()
+        self._overlays: OverlayFiles | None = None
         self._problems = Problems(output.problem)
         self._found = Found()
         self._results = 0
         self._first_s: float | None = None
         self._last_s: float | None = None
 
-    def run(self, interrupted: threading.Event) -> int:
+    def run(self, engine: Engine, interrupted: threading.Event) -> int:
         """Start the pipeline, show what it finds, sum up; return the exit code."""
-        overlays = self._overlays()
-        engine = self._load()
         self._output.start(self._options.source, engine)
         self._spinner.start()
+        overlays = self._overlays
         ended = self._watch(engine, interrupted, overlays is not None)
         ended_s = time.monotonic()
         self._cleanup.close()  # the last overlays are on the disk now
@@ -140,7 +143,7 @@ class _Run:
 
     # Start --------------------------------------------------------------------------------------
 
-    def _overlays(self) -> OverlayFiles | None:
+    def _overlay_files(self) -> OverlayFiles | None:
         if self._options.save_overlay is None:
             return None
         folder = Path(self._options.save_overlay)
@@ -150,9 +153,11 @@ class _Run:
         self._cleanup.callback(self._listener.save_overlays(files))
         return files
 
-    def _load(self) -> Engine:
+    def load(self) -> Engine:
+        """Load the nodes; raises ConfigError with what each that fails says."""
         from edge_inference.composition.process import load_all
 
+        self._overlays = self._overlay_files()
         failures = load_all(self._container, self._components, self._options.params_file)
         for loaded in self._container.components:
             name = loaded.node.get_name()

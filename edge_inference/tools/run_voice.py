@@ -145,16 +145,14 @@ def run_voice(options: VoiceOptions) -> int:
     arguments = options.pipeline_arguments(pause_s)
     output = _output(options)
     with (
-        interruptible() as interrupted,
         hosted_here("run voice", options.verbose) as container,
-        placed(
-            container, pipeline, arguments, "speech_recognition", interrupted, output.problem
-        ) as place,
+        placed(container, pipeline, arguments, "speech_recognition", output.problem) as place,
     ):
         run = _Run(container, place, options, output, record, checks, heard)
         try:
             run.start(place.components)
-            return run.watch(interrupted)
+            with interruptible() as interrupted:
+                return run.watch(interrupted)
         finally:
             run.close()
 

@@ -128,7 +128,7 @@ class Player:
                     rate = chunk.sample_rate
                     stream = self._opened(rate)
                 stream.write(np.ascontiguousarray(chunk.samples).reshape(-1, 1))
-        except (ValueError, self._sounddevice.PortAudioError) as error:
+        except BaseException as error:
             self._closing.set()
             self._tell(f"--play: the output device does not play: {error}; the run goes on")
         finally:

@@ -1,4 +1,4 @@
-"""A command behind a negation or condition that a pause cut off is held back, however long it is."""
+"""A command behind a negation that a pause cut off is held back, however long it is."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_inference.core.settings import suggestion
+from edge_inference.core.worker import words_of
 from edge_inference.errors import ActuatorError, ConfigError
 from edge_inference.platforms.actuators.actuator import Outcome, Result
 from edge_inference.platforms.actuators.catalogue import CLOCK_CAPS, NAMES, all_actuators
@@ -216,10 +217,9 @@ class Actuators:
             action()
         except ActuatorError as error:
             self._tell(Outcome("", "", Result.REFUSED, None, str(error)))
-        except Exception as error:
+        except BaseException as error:
             # Whatever it is, the thread must live to put back what it has set.
-            words = f"{type(error).__name__}: {error}"
-            self._tell(Outcome("", "", Result.FAILED, None, words))
+            self._tell(Outcome("", "", Result.FAILED, None, words_of(error)))
 
     def _wish(self, name: str, value: str) -> None:
         with self._changed:

@@ -30,7 +30,7 @@ _END_S = 5.0
 _LOOK_S = 0.05
 # Run by Python without its environment's or the working folder's modules: we need none.
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import sys; sys.path.append(sys.argv[1]); "
     f"from {__name__} import main; sys.exit(main(sys.argv[2:]))"
 )
 

@@ -1,0 +1,112 @@
+"""No process of ours takes the user's files for modules because it runs among them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.child_process import python_command, python_environment
+from edge_inference.core.model import find_model
+from edge_inference.engines.preparation import check_beside, prepare_beside
+from edge_inference.engines.select import Request
+from edge_inference.engines.store import Store
+from edge_inference.platforms.actuators.guardian import Guardian
+from edge_inference.platforms.actuators.machine import Machine
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 300.0
+#: Of the standard library, of others, and of ours.
+NAMES = ("json", "runpy", "numpy", "cv2", "onnxruntime", "yaml", "edge_inference")
+TEMPLATE = ROOT / "resource" / "executable.in"
+CODE = "import json, numpy, cv2, onnxruntime; print(json.dumps(len(sys.argv)))"
+
+
+@pytest.fixture
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Work in a folder whose files have modules' names; tells which of them were imported."""
+    found = tmp_path / "found"
+    found.mkdir()
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in NAMES:
+        text = f"open({str(found / name)!r}, 'w')\nraise ImportError('a file of the user')\n"
+        (here / f"{name}.py").write_text(text)
+    monkeypatch.chdir(here)
+    # As `python -c`, an interactive Python and an empty entry of PYTHONPATH leave it.
+    monkeypatch.setattr(sys, "path", ["", str(here), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", str(ROOT), "")))
+    return lambda: sorted(file.name for file in found.iterdir())
+
+
+def never() -> bool:
+    return False
+
+
+def test_the_trap_works(imported: Callable[[], list[str]]) -> None:
+    subprocess.run([sys.executable, "-c", "import onnxruntime"], capture_output=True, check=False)
+    assert "onnxruntime" in imported()
+
+
+def prepare(folder: Path) -> None:
+    request = Request(find_model("efficientnet_lite0"), "ort", "fp16")
+    prepare_beside(request, Store(folder), lambda phase, fraction: None, never)
+
+
+def check(folder: Path) -> None:
+    request = Request(find_model("efficientnet_lite0"), "ort", "fp32")
+    check_beside(request, Store(folder), "warn", "off", never)
+
+
+def guard(folder: Path) -> None:
+    Guardian.start(Machine(folder), folder, "writer", ()).let_go()
+
+
+def call_a_tool(folder: Path) -> None:
+    tool = folder / "tool"
+    tool.write_text("#!/bin/sh\necho done\n")
+    tool.chmod(0o755)
+    assert Machine(search_path=str(folder)).run("tool") == "done\n"
+
+
+def run_code(folder: Path) -> None:
+    command = [*python_command(CODE), "argument"]
+    done = subprocess.run(
+        command, env=python_environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
+@pytest.mark.parametrize("child", [prepare, check, guard, call_a_tool, run_code])
+def test_a_child_imports_nothing_from_the_working_folder(
+    imported: Callable[[], list[str]], tmp_path: Path, child: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    child(folder)
+    assert imported() == []
+
+
+@pytest.mark.parametrize("path", ["{root}", ":{root}", "{root}::"])
+@pytest.mark.parametrize("arguments", [["models"], ["models", "check", "nanodet"]])
+def test_the_command_imports_nothing_from_the_working_folder(
+    imported: Callable[[], list[str]], tmp_path: Path, path: str, arguments: list[str]
+) -> None:
+    text = TEMPLATE.read_text().replace("@Python3_EXECUTABLE@", sys.executable)
+    program = tmp_path / "edge-inference"
+    program.write_text(text.replace("@entry_point@", "edge-inference"))
+    Path("edge_inference.py").unlink()  # before ours nothing of ours can choose
+    done = subprocess.run(
+        [sys.executable, str(program), *arguments],
+        env={**os.environ, "PYTHONPATH": path.format(root=ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert imported() == []

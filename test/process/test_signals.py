@@ -1,0 +1,136 @@
+"""A signal ends a command quickly and without a traceback, whatever it is just about."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_inference.engines import select
+from edge_inference.tools import check_models, run_perception
+from edge_inference.tools.run_options import RunOptions
+from edge_inference.tools.usage import EXIT_INTERRUPTED
+
+ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
+DEADLINE_S = 120.0
+#: So long a command takes to end, on a machine with much else to do; the work would take longer.
+END_S = 30.0
+RUN = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+COMMANDS = {
+    "models": ["models"],
+    "check": ["models", "check", "nanodet"],
+    "compare": ["compare", "nanodet"],
+    "show": ["platform", "show"],
+}
+
+
+class Command:
+    """A command in a process, and how far it is."""
+
+    def __init__(self, words: list[str], folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "EDGE_INFERENCE_CACHE": str(folder),
+                "PYTHONUNBUFFERED": "1",
+            },
+        )
+
+    def has_mapped(self, name: str) -> bool:
+        try:
+            return name in Path(f"/proc/{self.process.pid}/maps").read_text()
+        except OSError:
+            return False
+
+    def has_written(self) -> bool:
+        """Tell whether there is a first line, and take it."""
+        return bool(self.process.stdout.readline())
+
+    def reach(self, stage: str) -> None:
+        """Wait until a library is mapped, for the first output, or for the end."""
+        if stage == "output":
+            self.has_written()
+            return
+        end = time.monotonic() + DEADLINE_S
+        while not self.has_mapped(stage) and self.process.poll() is None:
+            assert time.monotonic() < end, f"{stage} has not been mapped"
+            threading.Event().wait(0.001)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("command", "stage"),
+    [
+        ("models", "_struct"),  # the first that is mapped after Python's own start
+        ("models", "numpy"),
+        ("check", "numpy"),
+        ("check", "cv2"),
+        ("check", "onnxruntime"),
+        ("check", "output"),
+        ("compare", "numpy"),
+        ("compare", "onnxruntime"),
+        ("show", "_struct"),
+        ("show", "output"),
+    ],
+)
+def test_a_signal_at_any_stage(
+    tmp_path: Path, command: str, stage: str, number: signal.Signals
+) -> None:
+    run = Command(COMMANDS[command], tmp_path)
+    try:
+        run.reach(stage)
+        run.process.send_signal(number)
+        _, said = run.process.communicate(timeout=END_S)
+    finally:
+        run.close()
+    assert "Traceback" not in said and "Error" not in said, said
+    assert run.process.returncode in (128 + number, -number, 130, 0), said
+    if run.process.returncode == 130:
+        assert said == "edge-inference: interrupted\n"
+
+
+@pytest.fixture
+def made_too_late(request: pytest.FixtureRequest) -> Callable[..., bool]:
+    """Stand for making an engine that comes to its end just after a signal."""
+
+    def make(*arguments: Any, **named: Any) -> bool:
+        signal.raise_signal(request.getfixturevalue("number"))
+        return True
+
+    return make
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
+    monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
+) -> None:
+    monkeypatch.setattr(select, "prepare", made_too_late)
+    with pytest.raises(KeyboardInterrupt):
+        check_models.check_models(["nanodet"], "", "ort", "fp16", None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_behind_which_an_engine_is_made_ends_a_run(
+    monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
+) -> None:
+    monkeypatch.setattr(run_perception, "_made_ready", made_too_late)
+    options = RunOptions(str(PICTURE), backend="ort")
+    assert run_perception.run_perception(options, time.monotonic()) == EXIT_INTERRUPTED

@@ -1,0 +1,204 @@
+"""Threads outside of the nodes: what is raised in them is told, and they, or others, go on."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_inference.core.frame import Frame
+from edge_inference.core.reading import Status
+from edge_inference.engines import preparation
+from edge_inference.engines import service_costs as service_costs_module
+from edge_inference.engines.server import Engine, EngineServer
+from edge_inference.engines.service_costs import RUNS, ServiceCosts
+from edge_inference.engines.store import Store
+from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuators import Actuators
+from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.capture import _Worker as Reader
+from edge_inference.platforms.recording import Unreadable
+from edge_inference.tools.overlay_files import OverlayFiles
+from engine_workshop import Witness, Workshop, answer
+from test_sampler import Bench
+
+DEADLINE_S = 60.0
+FAILURES = [RuntimeError("injected"), SystemExit("injected")]
+failing = pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
+
+
+def raising(failure: BaseException) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:
+        raise failure
+
+    return call
+
+
+# Engines ----------------------------------------------------------------------------------------
+
+
+@failing
+def test_a_preparation_that_breaks_is_given_up(
+    server: EngineServer, workshop: Workshop, witness: Witness, failure: BaseException
+) -> None:
+    server.open(workshop.request("fp32"))
+    workshop.broken_open["int8"] = failure  # type: ignore[assignment]
+    server.switch(workshop.request("int8"))
+    witness.wait_for(lambda: bool(witness.failures))
+    assert witness.failures == [(f"{type(failure).__name__}: injected", "fp32")]
+    assert server.preparation is None and answer(server) == 32
+    del workshop.broken_open["int8"]
+    server.switch(workshop.request("int8"))
+    witness.wait_for(lambda: "int8" in witness.changes)
+    assert answer(server) == 8
+
+
+@failing
+def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
+    server: EngineServer,
+    workshop: Workshop,
+    witness: Witness,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+) -> None:
+    server.open(workshop.request("fp32"))
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_changed", raising(failure))
+        server.switch(workshop.request("int8"))
+        witness.wait_for(lambda: bool(witness.failures))
+    assert witness.failures == [(f"{type(failure).__name__}: injected", "int8")]
+    assert answer(server) == 8
+    assert workshop.open_backends() == ["int8"]
+
+
+@failing
+def test_costs_that_cannot_be_written_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    monkeypatch.setattr(service_costs_module, "point_of", raising(failure))
+    monkeypatch.setattr(service_costs_module, "is_timed_by_cpu", lambda selection: False)
+    told: list[str] = []
+    costs = ServiceCosts(Store(tmp_path), told.append)
+    engine = Engine(None, None, None)  # type: ignore[arg-type]
+    for _ in range(RUNS):
+        costs.note(engine, 1, 0.05, 0.02)
+    costs.keep(0, is_free=True)
+    costs.close()
+    assert told == [f"what inferences take is not kept: {type(failure).__name__}: injected"]
+
+
+@failing
+def test_progress_that_cannot_be_shown_does_not_hold_a_child_up(failure: BaseException) -> None:
+    talk = object.__new__(preparation._Talk)
+    talk._progress = raising(failure)
+    talk._outcome, talk._complaints = preparation._Outcome(), []
+    said = '{"phase": "building", "fraction": 0.5}\n{"phase": "odd"}\n{"done": {"notes": 1}}\n'
+    talk._read_progress(io.StringIO(said))
+    assert talk._outcome.found == {"notes": 1}
+    assert talk._complaints == [f"{type(failure).__name__}: injected", "KeyError: 'fraction'"]
+
+
+# Sensors and actuators --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.let_go()
+    made.sampler.close()
+
+
+@failing
+def test_a_sensor_that_breaks_is_read_again(bench: Bench, failure: BaseException) -> None:
+    bench.read()
+    bench.sensors[0].error = failure  # type: ignore[assignment]
+    found = bench.read()
+    assert found["a"].status is Status.INVALID and "injected" in found["a"].problem
+    assert found["b"].status is Status.OK
+    bench.sensors[0].error = None
+    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    assert bench.threads() == 1
+
+
+@failing
+@pytest.mark.parametrize("where", ["find", "name"])
+def test_a_search_that_breaks_is_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: BaseException, where: str
+) -> None:
+    class Nameless:
+        @property
+        def name(self) -> str:
+            raise failure
+
+    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    with monkeypatch.context() as patch:
+        if where == "find":
+            patch.setattr(bench, "search_error", failure)
+        else:
+            patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
+        bench.clock.forward(61.0)
+        # What was found before goes on.
+        assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+        assert "injected" in bench.sampler.problem
+    bench.clock.forward(61.0)
+    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    assert bench.sampler.problem == "" and bench.threads() == 1
+
+
+@failing
+def test_an_actuator_that_breaks_is_told_and_the_next_wish_is_fulfilled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    file = tmp_path / "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+    file.parent.mkdir(parents=True)
+    file.write_text("schedutil\n")
+    actuators = Actuators(["cpu_governor"], machine=Machine(tmp_path), dry_run=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(actuators, "_would", raising(failure))
+        actuators.request("cpu_governor", "performance")
+        assert actuators.settle(DEADLINE_S)
+    (outcome,) = actuators.take()
+    assert outcome.result is Result.FAILED and "injected" in outcome.words
+    actuators.request("cpu_governor", "performance")
+    assert actuators.settle(DEADLINE_S)
+    assert "cpu_governor" in {each.actuator for each in actuators.outcomes()}
+    assert actuators.close(DEADLINE_S)
+
+
+@failing
+def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
+    failure: BaseException,
+) -> None:
+    class Tree:
+        def read(self, path: str) -> bytes:
+            if path == "odd":
+                raise failure
+            return b"fine"
+
+    reader = Reader(Tree())  # type: ignore[arg-type]
+    assert isinstance(reader.read("odd", DEADLINE_S), Unreadable)
+    assert reader.read("even", DEADLINE_S) == b"fine"
+    reader.end()
+
+
+# Commands ---------------------------------------------------------------------------------------
+
+
+@failing
+def test_overlays_that_break_hold_nobody_up(tmp_path: Path, failure: BaseException) -> None:
+    told: list[str] = []
+    files = OverlayFiles(tmp_path, raising(failure), told.append)
+    frame = Frame.from_array(np.zeros((2, 2, 3), np.uint8), "bgr8", 1, "camera", "")
+    receiving = threading.Thread(target=lambda: [files.receive(frame) for _ in range(20)])
+    receiving.start()
+    receiving.join(DEADLINE_S)
+    assert not receiving.is_alive()
+    files.finish()
+    assert told == [f"an overlay is not written: {type(failure).__name__}: injected"]
+    assert (files.written, files.failed) == (0, 20)

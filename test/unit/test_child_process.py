@@ -1,0 +1,70 @@
+"""What a child, or an executable, looks for modules in: not in the working folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_inference
+from edge_inference.core.child_process import (
+    forget_working_folder,
+    import_path,
+    python_environment,
+)
+
+PACKAGE = str(Path(edge_inference.__file__).parents[1])
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "", "/elsewhere", *sys.path])
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "is_kept"),
+    [(None, False), ("", False), (":/x", False), ("/x::", False), ("/x:{here}", True), (".", True)],
+)
+def test_the_working_folder_counts_where_it_is_named(
+    here: str, monkeypatch: pytest.MonkeyPatch, named: str | None, is_kept: bool
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if named is not None:
+        monkeypatch.setenv("PYTHONPATH", named.format(here=here))
+    found = import_path()
+    assert (here in found) is is_kept
+    assert "" not in found and "/elsewhere" in found
+    assert python_environment()["PYTHONPATH"].split(os.pathsep) == found
+
+
+def test_the_package_is_found_from_its_own_folder(
+    here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PACKAGE)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(sys, "path", [PACKAGE, *sys.path])
+    assert PACKAGE in import_path()
+
+
+@pytest.mark.parametrize(
+    ("given", "left"), [(":/x", "/x"), ("/x:", "/x"), ("/x::/y", "/x:/y"), ("/x", "/x"), ("", "")]
+)
+def test_an_executable_forgets_it_where_an_empty_entry_means_it(
+    here: str, monkeypatch: pytest.MonkeyPatch, given: str, left: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", given)
+    forget_working_folder()
+    assert os.environ["PYTHONPATH"] == left
+    assert (here in sys.path) is (given == left)
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert "" not in import_path()

@@ -1,0 +1,109 @@
+"""A worker goes on whatever its work, or the telling of it, raises."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from edge_inference.core import worker as worker_module
+from edge_inference.core.worker import Worker, attempt_each, words_of
+
+DEADLINE_S = 60.0
+FAILURES = [RuntimeError("a bug"), SystemExit("the end"), KeyboardInterrupt(), GeneratorExit()]
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "RETRY_S", 0.0)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+@pytest.mark.parametrize("telling_fails", [False, True])
+def test_it_begins_again_after_whatever_was_raised(
+    failure: BaseException, telling_fails: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told: list[BaseException] = []
+    done = threading.Event()
+
+    def work(worker: Worker) -> None:
+        if len(told) < 3:
+            raise failure
+        done.set()
+        worker.wait(DEADLINE_S)
+
+    def failed(error: BaseException) -> None:
+        told.append(error)
+        if telling_fails:
+            raise SystemExit("nobody to tell")
+
+    worker = Worker("worker", work, failed)
+    assert done.wait(DEADLINE_S)
+    worker.end()
+    assert told == [failure] * 3
+    assert capfd.readouterr().err.count("SystemExit: nobody to tell") == (3 if telling_fails else 0)
+
+
+def test_work_that_comes_to_its_end_is_not_begun_again() -> None:
+    calls: list[Worker] = []
+    worker = Worker("worker", calls.append, lambda error: None)
+    worker.end()
+    worker.end()
+    assert calls in ([worker], [])  # the end may come before the beginning
+
+
+def test_it_ends_while_it_fails_all_the_time() -> None:
+    failed = threading.Event()
+
+    def work(worker: Worker) -> None:
+        raise SystemExit
+
+    worker = Worker("worker", work, lambda error: failed.set())
+    assert failed.wait(DEADLINE_S)
+    worker.end()
+
+
+def test_work_can_end_itself_though_it_fails() -> None:
+    calls: list[int] = []
+    told = threading.Event()
+
+    def work(worker: Worker) -> None:
+        calls.append(1)
+        worker.end()
+        raise RuntimeError("given up")
+
+    worker = Worker("worker", work, lambda error: told.set())
+    assert told.wait(DEADLINE_S)
+    worker.end()
+    assert calls == [1]
+
+
+def test_each_action_is_attempted() -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise SystemExit
+
+    attempt_each(fail, lambda: done.append("one"), fail, lambda: done.append("two"))
+    assert done == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("a bug"), "RuntimeError: a bug"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_words(error: BaseException, words: str) -> None:
+    assert words_of(error) == words
+
+
+def test_words_of_what_cannot_be_said() -> None:
+    assert "UnspeakableError" in words_of(UnspeakableError())
