@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +130,22 @@ def test_old_frames_are_dropped(rig: Rig, camera: Camera) -> None:
     camera.timings.wait(2)
     old = camera.timings[0]
     assert old.age_ms > 400_000
+
+
+def test_what_has_waited_is_old_by_a_clock_that_stands_still_too(
+    rig: Rig, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = rig.load("plugins::Gate", max_age_ms=50.0)
+    halted_ns = camera.now_ns()
+    monkeypatch.setattr(gate, "now_ns", lambda: halted_ns)
+    hold(gate, camera)
+    passed = len(camera.passed)
+    camera.send(halted_ns)
+    arrived = time.monotonic()
+    wait_for(lambda: time.monotonic() - arrived > 0.06, "the longest age")
+    gate.gate.set()
+    wait_for(lambda: counts(gate).get("too_old"), "the drop")
+    assert len(camera.passed) <= passed + 1
 
 
 @pytest.mark.parametrize(
