@@ -27,6 +27,7 @@ class Spy(ImageAdapter):
     """Counts the messages that are built."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.built = 0
 
     def to_bytes(self, item: Frame) -> bytes:
