@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 
 import quick_discovery
 from edge_inference.composition import container as container_module
+from edge_inference.nodes import command
+from edge_inference.speech.limits import Limits
 from rig import Outside, Rig, wait_for
 
 
@@ -65,3 +68,15 @@ def outside(_outside: Outside) -> Iterator[Outside]:
     """Stock rclpy in another process."""
     yield _outside
     _outside.reset()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may hold a control cycle up for longer than a robot should bear."""
+    find_limits = command.find_limits
+
+    def patiently(file: str) -> Limits:
+        limits = find_limits(file)
+        return replace(limits, plan=replace(limits.plan, dead_man_s=30.0))
+
+    monkeypatch.setattr(command, "find_limits", patiently)

@@ -18,6 +18,8 @@ from edge_inference.speech.limits import Limits
 from edge_inference.speech.motion import MotionState
 from rig import Outside, Rig, later, wait_for
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 STILL = (0.0, 0.0)
 FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
 
@@ -49,18 +51,6 @@ def to_fields(step: Step) -> dict[str, object]:
     """A step as a stranger sends it; NaN where a number does not apply."""
     values = dataclasses.asdict(step)
     return {name: math.nan if value is None else value for name, value in values.items()}
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may hold a control cycle up for longer than a robot should bear."""
-    find_limits = command.find_limits
-
-    def patiently(file: str) -> Limits:
-        limits = find_limits(file)
-        return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=30.0))
-
-    monkeypatch.setattr(command, "find_limits", patiently)
 
 
 @pytest.fixture

@@ -213,6 +213,7 @@ class Boss:
         self._plans.publish(ActionPlan("test", (step,), self._now()))
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", FAILURES)
 @pytest.mark.parametrize(
     "target",
@@ -248,6 +249,7 @@ def test_a_failure_stops_the_robot_until_the_next_plan(
     wait_for(lambda: velocities[-1] != STILL, "motion")
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_plan_that_fails_stops_the_robot(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -373,6 +375,7 @@ def test_a_changed_setting_that_fails_is_an_error(
     assert answer.successful and is_error(node)
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_message_that_cannot_be_refused_stops_the_robot(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
