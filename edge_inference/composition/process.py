@@ -135,6 +135,7 @@ def hosted(
 
     ``ros_arguments`` hold for the process (log level); ``own_arguments`` for the
     container's node, the same ones by default. Signals are left to the caller.
+    Raises ConfigError where ROS cannot be started.
     """
     context = Context()
     try:
@@ -147,7 +148,11 @@ def hosted(
         raise ConfigError(f"ROS does not start with these arguments: {error}") from error
     try:
         own = ros_arguments if own_arguments is None else own_arguments
-        container = Container(context, name, own)
+        try:
+            container = Container(context, name, own)
+        except rclpy_implementation.RCLError as error:
+            # The first node makes the middleware's participant: its profile, SROS 2, the network.
+            raise ConfigError(f"ROS does not start here: {error}") from error
         try:
             yield container
         finally:

@@ -191,3 +191,25 @@ def test_a_container_that_cannot_start_says_why(arguments: list[str], said: str)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_container_that_is_secured_without_keys_says_so(tmp_path: Path) -> None:
+    """The wheels' middleware has no security at all, a distribution's misses the enclave's keys."""
+    (tmp_path / "enclaves" / "robot").mkdir(parents=True)
+    secured = {
+        "ROS_SECURITY_ENABLE": "true",
+        "ROS_SECURITY_STRATEGY": "Enforce",
+        "ROS_SECURITY_KEYSTORE": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "component_container", "--ros-args", "--enclave", "/robot"],
+        cwd=ROOT,
+        env={**os.environ, **secured},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "component_container: ROS does not start" in done.stderr
+    assert "Traceback" not in done.stderr
