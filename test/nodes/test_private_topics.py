@@ -127,9 +127,12 @@ def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
 
     def is_told() -> bool:
         second.publish(batch("second"))
-        return bool(errors(decode, f"{topic}: expected one publisher, got two: /ai/first, and not"))
+        return bool(errors(decode, f"{topic}: expected one publisher, got "))
 
     wait_for(is_told, "the second to be named")
+    if errors(decode, "this release of ROS does not tell whose message is whose"):
+        pytest.skip("this rclpy does not tell publishers apart")
+    assert errors(decode, f"{topic}: expected one publisher, got two: /ai/first, and not")
     first.publish(batch("first"))
     wait_for(lambda: len(timings) == 2, "the first again")
     assert "'second'" not in str(decode.health.take_errors())
