@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import random
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -18,12 +16,10 @@ import hypothesis.configuration
 import pytest
 
 import gpu_kit
+import ros_domain
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
-# Higher domains use ports of the range that Linux gives to outgoing connections.
-DOMAINS = range(1, 102)
-LOCK_PORT = 22100
 # They start first in their tier, longest first, so that no worker is left alone with one of them.
 LONGEST = (
     "test_trt_on_double.py",
@@ -44,26 +40,10 @@ LONGEST = (
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _claim_domain() -> tuple[int, socket.socket]:
-    """Pick a ROS domain that no other test process on this machine holds.
-
-    A bound port is the claim: it ends with the process, however that ends.
-    """
-    for domain in random.sample(DOMAINS, len(DOMAINS)):
-        claim = socket.socket()
-        try:
-            claim.bind(("127.0.0.1", LOCK_PORT + domain))
-        except OSError:
-            claim.close()
-            continue
-        return domain, claim
-    raise pytest.UsageError(f"all {len(DOMAINS)} ROS domains are taken by other test processes")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before any test module imports rclpy."""
     gpu_kit.put_on_path()
-    domain, claim = _claim_domain()
+    domain, claim = ros_domain.claim()
     config.add_cleanup(claim.close)
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

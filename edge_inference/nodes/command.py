@@ -12,7 +12,7 @@ from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.core.worker import Worker, attempt_each, words_of
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.command_settings import CommandSettings
-from edge_inference.nodes.component import Component
+from edge_inference.nodes.component import WORDS, Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
@@ -60,8 +60,9 @@ class Command(Component):
         self._said, self._velocity, self._stop_ns, self._quiet_from = "", _STILL, -1, 0.0
         self._is_driving = True
         self._worker = self.make_worker(self._run)
-        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=self._on_odd)
-        self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, on_error=self._on_odd)
+        odd = self._on_odd
+        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=odd)
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, WORDS, on_error=odd)
 
     def stop(self) -> None:
         """Stop the robot, and end the control cycle."""
@@ -116,19 +117,18 @@ class Command(Component):
     def _on_words(self, transcript: Transcript, _: bool) -> None:
         self._motion.hear(transcript, self.now_ns())
         if is_stop(transcript.text, self.parameters.current.stop_words):
-            self._stop_at_once(transcript.stamp_ns)
+            self._stop_at_once()
 
     def _on_odd(self, error: EdgeInferenceError) -> None:
         """Stop: a plan that cannot be read is not safe, and such words may have been stop."""
         self.refuse(error)
-        self._stop_at_once(self.now_ns(), f"I stop, as I cannot read what I was told: {error}")
+        self._stop_at_once(f"I stop, as I cannot read what I was told: {error}")
 
-    def _stop_at_once(self, said_ns: int, problem: str = "") -> None:
+    def _stop_at_once(self, problem: str = "") -> None:
         with self._lock:
             if self._is_driving:
-                # What was said before it and is still on its way must not set off again.
-                now_ns = self.now_ns()
-                self._stop_ns = max(self._stop_ns, min(said_ns, now_ns))
+                # What was said before must not set off, whatever its stamp and that of stop.
+                now_ns = self._stop_ns = self.now_ns()
                 self._motion.stop(now_ns, problem)
                 self._keep_publishing()
                 self._cycle(now_ns)

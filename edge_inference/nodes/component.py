@@ -34,6 +34,8 @@ FOLLOW_PERIOD_S = 0.25
 RELIABLE = QoSProfile(depth=5)
 #: For a state: who comes late gets the last one.
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+#: For words: a flood of others must not push stop out.
+WORDS = QoSProfile(depth=100)
 #: For pictures (REP 2003).
 SENSOR_DATA = qos_profile_sensor_data
 

@@ -132,9 +132,8 @@ class SpeechRecognition(Stage[SpeechSegment]):
         )
 
     def emit(self, output: Transcript) -> None:
-        """Publish the words; of speech that goes on only where there are any."""
-        if output.text or output.is_final:
-            self._transcripts.publish(output)
+        """Publish the words, and that there is speech: what a gap cuts off has no other trace."""
+        self._transcripts.publish(output)
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 # A simulation may be slow; slower than this the clock is as good as broken.
 _SLOWEST_PACE = 0.1
-_PACE_WINDOW_NS = 1_000_000_000
+_PACE_WINDOW_NS = 500_000_000
 # How finely, and for how long, it is remembered when the clock showed what.
 _LOOK_NS = 20_000_000
 _REMEMBERED_NS = 60_000_000_000

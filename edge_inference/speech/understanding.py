@@ -69,9 +69,12 @@ class Understanding:
         """Return what is meant; a name that is empty has a ``problem`` in words.
 
         To be called with everything that is said, in order: what is meant by a command depends on
-        what a pause has cut off before it.
+        what a pause has cut off before it. Where nobody knows when it began, motion tells by the
+        moment at which it comes.
         """
-        held_back = self._held_back.hear(transcript, transcript.stamp_ns)
+        held_back = ""
+        if transcript.start_ns:
+            held_back = self._held_back.hear(transcript, transcript.stamp_ns)
         meant = self._intent(transcript)
         if held_back and meant.name and meant.name not in _STILL_INTENTS:
             return self._nothing(transcript, held_back)

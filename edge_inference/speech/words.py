@@ -10,7 +10,7 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:/[^\W\d_]+)*|°|%")
 _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _MINUS = re.compile(r"(?<!\S)[-\u2212](?=\.?\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_APOSTROPHES = str.maketrans("", "", "'\u2019`")
+_APOSTROPHES = str.maketrans("", "", "'\u2019`\u02bc\uff07\u00b4")
 
 
 def words_of(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from rclpy.executors import SingleThreadedExecutor
 
 import quick_discovery
+import ros_domain
 from edge_inference.composition import container as container_module
 from edge_inference.nodes import command
 from edge_inference.speech.limits import Limits
@@ -48,12 +49,15 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.fixture
-def alone() -> None:
-    """Let go of the nodes of earlier tests: a process that starts now would take them for others.
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the processes that a test starts a domain of their own.
 
-    They are parts of cycles, and in the graph until those are collected.
+    Nodes of earlier tests may be in the graph still, and would be taken for other pipelines.
     """
-    gc.collect()
+    domain, held = ros_domain.claim()
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    yield
+    held.close()
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,16 @@ def test_what_was_said_before_stop_does_not_set_off_again(rig: Rig, speaker: Spe
     assert velocities[-1] != STILL
 
 
+@pytest.mark.parametrize("age_s", [0.5, 1e6, -1.0])
+def test_a_stop_holds_whatever_its_stamp(rig: Rig, speaker: Speaker, age_s: float) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    speaker.say("stop", age_s=age_s)
+    speaker.plan(*FAR, age_s=0.2)  # it was on its way
+    assert set(velocities) <= {STILL}
+    assert node.health.counts() == {"said_before_stop": 1}
+
+
 def test_a_stop_from_before_the_clock_ran_back_does_not_lock_the_robot(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

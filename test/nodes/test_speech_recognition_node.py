@@ -135,9 +135,10 @@ def test_what_is_none_of_the_grammar_is_told_once_it_has_ended(rig: Rig, speech:
     speech.publish(said(0.0, is_final=False))
     wait_for(lambda: node.health.status(0).values["processed"] == "1", "the partial one")
     speech.publish(said(0.0))
-    (transcript,) = transcripts.wait()
-    assert (transcript.text, transcript.is_final) == ("", True)
-    assert transcript.problem == "none of the grammar's phrases"
+    partial, final = transcripts.wait(2)
+    assert (partial.text, partial.is_final) == ("", False)  # that somebody speaks
+    assert (final.text, final.is_final) == ("", True)
+    assert final.problem == "none of the grammar's phrases"
 
 
 def test_the_grammar_is_live_and_a_bad_one_refused(

@@ -103,7 +103,9 @@ class Robot:
         return self.motion.feedback(self.now_ns).problem
 
 
-@pytest.mark.parametrize(("pause_s", "is_held_back"), PAUSES)
+@pytest.mark.parametrize(
+    ("pause_s", "is_held_back"), [(0.2, True), (1.4, True), (2.1, False), (5.0, False)]
+)
 def test_the_robot_does_not_set_off(pause_s: float, is_held_back: bool) -> None:
     """Whoever has made the plan."""
     robot = Robot()
@@ -124,3 +126,66 @@ def test_where_nobody_knows_when_it_began_partial_texts_tell(
     assert ("I heard" in robot.plan(command(pause_s))) is is_held_back
     robot.hear(said(COMMAND, 12.0, 2.0), known=False)
     assert robot.plan(said(COMMAND, 12.0, 2.0)) == ""
+
+
+def test_speech_that_a_gap_has_cut_may_have_been_a_negation() -> None:
+    robot = Robot()
+    robot.hear(said("", 0.0, 0.4, is_final=False), known=True)
+    robot.hear(said("go forward", 1.0, 0.6, is_final=False), known=True)
+    robot.hear(said(COMMAND, 1.0, 2.0), known=True)
+    assert "I heard 'something that a gap" in robot.plan(said(COMMAND, 1.0, 2.0))
+
+
+def test_speech_that_never_ended_holds_nothing_back_for_long() -> None:
+    robot = Robot()
+    robot.hear(said("", 0.0, 0.4, is_final=False), known=True)
+    robot.hear(said(COMMAND, 8.0, 2.0), known=True)
+    assert robot.plan(said(COMMAND, 8.0, 2.0)) == ""
+
+
+def test_a_negation_that_later_texts_of_the_same_speech_lose_still_holds_back() -> None:
+    robot = Robot()
+    robot.hear(said("do not", 0.0, 0.4, is_final=False), known=True)
+    robot.hear(said("do", 0.0, 0.6), known=True)
+    robot.hear(command(0.5), known=True)
+    assert "I heard 'do not'" in robot.plan(command(0.5))
+
+
+@pytest.mark.parametrize("stamp_ns", [0, BEGUN - 60 * S, BEGUN + 60 * S])
+def test_whatever_the_stamp_of_a_negation_the_moment_counts_at_which_it_comes(
+    stamp_ns: int,
+) -> None:
+    robot = Robot()
+    robot.motion.hear(Transcript("don't", 0.9, "free", stamp_ns), robot.now_ns)
+    later = said(COMMAND, 0.8, 2.5)
+    robot.hear(later, known=True)
+    assert "I heard" in robot.plan(later)
+
+
+def test_each_of_several_commands_is_held_back() -> None:
+    robot = Robot()
+    robot.hear(said("don't", 0.0, 1.0), known=True)
+    first, second = said(COMMAND, 1.5, 1.0), said("turn left", 3.5, 0.6)
+    robot.hear(first, known=True)
+    robot.hear(second, known=True)
+    assert "I heard" in robot.plan(first)
+    assert "I heard" in robot.plan(second)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "you mustn't",
+        "it isn't",
+        "do n't",
+        "don\u02bct",
+        "don\u00b4t",
+        "avoid that",
+        "nobody should",
+    ],
+)
+def test_other_words_turn_a_command_around_too(text: str) -> None:
+    robot = Robot()
+    robot.hear(said(text, 0.0, 1.0), known=True)
+    robot.hear(command(0.5), known=True)
+    assert "I heard" in robot.plan(command(0.5))
