@@ -3,8 +3,9 @@
 Messages: mutated ones, first bytes too, into every subscription of the robot's pipelines, and the
 worst single messages, with the memory that they take. Floods: every topic in turn by a process
 of its own, while another has the robot drive and says stop. Processes: signals and kills at any
-moment of a start, and files that nobody should read. It ends with what was tried, survived and
-got wrong; what a message is refused for is told by the nodes' diagnostics, not here.
+moment of a start, and files that nobody should read. Words: spoken commands that a pause takes
+back, and the words for stop; what the recogniser mishears counts as wrong, too. It ends with what
+was tried, survived and got wrong; what a message is refused for is told by the nodes' diagnostics, not here.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks import campaign_processes
+from benchmarks import campaign_processes, campaign_words
 from benchmarks.campaign_flood import ITS_OWN, Driver, Flood
 from benchmarks.campaign_messages import ARGUMENTS, COMPRESSED, PIPELINE, Target
+from benchmarks.campaign_words import VOICES
 from benchmarks.programs import program
 from benchmarks.report import Report
 from benchmarks.sides import Side, domains
+from benchmarks.voice_sound import missing
 
 _MUTATIONS = 3000
 _CYCLE_MS = 40.0  # the command node's usual control cycle
 #: What one message may take above what was there.
 MEMORY_BOUND_MIB = 512.0
-_PARTS = ("messages", "floods", "processes")
+_PARTS = ("messages", "floods", "processes", "words")
 
 
 @dataclass
@@ -52,9 +55,10 @@ class Effort:
     signals: int = 20
     kills: int = 5
     files: int = 100
+    words: int = 36
 
 
-QUICK = Effort(mutations=500, stops=3, signals=4, kills=1, files=12)
+QUICK = Effort(mutations=500, stops=3, signals=4, kills=1, files=12, words=6)
 
 
 def messages(tally: Tally, seed: int, effort: Effort) -> None:
@@ -132,6 +136,15 @@ def processes(tally: Tally, seed: int, effort: Effort) -> None:
     _judge(tally, campaign_processes.bad_files(seed, effort.files))
 
 
+def words(tally: Tally, seed: int, effort: Effort) -> None:
+    """Say commands that are cut off, and every word for stop, where a synthesiser is installed."""
+    lacking = missing(VOICES)
+    for line in lacking:
+        print(line)
+    if not lacking:
+        _judge(tally, campaign_words.words(seed, effort.words))
+
+
 def _judge(tally: Tally, outcomes: Iterable[campaign_processes.Outcome]) -> None:
     for outcome in outcomes:
         tally.tried += 1
@@ -159,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "messages": lambda: messages(tally, seed, effort),
         "floods": lambda: floods(tally, effort),
         "processes": lambda: processes(tally, seed, effort),
+        "words": lambda: words(tally, seed, effort),
     }
     for name in report.arguments.part or _PARTS:
         started = time.monotonic()
