@@ -1,0 +1,62 @@
+"""Files of the right kind whose content asks for too much: refused in a sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge_inference.core.media import open_media
+from edge_inference.core.video_file import is_video
+from edge_inference.errors import SourceError
+from hostile_files import expect_sentence, put, within_deadline
+
+PLAYLISTS: dict[str, str | bytes] = {
+    "ffconcat": "ffconcat version 1.0\nfile pipe.mp4\n",
+    "hls": "#EXTM3U\n#EXTINF:10,\npipe.mp4\n#EXT-X-ENDLIST\n",
+    "marked hls": "\N{BYTE ORDER MARK}#EXTM3U\n#EXTINF:10,\npipe.mp4\n",
+    "dash": '<?xml version="1.0"?><MPD><BaseURL>pipe.mp4</BaseURL></MPD>',
+    "bare dash": "<MPD><BaseURL>pipe.mp4</BaseURL></MPD>",
+    "dash in a box": "AAAAftyp <MPD a='urn:mpeg:dash:profile:isoff-live:2011'>pipe.mp4</MPD>",
+    "session": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    "pls": "[playlist]\nFile1=pipe.mp4\n",
+    "asx": "<ASX><Entry><Ref href='pipe.mp4'/></Entry></ASX>",
+    "reference": "[Reference]\nRef1=http://127.0.0.1:9/\n",
+    "subtitles": "# VobSub index file, v7\n",
+    "words": "hello world " * 1000,
+    "sound": b"RIFF\0\0\0\0WAVEfmt ",
+    "animation": b"GIF89a" + bytes(100),
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a.ffconcat", "a.sdp"])
+@pytest.mark.parametrize("what", PLAYLISTS)
+def test_a_playlist_is_no_video(tmp_path: Path, what: str, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    put(tmp_path / name, PLAYLISTS[what])
+    error = within_deadline(lambda: open_media(str(tmp_path / name)).read())
+    assert isinstance(error, SourceError), repr(error)
+    assert "does not begin as a video does" in str(error)
+    expect_sentence(error, name)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\0\0\0\x18ftypisom",
+        b"\0\0\0\x08wide\0\0\0\0mdat",
+        b"RIFF\x22\x19\0\0AVI LIST",
+        b"\x1a\x45\xdf\xa3\x93\x42\x82\x88matroska",
+        b"OggS\0\x02",
+        b"FLV\x01\x05",
+        (b"G\x40\0" + bytes(185)) * 3,
+        (bytes(4) + b"G\x40\0" + bytes(185)) * 3,
+        b"\0\0\x01\xba\x44",
+        b"YUV4MPEG2 W64 H64 F30:1\nFRAME\n",
+    ],
+)
+def test_how_videos_begin(tmp_path: Path, head: bytes) -> None:
+    put(tmp_path / "a", head)
+    assert is_video(tmp_path / "a")
