@@ -9,6 +9,7 @@ import pytest
 
 from edge_inference.core.media import open_media
 from edge_inference.core.video_file import is_video
+from edge_inference.engines.flavours.pictures import calibration_pictures
 from edge_inference.errors import SourceError
 from hostile_files import expect_sentence, put, within_deadline
 
@@ -60,3 +61,44 @@ def test_a_playlist_is_no_video(tmp_path: Path, what: str, name: str) -> None:
 def test_how_videos_begin(tmp_path: Path, head: bytes) -> None:
     put(tmp_path / "a", head)
     assert is_video(tmp_path / "a")
+
+
+BAG = """
+rosbag2_bagfile_information:
+  version: 5
+  storage_identifier: {storage}
+  relative_file_paths: [{name}]
+  duration: {{nanoseconds: 1}}
+  starting_time: {{nanoseconds_since_epoch: 1}}
+  message_count: 1
+  topics_with_message_count: []
+  compression_format: ""
+  compression_mode: ""
+"""
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("name", ["data", "../data", "a.db3", "data.zstd", "a.MCAP", "link"])
+def test_a_pipe_among_a_bag_is_not_waited_for(tmp_path: Path, name: str, storage: str) -> None:
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    put(bag / "metadata.yaml", BAG.format(storage=storage, name=name))
+    pipe = bag / Path(name).name
+    if name == "link":
+        os.mkfifo(tmp_path / "pipe")
+        pipe.symlink_to(tmp_path / "pipe")
+    else:
+        os.mkfifo(pipe)
+    error = within_deadline(lambda: list(calibration_pictures(bag)))
+    assert isinstance(error, SourceError), repr(error)
+    assert "expected a file of a recorded bag" in str(error)
+    expect_sentence(error, pipe.name)
+
+
+@pytest.mark.parametrize("ending", ["-journal", "-wal"])
+def test_a_pipe_beside_a_bag_is_not_waited_for(tmp_path: Path, ending: str) -> None:
+    put(tmp_path / "a.db3", b"SQLite format 3\0" + bytes(84))
+    os.mkfifo(tmp_path / f"a.db3{ending}")
+    error = within_deadline(lambda: list(calibration_pictures(tmp_path / "a.db3")))
+    assert isinstance(error, SourceError), repr(error)
+    expect_sentence(error, f"a.db3{ending}")
