@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from edge_inference.core.media import open_media
 from edge_inference.core.video_file import is_video
 from edge_inference.engines.flavours.pictures import calibration_pictures
-from edge_inference.errors import SourceError
+from edge_inference.errors import InputError, SourceError
+from edge_inference.platforms import recording
+from edge_inference.platforms.recording import Head, head_line, read_recording
 from hostile_files import expect_sentence, put, within_deadline
 
 PLAYLISTS: dict[str, str | bytes] = {
@@ -102,3 +105,32 @@ def test_a_pipe_beside_a_bag_is_not_waited_for(tmp_path: Path, ending: str) -> N
     error = within_deadline(lambda: list(calibration_pictures(tmp_path / "a.db3")))
     assert isinstance(error, SourceError), repr(error)
     expect_sentence(error, f"a.db3{ending}")
+
+
+HEAD = f"{head_line(Head())}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'{"t": 0, "files": {}}\n' * 201,
+        b'{"t":0,"files":{%s}}\n' % b",".join(b'"%x":null' % n for n in range(250)) * 9,
+    ],
+    ids=["looks", "changes"],
+)
+def test_a_recording_of_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bytes
+) -> None:
+    monkeypatch.setattr(recording, "_MOST_LOOKS", 200)
+    monkeypatch.setattr(recording, "_MOST_CHANGES", 2_000)
+    file = tmp_path / "r.jsonl.gz"
+    file.write_bytes(gzip.compress(HEAD + lines, 1))
+    with pytest.raises(InputError, match="expected at most 200 looks with 2000 changes"):
+        read_recording(file)
+
+
+def test_a_recording_packed_into_a_great_many_parts_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl.gz"
+    file.write_bytes(gzip.compress(HEAD) + gzip.compress(b"") * 900_000)
+    with pytest.raises(InputError, match=r"r\.jsonl\.gz: cannot be read .*too many"):
+        read_recording(file)
