@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from edge_inference.core.media import open_media
 from edge_inference.core.video_file import is_video
 from edge_inference.engines.flavours.pictures import calibration_pictures
-from edge_inference.errors import InputError, SourceError
+from edge_inference.engines.sentence_encoder import read_safetensors, read_shape
+from edge_inference.errors import InputError, ModelError, SourceError
 from edge_inference.platforms import recording
 from edge_inference.platforms.recording import Head, head_line, read_recording
 from hostile_files import expect_sentence, put, within_deadline
@@ -134,3 +136,73 @@ def test_a_recording_packed_into_a_great_many_parts_is_refused(tmp_path: Path) -
     file.write_bytes(gzip.compress(HEAD) + gzip.compress(b"") * 900_000)
     with pytest.raises(InputError, match=r"r\.jsonl\.gz: cannot be read .*too many"):
         read_recording(file)
+
+
+def put_safetensors(file: Path, places: dict[str, tuple[int, int]], length: int) -> None:
+    header = json.dumps(
+        {
+            name: {"dtype": "F32", "shape": [-1], "data_offsets": found}
+            for name, found in places.items()
+        }
+    ).encode()
+    put(file, len(header).to_bytes(8, "little") + header + bytes(length))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"a": (0, 64), "b": (0, 64)},
+        {"a": (0, 128)},
+        {"a": (0, 64), "b": (64, 4)},
+        {"a": (-64, -4)},
+        {"a": (64, 0), "b": (0, 64), "c": (0, 64)},
+    ],
+)
+def test_tensors_that_share_their_bytes_are_refused(
+    tmp_path: Path, places: dict[str, tuple[int, int]]
+) -> None:
+    put_safetensors(tmp_path / "m.safetensors", places, 64)
+    with pytest.raises(ModelError, match=r"the places of '[abc]' are none") as caught:
+        read_safetensors(tmp_path / "m.safetensors")
+    expect_sentence(caught.value, "m.safetensors")
+
+
+def test_tensors_side_by_side_are_read(tmp_path: Path) -> None:
+    put_safetensors(tmp_path / "m.safetensors", {"a": (0, 16), "b": (16, 64)}, 64)
+    found = read_safetensors(tmp_path / "m.safetensors")
+    assert {name: array.size for name, array in found.items()} == {"a": 4, "b": 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_hidden_layers", 0),
+        ("num_hidden_layers", 10**90),
+        ("num_attention_heads", -3),
+        ("hidden_size", 0),
+        ("hidden_size", 3 * 2**40),
+        ("layer_norm_eps", 0),
+        ("layer_norm_eps", 10**99),
+        ("layer_norm_eps", "nan"),
+        ("layer_norm_eps", "9" * 400),
+        ("hidden_size", "inf"),
+        ("hidden_size", [1] * 10_000),
+    ],
+)
+def test_an_encoder_of_a_strange_shape_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    sound = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 3}
+    config = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12, **sound}
+    put(tmp_path / "config.json", json.dumps(config))
+    assert read_shape(tmp_path / "config.json").size == 3
+    put(tmp_path / "config.json", json.dumps({**config, name: value}))
+    with pytest.raises(ModelError) as caught:
+        read_shape(tmp_path / "config.json")
+    expect_sentence(caught.value, "config.json")
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1e400"])
+def test_an_encoder_of_no_finite_size_is_refused(tmp_path: Path, text: str) -> None:
+    config = {"model_type": "bert", "hidden_act": "gelu", "num_hidden_layers": "here"}
+    put(tmp_path / "config.json", json.dumps(config).replace('"here"', text))
+    with pytest.raises(ModelError):
+        read_shape(tmp_path / "config.json")
