@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from edge_inference.engines.sentence_encoder import read_safetensors, read_shape
 from edge_inference.errors import InputError, ModelError, SourceError
 from edge_inference.platforms import recording
 from edge_inference.platforms.recording import Head, head_line, read_recording
+from edge_inference.speech.text_tokens import TokenizerFile, load_text_tokens
 from hostile_files import expect_sentence, put, within_deadline
 
 PLAYLISTS: dict[str, str | bytes] = {
@@ -206,3 +208,64 @@ def test_an_encoder_of_no_finite_size_is_refused(tmp_path: Path, text: str) -> N
     put(tmp_path / "config.json", json.dumps(config).replace('"here"', text))
     with pytest.raises(ModelError):
         read_shape(tmp_path / "config.json")
+
+
+WORDS = {"type": "WordPiece", "unk_token": "?", "vocab": {"?": 0, "a": 1}}
+WORDS |= {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+
+
+@pytest.mark.parametrize(
+    ("part", "call"),
+    [
+        ({"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "encode"),
+        ({"decoder": {"type": "Strip", "content": "a", "start": 1 << 62, "stop": 1}}, "texts"),
+    ],
+)
+def test_a_tokenizer_that_panics_is_a_model_error(
+    tmp_path: Path, part: dict[str, object], call: str
+) -> None:
+    pytest.importorskip("tokenizers", reason="its panics are looked at")
+    put(tmp_path / "tokenizer.json", json.dumps({"version": "1.0", "model": WORDS, **part}))
+
+    def work() -> None:
+        tokens = load_text_tokens(tmp_path / "tokenizer.json")
+        tokens.encode("a b") if call == "encode" else tokens.texts()
+
+    error = within_deadline(work)
+    assert isinstance(error, ModelError), repr(error)
+    expect_sentence(error, "tokenizer.json")
+
+
+CALLS: list[Callable[[TokenizerFile], object]] = [
+    lambda tokens: tokens.encode("a"),
+    lambda tokens: tokens.number("a"),
+    lambda tokens: tokens.texts(),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (BaseException("index\nout of bounds"), ModelError),
+        (OverflowError(), ModelError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (SystemExit(3), SystemExit),
+    ],
+)
+def test_only_who_ends_the_program_gets_through_a_tokenizer(
+    call: Callable[[TokenizerFile], object],
+    raised: BaseException,
+    expected: type[BaseException],
+) -> None:
+    class Failing:
+        def __getattr__(self, name: str) -> Callable[..., object]:
+            def fail(*_: object, **__: object) -> object:
+                raise raised
+
+            return fail
+
+    with pytest.raises(expected) as caught:
+        call(TokenizerFile(Failing(), "some.json"))
+    if expected is ModelError:
+        expect_sentence(caught.value, "some.json")
