@@ -201,7 +201,7 @@ def _content(sidecar: Path, text: str) -> dict[str, Any]:
         ):
             wrong = next((name for name in files if not _is_file(name, files[name])), None)
             if wrong is None:
-                return content
+                return dict(content)
             raise CacheError(
                 f"{sidecar}: expected the size and sha256 of a file in this folder, got "
                 f"{wrong!r:.80}: {files[wrong]!r:.200}; {_MEND}"
