@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_inference.core.bounded_file import open_plain
 
 #: What FFmpeg calls the containers that are read.
-CONTAINERS = "mov,avi,matroska,ogg,flv,mpegts,mpeg,asf,yuv4mpegpipe"
+CONTAINERS = "mov,avi,matroska,ogg,flv,mpegts,mpeg,mpegvideo,asf,yuv4mpegpipe"
 
 _LARGEST_VIDEO = 1 << 62
 _HEAD_BYTES = 4096

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.core import media
 from edge_inference.core.media import open_media
 from edge_inference.core.video_file import is_video
 from edge_inference.engines.flavours.pictures import calibration_pictures
@@ -48,6 +49,17 @@ def test_a_playlist_is_no_video(tmp_path: Path, what: str, name: str) -> None:
     assert isinstance(error, SourceError), repr(error)
     assert "does not begin as a video does" in str(error)
     expect_sentence(error, name)
+
+
+def test_what_ffmpeg_takes_for_a_playlist_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "is_video", lambda _: True)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    put(tmp_path / "a.mp4", PLAYLISTS["ffconcat"])
+    error = within_deadline(lambda: open_media(str(tmp_path / "a.mp4")).read())
+    assert isinstance(error, SourceError), repr(error)
+    expect_sentence(error, "a.mp4")
 
 
 @pytest.mark.parametrize(
