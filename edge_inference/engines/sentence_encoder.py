@@ -24,6 +24,8 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 _DTYPES = {"F32": "<f4", "F16": "<f2"}
 _LARGEST_HEADER = 8 << 20
+_MOST_LAYERS = 1000
+_LARGEST_SIZE = 65_536
 _OPSET = 17
 _MASKED = -1e9
 
@@ -46,7 +48,7 @@ def read_shape(file: Path) -> BertShape:
     if kind != ("bert", "gelu") or position != "absolute":
         raise ModelError(
             f"{file}: expected model_type bert with hidden_act gelu and absolute positions, got "
-            f"{kind[0]}, {kind[1]} and {position}"
+            f"{kind[0]!s:.80}, {kind[1]!s:.80} and {position!s:.80}"
         )
     try:
         shape = BertShape(
@@ -55,9 +57,18 @@ def read_shape(file: Path) -> BertShape:
             int(config["hidden_size"]),
             float(config["layer_norm_eps"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{file}: {error} is missing or no number") from error
-    if shape.heads < 1 or shape.size % shape.heads:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{file}: {error!s:.200} is missing or no number") from error
+    for name, value, most in (
+        ("num_hidden_layers", shape.layers, _MOST_LAYERS),
+        ("num_attention_heads", shape.heads, _LARGEST_SIZE),
+        ("hidden_size", shape.size, _LARGEST_SIZE),
+    ):
+        if not 1 <= value <= most:
+            raise ModelError(f"{file}: expected {name} from 1 to {most}, got {value}")
+    if not 0 < shape.epsilon < 1:
+        raise ModelError(f"{file}: expected layer_norm_eps between 0 and 1, got {shape.epsilon:g}")
+    if shape.size % shape.heads:
         raise ModelError(f"{file}: {shape.size} values cannot be shared by {shape.heads} heads")
     return shape
 
@@ -75,10 +86,14 @@ def read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
             raise ValueError(f"a header of {length} bytes")
         header = parse_json(data[8 : 8 + length].decode())
         found = {}
+        left = len(data) - 8 - length
         for name, entry in header.items():
             if name == "__metadata__" or entry["dtype"] not in _DTYPES:
                 continue
             first, last = entry["data_offsets"]
+            left -= last - first
+            if not 0 <= first <= last or left < 0:  # a few bytes could stand for any number
+                raise ValueError(f"the places of {name!r:.200} are none, or those of others")
             flat = np.frombuffer(
                 data[8 + length + first : 8 + length + last], _DTYPES[entry["dtype"]]
             )

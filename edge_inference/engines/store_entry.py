@@ -20,6 +20,7 @@ SIDECAR = "entry.json"
 FORMAT = 1
 
 _LARGEST_SIDECAR = 8 << 20
+_LATEST_S = 253_402_300_800  # the year 10000, in seconds since the epoch
 _MEND = "run `edge-inference engine clean`, it is made again when it is needed"
 
 
@@ -146,7 +147,7 @@ def read_entry(folder: Path, key: str | None = None) -> Entry | None:
     if key is not None and content["key"] != key:
         raise CacheError(
             f"{sidecar}: expected the entry made for {key}, this one was made for "
-            f"{content['key']}; {_MEND}"
+            f"{content['key']:.80}; {_MEND}"
         )
     files = {name: FileRecord(**record) for name, record in content["files"].items()}
     return Entry(content["key"], folder, files, content["metadata"], content["created_s"], used_s)
@@ -180,16 +181,56 @@ def _content(sidecar: Path, text: str) -> dict[str, Any]:
     version = document.get("format") if isinstance(document, dict) else None
     if version != FORMAT:
         raise CacheError(
-            f"{sidecar}: expected a description of format {FORMAT}, got {version}; {_MEND}"
+            f"{sidecar}: expected a description of format {FORMAT}, got {version!r:.80}; {_MEND}"
         )
     content = document.get("entry")
-    expected, found = document.get("checksum"), _checksum(content)
-    if not isinstance(content, dict) or expected != found:
+    expected = document.get("checksum")
+    try:
+        found = _checksum(content)
+    except (ValueError, RecursionError) as error:  # a number beyond all bounds is read as infinite
+        raise CacheError(f"{sidecar}: the description was altered: {error}; {_MEND}") from error
+    if expected != found:
         raise CacheError(
-            f"{sidecar}: the description was altered: expected checksum {expected}, got {found}; "
-            f"{_MEND}"
+            f"{sidecar}: the description was altered: expected checksum {expected!s:.80}, got "
+            f"{found}; {_MEND}"
         )
-    return content
+    # Whoever writes into the cache can write a checksum, too.
+    match content:
+        case {"key": str(), "files": dict(files), "metadata": dict(), "created_s": created_s} if (
+            _is_moment(created_s)
+        ):
+            wrong = next((name for name in files if not _is_file(name, files[name])), None)
+            if wrong is None:
+                return dict(content)
+            raise CacheError(
+                f"{sidecar}: expected the size and sha256 of a file in this folder, got "
+                f"{wrong!r:.80}: {files[wrong]!r:.200}; {_MEND}"
+            )
+    raise CacheError(
+        f"{sidecar}: expected key, files, metadata and created_s of an entry, got "
+        f"{content!r:.200}; {_MEND}"
+    )
+
+
+def _is_moment(seconds: Any) -> bool:
+    return (
+        isinstance(seconds, int | float)
+        and not isinstance(seconds, bool)
+        and 0 <= seconds < _LATEST_S
+    )
+
+
+def _is_file(name: str, record: Any) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    if name in ("", ".", "..", SIDECAR) or "/" in name or "\0" in name:
+        return False
+    match record:
+        case {"size": int(size), "sha256": str(), **rest}:
+            return not rest and not isinstance(size, bool) and size >= 0
+    return False
 
 
 def _checksum(content: Any) -> str:

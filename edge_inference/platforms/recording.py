@@ -36,6 +36,11 @@ _MOST_ERRNO = 4096
 # Days of a machine with many sensors; unpacked, for a few bytes can stand for any number.
 _LARGEST_FILE = 128 << 20
 _LONGEST_LINE = 4 << 20
+# Packed, texts are a tenth of their length; more is a great many packings of nothing.
+_LARGEST_PACKED = 16 << 20
+# A day of two looks a second, and the changes that fit into the largest file.
+_MOST_LOOKS = 200_000
+_MOST_CHANGES = 2_000_000
 _ERRNOS = {name: number for number, name in errno.errorcode.items()}
 
 
@@ -111,9 +116,16 @@ def read_recording(file: Path) -> Recording:
         raise InputError(f"{file}: is empty, expected a recording of a platform") from None
     head = _head(first, f"{file}, line {number}")
     looks: list[Look] = []
+    changes = 0
     for number, line in lines:
         where = f"{file}, line {number}"
         look = _look(line, where)
+        changes += len(look.files)
+        if len(looks) == _MOST_LOOKS or changes > _MOST_CHANGES:
+            raise InputError(
+                f"{where}: expected at most {_MOST_LOOKS} looks with {_MOST_CHANGES} changes; "
+                "record a shorter time"
+            )
         if not looks and look.time_s != 0:
             raise InputError(f"{where}: expected the first look at t = 0, got {look.time_s:g}")
         if looks and look.time_s < looks[-1].time_s:
@@ -130,8 +142,8 @@ def read_recording(file: Path) -> Recording:
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
-        with open_plain(file, _LARGEST_FILE) as packed:
-            is_packed = file.name.endswith(_PACKED)
+        is_packed = file.name.endswith(_PACKED)
+        with open_plain(file, _LARGEST_PACKED if is_packed else _LARGEST_FILE) as packed:
             stream = gzip.GzipFile(fileobj=packed) if is_packed else packed
             left = _LARGEST_FILE
             while line := stream.readline(_LONGEST_LINE + 1):

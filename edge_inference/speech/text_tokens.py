@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,18 +29,24 @@ class TextTokens(Protocol):
 
 
 class TokenizerFile:
-    """A ``tokenizer.json``, read by the package tokenizers."""
+    """A ``tokenizer.json``, read by the package tokenizers.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Each method raises ModelError where the tokenizer fails on what it is given.
+    """
+
+    def __init__(self, tokenizer: Any, origin: str = "tokenizer") -> None:
         self._tokenizer = tokenizer
+        self._origin = origin
 
     def encode(self, text: str, *, whole: bool = False) -> list[int]:
         """Return the tokens of a text; of a ``whole`` one with the marks around it."""
-        return list(self._tokenizer.encode(text, add_special_tokens=whole).ids)
+        with _failures(f"{self._origin}: cannot encode {text!r:.80}"):
+            return list(self._tokenizer.encode(text, add_special_tokens=whole).ids)
 
     def number(self, token: str) -> int | None:
         """Return the number of a token by its name; None where there is none."""
-        found = self._tokenizer.token_to_id(token)
+        with _failures(f"{self._origin}: cannot look for {token!r:.80}"):
+            found = self._tokenizer.token_to_id(token)
         return None if found is None else int(found)
 
     def texts(self) -> list[str | None]:
@@ -47,6 +54,10 @@ class TokenizerFile:
 
         Marks have none, and neither has a part of a character.
         """
+        with _failures(f"{self._origin}: cannot decode its tokens"):
+            return self._texts()
+
+    def _texts(self) -> list[str | None]:
         special = set(self._tokenizer.get_added_tokens_decoder())
         count = self._tokenizer.get_vocab_size(with_added_tokens=True)
         # Alone, a token of some tokenizers loses the blank in front of it.
@@ -70,12 +81,24 @@ def load_text_tokens(file: Path) -> TokenizerFile:
             "install it with: pip install tokenizers"
         ) from error
     try:
-        tokenizer = Tokenizer.from_str(read_text(file, LARGEST_TOKENIZER))
+        text = read_text(file, LARGEST_TOKENIZER)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # the package raises nothing narrower
-        raise ModelError(f"{file}: cannot be read as a tokenizer.json: {error!s:.300}") from error
-    # A limit or padding of its training is none of ours.
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return TokenizerFile(tokenizer)
+    with _failures(f"{file}: cannot be read as a tokenizer.json"):
+        tokenizer = Tokenizer.from_str(text)
+        # A limit or padding of its training is none of ours.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    return TokenizerFile(tokenizer, str(file))
+
+
+@contextmanager
+def _failures(what: str) -> Iterator[None]:
+    """Raise ModelError for whatever fails within, with the reason on one line."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, ModelError):
+        raise
+    except BaseException as error:  # a panic of the package is no Exception
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{what}: {reason:.300}") from error

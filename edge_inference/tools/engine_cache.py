@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.text_line import one_line
 from edge_inference.engines.cost_store import forget_costs
 from edge_inference.engines.store import Entry, Store
 from edge_inference.engines.supply import TIMING_FOLDER, default_store
@@ -17,6 +18,7 @@ from edge_inference.tools.engine_plans import PLAN_FILE
 from edge_inference.tools.sizes import megabytes
 
 _PIPE_WIDTH = 140
+_LONGEST_CELL = 80
 _DIGITS = 17  # a dash and the first digits of the key
 
 
@@ -31,7 +33,7 @@ def list_cache(verify: bool, as_json: bool) -> int:
     else:
         _print(store, rows, verify)
     for fault in (*faults, *(fault for _, fault in rows if fault)):
-        sys.stderr.write(f"edge-inference: {fault}\n")
+        sys.stderr.write(f"edge-inference: {one_line(fault)}\n")
     return 1 if faults or any(fault for _, fault in rows) else 0
 
 
@@ -94,7 +96,7 @@ def _print(store: Store, rows: list[tuple[Entry, str]], verified: bool) -> None:
         table.add_row(
             Text(_label(entry)),
             _kind(entry),
-            str(entry.metadata.get("precision", "")),
+            Text(one_line(str(entry.metadata.get("precision", "")), _LONGEST_CELL)),
             megabytes(entry.size),
             _moment(entry.created_s),
             _moment(entry.used_s),
@@ -141,7 +143,10 @@ def _fault(entry: Entry) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OSError, OverflowError, ValueError):  # a file may be marked with any time
+        return "?"
 
 
 def _folders(store: Store) -> list[Path]:
@@ -151,4 +156,7 @@ def _folders(store: Store) -> list[Path]:
 
 
 def _folder_size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    except OSError:  # another user's, or removed meanwhile
+        return 0

@@ -260,7 +260,7 @@ def test_a_video_of_pictures_that_are_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", _LargeVideo)
-    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     with pytest.raises(SourceError, match=r"a\.mp4: pictures of 40000x40000; expected at most"):
         open_media(str(tmp_path / "a.mp4"))
 

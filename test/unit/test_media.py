@@ -200,7 +200,7 @@ def test_numbered_pictures_are_not_read_as_a_video(
             return False
 
     monkeypatch.setattr(media.cv2, "VideoCapture", Closed)
-    (tmp_path / "scan1.dat").touch()
+    (tmp_path / "scan1.dat").write_bytes(b"\0\0\0\x18ftypisom")
     with pytest.raises(SourceError, match=r"video .*scan1\.dat cannot be opened"):
         open_media(str(tmp_path / "scan1.dat"))
     assert asked and not {cv2.CAP_ANY, cv2.CAP_IMAGES} & set(asked)

@@ -11,6 +11,7 @@ import pytest
 
 from edge_inference.core.frame import Frame
 from edge_inference.core.model import ModelDescription, load_model
+from edge_inference.engines import labelled
 from edge_inference.engines.labelled import labelled_by_folders, labelled_by_table
 from edge_inference.engines.picture_set import PictureSet, own_pictures, pictures_of, read_file
 from edge_inference.errors import ConfigError, SourceError
@@ -132,6 +133,35 @@ def test_a_wrong_table_names_its_line(
 def test_a_table_of_pictures_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no picture can be read"):
         labelled_by_table(model, table(tmp_path, "none.png,red\n"), None)
+
+
+@pytest.mark.parametrize("head", ["", "picture,label\n"])
+def test_a_table_of_too_many_pictures(
+    model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch, head: str
+) -> None:
+    monkeypatch.setattr(labelled, "_MOST_ROWS", 50)
+    with pytest.raises(
+        ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 pictures"
+    ):
+        labelled_by_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
+
+
+def test_only_wanted_rows_of_a_table_become_files(
+    model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[dict[Path, int]] = []
+    real = labelled.labelled_files
+
+    def seen(class_of: dict[Path, int], source: str, limit: int | None) -> PictureSet:
+        made.append(class_of)
+        return real(class_of, source, limit)
+
+    monkeypatch.setattr(labelled, "labelled_files", seen)
+    rows = "000.png,red\n003.png,blue\n" + "".join(f"{n}.png,green\n" for n in range(5, 90))
+    found = labelled_by_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
+    assert len(made[0]) == 2
+    assert [Path(frame.origin).name for frame in found] == ["000.png", "002.png"]
+    assert found.class_ids == (0, 2)
 
 
 def test_a_table_that_is_not_text(model: ModelDescription, tmp_path: Path) -> None:

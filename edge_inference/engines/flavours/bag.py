@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.frame import CompressedFrame, Frame
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, SourceError
 
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3")
+
+# What SQLite looks for next to its file.
+_BESIDE_DB3 = ("-journal", "-wal", "-shm")
 
 _IMAGE = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -23,16 +28,19 @@ _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 def is_bag(path: Path) -> bool:
     """Tell whether a path is a recorded bag; raises SourceError for one without its metadata."""
     if not path.is_dir():
-        return path.is_file() and path.suffix.lower() in SUFFIXES
-    files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
+        if not (path.is_file() and path.suffix.lower() in SUFFIXES):
+            return False
+        _expect_files(path.with_name(path.name + ending) for ending in _BESIDE_DB3)
+        return True
+    entries = list(path.iterdir())
+    files = [file for file in entries if file.suffix.lower() in SUFFIXES]
     if (path / METADATA).is_file():
         try:
             load_yaml(path / METADATA)  # rosbags reads one of any size and depth
         except ConfigError as error:
             raise SourceError(str(error)) from error
-        for file in files:
-            if not file.is_file():  # whose reader would wait for a pipe's writer
-                raise SourceError(f"{file}: expected a file of a recorded bag; record it again")
+        # The metadata may name any of them, whatever its suffix.
+        _expect_files(entry for entry in entries if entry in files or not entry.is_dir())
         return True
     if files:
         raise SourceError(
@@ -40,6 +48,13 @@ def is_bag(path: Path) -> bool:
             f"anew with: ros2 bag reindex {path}"
         )
     return False
+
+
+def _expect_files(entries: Iterable[Path]) -> None:
+    """Raise SourceError for what a reader would wait for: a pipe has no writer."""
+    for entry in entries:
+        if os.path.lexists(entry) and not is_plain_file(entry):
+            raise SourceError(f"{entry}: expected a file of a recorded bag; record it again")
 
 
 def bag_pictures(
