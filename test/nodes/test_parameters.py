@@ -116,6 +116,30 @@ def test_a_bad_value_is_refused_in_a_sentence(
     assert outside.describe_parameters(node=decode, names=[name]) == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("model_path", "/m:" * 40_000, "model_path: expected a text of at most 4096 letters"),
+        ("model_path", "/m:" * 65, "model path: expected at most 64 folders, got 65"),
+        ("model_path", "~" + "x" * 4000, "^~xxx"),
+        ("model", "/" + "x/" * 2000, "^/x/x/"),
+        ("model", "x" * 4096, "unknown model 'xxx"),
+        ("cpu_affinity", [1] * 100_000, "cpu_affinity: expected at most 1000 entries, got 100000"),
+        ("classes", ["x"] * 100_000, "classes: expected at most 1000 entries, got 100000"),
+        ("confidence", "x" * 1_000_000, "confidence: expected a number from 0 to 1, got 'xxx"),
+    ],
+)
+def test_what_is_too_long_is_refused_in_a_short_sentence(
+    decode: str, outside: Outside, name: str, value, expected: str
+) -> None:
+    before = outside.get_parameters(node=decode, names=[name])
+    done, reason = change(outside, decode, **{name: value})
+    assert not done
+    assert re.search(expected, reason), reason
+    assert len(reason) <= 1000
+    assert outside.get_parameters(node=decode, names=[name]) == before
+
+
 def test_all_or_nothing(rig: Rig, outside: Outside) -> None:
     node = rig.load("Decode")
     names = ["confidence", "iou", "queue_depth"]
