@@ -90,8 +90,7 @@ def ranked(
 def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
     """Return ``(len(labels),)`` true for each label in ``classes``.
 
-    Raises ConfigError for a class that is no label. A node that takes
-    ``classes`` as a parameter calls this to refuse a wrong one at once.
+    Raises ConfigError for a class that is no label.
     """
     for name in classes:
         if name not in labels:
@@ -99,6 +98,12 @@ def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bo
                 f"classes: {shortened(name)} is no label of this model{suggestion(name, labels)}"
             )
     return np.array([label in classes for label in labels], dtype=np.bool_)
+
+
+def check_classes(settings: object, labels: Sequence[str]) -> None:
+    """Raise ConfigError where a decoder's settings choose a class that is no label."""
+    if isinstance(settings, SelectionSettings):
+        class_choice(settings.classes, labels)
 
 
 def corners(centres: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
