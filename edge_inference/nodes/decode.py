@@ -21,7 +21,7 @@ from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.model_settings import Follower, ModelSettings
 from edge_inference.nodes.parameters import NodeParameters
-from edge_inference.nodes.stage import Stage
+from edge_inference.nodes.stage import Dropped, Stage
 
 #: Topic of each kind of result.
 TOPICS: dict[type[Any], str] = {
@@ -94,18 +94,17 @@ class Decode(Stage[TensorBatch]):
         model, chosen = self._decoding(item.model)
         if not item.geometry:
             raise TensorError("raw output without geometry: expected one entry for each picture")
-        origin: dict[str, Any] = {
-            "model": model.name,
-            "stamp_ns": item.stamp_ns,
-            "frame_id": item.frame_id,
-        }
         results = []
         for index, geometry in enumerate(item.geometry):
+            if index and self._mailbox.is_closed:
+                raise Dropped("stopped")
             outputs = item.tensors
             if len(item.geometry) > 1:
                 outputs = {name: array[index : index + 1] for name, array in outputs.items()}
             result = model.decode(outputs, geometry, chosen)
-            results.append(replace(result, **origin))
+            results.append(
+                replace(result, model=model.name, stamp_ns=item.stamp_ns, frame_id=item.frame_id)
+            )
         return results
 
     def emit(self, output: list[Result]) -> None:
