@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from rclpy.executors import (
@@ -39,6 +40,9 @@ _SWITCH_INTERVAL_S = 0.0005
 
 # The events executor runs no callback when it spins without a time limit (rclpy 9.1).
 _SPIN_S = 0.5
+
+# What fails for one message fails for all of them: each way to fail is logged again after so long.
+_REPEAT_NS = 5_000_000_000
 
 
 @dataclass
@@ -78,6 +82,7 @@ class Container:
         keep_large_blocks()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.context = context
+        self._logged_ns: dict[tuple[tuple[str, int], ...], int] = {}
         self._spinner = _Spinner(context, self._log_failure)
         self.executor = self._spinner.executor
         self.node = Node(
@@ -214,6 +219,13 @@ class Container:
             spinner.close()
 
     def _log_failure(self) -> None:
+        # Not by the text, which may differ with every message.
+        steps = traceback.walk_tb(sys.exc_info()[2])
+        place = tuple((frame.f_code.co_filename, line) for frame, line in steps)
+        now_ns = monotonic_ns()
+        if now_ns - self._logged_ns.get(place, -_REPEAT_NS) < _REPEAT_NS:
+            return
+        self._logged_ns[place] = now_ns
         self.node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
 
     def _listing(self) -> str:

@@ -18,6 +18,7 @@ from edge_inference.errors import ImageError
 MAX_SIDE = 16384
 
 _MB = 1 << 20
+_RAW_COPIES = 3
 # A few bytes make one, and each is looked at.
 _MOST_PARTS = 1 << 16
 
@@ -69,7 +70,7 @@ class ImageBounds:
     )
     image_max_decode_mb: int = setting(
         384,
-        "most memory while an image is decoded; a raw one may have half of it",
+        "most memory while an image is decoded; a raw one may have a third of it",
         unit="MiB",
         minimum=1,
         maximum=16384,
@@ -117,11 +118,12 @@ class ImageBounds:
     def check_raw(self, width: int, height: int, length: int) -> None:
         """Raise ImageError for an image that is not encoded, of so many bytes."""
         self.check_size(f"image is {width}x{height}", width, height)
-        # It is copied where its numbers are no bytes, and colours are made of what has none.
-        if 2 * length > self.decode_bytes:
+        # As it was received, copied where its numbers are no bytes, and the colours made of it.
+        most = self.decode_bytes // _RAW_COPIES
+        if length > most:
             raise ImageError(
-                f"image of {length} bytes; expected at most {self.decode_bytes // 2}; scale it "
-                "down at the source, or raise image_max_decode_mb"
+                f"image of {length} bytes; expected at most {most}; scale it down at the source, "
+                "or raise image_max_decode_mb"
             )
 
     def check_size(self, what: str, width: int, height: int) -> None:

@@ -30,7 +30,7 @@ from edge_inference.core.results import (
     Result,
     Segmentation,
 )
-from edge_inference.core.settings import setting, suggestion
+from edge_inference.core.settings import setting, shortened, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError, PluginError
 
@@ -45,7 +45,10 @@ RESULTS: dict[str, type[Result]] = {
 }
 TASKS = tuple(RESULTS)
 PRECISIONS = ("fp32", "fp16", "int8")
+#: So many layers of a model can be named in a list at the most.
+MOST_LAYERS = 100_000
 
+_MOST_FOLDERS = 64
 _SHARE = Path("share", "edge_inference", "models")
 
 
@@ -92,8 +95,12 @@ class Derivation:
     """How a precision without a file of its own is derived from the fp32 variant."""
 
     calibration: str = setting("", "calibrated ranges for int8: a file relative to the folder")
-    fp16_keep_fp32: tuple[str, ...] = setting((), "ONNX nodes that stay fp32 in fp16")
-    int8_keep_fp32: tuple[str, ...] = setting((), "ONNX nodes that stay fp32 in int8")
+    fp16_keep_fp32: tuple[str, ...] = setting(
+        (), "ONNX nodes that stay fp32 in fp16", longest=MOST_LAYERS
+    )
+    int8_keep_fp32: tuple[str, ...] = setting(
+        (), "ONNX nodes that stay fp32 in int8", longest=MOST_LAYERS
+    )
 
     def keep_fp32(self, precision: str) -> tuple[str, ...]:
         """Return the nodes that stay fp32 in a precision."""
@@ -247,8 +254,8 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     listing = "; ".join(f"{place}: {', '.join(_models_in(place)) or 'none'}" for place in places)
     hint = suggestion(name_or_path, found) if found else ""
     raise ModelError(
-        f"unknown model {name_or_path!r}{hint}; looked in {listing or 'no folder at all'}; "
-        f"add folders with {SEARCH_PATH_VARIABLE}, or give a path"
+        f"unknown model {shortened(name_or_path)}{hint}; looked in "
+        f"{listing or 'no folder at all'}; add folders with {SEARCH_PATH_VARIABLE}, or give a path"
     )
 
 
@@ -279,8 +286,17 @@ def default_search_path(environ: Mapping[str, str] | None = None) -> tuple[Path,
 
 
 def search_folders(text: str) -> list[Path]:
-    """Return the folders of a colon-separated list; raises ModelError for an unknown ~user."""
-    return [_expanded(entry) for entry in text.split(os.pathsep) if entry]
+    """Return the folders of a colon-separated list.
+
+    Raises ModelError for an unknown ~user, and for more folders than anybody has.
+    """
+    entries = [entry for entry in text.split(os.pathsep) if entry]
+    if len(entries) > _MOST_FOLDERS:
+        raise ModelError(
+            f"model path: expected at most {_MOST_FOLDERS} folders, got {len(entries)}: "
+            f"{shortened(text)}; put the models into fewer folders"
+        )
+    return [_expanded(entry) for entry in entries]
 
 
 def inside(folder: Path, section: Section, key: str) -> Path:
@@ -371,7 +387,7 @@ def _models_in(place: Path) -> list[str]:
 
 def _expanded(text: str) -> Path:
     if "\0" in text:
-        raise ModelError(f"{text!r}: no name of a folder; leave the NUL out")
+        raise ModelError(f"{shortened(text)}: no name of a folder; leave the NUL out")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

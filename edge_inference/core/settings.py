@@ -31,11 +31,17 @@ _SCALARS: dict[type, str] = {
     float: "a number",
     str: "a text",
 }
+_MOST_LETTERS = 4096
+_MOST_ENTRIES = 1000
+_MOST_SHOWN = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a setting accepts; ``type`` is bool, int, float or str, of one or (``many``) a list."""
+    """What a setting accepts; ``type`` is bool, int, float or str, of one or (``many``) a list.
+
+    ``longest`` is the most entries of a list, or the most letters of a single text.
+    """
 
     name: str
     type: type
@@ -47,6 +53,7 @@ class Rule:
     maximum: float | None
     choices: tuple[Any, ...]
     read_only: bool
+    longest: int
 
     @property
     def required(self) -> bool:
@@ -75,6 +82,10 @@ class Rule:
             return self._scalar(value)
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise self._refusal(value)
+        if len(value) > self.longest:
+            raise ConfigError(
+                f"{self.name}: expected at most {self.longest} entries, got {len(value)}"
+            )
         return tuple(self._scalar(item) for item in value)
 
     def _scalar(self, value: Any) -> Any:
@@ -84,6 +95,12 @@ class Rule:
             raise self._refusal(value)
         if isinstance(value, (int, float)) and not self._within(value):
             raise self._refusal(value)
+        longest = _MOST_LETTERS if self.many else self.longest
+        if isinstance(value, str) and len(value) > longest:
+            raise ConfigError(
+                f"{self.name}: expected a text of at most {longest} letters, got {len(value)}: "
+                f"{shortened(value)}"
+            )
         return value
 
     def _within(self, value: float) -> bool:
@@ -94,7 +111,7 @@ class Rule:
         )
 
     def _refusal(self, value: Any) -> ConfigError:
-        return ConfigError(f"{self.name}: expected {self.expected()}, got {value!r:.500}")
+        return ConfigError(f"{self.name}: expected {self.expected()}, got {shortened(value)}")
 
 
 def setting(
@@ -106,8 +123,12 @@ def setting(
     maximum: float | None = None,
     choices: Sequence[Any] = (),
     read_only: bool = False,
+    longest: int | None = None,
 ) -> Any:
-    """Declare one field of a settings class. A field without a default is required."""
+    """Declare one field of a settings class. A field without a default is required.
+
+    ``longest`` replaces the most entries of a list (1000) or letters of a single text (4096).
+    """
     return dataclasses.field(
         default=default,
         metadata={
@@ -117,6 +138,7 @@ def setting(
             "maximum": maximum,
             "choices": tuple(choices),
             "read_only": read_only,
+            "longest": longest,
         },
     )
 
@@ -133,8 +155,13 @@ def rules(settings_class: type[Any]) -> dict[str, Rule]:
             raise TypeError(
                 f"{settings_class.__name__}.{field.name}: {hint} is no type for a setting"
             )
+        longest = field.metadata["longest"] or (_MOST_ENTRIES if many else _MOST_LETTERS)
         found[field.name] = Rule(
-            name=field.name, type=scalar, many=many, default=field.default, **field.metadata
+            name=field.name,
+            type=scalar,
+            many=many,
+            default=field.default,
+            **{**field.metadata, "longest": longest},
         )
     return found
 
@@ -147,7 +174,7 @@ def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings
     known = rules(settings_class)
     for name in values:
         if name not in known:
-            raise ConfigError(f"unknown setting {name!r}{suggestion(name, known)}")
+            raise ConfigError(f"unknown setting {shortened(name)}{suggestion(name, known)}")
     missing = [name for name, rule in known.items() if rule.required and name not in values]
     if missing:
         raise ConfigError(f"{missing[0]}: missing; expected {known[missing[0]].expected()}")
@@ -169,6 +196,14 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names) or 'none'}"
+
+
+def shortened(value: Any) -> str:
+    """Return a value as Python writes it, its beginning where it is long."""
+    if isinstance(value, Sequence):
+        value = value[:_MOST_SHOWN]
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} …"
 
 
 def _checked(settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edge_inference.core.model import PRECISIONS
+from edge_inference.core.model import MOST_LAYERS, PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.profiles import Profile, check_batch, parse_profile
 from edge_inference.errors import ConfigError
@@ -36,7 +36,9 @@ class BuildOptions:
         choices=TYPINGS,
     )
     keep_fp32: tuple[str, ...] = setting(
-        (), "layers that stay in fp32, by name or pattern, where flags choose the others' precision"
+        (),
+        "layers that stay in fp32, by name or pattern, where flags choose the others' precision",
+        longest=MOST_LAYERS,
     )
     profiles: tuple[str, ...] = setting(
         (), "sizes of inputs with dynamic axes, NAME:MIN,USUAL,MAX as in x:1x3x64x64,4x3x64x64,…"

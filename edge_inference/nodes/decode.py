@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.decoders.detection import check_classes
 from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.model import RESULTS, ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
@@ -19,7 +21,7 @@ from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.model_settings import Follower, ModelSettings
 from edge_inference.nodes.parameters import NodeParameters
-from edge_inference.nodes.stage import Stage
+from edge_inference.nodes.stage import Dropped, Stage
 
 #: Topic of each kind of result.
 TOPICS: dict[type[Any], str] = {
@@ -94,17 +96,14 @@ class Decode(Stage[TensorBatch]):
             raise TensorError("raw output without geometry: expected one entry for each picture")
         results = []
         for index, geometry in enumerate(item.geometry):
+            if index and self._mailbox.is_closed:
+                raise Dropped("stopped")
             outputs = item.tensors
             if len(item.geometry) > 1:
                 outputs = {name: array[index : index + 1] for name, array in outputs.items()}
             result = model.decode(outputs, geometry, chosen)
             results.append(
-                dataclasses.replace(
-                    result,
-                    model=model.name,
-                    stamp_ns=item.stamp_ns,
-                    frame_id=item.frame_id,
-                )
+                replace(result, model=model.name, stamp_ns=item.stamp_ns, frame_id=item.frame_id)
             )
         return results
 
@@ -148,21 +147,25 @@ class Decode(Stage[TensorBatch]):
             self._left[self._model.folder] = old
         self.close()
         try:
-            self._decoder = self._parameters_of(model.decoder_settings)
+            self._decoder = self._parameters_of(model, model.decoder_settings)
             left = self._left.get(model.folder)
             if type(left) is type(model.decoder_settings):
                 self._decoder.restore(left)
         except ConfigError:
             if old is not None:
-                self._decoder = self._parameters_of(old)
+                self._decoder = self._parameters_of(self._model, old)
                 self._decoder.restore(old)
             raise
 
-    def _parameters_of(self, settings: Any) -> NodeParameters[Any]:
-        values = {
-            field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
-        }
-        return NodeParameters(self, type(settings), defaults=values)
+    def _parameters_of(self, model: ModelDescription, settings: Any) -> NodeParameters[Any]:
+        accept = partial(check_classes, labels=model.labels)
+        made = NodeParameters(self, type(settings), defaults=asdict(settings), accept=accept)
+        try:
+            accept(made.current)
+        except ConfigError as error:
+            made.close()
+            raise ConfigError(f"parameter {error}") from error
+        return made
 
 
 def top_score(result: Result) -> float | None:

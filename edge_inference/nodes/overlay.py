@@ -19,6 +19,7 @@ from edge_inference.nodes.picture_input import Picture, PictureSettings, subscri
 from edge_inference.nodes.stage import Dropped, Stage, StageSettings
 
 _LOOK_PERIOD_S = 0.5
+_MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,10 @@ class OverlaySettings(StageSettings, PictureSettings):
     """Parameters of the overlay node."""
 
     history: int = setting(
-        12, "pictures that are kept until their result comes", minimum=1, maximum=100
+        12,
+        "pictures that are kept until their result comes, of 256 MiB in all; always the newest",
+        minimum=1,
+        maximum=100,
     )
 
 
@@ -91,6 +95,10 @@ class Overlay(Stage[Any]):
     def _keep(self, picture: Picture, by_reference: bool) -> None:
         del by_reference
         with self._pictures_lock:
+            self._pictures.pop(picture.stamp_ns, None)
             self._pictures[picture.stamp_ns] = picture
-            while len(self._pictures) > self.parameters.current.history:
-                self._pictures.popitem(last=False)
+            size = sum(kept.data.nbytes for kept in self._pictures.values())
+            while len(self._pictures) > 1 and (
+                size > _MOST_BYTES or len(self._pictures) > self.parameters.current.history
+            ):
+                size -= self._pictures.popitem(last=False)[1].data.nbytes

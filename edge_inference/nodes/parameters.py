@@ -25,6 +25,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.parameter import Parameter
 
 from edge_inference.core.settings import Rule, build, change, rules
+from edge_inference.core.text_line import one_line
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class NodeParameters(Generic[Settings]):
             if changed is not None and self._accept is not None and not self._is_restoring():
                 self._accept(changed)
         except EdgeInferenceError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=one_line(str(error)))
         if changed is not None and not self._has_post_set:
             self.current = changed
             executor = self._node.executor

@@ -167,19 +167,52 @@ def test_unloading_what_is_not_there(rig: Rig) -> None:
 
 
 def test_a_callback_that_fails_stops_nobody(
-    rig: Rig, outside: Outside, capfd: pytest.CaptureFixture[str]
+    rig: Rig,
+    outside: Outside,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("edge_inference.composition.container.monotonic_ns", lambda: 0)
     plain = rig.load("plugins::Plain")
     other = rig.load("plugins::Plain", "-r", "__node:=other")
     answers = outside.listen("/out", "std_msgs/Float32")
     send = outside.speak("/in", "std_msgs/Float32", listeners=2)
     rig.is_heard(plain, "/out")
     rig.is_heard(other, "/out")
-    send(data=-1.0)
+    for _ in range(5):
+        send(data=-1.0)
     send(data=3.0)
     answers.wait(2)
     assert [message["data"] for message in answers] == [6.0, 6.0]
-    assert log_of(capfd).count("RuntimeError: a negative number") == 2
+    assert log_of(capfd).count("RuntimeError: a negative number") == 1
+
+
+def test_what_fails_again_and_again_is_logged_now_and_then(
+    rig: Rig, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0]
+    monkeypatch.setattr("edge_inference.composition.container.monotonic_ns", lambda: clock[0])
+
+    def fail(text: str) -> None:
+        try:
+            raise ValueError(text)
+        except ValueError:
+            rig.container._log_failure()
+
+    def fail_elsewhere() -> None:
+        try:
+            float("no number")
+        except ValueError:
+            rig.container._log_failure()
+
+    for now_ns, logged in ((0, 2), (4_999_999_999, 0), (5_000_000_000, 2), (9_000_000_000, 0)):
+        clock[0] = now_ns
+        for number in range(100):
+            fail(f"time {-number}")
+            fail_elsewhere()
+        log = log_of(capfd)
+        assert log.count("a callback failed") == logged
+        assert log.count("ValueError: time 0") == log.count("'no number'") == logged // 2
 
 
 @pytest.mark.parametrize("rig", ["best", "single"], indirect=True)

@@ -92,6 +92,26 @@ def test_only_so_many_pictures_are_kept(rig: Rig, scene: Scene) -> None:
     assert not node._pictures
 
 
+def test_large_pictures_are_kept_as_far_as_their_bytes_go(
+    rig: Rig, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_inference.nodes.overlay._MOST_BYTES", 100)
+    rig.tap("/ai/overlay")
+    node = rig.load("Overlay", history=5)
+    for stamps, side, kept in (
+        ([1, 2, 3, 4], 3, [2, 3, 4]),  # 27 bytes each
+        ([4, 4, 4], 3, [2, 3, 4]),  # of one stamp there is one
+        ([5], 5, [5]),
+        ([6], 9, [6]),  # larger than all may be together
+        ([7], 2, [7]),
+        ([8, 9, 10, 11, 12], 1, [8, 9, 10, 11, 12]),
+    ):
+        for stamp in stamps:
+            image = np.zeros((side, side, 3), np.uint8)
+            scene.images.publish(Frame.from_array(image, "bgr8", stamp))
+        assert list(node._pictures) == kept
+
+
 def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:
     seen = rig.tap("/ai/overlay")
     node = rig.load("Overlay", when_full="wait")

@@ -102,6 +102,8 @@ def decode() -> Iterator[str]:
         ("when_full", "stop", "when_full: expected one of drop_oldest, wait, got 'stop'"),
         ("model", "nanodett", "unknown model 'nanodett'; did you mean 'nanodet'"),
         ("strides", [8], "read-only parameter: strides"),
+        ("classes", ["persn"], "classes: 'persn' is no label .*did you mean 'person'"),
+        ("classes", ["cup", ""], "classes: '' is no label of this model"),
     ],
 )
 def test_a_bad_value_is_refused_in_a_sentence(
@@ -114,6 +116,30 @@ def test_a_bad_value_is_refused_in_a_sentence(
     assert re.search(expected, reason), reason
     assert outside.get_parameters(node=decode, names=[name]) == before
     assert outside.describe_parameters(node=decode, names=[name]) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("model_path", "/m:" * 40_000, "model_path: expected a text of at most 4096 letters"),
+        ("model_path", "/m:" * 65, "model path: expected at most 64 folders, got 65"),
+        ("model_path", "~" + "x" * 4000, "^~xxx"),
+        ("model", "/" + "x/" * 2000, "^/x/x/"),
+        ("model", "x" * 4096, "unknown model 'xxx"),
+        ("cpu_affinity", [1] * 100_000, "cpu_affinity: expected at most 1000 entries, got 100000"),
+        ("classes", ["x"] * 100_000, "classes: expected at most 1000 entries, got 100000"),
+        ("confidence", "x" * 1_000_000, "confidence: expected a number from 0 to 1, got 'xxx"),
+    ],
+)
+def test_what_is_too_long_is_refused_in_a_short_sentence(
+    decode: str, outside: Outside, name: str, value, expected: str
+) -> None:
+    before = outside.get_parameters(node=decode, names=[name])
+    done, reason = change(outside, decode, **{name: value})
+    assert not done
+    assert re.search(expected, reason), reason
+    assert len(reason) <= 1000
+    assert outside.get_parameters(node=decode, names=[name]) == before
 
 
 def test_all_or_nothing(rig: Rig, outside: Outside) -> None:
@@ -181,13 +207,21 @@ def test_a_file_overrides_the_models_values(rig: Rig, tmp_path: Path, outside: O
     assert values[:2] == [0.9, ["person", "cup"]]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("confidence: high", "confidence: expected a number from 0 to 1, got 'high'"),
+        ("classes: [persn]", "classes: 'persn' is no label of this model; did you mean 'person'?"),
+    ],
+)
 def test_a_decoders_value_that_is_wrong_in_a_file_is_an_error_of_configure(
-    rig: Rig, tmp_path: Path
+    rig: Rig, tmp_path: Path, text: str, expected: str
 ) -> None:
-    component = rig.load_component("Decode", *params_file(tmp_path, "confidence: high"))
+    component = rig.load_component("Decode", *params_file(tmp_path, text))
     assert component.failure == "did not configure"
     ((_, message),) = component.node.health.take_errors()
-    assert message == "parameter confidence: expected a number from 0 to 1, got 'high'"
+    assert message == f"parameter {expected}"
+    assert not component.node.has_parameter("classes")
 
 
 # In action --------------------------------------------------------------------------------------

@@ -12,7 +12,11 @@ from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.frame import Frame
+from edge_inference.core.geometry import Geometry
 from edge_inference.core.health import Level
+from edge_inference.core.model import ModelDescription
+from edge_inference.core.results import DepthMap
+from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
 from rig import DEADLINE_S, Rig, wait_for
@@ -317,6 +321,24 @@ def test_what_waits_when_a_stage_stops_is_counted(rig: Rig, camera: Camera) -> N
     gate.gate.set()
     stopping.join(DEADLINE_S)
     assert not stopping.is_alive()
+
+
+def test_pictures_of_a_batch_that_are_left_when_decode_stops_are_left_out(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = rig.load("Decode")
+    decoded: list[Geometry] = []
+
+    def decode(model: ModelDescription, outputs: object, geometry: Geometry, _: object) -> DepthMap:
+        decoded.append(geometry)
+        node._mailbox.close()
+        return DepthMap(np.zeros((1, 1), np.float32), "m")
+
+    monkeypatch.setattr(ModelDescription, "decode", decode)
+    geometry = Geometry(8, 8, 1.0, 1.0, 0.0, 0.0)
+    node.receive(TensorBatch({}, (geometry,) * 3, "nanodet", node.now_ns()), True)
+    wait_for(lambda: node.health.counts() == {"stopped": 1}, "the drop")
+    assert len(decoded) == 1
 
 
 def test_a_frame_that_comes_too_late_is_no_fault_of_the_sender(rig: Rig, camera: Camera) -> None:

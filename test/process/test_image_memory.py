@@ -19,10 +19,10 @@ IMAGES = {
     "grey png": "png(8192, 8192, 8, 0)",
     "jpeg": "jpeg(8192, 8192, 0)",
     "progressive jpeg": "jpeg(6600, 6700, 1)",
-    "floats": "raw(8000, 6200, '32FC1', 4)",
+    "floats": "raw(5400, 6200, '32FC1', 4)",
     "16 bits": "raw(8192, 8192, 'mono16', 2)",
     "subsampled": "raw(8192, 8192, 'nv12', 1.5)",
-    "with alpha": "raw(7000, 7000, 'rgba8', 4)",
+    "with alpha": "raw(5700, 5800, 'rgba8', 4)",
 }
 
 CHILD = """

@@ -150,6 +150,13 @@ def test_every_bound_can_be_set_and_is_named(
     ImageBounds(2, 4096 * 4096, 96).check_header(read_header(data))
 
 
+def test_a_raw_image_counts_three_times() -> None:
+    ImageBounds().check_raw(8192, 8192, 128 << 20)
+    with pytest.raises(ImageError, match=f"at most {128 << 20}; .* raise image_max_decode_mb"):
+        ImageBounds().check_raw(8192, 8192, (128 << 20) + 1)
+    ImageBounds(image_max_decode_mb=576).check_raw(8192, 8192, 192 << 20)
+
+
 def test_scans_can_be_allowed() -> None:
     data = real_jpeg(progressive=True)
     header = read_header(data)

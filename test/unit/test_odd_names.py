@@ -97,6 +97,13 @@ def test_an_unknown_user_in_a_model_path_is_refused() -> None:
             asked()
 
 
+def test_a_model_path_of_more_folders_than_anybody_has_is_refused() -> None:
+    assert len(search_folders(":".join(["/models"] * 64) + "::")) == 64
+    with pytest.raises(ModelError, match="at most 64 folders, got 50000: '/m:/m") as caught:
+        search_folders("/m:" * 50_000)
+    assert len(str(caught.value)) < 400
+
+
 def test_weights_that_are_a_pipe_are_refused_without_waiting(tmp_path: Path) -> None:
     shipped = find_model("nanodet")
     os.mkfifo(tmp_path / "nanodet.onnx")

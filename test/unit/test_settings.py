@@ -81,6 +81,48 @@ def test_a_bad_value_is_refused_in_a_sentence(values: dict[str, Any], message: s
         build(Fan, values)
 
 
+@dataclass(frozen=True)
+class Sign:
+    text: str = setting("", "text")
+    mode: str = setting("on", "mode", choices=("on", "off"))
+    width: int = setting(1, "width")
+    words: tuple[str, ...] = setting((), "words")
+    places: tuple[float, ...] = setting((), "places")
+    poem: str = setting("", "a long text", longest=10_000)
+    numbers: tuple[int, ...] = setting((), "a short list", longest=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused", "message"),
+    [
+        ("text", "x" * 4096, "x" * 4097, "text: expected a text of at most 4096 letters, got 4097"),
+        ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 letters"),
+        ("words", ["x" * 4096] * 1000, ["x"] * 1001, "words: expected at most 1000 entries, got"),
+        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 letters"),
+        ("places", [0.5] * 1000, [0.5] * 1_000_000, "expected at most 1000 entries, got 1000000"),
+        ("numbers", (1, 2), (1, 2, 3), "numbers: expected at most 2 entries, got 3"),
+        ("mode", "off", "x" * (8 << 20), "mode: expected one of on, off, got 'xxx"),
+        ("width", 2, "x" * (8 << 20), "width: expected an integer, got 'xxx"),
+        ("width", 2, [1] * 1_000_000, "width: expected an integer, got [1, 1"),
+        ("words", [], "x" * (8 << 20), "words: expected a list, each entry a text, got 'xxx"),
+        ("places", [], ["x" * (8 << 20)], "places: expected a list, each entry a number, got 'xx"),
+    ],
+)
+def test_what_is_too_long_is_refused_in_a_short_sentence(
+    name: str, taken: Any, refused: Any, message: str
+) -> None:
+    build(Sign, {name: taken})
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        build(Sign, {name: refused})
+    assert len(str(caught.value)) < 300
+
+
+def test_the_name_of_an_unknown_setting_is_cut() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown setting 'x{199} …; known: ") as caught:
+        build(Sign, {"x" * 10_000: 1})
+    assert len(str(caught.value)) < 300
+
+
 def test_a_change_is_whole_or_not_at_all() -> None:
     fan = Fan(100)
     assert change(fan, {"speed": 200, "mode": "manual"}) == Fan(200, mode="manual")

@@ -13,7 +13,7 @@ from edge_inference.core.decoders.checks import expect_finite
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.nms import suppress
 from edge_inference.core.results import Detections
-from edge_inference.core.settings import setting, suggestion
+from edge_inference.core.settings import setting, shortened, suggestion
 from edge_inference.errors import ConfigError
 
 
@@ -90,15 +90,20 @@ def ranked(
 def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
     """Return ``(len(labels),)`` true for each label in ``classes``.
 
-    Raises ConfigError for a class that is no label. A node that takes
-    ``classes`` as a parameter calls this to refuse a wrong one at once.
+    Raises ConfigError for a class that is no label.
     """
     for name in classes:
         if name not in labels:
             raise ConfigError(
-                f"classes: {name!r} is no label of this model{suggestion(name, labels)}"
+                f"classes: {shortened(name)} is no label of this model{suggestion(name, labels)}"
             )
     return np.array([label in classes for label in labels], dtype=np.bool_)
+
+
+def check_classes(settings: object, labels: Sequence[str]) -> None:
+    """Raise ConfigError where a decoder's settings choose a class that is no label."""
+    if isinstance(settings, SelectionSettings):
+        class_choice(settings.classes, labels)
 
 
 def corners(centres: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,6 +31,8 @@ _MOST_AXES = 16
 _SCALE = NumberRange(1e-6, 1e6)
 _OFFSET = NumberRange(-1e6, 1e6)
 _MOST_SKIPPED = 1_000_000
+# Masks and depth are made as large as their source, and a few bytes of a message name its size.
+_MOST_PIXELS = 1 << 25
 
 
 class TensorListAdapter(Adapter[TensorBatch]):
@@ -72,9 +74,17 @@ class TensorListAdapter(Adapter[TensorBatch]):
                 f"TensorList: skipped: expected at most {_MOST_SKIPPED} pictures, got "
                 f"{message.skipped}"
             )
+        geometry = tuple(_from_geometry(geometry) for geometry in message.geometry)
+        pixels = sum(each.source_width * each.source_height for each in geometry)
+        if pixels > _MOST_PIXELS:
+            raise TensorError(
+                f"TensorList: geometry: expected sources of at most {_MOST_PIXELS} pixels in all, "
+                f"got {pixels} in {len(geometry)}; for more, load preprocess, inference and decode "
+                "into one container, where outputs are handed over by reference"
+            )
         return TensorBatch(
             tensors={tensor.name: _from_tensor(tensor) for tensor in message.tensors},
-            geometry=tuple(_from_geometry(geometry) for geometry in message.geometry),
+            geometry=geometry,
             model=message.model,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
