@@ -45,7 +45,7 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)
         if cancelled():  # too late for what was prepared, not for what follows
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(cancelled.number)
     assert selection.backend is not None
     sys.stdout.write(f"  why: {selection.reason}\n")
     return run_checks(selection, selection.backend) == 0

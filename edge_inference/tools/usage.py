@@ -7,7 +7,6 @@ from edge_inference.errors import ConfigError
 EXIT_FAILED, EXIT_USAGE = 1, 2
 #: Of a process that a signal ends, with the signal's number added.
 EXIT_SIGNALLED = 128
-EXIT_INTERRUPTED = 130
 
 
 class UsageError(ConfigError):
