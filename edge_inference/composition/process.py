@@ -188,7 +188,7 @@ def _host(
             filled.set()
             container.spin()
     except EdgeInferenceError as error:
-        sys.stderr.write(f"{name.strip('_')}: {error}\n")
+        sys.stderr.write(f"{name.strip('_')}: {one_line(str(error))}\n")
         return 1
     return 0
 

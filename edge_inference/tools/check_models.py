@@ -10,6 +10,7 @@ from edge_inference.engines.int8_mode import EXACT
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.interruption import cancellable
 from edge_inference.tools.run_options import check_int8_mode, search_path
+from edge_inference.tools.usage import complain
 
 
 def check_models(
@@ -27,7 +28,7 @@ def check_models(
             failed += not _check(model, backend, precision, int8_mode or EXACT)
         except EdgeInferenceError as error:
             failed += 1
-            sys.stderr.write(f"edge-inference: {name}: {error}\n")
+            complain(f"{name}: {error}")
     return 1 if failed else 0
 
 

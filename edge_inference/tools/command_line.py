@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import edge_inference
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.tools.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError
+from edge_inference.tools.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
 from edge_inference.tools.verbs import (
     bisect,
     compare,
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(options.start(options, started_s))
     except EdgeInferenceError as error:
-        sys.stderr.write(f"edge-inference: {error}\n")
+        complain(error)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt as end:
         sys.stderr.write("edge-inference: interrupted\n")
