@@ -5,7 +5,7 @@ worst single messages, with the memory that they take. Floods: every topic in tu
 of its own, while another has the robot drive and says stop. Processes: signals and kills at any
 moment of a start, and files that nobody should read. Words: spoken commands that a pause takes
 back, and the words for stop; what the recogniser mishears counts as wrong, too. It ends with what
-was tried, survived and got wrong; what a message is refused for is told by the nodes' diagnostics, not here.
+was tried, survived and got wrong; the nodes' diagnostics tell what a message is refused for.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,9 @@ from edge_inference.composition.container import Container
 from edge_inference.composition.load_services import add_load_services
 from edge_inference.composition.parameter_text import read_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
+from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
+from edge_inference.core.text_line import one_line
+from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 _REMAP = ("-r", "--remap")
@@ -32,6 +36,9 @@ _LOADING_S, _UNLOADING_S = 1.0, 0.5
 #: The exit code of a process that a signal ends, with the signal's number added.
 _SIGNALLED = 128
 _NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
+_PARAMETER_FILE, _LOG_FILE = "--params-file", "--log-config-file"
+#: Where in its source the middleware gave up, which it tells after the reason.
+_SOURCE_LINE = re.compile(r", at [^,\s]+:\d+\b")
 
 
 def run_container(arguments: Sequence[str]) -> int:
@@ -135,8 +142,10 @@ def hosted(
 
     ``ros_arguments`` hold for the process (log level); ``own_arguments`` for the
     container's node, the same ones by default. Signals are left to the caller.
-    Raises ConfigError where ROS cannot be started.
+    Raises ConfigError where ROS cannot be started, or where a file among the
+    arguments is none that it may read.
     """
+    _check_files(ros_arguments)
     context = Context()
     try:
         rclpy.init(
@@ -144,15 +153,17 @@ def hosted(
             context=context,
             signal_handler_options=SignalHandlerOptions.NO,
         )
-    except rclpy_implementation.RCLError as error:
-        raise ConfigError(f"ROS does not start with these arguments: {error}") from error
+    except rclpy_implementation.UnknownROSArgsError as error:
+        raise ConfigError(f"ROS does not know these arguments: {one_line(str(error))}") from error
+    except (rclpy_implementation.RCLError, UnicodeError) as error:
+        raise ConfigError(f"ROS does not start with these arguments: {_reason(error)}") from error
     try:
         own = ros_arguments if own_arguments is None else own_arguments
         try:
             container = Container(context, name, own)
         except rclpy_implementation.RCLError as error:
             # The first node makes the middleware's participant: its profile, SROS 2, the network.
-            raise ConfigError(f"ROS does not start here: {error}") from error
+            raise ConfigError(f"ROS does not start here: {_reason(error)}") from error
         try:
             yield container
         finally:
@@ -177,7 +188,7 @@ def _host(
             filled.set()
             container.spin()
     except EdgeInferenceError as error:
-        sys.stderr.write(f"{name.strip('_')}: {error}\n")
+        sys.stderr.write(f"{name.strip('_')}: {one_line(str(error))}\n")
         return 1
     return 0
 
@@ -259,6 +270,26 @@ def _rules_apart(ros: Sequence[str]) -> tuple[list[str], list[str]]:
         elif word != "--ros-args":
             others.append(word)
     return rules, others
+
+
+def _check_files(ros: Sequence[str]) -> None:
+    """Refuse files that ROS would read without an end, or at any cost."""
+    for option, name in itertools.pairwise(ros):
+        try:
+            if option == _PARAMETER_FILE:
+                load_yaml(Path(name))
+            elif option == _LOG_FILE:
+                open_plain(Path(name), LARGEST_TEXT).close()
+        except ConfigError as error:
+            raise ConfigError(f"{option} {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{option} {name}: cannot be read: {error.strerror}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what ROS says, without where in its source."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return one_line(_SOURCE_LINE.sub("", lines[0]))
 
 
 def _as_arguments(rules: Sequence[str], others: Sequence[str] = ()) -> list[str]:

@@ -48,7 +48,7 @@ def forget_working_folder() -> None:
     An empty entry of PYTHONPATH means it; few who leave one know that.
     """
     entries = _path_entries()
-    if any(entries) and not all(entries):
+    if len(entries) > 1 and not all(entries):  # alone, none is meant
         sys.path[:] = import_path()
         os.environ[_PATH] = os.pathsep.join(filter(None, entries))
 

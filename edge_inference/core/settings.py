@@ -34,6 +34,8 @@ _SCALARS: dict[type, str] = {
 _MOST_LETTERS = 4096
 _MOST_ENTRIES = 1000
 _MOST_SHOWN = 200
+#: So many of the names that there are, are told to whoever asks for another one.
+_MOST_NAMES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +197,10 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
     """Return '; did you mean …?' or the list of what there is, for an unknown name."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names) or 'none'}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"; known: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}"
 
 
 def shortened(value: Any) -> str:

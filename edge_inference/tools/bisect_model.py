@@ -24,7 +24,6 @@ from edge_inference.tools.picture_choice import choose_pictures
 from edge_inference.tools.progress import show_progress
 from edge_inference.tools.run_options import search_path
 from edge_inference.tools.summary_table import new_table
-from edge_inference.tools.usage import EXIT_INTERRUPTED
 
 _PIPE_WIDTH = 140
 _LAYERS_SHOWN = 10
@@ -76,7 +75,7 @@ def bisect_model(options: BisectOptions, as_json: bool) -> int:
     else:
         _print(report, sys.stdout)
     if not report.is_complete:
-        return EXIT_INTERRUPTED
+        return cancelled.exit_code
     return 0 if report.found.members is not None else 1
 
 

@@ -10,6 +10,7 @@ from edge_inference.engines.int8_mode import EXACT
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.interruption import cancellable
 from edge_inference.tools.run_options import check_int8_mode, search_path
+from edge_inference.tools.usage import complain
 
 
 def check_models(
@@ -27,7 +28,7 @@ def check_models(
             failed += not _check(model, backend, precision, int8_mode or EXACT)
         except EdgeInferenceError as error:
             failed += 1
-            sys.stderr.write(f"edge-inference: {name}: {error}\n")
+            complain(f"{name}: {error}")
     return 1 if failed else 0
 
 
@@ -45,7 +46,7 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)
         if cancelled():  # too late for what was prepared, not for what follows
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(cancelled.number)
     assert selection.backend is not None
     sys.stdout.write(f"  why: {selection.reason}\n")
     return run_checks(selection, selection.backend) == 0

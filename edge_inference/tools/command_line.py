@@ -6,13 +6,14 @@ Nothing heavy is imported before it is known to be needed.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
 
 import edge_inference
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
+from edge_inference.tools.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
 from edge_inference.tools.verbs import (
     bisect,
     compare,
@@ -41,11 +42,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(options.start(options, started_s))
     except EdgeInferenceError as error:
-        sys.stderr.write(f"edge-inference: {error}\n")
+        complain(error)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         sys.stderr.write("edge-inference: interrupted\n")
-        return EXIT_INTERRUPTED
+        return EXIT_SIGNALLED + (end.args[0] if end.args else signal.SIGINT)
 
 
 def make_parser(arguments: Sequence[str] = ()) -> OneLineParser:

@@ -18,7 +18,7 @@ from edge_inference.tools.interruption import cancellable
 from edge_inference.tools.picture_choice import choose_pictures
 from edge_inference.tools.progress import show_progress
 from edge_inference.tools.run_options import search_path
-from edge_inference.tools.usage import UsageError
+from edge_inference.tools.usage import UsageError, complain
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
     facts = machine_facts()
     if as_json:
         for problem in comparison.problems:
-            sys.stderr.write(f"edge-inference: {problem}\n")
+            complain(problem)
         for row in comparison.rows:
             sys.stdout.write(json.dumps(row_as_json(comparison, row)) + "\n")
         sys.stdout.write(json.dumps({"summary": summary_as_json(comparison, facts)}) + "\n")

@@ -16,6 +16,7 @@ from edge_inference.engines.supply import TIMING_FOLDER, default_store
 from edge_inference.errors import CacheError
 from edge_inference.tools.engine_plans import PLAN_FILE
 from edge_inference.tools.sizes import megabytes
+from edge_inference.tools.usage import complain
 
 _PIPE_WIDTH = 140
 _LONGEST_CELL = 80
@@ -33,7 +34,7 @@ def list_cache(verify: bool, as_json: bool) -> int:
     else:
         _print(store, rows, verify)
     for fault in (*faults, *(fault for _, fault in rows if fault)):
-        sys.stderr.write(f"edge-inference: {one_line(fault)}\n")
+        complain(fault)
     return 1 if faults or any(fault for _, fault in rows) else 0
 
 

@@ -22,7 +22,7 @@ from edge_inference.errors import BackendError, ModelError
 from edge_inference.tools.cost_words import against_reference
 from edge_inference.tools.engine_plans import GivenPlan, cached_plan, is_plan, named_plan
 from edge_inference.tools.run_options import search_path
-from edge_inference.tools.usage import EXIT_FAILED, UsageError
+from edge_inference.tools.usage import EXIT_FAILED, UsageError, complain
 
 _TRT = "trt"
 
@@ -125,7 +125,7 @@ def _why_no_gpu(gpu: int) -> str:
 
 
 def _warn(sentence: str) -> None:
-    sys.stderr.write(f"edge-inference: {sentence}\n")
+    complain(sentence)
 
 
 def _say(line: str) -> None:

@@ -6,27 +6,43 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.tools.usage import EXIT_INTERRUPTED, EXIT_SIGNALLED
+from edge_inference.tools.usage import EXIT_SIGNALLED
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
+class Interruption(threading.Event):
+    """Set by a signal, whose number it keeps."""
+
+    number: int = signal.SIGINT
+
+    @property
+    def exit_code(self) -> int:
+        """That of a process that the signal ends."""
+        return EXIT_SIGNALLED + self.number
+
+    def __call__(self) -> bool:
+        """Tell whether there was one."""
+        return self.is_set()
+
+
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[Interruption]:
     """Give an event that the first SIGINT or SIGTERM sets; a second one ends the process at once.
 
     Outside of the main thread, where Python allows no handlers, it is never set.
     """
-    interrupted = threading.Event()
+    interrupted = Interruption()
 
     def note(number: int, frame: FrameType | None) -> None:
         if interrupted.is_set():
-            _leave()
+            _leave("edge-inference", EXIT_SIGNALLED + number)
+        interrupted.number = number
         interrupted.set()
 
     if threading.current_thread() is not threading.main_thread():
@@ -65,21 +81,22 @@ def leaving_at_once(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def cancellable() -> Iterator[Callable[[], bool]]:
+def cancellable() -> Iterator[Interruption]:
     """Give what long work asks whether to end; see :func:`interruptible`.
 
-    Work that then ends with an error of ours was interrupted: KeyboardInterrupt.
+    Work that then ends with an error of ours was interrupted: KeyboardInterrupt, with the
+    signal's number.
     """
     with interruptible() as interrupted:
         try:
-            yield interrupted.is_set
+            yield interrupted
         except EdgeInferenceError:
             if interrupted.is_set():
-                raise KeyboardInterrupt from None
+                raise KeyboardInterrupt(interrupted.number) from None
             raise
 
 
-def _leave(name: str = "edge-inference", code: int = EXIT_INTERRUPTED) -> None:
+def _leave(name: str, code: int) -> None:
     """Go without cleaning up: an exception amid the clean-up would leave threads to crash."""
     with suppress(OSError):  # the terminal may be gone, which is why we are to go
         if sys.stdout.isatty():

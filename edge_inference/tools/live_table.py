@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from edge_inference.core.text_line import one_line
 from edge_inference.tools.frame_book import FrameRecord
 from edge_inference.tools.progress import Bar, ProgressDisplay
 from edge_inference.tools.result_forms import result_as_text
@@ -56,7 +57,7 @@ class LiveTable(RunOutput):
 
     def problem(self, text: str) -> None:
         """Write it above the table."""
-        self._console.print(Text(f"edge-inference: {text}", style="red"), soft_wrap=True)
+        self._console.print(Text(f"edge-inference: {one_line(text)}", style="red"), soft_wrap=True)
 
     def finish(self, summary: RunSummary | None) -> None:
         """Put the summary in the table's place."""

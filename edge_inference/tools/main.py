@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edge_inference.core.child_process import forget_working_folder
 from edge_inference.tools.interruption import leaving_at_once
-from edge_inference.tools.usage import EXIT_FAILED
+from edge_inference.tools.usage import EXIT_FAILED, complain
 
 
 def main(entry_point: str, arguments: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def _on_own_streams(entry_point: str) -> int:
         code = 0
     except OSError as error:
         _redirect(sys.stdout.fileno())
-        sys.stderr.write(f"{entry_point}: {error}\n")
+        complain(error, entry_point)
         code = EXIT_FAILED
     # From here on Ctrl-C could only show a traceback of Python's own end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from edge_inference.core.model import ModelDescription
 from edge_inference.engines.labelled import labelled_by_folders, labelled_by_table
 from edge_inference.engines.picture_set import PictureSet, own_pictures, pictures_of
-from edge_inference.tools.usage import UsageError
+from edge_inference.tools.usage import UsageError, complain
 
 
 def choose_pictures(
@@ -25,7 +24,7 @@ def choose_pictures(
     """
     chosen = _chosen(model, source, labels, topic, limit)
     for reason in chosen.skipped:
-        sys.stderr.write(f"edge-inference: {reason}\n")
+        complain(reason)
     return chosen
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_inference.tools.usage import EXIT_FAILED, UsageError
+from edge_inference.tools.usage import EXIT_FAILED, UsageError, complain
 from edge_inference.tools.verbs import arguments as given
 
 if TYPE_CHECKING:
@@ -123,6 +123,6 @@ def _tell(outcomes: Sequence[Outcome], as_json: bool) -> None:
             content = {**outcome.__dict__, "result": outcome.result.value}
             sys.stdout.write(json.dumps(content) + "\n")
         elif outcome.is_problem:
-            sys.stderr.write(f"edge-inference: {outcome.words}\n")
+            complain(outcome.words)
         else:
             sys.stdout.write(f"{outcome.words}\n")

@@ -25,7 +25,7 @@ from edge_inference.tools.progress import ProgressDisplay, show_progress
 from edge_inference.tools.quantize_report import Outcome, compare, print_outcome
 from edge_inference.tools.quantized_folder import CALIBRATION_FILE, StagedFolder, new_folder
 from edge_inference.tools.run_options import search_path
-from edge_inference.tools.usage import UsageError
+from edge_inference.tools.usage import UsageError, complain
 from edge_inference.tools.yaml_edit import Value
 
 #: Every so many pictures one is held out of the calibration, up to so many in all.
@@ -260,4 +260,4 @@ def _refusal(model: ModelDescription, order: Order, outcome: Outcome, output: Pa
 
 
 def _tell(sentence: str) -> None:
-    sys.stderr.write(f"edge-inference: {sentence}\n")
+    complain(sentence)

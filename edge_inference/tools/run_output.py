@@ -15,6 +15,7 @@ from edge_inference.tools.frame_book import FrameRecord
 from edge_inference.tools.progress import ProgressDisplay, show_progress
 from edge_inference.tools.result_forms import record_as_json, result_as_text
 from edge_inference.tools.run_summary import Engine, RunSummary
+from edge_inference.tools.usage import complain
 
 _LINES_AT_FIRST = 3
 _LINE_PERIOD_S = 1.0
@@ -53,8 +54,7 @@ class RunOutput(ABC):
 
     def problem(self, text: str) -> None:
         """Hear of something that went wrong, or that the user should know."""
-        sys.stderr.write(f"edge-inference: {text}\n")
-        sys.stderr.flush()
+        complain(text)
 
     @abstractmethod
     def finish(self, summary: RunSummary | None) -> None:

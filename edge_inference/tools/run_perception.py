@@ -17,7 +17,7 @@ from edge_inference.errors import ConfigError
 from edge_inference.tools.bus_listener import BusListener
 from edge_inference.tools.frame_book import FrameRecord
 from edge_inference.tools.hosting import hosted_here
-from edge_inference.tools.interruption import interruptible
+from edge_inference.tools.interruption import Interruption, interruptible
 from edge_inference.tools.overlay_files import OverlayFiles
 from edge_inference.tools.params_file import without_effect
 from edge_inference.tools.perception_source import SourceKind
@@ -26,7 +26,7 @@ from edge_inference.tools.run_namespace import Placed, placed
 from edge_inference.tools.run_options import RunOptions, search_path
 from edge_inference.tools.run_output import JsonLines, PlainLines, Progress, RunOutput
 from edge_inference.tools.run_summary import Engine, Found, RunSummary, in_order
-from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED
+from edge_inference.tools.usage import EXIT_FAILED
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
@@ -44,7 +44,7 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     ``started_s`` is the moment of ``time.monotonic()`` that the time to the
     first result counts from. 0: results came, and all that was asked for was
     done. 1: no result came, an overlay could not be written, or the pipeline
-    stalled. 130: interrupted before the first result. Raises
+    stalled. 130 or 143: interrupted before the first result. Raises
     EdgeInferenceError for anything that keeps the pipeline from starting.
     """
     model = find_model(options.model, search_path(options.model_path))
@@ -57,7 +57,7 @@ def run_perception(options: RunOptions, started_s: float) -> int:
         with interruptible() as interrupted:
             is_ready = _made_ready(options, model, output, interrupted)
             if not is_ready or interrupted.is_set():
-                return EXIT_INTERRUPTED
+                return interrupted.exit_code
     return _run(options, pipeline, model, output, started_s)
 
 
@@ -120,7 +120,7 @@ class _Run:
         self._first_s: float | None = None
         self._last_s: float | None = None
 
-    def run(self, engine: Engine, interrupted: threading.Event) -> int:
+    def run(self, engine: Engine, interrupted: Interruption) -> int:
         """Start the pipeline, show what it finds, sum up; return the exit code."""
         self._output.start(self._options.source, engine)
         self._spinner.start()
@@ -130,6 +130,8 @@ class _Run:
         self._cleanup.close()  # the last overlays are on the disk now
         self._problems.report(self._nodes)
         self._output.finish(self._summary(engine, ended, ended_s, overlays))
+        if ended == INTERRUPTED and not self._results:
+            return interrupted.exit_code
         return self._verdict(ended, overlays)
 
     def close(self) -> None:
@@ -288,8 +290,6 @@ class _Run:
         return (self._results - 1) / (self._last_s - self._first_s)
 
     def _verdict(self, ended: str, overlays: OverlayFiles | None) -> int:
-        if ended == INTERRUPTED and not self._results:
-            return EXIT_INTERRUPTED
         if ended == STALLED:
             missing = self._listener.book.announced - self._listener.book.settled
             self._output.problem(

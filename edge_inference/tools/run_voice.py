@@ -17,11 +17,11 @@ from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
 from edge_inference.speech.sound_sources import open_sound
 from edge_inference.tools.hosting import hosted_here
-from edge_inference.tools.interruption import interruptible
+from edge_inference.tools.interruption import Interruption, interruptible
 from edge_inference.tools.problems import Problems
 from edge_inference.tools.run_namespace import Placed, placed
 from edge_inference.tools.sound_devices import Player, check_input
-from edge_inference.tools.usage import EXIT_FAILED, EXIT_INTERRUPTED, UsageError
+from edge_inference.tools.usage import EXIT_FAILED, UsageError
 from edge_inference.tools.velocity_record import VelocityRecord
 from edge_inference.tools.voice_book import STAGES, Utterance, Velocity, VoiceBook
 from edge_inference.tools.voice_check import EXPECTED_FILE, load_expectation
@@ -127,8 +127,8 @@ def run_voice(options: VoiceOptions) -> int:
     """Run until the source ends or Ctrl-C; return the exit code.
 
     0: something was said and understood, with ``expect`` everything as expected. 1: it was not.
-    130: interrupted before. Raises EdgeInferenceError for anything that keeps the pipeline from
-    starting.
+    130 or 143: interrupted before. Raises EdgeInferenceError for anything that keeps the pipeline
+    from starting.
     """
     options.check()
     record = VelocityRecord()
@@ -232,7 +232,7 @@ class _Run:
             raise ConfigError("; ".join(failures))
         self._spinner.start()
 
-    def watch(self, interrupted: threading.Event) -> int:
+    def watch(self, interrupted: Interruption) -> int:
         """Show utterances until the end; return the exit code."""
         source = self._nodes["audio_source"]
         last_s = time.monotonic()
@@ -251,7 +251,7 @@ class _Run:
         self._book.give_up()
         while not self._finished.empty():
             self._show(self._finished.get())
-        return self._end(interrupted.is_set())
+        return self._end(interrupted)
 
     def close(self) -> None:
         """Stop listening, and the executor."""
@@ -307,9 +307,9 @@ class _Run:
         for checked in self._checks.add(utterance):
             self._output.checked(checked)
 
-    def _end(self, was_interrupted: bool) -> int:
+    def _end(self, interrupted: Interruption) -> int:
         checks = self._checks
-        if checks is not None and not was_interrupted:
+        if checks is not None and not interrupted():
             for checked in checks.finish():
                 self._output.checked(checked)
         self._problems.report(self._nodes)
@@ -320,8 +320,8 @@ class _Run:
         if checks is not None:
             summary = summary.with_checks(checks.right, checks.expected)
         self._output.finish(summary)
-        if was_interrupted and (checks is not None or not self._understood):
-            return EXIT_INTERRUPTED
+        if interrupted() and (checks is not None or not self._understood):
+            return interrupted.exit_code
         good = self._understood > 0 if checks is None else not checks.is_wrong
         return 0 if good else EXIT_FAILED
 

@@ -22,6 +22,7 @@ from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.cost_words import cost_as_json, cost_in_words
 from edge_inference.tools.run_options import search_path
 from edge_inference.tools.sizes import megabytes
+from edge_inference.tools.usage import complain
 
 _PIPE_WIDTH = 140
 
@@ -36,7 +37,7 @@ def list_models(model_path: str, as_json: bool) -> int:
             models.append(load_model(folder))
         except EdgeInferenceError as error:
             failed += 1
-            sys.stderr.write(f"edge-inference: {name}: {error}\n")
+            complain(f"{name}: {error}")
     store = default_store()
     known = CostStore(store.folder).read(_warn)
     listed = [(model, current_costs(model, known, store)) for model in models]
@@ -49,7 +50,7 @@ def list_models(model_path: str, as_json: bool) -> int:
 
 
 def _warn(sentence: str) -> None:
-    sys.stderr.write(f"edge-inference: {sentence}\n")
+    complain(sentence)
 
 
 def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from edge_inference.core.text_line import one_line
 from edge_inference.tools.velocity_record import velocity_words
 from edge_inference.tools.voice_book import Utterance
 from edge_inference.tools.voice_check import Checked
@@ -55,7 +56,7 @@ class VoiceLive(VoiceOutput):
 
     def problem(self, text: str) -> None:
         """Write it above the area."""
-        self._print(Text(f"edge-inference: {text}", style="red"))
+        self._print(Text(f"edge-inference: {one_line(text)}", style="red"))
 
     def finish(self, summary: VoiceSummary | None) -> None:
         """Take the area away, and sum up."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
+from edge_inference.tools.usage import complain
 from edge_inference.tools.voice_book import Utterance
 from edge_inference.tools.voice_check import Checked
 from edge_inference.tools.voice_now import VoiceNow
@@ -80,8 +80,7 @@ class VoiceOutput(ABC):
 
     def problem(self, text: str) -> None:
         """Hear of something that went wrong."""
-        sys.stderr.write(f"edge-inference: {text}\n")
-        sys.stderr.flush()
+        complain(text)
 
     @abstractmethod
     def finish(self, summary: VoiceSummary | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,8 @@ DEADLINE_S = 300.0
 #: Of the standard library, of others, and of ours.
 NAMES = ("json", "runpy", "numpy", "cv2", "onnxruntime", "yaml", "edge_inference")
 TEMPLATE = ROOT / "resource" / "executable.in"
+#: What a start script imports first of all, and no other packages' .pth files before it.
+FIRST = ("signal",)
 CODE = "import json, numpy, cv2, onnxruntime; print(json.dumps(len(sys.argv)))"
 
 
@@ -33,14 +35,19 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], li
     found.mkdir()
     here = tmp_path / "here"
     here.mkdir()
-    for name in NAMES:
-        text = f"open({str(found / name)!r}, 'w')\nraise ImportError('a file of the user')\n"
-        (here / f"{name}.py").write_text(text)
     monkeypatch.chdir(here)
+    set_traps(NAMES, found)
     # As `python -c`, an interactive Python and an empty entry of PYTHONPATH leave it.
     monkeypatch.setattr(sys, "path", ["", str(here), *sys.path])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("", str(ROOT), "")))
     return lambda: sorted(file.name for file in found.iterdir())
+
+
+def set_traps(names: Sequence[str], found: Path) -> None:
+    """Write files with modules' names into the working folder; each notes that it is imported."""
+    for name in names:
+        text = f"open({str(found / name)!r}, 'w')\nraise ImportError('a file of the user')\n"
+        Path(f"{name}.py").write_text(text)
 
 
 def never() -> bool:
@@ -91,7 +98,7 @@ def test_a_child_imports_nothing_from_the_working_folder(
     assert imported() == []
 
 
-@pytest.mark.parametrize("path", ["{root}", ":{root}", "{root}::"])
+@pytest.mark.parametrize("path", ["{root}", ":{root}", "{root}::", ":"])
 @pytest.mark.parametrize("arguments", [["models"], ["models", "check", "nanodet"]])
 def test_the_command_imports_nothing_from_the_working_folder(
     imported: Callable[[], list[str]], tmp_path: Path, path: str, arguments: list[str]
@@ -99,7 +106,7 @@ def test_the_command_imports_nothing_from_the_working_folder(
     text = TEMPLATE.read_text().replace("@Python3_EXECUTABLE@", sys.executable)
     program = tmp_path / "edge-inference"
     program.write_text(text.replace("@entry_point@", "edge-inference"))
-    Path("edge_inference.py").unlink()  # before ours nothing of ours can choose
+    set_traps(FIRST, tmp_path / "found")
     done = subprocess.run(
         [sys.executable, str(program), *arguments],
         env={**os.environ, "PYTHONPATH": path.format(root=ROOT)},

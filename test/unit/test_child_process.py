@@ -51,7 +51,8 @@ def test_the_package_is_found_from_its_own_folder(
 
 
 @pytest.mark.parametrize(
-    ("given", "left"), [(":/x", "/x"), ("/x:", "/x"), ("/x::/y", "/x:/y"), ("/x", "/x"), ("", "")]
+    ("given", "left"),
+    [(":/x", "/x"), ("/x:", "/x"), ("/x::/y", "/x:/y"), (":", ""), ("/x", "/x"), ("", "")],
 )
 def test_an_executable_forgets_it_where_an_empty_entry_means_it(
     here: str, monkeypatch: pytest.MonkeyPatch, given: str, left: str

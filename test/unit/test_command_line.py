@@ -57,6 +57,20 @@ def test_a_refusal_is_one_line(
     assert words in errors
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["models", "check", "{}"], [*RUN, "{}"], [*RUN, "x", "--rate", "{}"], ["{}"]],
+)
+@pytest.mark.parametrize("odd", ["\x1b[31mred\nedge-inference: \u202efine\udcff", "x" * 100_000])
+def test_a_refusal_of_an_odd_text_can_be_read(
+    arguments: list[str], odd: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([each.format(odd) for each in arguments]) != 0
+    errors = capsys.readouterr().err
+    assert errors.endswith("\n") and errors[:-1].isprintable()
+    assert len(errors) < 1_200
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"edge-inference {edge_inference.__version__}\n"

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from edge_inference.tools.interruption import interruptible
-from edge_inference.tools.usage import EXIT_INTERRUPTED
+from edge_inference.errors import ConfigError
+from edge_inference.tools.interruption import cancellable, interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -23,7 +23,7 @@ def test_the_first_signal_asks_and_the_second_leaves(
         signal.raise_signal(number)
         assert interrupted.is_set() and not left
         signal.raise_signal(number)
-    assert left == [EXIT_INTERRUPTED]
+    assert left == [128 + number]
     assert capfd.readouterr().err == "edge-inference: interrupted\n"
 
 
@@ -32,3 +32,12 @@ def test_the_handlers_before_come_back() -> None:
     with interruptible():
         assert signal.getsignal(signal.SIGINT) is not before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_work_that_a_signal_cut_short_tells_which(number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught, cancellable() as cancelled:
+        signal.raise_signal(number)
+        assert cancelled()
+        raise ConfigError("half made")
+    assert caught.value.args == (number,)

@@ -149,3 +149,8 @@ def test_whatever_comes_is_in_bounds_or_refused(value: object) -> None:
 )
 def test_a_suggestion_names_the_closest_or_all(name: str, known: list[str], said: str) -> None:
     assert suggestion(name, known).endswith(said)
+
+
+def test_of_many_names_some_are_told() -> None:
+    said = suggestion("zap", [f"known{n:04}" for n in range(1000)])
+    assert said.startswith("; known: known0000, ") and said.endswith("known0019 and 980 more")

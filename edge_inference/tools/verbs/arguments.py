@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
+from edge_inference.core.text_line import one_line
 from edge_inference.tools.usage import EXIT_USAGE
 
 #: Does what was asked for. Takes the parsed options and when the program started, in seconds
@@ -19,7 +20,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Write one line on stderr and exit."""
-        self.exit(EXIT_USAGE, f"edge-inference: {message}; see {self.prog} --help\n")
+        self.exit(EXIT_USAGE, f"edge-inference: {one_line(message)}; see {self.prog} --help\n")
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[OneLineParser]"

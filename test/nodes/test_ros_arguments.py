@@ -1,0 +1,60 @@
+"""ROS's own arguments, which come from whoever starts a process: what is odd is a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.composition.process import hosted
+from edge_inference.errors import ConfigError
+from hostile_files import NO_FILES, YAML_TEXTS
+
+
+@pytest.mark.parametrize("option", ["--params-file", "--log-config-file"])
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file(tmp_path: Path, option: str, kind: str) -> None:
+    NO_FILES[kind](tmp_path / "file")
+    refused(option, tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", ["brackets", "digits", "laughs", "values"])
+def test_parameters_that_cost_too_much(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text(YAML_TEXTS[kind])
+    refused("--params-file", tmp_path / "file")
+
+
+def refused(option: str, file: Path) -> None:
+    arguments = ["--ros-args", "-r", "__ns:=/odd", option, str(file)]
+    with pytest.raises(ConfigError) as caught, hosted("odd_host", arguments):
+        pass
+    assert str(caught.value).startswith(f"{option} {file}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--params-file"], "No file path provided"),
+        (["--no-such-option"], "does not know these arguments: .*--no-such-option"),
+        (["-r", "x"], "remap rule: '-r x'"),
+        (["--log-level", "loud"], "not use a valid severity level"),
+        (["-r", "\udcff"], "codec can't encode"),
+    ],
+)
+def test_what_ros_refuses_is_told_without_where_in_its_source(
+    arguments: list[str], message: str
+) -> None:
+    with (
+        pytest.raises(ConfigError, match=message) as caught,
+        hosted("odd_host", ["--ros-args", *arguments]),
+    ):
+        pass
+    assert ".c" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_good_parameter_file_holds(tmp_path: Path) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    model: nanodet\n")
+    with hosted("odd_host", ["--ros-args", "--params-file", str(file)]) as container:
+        values = container.node._parameter_overrides
+    assert values["model"].value == "nanodet"
