@@ -114,7 +114,10 @@ class OrtBackend(Backend):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(
-                str(self._path), options, providers=list(self._providers)
+                str(self._path),
+                options,
+                providers=list(self._providers),
+                enable_fallback=0,  # it would tell of it on stdout, where results go
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise EngineFileError(

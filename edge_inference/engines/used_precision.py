@@ -49,7 +49,7 @@ def onnxruntime_precisions(file: Path) -> dict[str, int]:
         options = session_options(onnxruntime)
         options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
         try:
-            onnxruntime.InferenceSession(str(file), options, providers=[CPU])
+            onnxruntime.InferenceSession(str(file), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
                 f"{file}: ONNX Runtime cannot open it: {first_line(error)}"

@@ -61,6 +61,12 @@ def _on_own_streams(entry_point: str) -> int:
         _redirect(sys.stdout.fileno())
         complain(error, entry_point)
         code = EXIT_FAILED
+    except MemoryError:
+        complain("the memory is short; end other programs, or raise the limit", entry_point)
+        code = EXIT_FAILED
+    except ImportError as error:
+        complain(f"a module cannot be imported: {error}", entry_point)
+        code = EXIT_FAILED
     # From here on Ctrl-C could only show a traceback of Python's own end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code

@@ -190,3 +190,15 @@ def test_memory_is_kept_or_given_back(doubling_onnx: Path, keeps: bool) -> None:
 def resident_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
+
+
+def test_a_provider_that_fails_leaves_stdout_alone(
+    doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(BackendError, match="the device is lost"):
+        OrtBackend(doubling_onnx).open()
+    assert capfd.readouterr().out == ""

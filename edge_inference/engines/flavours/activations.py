@@ -36,7 +36,10 @@ class Activations:
         onnxruntime = import_onnxruntime()
         try:
             self._session = onnxruntime.InferenceSession(
-                watched.SerializeToString(), session_options(onnxruntime), providers=[CPU]
+                watched.SerializeToString(),
+                session_options(onnxruntime),
+                providers=[CPU],
+                enable_fallback=0,
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(

@@ -38,7 +38,7 @@ def fold(source: Path) -> ModelProto:
         options.graph_optimization_level = level.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
         try:
-            onnxruntime.InferenceSession(str(source), options, providers=[CPU])
+            onnxruntime.InferenceSession(str(source), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
                 f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so no other "

@@ -29,7 +29,7 @@ def read_model(file: Path) -> ModelProto:
         options.optimized_model_filepath = str(copy)
         options.add_session_config_entry("session.save_model_format", "ONNX")
         try:
-            onnxruntime.InferenceSession(str(file), options, providers=[CPU])
+            onnxruntime.InferenceSession(str(file), options, providers=[CPU], enable_fallback=0)
             model = onnx.load(str(copy))
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise ModelError(
@@ -58,7 +58,9 @@ def ranks_of(model: ModelProto, names: Iterable[str]) -> dict[str, int]:
             asking.graph.output.append(onnx.ValueInfoProto(name=name))
     onnxruntime, options = _options()
     try:
-        session = onnxruntime.InferenceSession(asking.SerializeToString(), options, providers=[CPU])
+        session = onnxruntime.InferenceSession(
+            asking.SerializeToString(), options, providers=[CPU], enable_fallback=0
+        )
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise BackendError(
             f"ONNX Runtime cannot open a graph to tell its shapes ({first_line(error)})"
