@@ -37,7 +37,7 @@ ARGUMENTS = {"audio_source": "", "image_topic": "/camera/image_raw"}
 COMPRESSED = "/compressed"
 _TAKEN_S = 60.0
 _ANSWER_S = 2.0
-_ASKED_AT_MOST = 5
+_ASKED_AT_MOST = 30
 _LOOK_S = 0.02
 # What still works on a message when the next one comes; memory is looked at after it.
 _SETTLE_S = 0.2

@@ -254,7 +254,7 @@ class _Spinner:
                 self.executor.spin_once(timeout_sec=_SPIN_S)
             except (ExternalShutdownException, ShutdownException, KeyboardInterrupt):
                 return
-            except Exception:
+            except BaseException:  # SystemExit too: it would end our thread without a word
                 self._on_failure()
 
     def stop(self) -> None:

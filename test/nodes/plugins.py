@@ -44,6 +44,11 @@ class Undisturbed(Plain):
 
     own_executor = True
 
+    def on_number(self, message: Float32) -> None:
+        if message.data < -1:
+            raise SystemExit("gone")
+        super().on_number(message)
+
 
 class FailsToConstruct(Node):
     def __init__(self, **arguments: Any) -> None:

@@ -226,6 +226,7 @@ def test_one_with_an_executor_of_its_own_goes_on_while_the_others_are_held_up(
     release = threading.Event()
     rig.container.executor.create_task(release.wait)
     try:
+        send(data=-2.0)
         send(data=-1.0)
         send(data=3.0)
         assert answers.wait()[0]["data"] == 6.0
