@@ -1,11 +1,12 @@
 """Write config/security/robot.policy.xml from what the robot's pipeline has on the graph.
 
 ``python scripts/security_policy.py`` writes the file; with ``--check`` it only tells whether the
-file is up to date (exit status 1 where it is not). Needs ROS 2, and nobody else in its domain.
+file is up to date (exit status 1 where it is not, with the differences). Needs ROS 2, and nobody else in its domain.
 """
 
 from __future__ import annotations
 
+import difflib
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
@@ -123,7 +124,10 @@ def main() -> int:
     """Write the file, or check it."""
     text = render()
     if "--check" in sys.argv[1:]:
-        return 0 if FILE.exists() and FILE.read_text(encoding="utf-8") == text else 1
+        kept = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+        differences = difflib.unified_diff(kept.splitlines(), text.splitlines(), lineterm="")
+        print(*differences, sep="\n")
+        return int(kept != text)
     FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(text, encoding="utf-8")
     return 0

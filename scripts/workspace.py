@@ -39,9 +39,16 @@ REQUIREMENTS = ROOT / "requirements"
 CACHE = ROOT / ".cache"
 DEFAULT_DISTRO = "kilted"
 # To be changed with what this file does to an environment: all are then made again.
-LAYOUT = "2"
+LAYOUT = "3"
 # What another environment's ROS 2 leaves behind; wheels must not see it.
 FOREIGN = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
+# Read by Python at its start, in the order of names: the wheels' own file starts Python once more,
+# with the environment that this one has set.
+PRELOAD_FILE = "condition_wait.pth"
+PRELOAD_LINE = (
+    "import os; library = {library!r}; loaded = os.environ.get('LD_PRELOAD', ''); "
+    "library in loaded or os.environ.update(LD_PRELOAD=f'{{library}} {{loaded}}'.strip())\n"
+)
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,21 @@ class Workspace:
         except SetUpError as error:
             raise SetUpError(f"{error}\nOn Debian and Ubuntu: apt install python3-venv") from error
         self._write_environment_file()
+        if not self.ros.sourced:
+            self._preload_condition_wait()
+
+    def _preload_condition_wait(self) -> None:
+        """Mend a wait of the wheels' Fast DDS, of which ``condition_wait.cpp`` tells."""
+        library = self.venv / "lib" / "libcondition_wait.so"
+        source = Path(__file__).with_name("condition_wait.cpp")
+        with self._progress.step("condition wait"):
+            self._commands.run(
+                ["c++", "-O2", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+            )
+        # A list separated by spaces cannot hold a path that has one.
+        if " " not in str(library):
+            site_packages = next(self.venv.glob("lib/python3*/site-packages"))
+            (site_packages / PRELOAD_FILE).write_text(PRELOAD_LINE.format(library=str(library)))
 
     def _write_environment_file(self) -> None:
         """Write the shell file that the Makefile's commands (and users) source."""

@@ -6,9 +6,12 @@ A test's tier is the folder it lies in: unit, process, contract, nodes, launch, 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -35,6 +38,10 @@ LONGEST = (
 )
 
 
+# Longer than a wait of a test that fails. What stands still holds Python's lock, often enough.
+STANDS_STILL_S = 600.0
+_STDERR = pytest.StashKey[int]()
+
 # Read when NumPy is imported. Tests run side by side: more threads of a matrix product would only
 # wait for a processor, and they do so at full load.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -42,6 +49,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before any test module imports rclpy."""
+    # During a test pytest keeps to itself what goes to descriptor 2.
+    config.stash[_STDERR] = os.dup(2)
     gpu_kit.put_on_path()
     domain, claim = ros_domain.claim()
     config.add_cleanup(claim.close)
@@ -52,6 +61,40 @@ def pytest_configure(config: pytest.Config) -> None:
     _choose_examples()
     # The shell ignores it for what it runs in the background, and our children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _watched(item: pytest.Item) -> Iterator[None]:
+    """End the process where a step of a test stands still; its tracebacks tell where.
+
+    pytest's own ``faulthandler_timeout`` watches no teardown of a test that failed.
+    """
+    faulthandler.dump_traceback_later(STANDS_STILL_S, exit=True, file=item.config.stash[_STDERR])
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the fixtures being made."""
+    with _watched(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the test."""
+    with _watched(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the fixtures being ended."""
+    with _watched(item):
+        return (yield)
 
 
 def _choose_examples() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import itertools
 import os
 import re
@@ -35,6 +36,8 @@ _REMAP = ("-r", "--remap")
 _LOADING_S, _UNLOADING_S = 1.0, 0.5
 #: The exit code of a process that a signal ends, with the signal's number added.
 _SIGNALLED = 128
+#: A busy machine may take so long to unload all components; where it stands still is then shown.
+_ENDING_S, _STDERR = 30.0, 2
 _NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
 _PARAMETER_FILE, _LOG_FILE = "--params-file", "--log-config-file"
 #: Where in its source the middleware gave up, which it tells after the reason.
@@ -167,10 +170,25 @@ def hosted(
         try:
             yield container
         finally:
-            container.close()
+            with _ending():
+                container.close()
     finally:
-        context.try_shutdown()
-        context.destroy()
+        with _ending():
+            context.try_shutdown()
+            context.destroy()
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """End the process where this does not: discovery in Fast DDS may wait for itself for ever.
+
+    It does so with Python's lock held, so no thread of Python could.
+    """
+    faulthandler.dump_traceback_later(_ENDING_S, exit=True, file=_STDERR)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _host(
