@@ -1,7 +1,7 @@
 """Write config/security/robot.policy.xml from what the robot's pipeline has on the graph.
 
-``python scripts/security_policy.py`` writes the file; with ``--check`` it only tells whether the
-file is up to date (exit status 1 where it is not, with the differences). Needs ROS 2, and nobody else in its domain.
+``python scripts/security_policy.py`` writes the file; with ``--check`` it only shows in what the
+file is not up to date (exit status 1 where it is not). Needs ROS 2, and nobody else in its domain.
 """
 
 from __future__ import annotations
