@@ -8,6 +8,7 @@ only its message types.
 from __future__ import annotations
 
 import base64
+import faulthandler
 import importlib
 import json
 import sys
@@ -25,6 +26,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 ANSWER_S = 120.0
 ATTEMPTS = 12
+
+
+# SIGABRT then shows where it stands.
+faulthandler.enable()
 
 
 class Outside:

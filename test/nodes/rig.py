@@ -6,6 +6,7 @@ import base64
 import gc
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ import time
 import types
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import rclpy
@@ -145,9 +147,16 @@ class Rig:
 
 
 class Outside:
-    """Talks to ``outside_process.py``; every method of its class can be called here."""
+    """Talks to ``outside_process.py``; every method of its class can be called here.
+
+    Where that stands still (Fast DDS can wait for itself for ever) it is ended with a traceback, and
+    only the test that waited for it fails.
+    """
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("outside_process.py"))],
             stdin=subprocess.PIPE,
@@ -158,7 +167,7 @@ class Outside:
         self._answers: dict[int, Future[Any]] = {}
         self._received: dict[str, Collected] = {}
         self._ready = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
         assert self._ready.wait(DEADLINE_S), "the outside process did not start"
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -211,10 +220,16 @@ class Outside:
         answer = self._answers[number] = Future()
         self._process.stdin.write(json.dumps({"id": number, "do": do, **arguments}) + "\n")
         self._process.stdin.flush()
-        return answer.result(DEADLINE_S)
+        try:
+            return answer.result(DEADLINE_S)
+        except FutureTimeoutError:
+            self._process.send_signal(signal.SIGABRT)
+            self.close()
+            self._start()
+            raise
 
-    def _read(self) -> None:
-        for line in self._process.stdout:
+    def _read(self, lines: IO[str]) -> None:
+        for line in lines:
             value = json.loads(line)
             if "topic" in value:
                 self._received[value["topic"]].take(value["message"])
