@@ -149,8 +149,8 @@ class Rig:
 class Outside:
     """Talks to ``outside_process.py``; every method of its class can be called here.
 
-    Where that stands still (Fast DDS can wait for itself for ever) it is ended with a traceback, and
-    only the test that waited for it fails.
+    Where that stands still (Fast DDS can wait for itself for ever) it is ended with a traceback,
+    and only the test that waited for it fails.
     """
 
     def __init__(self) -> None:
