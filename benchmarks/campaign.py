@@ -2,10 +2,11 @@
 
 Messages: mutated ones, first bytes too, into every subscription of the robot's pipelines, and the
 worst single messages, with the memory that they take. Floods: every topic in turn by a process
-of its own, while another has the robot drive and says stop. Processes: signals and kills at any
-moment of a start, and files that nobody should read. Words: spoken commands that a pause takes
-back, and the words for stop; what the recogniser mishears counts as wrong, too. It ends with what
-was tried, survived and got wrong; the nodes' diagnostics tell what a message is refused for.
+of its own, while another has the robot drive and says stop. Clocks: a simulation's, which stands
+still, crawls, jumps or runs back while the robot drives. Processes: signals and kills at any moment
+of a start, and files that nobody should read. Words: spoken commands that a pause takes back, and
+the words for stop; what the recogniser mishears counts as wrong, too. It ends with what was tried,
+survived and got wrong; the nodes' diagnostics tell what a message is refused for.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from subprocess import Popen
 
 import numpy as np
 
-from benchmarks import campaign_processes, campaign_words
+from benchmarks import campaign_clocks, campaign_processes, campaign_words
+from benchmarks.campaign_clocks import SHAPES, Simulation
 from benchmarks.campaign_flood import ITS_OWN, Driver, Flood
 from benchmarks.campaign_messages import ARGUMENTS, COMPRESSED, PIPELINE, Target
 from benchmarks.campaign_words import VOICES
@@ -31,7 +35,7 @@ _MUTATIONS = 3000
 _CYCLE_MS = 40.0  # the command node's usual control cycle
 #: What one message may take above what was there.
 MEMORY_BOUND_MIB = 512.0
-_PARTS = ("messages", "floods", "processes", "words")
+_PARTS = ("messages", "floods", "clocks", "processes", "words")
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Tally:
     crashes: list[str] = field(default_factory=list)
     hangs: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    dropped: int = 0
+    lost: int = 0
     peak_mib: float = 0.0
     stops_ms: list[float] = field(default_factory=list)
 
@@ -52,13 +58,14 @@ class Effort:
 
     mutations: int = _MUTATIONS
     stops: int = 20
+    clocks: int = len(SHAPES)
     signals: int = 20
     kills: int = 5
     files: int = 100
     words: int = 36
 
 
-QUICK = Effort(mutations=500, stops=3, signals=4, kills=1, files=12, words=6)
+QUICK = Effort(mutations=500, stops=3, clocks=4, signals=4, kills=1, files=12, words=6)
 
 
 def messages(tally: Tally, seed: int, effort: Effort) -> None:
@@ -94,6 +101,11 @@ def _attack(tally: Tally, target: Side, index: int, topic: str, seed: int, effor
             flush=True,
         )
     tally.wrong += [f"after {topic}: {problem}" for problem in target.ask("wrong")]
+    dropped, lost = target.ask("lost")
+    tally.dropped += dropped
+    tally.lost += lost
+    if lost:
+        print(f"after {topic}: {lost} good messages were lost, and no stage tells why", flush=True)
 
 
 def floods(tally: Tally, effort: Effort) -> None:
@@ -101,10 +113,7 @@ def floods(tally: Tally, effort: Effort) -> None:
     with Side(domains(1)[0], Target) as target:
         topics = dict(target.ask("topics"))
     domain = domains(1)[0]
-    arguments = ["--pipeline", PIPELINE]
-    for name, value in ARGUMENTS.items():
-        arguments += ["--argument", f"{name}:={value}"]
-    with Side(domain, Driver) as driver, program("component_container", arguments, domain) as robot:
+    with Side(domain, Driver) as driver, _robot(domain) as robot:
         driver.ask("wait_until_heard")
         print(f"stop without a flood: {_shown(driver.ask('stops_ms', effort.stops))}", flush=True)
         for topic, message_type in topics.items():
@@ -120,6 +129,25 @@ def floods(tally: Tally, effort: Effort) -> None:
             if robot.poll() is not None:
                 tally.crashes.append(f"the container ended with {robot.returncode} under {topic}")
                 return
+
+
+def clocks(tally: Tally, seed: int, effort: Effort) -> None:
+    """Have the robot drive by clocks that no driver should go by."""
+    domain = domains(1)[0]
+    with (
+        Side(domain, Simulation) as simulation,
+        _robot(domain, campaign_clocks.ROS_ARGUMENTS) as robot,
+    ):
+        _judge(tally, campaign_clocks.clocks(simulation, seed, effort.clocks))
+        if robot.poll() is not None:
+            tally.crashes.append(f"the container ended with {robot.returncode} by its clock")
+
+
+def _robot(domain: int, more: Sequence[str] = ()) -> AbstractContextManager[Popen[str]]:
+    arguments = ["--pipeline", PIPELINE]
+    for name, value in ARGUMENTS.items():
+        arguments += ["--argument", f"{name}:={value}"]
+    return program("component_container", [*arguments, *more], domain)
 
 
 def processes(tally: Tally, seed: int, effort: Effort) -> None:
@@ -171,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts: dict[str, Callable[[], None]] = {
         "messages": lambda: messages(tally, seed, effort),
         "floods": lambda: floods(tally, effort),
+        "clocks": lambda: clocks(tally, seed, effort),
         "processes": lambda: processes(tally, seed, effort),
         "words": lambda: words(tally, seed, effort),
     }
@@ -181,6 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for problem in (*tally.crashes, *tally.hangs, *tally.wrong):
         print(f"problem: {problem}")
     report.figure("tried", tally.tried)
+    report.figure("good messages that a stage dropped by its rules", tally.dropped)
+    report.claim("campaign-lost-beyond-policy", tally.lost, at_most=0)
     report.claim("campaign-crashes", len(tally.crashes), at_most=0)
     report.claim("campaign-hangs", len(tally.hangs), at_most=0)
     report.claim("campaign-wrong-results", len(tally.wrong), at_most=0)

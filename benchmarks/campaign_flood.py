@@ -22,6 +22,8 @@ _WAIT_S = 30.0
 _LOOK_S = 0.001
 _AGAIN_S = 0.5
 _UNDER_WAY = 30
+#: How far a plan has the robot go.
+DISTANCE_M = 5.0
 
 
 class Flood(Outsider):
@@ -97,17 +99,20 @@ class Driver(Outsider):
         """Drive and stop so many times; return how long each stop took, from word to velocity."""
         return [self._stop_ms() for _ in range(count)]
 
-    def _stop_ms(self) -> float:
+    def _set_off(self) -> None:
         self._moves.clear()
         end = time.monotonic() + _WAIT_S
         while True:
-            step = Step("move", distance_m=5.0, speed_mps=0.3)
+            step = Step("move", distance_m=DISTANCE_M, speed_mps=0.3)
             plan = ActionPlan("move", (step,), self._now_ns())
             self._plans.publish(ActionPlanAdapter().to_message(plan))
             if self._moves.wait(_AGAIN_S):
-                break
+                return
             if time.monotonic() > end:
                 raise RuntimeError(f"the robot did not set off within {_WAIT_S:g} s")
+
+    def _stop_ms(self) -> float:
+        self._set_off()
         self._stands.clear()
         started = time.monotonic()
         word = Transcript("stop", 0.9, "command", self._now_ns(), True)

@@ -25,6 +25,7 @@ from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.composition.process import load_all
 from edge_inference.core.frame import Frame
+from edge_inference.core.latency import StageTiming
 from edge_inference.core.media import open_media
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.conversions.images import ImageAdapter
@@ -196,6 +197,13 @@ class Target:
         self._plans: list[Any] = []
         bus.tap("/ai/detections", self._detections.append)
         bus.tap("/ai/action_plan", self._plans.append)
+        #: The stamps of what was asked, of what was answered, and of what a stage says it dropped.
+        self._asked: set[int] = set()
+        self._answered: set[int] = set()
+        self._dropped: set[int] = set()
+        for topic in ("/ai/detections", "/ai/action_plan"):
+            bus.tap(topic, lambda item: self._answered.add(item.stamp_ns))
+        bus.tap("/ai/stage_timing", self._note_drop)
         media = open_media("sample")
         picture = media.read()
         media.close()
@@ -235,6 +243,20 @@ class Target:
             problems.append(str(error))
         return problems
 
+    def lost(self) -> tuple[int, int]:
+        """Return how many questions since the last call were dropped by a rule, and how many lost.
+
+        Lost is what has no answer, though no stage tells that it dropped it.
+        """
+        end = time.monotonic() + _ANSWER_S
+        while self._asked - self._answered - self._dropped and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+        silent = self._asked - self._answered
+        lost = len(silent - self._dropped)
+        for stamps in (self._asked, self._answered, self._dropped):
+            stamps.clear()
+        return len(silent) - lost, lost
+
     def close(self) -> None:
         """End the container."""
         self._container.stop()
@@ -259,6 +281,10 @@ class Target:
         time.sleep(_SETTLE_S)
         return Taken(tried, slowest, _status_mib("VmHWM") - resident)
 
+    def _note_drop(self, timing: StageTiming) -> None:
+        if timing.dropped:
+            self._dropped.add(timing.stamp_ns)
+
     def _labels(self) -> list[str]:
         """Return what the sample picture shows."""
         picture = self._subscription("/camera/image_raw", "preprocess")
@@ -266,6 +292,7 @@ class Target:
 
         def give() -> None:
             now_ns = picture._node.get_clock().now().nanoseconds
+            self._asked.add(now_ns)
             frame = Frame.from_array(pixels, "bgr8", now_ns)
             picture._node.executor.create_task(picture._on_bytes, ImageAdapter().to_bytes(frame))
 
@@ -277,6 +304,7 @@ class Target:
 
         def give() -> None:
             now_ns = words._node.get_clock().now().nanoseconds
+            self._asked.add(now_ns)
             said = Transcript(text, 0.9, "command", now_ns, True)
             data = TranscriptAdapter().to_bytes(said)
             words._node.executor.create_task(words._on_bytes, data)

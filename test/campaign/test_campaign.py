@@ -20,6 +20,7 @@ def test_messages(tally: Tally) -> None:
     campaign.messages(tally, SEED, QUICK)
     assert tally.tried > QUICK.mutations
     assert tally.crashes + tally.wrong == []
+    assert tally.lost == 0
     assert tally.peak_mib <= campaign.MEMORY_BOUND_MIB
 
 
@@ -27,6 +28,13 @@ def test_floods(tally: Tally) -> None:
     """How soon it stops is a claim of the benchmark; here it stops at all, and nothing dies."""
     campaign.floods(tally, QUICK)
     assert tally.stops_ms
+    assert tally.crashes + tally.wrong == []
+
+
+def test_clocks(tally: Tally) -> None:
+    """How soon it stands is looked at with much to spare."""
+    campaign.clocks(tally, SEED, QUICK)
+    assert tally.tried == QUICK.clocks
     assert tally.crashes + tally.wrong == []
 
 
