@@ -169,6 +169,10 @@ class Health:
     def _judge(self, done: int, lost: Counter[str], now_ns: int) -> tuple[Level, str]:
         if self._fault:
             return Level.ERROR, self._fault
+        # What goes on is not hidden by what goes wrong with each message meanwhile.
+        lasting = [each for each, at in self._lasting.items() if now_ns - at <= _SHOWN_NS]
+        if lasting:
+            return Level.ERROR, lasting[-1]
         if self._last_error and now_ns - self._last_error_ns <= _SHOWN_NS:
             return Level.ERROR, self._last_error
         if not self._active:

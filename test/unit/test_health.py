@@ -77,6 +77,14 @@ def test_what_goes_on_is_on_show_as_long_as_it_does_and_due_once() -> None:
     assert health.counts() == {}
 
 
+def test_what_goes_on_is_not_hidden_by_what_fails_meanwhile() -> None:
+    health = active()
+    health.goes_on("publishers", "two speak", 0)
+    health.error("bad", "this message is bad", 1 * SECOND)
+    assert look(health, 2) == (Level.ERROR, "two speak")
+    assert look(health, 6) == (Level.ERROR, "this message is bad")
+
+
 def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
     health = active()
     health.processed()
