@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import random
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,13 +18,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-# Higher domains can collide with the ports that the kernel gives to clients.
-_DOMAINS = range(1, 102)
+from benchmarks.ros_domain import claim
+
+_claims: list[socket.socket] = []
 
 
 def domains(count: int) -> list[int]:
-    """Pick ROS domains at random, so that runs at the same time do not meet."""
-    return random.SystemRandom().sample(_DOMAINS, count)
+    """Claim ROS domains until this process ends: what runs at the same time does not meet."""
+    found, claims = zip(*(claim() for _ in range(count)), strict=True)
+    _claims.extend(claims)
+    return list(found)
 
 
 def isolation(domain: int) -> dict[str, str]:

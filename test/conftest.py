@@ -19,7 +19,7 @@ import hypothesis.configuration
 import pytest
 
 import gpu_kit
-import ros_domain
+from benchmarks import ros_domain
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"

@@ -1,4 +1,4 @@
-"""Lets ROS processes of the tests find each other within a tenth of a second."""
+"""Lets ROS processes of the tests find each other within a second, mostly at once."""
 
 from __future__ import annotations
 

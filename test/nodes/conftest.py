@@ -11,7 +11,7 @@ import pytest
 from rclpy.executors import SingleThreadedExecutor
 
 import quick_discovery
-import ros_domain
+from benchmarks import ros_domain
 from edge_inference.composition import container as container_module
 from edge_inference.nodes import command
 from edge_inference.speech.limits import Limits
