@@ -11,10 +11,11 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge_inference.composition.container_plan import ContainerPlan, read_plan
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.settings import setting, suggestion
@@ -137,9 +138,15 @@ class Pipeline:
     arguments: tuple[Argument, ...]
     file: Path
     _components: tuple[_Component, ...]
+    #: Which components share a process; empty where all do.
+    containers: ContainerPlan = field(default_factory=dict)
 
     def components(
-        self, values: Mapping[str, str] | None = None, namespace: str = "", own: str = OWN
+        self,
+        values: Mapping[str, str] | None = None,
+        namespace: str = "",
+        own: str = OWN,
+        container: str = "",
     ) -> list[ComponentDescription]:
         """Fill in the arguments and return the components to start, in order.
 
@@ -148,7 +155,8 @@ class Pipeline:
         goes before every component's own and before relative topics in the
         remappings. ``own`` stands for the pipelines' own namespace, ``ai``; where it is another
         one it goes before all other relative names too, so that two pipelines keep apart.
-        Raises ConfigError for a value whose argument does not exist.
+        ``container`` gives the components of one of ``containers`` alone.
+        Raises ConfigError for a value whose argument, or a container, does not exist.
 
         ``<x>_topic`` that ends in /compressed stands for the topic before it
         with ``<x>_transport`` compressed, where the pipeline has both.
@@ -160,6 +168,11 @@ class Pipeline:
                 raise ConfigError(
                     f"pipeline {self.name}: unknown argument {name!r}{suggestion(name, known)}"
                 )
+        if container and container not in self.containers:
+            raise ConfigError(
+                f"pipeline {self.name}: no container {container!r}; there are "
+                f"{list(self.containers)}"
+            )
         given = _with_transports(given, known)
         filled = {**known, **given}
         namespace = namespace.strip("/")
@@ -178,7 +191,8 @@ class Pipeline:
                 ),
             )
             for entry, parameters, remappings in self._components
-            if not entry.when or read_value(filled[entry.when]) != ""
+            if (not container or entry.name in self.containers[container])
+            and (not entry.when or read_value(filled[entry.when]) != "")
         ]
 
 
@@ -200,7 +214,7 @@ def load_pipeline(name_or_file: str) -> Pipeline:
 def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
     """Read a file; ``outer`` are those that include it, ``read`` all that were read before."""
     root = load_yaml(path)
-    head = root.read(_Head, "arguments", "include", "components")
+    head = root.read(_Head, "arguments", "include", "components", "containers")
     included: Sequence[_Included] = ()
     if "include" in root:
         chain = (*outer, path.resolve())
@@ -210,7 +224,12 @@ def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
     sections = root.section_list("components") if "components" in root or not included else ()
     names = {argument.name for argument in arguments}
     components = _all_components([(each, _component(each, names)) for each in sections], included)
-    return Pipeline(head.name, head.description, arguments, path, components)
+    plan = read_plan(
+        root,
+        [each.entry.name for each in components],
+        [each.pipeline.containers for each in included],
+    )
+    return Pipeline(head.name, head.description, arguments, path, components, plan)
 
 
 def _own_arguments(root: Section) -> tuple[Argument, ...]:
