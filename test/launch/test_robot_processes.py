@@ -56,7 +56,7 @@ class Robot:
 
         def is_there() -> bool:
             nonlocal asked_s
-            if holds():
+            if condition():
                 return True
             if time.monotonic() - asked_s > AGAIN_S:
                 ask()
