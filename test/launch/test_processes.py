@@ -70,6 +70,27 @@ def test_detections_reach_the_outside_and_sigint_ends_it(
     assert "Traceback" not in processes.output()
 
 
+@pytest.mark.parametrize("composed", ["true", "false"])
+def test_a_second_launch_in_the_same_namespace_is_an_error_at_its_start(
+    file: LaunchFile, processes: Processes, outside: Outside, composed: str
+) -> None:
+    space = f"twice_{composed}"
+    for _ in range(2):
+        for node in file.start(composed=composed, namespace=space, autostart="false"):
+            processes.start(node.executable, *node.command, **node.additional_env)
+
+    def lines() -> list[str]:
+        return [line for line in processes.output().splitlines() if "another node is" in line]
+
+    names = ("latency", "decode", "inference", "preprocess", "overlay")
+    told = [f"another node is called /{space}/ai/{name}: they mix" for name in names]
+    outside.spin_until(
+        lambda: all(sum(words in line for line in lines()) >= 2 for words in told),
+        processes.output,
+    )
+    assert all("[ERROR]" in line and "namespace:=<name>" in line for line in lines())
+
+
 def test_the_container_hands_its_ros_arguments_on(processes: Processes, outside: Outside) -> None:
     given = [word for item in SOURCE.items() for word in ("--argument", ":=".join(item))]
     ros = ["-r", "__node:=mine", "-r", "detections:=found", "-r", "__ns:=/robot2"]
