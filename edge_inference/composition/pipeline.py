@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge_inference.composition.argument_values import filled, references, with_names
 from edge_inference.composition.container_plan import ContainerPlan, read_plan
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.bounded_file import is_plain_file
@@ -22,7 +23,6 @@ from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
 
-_REFERENCE = re.compile(r"\$\{(\w+)\}")
 _COMPRESSED = "/compressed"
 # Two that each include two, and so on, would never be read to an end.
 _MOST_INCLUDED = 64
@@ -78,8 +78,8 @@ class _Component(NamedTuple):
         """Return it with other names for its arguments."""
         return _Component(
             replace(self.entry, when=names.get(self.entry.when, self.entry.when)),
-            {key: _with_names(value, names) for key, value in self.parameters.items()},
-            {key: _with_names(value, names) for key, value in self.remappings.items()},
+            {key: with_names(value, names) for key, value in self.parameters.items()},
+            {key: with_names(value, names) for key, value in self.remappings.items()},
         )
 
 
@@ -174,25 +174,25 @@ class Pipeline:
                 f"{list(self.containers)}"
             )
         given = _with_transports(given, known)
-        filled = {**known, **given}
+        values = {**known, **given}
         namespace = namespace.strip("/")
         return [
             ComponentDescription(
                 name=entry.name,
                 plugin=entry.plugin,
                 namespace=_below(namespace, _apart(own, entry.namespace)),
-                parameters=_filled(parameters, filled),
+                parameters=filled(parameters, values),
                 remappings={
                     source: _below(namespace, _apart(own, str(target)))
-                    for source, target in _filled(remappings, filled).items()
+                    for source, target in filled(remappings, values).items()
                 },
                 given=frozenset(
-                    name for name, value in parameters.items() if _references(value) & given.keys()
+                    name for name, value in parameters.items() if references(value) & given.keys()
                 ),
             )
             for entry, parameters, remappings in self._components
             if (not container or entry.name in self.containers[container])
-            and (not entry.when or read_value(filled[entry.when]) != "")
+            and (not entry.when or read_value(values[entry.when]) != "")
         ]
 
 
@@ -343,7 +343,7 @@ def _component(section: Section, arguments: set[str]) -> _Component:
     remappings = section.section("remappings").plain() if "remappings" in section else {}
     used = [entry.when] if entry.when else []
     for value in (*parameters.values(), *remappings.values()):
-        used += _references(value)
+        used += references(value)
     for name in used:
         if name not in arguments:
             raise section.error(
@@ -376,27 +376,3 @@ def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[s
             split[name] = value.removesuffix(_COMPRESSED)
             split[transport] = _COMPRESSED.strip("/")
     return split
-
-
-def _with_names(value: Any, names: Mapping[str, str]) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _REFERENCE.sub(lambda match: f"${{{names[match[1]]}}}", value)
-
-
-def _references(value: Any) -> set[str]:
-    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
-
-
-def _filled(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Fill in the arguments; what comes out empty is left to the node's own default."""
-    filled = {name: _fill(value, arguments) for name, value in values.items()}
-    return {name: value for name, value in filled.items() if value != ""}
-
-
-def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
-    """Replace ``${name}`` by the argument; one that is the whole value may be a number or list."""
-    if not isinstance(value, str):
-        return value
-    text = _REFERENCE.sub(lambda match: arguments[match[1]], value)
-    return read_value(text) if _REFERENCE.fullmatch(value) else text
