@@ -29,12 +29,13 @@ def allowed(node: str, kind: str, verb: str) -> set[str | None]:
     }
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) for name in OPTIONAL),
     reason=f"one of {', '.join(OPTIONAL)} is installed: nodes have more on the graph",
 )
 def test_it_is_what_the_pipeline_has_on_the_graph() -> None:
-    """In a process of its own: what other tests have on the graph is no part of it."""
+    """In a process and a domain of its own: what other tests have on the graph is no part of it."""
     script = ROOT / "scripts" / "security_policy.py"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(
