@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import Twist
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -13,7 +15,9 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from benchmarks.campaign_messages import grown
 from benchmarks.outsider import Outsider
 from edge_inference import msg
+from edge_inference.core.frame import Frame
 from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 
 #: Topics that the robot's plans and words come on; a flood of these is one of plans and words.
@@ -27,13 +31,17 @@ DISTANCE_M = 5.0
 
 
 class Flood(Outsider):
-    """Publishes the worst messages of a type on a topic, as fast as it can."""
+    """Publishes the worst messages of a type on a topic, as fast as it can.
 
-    def __init__(self, topic: str, message_type: type[Any]) -> None:
+    With ``size`` it is one image of so many bytes, again and again.
+    """
+
+    def __init__(self, topic: str, message_type: type[Any], size: int = 0) -> None:
         super().__init__()
         # One that is large and wrong, and one that is good and as large as may be.
         sizes = ((1 << 20, 4), (200, 500), (8, 4))
-        self._messages = [grown(message_type, text, count) for text, count in sizes]
+        self._messages = [_image(size)] if size else [grown(message_type, *each) for each in sizes]
+        self._enough = 1 if size else _UNDER_WAY
         # Whoever wants what was said before he came is served by this, and everybody else is.
         qos = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
         self._publisher = self.node.create_publisher(message_type, topic, qos)
@@ -45,7 +53,7 @@ class Flood(Outsider):
     def wait_until_heard(self) -> None:
         """Return once the flood is under way."""
         end = time.monotonic() + _WAIT_S
-        while self._sent < _UNDER_WAY:
+        while self._sent < self._enough:
             if time.monotonic() > end:
                 raise RuntimeError(f"nobody listens to {self._publisher.topic_name}")
             time.sleep(_LOOK_S)
@@ -74,6 +82,12 @@ class Flood(Outsider):
                     time.sleep(_LOOK_S)
                 else:
                     self._sent += 1
+
+
+def _image(size: int) -> bytes:
+    side = math.isqrt(size // 3)
+    pixels = np.zeros((side, side, 3), np.uint8)
+    return ImageAdapter().to_bytes(Frame.from_array(pixels, "rgb8", 1))
 
 
 class Driver(Outsider):

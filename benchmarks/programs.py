@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from benchmarks.sides import isolation
@@ -12,7 +12,11 @@ from edge_inference.core.child_process import python_command, python_environment
 
 @contextmanager
 def program(
-    entry_point: str, arguments: Sequence[str], domain: int, stdout: int = subprocess.DEVNULL
+    entry_point: str,
+    arguments: Sequence[str],
+    domain: int,
+    stdout: int = subprocess.DEVNULL,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run one of the package's executables; it is ended afterwards."""
     start = "from edge_inference.tools.main import main; "
@@ -20,7 +24,7 @@ def program(
     quiet = {"RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"}
     process = subprocess.Popen(
         [*python_command(start), *arguments],
-        env={**python_environment(), **isolation(domain), **quiet},
+        env={**python_environment(), **isolation(domain), **quiet, **(environment or {})},
         stdout=stdout,
         text=True,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.composition.load_services import add_load_services
-from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.composition.pipeline import Pipeline, load_pipeline
 from edge_inference.composition.process import hosted, load_all
 
 FILE = Path(__file__).parents[1] / "config" / "security" / "robot.policy.xml"
@@ -24,18 +24,11 @@ Rules = dict[tuple[str, str], set[str]]
 
 #: Everything that the pipeline can have: without devices, which say nothing on the graph.
 ARGUMENTS = {"audio_source": "", "listening": "on_demand"}
-_CONTAINER = "component_container"
 # What is there only where other packages are installed (nav2_msgs, composition_interfaces). Nobody
 # is allowed to ask for a component to be loaded: that runs whatever module is named.
 _LOADING = "/_container/"
-_OPTIONAL: dict[str, Rules] = {
-    "/ai/command": {("actions", "call"): {"/navigate_to_pose"}},
-    f"/{_CONTAINER}": {
-        ("services", "reply"): {
-            f"/{_CONTAINER}{_LOADING}{verb}" for verb in ("load_node", "unload_node", "list_nodes")
-        }
-    },
-}
+_LOADERS = ("load_node", "unload_node", "list_nodes")
+_NAVIGATION: Rules = {("actions", "call"): {"/navigate_to_pose"}}
 #: Who else has a part in it: names of nodes, and the topics that each gives or takes.
 CAMERA, BASE, OPERATOR = "camera", "base", "operator"
 _IMAGES, _VELOCITY = "/camera/image_raw", "/cmd_vel"
@@ -49,25 +42,37 @@ _HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 
 def render() -> str:
     """Return the policy as text."""
-    with hosted(_CONTAINER) as container:
+    pipeline = load_pipeline("robot")
+    parts = {name: _part(pipeline, name) for name in pipeline.containers}
+    policy = ElementTree.Element("policy", version="0.2.0")
+    enclaves = ElementTree.SubElement(policy, "enclaves")
+    for name, rules in parts.items():
+        _enclave(enclaves, f"/robot/{name}", rules)
+    _enclave(enclaves, f"/robot/{CAMERA}", {("/", CAMERA): _alone("publish", [_IMAGES])})
+    _enclave(enclaves, f"/robot/{BASE}", {("/", BASE): _alone("subscribe", [_VELOCITY])})
+    _enclave(
+        enclaves,
+        f"/robot/{OPERATOR}",
+        {("/", OPERATOR): _watches(each for part in parts.values() for each in part.values())},
+    )
+    ElementTree.indent(policy)
+    return _HEAD + ElementTree.tostring(policy, encoding="unicode") + "\n"
+
+
+def _part(pipeline: Pipeline, name: str) -> dict[tuple[str, str], Rules]:
+    """Return the rules of each node in one of the pipeline's containers, itself among them."""
+    with hosted(name) as container:
         add_load_services(container)
-        failures = load_all(container, load_pipeline("robot").components(ARGUMENTS))
+        failures = load_all(container, pipeline.components(ARGUMENTS, container=name))
         if failures:
             raise RuntimeError("; ".join(failures))
         nodes = [container.node, *(component.node for component in container.components)]
         rules = {(node.get_namespace(), node.get_name()): _rules(node) for node in nodes}
-    for full_name, optional in _OPTIONAL.items():
-        namespace, _, name = full_name.rpartition("/")
-        for rule, names in optional.items():
-            rules[namespace or "/", name].setdefault(rule, set()).update(names)
-    policy = ElementTree.Element("policy", version="0.2.0")
-    enclaves = ElementTree.SubElement(policy, "enclaves")
-    _enclave(enclaves, "/robot/edge_inference", rules)
-    _enclave(enclaves, f"/robot/{CAMERA}", {("/", CAMERA): _alone("publish", [_IMAGES])})
-    _enclave(enclaves, f"/robot/{BASE}", {("/", BASE): _alone("subscribe", [_VELOCITY])})
-    _enclave(enclaves, f"/robot/{OPERATOR}", {("/", OPERATOR): _watches(rules.values())})
-    ElementTree.indent(policy)
-    return _HEAD + ElementTree.tostring(policy, encoding="unicode") + "\n"
+    loaders = {f"/{name}{_LOADING}{verb}" for verb in _LOADERS}
+    rules["/", name].setdefault(("services", "reply"), set()).update(loaders)
+    if ("/ai", "command") in rules:
+        rules["/ai", "command"].update(_NAVIGATION)
+    return rules
 
 
 def _rules(node: Any) -> Rules:

@@ -1,4 +1,4 @@
-"""A pipeline description as ``ros2 launch`` sees it: one container, or one process a node."""
+"""A pipeline description as ``ros2 launch`` sees it: its containers, or one process a node."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ BOOLEANS = ("composed", "use_sim_time", "autostart", "respawn")
 OWN_ARGUMENTS = (
     ("params_file", "", "Parameter file for the nodes; arguments given here hold against it"),
     ("namespace", "", "Goes before the names of all nodes and relative topics"),
-    ("composed", "true", "true: all nodes in one process; false: one process a node"),
+    ("composed", "true", "true: nodes share a process; false: one process a node"),
     ("log_level", "info", "debug, info, warn, error or fatal; <logger>:=<level> for one logger"),
     ("use_sim_time", "false", "true takes the time from /clock"),
     ("autostart", "true", "false leaves the nodes unconfigured, for a lifecycle manager"),
     ("respawn", "false", "true starts a process that died again"),
 )
+
+
+CONTAINERS = "containers"
 
 
 def describe(name: str) -> LaunchDescription:
@@ -50,11 +53,14 @@ def describe(name: str) -> LaunchDescription:
 
     pipeline = load_pipeline(name)
     entries = [(item.name, item.default, item.description) for item in pipeline.arguments]
+    entries += OWN_ARGUMENTS
+    if pipeline.containers:
+        entries.append((CONTAINERS, str(len(pipeline.containers)), _choice(pipeline)))
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(argument, default_value=default, description=description)
-                for argument, default, description in (*entries, *OWN_ARGUMENTS)
+                for argument, default, description in entries
             ),
             OpaqueFunction(function=_start, args=[pipeline]),
         ]
@@ -92,10 +98,11 @@ def _start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
                 package="edge_inference",
                 executable="component_container",
                 namespace=namespace,
-                arguments=["--pipeline", pipeline.name, *own],
+                arguments=["--pipeline", pipeline.name, *which, *own],
                 ros_arguments=ros_arguments,
                 **common,
             )
+            for which in _containers(context, pipeline)
         ]
     return [
         Node(
@@ -110,6 +117,22 @@ def _start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
         )
         for component in components
     ]
+
+
+def _choice(pipeline: Pipeline) -> str:
+    """Say what the number of containers chooses."""
+    names = ", ".join(pipeline.containers)
+    return f"{len(pipeline.containers)}: a process each for {names}; 1: all nodes in one process"
+
+
+def _containers(context: LaunchContext, pipeline: Pipeline) -> list[list[str]]:
+    """Return the words that tell each container which one it is."""
+    if not pipeline.containers:
+        return [[]]
+    number, most = context.launch_configurations[CONTAINERS], str(len(pipeline.containers))
+    if number not in ("1", most):
+        raise ConfigError(f"{CONTAINERS}: expected 1 or {most}, got {number!r}")
+    return [["--container", name] for name in pipeline.containers] if number == most else [[]]
 
 
 def _whole_namespace(context: LaunchContext, namespace: str) -> str:

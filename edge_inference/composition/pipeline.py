@@ -11,17 +11,18 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge_inference.composition.argument_values import filled, references, with_names
+from edge_inference.composition.container_plan import ContainerPlan, read_plan
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
 
-_REFERENCE = re.compile(r"\$\{(\w+)\}")
 _COMPRESSED = "/compressed"
 # Two that each include two, and so on, would never be read to an end.
 _MOST_INCLUDED = 64
@@ -77,8 +78,8 @@ class _Component(NamedTuple):
         """Return it with other names for its arguments."""
         return _Component(
             replace(self.entry, when=names.get(self.entry.when, self.entry.when)),
-            {key: _with_names(value, names) for key, value in self.parameters.items()},
-            {key: _with_names(value, names) for key, value in self.remappings.items()},
+            {key: with_names(value, names) for key, value in self.parameters.items()},
+            {key: with_names(value, names) for key, value in self.remappings.items()},
         )
 
 
@@ -137,9 +138,15 @@ class Pipeline:
     arguments: tuple[Argument, ...]
     file: Path
     _components: tuple[_Component, ...]
+    #: Which components share a process; empty where all do.
+    containers: ContainerPlan = field(default_factory=dict)
 
     def components(
-        self, values: Mapping[str, str] | None = None, namespace: str = "", own: str = OWN
+        self,
+        values: Mapping[str, str] | None = None,
+        namespace: str = "",
+        own: str = OWN,
+        container: str = "",
     ) -> list[ComponentDescription]:
         """Fill in the arguments and return the components to start, in order.
 
@@ -148,7 +155,8 @@ class Pipeline:
         goes before every component's own and before relative topics in the
         remappings. ``own`` stands for the pipelines' own namespace, ``ai``; where it is another
         one it goes before all other relative names too, so that two pipelines keep apart.
-        Raises ConfigError for a value whose argument does not exist.
+        ``container`` gives the components of one of ``containers`` alone.
+        Raises ConfigError for a value whose argument, or a container, does not exist.
 
         ``<x>_topic`` that ends in /compressed stands for the topic before it
         with ``<x>_transport`` compressed, where the pipeline has both.
@@ -160,25 +168,31 @@ class Pipeline:
                 raise ConfigError(
                     f"pipeline {self.name}: unknown argument {name!r}{suggestion(name, known)}"
                 )
+        if container and container not in self.containers:
+            raise ConfigError(
+                f"pipeline {self.name}: no container {container!r}; there are "
+                f"{list(self.containers)}"
+            )
         given = _with_transports(given, known)
-        filled = {**known, **given}
+        values = {**known, **given}
         namespace = namespace.strip("/")
         return [
             ComponentDescription(
                 name=entry.name,
                 plugin=entry.plugin,
                 namespace=_below(namespace, _apart(own, entry.namespace)),
-                parameters=_filled(parameters, filled),
+                parameters=filled(parameters, values),
                 remappings={
                     source: _below(namespace, _apart(own, str(target)))
-                    for source, target in _filled(remappings, filled).items()
+                    for source, target in filled(remappings, values).items()
                 },
                 given=frozenset(
-                    name for name, value in parameters.items() if _references(value) & given.keys()
+                    name for name, value in parameters.items() if references(value) & given.keys()
                 ),
             )
             for entry, parameters, remappings in self._components
-            if not entry.when or read_value(filled[entry.when]) != ""
+            if (not container or entry.name in self.containers[container])
+            and (not entry.when or read_value(values[entry.when]) != "")
         ]
 
 
@@ -200,7 +214,7 @@ def load_pipeline(name_or_file: str) -> Pipeline:
 def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
     """Read a file; ``outer`` are those that include it, ``read`` all that were read before."""
     root = load_yaml(path)
-    head = root.read(_Head, "arguments", "include", "components")
+    head = root.read(_Head, "arguments", "include", "components", "containers")
     included: Sequence[_Included] = ()
     if "include" in root:
         chain = (*outer, path.resolve())
@@ -210,7 +224,12 @@ def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
     sections = root.section_list("components") if "components" in root or not included else ()
     names = {argument.name for argument in arguments}
     components = _all_components([(each, _component(each, names)) for each in sections], included)
-    return Pipeline(head.name, head.description, arguments, path, components)
+    plan = read_plan(
+        root,
+        [each.entry.name for each in components],
+        [each.pipeline.containers for each in included],
+    )
+    return Pipeline(head.name, head.description, arguments, path, components, plan)
 
 
 def _own_arguments(root: Section) -> tuple[Argument, ...]:
@@ -324,7 +343,7 @@ def _component(section: Section, arguments: set[str]) -> _Component:
     remappings = section.section("remappings").plain() if "remappings" in section else {}
     used = [entry.when] if entry.when else []
     for value in (*parameters.values(), *remappings.values()):
-        used += _references(value)
+        used += references(value)
     for name in used:
         if name not in arguments:
             raise section.error(
@@ -357,27 +376,3 @@ def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[s
             split[name] = value.removesuffix(_COMPRESSED)
             split[transport] = _COMPRESSED.strip("/")
     return split
-
-
-def _with_names(value: Any, names: Mapping[str, str]) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _REFERENCE.sub(lambda match: f"${{{names[match[1]]}}}", value)
-
-
-def _references(value: Any) -> set[str]:
-    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
-
-
-def _filled(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Fill in the arguments; what comes out empty is left to the node's own default."""
-    filled = {name: _fill(value, arguments) for name, value in values.items()}
-    return {name: value for name, value in filled.items() if value != ""}
-
-
-def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
-    """Replace ``${name}`` by the argument; one that is the whole value may be a number or list."""
-    if not isinstance(value, str):
-        return value
-    text = _REFERENCE.sub(lambda match: arguments[match[1]], value)
-    return read_value(text) if _REFERENCE.fullmatch(value) else text

@@ -56,6 +56,13 @@ def run_container(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--argument", action="append", default=[], metavar="NAME:=VALUE", help="for the pipeline"
     )
+    parser.add_argument(
+        "--container",
+        default="",
+        metavar="NAME",
+        help="of the pipeline, load only what its description puts into this container, and bear "
+        "its name",
+    )
     _add_autostart(parser)
     own, ros = _split(arguments)
     options = parser.parse_args(own)
@@ -64,14 +71,18 @@ def run_container(arguments: Sequence[str]) -> int:
         add_load_services(container)
         if options.pipeline:
             components = load_pipeline(options.pipeline).components(
-                _assignments(options.argument), container.node.get_namespace()
+                _assignments(options.argument),
+                container.node.get_namespace(),
+                container=options.container,
             )
             rules, others = _rules_apart(ros)
             shared = [rule for rule in rules if not _NAMING.match(rule)]
             extra = _as_arguments(shared, others)
             load_all(container, components, extra=extra, autostart=options.autostart, ended=ended)
+        elif options.container:
+            raise ConfigError(f"--container {options.container}: expected a --pipeline with it")
 
-    return _host("component_container", ros, fill)
+    return _host(options.container or "component_container", ros, fill)
 
 
 def run_component(plugin: str, arguments: Sequence[str]) -> int:

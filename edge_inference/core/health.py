@@ -19,6 +19,9 @@ _KEPT_MESSAGES = 100
 #: Losing more than this share of the frames is worth a warning.
 _DROP_SHARE = 0.1
 
+#: Reason of the error that another node bears the full name of a component.
+NAMESAKES = "namesakes"
+
 
 class Level(enum.IntEnum):
     """As in ``diagnostic_msgs/DiagnosticStatus``."""

@@ -17,7 +17,7 @@ from rclpy.timer import Timer
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.allocator import give_back
 from edge_inference.composition.bus import Publisher, Subscription
-from edge_inference.core.health import Health
+from edge_inference.core.health import NAMESAKES, Health
 from edge_inference.core.settings import suggestion
 from edge_inference.core.text_line import one_line
 from edge_inference.core.worker import Worker, tell, words_of
@@ -292,12 +292,15 @@ class Component(LifecycleNode):
         """Tell of other nodes of our full name: what is meant for one of them reaches all."""
         name = (self.get_name(), self.get_namespace())
         namesakes = self.get_node_names_and_namespaces().count(name) - 1
-        if namesakes > self._namesakes:
-            self.get_logger().warning(
+        if namesakes > 0:
+            words = (
                 f"another node is called {self.get_fully_qualified_name()}: they mix their topics "
-                "and parameters; end one of them, or give it a namespace or a ROS_DOMAIN_ID of its "
-                "own (one that has crashed is known for some seconds)"
+                "and parameters; end one of them, or start it with namespace:=<name> (launch "
+                "files) or a ROS_DOMAIN_ID of its own (one that has crashed is known for some "
+                "seconds)"
             )
+            if self.health.goes_on(NAMESAKES, words, time.monotonic_ns()):
+                self.get_logger().error(words)
         if namesakes != self._namesakes:
             self.health.note("other nodes of this name", str(namesakes))
         self._namesakes = namesakes

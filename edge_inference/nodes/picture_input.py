@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,17 +35,21 @@ class PictureSettings(ImageBounds):
     )
 
 
-def subscribe_to_pictures(component: Component, callback: Callable[[Picture, bool], None]) -> str:
+def subscribe_to_pictures(
+    component: Component, callback: Callable[[Picture, bool], None], most: int = SENSOR_DATA.depth
+) -> str:
     """Listen on ``image_raw``, as remapped, in the transport of the component's settings.
 
-    Returns the topic's full name.
+    Of pictures from outside no more than ``most`` wait in the middleware, which keeps room for
+    one of the largest that ever came in each of their places. Returns the topic's full name.
     """
     settings = component.parameters.current
     topic = component.resolve_topic_name("image_raw")
     adapter: Adapter[Any] = ImageAdapter(settings)
     if settings.image_transport == "compressed":
         topic, adapter = f"{topic}/compressed", CompressedImageAdapter(settings)
-    qos = RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA
+    qos = copy.copy(RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA)
+    qos.depth = min(qos.depth, most)
     follows = settings.image_reliability == "auto"
     component.subscribe_to(topic, adapter, callback, qos, reliability_follows=follows)
     component.health.note("pictures from", topic)

@@ -57,7 +57,7 @@ class Preprocess(Stage[Picture]):
         self.subscribe_to(
             "inference_state", InferenceStateAdapter(), self._on_state, exclusive=True
         )
-        topic = subscribe_to_pictures(self, self.receive)
+        topic = subscribe_to_pictures(self, self.receive, self.parameters.current.queue_depth)
         self.health.awaits(f"pictures on {topic}")
         self.get_logger().info(f"waiting for pictures on {topic}")
 

@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edge_inference.core.health import NAMESAKES
+
 # A fault that comes with every frame is told this often.
 _REPEAT_S = 5.0
 # Each of these is about another file, so every one is told.
 _TOLD_EACH = ("source",)
+# The run looks for company itself, and says what mixes.
+_TOLD_BY_THE_RUN = (NAMESAKES,)
 
 
 class Problems:
@@ -37,6 +41,8 @@ class Problems:
         """Tell what is new; ``nodes`` are components (with ``health``) by name."""
         for name, node in nodes.items():
             for reason, message in node.health.take_errors():
+                if reason in _TOLD_BY_THE_RUN:
+                    continue
                 if reason in _TOLD_EACH or self._is_due(reason):
                     self._tell_once(f"{name}: {message}")
         while not self._own.empty():

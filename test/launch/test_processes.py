@@ -3,102 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import Float32
 
 import quick_discovery
 from launch_double import ROOT
 from launch_files import LaunchFile
+from running import DEADLINE_S, RUN, Outside, Processes
 
 try:
     from vision_msgs.msg import Detection2DArray as Detections
 except ImportError:
     from edge_inference.msg import DetectionArray as Detections
 
-RUN = """
-import sys
-from edge_inference.tools.main import main
-sys.exit(main(sys.argv[1], sys.argv[2:]))
-"""
 PICTURE = str(ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg")
 SOURCE = {"source": PICTURE, "loop": "true", "rate": "5"}
-DEADLINE_S = 600.0
-
-
-class Processes:
-    """Our executables, each in a process; their output is shown when something fails."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def start(self, executable: str, *arguments: str, **environment: str) -> None:
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        log = self._folder / f"{len(self._running)}-{executable}.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-c", RUN, executable, *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path, **environment},
-            )
-        self._running.append(process)
-
-    def interrupt(self, times: int) -> list[int]:
-        """Send SIGINT to all of them and return their exit codes."""
-        for _ in range(times):
-            for process in self._running:
-                process.send_signal(signal.SIGINT)
-        return [process.wait(DEADLINE_S) for process in self._running]
-
-    def output(self) -> str:
-        files = sorted(self._folder.glob("*.log"))
-        return "\n".join(f"{file.name}:\n{file.read_text(errors='replace')}" for file in files)
-
-    def kill(self) -> None:
-        for process in self._running:
-            process.kill()
-            process.wait()
-
-
-class Outside:
-    """A stock rclpy node that notes what comes on topics."""
-
-    def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self.node = rclpy.create_node("outside", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self.came: dict[str, Any] = {}
-
-    def listen(self, kind: type[Any], topic: str) -> None:
-        def note(message: Any) -> None:
-            self.came[topic] = message
-
-        self.node.create_subscription(kind, topic, note, 5)
-
-    def spin_until(self, condition: Callable[[], object], otherwise: Callable[[], str]) -> None:
-        end = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < end, f"{sorted(self.came)} came\n{otherwise()}"
-            self._executor.spin_once(timeout_sec=0.1)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self._context.try_shutdown()
 
 
 @pytest.fixture
@@ -144,6 +68,28 @@ def test_detections_reach_the_outside_and_sigint_ends_it(
     # A terminal and launch both send it.
     assert processes.interrupt(times=2) == [0] * count, processes.output()
     assert "Traceback" not in processes.output()
+    assert "XMLPARSER" not in processes.output()  # Fast DDS tells of what it does not know
+
+
+@pytest.mark.parametrize("composed", ["true", "false"])
+def test_a_second_launch_in_the_same_namespace_is_an_error_at_its_start(
+    file: LaunchFile, processes: Processes, outside: Outside, composed: str
+) -> None:
+    space = f"twice_{composed}"
+    for _ in range(2):
+        for node in file.start(composed=composed, namespace=space, autostart="false"):
+            processes.start(node.executable, *node.command, **node.additional_env)
+
+    def lines() -> list[str]:
+        return [line for line in processes.output().splitlines() if "another node is" in line]
+
+    names = ("latency", "decode", "inference", "preprocess", "overlay")
+    told = [f"another node is called /{space}/ai/{name}: they mix" for name in names]
+    outside.spin_until(
+        lambda: all(sum(words in line for line in lines()) >= 2 for words in told),
+        processes.output,
+    )
+    assert all("[ERROR]" in line and "namespace:=<name>" in line for line in lines())
 
 
 def test_the_container_hands_its_ros_arguments_on(processes: Processes, outside: Outside) -> None:
@@ -175,6 +121,8 @@ def test_an_unknown_model_leaves_the_others_running(processes: Processes, outsid
         (["--pipeline", "nope"], "no pipeline 'nope'"),
         (["--pipeline", "perception", "--argument", "modell:=x"], "did you mean 'model'?"),
         (["--pipeline", "perception", "--argument", "model"], "expected name:=value"),
+        (["--pipeline", "robot", "--container", "nope"], "no container 'nope'; there are ['perc"),
+        (["--container", "voice_container"], "expected a --pipeline with it"),
         (["--ros-args", "--log-level", "loud"], "valid severity level"),
         (["--ros-args", "--params-file", "/no/such.yaml"], "/no/such.yaml"),
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.errors import ConfigError
 from launch_double import installed_executables
-from launch_files import LaunchFile, real_packages_are_installed
+from launch_files import LaunchFile, Started, real_packages_are_installed
 
 #: What the arguments of the two are called here; all others have the same name.
 RENAMED = {
@@ -54,12 +55,46 @@ def test_the_arguments_of_both_have_a_name(file: LaunchFile) -> None:
     assert declared["thermal"][0] == "ramp"
 
 
-def test_one_container_by_default(file: LaunchFile) -> None:
-    (node,) = file.start(speech_mode="free", image_source="film.mp4")
-    assert node.executable == "component_container"
-    assert node.arguments[:2] == ["--pipeline", "robot"]
-    given = node.arguments[3::2]
-    assert sorted(given) == ["image_source:=film.mp4", "speech_mode:=free"]
+def inside(node: Started, **given: str) -> set[str]:
+    """Return the nodes that a container loads, by the words that it is started with."""
+    words = list(node.arguments)
+    assert words[:2] == ["--pipeline", "robot"]
+    container = words[words.index("--container") + 1] if "--container" in words else ""
+    return {each.name for each in load_pipeline("robot").components(given, container=container)}
+
+
+def test_what_takes_pictures_shares_no_process_with_what_moves_the_robot(file: LaunchFile) -> None:
+    given = {"speech_mode": "free", "image_source": "film.mp4"}
+    perception, voice = file.start(**given, respawn="true")
+    for node in (perception, voice):
+        assert node.executable == "component_container"
+        assert node.respawn is True
+        assert node.arguments.count("--argument") == 2
+        assert {"image_source:=film.mp4", "speech_mode:=free"} < {*node.arguments}
+    eyes, ears = inside(perception, **given), inside(voice, **given)
+    assert eyes == {
+        *("latency", "decode", "inference", "preprocess", "overlay", "media_source"),
+        "scene_reporter",
+    }
+    assert ears == {
+        *("platform_manager", "command", "planner", "intent_parser", "speech_recognition"),
+        *("voice_activity", "audio_source"),
+    }
+
+
+def test_one_container_on_request(file: LaunchFile) -> None:
+    (node,) = file.start(containers="1", speech_mode="free")
+    assert node.arguments == ["--pipeline", "robot", "--argument", "speech_mode:=free"]
+    assert {"preprocess", "command"} < inside(node)
+
+
+def test_the_number_of_containers_is_an_argument_with_a_meaning(file: LaunchFile) -> None:
+    default, description = file.declared()["containers"]
+    assert default == "2"
+    assert "perception_container, voice_container" in description
+    for wrong in ("3", "0", "two", ""):
+        with pytest.raises(ConfigError, match=f"containers: expected 1 or 2, got '{wrong}'"):
+            file.start(containers=wrong)
 
 
 def test_all_nodes_of_both_come_up_once(file: LaunchFile) -> None:

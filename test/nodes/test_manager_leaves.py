@@ -72,6 +72,62 @@ def test_a_manager_whose_process_ends_leaves_no_limit(rig: Rig, later) -> None:
     assert workloads.wait(told + 2)[-1].limits.is_free
 
 
+@pytest.mark.parametrize("preset", ["ramp", "off"])
+@pytest.mark.parametrize("name", ["!first", "~last"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["before ours", "beside ours"])
+def test_our_own_manager_counts_again_after_a_foreign_one_that_crashed(
+    rig: Rig, preset: str, name: str, is_first: bool
+) -> None:
+    """Whoever of the two began, and whichever name sorts first."""
+    workloads = rig.tap("/ai/workload")
+    Pipeline(rig, model="efficientnet_lite0", inference={"manager_timeout_s": 1.0})
+    foreign = Asker(rig, name)
+    asked = rig.tap(TOPIC)
+
+    def is_ours(workload) -> bool:
+        own = workload.manager.startswith("/ai/platform_manager#")
+        return own and workload.obeys == "directive" and workload.limits.is_free
+
+    def settled() -> bool:
+        """Tell whether our own manager is obeyed, and for longer than it gives way to others."""
+        return len(workloads) > 50 and all(map(is_ours, workloads[-50:]))
+
+    def speaks() -> bool:
+        foreign.ask(7, max_rate_hz=2.0)
+        return True
+
+    if is_first:
+        wait_for(lambda: speaks() and workloads and last(workloads).manager == name, "the foreign")
+        manager(rig, preset=preset)
+        count = len(asked)
+        wait_for(lambda: speaks() and len(asked) > count + 20, "the two of them")
+        assert last(workloads).limits == Limits(max_rate_hz=2.0)
+    else:
+        manager(rig, preset=preset)
+        wait_for(lambda: workloads and is_ours(last(workloads)), "our own manager")
+        count = len(asked)
+        wait_for(lambda: speaks() and len(asked) > count + 20, "the two of them")
+    # It says no more, and has not said farewell.
+    silent = len(workloads)
+    wait_for(lambda: len(workloads) > silent + 50 and settled(), "our own manager to count again")
+    assert "gives directives too" not in last(workloads).problem
+
+
+def test_without_another_manager_a_foreign_one_that_crashed_is_missed(rig: Rig) -> None:
+    workloads = rig.tap("/ai/workload")
+    Pipeline(rig, model="efficientnet_lite0", inference={"manager_timeout_s": 1.0})
+    Asker(rig, "foreign").ask(7, max_rate_hz=2.0)
+    wait_for(lambda: workloads and last(workloads).obeys == "safe_level", "the safe level")
+    count = len(workloads)
+    workloads.wait(count + 20)
+    assert last(workloads).obeys == "safe_level"
+    assert last(workloads).limits == Limits(max_rate_hz=5.0)
+    # One that is started now is soon obeyed.
+    manager(rig)
+    wait_for(lambda: last(workloads).obeys == "directive", "the new manager to be obeyed")
+    assert last(workloads).limits.is_free
+
+
 def test_a_manager_that_is_only_deactivated_is_missed(rig: Rig, later) -> None:
     workloads = rig.tap("/ai/workload")
     asked = rig.tap(TOPIC)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from rclpy.qos import QoSReliabilityPolicy
 
+from edge_inference.nodes.component import RELIABLE, SENSOR_DATA
 from rig import Outside, Rig, as_base64, wait_for
 
 TOPIC = "/camera/image_raw"
@@ -81,3 +83,18 @@ def test_the_bounds_of_images_are_parameters(rig: Rig, outside: Outside) -> None
     publish(**{**picture(2), **small})
     tensors.wait(1)
     assert [tensor.stamp_ns // 10**9 for tensor in tensors] == [2]
+
+
+@pytest.mark.parametrize(("queue", "depth"), [(1, 1), (3, 3), (100, 5)])
+@pytest.mark.parametrize("reliability", ["auto", "reliable", "best_effort"])
+def test_no_more_pictures_wait_in_the_middleware_than_in_the_mailbox(
+    rig: Rig, queue: int, depth: int, reliability: str
+) -> None:
+    """Each may be as large as a message can be."""
+    place = ("-r", f"image_raw:={TOPIC}")
+    settings = {"queue_depth": queue, "image_reliability": reliability}
+    node = rig.load("Preprocess", *place, **settings)
+    (pictures,) = [each for each in node.subscriptions if each.topic_name == TOPIC]
+    assert pictures.qos_profile.depth == depth
+    # What others listen with is not changed.
+    assert (RELIABLE.depth, SENSOR_DATA.depth) == (5, 5)

@@ -167,12 +167,36 @@ def test_where_our_own_publisher_ends_one_outside_is_heard(
     assert "'stranger'" in str(decode.health.take_errors())
 
 
-def test_nodes_of_one_name_tell_of_each_other(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
-    node = rig.load("Latency")
-    twin = Stranger("latency")
+def test_a_node_of_the_same_name_is_an_error_that_says_how_to_part_them(
+    rig: Rig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where two launch files start the same pipeline: what one publishes reaches both."""
+    space = f"/{rig.name}/ai"  # nodes of earlier tests may be known still
+    twin = Stranger("latency", space)
+    words = f"another node is called {space}/latency"
+    node = rig.load("Latency", "-r", f"__ns:={space}")
     try:
+        wait_for(lambda: errors(node, words), "the twin to be an error")
+        assert "namespace:=" in errors(node, words)[0]
         wait_for(lambda: node.health.notes().get("other nodes of this name") == "1", "the twin")
     finally:
         twin.close()
     wait_for(lambda: node.health.notes().get("other nodes of this name") == "0", "its end")
-    assert capfd.readouterr().err.count("another node is called /ai/latency") == 1
+    (line,) = [each for each in capfd.readouterr().err.splitlines() if words in each]
+    assert line.startswith("[ERROR]")
+
+
+@both_executors
+def test_nodes_of_one_name_in_two_namespaces_are_no_error(rig: Rig) -> None:
+    space, other = f"/{rig.name}/ai", f"/{rig.name}_2/ai"
+    elsewhere = Stranger("latency", other)
+    here = rig.container.node
+    wait_for(lambda: ("latency", other) in here.get_node_names_and_namespaces(), "the other")
+    node = rig.load("Latency", "-r", f"__ns:={space}")
+    looks = []
+    node._look_for_namesakes = lambda look=node._look_for_namesakes: looks.append(look())
+    try:
+        wait_for(lambda: len(looks) > 1, "a look at the graph")
+        assert not errors(node, "another node is called")
+    finally:
+        elsewhere.close()

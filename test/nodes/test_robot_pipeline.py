@@ -10,8 +10,9 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
+from patience import patient_limits
 from rig import Rig, wait_for
-from voice_rig import load_pipeline_in, models_or_skip, patient_limits
+from voice_rig import load_pipeline_in, models_or_skip
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS.parent / "models" / "nanodet" / "golden"

@@ -16,7 +16,8 @@ import pytest
 
 from edge_inference.speech.hearing import MODES
 from edge_inference.tools.verbs import run_voice
-from voice_rig import PERSON, ROOT, models_or_skip, patient_limits
+from patience import patient_limits
+from voice_rig import PERSON, ROOT, models_or_skip
 
 PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
 DEADLINE_S = 600

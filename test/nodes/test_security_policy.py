@@ -57,6 +57,23 @@ def test_the_robot_alone_may_drive() -> None:
     assert drivers == {"command"}
 
 
+def test_the_process_that_takes_pictures_neither_drives_nor_speaks_for_a_person() -> None:
+    root = ElementTree.parse(POLICY).getroot()
+
+    def topics(enclave: str, verb: str) -> set[str | None]:
+        (found,) = [each for each in root.iter("enclave") if each.get("path") == enclave]
+        rules = [each for each in found.iter("topics") if each.get(verb) == "ALLOW"]
+        return {topic.text for each in rules for topic in each}
+
+    perception, voice = "/robot/perception_container", "/robot/voice_container"
+    assert "/camera/image_raw" in topics(perception, "subscribe")
+    assert "/cmd_vel" in topics(voice, "publish")
+    moves = {"/cmd_vel", "/ai/action_plan", "/ai/intent", "/ai/transcript", "/ai/speech"}
+    assert not topics(perception, "publish") & {*moves, "/ai/performance_directive"}
+    large = {"/camera/image_raw", "/ai/tensor", "/ai/raw_output", "/ai/overlay"}
+    assert not topics(voice, "subscribe") & large
+
+
 @pytest.mark.parametrize("topic", ["/ai/action_plan", "/ai/transcript", "/ai/inference_state"])
 def test_an_operator_sees_and_does_not_command(topic: str) -> None:
     assert topic in allowed("operator", "topics", "subscribe")

@@ -15,6 +15,7 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from patience import patient_limits
 from rig import Rig, wait_for
 from voice_rig import (
     PERSON,
@@ -22,7 +23,6 @@ from voice_rig import (
     Speaker,
     load_pipeline_in,
     models_or_skip,
-    patient_limits,
     pieces,
     samples_of,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import patient_limits
 from rig import Collected, Outside, Rig, wait_for
 from voice_rig import (
     PERSON,
@@ -15,7 +16,6 @@ from voice_rig import (
     Speaker,
     load_pipeline_in,
     models_or_skip,
-    patient_limits,
     samples_of,
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_inference.core.frame import Frame
-from edge_inference.core.health import Health
+from edge_inference.core.health import NAMESAKES, Health
 from edge_inference.core.latency import StageTiming
 from edge_inference.core.results import (
     Classification,
@@ -216,6 +216,14 @@ class TestProblems:
         health.error("stamp_zero", "at 4", 0)
         problems.report(nodes)
         assert told[3:] == ["media_source: at 4"]
+
+    def test_company_is_left_to_the_run_that_tells_of_it_in_its_own_words(self) -> None:
+        told: list[str] = []
+        health = Health()
+        health.goes_on(NAMESAKES, "another node is called /ai/decode", 0)
+        health.error("failed", "another fault", 0)
+        Problems(told.append).report({"decode": SimpleNamespace(health=health)})
+        assert told == ["decode: another fault"]
 
     def test_the_same_message_is_told_once(self) -> None:
         told: list[str] = []

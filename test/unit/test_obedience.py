@@ -212,6 +212,25 @@ def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
     assert (now.obeys, now.limits.max_rate_hz, now.problem) == ("directive", 2.0, "")
 
 
+@pytest.mark.parametrize("from_s", [1, 6, 3600], ids=["before", "soon after", "long after"])
+def test_a_manager_that_crashes_keeps_no_live_one_from_being_obeyed(from_s: int) -> None:
+    """Whenever another one begins to speak: the safe level is for the time in which nobody does."""
+    node = Obedience("/ai/inference")
+    node.hear(directive(9, 2.0, manager="foreign"), 0)
+    assert node.in_force(DUTY, 0).limits.max_rate_hz == 2.0
+    for second in range(1, from_s + 10):
+        if second >= from_s:
+            node.hear(directive(1, 20.0, manager="own"), second * SECOND)
+        now = node.in_force(DUTY, second * SECOND)
+        if second > 5:
+            assert now.obeys == ("directive" if second >= from_s else "safe_level")
+    assert (now.limits.max_rate_hz, now.problem) == (20.0, "")
+    # And the crash is forgotten: it is this one that is missed now.
+    lost = node.in_force(DUTY, 3700 * SECOND)
+    assert lost.obeys == "safe_level"
+    assert "lost (own)" in lost.problem
+
+
 def test_duties_change_while_it_runs() -> None:
     node = Obedience("/ai/inference")
     node.hear(directive(1, 20.0), 0)

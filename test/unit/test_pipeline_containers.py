@@ -1,0 +1,116 @@
+"""Which components of a pipeline share a process: what a description says, and its mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.errors import ConfigError
+
+TOY = """
+name: toy
+description: A toy
+arguments:
+  film: {description: Picture or video}
+components:
+  - {name: watch, plugin: "toys::Watch", namespace: ai}
+  - {name: player, plugin: "toys::Player", when: film}
+  - {name: drive, plugin: "toys::Drive"}
+containers:
+  - {name: eyes, components: [player, watch]}
+  - {name: legs, components: [drive]}
+"""
+PLAN = TOY[TOY.index("containers:") :]
+#: Nodes that take pictures, or what is as large.
+TAKE_PICTURES = {"preprocess", "overlay", "media_source", "inference", "decode"}
+#: Nodes that hear, move and stop the robot, and the one that keeps the machine cool.
+MUST_NOT_WAIT = {"command", "planner", "intent_parser", "speech_recognition", "platform_manager"}
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    file = tmp_path / "toy.yaml"
+    file.write_text(TOY)
+    return file
+
+
+def names(file: Path | str, container: str = "", **values: str) -> list[str]:
+    components = load_pipeline(str(file)).components(values, container=container)
+    return [each.name for each in components]
+
+
+def test_a_container_has_its_components_in_the_order_of_all(toy: Path) -> None:
+    assert list(load_pipeline(str(toy)).containers) == ["eyes", "legs"]
+    assert names(toy, "eyes", film="a.mp4") == ["watch", "player"]
+    assert names(toy, "eyes") == ["watch"]
+    assert names(toy, "legs", film="a.mp4") == ["drive"]
+    assert names(toy, film="a.mp4") == ["watch", "player", "drive"]
+
+
+def test_values_come_to_a_container_as_to_all(toy: Path) -> None:
+    pipeline = load_pipeline(str(toy))
+    everything = {each.name: each for each in pipeline.components({"film": "x"}, "robot")}
+    for container in pipeline.containers:
+        for each in pipeline.components({"film": "x"}, "robot", container=container):
+            assert each == everything[each.name]
+
+
+def test_without_any_there_is_nothing_to_choose(toy: Path) -> None:
+    toy.write_text(TOY.replace(PLAN, ""))
+    assert load_pipeline(str(toy)).containers == {}
+    with pytest.raises(ConfigError, match=r"pipeline toy: no container 'eyes'; there are \[\]"):
+        names(toy, "eyes")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[drive]", "[]", "line 10, containers: drive: in no container; name each component"),
+        ("[drive]", "[drive, watch]", "containers[1].components: watch is in eyes and in legs"),
+        ("[drive]", "[driv]", "no component is called 'driv'; did you mean 'drive'?"),
+        ("name: legs", "name: eyes", "containers[1].name: a container 'eyes' is there already"),
+        ("name: legs", "name: my legs", "containers[1].name: expected a node name of letters"),
+        ("name: legs", "name: ai/legs", "containers[1].name: expected a node name of letters"),
+        ("name: legs", 'name: ""', "containers[1].name: expected a node name of letters"),
+        ("name: legs, ", "", "containers[1].name: missing"),
+        ("name: legs, ", "name: legs, colour: red, ", "containers[1].colour: unknown key"),
+        (PLAN, "containers: two\n", "containers: expected a list of mappings"),
+    ],
+)
+def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, said: str) -> None:
+    assert old in TOY
+    toy.write_text(TOY.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(str(toy))
+    assert str(caught.value).startswith(str(toy))
+    assert said in str(caught.value)
+
+
+def test_those_of_included_pipelines_hold_until_others_are_named(toy: Path) -> None:
+    outer = toy.with_name("outer.yaml")
+    outer.write_text("name: outer\ndescription: X\ninclude:\n  - pipeline: toy\n")
+    assert names(outer, "eyes") == ["watch"]
+    assert names(outer, "legs") == ["drive"]
+    more = 'components:\n  - {name: face, plugin: "toys::Face"}\n'
+    outer.write_text(outer.read_text() + more)
+    with pytest.raises(ConfigError, match="face: in no container; name each component under"):
+        load_pipeline(str(outer))
+    outer.write_text(
+        outer.read_text() + "containers:\n  - {name: all, components: [face, watch, player, drive]}"
+    )
+    assert list(load_pipeline(str(outer)).containers) == ["all"]
+
+
+def test_the_robot_s_pictures_are_in_another_process_than_what_moves_it() -> None:
+    robot = load_pipeline("robot")
+    perception, voice = robot.containers
+    assert robot.containers[perception] >= TAKE_PICTURES
+    assert robot.containers[voice] >= MUST_NOT_WAIT
+    # Both are whole: every node of the two pipelines is somewhere.
+    values = {argument.name: "1" for argument in robot.arguments}
+    parts = [
+        each.name for name in robot.containers for each in robot.components(values, container=name)
+    ]
+    assert sorted(parts) == sorted(each.name for each in robot.components(values))
