@@ -199,8 +199,10 @@ class CommandMode:
         "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
         grammar says.
         """
-        is_phrase = words_of(heard) == words_of(text)
-        return "" if is_phrase else stop_word_of(heard, self._stop_words)
+        if words_of(heard) == words_of(text):
+            return ""
+        is_last_of_several = bool(stop_word_of(text, self._stop_words, in_turn=False))
+        return stop_word_of(heard, self._stop_words, in_turn=is_last_of_several)
 
     def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""

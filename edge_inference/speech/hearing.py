@@ -8,7 +8,7 @@ from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.errors import ConfigError
 from edge_inference.speech.command_mode import CommandMode, Found
 from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.stop_word import holds_back
+from edge_inference.speech.stop_word import holds_back, says_no
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
 #: Shorter silence behind the last word might cut it off.
@@ -61,8 +61,10 @@ class Hearing:
             found = self._found(segment, is_asked)
             command = self.command_mode.judge(found, is_final=segment.is_final)
             if mode == COMMAND or command.text or not segment.is_final:
-                # What turns the next sentence around is no phrase, and must be known of.
-                text = command.text or (command.heard if holds_back(command.heard) else "")
+                # What turns the next sentence around, or says no to what goes on, is no phrase, and
+                # must be known of.
+                turns = holds_back(command.heard) or says_no(command.heard)
+                text = command.text or (command.heard if turns else "")
                 return Heard(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.free(segment.samples)
         return Heard(text, confidence, FREE, "" if text else "no words in what was said")
