@@ -68,6 +68,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def start(self) -> None:
         """Listen to speech, and to the platform manager."""
+        self._asked_ns = -math.inf
         super().start()
         self._managed.start()
         self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
@@ -95,6 +96,8 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Go on with another mode, grammar or other limits."""
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
             self._listen_for_phrases(new)  # first: where that fails the old ones hold
+        if new.mode != old.mode:
+            self._asked_ns = -math.inf
         self._recogniser.settings = new
         self._hearing.command_mode.settings = new
         self.health.note("mode", new.mode)

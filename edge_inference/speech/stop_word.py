@@ -268,7 +268,7 @@ def _heard(text: str) -> list[_Word]:
 
 
 def _spelled(heard: Sequence[_Word]) -> list[_Word]:
-    """Return the words with several letters in a row as one: ``S.T.O.P.``"""
+    """Return the words, letters that are spelled (``S.T.O.P.``) as one."""
     found: list[_Word] = []
     for is_letter, run in groupby(heard, key=lambda word: len(word.text) == 1):
         these = list(run)

@@ -13,10 +13,10 @@ _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _MINUS = re.compile(r"(?<!\S)[-\u2212](?=\.?\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # All that keyboards, recognisers and typesetters write for an apostrophe.
-_APOSTROPHES = dict.fromkeys(
-    map(ord, "`\u00b4\u02b9\u02bb\u02bc\u02bd\u02c8\u2018\u2019\u201b\u2032\u2035\u055a\ua78c\uff07"),
-    "'",
+_LIKE_APOSTROPHES = (
+    "`\u00b4\u02b9\u02bb\u02bc\u02bd\u02c8\u2018\u2019\u201b\u2032\u2035\u055a\ua78c\uff07"
 )
+_APOSTROPHES = dict.fromkeys(map(ord, _LIKE_APOSTROPHES), "'")
 # "do n't", "don 't", "don t": what some write in two words is one.
 _NOT_IN_TWO = re.compile(
     r"\b(is|are|was|were|has|have|had|do|does|did|ca|wo|would|sha|should|could|must|need|might)"
