@@ -59,8 +59,9 @@ _FORBIDDING = (
     *(("dont",), ("do", "not"), ("never",), ("mustnt",), ("must", "not")),
     *(("shouldnt",), ("should", "not")),
 )
-# "I don't know" tells of somebody, and tells nobody to leave anything.
-_TELLING = frozenset({"i", "we", "they", "who", "people"})
+# "I don't know" tells of somebody, and tells nobody to leave anything; "I heard don't" is how the
+# robot asks for something again.
+_TELLING = frozenset({"i", "we", "they", "who", "people", "heard"})
 # Elsewhere in a sentence these tell of something: "it has never been there", "it is not far".
 _ONLY_FIRST = (("never",), ("not",))
 _NOES = frozenset({"no", "nope", "nah", "nevermind"})

@@ -113,10 +113,14 @@ def test_it_goes_there_and_on_with_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
     assert nav2.is_destroyed
 
 
-def stop(rig: Rig) -> None:
+def say(rig: Rig, text: str, is_final: bool = True) -> None:
     node = rig.container.node
     words = rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
-    words.publish(Transcript("stop", 0.9, "command", node.get_clock().now().nanoseconds, False))
+    words.publish(Transcript(text, 0.9, "command", node.get_clock().now().nanoseconds, is_final))
+
+
+def stop(rig: Rig) -> None:
+    say(rig, "stop", is_final=False)
 
 
 @pytest.mark.parametrize("is_accepted_first", [True, False])
