@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rig import Collected, Outside, Rig, wait_for
@@ -62,11 +63,29 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
 
 def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
-    ear = pipeline()["voice_activity"]
+    mixed = rig.tap("/ai/mixed_speech")
+    nodes = pipeline()
+    ear, recogniser = nodes["voice_activity"], nodes["speech_recognition"]
     rig.call(lambda: ear._on_speaking(True, True))
-    count = Speaker(rig).say(samples_of(PERSON))
-    assert ear.health.counts() == {"robot_speaking": count}
+    Speaker(rig).say(samples_of(PERSON))
+    wait_for(lambda: mixed and mixed[-1].is_final, "the end of it")
+    wait_for(lambda: sum(recogniser.health.counts().values()) == len(mixed), "all of it left")
     assert (transcripts, velocities) == ([], [])
+
+
+@pytest.mark.parametrize("mode", ["command", "free"])
+def test_a_stop_is_heard_over_the_robots_voice(rig: Rig, pipeline, mode: str) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    stop, rate = soundfile.read(PERSON.with_name("synthetic_5_stop.flac"), dtype="float32")
+    assert rate == RATE
+    transcripts, intents = rig.tap("/ai/transcript"), rig.tap("/ai/intent")
+    ear = pipeline(mode=mode)["voice_activity"]
+    rig.call(lambda: ear._on_speaking(True, True))
+    Speaker(rig).say(np.concatenate((samples_of(PERSON), stop)))
+    wait_for(lambda: any(each.is_final for each in transcripts), "the word stop")
+    assert {each.text for each in transcripts} == {"stop"}
+    (intent,) = intents.wait()
+    assert (intent.name, intent.text) == ("", "")  # nobody answers it
 
 
 def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:
