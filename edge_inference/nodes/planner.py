@@ -55,7 +55,6 @@ class Planner(Stage[Intent]):
 
     def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
         """Plan within other limits; a yes to what was asked within the old ones is too late."""
-        self._planner.stop_words = new.stop_words
         if new.limits != old.limits:
             self._planner.forget("What I may do has changed since I asked")
             self._planner.limits = find_limits(new.limits)
@@ -83,9 +82,10 @@ class Planner(Stage[Intent]):
             self._say.publish(words)
 
     def _hear(self, transcript: Transcript, _: bool) -> None:
+        self._planner.stop_words = self.parameters.current.stop_words
         self._planner.hear(transcript)
 
     def _odd(self, error: EdgeInferenceError) -> None:
         """Close the question: such words may have been stop."""
-        self.refuse(error)
         self._planner.forget("I could not read what was said since I asked")
+        self.refuse(error)
