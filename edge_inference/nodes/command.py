@@ -53,7 +53,7 @@ class Command(Component):
         self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
-        self._navigation = Navigation(self)
+        self._navigation = Navigation(self, lambda: self.parameters.current.cancel_s)
         self._elsewhere = Elsewhere(self._navigation, self._motion.limits.places, self._say.publish)
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
 
@@ -167,7 +167,8 @@ class Command(Component):
         before, self._velocity = self._velocity, Velocity(*self._motion.command(now_ns))
         self._elsewhere.attend(self._motion, now_ns, self._velocity == _STILL)
         is_moving = self._motion.feedback(now_ns).state is MotionState.MOVING
-        if is_moving or {before, self._velocity} != {_STILL}:  # told to stand, however late
+        is_moving |= {before, self._velocity} != {_STILL}  # told to stand, however late
+        if is_moving or self._elsewhere.is_unheeded:
             self._keep_publishing()
         # Navigation has the topic to itself while it drives.
         if time.monotonic() < self._quiet_from and not self._elsewhere.is_driving:
