@@ -33,8 +33,8 @@ class VoiceActivitySettings(ActivitySettings, StageSettings):
     )
     listen_while_speaking: bool = setting(
         False,
-        "true takes commands also while /robot_speaking says that the robot itself speaks; else only "
-        "a stop or a no counts then",
+        "true takes commands also while /robot_speaking says that the robot itself speaks; else "
+        "only a stop or a no counts then",
     )
     deaf_after_s: float = setting(
         0.3,

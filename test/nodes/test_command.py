@@ -9,42 +9,14 @@ import time
 
 import pytest
 
-from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from command_rig import FAR, STILL, Speaker
+from edge_inference.core.voice import Step
 from edge_inference.nodes import command
-from edge_inference.nodes.component import RELIABLE
-from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.speech.limits import Limits
 from edge_inference.speech.motion import MotionState
 from rig import Outside, Rig, later, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")
-
-STILL = (0.0, 0.0)
-FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
-
-
-class Speaker:
-    """Publishes plans and transcripts from inside the process."""
-
-    def __init__(self, rig: Rig) -> None:
-        node = rig.container.node
-        self._now = lambda: node.get_clock().now().nanoseconds
-        self._plans, self._words = rig.call(
-            lambda: (
-                Publisher(node, ActionPlanAdapter(), "/ai/action_plan", RELIABLE),
-                Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE),
-            )
-        )
-
-    def plan(self, *steps: Step, age_s: float = 0.0, refused: str = "") -> int:
-        stamp_ns = self._now() - int(age_s * 1e9)
-        self._plans.publish(ActionPlan("test", steps, stamp_ns, bool(refused), refused))
-        return stamp_ns
-
-    def say(self, text: str, is_final: bool = True, age_s: float = 0.0) -> None:
-        stamp_ns = self._now() - int(age_s * 1e9)
-        self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final))
 
 
 def to_fields(step: Step) -> dict[str, object]:
@@ -141,60 +113,6 @@ def test_a_stop_with_a_stamp_of_the_future_does_not_lock_the_robot(
     speaker.say("stop", age_s=-1000.0)
     speaker.plan(*FAR)
     assert velocities[-1] != STILL
-
-
-@pytest.mark.parametrize("text", ["don't", "Don\u2019t do that!", "no", "no no", "not there"])
-def test_a_no_stops_what_moves(rig: Rig, speaker: Speaker, text: str) -> None:
-    """However long after the plan was said it comes."""
-    velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
-    said = rig.tap("/ai/say")
-    node = rig.load("Command")
-    speaker.plan(*FAR, age_s=2.0)
-    assert velocities[-1] != STILL
-    speaker.say(text)
-    assert velocities[-1] == STILL  # before the call came back
-    before = len(velocities)
-    velocities.wait(before + 5)
-    assert set(velocities[before:]) == {STILL}
-    assert feedback[-1].state is MotionState.STOPPED
-    assert said == ["All right, I leave that"]
-    speaker.plan(*FAR, age_s=1.0)  # said before it
-    assert velocities[-1] == STILL
-    assert node.health.counts() == {"said_before_stop": 1}
-
-
-def test_a_no_of_which_only_the_beginning_is_known_is_waited_for(
-    rig: Rig, speaker: Speaker
-) -> None:
-    velocities = rig.tap("/cmd_vel")
-    rig.load("Command")
-    speaker.plan(*FAR)
-    speaker.say("don't", is_final=False)
-    speaker.say("don't stop")
-    velocities.wait(len(velocities) + 3)
-    assert velocities[-1] != STILL
-
-
-def test_a_no_while_it_stands_leaves_what_was_said_before_and_the_topic_to_others(
-    rig: Rig, speaker: Speaker
-) -> None:
-    velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
-    node = rig.load("Command")
-    speaker.say("no", age_s=0.5)
-    speaker.plan(*FAR, age_s=0.6)  # it took longer than the no
-    assert (velocities, said) == ([], [])
-    assert node.health.counts() == {"said_before_stop": 1}
-    speaker.plan(*FAR, age_s=0.4)
-    assert velocities[-1] != STILL
-
-
-def test_a_no_does_not_lift_a_stop(rig: Rig, speaker: Speaker) -> None:
-    velocities = rig.tap("/cmd_vel")
-    rig.load("Command")
-    speaker.say("stop")
-    speaker.say("no", age_s=5.0)
-    speaker.plan(*FAR, age_s=1.0)
-    assert set(velocities) <= {STILL}
 
 
 @pytest.mark.parametrize(
