@@ -54,6 +54,11 @@ _STILL_ACTIONS = frozenset({"stop", "look", "say"})
 _JOINERS = frozenset({"and", "then"})
 # What a scene has in it, and is asked for by name.
 _SIGNS = frozenset({"sign", "signs"})
+# In the middle of a sentence: "he has to stop at the shop", "the bus stop is over there".
+_OTHERS = frozenset({"he", "she", "they", "people"})
+_ARTICLES = frozenset({"the", "a", "this", "that"})
+_BEING = frozenset({"is", "was", "has"})
+_NEAR = 6
 # Told not to. "It cannot stop" or "why won't you stop" is no reason to go on.
 _FORBIDDING = (
     *(("dont",), ("do", "not"), ("never",), ("mustnt",), ("must", "not")),
@@ -108,8 +113,8 @@ def stop_word_of(
 
     Rather too often than too rarely: to stop is always safe, also at a bus stop. Only a word that
     directly follows *don't*, *do not*, *never*, *must not* or *should not* does not count, nor does
-    a stop sign. With ``in_turn`` what follows *and* or *then* is the last of several commands, and
-    does not count yet.
+    a stop sign, or what is told of others in the middle of a sentence. With ``in_turn`` what
+    follows *and* or *then* is the last of several commands, and does not count yet.
     """
     heard = _heard(text)
     for each in (heard, _spelled(heard)):
@@ -290,7 +295,7 @@ def _is_meant_otherwise(heard: Sequence[_Word], place: int, end: int, in_turn: b
     """Tell whether a word for stop is no stop: forbidden, the last of several commands, a sign."""
     if place == 0:
         return False
-    if end < len(heard) and heard[end].text in _SIGNS and not heard[end].begins:
+    if end < len(heard) and not heard[end].begins and _is_told_of(heard, place, heard[end].text):
         return True
     if in_turn and place > 1 and heard[place - 1].text in _JOINERS:
         return True
@@ -299,6 +304,16 @@ def _is_meant_otherwise(heard: Sequence[_Word], place: int, end: int, in_turn: b
     return not heard[place].begins and any(
         before[-len(forbidding) :] == list(forbidding) for forbidding in _FORBIDDING
     )
+
+
+def _is_told_of(heard: Sequence[_Word], place: int, behind: str) -> bool:
+    """Tell whether a word for stop in the middle of a sentence is about somebody or something."""
+    first = place
+    while first and place - first < _NEAR and not heard[first].begins:
+        first -= 1
+    before = [word.text for word in heard[first:place]]
+    is_thing = behind in _BEING and not _ARTICLES.isdisjoint(before[-2:])
+    return behind in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
 
 
 def _is_told(heard: Sequence[_Word], place: int) -> bool:

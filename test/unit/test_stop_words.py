@@ -23,6 +23,18 @@ STOPS = [
     *("bus stop", "end of sentence full stop", "stop sign", "non-stop", "stop at the kitchen"),
     *("Don't! Stop!", "no, don't, stop", "do not. STOP", "don't go there stop", "No\u2014stop"),
     *("don't stop stop", "don't please stop", "don't you stop", "why won't you stop"),
+    *(
+        "he must stop",
+        "He is there. Stop right now",
+        "we have to stop over there",
+        "it must stop now",
+    ),
+    *(
+        "the bus, stop is that a child",
+        "please stop is that a child",
+        "the stop",
+        "hit the stop now",
+    ),
     *("it can't stop", "it does not stop", "it will not stop", "I cannot wait"),
     *("don't move", "don\u2019t move", "don\u02bct move", "do n't move", "DON T MOVE"),
     *("don't, move",),
@@ -33,7 +45,8 @@ GOES_ON = [
     *("never stop", "you must not stop", "you mustn't stop", "robot please don't stop now"),
     *("the stop sign is red", "find the stop sign", "two stop signs", "unstoppable", "stopped"),
     *("go forward and stop", "turn left, then stop", "go on. And stop", "", "..."),
-    *("go to the shop",),
+    *("go to the shop", "the bus stop is around the corner", "that stop was a mistake"),
+    *("he has to freeze the leftovers tonight", "they stop at the shop"),
 ]
 NOES = [
     *("don't", "Don\u2019t", "don\u02bct", "don\u02b9t", "DONT", "do n't"),
