@@ -139,3 +139,14 @@ def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     monkeypatch.setattr(hearing, "says_no", lambda text, stop_words: text == "C c")
     mixed = replace(segment(192, is_final=is_final), is_mixed=True)
     assert hearing_of("C c")[0].hear_mixed(mixed, mode, ["h"]).text == text
+
+
+def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hearing, "says_no", lambda text: text == "D e")
+    final = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
+    assert final.text == "D e"
+    assert final.problem  # it is no command
+    assert hearing_of("D e")[0].hear(segment(0, is_final=False), COMMAND).text == ""
+    assert hearing_of("D f")[0].hear(segment(192, is_final=True), COMMAND).text == ""
