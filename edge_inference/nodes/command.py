@@ -21,7 +21,7 @@ from edge_inference.nodes.elsewhere import Elsewhere
 from edge_inference.nodes.navigation import Navigation
 from edge_inference.nodes.voice_files import find_limits
 from edge_inference.speech.motion import Motion, MotionState
-from edge_inference.speech.stop_word import is_stop, says_no
+from edge_inference.speech.stop_word import is_stop
 
 _STILL = Velocity(0.0, 0.0)
 _AT_WORK = (MotionState.MOVING, MotionState.WAITING)
@@ -127,8 +127,8 @@ class Command(Component):
         text, stop_words = transcript.text, self.parameters.current.stop_words
         if is_stop(text, stop_words):
             self._stop_at_once()
-        elif transcript.is_final and says_no(text, stop_words):  # it might yet become "don't stop"
-            self._leave(transcript)
+        elif transcript.is_final and self._motion.is_taken_back(transcript, stop_words):
+            self._leave(transcript)  # no sooner: it might yet become "don't stop"
 
     def _on_odd(self, error: EdgeInferenceError) -> None:
         """Stop: a plan that cannot be read is not safe, and such words may have been stop."""

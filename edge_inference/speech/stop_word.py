@@ -118,9 +118,10 @@ def stop_word_of(
     """
     heard = _heard(text)
     for each in (heard, _spelled(heard)):
+        texts = [word.text for word in each]
         for phrase in stop_words:
             words = words_of(phrase)
-            for place in _places(each, words):
+            for place in _places(texts, words):
                 if not _is_meant_otherwise(each, place, place + len(words), in_turn):
                     return phrase
     return ""
@@ -139,13 +140,28 @@ def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
         return True
     if any(first and second for first, second in pairwise(noes)):
         return True
-    stops = {place for phrase in stop_words for place in _places(heard, words_of(phrase))}
+    stops = {place for phrase in stop_words for place in _places(words, words_of(phrase))}
     return any(
         _is_told(heard, place) and place + len(forbidding) not in stops
         for forbidding in (*_FORBIDDING, ("not",))
-        for place in _places(heard, forbidding)
+        for place in _places(words, forbidding)
         if forbidding not in _ONLY_FIRST or _is_first(heard, place)
     )
+
+
+def may_take_back(
+    transcript: Transcript, plan: ActionPlan, stop_words: Collection[str] = STOP_WORDS
+) -> bool:
+    """Tell whether a text may be meant of a plan that was said just before, or behind it.
+
+    It has a negation or condition that a pause has cut off from the plan ("go forward … only if I
+    say so"), began no later than 1.5 s behind it, and is not about a word for stop.
+    """
+    begun_ns = transcript.start_ns or transcript.stamp_ns
+    if not 0 < begun_ns <= plan.stamp_ns + _HOLD_NS or not holds_back(transcript.text):
+        return False
+    words = words_of(transcript.text)
+    return not any(_places(words, words_of(phrase)) for phrase in stop_words)
 
 
 def declines(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
@@ -284,11 +300,13 @@ def _spelled(heard: Sequence[_Word]) -> list[_Word]:
     return found
 
 
-def _places(heard: Sequence[_Word], words: Sequence[str]) -> list[int]:
-    """Return where words stand one behind the other."""
-    texts = [word.text for word in heard]
-    lasts = len(texts) - len(words) + 1
-    return [place for place in range(lasts) if texts[place : place + len(words)] == list(words)]
+def _places(texts: Sequence[str], words: Sequence[str]) -> list[int]:
+    """Return where words stand in a text, one behind the other."""
+    return [
+        place
+        for place, text in enumerate(texts)
+        if text == words[0] and tuple(texts[place : place + len(words)]) == tuple(words)
+    ]
 
 
 def _is_meant_otherwise(heard: Sequence[_Word], place: int, end: int, in_turn: bool) -> bool:

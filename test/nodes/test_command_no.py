@@ -68,3 +68,21 @@ def test_a_no_does_not_lift_a_stop(rig: Rig, speaker: Speaker) -> None:
     speaker.say("no", age_s=5.0)
     speaker.plan(*FAR, age_s=1.0)
     assert set(velocities) <= {STILL}
+
+
+@pytest.mark.parametrize("text", ["only if I say so", "unless I tell you", "I did not mean it"])
+def test_what_turns_a_plan_around_stops_it_where_it_comes_so_soon_that_it_may_belong_to_it(
+    rig: Rig, speaker: Speaker, text: str
+) -> None:
+    velocities = rig.tap("/cmd_vel")
+    rig.load("Command")
+    speaker.plan(*FAR, age_s=2.9)
+    speaker.say(text, age_s=0.0)
+    velocities.wait(len(velocities) + 2)
+    assert velocities[-1] != STILL  # talk of something else by now
+    speaker.plan(*FAR, age_s=1.0)
+    assert velocities[-1] != STILL
+    speaker.say(text, age_s=0.2)
+    assert velocities[-1] == STILL
+    speaker.plan(*FAR, age_s=0.5)
+    assert velocities[-1] == STILL
