@@ -92,9 +92,9 @@ def navigator(monkeypatch: pytest.MonkeyPatch):
 class Robot:
     """A command node on its way to the kitchen."""
 
-    def __init__(self, rig: Rig, navigator: Navigator) -> None:
+    def __init__(self, rig: Rig, navigator: Navigator, cancel_s: float = 0.1) -> None:
         self.velocities, self.said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
-        self.node = rig.load("Command", zeros_s=0.1, cancel_s=0.1)
+        self.node = rig.load("Command", zeros_s=0.1, cancel_s=cancel_s)
         node = rig.container.node
         self._now_ns = self.node.now_ns
         self._plans, self._words = rig.call(
@@ -130,9 +130,9 @@ def test_it_is_told_again_until_it_heeds(rig: Rig, navigator: Navigator, text: s
     wait_for(lambda: robot.node.health.status(0).values.get("error: navigation"), "an error")
     assert "refuses to end its goal" in robot.node.health.status(0).values["last error"]
     navigator.cancels.wait(3)
+    wait_for(lambda: "Attention, navigation may still be driving me" in robot.said, "a warning")
     navigator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
-    assert "Attention, navigation may still be driving me" in robot.said
 
 
 def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
@@ -156,7 +156,7 @@ def test_it_agrees_and_goes_on(rig: Rig, navigator: Navigator) -> None:
 
 
 def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig, navigator)
+    robot = Robot(rig, navigator, cancel_s=60.0)
     navigator.vanish()
     wait_for(lambda: "Navigation is gone" in robot.said, "word of it")
     wait_for(lambda: STILL in robot.velocities, "zero velocity")
@@ -165,8 +165,7 @@ def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
 
 
 def test_it_heeds_at_once(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig, navigator)
-    rig.call(lambda: robot.node.set_parameters([rclpy.Parameter("cancel_s", value=60.0)]))
+    robot = Robot(rig, navigator, cancel_s=60.0)
     robot.say("stop")
     navigator.cancels.wait()
     navigator.end()
