@@ -104,7 +104,7 @@ class GivenUp:
     def _answered(self, goal: Goal, done: Any) -> None:
         try:
             answer = done.result()
-        except Exception as error:
+        except BaseException as error:
             suspicion = f"navigation fails to end its goal: {words_of(error)}"
         else:
             if answer.return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID:
