@@ -44,7 +44,8 @@ class SpeechSegment:
     ``samples`` is float32 [n] at ``SAMPLE_RATE``, read-only. ``stamp_ns`` is the moment of the
     **last** sample with speech: it travels unchanged into everything made from it, so delays are
     measured from data. ``start_ns`` is the moment of the first sample. ``is_final`` is
-    False for what has been said so far of an utterance that goes on.
+    False for what has been said so far of an utterance that goes on. ``is_mixed`` tells that the
+    robot itself spoke meanwhile; no message has it: such speech has a topic of its own.
     """
 
     samples: NDArray[np.float32]
@@ -52,3 +53,4 @@ class SpeechSegment:
     stamp_ns: int
     is_final: bool = True
     frame_id: str = ""
+    is_mixed: bool = False

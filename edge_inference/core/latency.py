@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge_inference.core.freshness import age_ms
+
 #: Of a stage's reasons to drop more than so many count as one.
 _MOST_REASONS = 32
 _OTHER_REASONS = "other"
@@ -33,6 +35,21 @@ class StageTiming:
     model: str = ""
     stamp_ns: int = 0
     frame_id: str = ""
+
+    @classmethod
+    def at_once(
+        cls, stage: str, node: str, process_ms: float, stamp_ns: int, now_ns: int, frame_id: str
+    ) -> StageTiming:
+        """Return the record of what was worked on as it came, with the stamp of its capture."""
+        return cls(
+            stage,
+            node,
+            queue_ms=0.0,
+            process_ms=process_ms,
+            age_ms=age_ms(stamp_ns, now_ns),
+            stamp_ns=stamp_ns,
+            frame_id=frame_id,
+        )
 
 
 @dataclass(frozen=True)

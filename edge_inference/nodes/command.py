@@ -6,11 +6,11 @@ import threading
 import time
 from typing import Any
 
-from edge_inference.core.freshness import age_ms
 from edge_inference.core.latency import StageTiming
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.core.worker import Worker, attempt_each, words_of
 from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.command_feedback import Account
 from edge_inference.nodes.command_settings import CommandSettings
 from edge_inference.nodes.component import WORDS, Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
@@ -24,11 +24,14 @@ from edge_inference.speech.motion import Motion, MotionState
 from edge_inference.speech.stop_word import is_stop
 
 _STILL = Velocity(0.0, 0.0)
+_AT_WORK = (MotionState.MOVING, MotionState.WAITING)
+_LEFT = "All right, I leave that"
 
 
 class Command(Component):
     """Drives by the plan; the word stop, also of a sentence not yet ended, overtakes everything.
 
+    A no to what it is at ("don't do that"), or is about to begin, ends that too.
     Velocity is zero without a step at work, and when this node is deactivated.
     """
 
@@ -50,14 +53,14 @@ class Command(Component):
         self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
-        self._navigation = Navigation(self)
+        self._navigation = Navigation(self, lambda: self.parameters.current.cancel_s)
         self._elsewhere = Elsewhere(self._navigation, self._motion.limits.places, self._say.publish)
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
         """Begin the control cycle; listen to plans, and for the word stop."""
-        self._told = self._motion.feedback(self.now_ns())
-        self._said, self._velocity, self._stop_ns, self._quiet_from = "", _STILL, -1, 0.0
+        self._account = Account(self._motion, self._feedback, self._say, self.health)
+        self._velocity, self._stop_ns, self._quiet_from = _STILL, -1, 0.0
         self._is_driving = True
         self._worker = self.make_worker(self._run)
         odd = self._on_odd
@@ -74,7 +77,7 @@ class Command(Component):
                 self._velocities.publish(_STILL)
                 self._motion.stop(self.now_ns())
                 self._elsewhere.give_up()
-                self._tell(self.now_ns())
+                self._account.tell(self.now_ns())
 
     def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
         """Stop the robot first, whatever it was that failed."""
@@ -109,15 +112,23 @@ class Command(Component):
             self._motion.begin(plan, now_ns)
             if not plan.is_refused:
                 self._keep_publishing()
-            self._said = plan.reason if plan.is_refused else ""  # by the planner
+            self._account.said = plan.reason if plan.is_refused else ""  # by the planner
             self._cycle(now_ns)
         self.health.processed()
-        self._time(plan, started_ns)
+        name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
+        self._timings.publish(
+            StageTiming.at_once(
+                self.default_name, name, took_ms, plan.stamp_ns, self.now_ns(), plan.frame_id
+            )
+        )
 
     def _on_words(self, transcript: Transcript, _: bool) -> None:
         self._motion.hear(transcript, self.now_ns())
-        if is_stop(transcript.text, self.parameters.current.stop_words):
+        text, stop_words = transcript.text, self.parameters.current.stop_words
+        if is_stop(text, stop_words):
             self._stop_at_once()
+        elif transcript.is_final and self._motion.is_taken_back(transcript, stop_words):
+            self._leave(transcript)  # no sooner: it might yet become "don't stop"
 
     def _on_odd(self, error: EdgeInferenceError) -> None:
         """Stop: a plan that cannot be read is not safe, and such words may have been stop."""
@@ -133,6 +144,16 @@ class Command(Component):
                 self._keep_publishing()
                 self._cycle(now_ns)
 
+    def _leave(self, no: Transcript) -> None:
+        """Stop what goes on, and leave what was said before the no and is yet to come."""
+        with self._lock:
+            now_ns = self.now_ns()
+            if self._velocity != _STILL or self._motion.feedback(now_ns).state in _AT_WORK:
+                self._stop_at_once(_LEFT)
+            else:  # nothing is published: others may drive
+                before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
+                self._stop_ns = max(before_ns, no.stamp_ns if 0 < no.stamp_ns <= now_ns else now_ns)
+
     def _run(self, worker: Worker) -> None:
         due = time.monotonic()
         while not worker.is_ending:
@@ -146,35 +167,13 @@ class Command(Component):
         before, self._velocity = self._velocity, Velocity(*self._motion.command(now_ns))
         self._elsewhere.attend(self._motion, now_ns, self._velocity == _STILL)
         is_moving = self._motion.feedback(now_ns).state is MotionState.MOVING
-        if is_moving or {before, self._velocity} != {_STILL}:  # told to stand, however late
+        is_moving |= {before, self._velocity} != {_STILL}  # told to stand, however late
+        if is_moving or self._elsewhere.is_unheeded:
             self._keep_publishing()
         # Navigation has the topic to itself while it drives.
         if time.monotonic() < self._quiet_from and not self._elsewhere.is_driving:
             self._velocities.publish(self._velocity)
-        self._tell(now_ns)
+        self._account.tell(now_ns)
 
     def _keep_publishing(self) -> None:
         self._quiet_from = time.monotonic() + self.parameters.current.zeros_s
-
-    def _tell(self, now_ns: int) -> None:
-        """Publish how far the plan has got, where that has changed; speak of what went wrong."""
-        before, self._told = self._told, (feedback := self._motion.feedback(now_ns))
-        if feedback == before:
-            return
-        self._feedback.publish(feedback)
-        self.health.note("state", feedback.state.value)
-        is_news = (feedback.problem, feedback.stamp_ns) != (before.problem, before.stamp_ns)
-        if feedback.problem and is_news and feedback.problem != self._said:
-            self._say.publish(feedback.problem)
-
-    def _time(self, plan: ActionPlan, started_ns: int) -> None:
-        timing = StageTiming(
-            self.default_name,
-            self.get_fully_qualified_name(),
-            queue_ms=0.0,
-            process_ms=(time.monotonic_ns() - started_ns) / 1e6,
-            age_ms=age_ms(plan.stamp_ns, self.now_ns()),
-            stamp_ns=plan.stamp_ns,
-            frame_id=plan.frame_id,
-        )
-        self._timings.publish(timing)

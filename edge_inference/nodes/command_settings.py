@@ -22,6 +22,14 @@ class CommandSettings(StopSettings):
         minimum=0.1,
         maximum=3600.0,
     )
+    cancel_s: float = setting(
+        1.0,
+        "navigation that has not ended a goal so long after it was told to is told again, five "
+        "times at the most, and it is an error",
+        unit="s",
+        minimum=0.1,
+        maximum=60.0,
+    )
     stamped: bool = setting(
         False,
         "true publishes TwistStamped, as ros2_control from Jazzy and Nav2 from Kilted on expect it",

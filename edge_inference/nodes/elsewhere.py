@@ -9,6 +9,7 @@ from edge_inference.speech.limits import Place
 from edge_inference.speech.motion import Motion, MotionFeedback, MotionState
 
 _NO_ARM = "I have no arm"
+_UNHEEDED = "Attention, navigation may still be driving me"
 
 
 class Elsewhere:
@@ -28,14 +29,23 @@ class Elsewhere:
         self._under_way: tuple[int, int] | None = None
         #: Plan and number of the last step to look.
         self._looked: tuple[int, int] | None = None
+        self._has_warned = False
 
     @property
     def is_driving(self) -> bool:
         """Tell whether somebody else moves the robot for us."""
         return self._under_way is not None
 
+    @property
+    def is_unheeded(self) -> bool:
+        """Tell whether somebody else may go on to drive, though they were told not to."""
+        return bool(self._navigation.problem)
+
     def attend(self, motion: Motion, now_ns: int, is_still: bool) -> None:
-        """Begin, go on with or give up what is done elsewhere."""
+        """Begin, go on with or give up what is done elsewhere; warn of what is not given up."""
+        had_warned, self._has_warned = self._has_warned, self.is_unheeded
+        if self._has_warned and not had_warned:
+            self._say(_UNHEEDED)
         while (feedback := motion.feedback(now_ns)).state is MotionState.WAITING and is_still:
             assert feedback.step is not None
             problem: str | None = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -11,44 +12,58 @@ from typing import Any
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
-from rclpy.node import Node
+from rclpy.timer import Timer
 
 from edge_inference.core.text_line import one_line
+from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.headers import to_header
+from edge_inference.nodes.given_up import GivenUp, Goal
 from edge_inference.speech.limits import Place
 
 _NO_NAVIGATION = "I have no navigation"
+_LOOK_S = 0.1
 
 
 class Navigation:
     """One goal at a time of the action ``navigate_to_pose``.
 
-    Nothing here waits: answers come in the executor.
+    Nothing here waits: answers come in the executor. A goal that was given up and has not ended
+    ``cancel_s()`` later is given up again, and shown as an error until it has.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Component, cancel_s: Callable[[], float]) -> None:
         self._node = node
         self._lock = threading.Lock()
-        self._goal_number = 0
-        self._handle: Any = None
+        self._goal: Goal | None = None
         self._outcome: str | None = ""
+        self._given_up = GivenUp(cancel_s)
         self._client: Any = None
+        self._timer: Timer | None = None
         try:
             from nav2_msgs.action import NavigateToPose
         except ImportError:
             return
         self._action = NavigateToPose
         self._client = ActionClient(node, NavigateToPose, "/navigate_to_pose")
+        self._timer = node.make_timer(_LOOK_S, self._look)
 
     @property
     def outcome(self) -> str | None:
         """None while a goal is under way, empty when the robot has got there, else why not."""
         with self._lock:
+            lost = None
             if self._outcome is None and not self._client.server_is_ready():
-                self._goal_number += 1
-                self._handle = None
+                lost, self._goal = self._goal, None
                 self._outcome = "Navigation is gone"
-            return self._outcome
+            outcome = self._outcome
+        if lost is not None:
+            self._given_up.add(lost)
+        return outcome
+
+    @property
+    def problem(self) -> str:
+        """What keeps a goal that was given up from ending; empty where nothing does."""
+        return self._given_up.problem
 
     def go(self, place: Place) -> None:
         """Set off for a place, in place of the goal that is under way."""
@@ -58,65 +73,73 @@ class Navigation:
                 self._outcome = _NO_NAVIGATION
             return
         with self._lock:
+            goal = self._goal = Goal()
             self._outcome = None
-            number = self._goal_number
-        goal = self._action.Goal()
-        goal.pose = to_pose(place, int(self._node.get_clock().now().nanoseconds))
-        future = self._client.send_goal_async(goal)
-        future.add_done_callback(lambda done: self._settle(done, number, self._answered))
+        future = self._client.send_goal_async(self._message(place))
+        future.add_done_callback(lambda done: self._settle(done, goal, self._answered))
 
     def cancel(self) -> None:
         """Give the goal up; one that is not yet accepted is cancelled as soon as it is."""
         with self._lock:
-            self._goal_number += 1
-            handle, self._handle = self._handle, None
+            goal, self._goal = self._goal, None
             self._outcome = ""
-        if handle is not None:
-            handle.cancel_goal_async()
+        if goal is not None:
+            self._given_up.add(goal)
 
     def close(self) -> None:
         """Give up, and leave the graph."""
         self.cancel()
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
         if self._client is not None:
             self._client.destroy()
             self._client = None
 
-    def _settle(self, done: Any, number: int, take: Callable[[Any, int], None]) -> None:
+    def _message(self, place: Place) -> Any:
+        message = self._action.Goal()
+        message.pose = to_pose(place, self._node.now_ns())
+        return message
+
+    def _look(self) -> None:
+        self._given_up.look(self._client.server_is_ready())
+        problem = self._given_up.problem
+        if problem and self._node.health.goes_on("navigation", problem, time.monotonic_ns()):
+            self._node.get_logger().error(problem)
+
+    def _settle(self, done: Any, goal: Goal, take: Callable[[Any, Goal], None]) -> None:
         """Take an answer; a goal whose answer fails is over, so that nobody waits for its end."""
         try:
-            take(done.result(), number)
+            take(done.result(), goal)
         except BaseException:
             self._node.get_logger().error(traceback.format_exc())
-            with self._lock:
-                if number != self._goal_number:
-                    return
-                handle, self._handle = self._handle, None
-                self._outcome = "Navigation has failed"
-            if handle is not None:
-                handle.cancel_goal_async()
+            if self._settled(goal, "Navigation has failed"):
+                self._given_up.add(goal)
 
-    def _answered(self, handle: Any, number: int) -> None:
+    def _settled(self, goal: Goal, outcome: str) -> bool:
+        """Note how a goal has come out; tell whether it was the one that is waited for."""
         with self._lock:
-            is_wanted = number == self._goal_number
-            if is_wanted and not handle.accepted:
-                self._outcome = "I cannot go there"
-            if is_wanted and handle.accepted:
-                self._handle = handle
+            if goal is not self._goal:
+                return False
+            self._goal, self._outcome = None, outcome
+            return True
+
+    def _answered(self, handle: Any, goal: Goal) -> None:
         if not handle.accepted:
+            self._given_up.over(goal)
+            self._settled(goal, "I cannot go there")
             return
-        if is_wanted:
-            future = handle.get_result_async()
-            future.add_done_callback(lambda done: self._settle(done, number, self._ended))
-        else:
-            handle.cancel_goal_async()
+        goal.handle = handle
+        if goal is not self._goal:
+            self._given_up.ask(goal)
+        future = handle.get_result_async()
+        future.add_done_callback(lambda done: self._settle(done, goal, self._ended))
 
-    def _ended(self, end: Any, number: int) -> None:
+    def _ended(self, end: Any, goal: Goal) -> None:
+        self._given_up.over(goal)
         is_there = end.status == GoalStatus.STATUS_SUCCEEDED
-        with self._lock:
-            if number != self._goal_number:
-                return
-            self._handle = None
-            self._outcome = "" if is_there else "I did not get there"
+        if not self._settled(goal, "" if is_there else "I did not get there"):
+            return
         # Before Jazzy the result does not say why.
         why = getattr(end.result, "error_msg", "")
         if not is_there and why:

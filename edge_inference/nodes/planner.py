@@ -6,16 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import ActionPlan, Intent
+from edge_inference.core.voice import ActionPlan, Intent, Transcript
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.component import WORDS
 from edge_inference.nodes.conversions.plain import StringAdapter
-from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
+from edge_inference.nodes.conversions.voice import (
+    ActionPlanAdapter,
+    IntentAdapter,
+    TranscriptAdapter,
+)
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice_files import find_limits
 from edge_inference.speech import planner
+from edge_inference.speech.stop_word import StopSettings
 
 
 @dataclass(frozen=True)
-class PlannerSettings(StageSettings):
+class PlannerSettings(StopSettings, StageSettings):
     """Parameters of the planner."""
 
     queue_depth: int = setting(
@@ -34,7 +41,10 @@ class Planner(Stage[Intent]):
     def open(self) -> None:
         """Read the limits."""
         super().open()
-        self._planner = planner.Planner(find_limits(self.parameters.current.limits))
+        settings = self.parameters.current
+        self._planner = planner.Planner(
+            find_limits(settings.limits), stop_words=settings.stop_words
+        )
         self._plans = self.publish_on("action_plan", ActionPlanAdapter())
         self._say = self.publish_on("say", StringAdapter())
 
@@ -44,13 +54,16 @@ class Planner(Stage[Intent]):
             find_limits(settings.limits)
 
     def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
-        """Plan within other limits; a question that was asked stays open."""
+        """Plan within other limits; a yes to what was asked within the old ones is too late."""
         if new.limits != old.limits:
+            self._planner.forget("What I may do has changed since I asked")
             self._planner.limits = find_limits(new.limits)
 
     def start(self) -> None:
-        """Listen to intents."""
+        """Listen to intents, and to what is said while a question is open."""
+        self._planner.forget("I was switched off after I had asked")
         super().start()
+        self.subscribe_to("transcript", TranscriptAdapter(), self._hear, WORDS, on_error=self._odd)
         self.subscribe_to("intent", IntentAdapter(), self.receive)
 
     def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
@@ -59,7 +72,7 @@ class Planner(Stage[Intent]):
         if plan.steps and all(step.action == "look" for step in plan.steps):
             return plan, ""  # what is seen is the answer
         # Speech that was no command at all is no business of the robot.
-        return plan, plan.reason if item.name or item.text else ""
+        return plan, plan.reason if plan.intent or item.text else ""
 
     def emit(self, output: tuple[ActionPlan, str]) -> None:
         """Publish the plan, and what to say about it."""
@@ -67,3 +80,12 @@ class Planner(Stage[Intent]):
         self._plans.publish(plan)
         if words:
             self._say.publish(words)
+
+    def _hear(self, transcript: Transcript, _: bool) -> None:
+        self._planner.stop_words = self.parameters.current.stop_words
+        self._planner.hear(transcript)
+
+    def _odd(self, error: EdgeInferenceError) -> None:
+        """Close the question: such words may have been stop."""
+        self._planner.forget("I could not read what was said since I asked")
+        self.refuse(error)

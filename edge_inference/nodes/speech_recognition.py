@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,10 @@ _LONG = 4 * SAMPLE_RATE
 
 
 class SpeechRecognition(Stage[SpeechSegment]):
-    """Turns speech into text; of speech that goes on, into what has been said so far."""
+    """Turns speech into text; of speech that goes on, into what has been said so far.
+
+    Of speech while the robot itself speaks only a stop or a no comes out.
+    """
 
     default_name = "speech_recognition"
     default_namespace = "ai"
@@ -68,9 +72,11 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def start(self) -> None:
         """Listen to speech, and to the platform manager."""
+        self._asked_ns = -math.inf
         super().start()
         self._managed.start()
         self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
+        self.subscribe_to("mixed_speech", SpeechSegmentAdapter(), self._receive_mixed)
         self.subscribe_to("intent", IntentAdapter(), self._hear_of)
 
     def close(self) -> None:
@@ -95,6 +101,8 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Go on with another mode, grammar or other limits."""
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
             self._listen_for_phrases(new)  # first: where that fails the old ones hold
+        if new.mode != old.mode:
+            self._asked_ns = -math.inf
         self._recogniser.settings = new
         self._hearing.command_mode.settings = new
         self.health.note("mode", new.mode)
@@ -114,11 +122,16 @@ class SpeechRecognition(Stage[SpeechSegment]):
         started_ns = time.monotonic_ns()
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
-        heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
+        if item.is_mixed:
+            heard = self._hearing.hear_mixed(item, settings.mode, settings.stop_words)
+        else:
+            heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
         if len(item.samples) > _LONG:
             give_back()
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)
+        if item.is_mixed and not heard.text:
+            raise Dropped("robot_speaking")
         return Transcript(
             text=heard.text,
             confidence=heard.confidence,
@@ -134,6 +147,9 @@ class SpeechRecognition(Stage[SpeechSegment]):
     def emit(self, output: Transcript) -> None:
         """Publish the words, and that there is speech: what a gap cuts off has no other trace."""
         self._transcripts.publish(output)
+
+    def _receive_mixed(self, segment: SpeechSegment, by_reference: bool) -> None:
+        self.receive(replace(segment, is_mixed=True), by_reference)
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)

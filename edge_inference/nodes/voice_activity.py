@@ -20,6 +20,7 @@ from edge_inference.nodes.speech_models import find_speech, open_role
 from edge_inference.nodes.stage import Dropped, Stage
 from edge_inference.nodes.voice_activity_settings import VoiceActivitySettings
 from edge_inference.speech.activity import ActivityDetector
+from edge_inference.speech.own_talk import OwnTalk
 from edge_inference.speech.sample_clock import SampleClock
 from edge_inference.speech.sound_advice import SoundAdvice
 
@@ -29,13 +30,18 @@ _CHUNKS = QoSProfile(depth=100)
 _ASKED_S = 2.0
 _WATCH_S = 0.1
 _CUT = "a gap in the sound has cut somebody short; what was said is no command, but stop is"
+_LONG_TALK = (
+    "the robot is said to have spoken for {:.0f} s without a break, so only stop is heard; "
+    "/robot_speaking has {} publishers: is each of them meant to be there?"
+)
 _CEASED = "the sound ceased in the middle of what was said; is its source still running?"
 
 
 class VoiceActivity(Stage[AudioChunk]):
     """Finds speech in sound, and hands it on when it has ended and now and then while it goes on.
 
-    Any sample rate is taken. While the robot itself speaks it hears nothing.
+    Any sample rate is taken. Speech that goes on while the robot itself speaks has a topic of its
+    own, as it may be the robot's: of that only what stops counts.
     """
 
     default_name = "voice_activity"
@@ -59,18 +65,20 @@ class VoiceActivity(Stage[AudioChunk]):
         self._model_name = model.name
         self._detector = ActivityDetector(self._backend, settings)
         self._segments = self.publish_on("speech", SpeechSegmentAdapter())
+        self._mixed = self.publish_on("mixed_speech", SpeechSegmentAdapter())
         self.health.note("model", model.name)
         self.health.awaits("sound")
 
     def start(self) -> None:
         """Listen to sound, and to whether the robot speaks."""
         self._detector.reset()
-        self._deaf_until = self._asked_until = 0.0
+        self._asked_until = 0.0
+        self._talk, self._is_mixed = OwnTalk(time.monotonic), False
         self._arrival, self._advice = SampleClock(), SoundAdvice()
         self._without_sound_s = 0.0
         super().start()
         self._watch = self.make_timer(_WATCH_S, self._end_what_ceased)
-        self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
+        self._speaking = self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
         self.subscribe_to("listening", BoolAdapter(), self._on_listening, LATCHED)
         self._audio = self.subscribe_to(
             "audio", AudioChunkAdapter(), self._hear, _CHUNKS, reliability_follows=True
@@ -104,9 +112,10 @@ class VoiceActivity(Stage[AudioChunk]):
             return self._listen(item, settings)
 
     def _listen(self, item: AudioChunk, settings: VoiceActivitySettings) -> list[SpeechSegment]:
-        if time.monotonic() < self._deaf_until and not settings.listen_while_speaking:
-            self._detector.reset()
-            raise Dropped("robot_speaking")
+        was_mixed, is_mixed = self._is_mixed, self._talk.is_mixed(self._detector.is_speech)
+        self._is_mixed = is_mixed and not settings.listen_while_speaking
+        if was_mixed and not self._is_mixed:
+            self._detector.reset()  # what comes now begins without the robot's last word
         if time.monotonic() > self._asked_until and settings.listening != "always":
             self._detector.reset()
             return []
@@ -115,7 +124,8 @@ class VoiceActivity(Stage[AudioChunk]):
         segments = self._detector.feed(item)
         sources = self.count_publishers(self._audio.topic) if counts.gaps > gaps else 1
         self.health.note("gaps", str(counts.gaps))
-        self.health.advise(self._advice.look(counts, time.monotonic(), sources))
+        advice = self._advice.look(counts, time.monotonic(), sources)
+        self.health.advise(self._long_talk(settings) or advice)
         if self._detector.cut > cut:
             self.refuse(InputError(_CUT), "cut", lost=False)
         if counts.late > late:
@@ -125,7 +135,7 @@ class VoiceActivity(Stage[AudioChunk]):
     def emit(self, output: list[SpeechSegment]) -> None:
         """Publish what was said."""
         for segment in output:
-            self._segments.publish(segment)
+            (self._mixed if self._is_mixed else self._segments).publish(segment)
 
     def _hear(self, chunk: AudioChunk, by_reference: bool) -> None:
         if chunk.stamp_ns <= 0 and chunk.sample_rate > 0:
@@ -154,8 +164,14 @@ class VoiceActivity(Stage[AudioChunk]):
     def _on_speaking(self, speaking: bool, by_reference: bool) -> None:
         del by_reference
         settings = self.parameters.current
-        wait_s = settings.longest_talk_s if speaking else settings.deaf_after_s
-        self._deaf_until = time.monotonic() + wait_s
+        self._talk.tell(speaking, settings.longest_talk_s, settings.deaf_after_s)
+
+    def _long_talk(self, settings: VoiceActivitySettings) -> str:
+        """Return what to say of a robot that hardly ever lets anybody else speak."""
+        lasts_s = self._talk.lasts_s
+        if settings.listen_while_speaking or lasts_s <= settings.longest_talk_s:
+            return ""
+        return _LONG_TALK.format(lasts_s, self.count_publishers(self._speaking.topic))
 
     def _on_listening(self, is_asked: bool, by_reference: bool) -> None:
         del by_reference

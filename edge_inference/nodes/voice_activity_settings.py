@@ -32,11 +32,13 @@ class VoiceActivitySettings(ActivitySettings, StageSettings):
         choices=("always", "on_demand"),
     )
     listen_while_speaking: bool = setting(
-        False, "true also listens while /robot_speaking says that the robot itself speaks"
+        False,
+        "true takes commands also while /robot_speaking says that the robot itself speaks; else "
+        "only a stop or a no counts then",
     )
     deaf_after_s: float = setting(
         0.3,
-        "deaf for so long after the robot has spoken, while the room still sounds",
+        "the robot counts as speaking for so long after it has spoken, while the room still sounds",
         unit="s",
         minimum=0.0,
         maximum=10.0,

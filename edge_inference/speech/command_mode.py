@@ -183,15 +183,16 @@ class CommandMode:
         best = found.best(self.settings.threshold)
         problem = self._objection(best, found, is_final)
         text = "" if problem else self._graph.text(best.said)
-        heard = self._written(found.free) if is_final else ""
+        heard = self.written(found) if is_final else ""
         stop = self._stop_beside(text, heard)
         if stop:
             scores = found.free.scores
             return Command(stop, confidence_of(list(scores)), scores, heard=heard)
         return Command(text, confidence_of(list(best.scores)), best.scores, problem, heard)
 
-    def _written(self, free: _Free) -> str:
-        return self._recogniser.tokenizer.text([each for each in free.tokens if each != END])
+    def written(self, found: Found) -> str:
+        """Return what was heard freely, as far as it was followed."""
+        return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
 
     def _stop_beside(self, text: str, heard: str) -> str:
         """Return the word by which what was heard freely says stop; empty where it does not.
@@ -199,8 +200,10 @@ class CommandMode:
         "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
         grammar says.
         """
-        is_phrase = words_of(heard) == words_of(text)
-        return "" if is_phrase else stop_word_of(heard, self._stop_words)
+        if words_of(heard) == words_of(text):
+            return ""
+        is_last_of_several = bool(stop_word_of(text, self._stop_words, in_turn=False))
+        return stop_word_of(heard, self._stop_words, in_turn=is_last_of_several)
 
     def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""

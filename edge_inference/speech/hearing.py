@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.errors import ConfigError
 from edge_inference.speech.command_mode import CommandMode, Found
 from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.stop_word import holds_back
+from edge_inference.speech.stop_word import STOP_WORDS, holds_back, says_no, stop_word_of
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
+_OWN = "the robot itself spoke meanwhile"
 #: Shorter silence behind the last word might cut it off.
 _PAUSE_NS = 60_000_000
 
@@ -61,11 +63,34 @@ class Hearing:
             found = self._found(segment, is_asked)
             command = self.command_mode.judge(found, is_final=segment.is_final)
             if mode == COMMAND or command.text or not segment.is_final:
-                # What turns the next sentence around is no phrase, and must be known of.
-                text = command.text or (command.heard if holds_back(command.heard) else "")
+                # What turns the next sentence around, or says no to what goes on, is no phrase, and
+                # must be known of.
+                turns = holds_back(command.heard) or says_no(command.heard)
+                text = command.text or (command.heard if turns else "")
                 return Heard(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.free(segment.samples)
         return Heard(text, confidence, FREE, "" if text else "no words in what was said")
+
+    def hear_mixed(
+        self, segment: SpeechSegment, mode: str, stop_words: Collection[str] = STOP_WORDS
+    ) -> Heard:
+        """Return what counts of speech that may be the robot's own: a stop or a no, if anything.
+
+        A stop counts wherever it stands in what is written down, also of speech that goes on: who
+        speaks over the robot is not waited for. There is always a problem, so that it is no command
+        and no answer: a robot that says "stopping" and hears itself would say so for ever.
+        """
+        if mode == FREE:
+            text, confidence, _ = self._recogniser.free(segment.samples)
+            texts = [text]
+        else:
+            found = self._found(segment, is_asked=False)
+            command = self.command_mode.judge(found, is_final=segment.is_final)
+            texts, confidence = [command.text, self.command_mode.written(found)], command.confidence
+        stops = (stop_word_of(text, stop_words, in_turn=False) for text in texts)
+        noes = (text for text in texts if segment.is_final and says_no(text, stop_words))
+        said = next(filter(None, (*stops, *noes)), "")
+        return Heard(said, confidence, FREE if mode == FREE else COMMAND, _OWN)
 
     def _found(self, segment: SpeechSegment, is_asked: bool) -> Found:
         key = segment.start_ns, segment.stamp_ns, is_asked
@@ -73,7 +98,8 @@ class Hearing:
         if segment.is_final and ahead is not None and ahead[:3] == key:
             return ahead.found
         ends_ns = segment.start_ns + len(segment.samples) * 1_000_000_000 // SAMPLE_RATE
-        may_end = segment.is_final or ends_ns - segment.stamp_ns >= _PAUSE_NS
+        has_paused = ends_ns - segment.stamp_ns >= _PAUSE_NS
+        may_end = segment.is_final or segment.is_mixed or has_paused
         found = self.command_mode.search(segment.samples, is_asked=is_asked, to_end=may_end)
         if may_end and not segment.is_final:
             self._ahead = _Ahead(*key, found)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
 from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.speech.clock_watch import ClockWatch
 from edge_inference.speech.limits import Limits
-from edge_inference.speech.stop_word import HeldBack
+from edge_inference.speech.stop_word import HeldBack, may_take_back, says_no
 
 #: What is left of a way or a turn that ends it, in m and rad.
 TOLERANCE = 0.001
@@ -107,6 +107,12 @@ class Motion:
     def hear(self, transcript: Transcript, now_ns: int) -> None:
         """Take what was said, in any thread: a negation or condition holds back what moves."""
         self._held_back.hear(transcript, now_ns)
+
+    def is_taken_back(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
+        """Tell, in any thread, whether a text is a no, or may be meant of the plan at work."""
+        if says_no(transcript.text, stop_words):
+            return True
+        return self._is_at_work() and may_take_back(transcript, self._plan, stop_words)
 
     def stop(self, now_ns: int, problem: str = "") -> None:
         """Give up the plan; every ``command`` from now on is zero until the next ``begin``.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge_inference.core.voice import ActionPlan, Intent, Step
+from edge_inference.core.voice import ActionPlan, Intent, Step, Transcript
 from edge_inference.speech.limits import Limits, MotionLimits
 from edge_inference.speech.planner_slots import Slots, UnclearError
 from edge_inference.speech.sequence import parts
+from edge_inference.speech.stop_word import STOP_WORDS, declines
 
 #: Intents that answer a question of the planner.
 YES, NO = "confirm", "deny"
@@ -19,6 +21,9 @@ YES, NO = "confirm", "deny"
 STOP = "stop"
 # Reasons are spoken; one that quotes a whole page must come to an end.
 _LONGEST_REASON = 300
+_QUOTED = 60
+_NOT_ASKED = "I have not asked anything"
+_LEFT = "Then I leave it"
 
 
 class _Question(NamedTuple):
@@ -33,25 +38,73 @@ class Planner:
     It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
     deny, and sequences of them. An intent that needs confirmation gives a refused plan whose
     reason is the question; the plan itself comes with the answer. The time to answer is also one of
-    ``steady_ns``.
+    ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says;
+    a yes that comes then moves nothing, and is told why. ``stop_words`` may be replaced between two
+    calls; ``hear`` and ``forget`` may come in threads of their own.
     """
 
-    def __init__(self, limits: Limits, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        #: May be replaced between two calls.
+    def __init__(
+        self,
+        limits: Limits,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+        stop_words: Collection[str] = STOP_WORDS,
+    ) -> None:
         self.limits = limits
+        self.stop_words = stop_words
         self._steady_ns = steady_ns
+        self._lock = threading.RLock()
         self._asked: _Question | None = None
+        #: Why the last question is closed; empty where there was none, or it was answered.
+        self._closed = ""
+        #: Whether nobody has been told yet that the question is closed.
+        self._is_to_tell = False
 
     def plan(self, intent: Intent, now_ns: int | None = None) -> ActionPlan:
         """Return the plan for an intent; ``reason`` is what to say in either case.
 
         With ``now_ns`` an intent that is too old is refused: what nobody will do, nobody announces.
-        A question stays open until it is answered, or something else is to be done.
+        A question stays open until it is answered or closed, or something else is to be done. The
+        plan that says "Then I leave it" is one for the intent deny.
         """
+        with self._lock:
+            return self._plan(intent, now_ns)
+
+    def hear(self, transcript: Transcript) -> None:
+        """Take what was said, final or partial: a stop or a negation closes the question.
+
+        What was said before the question, or is what it asks about, is no answer.
+        """
+        with self._lock:
+            asked = self._asked
+            if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
+                return
+            self._close_by(transcript.text)
+
+    def forget(self, why: str) -> None:
+        """Close the question that is open, if there is one, for what ``why`` says."""
+        with self._lock:
+            if self._asked is not None:
+                self._asked, self._closed = None, why
+
+    def _close_by(self, text: str) -> None:
+        if self._asked is not None and declines(text, self.stop_words):
+            said = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+            self.forget(f"You said {said!r} after I had asked")
+            self._is_to_tell = True
+
+    def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:
         # With a problem nothing is meant, whatever the name says; stop is stop all the same.
-        if not intent.name or (intent.problem and intent.name != STOP):
+        is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
+        if is_nothing:
+            self._close_by(intent.text)
+        is_to_tell, self._is_to_tell = self._is_to_tell, False
+        if is_to_tell and (is_nothing or intent.name == NO):
+            return _refused(replace(intent, name=NO), _LEFT)
+        if is_nothing:
             return _refused(intent, intent.problem or "I did not understand that")
         asked, self._asked = self._asked, None
+        if asked is not None and intent.name not in (YES, NO):
+            self._closed = "You have asked for something else since"
         if now_ns is not None and intent.name != STOP and not intent.needs_confirmation:
             age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
             if age:
@@ -62,25 +115,33 @@ class Planner:
         if plan.is_refused or not intent.needs_confirmation:
             return plan
         asked_ns = intent.stamp_ns if now_ns is None else now_ns
-        self._asked = _Question(intent, asked_ns, self._steady_ns())
+        self._asked, self._closed = _Question(intent, asked_ns, self._steady_ns()), ""
         return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
 
     def _answered(self, answer: Intent, asked: _Question | None) -> ActionPlan:
-        if asked is None or not self._is_in_time(answer, asked):
-            return _refused(answer, "I have not asked anything")
+        closed, self._closed = self._closed, ""
+        if asked is None:
+            again = f"{closed}, so I leave it; please say it again" if closed else _NOT_ASKED
+            return _refused(answer, again if answer.name == YES else _NOT_ASKED)
         if answer.name == NO:
-            return _refused(answer, "Then I leave it")
+            self._closed = "You said no"
+            return _refused(answer, _LEFT)
+        objection = self._objection_to_time(answer, asked)
+        if objection:
+            return _refused(answer, objection)
         # What is done now is done on the answer: delays and ages count from there.
         plan = replace(asked.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
         return self._planned(plan)
 
-    def _is_in_time(self, answer: Intent, asked: _Question) -> bool:
+    def _objection_to_time(self, answer: Intent, asked: _Question) -> str:
         waited_ns = answer.stamp_ns - asked.asked_ns
-        steadily_ns = self._steady_ns() - asked.asked_steady_ns
-        # A yes from before the question meant something else.
-        return (
-            waited_ns >= 0 and max(waited_ns, steadily_ns) / 1e9 <= self.limits.plan.confirmation_s
-        )
+        if waited_ns < 0:  # it meant something else
+            return _NOT_ASKED
+        waited_s = max(waited_ns, self._steady_ns() - asked.asked_steady_ns) / 1e9
+        if waited_s > (longest_s := self.limits.plan.confirmation_s):
+            too_late = f"I asked {waited_s:.1f} seconds ago, and wait for {longest_s:g}"
+            return f"{too_late}; please say it again"
+        return ""
 
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[Step] = []

@@ -5,31 +5,30 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
-from edge_inference.speech.words import words_of
+from edge_inference.speech.words import clauses_of, words_of
 
 STOP_WORDS = frozenset(
     {
-        *("stop", "halt", "freeze", "wait", "cancel"),
-        *("hold on", "no no no", "don't move", "do not move"),
+        *("stop", "halt", "freeze", "wait", "cancel", "abort", "whoa"),
+        *("hold on", "hold it", "stand still", "no no no", "don't move", "do not move"),
     }
 )
-# Said around it: "please stop now", "stop stop robot".
-_AROUND = frozenset({"please", "now", "robot", "hey", "it", "right", "there"})
-#: Words that turn the one behind them around.
-NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
+# Words that turn the one behind them around.
+_NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
 # Others are told by their end: mustnt, wouldnt, isnt, and "do n't".
 _NEGATED = re.compile(
     r"(?:is|are|was|were|has|have|had|do|does|did|wo|would|sha|should|could|must"
     r"|need|might|ai|may)?nt"
 )
 #: Words that make something else of a command, though they are few of its letters.
-TURNING = NEGATIONS | {
+TURNING = _NEGATIONS | {
     *("no", "if", "when", "until", "unless", "wont", "shouldnt", "didnt"),
     *(
         "nor",
@@ -53,6 +52,32 @@ _SOMETHING = "something that a gap in the sound cut off"
 _STILL_ACTIONS = frozenset({"stop", "look", "say"})
 # "Go on and stop": it stops when it is there.
 _JOINERS = frozenset({"and", "then"})
+# What a scene has in it, and is asked for by name.
+_SIGNS = frozenset({"sign", "signs"})
+# In the middle of a sentence: "he has to stop at the shop", "the bus stop is over there".
+_OTHERS = frozenset({"he", "she", "they", "people"})
+_ARTICLES = frozenset({"the", "a", "this", "that"})
+_BEING = frozenset({"is", "was", "has"})
+_NEAR = 6
+# Told not to. "It cannot stop" or "why won't you stop" is no reason to go on.
+_FORBIDDING = (
+    *(("dont",), ("do", "not"), ("never",), ("mustnt",), ("must", "not")),
+    *(("shouldnt",), ("should", "not")),
+)
+# "I don't know" tells of somebody, and tells nobody to leave anything; "I heard don't" is how the
+# robot asks for something again.
+_TELLING = frozenset({"i", "we", "they", "who", "people", "heard"})
+# Elsewhere in a sentence these tell of something: "it has never been there", "it is not far".
+_ONLY_FIRST = (("never",), ("not",))
+_NOES = frozenset({"no", "nope", "nah", "nevermind"})
+# Said around a no: "oh no please", "no way", "no thank you".
+_BESIDE_NO = frozenset(
+    {
+        *("oh", "hey", "okay", "ok", "please", "robot", "now", "again", "way", "thanks", "thank"),
+        *("you", "that", "this", "it", "there", "god", "come", "on"),
+    }
+)
+_SPELLED = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ class StopSettings:
 
     stop_words: tuple[str, ...] = setting(
         tuple(sorted(STOP_WORDS)),
-        "words and phrases that stop the robot at the beginning or end of a text",
+        "words and phrases that stop the robot wherever they stand in a text",
     )
 
     def check(self) -> str | None:
@@ -81,20 +106,71 @@ def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     return bool(stop_word_of(text, stop_words))
 
 
-def stop_word_of(text: str, stop_words: Collection[str] = STOP_WORDS) -> str:
-    """Return the word or phrase for stop that a text begins or ends with; empty where none does.
+def stop_word_of(
+    text: str, stop_words: Collection[str] = STOP_WORDS, *, in_turn: bool = True
+) -> str:
+    """Return the word or phrase for stop that a text has in it; empty where it has none.
 
-    Rather too often than too rarely: to stop is always safe. ``don't stop`` does not count.
+    Rather too often than too rarely: to stop is always safe, also at a bus stop. Only a word that
+    directly follows *don't*, *do not*, *never*, *must not* or *should not* does not count, nor does
+    a stop sign, or what is told of others in the middle of a sentence. With ``in_turn`` what
+    follows *and* or *then* is the last of several commands, and does not count yet.
     """
-    heard = _without_around(text)
-    for phrase in stop_words:
-        words = _without_around(phrase) or words_of(phrase)
-        if heard[: len(words)] == words:
-            return phrase
-        before = heard[: -len(words)]
-        if heard[len(before) :] == words and not set(before[-1:]) & (NEGATIONS | _JOINERS):
-            return phrase
+    heard = _heard(text)
+    for each in (heard, _spelled(heard)):
+        texts = [word.text for word in each]
+        for phrase in stop_words:
+            words = words_of(phrase)
+            for place in _places(texts, words):
+                if not _is_meant_otherwise(each, place, place + len(words), in_turn):
+                    return phrase
     return ""
+
+
+def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+    """Tell whether a text is a no to what goes on: "no", "don't do that", "no no", "not there".
+
+    *Don't* and its like count anywhere unless they only tell of somebody ("I don't know") or are
+    about a word for stop ("don't stop"); a no counts alone or said twice. "No, go left" is none.
+    """
+    heard = _heard(text)
+    words = [word.text for word in heard]
+    noes = [word in _NOES for word in words]
+    if any(noes) and all(word in _NOES | _BESIDE_NO for word in words):
+        return True
+    if any(first and second for first, second in pairwise(noes)):
+        return True
+    stops = {place for phrase in stop_words for place in _places(words, words_of(phrase))}
+    return any(
+        _is_told(heard, place) and place + len(forbidding) not in stops
+        for forbidding in (*_FORBIDDING, ("not",))
+        for place in _places(words, forbidding)
+        if forbidding not in _ONLY_FIRST or _is_first(heard, place)
+    )
+
+
+def may_take_back(
+    transcript: Transcript, plan: ActionPlan, stop_words: Collection[str] = STOP_WORDS
+) -> bool:
+    """Tell whether a text may be meant of a plan that was said just before, or behind it.
+
+    It has a negation or condition that a pause has cut off from the plan ("go forward … only if I
+    say so"), began no later than 1.5 s behind it, and is not about a word for stop.
+    """
+    begun_ns = transcript.start_ns or transcript.stamp_ns
+    if not 0 < begun_ns <= plan.stamp_ns + _HOLD_NS or not holds_back(transcript.text):
+        return False
+    words = words_of(transcript.text)
+    return not any(_places(words, words_of(phrase)) for phrase in stop_words)
+
+
+def declines(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+    """Tell whether a text is anything but a yes to a question: a stop, a negation, a condition."""
+    return (
+        bool(stop_word_of(text, stop_words, in_turn=False))
+        or holds_back(text)
+        or not _NOES.isdisjoint(words_of(text))
+    )
 
 
 def holds_back(text: str) -> bool:
@@ -197,5 +273,74 @@ class HeldBack:
         return f"I heard {self._cut_off.text!r} just before that; please say all of it again"
 
 
-def _without_around(text: str) -> tuple[str, ...]:
-    return tuple(word for word in words_of(text) if word not in _AROUND)
+class _Word(NamedTuple):
+    """A word, and whether it is the first behind punctuation."""
+
+    text: str
+    begins: bool
+
+
+def _heard(text: str) -> list[_Word]:
+    """Return the words of a text."""
+    return [
+        _Word(word, begins=not number)
+        for clause in clauses_of(text)
+        for number, word in enumerate(clause)
+    ]
+
+
+def _spelled(heard: Sequence[_Word]) -> list[_Word]:
+    """Return the words, letters that are spelled (``S.T.O.P.``) as one."""
+    found: list[_Word] = []
+    for is_letter, run in groupby(heard, key=lambda word: len(word.text) == 1):
+        these = list(run)
+        if is_letter and len(these) >= _SPELLED:
+            these = [_Word("".join(word.text for word in these), these[0].begins)]
+        found += these
+    return found
+
+
+def _places(texts: Sequence[str], words: Sequence[str]) -> list[int]:
+    """Return where words stand in a text, one behind the other."""
+    return [
+        place
+        for place, text in enumerate(texts)
+        if text == words[0] and tuple(texts[place : place + len(words)]) == tuple(words)
+    ]
+
+
+def _is_meant_otherwise(heard: Sequence[_Word], place: int, end: int, in_turn: bool) -> bool:
+    """Tell whether a word for stop is no stop: forbidden, the last of several commands, a sign."""
+    if place == 0:
+        return False
+    if end < len(heard) and not heard[end].begins and _is_told_of(heard, place, heard[end].text):
+        return True
+    if in_turn and place > 1 and heard[place - 1].text in _JOINERS:
+        return True
+    # Punctuation ends what the negation is about: "Don't! Stop!"
+    before = [word.text for word in heard[max(0, place - 2) : place]]
+    return not heard[place].begins and any(
+        before[-len(forbidding) :] == list(forbidding) for forbidding in _FORBIDDING
+    )
+
+
+def _is_told_of(heard: Sequence[_Word], place: int, behind: str) -> bool:
+    """Tell whether a word for stop in the middle of a sentence is about somebody or something."""
+    first = place
+    while first and place - first < _NEAR and not heard[first].begins:
+        first -= 1
+    before = [word.text for word in heard[first:place]]
+    is_thing = behind in _BEING and not _ARTICLES.isdisjoint(before[-2:])
+    return behind in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
+
+
+def _is_told(heard: Sequence[_Word], place: int) -> bool:
+    """Tell whether a negation is said to somebody, and not of somebody."""
+    return place == 0 or heard[place].begins or heard[place - 1].text not in _TELLING
+
+
+def _is_first(heard: Sequence[_Word], place: int) -> bool:
+    """Tell whether nothing but a no and its like stands before a word in its clause."""
+    while place and not heard[place].begins and heard[place - 1].text in _NOES | _BESIDE_NO:
+        place -= 1
+    return place == 0 or heard[place].begins

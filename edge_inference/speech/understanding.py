@@ -10,7 +10,7 @@ from edge_inference.core.voice import Intent, Transcript
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.nearest import Embed, NearestByLetters, NearestByMeaning, letters_alike
 from edge_inference.speech.sequence import joined
-from edge_inference.speech.stop_word import HeldBack, StopSettings, is_stop
+from edge_inference.speech.stop_word import HeldBack, StopSettings, is_stop, stop_word_of
 from edge_inference.speech.words import words_of
 
 __all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
@@ -93,15 +93,20 @@ class Understanding:
         words = self._stripped(words)
         if not words:
             return self._nothing(transcript, "I heard nothing")
+        text, stop_words = transcript.text, self._settings.stop_words
+        stop = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
         whole = self._exactly(words, transcript)
-        if whole is None and is_stop(transcript.text, self._settings.stop_words):
-            whole = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
-        is_unsure = transcript.confidence < self._settings.min_confidence
-        if is_unsure and (whole is None or whole.name != "stop"):
-            return self._nothing(transcript, "I did not hear that well")
-        if whole is None:
+        if whole is None and is_stop(text, stop_words):
+            whole = stop
+        # "Slow down and stop" is no sequence of commands, and says stop all the same.
+        otherwise = stop if stop_word_of(text, stop_words, in_turn=False) else None
+        if transcript.confidence < self._settings.min_confidence:
+            if whole is None or whole.name != "stop":
+                whole = otherwise or self._nothing(transcript, "I did not hear that well")
+        elif whole is None:
             whole = self._nearly(words, transcript)
-        return replace(whole, text=transcript.text)
+            whole = whole if whole.name else otherwise or whole
+        return replace(whole, text=text)
 
     def _by_letters(self) -> NearestByLetters | None:
         if not self._settings.fuzzy:

@@ -9,42 +9,14 @@ import time
 
 import pytest
 
-from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from command_rig import FAR, STILL, Speaker
+from edge_inference.core.voice import Step
 from edge_inference.nodes import command
-from edge_inference.nodes.component import RELIABLE
-from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.speech.limits import Limits
 from edge_inference.speech.motion import MotionState
 from rig import Outside, Rig, later, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")
-
-STILL = (0.0, 0.0)
-FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
-
-
-class Speaker:
-    """Publishes plans and transcripts from inside the process."""
-
-    def __init__(self, rig: Rig) -> None:
-        node = rig.container.node
-        self._now = lambda: node.get_clock().now().nanoseconds
-        self._plans, self._words = rig.call(
-            lambda: (
-                Publisher(node, ActionPlanAdapter(), "/ai/action_plan", RELIABLE),
-                Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE),
-            )
-        )
-
-    def plan(self, *steps: Step, age_s: float = 0.0, refused: str = "") -> int:
-        stamp_ns = self._now() - int(age_s * 1e9)
-        self._plans.publish(ActionPlan("test", steps, stamp_ns, bool(refused), refused))
-        return stamp_ns
-
-    def say(self, text: str, is_final: bool = True, age_s: float = 0.0) -> None:
-        stamp_ns = self._now() - int(age_s * 1e9)
-        self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final))
 
 
 def to_fields(step: Step) -> dict[str, object]:
@@ -143,7 +115,9 @@ def test_a_stop_with_a_stamp_of_the_future_does_not_lock_the_robot(
     assert velocities[-1] != STILL
 
 
-@pytest.mark.parametrize("text", ["", "go forward", "don't stop"])
+@pytest.mark.parametrize(
+    "text", ["", "go forward", "don't stop", "no, go left", "the stop sign is red"]
+)
 def test_other_words_do_not_stop(rig: Rig, speaker: Speaker, text: str) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")

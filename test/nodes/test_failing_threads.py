@@ -20,9 +20,9 @@ from edge_inference.core.voice import ActionPlan, Intent, Step
 from edge_inference.nodes import latency
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
+from edge_inference.nodes.given_up import GivenUp, Goal
 from edge_inference.nodes.language_model import LanguageModel
 from edge_inference.nodes.latency import Latency
-from edge_inference.nodes.navigation import Navigation
 from edge_inference.speech.motion import MotionState
 from rig import Rig, notify, wait_for
 from test_audio_source import recording
@@ -220,7 +220,7 @@ class Boss:
     [
         lambda node: (node, "now_ns"),
         lambda node: (node, "_cycle"),
-        lambda node: (node, "_tell"),
+        lambda node: (node._account, "tell"),
         lambda node: (node._motion, "command"),
         lambda node: (node._motion, "feedback"),
         lambda node: (node._elsewhere, "attend"),
@@ -297,17 +297,27 @@ def test_a_velocity_that_cannot_be_sent_does_not_end_the_cycle(
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_goal_of_navigation_whose_answer_fails_is_over(rig: Rig, kind: str) -> None:
-    steered = Navigation(rig.container.node)
+    steered = rig.load("Command")._navigation
     for take in (steered._answered, steered._ended):
+        goal = steered._goal = Goal()
         steered._outcome = None
         answer: Future[Any] = Future()
         answer.set_exception(FAILURES[kind]())
-        steered._settle(answer, steered._goal_number, take)
+        steered._settle(answer, goal, take)
         assert steered._outcome == "Navigation has failed"
         steered._outcome = ""
-        steered._settle(answer, steered._goal_number - 1, take)  # of an earlier goal
+        steered._settle(answer, Goal(), take)  # an earlier one
         assert steered._outcome == ""
-    rig.call(steered.close)
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_an_answer_that_fails_to_a_goal_that_was_given_up_is_a_problem(kind: str) -> None:
+    given_up, goal = GivenUp(lambda: 60.0), Goal()
+    given_up.add(goal)
+    answer: Future[Any] = Future()
+    answer.set_exception(FAILURES[kind]())
+    given_up._answered(goal, answer)
+    assert given_up.problem.startswith("navigation fails to end its goal: ")
 
 
 class BrokenGoal:
@@ -357,7 +367,7 @@ def test_a_failing_callback_troubles_no_publisher(
     """What one node does with an object must not look like a fault of who published it."""
     boss = Boss(rig)
     node = rig.load("Command")
-    fail(monkeypatch, node, "_time", "exit")
+    fail(monkeypatch, node._timings, "publish", "exit")
     boss.drive()
     assert is_error(node)
 

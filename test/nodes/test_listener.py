@@ -217,8 +217,8 @@ def test_nothing_is_heard_unless_somebody_asks(rig: Rig, asker: Asker, hear) -> 
     assert len(segments) == heard
 
 
-def test_it_hears_nothing_while_the_robot_speaks(rig: Rig, asker: Asker, hear) -> None:
-    segments = rig.tap("/ai/speech")
+def test_no_speech_is_heard_while_the_robot_speaks(rig: Rig, asker: Asker, hear) -> None:
+    segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("Listener")
     speaking = rig.call(
         lambda: Publisher(rig.container.node, BoolAdapter(), "/robot_speaking", RELIABLE)
@@ -227,6 +227,7 @@ def test_it_hears_nothing_while_the_robot_speaks(rig: Rig, asker: Asker, hear) -
     asker.ask()
     hear()
     assert segments == []
+    assert mixed  # a stop would be heard
 
 
 def test_nobody_is_listened_to_for_one_who_has_died(

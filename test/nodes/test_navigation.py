@@ -8,6 +8,7 @@ import types
 
 import pytest
 from action_msgs.msg import GoalStatus
+from unique_identifier_msgs.msg import UUID
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import ActionPlan, Step, Transcript
@@ -35,14 +36,20 @@ class Answer:
 class Handle:
     def __init__(self, accepted: bool = True) -> None:
         self.accepted = accepted
-        self.is_cancelled = False
+        self.goal_id = UUID(uuid=[7] * 16)
+        self.cancels: list[Answer] = []
         self.ends = Answer()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return bool(self.cancels)
 
     def get_result_async(self) -> Answer:
         return self.ends
 
-    def cancel_goal_async(self) -> None:
-        self.is_cancelled = True
+    def cancel_goal_async(self) -> Answer:
+        self.cancels.append(Answer())
+        return self.cancels[-1]
 
     def end(self, status: int) -> None:
         self.ends.come(types.SimpleNamespace(status=status, result=None))
@@ -113,10 +120,14 @@ def test_it_goes_there_and_on_with_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
     assert nav2.is_destroyed
 
 
-def stop(rig: Rig) -> None:
+def say(rig: Rig, text: str, is_final: bool = True) -> None:
     node = rig.container.node
     words = rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
-    words.publish(Transcript("stop", 0.9, "command", node.get_clock().now().nanoseconds, False))
+    words.publish(Transcript(text, 0.9, "command", node.get_clock().now().nanoseconds, is_final))
+
+
+def stop(rig: Rig) -> None:
+    say(rig, "stop", is_final=False)
 
 
 @pytest.mark.parametrize("is_accepted_first", [True, False])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import Intent, Slot
+from edge_inference.core.voice import Intent, Slot, Transcript
 from edge_inference.nodes.component import RELIABLE
-from edge_inference.nodes.conversions.voice import IntentAdapter
-from rig import Outside, Rig
+from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from rig import Outside, Rig, wait_for
 
 
 def intent(name: str, text: str = "something", age_s: float = 0.1, **slots: Slot) -> Intent:
@@ -102,3 +104,110 @@ def test_limits_are_live_and_bad_ones_refused(rig: Rig, intents: Publisher, tmp_
     assert plans.wait()[0].is_refused
     assert ask(wide).successful
     assert [step.distance_m for step in plans.wait(2)[1].steps] == [2000.0]
+
+
+class Asked:
+    """A planner that has asked whether it is to go."""
+
+    def __init__(self, rig: Rig, intents: Publisher, **parameters: object) -> None:
+        self.plans, self.said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
+        self.node = rig.load("Planner", **parameters)
+        self._rig, self._intents = rig, intents
+        node = rig.container.node
+        self._words = rig.call(
+            lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE)
+        )
+        self.ask()
+
+    def ask(self) -> None:
+        count = len(self.said)
+        self._intents.publish(replace(intent("move"), needs_confirmation=True))
+        assert self.said.wait(count + 1)[-1].startswith("Did you mean")
+
+    def hear(self, text: str, is_final: bool = True) -> None:
+        self._words.publish(Transcript(text, 0.9, "command", time.time_ns(), is_final))
+
+    def yes(self) -> str:
+        """Say yes; return what is said to that."""
+        count = len(self.said)
+        self._intents.publish(intent("confirm", age_s=0.0))
+        return self.said.wait(count + 1)[-1]
+
+    def set(self, name: str, value: object) -> None:
+        change = [Parameter(name, value=value)]
+        assert self._rig.call(lambda: self.node.set_parameters(change))[0].successful
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+@pytest.mark.parametrize("text", ["don't", "nope", "no", "never mind", "cancel", "stop"])
+def test_whoever_has_said_no_moves_nothing_by_a_yes(
+    rig: Rig, intents: Publisher, text: str, is_final: bool
+) -> None:
+    asked = Asked(rig, intents)
+    asked.hear(text, is_final)
+    assert asked.yes() == f"You said {text!r} after I had asked, so I leave it; please say it again"
+    assert all(plan.is_refused for plan in asked.plans)
+
+
+def test_a_yes_to_an_open_question_moves(rig: Rig, intents: Publisher) -> None:
+    asked = Asked(rig, intents)
+    asked.hear("hum")
+    asked.hear("yes")
+    assert asked.yes() == "going forward 0.5 meters"
+    assert not asked.plans[-1].is_refused
+
+
+def test_who_says_no_is_answered_once(rig: Rig, intents: Publisher) -> None:
+    asked = Asked(rig, intents)
+    asked.hear("don't do that")
+    intents.publish(intent("", text=""))  # in command mode it is no phrase, and has no text
+    assert asked.said.wait(2)[-1] == "Then I leave it"
+    intents.publish(intent("", text=""))
+    intents.publish(intent("stop"))
+    assert asked.said.wait(3)[-1] == "stopping"
+
+
+def deactivate(rig: Rig, asked: Asked, tmp_path: Path) -> None:
+    rig.call(asked.node.trigger_deactivate)
+    rig.call(asked.node.trigger_activate)
+
+
+def set_limits(rig: Rig, asked: Asked, tmp_path: Path) -> None:
+    file = tmp_path / "limits.yaml"
+    file.write_text("motion: {max_distance_m: 5.0}\n")
+    asked.set("limits", str(file))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (deactivate, "I was switched off after I had asked"),
+        (set_limits, "What I may do has changed since I asked"),
+    ],
+)
+def test_a_question_does_not_outlive_what_it_was_asked_under(
+    rig: Rig, intents: Publisher, tmp_path: Path, change: Callable[..., None], why: str
+) -> None:
+    asked = Asked(rig, intents)
+    change(rig, asked, tmp_path)
+    assert asked.yes() == f"{why}, so I leave it; please say it again"
+    asked.ask()
+    assert asked.yes() == "going forward 0.5 meters"
+
+
+def test_words_that_cannot_be_read_close_a_question(
+    rig: Rig, intents: Publisher, outside: Outside
+) -> None:
+    asked = Asked(rig, intents)
+    send = outside.speak("/ai/transcript", "edge_inference/Transcript")
+    rig.hears(asked.node, "/ai/transcript", publishers=2)
+    send(text="stop", mode="song")
+    wait_for(lambda: asked.node.health.counts() == {"invalid": 1}, "the words")
+    assert asked.yes().startswith("I could not read what was said since I asked, so I leave it")
+
+
+def test_words_for_stop_are_live(rig: Rig, intents: Publisher) -> None:
+    asked = Asked(rig, intents)
+    asked.set("stop_words", ["basta"])
+    asked.hear("basta")
+    assert "You said 'basta'" in asked.yes()

@@ -34,6 +34,7 @@ def allowed(node: str, kind: str, verb: str) -> set[str | None]:
     any(importlib.util.find_spec(name) for name in OPTIONAL),
     reason=f"one of {', '.join(OPTIONAL)} is installed: nodes have more on the graph",
 )
+@pytest.mark.usefixtures("alone")
 def test_it_is_what_the_pipeline_has_on_the_graph() -> None:
     """In a process and a domain of its own: what others have on the graph is no part of it."""
     script = ROOT / "scripts" / "security_policy.py"

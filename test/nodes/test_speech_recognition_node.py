@@ -2,113 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.directive import Directive, Level, Limits
 from edge_inference.core.settings import rules
 from edge_inference.core.voice import Intent
-from edge_inference.errors import BackendError, ConfigError
+from edge_inference.errors import ConfigError
 from edge_inference.nodes import speech_recognition
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.managed import ManagedSettings
-from edge_inference.speech.command_mode import Command
-from edge_inference.speech.recogniser import Recognised
+from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
-
-
-class Opened:
-    def __init__(self) -> None:
-        self.is_closed = False
-
-    def describe(self) -> str:
-        return "an engine"
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class FakeRecogniser:
-    """Hears how loud the first sample is."""
-
-    def __init__(self, encoder, decoder, tokenizer, settings) -> None:
-        self.settings = settings
-
-    def free(self, samples: np.ndarray) -> Recognised:
-        return Recognised("" if samples[0] == 0.0 else f"level {samples[0]:g}", 0.5, ())
-
-
-class FakeCommandMode:
-    gate = threading.Event()
-    working = threading.Semaphore(0)
-
-    def __init__(self, grammar, recogniser, settings, stop_words) -> None:
-        self.grammar, self.stop_words = grammar, stop_words
-        self.is_asked = False
-
-    def search(self, samples: np.ndarray, *, is_asked: bool, to_end: bool) -> np.ndarray:
-        self.is_asked = is_asked
-        return samples
-
-    def judge(self, samples: np.ndarray, *, is_final: bool) -> Command:
-        self.working.release()
-        self.gate.wait()
-        if samples[0] in (0.0, 0.125):
-            return Command("", 0.1, (), "none of the grammar's phrases")
-        if samples[0] < 0.0:
-            raise BackendError("out of memory")
-        return Command("go forward", 0.75, ())
 
 
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
-    described = type(
-        "Described",
-        (),
-        {
-            "name": "fake",
-            "locale": "en",
-            "graphs": ("encoder", "decoder"),
-            "path": lambda self, role: role,
-        },
-    )()
-    made: list[Opened] = []
-
-    def open_role(model, role) -> Opened:
-        made.append(Opened())
-        return made[-1]
-
-    monkeypatch.setattr(speech_recognition, "find_speech", lambda *given: described)
-    monkeypatch.setattr(speech_recognition, "open_role", open_role)
-    monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
-    monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
-    monkeypatch.setattr(speech_recognition, "listen_for", FakeCommandMode)
-    monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
-    FakeCommandMode.gate.set()
-    return made
+    return put_in_place(monkeypatch)
 
 
 @pytest.fixture
 def speech(rig: Rig) -> Publisher:
     node = rig.container.node
     return rig.call(lambda: Publisher(node, SpeechSegmentAdapter(), "/ai/speech", RELIABLE))
-
-
-def said(
-    level: float, stamp_ns: int = 7, is_final: bool = True, start_ns: int = 5
-) -> SpeechSegment:
-    return SpeechSegment(np.full(800, level, np.float32), start_ns, stamp_ns, is_final, "ear")
 
 
 def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None:

@@ -1,4 +1,4 @@
-"""Sound becomes segments of speech; while the robot speaks it hears nothing."""
+"""Sound becomes segments of speech; what may be the robot's own has a topic of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.speech_models import find_speech
-from rig import Outside, Rig, wait_for
+from rig import Outside, Rig, later, wait_for
 
 MS32 = 32_000_000
 
@@ -100,26 +100,87 @@ def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
     assert len(segments[1].samples) > len(segments[0].samples)
 
 
-def test_deaf_while_the_robot_speaks(rig: Rig, model: LoudIsSpeech) -> None:
-    segments = rig.tap("/ai/speech")
+def test_what_is_said_while_the_robot_speaks_has_a_topic_of_its_own(
+    rig: Rig, model: LoudIsSpeech
+) -> None:
+    segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
+    rig.load("VoiceActivity", deaf_after_s=0.0)
+    ear = Ear(rig)
+    ear.speak(True)
+    ear.hear(*WORD)
+    assert [segment.is_final for segment in mixed.wait(2)] == [False, True]
+    assert segments == []
+    ear.speak(False)
+    ear.hear(*WORD)
+    segments.wait(2)
+    assert len(mixed) == 2
+
+
+def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
+    rig: Rig, model: LoudIsSpeech
+) -> None:
+    segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
+    node = rig.load("VoiceActivity", deaf_after_s=0.0, partial_ms=64.0)
+    ear = Ear(rig)
+    ear.hear(*[0.5] * 3)
+    segments.wait()
+    wait_for(lambda: node.health.status(0).values["processed"] == "3", "the sound before")
+    ear.speak(True)
+    ear.hear(*[0.5] * 3)
+    mixed.wait()
+    wait_for(lambda: node.health.status(0).values["processed"] == "6", "the sound meanwhile")
+    ear.speak(False)
+    ear.hear(*WORD[2:])
+    wait_for(lambda: mixed[-1].is_final, "the end")
+    assert not any(segment.is_final for segment in segments)
+    assert {segment.start_ns for segment in (*segments, *mixed)} == {segments[0].start_ns}
+
+
+def test_nothing_of_the_robots_last_word_is_before_the_next(rig: Rig, model: LoudIsSpeech) -> None:
+    segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity", deaf_after_s=0.0)
     ear = Ear(rig)
     ear.speak(True)
     ear.hear(*WORD)
-    wait_for(lambda: node.health.counts().get("robot_speaking") == len(WORD), "deafness")
-    assert segments == []
+    mixed.wait(2)
+    wait_for(lambda: node.health.status(0).values["processed"] == str(len(WORD)), "all of it")
     ear.speak(False)
+    first = ear.count
+    ear.hear(0.5, 0.5, 0.5, *[0.0] * 10)
+    assert segments.wait(2)[-1].start_ns == pytest.approx(ear.end_ns(first - 1), abs=1000)
+
+
+def test_a_robot_that_never_ends_is_told_of(
+    rig: Rig, model: LoudIsSpeech, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger may say so; stop is heard all the same."""
+    pass_s = later(monkeypatch, voice_activity)
+    mixed = rig.tap("/ai/mixed_speech")
+    node = rig.load("VoiceActivity")
+    outside.speak("/robot_speaking", "std_msgs/Bool")
+    ear = Ear(rig)
+    wait_for(lambda: node.count_publishers("/robot_speaking") == 2, "two publishers")
+    ear.speak(True)
+    pass_s(14.0)
+    ear.speak(True)
+    pass_s(2.0)
     ear.hear(*WORD)
-    segments.wait()
+    mixed.wait(2)
+    words = "s without a break, so only stop is heard; /robot_speaking has 2 publishers"
+    wait_for(lambda: words in node.health.status(0).message, "advice")
 
 
 def test_or_not_if_it_is_told_to_listen(rig: Rig, model: LoudIsSpeech) -> None:
-    segments = rig.tap("/ai/speech")
+    segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("VoiceActivity", listen_while_speaking=True)
     ear = Ear(rig)
     ear.speak(True)
     ear.hear(*WORD)
-    segments.wait()
+    segments.wait(2)
+    ear.speak(False)
+    ear.hear(*WORD)
+    segments.wait(4)
+    assert mixed == []
 
 
 def test_clipping_is_told(rig: Rig, model: LoudIsSpeech) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rclpy.parameter import Parameter
 
 from patience import patient_limits
 from rig import Collected, Outside, Rig, wait_for
@@ -60,13 +62,37 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
     assert said == ["going forward 10 meters"]
 
 
+def speak(rig: Rig, ear) -> None:
+    """Have the robot speak for as long as a busy machine takes to listen."""
+    rig.call(lambda: ear.set_parameters([Parameter("longest_talk_s", value=600.0)]))
+    rig.call(lambda: ear._on_speaking(True, True))
+
+
 def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
-    ear = pipeline()["voice_activity"]
-    rig.call(lambda: ear._on_speaking(True, True))
-    count = Speaker(rig).say(samples_of(PERSON))
-    assert ear.health.counts() == {"robot_speaking": count}
+    mixed = rig.tap("/ai/mixed_speech")
+    nodes = pipeline()
+    ear, recogniser = nodes["voice_activity"], nodes["speech_recognition"]
+    speak(rig, ear)
+    Speaker(rig).say(samples_of(PERSON))
+    wait_for(lambda: mixed and mixed[-1].is_final, "the end of it")
+    wait_for(lambda: sum(recogniser.health.counts().values()) == len(mixed), "all of it left")
     assert (transcripts, velocities) == ([], [])
+
+
+@pytest.mark.parametrize("mode", ["command", "free"])
+def test_a_stop_is_heard_over_the_robots_voice(rig: Rig, pipeline, mode: str) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    stop, rate = soundfile.read(PERSON.with_name("synthetic_5_stop.flac"), dtype="float32")
+    assert rate == RATE
+    transcripts, intents = rig.tap("/ai/transcript"), rig.tap("/ai/intent")
+    ear = pipeline(mode=mode)["voice_activity"]
+    speak(rig, ear)
+    Speaker(rig).say(np.concatenate((samples_of(PERSON), stop)))
+    wait_for(lambda: any(each.is_final for each in transcripts), "the word stop")
+    assert {each.text for each in transcripts} == {"stop"}
+    (intent,) = intents.wait()
+    assert (intent.name, intent.text) == ("", "")  # nobody answers it
 
 
 def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_inference.speech import stop_word
 from edge_inference.speech.command_mode import CommandSettings
 from edge_inference.speech.command_phrases import listen_for
 from edge_inference.speech.grammar_file import read_grammar
@@ -69,7 +70,7 @@ def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: s
         ("Whoa", "whoa"),
         ("A b d h", "a b d h"),  # when it is there
         ("H c", "h c"),  # a phrase
-        ("A b f h e", ""),
+        ("A b f h e", "h"),
     ],
 )
 def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, text: str) -> None:
@@ -77,6 +78,18 @@ def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, te
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
     mode = listen_for(read_grammar(file), recogniser, CommandSettings(), ("h", "whoa"))
+    assert mode.recognise(SECOND).text == text
+
+
+@pytest.mark.parametrize(("written", "text"), [("A b d h", "a b d h"), ("E f d h", "h")])
+def test_a_stop_is_the_last_of_several_only_behind_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, text: str
+) -> None:
+    monkeypatch.setattr(stop_word, "_JOINERS", frozenset({"d"}))
+    file = tmp_path / "grammar.yaml"
+    file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
+    recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
+    mode = listen_for(read_grammar(file), recogniser, CommandSettings(), ("h",))
     assert mode.recognise(SECOND).text == text
 
 

@@ -10,6 +10,7 @@ from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.limits import Limits, PlanLimits
 from edge_inference.speech.motion import Motion
+from edge_inference.speech.stop_word import STOP_WORDS, says_no
 from edge_inference.speech.understanding import Understanding
 
 GRAMMAR = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
@@ -189,3 +190,40 @@ def test_other_words_turn_a_command_around_too(text: str) -> None:
     robot.hear(said(text, 0.0, 1.0), known=True)
     robot.hear(command(0.5), known=True)
     assert "I heard" in robot.plan(command(0.5))
+
+
+@pytest.mark.parametrize(
+    ("begun_s", "text", "is_taken_back"),
+    [
+        (-3.0, "don't", True),  # heard of only after its plan had set off
+        (-3.0, "if I say so", True),
+        (0.0, "only if I say so", True),
+        (1.4, "unless I tell you", True),
+        (1.6, "unless I tell you", False),
+        (1.4, "never mind", True),
+        (60.0, "never mind", True),  # a no counts whenever it comes
+        (0.5, "don't stop", False),
+        (0.5, "do not wait if I stop", False),
+        (0.5, "what do you see", False),
+    ],
+)
+def test_a_plan_at_work_is_taken_back_by_what_may_belong_to_it(
+    begun_s: float, text: str, is_taken_back: bool
+) -> None:
+    robot = Robot()
+    plan = command(4.0)
+    robot.hear(plan, known=True)
+    assert robot.plan(plan) == ""
+    words = said(text, (plan.stamp_ns - BEGUN) / S + begun_s, 0.5)
+    assert robot.motion.is_taken_back(words, STOP_WORDS) is is_taken_back
+    robot.motion.stop(robot.now_ns)
+    assert robot.motion.is_taken_back(words, STOP_WORDS) is says_no(text)
+
+
+def test_what_has_no_stamp_takes_back_only_by_a_no() -> None:
+    robot = Robot()
+    robot.hear(command(4.0), known=True)
+    robot.plan(command(4.0))
+    for text, is_taken_back in (("if I say so", False), ("don't", True)):
+        words = Transcript(text, 0.9, "free", 0)
+        assert robot.motion.is_taken_back(words, STOP_WORDS) is is_taken_back

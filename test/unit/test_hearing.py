@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import ConfigError
+from edge_inference.speech import hearing
 from edge_inference.speech.command_mode import CommandMode
 from edge_inference.speech.hearing import BOTH, COMMAND, FREE, Heard, Hearing
 from edge_inference.speech.phrase_graph import PhraseGraph
@@ -28,7 +31,7 @@ class Counted:
         graph = PhraseGraph(phrases, recogniser.tokenizer)
         self._mode = CommandMode(recogniser, graph, answers=["c"], stop_words=["h"])
         self.searches = 0
-        self.judge = self._mode.judge
+        self.judge, self.written = self._mode.judge, self._mode.written
 
     def search(self, samples: np.ndarray, *, is_asked: bool, to_end: bool):
         self.searches += 1
@@ -102,3 +105,48 @@ def test_what_might_have_been_something_else_is(before: SpeechSegment, is_asked:
     heard = hearing.hear(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
     assert heard == Heard("", heard.confidence, COMMAND, "none of the grammar's phrases")
+
+
+@pytest.mark.parametrize(
+    ("said", "is_final", "text"),
+    [
+        ("A b", True, ""),
+        ("D e f g", True, ""),
+        ("C", True, ""),  # the robot says yes or no in its question
+        ("", True, ""),
+        ("H", True, "h"),
+        ("D e h f", True, "h"),
+        ("A b h", True, "h"),
+        ("D e h f", False, "h"),  # the robot may yet go on for long
+        ("A b", False, ""),
+    ],
+)
+@pytest.mark.parametrize("mode", [COMMAND, FREE, BOTH])
+def test_of_what_may_be_the_robots_own_only_a_stop_counts(
+    mode: str, said: str, is_final: bool, text: str
+) -> None:
+    silence_ms = 192 if is_final else 0
+    mixed = replace(segment(silence_ms, is_final=is_final), is_mixed=True)
+    heard = hearing_of(said)[0].hear_mixed(mixed, mode, ["h"])
+    assert (heard.text, heard.problem) == (text, "the robot itself spoke meanwhile")
+
+
+@pytest.mark.parametrize("mode", [COMMAND, FREE])
+@pytest.mark.parametrize(("is_final", "text"), [(True, "C c"), (False, "")])
+def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
+    mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "says_no", lambda text, stop_words: text == "C c")
+    mixed = replace(segment(192, is_final=is_final), is_mixed=True)
+    assert hearing_of("C c")[0].hear_mixed(mixed, mode, ["h"]).text == text
+
+
+def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hearing, "says_no", lambda text: text == "D e")
+    final = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
+    assert final.text == "D e"
+    assert final.problem  # it is no command
+    assert hearing_of("D e")[0].hear(segment(0, is_final=False), COMMAND).text == ""
+    assert hearing_of("D f")[0].hear(segment(192, is_final=True), COMMAND).text == ""

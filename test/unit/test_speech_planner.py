@@ -200,7 +200,8 @@ UNSURE = replace(intent("move", distance=2.0), source="embedding", needs_confirm
     [
         ("confirm", 3, True, "going forward 2 meters"),
         ("deny", 3, False, "Then I leave it"),
-        ("confirm", 11, False, "I have not asked"),
+        ("confirm", 11, False, "I asked 11.0 seconds ago, and wait for 10; please say it again"),
+        ("deny", 11, False, "Then I leave it"),
     ],
 )
 def test_what_is_not_sure_waits_for_an_answer(

@@ -176,6 +176,19 @@ def test_what_was_hardly_heard_moves_nothing_but_stop_stops() -> None:
     assert strict.intent(heard("stop", 0.1)).name == "stop"
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.1])
+def test_a_stop_behind_what_is_no_command_stops(confidence: float) -> None:
+    strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
+    assert strict.intent(heard("slow down and stop", confidence)).name == "stop"
+    assert strict.intent(heard("slow down and look", confidence)).name == ""
+
+
+def test_a_stop_behind_a_command_that_is_nearly_right_is_its_end() -> None:
+    pytest.importorskip("rapidfuzz")
+    meant = Understanding(shipped()).intent(heard("go forwward two meters and stop"))
+    assert meant.name == "move then stop"
+
+
 def test_words_for_stop_can_be_set() -> None:
     settings = UnderstandingSettings(fuzzy=False, stop_words=("whoa",))
     assert Understanding(shipped(), settings).intent(heard("whoa there")).name == "stop"

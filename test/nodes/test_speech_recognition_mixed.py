@@ -1,0 +1,82 @@
+"""Speech while the robot itself speaks, and answers that are waited for."""
+
+from __future__ import annotations
+
+import pytest
+from rclpy.parameter import Parameter
+
+from edge_inference.composition.bus import Publisher
+from edge_inference.core.voice import Intent
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
+from edge_inference.nodes.conversions.voice import IntentAdapter
+from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
+from rig import Rig, wait_for
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
+    return put_in_place(monkeypatch)
+
+
+@pytest.fixture
+def speech(rig: Rig) -> Publisher:
+    node = rig.container.node
+    return rig.call(lambda: Publisher(node, SpeechSegmentAdapter(), "/ai/speech", RELIABLE))
+
+
+@pytest.fixture
+def mixed(rig: Rig) -> Publisher:
+    node = rig.container.node
+    return rig.call(lambda: Publisher(node, SpeechSegmentAdapter(), "/ai/mixed_speech", RELIABLE))
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+def test_of_what_may_be_the_robots_own_only_a_stop_comes_out(
+    rig: Rig, mixed: Publisher, speech: Publisher, is_final: bool
+) -> None:
+    transcripts = rig.tap("/ai/transcript")
+    node = rig.load("SpeechRecognition", stop_words=["level ten"])
+    mixed.publish(said(0.5))
+    wait_for(lambda: node.health.counts().get("robot_speaking") == 1, "a command to be left")
+    mixed.publish(said(10.0, stamp_ns=8, is_final=is_final))
+    (transcript,) = transcripts.wait()
+    assert (transcript.text, transcript.is_final) == ("level ten", is_final)
+    assert (transcript.stamp_ns, transcript.start_ns) == (8, 5)
+    assert transcript.problem == "the robot itself spoke meanwhile"  # so nobody answers it
+    speech.publish(said(0.5, stamp_ns=9))
+    assert transcripts.wait(2)[1].text == "go forward"
+
+
+def test_an_answer_is_not_expected_of_the_robots_question(
+    rig: Rig, speech: Publisher, mixed: Publisher
+) -> None:
+    node = rig.load("SpeechRecognition")
+    ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
+    ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))
+    speech.publish(said(0.5))
+    wait_for(lambda: node._hearing.command_mode.is_asked, "an answer to be listened for")
+    mixed.publish(said(0.5))
+    wait_for(lambda: not node._hearing.command_mode.is_asked, "none of the robot's own")
+
+
+def test_nothing_was_asked_before_another_mode_or_activation(rig: Rig, speech: Publisher) -> None:
+    node = rig.load("SpeechRecognition", mode="both")
+    ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
+
+    def is_asked() -> bool:
+        speech.publish(said(0.5))
+        wait_for(lambda: FakeCommandMode.working.acquire(blocking=False), "the speech judged")
+        return node._hearing.command_mode.is_asked
+
+    def question() -> None:
+        ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))
+        assert is_asked()
+
+    question()
+    rig.call(lambda: node.set_parameters([Parameter("mode", value="command")]))
+    assert not is_asked()
+    question()
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_activate)
+    assert not is_asked()

@@ -1,0 +1,75 @@
+"""Speech that began or went on while the robot itself spoke may be its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_inference.speech.own_talk import OwnTalk
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def talk(clock: Clock) -> OwnTalk:
+    return OwnTalk(clock)
+
+
+def tell(talk: OwnTalk, speaks: bool) -> None:
+    talk.tell(speaks, longest_talk_s=15.0, deaf_after_s=0.3)
+
+
+def test_nobody_has_said_that_the_robot_speaks(talk: OwnTalk) -> None:
+    assert not talk.is_mixed(somebody_speaks=True)
+    assert talk.lasts_s == 0.0
+
+
+@pytest.mark.parametrize(("later_s", "is_mixed"), [(0.0, True), (0.2, True), (0.4, False)])
+def test_the_room_goes_on_to_sound(
+    talk: OwnTalk, clock: Clock, later_s: float, is_mixed: bool
+) -> None:
+    tell(talk, True)
+    tell(talk, False)
+    clock.now_s += later_s
+    assert talk.is_mixed(somebody_speaks=False) is is_mixed
+
+
+def test_what_began_while_it_spoke_is_mixed_to_its_end(talk: OwnTalk, clock: Clock) -> None:
+    tell(talk, True)
+    assert talk.is_mixed(somebody_speaks=False)
+    tell(talk, False)
+    clock.now_s += 5.0
+    assert talk.is_mixed(somebody_speaks=True)
+    assert not talk.is_mixed(somebody_speaks=False)
+    assert not talk.is_mixed(somebody_speaks=True)
+
+
+def test_a_robot_that_forgets_to_say_that_it_has_ended(talk: OwnTalk, clock: Clock) -> None:
+    tell(talk, True)
+    clock.now_s += 14.9
+    assert talk.is_mixed(somebody_speaks=False)
+    clock.now_s += 0.2
+    assert not talk.is_mixed(somebody_speaks=False)
+
+
+def test_how_long_it_lasts_without_a_break(talk: OwnTalk, clock: Clock) -> None:
+    for _ in range(10):
+        tell(talk, True)
+        clock.now_s += 10.0
+    assert talk.lasts_s == 100.0
+    tell(talk, False)
+    clock.now_s += 0.4
+    assert talk.lasts_s == 0.0
+    tell(talk, True)
+    clock.now_s += 1.0
+    assert talk.lasts_s == 1.0

@@ -1,0 +1,141 @@
+"""What closes a question, so that a later yes moves nothing, and is told why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Transcript
+from edge_inference.speech.limits import Limits, PlanLimits
+from edge_inference.speech.planner import Planner
+
+LIMITS = Limits(plan=PlanLimits(actions=("move", "turn", "go_to", "look", "stop")))
+
+
+def intent(name: str) -> Intent:
+    return Intent(name, {}, 0.9, name, "grammar", stamp_ns=5, frame_id="ear")
+
+
+UNSURE = replace(
+    intent("move"),
+    slots={"distance": Slot("distance", 2.0)},
+    source="embedding",
+    needs_confirmation=True,
+)
+TURNED_DOWN = [
+    *("no", "No!", "nope", "nah", "don't", "Don\u2019t.", "DO NOT", "don't do that", "no don't"),
+    *("no no", "never mind", "Nevermind", "not now", "no thanks", "rather not", "please don't"),
+    *(
+        "cancel",
+        "stop",
+        "\uff33\uff34\uff2f\uff30",
+        "slow down and stop",
+        "wait",
+        "only if I say so",
+    ),
+    *("I don't want that", "you mustn't", "go forward no don't", "don't stop"),
+]
+
+
+def said(text: str, later_s: float, is_final: bool = True) -> Transcript:
+    stamp_ns = UNSURE.stamp_ns + int(later_s * 1e9)
+    return Transcript(text, 0.9, "command", stamp_ns, is_final)
+
+
+def answered(planner: Planner, name: str = "confirm", later_s: float = 5) -> ActionPlan:
+    return planner.plan(replace(intent(name), stamp_ns=UNSURE.stamp_ns + int(later_s * 1e9)))
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+@pytest.mark.parametrize("text", TURNED_DOWN)
+def test_no_word_for_yes_moves_anything_behind_a_no(text: str, is_final: bool) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.hear(said(text, 2, is_final))
+    late = answered(planner)
+    assert late.is_refused
+    assert late.reason == f"You said {text!r} after I had asked, so I leave it; please say it again"
+    assert answered(planner).reason == "I have not asked anything"
+    planner.plan(UNSURE)
+    assert not answered(planner).is_refused
+
+
+@pytest.mark.parametrize("text", [text for text in TURNED_DOWN if text != "cancel"])
+def test_it_is_so_where_only_the_intent_tells_what_was_said(text: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    nothing = replace(intent(""), text=text, problem="I do not understand")
+    left = planner.plan(nothing)
+    assert (left.intent, left.is_refused, left.reason) == ("deny", True, "Then I leave it")
+    assert answered(planner).is_refused
+    assert planner.plan(nothing).reason == "I do not understand"
+
+
+@pytest.mark.parametrize(
+    ("meant", "reason"),
+    [
+        (intent("deny"), "Then I leave it"),
+        (replace(intent(""), problem="none of the phrases", text=""), "Then I leave it"),
+        (intent("stop"), "stopping"),
+    ],
+)
+def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.hear(said("don't", 2, is_final=False))
+    planner.hear(said("don't do that", 2.2))
+    assert planner.plan(meant).reason == reason
+    assert planner.plan(intent("deny")).reason == "I have not asked anything"
+
+
+@pytest.mark.parametrize("text", ["", "hum", "yes", "go on", "I know"])
+def test_what_is_no_no_leaves_the_question_open(text: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.hear(said(text, 2))
+    assert not answered(planner).is_refused
+
+
+@pytest.mark.parametrize(
+    ("later_s", "is_open"), [(-1.0, True), (0.0, True), (0.01, False), (8.0, False)]
+)
+def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open: bool) -> None:
+    """What is asked about may come once more, in the transcript that takes longer."""
+    question = replace(UNSURE, stamp_ns=100 * 10**9)
+    planner = Planner(LIMITS)
+    planner.plan(question)
+    planner.hear(replace(said("no", 0), stamp_ns=question.stamp_ns + int(later_s * 1e9)))
+    yes = replace(intent("confirm"), stamp_ns=109 * 10**9)
+    assert planner.plan(yes).is_refused is not is_open
+
+
+def test_words_for_stop_of_ones_own_close_a_question() -> None:
+    planner = Planner(LIMITS, stop_words=("basta",))
+    planner.plan(UNSURE)
+    planner.hear(said("basta", 2))
+    assert answered(planner).is_refused
+
+
+@pytest.mark.parametrize("name", ["look", "stop", "go_to", "sing"])
+def test_a_question_is_over_once_something_else_is_asked_for(name: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.plan(intent(name))
+    assert answered(planner).reason.startswith("You have asked for something else since, so I")
+
+
+def test_a_question_that_is_forgotten_is_not_answered() -> None:
+    planner = Planner(LIMITS)
+    planner.forget("The rules have changed")
+    assert answered(planner).reason == "I have not asked anything"
+    planner.plan(UNSURE)
+    planner.forget("The rules have changed")
+    assert answered(planner).reason.startswith("The rules have changed, so I leave it")
+
+
+def test_a_yes_behind_an_answered_no_moves_nothing() -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    answered(planner, "deny", 2)
+    assert answered(planner).reason == "You said no, so I leave it; please say it again"
