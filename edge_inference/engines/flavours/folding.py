@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_inference.backends.ort import CPU, import_onnxruntime
-from edge_inference.backends.ort import session_options as ort_session_options
+from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
 from edge_inference.engines.flavours.onnx_file import check_onnx, first_line, import_onnx
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-_FATAL_ONLY = 4
 
 
 def fold(source: Path) -> ModelProto:
@@ -53,13 +50,6 @@ def fold(source: Path) -> ModelProto:
         raise ModelError(
             f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
         ) from error
-
-
-def session_options(onnxruntime: Any) -> Any:
-    """Return options for a run beside the robot's work: one thread, no chatter."""
-    options = ort_session_options(onnxruntime)
-    options.log_severity_level = _FATAL_ONLY
-    return options
 
 
 def _name_nodes(model: ModelProto) -> None:

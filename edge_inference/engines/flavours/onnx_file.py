@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.memory_limit import is_memory_short, more_memory
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -118,5 +119,7 @@ def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, without a closing full stop."""
+    if is_memory_short(error):
+        return f"the memory does not suffice: {more_memory()}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")
