@@ -44,7 +44,7 @@ def more_memory() -> str:
     """Say what to do where the memory is short."""
     limit = memory_limit_mib()
     if limit is None:
-        return "the memory of this machine is short; end other programs"
+        return "the memory is short; end other programs"
     return f"it may take at most {limit} MiB of memory; {allow_more()}"
 
 
