@@ -38,7 +38,6 @@ def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:
         return int(end.code or 0)
     # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if owns_process and hasattr(options, "bounded"):
         from edge_inference.tools.bounded_run import run_bounded
 
