@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from edge_inference.core.disk import why_not_written
 from edge_inference.core.memory_limit import allow_more, is_memory_short, more_memory
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
@@ -47,7 +48,9 @@ def code_of_process(work: Callable[[], int], name: str, subject: str = "") -> in
         code = 0
     except OSError as error:
         redirect(sys.stdout.fileno())
-        complain(error, name)
+        # Without a name it is a stream that took no more, ours as a rule.
+        nameless = f"{about}the output cannot be written: {why_not_written(error)}"
+        complain(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:
         short = is_memory_short(error)

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
-from edge_inference.engines.flavours.onnx_file import check_onnx, first_line, import_onnx
+from edge_inference.engines.flavours.onnx_file import (
+    check_onnx,
+    expect_room,
+    first_line,
+    import_onnx,
+)
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ def fold(source: Path) -> ModelProto:
         try:
             onnxruntime.InferenceSession(str(source), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
+            expect_room(folded)
             raise BackendError(
                 f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so no other "
                 "precision can be derived from it"

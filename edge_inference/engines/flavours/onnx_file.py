@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.disk import trouble_writing, why_not_written
 from edge_inference.core.memory_limit import is_memory_short, more_memory
 from edge_inference.errors import BackendError, ModelError
 
@@ -94,7 +95,17 @@ def write_whole(destination: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ModelError(f"{destination}: cannot be written ({error.strerror})") from error
+        raise ModelError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+
+
+def expect_room(file: Path) -> None:
+    """Raise BackendError where it is the disk that kept a library from writing a file."""
+    trouble = trouble_writing(file)
+    if trouble is not None:
+        raise BackendError(
+            f"{file.parent}: what ONNX Runtime makes of the model cannot be written there "
+            f"({why_not_written(trouble)}); $TMPDIR names another folder"
+        ) from trouble
 
 
 def file_sha256(file: Path) -> str:
