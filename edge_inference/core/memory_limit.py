@@ -14,7 +14,8 @@ import resource
 _SHORT = ("bad_alloc", "Failed to allocate memory", "BFCArena::", "annot allocate memory")
 _MIB = 1 << 20
 
-_given: dict[str, str] = {}
+#: The limit that was set here, in MiB, and the option that allows more.
+_given: dict[int, str] = {}
 
 
 def limit_memory(mib: int, option: str) -> None:
@@ -26,7 +27,7 @@ def limit_memory(mib: int, option: str) -> None:
     limits = [mib * _MIB, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_DATA, (min(limits), min(limits)))
     if min(limits) == mib * _MIB:
-        _given["option"] = option
+        _given[mib] = option
 
 
 def memory_limit_mib() -> int | None:
@@ -50,7 +51,8 @@ def more_memory() -> str:
 
 def allow_more() -> str:
     """Say how the limit of :func:`memory_limit_mib` is raised."""
-    return f"allow more with {_given.get('option', 'ulimit')} where it is meant to take as much"
+    option = _given.get(memory_limit_mib() or 0, "ulimit")
+    return f"allow more with {option} where it is meant to take as much"
 
 
 def is_memory_short(error: BaseException) -> bool:

@@ -161,7 +161,8 @@ class _Supervision:
             "as the kernel does where memory is short; end other programs, or allow less with "
             f"{MEMORY} ({self._bounds.memory_mib} now)"
             if -code == signal.SIGKILL
-            else "its files are damaged or meant to do this, or a library that runs it has a fault"
+            else "its files are damaged or meant to do this, a library has a fault, or the memory "
+            f"that it may take does not suffice ({MEMORY}, {self._bounds.memory_mib} now)"
         )
         complain(f"{self._subject}: the process that ran it was ended by {name}: {why}")
         return EXIT_FAILED

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import edge_inference
 from edge_inference.tools.ending import code_of_verb
+from edge_inference.tools.library_memory import library_trouble
+from edge_inference.tools.usage import EXIT_FAILED, complain
 from edge_inference.tools.verbs import (
     bisect,
     compare,
@@ -38,6 +40,10 @@ def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:
         return int(end.code or 0)
     # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    trouble = library_trouble() if owns_process else None
+    if trouble is not None:
+        complain(trouble)
+        return EXIT_FAILED
     if owns_process and hasattr(options, "bounded"):
         from edge_inference.tools.bounded_run import run_bounded
 

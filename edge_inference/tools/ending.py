@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from edge_inference.core.disk import why_not_written
-from edge_inference.core.memory_limit import allow_more, is_memory_short, more_memory
+from edge_inference.core.memory_limit import allow_more, memory_limit_mib, more_memory
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
 
@@ -53,10 +53,9 @@ def code_of_process(work: Callable[[], int], name: str, subject: str = "") -> in
         complain(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:
-        short = is_memory_short(error)
-        complain(
-            f"{about}{more_memory()}" if short else f"a module cannot be imported: {error}", name
-        )
+        # A library that gets no memory has many words for it.
+        hint = "" if memory_limit_mib() is None else f"; {more_memory()}"
+        complain(f"{about}a module cannot be imported: {error}{hint}", name)
         code = EXIT_FAILED
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and _NO_THREAD not in str(error):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from edge_inference.core.child_process import forget_working_folder
 from edge_inference.tools.ending import code_of_process, redirect
 from edge_inference.tools.interruption import leaving_at_once
+from edge_inference.tools.library_memory import library_trouble
+from edge_inference.tools.usage import EXIT_FAILED, complain
 
 
 def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = False) -> int:
@@ -28,6 +30,10 @@ def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
         from edge_inference.tools.command_line import run
 
         return run(arguments, owns_process=owns_process)
+    trouble = library_trouble() if owns_process else None
+    if trouble is not None:
+        complain(trouble, entry_point)
+        return EXIT_FAILED
     from edge_inference.composition.process import run_component, run_container
 
     if entry_point == "component_container":

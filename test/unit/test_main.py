@@ -14,7 +14,6 @@ from edge_inference.tools import main
     [
         (MemoryError(), "the memory is short"),
         (RuntimeError("can't start new thread"), "the memory is short"),
-        (ImportError("libx.so: cannot allocate memory"), "the memory is short"),
         (ImportError("no libx.so\x1b"), "no libx.so\\x1b"),
     ],
 )
