@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
@@ -92,7 +92,7 @@ class _Check:
         self._hint = hint
         self._held = 0.0
         self._nodes = 0
-        self._external: dict[str, int] = {}
+        self._external: set[str] = set()
         self._constants: dict[str, Tensor] = {}
         self._known: dict[str, _Elements] = {}
 
@@ -125,9 +125,11 @@ class _Check:
             self._node(node, depth)
 
     def _hold(self, tensor: Tensor) -> None:
-        what = f"the weights {tensor.name!r:.100} of {list(tensor.dims)}"
-        self._add(_product(tensor.dims) * tensor.element_bytes, what)
+        self._weigh(tensor, f"the weights {tensor.name!r:.100} of {list(tensor.dims)}")
         self._keep(tensor.name, tensor)
+
+    def _weigh(self, tensor: Tensor, what: str) -> None:
+        self._add(_product(tensor.dims) * tensor.element_bytes, what)
         if tensor.external is not None:
             self._look_at(tensor.external.get("location", ""))
 
@@ -147,12 +149,21 @@ class _Check:
             )
 
     def _look_at(self, location: str) -> None:
-        """Refuse a file of weights that says that it is longer than what it holds."""
+        """Refuse weights that lie elsewhere, are no file, or say that they are longer than so."""
+        if location in self._external:
+            return
+        self._external.add(location)
+        if not _is_inside(location):
+            raise ModelError(
+                f"{self._file}: its weights lie in {location!r:.200}; expected a file in the "
+                "model's folder"
+            )
         place = self._file.parent / location
-        if location in self._external or "\0" in location or not is_plain_file(place):
-            return  # ONNX Runtime says what is wrong with it
+        if not os.path.lexists(place):
+            return  # ONNX Runtime says so
+        if not is_plain_file(place):
+            raise ModelError(f"{place}: expected a file of weights; copy it again")
         size, held = _extent(place)
-        self._external[location] = size
         if size - held > max(_MOST_HOLES * size, _LEAST_HOLES):
             raise ModelError(
                 f"{place}: the file has holes: of {size} bytes it holds {held}; expected weights, "
@@ -212,8 +223,7 @@ class _Check:
             if field.number in (6, 11):
                 self._graph(field.inner, depth + 1)
             elif field.number in (5, 10):
-                tensor = read_tensor(field.inner)
-                self._add(_product(tensor.dims) * tensor.element_bytes, "the constants of nodes")
+                self._weigh(read_tensor(field.inner), "the constants of nodes")
 
     def _made(self, kind: str, inputs: Sequence[str], attributes: dict[str, Message]) -> float:
         """Return the bytes that a node makes of constants; 0 where that is not known."""
@@ -250,6 +260,17 @@ def _product(lengths: Sequence[float]) -> float:
     for length in lengths:
         product *= length if length == 0 or length >= 1 else 1
     return product
+
+
+def _is_inside(location: str) -> bool:
+    """Tell whether a name is one of a file below a folder; the text decides, as for all models."""
+    path = PurePosixPath(location)
+    return (
+        bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and ("\0" not in location and "\\" not in location)
+    )
 
 
 def _extent(file: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import io
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -78,7 +80,8 @@ class _Supervision:
             self._child = os.fork()
             if self._child == 0:
                 self._be_child(work, parent, before, folder)
-            os.setpgid(self._child, self._child)
+            with suppress(OSError):  # it has done so itself, or is gone already
+                os.setpgid(self._child, self._child)
             return self._wait()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -102,6 +105,8 @@ class _Supervision:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if folder is not None:
                 os.environ["TMPDIR"] = tempfile.tempdir = folder
+            if isinstance(sys.stdout, io.TextIOWrapper):  # what it has said outlives it
+                sys.stdout.reconfigure(line_buffering=True)
             limit_memory(self._bounds.memory_mib, MEMORY)
             subject = self._subject
             code = code_of_process(lambda: code_of_verb(work, subject), "edge-inference", subject)
@@ -124,18 +129,21 @@ class _Supervision:
             if told is None or told.si_signo == signal.SIGCHLD:
                 continue
             if told.si_signo == signal.SIGTSTP:
-                self._pause()
+                paused_s = self._pause()
+                end_s = None if end_s is None else end_s + paused_s
                 continue
             if self._signalled is not None:
                 end_s = time.monotonic() + _GRACE_S
             self._signalled = told.si_signo
             os.killpg(self._child, told.si_signo)
 
-    def _pause(self) -> None:
-        """Stop with the child, as Ctrl-Z wants, until both are continued."""
+    def _pause(self) -> float:
+        """Stop with the child, as Ctrl-Z wants, until we are continued; return for how long."""
+        start_s = time.monotonic()
         os.killpg(self._child, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
         os.killpg(self._child, signal.SIGCONT)
+        return time.monotonic() - start_s
 
     def _out_of_time(self) -> int:
         os.killpg(self._child, signal.SIGKILL)

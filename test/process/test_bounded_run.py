@@ -37,7 +37,6 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "EDGE_INFERENCE_CACHE": str(folder / "cache"),
         "TMPDIR": str(folder / "tmp"),
-        "PYTHONUNBUFFERED": "1",
     }
 
 
@@ -155,12 +154,17 @@ def children(pid: int) -> list[int]:
     return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def is_there(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and that nobody asks for does not."""
+def state(pid: int) -> str:
+    """Return the letter of a process's state; one that is gone is as one that nobody asks for."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "Z"
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs."""
+    return state(pid) != "Z"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -181,6 +185,15 @@ def test_a_second_signal_ends_what_hears_none(tmp_path: Path, number: signal.Sig
         _, said = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (128 + number, "edge-inference: interrupted\n")
         wait_for(lambda: not is_there(child))
+
+
+def test_it_can_be_stopped_and_continued(tmp_path: Path) -> None:
+    with in_a_loop(tmp_path) as process:
+        (child,) = children(process.pid)
+        process.send_signal(signal.SIGTSTP)
+        wait_for(lambda: state(process.pid) == state(child) == "T")
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: "T" not in (state(process.pid), state(child)))
 
 
 def test_who_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:

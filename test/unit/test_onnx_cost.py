@@ -14,7 +14,7 @@ from edge_inference.core import onnx_walk
 from edge_inference.core.model import find_model
 from edge_inference.core.onnx_cost import MOST_NODES, check_cost
 from edge_inference.errors import ModelError
-from hostile_files import expect_sentence, within_deadline
+from hostile_files import NO_FILES, expect_sentence, within_deadline
 from hostile_models import DECLARED, RUNNING, bomb, network, write_model
 
 OPTION = "some_option"
@@ -85,6 +85,30 @@ def test_a_file_of_weights_with_holes_is_refused(tmp_path: Path) -> None:
     text = refusal(folder / "small.onnx", 8192)
     expect_sentence(text, "weights.bin")
     assert "holes" in text and str(4 << 30) in text
+
+
+@pytest.mark.parametrize(
+    "location", ["/etc/passwd", "../weights.bin", "a/../../b", "..\\b", "", "a\0b"]
+)
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+    made = DECLARED["external data"]()
+    del made.graph.initializer[0].dims[:]
+    made.graph.initializer[0].external_data[0].value = location
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(made.SerializeToString())
+    text = refusal(file)
+    expect_sentence(text, "mine.onnx")
+    assert "in the model's folder" in text
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "circle", "nowhere"])
+def test_weights_that_are_no_file_are_refused(tmp_path: Path, kind: str) -> None:
+    made = DECLARED["external data"]()
+    del made.graph.initializer[0].dims[:]
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(made.SerializeToString())
+    NO_FILES[kind](tmp_path / "weights.bin")
+    expect_sentence(refusal(file), "weights.bin")
 
 
 def test_a_file_of_weights_may_have_small_holes(tmp_path: Path) -> None:
