@@ -43,8 +43,7 @@ def _imports() -> bool:
                 signal.signal(number, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            import cv2  # noqa: F401
-            import numpy  # noqa: F401
+            import edge_inference.core.silent_opencv  # noqa: F401 - numpy and OpenCV, no more
         finally:  # an error that can be raised is told where it is met
             os._exit(0)
     _, status = os.waitpid(child, 0)
