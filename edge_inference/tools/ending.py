@@ -57,8 +57,10 @@ def code_of_process(work: Callable[[], int], name: str, subject: str = "") -> in
         hint = "" if memory_limit_mib() is None else f"; {more_memory()}"
         complain(f"{about}a module cannot be imported: {error}{hint}", name)
         code = EXIT_FAILED
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and _NO_THREAD not in str(error):
+    except (MemoryError, RuntimeError, SystemError) as error:
+        # Without memory even Python's import may fail without saying of what.
+        is_limit = isinstance(error, SystemError) and memory_limit_mib() is not None
+        if not is_limit and not isinstance(error, MemoryError) and _NO_THREAD not in str(error):
             raise
         complain(f"{about}{more_memory()}", name)
         code = EXIT_FAILED

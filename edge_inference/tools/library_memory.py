@@ -12,6 +12,7 @@ import resource
 import signal
 
 from edge_inference.core.memory_limit import memory_limit_mib
+from edge_inference.errors import EdgeInferenceError
 
 #: Both imports take half a second, and some three on a slow board.
 _CPU_S = 12
@@ -44,7 +45,13 @@ def _imports() -> bool:
             resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             import edge_inference.core.silent_opencv  # noqa: F401 - numpy and OpenCV, no more
-        finally:  # an error that can be raised is told where it is met
+            from edge_inference.backends.ort import import_onnxruntime
+
+            import_onnxruntime()
+        except (ImportError, EdgeInferenceError):  # told where it is met
             os._exit(0)
+        except BaseException:  # none of a sound machine
+            os._exit(1)
+        os._exit(0)
     _, status = os.waitpid(child, 0)
-    return os.WIFEXITED(status)
+    return status == 0

@@ -45,7 +45,7 @@ def expect_sentence(done: subprocess.CompletedProcess[str], mib: int, name: str)
 
 
 # numpy does not load; its OpenBLAS asks for ever; it gives up; OpenCV does not load.
-@pytest.mark.parametrize("mib", [60, 100, 127, 150, 200])
+@pytest.mark.parametrize("mib", [60, 80, 90, 100, 110, 127, 150, 200])
 def test_an_address_space_that_is_too_small(mib: int) -> None:
     expect_sentence(limited("RLIMIT_AS", mib, "models"), mib, "edge-inference")
 
