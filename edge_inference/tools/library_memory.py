@@ -7,6 +7,7 @@ and no more; without a limit nothing is tried.
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import signal
@@ -16,6 +17,8 @@ from edge_inference.errors import EdgeInferenceError
 
 #: Both imports take half a second, and some three on a slow board.
 _CPU_S = 12
+#: What else the process itself takes by then: at the very edge a library crashes in it alone.
+_SPARE = 96 << 20
 
 
 def library_trouble() -> str | None:
@@ -44,10 +47,12 @@ def _imports() -> bool:
                 signal.signal(number, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            spare = mmap.mmap(-1, _SPARE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             import edge_inference.core.silent_opencv  # noqa: F401 - numpy and OpenCV, no more
             from edge_inference.backends.ort import import_onnxruntime
 
             import_onnxruntime()
+            spare.close()
         except (ImportError, EdgeInferenceError):  # told where it is met
             os._exit(0)
         except BaseException:  # none of a sound machine
