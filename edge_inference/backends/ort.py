@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.bounded_file import is_plain_file
-from edge_inference.errors import BackendError, EngineFileError
+from edge_inference.core.memory_limit import is_memory_short, more_memory
+from edge_inference.core.onnx_cost import check_cost
+from edge_inference.errors import BackendError, EngineFileError, ModelError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -29,7 +31,7 @@ _DTYPES = {
         for bits in (8, 16, 32, 64)
     },
 }
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
 _EXACT_INT8 = "session.x64quantprecision"
 
 
@@ -97,7 +99,7 @@ class OrtBackend(Backend):
             outputs = self._session.run(self._output_names, dict(inputs))
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
-                f"{self._path}: ONNX Runtime failed to run it: {_sentence(error)}"
+                f"{self._path}: ONNX Runtime failed to run it: {why(error)}"
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
@@ -109,6 +111,10 @@ class OrtBackend(Backend):
         self._check_providers(onnxruntime.get_available_providers())
         if not is_plain_file(self._path):
             raise BackendError(f"{self._path}: no such file; put the model's ONNX file there")
+        try:
+            check_cost(self._path)
+        except ModelError as error:
+            raise BackendError(str(error)) from error
         options = session_options(onnxruntime, self._threads)
         options.enable_cpu_mem_arena = self._keeps_memory
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -120,9 +126,10 @@ class OrtBackend(Backend):
                 enable_fallback=0,  # it would tell of it on stdout, where results go
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise EngineFileError(
-                f"{self._path}: ONNX Runtime cannot open it: {_sentence(error)}; {_hint(error)}"
-            ) from error
+            words = f"{self._path}: ONNX Runtime cannot open it: {why(error)}"
+            if is_memory_short(error):
+                raise BackendError(words) from error
+            raise EngineFileError(f"{words}; {_hint(error)}") from error
         serving = session.get_providers()
         if self._providers[0] not in serving:
             raise BackendError(
@@ -160,7 +167,8 @@ def session_options(onnxruntime: Any, threads: int = 1, processor: Processor | N
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
+    # What goes wrong is raised, too, and told by us; its own lines would stand beside ours.
+    options.log_severity_level = _FATAL_ONLY
     if (processor or find_processor()).saturates:
         options.add_session_config_entry(_EXACT_INT8, "1")
     return options
@@ -194,8 +202,10 @@ def _hint(error: Exception) -> str:
     return "check that it is a complete ONNX file"
 
 
-def _sentence(error: Exception) -> str:
-    """Return the first line of an error of ONNX Runtime, without its code prefix."""
+def why(error: Exception) -> str:
+    """Say why ONNX Runtime failed: the first line of its error, without its code prefix."""
+    if is_memory_short(error):
+        return f"the memory does not suffice: {more_memory()}"
     text = str(error).strip().splitlines()
     line = text[0] if text else type(error).__name__
     return line.rsplit(" : ", 1)[-1].rstrip(".") if line.startswith("[ONNXRuntimeError]") else line

@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from edge_inference.composition.container import Container
 from edge_inference.composition.load_services import add_load_services
+from edge_inference.composition.log_folder import log_trouble
 from edge_inference.composition.parameter_text import read_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
@@ -39,6 +40,8 @@ _SIGNALLED = 128
 #: A busy machine may take so long to unload all components; where it stands still is then shown.
 _ENDING_S, _STDERR = 30.0, 2
 _NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
+#: In what ROS says where it cannot keep its logs.
+_LOGGING = ("initialize logging", "Failed opening file")
 _PARAMETER_FILE, _LOG_FILE = "--params-file", "--log-config-file"
 #: Where in its source the middleware gave up, which it tells after the reason.
 _SOURCE_LINE = re.compile(r", at [^,\s]+:\d+\b")
@@ -169,8 +172,12 @@ def hosted(
         )
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ConfigError(f"ROS does not know these arguments: {one_line(str(error))}") from error
-    except (rclpy_implementation.RCLError, UnicodeError) as error:
-        raise ConfigError(f"ROS does not start with these arguments: {_reason(error)}") from error
+    except (RuntimeError, UnicodeError) as error:  # RCLError is one, what the logger throws another
+        is_logging = any(words in str(error) for words in _LOGGING)
+        trouble = log_trouble() if is_logging else None
+        raise ConfigError(
+            trouble or f"ROS does not start with these arguments: {_reason(error)}"
+        ) from error
     try:
         own = ros_arguments if own_arguments is None else own_arguments
         try:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.frame import CompressedFrame
 from edge_inference.core.image_header import ImageHeader, read_header
+from edge_inference.core.silent_opencv import silent_opencv
 from edge_inference.errors import ImageError
 
 _ORDER_OF_CHANNELS = {1: "gray", 3: "bgr", 4: "bgra"}
@@ -26,7 +27,8 @@ def decode(frame: CompressedFrame) -> tuple[NDArray[np.uint8], str]:
     header = _header(frame)
     frame.bounds.check_header(header)
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        with silent_opencv():
+            pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise _corrupt(frame, str(error.err)) from error
     if pixels is None or pixels.shape[:2] != (header.height, header.width):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from dataclasses import dataclass
 
 from edge_inference.core.settings import setting
@@ -181,6 +182,10 @@ def _read_png(data: memoryview) -> ImageHeader:
                 f"the end of the PNG is missing: its chunk {kind!r} is {length} bytes long, "
                 f"{max(0, len(data) - at + length)} are there"
             )
+        # libpng would only say so on stderr. Of what may be left out it ignores what is damaged.
+        (check,) = struct.unpack_from(">I", data, at - 4)
+        if kind[:1].isupper() and zlib.crc32(data[at - 8 - length : at - 4]) != check:
+            raise ImageError(f"the PNG is damaged: the checksum of its chunk {kind!r} is not right")
         kinds.add(kind)
         if kind == b"IEND":
             break

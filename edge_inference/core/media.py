@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.picture_file import read_picture
+from edge_inference.core.silent_opencv import silent_opencv
 from edge_inference.core.video_file import CONTAINERS, is_video
 from edge_inference.errors import ImageError, SourceError
 
@@ -30,6 +31,8 @@ _SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
 os.environ.setdefault(
     "OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_flags;prefer_tcp|format_whitelist;{CONTAINERS}"
 )
+# FFmpeg's own lines, in each process that reads a video; who wants them sets this.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 class Media(ABC):
@@ -86,7 +89,8 @@ class Video(Media):
         if not self.is_live:
             self._expect_video()
         for backend in (cv2.CAP_V4L2,) if self.is_live else _video_backends():
-            self._capture = cv2.VideoCapture(target, backend)
+            with silent_opencv():
+                self._capture = cv2.VideoCapture(target, backend)
             if self._capture.isOpened():
                 break
         if not self._capture.isOpened():
@@ -113,7 +117,8 @@ class Video(Media):
 
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next picture; SourceError for a lost camera or a video without pictures."""
-        got, image = self._capture.read()
+        with silent_opencv():
+            got, image = self._capture.read()
         if got:
             self._is_proven = True
             return np.asarray(image, dtype=np.uint8)
@@ -146,9 +151,14 @@ class Video(Media):
 
 
 def _video_backends() -> list[int]:
-    """Return what reads videos; what takes numbered pictures for one reads them unchecked."""
+    """Return what reads videos.
+
+    What takes numbered pictures for one reads them unchecked, and OpenCV's own reader of AVI shows
+    bytes of the file on stderr; FFmpeg reads what that does.
+    """
+    unwanted = (cv2.CAP_IMAGES, cv2.CAP_OPENCV_MJPEG)
     backends = cv2.videoio_registry.getStreamBackends()
-    return [backend for backend in backends if backend != cv2.CAP_IMAGES] or [cv2.CAP_ANY]
+    return [backend for backend in backends if backend not in unwanted] or [cv2.CAP_ANY]
 
 
 def open_media(source: str) -> Media:

@@ -13,6 +13,7 @@ from edge_inference.core.encodings import to_bgr
 from edge_inference.core.frame import Frame
 from edge_inference.core.image_formats import read_file_header
 from edge_inference.core.image_header import DEFAULT_BOUNDS
+from edge_inference.core.silent_opencv import silent_opencv
 from edge_inference.errors import ImageError
 
 
@@ -25,7 +26,8 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
     data = read_bytes(file, DEFAULT_BOUNDS.encoded_bytes)
     try:
         DEFAULT_BOUNDS.check_header(read_file_header(data))
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        with silent_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (ImageError, cv2.error) as error:
         reason = error.err if isinstance(error, cv2.error) else error
         raise ImageError(f"not a picture that OpenCV can read: {reason}") from error

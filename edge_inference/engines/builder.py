@@ -26,6 +26,7 @@ from edge_inference.backends.trt.metadata import (
 from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.disk import why_not_written
 from edge_inference.engines.build_config import (
     Ranges,
     add_profile,
@@ -133,8 +134,8 @@ def write_engine(built: BuiltEngine, destination: Path) -> Path:
             plan.replace(destination)
     except OSError as error:
         raise BackendError(
-            f"{destination}: the engine cannot be written ({error.strerror}); make room, or "
-            "choose another folder"
+            f"{destination}: the engine cannot be written ({why_not_written(error)}); make room, "
+            "or choose another folder"
         ) from error
     return destination
 

@@ -196,6 +196,7 @@ def _to_json(request: Request, store: Store) -> dict[str, Any]:
         "gpu": 0,  # the only one that the child sees
         "cuda_graph": request.cuda_graph,
         "int8_mode": request.int8_mode,
+        "model_max_mb": request.model_max_mb,
         "store": str(store.folder),
         "limit_bytes": store.limit_bytes,
     }
@@ -210,6 +211,7 @@ def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
         asked["gpu"],
         cuda_graph=asked["cuda_graph"],
         int8_mode=asked["int8_mode"],
+        model_max_mb=asked["model_max_mb"],
     )
     return request, Store(Path(asked["store"]), asked["limit_bytes"])
 

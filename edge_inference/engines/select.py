@@ -14,6 +14,7 @@ from edge_inference.backends.null import NullBackend
 from edge_inference.backends.ort import CPU, CUDA, OrtBackend, import_onnxruntime
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.model import PRECISIONS, ModelDescription
+from edge_inference.core.onnx_cost import check_cost
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.int8_mode import EXACT, FULL_BITS, in_words, mode_in_use, weight_bits
 from edge_inference.engines.store import Store
@@ -39,7 +40,8 @@ class Request:
     ``threads`` and ``int8_mode`` of :data:`INT8_MODES` are for engines that run on the CPU.
     ``gpu`` is the number of the GPU, ``stream_priority`` ("low", "normal", "high") and
     ``cuda_graph`` say how it is used.
-    ``origin`` is the asker's own, handed back with what serves the request.
+    ``model_max_mb`` is the most memory, in MiB, that a model may declare to need; None for what
+    this process may take. ``origin`` is the asker's own, handed back with what serves the request.
     """
 
     model: ModelDescription
@@ -50,6 +52,7 @@ class Request:
     stream_priority: str = "normal"
     cuda_graph: bool = True
     int8_mode: str = EXACT
+    model_max_mb: int | None = None
     origin: Any = None
 
 
@@ -93,7 +96,7 @@ def select_backend(request: Request, store: Store | None = None) -> Selection:
     "auto" takes the first of TensorRT, ONNX Runtime with CUDA, ONNX Runtime on the
     CPU that can run here. Raises BackendError where what is asked for cannot run
     here, PluginError for an unknown name, ConfigError for an unknown mode of int8,
-    ModelError for weights that are missing or altered.
+    ModelError for weights that are missing or altered, or need too much memory.
     """
     name = request.backend
     weight_bits(request.int8_mode)  # says what is wrong with it, whatever serves
@@ -148,6 +151,8 @@ def stand_in(request: Request) -> Request:
 
 
 def _select(candidate: Candidate, request: Request, store: Store, refused: list[str]) -> Selection:
+    for variant in request.model.variants.values():  # what serves is made of one of them
+        check_cost(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, why_precision = _choose_precision(candidate, request)
     recipe = candidate.recipe(request, precision)
     if isinstance(recipe, ShippedFile):

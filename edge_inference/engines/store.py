@@ -28,6 +28,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.disk import NO_RIGHT, NO_ROOM, why_not_written
 from edge_inference.engines import store_entry, store_lock
 from edge_inference.engines.cache_folder import CACHE_VARIABLE, default_cache_folder
 from edge_inference.engines.store_entry import Entry, FileRecord
@@ -44,8 +45,6 @@ _LOCKS = ".locks"
 _MAKING = ".making"
 _ENTRY_NAME = re.compile(r"[\w.-]+-(?P<digits>[0-9a-f]{16})", re.ASCII)
 _LEFT_NAME = re.compile(_ENTRY_NAME.pattern + r"\.[0-9a-f]{8}(?P<gone>\.gone)?", re.ASCII)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def _never() -> bool:
@@ -211,7 +210,7 @@ class Store:
         try:
             return make(private)
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in (*NO_ROOM, errno.EFBIG):
                 raise self._refusal(error) from error
             raise
 
@@ -344,11 +343,14 @@ class Store:
 
     def _refusal(self, error: OSError) -> CacheError:
         mend = f"choose another folder with ${CACHE_VARIABLE}"
-        if error.errno in _NO_ROOM:
+        words = error.strerror
+        if error.errno in NO_ROOM:
             mend = f"free space, run `edge-inference engine clean`, or {mend}"
-        elif error.errno in _NO_RIGHT:
+        elif error.errno in NO_RIGHT:
             mend = f"allow this user to write there, or {mend}"
-        return CacheError(f"{self.folder}: the cache cannot be written ({error.strerror}); {mend}")
+        else:
+            words = why_not_written(error)
+        return CacheError(f"{self.folder}: the cache cannot be written ({words}); {mend}")
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

@@ -13,7 +13,16 @@ from edge_inference.nodes.managed import ManagedSettings
 from edge_inference.nodes.model_settings import ModelSettings
 
 #: Parameters that go into a Request under their own name.
-_ENGINE = ("backend", "precision", "int8_mode", "threads", "gpu", "stream_priority", "cuda_graph")
+_ENGINE = (
+    "backend",
+    "precision",
+    "int8_mode",
+    "threads",
+    "gpu",
+    "stream_priority",
+    "cuda_graph",
+    "model_max_mb",
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,13 @@ class InferenceSettings(ManagedSettings, ModelSettings):
     )
     cuda_graph: bool = setting(
         True, "record an inference on the GPU once and launch it as a whole from then on"
+    )
+    model_max_mb: int = setting(
+        4096,
+        "most memory that a model may declare to need for its weights, or for one tensor",
+        unit="MiB",
+        minimum=1,
+        maximum=1 << 20,
     )
     stand_in: bool = setting(
         True,

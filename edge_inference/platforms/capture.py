@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from edge_inference.core.disk import why_not_written
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.private_data import PrivateData
 from edge_inference.platforms.recorded_files import kept_part, recorded_paths
@@ -18,6 +19,7 @@ from edge_inference.platforms.recording import (
     Content,
     Head,
     Look,
+    Room,
     Unreadable,
     head_line,
     look_line,
@@ -38,6 +40,8 @@ class Captured:
     files: int
     failing: int
     duration_s: float
+    #: Whether it ended because no reader takes more.
+    is_full: bool = False
 
 
 def record(
@@ -55,42 +59,51 @@ def record(
     """Look at the tree every ``period_s`` for ``duration_s``; 0 is a single look.
 
     ``wait`` sleeps for some seconds and tells whether to end early. Each look is on the disk
-    before the next begins. Raises ConfigError where the file is there already or cannot be
-    written; what is in it by then is a sound recording.
+    before the next begins. It ends, too, where a reader takes no more. Raises ConfigError where
+    the file is there already or cannot be written; what is in it by then is a sound recording.
     """
     private = PrivateData(host_name)
     head = replace(head, note=private.text(head.note), kernel=private.text(head.kernel))
     try:
         with open_for_writing(destination) as file, _PatientReader(tree, blocks_after_s) as reader:
             watch = _Watch(tree, private, reader)
-            return _record(watch, file, head, duration_s, period_s, wait, clock)
+            return _record(watch, file, Room(destination), head, duration_s, period_s, wait, clock)
     except FileExistsError as error:
         raise ConfigError(
             f"{destination}: is there already; remove it, or name another file"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{destination}: cannot be written ({error.strerror})") from error
+        raise ConfigError(f"{destination}: cannot be written ({why_not_written(error)})") from error
 
 
 def _record(
     watch: _Watch,
     file: IO[str],
+    room: Room,
     head: Head,
     duration_s: float,
     period_s: float,
     wait: Callable[[float], bool],
     clock: Callable[[], int],
 ) -> Captured:
-    _write(file, head_line(head))
-    start_ns, looks, ended = clock(), 0, False
+    first = head_line(head)
+    room.takes(first)
+    _write(file, first)
+    start_ns, looks, ended, last_s = clock(), 0, False, 0.0
     while True:
         now_s = (clock() - start_ns) / 1e9 if looks else 0.0
-        _write(file, look_line(Look(now_s, watch.changes())))
-        looks += 1
-        if ended or now_s >= duration_s:
+        changes = watch.changes()
+        line = look_line(Look(now_s, changes))
+        is_full = not room.takes(line, len(changes))
+        if is_full and not looks:
+            raise ConfigError(f"the first look is too large: {Room.words()}")
+        if not is_full:
+            _write(file, line)
+            looks, last_s = looks + 1, now_s
+        if is_full or ended or now_s >= duration_s:
             files = watch.files.values()
             failing = sum(isinstance(content, Unreadable) for content in files)
-            return Captured(looks, len(files), failing, now_s)
+            return Captured(looks, len(files), failing, last_s, is_full)
         left_s = duration_s - now_s
         taken_s = (clock() - start_ns) / 1e9 - now_s
         # The last look is at the end, whatever the period.

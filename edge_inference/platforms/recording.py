@@ -38,6 +38,7 @@ _LARGEST_FILE = 128 << 20
 _LONGEST_LINE = 4 << 20
 # Packed, texts are a tenth of their length; more is a great many packings of nothing.
 _LARGEST_PACKED = 16 << 20
+_PACKING = 1 << 10
 # A day of two looks a second, and the changes that fit into the largest file.
 _MOST_LOOKS = 200_000
 _MOST_CHANGES = 2_000_000
@@ -86,6 +87,38 @@ class Recording:
     def duration_s(self) -> float:
         """The time of the last look."""
         return self.looks[-1].time_s
+
+
+class Room:
+    """How much more a recording takes, so that none is written that nobody reads."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._looks = self._changes = 0
+        self._left = _LARGEST_FILE
+
+    def takes(self, line: str, changes: int | None = None) -> bool:
+        """Tell whether a line still fits, and count it; ``changes`` are those of a look."""
+        length = len(line) + 1
+        fits = length <= _LONGEST_LINE and length <= self._left
+        if changes is not None:
+            fits &= self._looks < _MOST_LOOKS and self._changes + changes <= _MOST_CHANGES
+        if self._file.name.endswith(_PACKED):
+            # What does not get smaller gets a little larger.
+            fits &= self._file.stat().st_size + length + _PACKING <= _LARGEST_PACKED
+        if fits and changes is not None:
+            self._looks += 1
+            self._changes += changes
+        self._left -= length
+        return fits
+
+    @staticmethod
+    def words() -> str:
+        """Say how much a recording holds."""
+        return (
+            f"a recording holds at most {_MOST_LOOKS} looks, {_MOST_CHANGES} changes and "
+            f"{_LARGEST_FILE >> 20} MiB, or {_LARGEST_PACKED >> 20} MiB packed"
+        )
 
 
 def open_for_writing(file: Path) -> IO[str]:

@@ -6,14 +6,13 @@ Nothing heavy is imported before it is known to be needed.
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
 from collections.abc import Sequence
 
 import edge_inference
-from edge_inference.errors import EdgeInferenceError
-from edge_inference.tools.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
+from edge_inference.tools.ending import code_of_verb
+from edge_inference.tools.library_memory import library_trouble
+from edge_inference.tools.usage import EXIT_FAILED, complain
 from edge_inference.tools.verbs import (
     bisect,
     compare,
@@ -29,8 +28,11 @@ from edge_inference.tools.verbs.arguments import OneLineParser
 _VERBS = (run_verb, models, engine, quantize, compare, bisect, speech, platform)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line and return the exit code; errors are one line on stderr."""
+def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:
+    """Run the command line and return the exit code; errors are one line on stderr.
+
+    ``owns_process`` says that nothing else goes on in this process, so that it may fork.
+    """
     started_s = time.monotonic()
     try:
         options = make_parser(arguments).parse_args(arguments)
@@ -38,15 +40,15 @@ def run(arguments: Sequence[str]) -> int:
         return int(end.code or 0)
     # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    try:
-        return int(options.start(options, started_s))
-    except EdgeInferenceError as error:
-        complain(error)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
-    except KeyboardInterrupt as end:
-        sys.stderr.write("edge-inference: interrupted\n")
-        return EXIT_SIGNALLED + (end.args[0] if end.args else signal.SIGINT)
+    trouble = library_trouble() if owns_process else None
+    if trouble is not None:
+        complain(trouble)
+        return EXIT_FAILED
+    if owns_process and hasattr(options, "bounded"):
+        from edge_inference.tools.bounded_run import run_bounded
+
+        return run_bounded(options, started_s)
+    return code_of_verb(lambda: int(options.start(options, started_s)))
 
 
 def make_parser(arguments: Sequence[str] = ()) -> OneLineParser:

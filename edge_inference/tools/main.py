@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from edge_inference.core.child_process import forget_working_folder
+from edge_inference.tools.ending import code_of_process, redirect
 from edge_inference.tools.interruption import leaving_at_once
+from edge_inference.tools.library_memory import library_trouble
 from edge_inference.tools.usage import EXIT_FAILED, complain
 
 
-def main(entry_point: str, arguments: Sequence[str]) -> int:
+def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = False) -> int:
     """Run ``edge-inference``, ``component_container``, or a node by the name of its executable.
 
-    What takes signals its own way does so; until then, and afterwards, they end the process.
+    ``owns_process`` says that nothing else goes on in this process. What takes signals its own way
+    does so; until then, and afterwards, they end the process.
     """
     forget_working_folder()
     with leaving_at_once(entry_point):
-        return _run(entry_point, arguments)
+        return _run(entry_point, arguments, owns_process)
 
 
-def _run(entry_point: str, arguments: Sequence[str]) -> int:
+def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
     if entry_point == "edge-inference":
         from edge_inference.tools.command_line import run
 
-        return run(arguments)
+        return run(arguments, owns_process=owns_process)
+    trouble = library_trouble() if owns_process else None
+    if trouble is not None:
+        complain(trouble, entry_point)
+        return EXIT_FAILED
     from edge_inference.composition.process import run_component, run_container
 
     if entry_point == "component_container":
@@ -49,24 +55,7 @@ def executable(entry_point: str) -> int:
 
 def _on_own_streams(entry_point: str) -> int:
     _prepare_streams()
-    try:
-        code = main(entry_point, sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; both streams may lead there.
-        _redirect(sys.stdout.fileno())
-        _redirect(sys.stderr.fileno())
-        code = 0
-    except OSError as error:
-        _redirect(sys.stdout.fileno())
-        complain(error, entry_point)
-        code = EXIT_FAILED
-    except MemoryError:
-        complain("the memory is short; end other programs, or raise the limit", entry_point)
-        code = EXIT_FAILED
-    except ImportError as error:
-        complain(f"a module cannot be imported: {error}", entry_point)
-        code = EXIT_FAILED
+    code = code_of_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
     # From here on Ctrl-C could only show a traceback of Python's own end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
@@ -76,14 +65,9 @@ def _prepare_streams() -> None:
     # Python has no stream where the shell has closed one, and the next file would take its place.
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            _redirect(number)
+            redirect(number)
             setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A picture's name need not fit the terminal's encoding.
             stream.reconfigure(errors="backslashreplace")
-
-
-def _redirect(number: int) -> None:
-    """Send what is written to a file descriptor nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), number)

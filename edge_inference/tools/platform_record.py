@@ -11,11 +11,11 @@ from pathlib import Path
 
 from edge_inference.platforms.attributes import text_of
 from edge_inference.platforms.capture import Captured, record
-from edge_inference.platforms.recording import Head
+from edge_inference.platforms.recording import Head, Room
 from edge_inference.platforms.tree import MachineTree, Tree
 from edge_inference.tools.interruption import interruptible
 from edge_inference.tools.progress import show_progress
-from edge_inference.tools.usage import UsageError
+from edge_inference.tools.usage import UsageError, complain
 
 _MODEL = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
 _FIRMWARE = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
@@ -70,6 +70,11 @@ def machine_name(tree: Tree) -> str:
 
 
 def _tell(file: str, head: Head, captured: Captured, as_json: bool) -> None:
+    if captured.is_full:
+        complain(
+            f"{file}: ended after {captured.duration_s:.0f} s, as {Room.words()}; record the rest "
+            "into another file, or look less often with --period"
+        )
     size = Path(file).stat().st_size
     if as_json:
         content = {"recording": file, "board": head.board, **asdict(captured), "bytes": size}

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
+from edge_inference.core.disk import why_not_written
 from edge_inference.core.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, ModelError
@@ -58,11 +59,12 @@ class StagedFolder:
             _allow(self.folder / DESCRIPTION_FILE, stat.S_IRUSR | stat.S_IWUSR)
         except OSError as error:
             self._remove()
-            reason = error.strerror or f"{error.args[0][0][2] if error.args else error}"
-            raise ModelError(
-                f"{self._source}: the model cannot be copied to {self._destination.parent} "
-                f"({reason}); make room, or choose another --output"
-            ) from error
+            # copytree gathers what it met, in words alone.
+            words = why_not_written(error) if error.strerror else str(error.args[0][0][2])
+            raise self._cannot_be_copied(words) from error
+        except _NotCopiedError as error:
+            self._remove()
+            raise self._cannot_be_copied(str(error)) from error
         except BaseException:
             self._remove()
             raise
@@ -100,12 +102,24 @@ class StagedFolder:
             got = load_yaml(file).plain()
         except ConfigError as error:
             raise _by_hand(self._source, values) from error
+        except OSError as error:
+            raise ModelError(f"{file}: cannot be written ({why_not_written(error)})") from error
         if got != wanted:
             raise _by_hand(self._source, values)
         return load_model(self.folder)
 
+    def _cannot_be_copied(self, words: str) -> ModelError:
+        return ModelError(
+            f"{self._source}: the model cannot be copied to {self._destination.parent} ({words}); "
+            "choose another --output where that cannot be mended"
+        )
+
     def _remove(self) -> None:
         shutil.rmtree(self._outer, ignore_errors=True)
+
+
+class _NotCopiedError(Exception):
+    """A file that cannot be written; no OSError, which copytree would gather and go on."""
 
 
 class _CopiedFiles:
@@ -127,9 +141,13 @@ class _CopiedFiles:
 
 
 def _copy(source: str, destination: str) -> str:
-    """Copy a plain file with its rights. Raises OSError for anything else."""
-    with open_plain(Path(source), LARGEST_WEIGHTS) as stream, Path(destination).open("xb") as copy:
-        shutil.copyfileobj(stream, copy)
+    """Copy a plain file with its rights. Raises OSError for anything else, _NotCopiedError."""
+    with open_plain(Path(source), LARGEST_WEIGHTS) as stream:
+        try:
+            with Path(destination).open("xb") as copy:
+                shutil.copyfileobj(stream, copy)
+        except OSError as error:
+            raise _NotCopiedError(f"{Path(destination).name}: {why_not_written(error)}") from error
     shutil.copymode(source, destination)
     return destination
 

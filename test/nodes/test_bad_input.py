@@ -18,6 +18,7 @@ from edge_inference.core.preprocess import Preprocessor
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes import component
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
+from hostile_models import bomb
 from rig import Collected, Outside, Rig, as_base64, wait_for
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -329,6 +330,24 @@ def test_a_model_that_finds_something_else_than_its_golden_pictures_show(
     warned = rig.load_component("Inference", model=model, golden_check="warn")
     assert warned.failure == ""
     assert "golden check: failed" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["external data", "ConstantOfShape", "a declared shape"])
+def test_a_model_that_says_that_it_needs_too_much(rig: Rig, tmp_path: Path, kind: str) -> None:
+    model = bomb(tmp_path / "mine", kind)
+    component = rig.load_component("Inference", model=str(model), model_max_mb=2048)
+    assert component.failure == "did not configure"
+    message = component.node.health.status(2**62).message
+    assert "small.onnx" in message and "expected at most 2048" in message
+    assert "model_max_mb" in message
+
+
+def test_how_much_a_model_may_need_is_a_parameter(rig: Rig) -> None:
+    refused = rig.load_component("Inference", model="nanodet", model_max_mb=1)
+    assert refused.failure == "did not configure"
+    assert "model_max_mb" in refused.node.health.status(2**62).message
+    rig.call(lambda: rig.container.unload(refused.id))
+    assert rig.load_component("Inference", model="nanodet", model_max_mb=64).failure == ""
 
 
 def test_the_error_of_what_was_mended_goes_away(rig: Rig, tmp_path: Path) -> None:

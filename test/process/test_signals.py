@@ -50,10 +50,14 @@ class Command:
         )
 
     def has_mapped(self, name: str) -> bool:
+        """Tell whether a library is mapped by the command, or by the child that does its work."""
+        pid = self.process.pid
         try:
-            return name in Path(f"/proc/{self.process.pid}/maps").read_text()
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            maps = [Path(f"/proc/{each}/maps").read_text() for each in (pid, *children)]
         except OSError:
             return False
+        return any(name in text for text in maps)
 
     def has_written(self) -> bool:
         """Tell whether there is a first line, and take it."""

@@ -146,6 +146,7 @@ def test_recording_is_told_in_json(
         "files": 3,
         "failing": 0,
         "duration_s": 0.0,
+        "is_full": False,
         "bytes": file.stat().st_size,
     }
 

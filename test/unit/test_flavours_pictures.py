@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.encodings import to_bgr
 from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.engines.flavours import bag as bag_reader
 from edge_inference.engines.flavours.pictures import calibration_pictures, spread
 from edge_inference.errors import SourceError
 
@@ -160,6 +163,21 @@ def write_bag(request: pytest.FixtureRequest, tmp_path: Path) -> WriteBag:
     return write
 
 
+def packed_as_files(bag: Path) -> Path:
+    """Pack the files of a bag as the recorder does with compression_mode file."""
+    zstd = pytest.importorskip("rosbags.rosbag2.reader").zstd
+    about = yaml.safe_load((bag / "metadata.yaml").read_text())
+    inner = about["rosbag2_bagfile_information"]
+    names = inner["relative_file_paths"]
+    for name in names:
+        (bag / f"{name}.zstd").write_bytes(zstd.compress((bag / name).read_bytes()))
+        (bag / name).unlink()
+    inner["relative_file_paths"] = [f"{name}.zstd" for name in names]
+    inner["compression_mode"], inner["compression_format"] = "FILE", "zstd"
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
+    return bag
+
+
 def raw(shade: int, **changed: Any) -> dict[str, Any]:
     image = picture(shade)
     return {
@@ -230,4 +248,61 @@ def test_a_damaged_bag_is_refused(write_bag: WriteBag) -> None:
     file = next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(SourceError, match="the recorded bag cannot be read"):
+        list(calibration_pictures(bag))
+
+
+def test_a_bag_of_packed_files_is_read(write_bag: WriteBag) -> None:
+    bag = packed_as_files(write_bag([("/camera", "Image", raw(10 * n)) for n in range(3)]))
+    assert shades(calibration_pictures(bag)) == [0, 10, 20]
+
+
+@pytest.mark.parametrize("is_named_twice", [False, True])
+def test_a_bag_that_unpacks_to_more_than_there_is_room_for_is_refused(
+    write_bag: WriteBag,
+    monkeypatch: pytest.MonkeyPatch,
+    is_named_twice: bool,
+) -> None:
+    whole = write_bag([("/camera", "Image", raw(1))])
+    size = next(entry for entry in whole.iterdir() if entry.suffix in (".mcap", ".db3")).stat()
+    bag = packed_as_files(whole)
+    if is_named_twice:
+        about = yaml.safe_load((bag / "metadata.yaml").read_text())
+        about["rosbag2_bagfile_information"]["relative_file_paths"] *= 2
+        (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
+    monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size)
+    if not is_named_twice:
+        assert len(list(calibration_pictures(bag))) == 1
+        monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size - 1)
+    with pytest.raises(SourceError, match=r"unpacks to more than \d+ bytes.*TMPDIR"):
+        list(calibration_pictures(bag))
+
+
+def test_a_bag_that_would_fill_the_disk_is_refused(
+    write_bag: WriteBag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = packed_as_files(write_bag([("/camera", "Image", raw(1))]))
+    real = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: real._replace(free=100))
+    with pytest.raises(SourceError, match="more than 100 bytes"):
+        list(calibration_pictures(bag))
+
+
+def test_a_packed_file_that_is_damaged_is_named(write_bag: WriteBag) -> None:
+    bag = packed_as_files(write_bag([("/camera", "Image", raw(1))]))
+    file = next(entry for entry in bag.iterdir() if entry.suffix == ".zstd")
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(SourceError, match=r"\.zstd: cannot be unpacked"):
+        list(calibration_pictures(bag))
+
+
+def test_a_part_that_takes_all_memory_is_told_as_such(
+    write_bag: WriteBag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = write_bag([("/camera", "Image", raw(1))])
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(bag_reader, "_connections", fail)
+    with pytest.raises(SourceError, match="unpacks to more memory than there is"):
         list(calibration_pictures(bag))

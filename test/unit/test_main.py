@@ -11,7 +11,11 @@ from edge_inference.tools import main
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(MemoryError(), "the memory is short"), (ImportError("no libx.so\x1b"), "no libx.so\\x1b")],
+    [
+        (MemoryError(), "the memory is short"),
+        (RuntimeError("can't start new thread"), "the memory is short"),
+        (ImportError("no libx.so\x1b"), "no libx.so\\x1b"),
+    ],
 )
 def test_what_is_missing_is_a_sentence(
     error: Exception,
@@ -19,7 +23,7 @@ def test_what_is_missing_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(*arguments: object) -> int:
+    def fail(*arguments: object, **named: object) -> int:
         raise error
 
     before = signal.getsignal(signal.SIGINT)

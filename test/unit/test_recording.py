@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.errors import ConfigError
+from edge_inference.platforms import recording
 from edge_inference.platforms.capture import Captured
 from edge_inference.platforms.recorded_files import is_recorded, recorded_paths
 from edge_inference.platforms.recording import (
@@ -19,6 +20,7 @@ from edge_inference.platforms.recording import (
 )
 from edge_inference.platforms.replay import RecordedTree
 from edge_inference.platforms.tree import MachineTree
+from edge_inference.tools.platform_record import RecordOrder, record_platform
 from fake_tree import FakeTree
 from recording_bench import HEAD, ZONE, Time, as_read, recorded
 
@@ -223,3 +225,61 @@ def test_a_folder_that_cannot_be_listed_costs_its_own_files_only(
         Broken({"sys/class/hwmon/hwmon0/name": b"x", "proc/stat": b"cpu 1\n"}), tmp_path / "r", time
     )
     assert RecordedTree(tmp_path / "r").list("") == ["proc"]
+
+
+BOUNDS = {
+    "looks": ("_MOST_LOOKS", 4, 4),
+    "changes": ("_MOST_CHANGES", 5, 4),  # two in the first look, then one in each
+    "bytes": ("_LARGEST_FILE", 700, None),
+    "bytes packed": ("_LARGEST_PACKED", 1900, None),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_recording_ends_where_a_reader_takes_no_more(
+    name: str, tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constant, bound, looks = BOUNDS[name]
+    monkeypatch.setattr(recording, constant, bound)
+    file = tmp_path / ("r.jsonl.gz" if "packed" in name else "r.jsonl")
+    tree = FakeTree({f"{ZONE}/type": b"tj\n", f"{ZONE}/temp": b"0\n"})
+
+    def get_warmer() -> None:
+        tree.files[f"{ZONE}/temp"] = os.urandom(20).hex().encode() + b"\n"
+
+    time.events = {moment / 2: get_warmer for moment in range(1, 100)}
+    captured = recorded(tree, file, time, duration_s=60.0)
+    read = read_recording(file)
+    assert captured.is_full
+    assert captured.looks == len(read.looks)
+    assert captured.duration_s == read.duration_s
+    assert looks is None or captured.looks == looks
+    assert 1 <= captured.looks < 100
+
+
+def test_a_whole_recording_is_not_full(tmp_path: Path, time: Time) -> None:
+    assert not recorded(FakeTree({}), tmp_path / "r.jsonl", time, duration_s=2.0).is_full
+
+
+def test_a_first_look_that_nobody_reads_is_refused(
+    tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_LONGEST_LINE", 300)
+    tree = FakeTree({f"{ZONE}/type": b"x" * 400})
+    with pytest.raises(ConfigError, match="first look is too large"):
+        recorded(tree, tmp_path / "r.jsonl", time)
+
+
+def test_who_records_longer_than_anybody_reads_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recording, "_MOST_LOOKS", 2)
+    (tmp_path / "sys").mkdir()
+    file = tmp_path / "r.jsonl"
+    order = RecordOrder(str(file), str(tmp_path), duration_s=600.0, period_s=0.05)
+    assert record_platform(order, as_json=True) == 0
+    shown = capsys.readouterr()
+    (said,) = [line for line in shown.err.splitlines() if line.startswith("edge-inference: ")]
+    assert "at most 2 looks" in said and "--period" in said
+    assert json.loads(shown.out.splitlines()[-1])["is_full"] is True
+    assert len(read_recording(file).looks) == 2

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.backends.ort import CPU, import_onnxruntime
-from edge_inference.engines.flavours.folding import session_options
+from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
 from edge_inference.engines.flavours.onnx_file import first_line, import_onnx
 from edge_inference.errors import BackendError, ModelError, TensorError
 

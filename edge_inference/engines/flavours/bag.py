@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.memory_limit import more_memory
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, SourceError
 
@@ -20,6 +23,10 @@ SUFFIXES = (".mcap", ".db3")
 
 # What SQLite looks for next to its file.
 _BESIDE_DB3 = ("-journal", "-wal", "-shm")
+
+#: Bytes of a bag whose files are packed as a whole: hours of pictures.
+MOST_UNPACKED = 64 << 30
+_PIECE = 1 << 20
 
 _IMAGE = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -57,6 +64,42 @@ def _expect_files(entries: Iterable[Path]) -> None:
             raise SourceError(f"{entry}: expected a file of a recorded bag; record it again")
 
 
+def _expect_room(path: Path) -> None:
+    """Raise SourceError for a bag of packed files that unpack to more than there is room for.
+
+    The reader unpacks all that the metadata name, into the folder for temporary files.
+    """
+    if not path.is_dir():
+        return
+    about = load_yaml(path / METADATA).plain().get("rosbag2_bagfile_information")
+    if not isinstance(about, dict) or str(about.get("compression_mode")).lower() != "file":
+        return
+    unpack, damaged = _unpacker()
+    folder = Path(tempfile.gettempdir())
+    left = room = min(shutil.disk_usage(folder).free, MOST_UNPACKED)
+    names = about.get("relative_file_paths")
+    for name in names if isinstance(names, list) else ():
+        file = path / PurePath(str(name)).name
+        try:
+            with file.open("rb") as packed, unpack(packed, "rb") as stream:
+                while left >= 0 and (piece := stream.read(_PIECE)):
+                    left -= len(piece)
+        except (OSError, EOFError, damaged) as error:
+            raise SourceError(f"{file}: cannot be unpacked ({error}); record it again") from error
+        if left < 0:
+            raise SourceError(
+                f"{file}: the recorded bag unpacks to more than {room} bytes, which is the room "
+                f"for it in {folder}; name another folder with $TMPDIR, or record a shorter time"
+            )
+
+
+def _unpacker() -> tuple[Callable[..., Any], type[Exception]]:
+    """Return what opens a packed file, and what that raises: whichever rosbags itself takes."""
+    zstd = getattr(importlib.import_module("rosbags.rosbag2.reader"), "zstd", None)
+    zstd = zstd or importlib.import_module("zstandard")
+    return zstd.open, zstd.ZstdError
+
+
 def bag_pictures(
     path: Path, topic: str, choose: Callable[[int], Sequence[int]]
 ) -> Iterator[Frame | CompressedFrame]:
@@ -67,6 +110,7 @@ def bag_pictures(
     topic, and where the package rosbags is missing.
     """
     highlevel, typesys = _import_rosbags()
+    _expect_room(path)
     types = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
     try:
         with highlevel.AnyReader([path], default_typestore=types) as reader:
@@ -78,6 +122,11 @@ def bag_pictures(
                     yield _frame(reader.deserialize(data, connection.msgtype), connection.msgtype)
     except SourceError:
         raise
+    except MemoryError as error:
+        raise SourceError(
+            f"{path}: a message or a part of the recorded bag unpacks to more memory than there "
+            f"is: {more_memory()}"
+        ) from error
     except Exception as error:  # its readers raise whatever a damaged file leads to
         raise SourceError(
             f"{path}: the recorded bag cannot be read ({error or type(error).__name__}); "

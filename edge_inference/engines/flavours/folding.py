@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_inference.backends.ort import CPU, import_onnxruntime
-from edge_inference.backends.ort import session_options as ort_session_options
-from edge_inference.engines.flavours.onnx_file import check_onnx, first_line, import_onnx
+from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.engines.flavours.onnx_file import (
+    check_onnx,
+    expect_room,
+    first_line,
+    import_onnx,
+)
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-_FATAL_ONLY = 4
 
 
 def fold(source: Path) -> ModelProto:
@@ -40,6 +42,7 @@ def fold(source: Path) -> ModelProto:
         try:
             onnxruntime.InferenceSession(str(source), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
+            expect_room(folded)
             raise BackendError(
                 f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so no other "
                 "precision can be derived from it"
@@ -53,13 +56,6 @@ def fold(source: Path) -> ModelProto:
         raise ModelError(
             f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
         ) from error
-
-
-def session_options(onnxruntime: Any) -> Any:
-    """Return options for a run beside the robot's work: one thread, no chatter."""
-    options = ort_session_options(onnxruntime)
-    options.log_severity_level = _FATAL_ONLY
-    return options
 
 
 def _name_nodes(model: ModelProto) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.disk import trouble_writing, why_not_written
+from edge_inference.core.memory_limit import is_memory_short, more_memory
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -93,7 +95,17 @@ def write_whole(destination: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ModelError(f"{destination}: cannot be written ({error.strerror})") from error
+        raise ModelError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+
+
+def expect_room(file: Path) -> None:
+    """Raise BackendError where it is the disk that kept a library from writing a file."""
+    trouble = trouble_writing(file)
+    if trouble is not None:
+        raise BackendError(
+            f"{file.parent}: what ONNX Runtime makes of the model cannot be written there "
+            f"({why_not_written(trouble)}); $TMPDIR names another folder"
+        ) from trouble
 
 
 def file_sha256(file: Path) -> str:
@@ -118,5 +130,7 @@ def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, without a closing full stop."""
+    if is_memory_short(error):
+        return f"the memory does not suffice: {more_memory()}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -7,8 +7,15 @@ import math
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
+from edge_inference.core.memory_limit import machine_memory_mib
 from edge_inference.core.text_line import one_line
 from edge_inference.tools.usage import EXIT_USAGE
+
+MEMORY, TIME = "--max-memory-mib", "--timeout-s"
+#: Enough for models of a gigabyte; most take a twentieth.
+_MEMORY_MIB = 8192
+#: Python and the libraries alone take a half of this.
+_LEAST_MEMORY_MIB = 512
 
 #: Does what was asked for. Takes the parsed options and when the program started, in seconds
 #: of ``time.monotonic()``; returns the exit code.
@@ -66,6 +73,29 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add ``--gpu``."""
     parser.add_argument("--gpu", type=whole(0), default=0, metavar="N", help="number of the GPU")
+
+
+def add_bounds(parser: argparse.ArgumentParser, subject: str, timeout_s: int) -> None:
+    """Add ``--max-memory-mib`` and ``--timeout-s`` to a verb that loads models.
+
+    ``subject`` is the argument that names the model, or a list of them.
+    """
+    parser.set_defaults(bounded=subject)
+    parser.add_argument(
+        MEMORY,
+        type=whole(_LEAST_MEMORY_MIB),
+        default=min(_MEMORY_MIB, machine_memory_mib() * 3 // 4),
+        metavar="N",
+        help=f"most memory for a model; default: {_MEMORY_MIB}, or three quarters of this "
+        "machine's where that is less",
+    )
+    parser.add_argument(
+        TIME,
+        type=whole(0),
+        default=timeout_s,
+        metavar="N",
+        help="most seconds for a model; default: %(default)s; 0: no end",
+    )
 
 
 def whole(least: int) -> Callable[[str], int]:

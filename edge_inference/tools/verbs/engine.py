@@ -108,6 +108,7 @@ def _add_build(actions: Commands, with_flags: bool) -> None:
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
+    given.add_bounds(parser, "model", timeout_s=4 * 3600)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     if with_flags:  # they take a while to import
         from edge_inference.tools.verbs.build_flags import add_build_flags
@@ -140,6 +141,7 @@ def _add_check(actions: Commands) -> None:
     )
     _add_plan(parser)
     parser.add_argument("--backend", help="of a model: trt (default), ort or ort-cuda")
+    given.add_bounds(parser, "plan", timeout_s=600)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:

@@ -49,6 +49,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     check.add_argument("names", nargs="+", metavar="NAME|PATH", help="models to check")
     given.add_model_path(check, argparse.SUPPRESS)
     given.add_engine(check)
+    given.add_bounds(check, "names", timeout_s=600)
 
 
 def _start_list(options: argparse.Namespace, started_s: float) -> int:

@@ -63,6 +63,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--force", action="store_true", help="keep a folder that fails its check")
     given.add_model_path(parser)
+    given.add_bounds(parser, "model", timeout_s=4 * 3600)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 

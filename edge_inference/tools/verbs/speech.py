@@ -76,6 +76,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     given.add_gpu(export)
     given.add_model_path(export)
+    given.add_bounds(export, "model", timeout_s=4 * 3600)
     export.add_argument("--json", action="store_true", help="one JSON object a line")
     _add_embedding(actions)
 
@@ -93,6 +94,7 @@ def _add_embedding(actions: Commands) -> None:
     embedding.add_argument(
         "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
     )
+    given.add_bounds(embedding, "source", timeout_s=3600)
     embedding.add_argument("--licence", default="Apache-2.0", help="default: Apache-2.0")
 
 

@@ -1,0 +1,187 @@
+"""Model folders whose network is small and whose cost is not."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from small_model import DESCRIPTION, SIDE, picture
+
+#: 16 GiB of fp32.
+HUGE = [65_536, 65_536]
+_LENGTH = 4 << 30
+
+
+def bomb(folder: Path, kind: str) -> Path:
+    """Write the model folder of a network in :data:`NETWORKS` and return it."""
+    folder.mkdir(parents=True)
+    return write_model(folder, NETWORKS[kind]())
+
+
+def write_model(folder: Path, network: onnx.ModelProto) -> Path:
+    """Write a classifier's folder around a network that takes ``image`` and gives ``logits``."""
+    file = folder / "small.onnx"
+    file.write_bytes(network.SerializeToString())
+    for entry in network.graph.initializer:
+        if entry.data_location == TensorProto.EXTERNAL:
+            weights = folder / "weights.bin"
+            weights.touch()
+            os.truncate(weights, _LENGTH)
+    assert cv2.imwrite(str(folder / "golden.png"), picture(1000))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "model.yaml").write_text(DESCRIPTION.format(sha256=sha256, score=0.95, more=""))
+    return folder
+
+
+def network(
+    nodes: list[onnx.NodeProto], constants: dict[str, object], weights: Sequence[TensorProto] = ()
+) -> onnx.ModelProto:
+    """Return a network that computes its logits from the picture's means."""
+    means = [
+        helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["means"]),
+    ]
+    graph = helper.make_graph(
+        [*means, *nodes],
+        "hostile",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
+        [*(numpy_helper.from_array(np.array(v), name) for name, v in constants.items()), *weights],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def _with(node: onnx.NodeProto, **constants: object) -> onnx.ModelProto:
+    """Return a network whose logits need everything that a node makes."""
+    return network([node, *_gathered(node.output[0])], constants)
+
+
+def _gathered(name: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Cast", [name], ["as_floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["as_floats"], ["most"], keepdims=0),
+        helper.make_node("Add", ["means", "most"], ["logits"]),
+    ]
+
+
+def _worked_out() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("ReduceProd", ["shape"], ["count"], axes=[0]),
+        helper.make_node("Mul", ["count", "factor"], ["length"]),
+        helper.make_node("ConstantOfShape", ["length"], ["made"]),
+    ]
+    return network([*nodes, *_gathered("made")], {"factor": [1 << 30]})
+
+
+def _loop() -> onnx.ModelProto:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Abs", ["x"], ["y"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3]),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3]),
+        ],
+    )
+    node = helper.make_node("Loop", ["turns", "yes", "means"], ["logits"], body=body)
+    return network([node], {"turns": (1 << 63) - 1, "yes": True})
+
+
+def _chain(length: int) -> onnx.ModelProto:
+    names = ["means", *(f"x{n}" for n in range(length - 1)), "logits"]
+    nodes = [helper.make_node("Add", [a, a], [b]) for a, b in itertools.pairwise(names)]
+    return network(nodes, {})
+
+
+def _external() -> onnx.ModelProto:
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[_LENGTH // 4])
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("length", str(_LENGTH))):
+        entry = weights.external_data.add()
+        entry.key, entry.value = key, value
+    return network(_gathered("w"), {}, [weights])
+
+
+def _sparse_weights() -> onnx.ModelProto:
+    made = network(_gathered("w"), {})
+    values = numpy_helper.from_array(np.float32([1]), "w")
+    indices = numpy_helper.from_array(np.int64([1]), "places")
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, HUGE))
+    return made
+
+
+def _declared() -> onnx.ModelProto:
+    made = network(_gathered("means"), {})
+    made.graph.value_info.append(
+        helper.make_tensor_value_info("as_floats", TensorProto.FLOAT, HUGE)
+    )
+    return made
+
+
+def _in_a_branch() -> onnx.ModelProto:
+    def branch(name: str, shape: list[int]) -> onnx.GraphProto:
+        shape_of = numpy_helper.from_array(np.array(shape), f"{name}_shape")
+        node = helper.make_node("ConstantOfShape", [f"{name}_shape"], [name])
+        out = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        return helper.make_graph([node], name, [], [out], [shape_of])
+
+    node = helper.make_node(
+        "If", ["yes"], ["made"], then_branch=branch("a", HUGE), else_branch=branch("b", [1])
+    )
+    return _with(node, yes=True)
+
+
+def _of_a_constant_node() -> onnx.ModelProto:
+    value = numpy_helper.from_array(np.array(HUGE))
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value=value),
+        helper.make_node("ConstantOfShape", ["shape"], ["made"]),
+    ]
+    return network([*nodes, *_gathered("made")], {})
+
+
+def _unpacked() -> onnx.ModelProto:
+    """The shape lies in int64_data instead of raw_data."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], HUGE)
+    node = helper.make_node("ConstantOfShape", ["shape"], ["made"])
+    return network([node, *_gathered("made")], {}, [shape])
+
+
+def _of(operator: str, inputs: list[str], **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs, ["made"], **attributes)
+
+
+#: What says itself that it is too large.
+DECLARED = {
+    "external data": _external,
+    "sparse weights": _sparse_weights,
+    "a declared shape": _declared,
+    "in a branch": _in_a_branch,
+    "of a Constant node": _of_a_constant_node,
+    "unpacked": _unpacked,
+    "ConstantOfShape": lambda: _with(_of("ConstantOfShape", ["s"]), s=HUGE),
+    "Expand": lambda: _with(_of("Expand", ["one", "s"]), one=np.float32([1]), s=HUGE),
+    "Tile": lambda: _with(_of("Tile", ["image", "s"]), s=[1, 1, *HUGE]),
+    "Range": lambda: _with(_of("Range", ["a", "b", "c"]), a=0, b=1 << 36, c=1),
+    "Range of floats": lambda: _with(
+        _of("Range", ["a", "b", "c"]), a=np.float32(0), b=np.float32(1), c=np.float32(1e-12)
+    ),
+    "RandomNormal": lambda: _with(_of("RandomNormal", [], shape=HUGE)),
+    "a long chain": lambda: _chain(60_000),
+}
+#: What costs without saying so before it runs.
+RUNNING = {"a shape that is worked out": _worked_out, "a loop": _loop}
+NETWORKS = {**DECLARED, **RUNNING}

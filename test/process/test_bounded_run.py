@@ -1,0 +1,215 @@
+"""A model that costs without end is ended, by name, and takes nothing else with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hostile_files import expect_sentence
+from hostile_models import DECLARED, RUNNING, bomb
+
+ROOT = Path(__file__).parents[2]
+NANODET = ROOT / "models" / "nanodet"
+CONSOLE = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+DEADLINE_S = 240.0
+MEMORY = ["--max-memory-mib", "1024"]
+
+
+def command(*words: str) -> list[str]:
+    """Return a command line of ours."""
+    return [sys.executable, "-c", CONSOLE, *words]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a command, with a cache and a temporary folder of its own."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "EDGE_INFERENCE_CACHE": str(folder / "cache"),
+        "TMPDIR": str(folder / "tmp"),
+    }
+
+
+def ended(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; nothing of it stays in the temporary folder."""
+    done = subprocess.run(
+        command(*words),
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert not list((folder / "tmp").iterdir())
+    return done
+
+
+def refusal(folder: Path, *words: str) -> str:
+    """Run a command that fails, and return what it says: one line of ours."""
+    done = ended(folder, *words)
+    assert done.returncode == 1, done
+    assert done.stderr.startswith("edge-inference: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("kind", [*DECLARED, "a shape that is worked out"])
+def test_a_check_takes_no_more_memory_than_it_may(tmp_path: Path, kind: str) -> None:
+    folder = bomb(tmp_path / "mine", kind)
+    text = refusal(tmp_path, "models", "check", str(folder), *MEMORY)
+    expect_sentence(text, "mine")
+    if kind != "a long chain":
+        assert "at most 1024" in text
+        assert "--max-memory-mib" in text
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["compare", "{}"],
+        ["engine", "check", "{}", "--backend", "ort"],
+        ["bisect", "{}", "--precision", "fp16"],
+        ["quantize", "{}", "--precision", "fp16", "--output", "made"],
+    ],
+    ids=lambda verb: verb[0],
+)
+def test_so_does_whatever_else_runs_a_model(tmp_path: Path, verb: list[str]) -> None:
+    folder = bomb(tmp_path / "mine", "a shape that is worked out")
+    text = refusal_at_the_end(tmp_path, *(word.format(folder) for word in verb), *MEMORY)
+    assert "mine" in text and "at most 1024" in text and "--max-memory-mib" in text
+    assert not (tmp_path / "made").exists()
+
+
+def refusal_at_the_end(folder: Path, *words: str) -> str:
+    """Run a command that fails, and return the last line that it says."""
+    done = ended(folder, *words)
+    assert done.returncode == 1, done
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("edge-inference: "), done.stderr
+    return last
+
+
+@pytest.mark.parametrize("kind", RUNNING)
+def test_a_check_takes_no_longer_than_it_may(tmp_path: Path, kind: str) -> None:
+    folder = bomb(tmp_path / "mine", kind)
+    bounds = ["--timeout-s", "6"] if kind == "a loop" else MEMORY
+    text = refusal(tmp_path, "models", "check", str(folder), *bounds)
+    expect_sentence(text, "mine")
+    assert bounds[0] in text and bounds[1] in text
+
+
+def test_another_model_is_checked_all_the_same(tmp_path: Path) -> None:
+    folder = bomb(tmp_path / "mine", "a shape that is worked out")
+    done = ended(tmp_path, "models", "check", str(folder), str(NANODET), *MEMORY)
+    assert done.returncode == 1
+    assert "mine" in done.stderr and "nanodet" not in done.stderr
+    assert "golden check: passed" in done.stdout
+
+
+def test_a_model_passes_within_the_least_memory(tmp_path: Path) -> None:
+    done = ended(tmp_path, "models", "check", str(NANODET), "--max-memory-mib", "512")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words", [["--max-memory-mib", "511"], ["--timeout-s", "-1"], ["--max-memory-mib", "much"]]
+)
+def test_a_bound_that_is_none_is_refused(tmp_path: Path, words: list[str]) -> None:
+    done = ended(tmp_path, "models", "check", str(NANODET), *words)
+    assert done.returncode == 2 and words[0] in done.stderr
+
+
+@contextmanager
+def in_a_loop(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a check that never ends, and give it once its network runs."""
+    process = subprocess.Popen(
+        command("models", "check", str(bomb(folder / "mine", "a loop")), "--timeout-s", "0"),
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while "runs on" not in process.stdout.readline():
+            assert process.poll() is None, process.stderr.read()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that are there still."""
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def state(pid: int) -> str:
+    """Return the letter of a process's state; one that is gone is as one that nobody asks for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs."""
+    return state(pid) != "Z"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail where it does not come true."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end_s
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
+    with in_a_loop(tmp_path) as process:
+        (child,) = children(process.pid)
+        while process.poll() is None:  # the first one may come before it is heard as such
+            process.send_signal(number)
+            threading.Event().wait(0.2)
+        _, said = process.communicate(timeout=DEADLINE_S)
+        assert (process.returncode, said) == (128 + number, "edge-inference: interrupted\n")
+        wait_for(lambda: not is_there(child))
+
+
+def test_it_can_be_stopped_and_continued(tmp_path: Path) -> None:
+    with in_a_loop(tmp_path) as process:
+        (child,) = children(process.pid)
+        process.send_signal(signal.SIGTSTP)
+        wait_for(lambda: state(process.pid) == state(child) == "T")
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: "T" not in (state(process.pid), state(child)))
+
+
+def test_who_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
+    with in_a_loop(tmp_path) as process:
+        (child,) = children(process.pid)
+        process.kill()
+        process.wait(DEADLINE_S)
+        wait_for(lambda: not is_there(child))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_child_that_is_ended_is_told_of(tmp_path: Path, number: signal.Signals) -> None:
+    with in_a_loop(tmp_path) as process:
+        (child,) = children(process.pid)
+        os.kill(child, number)
+        _, said = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 1
+        expect_sentence(said, "mine")
+        assert number.name in said
