@@ -40,9 +40,8 @@ _SIGNALLED = 128
 #: A busy machine may take so long to unload all components; where it stands still is then shown.
 _ENDING_S, _STDERR = 30.0, 2
 _NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
-#: In what ROS says where it cannot keep its logs.
-_LOGGING = ("initialize logging", "Failed opening file")
 _PARAMETER_FILE, _LOG_FILE = "--params-file", "--log-config-file"
+_NO_LOGS = "--disable-external-lib-logs"
 #: Where in its source the middleware gave up, which it tells after the reason.
 _SOURCE_LINE = re.compile(r", at [^,\s]+:\d+\b")
 
@@ -163,6 +162,10 @@ def hosted(
     arguments is none that it may read.
     """
     _check_files(ros_arguments)
+    # Asked before ROS finds out: some releases say it in words of their own, too.
+    trouble = None if _NO_LOGS in ros_arguments else log_trouble()
+    if trouble is not None:
+        raise ConfigError(trouble)
     context = Context()
     try:
         rclpy.init(
@@ -173,11 +176,7 @@ def hosted(
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ConfigError(f"ROS does not know these arguments: {one_line(str(error))}") from error
     except (RuntimeError, UnicodeError) as error:  # RCLError is one, what the logger throws another
-        is_logging = any(words in str(error) for words in _LOGGING)
-        trouble = log_trouble() if is_logging else None
-        raise ConfigError(
-            trouble or f"ROS does not start with these arguments: {_reason(error)}"
-        ) from error
+        raise ConfigError(f"ROS does not start with these arguments: {_reason(error)}") from error
     try:
         own = ros_arguments if own_arguments is None else own_arguments
         try:
