@@ -250,9 +250,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "messages" in chosen:
         report.figure("good messages that a stage dropped by its rules", tally.dropped)
         report.claim("campaign-lost-beyond-policy", tally.lost, at_most=0)
-    report.claim("campaign-crashes", len(tally.crashes), at_most=0)
-    report.claim("campaign-hangs", len(tally.hangs), at_most=0)
-    report.claim("campaign-wrong-results", len(tally.wrong), at_most=0)
+    if tally.tried:
+        report.claim("campaign-crashes", len(tally.crashes), at_most=0)
+        report.claim("campaign-hangs", len(tally.hangs), at_most=0)
+        report.claim("campaign-wrong-results", len(tally.wrong), at_most=0)
     if tally.peak_mib:
         report.claim("campaign-memory-of-a-message-mib", tally.peak_mib, at_most=MEMORY_BOUND_MIB)
     for claim, stops_ms in (
