@@ -11,6 +11,13 @@ from edge_inference.speech.planner import NO, STOP, YES
 from edge_inference.speech.recogniser import Recogniser
 from edge_inference.speech.stop_word import STOP_WORDS
 
+#: Before a pause they take back what comes behind: heard needlessly, they cost a repetition.
+TAKING_BACK = (
+    *("don't", "do not", "please don't", "please do not", "never", "not yet"),
+    *("unless i tell you", "unless i say so", "if i say so", "only if i say so", "if i tell you"),
+)
+_TAKE_BACK = "take_back"
+
 
 def listen_for(
     grammar: Grammar,
@@ -20,7 +27,7 @@ def listen_for(
 ) -> CommandMode:
     """Return a command mode that hears the grammar's phrases; those that stop it hears eagerly.
 
-    The words for stop are heard whether the grammar has them or not.
+    The words for stop, and what takes a command back, are heard also where the grammar has none.
     """
     # A recogniser may write numbers either way.
     sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
@@ -30,6 +37,8 @@ def listen_for(
     }
     for word in stop_words:
         meanings.setdefault(word, (STOP, frozenset()))
+    for phrase in TAKING_BACK:
+        meanings.setdefault(phrase, (_TAKE_BACK, frozenset()))
     graph = PhraseGraph(
         meanings,
         recogniser.tokenizer,
@@ -41,7 +50,7 @@ def listen_for(
         graph,
         settings,
         # "Stop at the kitchen" drives there.
-        eager=[phrase for phrase, (intent, _) in meanings.items() if intent == STOP],
+        eager=[each for each, (intent, _) in meanings.items() if intent in (STOP, _TAKE_BACK)],
         answers=[phrase for phrase, (intent, _) in meanings.items() if intent in (YES, NO)],
         meanings=meanings,
         stop_words=stop_words,
