@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_inference.speech import stop_word
+from edge_inference.speech import command_phrases, stop_word
 from edge_inference.speech.command_mode import CommandSettings
 from edge_inference.speech.command_phrases import listen_for
 from edge_inference.speech.grammar_file import read_grammar
@@ -98,11 +98,23 @@ def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str
     """``stop at the kitchen`` may be a way to drive there."""
     file = tmp_path / "grammar.yaml"
     file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
-    phrase, other = TOKENIZER.ids("H c"), TOKENIZER.ids("F")[0]
-
-    def hardly(tokens: list[int]) -> dict[int, float]:
-        told = saying(phrase)(tokens)
-        return {**dict.fromkeys(told, -3.0), other: 0.0} if len(tokens) == 1 else told
-
     mode = listen_for(read_grammar(file), recogniser_that(hardly), CommandSettings(), ("h",))
     assert mode.recognise(SECOND).text == text
+
+
+@pytest.mark.parametrize(("phrases", "text"), [(("h c",), "h c"), ((), "")])
+def test_what_takes_a_command_back_is_heard_as_eagerly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phrases: tuple[str, ...], text: str
+) -> None:
+    monkeypatch.setattr(command_phrases, "TAKING_BACK", phrases)
+    file = tmp_path / "grammar.yaml"
+    file.write_text("intents: {go: {phrases: [a b]}}\n")
+    mode = listen_for(read_grammar(file), recogniser_that(hardly), CommandSettings(), ("e",))
+    assert mode.recognise(SECOND).text == text
+
+
+def hardly(tokens: list[int]) -> dict[int, float]:
+    """Write "h c", and another word nearly as likely instead of its first."""
+    told = saying(TOKENIZER.ids("H c"))(tokens)
+    other = TOKENIZER.ids("F")[0]
+    return {**dict.fromkeys(told, -3.0), other: 0.0} if len(tokens) == 1 else told
