@@ -108,6 +108,10 @@ class Motion:
         """Take what was said, in any thread: a negation or condition holds back what moves."""
         self._held_back.hear(transcript, now_ns)
 
+    def hear_unreadable(self, now_ns: int) -> None:
+        """Take words that cannot be read, in any thread: they may have been a negation."""
+        self._held_back.hold("something that I cannot read", now_ns)
+
     def is_taken_back(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
         """Tell, in any thread, whether a text is a no, or may be meant of the plan at work."""
         if says_no(transcript.text, stop_words):

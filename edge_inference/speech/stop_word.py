@@ -233,6 +233,10 @@ class HeldBack:
             self._cut_off = self._holding(self._cut_off.text, transcript.start_ns, now_ns)
         return problem
 
+    def hold(self, what: str, now_ns: int) -> None:
+        """Hold back what begins now and so soon behind: that may have been a negation."""
+        self._cut_off = self._holding(what, 0, now_ns)
+
     def problem(self, plan: ActionPlan, now_ns: int) -> str:
         """Return why a plan is not to be followed; empty where it is."""
         if not any(step.action not in _STILL_ACTIONS for step in plan.steps):
