@@ -97,8 +97,7 @@ class Navigation:
         self.cancel()
         if self._client is None or not self._client.server_is_ready():
             return
-        for goal_id in self._under_way.ids:
-            self._take_over(goal_id)
+        self._under_way.end_all()
         # This reaches what navigation has not told of yet; an id of zeros means all of them.
         answer = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
         answer.add_done_callback(self._node.guarded(self._all_answered))

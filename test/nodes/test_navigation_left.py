@@ -11,11 +11,12 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 
 from edge_inference.core.voice import Step
+from edge_inference.nodes import goals_under_way
 from edge_inference.nodes.given_up import MOST_TRIES
 from edge_inference.nodes.goals_under_way import GoalsUnderWay
 from edge_inference.nodes.navigation import Navigation
 from navigation_rig import KITCHEN, STILL, Navigator, Robot
-from rig import Rig, wait_for
+from rig import Collected, Rig, later, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -125,6 +126,44 @@ def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
     wait_for(lambda: robot.shows("has agreed to end its goal, and goes on"), "an error")
     operator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
+
+
+@pytest.fixture
+def withheld(monkeypatch: pytest.MonkeyPatch) -> Collected:
+    """Call these to have goals told of to those who listen, which else comes too soon."""
+    calls, take = Collected(), GoalsUnderWay._take
+
+    def withhold(self: GoalsUnderWay, message) -> None:
+        calls.take(lambda: take(self, message))
+
+    monkeypatch.setattr(GoalsUnderWay, "_take", withhold)
+    return calls
+
+
+def test_a_goal_that_is_told_of_just_after_a_stop_is_watched_too(
+    rig: Rig, operator: Navigator, withheld: Collected
+) -> None:
+    operator.refusals = 2
+    robot = Robot(rig)
+    robot.say("stop")
+    operator.cancels.wait()
+    rig.call(withheld.wait()[0])
+    operator.cancels.wait(3)
+    operator.end()
+    wait_for(lambda: not robot.node._navigation.problem, "its end")
+
+
+def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
+    rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.refusals = 1000
+    robot = Robot(rig)
+    pass_s = later(monkeypatch, goals_under_way)
+    robot.say("stop")
+    operator.cancels.wait()
+    pass_s(6.0)
+    rig.call(withheld.wait()[0])
+    assert not robot.node._navigation._given_up._goals
 
 
 @BOTH
