@@ -53,8 +53,13 @@ class GoalsUnderWay:
         self._count += 1
         return self._ours + self._count.to_bytes(4, "big")
 
-    def end_all(self) -> None:
-        """End every goal that goes on; where nothing is known yet, as soon as it is."""
+    def end_all(self, is_there: bool) -> None:
+        """End every goal that goes on; where nothing is known yet, as soon as it is.
+
+        ``is_there`` tells whether the server is known: one that comes tells all anew.
+        """
+        if not is_there:
+            self.ids = None
         if self.ids is None:
             self._all_until_s = time.monotonic() + _HEARS_WITHIN_S
         for each in self.ids or ():

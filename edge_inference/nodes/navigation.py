@@ -95,9 +95,11 @@ class Navigation:
         """Have all goals end, whoever has sent them: what was refused is asked for anew."""
         self._given_up.insist()
         self.cancel()
-        if self._client is None or not self._client.server_is_ready():
+        if self._client is None:
             return
-        self._under_way.end_all()
+        self._under_way.end_all(is_there := self._client.server_is_ready())
+        if not is_there:
+            return
         # This reaches what navigation has not told of yet; an id of zeros means all of them.
         answer = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
         answer.add_done_callback(self._node.guarded(self._all_answered))

@@ -153,6 +153,18 @@ def test_a_goal_that_is_told_of_just_after_a_stop_is_watched_too(
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
+def test_a_stop_from_before_navigation_was_found_reaches_its_goals(
+    rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(rig)
+    with monkeypatch.context() as patch:
+        patch.setattr(robot.node._navigation._client, "server_is_ready", lambda: False)
+        robot.say("stop")
+    assert operator.cancels == []
+    rig.call(withheld.wait()[0])
+    operator.cancels.wait()
+
+
 def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
     rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
