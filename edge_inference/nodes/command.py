@@ -25,7 +25,6 @@ from edge_inference.speech.stop_word import is_stop
 
 _STILL = Velocity(0.0, 0.0)
 _AT_WORK = (MotionState.MOVING, MotionState.WAITING)
-_LEFT = "All right, I leave that"
 
 
 class Command(Component):
@@ -93,8 +92,7 @@ class Command(Component):
 
     def close(self) -> None:
         """Leave navigation alone."""
-        navigation = self.__dict__.pop("_navigation", None)
-        if navigation is not None:
+        if (navigation := self.__dict__.pop("_navigation", None)) is not None:
             navigation.close()
 
     # In whatever thread brings it, and our own --------------------------------------------------
@@ -113,14 +111,15 @@ class Command(Component):
             if not plan.is_refused:
                 self._keep_publishing()
             self._account.said = plan.reason if plan.is_refused else ""  # by the planner
+            if plan.steps and plan.steps[0].action == "stop":
+                self._elsewhere.give_up_all()
             self._cycle(now_ns)
         self.health.processed()
         name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
-        self._timings.publish(
-            StageTiming.at_once(
-                self.default_name, name, took_ms, plan.stamp_ns, self.now_ns(), plan.frame_id
-            )
+        timing = StageTiming.at_once(
+            self.default_name, name, took_ms, plan.stamp_ns, self.now_ns(), plan.frame_id
         )
+        self._timings.publish(timing)
 
     def _on_words(self, transcript: Transcript, _: bool) -> None:
         self._motion.hear(transcript, self.now_ns())
@@ -142,6 +141,7 @@ class Command(Component):
                 now_ns = self._stop_ns = self.now_ns()
                 self._motion.stop(now_ns, problem)
                 self._keep_publishing()
+                self._elsewhere.give_up_all()
                 self._cycle(now_ns)
 
     def _leave(self, no: Transcript) -> None:
@@ -149,10 +149,11 @@ class Command(Component):
         with self._lock:
             now_ns = self.now_ns()
             if self._velocity != _STILL or self._motion.feedback(now_ns).state in _AT_WORK:
-                self._stop_at_once(_LEFT)
+                self._stop_at_once("All right, I leave that")
             else:  # nothing is published: others may drive
                 before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
                 self._stop_ns = max(before_ns, no.stamp_ns if 0 < no.stamp_ns <= now_ns else now_ns)
+                self._elsewhere.give_up_all()
 
     def _run(self, worker: Worker) -> None:
         due = time.monotonic()

@@ -76,6 +76,11 @@ class Elsewhere:
         self._under_way = None
         self._navigation.cancel()
 
+    def give_up_all(self) -> None:
+        """End whatever goes on elsewhere, whoever has begun it."""
+        self._under_way = None
+        self._navigation.cancel_all()
+
     def _navigate(self, feedback: MotionFeedback) -> str | None:
         """Return None while the robot is on its way, empty once it is there, else why not."""
         assert feedback.step is not None

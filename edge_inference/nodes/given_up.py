@@ -26,6 +26,7 @@ class Goal:
     """A goal that was sent; ``handle`` is None until it is accepted."""
 
     handle: Any = None
+    id: bytes = b""
     tries: int = 0
     #: What is wrong if the goal has not ended by ``due_s``, a time of the steady clock.
     suspicion: str = _SILENT
@@ -55,13 +56,53 @@ class GivenUp:
             return next((goal.problem for goal in self._goals if goal.problem), "")
 
     def add(self, goal: Goal) -> None:
-        """Have a goal ended, at once where it is accepted, else as soon as it is."""
+        """Have a goal ended; one that is not accepted yet is to be added again once it is."""
         with self._lock:
-            self._goals = [*self._goals, goal][-_MOST_GOALS:]
-            goal.due_s = self._steady_s() + self._wait_s()
-        self.ask(goal)
+            others = [each for each in self._goals if each is not goal]
+            self._goals = [*others, goal][-_MOST_GOALS:]
+            goal.tries = 0
+        self._ask(goal)
 
-    def ask(self, goal: Goal) -> None:
+    def knows(self, goal_id: bytes) -> bool:
+        """Tell whether a goal is among those that are to end."""
+        with self._lock:
+            return any(goal.id == goal_id for goal in self._goals)
+
+    def insist(self) -> None:
+        """Begin anew: tell navigation at once again where it has not done as it was told."""
+        with self._lock:
+            again = [goal for goal in self._goals if goal.problem]
+            for goal in again:
+                goal.tries = 0
+        for goal in again:
+            self._ask(goal)
+
+    def over(self, goal: Goal) -> None:
+        """Forget a goal: it has come to its end."""
+        with self._lock:
+            self._goals = [each for each in self._goals if each is not goal]
+
+    def look(self, is_there: bool) -> None:
+        """Tell navigation again where it is time to; ``is_there`` says whether it can hear that."""
+        now_s, again = self._steady_s(), []
+        with self._lock:
+            for goal in list(self._goals):
+                if not is_there and goal.suspicion != _GONE:
+                    goal.suspicion = goal.problem = _GONE
+                    goal.tries = 0  # whoever comes back is another one
+                    goal.due_s = now_s + MOST_TRIES * self._wait_s()
+                elif now_s >= goal.due_s:
+                    is_lost = goal.handle is None and goal.tries >= MOST_TRIES
+                    if is_lost or (goal.suspicion == _GONE and not is_there):
+                        self._goals.remove(goal)  # nobody is left to ask, or nothing to ask for
+                        continue
+                    goal.problem = goal.suspicion
+                    if goal.tries < MOST_TRIES:
+                        again.append(goal)
+        for goal in again:
+            self._ask(goal)
+
+    def _ask(self, goal: Goal) -> None:
         """Tell navigation to end a goal."""
         with self._lock:
             goal.due_s = self._steady_s() + self._wait_s()
@@ -76,30 +117,6 @@ class GivenUp:
                 goal.problem = f"navigation cannot be told to end its goal: {words_of(error)}"
             return
         answer.add_done_callback(lambda done: self._answered(goal, done))
-
-    def over(self, goal: Goal) -> None:
-        """Forget a goal: it has come to its end."""
-        with self._lock:
-            self._goals = [each for each in self._goals if each is not goal]
-
-    def look(self, is_there: bool) -> None:
-        """Tell navigation again where it is time to; ``is_there`` says whether it can hear that."""
-        now_s, again = self._steady_s(), []
-        with self._lock:
-            for goal in list(self._goals):
-                if not is_there and goal.suspicion != _GONE:
-                    goal.suspicion = goal.problem = _GONE
-                    goal.due_s = now_s + MOST_TRIES * self._wait_s()
-                elif now_s >= goal.due_s:
-                    is_lost = goal.handle is None and goal.tries >= MOST_TRIES
-                    if is_lost or (goal.suspicion == _GONE and not is_there):
-                        self._goals.remove(goal)  # nobody is left to ask, or nothing to ask for
-                        continue
-                    goal.problem = goal.suspicion
-                    if goal.tries < MOST_TRIES:
-                        again.append(goal)
-        for goal in again:
-            self.ask(goal)
 
     def _answered(self, goal: Goal, done: Any) -> None:
         try:

@@ -9,18 +9,21 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from action_msgs.msg import GoalStatus
+from action_msgs.msg import GoalInfo, GoalStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.timer import Timer
 
 from edge_inference.core.text_line import one_line
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.headers import to_header
 from edge_inference.nodes.given_up import GivenUp, Goal
+from edge_inference.nodes.goals_under_way import GoalsUnderWay
 from edge_inference.speech.limits import Place
 
 _NO_NAVIGATION = "I have no navigation"
+_ACTION = "/navigate_to_pose"
 _LOOK_S = 0.1
 
 
@@ -28,7 +31,8 @@ class Navigation:
     """One goal at a time of the action ``navigate_to_pose``.
 
     Nothing here waits: answers come in the executor. A goal that was given up and has not ended
-    ``cancel_s()`` later is given up again, and shown as an error until it has.
+    ``cancel_s()`` later is given up again, and shown as an error until it has. So is a goal that
+    one who had this node's name before has left behind.
     """
 
     def __init__(self, node: Component, cancel_s: Callable[[], float]) -> None:
@@ -44,7 +48,8 @@ class Navigation:
         except ImportError:
             return
         self._action = NavigateToPose
-        self._client = ActionClient(node, NavigateToPose, "/navigate_to_pose")
+        self._client = ActionClient(node, NavigateToPose, _ACTION)
+        self._under_way = GoalsUnderWay(node, _ACTION, self._take_over)
         self._timer = node.make_timer(_LOOK_S, self._look)
 
     @property
@@ -73,9 +78,9 @@ class Navigation:
                 self._outcome = _NO_NAVIGATION
             return
         with self._lock:
-            goal = self._goal = Goal()
+            goal = self._goal = Goal(id=self._under_way.new_id())
             self._outcome = None
-        future = self._client.send_goal_async(self._message(place))
+        future = self._client.send_goal_async(self._message(place), goal_uuid=_uuid(goal.id))
         future.add_done_callback(lambda done: self._settle(done, goal, self._answered))
 
     def cancel(self) -> None:
@@ -86,6 +91,19 @@ class Navigation:
         if goal is not None:
             self._given_up.add(goal)
 
+    def cancel_all(self) -> None:
+        """Have all goals end, whoever has sent them: what was refused is asked for anew."""
+        self._given_up.insist()
+        self.cancel()
+        if self._client is None:
+            return
+        self._under_way.end_all(is_there := self._client.server_is_ready())
+        if not is_there:
+            return
+        # This reaches what navigation has not told of yet; an id of zeros means all of them.
+        answer = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
+        answer.add_done_callback(self._node.guarded(self._all_answered))
+
     def close(self) -> None:
         """Give up, and leave the graph."""
         self.cancel()
@@ -93,6 +111,7 @@ class Navigation:
             self._node.destroy_timer(self._timer)
             self._timer = None
         if self._client is not None:
+            self._under_way.close()
             self._client.destroy()
             self._client = None
 
@@ -131,9 +150,26 @@ class Navigation:
             return
         goal.handle = handle
         if goal is not self._goal:
-            self._given_up.ask(goal)
-        future = handle.get_result_async()
+            self._given_up.add(goal)
+        self._await_end(goal)
+
+    def _await_end(self, goal: Goal) -> None:
+        future = goal.handle.get_result_async()
         future.add_done_callback(lambda done: self._settle(done, goal, self._ended))
+
+    def _all_answered(self, done: Any) -> None:
+        for each in done.result().goals_canceling:
+            self._take_over(bytes(each.goal_id.uuid))
+
+    def _take_over(self, goal_id: bytes) -> None:
+        """Have a goal end that is known by its id alone."""
+        with self._lock:
+            is_ours = self._goal is not None and self._goal.id == goal_id
+        if (client := self._client) is None or is_ours or self._given_up.knows(goal_id):
+            return
+        goal = Goal(ClientGoalHandle(client, _uuid(goal_id), None), goal_id)
+        self._given_up.add(goal)
+        self._await_end(goal)
 
     def _ended(self, end: Any, goal: Goal) -> None:
         self._given_up.over(goal)
@@ -144,6 +180,12 @@ class Navigation:
         why = getattr(end.result, "error_msg", "")
         if not is_there and why:
             self._node.get_logger().warning(one_line(f"navigation: {why}"))
+
+
+def _uuid(goal_id: bytes) -> Any:
+    uuid = GoalInfo().goal_id
+    uuid.uuid = list(goal_id)
+    return uuid
 
 
 def to_pose(place: Place, stamp_ns: int) -> PoseStamped:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import types
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from edge_inference.action import Listen
 from rclpy.executors import SingleThreadedExecutor
 
 import quick_discovery
 from benchmarks import ros_domain
 from edge_inference.composition import container as container_module
 from edge_inference.nodes import command
+from edge_inference.nodes.navigation import Navigation
 from edge_inference.speech.limits import Limits
+from navigation_rig import Navigator
 from rig import Outside, Rig, wait_for
 
 
@@ -84,3 +89,16 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(limits, plan=replace(limits.plan, dead_man_s=30.0))
 
     monkeypatch.setattr(command, "find_limits", patiently)
+
+
+@pytest.fixture
+def navigator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Navigator]:
+    """What stands in for Nav2, and is taken for it."""
+    package, module = types.ModuleType("nav2_msgs"), types.ModuleType("nav2_msgs.action")
+    module.NavigateToPose = Listen
+    monkeypatch.setitem(sys.modules, "nav2_msgs", package)
+    monkeypatch.setitem(sys.modules, "nav2_msgs.action", module)
+    monkeypatch.setattr(Navigation, "_message", lambda self, place: Listen.Goal(timeout_s=1.0))
+    navigator = Navigator()
+    yield navigator
+    navigator.vanish()

@@ -143,7 +143,7 @@ def test_a_goal_that_is_not_accepted_yet_is_asked_for_once_it_is(
     watch.given_up.add(goal)
     assert "does not answer" in watch.after(1.1)
     goal.handle = handle
-    watch.given_up.ask(goal)
+    watch.given_up.add(goal)
     assert len(handle.asked) == 1
     handle.answer(CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID)
     assert watch.after(0.0) == ""
@@ -170,6 +170,73 @@ def test_navigation_that_is_back_is_asked_again(watch: Watch, handle: Handle) ->
     watch.after(0.0, is_there=False)
     assert watch.after(5.1, is_there=True)
     assert len(handle.asked) == 2
+    handle.answer(CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID)
+    assert watch.after(0.0) == ""
+
+
+def test_a_goal_that_was_forgotten_and_is_accepted_after_all_is_asked_for_as_often_as_any(
+    watch: Watch, handle: Handle
+) -> None:
+    goal = Goal()
+    watch.given_up.add(goal)
+    while watch.after(1.1):
+        pass
+    goal.handle = handle
+    watch.given_up.add(goal)
+    for tries in range(1, MOST_TRIES + 1):
+        assert len(handle.asked) == tries
+        handle.answer(CancelGoal.Response.ERROR_REJECTED)
+        assert "refuses to end its goal" in watch.after(1.1)
+    assert watch.after(100.0)
+    watch.given_up.over(goal)
+    assert watch.after(0.0) == ""
+
+
+def test_a_goal_that_is_added_again_is_watched_once(watch: Watch, handle: Handle) -> None:
+    goal = Goal()
+    watch.given_up.add(goal)
+    goal.handle = handle
+    watch.given_up.add(goal)
+    watch.after(1.1)
+    assert len(handle.asked) == 2
+
+
+def test_who_insists_asks_at_once_and_as_often_as_at_first(watch: Watch, handle: Handle) -> None:
+    watch.given_up.add(Goal(handle))
+    for _ in range(MOST_TRIES):
+        handle.answer(CancelGoal.Response.ERROR_REJECTED)
+        watch.after(1.1)
+    assert len(handle.asked) == MOST_TRIES
+    watch.given_up.insist()
+    for tries in range(1, MOST_TRIES + 1):
+        assert len(handle.asked) == MOST_TRIES + tries
+        handle.answer(CancelGoal.Response.ERROR_REJECTED)
+        watch.after(1.1)
+    watch.after(100.0)
+    assert len(handle.asked) == 2 * MOST_TRIES
+
+
+def test_who_insists_leaves_time_to_a_goal_that_has_it_still(watch: Watch, handle: Handle) -> None:
+    watch.given_up.add(Goal(handle))
+    watch.given_up.insist()
+    handle.answer(CancelGoal.Response.ERROR_NONE, ID)
+    watch.given_up.insist()
+    assert len(handle.asked) == 1
+    assert watch.after(1.1)
+    watch.given_up.insist()
+    assert len(handle.asked) == 2
+
+
+def test_another_server_that_has_come_is_asked_though_the_first_one_was_asked_often_enough(
+    watch: Watch, handle: Handle
+) -> None:
+    watch.given_up.add(Goal(handle))
+    for _ in range(MOST_TRIES):
+        handle.answer(CancelGoal.Response.ERROR_REJECTED)
+        watch.after(1.1)
+    watch.after(0.0, is_there=False)
+    assert watch.after(5.1, is_there=True)
+    assert len(handle.asked) == MOST_TRIES + 1
     handle.answer(CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID)
     assert watch.after(0.0) == ""
 

@@ -63,15 +63,20 @@ class Nav2:
     def __init__(self) -> None:
         self.goals: list = []
         self.answers: list[Answer] = []
+        self.cancels: list[bytes] = []
         self.is_destroyed = False
 
     def server_is_ready(self) -> bool:
         return self.is_there
 
-    def send_goal_async(self, goal) -> Answer:
+    def send_goal_async(self, goal, goal_uuid) -> Answer:
         self.goals.append(goal)
         self.answers.append(Answer())
         return self.answers[-1]
+
+    def _cancel_goal_async(self, handle) -> Answer:
+        self.cancels.append(bytes(handle.goal_id.uuid))
+        return Answer()
 
     def destroy(self) -> None:
         self.is_destroyed = True
