@@ -61,7 +61,7 @@ def test_a_text_that_is_too_old_or_has_a_problem_stops_too(
     wait_for(lambda: velocities[-1] == STILL, "the robot standing")
 
 
-@pytest.mark.parametrize("text", ["go forward two meters and stop", "no, turn left"])
+@pytest.mark.parametrize("text", ["go forward two meters and stop", "turn left, then halt"])
 def test_what_becomes_a_plan_is_followed(
     rig: Rig, driving: Callable[[], Collected], speaker: Speaker, text: str
 ) -> None:
