@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from edge_inference.speech.words import words_of
 
-#: What is a yes where the grammar has no meaning for it.
+#: What is a yes where the grammar has no meaning for it. Not "right": it may be the side.
 YES_WORDS = frozenset(
     {
         *("yes", "yeah", "yep", "yup", "aye", "sure", "okay", "ok", "alright", "all right"),
-        *("right", "correct", "exactly", "affirmative", "absolutely", "definitely", "indeed"),
+        *("correct", "exactly", "affirmative", "absolutely", "definitely", "indeed"),
         *("of course", "sure thing", "go ahead", "do it", "do that", "please do", "i do", "i did"),
         *("thats right", "that is right", "thats correct", "that is correct", "you got it"),
     }

@@ -56,9 +56,10 @@ class UnplannedWords:
             return None
         until_ns = self._steady_ns() + int(longest_s * 1e9)
         word = Unplanned(transcript, is_stop, until_ns)
-        for plan in self._plans:
-            if plan.stamp_ns == transcript.stamp_ns:
-                return None if word.is_kept_by(plan) else word
+        # Without a stamp nobody can tell which plan of those before is that of the text.
+        plans = [plan for plan in self._plans if 0 < plan.stamp_ns == transcript.stamp_ns]
+        if plans:
+            return None if any(map(word.is_kept_by, plans)) else word
         self._waiting[transcript.stamp_ns] = word
         return self._oldest() if len(self._waiting) > _REMEMBERED else None
 

@@ -10,7 +10,7 @@ from edge_inference.speech.units import unit_named
 
 # Numbers, units with a stroke (m/s), words, and the two signs that stand for words.
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:/[^\W\d_]+)*|°|%")
-_WITH_STROKE = re.compile(r"[^\W\d_]+(?:/[^\W\d_]+)+")
+_WITH_STROKE = re.compile(r"(?<![^\W\d_])[^\W\d_]+(?:/[^\W\d_]+)+")
 # Written numbers of which a word would be lost: .5 is no 5, and -5 is no 5 either.
 _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _MINUS = re.compile(r"(?<!\S)[-\u2212](?=\.?\d)")
@@ -26,7 +26,7 @@ _MISREAD = re.compile("\u00e2(?:\u20ac\u2122|\u0080\u0099)|\u201a\u00c4\u00f4")
 # apostrophe that was lost on the way: don"t, don?t, don-t, don\\u2019t, don%27t, don&#39;t.
 _NOT_IN_TWO = re.compile(
     r"\b(is|are|was|were|has|have|had|do|does|did|ca|wo|would|sha|should|could|must|need|might"
-    r"|ai|may)\s*n(?:\s*'?\s*|&(?:amp;)?#?\w{1,8};|\\u\w{4}|%\w\w|[^\sa-z]{1,8})t\b"
+    r"|ai|may)\s*n(?:\s*(?:['\"]\s*)?|&(?:amp;)?#?\w{1,8};|\\u\w{4}|%\w\w|[^\sa-z]{1,8})t\b"
 )
 # A point or comma within a number is none of these, nor is a hyphen within a word.
 _PUNCTUATION = re.compile(r"[.,](?!\d)|[!?;:()\u3001\u3002\u2012-\u2015]|-{2,}|(?<!\S)[-/]+(?!\S)")

@@ -110,7 +110,7 @@ def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
             "okay no",
             "yeah right there",
         ),
-        *("sure is cold", "hum", "yes if you like"),
+        *("right", "sure is cold", "hum", "yes if you like"),
     ],
 )
 def test_what_is_no_yes_closes_a_question(text: str) -> None:

@@ -56,7 +56,7 @@ STOPS = [
 ]
 GOES_ON = [
     *("don't stop", "Don\u2019t stop", "don\u02bct stop", "dont stop"),
-    *("do n't stop", "do not stop"),
+    *("do n't stop", "do not stop", 'don " t stop'),
     *("never stop", "you must not stop", "you mustn't stop", "robot please don't stop now"),
     *("the stop sign is red", "find the stop sign", "two stop signs", "unstoppable", "stopped"),
     *("go forward and stop", "turn left, then stop", "go on. And stop", "", "..."),
@@ -151,6 +151,8 @@ def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
     basta = ("basta ya",)
     assert stop_word_of("now basta ya please", basta) == "basta ya"
     assert not is_stop("stop", basta)
+    assert is_stop("baaasta ya", basta)
+    assert not is_stop("hop", ("hoop",))
     assert not says_no("don't basta ya", basta)
     assert says_no("don't stop", basta)
 

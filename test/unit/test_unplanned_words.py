@@ -71,6 +71,13 @@ def test_it_acts_where_no_plan_comes_in_time() -> None:
     assert words.overdue() is None
 
 
+def test_a_text_without_a_stamp_is_kept_by_no_plan_from_before() -> None:
+    words = Words()
+    words.plan(STOP, stamp_ns=0)
+    assert not words.say("no and stop", stamp_ns=0)
+    assert words.plan(refused="no such thing", stamp_ns=0)
+
+
 def test_what_is_not_over_waits_for_its_end() -> None:
     words = Words()
     assert not words.say("no and stop", is_final=False)
