@@ -12,6 +12,7 @@ from edge_inference.core.worker import Worker, attempt_each, words_of
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.command_feedback import Account
 from edge_inference.nodes.command_settings import CommandSettings
+from edge_inference.nodes.command_words import CommandWords
 from edge_inference.nodes.component import WORDS, Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
 from edge_inference.nodes.conversions.plain import StringAdapter
@@ -21,16 +22,17 @@ from edge_inference.nodes.elsewhere import Elsewhere
 from edge_inference.nodes.navigation import Navigation
 from edge_inference.nodes.voice_files import find_limits
 from edge_inference.speech.motion import Motion, MotionState
-from edge_inference.speech.stop_word import is_stop
 
 _STILL = Velocity(0.0, 0.0)
 _AT_WORK = (MotionState.MOVING, MotionState.WAITING)
+_LEFT = "All right, I leave that"
 
 
 class Command(Component):
     """Drives by the plan; the word stop, also of a sentence not yet ended, overtakes everything.
 
-    A no to what it is at ("don't do that"), or is about to begin, ends that too.
+    A no to what it is at ("don't do that"), or is about to begin, ends that too. So does a stop or
+    a no in a text of which no plan comes ("pick up the ball and stop").
     Velocity is zero without a step at work, and when this node is deactivated.
     """
 
@@ -60,6 +62,7 @@ class Command(Component):
         """Begin the control cycle; listen to plans, and for the word stop."""
         self._account = Account(self._motion, self._feedback, self._say, self.health)
         self._velocity, self._stop_ns, self._quiet_from = _STILL, -1, 0.0
+        self._words = CommandWords(self._motion, self._lock, self._stop_at_once, self._leave)
         self._is_driving = True
         self._worker = self.make_worker(self._run)
         odd = self._on_odd
@@ -95,17 +98,18 @@ class Command(Component):
         if (navigation := self.__dict__.pop("_navigation", None)) is not None:
             navigation.close()
 
-    # In whatever thread brings it, and our own --------------------------------------------------
-
     def _on_plan(self, plan: ActionPlan, _: bool) -> None:
         started_ns = time.monotonic_ns()
         with self._lock:
             if not self._is_driving:
                 return
+            self._words.take(plan)
             now_ns = self.now_ns()
             # A stop that lies ahead is from before the clock ran back.
             if plan.stamp_ns <= self._stop_ns <= now_ns:
                 self.health.dropped("said_before_stop")
+                if any(step.action != "stop" for step in plan.steps):
+                    self._say.publish(_LEFT)  # the planner has announced it
                 return
             self._motion.begin(plan, now_ns)
             if not plan.is_refused:
@@ -116,27 +120,22 @@ class Command(Component):
             self._cycle(now_ns)
         self.health.processed()
         name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
-        timing = StageTiming.at_once(
-            self.default_name, name, took_ms, plan.stamp_ns, self.now_ns(), plan.frame_id
-        )
-        self._timings.publish(timing)
+        spoken = plan.stamp_ns, self.now_ns(), plan.frame_id
+        self._timings.publish(StageTiming.at_once(self.default_name, name, took_ms, *spoken))
 
     def _on_words(self, transcript: Transcript, _: bool) -> None:
-        self._motion.hear(transcript, self.now_ns())
-        text, stop_words = transcript.text, self.parameters.current.stop_words
-        if is_stop(text, stop_words):
-            self._stop_at_once()
-        elif transcript.is_final and self._motion.is_taken_back(transcript, stop_words):
-            self._leave(transcript)  # no sooner: it might yet become "don't stop"
+        self._words.hear(transcript, self.parameters.current.stop_words, self.now_ns())
 
     def _on_odd(self, error: EdgeInferenceError) -> None:
-        """Stop: a plan that cannot be read is not safe, and such words may have been stop."""
+        """Stop: a plan that cannot be read is not safe; such words may have been stop, or don't."""
         self.refuse(error)
+        self._motion.hear_unreadable(self.now_ns())
         self._stop_at_once(f"I stop, as I cannot read what I was told: {error}")
 
     def _stop_at_once(self, problem: str = "") -> None:
         with self._lock:
             if self._is_driving:
+                self._words.forget()
                 # What was said before must not set off, whatever its stamp and that of stop.
                 now_ns = self._stop_ns = self.now_ns()
                 self._motion.stop(now_ns, problem)
@@ -149,7 +148,7 @@ class Command(Component):
         with self._lock:
             now_ns = self.now_ns()
             if self._velocity != _STILL or self._motion.feedback(now_ns).state in _AT_WORK:
-                self._stop_at_once("All right, I leave that")
+                self._stop_at_once(_LEFT)
             else:  # nothing is published: others may drive
                 before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
                 self._stop_ns = max(before_ns, no.stamp_ns if 0 < no.stamp_ns <= now_ns else now_ns)
@@ -159,6 +158,7 @@ class Command(Component):
         due = time.monotonic()
         while not worker.is_ending:
             with self._lock:
+                self._words.attend()
                 self._cycle(self.now_ns())
             due = max(due + 1.0 / self.parameters.current.rate_hz, time.monotonic())
             worker.wait(due - time.monotonic())

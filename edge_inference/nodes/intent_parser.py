@@ -13,6 +13,7 @@ from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdap
 from edge_inference.nodes.speech_models import find_speech, open_role
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice_files import find_grammar
+from edge_inference.speech.answers import says_yes
 from edge_inference.speech.embedding import SentenceEmbedding
 from edge_inference.speech.nearest import Embed
 from edge_inference.speech.text_tokens import load_text_tokens
@@ -97,7 +98,8 @@ class IntentParser(Stage[Transcript]):
 
     def emit(self, output: Intent) -> None:
         """Publish what is meant; exactly one of two nodes answers what is unknown."""
-        if output.source != UNKNOWN or not self.adopted.language_model:
+        is_known = output.source != UNKNOWN or says_yes(output.text)  # to the planner
+        if is_known or not self.adopted.language_model:
             self._intents.publish(output)
         elif self._unknown.is_wanted():
             self._unknown.publish(output)

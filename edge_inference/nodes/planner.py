@@ -77,9 +77,9 @@ class Planner(Stage[Intent]):
     def emit(self, output: tuple[ActionPlan, str]) -> None:
         """Publish the plan, and what to say about it."""
         plan, words = output
-        self._plans.publish(plan)
-        if words:
+        if words:  # first: whoever does not follow the plan says so behind it
             self._say.publish(words)
+        self._plans.publish(plan)
 
     def _hear(self, transcript: Transcript, _: bool) -> None:
         self._planner.stop_words = self.parameters.current.stop_words

@@ -9,7 +9,13 @@ from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.errors import ConfigError
 from edge_inference.speech.command_mode import CommandMode, Found
 from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.stop_word import STOP_WORDS, holds_back, says_no, stop_word_of
+from edge_inference.speech.stop_word import (
+    STOP_WORDS,
+    begins_with_no,
+    holds_back,
+    says_no,
+    stop_word_of,
+)
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
 _OWN = "the robot itself spoke meanwhile"
@@ -65,7 +71,7 @@ class Hearing:
             if mode == COMMAND or command.text or not segment.is_final:
                 # What turns the next sentence around, or says no to what goes on, is no phrase, and
                 # must be known of.
-                turns = holds_back(command.heard) or says_no(command.heard)
+                turns = any(tell(command.heard) for tell in (holds_back, says_no, begins_with_no))
                 text = command.text or (command.heard if turns else "")
                 return Heard(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.free(segment.samples)

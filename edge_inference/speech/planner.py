@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from edge_inference.core.voice import ActionPlan, Intent, Step, Transcript
+from edge_inference.speech.answers import says_yes
 from edge_inference.speech.limits import Limits, MotionLimits
 from edge_inference.speech.planner_slots import Slots, UnclearError
 from edge_inference.speech.sequence import parts
@@ -17,6 +18,8 @@ from edge_inference.speech.stop_word import STOP_WORDS, declines
 
 #: Intents that answer a question of the planner.
 YES, NO = "confirm", "deny"
+#: Source of an intent without a name whose text is nothing that the grammar is near to.
+UNKNOWN = "unknown"
 #: The intent that ends everything.
 STOP = "stop"
 # Reasons are spoken; one that quotes a whole page must come to an end.
@@ -38,9 +41,10 @@ class Planner:
     It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
     deny, and sequences of them. An intent that needs confirmation gives a refused plan whose
     reason is the question; the plan itself comes with the answer. The time to answer is also one of
-    ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says;
-    a yes that comes then moves nothing, and is told why. ``stop_words`` may be replaced between two
-    calls; ``hear`` and ``forget`` may come in threads of their own.
+    ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says,
+    and so does all that is neither understood nor a yes; a yes that comes then moves nothing, and
+    is told why. What :func:`says_yes` knows is a yes beside the intent confirm. ``stop_words`` may
+    be replaced between two calls; ``hear`` and ``forget`` may come in threads of their own.
     """
 
     def __init__(
@@ -78,7 +82,8 @@ class Planner:
             asked = self._asked
             if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
                 return
-            self._close_by(transcript.text)
+            if declines(transcript.text, self.stop_words):
+                self._close_by(transcript.text)
 
     def forget(self, why: str) -> None:
         """Close the question that is open, if there is one, for what ``why`` says."""
@@ -87,7 +92,7 @@ class Planner:
                 self._asked, self._closed = None, why
 
     def _close_by(self, text: str) -> None:
-        if self._asked is not None and declines(text, self.stop_words):
+        if self._asked is not None:
             said = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
             self.forget(f"You said {said!r} after I had asked")
             self._is_to_tell = True
@@ -95,7 +100,11 @@ class Planner:
     def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:
         # With a problem nothing is meant, whatever the name says; stop is stop all the same.
         is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
-        if is_nothing:
+        # What is known, but held back or not heard well, is no yes.
+        is_new = is_nothing and not intent.name and intent.source == UNKNOWN
+        if is_new and self._asked is not None and says_yes(intent.text):
+            is_nothing, intent = False, replace(intent, name=YES, problem="")
+        if is_nothing and intent.text:
             self._close_by(intent.text)
         is_to_tell, self._is_to_tell = self._is_to_tell, False
         if is_to_tell and (is_nothing or intent.name == NO):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ STOP_WORDS = frozenset(
     {
         *("stop", "halt", "freeze", "wait", "cancel", "abort", "whoa"),
         *("hold on", "hold it", "stand still", "no no no", "don't move", "do not move"),
+        *("hang on", "hold up", "pause", "woah", "stay there", "stay put", "stay where you are"),
+        *("that's enough", "that is enough", "nobody move", "quit it", "forget it"),
+        *("cut it out", "knock it off"),
     }
 )
 # Words that turn the one behind them around.
@@ -70,14 +74,21 @@ _TELLING = frozenset({"i", "we", "they", "who", "people", "heard"})
 # Elsewhere in a sentence these tell of something: "it has never been there", "it is not far".
 _ONLY_FIRST = (("never",), ("not",))
 _NOES = frozenset({"no", "nope", "nah", "nevermind"})
+# Noes where nothing else is said: "enough", "please stay", not "I stay at home".
+_ALONE = frozenset({"enough", "stay", "wrong", "negative", "incorrect", "cease"})
 # Said around a no: "oh no please", "no way", "no thank you".
 _BESIDE_NO = frozenset(
     {
         *("oh", "hey", "okay", "ok", "please", "robot", "now", "again", "way", "thanks", "thank"),
-        *("you", "that", "this", "it", "there", "god", "come", "on"),
+        *("you", "that", "this", "it", "there", "god", "come", "on", "just", "so", "but", "well"),
+        *("um", "umm", "uh", "uhm", "er", "erm", "hm", "hmm", "mm", "ah", "actually", "really"),
+        *("absolutely", "definitely", "certainly", "sorry", "listen", "alright", "yeah", "yes"),
+        *("sir", "madam", "maam", "man", "mate", "buddy", "dude", "thats"),
     }
 )
 _SPELLED = 3
+_REPEATED = re.compile(r"(.)\1+")
+_SHORTEST_TWICE = 4
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ def stop_word_of(
     a stop sign, or what is told of others in the middle of a sentence. With ``in_turn`` what
     follows *and* or *then* is the last of several commands, and does not count yet.
     """
-    heard = _heard(text)
+    heard = _heard(text, stop_words)
     for each in (heard, _spelled(heard)):
         texts = [word.text for word in each]
         for phrase in stop_words:
@@ -131,12 +142,14 @@ def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     """Tell whether a text is a no to what goes on: "no", "don't do that", "no no", "not there".
 
     *Don't* and its like count anywhere unless they only tell of somebody ("I don't know") or are
-    about a word for stop ("don't stop"); a no counts alone or said twice. "No, go left" is none.
+    about a word for stop ("don't stop"); a no counts alone, said twice or last ("go forward, no").
+    "No, go left" is none.
     """
-    heard = _heard(text)
+    heard = _heard(text, stop_words)
     words = [word.text for word in heard]
     noes = [word in _NOES for word in words]
-    if any(noes) and all(word in _NOES | _BESIDE_NO for word in words):
+    meant = [word for word in words if word not in _BESIDE_NO]
+    if meant and (meant[-1] in _NOES or _ALONE.issuperset(meant)):
         return True
     if any(first and second for first, second in pairwise(noes)):
         return True
@@ -147,6 +160,12 @@ def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
         for place in _places(words, forbidding)
         if forbidding not in _ONLY_FIRST or _is_first(heard, place)
     )
+
+
+def begins_with_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+    """Tell whether a text that is no command says no: "no, that is not it", not "no, go left"."""
+    words = (word.text for word in _heard(text, stop_words) if word.text not in _BESIDE_NO)
+    return next(words, "") in _NOES
 
 
 def may_take_back(
@@ -169,6 +188,7 @@ def declines(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     return (
         bool(stop_word_of(text, stop_words, in_turn=False))
         or holds_back(text)
+        or says_no(text, stop_words)
         or not _NOES.isdisjoint(words_of(text))
     )
 
@@ -284,13 +304,33 @@ class _Word(NamedTuple):
     begins: bool
 
 
-def _heard(text: str) -> list[_Word]:
-    """Return the words of a text."""
+def _heard(text: str, stop_words: Collection[str] = STOP_WORDS) -> list[_Word]:
+    """Return the words of a text, those that are drawn out or said in one go as they are known."""
+    known = _known(frozenset(stop_words))
     return [
         _Word(word, begins=not number)
         for clause in clauses_of(text)
-        for number, word in enumerate(clause)
+        for number, word in enumerate(each for said in clause for each in _folded(said, known))
     ]
+
+
+@lru_cache(maxsize=8)
+def _known(stop_words: frozenset[str]) -> dict[str, str]:
+    """Return the words for stop and no by what is left of them without repeated letters."""
+    words = {word for phrase in stop_words for word in words_of(phrase)} | _NOES
+    return {_REPEATED.sub(r"\1", word): word for word in words | {"dont", "not", "never"}}
+
+
+def _folded(word: str, known: Mapping[str, str]) -> Sequence[str]:
+    """Return the known words that a longer one is: ``stooop`` is stop, ``nono`` is no twice."""
+    if not _REPEATED.search(word) and len(word) < _SHORTEST_TWICE:
+        return (word,)
+    folded = _REPEATED.sub(r"\1", word)
+    for once, meant in known.items():
+        times = len(folded) // len(once)
+        if len(word) > len(meant) and folded == once * times:
+            return (meant,) * min(times, _SPELLED)
+    return (word,)
 
 
 def _spelled(heard: Sequence[_Word]) -> list[_Word]:

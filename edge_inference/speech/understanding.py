@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Intent, Transcript
+from edge_inference.speech.answers import says_yes
 from edge_inference.speech.grammar import Grammar, Reading
 from edge_inference.speech.nearest import Embed, NearestByLetters, NearestByMeaning, letters_alike
+from edge_inference.speech.planner import UNKNOWN
 from edge_inference.speech.sequence import joined
 from edge_inference.speech.stop_word import HeldBack, StopSettings, is_stop, stop_word_of
 from edge_inference.speech.words import words_of
 
-__all__ = ["Understanding", "UnderstandingSettings", "is_stop"]
+__all__ = ["UNKNOWN", "Understanding", "UnderstandingSettings", "is_stop"]
 
-#: Source of an intent without a name whose text is nothing that the grammar is near to.
-UNKNOWN = "unknown"
 #: What is found in any other way waits for a yes.
 _ACTS_AT_ONCE = ("grammar", "fuzzy")
 # What may be said behind a negation that a pause cut off.
@@ -76,7 +76,8 @@ class Understanding:
         if transcript.start_ns:
             held_back = self._held_back.hear(transcript, transcript.stamp_ns)
         meant = self._intent(transcript)
-        if held_back and meant.name and meant.name not in _STILL_INTENTS:
+        may_move = bool(meant.name) or says_yes(meant.text)
+        if held_back and may_move and meant.name not in _STILL_INTENTS:
             return self._nothing(transcript, held_back)
         return meant
 
@@ -92,7 +93,10 @@ class Understanding:
             return self._nothing(transcript, f"{len(words)} words are too many for a command")
         words = self._stripped(words)
         if not words:
-            return self._nothing(transcript, "I heard nothing")
+            nothing = self._nothing(transcript, "I heard nothing")
+            # "Okay" is a word around commands, and a yes to a question.
+            is_answer = says_yes(transcript.text) and self._is_heard_well(transcript)
+            return replace(nothing, source=UNKNOWN) if is_answer else nothing
         text, stop_words = transcript.text, self._settings.stop_words
         stop = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
         whole = self._exactly(words, transcript)
@@ -100,13 +104,16 @@ class Understanding:
             whole = stop
         # "Slow down and stop" is no sequence of commands, and says stop all the same.
         otherwise = stop if stop_word_of(text, stop_words, in_turn=False) else None
-        if transcript.confidence < self._settings.min_confidence:
+        if not self._is_heard_well(transcript):
             if whole is None or whole.name != "stop":
                 whole = otherwise or self._nothing(transcript, "I did not hear that well")
         elif whole is None:
             whole = self._nearly(words, transcript)
             whole = whole if whole.name else otherwise or whole
         return replace(whole, text=text)
+
+    def _is_heard_well(self, transcript: Transcript) -> bool:
+        return transcript.confidence >= self._settings.min_confidence
 
     def _by_letters(self) -> NearestByLetters | None:
         if not self._settings.fuzzy:

@@ -30,6 +30,6 @@ class Speaker:
         self._plans.publish(ActionPlan("test", steps, stamp_ns, bool(refused), refused))
         return stamp_ns
 
-    def say(self, text: str, is_final: bool = True, age_s: float = 0.0) -> None:
+    def say(self, text: str, is_final: bool = True, age_s: float = 0.0, problem: str = "") -> None:
         stamp_ns = self._now() - int(age_s * 1e9)
-        self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final))
+        self._words.publish(Transcript(text, 0.9, "command", stamp_ns, is_final, problem=problem))

@@ -55,7 +55,7 @@ def test_a_no_while_it_stands_leaves_what_was_said_before_and_the_topic_to_other
     node = rig.load("Command")
     speaker.say("no", age_s=0.5)
     speaker.plan(*FAR, age_s=60.0)  # it took longer than the no
-    assert (velocities, said) == ([], [])
+    assert (velocities, said) == ([], ["All right, I leave that"])
     assert node.health.counts() == {"said_before_stop": 1}
     speaker.plan(*FAR, age_s=0.4)
     assert velocities[-1] != STILL

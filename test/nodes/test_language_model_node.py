@@ -68,7 +68,8 @@ def test_limits_hold_for_what_a_model_writes(
 
 
 @pytest.mark.parametrize(
-    "text", ["go forward", "go forward ten thousand meters", "please stop", ""]
+    "text",
+    ["go forward", "go forward ten thousand meters", "please stop", "", "yeah", "okay"],
 )
 def test_what_the_grammar_has_an_answer_to_stays_with_it(
     rig: Rig, transcripts: Publisher, tmp_path: Path, text: str

@@ -11,7 +11,7 @@ from edge_inference.speech.grammar_file import read_grammar
 from edge_inference.speech.limits import Limits, PlanLimits
 from edge_inference.speech.motion import Motion
 from edge_inference.speech.stop_word import STOP_WORDS, says_no
-from edge_inference.speech.understanding import Understanding
+from edge_inference.speech.understanding import Understanding, UnderstandingSettings
 
 GRAMMAR = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
 LIMITS = Limits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s=60.0))
@@ -68,6 +68,24 @@ def test_a_yes_is_held_back_too() -> None:
     understanding = Understanding(GRAMMAR)
     understanding.intent(said("don't", 0.0, 1.0))
     assert understanding.intent(said("yes", 1.8, 0.5)).name == ""
+
+
+@pytest.mark.parametrize("text", ["yeah", "okay"])
+def test_a_yes_that_is_no_phrase_is_unknown_and_held_back_too(text: str) -> None:
+    understanding = Understanding(GRAMMAR)
+    assert understanding.intent(said(text, -20.0, 0.5)).source == "unknown"
+    understanding.intent(said("don't", 0.0, 1.0))
+    meant = understanding.intent(said(text, 1.8, 0.5))
+    assert (meant.name, meant.source) == ("", "grammar")
+    assert "I heard" in meant.problem
+
+
+def test_a_yes_that_was_not_heard_well_is_not_unknown() -> None:
+    strict = Understanding(GRAMMAR, UnderstandingSettings(min_confidence=0.95))
+    assert [strict.intent(said(text, 0.0, 0.5)).source for text in ("yeah", "okay")] == [
+        "grammar",
+        "grammar",
+    ]
 
 
 def test_all_of_it_may_be_said_again() -> None:

@@ -141,6 +141,12 @@ def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     assert hearing_of("C c")[0].hear_mixed(mixed, mode, ["h"]).text == text
 
 
+def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "begins_with_no", lambda text: text == "D e")
+    heard = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
+    assert (heard.text, bool(heard.problem)) == ("D e", True)
+
+
 def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

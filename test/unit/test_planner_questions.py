@@ -72,6 +72,57 @@ def test_it_is_so_where_only_the_intent_tells_what_was_said(text: str) -> None:
     assert planner.plan(nothing).reason == "I do not understand"
 
 
+YES = [
+    *("yes yes", "yeah", "Yep!", "sure", "Okay.", "okay, go ahead", "yes please", "that's right"),
+    *("all right", "do it", "oh, of course"),
+]
+
+
+@pytest.mark.parametrize("text", YES)
+def test_what_the_grammar_does_not_know_may_be_a_yes(text: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.hear(said(text, 2))
+    unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
+    assert [step.action for step in planner.plan(unknown).steps] == ["move"]
+    assert planner.plan(unknown).is_refused  # it answers one question
+
+
+@pytest.mark.parametrize("source", ["grammar", "language_model"])
+def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    problem = "I did not hear that well"
+    doubtful = replace(intent(""), text="yeah", source=source, problem=problem)
+    assert planner.plan(doubtful).is_refused
+    assert answered(planner).is_refused
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "wrong",
+            "negative",
+            "I mean left",
+            "stay",
+            "yes but left",
+            "okay no",
+            "yeah right there",
+        ),
+        *("right", "sure is cold", "hum", "yes if you like"),
+    ],
+)
+def test_what_is_no_yes_closes_a_question(text: str) -> None:
+    planner = Planner(LIMITS)
+    planner.plan(UNSURE)
+    planner.hear(said(text, 2))
+    unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
+    assert planner.plan(unknown).reason == "Then I leave it"
+    late = answered(planner)
+    assert late.reason == f"You said {text!r} after I had asked, so I leave it; please say it again"
+
+
 @pytest.mark.parametrize(
     ("meant", "reason"),
     [

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from edge_inference.speech.stop_word import declines, is_stop, says_no, stop_word_of
+from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.stop_word import (
+    begins_with_no,
+    declines,
+    is_stop,
+    says_no,
+    stop_word_of,
+)
 from edge_inference.speech.words import clauses_of, words_of
 
 
@@ -38,13 +47,28 @@ STOPS = [
     *("it can't stop", "it does not stop", "it will not stop", "I cannot wait"),
     *("don't move", "don\u2019t move", "don\u02bct move", "do n't move", "DON T MOVE"),
     *("don't, move",),
+    *("now/stop", "stop/stop", "go forward/stop", "go 1 m/s/stop", "don't/stop", "now \u2013stop"),
+    *("don't\u2013stop!", "don't--stop", "don't \u2014stop", "don't\u2015stop"),
+    *("hang on", "hold up", "stay there", "stay where you are", "forget it", "quit it", "pause"),
+    *("that's enough", "that is enough now", "nobody move", "cut it out"),
+    *("stoppp", "stooop", "sttttop", "STOPPPP!", "stopstop", "stopstopstop", "nonono"),
+    *("waaait", "hoooold on", "freeeeze", "don't moooove"),
 ]
 GOES_ON = [
     *("don't stop", "Don\u2019t stop", "don\u02bct stop", "dont stop"),
-    *("do n't stop", "do not stop"),
+    *("do n't stop", "do not stop", 'don " t stop'),
     *("never stop", "you must not stop", "you mustn't stop", "robot please don't stop now"),
     *("the stop sign is red", "find the stop sign", "two stop signs", "unstoppable", "stopped"),
     *("go forward and stop", "turn left, then stop", "go on. And stop", "", "..."),
+    *('don"t stop', "don\ufffdt stop", "don&#39;t stop", "don&rsquo;t stop", "don%27t stop"),
+    *("don\\'t stop", "don\\u2019t stop", "don\u2013t stop", "don-t stop", "don_t stop"),
+    *(
+        "don?t stop",
+        "mustn?t stop",
+        "shouldn\ufffd\ufffd\ufffdt stop",
+        "don\u00e2\u20ac\u2122t stop",
+    ),
+    *("go 2 m/s", "of the shop", "top", "noon", "good", "enough of them are here"),
     *("go to the shop", "the bus stop is around the corner", "that stop was a mistake"),
     *("he has to freeze the leftovers tonight", "they stop at the shop"),
 ]
@@ -55,12 +79,17 @@ NOES = [
     *("no thank you", "never mind", "nevermind", "not now", "not there", "no, not that way"),
     *("please don't", "don't go forward", "what are you doing? don't", "you must not do that"),
     *("what are you doing don't do that", "robot, never do that", "no no go left", "mustn't"),
+    *("actually no", "um no", "no sir", "I said no", "go forward, no", "go forward, no, please"),
+    *("noo", "nooo", "Nooooo!", "nono", "noooope", "absolutely not", "enough", "Enough!", "stay"),
+    *("please stay", "wrong", "negative", 'don"t do that', "don\ufffdt", "don&#39;t", "don_t"),
+    *("don\\'t", "don\u2013t", "don-t", "don?t", "don&amp;#39;t", "mustn?t do that"),
     *("go forward no don't", "I said don't", "you should not", "don't you dare"),
 ]
 NO_NOES = [
     *("", "yes", "know", "no, go left", "no problem at all", "I don't know", "we do not think so"),
     *("it is not far", "it has never been there", "don't stop", "do not wait", "knock knock"),
-    *("people don't like it", "go forward", "north"),
+    *("people don't like it", "go forward", "north", "noon", "can?t", "I stay at home"),
+    *("close enough to see", "the wrong one is red"),
 ]
 
 
@@ -90,10 +119,40 @@ def test_the_last_of_several_commands_stops_where_there_are_no_others(text: str)
     assert (stop_word_of(text), stop_word_of(text, in_turn=False)) == ("", "stop")
 
 
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("no that is not it", True),
+        ("um, nooo, go left", True),
+        ("nope", True),
+        ("go left no", False),
+        ("I know", False),
+        ("", False),
+    ],
+)
+def test_what_begins_with_a_no(text: str, begins: bool) -> None:
+    assert begins_with_no(text) is begins
+
+
+def test_no_phrase_of_the_shipped_grammar_is_a_stop_or_a_no_by_chance() -> None:
+    grammar = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
+    sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
+    assert len(sentences) > 100
+    by_chance = [
+        each.text
+        for each in sentences
+        if each.intent not in ("stop", "deny")
+        and (is_stop(each.text) or says_no(each.text) or begins_with_no(each.text))
+    ]
+    assert by_chance == []
+
+
 def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
     basta = ("basta ya",)
     assert stop_word_of("now basta ya please", basta) == "basta ya"
     assert not is_stop("stop", basta)
+    assert is_stop("baaasta ya", basta)
+    assert not is_stop("hop", ("hoop",))
     assert not says_no("don't basta ya", basta)
     assert says_no("don't stop", basta)
 
@@ -113,6 +172,10 @@ def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
         ("do n't wo n't ca n't", ("dont", "wont", "cant")),
         ("what`s it's won\u2032t", ("whats", "its", "wont")),
         ("turn t", ("turn", "t")),
+        ('can"t won\ufffdt isn?t didn&apos;t', ("cant", "wont", "isnt", "didnt")),
+        ("1 m/s 2 km/h 3 rad/s", ("1", "m/s", "2", "km/h", "3", "rad/s")),
+        ("go 2m/s/now", ("go", "2", "m", "s", "now")),
+        ("left/right", ("left", "right")),
         ("cafe\u0301", ("café",)),
         ("\u200b\ufeff", ()),
     ],
@@ -127,6 +190,7 @@ def test_letters_and_apostrophes_of_any_kind(text: str, words: tuple[str, ...]) 
         ("Don't! Go on - stop.", [("dont",), ("go", "on"), ("stop",)]),
         ("go 2.5 m, then 1,000 m", [("go", "2.5", "m"), ("then", "1000", "m")]),
         ("twenty-five", [("twenty", "five")]),
+        ("no\u2013go -- on/off 1 m/s", [("no",), ("go",), ("on",), ("off", "1", "m/s")]),
         ("?!", []),
     ],
 )
