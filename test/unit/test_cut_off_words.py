@@ -155,6 +155,18 @@ def test_speech_that_a_gap_has_cut_may_have_been_a_negation() -> None:
     assert "I heard 'something that a gap" in robot.plan(said(COMMAND, 1.0, 2.0))
 
 
+@pytest.mark.parametrize(("pause_s", "is_held_back"), [(0.3, True), (5.0, False)])
+def test_words_that_cannot_be_read_may_have_been_a_negation(
+    pause_s: float, is_held_back: bool
+) -> None:
+    robot = Robot()
+    robot.motion.hear_unreadable(robot.now_ns)
+    robot.hear(said(COMMAND, pause_s, 2.0), known=True)
+    assert ("something that I cannot read" in robot.plan(said(COMMAND, pause_s, 2.0))) is (
+        is_held_back
+    )
+
+
 def test_speech_that_never_ended_holds_nothing_back_for_long() -> None:
     robot = Robot()
     robot.hear(said("", 0.0, 0.4, is_final=False), known=True)
