@@ -153,7 +153,7 @@ class _Check:
         if location in self._external:
             return
         self._external.add(location)
-        if not _is_inside(location):
+        if not is_inside(location):
             raise ModelError(
                 f"{self._file}: its weights lie in {location!r:.200}; expected a file in the "
                 "model's folder"
@@ -262,7 +262,7 @@ def _product(lengths: Sequence[float]) -> float:
     return product
 
 
-def _is_inside(location: str) -> bool:
+def is_inside(location: str) -> bool:
     """Tell whether a name is one of a file below a folder; the text decides, as for all models."""
     path = PurePosixPath(location)
     return (
