@@ -88,11 +88,12 @@ def write_onnx(model: ModelProto, destination: Path) -> None:
 def serialised(model: ModelProto, file: Path) -> bytes:
     """Return a model as the bytes of ``file``. Raises ModelError where they are too many."""
     try:
-        return model.SerializeToString(deterministic=True)
+        data: bytes = model.SerializeToString(deterministic=True)
     except Exception as error:  # protobuf's limit of 2 GiB; its implementations share no error
         raise ModelError(
             f"{file}: the model is too large for one ONNX file ({first_line(error)})"
         ) from error
+    return data
 
 
 def write_whole(destination: Path, data: bytes) -> None:
