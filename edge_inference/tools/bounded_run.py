@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from edge_inference.core.memory_limit import limit_memory
@@ -30,8 +31,12 @@ from edge_inference.tools.verbs.arguments import MEMORY, TIME
 
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCHLD}
-#: So long a second signal waits for the child to end by itself.
-_GRACE_S = 1.0
+#: So long a signal waits for the child to end by itself: in a library it hears none.
+_GRACE_S = 2.0
+#: A link in the temporary folder, to what else goes where the child is killed.
+_STAGED = "staged"
+
+_folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,18 @@ def run_bounded(options: argparse.Namespace, started_s: float) -> int:
         if code >= EXIT_SIGNALLED:
             break
     return worst
+
+
+def goes_with_child(staged: Path) -> None:
+    """Have a folder that is about to be made removed where this process, the child, is killed."""
+    if _folder is not None:
+        with suppress(OSError):  # a later run to the same place removes it
+            Path(_folder, _STAGED).symlink_to(staged.absolute())
+
+
+def _note_folder(folder: str) -> None:
+    global _folder  # noqa: PLW0603 - a process is one child at most
+    _folder = folder
 
 
 class _Supervision:
@@ -86,6 +103,8 @@ class _Supervision:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if folder is not None:
+                with suppress(OSError):  # it names none, as a rule
+                    shutil.rmtree(Path(folder, _STAGED).readlink(), ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _be_child(
@@ -105,6 +124,7 @@ class _Supervision:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if folder is not None:
                 os.environ["TMPDIR"] = tempfile.tempdir = folder
+                _note_folder(folder)
             if isinstance(sys.stdout, io.TextIOWrapper):  # what it has said outlives it
                 sys.stdout.reconfigure(line_buffering=True)
             limit_memory(self._bounds.memory_mib, MEMORY)
@@ -132,7 +152,7 @@ class _Supervision:
                 paused_s = self._pause()
                 end_s = None if end_s is None else end_s + paused_s
                 continue
-            if self._signalled is not None:
+            if self._signalled is None:
                 end_s = time.monotonic() + _GRACE_S
             self._signalled = told.si_signo
             os.killpg(self._child, told.si_signo)

@@ -175,13 +175,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
-        while process.poll() is None:  # the first one may come before it is heard as such
-            process.send_signal(number)
-            threading.Event().wait(0.2)
+        process.send_signal(number)
         _, said = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (128 + number, "edge-inference: interrupted\n")
         wait_for(lambda: not is_there(child))
@@ -202,6 +200,63 @@ def test_who_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
         process.kill()
         process.wait(DEADLINE_S)
         wait_for(lambda: not is_there(child))
+
+
+@contextmanager
+def quantizing(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Run a quantisation that never ends, and give it with what it has staged."""
+    (folder / "made").mkdir(exist_ok=True)
+    words = ["--precision", "fp16", "--output", str(folder / "made" / "mine"), "--timeout-s", "0"]
+    mine = folder / "mine"
+    if not mine.exists():
+        bomb(mine, "a loop")
+    process = subprocess.Popen(
+        command("quantize", str(mine), *words),
+        env=environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    before = {*(folder / "made").iterdir()}
+    try:
+        wait_for(lambda: process.poll() is not None or {*(folder / "made").iterdir()} - before)
+        assert process.poll() is None, process.stderr.read()
+        wait_for(lambda: any(staged(folder, before).rglob("small.onnx")))
+        yield process, staged(folder, before)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def staged(folder: Path, before: set[Path]) -> Path:
+    """Return the one folder that has come."""
+    (new,) = {*(folder / "made").iterdir()} - before
+    return new
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_that_was_staged_is_left(tmp_path: Path, number: signal.Signals) -> None:
+    with quantizing(tmp_path) as (process, _):
+        (child,) = children(process.pid)
+        os.kill(child, number) if number == signal.SIGKILL else process.send_signal(number)
+        process.communicate(timeout=DEADLINE_S)
+        assert not list((tmp_path / "made").iterdir())
+
+
+def test_what_a_killed_one_has_left_goes_with_the_next(tmp_path: Path) -> None:
+    other = tmp_path / "made" / ".mine.old"
+    other.mkdir(parents=True)
+    with quantizing(tmp_path) as (process, left):
+        (child,) = children(process.pid)
+        process.kill()
+        process.wait(DEADLINE_S)
+        wait_for(lambda: not is_there(child))
+        assert left.exists()
+        with quantizing(tmp_path) as (_, first):
+            assert not left.exists()
+            with quantizing(tmp_path) as (_, second):
+                assert first.exists() and second.exists()  # somebody is at it
+    assert other.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
