@@ -72,7 +72,7 @@ def goes_with_child(staged: Path) -> None:
 
 
 def _note_folder(folder: str) -> None:
-    global _folder  # noqa: PLW0603 - a process is one child at most
+    global _folder
     _folder = folder
 
 
