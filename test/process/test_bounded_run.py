@@ -162,6 +162,12 @@ def state(pid: int) -> str:
         return "Z"
 
 
+def cpu_s(pid: int) -> float:
+    """Return the time that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def is_there(pid: int) -> bool:
     """Tell whether a process runs."""
     return state(pid) != "Z"
@@ -179,6 +185,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
+        enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and hears nothing
+        wait_for(lambda: cpu_s(child) > enough_s)
         process.send_signal(number)
         _, said = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (128 + number, "edge-inference: interrupted\n")
