@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import io
+import math
 import os
 import shutil
 import signal
@@ -31,8 +32,8 @@ from edge_inference.tools.verbs.arguments import MEMORY, TIME
 
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCHLD}
-#: So long a signal waits for the child to end by itself: in a library it hears none.
-_GRACE_S = 2.0
+#: So long at most a second signal waits for the child.
+_AGAIN_S = 1.0
 #: A link in the temporary folder, to what else goes where the child is killed.
 _STAGED = "staged"
 
@@ -45,13 +46,14 @@ class Bounds:
 
     memory_mib: int
     timeout_s: int
+    grace_s: float
 
 
 def run_bounded(options: argparse.Namespace, started_s: float) -> int:
     """Do what a verb with bounds does, in a child for each model, and return the exit code."""
     named = getattr(options, options.bounded)
     parts = named if isinstance(named, list) else [named or getattr(options, "onnx", "")]
-    bounds = Bounds(options.max_memory_mib, options.timeout_s)
+    bounds = Bounds(options.max_memory_mib, options.timeout_s, options.grace_s)
     worst = 0
     for part in parts:
         part_of = argparse.Namespace(**vars(options))
@@ -152,8 +154,9 @@ class _Supervision:
                 paused_s = self._pause()
                 end_s = None if end_s is None else end_s + paused_s
                 continue
-            if self._signalled is None:
-                end_s = time.monotonic() + _GRACE_S
+            # In a library the child hears none.
+            grace_s = self._bounds.grace_s if self._signalled is None else _AGAIN_S
+            end_s = min(time.monotonic() + grace_s, math.inf if end_s is None else end_s)
             self._signalled = told.si_signo
             os.killpg(self._child, told.si_signo)
 

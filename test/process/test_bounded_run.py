@@ -193,6 +193,26 @@ def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals)
         wait_for(lambda: not is_there(child))
 
 
+def test_who_has_something_to_tell_has_time_for_it_until_the_second_signal(tmp_path: Path) -> None:
+    words = ["bisect", str(bomb(tmp_path / "mine", "a loop")), "--precision", "fp16"]
+    process = subprocess.Popen(
+        command(*words), env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(lambda: children(process.pid))
+        (child,) = children(process.pid)
+        wait_for(lambda: cpu_s(child) > 10.0)  # it loops
+        process.send_signal(signal.SIGTERM)
+        later_s = cpu_s(child) + 4.0  # it takes more time than others get
+        wait_for(lambda: cpu_s(child) > later_s)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
+        wait_for(lambda: not is_there(child))
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_it_can_be_stopped_and_continued(tmp_path: Path) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
