@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.memory_limit import allow_more, machine_memory_mib, memory_limit_mib
@@ -54,6 +55,18 @@ _RUNTIMES_OWN = ".ort"
 _Function = tuple[str, str, str]
 
 
+class _Passed(NamedTuple):
+    """With which bound a file has passed, and where it has weights, which are looked at again."""
+
+    most_mib: int
+    external: frozenset[str]
+
+
+#: Who selects a model and who opens it both ask; a large graph takes seconds.
+_passed: dict[tuple[int, ...], _Passed] = {}
+_MOST_PASSED = 64
+
+
 def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> None:
     """Raise ModelError for an ONNX file that declares to need more than ``most_mib`` of memory.
 
@@ -66,9 +79,24 @@ def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> Non
         return
     try:
         with open_plain(file, LARGEST_WEIGHTS) as stream:
+            check = _Check(file, limit << 20, hint)
+            found = os.fstat(stream.fileno())
+            version = (
+                found.st_dev,
+                found.st_ino,
+                found.st_size,
+                found.st_mtime_ns,
+                found.st_ctime_ns,
+            )
+            passed = _passed.get(version)
+            if passed is not None and passed.most_mib <= limit:
+                for location in passed.external:
+                    check.look_at(location)
+                return
             parts = _outermost(Message(Source(stream.fileno())))
             if parts is not None:
-                _Check(file, limit << 20, hint).model(parts[7], parts[25])
+                check.model(parts[7], parts[25])
+                _note_passed(version, _Passed(limit, frozenset(check.external)))
     except OSError:
         return
     except ModelError:
@@ -82,6 +110,12 @@ def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> Non
             f"{file}: what it needs cannot be told ({type(error).__name__}: {error}); export it "
             "again"
         ) from error
+
+
+def _note_passed(version: tuple[int, ...], passed: _Passed) -> None:
+    if len(_passed) >= _MOST_PASSED:
+        _passed.clear()
+    _passed[version] = passed
 
 
 def _outermost(message: Message) -> dict[int, list[Message]] | None:
@@ -108,7 +142,7 @@ class _Check:
         self._hint = hint
         self._held = 0.0
         self._nodes = 0
-        self._external: set[str] = set()
+        self.external: set[str] = set()
         self._functions: dict[_Function, list[Message]] = {}
         self._costs: dict[_Function, tuple[float, int]] = {}
         self._calls: list[_Function] = []
@@ -217,7 +251,7 @@ class _Check:
     def _weigh(self, tensor: Tensor, what: str) -> None:
         self._add(product(tensor.dims) * tensor.element_bytes, what)
         if tensor.external is not None:
-            self._look_at(tensor.external.get("location", ""))
+            self.look_at(tensor.external.get("location", ""))
 
     def _add(self, size: float, what: str) -> None:
         self._held += size
@@ -230,11 +264,11 @@ class _Check:
                 f"{self._hint}"
             )
 
-    def _look_at(self, location: str) -> None:
+    def look_at(self, location: str) -> None:
         """Refuse weights that lie elsewhere, are no file, or say that they are longer than so."""
-        if location in self._external:
+        if location in self.external:
             return
-        self._external.add(location)
+        self.external.add(location)
         if not is_inside(location):
             raise ModelError(
                 f"{self._file}: its weights lie in {location!r:.200}; expected a file in the "

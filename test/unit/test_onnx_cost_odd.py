@@ -204,3 +204,27 @@ def test_a_node_with_a_million_inputs_is_looked_at_once(
     file = written(tmp_path, network([node], {"a": np.zeros((1, 3), np.float32)}))
     monkeypatch.setattr("edge_inference.core.onnx_walk.MOST_FIELDS", 110_000)
     check_cost(file, 1, OPTION)
+
+
+def test_a_file_that_has_passed_is_not_walked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, network([], {"w": np.zeros(1 << 18, np.float32)}))
+    check_cost(file, 2, OPTION)
+    monkeypatch.setattr("edge_inference.core.onnx_walk.MOST_FIELDS", 0)
+    check_cost(file, 2, OPTION)
+    check_cost(file, 3, OPTION)
+    assert "fields" in refusal(file, 1)
+    monkeypatch.undo()
+    written(tmp_path, huge())
+    assert "ConstantOfShape" in refusal(file)
+
+
+def test_its_weights_elsewhere_are_looked_at_again(tmp_path: Path) -> None:
+    folder = bomb(tmp_path / "mine", "external data")
+    weights = folder / "weights.bin"
+    weights.write_bytes(bytes(1 << 10))
+    check_cost(folder / "small.onnx", 8192, OPTION)
+    weights.unlink()
+    weights.mkdir()
+    assert "weights.bin" in str(within_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
