@@ -276,7 +276,9 @@ class _Check:
             )
         place = self._file.parent / location
         if not os.path.lexists(place):
-            return  # ONNX Runtime says so
+            raise ModelError(
+                f"{place}: no such file; the weights of {self._file.name} lie there, copy them too"
+            )
         if not is_plain_file(place):
             raise ModelError(f"{place}: expected a file of weights; copy it again")
         size, held = _extent(place)

@@ -32,6 +32,8 @@ from edge_inference.tools.verbs.arguments import MEMORY, TIME
 
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCHLD}
+#: What a shell gives where nobody reads the output: then the work is not done, or not told of.
+_CLOSED = EXIT_SIGNALLED + signal.SIGPIPE
 #: So long at most a second signal waits for the child.
 _AGAIN_S = 1.0
 #: A link in the temporary folder, to what else goes where the child is killed.
@@ -131,7 +133,9 @@ class _Supervision:
                 sys.stdout.reconfigure(line_buffering=True)
             limit_memory(self._bounds.memory_mib, MEMORY)
             subject = self._subject
-            code = code_of_process(lambda: code_of_verb(work, subject), "edge-inference", subject)
+            code = code_of_process(
+                lambda: code_of_verb(work, subject), "edge-inference", subject, _CLOSED
+            )
             sys.stderr.flush()
         except BaseException:
             traceback.print_exc()

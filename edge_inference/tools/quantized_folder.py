@@ -180,7 +180,16 @@ class _CopiedFiles:
 
 
 def _copy(source: str, destination: str) -> str:
-    """Copy a plain file with its rights. Raises OSError for anything else, _NotCopiedError."""
+    """Copy a plain file with its rights.
+
+    Raises OSError for anything else, ModelError for one that is too large, _NotCopiedError.
+    """
+    size = Path(source).stat().st_size
+    if size > LARGEST_WEIGHTS:
+        raise ModelError(
+            f"{source}: {size >> 20} MiB; expected at most {LARGEST_WEIGHTS >> 20} MiB in a file, "
+            "to derive another precision; run the model as it is"
+        )
     with open_plain(Path(source), LARGEST_WEIGHTS) as stream:
         try:
             with Path(destination).open("xb") as copy:

@@ -123,6 +123,40 @@ def test_a_model_passes_within_the_least_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [["models", "check", "{}"], ["quantize", "{}", "--precision", "fp16", "--output", "made"]],
+    ids=lambda words: words[0],
+)
+def test_work_that_nobody_reads_of_is_not_called_done(tmp_path: Path, words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command(*(word.format(NANODET) for word in words)),
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_weights_too_large_to_derive_from_are_named(tmp_path: Path) -> None:
+    folder = bomb(tmp_path / "mine", "a long chain")
+    (folder / "weights.bin").touch()
+    os.truncate(folder / "weights.bin", 3 << 30)
+    words = ["--precision", "fp16", "--output", "made"]
+    text = refusal_at_the_end(tmp_path, "quantize", str(folder), *words)
+    assert "weights.bin: 3072 MiB; expected at most 2047" in text
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
     "words", [["--max-memory-mib", "511"], ["--timeout-s", "-1"], ["--max-memory-mib", "much"]]
 )
 def test_a_bound_that_is_none_is_refused(tmp_path: Path, words: list[str]) -> None:

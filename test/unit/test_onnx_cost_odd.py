@@ -228,3 +228,11 @@ def test_its_weights_elsewhere_are_looked_at_again(tmp_path: Path) -> None:
     weights.unlink()
     weights.mkdir()
     assert "weights.bin" in str(within_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
+
+
+def test_weights_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
+    folder = bomb(tmp_path / "mine", "external data")
+    (folder / "weights.bin").unlink()
+    text = str(within_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
+    expect_sentence(text, "weights.bin")
+    assert "copy them too" in text
