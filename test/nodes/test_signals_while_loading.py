@@ -71,4 +71,5 @@ def test_a_signal_while_a_model_opens(tmp_path: Path, program: str, number: sign
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     if program == "run":
-        assert said == "edge-inference: interrupted\n"
+        # Before, it may tell of others in its domain, who have just been ended.
+        assert said.endswith("edge-inference: interrupted\n")
