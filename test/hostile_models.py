@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -182,6 +182,109 @@ DECLARED = {
     "RandomNormal": lambda: _with(_of("RandomNormal", [], shape=HUGE)),
     "a long chain": lambda: _chain(60_000),
 }
+
+
+def _constant(**value: object) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], **value),
+        helper.make_node("ConstantOfShape", ["shape"], ["made"]),
+    ]
+    return network([*nodes, *_gathered("made")], {})
+
+
+def _sparse_constant() -> onnx.ModelProto:
+    values = numpy_helper.from_array(np.float32([1]), "values")
+    indices = numpy_helper.from_array(np.int64([1]), "places")
+    sparse = helper.make_sparse_tensor(values, indices, HUGE)
+    node = helper.make_node("Constant", [], ["made"], sparse_value=sparse)
+    return network([node, *_gathered("made")], {})
+
+
+def _range_of(**attributes: object) -> onnx.ModelProto:
+    constants = [
+        helper.make_node("Constant", [], [name], **{next(iter(attributes)): value})
+        for name, value in zip("abc", next(iter(attributes.values())), strict=True)
+    ]
+    return network([*constants, _of("Range", ["a", "b", "c"]), *_gathered("made")], {})
+
+
+def _scalar_of_floats() -> onnx.ModelProto:
+    """The numbers lie in float_data instead of raw_data."""
+    numbers = {"a": 0.0, "b": 1.0, "c": 1e-12}
+    weights = [helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in numbers.items()]
+    return network([_of("Range", ["a", "b", "c"]), *_gathered("made")], {}, weights)
+
+
+def _late_constant() -> onnx.ModelProto:
+    made = _constant(value_ints=HUGE)
+    nodes = [*made.graph.node]
+    del made.graph.node[:]
+    made.graph.node.extend(reversed(nodes))
+    return made
+
+
+def calling(bodies: Mapping[str, Sequence[onnx.NodeProto]], first: str) -> onnx.ModelProto:
+    """Return a network that calls a function; each takes ``x`` and gives ``y``."""
+    domain = helper.make_opsetid("mine", 1)
+    made = network([helper.make_node(first, ["means"], ["logits"], domain="mine")], {})
+    made.opset_import.append(domain)
+    versions = [helper.make_opsetid("", 13), domain]
+    for name, nodes in bodies.items():
+        made.functions.append(helper.make_function("mine", name, ["x"], ["y"], nodes, versions))
+    return made
+
+
+def call(name: str, x: str, y: str) -> onnx.NodeProto:
+    """Return a node that calls a function."""
+    return helper.make_node(name, [x], [y], domain="mine")
+
+
+def _calls() -> onnx.ModelProto:
+    bodies = {"f0": [helper.make_node("Relu", ["x"], ["y"])]}
+    for number in range(1, 40):
+        inner = f"f{number - 1}"
+        bodies[f"f{number}"] = [call(inner, "x", "t"), call(inner, "t", "y")]
+    return calling(bodies, "f39")
+
+
+def _calls_with_constants() -> onnx.ModelProto:
+    value = numpy_helper.from_array(np.zeros(1 << 20, np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=value),
+        helper.make_node("ReduceMax", ["c"], ["most"], keepdims=0),
+        helper.make_node("Add", ["x", "most"], ["y"]),
+    ]
+    bodies = {"f0": nodes}
+    for number in range(1, 11):  # 4 MiB, 1024 times
+        inner = f"f{number - 1}"
+        bodies[f"f{number}"] = [call(inner, "x", "t"), call(inner, "t", "y")]
+    return calling(bodies, "f10")
+
+
+#: What says so in ways that no exporter takes.
+ODD = {
+    "Constant of ints": lambda: _constant(value_ints=HUGE),
+    "Constant of an int": lambda: _range_of(value_int=[0, 1 << 40, 1]),
+    "Constant of a float": lambda: _range_of(value_float=[0.0, 1.0, 1e-12]),
+    "a sparse Constant": _sparse_constant,
+    "float_data": _scalar_of_floats,
+    "a Constant behind its reader": _late_constant,
+    "OneHot": lambda: _with(
+        _of("OneHot", ["i", "d", "v"]), i=np.zeros(1 << 15, np.int64), d=1 << 15, v=[0.0, 1.0]
+    ),
+    "Expand of a column": lambda: _with(
+        _of("Expand", ["c", "s"]), c=np.zeros((1 << 15, 1), np.float32), s=[1, 1 << 15]
+    ),
+    "Tile of a column": lambda: _with(
+        _of("Tile", ["x", "s"]), x=np.zeros((1 << 10, 1), np.float32), s=[1 << 10, 1 << 10]
+    ),
+    "Resize by scales": lambda: _with(
+        _of("Resize", ["image", "", "s"]), s=np.float32([1, 1, 4096, 4096])
+    ),
+    "Pad": lambda: _with(_of("Pad", ["means", "p"]), p=[0, 0, 1 << 16, 1 << 16]),
+    "functions that call each other": _calls,
+    "functions with constants": _calls_with_constants,
+}
 #: What costs without saying so before it runs.
 RUNNING = {"a shape that is worked out": _worked_out, "a loop": _loop}
-NETWORKS = {**DECLARED, **RUNNING}
+NETWORKS = {**DECLARED, **ODD, **RUNNING}

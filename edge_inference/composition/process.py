@@ -29,6 +29,7 @@ from edge_inference.composition.parameter_text import read_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
 from edge_inference.core.text_line import one_line
+from edge_inference.core.unheard_signals import heard, left_unheard
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
@@ -233,8 +234,8 @@ def _ended_by_signals(container: Container) -> Iterator[tuple[threading.Event, t
     """End the spinning on SIGINT and SIGTERM while the graph stands, so that components end well.
 
     Left to rclpy, the signal would take the context away first. Gives what tells of the end, and
-    what is to be told that the container is filled: a component may take minutes to load, and
-    a signal does not wait for it.
+    what is to be told that the container is filled: a component may take minutes to load, in a
+    library where no signal is heard, and a signal does not wait for it.
     """
     ended, filled = threading.Event(), threading.Event()
 
@@ -245,14 +246,20 @@ def _ended_by_signals(container: Container) -> Iterator[tuple[threading.Event, t
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
+        heard()
         ended.set()
         # In a thread: the handler may have interrupted the holder of a lock that stop() needs.
         threading.Thread(target=end, args=(number,), daemon=True).start()
 
+    def leave(number: int) -> None:
+        container.stop()
+        _leave_loading(container, number)
+
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        yield ended, filled
+        with left_unheard(leave, _LOADING_S):
+            yield ended, filled
     finally:
         filled.set()
         # A terminal and ros2 launch each send SIGINT: the second must not cut the end short.

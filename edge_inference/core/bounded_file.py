@@ -55,10 +55,11 @@ def read_bytes(file: Path, at_most: int) -> bytes:
 def read_text(file: Path, at_most: int = LARGEST_TEXT) -> str:
     """Return the text of a plain file in UTF-8 of at most so many bytes. Raises OSError.
 
-    Line ends become one character each, as Python's own text files have them.
+    Line ends become one character each, as Python's own text files have them, and a byte order
+    mark, which some editors write, is none of the text.
     """
     try:
-        text = read_bytes(file, at_most).decode()
+        text = read_bytes(file, at_most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OSError(
             errno.EILSEQ, f"not UTF-8 text: byte {error.start} {error.reason}", str(file)

@@ -7,7 +7,6 @@ often a loop turns) is not known here, and is the business of who trusts it.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -15,15 +14,28 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.memory_limit import allow_more, machine_memory_mib, memory_limit_mib
+from edge_inference.core.onnx_made import (
+    Attribute,
+    Known,
+    Node,
+    Scope,
+    made,
+    of_constant,
+    of_sparse,
+    of_tensor,
+    plain_domain,
+    product,
+)
 from edge_inference.core.onnx_walk import (
     ELEMENT_BYTES,
-    FLOAT_BYTES,
+    ExcessError,
     MalformedError,
     Message,
     Source,
     Tensor,
-    TooManyFieldsError,
+    as_one,
     read_tensor,
+    text_of,
 )
 from edge_inference.errors import ModelError
 
@@ -34,46 +46,84 @@ _DEEPEST = 16
 #: Of a file's length so much may be holes: exporters leave them where they align weights.
 _MOST_HOLES = 0.5
 _LEAST_HOLES = 1 << 20
-#: What ONNX Runtime's own format begins with, behind four bytes: it is no protobuf.
-_RUNTIMES_OWN = b"ORTM"
+#: Functions that call each other, which is no loop.
+_DEEPEST_CALLS = 64
+#: The name of a file in ONNX Runtime's own format, which it goes by; it is no protobuf.
+_RUNTIMES_OWN = ".ort"
 
-#: Which input of a node is a shape that its result is as large as.
-_SHAPED = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Resize": 3, "OneHot": 1}
-
-_Values = list[float]
-
-
-class _Elements(NamedTuple):
-    """How many elements a tensor has, and what each takes."""
-
-    length: float
-    element_bytes: int
+#: Domain, name, overload.
+_Function = tuple[str, str, str]
 
 
-_ONE = _Elements(1, 1)
+class _Passed(NamedTuple):
+    """With which bound a file has passed, and where it has weights, which are looked at again."""
+
+    most_mib: int
+    external: frozenset[str]
+
+
+#: Who selects a model and who opens it both ask; a large graph takes seconds.
+_passed: dict[tuple[int, ...], _Passed] = {}
+_MOST_PASSED = 64
 
 
 def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> None:
     """Raise ModelError for an ONNX file that declares to need more than ``most_mib`` of memory.
 
     Without it, that is what this process may take, or what the machine has. ``option`` is what
-    allows more. A file that cannot be read or is no ONNX file is left to who opens it.
+    allows more. A file that cannot be read, or that plainly is no ONNX file, is left to who opens
+    it.
     """
     limit, hint = _limit(most_mib, option)
+    if file.name.lower().endswith(_RUNTIMES_OWN):
+        return
     try:
-        stream = open_plain(file, LARGEST_WEIGHTS)
+        with open_plain(file, LARGEST_WEIGHTS) as stream:
+            check = _Check(file, limit << 20, hint)
+            found = os.fstat(stream.fileno())
+            version = (
+                found.st_dev,
+                found.st_ino,
+                found.st_size,
+                found.st_mtime_ns,
+                found.st_ctime_ns,
+            )
+            passed = _passed.get(version)
+            if passed is not None and passed.most_mib <= limit:
+                for location in passed.external:
+                    check.look_at(location)
+                return
+            parts = _outermost(Message(Source(stream.fileno())))
+            if parts is not None:
+                check.model(parts[7], parts[25])
+                _note_passed(version, _Passed(limit, frozenset(check.external)))
     except OSError:
         return
-    with stream:
-        source = Source(stream.fileno())
-        if source.bytes(4, 8) == _RUNTIMES_OWN:
-            return
-        try:
-            _Check(file, limit << 20, hint).model(Message(source))
-        except TooManyFieldsError as error:
-            raise ModelError(f"{file}: no network: {error}") from error
-        except MalformedError:
-            return
+    except ModelError:
+        raise
+    except (ExcessError, MalformedError) as error:
+        raise ModelError(
+            f"{file}: no network that can be followed ({error}); export it again"
+        ) from error
+    except Exception as error:  # whatever is in the file, who asks for it gets an answer
+        raise ModelError(
+            f"{file}: what it needs cannot be told ({type(error).__name__}: {error}); export it "
+            "again"
+        ) from error
+
+
+def _note_passed(version: tuple[int, ...], passed: _Passed) -> None:
+    if len(_passed) >= _MOST_PASSED:
+        _passed.clear()
+    _passed[version] = passed
+
+
+def _outermost(message: Message) -> dict[int, list[Message]] | None:
+    """Return the graph and the functions of a file; None for one that plainly is none of ONNX."""
+    try:
+        return message.parts(7, 25)
+    except MalformedError:
+        return None
 
 
 def _limit(most_mib: int | None, option: str) -> tuple[int, str]:
@@ -92,50 +142,116 @@ class _Check:
         self._hint = hint
         self._held = 0.0
         self._nodes = 0
-        self._external: set[str] = set()
-        self._constants: dict[str, Tensor] = {}
-        self._known: dict[str, _Elements] = {}
+        self.external: set[str] = set()
+        self._functions: dict[_Function, list[Message]] = {}
+        self._costs: dict[_Function, tuple[float, int]] = {}
+        self._calls: list[_Function] = []
 
-    def model(self, message: Message) -> None:
-        for field in message:
-            if field.inner is None:
-                continue
-            if field.number == 7:
-                self._graph(field.inner, 0)
-            elif field.number == 25:  # functions
-                for node in field.inner.all(7):
-                    self._node(node, 0)
+    def model(self, graphs: Sequence[Message], functions: Sequence[Message]) -> None:
+        for message in functions:
+            parts = message.parts(1, 7, 10, 13)
+            name = plain_domain(text_of(parts[10])), text_of(parts[1]), text_of(parts[13])
+            self._functions.setdefault(name, []).extend(parts[7])
+        graph = as_one(graphs)
+        if graph is not None:
+            self._graph(graph, Scope(), 0)
+        for name in self._functions.keys() - self._costs.keys():  # those that nobody calls
+            self._call(name, 0)
 
-    def _graph(self, graph: Message, depth: int) -> None:
+    def _graph(self, graph: Message, scope: Scope, depth: int) -> None:
         if depth > _DEEPEST:
             raise ModelError(
                 f"{self._file}: expected graphs within each other {_DEEPEST} deep at most, got more"
             )
-        for field in graph:  # before the nodes that take them, wherever they lie
-            if field.inner is None:
-                continue
-            if field.number == 5:
-                self._hold(read_tensor(field.inner))
-            elif field.number == 15:
-                dense = field.inner.numbers(3)
-                self._add(_product(dense) * 4, f"a sparse tensor of {dense}")
-            elif field.number in (11, 12, 13):
-                self._declared(field.inner)
-        for node in graph.all(1):
-            self._node(node, depth)
+        # What is declared and constant before the nodes that take it, wherever it lies.
+        parts = graph.parts(1, 5, 11, 12, 13, 15)
+        for value in (*parts[13], *parts[12], *parts[11]):
+            self._declared(value, scope)
+        for sparse in parts[15]:
+            self._hold_sparse(sparse, scope)
+        for weights in parts[5]:
+            tensor = read_tensor(weights)
+            self._weigh(tensor, f"the weights {tensor.name!r:.100} of {list(tensor.dims)}")
+            scope.keep(tensor.name, of_tensor(tensor))
+        self._body(parts[1], scope, depth)
 
-    def _hold(self, tensor: Tensor) -> None:
-        self._weigh(tensor, f"the weights {tensor.name!r:.100} of {list(tensor.dims)}")
-        self._keep(tensor.name, tensor)
+    def _body(self, messages: Sequence[Message], scope: Scope, depth: int) -> None:
+        self._count(len(messages))
+        nodes = [Node(message) for message in messages]
+        for node in nodes:  # all constants before, for a file may have its nodes in any order
+            if not node.is_constant:
+                for name in node.outputs:
+                    scope.forget(name)
+        for node in nodes:
+            if node.is_constant:
+                known = of_constant(self._attributes(node, scope, depth))
+                for name in node.outputs[:1]:
+                    scope.keep(name, known)
+        for node in nodes:
+            if not node.is_constant:
+                self._node(node, scope, depth)
+
+    def _count(self, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MOST_NODES:
+            raise ModelError(
+                f"{self._file}: expected at most {MOST_NODES} nodes, got more; simplify the graph"
+            )
+
+    def _node(self, node: Node, scope: Scope, depth: int) -> None:
+        attributes = self._attributes(node, scope, depth)
+        function = (node.domain, node.kind, node.overload)
+        if function in self._functions:
+            self._call(function, depth)
+            return
+        known = made(node, scope, attributes)
+        if known is None:
+            return
+        self._expect(known.size, f"what its node {node.kind} makes takes")
+        for name in node.outputs[:1]:
+            scope.keep(name, known)
+
+    def _call(self, function: _Function, depth: int) -> None:
+        """Count a function as often as it is called: ONNX Runtime puts its nodes there."""
+        if function not in self._costs:
+            if function in self._calls or len(self._calls) == _DEEPEST_CALLS:
+                raise ModelError(
+                    f"{self._file}: expected functions that call each other {_DEEPEST_CALLS} deep "
+                    f"at most, got more in {function[1]!r:.100}"
+                )
+            before = self._held, self._nodes
+            self._held, self._nodes = 0.0, 0
+            self._calls.append(function)
+            self._body(self._functions[function], Scope(), depth)
+            self._calls.pop()
+            self._costs[function] = self._held, self._nodes
+            self._held, self._nodes = before
+        held, nodes = self._costs[function]
+        self._count(nodes)
+        self._add(held, "the constants of functions")
+
+    def _attributes(self, node: Node, scope: Scope, depth: int) -> list[Attribute]:
+        attributes = [Attribute(message) for message in node.attributes]
+        for attribute in attributes:
+            for graph in attribute.graphs:
+                self._graph(graph, Scope(scope), depth + 1)
+            for tensor in attribute.tensors:
+                self._weigh(read_tensor(tensor), "the constants of nodes")
+            for sparse in attribute.sparse_tensors:
+                self._hold_sparse(sparse, None)
+        return attributes
+
+    def _hold_sparse(self, message: Message, scope: Scope | None) -> None:
+        known = of_sparse(message)
+        self._add(known.size, f"a sparse tensor of {list(known.lengths)}")
+        values = message.one(1)
+        if scope is not None and values is not None:
+            scope.keep(read_tensor(values).name, known)
 
     def _weigh(self, tensor: Tensor, what: str) -> None:
-        self._add(_product(tensor.dims) * tensor.element_bytes, what)
+        self._add(product(tensor.dims) * tensor.element_bytes, what)
         if tensor.external is not None:
-            self._look_at(tensor.external.get("location", ""))
-
-    def _keep(self, name: str, tensor: Tensor) -> None:
-        self._constants[name] = tensor
-        self._known[name] = _Elements(_product(tensor.dims), tensor.element_bytes)
+            self.look_at(tensor.external.get("location", ""))
 
     def _add(self, size: float, what: str) -> None:
         self._held += size
@@ -148,19 +264,21 @@ class _Check:
                 f"{self._hint}"
             )
 
-    def _look_at(self, location: str) -> None:
+    def look_at(self, location: str) -> None:
         """Refuse weights that lie elsewhere, are no file, or say that they are longer than so."""
-        if location in self._external:
+        if location in self.external:
             return
-        self._external.add(location)
-        if not _is_inside(location):
+        self.external.add(location)
+        if not is_inside(location):
             raise ModelError(
                 f"{self._file}: its weights lie in {location!r:.200}; expected a file in the "
                 "model's folder"
             )
         place = self._file.parent / location
         if not os.path.lexists(place):
-            return  # ONNX Runtime says so
+            raise ModelError(
+                f"{place}: no such file; the weights of {self._file.name} lie there, copy them too"
+            )
         if not is_plain_file(place):
             raise ModelError(f"{place}: expected a file of weights; copy it again")
         size, held = _extent(place)
@@ -170,99 +288,23 @@ class _Check:
                 "copy them again"
             )
 
-    def _declared(self, value: Message) -> None:
+    def _declared(self, value: Message, scope: Scope) -> None:
         """Look at the type of a value: ValueInfoProto, TypeProto, Tensor, shape."""
-        name, kind = value.one(1), value.one(2)
+        parts = value.parts(1, 2)
+        called, kind = text_of(parts[1]), as_one(parts[2])
+        scope.forget(called)
         tensor = kind.one(1) if kind is not None else None
-        if tensor is None:
-            return
-        shape = tensor.one(2)
-        if shape is None:
+        shape = tensor.one(2) if tensor is not None else None
+        if tensor is None or shape is None:
             return
         lengths = [next(iter(axis.numbers(1)), 1) for axis in shape.all(1)]
         element_bytes = ELEMENT_BYTES.get(next(iter(tensor.numbers(1)), 0), 1)
-        called = name.text() if name is not None else ""
-        self._known[called] = _Elements(_product(lengths), element_bytes)
-        self._expect(
-            _product(lengths) * element_bytes, f"the tensor {called!r:.100} of {lengths} takes"
-        )
-
-    def _node(self, node: Message, depth: int) -> None:
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
-            raise ModelError(
-                f"{self._file}: expected at most {MOST_NODES} nodes, got more; simplify the graph"
-            )
-        inputs, outputs, kind, attributes = [], [], "", {}
-        for field in node:
-            if field.inner is None:
-                continue
-            if field.number == 1:
-                inputs.append(field.inner.text())
-            elif field.number == 2:
-                outputs.append(field.inner.text())
-            elif field.number == 4:
-                kind = field.inner.text()
-            elif field.number == 5:
-                name = field.inner.one(1)
-                attributes[name.text() if name else ""] = field.inner
-        for attribute in attributes.values():
-            self._attribute(attribute, depth)
-        if kind == "Constant" and outputs:
-            for attribute in attributes.values():
-                tensor = attribute.one(5)
-                if tensor is not None:
-                    self._keep(outputs[0], read_tensor(tensor))
-        size = self._made(kind, inputs, attributes)
-        self._expect(size, f"what its node {kind} makes takes")
-
-    def _attribute(self, attribute: Message, depth: int) -> None:
-        for field in attribute:
-            if field.inner is None:
-                continue
-            if field.number in (6, 11):
-                self._graph(field.inner, depth + 1)
-            elif field.number in (5, 10):
-                self._weigh(read_tensor(field.inner), "the constants of nodes")
-
-    def _made(self, kind: str, inputs: Sequence[str], attributes: dict[str, Message]) -> float:
-        """Return the bytes that a node makes of constants; 0 where that is not known."""
-        if kind in ("RandomNormal", "RandomUniform") and "shape" in attributes:
-            return _product(attributes["shape"].numbers(8)) * FLOAT_BYTES
-        values = [self._values(name) for name in inputs]
-        if kind == "Range":
-            return _ranged(values) * self._known.get(inputs[0], _ONE).element_bytes
-        place = _SHAPED.get(kind)
-        shape = None if place is None or place >= len(values) else values[place]
-        if not shape:
-            return 0
-        length, element_bytes = self._known.get(inputs[0], _ONE)
-        if kind == "ConstantOfShape":
-            value = attributes["value"].one(5) if "value" in attributes else None
-            element_bytes = read_tensor(value).element_bytes if value else FLOAT_BYTES
-        return _product(shape) * element_bytes * (length if kind == "Tile" else 1)
-
-    def _values(self, name: str) -> _Values | None:
-        tensor = self._constants.get(name)
-        return tensor.values() if tensor is not None else None
+        known = Known(lengths, element_bytes)
+        scope.keep(called, known)
+        self._expect(known.size, f"the tensor {called!r:.100} of {lengths} takes")
 
 
-def _ranged(values: Sequence[_Values | None]) -> float:
-    ends = [value[0] for value in values if value and len(value) == 1]
-    if len(ends) != 3 or not all(map(math.isfinite, ends)) or ends[2] == 0:
-        return 0
-    return max((ends[1] - ends[0]) / ends[2], 0)
-
-
-def _product(lengths: Sequence[float]) -> float:
-    """Multiply lengths; a negative one, or one that is not known, counts as one."""
-    product = 1.0
-    for length in lengths:
-        product *= length if length == 0 or length >= 1 else 1
-    return product
-
-
-def _is_inside(location: str) -> bool:
+def is_inside(location: str) -> bool:
     """Tell whether a name is one of a file below a folder; the text decides, as for all models."""
     path = PurePosixPath(location)
     return (

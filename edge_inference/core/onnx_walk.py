@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 #: Bytes of one element, by ONNX's number of its type; those of others count as one.
@@ -17,11 +17,16 @@ FLOAT_BYTES = 4
 #: Fields of the messages in a file; a network has some ten for each node.
 MOST_FIELDS = 10_000_000
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, _BYTES, _GROUP, _END, _FIXED32 = range(6)
 _WINDOW = 1 << 16
-#: More values than any shape has.
+#: More letters than a name has, and more values than a shape.
+_LONGEST_NAME = 1 << 16
 _MOST_VALUES = 64
+#: protobuf itself follows no more.
+_DEEPEST_GROUP = 100
 _STRUCT = {1: "f", 6: "i", 7: "q", 11: "d"}
+#: Where a tensor keeps its numbers unless they are raw, by its type.
+_WHOLE_DATA, _FLOAT_DATA = {6: 5, 7: 7}, {1: 4, 11: 10}
 _INT64_SIGN = 1 << 63
 
 
@@ -29,8 +34,8 @@ class MalformedError(ValueError):
     """The bytes are no message."""
 
 
-class TooManyFieldsError(ValueError):
-    """More of them than any network has."""
+class ExcessError(ValueError):
+    """More of something than any network has."""
 
 
 class Source:
@@ -45,6 +50,9 @@ class Source:
 
     def varint(self, at: int) -> tuple[int, int]:
         """Return a number and where it ends."""
+        offset = at - self._start
+        if 0 <= offset < len(self._window) and self._window[offset] < 0x80:
+            return self._window[offset], at + 1
         value = shift = 0
         while shift < 70:
             offset = at - self._start
@@ -62,10 +70,10 @@ class Source:
         raise MalformedError("a number without an end")
 
     def count_field(self) -> None:
-        """Note a field that is looked at. Raises TooManyFieldsError."""
+        """Note a field that is looked at. Raises ExcessError."""
         self._fields += 1
         if self._fields > MOST_FIELDS:
-            raise TooManyFieldsError(f"expected at most {MOST_FIELDS} fields, got more")
+            raise ExcessError(f"expected at most {MOST_FIELDS} fields, got more")
 
     def bytes(self, first: int, last: int) -> bytes:
         """Return the bytes of a place."""
@@ -78,19 +86,26 @@ class Field(NamedTuple):
     number: int
     value: int
     inner: Message | None
+    is_number: bool = True
 
 
 class Message:
-    """A message at a place of a file."""
+    """A message at a place of a file, or at several: what comes again is added, as protobuf does.
 
-    def __init__(self, source: Source, first: int = 0, last: int | None = None) -> None:
+    Of a text or of bytes the last counts.
+    """
+
+    def __init__(self, source: Source, *spans: tuple[int, int]) -> None:
         self._source = source
-        self._first = first
-        self._last = source.size if last is None else last
+        self._spans = spans or ((0, source.size),)
 
     def __iter__(self) -> Iterator[Field]:
-        """Yield the fields. Raises MalformedError."""
-        source, at, end = self._source, self._first, self._last
+        """Yield the fields. Raises MalformedError, ExcessError."""
+        for first, last in self._spans:
+            yield from self._fields(first, last)
+
+    def _fields(self, at: int, end: int) -> Iterator[Field]:
+        source = self._source
         while at < end:
             source.count_field()
             key, at = source.varint(at)
@@ -102,56 +117,122 @@ class Message:
                 length, at = source.varint(at)
                 if at + length > end:
                     raise MalformedError("a field that is longer than its message")
-                yield Field(key >> 3, length, Message(source, at, at + length))
+                yield Field(key >> 3, length, Message(source, (at, at + length)), is_number=False)
                 at += length
             elif kind in (_FIXED32, _FIXED64):
-                at += 4 if kind == _FIXED32 else 8
-                yield Field(key >> 3, 0, None)
+                size = 4 if kind == _FIXED32 else 8
+                yield Field(key >> 3, 0, Message(source, (at, at + size)))
+                at += size
+            elif kind == _GROUP:
+                at = self._after_group(at, key >> 3, end)
             else:
                 raise MalformedError(f"a field of kind {kind}")
 
-    def __len__(self) -> int:
-        return self._last - self._first
+    def _after_group(self, at: int, number: int, end: int) -> int:
+        """Return where a group ends: an old form of a field, which ONNX has nowhere."""
+        source, groups = self._source, [number]
+        while groups:
+            if at >= end or len(groups) > _DEEPEST_GROUP:
+                raise MalformedError("a group without an end")
+            source.count_field()
+            key, at = source.varint(at)
+            kind = key & 7
+            if kind == _VARINT:
+                _, at = source.varint(at)
+            elif kind == _BYTES:
+                length, at = source.varint(at)
+                at += length
+            elif kind in (_FIXED32, _FIXED64):
+                at += 4 if kind == _FIXED32 else 8
+            elif kind == _GROUP:
+                groups.append(key >> 3)
+            elif kind != _END or groups.pop() != key >> 3:
+                raise MalformedError("a group that ends as another")
+        return at
 
-    def data(self, at_most: int) -> bytes:
-        """Return the bytes. Raises MalformedError for more than anybody has."""
-        if len(self) > at_most:
-            raise MalformedError(f"{len(self)} bytes")
-        return self._source.bytes(self._first, self._last)
+    def __len__(self) -> int:
+        first, last = self._spans[-1]
+        return last - first
+
+    def data(self) -> bytes:
+        """Return the bytes."""
+        return self._source.bytes(*self._spans[-1])
 
     def text(self) -> str:
-        """Return a name."""
-        return self.data(_WINDOW).decode(errors="replace")
+        """Return a name. Raises ExcessError for one that is longer than any."""
+        if len(self) > _LONGEST_NAME:
+            raise ExcessError(f"expected names of at most {_LONGEST_NAME} bytes, got {len(self)}")
+        return self.data().decode(errors="replace")
 
     def all(self, number: int) -> Iterator[Message]:
         """Yield the messages of one field."""
         for field in self:
-            if field.number == number and field.inner is not None:
+            if field.number == number and field.inner is not None and not field.is_number:
                 yield field.inner
 
-    def one(self, number: int) -> Message | None:
-        """Return the message of one field, the last where there are more."""
-        found = None
-        for found in self.all(number):  # noqa: B007 - the last counts
-            pass
+    def parts(self, *numbers: int) -> dict[int, list[Message]]:
+        """Return the messages of some fields, in one walk."""
+        found: dict[int, list[Message]] = {number: [] for number in numbers}
+        for field in self:
+            if field.number in found and field.inner is not None and not field.is_number:
+                found[field.number].append(field.inner)
         return found
 
+    def one(self, number: int) -> Message | None:
+        """Return the message of one field, all of it where it comes in parts."""
+        return as_one([*self.all(number)])
+
     def numbers(self, number: int) -> list[int]:
-        """Return the values of a field of whole numbers, packed or one by one."""
+        """Return the values of a field of whole numbers, packed or one by one.
+
+        Raises ExcessError for more than a shape has.
+        """
         found: list[int] = []
         for field in self:
             if field.number != number:
                 continue
             if field.inner is None:
                 found.append(_signed(field.value))
-                continue
-            at, end = field.inner._first, field.inner._last
-            while at < end and len(found) <= _MOST_VALUES:
-                value, at = self._source.varint(at)
-                found.append(_signed(value))
-            if len(found) > _MOST_VALUES:
-                break
+            elif not field.is_number:
+                ((at, end),) = field.inner._spans
+                while at < end and len(found) <= _MOST_VALUES:
+                    value, at = self._source.varint(at)
+                    found.append(_signed(value))
+            _expect_few(len(found))
         return found
+
+    def floats(self, number: int, form: str = "f") -> list[float]:
+        """Return the values of a field of floats, packed or one by one; as :meth:`numbers`."""
+        found: list[float] = []
+        for field in self:
+            if field.number == number and field.inner is not None:
+                found += _unpacked(field.inner, form)
+                _expect_few(len(found))
+        return found
+
+
+def as_one(messages: Sequence[Message]) -> Message | None:
+    """Return the parts of a message as one, as protobuf does; None for none."""
+    if not messages:
+        return None
+    return Message(messages[0]._source, *(span for part in messages for span in part._spans))
+
+
+def text_of(messages: Sequence[Message]) -> str:
+    """Return the text that counts of some; none is empty. Raises ExcessError."""
+    return messages[-1].text() if messages else ""
+
+
+def _unpacked(message: Message, form: str) -> list[float]:
+    size = struct.calcsize(form)
+    _expect_few(len(message) // size)
+    data = message.data()
+    return list(struct.unpack(f"<{len(data) // size}{form}", data[: len(data) // size * size]))
+
+
+def _expect_few(count: int) -> None:
+    if count > _MOST_VALUES:
+        raise ExcessError(f"expected shapes of at most {_MOST_VALUES} axes, got more")
 
 
 class Tensor(NamedTuple):
@@ -168,18 +249,19 @@ class Tensor(NamedTuple):
         """Bytes of one element."""
         return ELEMENT_BYTES.get(self.kind, 1)
 
-    def values(self) -> list[float] | None:
-        """Return the few numbers that it holds itself, None for anything else."""
+    def values(self) -> list[float]:
+        """Return the few numbers that it holds itself, none where it holds none.
+
+        Raises ExcessError for more than a shape has.
+        """
         if self.kind not in _STRUCT:
-            return None
+            return []
         raw = self.message.one(9)
         if raw is not None:
-            form, size = _STRUCT[self.kind], self.element_bytes
-            if len(raw) > _MOST_VALUES * size or len(raw) % size:
-                return None
-            return list(struct.unpack(f"<{len(raw) // size}{form}", raw.data(len(raw))))
-        numbers = self.message.numbers({6: 5, 7: 7}.get(self.kind, 0))
-        return [*numbers] if 0 < len(numbers) <= _MOST_VALUES else None
+            return _unpacked(raw, _STRUCT[self.kind])
+        if self.kind in _WHOLE_DATA:
+            return [*self.message.numbers(_WHOLE_DATA[self.kind])]
+        return self.message.floats(_FLOAT_DATA[self.kind], _STRUCT[self.kind])
 
 
 def read_tensor(message: Message) -> Tensor:
@@ -188,9 +270,11 @@ def read_tensor(message: Message) -> Tensor:
     for field in message:
         if field.number == 2:
             kind = field.value
-        elif field.number == 8 and field.inner is not None:
+        elif field.inner is None or field.is_number:
+            continue
+        elif field.number == 8:
             name = field.inner.text()
-        elif field.number == 13 and field.inner is not None:
+        elif field.number == 13:
             key, value = field.inner.one(1), field.inner.one(2)
             external = external or {}
             external[key.text() if key else ""] = value.text() if value else ""

@@ -54,7 +54,7 @@ def onnxruntime_precisions(file: Path) -> dict[str, int]:
             raise BackendError(
                 f"{file}: ONNX Runtime cannot open it: {first_line(error)}"
             ) from error
-        graph = onnx.load(options.optimized_model_filepath).graph
+        graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
     return dict(_count(graph, dict(onnx.TensorProto.DataType.items())).most_common())
 
 

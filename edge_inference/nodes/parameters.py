@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,6 +27,7 @@ from rclpy.parameter import Parameter
 
 from edge_inference.core.settings import Rule, build, change, rules
 from edge_inference.core.text_line import one_line
+from edge_inference.core.worker import words_of
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ class NodeParameters(Generic[Settings]):
     """The parameters of one settings class on one node.
 
     ``defaults`` replace the declared defaults (a model folder's values).
-    ``accept(settings)`` may refuse a change by raising EdgeInferenceError;
+    ``accept(settings)`` may refuse a change by raising EdgeInferenceError; whatever else it raises
+    is a refusal, too, and in the log;
     ``changed(settings)`` is called after each change, in the executor's thread.
     Raises ConfigError for a start value that is refused.
     """
@@ -142,6 +145,10 @@ class NodeParameters(Generic[Settings]):
                 self._accept(changed)
         except EdgeInferenceError as error:
             return SetParametersResult(successful=False, reason=one_line(str(error)))
+        except Exception as error:  # raised further, it would leave who asks without an answer
+            self._node.get_logger().error(traceback.format_exc())
+            reason = f"it cannot be checked: {words_of(error)}"
+            return SetParametersResult(successful=False, reason=one_line(reason))
         if changed is not None and not self._has_post_set:
             self.current = changed
             executor = self._node.executor

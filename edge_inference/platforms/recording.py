@@ -199,7 +199,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 def _decoded(line: bytes, where: str) -> str:
     try:
-        return line.decode()
+        return line.decode("utf-8-sig")  # the first may have a byte order mark
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: is no UTF-8 ({error.reason}); record it again") from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import io
+import math
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from edge_inference.core.memory_limit import limit_memory
@@ -30,8 +32,14 @@ from edge_inference.tools.verbs.arguments import MEMORY, TIME
 
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCHLD}
-#: So long a second signal waits for the child to end by itself.
-_GRACE_S = 1.0
+#: What a shell gives where nobody reads the output: then the work is not done, or not told of.
+_CLOSED = EXIT_SIGNALLED + signal.SIGPIPE
+#: So long at most a second signal waits for the child.
+_AGAIN_S = 1.0
+#: A link in the temporary folder, to what else goes where the child is killed.
+_STAGED = "staged"
+
+_folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,14 @@ class Bounds:
 
     memory_mib: int
     timeout_s: int
+    grace_s: float
 
 
 def run_bounded(options: argparse.Namespace, started_s: float) -> int:
     """Do what a verb with bounds does, in a child for each model, and return the exit code."""
     named = getattr(options, options.bounded)
     parts = named if isinstance(named, list) else [named or getattr(options, "onnx", "")]
-    bounds = Bounds(options.max_memory_mib, options.timeout_s)
+    bounds = Bounds(options.max_memory_mib, options.timeout_s, options.grace_s)
     worst = 0
     for part in parts:
         part_of = argparse.Namespace(**vars(options))
@@ -57,6 +66,18 @@ def run_bounded(options: argparse.Namespace, started_s: float) -> int:
         if code >= EXIT_SIGNALLED:
             break
     return worst
+
+
+def goes_with_child(staged: Path) -> None:
+    """Have a folder that is about to be made removed where this process, the child, is killed."""
+    if _folder is not None:
+        with suppress(OSError):  # a later run to the same place removes it
+            Path(_folder, _STAGED).symlink_to(staged.absolute())
+
+
+def _note_folder(folder: str) -> None:
+    global _folder
+    _folder = folder
 
 
 class _Supervision:
@@ -86,6 +107,8 @@ class _Supervision:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if folder is not None:
+                with suppress(OSError):  # it names none, as a rule
+                    shutil.rmtree(Path(folder, _STAGED).readlink(), ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _be_child(
@@ -105,11 +128,14 @@ class _Supervision:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if folder is not None:
                 os.environ["TMPDIR"] = tempfile.tempdir = folder
+                _note_folder(folder)
             if isinstance(sys.stdout, io.TextIOWrapper):  # what it has said outlives it
                 sys.stdout.reconfigure(line_buffering=True)
             limit_memory(self._bounds.memory_mib, MEMORY)
             subject = self._subject
-            code = code_of_process(lambda: code_of_verb(work, subject), "edge-inference", subject)
+            code = code_of_process(
+                lambda: code_of_verb(work, subject), "edge-inference", subject, _CLOSED
+            )
             sys.stderr.flush()
         except BaseException:
             traceback.print_exc()
@@ -132,8 +158,9 @@ class _Supervision:
                 paused_s = self._pause()
                 end_s = None if end_s is None else end_s + paused_s
                 continue
-            if self._signalled is not None:
-                end_s = time.monotonic() + _GRACE_S
+            # In a library the child hears none.
+            grace_s = self._bounds.grace_s if self._signalled is None else _AGAIN_S
+            end_s = min(time.monotonic() + grace_s, math.inf if end_s is None else end_s)
             self._signalled = told.si_signo
             os.killpg(self._child, told.si_signo)
 

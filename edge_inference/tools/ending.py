@@ -32,10 +32,13 @@ def code_of_verb(work: Callable[[], int], subject: str = "") -> int:
         return EXIT_SIGNALLED + (end.args[0] if end.args else signal.SIGINT)
 
 
-def code_of_process(work: Callable[[], int], name: str, subject: str = "") -> int:
+def code_of_process(
+    work: Callable[[], int], name: str, subject: str = "", closed_code: int = 0
+) -> int:
     """Do what a process is for; what the machine refuses becomes a line and a code.
 
-    ``name`` is the program's, ``subject`` what it was about.
+    ``name`` is the program's, ``subject`` what it was about. ``closed_code`` is what it comes to
+    where nobody reads the output to its end: for some work that is no reason to call it done.
     """
     about = f"{subject}: " if subject else ""
     try:
@@ -45,7 +48,7 @@ def code_of_process(work: Callable[[], int], name: str, subject: str = "") -> in
         # Whoever read our output has seen enough; both streams may lead there.
         redirect(sys.stdout.fileno())
         redirect(sys.stderr.fileno())
-        code = 0
+        code = closed_code
     except OSError as error:
         redirect(sys.stdout.fileno())
         # Without a name it is a stream that took no more, ours as a rule.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge_inference.errors import ConfigError
+from edge_inference.tools.interruption import leaving_though_busy
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 def hosted_here(what: str, verbose: bool) -> Iterator[Container]:
     """Give a container for the command ``what``; ``verbose`` shows the nodes' own log.
 
+    A model opens in a library, in the main thread: a signal ends the command all the same.
     Raises ConfigError where ROS 2 is missing.
     """
     try:
@@ -27,5 +29,8 @@ def hosted_here(what: str, verbose: bool) -> Iterator[Container]:
         ) from error
     # What goes wrong is told through the components' health, in one line each.
     arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
-    with hosted("edge_inference", arguments, []) as container:
+    with (
+        leaving_though_busy("edge-inference"),
+        hosted("edge_inference", arguments, []) as container,
+    ):
         yield container

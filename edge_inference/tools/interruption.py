@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from edge_inference.core.unheard_signals import heard, left_unheard
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.tools.usage import EXIT_SIGNALLED
 
@@ -40,6 +41,7 @@ def interruptible() -> Iterator[Interruption]:
     interrupted = Interruption()
 
     def note(number: int, frame: FrameType | None) -> None:
+        heard()
         if interrupted.is_set():
             _leave("edge-inference", EXIT_SIGNALLED + number)
         interrupted.number = number
@@ -66,6 +68,7 @@ def leaving_at_once(name: str) -> Iterator[None]:
 
     def leave(number: int, frame: FrameType | None) -> None:
         del frame
+        heard()
         _leave(name, EXIT_SIGNALLED + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -78,6 +81,16 @@ def leaving_at_once(name: str) -> Iterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is leave:  # nobody has taken over
                 signal.signal(number, handler)
+
+
+@contextmanager
+def leaving_though_busy(name: str) -> Iterator[None]:
+    """End the process by a signal though the main thread is in a library that does not come back.
+
+    ``name`` is who was interrupted.
+    """
+    with left_unheard(lambda number: _leave(name, EXIT_SIGNALLED + number)):
+        yield
 
 
 @contextmanager

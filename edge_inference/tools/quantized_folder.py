@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -14,12 +18,14 @@ from edge_inference.core.disk import why_not_written
 from edge_inference.core.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, ModelError
+from edge_inference.tools.bounded_run import goes_with_child
 from edge_inference.tools.usage import UsageError
 from edge_inference.tools.yaml_edit import Value, set_values
 
 CALIBRATION_FILE = "calibration.json"
 DERIVE = "derive"
 _MOST_FILES = 1000
+_TOKEN_BYTES = 4
 
 
 def new_folder(text: str, model: ModelDescription) -> Path:
@@ -38,19 +44,25 @@ def new_folder(text: str, model: ModelDescription) -> Path:
 class StagedFolder:
     """A copy of a model folder under a hidden name, until it is worth its own.
 
-    As a context manager it is gone in the end unless it was kept.
+    As a context manager it is gone in the end unless it was kept; so it is where the process that
+    makes it is killed by who supervises it, and what is left of one that was killed with him goes
+    when another one is made for the same place.
     """
 
     def __init__(self, source: Path, destination: Path) -> None:
         self._source = source
         self._destination = destination
-        self._outer = destination.parent / f".{destination.name}.{secrets.token_hex(4)}"
+        self._outer = destination.parent / f".{destination.name}.{secrets.token_hex(_TOKEN_BYTES)}"
         #: Has its final name already, which is the model's.
         self.folder = self._outer / destination.resolve().name
+        self._lock = -1
 
     def __enter__(self) -> StagedFolder:
+        _remove_left(self._destination)
+        goes_with_child(self._outer)
         try:
             self._outer.mkdir(parents=True)
+            self._lock = _locked(self._outer)
             shutil.copytree(
                 self._source, self.folder, ignore=_CopiedFiles(self._source), copy_function=_copy
             )
@@ -116,6 +128,33 @@ class StagedFolder:
 
     def _remove(self) -> None:
         shutil.rmtree(self._outer, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _locked(folder: Path) -> int:
+    """Lock a folder for as long as this process lives. Raises OSError where another one does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_left(destination: Path) -> None:
+    """Remove what processes that are gone have left of the same destination."""
+    left = re.compile(re.escape(f".{destination.name}.") + f"[0-9a-f]{{{2 * _TOKEN_BYTES}}}")
+    with suppress(OSError):  # there is no such folder yet, or none that we may read
+        for folder in [*destination.parent.iterdir()]:
+            if left.fullmatch(folder.name) is None:
+                continue
+            with suppress(OSError):  # somebody is at it
+                lock = _locked(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
 class _NotCopiedError(Exception):
@@ -141,7 +180,16 @@ class _CopiedFiles:
 
 
 def _copy(source: str, destination: str) -> str:
-    """Copy a plain file with its rights. Raises OSError for anything else, _NotCopiedError."""
+    """Copy a plain file with its rights.
+
+    Raises OSError for anything else, ModelError for one that is too large, _NotCopiedError.
+    """
+    size = Path(source).stat().st_size
+    if size > LARGEST_WEIGHTS:
+        raise ModelError(
+            f"{source}: {size >> 20} MiB; expected at most {LARGEST_WEIGHTS >> 20} MiB in a file, "
+            "to derive another precision; run the model as it is"
+        )
     with open_plain(Path(source), LARGEST_WEIGHTS) as stream:
         try:
             with Path(destination).open("xb") as copy:

@@ -142,6 +142,24 @@ def test_what_is_too_long_is_refused_in_a_short_sentence(
     assert outside.get_parameters(node=decode, names=[name]) == before
 
 
+def test_a_check_that_fails_is_answered(
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise IndexError("list index out of range")
+
+    node = rig.load("Inference", autostart=False)
+    name = node.get_fully_qualified_name()
+    before = outside.get_parameters(node=name, names=["model"])
+    monkeypatch.setattr("edge_inference.nodes.inference.select_backend", fail)
+    done, reason = change(outside, name, model="efficientnet_lite0")
+    assert not done
+    assert "IndexError: list index out of range" in reason
+    assert outside.get_parameters(node=name, names=["model"]) == before
+    monkeypatch.undo()
+    assert change(outside, name, model="efficientnet_lite0")[0]
+
+
 def test_all_or_nothing(rig: Rig, outside: Outside) -> None:
     node = rig.load("Decode")
     names = ["confidence", "iou", "queue_depth"]

@@ -123,6 +123,40 @@ def test_a_model_passes_within_the_least_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [["models", "check", "{}"], ["quantize", "{}", "--precision", "fp16", "--output", "made"]],
+    ids=lambda words: words[0],
+)
+def test_work_that_nobody_reads_of_is_not_called_done(tmp_path: Path, words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command(*(word.format(NANODET) for word in words)),
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_weights_too_large_to_derive_from_are_named(tmp_path: Path) -> None:
+    folder = bomb(tmp_path / "mine", "a long chain")
+    (folder / "weights.bin").touch()
+    os.truncate(folder / "weights.bin", 3 << 30)
+    words = ["--precision", "fp16", "--output", "made"]
+    text = refusal_at_the_end(tmp_path, "quantize", str(folder), *words)
+    assert "weights.bin: 3072 MiB; expected at most 2047" in text
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
     "words", [["--max-memory-mib", "511"], ["--timeout-s", "-1"], ["--max-memory-mib", "much"]]
 )
 def test_a_bound_that_is_none_is_refused(tmp_path: Path, words: list[str]) -> None:
@@ -162,6 +196,12 @@ def state(pid: int) -> str:
         return "Z"
 
 
+def cpu_s(pid: int) -> float:
+    """Return the time that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def is_there(pid: int) -> bool:
     """Tell whether a process runs."""
     return state(pid) != "Z"
@@ -175,16 +215,36 @@ def wait_for(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
-        while process.poll() is None:  # the first one may come before it is heard as such
-            process.send_signal(number)
-            threading.Event().wait(0.2)
+        enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and hears nothing
+        wait_for(lambda: cpu_s(child) > enough_s)
+        process.send_signal(number)
         _, said = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, said) == (128 + number, "edge-inference: interrupted\n")
         wait_for(lambda: not is_there(child))
+
+
+def test_who_has_something_to_tell_has_time_for_it_until_the_second_signal(tmp_path: Path) -> None:
+    words = ["bisect", str(bomb(tmp_path / "mine", "a loop")), "--precision", "fp16"]
+    process = subprocess.Popen(
+        command(*words), env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(lambda: children(process.pid))
+        (child,) = children(process.pid)
+        wait_for(lambda: cpu_s(child) > 10.0)  # it loops
+        process.send_signal(signal.SIGTERM)
+        later_s = cpu_s(child) + 4.0  # it takes more time than others get
+        wait_for(lambda: cpu_s(child) > later_s)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
+        wait_for(lambda: not is_there(child))
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_it_can_be_stopped_and_continued(tmp_path: Path) -> None:
@@ -202,6 +262,63 @@ def test_who_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
         process.kill()
         process.wait(DEADLINE_S)
         wait_for(lambda: not is_there(child))
+
+
+@contextmanager
+def quantizing(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Run a quantisation that never ends, and give it with what it has staged."""
+    (folder / "made").mkdir(exist_ok=True)
+    words = ["--precision", "fp16", "--output", str(folder / "made" / "mine"), "--timeout-s", "0"]
+    mine = folder / "mine"
+    if not mine.exists():
+        bomb(mine, "a loop")
+    process = subprocess.Popen(
+        command("quantize", str(mine), *words),
+        env=environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    before = {*(folder / "made").iterdir()}
+    try:
+        wait_for(lambda: process.poll() is not None or {*(folder / "made").iterdir()} - before)
+        assert process.poll() is None, process.stderr.read()
+        wait_for(lambda: any(staged(folder, before).rglob("small.onnx")))
+        yield process, staged(folder, before)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def staged(folder: Path, before: set[Path]) -> Path:
+    """Return the one folder that has come."""
+    (new,) = {*(folder / "made").iterdir()} - before
+    return new
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_that_was_staged_is_left(tmp_path: Path, number: signal.Signals) -> None:
+    with quantizing(tmp_path) as (process, _):
+        (child,) = children(process.pid)
+        os.kill(child, number) if number == signal.SIGKILL else process.send_signal(number)
+        process.communicate(timeout=DEADLINE_S)
+        assert not list((tmp_path / "made").iterdir())
+
+
+def test_what_a_killed_one_has_left_goes_with_the_next(tmp_path: Path) -> None:
+    other = tmp_path / "made" / ".mine.old"
+    other.mkdir(parents=True)
+    with quantizing(tmp_path) as (process, left):
+        (child,) = children(process.pid)
+        process.kill()
+        process.wait(DEADLINE_S)
+        wait_for(lambda: not is_there(child))
+        assert left.exists()
+        with quantizing(tmp_path) as (_, first):
+            assert not left.exists()
+            with quantizing(tmp_path) as (_, second):
+                assert first.exists() and second.exists()  # somebody is at it
+    assert other.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])

@@ -312,5 +312,12 @@ def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
     assert read_text(tmp_path / "a") == "one\ntwo\nthree"
 
 
+def test_a_byte_order_mark_is_none_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfone\r\n")
+    assert read_text(tmp_path / "a") == "one\n"
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbf")
+    assert read_text(tmp_path / "a") == ""
+
+
 def test_sound_json_is_read() -> None:
     assert parse_json('{"a": [1, -2.5e3, null, true, "x"]}') == {"a": [1, -2500.0, None, True, "x"]}

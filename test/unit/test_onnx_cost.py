@@ -145,14 +145,16 @@ def test_every_beginning_of_a_file_can_be_looked_at(tmp_path: Path) -> None:
         assert error is None or isinstance(error, ModelError), repr(error)
 
 
-def test_onnx_runtimes_own_format_is_left_to_it(tmp_path: Path) -> None:
-    file = tmp_path / "some.ort"
+@pytest.mark.parametrize(("name", "passes"), [("some.ort", True), ("some.onnx", False)])
+def test_onnx_runtimes_own_format_is_left_to_it(tmp_path: Path, name: str, passes: bool) -> None:
     whole = (bomb(tmp_path / "mine", "ConstantOfShape") / "small.onnx").read_bytes()
-    file.write_bytes(whole)
-    refusal(file)
-    ir_version = bytes([0x08, 0x08, 0x12, 0x04])  # then four letters of the producer's name
-    file.write_bytes(ir_version + b"ORTM" + whole)
-    check_cost(file, 2048, OPTION)
+    file = tmp_path / name
+    # As that format begins; here it is the name of the producer, by its letters.
+    file.write_bytes(b"\x12\x06xxORTM" + whole)
+    if passes:
+        check_cost(file, 2048, OPTION)
+    else:
+        assert "ConstantOfShape" in refusal(file)
 
 
 def test_a_file_of_nothing_but_fields_is_refused(

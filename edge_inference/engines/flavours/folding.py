@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
 from edge_inference.engines.flavours.onnx_file import (
-    check_onnx,
     expect_room,
     first_line,
     import_onnx,
+    read_onnx,
+    serialised,
 )
 from edge_inference.errors import BackendError, ModelError
 
@@ -30,7 +31,7 @@ def fold(source: Path) -> ModelProto:
     Raises ModelError for a file that is no sound ONNX model, BackendError where
     ONNX Runtime cannot run it or a package is missing.
     """
-    check_onnx(source)
+    network, is_split = read_onnx(source)
     onnx = import_onnx()
     onnxruntime = import_onnxruntime()
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
@@ -39,8 +40,11 @@ def fold(source: Path) -> ModelProto:
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
+        # Given the file, it would name the weights beside it in what it writes elsewhere.
+        given = serialised(network, source) if is_split else str(source)
+        del network
         try:
-            onnxruntime.InferenceSession(str(source), options, providers=[CPU], enable_fallback=0)
+            onnxruntime.InferenceSession(given, options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
             expect_room(folded)
             raise BackendError(

@@ -13,6 +13,7 @@ from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, ope
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import trouble_writing, why_not_written
 from edge_inference.core.memory_limit import is_memory_short, more_memory
+from edge_inference.engines.flavours.external_weights import embed_weights
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -36,33 +37,38 @@ def import_onnx() -> Any:
     return onnx
 
 
-def check_onnx(file: Path) -> int:
-    """Return the opset of a sound ONNX file. Raises ModelError for any other, BackendError."""
+def read_onnx(file: Path) -> tuple[ModelProto, bool]:
+    """Return the network of a sound ONNX file, and whether it has weights beside the file.
+
+    These are in the network then. Raises ModelError for any other file, BackendError.
+    """
     onnx = import_onnx()
     if not is_plain_file(file):
         raise ModelError(f"{file}: no such file; put the model's ONNX file there")
     try:
         open_plain(file, LARGEST_WEIGHTS).close()
-        opset = opset_of(onnx.load(str(file), load_external_data=False))
+        model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
     except Exception as error:  # protobuf's two implementations share no error of their own
         raise ModelError(
             f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
         ) from error
+    opset = opset_of(model)
     newest = onnx.defs.onnx_opset_version()
     if opset > newest:
         raise ModelError(
             f"{file}: opset {opset}, and the package onnx {onnx.__version__} knows up to {newest}; "
             "pip install --upgrade onnx, or export the model with an older opset"
         )
+    is_split = embed_weights(model, file)
     try:
-        onnx.checker.check_model(str(file))
+        onnx.checker.check_model(model if is_split else str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         raise ModelError(
             f"{file}: not a sound ONNX model ({first_line(error)}); export it again"
         ) from error
-    return opset
+    return model, is_split
 
 
 def opset_of(model: ModelProto) -> int:
@@ -76,13 +82,18 @@ def write_onnx(model: ModelProto, destination: Path) -> None:
 
     Raises ModelError where it cannot be written.
     """
+    write_whole(destination, serialised(model, destination))
+
+
+def serialised(model: ModelProto, file: Path) -> bytes:
+    """Return a model as the bytes of ``file``. Raises ModelError where they are too many."""
     try:
-        data = model.SerializeToString(deterministic=True)
-    except ValueError as error:  # protobuf's limit of 2 GiB
+        data: bytes = model.SerializeToString(deterministic=True)
+    except Exception as error:  # protobuf's limit of 2 GiB; its implementations share no error
         raise ModelError(
-            f"{destination}: the model is too large for one ONNX file ({first_line(error)})"
+            f"{file}: the model is too large for one ONNX file ({first_line(error)})"
         ) from error
-    write_whole(destination, data)
+    return data
 
 
 def write_whole(destination: Path, data: bytes) -> None:

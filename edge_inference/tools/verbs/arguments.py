@@ -15,6 +15,8 @@ MEMORY, TIME = "--max-memory-mib", "--timeout-s"
 #: Enough for models of a gigabyte; most take a twentieth.
 _MEMORY_MIB = 8192
 #: Python and the libraries alone take a half of this.
+#: As long as the work may take to leave nothing behind, or to tell what it has found so far.
+GRACE_S, TELLING_S = 2.0, 30.0
 _LEAST_MEMORY_MIB = 512
 
 #: Does what was asked for. Takes the parsed options and when the program started, in seconds
@@ -75,12 +77,15 @@ def add_gpu(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", type=whole(0), default=0, metavar="N", help="number of the GPU")
 
 
-def add_bounds(parser: argparse.ArgumentParser, subject: str, timeout_s: int) -> None:
+def add_bounds(
+    parser: argparse.ArgumentParser, subject: str, timeout_s: int, grace_s: float = GRACE_S
+) -> None:
     """Add ``--max-memory-mib`` and ``--timeout-s`` to a verb that loads models.
 
-    ``subject`` is the argument that names the model, or a list of them.
+    ``subject`` is the argument that names the model, or a list of them. So long as ``grace_s`` a
+    signal waits for the work to end by itself, which it does not while a library runs.
     """
-    parser.set_defaults(bounded=subject)
+    parser.set_defaults(bounded=subject, grace_s=grace_s)
     parser.add_argument(
         MEMORY,
         type=whole(_LEAST_MEMORY_MIB),

@@ -53,7 +53,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     _add_thresholds(parser)
     given.add_model_path(parser)
-    given.add_bounds(parser, "model", timeout_s=4 * 3600)
+    given.add_bounds(parser, "model", timeout_s=4 * 3600, grace_s=given.TELLING_S)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each layer, last a summary"
     )

@@ -65,7 +65,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
-    given.add_bounds(parser, "model", timeout_s=3600)
+    given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.TELLING_S)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each row, last a summary"
     )

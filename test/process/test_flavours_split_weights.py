@@ -1,0 +1,120 @@
+"""Networks whose weights lie in files of their own are derived as others are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edge_inference.engines.flavours import external_weights
+from edge_inference.engines.flavours.derive import derive
+from edge_inference.engines.flavours.folding import fold
+from edge_inference.engines.used_precision import onnxruntime_precisions
+from edge_inference.errors import ModelError
+from flavour_networks import calibrated, classifier, pictures, run
+from hostile_files import expect_sentence
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return classifier(tmp_path / "net.onnx")
+
+
+def split(network: Path, folder: Path, location: str = "net.onnx.data") -> Path:
+    """Write the network into a folder, with its weights in a place of their own."""
+    folder.mkdir()
+    file = folder / "net.onnx"
+    model = onnx.load(network)
+    (folder / location).parent.mkdir(exist_ok=True)
+    onnx.save(
+        model, file, save_as_external_data=True, location=Path(location).name, size_threshold=0
+    )
+    if (folder / location) != folder / Path(location).name:
+        (folder / Path(location).name).rename(folder / location)
+    name(file, location)
+    return file
+
+
+def name(file: Path, location: str, **values: str) -> None:
+    """Change what a network says of where its weights lie."""
+    model = onnx.load(file, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = {"location": location, **values}.get(entry.key, entry.value)
+    file.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("location", ["net.onnx.data", "./net.onnx.data", "weights/net.data"])
+def test_weights_beside_the_file_are_taken_in(network: Path, tmp_path: Path, location: str) -> None:
+    file = split(network, tmp_path / "split", location)
+    assert derived(file, tmp_path / "a.onnx") == derived(network, tmp_path / "b.onnx")
+
+
+def test_they_may_be_links_as_a_cache_has_them(network: Path, tmp_path: Path) -> None:
+    file = split(network, tmp_path / "split")
+    for place in (file, file.with_name("net.onnx.data")):
+        blob = tmp_path / f"blob_{place.name}"
+        place.rename(blob)
+        place.symlink_to(f"../{blob.name}")
+    assert derived(file, tmp_path / "a.onnx") == derived(network, tmp_path / "b.onnx")
+
+
+def derived(file: Path, made: Path) -> list[float]:
+    """Return what the fp16 flavour of a network computes."""
+    derive(file, "fp16", "onnxruntime", made)
+    (batch,) = pictures(1)
+    return [float(number) for number in run(made, batch)[0].ravel()]
+
+
+def test_such_a_network_can_be_calibrated(network: Path, tmp_path: Path) -> None:
+    file = split(network, tmp_path / "split")
+    derive(file, "int8", "onnxruntime", tmp_path / "a.onnx", calibration=calibrated(file))
+    derive(network, "int8", "onnxruntime", tmp_path / "b.onnx", calibration=calibrated(network))
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_what_its_layers_are_computed_in_is_known(network: Path, tmp_path: Path) -> None:
+    file = split(network, tmp_path / "split")
+    assert onnxruntime_precisions(file) == onnxruntime_precisions(network) == {"fp32": 3}
+
+
+@pytest.mark.parametrize("values", [{"offset": "-1"}, {"length": "much"}, {"offset": "9" * 30}])
+def test_a_place_that_is_none_is_refused(
+    network: Path, tmp_path: Path, values: dict[str, str]
+) -> None:
+    file = split(network, tmp_path / "split")
+    name(file, "net.onnx.data", **values)
+    expect_sentence(refusal(file), "net.onnx")
+
+
+@pytest.mark.parametrize("location", ["../net.onnx.data", "/etc/passwd", ""])
+def test_weights_elsewhere_are_refused(network: Path, tmp_path: Path, location: str) -> None:
+    file = split(network, tmp_path / "split")
+    name(file, location)
+    assert "in the model's folder" in refusal(file)
+
+
+def test_weights_that_are_missing_or_cut_short_are_named(network: Path, tmp_path: Path) -> None:
+    file = split(network, tmp_path / "split")
+    weights = file.with_name("net.onnx.data")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "net.onnx.data: the weights" in refusal(file)
+    weights.unlink()
+    assert "copy them too" in refusal(file)
+
+
+def test_more_than_one_file_holds_is_refused(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = split(network, tmp_path / "split")
+    monkeypatch.setattr(external_weights, "LARGEST_WEIGHTS", 4096)
+    assert "too large" in refusal(file)
+
+
+def refusal(file: Path) -> str:
+    """Return the sentence that refuses a network."""
+    with pytest.raises(ModelError) as caught:
+        fold(file)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
