@@ -76,7 +76,8 @@ def test_what_one_that_crashed_has_left_hears_a_stop(
     robot = Robot(rig)
     navigator.cancels.wait(MOST_TRIES)
     robot.say(text)
-    navigator.cancels.wait(2 * MOST_TRIES + 1)
+    # All goals at once, and then this one anew; a request may get lost on a busy machine.
+    navigator.cancels.wait(MOST_TRIES + 3)
 
 
 def test_what_others_drive_is_left_alone_until_somebody_says_stop(
