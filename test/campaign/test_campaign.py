@@ -32,7 +32,7 @@ def test_floods(tally: Tally) -> None:
 
 
 def test_clocks(tally: Tally) -> None:
-    """How soon it stands is looked at with much to spare."""
+    """How soon it stands is a claim of the benchmark; here it stands."""
     campaign.clocks(tally, SEED, QUICK)
     assert tally.tried == QUICK.clocks
     assert tally.crashes + tally.wrong == []
