@@ -15,7 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from benchmarks.campaign_messages import grown
 from benchmarks.outsider import Outsider
 from edge_inference import msg
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter

@@ -24,9 +24,9 @@ from edge_inference.composition.bus import Bus, Subscription
 from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.composition.process import load_all
-from edge_inference.core.frame import Frame
-from edge_inference.core.latency import StageTiming
-from edge_inference.core.media import open_media
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.media import open_media
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter

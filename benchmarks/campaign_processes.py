@@ -105,7 +105,7 @@ def _judged(what: str, seconds: float, said: str) -> Outcome:
 
 
 def _container(domain: int) -> subprocess.Popen[str]:
-    start = "import sys; from edge_inference.tools.main import main; "
+    start = "import sys; from edge_inference.cli.main import main; "
     start += "sys.exit(main('component_container', sys.argv[1:]))"
     arguments = ["--pipeline", PIPELINE]
     for name, value in ARGUMENTS.items():
@@ -129,7 +129,7 @@ def _ended(process: subprocess.Popen[str]) -> str:
 
 def _run(arguments: list[str]) -> tuple[float, int, str]:
     started = time.monotonic()
-    start = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+    start = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
     command = [sys.executable, "-c", start]
     try:
         done = subprocess.run(

@@ -35,13 +35,13 @@ from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.composition.container import Container
-from edge_inference.core.frame import Frame
-from edge_inference.core.model import ModelDescription, find_model
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.engines.select import Request, prepare
-from edge_inference.engines.store import Store
-from edge_inference.engines.supply import engine_plan
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifacts import engine_plan
+from edge_inference.engines.serving.selection import Request, prepare
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.tensors import TensorListAdapter

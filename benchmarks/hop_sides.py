@@ -18,8 +18,8 @@ from sensor_msgs.msg import Image
 from edge_inference.composition.allocator import keep_large_blocks
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.composition.container import Container, make_executor
-from edge_inference.core.frame import Frame
-from edge_inference.core.freshness import Mailbox
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.runtime.mailbox import Mailbox
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter

@@ -29,7 +29,7 @@ from sensor_msgs.msg import Image
 from benchmarks.perception import SIZES, BareLoop, ContainedPipeline, OneAtATime, picture
 from benchmarks.report import Report, Samples
 from benchmarks.sides import Side, domains, resident_mib
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Result
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter

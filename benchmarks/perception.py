@@ -19,11 +19,11 @@ from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.composition.process import load_all
-from edge_inference.core.frame import Frame
-from edge_inference.core.model import find_model
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.model import find_model
 from edge_inference.core.results import Result
-from edge_inference.engines.engine_check import reference
+from edge_inference.engines.serving.engine_check import reference
 from edge_inference.nodes.conversions.images import ImageAdapter
 
 MODEL = "nanodet"

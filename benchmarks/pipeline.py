@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from benchmarks.perception import SIZES, BareLoop, ContainedPipeline, OneAtATime, picture
 from benchmarks.report import Report, Samples
 from benchmarks.sides import domains, isolation
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 
 _BLOCK = 2
 _WARM_UP = 10

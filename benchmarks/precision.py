@@ -26,10 +26,10 @@ from benchmarks.report import Report, interleave
 from benchmarks.unseen import Judge, unseen_pictures
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.processor import Processor, find_processor
-from edge_inference.core.model import ModelDescription, find_model
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.derive import derive
-from edge_inference.engines.int8_mode import EXACT, FAST, FULL_BITS, weight_bits
+from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.int8_mode import EXACT, FAST, FULL_BITS, weight_bits
 from edge_inference.errors import ModelError
 
 _MODELS = ("efficientnet_lite0", "nanodet")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import Report, interleave
-from edge_inference.core.encodings import ENCODINGS
-from edge_inference.core.frame import Frame
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.encodings import ENCODINGS
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.images.preprocess import Preprocessor
 
 _WIDTH, _HEIGHT, _SIDE = 1920, 1080, 416
 _MEAN = (103.53, 116.28, 123.675)

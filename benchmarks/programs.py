@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from benchmarks.sides import isolation
-from edge_inference.core.child_process import python_command, python_environment
+from edge_inference.core.runtime.child_process import python_command, python_environment
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def program(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run one of the package's executables; it is ended afterwards."""
-    start = "from edge_inference.tools.main import main; "
+    start = "from edge_inference.cli.main import main; "
     start += f"sys.exit(main({entry_point!r}, sys.argv[1:]))"
     quiet = {"RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"}
     process = subprocess.Popen(

@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 
 from benchmarks.perception import SIZES, ContainedPipeline, OneAtATime, picture
 from benchmarks.report import Report, Samples
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.results import Result
 

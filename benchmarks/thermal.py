@@ -31,9 +31,9 @@ from benchmarks.thermal_run import HOUR_S, LOSSES, Outcome, Trial, run
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role
 from edge_inference.governor.governor import Governor
-from edge_inference.governor.plant import Plant
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.governor.simulated_node import SimulatedNode
+from edge_inference.governor.thermal_model import Plant
 
 #: Not one of the seeds that anything was tuned on.
 SEED = 20_261

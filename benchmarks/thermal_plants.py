@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from edge_inference.governor.plant import PlantParameters
 from edge_inference.governor.simulated_node import Engine, NodeParameters
+from edge_inference.governor.thermal_model import PlantParameters
 
 MAX_C = 80.0
 #: Plants that settle this near to the limit at the least work are neither one nor the other.

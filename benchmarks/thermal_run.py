@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from benchmarks.thermal_plants import CRITICAL, Case
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.governor.governor import Governor
-from edge_inference.governor.plant import Plant
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.governor.simulated_node import SimulatedNode
+from edge_inference.governor.thermal_model import Plant
 
 LOOK_S = 0.5
 HOUR_S = 3600.0

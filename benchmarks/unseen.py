@@ -16,22 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.agreement import (
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.media import sample_video
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.agreement import (
     OutputAgreement,
     ResultAgreement,
     compare_outputs,
     compare_results,
 )
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.golden_check import read_picture
-from edge_inference.core.media import sample_video
-from edge_inference.core.model import ModelDescription
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.models.golden_check import read_picture
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import Result
 from edge_inference.core.settings import change
-from edge_inference.engines.flavours.pictures import calibration_pictures
 from edge_inference.errors import SourceError
+from edge_inference.optimize.calibration_images import calibration_pictures
 
 #: A box this close to the confidence threshold may be there on one side only.
 _MARGIN = 0.1

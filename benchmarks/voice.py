@@ -21,7 +21,7 @@ from benchmarks.voice_delays import Said
 from benchmarks.voice_scores import WRONG, Tally
 from benchmarks.voice_sentences import SETS, Voice
 from benchmarks.voice_sound import Sound, golden, missing, people, speak
-from edge_inference.speech.grammar import Sentence
+from edge_inference.speech.language.grammar import Sentence
 
 _PARTS = ("accuracy", "delays", "quiet")
 _ACCURACY_BOUND = 0.97

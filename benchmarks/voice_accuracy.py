@@ -31,8 +31,8 @@ from benchmarks.voice_sound import (
     speak,
     white,
 )
-from edge_inference.speech.grammar import Sentence
-from edge_inference.speech.planner import NO, YES
+from edge_inference.core.voice import NO, YES
+from edge_inference.speech.language.grammar import Sentence
 
 CLEAN = "clean"
 _BEFORE_S, _AFTER_S = 0.6, 0.8

@@ -10,18 +10,18 @@ from benchmarks.voice_sound import Sound
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
 from edge_inference.core.voice import Intent, Transcript
-from edge_inference.nodes.intent_parser import IntentParserSettings
-from edge_inference.nodes.speech_models import find_speech, open_role
-from edge_inference.nodes.speech_recognition_settings import SpeechRecognitionSettings
-from edge_inference.nodes.voice_activity_settings import VoiceActivitySettings
-from edge_inference.nodes.voice_files import find_grammar
-from edge_inference.speech.activity import ActivityDetector
-from edge_inference.speech.command_phrases import listen_for
-from edge_inference.speech.grammar import Sentence
-from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.stop_word import is_stop
-from edge_inference.speech.tokenizer import load_tokenizer
-from edge_inference.speech.understanding import Understanding
+from edge_inference.nodes.voice.intent_parser import IntentParserSettings
+from edge_inference.nodes.voice.speech_models import find_speech, open_role
+from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
+from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
+from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.speech.language.grammar import Sentence
+from edge_inference.speech.language.stop_phrases import is_stop
+from edge_inference.speech.language.understanding import Understanding
+from edge_inference.speech.recognition.activity import ActivityDetector
+from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.tokenizer import load_tokenizer
 
 _CHUNK = 512
 

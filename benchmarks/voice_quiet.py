@@ -21,7 +21,7 @@ from benchmarks.voice_outside import Event
 from benchmarks.voice_sound import Sound, babble, music
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.core.voice import Transcript
-from edge_inference.speech.stop_word import is_stop
+from edge_inference.speech.language.stop_phrases import is_stop
 
 _PIECE_S = 20.0
 #: Many times faster than it sounds.

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from edge_inference.speech.numbers import number_at, number_words
-from edge_inference.speech.words import words_of
+from edge_inference.speech.language.numbers import number_at, number_words
+from edge_inference.speech.language.words import words_of
 
 #: By meaning: what was said, another command or more than one, nothing.
 RIGHT, WRONG, NONE = "right", "wrong", "none"

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_inference.speech.grammar import Sentence
+from edge_inference.speech.language.grammar import Sentence
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmarks.voice_sentences import Voice
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.audio import SAMPLE_RATE
-from edge_inference.speech.resample import Resampler
-from edge_inference.speech.sound_file import pieces_of
+from edge_inference.speech.audio.resample import Resampler
+from edge_inference.speech.audio.sound_file import pieces_of
 
 Sound = NDArray[np.float32]
 

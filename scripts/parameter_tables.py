@@ -12,11 +12,11 @@ from typing import Any
 
 from edge_inference import nodes
 from edge_inference.core import decoders
-from edge_inference.core.golden import SelfCheck
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.model import Derivation
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.model import Derivation
 from edge_inference.core.settings import Rule, rules
-from edge_inference.engines.build_options import BuildOptions
+from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.platforms.boards import BoardSettings
 
 FILE = Path(__file__).parents[1] / "docs" / "parameters.md"

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.errors import BackendError, TensorError
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.bounded_file import is_plain_file
-from edge_inference.core.memory_limit import is_memory_short, more_memory
-from edge_inference.core.onnx_cost import check_cost
+from edge_inference.core.models.onnx_cost import check_cost
+from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 
 CPU = "CPUExecutionProvider"

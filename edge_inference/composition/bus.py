@@ -33,7 +33,7 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.one_publisher import OnePublisher, RawCallback
+from edge_inference.composition.private_topics import OnePublisher, RawCallback
 from edge_inference.errors import EdgeInferenceError, InputError
 
 if TYPE_CHECKING:

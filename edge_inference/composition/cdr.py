@@ -12,7 +12,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.frame import CompressedFrame, Frame
+from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.errors import ImageError, InputError
 
 #: The encapsulation header, before the members.

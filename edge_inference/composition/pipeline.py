@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_inference.composition.argument_values import filled, references, with_names
 from edge_inference.composition.container_plan import ContainerPlan, read_plan
 from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.composition.substitution import filled, references, with_names
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml

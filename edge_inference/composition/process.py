@@ -28,8 +28,8 @@ from edge_inference.composition.log_folder import log_trouble
 from edge_inference.composition.parameter_text import read_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
+from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
 from edge_inference.core.text_line import one_line
-from edge_inference.core.unheard_signals import heard, left_unheard
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, EdgeInferenceError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.reading import Reading, Role
 
 

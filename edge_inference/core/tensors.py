@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.core.geometry import Geometry
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.geometry import Geometry
 
 
 @dataclass(frozen=True, eq=False)

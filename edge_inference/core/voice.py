@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 
 #: Where an intent can come from; ``unknown`` where no phrase of the grammar is near.
 INTENT_SOURCES = ("grammar", "fuzzy", "embedding", "language_model", "unknown")
+#: Source of an intent without a name whose text is nothing that the grammar is near to.
+UNKNOWN = "unknown"
+#: Intents that answer a question of the planner.
+YES, NO = "confirm", "deny"
+#: The intent that ends everything.
+STOP = "stop"
 
 
 @dataclass(frozen=True)

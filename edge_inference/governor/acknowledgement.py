@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_inference.core.directive import Directive, Level, Workload
+from edge_inference.core.directives.directive import Directive, Level, Workload
 from edge_inference.governor.demand import number
 
 #: From the next cheaper engine to the least.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge_inference.core.directive import Workload
+from edge_inference.core.directives.directive import Workload
 from edge_inference.governor.demand import (
     demand_hz,
     least_hz,

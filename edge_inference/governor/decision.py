@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from edge_inference.core.directive import Directive, Level
+from edge_inference.core.directives.directive import Directive, Level
 
 #: How bad it is, from good to bad; an operator looks at "warn" and acts on "error".
 Severity = Literal["ok", "warn", "error"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edge_inference.core.directive import Option, Workload
+from edge_inference.core.directives.directive import Option, Workload
 from edge_inference.core.measured_costs import FASTER
 from edge_inference.governor.settings import GovernorSettings
 

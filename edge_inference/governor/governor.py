@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_inference.core.directive import Level, Limits, Workload
+from edge_inference.core.directives.directive import Level, Limits, Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.governor.acknowledgement import Acknowledgements
-from edge_inference.governor.asking import everything, share_level, the_least
 from edge_inference.governor.decision import Decision
+from edge_inference.governor.directive_builder import everything, share_level, the_least
 from edge_inference.governor.failsafe import SensorWatch, Sight, View
 from edge_inference.governor.orders import Order, Orders
 from edge_inference.governor.outlook import Forecaster, worst_headroom
 from edge_inference.governor.passing_time import PassingTime
+from edge_inference.governor.power_budget import WattKeeper, busy_share
 from edge_inference.governor.power_fall import PowerFall
 from edge_inference.governor.predictive import Predictive
 from edge_inference.governor.ramping import Ramping
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.situation import Plan, Situation
+from edge_inference.governor.state import Plan, Situation
 from edge_inference.governor.throttling import ThrottleWatch
 from edge_inference.governor.verdict import Verdict
-from edge_inference.governor.watts import WattKeeper, busy_share
 
 _PLANNERS: dict[str, type[Ramping] | type[Predictive]] = {
     "ramp": Ramping,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, Level, Limits
 
 FREE = Limits()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_inference.governor.failsafe import Heat
-from edge_inference.governor.headroom import Trend, headroom
-from edge_inference.governor.situation import Outlook
+from edge_inference.governor.state import Outlook
+from edge_inference.governor.temperature_forecast import Trend, headroom
 
 
 class Forecaster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edge_inference.core.directive import Level, Limits, Workload
+from edge_inference.core.directives.directive import Level, Limits, Workload
 from edge_inference.governor.allocation import (
     Share,
     Want,
@@ -14,15 +14,15 @@ from edge_inference.governor.allocation import (
     share_with,
     want_of,
 )
-from edge_inference.governor.asking import a_share, option_limits, the_least
 from edge_inference.governor.clock_cap import ClockCap
+from edge_inference.governor.directive_builder import a_share, option_limits, the_least
 from edge_inference.governor.dwell import Dwell
 from edge_inference.governor.orders import Order
+from edge_inference.governor.power_budget import busy_share
 from edge_inference.governor.power_control import PowerControl
 from edge_inference.governor.ramp import ramp_factor
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.situation import Plan, Situation
-from edge_inference.governor.watts import busy_share
+from edge_inference.governor.state import Plan, Situation
 
 #: This near to the limit, everything goes to the least at once.
 _EMERGENCY_C = 1.0

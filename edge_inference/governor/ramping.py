@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge_inference.core.directive import Level
-from edge_inference.governor.asking import a_share, the_least
+from edge_inference.core.directives.directive import Level
+from edge_inference.governor.directive_builder import a_share, the_least
+from edge_inference.governor.power_budget import busy_share
 from edge_inference.governor.ramp import Ramp
-from edge_inference.governor.situation import Plan, Situation
-from edge_inference.governor.watts import busy_share
+from edge_inference.governor.state import Plan, Situation
 
 
 class Ramping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from edge_inference.core.directive import Directive, Limits, Option, Workload, is_within
+from edge_inference.core.directives.directive import Directive, Limits, Option, Workload, is_within
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_inference.governor.decision import Severity
 from edge_inference.governor.failsafe import View
-from edge_inference.governor.situation import Plan, Situation
+from edge_inference.governor.state import Plan, Situation
 
 #: A limit that cannot be kept is an error after this long, not at the first noisy sample.
 _HEAT_S = 5.0

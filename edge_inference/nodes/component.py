@@ -17,10 +17,10 @@ from rclpy.timer import Timer
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.allocator import give_back
 from edge_inference.composition.bus import Publisher, Subscription
-from edge_inference.core.health import NAMESAKES, Health
+from edge_inference.core.runtime.health import NAMESAKES, Health
+from edge_inference.core.runtime.worker import Worker, tell, words_of
 from edge_inference.core.settings import suggestion
 from edge_inference.core.text_line import one_line
-from edge_inference.core.worker import Worker, tell, words_of
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.diagnostics import to_diagnostic_status
 from edge_inference.nodes.parameters import NodeParameters

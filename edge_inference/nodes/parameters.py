@@ -25,9 +25,9 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
+from edge_inference.core.runtime.worker import words_of
 from edge_inference.core.settings import Rule, build, change, rules
 from edge_inference.core.text_line import one_line
-from edge_inference.core.worker import words_of
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 if TYPE_CHECKING:

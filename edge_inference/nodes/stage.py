@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from edge_inference.core.freshness import Mailbox, age_ms, stamp_fault
-from edge_inference.core.latency import StageTiming
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.core.runtime.mailbox import Mailbox, age_ms, stamp_fault
+from edge_inference.core.runtime.thread_schedule import ThreadSchedule
+from edge_inference.core.runtime.worker import Worker
 from edge_inference.core.settings import setting
-from edge_inference.core.thread_schedule import ThreadSchedule
-from edge_inference.core.worker import Worker
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.timing import StageTimingAdapter

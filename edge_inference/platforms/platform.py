@@ -9,15 +9,15 @@ from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
-from edge_inference.platforms import nvml
 from edge_inference.platforms.boards import Board, board_named, load_boards, recognise
-from edge_inference.platforms.channel import Clock
-from edge_inference.platforms.power_mode import PowerMode
-from edge_inference.platforms.probes import find_sensors
-from edge_inference.platforms.rails_sum import rails_sum
-from edge_inference.platforms.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedTree
 from edge_inference.platforms.sampler import Sampler
-from edge_inference.platforms.sensor import Sensor
+from edge_inference.platforms.sensors import nvml
+from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.power_mode import PowerMode
+from edge_inference.platforms.sensors.probes import find_sensors
+from edge_inference.platforms.sensors.rails_sum import rails_sum
+from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.tree import MachineTree, Tree
 
 #: Less than half a second, the period of a look; a pass takes a few milliseconds.

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Reading, Status
-from edge_inference.core.worker import words_of
-from edge_inference.platforms.channel import Clock
-from edge_inference.platforms.sensor import AnnouncedSensor, Sensor
+from edge_inference.core.runtime.worker import words_of
+from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
 
 #: What vanishes leads to a new search at once, yet not more often than this.
 _SEARCH_AGAIN_NS = 1_000_000_000

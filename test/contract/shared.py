@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.model import ModelDescription
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.derive import derive
-from edge_inference.engines.flavours.onnx_file import write_onnx
-from edge_inference.engines.public_graph.recogniser import public_graph
-from edge_inference.speech.speech_model import SpeechModel
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.onnx_file import write_onnx
+from edge_inference.optimize.onnx_lowering.recogniser import public_graph
+from edge_inference.speech.recognition.speech_model import SpeechModel
 
 #: Names the run's folder to workers and to the processes that they start.
 VARIABLE = "EDGE_INFERENCE_TESTS_SHARE"

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ModelError
-from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.resample import to_mono
-from edge_inference.speech.speech_model import SpeechModel, find_speech_model
-from edge_inference.speech.tokenizer import load_tokenizer
+from edge_inference.speech.audio.resample import to_mono
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.speech_model import SpeechModel, find_speech_model
+from edge_inference.speech.recognition.tokenizer import load_tokenizer
 
 PERSON = Path(__file__).parents[2] / "models/moonshine_tiny/golden" / "go_forward_ten_meters.wav"
 

@@ -18,12 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_inference.backends.trt.layers import main_precision
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
-from edge_inference.core.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.core.settings import build
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.build_progress import Progress
-from edge_inference.engines.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.supervision import BuildCancelledError
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.build_progress import Progress
+from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
+from edge_inference.engines.build.supervision import BuildCancelledError
 from edge_inference.errors import BackendError
 from shared import flavour_of
 
@@ -273,8 +273,8 @@ INTERRUPTED = """
 import sys
 from pathlib import Path
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.builder import build_engine
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.builder import build_engine
 
 def tell(progress):
     if progress.fraction > 0.1:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.golden import SelfCheck
-from edge_inference.core.model import ModelDescription, available_models, load_model
-from edge_inference.core.self_check import self_check_pictures
-from edge_inference.engines.bisect import BisectOrder, bisect
-from edge_inference.engines.compare import Order, compare
-from edge_inference.engines.flavours.calibrate import calibrate_model
-from edge_inference.engines.picture_set import PictureSet, own_pictures
-from edge_inference.engines.store import Store
-from edge_inference.engines.used_precision import onnxruntime_precisions
+from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.model import ModelDescription, available_models, load_model
+from edge_inference.core.models.self_check import self_check_pictures
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.precision.used_precision import onnxruntime_precisions
+from edge_inference.optimize.bisect import BisectOrder, bisect
+from edge_inference.optimize.calibrate import calibrate_model
+from edge_inference.optimize.compare import Order, compare
+from edge_inference.optimize.image_set import PictureSet, own_pictures
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_inference.core.encodings import to_bgr
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.encodings import to_bgr
+from edge_inference.core.images.frame import Frame
 
 cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
 sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="sensor_msgs is not installed")

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 
 from edge_inference.backends.trt.metadata import read_sidecar, write_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.model import find_model
-from edge_inference.engines.supply import default_store, engine_plan
+from edge_inference.cli.command_line import run
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.cache.artifacts import default_store, engine_plan
 from edge_inference.errors import BackendError
-from edge_inference.tools.command_line import run
 
 MODELS = Path(__file__).parents[2] / "models"
 MakeOnnx = Callable[..., Path]

@@ -12,14 +12,14 @@ import pytest
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.voice import Intent, Transcript
 from edge_inference.errors import ModelError
-from edge_inference.speech.embedding import SentenceEmbedding
-from edge_inference.speech.grammar import Grammar
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.language_model import LanguageModel
-from edge_inference.speech.language_prompt import examples_for, read_prompt
-from edge_inference.speech.speech_model import load_speech_model
-from edge_inference.speech.text_tokens import load_text_tokens
-from edge_inference.speech.understanding import Understanding
+from edge_inference.speech.language.grammar import Grammar
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.understanding import Understanding
+from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.model import PlanGenerator
+from edge_inference.speech.language_model.prompt import examples_for, read_prompt
+from edge_inference.speech.language_model.sentence_embedding import SentenceEmbedding
+from edge_inference.speech.recognition.speech_model import load_speech_model
 from tiny_language_models import END, embedding_model, language_model
 
 GRAMMAR = Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml"
@@ -30,14 +30,14 @@ def grammar() -> Grammar:
     return read_grammar(GRAMMAR)
 
 
-def opened(folder: Path, grammar: Grammar) -> LanguageModel:
+def opened(folder: Path, grammar: Grammar) -> PlanGenerator:
     model = load_speech_model(folder)
     model.verify_files()
     prompt, own = read_prompt(model)
     tokens = load_text_tokens(model.path("tokenizer"))
     decoder = OrtBackend(model.path("decoder")).open()
     examples = partial(examples_for, grammar=grammar, own=own)
-    return LanguageModel(decoder, tokens, grammar, prompt, examples)
+    return PlanGenerator(decoder, tokens, grammar, prompt, examples)
 
 
 def unknown(text: str) -> Intent:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.golden_check import check_golden, read_picture
-from edge_inference.core.model import ModelDescription, available_models, find_model
-from edge_inference.core.preprocess import Preprocessor
-from edge_inference.engines.engine_check import reference
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.golden_check import check_golden, read_picture
+from edge_inference.core.models.model import ModelDescription, available_models, find_model
+from edge_inference.engines.serving.engine_check import reference
 
 SHIPPED = Path(__file__).parents[2] / "models"
 NAMES = sorted(available_models([SHIPPED]))

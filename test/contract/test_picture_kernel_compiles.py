@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.trt import picture_kernel
+from edge_inference.backends.trt import image_kernel
 from edge_inference.backends.trt.nvrtc import compile_ptx
 from edge_inference.errors import BackendError
 
@@ -40,10 +40,10 @@ def compiler(release: str) -> str:
     ("gpu", "release"), [(gpu, release) for gpu, releases in GPUS.items() for release in releases]
 )
 def test_it_compiles(gpu: str, release: str) -> None:
-    source = Path(picture_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
+    source = Path(image_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
     text = compile_ptx(source, gpu, compiler(release)).decode()
     assert f".target sm_{gpu.replace('.', '')}" in text
-    assert f".visible .entry {picture_kernel.NAME}(" in text
+    assert f".visible .entry {image_kernel.NAME}(" in text
     # Processors of robots compute doubles slowly; none may slip in.
     assert ".f64" not in text
 

@@ -10,14 +10,14 @@ import pytest
 
 from benchmarks.unseen import Agreement, Judge, foolbox_pictures, unseen_pictures
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.golden_check import check_golden
-from edge_inference.core.media import sample_video
-from edge_inference.core.model import ModelDescription, find_model
-from edge_inference.engines.flavours.calibrate import calibrate_model
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.onnx_file import file_sha256
-from edge_inference.engines.flavours.pictures import calibration_pictures
+from edge_inference.core.images.media import sample_video
+from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
+from edge_inference.optimize.calibrate import calibrate_model
+from edge_inference.optimize.calibration_images import calibration_pictures
 from int8_sums import int8_weights, saturates
 from shared import derive_flavour, flavour_of
 

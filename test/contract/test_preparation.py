@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.model import ModelDescription, find_model
-from edge_inference.engines import preparation
-from edge_inference.engines.preparation import prepare_beside
-from edge_inference.engines.select import Request
-from edge_inference.engines.store import Store
-from edge_inference.engines.supply import PreparationCancelledError
+from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifacts import PreparationCancelledError
+from edge_inference.engines.serving import preparation
+from edge_inference.engines.serving.preparation import prepare_beside
+from edge_inference.engines.serving.selection import Request
 from edge_inference.errors import BackendError
 
 DEADLINE_S = 60.0
@@ -119,7 +119,7 @@ def test_ctrl_c_reaches_the_child_through_its_parent_only(
 
 def test_the_child_ends_with_its_parent(model: ModelDescription, store: Store) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "edge_inference.engines.preparation"],
+        [sys.executable, "-m", "edge_inference.engines.serving.preparation"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,14 +13,14 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import SAMPLE_RATE
-from edge_inference.engines.public_graph.ort_file import read_model
-from edge_inference.engines.public_graph.public_ops import make_public
-from edge_inference.speech.command_mode import CommandMode
-from edge_inference.speech.phrase_graph import PhraseGraph
-from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.resample import Resampler
-from edge_inference.speech.speech_model import SpeechModel
-from edge_inference.speech.tokenizer import load_tokenizer
+from edge_inference.optimize.onnx_lowering.ort_file import read_model
+from edge_inference.optimize.onnx_lowering.standard_ops import make_public
+from edge_inference.speech.audio.resample import Resampler
+from edge_inference.speech.recognition.command_mode import CommandMode
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.speech_model import SpeechModel
+from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from shared import public_graph_of
 from shipped_speech import model_or_skip, open_recogniser, person, recording, words
 

@@ -13,10 +13,16 @@ import onnxruntime
 import pytest
 
 from edge_inference.backends import gpu
-from edge_inference.core.model import Derivation, ModelDescription, Variant, find_model
-from edge_inference.engines import select as select_module
-from edge_inference.engines.select import BACKEND_NAMES, Request, Selection, prepare, select_backend
-from edge_inference.engines.store import Store
+from edge_inference.core.models.model import Derivation, ModelDescription, Variant, find_model
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.serving import selection as select_module
+from edge_inference.engines.serving.selection import (
+    BACKEND_NAMES,
+    Request,
+    Selection,
+    prepare,
+    select_backend,
+)
 from edge_inference.errors import BackendError, ModelError, PluginError
 
 Select = Callable[..., Selection]

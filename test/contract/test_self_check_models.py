@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.model import available_models, load_model
-from edge_inference.core.self_check import SelfCheckReport, self_check, self_check_pictures
+from edge_inference.core.models.model import available_models, load_model
+from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_pictures
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])
 NAMES = sorted(MODELS)

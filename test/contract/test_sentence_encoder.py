@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.engines.flavours.onnx_file import write_onnx
-from edge_inference.engines.sentence_encoder import bert_graph, read_safetensors, read_shape
+from edge_inference.cli.main import main
+from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.speech.speech_model import load_speech_model
-from edge_inference.tools.main import main
+from edge_inference.optimize.sentence_encoder import bert_graph, read_safetensors, read_shape
+from edge_inference.speech.recognition.speech_model import load_speech_model
 from tiny_language_models import embedding_model
 
 LAYERS, HEADS, SIZE, INNER, WORDS = 2, 2, 8, 16, 300

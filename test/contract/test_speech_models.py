@@ -9,10 +9,10 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
-from edge_inference.speech.activity import ActivityDetector, ActivitySettings
-from edge_inference.speech.command_mode import CommandMode
-from edge_inference.speech.phrase_graph import PhraseGraph
-from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.recognition.activity import ActivityDetector, ActivitySettings
+from edge_inference.speech.recognition.command_mode import CommandMode
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
 from shipped_speech import (
     chunks,
     open_detector_model,

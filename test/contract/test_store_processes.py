@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.engines.store import Store, key_of
+from edge_inference.engines.cache.artifact_cache import Store, key_of
 from edge_inference.errors import CacheError
 from store_child import make
 
@@ -207,7 +207,8 @@ def test_an_entry_that_another_process_holds_stays(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     Store(cache).get_or_make(KEY, whole)
     code = (
-        "import sys; from pathlib import Path; from edge_inference.engines.store import Store\n"
+        "import sys; from pathlib import Path\n"
+        "from edge_inference.engines.cache.artifact_cache import Store\n"
         f"with Store(Path({str(cache)!r})).find({KEY!r}).hold():\n"
         "    print('held', flush=True); sys.stdin.readline()"
     )

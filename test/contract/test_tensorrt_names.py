@@ -15,12 +15,12 @@ from tensorrt_uses import CLASSES, Use, misnamed_in, uses_in
 PACKAGE = gpu_kit.ROOT / "edge_inference"
 ROOMS = (PACKAGE / "backends" / "trt", PACKAGE / "engines")
 # They work on ONNX files, whose parts have names of the same kind.
-ON_ONNX = PACKAGE / "engines" / "flavours"
+ON_ONNX = PACKAGE / "engines" / "precision"
 # A module that has to do with TensorRT's objects names it, as a module or to import our own parts.
 TENSORRT = re.compile(r"\btrt\b")
 # Things of ours that bear a name of TensorRT's and are not declared where they are used.
 NOT_TENSORRT = {
-    ("engines/supply.py", "ICudaEngine.read"),
+    ("engines/cache/artifacts.py", "ICudaEngine.read"),
 }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.golden_check import check_golden
-from edge_inference.core.model import find_model
-from edge_inference.engines.select import Request, prepare
+from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.serving.selection import Request, prepare
 from edge_inference.errors import BackendError
 
 

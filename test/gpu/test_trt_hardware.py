@@ -18,12 +18,12 @@ from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.frame import Frame
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.settings import build
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.builder import build_engine, write_engine
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.builder import build_engine, write_engine
 from edge_inference.errors import BackendError
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -19,7 +19,7 @@ from launch_double import ROOT
 
 RUN = """
 import sys
-from edge_inference.tools.main import main
+from edge_inference.cli.main import main
 sys.exit(main(sys.argv[1], sys.argv[2:]))
 """
 DEADLINE_S = 600.0

@@ -18,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from launch_double import ROOT
 
-RUN = "import sys\nfrom edge_inference.tools.main import main\nsys.exit(main('command', []))"
+RUN = "import sys\nfrom edge_inference.cli.main import main\nsys.exit(main('command', []))"
 DEADLINE_S = 600.0
 
 

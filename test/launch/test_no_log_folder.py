@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RUN = "import sys; from edge_inference.tools.main import executable; sys.exit(executable({!r}))"
+RUN = "import sys; from edge_inference.cli.main import executable; sys.exit(executable({!r}))"
 DEADLINE_S = 120.0
 UNWANTED = ("HOME", "ROS_HOME", "ROS_LOG_DIR")
 

@@ -19,7 +19,7 @@ from geometry_msgs.msg import Twist
 from std_msgs.msg import String
 
 from edge_inference.errors import ModelError
-from edge_inference.nodes.speech_models import find_speech
+from edge_inference.nodes.voice.speech_models import find_speech
 from launch_double import ROOT
 from launch_files import LaunchFile
 from patience import patient_limits

@@ -20,7 +20,7 @@ DEADLINE_S = 600.0
 END_S = 60.0
 RUN = """
 import sys
-from edge_inference.tools.main import main
+from edge_inference.cli.main import main
 sys.exit(main(sys.argv[1], sys.argv[2:]))
 """
 PICTURE = str(ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg")

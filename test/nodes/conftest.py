@@ -16,9 +16,9 @@ from rclpy.executors import SingleThreadedExecutor
 import quick_discovery
 from benchmarks import ros_domain
 from edge_inference.composition import container as container_module
-from edge_inference.nodes import command
-from edge_inference.nodes.navigation import Navigation
-from edge_inference.speech.limits import Limits
+from edge_inference.nodes.voice import command
+from edge_inference.nodes.voice.navigation import Navigation
+from edge_inference.speech.planning.limits import Limits
 from navigation_rig import Navigator
 from rig import Outside, Rig, wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, Level, Limits
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from rig import Collected, Rig

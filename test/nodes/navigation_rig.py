@@ -11,7 +11,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.health import Level
+from edge_inference.core.runtime.health import Level
 from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter

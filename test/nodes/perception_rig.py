@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.measured_costs import MeasuredCosts
-from edge_inference.nodes import ways
 from edge_inference.nodes.component import RELIABLE, Component
 from edge_inference.nodes.conversions.images import ImageAdapter
+from edge_inference.nodes.perception import operating_points
 from rig import Collected, Rig
 
 LEADER = "/ai/inference"
@@ -26,7 +26,7 @@ ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astro
 def offer_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nodes offer what is cheaper in theory, whatever a busy machine has measured."""
     nothing = types.SimpleNamespace(read=lambda report: MeasuredCosts())
-    monkeypatch.setattr(ways, "CostStore", lambda folder: nothing)
+    monkeypatch.setattr(operating_points, "CostStore", lambda folder: nothing)
 
 
 def state(

@@ -9,7 +9,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from std_msgs.msg import Float32
 
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.errors import ConfigError, ImageError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.images import ImageAdapter

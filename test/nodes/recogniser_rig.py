@@ -9,9 +9,9 @@ import pytest
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import BackendError
-from edge_inference.nodes import speech_recognition
-from edge_inference.speech.command_mode import Command
-from edge_inference.speech.recogniser import Recognised
+from edge_inference.nodes.voice import speech_recognition
+from edge_inference.speech.recognition.command_mode import Command
+from edge_inference.speech.recognition.recogniser import Recognised
 
 
 class Opened:

@@ -12,10 +12,10 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Bus
-from edge_inference.core.health import Health, Level
+from edge_inference.core.runtime.health import Health, Level
 from edge_inference.errors import SourceError
-from edge_inference.nodes import audio_source
-from edge_inference.speech.sound import Piece, Sound
+from edge_inference.nodes.voice import audio_source
+from edge_inference.speech.audio.sound import Piece, Sound
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.model import find_model
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.model import find_model
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes import component
 from edge_inference.nodes.conversions.tensors import TensorListAdapter

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.bus import Bus, Publisher, Subscription
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.errors import EdgeInferenceError, ImageError
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.maps import DepthAdapter

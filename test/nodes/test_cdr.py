@@ -20,7 +20,7 @@ from edge_inference.composition.cdr import (
     with_plain_header,
     write_image,
 )
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.errors import ImageError, InputError
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.nodes import platform_settings
-from edge_inference.platforms.replay import RecordedTree
+from edge_inference.nodes.platform import platform_settings
+from edge_inference.platforms.recording.replay import RecordedTree
 from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
 

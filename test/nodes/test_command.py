@@ -11,9 +11,9 @@ import pytest
 
 from command_rig import FAR, STILL, Speaker
 from edge_inference.core.voice import Step
-from edge_inference.nodes import command
-from edge_inference.speech.limits import Limits
-from edge_inference.speech.motion import MotionState
+from edge_inference.nodes.voice import command
+from edge_inference.speech.planning.limits import Limits
+from edge_inference.speech.planning.motion import MotionState
 from rig import Outside, Rig, later, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")

@@ -9,11 +9,11 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.settings import build
 from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.errors import ConfigError, InputError
-from edge_inference.nodes.command_settings import CommandSettings
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.command import TwistStampedAdapter, Velocity
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.intent_parser import IntentParserSettings
+from edge_inference.nodes.voice.command_settings import CommandSettings
+from edge_inference.nodes.voice.intent_parser import IntentParserSettings
 from rig import Outside, Rig, wait_for
 
 FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from command_rig import FAR, STILL, Speaker
-from edge_inference.speech.motion import MotionState
+from edge_inference.speech.planning.motion import MotionState
 from rig import Rig
 
 pytestmark = pytest.mark.usefixtures("patient")

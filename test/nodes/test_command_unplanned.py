@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from command_rig import FAR, STILL, Speaker
-from edge_inference.speech.motion import MotionState
+from edge_inference.speech.planning.motion import MotionState
 from rig import Collected, Rig, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")

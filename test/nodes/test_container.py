@@ -39,7 +39,7 @@ def test_a_plugin_that_is_no_name(plugin: str) -> None:
     [
         ("no_such_package::Thing", "no module no_such_package.nodes; no module no_such_package"),
         ("edge_inference::Decoder", r"has no class Decoder; did you mean 'Decode'\?"),
-        ("edge_inference.nodes.decode::Nothing", "has no class Nothing"),
+        ("edge_inference.nodes.perception.decode::Nothing", "has no class Nothing"),
         ("plugins::Missing", "plugins has no class Missing"),
         ("plugins::NotANode", "expected plugins.NotANode to be a node class"),
         ("plugins::NOT_A_NODE", "to be a node class .*, got 7"),

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.core import latency
-from edge_inference.core.geometry import Geometry
+from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
+from edge_inference.core.runtime import latency
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
@@ -33,7 +33,7 @@ from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
-from edge_inference.nodes.decode import top_score
+from edge_inference.nodes.perception.decode import top_score
 
 HEAD = {"model": "m", "stamp_ns": 1_000_000_002, "frame_id": "camera"}
 

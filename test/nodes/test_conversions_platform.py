@@ -9,7 +9,7 @@ from edge_inference.msg import PerformanceDirective, PlatformReading, PlatformSt
 from sensor_msgs.msg import BatteryState
 
 from edge_inference.core import platform_state as core
-from edge_inference.core.directive import Level, Limits
+from edge_inference.core.directives.directive import Level, Limits
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.performance import DirectiveAdapter

@@ -15,15 +15,15 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.health import Level
+from edge_inference.core.runtime.health import Level
 from edge_inference.core.voice import ActionPlan, Intent, Step
-from edge_inference.nodes import latency
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
-from edge_inference.nodes.given_up import GivenUp, Goal
-from edge_inference.nodes.language_model import LanguageModel
-from edge_inference.nodes.latency import Latency
-from edge_inference.speech.motion import MotionState
+from edge_inference.nodes.perception import latency
+from edge_inference.nodes.perception.latency import Latency
+from edge_inference.nodes.voice.abandoned_goals import GivenUp, Goal
+from edge_inference.nodes.voice.language_model import LanguageModel
+from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, notify, wait_for
 from test_audio_source import recording
 

@@ -9,7 +9,7 @@ from action_msgs.msg import GoalInfo
 from action_msgs.srv import CancelGoal
 from unique_identifier_msgs.msg import UUID
 
-from edge_inference.nodes.given_up import MOST_TRIES, GivenUp, Goal
+from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES, GivenUp, Goal
 
 ID = UUID(uuid=[7] * 16)
 OTHER = UUID(uuid=[8] * 16)

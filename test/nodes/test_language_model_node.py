@@ -9,7 +9,7 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.health import Level
+from edge_inference.core.runtime.health import Level
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import TranscriptAdapter

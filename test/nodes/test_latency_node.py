@@ -9,10 +9,11 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.latency import StageTiming
-from edge_inference.nodes import component, latency
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
+from edge_inference.nodes.perception import latency
 from rig import Outside, Rig, wait_for
 
 GOLDEN = Path(__file__).parents[2] / "models" / "nanodet" / "golden"

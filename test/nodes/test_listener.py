@@ -11,11 +11,11 @@ from rclpy.action import ActionClient
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import Transcript
-from edge_inference.nodes import listener, voice_activity
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
+from edge_inference.nodes.voice import listener, voice_activity
 from rig import Collected, Rig, later, wait_for
 
 MS32 = 32_000_000

@@ -8,8 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from edge_inference.engines import server
-from edge_inference.engines.int8_mode import INT8_MODES, in_words, mode_in_use, weight_bits
+from edge_inference.engines.precision.int8_mode import (
+    INT8_MODES,
+    in_words,
+    mode_in_use,
+    weight_bits,
+)
+from edge_inference.engines.serving import server
 from edge_inference.errors import BackendError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directive import Limits, Option, Workload
-from edge_inference.core.latency import LatencyLog, StageTiming
-from edge_inference.nodes import component, latency, platform_manager
+from edge_inference.core.directives.directive import Limits, Option, Workload
+from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import WorkloadAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
+from edge_inference.nodes.perception import latency
+from edge_inference.nodes.platform import platform_manager
 from rig import Outside, Rig, wait_for
 
 TREE = Path(__file__).parents[1] / "platform_trees" / "orin_nx.jsonl"

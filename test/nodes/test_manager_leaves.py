@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from edge_inference.core.directive import Limits
-from edge_inference.nodes import inference, managed
+from edge_inference.core.directives.directive import Limits
+from edge_inference.nodes import throttle_client
+from edge_inference.nodes.perception import inference
 from manager_rig import TOPIC, Asker, last, manager, recorded
 from perception_rig import Pipeline, offer_everything
 from rig import Collected, Rig, wait_for
@@ -24,7 +25,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let so many seconds pass at once for nodes that are managed."""
-    return time_passes(monkeypatch, managed)
+    return time_passes(monkeypatch, throttle_client)
 
 
 def test_a_clock_that_stands_still_keeps_no_directive(rig: Rig, later) -> None:

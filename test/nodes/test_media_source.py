@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_inference.core.media import Media
+from edge_inference.core.images.media import Media
 from edge_inference.errors import SourceError
-from edge_inference.nodes import media_source
+from edge_inference.nodes.perception import media_source
 from rig import DEADLINE_S, Rig, wait_for
 
 

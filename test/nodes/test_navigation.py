@@ -12,12 +12,12 @@ from unique_identifier_msgs.msg import UUID
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import ActionPlan, Step, Transcript
-from edge_inference.nodes import navigation
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.navigation import to_pose
-from edge_inference.speech.limits import Place
-from edge_inference.speech.motion import MotionState
+from edge_inference.nodes.voice import navigation
+from edge_inference.nodes.voice.navigation import to_pose
+from edge_inference.speech.planning.limits import Place
+from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, wait_for
 
 KITCHEN = (Step("go_to", target="kitchen"), Step("say", target="here I am"))

@@ -11,10 +11,10 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 
 from edge_inference.core.voice import Step
-from edge_inference.nodes import goals_under_way
-from edge_inference.nodes.given_up import MOST_TRIES
-from edge_inference.nodes.goals_under_way import GoalsUnderWay
-from edge_inference.nodes.navigation import Navigation
+from edge_inference.nodes.voice import active_goals
+from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
+from edge_inference.nodes.voice.active_goals import GoalsUnderWay
+from edge_inference.nodes.voice.navigation import Navigation
 from navigation_rig import KITCHEN, STILL, Navigator, Robot
 from rig import Collected, Rig, later, wait_for
 
@@ -171,7 +171,7 @@ def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
 ) -> None:
     operator.refusals = 1000
     robot = Robot(rig)
-    pass_s = later(monkeypatch, goals_under_way)
+    pass_s = later(monkeypatch, active_goals)
     robot.say("stop")
     operator.cancels.wait()
     pass_s(6.0)

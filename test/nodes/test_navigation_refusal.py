@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.nodes.given_up import MOST_TRIES
+from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
 from navigation_rig import STILL, Navigator, Robot
 from rig import Rig, wait_for
 

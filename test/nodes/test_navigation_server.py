@@ -14,7 +14,7 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import ActionPlan, Step, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.speech.motion import MotionState
+from edge_inference.speech.planning.motion import MotionState
 from rig import Collected, Rig, wait_for
 
 action = pytest.importorskip("nav2_msgs.action", reason="nav2_msgs is absent")

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, Level, Limits
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.model import find_model
+from edge_inference.core.models.model import find_model
 from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cost_recording import operating_point
-from edge_inference.engines.cost_store import CostStore
-from edge_inference.engines.select import Request
-from edge_inference.engines.store import Store
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.serving.cost_recording import operating_point
+from edge_inference.engines.serving.selection import Request
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from perception_rig import Pipeline

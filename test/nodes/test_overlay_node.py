@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Detections
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
@@ -95,7 +95,7 @@ def test_only_so_many_pictures_are_kept(rig: Rig, scene: Scene) -> None:
 def test_large_pictures_are_kept_as_far_as_their_bytes_go(
     rig: Rig, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_inference.nodes.overlay._MOST_BYTES", 100)
+    monkeypatch.setattr("edge_inference.nodes.perception.overlay._MOST_BYTES", 100)
     rig.tap("/ai/overlay")
     node = rig.load("Overlay", history=5)
     for stamps, side, kept in (

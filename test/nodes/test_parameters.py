@@ -15,8 +15,8 @@ from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core import decoders
 from edge_inference.core.settings import rules
 from edge_inference.errors import ConfigError
-from edge_inference.nodes.decode import Decode
-from edge_inference.nodes.inference import Inference
+from edge_inference.nodes.perception.decode import Decode
+from edge_inference.nodes.perception.inference import Inference
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
@@ -151,7 +151,7 @@ def test_a_check_that_fails_is_answered(
     node = rig.load("Inference", autostart=False)
     name = node.get_fully_qualified_name()
     before = outside.get_parameters(node=name, names=["model"])
-    monkeypatch.setattr("edge_inference.nodes.inference.select_backend", fail)
+    monkeypatch.setattr("edge_inference.nodes.perception.inference.select_backend", fail)
     done, reason = change(outside, name, model="efficientnet_lite0")
     assert not done
     assert "IndexError: list index out of range" in reason

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.frame import Frame
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.tensors import DeferredTensors
-from edge_inference.engines import select
+from edge_inference.engines.serving import selection
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
@@ -54,7 +54,7 @@ class Made:
 def pipeline(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     PictureBackend.taken = 0
     monkeypatch.setattr(
-        select, "OrtBackend", lambda file, providers, threads, precision: PictureBackend(file)
+        selection, "OrtBackend", lambda file, providers, threads, precision: PictureBackend(file)
     )
     made = Pipeline(rig, {"backend": "ort"}, model="nanodet")
     wait_for(lambda: made.preprocess._is_deferring, "preprocess to know")

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.directive import Level, Limits
-from edge_inference.core.health import Level as Severity
-from edge_inference.core.leadership import SILENCE_NS
+from edge_inference.core.directives.directive import Level, Limits
+from edge_inference.core.directives.manager_election import SILENCE_NS
 from edge_inference.core.reading import Status
+from edge_inference.core.runtime.health import Level as Severity
 from edge_inference.core.settings import rules
-from edge_inference.engines import server
+from edge_inference.engines.serving import server
 from edge_inference.errors import BackendError
-from edge_inference.nodes import inference, managed
-from edge_inference.nodes.managed import ManagedSettings
-from edge_inference.nodes.platform_settings import PlatformManagerSettings
+from edge_inference.nodes import throttle_client
+from edge_inference.nodes.perception import inference
+from edge_inference.nodes.platform.platform_settings import PlatformManagerSettings
+from edge_inference.nodes.throttle_client import ManagedSettings
 from manager_rig import TOPIC, TREES, Asker, last, manager
 from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
@@ -43,7 +44,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let so many seconds pass at once for nodes that are managed."""
-    return time_passes(monkeypatch, managed)
+    return time_passes(monkeypatch, throttle_client)
 
 
 def severity(node) -> Severity:

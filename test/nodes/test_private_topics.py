@@ -10,10 +10,10 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
-from edge_inference.composition import one_publisher
+from edge_inference.composition import private_topics
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.health import Level
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.runtime.health import Level
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
@@ -117,7 +117,7 @@ def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
     rig: Rig, strangers: list[Stranger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("_SILENT_NS", "_SILENT_AT_MOST_NS"):
-        monkeypatch.setattr(one_publisher, limit, 600 * 10**9)
+        monkeypatch.setattr(private_topics, limit, 600 * 10**9)
     decode = rig.load("Decode", queue_depth=100)
     topic = "/ai/raw_output"
     timings = rig.tap("/ai/stage_timing")

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from edge_inference.nodes.conversions.results import detection_adapter
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 DEADLINE_S = 600
 PICTURES = 40
 pytestmark = pytest.mark.usefixtures("alone")

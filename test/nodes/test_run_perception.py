@@ -20,11 +20,11 @@ import rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from edge_inference.core.golden import ExpectedObject
-from edge_inference.core.model import find_model
+from edge_inference.core.models.golden import ExpectedObject
+from edge_inference.core.models.model import find_model
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 DEADLINE_S = 600
 pytestmark = pytest.mark.usefixtures("alone")
 MODEL = find_model("nanodet")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.speech.hearing import MODES
-from edge_inference.tools.verbs import run_voice
+from edge_inference.cli.commands import run_voice
+from edge_inference.speech.recognition.transcription import MODES
 from patience import patient_limits
 from voice_rig import PERSON, ROOT, models_or_skip
 
-PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 DEADLINE_S = 600
 pytestmark = pytest.mark.usefixtures("alone")
 

@@ -16,7 +16,7 @@ from rclpy.context import Context
 from voice_rig import models_or_skip
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 DEADLINE_S = 600
 pytestmark = pytest.mark.usefixtures("alone")
 

@@ -39,7 +39,7 @@ def busy(backend):
     lock(mutex)
 
 OrtBackend._make_session = busy
-from edge_inference.tools.main import console, executable
+from edge_inference.cli.main import console, executable
 sys.exit({})
 """
 PROGRAMS = {

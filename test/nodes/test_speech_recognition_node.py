@@ -10,16 +10,16 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, Level, Limits
 from edge_inference.core.settings import rules
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ConfigError
-from edge_inference.nodes import speech_recognition
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
-from edge_inference.nodes.managed import ManagedSettings
+from edge_inference.nodes.throttle_client import ManagedSettings
+from edge_inference.nodes.voice import speech_recognition
 from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
 

@@ -11,11 +11,11 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.health import Level
-from edge_inference.core.model import ModelDescription
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import DepthMap
+from edge_inference.core.runtime.health import Level
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter

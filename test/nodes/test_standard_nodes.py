@@ -13,10 +13,10 @@ import standard_messages as standard
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import Intent, Slot, Transcript
-from edge_inference.nodes import hri_intents
 from edge_inference.nodes.component import LATCHED, RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from edge_inference.nodes.voice import hri_intents
 from rig import Collected, Rig, wait_for
 
 AUDIO = standard.installed("audio_common_msgs")

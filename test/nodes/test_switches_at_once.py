@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.engines import server
+from edge_inference.engines.serving import server
 from edge_inference.errors import BackendError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for

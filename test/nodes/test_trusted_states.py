@@ -11,7 +11,7 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.core.inference_state import InferenceState
-from edge_inference.nodes import model_settings
+from edge_inference.nodes.perception import model_settings
 from perception_rig import LEADER, Pipeline, state
 from rig import Outside, Rig, wait_for
 from rig import later as time_passes

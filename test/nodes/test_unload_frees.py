@@ -13,7 +13,7 @@ from edge_inference import nodes
 from edge_inference.backends.base import Backend
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.bus import Publisher, Subscription
-from edge_inference.core.worker import Worker
+from edge_inference.core.runtime.worker import Worker
 from edge_inference.nodes.component import Component
 from perception_rig import ASTRONAUT
 from rig import Rig, wait_for

@@ -8,11 +8,11 @@ import pytest
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ModelError
-from edge_inference.nodes import voice_activity
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
-from edge_inference.nodes.speech_models import find_speech
+from edge_inference.nodes.voice import voice_activity
+from edge_inference.nodes.voice.speech_models import find_speech
 from rig import Outside, Rig, later, wait_for
 
 MS32 = 32_000_000

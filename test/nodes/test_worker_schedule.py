@@ -10,7 +10,7 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
 from rig import Rig, wait_for

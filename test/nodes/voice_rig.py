@@ -16,7 +16,7 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ModelError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.speech_models import find_speech
+from edge_inference.nodes.voice.speech_models import find_speech
 from rig import Rig, wait_for
 
 ROOT = Path(__file__).parents[2]

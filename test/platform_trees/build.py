@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jetsons
 import other_machines as others
-from edge_inference.platforms.recording import Head, Look, head_line, look_line
+from edge_inference.platforms.recording.recording import Head, Look, head_line, look_line
 from layouts import Files
 
 HERE = Path(__file__).resolve().parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 
-from edge_inference.platforms.recording import Content, Unreadable
+from edge_inference.platforms.recording.recording import Content, Unreadable
 
 Files = dict[str, Content]
 GATED = Unreadable(errno.EAGAIN)

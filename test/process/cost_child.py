@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.cache.cost_store import CostStore
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "fcntl.flock")
 MACHINE = {"cpu": "A Processor"}

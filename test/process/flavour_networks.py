@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.backends.ort import session_options
-from edge_inference.engines.flavours.calibrate import calibrate
-from edge_inference.engines.flavours.calibration import Calibration
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.optimize.calibrate import calibrate
 
 IR_VERSION = 8
 SHAPE = (1, 3, 16, 16)

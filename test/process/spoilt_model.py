@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.core.frame import Frame
-from edge_inference.core.model import ModelDescription, load_model
-from edge_inference.engines.flavours.calibrate import calibrate_model
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.optimize.calibrate import calibrate_model
 from small_model import DESCRIPTION, SIDE, picture
 
 SPOILT = "spoilt"

@@ -11,21 +11,21 @@ import numpy as np
 import onnx
 import pytest
 
-from edge_inference.core.golden import SelfCheck
-from edge_inference.core.model import ModelDescription, load_model
-from edge_inference.engines.bisect import (
+from edge_inference.cli.main import main
+from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.folding import fold
+from edge_inference.errors import ConfigError, ModelError, TensorError
+from edge_inference.optimize.bisect import (
     BisectCancelledError,
     BisectOrder,
     BisectReport,
     bisect,
 )
-from edge_inference.engines.flavours.derive import derive
-from edge_inference.engines.flavours.folding import fold
-from edge_inference.engines.half_on_cpu import half_on_cpu
-from edge_inference.engines.layer_groups import group_layers
-from edge_inference.engines.picture_set import PictureSet
-from edge_inference.errors import ConfigError, ModelError, TensorError
-from edge_inference.tools.main import main
+from edge_inference.optimize.fp16_emulation import half_on_cpu
+from edge_inference.optimize.image_set import PictureSet
+from edge_inference.optimize.layer_groups import group_layers
 from small_model import write_model
 from spoilt_model import SPOILT, load_overflowing, load_spoilt, pictures
 

@@ -19,7 +19,7 @@ from hostile_models import DECLARED, RUNNING, bomb
 
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
-CONSOLE = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+CONSOLE = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 DEADLINE_S = 240.0
 MEMORY = ["--max-memory-mib", "1024"]
 

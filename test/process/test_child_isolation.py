@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.child_process import python_command, python_environment
-from edge_inference.core.model import find_model
-from edge_inference.engines.preparation import check_beside, prepare_beside
-from edge_inference.engines.select import Request
-from edge_inference.engines.store import Store
+from edge_inference.core.models.model import find_model
+from edge_inference.core.runtime.child_process import python_command, python_environment
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.serving.preparation import check_beside, prepare_beside
+from edge_inference.engines.serving.selection import Request
 from edge_inference.platforms.actuators.guardian import Guardian
 from edge_inference.platforms.actuators.machine import Machine
 

@@ -14,7 +14,7 @@ from hostile_files import NO_FILES, YAML_TEXTS, expect_sentence, put
 
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
-CONSOLE = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+CONSOLE = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 _TIMEOUT_S = 120.0
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edge_inference.core.model import load_model
-from edge_inference.engines.flavours.calibrate import DEFAULT_METHOD
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.supply import precisions
-from edge_inference.tools import quantize as quantizing
-from edge_inference.tools.command_line import run
+from edge_inference.cli.command_line import run
+from edge_inference.cli.models import quantize as quantizing
+from edge_inference.core.models.model import load_model
+from edge_inference.engines.cache.artifacts import precisions
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.optimize.calibrate import DEFAULT_METHOD
 from small_model import write_model, write_pictures
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.tools.command_line import run
+from edge_inference.cli.command_line import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +78,7 @@ class Absent:
         if name.partition(".")[0] == "rclpy":
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Absent())
-from edge_inference.tools.command_line import run
+from edge_inference.cli.command_line import run
 sys.exit(run(sys.argv[1:]))
 """
     picture = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"

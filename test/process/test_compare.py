@@ -15,12 +15,25 @@ import numpy as np
 import pytest
 
 from edge_inference.backends.processor import Processor
-from edge_inference.core.latency import Percentiles
-from edge_inference.core.model import ModelDescription, load_model
-from edge_inference.core.self_check import SelfCheckReport
-from edge_inference.engines import compare as compare_module
-from edge_inference.engines import int8_mode
-from edge_inference.engines.compare import (
+from edge_inference.cli.main import main
+from edge_inference.cli.models import comparison_plot
+from edge_inference.cli.models.comparison_format import (
+    print_comparison,
+    row_as_json,
+    summary_as_json,
+)
+from edge_inference.cli.usage import UsageError
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.core.models.self_check import SelfCheckReport
+from edge_inference.core.runtime.latency import Percentiles
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.environment import machine_facts
+from edge_inference.engines.interleaved_timing import time_in_turns
+from edge_inference.engines.precision import int8_mode
+from edge_inference.engines.precision.used_precision import onnxruntime_precisions
+from edge_inference.errors import BackendError, ConfigError, ModelError
+from edge_inference.optimize import compare as compare_module
+from edge_inference.optimize.compare import (
     BACKENDS,
     Accuracy,
     Comparison,
@@ -29,17 +42,8 @@ from edge_inference.engines.compare import (
     Row,
     compare,
 )
-from edge_inference.engines.machine_facts import machine_facts
-from edge_inference.engines.picture_set import PictureSet
-from edge_inference.engines.remembered import Remembered
-from edge_inference.engines.store import Store
-from edge_inference.engines.turns import time_in_turns
-from edge_inference.engines.used_precision import onnxruntime_precisions
-from edge_inference.errors import BackendError, ConfigError, ModelError
-from edge_inference.tools import comparison_plot
-from edge_inference.tools.comparison_words import print_comparison, row_as_json, summary_as_json
-from edge_inference.tools.main import main
-from edge_inference.tools.usage import UsageError
+from edge_inference.optimize.image_set import PictureSet
+from edge_inference.optimize.memoized_engine import Remembered
 from small_model import write_model
 from spoilt_model import load_spoilt, pictures
 

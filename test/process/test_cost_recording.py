@@ -16,22 +16,22 @@ from edge_inference.core.measured_costs import (
     Measurement,
     Spread,
 )
-from edge_inference.core.model import ModelDescription, load_model
-from edge_inference.engines import cost_recording
-from edge_inference.engines.compare import Order, compare
-from edge_inference.engines.cost_recording import (
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.interleaved_timing import WARM_UP
+from edge_inference.engines.serving import cost_recording
+from edge_inference.engines.serving.cost_recording import (
     TimedRuns,
     current_costs,
     operating_point,
     record,
 )
-from edge_inference.engines.cost_store import CostStore
-from edge_inference.engines.engine_check import check_engine, record_check
-from edge_inference.engines.picture_set import PictureSet
-from edge_inference.engines.preparation import check_beside
-from edge_inference.engines.select import Request, prepare
-from edge_inference.engines.store import Store
-from edge_inference.engines.turns import WARM_UP
+from edge_inference.engines.serving.engine_check import check_engine, record_check
+from edge_inference.engines.serving.preparation import check_beside
+from edge_inference.engines.serving.selection import Request, prepare
+from edge_inference.optimize.compare import Order, compare
+from edge_inference.optimize.image_set import PictureSet
 from small_model import write_model
 from spoilt_model import load_spoilt, pictures
 
@@ -110,7 +110,8 @@ def test_a_check_times_the_engine_and_what_it_is_compared_with(
     few = record_check(selection, checked, store, silent)
     assert (few, kept(store)) == (None, ())  # it has no golden pictures
     monkeypatch.setattr(
-        "edge_inference.engines.engine_check.self_check_pictures", lambda model: pictures(15)
+        "edge_inference.engines.serving.engine_check.self_check_pictures",
+        lambda model: pictures(15),
     )
     with selection.backend as backend:
         checked = check_engine(selection, backend, golden="off", agreement="warn")
@@ -178,7 +179,9 @@ def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
     cpu = tmp_path / "cpuinfo"
     cpu.write_text(f"flags\t: {flags}\n")
     processor = find_processor(cpu)
-    monkeypatch.setattr("edge_inference.engines.int8_mode.find_processor", lambda: processor)
+    monkeypatch.setattr(
+        "edge_inference.engines.precision.int8_mode.find_processor", lambda: processor
+    )
     requests = [Request(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
     for request in requests:
         prepare(request, store)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cost_child import MACHINE, measurement
-from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.cache.cost_store import CostStore
 
 CHILD = Path(__file__).with_name("cost_child.py")
 ROOT = CHILD.parents[2]

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_inference.engines.flavours.calibrate import CalibrationCancelledError, calibrate
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.onnx_file import file_sha256
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import (
     ConfigError,
     EdgeInferenceError,
@@ -23,6 +22,7 @@ from edge_inference.errors import (
     SourceError,
     TensorError,
 )
+from edge_inference.optimize.calibrate import CalibrationCancelledError, calibrate
 from flavour_networks import classifier, pictures
 
 SOUND = {

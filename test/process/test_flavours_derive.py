@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from edge_inference.engines.flavours.derive import derive
-from edge_inference.engines.flavours.folding import fold
+from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.folding import fold
 from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError, ModelError
 from flavour_networks import calibrated, classifier, pictures, run, write
 
@@ -167,8 +167,8 @@ def test_another_process_writes_the_same_bytes(network: Path, tmp_path: Path) ->
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from edge_inference.engines.flavours.calibration import Calibration\n"
-        "from edge_inference.engines.flavours.derive import derive\n"
+        "from edge_inference.engines.precision.calibration import Calibration\n"
+        "from edge_inference.engines.precision.derive import derive\n"
         "source, ranges, made = map(Path, sys.argv[1:])\n"
         "derive(source, 'int8', 'onnxruntime', made, calibration=Calibration.load(ranges))\n"
     )

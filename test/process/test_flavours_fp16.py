@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from edge_inference.engines.flavours.calibrate import CalibrationCancelledError
-from edge_inference.engines.flavours.derive import DeriveReport, derive
-from edge_inference.engines.flavours.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
-from edge_inference.engines.flavours.overflow import find_overflows
+from edge_inference.engines.precision.derive import DeriveReport, derive
+from edge_inference.engines.precision.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
 from edge_inference.errors import ModelError, SourceError
+from edge_inference.optimize.calibrate import CalibrationCancelledError
+from edge_inference.optimize.overflow import find_overflows
 from flavour_networks import classifier, detector, kinds_of, nodes_of, pictures, run, sqnr_db, write
 
 SCALAR = np.float32(1000).reshape(())

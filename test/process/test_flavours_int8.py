@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.derive import DeriveReport, derive
-from edge_inference.engines.flavours.int8 import NOT_QUANTISED, TARGETS
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.derive import DeriveReport, derive
+from edge_inference.engines.precision.int8 import NOT_QUANTISED, TARGETS
 from edge_inference.errors import ConfigError, ModelError
 from flavour_networks import (
     calibrated,
@@ -277,6 +277,6 @@ def test_a_network_without_layers_is_refused(tmp_path: Path) -> None:
 
 
 def calibrate_on(source: Path, batches: list[np.ndarray]) -> Calibration:
-    from edge_inference.engines.flavours.calibrate import calibrate
+    from edge_inference.optimize.calibrate import calibrate
 
     return calibrate(source, "x", batches, "minmax")

@@ -7,10 +7,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edge_inference.engines.flavours import external_weights
-from edge_inference.engines.flavours.derive import derive
-from edge_inference.engines.flavours.folding import fold
-from edge_inference.engines.used_precision import onnxruntime_precisions
+from edge_inference.engines.precision import external_data
+from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.folding import fold
+from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.errors import ModelError
 from flavour_networks import calibrated, classifier, pictures, run
 from hostile_files import expect_sentence
@@ -108,7 +108,7 @@ def test_more_than_one_file_holds_is_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = split(network, tmp_path / "split")
-    monkeypatch.setattr(external_weights, "LARGEST_WEIGHTS", 4096)
+    monkeypatch.setattr(external_data, "LARGEST_WEIGHTS", 4096)
     assert "too large" in refusal(file)
 
 

@@ -29,9 +29,9 @@ CHILD = """
 import struct, sys, zlib
 import cv2
 import numpy as np
-from edge_inference.core.encodings import to_bgr
-from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.core.image_header import DEFAULT_BOUNDS
+from edge_inference.core.images.encodings import to_bgr
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.image_header import DEFAULT_BOUNDS
 
 def chunk(kind, content):
     check = zlib.crc32(kind + content)

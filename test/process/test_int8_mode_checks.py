@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.processor import Processor
-from edge_inference.core.golden import SelfCheck
-from edge_inference.core.model import ModelDescription
-from edge_inference.engines import int8_mode, supply
-from edge_inference.engines.engine_check import check_engine
-from edge_inference.engines.select import Request, Selection, prepare
-from edge_inference.engines.store import Store
+from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.engines.cache import artifacts
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.precision import int8_mode
+from edge_inference.engines.serving.engine_check import check_engine
+from edge_inference.engines.serving.selection import Request, Selection, prepare
 from edge_inference.errors import ModelError
 from spoilt_model import load_spoilt
 
@@ -25,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 
 @pytest.fixture
 def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (int8_mode, supply):
+    for module in (int8_mode, artifacts):
         monkeypatch.setattr(module, "find_processor", lambda: Processor("avx2", saturates=True))
 
 
@@ -71,7 +72,7 @@ def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
 def test_with_vnni_both_ways_are_one(
     model: ModelDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (int8_mode, supply):
+    for module in (int8_mode, artifacts):
         monkeypatch.setattr(
             module, "find_processor", lambda: Processor("avx_vnni", saturates=False)
         )

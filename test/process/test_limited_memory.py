@@ -16,7 +16,7 @@ import resource, sys
 kind, mib, name = sys.argv[1:4]
 resource.setrlimit(getattr(resource, kind), (int(mib) << 20, int(mib) << 20))
 sys.argv[1:] = sys.argv[4:]
-from edge_inference.tools.main import executable
+from edge_inference.cli.main import executable
 sys.exit(executable(name))
 """
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from edge_inference.core.model import find_model
+from edge_inference.core.models.model import find_model
 from hostile_models import network, write_model
 
 ROOT = Path(__file__).parents[2]
-CONSOLE = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+CONSOLE = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 READ = """
 import sys
-from edge_inference.core.media import open_media
+from edge_inference.core.images.media import open_media
 from edge_inference.errors import SourceError
 try:
     media = open_media(sys.argv[1])

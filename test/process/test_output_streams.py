@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 RUN = (
-    f"{sys.executable} -c 'import sys; from edge_inference.tools.main import console; "
+    f"{sys.executable} -c 'import sys; from edge_inference.cli.main import console; "
     "sys.exit(console())' models"
 )
 

@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.engines.public_graph.all_ones import remove_mask
-from edge_inference.engines.public_graph.branches import keep_outputs, split_branches
-from edge_inference.engines.public_graph.ort_file import read_model
-from edge_inference.engines.public_graph.recogniser import profiles_of, public_graph
-from edge_inference.engines.public_graph.settled import settle
 from edge_inference.errors import ModelError
+from edge_inference.optimize.onnx_lowering.all_ones import remove_mask
+from edge_inference.optimize.onnx_lowering.branches import keep_outputs, split_branches
+from edge_inference.optimize.onnx_lowering.constant_shapes import settle
+from edge_inference.optimize.onnx_lowering.ort_file import read_model
+from edge_inference.optimize.onnx_lowering.recogniser import profiles_of, public_graph
 from graph_kit import FLOAT, INT64, PLAIN, kinds_of, made, own, run
 
 

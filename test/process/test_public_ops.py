@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edge_inference.engines.public_graph.public_ops import make_public
 from edge_inference.errors import ModelError
+from edge_inference.optimize.onnx_lowering.standard_ops import make_public
 from graph_kit import INT64, PLAIN, kinds_of, made, own, run
 
 RNG = np.random.default_rng(4)

@@ -20,7 +20,7 @@ LIMITED = """
 import resource, sys
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-from edge_inference.tools.main import console
+from edge_inference.cli.main import console
 sys.exit(console())
 """
 

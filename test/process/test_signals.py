@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from edge_inference.engines import select
-from edge_inference.tools import check_models, run_perception
-from edge_inference.tools.run_options import RunOptions
+from edge_inference.cli.models import check_models
+from edge_inference.cli.perception import run
+from edge_inference.cli.perception.run_options import RunOptions
+from edge_inference.engines.serving import selection
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
 DEADLINE_S = 120.0
 #: So long a command takes to end, on a machine with much else to do; the work would take longer.
 END_S = 30.0
-RUN = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+RUN = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 COMMANDS = {
     "models": ["models"],
     "check": ["models", "check", "nanodet"],
@@ -125,7 +126,7 @@ def made_too_late(request: pytest.FixtureRequest) -> Callable[..., bool]:
 def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
     monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
 ) -> None:
-    monkeypatch.setattr(select, "prepare", made_too_late)
+    monkeypatch.setattr(selection, "prepare", made_too_late)
     with pytest.raises(KeyboardInterrupt) as caught:
         check_models.check_models(["nanodet"], "", "ort", "fp16", None)
     assert caught.value.args == (number,)
@@ -135,6 +136,6 @@ def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
 def test_a_signal_behind_which_an_engine_is_made_ends_a_run(
     monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
 ) -> None:
-    monkeypatch.setattr(run_perception, "_made_ready", made_too_late)
+    monkeypatch.setattr(run, "_made_ready", made_too_late)
     options = RunOptions(str(PICTURE), backend="ort")
-    assert run_perception.run_perception(options, time.monotonic()) == 128 + number
+    assert run.run_perception(options, time.monotonic()) == 128 + number

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from actuator_machine import CPU, DEADLINE_S, NVPMODEL_CONF, Workshop
+from edge_inference.cli.platform import tune
+from edge_inference.cli.usage import UsageError
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Result
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.tuning import Tuning
-from edge_inference.tools import platform_tune
-from edge_inference.tools.usage import UsageError
 
 SWAPPINESS = "proc/sys/vm/swappiness"
 SYSCTL = "etc/sysctl.d/90-edge-inference.conf"
@@ -35,10 +35,10 @@ def tuning(workshop: Workshop) -> Tuning:
     return Tuning(workshop.machine(), "anna")
 
 
-def tune(*words: str) -> int:
+def run_tune(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    platform_tune.add_arguments(parser)
-    return platform_tune.run(parser.parse_args(words))
+    tune.add_arguments(parser)
+    return tune.run(parser.parse_args(words))
 
 
 # What is set ------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_a_bare_machine_gets_what_it_has(tmp_path: Path) -> None:
 
 def test_the_command_shows(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     before = workshop.content()
-    assert tune("--root", str(workshop.root), "--user", "anna") == 0
+    assert run_tune("--root", str(workshop.root), "--user", "anna") == 0
     output = capsys.readouterr().out
     assert workshop.content() == before
     assert "vm.swappiness" in output
@@ -162,16 +162,16 @@ def test_the_command_sets_and_undoes(
 ) -> None:
     before = workshop.settings()
     root = ("--root", str(workshop.root))
-    assert tune(*root, "--user", "@robots", "--apply") == 0
+    assert run_tune(*root, "--user", "@robots", "--apply") == 0
     output = capsys.readouterr().out
     assert "swappiness: set to 10\n" in output
     assert "not possible: nvpmodel: this machine has no such tool" in " ".join(output.split())
     assert "@robots - rtprio 98" in workshop.get(LIMITS)
     assert workshop.calls() == []
-    assert tune(*root, "--undo") == 0
+    assert run_tune(*root, "--undo") == 0
     assert "swappiness: put back to 60\n" in capsys.readouterr().out
     assert workshop.settings() == before
-    assert tune(*root, "--undo") == 0
+    assert run_tune(*root, "--undo") == 0
     assert capsys.readouterr().out == "nothing to undo\n"
 
 
@@ -179,7 +179,7 @@ def test_the_command_tells_what_failed(
     workshop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (workshop.root / LIMITS).with_suffix(".new").mkdir(parents=True)
-    assert tune("--root", str(workshop.root), "--user", "anna", "--apply") == 1
+    assert run_tune("--root", str(workshop.root), "--user", "anna", "--apply") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("edge-inference: realtime_limits: ")
     assert "Is a directory while writing it" in line
@@ -187,10 +187,10 @@ def test_the_command_tells_what_failed(
 
 def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     root = ("--root", str(workshop.root), "--user", "anna", "--json")
-    assert tune(*root) == 0
+    assert run_tune(*root) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {each["actuator"]: each["now"] for each in shown}["swappiness"] == "60"
-    tune(*root, "--apply")
+    run_tune(*root, "--apply")
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"swappiness": "set", "cpu_governor": "set"}.items() <= {
         each["actuator"]: each["result"] for each in told if "result" in each
@@ -206,7 +206,7 @@ def test_setting_needs_root_and_says_how(
     monkeypatch.setattr(sys, "argv", ["/ws/bin/edge-inference"])
     monkeypatch.setenv("PYTHONPATH", modules)
     with pytest.raises(UsageError) as refusal:
-        tune(verb)
+        run_tune(verb)
     environment = 'env "PYTHONPATH=$PYTHONPATH" ' if modules else ""
     assert str(refusal.value) == (
         f"{verb} needs root; run: sudo {environment}/ws/bin/edge-inference platform tune {verb}"
@@ -215,4 +215,4 @@ def test_setting_needs_root_and_says_how(
 
 def test_a_root_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a folder"):
-        tune("--root", str(tmp_path / "nowhere"))
+        run_tune("--root", str(tmp_path / "nowhere"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.unheard_signals import heard, left_unheard
+from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
 
 DEADLINE_S = 60.0
 

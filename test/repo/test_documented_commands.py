@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.tools.main import main
+from edge_inference.cli.main import main
 from tree import ROOT, tracked_files
 
 FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)

@@ -67,4 +67,4 @@ def test_data_is_in_the_share_folder(installed: Path, folder: str) -> None:
 def test_the_source_of_the_kernel_is_in_the_package(installed: Path) -> None:
     code = "import edge_inference.backends.trt as t; print(t.__path__[0])"
     package = Path(run([installed / "bin" / "python", "-c", code], installed).strip())
-    assert (package / "picture_kernel.cu").is_file()
+    assert (package / "image_kernel.cu").is_file()

@@ -38,7 +38,7 @@ print(json.dumps([numpy.__version__, cv2.__version__, numpy.__file__, onnxruntim
 """
 CHECK = """
 import sys
-from edge_inference.tools.main import main
+from edge_inference.cli.main import main
 sys.exit(main('edge-inference', sys.argv[1:]))
 """
 

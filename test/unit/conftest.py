@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import purity
-from edge_inference.core.model import find_model
-from edge_inference.engines import server as server_module
-from edge_inference.engines.server import EngineServer
-from edge_inference.engines.store import Store
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.serving import server as server_module
+from edge_inference.engines.serving.server import EngineServer
 from engine_workshop import Witness, Workshop
 
 # Where its wheel brings no library it asks ldconfig, in a process, where the system has one.

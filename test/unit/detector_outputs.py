@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge_inference.core.decoders import DecodeContext
-from edge_inference.core.geometry import Geometry
+from edge_inference.core.images.geometry import Geometry
 
 SIZE = 416
 LABELS = ("cat", "dog", "person")

@@ -12,11 +12,11 @@ import numpy as np
 
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.null import NullBackend
-from edge_inference.core.model import ModelDescription
-from edge_inference.engines.select import Request, Selection
-from edge_inference.engines.server import Engine, EngineServer
-from edge_inference.engines.store import Store
-from edge_inference.engines.supply import PreparationCancelledError, ShippedFile
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifacts import PreparationCancelledError, ShippedFile
+from edge_inference.engines.serving.selection import Request, Selection
+from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.errors import EdgeInferenceError
 
 DEADLINE_S = 20.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from edge_inference.core.directive import Directive, Limits, Option, Workload, is_within
+from edge_inference.core.directives.directive import Directive, Limits, Option, Workload, is_within
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.governor.decision import Decision

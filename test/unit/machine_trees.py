@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge_inference.core.reading import Reading
-from edge_inference.platforms.sensor import Sensor
+from edge_inference.platforms.sensors.sensor import Sensor
 
 Files = dict[str, "str | int"]
 ZONE = "sys/class/thermal/thermal_zone{}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_inference.engines.store import Store, key_of
+from edge_inference.engines.cache.artifact_cache import Store, key_of
 
 KEY = key_of({"model": "made-up", "precision": "fp16"})
 OTHER = key_of({"model": "made-up", "precision": "int8"})

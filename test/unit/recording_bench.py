@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_inference.platforms.capture import Captured, record
-from edge_inference.platforms.recording import Content, Head, Look, head_line, look_line
+from edge_inference.platforms.recording.capture import Captured, record
+from edge_inference.platforms.recording.recording import Content, Head, Look, head_line, look_line
 from edge_inference.platforms.tree import Tree
 
 ZONE = "sys/class/thermal/thermal_zone0"

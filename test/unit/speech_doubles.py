@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
-from edge_inference.speech.tokenizer import END, START, Tokenizer
+from edge_inference.speech.recognition.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
 
 LETTERS = [f"▁{a}".encode() for a in "abcdefgh"] + [b"a", b"b", b"ab", b"abc", "▁abc".encode()]
 _PAST = "past_key_values."

@@ -8,7 +8,7 @@ import pytest
 from edge_inference.core.audio import AudioChunk, SpeechSegment
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError
-from edge_inference.speech.activity import ActivityDetector, ActivitySettings
+from edge_inference.speech.recognition.activity import ActivityDetector, ActivitySettings
 from speech_doubles import Probabilities
 
 WINDOW_NS = 32_000_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from edge_inference.core.agreement import (
+from edge_inference.core.models.agreement import (
     OutputAgreement,
     ResultAgreement,
     compare_outputs,

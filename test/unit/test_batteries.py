@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Reading, Role, Status
-from edge_inference.platforms import power_supply
 from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.sensors import power_supply
 from machine_trees import Files, MemoryTree, look
 
 PC = board_named("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_inference.core.frame import Frame
+from edge_inference.cli.perception.overlay_files import OverlayFiles
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.reading import Status
-from edge_inference.engines import preparation
-from edge_inference.engines import service_costs as service_costs_module
-from edge_inference.engines.server import Engine, EngineServer
-from edge_inference.engines.service_costs import RUNS, ServiceCosts
-from edge_inference.engines.store import Store
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.serving import preparation
+from edge_inference.engines.serving import service_costs as service_costs_module
+from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.service_costs import RUNS, ServiceCosts
 from edge_inference.platforms.actuators.actuator import Result
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.capture import _Worker as Reader
-from edge_inference.platforms.recording import Unreadable
-from edge_inference.tools.overlay_files import OverlayFiles
+from edge_inference.platforms.recording.capture import _Worker as Reader
+from edge_inference.platforms.recording.recording import Unreadable
 from engine_workshop import Witness, Workshop, answer
 from test_sampler import Bench
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from edge_inference.core.buffers import BufferPool
+from edge_inference.core.images.buffer_pool import BufferPool
 
 
 def address(array: np.ndarray) -> int:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.settings import build
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.profiles import (
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.profiles import (
     DeclaredInput,
     Profile,
     parse_batch,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.engines.build_progress import PhaseTree, Progress
-from edge_inference.engines.supervision import BuildCancelledError, supervise
+from edge_inference.engines.build.build_progress import PhaseTree, Progress
+from edge_inference.engines.build.supervision import BuildCancelledError, supervise
 
 NAMES = st.sampled_from(["a", "b", "c"])
 CALLS = st.lists(

@@ -31,10 +31,10 @@ from edge_inference.backends.trt.metadata import (
     verify_plan,
 )
 from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.build_progress import Progress
-from edge_inference.engines.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.supervision import BuildCancelledError
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.build_progress import Progress
+from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
+from edge_inference.engines.build.supervision import BuildCancelledError
 from edge_inference.errors import BackendError, EngineFileError
 
 ORIN = Environment("tensorrt", "0", "Linux", "aarch64", "Orin", "8.7")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import edge_inference
-from edge_inference.core.child_process import (
+from edge_inference.core.runtime.child_process import (
     forget_working_folder,
     import_path,
     python_environment,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import InputError
-from edge_inference.speech.chunks import ChunkCounts, Rechunker
+from edge_inference.speech.audio.chunks import ChunkCounts, Rechunker
 
 MS = 1_000_000
 START = 5_000 * MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.speech.clock_watch import ClockWatch
+from edge_inference.speech.planning.clock_monitor import ClockWatch
 
 S = 1_000_000_000
 LOOK = S // 20

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import edge_inference
-from edge_inference.core.model import find_model
-from edge_inference.tools.command_line import run
-from edge_inference.tools.perception_source import SourceKind, kind_of
-from edge_inference.tools.run_options import RunOptions
-from edge_inference.tools.usage import UsageError
+from edge_inference.cli.command_line import run
+from edge_inference.cli.perception.run_options import RunOptions
+from edge_inference.cli.perception.source import SourceKind, kind_of
+from edge_inference.cli.usage import UsageError
+from edge_inference.core.models.model import find_model
 
 ROOT = Path(__file__).parents[2]
 RUN = ["run", "perception", "--source"]

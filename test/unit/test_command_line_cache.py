@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.cli.command_line import run
+from edge_inference.cli.sizes import parse_size
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.model import find_model
+from edge_inference.core.models.model import find_model
 from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cost_store import CostStore
-from edge_inference.engines.store import Store, key_of
-from edge_inference.tools.command_line import run
-from edge_inference.tools.sizes import parse_size
+from edge_inference.engines.cache.artifact_cache import Store, key_of
+from edge_inference.engines.cache.cost_store import CostStore
 
 
 @pytest.fixture(autouse=True)

@@ -19,13 +19,13 @@ from edge_inference.backends.trt.metadata import (
     sidecar_of,
     write_sidecar,
 )
-from edge_inference.engines.build_options import BuildOptions
-from edge_inference.engines.store import Store
-from edge_inference.engines.supervision import BuildCancelledError
+from edge_inference.cli.command_line import make_parser, run
+from edge_inference.cli.models import engine_build, engine_check, engine_plans
+from edge_inference.cli.models.build_flags import given_build_options
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.supervision import BuildCancelledError
+from edge_inference.engines.cache.artifact_cache import Store
 from edge_inference.errors import BackendError
-from edge_inference.tools import engine_build, engine_plans, engine_verdict
-from edge_inference.tools.command_line import make_parser, run
-from edge_inference.tools.verbs.build_flags import given_build_options
 
 BUILD = ["engine", "build"]
 HERE = Environment("tensorrt", "10.3.0", "Linux", "aarch64", "Orin", "8.7")
@@ -68,7 +68,7 @@ def on_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def set_machine(**but: Any) -> None:
         here = replace(HERE, **but)
-        monkeypatch.setattr(engine_verdict, "environment_here", lambda gpu: here)
+        monkeypatch.setattr(engine_check, "environment_here", lambda gpu: here)
 
     return set_machine
 
@@ -154,7 +154,7 @@ def test_without_tensorrt_one_sentence_says_so(
     def absent() -> Any:
         raise BackendError("TensorRT cannot be imported (tensorrt: No module named 'tensorrt')")
 
-    monkeypatch.setattr("edge_inference.engines.supply.import_tensorrt", absent)
+    monkeypatch.setattr("edge_inference.engines.cache.artifacts.import_tensorrt", absent)
     assert run([*BUILD, *arguments]) == 1
     assert "TensorRT cannot be imported" in refused(capsys)
 
@@ -212,7 +212,7 @@ def test_layers_that_cannot_be_read_here_are_said_to_be(
     def no_gpu(gpu: int) -> Any:
         raise BackendError("no NVIDIA driver")
 
-    monkeypatch.setattr("edge_inference.tools.engine_inspect.environment_here", no_gpu)
+    monkeypatch.setattr("edge_inference.cli.models.engine_inspect.environment_here", no_gpu)
     assert run(["engine", "inspect", str(plan), "--layers"]) == 0
     assert "here: no NVIDIA driver" in capsys.readouterr().out
     assert run(["engine", "inspect", str(plan), "--layers", "--json"]) == 0

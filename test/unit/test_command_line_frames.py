@@ -8,9 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge_inference.core.frame import Frame
-from edge_inference.core.health import NAMESAKES, Health
-from edge_inference.core.latency import StageTiming
+from edge_inference.cli.perception.frame_tracker import STAGES, FrameBook, FrameRecord
+from edge_inference.cli.perception.overlay_files import OverlayFiles
+from edge_inference.cli.perception.result_format import (
+    record_as_json,
+    result_as_json,
+    result_as_text,
+)
+from edge_inference.cli.problems import Problems
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -18,10 +24,8 @@ from edge_inference.core.results import (
     Result,
     Segmentation,
 )
-from edge_inference.tools.frame_book import STAGES, FrameBook, FrameRecord
-from edge_inference.tools.overlay_files import OverlayFiles
-from edge_inference.tools.problems import Problems
-from edge_inference.tools.result_forms import record_as_json, result_as_json, result_as_text
+from edge_inference.core.runtime.health import NAMESAKES, Health
+from edge_inference.core.runtime.latency import StageTiming
 
 
 def frame(stamp_ns: int, origin: str = "") -> Frame:

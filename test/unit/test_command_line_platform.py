@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.cli.command_line import run
+from edge_inference.cli.platform.sensor_format import headline, rows, state_as_json
+from edge_inference.cli.platform.show import ShowOrder, show
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.platforms.recording import read_recording
-from edge_inference.tools.command_line import run
-from edge_inference.tools.platform_show import ShowOrder, show
-from edge_inference.tools.platform_words import headline, rows, state_as_json
+from edge_inference.platforms.recording.recording import read_recording
 
 TREES = Path(__file__).parents[1] / "platform_trees"
 SHOW = ["platform", "show", "--once", "--period", "0.05"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.tools.command_line import run
+from edge_inference.cli.command_line import run
 
 SHA256 = hashlib.sha256(b"no model").hexdigest()
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.speech.command_mode import CommandMode, CommandSettings
-from edge_inference.speech.phrase_graph import PhraseGraph
-from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.tokenizer import END, START
+from edge_inference.speech.recognition.command_mode import CommandMode, CommandSettings
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.tokenizer import END, START
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_inference.speech import command_phrases, stop_word
-from edge_inference.speech.command_mode import CommandSettings
-from edge_inference.speech.command_phrases import listen_for
-from edge_inference.speech.grammar_file import read_grammar
+from edge_inference.speech.language import stop_phrases
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.recognition import command_phrases
+from edge_inference.speech.recognition.command_mode import CommandSettings
+from edge_inference.speech.recognition.command_phrases import listen_for
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 GRAMMAR = """
@@ -85,7 +86,7 @@ def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, te
 def test_a_stop_is_the_last_of_several_only_behind_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, text: str
 ) -> None:
-    monkeypatch.setattr(stop_word, "_JOINERS", frozenset({"d"}))
+    monkeypatch.setattr(stop_phrases, "_JOINERS", frozenset({"d"}))
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))

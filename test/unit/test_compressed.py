@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.encodings import to_bgr, to_color
-from edge_inference.core.frame import CompressedFrame
+from edge_inference.core.images.encodings import to_bgr, to_color
+from edge_inference.core.images.frame import CompressedFrame
 from edge_inference.errors import ImageError
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement, Spread
 from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines import cost_document, cost_store, store_entry, store_lock
-from edge_inference.engines.cost_store import MOST_COSTS, MOST_FILES, CostStore
-from edge_inference.engines.machine_facts import machine_identity
-from edge_inference.engines.store import Store
+from edge_inference.engines.cache import cache_entry, cache_lock, cost_document, cost_store
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.cost_store import MOST_COSTS, MOST_FILES, CostStore
+from edge_inference.engines.cache.environment import machine_identity
 from edge_inference.errors import CacheError
 
 HERE = {"cpu": "A Processor", "onnxruntime": "1.2"}
@@ -208,7 +208,7 @@ def test_a_failed_write_leaves_what_was_there(
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_entry, "flush", full)
+    monkeypatch.setattr(cache_entry, "flush", full)
     with pytest.raises(CacheError, match="cannot be written"):
         store.add(replace(PAIR, by="another"))
     assert store.read().measurements == (PAIR,)
@@ -221,7 +221,7 @@ def test_another_writer_is_not_waited_for_without_end(
     monkeypatch.setattr(cost_store, "_PATIENCE_S", 0.0)
     store.add(PAIR)
     with (
-        store_lock.only_one(store._lock_file, lambda: False),
+        cache_lock.only_one(store._lock_file, lambda: False),
         pytest.raises(CacheError, match="another process was at work"),
     ):
         store.add(replace(PAIR, by="another"))

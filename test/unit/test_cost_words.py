@@ -6,15 +6,15 @@ import io
 import json
 from dataclasses import replace
 
-from edge_inference.core.latency import Percentiles
+from edge_inference.cli.models.comparison_format import print_comparison, row_as_json
+from edge_inference.cli.models.cost_format import against_reference, cost_in_words
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.model import find_model
+from edge_inference.core.models.model import find_model
+from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.core.self_check import SelfCheckReport
-from edge_inference.engines.compare import Comparison, Row
-from edge_inference.engines.picture_set import PictureSet
-from edge_inference.tools.comparison_words import print_comparison, row_as_json
-from edge_inference.tools.cost_words import against_reference, cost_in_words
+from edge_inference.core.runtime.latency import Percentiles
+from edge_inference.optimize.compare import Comparison, Row
+from edge_inference.optimize.image_set import PictureSet
 
 FP32 = OperatingPoint("net", "fp32", "ort", "a" * 64, form="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="b" * 64)

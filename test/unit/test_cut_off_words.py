@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.voice import ActionPlan, Step, Transcript
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.limits import Limits, PlanLimits
-from edge_inference.speech.motion import Motion
-from edge_inference.speech.stop_word import STOP_WORDS, says_no
-from edge_inference.speech.understanding import Understanding, UnderstandingSettings
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.stop_phrases import STOP_WORDS, says_no
+from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
+from edge_inference.speech.planning.limits import Limits, PlanLimits
+from edge_inference.speech.planning.motion import Motion
 
 GRAMMAR = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
 LIMITS = Limits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s=60.0))

@@ -21,7 +21,7 @@ from detector_outputs import (
     yolox,
 )
 from edge_inference.core.decoders import find
-from edge_inference.core.geometry import Geometry
+from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError, TensorError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_inference.core.decoders import DecodeContext, find
-from edge_inference.core.geometry import Geometry
+from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.settings import build
 from edge_inference.errors import TensorError
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import Cases
-from edge_inference.core.encodings import ENCODINGS, check_frame, to_bgr, to_color
-from edge_inference.core.frame import Frame
+from edge_inference.core.images.encodings import ENCODINGS, check_frame, to_bgr, to_color
+from edge_inference.core.images.frame import Frame
 from edge_inference.errors import ImageError
 
 HEIGHT, WIDTH = 48, 64

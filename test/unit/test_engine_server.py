@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge_inference.core.model import find_model
-from edge_inference.engines import server as server_module
-from edge_inference.engines.server import Engine, EngineServer
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.serving import server as server_module
+from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 from engine_workshop import DEADLINE_S, Witness, Workshop, answer
 

@@ -6,9 +6,9 @@ import os
 import threading
 from pathlib import Path
 
-from edge_inference.engines.background import at_low_priority
-from edge_inference.engines.server import Engine, EngineServer
-from edge_inference.engines.store import Store
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.serving.background import at_low_priority
+from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
 from engine_workshop import DEADLINE_S, Witness, Workshop, answer, until
 

@@ -15,11 +15,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.encodings import to_bgr
-from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.engines.flavours import bag as bag_reader
-from edge_inference.engines.flavours.pictures import calibration_pictures, spread
+from edge_inference.core.images.encodings import to_bgr
+from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.errors import SourceError
+from edge_inference.optimize import bag_images as bag_reader
+from edge_inference.optimize.calibration_images import calibration_pictures, spread
 
 WIDTH, HEIGHT = 32, 24
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from edge_inference.engines.flavours.ranges import METHODS, Histogram, estimate
+from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
 from edge_inference.errors import TensorError
 
 VALUES = arrays(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from edge_inference.engines.flavours.scales import (
+from edge_inference.engines.precision.scales import (
     activation_scale,
     bias_scale,
     dequantise,

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edge_inference.core.freshness import FUTURE_TOLERANCE_NS, Mailbox, age_ms, stamp_fault
+from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, Mailbox, age_ms, stamp_fault
 
 NOW = 1_000_000_000_000
 JOIN_S = 20.0

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.input_spec import InputSpec, place
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.input_spec import InputSpec, place
 
 sides = st.integers(1, 16384)
 specs = st.builds(

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.decoders import registry
-from edge_inference.core.golden import (
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.golden import (
     Expected,
     ExpectedArea,
     ExpectedClass,
@@ -22,9 +23,8 @@ from edge_inference.core.golden import (
     Golden,
     Tolerance,
 )
-from edge_inference.core.golden_check import box_overlaps, check_golden, read_picture
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.model import ModelDescription
+from edge_inference.core.models.golden_check import box_overlaps, check_golden, read_picture
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import (
     Classification,
     DepthMap,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directive import Directive, Level, Limits, Workload
+from edge_inference.core.directives.directive import Directive, Level, Limits, Workload
 from edge_inference.governor.acknowledgement import Acknowledgements
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.power_fall import PowerFall

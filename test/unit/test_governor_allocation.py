@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.directive import Option
+from edge_inference.core.directives.directive import Option
 from edge_inference.governor.allocation import Want, allocate, best_option, share_with, want_of
 from edge_inference.governor.demand import cheapest_option, option_seconds, worthwhile
 from edge_inference.governor.settings import GovernorSettings

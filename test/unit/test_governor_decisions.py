@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_inference.core.directive import Level, Limits, Option, Workload
+from edge_inference.core.directives.directive import Level, Limits, Option, Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.governor.decision import SEVERITIES, Decision

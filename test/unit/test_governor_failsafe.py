@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.core.settings import rules
 from edge_inference.governor.governor import Governor

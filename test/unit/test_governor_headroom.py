@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.governor.failsafe import Heat
-from edge_inference.governor.headroom import Trend, headroom
 from edge_inference.governor.limits import Bounds
 from edge_inference.governor.outlook import Forecaster, worst_headroom
+from edge_inference.governor.temperature_forecast import Trend, headroom
 
 LIMITS = Bounds(70.0, 80.0)
 

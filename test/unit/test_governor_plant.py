@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.thermal_plants import SCENARIOS, draw, feasible, infeasible
 from benchmarks.thermal_run import LOSSES, Trial, run
-from edge_inference.core.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, Level, Limits
 from edge_inference.core.reading import Role
-from edge_inference.governor.plant import Plant, PlantParameters
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.governor.simulated_node import Engine, NodeParameters, SimulatedNode
+from edge_inference.governor.thermal_model import Plant, PlantParameters
 
 QUIET = PlantParameters(noise_c=0.0, power_noise=0.0)
 ENGINES = (Engine("fp32", 1.0, 0.4, 0.02), Engine("int8", 0.9, 0.1, 0.005))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.settings import build, change
 from edge_inference.errors import ConfigError
 from edge_inference.governor.governor import Governor

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.reading import Quantity, Reading
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings

@@ -7,13 +7,13 @@ import random
 
 import pytest
 
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role
+from edge_inference.governor.battery_budget import BatteryPlan, Mission
 from edge_inference.governor.governor import Governor
-from edge_inference.governor.mission import BatteryPlan, Mission
+from edge_inference.governor.power_budget import busy_share
 from edge_inference.governor.power_model import PowerModel, power_reading
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.watts import busy_share
 from governor_cases import SECOND, START_NS, Machine, by_name, node, sensor, state, watts, zone
 
 PRESETS = ("ramp", "predictive")

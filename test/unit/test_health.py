@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.health import Health, Level, Status
+from edge_inference.core.runtime.health import Health, Level, Status
 
 SECOND = 1_000_000_000
 

@@ -7,11 +7,11 @@ import pytest
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import ConfigError
-from edge_inference.speech import hearing
-from edge_inference.speech.command_mode import CommandMode
-from edge_inference.speech.hearing import BOTH, COMMAND, FREE, Heard, Hearing
-from edge_inference.speech.phrase_graph import PhraseGraph
-from edge_inference.speech.recogniser import Recogniser
+from edge_inference.speech.recognition import transcription
+from edge_inference.speech.recognition.command_mode import CommandMode
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.transcription import BOTH, COMMAND, FREE, Heard, Hearing
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()
@@ -71,11 +71,11 @@ def test_only_what_is_over_is_written_down_as_well() -> None:
 
 
 def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
-    hearing, counted = hearing_of("A b")
-    partial = hearing.hear(segment(64, is_final=False), COMMAND)
-    assert hearing.hear(segment(192, is_final=True), COMMAND) == partial
+    transcription, counted = hearing_of("A b")
+    partial = transcription.hear(segment(64, is_final=False), COMMAND)
+    assert transcription.hear(segment(192, is_final=True), COMMAND) == partial
     assert counted.searches == 1
-    hearing.hear(segment(192, is_final=True), COMMAND)
+    transcription.hear(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
 
 
@@ -84,10 +84,10 @@ def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
 def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
     said: str, paused: bool
 ) -> None:
-    hearing, counted = hearing_of(said)
+    transcription, counted = hearing_of(said)
     if paused:
-        hearing.hear(segment(64, is_final=False), COMMAND)
-    heard = hearing.hear(segment(192, is_final=True), COMMAND)
+        transcription.hear(segment(64, is_final=False), COMMAND)
+    heard = transcription.hear(segment(192, is_final=True), COMMAND)
     assert (heard.text, heard.problem, counted.searches) == ("h", "", 1)
 
 
@@ -100,9 +100,9 @@ def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
     ],
 )
 def test_what_might_have_been_something_else_is(before: SpeechSegment, is_asked: bool) -> None:
-    hearing, counted = hearing_of("C")
-    hearing.hear(before, COMMAND, is_asked=is_asked)
-    heard = hearing.hear(segment(192, is_final=True), COMMAND)
+    transcription, counted = hearing_of("C")
+    transcription.hear(before, COMMAND, is_asked=is_asked)
+    heard = transcription.hear(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
     assert heard == Heard("", heard.confidence, COMMAND, "none of the grammar's phrases")
 
@@ -136,13 +136,13 @@ def test_of_what_may_be_the_robots_own_only_a_stop_counts(
 def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hearing, "says_no", lambda text, stop_words: text == "C c")
+    monkeypatch.setattr(transcription, "says_no", lambda text, stop_words: text == "C c")
     mixed = replace(segment(192, is_final=is_final), is_mixed=True)
     assert hearing_of("C c")[0].hear_mixed(mixed, mode, ["h"]).text == text
 
 
 def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hearing, "begins_with_no", lambda text: text == "D e")
+    monkeypatch.setattr(transcription, "begins_with_no", lambda text: text == "D e")
     heard = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
     assert (heard.text, bool(heard.problem)) == ("D e", True)
 
@@ -150,7 +150,7 @@ def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch
 def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hearing, "says_no", lambda text: text == "D e")
+    monkeypatch.setattr(transcription, "says_no", lambda text: text == "D e")
     final = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
     assert final.text == "D e"
     assert final.problem  # it is no command

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from edge_inference.engines.store_entry import FORMAT, canonical, read_entry
+from edge_inference.cli.command_line import run
+from edge_inference.engines.cache.cache_entry import FORMAT, canonical, read_entry
 from edge_inference.errors import CacheError
-from edge_inference.tools.command_line import run
 from hostile_files import expect_sentence
 
 FILE = {"size": 0, "sha256": hashlib.sha256(b"").hexdigest()}

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core import media
-from edge_inference.core.media import open_media
-from edge_inference.core.video_file import is_video
-from edge_inference.engines.flavours.pictures import calibration_pictures
-from edge_inference.engines.sentence_encoder import read_safetensors, read_shape
+from edge_inference.core.images import media
+from edge_inference.core.images.media import open_media
+from edge_inference.core.images.video_file import is_video
 from edge_inference.errors import InputError, ModelError, SourceError
-from edge_inference.platforms import recording
-from edge_inference.platforms.recording import Head, head_line, read_recording
-from edge_inference.speech.text_tokens import TokenizerFile, load_text_tokens
+from edge_inference.optimize.calibration_images import calibration_pictures
+from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
+from edge_inference.platforms.recording.recording import Head, head_line, read_recording, recording
+from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_text_tokens
 from hostile_files import expect_sentence, put, within_deadline
 
 PLAYLISTS: dict[str, str | bytes] = {

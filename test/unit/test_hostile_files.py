@@ -14,36 +14,36 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar
+from edge_inference.cli.models.quantized_folder import StagedFolder
+from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.perception.run_options import RunOptions
+from edge_inference.cli.voice.expectations import load_expectation
 from edge_inference.composition.launching import _parameter_files
 from edge_inference.composition.parameter_text import read_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
-from edge_inference.core.golden_check import read_picture
-from edge_inference.core.media import Pictures, open_media
-from edge_inference.core.model import find_model, load_model, search_folders
+from edge_inference.core.images.media import Pictures, open_media
+from edge_inference.core.models.golden_check import read_picture
+from edge_inference.core.models.model import find_model, load_model, search_folders
 from edge_inference.core.yaml_file import load_yaml
-from edge_inference.engines.derivation import calibration_digest
-from edge_inference.engines.flavours.calibration import Calibration
-from edge_inference.engines.flavours.onnx_file import file_sha256
-from edge_inference.engines.labelled import labelled_by_table
-from edge_inference.engines.sentence_encoder import read_safetensors, read_shape
-from edge_inference.engines.store_entry import read_entry
+from edge_inference.engines.cache.cache_entry import read_entry
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.derivation import calibration_digest
+from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
-from edge_inference.nodes.voice_files import find_grammar
+from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.optimize.labelled_images import labelled_by_table
+from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
 from edge_inference.platforms.boards import load_boards
-from edge_inference.platforms.recording import read_recording
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.limits import read_limits
-from edge_inference.speech.scene_words import read_names
-from edge_inference.speech.sound_file import pieces_of
-from edge_inference.speech.sound_sources import open_sound
-from edge_inference.speech.speech_model import load_speech_model
-from edge_inference.speech.text_tokens import load_text_tokens
-from edge_inference.speech.tokenizer import load_tokenizer
-from edge_inference.tools.params_file import without_effect
-from edge_inference.tools.quantized_folder import StagedFolder
-from edge_inference.tools.run_options import RunOptions
-from edge_inference.tools.voice_check import load_expectation
+from edge_inference.platforms.recording.recording import read_recording
+from edge_inference.speech.audio.sound_file import pieces_of
+from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.planning.limits import read_limits
+from edge_inference.speech.planning.scene_sentences import read_names
+from edge_inference.speech.recognition.speech_model import load_speech_model
+from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from hostile_files import NO_FILES, YAML_TEXTS, expect_sentence, put, within_deadline
 
 Reader = Callable[[Path], object]

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.encodings import to_bgr
-from edge_inference.core.frame import CompressedFrame
-from edge_inference.core.image_formats import read_file_header
-from edge_inference.core.image_header import MAX_SIDE, ImageBounds, read_header
-from edge_inference.core.media import PICTURE_SUFFIXES, Pictures, open_media
-from edge_inference.core.picture_file import read_picture
+from edge_inference.core.images.encodings import to_bgr
+from edge_inference.core.images.frame import CompressedFrame
+from edge_inference.core.images.image_file import read_picture
+from edge_inference.core.images.image_formats import read_file_header
+from edge_inference.core.images.image_header import MAX_SIDE, ImageBounds, read_header
+from edge_inference.core.images.media import PICTURE_SUFFIXES, Pictures, open_media
 from edge_inference.errors import ImageError, SourceError
 from encoded_images import (
     chunk,

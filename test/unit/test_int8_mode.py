@@ -10,15 +10,17 @@ import pytest
 
 from benchmarks.precision import forms_of
 from edge_inference.backends.processor import Processor
-from edge_inference.core.model import ModelDescription, Variant, find_model
-from edge_inference.engines import int8_mode, preparation, supply
-from edge_inference.engines.compare import Order
-from edge_inference.engines.int8_mode import in_words, mode_in_use, weight_bits
-from edge_inference.engines.picture_set import PictureSet
-from edge_inference.engines.select import Request, recipe_for
-from edge_inference.engines.store import Store
-from edge_inference.engines.supply import OnnxFlavour, ShippedFile, onnx_for
+from edge_inference.core.models.model import ModelDescription, Variant, find_model
+from edge_inference.engines.cache import artifacts
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifacts import OnnxFlavour, ShippedFile, onnx_for
+from edge_inference.engines.precision import int8_mode
+from edge_inference.engines.precision.int8_mode import in_words, mode_in_use, weight_bits
+from edge_inference.engines.serving import preparation
+from edge_inference.engines.serving.selection import Request, recipe_for
 from edge_inference.errors import ConfigError
+from edge_inference.optimize.compare import Order
+from edge_inference.optimize.image_set import PictureSet
 from int8_sums import pair_sums, saturates
 
 AVX2 = Processor("avx2", saturates=True)
@@ -32,7 +34,7 @@ def model() -> ModelDescription:
 
 
 def be(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (int8_mode, supply):
+    for module in (int8_mode, artifacts):
         monkeypatch.setattr(module, "find_processor", lambda: processor)
 
 
@@ -70,7 +72,7 @@ def test_each_way_and_each_processor_has_a_file_of_its_own(
         for mode in ("exact", "fast"):
             recipe = recipe_for(Request(model, int8_mode=mode), "ort", "int8")
             assert isinstance(recipe, OnnxFlavour)
-            keys.add(supply.key_of(recipe.parts()))
+            keys.add(artifacts.key_of(recipe.parts()))
     assert len(keys) == 3  # with VNNI both ways are one
 
 
@@ -83,7 +85,7 @@ def test_what_the_processor_does_not_compute_is_the_same_file_everywhere(
         be(processor, monkeypatch)
         recipe = onnx_for(model, precision, target)
         assert isinstance(recipe, OnnxFlavour)
-        keys.add(supply.key_of(recipe.parts()))
+        keys.add(artifacts.key_of(recipe.parts()))
     assert len(keys) == 1
 
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+from edge_inference.cli.interruption import cancellable, interruptible
 from edge_inference.errors import ConfigError
-from edge_inference.tools.interruption import cancellable, interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

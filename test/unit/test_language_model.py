@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ConfigError, ModelError
-from edge_inference.speech.constrained_decoding import Constraint, Vocabulary
-from edge_inference.speech.grammar import Grammar
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.language_model import LanguageModel, LanguageModelSettings
-from edge_inference.speech.language_prompt import Prompt, examples_for, read_prompt
-from edge_inference.speech.limits import read_limits
-from edge_inference.speech.plan_schema import PlanSchema
-from edge_inference.speech.planner import Planner
-from edge_inference.speech.speech_model import load_speech_model
+from edge_inference.speech.language.grammar import Grammar
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language_model.constrained_decoding import Constraint, Vocabulary
+from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
+from edge_inference.speech.language_model.plan_schema import PlanSchema
+from edge_inference.speech.language_model.prompt import Prompt, examples_for, read_prompt
+from edge_inference.speech.planning.limits import read_limits
+from edge_inference.speech.planning.planner import Planner
+from edge_inference.speech.recognition.speech_model import load_speech_model
 from language_doubles import END, PIECES, Decoder, Pieces, Spec, saying
 
 VOICE = Path(__file__).parents[2] / "config" / "voice"
@@ -39,10 +39,10 @@ def model_of(
     decoder: Decoder,
     settings: LanguageModelSettings | None = None,
     ticks: Iterator[float] | None = None,
-) -> LanguageModel:
+) -> PlanGenerator:
     examples = [("halt right there", "stop")]
     clock = (lambda: next(ticks)) if ticks else (lambda: 0.0)
-    return LanguageModel(
+    return PlanGenerator(
         decoder, Pieces(), shipped(), PROMPT, lambda schema, inferred: examples, settings, clock
     )
 
@@ -149,7 +149,7 @@ def test_the_prompt_is_read_once() -> None:
 def test_a_tokenizer_without_the_end_is_refused() -> None:
     prompt = Prompt(end=("<nothing>",))
     with pytest.raises(ModelError, match=r"none of the tokens <nothing>.*prompt\.end"):
-        LanguageModel(saying("stop"), Pieces(), shipped(), prompt, lambda schema, inferred: [])
+        PlanGenerator(saying("stop"), Pieces(), shipped(), prompt, lambda schema, inferred: [])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.latency import LatencyLog, Percentiles, StageLatency, StageTiming
+from edge_inference.core.runtime.latency import LatencyLog, Percentiles, StageLatency, StageTiming
 
 SECOND = 1_000_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.leadership import LISTEN_NS, SILENCE_NS, Leadership
+from edge_inference.core.directives.manager_election import LISTEN_NS, SILENCE_NS, Leadership
 
 HALF = 500_000_000
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from edge_inference.tools import main
+from edge_inference.cli import main
 
 
 @pytest.mark.parametrize(

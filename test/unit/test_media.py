@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_inference.core import media
-from edge_inference.core.media import open_media, sample_video
+from edge_inference.core.images import media
+from edge_inference.core.images.media import open_media, sample_video
 from edge_inference.errors import SourceError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.decoders.classification import ClassificationSettings
-from edge_inference.core.model import (
+from edge_inference.core.models.model import (
     SEARCH_PATH_VARIABLE,
     Accuracy,
     available_models,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.nms import suppress
+from edge_inference.core.decoders.nms import suppress
 
 
 def _iou_above(a, b, iou):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.platforms import nvml as nvml_probe
-from edge_inference.platforms.sensor import AnnouncedSensor
+from edge_inference.platforms.sensors import nvml as nvml_probe
+from edge_inference.platforms.sensors.sensor import AnnouncedSensor
 
 CONSTANTS = {
     "NVML_ERROR_UNINITIALIZED": 1,

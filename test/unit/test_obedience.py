@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directive import Directive, Level, Limits, farewell, is_within
-from edge_inference.core.obedience import Duty, Obedience
+from edge_inference.core.directives.directive import Directive, Level, Limits, farewell, is_within
+from edge_inference.core.directives.directive_arbiter import Duty, Obedience
 
 SECOND = 1_000_000_000
 SAFE = Limits(max_rate_hz=5.0)

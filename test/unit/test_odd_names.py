@@ -14,17 +14,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_inference.cli import command_line
+from edge_inference.cli.perception.frame_tracker import FrameRecord
+from edge_inference.cli.perception.run_options import RunOptions
+from edge_inference.cli.perception.run_output import JsonLines
+from edge_inference.cli.perception.source import SourceKind, is_topic_name, kind_of
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.composition.pipeline import load_pipeline
-from edge_inference.core.media import open_media
-from edge_inference.core.model import find_model, search_folders
+from edge_inference.core.images.media import open_media
+from edge_inference.core.models.model import find_model, search_folders
 from edge_inference.core.results import Detections
 from edge_inference.errors import ModelError, SourceError
-from edge_inference.tools import command_line
-from edge_inference.tools.frame_book import FrameRecord
-from edge_inference.tools.perception_source import SourceKind, is_topic_name, kind_of
-from edge_inference.tools.run_options import RunOptions
-from edge_inference.tools.run_output import JsonLines
 
 MISREAD = ("yes", "1e3", "007", "null", "a #1.jpg", "new\nline.jpg", "'quoted'", "[1].jpg", "a: b")
 

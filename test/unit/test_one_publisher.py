@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.composition.one_publisher import OnePublisher, RawCallback
+from edge_inference.composition.private_topics import OnePublisher, RawCallback
 
 SECOND = 1_000_000_000
 TOPIC = "/ai/tensor"

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edge_inference.core import onnx_walk
-from edge_inference.core.model import find_model
-from edge_inference.core.onnx_cost import MOST_NODES, check_cost
+from edge_inference.core.models import onnx_reader
+from edge_inference.core.models.model import find_model
+from edge_inference.core.models.onnx_cost import MOST_NODES, check_cost
 from edge_inference.errors import ModelError
 from hostile_files import NO_FILES, expect_sentence, within_deadline
 from hostile_models import DECLARED, RUNNING, bomb, network, write_model
@@ -160,7 +160,7 @@ def test_onnx_runtimes_own_format_is_left_to_it(tmp_path: Path, name: str, passe
 def test_a_file_of_nothing_but_fields_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_walk, "MOST_FIELDS", 1000)
+    monkeypatch.setattr(onnx_reader, "MOST_FIELDS", 1000)
     file = tmp_path / "some.onnx"
     field = bytes([0x08, 0x08])
     file.write_bytes(field * 1000)

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.core import onnx_cost
-from edge_inference.core.onnx_cost import MOST_NODES, check_cost
+from edge_inference.core.models import onnx_cost
+from edge_inference.core.models.onnx_cost import MOST_NODES, check_cost
 from edge_inference.errors import ModelError
 from hostile_files import expect_sentence, within_deadline
 from hostile_models import HUGE, ODD, bomb, call, calling, network, write_model
@@ -202,7 +202,7 @@ def test_a_node_with_a_million_inputs_is_looked_at_once(
 ) -> None:
     node = helper.make_node("Sum", ["means", *["a"] * 100_000], ["logits"])
     file = written(tmp_path, network([node], {"a": np.zeros((1, 3), np.float32)}))
-    monkeypatch.setattr("edge_inference.core.onnx_walk.MOST_FIELDS", 110_000)
+    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MOST_FIELDS", 110_000)
     check_cost(file, 1, OPTION)
 
 
@@ -211,7 +211,7 @@ def test_a_file_that_has_passed_is_not_walked_again(
 ) -> None:
     file = written(tmp_path, network([], {"w": np.zeros(1 << 18, np.float32)}))
     check_cost(file, 2, OPTION)
-    monkeypatch.setattr("edge_inference.core.onnx_walk.MOST_FIELDS", 0)
+    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MOST_FIELDS", 0)
     check_cost(file, 2, OPTION)
     check_cost(file, 3, OPTION)
     assert "fields" in refusal(file, 1)

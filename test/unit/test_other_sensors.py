@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.platforms import (
+from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.sensors import (
     cooling_devices,
     cpu_clock,
     devfreq,
@@ -17,7 +18,6 @@ from edge_inference.platforms import (
     power_mode,
     processor,
 )
-from edge_inference.platforms.boards import board_named, load_boards
 from machine_trees import Files, HandClock, MemoryTree, look, orin_nx
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])

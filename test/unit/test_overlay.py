@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_inference.core.overlay import colours, draw
+from edge_inference.core.images.overlay import colours, draw
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
 from edge_inference.errors import ImageError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_inference.core.frame import Frame
-from edge_inference.core.latency import StageTiming
+from edge_inference.cli.perception.frame_tracker import STAGES, FrameBook, FrameRecord
+from edge_inference.cli.perception.overlay_files import OverlayFiles
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Detections
-from edge_inference.tools.frame_book import STAGES, FrameBook, FrameRecord
-from edge_inference.tools.overlay_files import OverlayFiles
+from edge_inference.core.runtime.latency import StageTiming
 
 PATIENCE_S = 10.0
 

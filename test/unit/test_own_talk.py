@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.speech.own_talk import OwnTalk
+from edge_inference.speech.recognition.robot_speech import OwnTalk
 
 
 class Clock:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.model import find_model
+from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.perception.run_options import RunOptions
+from edge_inference.core.models.model import find_model
 from edge_inference.errors import ConfigError
-from edge_inference.tools.params_file import without_effect
-from edge_inference.tools.run_options import RunOptions
 
 NODES = {
     "/ai/decode": ("confidence", "iou", "qos_overrides./ai/tensor.subscription.depth"),

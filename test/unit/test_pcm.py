@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import InputError
-from edge_inference.speech.pcm import from_pcm, to_pcm16
+from edge_inference.speech.audio.pcm import from_pcm, to_pcm16
 
 HALF = {
     "U8": b"\xc0",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import ConfigError
-from edge_inference.speech.phrase_graph import MOST_COMMANDS, PhraseGraph
+from edge_inference.speech.recognition.phrase_graph import MOST_COMMANDS, PhraseGraph
 from speech_doubles import small_tokenizer
 
 TOKENIZER = small_tokenizer()

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_inference.core.frame import Frame
-from edge_inference.core.model import ModelDescription, load_model
-from edge_inference.engines import labelled
-from edge_inference.engines.labelled import labelled_by_folders, labelled_by_table
-from edge_inference.engines.picture_set import PictureSet, own_pictures, pictures_of, read_file
+from edge_inference.cli.models.image_choice import choose_pictures
+from edge_inference.cli.usage import UsageError
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ConfigError, SourceError
-from edge_inference.tools.picture_choice import choose_pictures
-from edge_inference.tools.usage import UsageError
+from edge_inference.optimize import labelled_images
+from edge_inference.optimize.image_set import PictureSet, own_pictures, pictures_of, read_file
+from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table
 from small_model import picture, write_model, write_pictures
 
 
@@ -139,7 +139,7 @@ def test_a_table_of_pictures_that_are_not_there(model: ModelDescription, tmp_pat
 def test_a_table_of_too_many_pictures(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
-    monkeypatch.setattr(labelled, "_MOST_ROWS", 50)
+    monkeypatch.setattr(labelled_images, "_MOST_ROWS", 50)
     with pytest.raises(
         ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 pictures"
     ):
@@ -150,13 +150,13 @@ def test_only_wanted_rows_of_a_table_become_files(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[dict[Path, int]] = []
-    real = labelled.labelled_files
+    real = labelled_images.labelled_files
 
     def seen(class_of: dict[Path, int], source: str, limit: int | None) -> PictureSet:
         made.append(class_of)
         return real(class_of, source, limit)
 
-    monkeypatch.setattr(labelled, "labelled_files", seen)
+    monkeypatch.setattr(labelled_images, "labelled_files", seen)
     rows = "000.png,red\n003.png,blue\n" + "".join(f"{n}.png,green\n" for n in range(5, 90))
     found = labelled_by_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
     assert len(made[0]) == 2

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.voice import Slot
-from edge_inference.speech.grammar import Grammar, Reading
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.plan_schema import PlanSchema
+from edge_inference.speech.language.grammar import Grammar, Reading
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language_model.plan_schema import PlanSchema
 
 VOICE = Path(__file__).parents[2] / "config" / "voice"
 

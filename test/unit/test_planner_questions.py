@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Transcript
-from edge_inference.speech.limits import Limits, PlanLimits
-from edge_inference.speech.planner import Planner
+from edge_inference.speech.planning.limits import Limits, PlanLimits
+from edge_inference.speech.planning.planner import Planner
 
 LIMITS = Limits(plan=PlanLimits(actions=("move", "turn", "go_to", "look", "stop")))
 

@@ -16,14 +16,14 @@ import edge_inference.platforms
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role, Status
 from edge_inference.errors import ConfigError
-from edge_inference.platforms import nvml
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.power_mode import PowerMode
-from edge_inference.platforms.probes import find_sensors
-from edge_inference.platforms.recording import Unreadable
-from edge_inference.platforms.replay import RecordedTree
+from edge_inference.platforms.recording.recording import Unreadable
+from edge_inference.platforms.recording.replay import RecordedTree
 from edge_inference.platforms.sampler import Sampler
+from edge_inference.platforms.sensors import nvml
+from edge_inference.platforms.sensors.power_mode import PowerMode
+from edge_inference.platforms.sensors.probes import find_sensors
 from edge_inference.platforms.tree import MachineTree
 from machine_trees import INA3221, ZONE, HandClock, MemoryTree, ina3221, look, orin_nx, write, zones
 from recording_bench import written

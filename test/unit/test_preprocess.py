@@ -11,10 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cases import Cases
-from edge_inference.core.encodings import ENCODINGS
-from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.encodings import ENCODINGS
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError, ImageError, TensorError
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from edge_inference.tools.progress import Bar, JsonLines, Lines, ProgressDisplay, show_progress
+from edge_inference.cli.progress import Bar, JsonLines, Lines, ProgressDisplay, show_progress
 
 
 class Clock:

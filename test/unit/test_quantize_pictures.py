@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_inference.core.frame import CompressedFrame, Frame
-from edge_inference.tools import quantize as quantizing
-from edge_inference.tools.quantize import HELD_OUT_EVERY, MOST_HELD_OUT
+from edge_inference.cli.models import quantize as quantizing
+from edge_inference.cli.models.quantize import HELD_OUT_EVERY, MOST_HELD_OUT
+from edge_inference.core.images.frame import CompressedFrame, Frame
 from small_model import picture
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.platforms import hwmon_power, iio_power
 from edge_inference.platforms.boards import board_named, load_boards
-from edge_inference.platforms.rails_sum import rails_sum
+from edge_inference.platforms.sensors import hwmon_power, iio_power
+from edge_inference.platforms.sensors.rails_sum import rails_sum
 from machine_trees import INA3221, Files, MemoryTree, ina3221, look, orin_nx
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])

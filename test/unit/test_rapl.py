@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Reading, Role, Status
-from edge_inference.platforms import rapl
 from edge_inference.platforms.boards import board_named, load_boards
-from edge_inference.platforms.rails_sum import rails_sum
+from edge_inference.platforms.sensors import rapl
+from edge_inference.platforms.sensors.rails_sum import rails_sum
 from machine_trees import Files, HandClock, MemoryTree, look
 
 PC = board_named("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))

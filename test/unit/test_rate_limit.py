@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.rate_limit import RateLimit, Thinning
+from edge_inference.core.runtime.rate_limit import RateLimit, Thinning
 
 SECOND = 1_000_000_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_inference.core.recent import Recent
+from edge_inference.core.runtime.recent import Recent
 
 SILENCE = 100
 

@@ -9,9 +9,9 @@ import pytest
 
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError, InputError, ModelError
-from edge_inference.speech.decoder import DecoderState, log_softmax
-from edge_inference.speech.recogniser import Recogniser, RecogniserSettings
-from edge_inference.speech.tokenizer import END
+from edge_inference.speech.recognition.decoder import DecoderState, log_softmax
+from edge_inference.speech.recognition.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.recognition.tokenizer import END
 from speech_doubles import (
     Decoder,
     Encoder,

@@ -14,9 +14,9 @@ import pytest
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role, Status
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recorded_files import is_recorded
-from edge_inference.platforms.recording import read_recording
-from edge_inference.platforms.replay import RecordedTree
+from edge_inference.platforms.recording.recorded_files import is_recorded
+from edge_inference.platforms.recording.recording import read_recording
+from edge_inference.platforms.recording.replay import RecordedTree
 from edge_inference.platforms.tree import Tree
 
 ROOT = Path(__file__).parents[2]

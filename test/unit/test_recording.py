@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.cli.platform.record import RecordOrder, record_platform
 from edge_inference.errors import ConfigError
-from edge_inference.platforms import recording
-from edge_inference.platforms.capture import Captured
-from edge_inference.platforms.recorded_files import is_recorded, recorded_paths
-from edge_inference.platforms.recording import (
+from edge_inference.platforms.recording.capture import Captured
+from edge_inference.platforms.recording.recorded_files import is_recorded, recorded_paths
+from edge_inference.platforms.recording.recording import (
     Head,
     Unreadable,
     read_recording,
+    recording,
 )
-from edge_inference.platforms.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedTree
 from edge_inference.platforms.tree import MachineTree
-from edge_inference.tools.platform_record import RecordOrder, record_platform
 from fake_tree import FakeTree
 from recording_bench import HEAD, ZONE, Time, as_read, recorded
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import InputError
-from edge_inference.platforms.recording import (
+from edge_inference.platforms.recording.recording import (
     FORMAT,
     Content,
     Look,
@@ -22,7 +22,7 @@ from edge_inference.platforms.recording import (
     look_line,
     read_recording,
 )
-from edge_inference.platforms.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedTree
 from recording_bench import HEAD, Time, as_read, written
 
 

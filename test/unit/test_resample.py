@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import InputError
-from edge_inference.speech.resample import Resampler, to_mono
+from edge_inference.speech.audio.resample import Resampler, to_mono
 
 RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000]
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from edge_inference.tools.run_output import JsonLines, PlainLines, RunOutput
+from edge_inference.cli.perception.run_output import JsonLines, PlainLines, RunOutput
 
 
 @pytest.mark.parametrize(("kind", "is_beside"), [(JsonLines, True), (PlainLines, False)])

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, Status
-from edge_inference.platforms.channel import Channel
 from edge_inference.platforms.sampler import Sampler
-from edge_inference.platforms.sensor import Sensor
+from edge_inference.platforms.sensors.channel import Channel
+from edge_inference.platforms.sensors.sensor import Sensor
 from machine_trees import HandClock
 
 LONG_S = 30.0

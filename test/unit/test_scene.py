@@ -11,9 +11,9 @@ from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.results import Classification, Detections
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.scene import Scene, SceneSettings
-from edge_inference.speech.scene_words import SceneNames, answer, read_names
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.planning.scene import Scene, SceneSettings
+from edge_inference.speech.planning.scene_sentences import SceneNames, answer, read_names
 
 SECOND = 1_000_000_000
 NOW = 100 * SECOND

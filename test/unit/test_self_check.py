@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from detector_outputs import BOXES, IDS, LABELS, SCORES, SIZE, to_tensor, yolov8
 from edge_inference.core import decoders
-from edge_inference.core.frame import Frame
-from edge_inference.core.golden import Golden, Tolerance
-from edge_inference.core.golden_check import Infer
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.model import ModelDescription
-from edge_inference.core.self_check import (
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.golden import Golden, Tolerance
+from edge_inference.core.models.golden_check import Infer
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.self_check import (
     SelfCheck,
     SelfCheckReport,
     self_check,

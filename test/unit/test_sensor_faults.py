@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role, Status
 from edge_inference.governor.decision import Decision
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.platforms.platform import open_platform
-from edge_inference.platforms.recording import Unreadable, read_recording
+from edge_inference.platforms.recording.recording import Unreadable, read_recording
 from fake_tree import FakeTree
 from governor_cases import node
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.engines.serve_batch import BatchRunner
+from edge_inference.engines.serving.batch_runner import BatchRunner
 
 PLACE = Geometry(4, 4, 1.0, 1.0, 0.0, 0.0)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.measured_costs import Measurement
-from edge_inference.core.model import find_model
-from edge_inference.engines.cost_store import CostStore
-from edge_inference.engines.select import Request, Selection
-from edge_inference.engines.server import Engine
-from edge_inference.engines.service_costs import PERIOD_NS, RUNS, ServiceCosts
-from edge_inference.engines.store import Store
-from edge_inference.engines.supply import ShippedFile
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifacts import ShippedFile
+from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.serving.selection import Request, Selection
+from edge_inference.engines.serving.server import Engine
+from edge_inference.engines.serving.service_costs import PERIOD_NS, RUNS, ServiceCosts
 
 
 def engine(threads: int = 1) -> Engine:

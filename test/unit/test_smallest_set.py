@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.engines.smallest_set import Found, Members, find_smallest
+from edge_inference.optimize.minimal_set import Found, Members, find_smallest
 
 NAMES = [f"n{index:02d}" for index in range(24)]
 

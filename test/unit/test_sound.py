@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edge_inference.errors import SourceError
-from edge_inference.speech import microphone
-from edge_inference.speech.sample_clock import SampleClock
-from edge_inference.speech.sound import Piece
-from edge_inference.speech.sound_sources import open_sound
+from edge_inference.speech.audio import microphone
+from edge_inference.speech.audio.sample_clock import SampleClock
+from edge_inference.speech.audio.sound import Piece
+from edge_inference.speech.audio.sources import open_sound
 
 
 def write(file: Path, data: bytes, rate: int = 16_000, channels: int = 1, width: int = 2) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_inference.speech.chunks import ChunkCounts
-from edge_inference.speech.sound_advice import SoundAdvice
+from edge_inference.speech.audio.audio_advice import SoundAdvice
+from edge_inference.speech.audio.chunks import ChunkCounts
 
 
 def test_nothing_is_said_of_good_sound() -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import InputError, SourceError
-from edge_inference.speech import resample
-from edge_inference.speech.chunks import Rechunker
-from edge_inference.speech.pcm import from_pcm
-from edge_inference.speech.resample import Resampler
-from edge_inference.speech.sound_sources import open_sound
+from edge_inference.speech.audio import resample
+from edge_inference.speech.audio.chunks import Rechunker
+from edge_inference.speech.audio.pcm import from_pcm
+from edge_inference.speech.audio.resample import Resampler
+from edge_inference.speech.audio.sources import open_sound
 
 # All of them have almost no factor in common with 16 kHz.
 ODD = (4_001, 5_513, 15_999, 16_001, 47_999, 96_002, 191_998, 191_999)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_inference.cli.command_line import run
+from edge_inference.cli.voice.sound_devices import Player, check_input, input_devices, list_inputs
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import SourceError
-from edge_inference.tools.command_line import run
-from edge_inference.tools.sound_devices import Player, check_input, input_devices, list_inputs
 
 DEADLINE_S = 10.0
 MICROPHONES = [

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import ConfigError
-from edge_inference.speech import grammar as grammar_module
-from edge_inference.speech.grammar import Grammar, Sentence
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.words import words_of
+from edge_inference.speech.language import grammar as grammar_module
+from edge_inference.speech.language.grammar import Grammar, Sentence
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.words import words_of
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml"
 SLOTS = """\

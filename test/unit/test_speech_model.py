@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.model import available_models
+from edge_inference.core.models.model import available_models
 from edge_inference.errors import ConfigError, ModelError
-from edge_inference.speech.speech_model import (
+from edge_inference.speech.recognition.speech_model import (
     available_speech_models,
     find_speech_model,
     load_speech_model,

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_inference.core.voice import ActionPlan, Step
-from edge_inference.speech import limits
-from edge_inference.speech.limits import Limits, MotionLimits, PlanLimits
-from edge_inference.speech.motion import Motion, MotionState
+from edge_inference.speech.planning import limits
+from edge_inference.speech.planning.limits import Limits, MotionLimits, PlanLimits
+from edge_inference.speech.planning.motion import Motion, MotionState
 
 LIMITS = Limits(motion=MotionLimits(), plan=PlanLimits(actions=("move", "turn", "look", "stop")))
 PERIOD_NS = 50_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge_inference.core.voice import ActionPlan, Step, Transcript
-from edge_inference.speech.limits import Limits, MotionLimits, PlanLimits
-from edge_inference.speech.motion import Motion, MotionState
+from edge_inference.speech.planning.limits import Limits, MotionLimits, PlanLimits
+from edge_inference.speech.planning.motion import Motion, MotionState
 
 LIMITS = Limits(motion=MotionLimits(), plan=PlanLimits(actions=("move", "look", "stop")))
 PERIOD_NS = 50_000_000

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.speech.numbers import number_at, number_words
-from edge_inference.speech.units import quantity_at, quantity_forms, unit_named
-from edge_inference.speech.words import words_of
+from edge_inference.speech.language.numbers import number_at, number_words
+from edge_inference.speech.language.units import quantity_at, quantity_forms, unit_named
+from edge_inference.speech.language.words import words_of
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step
 from edge_inference.errors import ConfigError
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.limits import Limits, Place, PlanLimits, read_limits
-from edge_inference.speech.planner import Planner
-from edge_inference.speech.sequence import joined, parts
-from edge_inference.speech.stop_word import is_stop
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.sequence import joined, parts
+from edge_inference.speech.language.stop_phrases import is_stop
+from edge_inference.speech.planning.limits import Limits, Place, PlanLimits, read_limits
+from edge_inference.speech.planning.planner import Planner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "limits.yaml"
 LIMITS = Limits(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
 from edge_inference.errors import ConfigError
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.limits import ACTIONS, Limits, Place, PlanLimits, read_limits
-from edge_inference.speech.motion import Motion
-from edge_inference.speech.planner import Planner
-from edge_inference.speech.understanding import Understanding
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.understanding import Understanding
+from edge_inference.speech.planning.limits import ACTIONS, Limits, Place, PlanLimits, read_limits
+from edge_inference.speech.planning.motion import Motion
+from edge_inference.speech.planning.planner import Planner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice"
 LIMITS = Limits(plan=PlanLimits(actions=ACTIONS), places={"kitchen": Place(1.0, 2.0)})

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.voice import Intent, Transcript
-from edge_inference.speech.grammar import Grammar, Reading, Sentence
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.limits import read_limits
-from edge_inference.speech.planner import Planner
-from edge_inference.speech.understanding import Understanding, UnderstandingSettings
+from edge_inference.speech.language.grammar import Grammar, Reading, Sentence
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
+from edge_inference.speech.planning.limits import read_limits
+from edge_inference.speech.planning.planner import Planner
 
 VOICE = Path(__file__).parents[2] / "config" / "voice"
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.stop_word import (
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.stop_phrases import (
     begins_with_no,
     declines,
     is_stop,
     says_no,
     stop_word_of,
 )
-from edge_inference.speech.words import clauses_of, words_of
+from edge_inference.speech.language.words import clauses_of, words_of
 
 
 def wide(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.engines.store import (
+from edge_inference.engines.cache.artifact_cache import (
     DEFAULT_LIMIT_BYTES,
     Entry,
     Store,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from edge_inference.engines import store_entry, store_lock
-from edge_inference.engines.store import (
+from edge_inference.engines.cache import cache_entry, cache_lock
+from edge_inference.engines.cache.artifact_cache import (
     Store,
 )
 from edge_inference.errors import CacheError
@@ -319,7 +319,7 @@ def test_a_file_system_without_locks(
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(store_lock.fcntl, "flock", refuse)
+    monkeypatch.setattr(cache_lock.fcntl, "flock", refuse)
     with pytest.raises(CacheError, match=r"has no file locks .* put the cache on a local disk"):
         store.get_or_make(KEY, never_make)
 
@@ -332,4 +332,4 @@ def test_a_sidecar_survives_only_unchanged(store: Store) -> None:
     for place in range(0, len(original), 7):
         sidecar.write_bytes(original[:place] + b"#" + original[place + 1 :])
         with pytest.raises(CacheError):
-            store_entry.read_entry(entry.folder)
+            cache_entry.read_entry(entry.folder)

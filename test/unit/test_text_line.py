@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.health import Health
+from edge_inference.core.runtime.health import Health
 from edge_inference.core.text_line import MOST_SHOWN, one_line
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role, Status
-from edge_inference.platforms import thermal_zones
 from edge_inference.platforms.boards import Board, board_named, load_boards
-from edge_inference.platforms.sensor import Sensor
+from edge_inference.platforms.sensors import thermal_zones
+from edge_inference.platforms.sensors.sensor import Sensor
 from machine_trees import ZONE, HandClock, MemoryTree, look, orin_nx, zones
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from edge_inference.core.thread_schedule import ThreadSchedule
+from edge_inference.core.runtime.thread_schedule import ThreadSchedule
 
 
 class System:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import ModelError
-from edge_inference.speech.tokenizer import END, START, Tokenizer, load_tokenizer
+from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer, load_tokenizer
 from speech_doubles import small_tokenizer
 
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from edge_inference.backends.trt.vendor import ErrorLog, make_logger
+from edge_inference.cli.perception import result_format
+from edge_inference.cli.perception.run_summary import Found
+from edge_inference.cli.platform.sensor_format import rows
 from edge_inference.core.decoders import DecodeContext, find
 from edge_inference.core.decoders.activations import activate
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.golden_check import GoldenReport
-from edge_inference.core.overlay import draw
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.overlay import draw
+from edge_inference.core.models.golden_check import GoldenReport
 from edge_inference.core.reading import Quantity, Reading
 from edge_inference.core.results import DepthMap, Segmentation
 from edge_inference.core.settings import build
-from edge_inference.engines import engine_check
-from edge_inference.engines.network import require_precision
+from edge_inference.engines.build.network import require_precision
+from edge_inference.engines.serving import engine_check
 from edge_inference.errors import BackendError, ConfigError, InputError, ModelError
-from edge_inference.tools import result_forms
-from edge_inference.tools.platform_words import rows
-from edge_inference.tools.run_summary import Found
 from governor_cases import state
 
 
@@ -43,8 +43,8 @@ class Keypoints:
     "use",
     [
         lambda result: draw(np.zeros((8, 8, 3), np.uint8), result),
-        result_forms.result_as_json,
-        lambda result: result_forms.result_as_text(result, 3),
+        result_format.result_as_json,
+        lambda result: result_format.result_as_text(result, 3),
         Found().add,
     ],
     ids=["draw", "json", "text", "summary"],
@@ -55,9 +55,9 @@ def test_an_unknown_result(use: Any) -> None:
 
 
 def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_forms, "result_as_json", lambda result: [{"pose": 1.0}])
+    monkeypatch.setattr(result_format, "result_as_json", lambda result: [{"pose": 1.0}])
     with pytest.raises(InputError, match="expected a box, score or share"):
-        result_forms.result_as_text(Keypoints(), 3)  # type: ignore[arg-type]
+        result_format.result_as_text(Keypoints(), 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge_inference.core.voice import ActionPlan, Step, Transcript
-from edge_inference.speech.stop_word import STOP_WORDS
-from edge_inference.speech.unplanned import UnplannedWords
+from edge_inference.speech.language.stop_phrases import STOP_WORDS
+from edge_inference.speech.language.unplanned_text import UnplannedWords
 
 MOVE, STOP = Step("move", distance_m=1.0), Step("stop")
 STAMP = 7

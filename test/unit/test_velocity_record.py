@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.tools.velocity_record import Moves, VelocityRecord, velocity_words
+from edge_inference.cli.voice.velocity_record import Moves, VelocityRecord, velocity_words
 
 PERIOD_S = 0.04
 

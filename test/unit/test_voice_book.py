@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_inference.cli.voice.utterance_tracker import Utterance, VoiceBook
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
-from edge_inference.speech.motion import MotionFeedback, MotionState
-from edge_inference.tools.voice_book import Utterance, VoiceBook
+from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 SAID_NS = 1_000_000_000
 

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
-from edge_inference.errors import ConfigError
-from edge_inference.speech.sound_sources import open_sound
-from edge_inference.tools.run_voice import sample
-from edge_inference.tools.velocity_record import Moves, VelocityRecord
-from edge_inference.tools.voice_book import Utterance
-from edge_inference.tools.voice_check import (
+from edge_inference.cli.voice.expectations import (
     EXPECTED_FILE,
     Expectation,
     Sentence,
     compare,
     load_expectation,
 )
-from edge_inference.tools.voice_files import Checks, FilesHeard, files_of, sentences_of
+from edge_inference.cli.voice.file_matching import Checks, FilesHeard, files_of, sentences_of
+from edge_inference.cli.voice.run import sample
+from edge_inference.cli.voice.utterance_tracker import Utterance
+from edge_inference.cli.voice.velocity_record import Moves, VelocityRecord
+from edge_inference.core.audio import AudioChunk
+from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.errors import ConfigError
+from edge_inference.speech.audio.sources import open_sound
 
 SHIPPED = sample() / EXPECTED_FILE
 TURN = Sentence(

@@ -9,9 +9,9 @@ import pytest
 from benchmarks.voice_sentences import REPORTED, SETS, TUNING
 from cases import Cases
 from edge_inference.core.voice import Transcript
-from edge_inference.speech.grammar import Grammar
-from edge_inference.speech.grammar_file import read_grammar
-from edge_inference.speech.understanding import Understanding
+from edge_inference.speech.language.grammar import Grammar
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.understanding import Understanding
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml"
 

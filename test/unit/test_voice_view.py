@@ -8,14 +8,14 @@ import json
 import numpy as np
 import pytest
 
+from edge_inference.cli.voice.expectations import Checked, Sentence
+from edge_inference.cli.voice.live_state import QUIET_DBFS, Ear, VoiceNow, level_dbfs
+from edge_inference.cli.voice.live_view import VoiceLive
+from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceSummary
+from edge_inference.cli.voice.utterance_tracker import Utterance
+from edge_inference.cli.voice.velocity_record import Moves
 from edge_inference.core.audio import AudioChunk, SpeechSegment
 from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
-from edge_inference.tools.velocity_record import Moves
-from edge_inference.tools.voice_book import Utterance
-from edge_inference.tools.voice_check import Checked, Sentence
-from edge_inference.tools.voice_live import VoiceLive
-from edge_inference.tools.voice_now import QUIET_DBFS, Ear, VoiceNow, level_dbfs
-from edge_inference.tools.voice_output import VoiceJson, VoiceLines, VoiceSummary
 
 
 class Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.work_meter import WorkMeter
+from edge_inference.core.runtime.work_meter import WorkMeter
 
 SECOND = 1_000_000_000
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from edge_inference.core import worker as worker_module
-from edge_inference.core.worker import Worker, attempt_each, words_of
+from edge_inference.core.runtime import worker as worker_module
+from edge_inference.core.runtime.worker import Worker, attempt_each, words_of
 
 DEADLINE_S = 60.0
 FAILURES = [RuntimeError("a bug"), SystemExit("the end"), KeyboardInterrupt(), GeneratorExit()]

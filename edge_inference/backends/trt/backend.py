@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
-from edge_inference.backends.trt import picture_kernel
+from edge_inference.backends.trt import image_kernel
 from edge_inference.backends.trt.cuda import PRIORITIES, CudaProvider, DeviceInfo, Kernel
 from edge_inference.backends.trt.graphs import GraphSwitch
 from edge_inference.backends.trt.metadata import (
@@ -26,10 +26,10 @@ from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
 from edge_inference.backends.trt.worker import Worker
-from edge_inference.core.encodings import check_frame
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.images.encodings import check_frame
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.errors import BackendError, EngineFileError
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class TrtBackend(Backend):
         if plan is None or not self.takes_pictures:
             return False
         (binding,) = (binding for binding in plan.bindings if binding.is_input)
-        return picture_kernel.takes(picture, spec) and picture_kernel.fits_binding(spec, binding)
+        return image_kernel.takes(picture, spec) and image_kernel.fits_binding(spec, binding)
 
     def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         self._forget()
@@ -181,7 +181,7 @@ class TrtBackend(Backend):
             self._picture_words = "takes tensors only"
             return
         try:
-            kernel = picture_kernel.load_picture_kernel(self._cuda, gpu.compute_capability)
+            kernel = image_kernel.load_image_kernel(self._cuda, gpu.compute_capability)
         except BackendError as error:
             self._picture_words = f"preprocessing on the processor ({error})"
             return

@@ -15,7 +15,7 @@ from edge_inference.backends.trt.bindings import Binding
 from edge_inference.backends.trt.buffers import Buffers
 from edge_inference.backends.trt.cuda import CudaProvider, Kernel
 from edge_inference.backends.trt.graphs import Graphs, GraphSwitch
-from edge_inference.backends.trt.picture_kernel import (
+from edge_inference.backends.trt.image_kernel import (
     BLOCK,
     TABLE_BYTES,
     Picture,
@@ -25,9 +25,9 @@ from edge_inference.backends.trt.picture_kernel import (
 from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.slot import Slot
 from edge_inference.backends.trt.vendor import reason_of
-from edge_inference.core.frame import Frame
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.errors import BackendError
 
 #: Sets of input shapes that stay set up, each with an execution context of its own:

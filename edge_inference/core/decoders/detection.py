@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders.checks import expect_finite
+from edge_inference.core.decoders.nms import suppress
 from edge_inference.core.decoders.registry import DecodeContext
-from edge_inference.core.nms import suppress
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting, shortened, suggestion
 from edge_inference.errors import ConfigError

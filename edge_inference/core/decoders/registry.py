@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from edge_inference.core.geometry import Geometry
+from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.results import Result
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import PluginError

@@ -18,7 +18,7 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio import SOUND_BOUNDS
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.speech.pcm import check_length, from_pcm, to_pcm16
+from edge_inference.speech.audio.pcm import check_length, from_pcm, to_pcm16
 
 #: What we publish.
 _OUR_FORMAT = "S16LE"

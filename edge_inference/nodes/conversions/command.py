@@ -14,7 +14,7 @@ from edge_inference.msg import CommandFeedback
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import SHARE, to_number
 from edge_inference.nodes.conversions.voice import from_step, to_step
-from edge_inference.speech.motion import MotionFeedback, MotionState
+from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 
 class Velocity(NamedTuple):

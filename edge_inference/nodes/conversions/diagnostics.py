@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from edge_inference.core.health import Level, Status
+from edge_inference.core.runtime.health import Level, Status
 
 _LEVELS = {
     Level.OK: DiagnosticStatus.OK,

@@ -13,8 +13,8 @@ from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.gate import MessageBounds
 from edge_inference.core import results
-from edge_inference.core.frame import Frame
-from edge_inference.core.image_header import MAX_SIDE
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.image_header import MAX_SIDE
 from edge_inference.errors import ImageError, TensorError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter

@@ -6,8 +6,8 @@ import math
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.gate import MessageBounds
-from edge_inference.core import directive as core
-from edge_inference.core.model import PRECISIONS
+from edge_inference.core.directives import directive as core
+from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
 from edge_inference.msg import EngineOption, PerformanceDirective, Workload

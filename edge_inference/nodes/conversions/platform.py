@@ -11,7 +11,7 @@ from sensor_msgs.msg import BatteryState, Temperature
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.gate import PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
-from edge_inference.core.directive import Level
+from edge_inference.core.directives.directive import Level
 from edge_inference.core.reading import Quantity, Reading, Role, Status
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.gate import MessageBounds
-from edge_inference.core.geometry import Geometry
-from edge_inference.core.image_header import MAX_SIDE
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.image_header import MAX_SIDE
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import TensorError
 from edge_inference.msg import Tensor, TensorGeometry, TensorList

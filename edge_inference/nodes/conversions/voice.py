@@ -17,7 +17,7 @@ from edge_inference.nodes.conversions.numbers import (
     from_optional,
     to_number,
 )
-from edge_inference.speech.limits import ACTIONS
+from edge_inference.speech.planning.limits import ACTIONS
 
 _MODES = ("command", "free")
 #: No step of a robot is longer, in metres, radians or either a second.

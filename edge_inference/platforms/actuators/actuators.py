@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge_inference.core.runtime.worker import words_of
 from edge_inference.core.settings import suggestion
-from edge_inference.core.worker import words_of
 from edge_inference.errors import ActuatorError, ConfigError
 from edge_inference.platforms.actuators.actuator import Outcome, Result
 from edge_inference.platforms.actuators.catalogue import CLOCK_CAPS, NAMES, all_actuators

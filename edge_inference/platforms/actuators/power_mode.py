@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Saved
 from edge_inference.platforms.actuators.machine import Machine, last_words
-from edge_inference.platforms.power_mode import MODES_FILE, STATUS_FILE, current, modes, watts
+from edge_inference.platforms.sensors.power_mode import (
+    MODES_FILE,
+    STATUS_FILE,
+    current,
+    modes,
+    watts,
+)
 
 _AT_START = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
 _CORES = re.compile(r"_(ALL|\d+CORE)(?:_|$)")

@@ -13,12 +13,12 @@ from onnx import TensorProto, helper
 
 import stand_in_tensorrt
 from double_control import Double
-from edge_inference.backends.trt import nvrtc, picture_kernel
+from edge_inference.backends.trt import image_kernel, nvrtc
 from edge_inference.backends.trt.backend import TrtBackend
-from edge_inference.core.encodings import ENCODINGS
-from edge_inference.core.frame import Frame
-from edge_inference.core.input_spec import InputSpec
-from edge_inference.core.preprocess import Preprocessor
+from edge_inference.core.images.encodings import ENCODINGS
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.errors import BackendError, ImageError
 from trt_on_double import make_backend
 
@@ -266,7 +266,7 @@ def test_a_kernel_that_does_not_compile_says_why() -> None:
 
 def test_the_structure_is_the_kernels() -> None:
     """The fields in Python stand in the order of the source text."""
-    source = Path(picture_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
+    source = Path(image_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
     body = source.partition("struct Picture {")[2].partition("};")[0]
     lines = (line.partition("//")[0].strip() for line in body.splitlines())
     text = " ".join(line for line in lines if line)
@@ -278,4 +278,4 @@ def test_the_structure_is_the_kernels() -> None:
         .replace("int ", "")
         .split(",")
     ]
-    assert [name for name in names if name] == [name for name, _ in picture_kernel.Picture._fields_]
+    assert [name for name in names if name] == [name for name, _ in image_kernel.Picture._fields_]

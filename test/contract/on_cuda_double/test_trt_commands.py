@@ -12,16 +12,16 @@ import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.core.checksum import sha256_of
-from edge_inference.engines.cost_store import CostStore
+from edge_inference.engines.cache.cost_store import CostStore
 
 ROOT = Path(__file__).resolve().parents[3]
 AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
-PROGRAM = "import sys; from edge_inference.tools.main import console; sys.exit(console())"
+PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 TIME_WITH_RIVAL = """
-from edge_inference.core.model import find_model
-from edge_inference.engines.preparation import check_beside
-from edge_inference.engines.select import Request, prepare
-from edge_inference.engines.supply import default_store
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.serving.preparation import check_beside
+from edge_inference.engines.serving.selection import Request, prepare
+from edge_inference.engines.cache.artifacts import default_store
 
 model, store = find_model("efficientnet_lite0"), default_store()
 request, rival = (Request(model, "trt", precision) for precision in ("fp16", "fp32"))

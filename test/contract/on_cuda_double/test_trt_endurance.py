@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 
 import stand_in_tensorrt
 from double_control import Double
-from edge_inference.core.frame import Frame
-from edge_inference.core.input_spec import InputSpec
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.input_spec import InputSpec
 from trt_on_double import make_backend
 
 FRAMES = 10_000

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from double_control import Double
-from edge_inference.core.golden_check import check_golden, read_picture
-from edge_inference.core.model import find_model
-from edge_inference.engines.engine_check import reference
+from edge_inference.core.models.golden_check import check_golden, read_picture
+from edge_inference.core.models.model import find_model
+from edge_inference.engines.serving.engine_check import reference
 from trt_on_double import make_backend
 
 SHIPPED = Path(__file__).resolve().parents[3] / "models"

@@ -11,11 +11,11 @@ import pytest
 from double_control import Double
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.errors import ModelError
-from edge_inference.speech.command_mode import CommandMode
-from edge_inference.speech.phrase_graph import PhraseGraph
-from edge_inference.speech.recogniser import Recogniser
-from edge_inference.speech.speech_model import find_speech_model
-from edge_inference.speech.tokenizer import load_tokenizer
+from edge_inference.speech.recognition.command_mode import CommandMode
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.speech_model import find_speech_model
+from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from shared import public_graph_of
 from shipped_speech import person
 from trt_on_double import make_backend

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.engines.cache_folder import default_cache_folder
-from edge_inference.engines.store import Store
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.cache_folder import default_cache_folder
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 

@@ -1,0 +1,197 @@
+// From a camera's picture to a model's input tensor, in one pass over the tensor.
+//
+// One thread makes one pixel of the tensor: it finds the pixels of the source
+// around its place, turns each into red, green and blue, weighs them, rounds to
+// 8 bits as the preprocessing on the processor does, and looks the tensor's
+// values up. image_kernel.py fills the structure; it needs no header.
+
+enum Storage { INTERLEAVED = 0, LUMA_CHROMA = 1 };
+enum Interpolation { NEAREST = 0, LINEAR = 1, CUBIC = 2 };
+
+struct Picture {
+    const unsigned char* bytes;   // the picture as it came
+    const unsigned char* table;   // [channels][256] elements of the tensor
+    unsigned char* tensor;
+    int step;                     // bytes of a row of the picture
+    int from_x, from_y, from_width, from_height;  // what of the picture is used
+    int to_x, to_y, to_width, to_height;          // where in the tensor it goes
+    int width, height, channels;  // of the tensor
+    int planar;                   // channel after channel, instead of pixel after pixel
+    int blue_first;
+    int element_size;             // bytes of an element: 1, 2 or 4
+    int pad_value;
+    int interpolation;
+    int storage;
+    int pixel_bytes;              // from one pixel (or its brightness) to the next
+    int red, green, blue;         // INTERLEAVED: where they lie in a pixel
+    int luma, chroma_u, chroma_v; // LUMA_CHROMA: where they lie in a pair of pixels
+    int chroma_start;             // bytes to the first row of colour
+    int chroma_shift;             // rows of colour: one for each row (0) or two (1)
+};
+
+struct Color { float red, green, blue; };
+
+__device__ static int clamp(int value, int low, int high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+// ITU-R BT.601, video range, in 20 bits of fraction; what OpenCV computes.
+__device__ static Color from_luma_chroma(int luma, int u, int v)
+{
+    const int half = 1 << 19;
+    const int y = (luma > 16 ? luma - 16 : 0) * 1220542;
+    u -= 128;
+    v -= 128;
+    Color color;
+    color.red = clamp((y + half + 1673527 * v) >> 20, 0, 255);
+    color.green = clamp((y + half - 852492 * v - 409993 * u) >> 20, 0, 255);
+    color.blue = clamp((y + half + 2116026 * u) >> 20, 0, 255);
+    return color;
+}
+
+// The pixel at x, y of the part that is used; beyond its edge the edge goes on.
+__device__ static Color pixel_at(const Picture& picture, int x, int y)
+{
+    x = picture.from_x + clamp(x, 0, picture.from_width - 1);
+    y = picture.from_y + clamp(y, 0, picture.from_height - 1);
+    const long long row = (long long)y * picture.step;
+    const unsigned char* pixel = picture.bytes + row + x * picture.pixel_bytes;
+    Color color;
+    if (picture.storage == INTERLEAVED) {
+        color.red = pixel[picture.red];
+        color.green = pixel[picture.green];
+        color.blue = pixel[picture.blue];
+        return color;
+    }
+    const int luma = pixel[picture.luma];
+    if (picture.channels == 1) {
+        color.red = color.green = color.blue = luma;
+        return color;
+    }
+    const long long chroma_row = (long long)(y >> picture.chroma_shift) * picture.step;
+    const unsigned char* pair =
+        picture.bytes + picture.chroma_start + chroma_row + (x & ~1) * picture.pixel_bytes;
+    return from_luma_chroma(luma, pair[picture.chroma_u], pair[picture.chroma_v]);
+}
+
+// A place between source pixels, for centres of pixels at halves: the pixel before it, and how
+// far behind that it lies. Whole numbers, so it is exact.
+__device__ static int place(int index, int from, int to, float* fraction)
+{
+    const int numerator = (2 * index + 1) * from - to;
+    const int denominator = 2 * to;
+    int before = numerator / denominator;
+    int rest = numerator % denominator;
+    if (rest < 0) {
+        rest += denominator;
+        before -= 1;
+    }
+    *fraction = (float)rest / (float)denominator;
+    return before;
+}
+
+// The nearest pixel, with OpenCV's 16 bits of fraction: half a pixel more would be another pixel.
+__device__ static int nearest(int index, int from, int to)
+{
+    const int scale = ((from << 16) + to / 2) / to;
+    return (scale * index + scale / 2 - from % 2) >> 16;
+}
+
+// Weights of the pixels -1, 0, 1 and 2 around a place.
+__device__ static void weigh(int interpolation, float fraction, float weight[4])
+{
+    if (interpolation == LINEAR) {
+        weight[0] = weight[3] = 0.0f;
+        weight[1] = 1.0f - fraction;
+        weight[2] = fraction;
+        return;
+    }
+    // Keys' cubic convolution with a = -0.75.
+    const float a = -0.75f;
+    const float before = fraction + 1.0f, rest = 1.0f - fraction;
+    weight[0] = ((a * before - 5.0f * a) * before + 8.0f * a) * before - 4.0f * a;
+    weight[1] = ((a + 2.0f) * fraction - (a + 3.0f)) * fraction * fraction + 1.0f;
+    weight[2] = ((a + 2.0f) * rest - (a + 3.0f)) * rest * rest + 1.0f;
+    weight[3] = 1.0f - weight[0] - weight[1] - weight[2];
+}
+
+__device__ static float to_byte(float value)
+{
+    return (float)clamp((int)(value + 0.5f), 0, 255);
+}
+
+__device__ static Color resampled(const Picture& picture, int x, int y)
+{
+    float part_x, part_y, weight_x[4], weight_y[4];
+    const int left = place(x, picture.from_width, picture.to_width, &part_x);
+    const int top = place(y, picture.from_height, picture.to_height, &part_y);
+    weigh(picture.interpolation, part_x, weight_x);
+    weigh(picture.interpolation, part_y, weight_y);
+    const int reach = picture.interpolation == CUBIC ? 1 : 0;
+    Color sum = {0.0f, 0.0f, 0.0f};
+    for (int row = -reach; row <= 1 + reach; ++row) {
+        for (int column = -reach; column <= 1 + reach; ++column) {
+            const float weight = weight_y[row + 1] * weight_x[column + 1];
+            const Color color = pixel_at(picture, left + column, top + row);
+            sum.red += weight * color.red;
+            sum.green += weight * color.green;
+            sum.blue += weight * color.blue;
+        }
+    }
+    sum.red = to_byte(sum.red);
+    sum.green = to_byte(sum.green);
+    sum.blue = to_byte(sum.blue);
+    return sum;
+}
+
+__device__ static Color seen_at(const Picture& picture, int x, int y)
+{
+    x -= picture.to_x;
+    y -= picture.to_y;
+    if (x < 0 || y < 0 || x >= picture.to_width || y >= picture.to_height) {
+        const float pad = picture.pad_value;
+        const Color padding = {pad, pad, pad};
+        return padding;
+    }
+    if (picture.interpolation == NEAREST) {
+        return pixel_at(picture, nearest(x, picture.from_width, picture.to_width),
+                        nearest(y, picture.from_height, picture.to_height));
+    }
+    return resampled(picture, x, y);
+}
+
+__device__ static void store(const Picture& picture, int x, int y, int channel, int value)
+{
+    const int entry = channel * 256 + value;
+    const long long pixel = (long long)y * picture.width + x;
+    const long long index = picture.planar
+        ? (long long)channel * picture.height * picture.width + pixel
+        : pixel * picture.channels + channel;
+    if (picture.element_size == 4) {
+        ((unsigned int*)picture.tensor)[index] = ((const unsigned int*)picture.table)[entry];
+    } else if (picture.element_size == 2) {
+        ((unsigned short*)picture.tensor)[index] = ((const unsigned short*)picture.table)[entry];
+    } else {
+        picture.tensor[index] = picture.table[entry];
+    }
+}
+
+extern "C" __global__ void picture_to_tensor(const Picture picture)
+{
+    const int x = blockIdx.x * blockDim.x + threadIdx.x;
+    const int y = blockIdx.y * blockDim.y + threadIdx.y;
+    if (x >= picture.width || y >= picture.height) {
+        return;
+    }
+    const Color color = seen_at(picture, x, y);
+    const int red = (int)color.red, green = (int)color.green, blue = (int)color.blue;
+    if (picture.channels == 1) {
+        // ITU-R BT.601 in 15 bits of fraction.
+        store(picture, x, y, 0, (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15);
+        return;
+    }
+    store(picture, x, y, 0, picture.blue_first ? blue : red);
+    store(picture, x, y, 1, green);
+    store(picture, x, y, 2, picture.blue_first ? red : blue);
+}

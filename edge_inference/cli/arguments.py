@@ -1,0 +1,157 @@
+"""What the verbs' options have in common: the parser, kinds of values, shared options."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias
+
+from edge_inference.cli.usage import EXIT_USAGE
+from edge_inference.core.runtime.memory_limit import machine_memory_mib
+from edge_inference.core.text_line import one_line
+
+MEMORY, TIME = "--max-memory-mib", "--timeout-s"
+#: Enough for models of a gigabyte; most take a twentieth.
+_MEMORY_MIB = 8192
+#: Python and the libraries alone take a half of this.
+#: As long as the work may take to leave nothing behind, or to tell what it has found so far.
+GRACE_S, TELLING_S = 2.0, 30.0
+_LEAST_MEMORY_MIB = 512
+
+#: Does what was asked for. Takes the parsed options and when the program started, in seconds
+#: of ``time.monotonic()``; returns the exit code.
+Start = Callable[[argparse.Namespace, float], int]
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Argparse with errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Write one line on stderr and exit."""
+        self.exit(EXIT_USAGE, f"edge-inference: {one_line(message)}; see {self.prog} --help\n")
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[OneLineParser]"
+
+
+def add_verb(
+    commands: Commands, name: str, start: Start | None, *, help: str, description: str, epilog: str
+) -> OneLineParser:
+    """Add a verb, or an action of a verb. ``epilog`` holds examples and is shown as it is."""
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if start is not None:
+        parser.set_defaults(start=start)
+    return parser
+
+
+def add_model_path(parser: argparse.ArgumentParser, default: str = "") -> None:
+    """Add ``--model-path``."""
+    parser.add_argument(
+        "--model-path",
+        default=default,
+        metavar="DIRS",
+        help="folders to look for models in first, separated by colons",
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add ``--backend``, ``--precision`` and ``--int8-mode``."""
+    parser.add_argument("--backend", default="auto", help="auto (default), ort, ort-cuda or trt")
+    parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or int8")
+    parser.add_argument(
+        "--int8-mode",
+        metavar="MODE",
+        help="int8 on x86 without VNNI: exact (default), or fast with 7-bit weights",
+    )
+
+
+def add_gpu(parser: argparse.ArgumentParser) -> None:
+    """Add ``--gpu``."""
+    parser.add_argument("--gpu", type=whole(0), default=0, metavar="N", help="number of the GPU")
+
+
+def add_bounds(
+    parser: argparse.ArgumentParser, subject: str, timeout_s: int, grace_s: float = GRACE_S
+) -> None:
+    """Add ``--max-memory-mib`` and ``--timeout-s`` to a verb that loads models.
+
+    ``subject`` is the argument that names the model, or a list of them. So long as ``grace_s`` a
+    signal waits for the work to end by itself, which it does not while a library runs.
+    """
+    parser.set_defaults(bounded=subject, grace_s=grace_s)
+    parser.add_argument(
+        MEMORY,
+        type=whole(_LEAST_MEMORY_MIB),
+        default=min(_MEMORY_MIB, machine_memory_mib() * 3 // 4),
+        metavar="N",
+        help=f"most memory for a model; default: {_MEMORY_MIB}, or three quarters of this "
+        "machine's where that is less",
+    )
+    parser.add_argument(
+        TIME,
+        type=whole(0),
+        default=timeout_s,
+        metavar="N",
+        help="most seconds for a model; default: %(default)s; 0: no end",
+    )
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return a kind of value: a whole number of at least so much."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of {least} or more, got {text!r}"
+            )
+        return int(text)
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Return a kind of value: a number between two others."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"expected a number from {low:g} to {high:g}, got {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def name(text: str) -> str:
+    """Refuse what a shell makes of an unset variable, and what ROS cannot carry."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is not UTF-8; rename it, or name the folder that it is in"
+        ) from None
+    return text
+
+
+def topic(text: str) -> str:
+    """Refuse what is no absolute name of a topic."""
+    from edge_inference.cli.perception.source import is_topic_name
+
+    if not is_topic_name(text):
+        raise argparse.ArgumentTypeError(
+            f"expected a topic such as /camera/image_raw or /cmd_vel, got {text!r}"
+        )
+    return text

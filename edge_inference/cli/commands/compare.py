@@ -1,0 +1,113 @@
+"""``edge-inference compare``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from edge_inference.cli import arguments as given
+from edge_inference.cli.arguments import Commands
+
+_EXAMPLES = """\
+examples:
+  edge-inference compare nanodet
+  edge-inference compare nanodet --backends ort,trt --precisions fp16,int8 --plot nanodet.png
+  edge-inference compare efficientnet_lite0 --pictures photos/ --labels labels.csv
+  edge-inference compare efficientnet_lite0 --pictures by_class/ --json
+
+Every backend in every precision is compared with ONNX Runtime in fp32 on the CPU. All
+engines infer in turns, so that a busy machine slows all of them alike. What cannot run
+here is listed with its reason; what is missing is made first, into the cache.
+
+labels.csv has lines of picture,label; a folder may also hold a folder for each class,
+named like its label. Accuracy is measured for classification.
+
+exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usage;
+130 interrupted."""
+
+
+def add(commands: Commands, arguments: Sequence[str]) -> None:
+    """Add the verb."""
+    parser = given.add_verb(
+        commands,
+        "compare",
+        _start,
+        help="compare a model's backends and precisions",
+        description="Compare how close to fp32 and how fast a model is in each way to run it.",
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument("model", metavar="MODEL", help="model, by name or path")
+    parser.add_argument(
+        "--backends", type=_names, metavar="NAMES", help="as in ort,trt; default: all there are"
+    )
+    parser.add_argument(
+        "--precisions", type=_names, metavar="NAMES", help="as in fp32,int8; default: all"
+    )
+    parser.add_argument(
+        "--int8-modes",
+        type=_names,
+        metavar="NAMES",
+        help="of engines on an x86 processor without VNNI: exact, fast; default: both",
+    )
+    add_pictures(parser)
+    parser.add_argument(
+        "--labels", type=given.name, metavar="FILE.csv", help="lines of picture,label"
+    )
+    parser.add_argument(
+        "--runs", type=given.whole(1), metavar="N", help="timed runs of each; default: 50"
+    )
+    parser.add_argument(
+        "--threads",
+        type=given.whole(1),
+        default=1,
+        metavar="N",
+        help="of engines on the CPU; default: 1",
+    )
+    given.add_gpu(parser)
+    given.add_model_path(parser)
+    given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.TELLING_S)
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line: each row, last a summary"
+    )
+    parser.add_argument(
+        "--plot",
+        type=given.name,
+        metavar="FILE",
+        help="draw milliseconds against closeness into a .png or .svg; needs matplotlib",
+    )
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pictures``, ``--topic`` and ``--limit``."""
+    parser.add_argument(
+        "--pictures",
+        type=given.name,
+        metavar="SOURCE",
+        help="a picture, a folder, a video, a recorded bag or sample; default: the model's golden "
+        "pictures and crops of them",
+    )
+    parser.add_argument("--topic", default="", help="the bag's topic; needed where it has several")
+    parser.add_argument(
+        "--limit",
+        type=given.whole(1),
+        metavar="N",
+        help="use at most so many pictures; default: all with labels, else 48",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names with commas between, got {text!r}")
+    return names
+
+
+def _start(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.models.compare_models import CompareOptions, compare_models
+
+    asked = {
+        name: value
+        for name, value in vars(options).items()
+        if name in CompareOptions.__dataclass_fields__ and value is not None
+    }
+    return compare_models(CompareOptions(**asked), as_json=options.json)

@@ -1,0 +1,248 @@
+"""``edge-inference engine``: TensorRT engines and the cache that they are kept in."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from edge_inference.cli import arguments as given
+from edge_inference.cli.arguments import Commands
+
+_EXAMPLES = """\
+examples:
+  edge-inference engine build nanodet
+  edge-inference engine inspect nanodet
+  edge-inference engine check nanodet
+  edge-inference engine list
+  edge-inference engine clean"""
+
+_BUILD_EXAMPLES = """\
+examples:
+  edge-inference engine build nanodet
+  edge-inference engine build nanodet --precision int8 --optimization-level 5
+  edge-inference engine build my_model --batch 1:4:8 --output my_model.plan
+  edge-inference engine build --onnx my.onnx --profile x:1x3x64x64,4x3x64x64,8x3x64x64 \\
+    --output my.plan
+
+Without --output the engine goes into the cache, where the inference node finds it.
+Ctrl-C ends a build and leaves nothing.
+
+exit codes: 0 built, or there already; 1 failed; 2 wrong usage; 130 interrupted."""
+
+_INSPECT_EXAMPLES = """\
+examples:
+  edge-inference engine inspect nanodet --precision fp16
+  edge-inference engine inspect my.plan --layers
+  edge-inference engine inspect my.plan --json"""
+
+_CHECK_EXAMPLES = """\
+examples:
+  edge-inference engine check nanodet
+  edge-inference engine check my.plan
+  edge-inference engine check nanodet --backend ort --precision int8
+
+A plan has to fit this machine and to be the one that its sidecar describes. Where it
+can run, it also has to find what the model's golden pictures show and to compute
+what ONNX Runtime computes in fp32.
+
+exit codes: 0 sound; 1 not, with the reason; 2 wrong usage."""
+
+_LIST_EXAMPLES = """\
+examples:
+  edge-inference engine list
+  edge-inference engine list --verify --json"""
+
+_CLEAN_EXAMPLES = """\
+examples:
+  edge-inference engine clean
+  edge-inference engine clean --limit 2GiB
+  edge-inference engine clean --all
+  edge-inference engine clean --costs
+
+Damaged entries always go. Entries in use stay. What is removed is made again when
+it is needed."""
+
+
+def add(commands: Commands, arguments: Sequence[str]) -> None:
+    """Add the verb."""
+    parser = given.add_verb(
+        commands,
+        "engine",
+        None,
+        help="build, inspect and check TensorRT engines; list and clean the cache",
+        description="TensorRT engines, and the cache that they are kept in.",
+        epilog=_EXAMPLES,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    _add_build(actions, with_flags="build" in arguments)
+    _add_inspect(actions)
+    _add_check(actions)
+    _add_list(actions)
+    _add_clean(actions)
+
+
+def _add_build(actions: Commands, with_flags: bool) -> None:
+    parser = given.add_verb(
+        actions,
+        "build",
+        _start_build,
+        help="build an engine from a model or an ONNX file",
+        description="Build a TensorRT engine for this machine.",
+        epilog=_BUILD_EXAMPLES,
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="model, by name or path")
+    parser.add_argument("--onnx", type=given.name, metavar="FILE", help="instead of a model")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        help="default: fp16, as the inference node takes; of an ONNX file fp32",
+    )
+    parser.add_argument(
+        "--output", type=given.name, metavar="FILE", help="the plan; default: in the cache"
+    )
+    parser.add_argument(
+        "--timing-cache",
+        type=given.name,
+        metavar="FILE",
+        help="where measured tactics are kept; default: one in the cache for all models",
+    )
+    given.add_gpu(parser)
+    given.add_model_path(parser)
+    given.add_bounds(parser, "model", timeout_s=4 * 3600)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    if with_flags:  # they take a while to import
+        from edge_inference.cli.models.build_flags import add_build_flags
+
+        add_build_flags(parser)
+
+
+def _add_inspect(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "inspect",
+        _start_inspect,
+        help="tell what an engine is",
+        description="Tell what an engine is, from the description beside it.",
+        epilog=_INSPECT_EXAMPLES,
+    )
+    _add_plan(parser)
+    parser.add_argument("--layers", action="store_true", help="each layer and its precision")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_check(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "check",
+        _start_check,
+        help="tell whether an engine fits this machine and computes what it should",
+        description="Tell whether an engine fits this machine and computes what it should.",
+        epilog=_CHECK_EXAMPLES,
+    )
+    _add_plan(parser)
+    parser.add_argument("--backend", help="of a model: trt (default), ort or ort-cuda")
+    given.add_bounds(parser, "plan", timeout_s=600)
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "plan", metavar="PLAN|MODEL", help="a plan, or a model with one in the cache"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        help="of a model; default: what its backend usually takes, fp16 for trt",
+    )
+    given.add_gpu(parser)
+    given.add_model_path(parser)
+
+
+def _add_list(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "list",
+        _start_list,
+        help="list what is in the cache",
+        description="List the engines and precision flavours in the cache, last used first.",
+        epilog=_LIST_EXAMPLES,
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="read every file, instead of only its length"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line and entry")
+
+
+def _add_clean(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "clean",
+        _start_clean,
+        help="remove from the cache what is damaged or too much",
+        description="Remove from the cache what is damaged or exceeds its limit, least used first.",
+        epilog=_CLEAN_EXAMPLES,
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--all", action="store_true", help="remove everything, measured costs too")
+    what.add_argument("--damaged", action="store_true", help="remove damaged entries only")
+    what.add_argument(
+        "--costs", action="store_true", help="forget what inferences take here, and nothing else"
+    )
+    what.add_argument("--limit", type=_size, metavar="SIZE", help="as in 2GiB; default: 8GiB")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _size(text: str) -> int:
+    from edge_inference.cli.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _start_build(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.models.build_flags import given_build_options
+    from edge_inference.cli.models.engine_build import BuildOrder, build
+
+    order = BuildOrder(
+        model=options.model,
+        onnx=options.onnx,
+        precision=options.precision,
+        options=given_build_options(options),
+        gpu=options.gpu,
+        output=options.output,
+        timing_cache=options.timing_cache,
+        model_path=options.model_path,
+    )
+    return build(order, as_json=options.json)
+
+
+def _start_inspect(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.models.engine_inspect import inspect_engine
+    from edge_inference.cli.models.engine_plans import find_plan
+
+    plan = find_plan(options.plan, options.precision, options.gpu, options.model_path)
+    return inspect_engine(plan, options.gpu, with_layers=options.layers, as_json=options.json)
+
+
+def _start_check(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.models.engine_check import check_plan_or_model
+
+    return check_plan_or_model(
+        options.plan, options.backend, options.precision, options.gpu, options.model_path
+    )
+
+
+def _start_list(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.models.engine_cache import list_cache
+
+    return list_cache(verify=options.verify, as_json=options.json)
+
+
+def _start_clean(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.models.engine_cache import clean_cache
+
+    limit = 0 if options.all else options.limit
+    return clean_cache(
+        limit, damaged_only=options.damaged, as_json=options.json, costs_only=options.costs
+    )

@@ -1,0 +1,169 @@
+"""``edge-inference platform``: what a machine's sensors say, and how it is set for a robot."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from edge_inference.cli import arguments as given
+from edge_inference.cli.arguments import Commands
+from edge_inference.cli.platform import tune
+
+_EXAMPLES = """\
+examples:
+  edge-inference platform show
+  edge-inference platform record -o my_robot.jsonl.gz
+  edge-inference platform show --recording my_robot.jsonl.gz
+  edge-inference platform tune"""
+
+_SHOW_EXAMPLES = """\
+examples:
+  edge-inference platform show
+  edge-inference platform show --once --json
+  edge-inference platform show --recording my_robot.jsonl.gz --speed 10
+
+Temperatures, power, clocks, load, throttling and batteries, each with its value or
+the reason why there is none. No root is needed; what only root may read says so."""
+
+_RECORD_EXAMPLES = """\
+examples:
+  edge-inference platform record -o my_robot.jsonl.gz
+  edge-inference platform record -o idle.jsonl --duration 0 --note "idle, fan off"
+  edge-inference platform record -o climb.jsonl.gz --duration 3600 --period 1
+
+What the sensors' files hold, and how they fail, for a report or as a test. Only those
+files are read; serial numbers, addresses and the host's name are left out. Ctrl-C ends
+early and leaves a sound recording."""
+
+_ROOT_HELP = "where the machine's files are seen, in a container; default: /"
+
+
+def add(commands: Commands, arguments: Sequence[str]) -> None:
+    """Add the verb."""
+    parser = given.add_verb(
+        commands,
+        "platform",
+        None,
+        help="show or record what the machine's sensors say; set it for a robot",
+        description="Temperatures, power, clocks and load of a machine, and its settings.",
+        epilog=_EXAMPLES,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    _add_show(actions)
+    _add_record(actions)
+    _add_tune(actions)
+
+
+def _add_show(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "show",
+        _start_show,
+        help="show what the sensors say",
+        description="Show what the sensors say, again and again; Ctrl-C ends.",
+        epilog=_SHOW_EXAMPLES,
+    )
+    parser.add_argument(
+        "--recording", type=given.name, metavar="FILE", help="instead of this machine"
+    )
+    parser.add_argument(
+        "--speed",
+        type=given.number(0.01, 1000),
+        default=1.0,
+        metavar="X",
+        help="so many times as fast as it was recorded",
+    )
+    parser.add_argument("--loop", action="store_true", help="begin the recording anew at its end")
+    parser.add_argument("--once", action="store_true", help="a single look")
+    parser.add_argument(
+        "--period",
+        type=given.number(0.05, 3600),
+        default=1.0,
+        metavar="S",
+        help="seconds between looks; default: 1",
+    )
+    parser.add_argument(
+        "--board", default="", metavar="NAME", help="for a machine that is not recognised"
+    )
+    parser.add_argument("--root", type=given.name, default="/", metavar="DIR", help=_ROOT_HELP)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line and look")
+
+
+def _add_record(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "record",
+        _start_record,
+        help="record what the sensors say",
+        description="Record what the sensors' files hold, to be shown or replayed elsewhere.",
+        epilog=_RECORD_EXAMPLES,
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=given.name,
+        required=True,
+        metavar="FILE",
+        help="a new file; packed where its name ends in .gz",
+    )
+    parser.add_argument(
+        "--duration",
+        type=given.number(0, 86400 * 30),
+        default=60.0,
+        metavar="S",
+        help="seconds; 0 is a single look; default: 60",
+    )
+    parser.add_argument(
+        "--period",
+        type=given.number(0.05, 3600),
+        default=0.5,
+        metavar="S",
+        help="seconds between looks; default: 0.5",
+    )
+    parser.add_argument("--note", default="", metavar="TEXT", help="kept in the recording")
+    parser.add_argument("--root", type=given.name, default="/", metavar="DIR", help=_ROOT_HELP)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_tune(actions: Commands) -> None:
+    parser = given.add_verb(
+        actions,
+        "tune",
+        _start_tune,
+        help="show, set or put back what a robot wants of the machine",
+        description="Performance mode, locked clocks, CPU governor, swapping, real-time limits.",
+        epilog=tune.EXAMPLES,
+    )
+    tune.add_arguments(parser)
+
+
+def _start_show(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.platform.show import ShowOrder, show
+
+    order = ShowOrder(
+        recording=options.recording,
+        root=options.root,
+        board=options.board,
+        period_s=options.period,
+        speed=options.speed,
+        loop=options.loop,
+        once=options.once,
+    )
+    return show(order, as_json=options.json)
+
+
+def _start_record(options: argparse.Namespace, started_s: float) -> int:
+    from edge_inference.cli.platform.record import RecordOrder, record_platform
+
+    order = RecordOrder(
+        output=options.output,
+        root=options.root,
+        duration_s=options.duration,
+        period_s=options.period,
+        note=options.note,
+    )
+    return record_platform(order, as_json=options.json)
+
+
+def _start_tune(options: argparse.Namespace, started_s: float) -> int:
+    return tune.run(options)

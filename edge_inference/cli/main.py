@@ -1,0 +1,73 @@
+"""Entry points of the installed executables."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from collections.abc import Sequence
+
+from edge_inference.cli.exit_status import code_of_process, redirect
+from edge_inference.cli.interruption import leaving_at_once
+from edge_inference.cli.library_memory import library_trouble
+from edge_inference.cli.usage import EXIT_FAILED, complain
+from edge_inference.core.runtime.child_process import forget_working_folder
+
+
+def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = False) -> int:
+    """Run ``edge-inference``, ``component_container``, or a node by the name of its executable.
+
+    ``owns_process`` says that nothing else goes on in this process. What takes signals its own way
+    does so; until then, and afterwards, they end the process.
+    """
+    forget_working_folder()
+    with leaving_at_once(entry_point):
+        return _run(entry_point, arguments, owns_process)
+
+
+def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
+    if entry_point == "edge-inference":
+        from edge_inference.cli.command_line import run
+
+        return run(arguments, owns_process=owns_process)
+    trouble = library_trouble() if owns_process else None
+    if trouble is not None:
+        complain(trouble, entry_point)
+        return EXIT_FAILED
+    from edge_inference.composition.process import run_component, run_container
+
+    if entry_point == "component_container":
+        return run_container(arguments)
+    class_name = "".join(word.capitalize() for word in entry_point.split("_"))
+    return run_component(f"edge_inference::{class_name}", arguments)
+
+
+def console() -> int:
+    """Run ``edge-inference`` on the process's own arguments and streams."""
+    return executable("edge-inference")
+
+
+def executable(entry_point: str) -> int:
+    """Do what ``main`` does on the process's own arguments and streams, up to the process's end."""
+    with leaving_at_once(entry_point):
+        return _on_own_streams(entry_point)
+
+
+def _on_own_streams(entry_point: str) -> int:
+    _prepare_streams()
+    code = code_of_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
+    # From here on Ctrl-C could only show a traceback of Python's own end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def _prepare_streams() -> None:
+    # Python has no stream where the shell has closed one, and the next file would take its place.
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            redirect(number)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A picture's name need not fit the terminal's encoding.
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,52 @@
+"""``edge-inference models check``: whether a model is sound and computes what it should."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.perception.run_options import check_int8_mode, search_path
+from edge_inference.cli.usage import complain
+from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.engines.precision.int8_mode import EXACT
+from edge_inference.errors import EdgeInferenceError
+
+
+def check_models(
+    names: Sequence[str], model_path: str, backend: str, precision: str, int8_mode: str | None
+) -> int:
+    """Check models one by one and print a report; return 1 where one fails.
+
+    Raises UsageError for an ``int8_mode`` that would have no effect.
+    """
+    check_int8_mode(int8_mode, precision)
+    failed = 0
+    for name in names:
+        try:
+            model = find_model(name, search_path(model_path))
+            failed += not _check(model, backend, precision, int8_mode or EXACT)
+        except EdgeInferenceError as error:
+            failed += 1
+            complain(f"{name}: {error}")
+    return 1 if failed else 0
+
+
+def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str) -> bool:
+    from edge_inference.cli.models.engine_check import run_checks
+    from edge_inference.cli.progress import show_progress
+    from edge_inference.engines.cache.artifacts import build_options
+    from edge_inference.engines.serving.selection import Request, prepare
+
+    model.verify_files()
+    # On a machine that builds no engines nobody else would read them.
+    build_options(model, next(iter(model.variants)))
+    sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
+    request = Request(model, backend, precision, int8_mode=int8_mode)
+    with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
+        selection = prepare(request, progress=progress, cancelled=cancelled)
+        if cancelled():  # too late for what was prepared, not for what follows
+            raise KeyboardInterrupt(cancelled.number)
+    assert selection.backend is not None
+    sys.stdout.write(f"  why: {selection.reason}\n")
+    return run_checks(selection, selection.backend) == 0

@@ -1,0 +1,163 @@
+"""``edge-inference engine list`` and ``clean``: what is in the cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_inference.cli.models.engine_plans import PLAN_FILE
+from edge_inference.cli.sizes import megabytes
+from edge_inference.cli.usage import complain
+from edge_inference.core.text_line import one_line
+from edge_inference.engines.cache.artifact_cache import Entry, Store
+from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_store
+from edge_inference.engines.cache.cost_store import forget_costs
+from edge_inference.errors import CacheError
+
+_PIPE_WIDTH = 140
+_LONGEST_CELL = 80
+_DIGITS = 17  # a dash and the first digits of the key
+
+
+def list_cache(verify: bool, as_json: bool) -> int:
+    """Print what is in the cache; return 1 where something is damaged."""
+    store = default_store()
+    rows = [(entry, _fault(entry) if verify else "") for entry in store.entries()]
+    faults = store.faults()
+    if as_json:
+        for entry, fault in rows:
+            sys.stdout.write(json.dumps(_as_json(entry, fault, verify)) + "\n")
+    else:
+        _print(store, rows, verify)
+    for fault in (*faults, *(fault for _, fault in rows if fault)):
+        complain(fault)
+    return 1 if faults or any(fault for _, fault in rows) else 0
+
+
+def clean_cache(
+    limit_bytes: int | None, damaged_only: bool, as_json: bool, *, costs_only: bool = False
+) -> int:
+    """Remove what is damaged, and what exceeds the limit unless ``damaged_only``.
+
+    A limit of 0 removes measured costs, too; ``costs_only`` nothing else.
+    """
+    store = default_store()
+    if costs_only:
+        return _forget_costs(store, as_json)
+    sizes = {folder.name: _folder_size(folder) for folder in _folders(store)}
+    removed = store.clean(sys.maxsize if damaged_only else limit_bytes)
+    if limit_bytes == 0:
+        shutil.rmtree(store.folder / TIMING_FOLDER, ignore_errors=True)
+        forget_costs(store.folder)
+    freed = sum(sizes.get(name, 0) for name in removed)
+    left = store.entries()
+    if as_json:
+        content = {"cache": str(store.folder), "removed": removed, "bytes": freed}
+        sys.stdout.write(json.dumps({**content, "left": len(left)}) + "\n")
+        return 0
+    for name in removed:
+        sys.stdout.write(f"removed {name}: {megabytes(sizes.get(name))}\n")
+    sys.stdout.write(
+        f"{store.folder}: {len(removed)} removed ({megabytes(freed)}), {len(left)} left "
+        f"({megabytes(sum(entry.size for entry in left))})\n"
+    )
+    return 0
+
+
+def _forget_costs(store: Store, as_json: bool) -> int:
+    removed = forget_costs(store.folder)
+    if as_json:
+        sys.stdout.write(json.dumps({"cache": str(store.folder), "costs_removed": removed}) + "\n")
+    else:
+        sys.stdout.write(f"{store.folder}: measured costs forgotten ({removed} files)\n")
+    return 0
+
+
+def _print(store: Store, rows: list[tuple[Entry, str]], verified: bool) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    total = sum(entry.size for entry, _ in rows)
+    count = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
+    sys.stdout.write(f"{store.folder}: {count}, {megabytes(total)}\n")
+    if not rows:
+        return
+    is_terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("what", "kind", "precision", "size", "made", "used", "state"):
+        table.add_column(name, justify="right" if name == "size" else "left", no_wrap=True)
+    for entry, fault in rows:
+        table.add_row(
+            Text(_label(entry)),
+            _kind(entry),
+            Text(one_line(str(entry.metadata.get("precision", "")), _LONGEST_CELL)),
+            megabytes(entry.size),
+            _moment(entry.created_s),
+            _moment(entry.used_s),
+            _state(fault, verified),
+        )
+    console.print(table)
+
+
+def _as_json(entry: Entry, fault: str, verified: bool) -> dict[str, Any]:
+    return {
+        "label": _label(entry),
+        "kind": _kind(entry),
+        "model": entry.metadata.get("model"),
+        "precision": entry.metadata.get("precision"),
+        "bytes": entry.size,
+        "made": _moment(entry.created_s),
+        "used": _moment(entry.used_s),
+        "state": _state(fault, verified),
+        "files": [str(entry.path(name)) for name in entry.files],
+    }
+
+
+def _label(entry: Entry) -> str:
+    return entry.folder.name[:-_DIGITS]
+
+
+def _kind(entry: Entry) -> str:
+    return "engine" if PLAN_FILE in entry.files else "flavour"
+
+
+def _state(fault: str, verified: bool) -> str:
+    """Say what is known: without reading all of it, only that nothing is missing."""
+    if fault:
+        return "damaged"
+    return "sound" if verified else "complete"
+
+
+def _fault(entry: Entry) -> str:
+    try:
+        entry.verify()
+    except CacheError as error:
+        return str(error)
+    return ""
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OSError, OverflowError, ValueError):  # a file may be marked with any time
+        return "?"
+
+
+def _folders(store: Store) -> list[Path]:
+    if not store.folder.is_dir():
+        return []
+    return [folder for folder in store.folder.iterdir() if folder.is_dir()]
+
+
+def _folder_size(folder: Path) -> int:
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    except OSError:  # another user's, or removed meanwhile
+        return 0

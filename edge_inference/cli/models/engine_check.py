@@ -1,0 +1,132 @@
+"""``edge-inference engine check``: does an engine fit this machine, and compute what it should?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from edge_inference.backends.base import Backend
+from edge_inference.backends.gpu import find_gpu
+from edge_inference.backends.trt.backend import TrtBackend
+from edge_inference.backends.trt.metadata import (
+    HOW_TO_REBUILD,
+    EngineMetadata,
+    read_sidecar,
+    verify_plan,
+)
+from edge_inference.cli.models.cost_format import against_reference
+from edge_inference.cli.models.engine_plans import GivenPlan, cached_plan, is_plan, named_plan
+from edge_inference.cli.perception.run_options import search_path
+from edge_inference.cli.usage import EXIT_FAILED, UsageError, complain
+from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.engines.cache.artifacts import default_store, environment_here
+from edge_inference.engines.serving.engine_check import check_engine, record_check
+from edge_inference.engines.serving.selection import Request, Selection, select_backend
+from edge_inference.errors import BackendError, ModelError
+
+_TRT = "trt"
+
+
+def check_plan_or_model(
+    text: str, backend: str | None, precision: str | None, gpu: int, model_path: str
+) -> int:
+    """Check a plan, or the engine that serves a model; return the exit code.
+
+    Raises EdgeInferenceError with the sentence for what keeps it from running here.
+    """
+    if is_plan(text):
+        if backend is not None or precision is not None:
+            raise UsageError(
+                f"{text}: a plan has its backend and precision; name a model for others"
+            )
+        return _check_plan(named_plan(text), None, gpu, model_path)
+    model = find_model(text, search_path(model_path))
+    if backend in (None, _TRT):
+        return _check_plan(cached_plan(model, precision, gpu), model, gpu, model_path)
+    request = Request(model, backend or _TRT, precision or "auto", gpu=gpu)
+    selection = select_backend(request, default_store())
+    if selection.backend is None:
+        raise BackendError(
+            selection.damaged
+            or f"model {model.name!r}: its {selection.precision} file for {selection.name} is not "
+            f"made yet; make and check it with: edge-inference models check {model.name} "
+            f"--backend {selection.name} --precision {selection.precision}"
+        )
+    sys.stdout.write(f"{model.name}: {selection.name}, {selection.precision}\n")
+    return run_checks(selection, selection.backend)
+
+
+def run_checks(selection: Selection, backend: Backend) -> int:
+    """Open an engine, run both checks, print what they found; return the exit code."""
+    with backend as engine:
+        _say(f"runs on: {engine.describe()}")
+        checked = check_engine(selection, engine, golden="warn", agreement="warn")
+        measured = record_check(selection, checked, default_store(), _warn)
+    for summary in checked.notes.values():
+        _say(summary)
+    if "self-check" not in checked.notes:
+        _say("self-check: left out, for this engine is what others are compared with")
+    if measured is not None:
+        _say(f"takes: {against_reference(measured)}")
+    for warning in checked.warnings:
+        _warn(warning)
+    return EXIT_FAILED if checked.warnings else 0
+
+
+def _check_plan(plan: Path, model: ModelDescription | None, gpu: int, model_path: str) -> int:
+    metadata = read_sidecar(plan)
+    verify_plan(plan, metadata)
+    sys.stdout.write(f"{plan}: {metadata.model or 'model not named'}, {metadata.precision}\n")
+    _say("files: as described (sha256)")
+    here = environment_here(gpu)
+    misfit = metadata.misfit(here)
+    if misfit is not None:
+        raise BackendError(f"{plan}: {misfit}; {HOW_TO_REBUILD}")
+    if here.compute_capability is None:
+        _say(f"fits: TensorRT and system do; the GPU cannot be told: {_why_no_gpu(gpu)}")
+        return 0
+    _say(f"fits: {here.device}, compute capability {here.compute_capability}")
+    return _run_plan(plan, metadata, model or _model_of(metadata, model_path), gpu)
+
+
+def _run_plan(
+    plan: Path, metadata: EngineMetadata, model: ModelDescription | None, gpu: int
+) -> int:
+    backend = TrtBackend(plan, device=gpu)
+    if model is None:
+        with backend as engine:
+            _say(f"runs on: {engine.describe()}")
+        _say("golden check and self-check: left out, as its model is not to be found here")
+        return 0
+    selection = Selection(
+        request=Request(model, _TRT, metadata.precision, gpu=gpu),
+        name=_TRT,
+        precision=metadata.precision,
+        reason="the plan that was named",
+        recipe=GivenPlan(plan),
+        backend=backend,
+    )
+    return run_checks(selection, backend)
+
+
+def _model_of(metadata: EngineMetadata, model_path: str) -> ModelDescription | None:
+    try:
+        return find_model(metadata.model, search_path(model_path)) if metadata.model else None
+    except ModelError:
+        return None
+
+
+def _why_no_gpu(gpu: int) -> str:
+    try:
+        find_gpu(gpu)
+    except BackendError as error:
+        return str(error)
+    return "it went away just now"
+
+
+def _warn(sentence: str) -> None:
+    complain(sentence)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"  {line}\n")

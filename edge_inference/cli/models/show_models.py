@@ -1,0 +1,127 @@
+"""``edge-inference models``: what there is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from edge_inference.cli.models.cost_format import cost_as_json, cost_in_words
+from edge_inference.cli.perception.run_options import search_path
+from edge_inference.cli.sizes import megabytes
+from edge_inference.cli.usage import complain
+from edge_inference.core.measured_costs import Cost, Measurement
+from edge_inference.core.models.model import (
+    Accuracy,
+    ModelDescription,
+    Variant,
+    available_models,
+    load_model,
+)
+from edge_inference.engines.cache.artifacts import default_store, precisions
+from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.serving.cost_recording import current_costs
+from edge_inference.errors import EdgeInferenceError
+
+_PIPE_WIDTH = 140
+
+Costs = Sequence[tuple[Cost, Measurement]]
+
+
+def list_models(model_path: str, as_json: bool) -> int:
+    """Print every model on the search path; return 1 where one cannot be read."""
+    models, failed = [], 0
+    for name, folder in sorted(available_models(search_path(model_path)).items()):
+        try:
+            models.append(load_model(folder))
+        except EdgeInferenceError as error:
+            failed += 1
+            complain(f"{name}: {error}")
+    store = default_store()
+    known = CostStore(store.folder).read(_warn)
+    listed = [(model, current_costs(model, known, store)) for model in models]
+    if as_json:
+        for model, costs in listed:
+            sys.stdout.write(json.dumps(_as_json(model, costs)) + "\n")
+    else:
+        _print(listed)
+    return 1 if failed else 0
+
+
+def _warn(sentence: str) -> None:
+    complain(sentence)
+
+
+def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "task": model.task,
+        "description": model.description,
+        "licence": model.licence,
+        "folder": str(model.folder),
+        "input": [model.input.width, model.input.height],
+        "classes": len(model.labels),
+        "variants": {
+            name: {
+                "file": variant.file.name,
+                "bytes": _size(variant),
+                "accuracy": [vars(accuracy) for accuracy in variant.accuracy],
+            }
+            for name, variant in model.variants.items()
+        },
+        "derivable": _derivable(model),
+        "measured_costs": [cost_as_json(*each) for each in costs],
+    }
+
+
+def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console, JustifyMethod
+    from rich.table import Table
+    from rich.text import Text
+
+    is_terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    names = ("model", "task", "input", "precision", "size", "takes here", "measured accuracy")
+    for name in (*names, "licence"):
+        justify: JustifyMethod = "right" if name == "size" else "left"
+        table.add_column(name, justify=justify, no_wrap=name == "takes here")
+    for model, costs in listed:
+        for index, (precision, variant) in enumerate(model.variants.items()):
+            head = (model.name, model.task, f"{model.input.width}x{model.input.height}")
+            table.add_row(
+                *(head if index == 0 else ("", "", "")),
+                precision,
+                megabytes(_size(variant)),
+                _takes(costs, precision),
+                # As Text: a description's brackets are no markup.
+                Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
+                Text(model.licence if index == 0 else ""),
+            )
+        for precision in _derivable(model):
+            table.add_row("", "", "", precision, "derived", _takes(costs, precision), "", "")
+    console.print(table)
+
+
+def _takes(costs: Costs, precision: str) -> str:
+    """Say what is known of one precision, a line for each backend and form."""
+    known = (cost for cost, _ in costs if cost.point.precision == precision)
+    return "\n".join(cost_in_words(cost) for cost in known)
+
+
+def _derivable(model: ModelDescription) -> list[str]:
+    """Return the precisions without a file, which are derived when they are asked for."""
+    return [name for name in precisions(model) if name not in model.variants]
+
+
+def _accuracy(accuracy: Accuracy) -> str:
+    return f"{accuracy.value:g} {accuracy.metric} ({accuracy.dataset}, {accuracy.samples} pictures)"
+
+
+def _size(variant: Variant) -> int | None:
+    try:
+        return variant.file.stat().st_size
+    except OSError:
+        return None

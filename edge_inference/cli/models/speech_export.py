@@ -1,0 +1,249 @@
+"""``edge-inference speech export``: a recogniser as a folder that other engines can read."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.backends.trt.vendor import import_tensorrt
+from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.perception.run_options import search_path
+from edge_inference.cli.progress import ProgressDisplay, show_progress
+from edge_inference.cli.sizes import megabytes
+from edge_inference.cli.usage import UsageError
+from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.core.bounded_file import read_text
+from edge_inference.core.checksum import sha256_of
+from edge_inference.core.settings import change
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.builder import build_engine, write_engine
+from edge_inference.engines.cache.artifacts import environment_here
+from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
+from edge_inference.errors import ModelError
+from edge_inference.optimize.onnx_lowering.recogniser import (
+    DECODER,
+    ENCODER,
+    WITH_PAST,
+    Lengths,
+    profiles_of,
+    public_graph,
+)
+from edge_inference.speech.recognition.recogniser import RecogniserSettings
+from edge_inference.speech.recognition.speech_model import (
+    DESCRIPTION_FILE,
+    SpeechModel,
+    find_speech_model,
+)
+
+GRAPHS = (ENCODER, DECODER, WITH_PAST)
+_TOKENIZER, _NOTICE = "tokenizer", "NOTICE.md"
+_USUAL_S = 2.0
+_USUAL_TOKENS = 8
+
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class ExportOrder:
+    """What ``speech export`` was asked for; ``longest_s`` and ``beam`` are for engines."""
+
+    model: str
+    model_path: str
+    output: str
+    engine: bool
+    longest_s: float
+    beam: int
+    gpu: int
+
+
+def export(order: ExportOrder, as_json: bool) -> int:
+    """Write the folder and say what is in it; return the exit code."""
+    model = find_speech_model(order.model, search_path(order.model_path))
+    if model.task != "recognition":
+        raise UsageError(f"model {model.name!r} is for {model.task}; expected a recogniser")
+    model.verify_files()
+    output = _new_folder(order.output)
+    title = f"exporting {model.name}"
+    with (
+        cancellable() as cancelled,
+        show_progress(title, sys.stdout, as_json) as progress,
+        _staged(output) as folder,
+    ):
+        written = _write(model, folder, order, progress, cancelled)
+    _tell(output, written, as_json)
+    return 0
+
+
+def _write(
+    model: SpeechModel,
+    folder: Path,
+    order: ExportOrder,
+    progress: ProgressDisplay,
+    cancelled: Cancelled,
+) -> dict[str, Path]:
+    files = {role: file.path for role, file in model.files.items()}
+    written: dict[str, Path] = {}
+    for number, role in enumerate(GRAPHS):
+        progress(f"rewriting the {role.replace('_', ' ')}", number / len(GRAPHS))
+        written[role] = folder / f"{role}.onnx"
+        write_onnx(public_graph(role, files), written[role])
+    if order.engine:
+        written = _build(written, model.name, order, progress, cancelled)
+    written[_TOKENIZER] = folder / files[_TOKENIZER].name
+    shutil.copyfile(files[_TOKENIZER], written[_TOKENIZER])
+    (folder / _NOTICE).write_text(_notice(model))
+    (folder / DESCRIPTION_FILE).write_text(_description(model, written, order))
+    return written
+
+
+def _build(
+    graphs: Mapping[str, Path],
+    name: str,
+    order: ExportOrder,
+    progress: ProgressDisplay,
+    cancelled: Cancelled,
+) -> dict[str, Path]:
+    """Build engines of the graphs for this machine, and leave those alone."""
+    onnx = import_onnx()
+    vendor, environment = import_tensorrt(), environment_here(order.gpu)
+    frames = _frames(graphs[ENCODER], order.longest_s)
+    plans: dict[str, Path] = {}
+    for role, file in graphs.items():
+        lengths = _lengths(role, frames, order)
+        profiles = profiles_of(onnx.load(str(file), load_external_data=False), lengths)
+        built = build_engine(
+            file,
+            change(BuildOptions(), {"profiles": [str(each) for each in profiles]}),
+            vendor=vendor,
+            environment=environment,
+            model=f"{name}/{role}",
+            progress=lambda step, role=role: progress(  # type: ignore[misc]
+                f"{role.replace('_', ' ')}: {step.phase}", step.fraction
+            ),
+            cancelled=cancelled,
+        )
+        plans[role] = write_engine(built, file.with_suffix(".plan"))
+    for file in graphs.values():
+        file.unlink()
+    return plans
+
+
+def _samples(longest_s: float) -> Lengths:
+    least = RecogniserSettings().shortest_s
+    return (
+        round(least * SAMPLE_RATE),
+        round(min(max(_USUAL_S, least), longest_s) * SAMPLE_RATE),
+        round(longest_s * SAMPLE_RATE),
+    )
+
+
+def _frames(encoder: Path, longest_s: float) -> Lengths:
+    """Return how many frames the encoder makes of the lengths that speech may have."""
+    with OrtBackend(encoder) as backend:
+        counts = [
+            next(iter(backend.infer({"input_values": np.zeros((1, n), np.float32)}).values()))
+            for n in _samples(longest_s)
+        ]
+    least, usual, most = (int(states.shape[1]) for states in counts)
+    return least, usual, most
+
+
+def _lengths(role: str, frames: Lengths, order: ExportOrder) -> dict[str, Lengths]:
+    """Return the lengths of a graph's named axes, as Moonshine's exporters call them."""
+    if role == ENCODER:
+        samples = _samples(order.longest_s)
+        names = ("encoder_sequence_length", "num_samples")
+        return {"batch_size": (1, 1, 1), **dict.fromkeys(names, samples)}
+    settings = RecogniserSettings()
+    tokens = math.ceil(order.longest_s * settings.tokens_per_second) + 1
+    return {
+        "batch_size": (1, 1, order.beam),
+        "decoder_sequence_length": (1, 1, 1),
+        "encoder_sequence_length": frames,
+        "encoder_sequence_length_out": frames,
+        "past_decoder_sequence_length": (1, min(_USUAL_TOKENS, tokens), tokens),
+    }
+
+
+def _description(model: SpeechModel, written: Mapping[str, Path], order: ExportOrder) -> str:
+    form = "TensorRT engines for one machine" if order.engine else "operators of ONNX alone"
+    lines = [
+        f"# Made by: edge-inference speech export {model.name}",
+        "task: recognition",
+        f"description: {json.dumps(f'{model.description}; written out in fp32, {form}')}",
+        f"licence: {json.dumps(model.licence)}",
+        f"source: {json.dumps(model.source)}",
+        f"locale: {json.dumps(model.locale)}",
+        "",
+        "files:",
+    ]
+    for role, file in written.items():
+        lines += [f"  {role}:", f"    file: {file.name}", f"    sha256: {sha256_of(file)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _notice(model: SpeechModel) -> str:
+    """Return the notice of the model that this is made from, and what was changed."""
+    notice = model.folder / _NOTICE
+    try:
+        own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
+    except OSError as error:
+        raise ModelError(f"{notice}: cannot be read ({error.strerror})") from error
+    return (
+        f"# Changed files\n\nThe graphs in this folder are derived from the model "
+        f"{model.name} ({model.source}): integer weights were written as fp32, operators "
+        "of ONNX Runtime as operators of ONNX, and the decoder was split. What follows is "
+        f"the notice of that model.\n\n{own}"
+    )
+
+
+def _new_folder(text: str) -> Path:
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"--output {text}: no such user is known here") from error
+    if folder.exists() or folder.is_symlink():
+        raise UsageError(f"--output {text}: it exists already; name a new folder")
+    return folder
+
+
+@contextmanager
+def _staged(destination: Path) -> Iterator[Path]:
+    """Lend a hidden folder that gets its name in the end, or is gone where that fails."""
+    folder = destination.parent / f".{destination.name}.{secrets.token_hex(4)}"
+    try:
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+            folder.rename(destination)
+        except OSError as error:
+            raise ModelError(
+                f"{destination}: cannot be written ({error.strerror}); make room, or choose "
+                "another --output"
+            ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell(output: Path, written: Mapping[str, Path], as_json: bool) -> None:
+    files = {role: output / file.name for role, file in written.items()}
+    if as_json:
+        sizes = {role: file.stat().st_size for role, file in files.items()}
+        sys.stdout.write(json.dumps({"folder": str(output.resolve()), "bytes": sizes}) + "\n")
+        return
+    for role, file in files.items():
+        sys.stdout.write(f"{role:<18} {file.name:<24} {megabytes(file.stat().st_size)}\n")
+    sys.stdout.write(
+        f"\nUse it: edge-inference run voice --source sample --model {output.resolve()}\n"
+        f"or, with voice.launch.py, model:={output.resolve()}\n"
+    )

@@ -1,0 +1,1 @@
+"""A perception pipeline in the process of a command."""

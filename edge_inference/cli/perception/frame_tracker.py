@@ -1,0 +1,171 @@
+"""Puts together what the stages tell about each picture: its result, its timings, its end."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.results import Result
+from edge_inference.core.runtime.latency import StageTiming
+
+#: The stages that every picture passes, in order.
+STAGES = ("preprocess", "inference", "decode")
+
+# More results than this never wait for their overlay at once.
+_REMEMBERED_NUMBERS = 256
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """A picture that went all the way.
+
+    ``number`` counts the source's pictures from 1, or a topic's results.
+    ``process_ms`` has each stage's milliseconds, ``age_ms`` those from capture
+    to result, None where the stamp cannot tell.
+    """
+
+    number: int
+    source: str
+    stamp_ns: int
+    result: Result
+    process_ms: dict[str, float]
+    age_ms: float | None
+
+
+@dataclass
+class _Pending:
+    number: int | None = None
+    origin: str = ""
+    result: Result | None = None
+    timings: dict[str, StageTiming] = field(default_factory=dict)
+
+    @property
+    def drop(self) -> StageTiming | None:
+        return next((timing for timing in self.timings.values() if timing.dropped), None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether every stage up to this picture's last one has spoken.
+
+        A stage hands its output on before it tells its time, so the next one may speak first.
+        """
+        last = self.drop.stage if self.drop else STAGES[-1]
+        passed = STAGES[: STAGES.index(last) + 1]
+        return all(stage in self.timings for stage in passed)
+
+
+class FrameBook:
+    """Follows every picture by its stamp, from any thread.
+
+    Where our own source publishes, ``is_announced`` is True: it announces each
+    picture, and what others publish on the same topics is left out. Pictures
+    of one stamp (a camera without stamps) are told apart by their order. After
+    ``limit`` results no more are taken; None is no limit. ``on_record`` gets
+    each finished picture, in the thread that finished it; it may wait, which
+    holds up the pipeline.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        is_announced: bool,
+        on_record: Callable[[FrameRecord], None],
+        limit: int | None = None,
+    ) -> None:
+        self._source = source
+        self._is_announced = is_announced
+        self._on_record = on_record
+        self._limit = limit
+        self._pending: dict[int, list[_Pending]] = {}
+        self._numbers: OrderedDict[int, int] = OrderedDict()
+        self._lock = threading.Lock()
+        # A lock of its own: whoever writes overlays must get on while on_record waits.
+        self._numbers_lock = threading.Lock()
+        #: Pictures that the source published.
+        self.announced = 0
+        #: Pictures that came to their end, with a result or dropped.
+        self.settled = 0
+        #: Results so far.
+        self.results = 0
+        #: Pictures dropped, by reason.
+        self.drops: Counter[str] = Counter()
+        #: Pictures that others published while our own source did.
+        self.foreign = 0
+
+    def announce(self, frame: Frame) -> None:
+        """Note a picture of our own source before any stage sees it."""
+        with self._lock:
+            self.announced += 1
+            pending = _Pending(self.announced, frame.origin)
+            self._pending.setdefault(frame.stamp_ns, []).append(pending)
+
+    def add_result(self, result: Result) -> None:
+        """Note what a picture showed."""
+        with self._lock:
+            pending = self._find(
+                result.stamp_ns, lambda one: one.result is None and one.drop is None
+            )
+            if pending is None or self.results == self._limit:
+                return
+            self.results += 1
+            pending.result = result
+            if pending.number is None:
+                pending.number = self.results
+            with self._numbers_lock:
+                self._numbers[result.stamp_ns] = pending.number
+                if len(self._numbers) > _REMEMBERED_NUMBERS:
+                    self._numbers.popitem(last=False)
+
+    def add_timing(self, timing: StageTiming) -> None:
+        """Note what a stage did with a picture."""
+        if timing.stage not in STAGES:
+            return
+        with self._lock:
+            pending = self._find(timing.stamp_ns, lambda one: timing.stage not in one.timings)
+            if pending is None:
+                self.foreign += timing.stage == STAGES[0]
+                return
+            pending.timings[timing.stage] = timing
+            if pending.is_settled:
+                self._settle(timing.stamp_ns, pending)
+
+    def number_of(self, stamp_ns: int) -> int | None:
+        """Return the number of a picture whose result came recently, None for others."""
+        with self._numbers_lock:
+            return self._numbers.get(stamp_ns)
+
+    def _find(self, stamp_ns: int, fits: Callable[[_Pending], bool]) -> _Pending | None:
+        pending = next(filter(fits, self._pending.get(stamp_ns, ())), None)
+        if pending is None and not self._is_announced:
+            pending = _Pending()
+            self._pending.setdefault(stamp_ns, []).append(pending)
+        return pending
+
+    def _settle(self, stamp_ns: int, pending: _Pending) -> None:
+        same_stamp = self._pending[stamp_ns]
+        same_stamp.remove(pending)
+        if not same_stamp:
+            del self._pending[stamp_ns]
+        if pending.drop is not None:
+            self.drops[pending.drop.dropped] += 1
+        elif pending.result is not None and pending.number is not None:
+            self._on_record(self._record(stamp_ns, pending.number, pending.result, pending))
+        # Last, so that whoever sees the count finds the record handed over.
+        self.settled += 1
+
+    def _record(self, stamp_ns: int, number: int, result: Result, pending: _Pending) -> FrameRecord:
+        return FrameRecord(
+            number=number,
+            source=pending.origin or self._source,
+            stamp_ns=stamp_ns,
+            result=result,
+            process_ms={
+                stage: timing.process_ms
+                for stage, timing in pending.timings.items()
+                if timing.process_ms is not None
+            },
+            age_ms=pending.timings[STAGES[-1]].age_ms,
+        )

@@ -1,0 +1,90 @@
+"""A table that stays in place on a terminal while a run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from edge_inference.cli.perception.frame_tracker import FrameRecord
+from edge_inference.cli.perception.result_format import result_as_text
+from edge_inference.cli.perception.run_output import Progress, RunOutput
+from edge_inference.cli.perception.run_summary import RunSummary, in_order
+from edge_inference.cli.perception.summary_table import (
+    END_TO_END,
+    counts,
+    milliseconds,
+    new_table,
+    print_on,
+)
+from edge_inference.cli.progress import Bar, ProgressDisplay
+from edge_inference.core.text_line import one_line
+
+_REDRAW_S = 0.25
+_FINDINGS_SHOWN = 6
+
+
+class LiveTable(RunOutput):
+    """Redraws stages and findings in place, a few times a second."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._console = Console(file=stream)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._last: FrameRecord | None = None
+        self._drawn_s = 0.0
+
+    def preparing(self, title: str) -> ProgressDisplay:
+        """Show a bar where the table will be."""
+        return Bar(title, self._stream)
+
+    def frame(self, record: FrameRecord) -> None:
+        """Keep the latest frame for the next drawing."""
+        self._last = record
+
+    def progress(self, look: Callable[[], Progress]) -> None:
+        """Draw, if it is time."""
+        now = time.monotonic()
+        if now - self._drawn_s < _REDRAW_S:
+            return
+        self._drawn_s = now
+        self._live.start()
+        self._live.update(self._drawing(look()), refresh=True)
+
+    def problem(self, text: str) -> None:
+        """Write it above the table."""
+        self._console.print(Text(f"edge-inference: {one_line(text)}", style="red"), soft_wrap=True)
+
+    def finish(self, summary: RunSummary | None) -> None:
+        """Put the summary in the table's place."""
+        self._live.stop()
+        if summary is not None:
+            print_on(summary, self._console)
+
+    def _drawing(self, progress: Progress) -> RenderableType:
+        results = f", {progress.results} results"
+        head = Text.assemble(f"{progress.engine}\n", (progress.source, "bold"), results)
+        if progress.drops:
+            total = sum(progress.drops.values())
+            head.append(f", {total} dropped ({counts(progress.drops)})", "yellow")
+        head.append("   Ctrl-C ends", "dim")
+        stages = new_table("stage", "rate /s", "p50 ms", "p95 ms", "p99 ms", "dropped")
+        for stage in in_order(progress.latency):
+            times = (stage.process.p50, stage.process.p95, stage.process.p99)
+            drops = str(sum(stage.drops.values()))
+            stages.add_row(stage.stage, f"{stage.rate_hz:.1f}", *map(milliseconds, times), drops)
+        for age in (s.age for s in progress.latency.stages if s.stage == "decode"):
+            stages.add_row(END_TO_END, "", *map(milliseconds, (age.p50, age.p95, age.p99)), "")
+        return Group(head, stages, self._findings())
+
+    def _findings(self) -> Text:
+        """Return a fixed number of lines, so that the table does not jump."""
+        if self._last is None:
+            return Text("waiting for the first result" + "\n" * _FINDINGS_SHOWN, style="dim")
+        lines = result_as_text(self._last.result, _FINDINGS_SHOWN) or ["nothing found"]
+        lines += [""] * (_FINDINGS_SHOWN - len(lines))
+        return Text(f"frame {self._last.number}\n" + "\n".join(f"  {line}" for line in lines))

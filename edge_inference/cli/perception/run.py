@@ -1,0 +1,352 @@
+"""``edge-inference run perception``: the pipeline in this process, listened to on its bus."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_inference.cli.hosting import hosted_here
+from edge_inference.cli.interruption import Interruption, interruptible
+from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.perception.bus_listener import BusListener
+from edge_inference.cli.perception.frame_tracker import FrameRecord
+from edge_inference.cli.perception.overlay_files import OverlayFiles
+from edge_inference.cli.perception.run_options import RunOptions, search_path
+from edge_inference.cli.perception.run_output import JsonLines, PlainLines, Progress, RunOutput
+from edge_inference.cli.perception.run_summary import Engine, Found, RunSummary, in_order
+from edge_inference.cli.perception.source import SourceKind
+from edge_inference.cli.problems import Problems
+from edge_inference.cli.run_namespace import Placed, placed
+from edge_inference.cli.usage import EXIT_FAILED
+from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
+from edge_inference.core.images.media import open_media
+from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_inference.composition.container import Container
+
+ENDED, ENOUGH, INTERRUPTED, STALLED = "source ended", "enough frames", "interrupted", "stalled"
+
+_TICK_S = 0.1
+_STALLED_S = 30.0
+_SILENT_TOPIC_S = 3.0
+
+
+def run_perception(options: RunOptions, started_s: float) -> int:
+    """Run the perception pipeline until its source ends; return the exit code.
+
+    ``started_s`` is the moment of ``time.monotonic()`` that the time to the
+    first result counts from. 0: results came, and all that was asked for was
+    done. 1: no result came, an overlay could not be written, or the pipeline
+    stalled. 130 or 143: interrupted before the first result. Raises
+    EdgeInferenceError for anything that keeps the pipeline from starting.
+    """
+    model = find_model(options.model, search_path(options.model_path))
+    options.check(model)
+    if options.kind is SourceKind.FILES:
+        open_media(options.source).close()
+    pipeline = load_pipeline("perception")
+    output = _output(options)
+    if options.names_an_engine:
+        with interruptible() as interrupted:
+            is_ready = _made_ready(options, model, output, interrupted)
+            if not is_ready or interrupted.is_set():
+                return interrupted.exit_code
+    return _run(options, pipeline, model, output, started_s)
+
+
+def _run(
+    options: RunOptions,
+    pipeline: Pipeline,
+    model: ModelDescription,
+    output: RunOutput,
+    started_s: float,
+) -> int:
+    arguments = options.pipeline_arguments()
+    with (
+        hosted_here("run perception", options.verbose) as container,
+        placed(container, pipeline, arguments, "inference", output.problem) as place,
+    ):
+        run = _Run(container, place, options, model, output, started_s)
+        try:
+            engine = run.load()
+            with interruptible() as interrupted:
+                return run.run(engine, interrupted)
+        finally:
+            run.close()
+
+
+class _Run:
+    """One run: ``load`` and ``run`` once, then ``close``."""
+
+    def __init__(
+        self,
+        container: Container,
+        place: Placed,
+        options: RunOptions,
+        model: ModelDescription,
+        output: RunOutput,
+        started_s: float,
+    ) -> None:
+        from edge_inference.composition.bus import Bus
+
+        self._container = container
+        self._place = place
+        self._components = place.components
+        self._options = options
+        self._model = model
+        self._output = output
+        self._started_s = started_s
+        self._listener = BusListener(
+            Bus.of(container.context),
+            options.source,
+            _image_topic(place.components),
+            options.frames,
+            place.namespace,
+        )
+        self._nodes: dict[str, Any] = {}
+        self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
+        self._cleanup = ExitStack()
+        self._overlays: OverlayFiles | None = None
+        self._problems = Problems(output.problem)
+        self._found = Found()
+        self._results = 0
+        self._first_s: float | None = None
+        self._last_s: float | None = None
+
+    def run(self, engine: Engine, interrupted: Interruption) -> int:
+        """Start the pipeline, show what it finds, sum up; return the exit code."""
+        self._output.start(self._options.source, engine)
+        self._spinner.start()
+        overlays = self._overlays
+        ended = self._watch(engine, interrupted, overlays is not None)
+        ended_s = time.monotonic()
+        self._cleanup.close()  # the last overlays are on the disk now
+        self._problems.report(self._nodes)
+        self._output.finish(self._summary(engine, ended, ended_s, overlays))
+        if ended == INTERRUPTED and not self._results:
+            return interrupted.exit_code
+        return self._verdict(ended, overlays)
+
+    def close(self) -> None:
+        """Let go of every thread that may wait for us, and stop the executor."""
+        self._output.finish(None)
+        self._listener.close()
+        self._cleanup.close()
+        self._container.stop()
+        if self._spinner.is_alive():
+            self._spinner.join()
+
+    # Start --------------------------------------------------------------------------------------
+
+    def _overlay_files(self) -> OverlayFiles | None:
+        if self._options.save_overlay is None:
+            return None
+        folder = Path(self._options.save_overlay)
+        files = OverlayFiles(folder, self._listener.book.number_of, self._problems.put)
+        self._cleanup.callback(files.finish)
+        # Called first: nothing may come any more when the files are finished.
+        self._cleanup.callback(self._listener.save_overlays(files))
+        return files
+
+    def load(self) -> Engine:
+        """Load the nodes; raises ConfigError with what each that fails says."""
+        from edge_inference.composition.process import load_all
+
+        self._overlays = self._overlay_files()
+        failures = load_all(self._container, self._components, self._options.params_file)
+        for loaded in self._container.components:
+            name = loaded.node.get_name()
+            self._nodes[name] = loaded.node
+            if loaded.failure:
+                reasons = [text for _, text in loaded.node.health.take_errors()]
+                failures.append(f"{name}: {(reasons or [loaded.failure])[-1]}")
+        if failures:
+            raise ConfigError("; ".join(failures))
+        self._mention_parameters_without_effect()
+        notes = self._nodes["inference"].health.notes()
+        return Engine(self._model.name, self._model.task, notes["backend"], notes["precision"])
+
+    def _mention_parameters_without_effect(self) -> None:
+        if self._options.params_file:
+            declared = {
+                node.get_fully_qualified_name(): node.get_parameters_by_prefix("")
+                for node in self._nodes.values()
+            }
+            for text in without_effect(Path(self._options.params_file), declared):
+                self._output.problem(text)
+
+    # While it runs ------------------------------------------------------------------------------
+
+    def _watch(self, engine: Engine, interrupted: threading.Event, has_overlays: bool) -> str:
+        """Show results until the run ends; return why it did."""
+        began_s = time.monotonic()
+        while not interrupted.is_set():
+            record = self._listener.next_record(_TICK_S)
+            while record is not None:
+                self._show(record)
+                record = self._listener.next_record(0.0)
+            self._mention_company()
+            self._problems.report(self._nodes)
+            self._output.progress(lambda: self._progress(engine))
+            ended = self._end(has_overlays)
+            if ended is not None:
+                return ended
+            self._mention_silence(time.monotonic() - began_s)
+        return INTERRUPTED
+
+    def _show(self, record: FrameRecord) -> None:
+        self._results += 1
+        self._last_s = time.monotonic()
+        if self._first_s is None:
+            self._first_s = self._last_s
+        self._found.add(record.result)
+        self._output.frame(record)
+
+    def _end(self, has_overlays: bool) -> str | None:
+        listener = self._listener
+        has_finished = self._source_has_finished()
+        # In this order: a picture counts as settled after its record was handed over.
+        is_drained = has_finished and listener.is_drained()
+        if not has_overlays or listener.overlays_done >= listener.book.results:
+            if is_drained:
+                return ENDED
+            if self._results == self._options.frames:
+                return ENOUGH
+        if has_finished and time.monotonic() - listener.last_event_s > _STALLED_S:
+            return STALLED
+        return None
+
+    def _source_has_finished(self) -> bool:
+        source = self._nodes.get("media_source")
+        return source is not None and bool(source.finished.is_set())
+
+    def _mention_silence(self, waited_s: float) -> None:
+        topic = self._options.topic
+        is_topic = self._options.kind is SourceKind.TOPIC
+        if is_topic and not self._listener.book.settled and waited_s > _SILENT_TOPIC_S:
+            self._problems.put(
+                f"no picture on {topic} yet; see whether somebody publishes it: ros2 topic info "
+                f"{topic} (there is no file or folder of this name either)"
+            )
+
+    def _mention_company(self) -> None:
+        if self._place.has_company(self._container):
+            self._problems.put(
+                f"another pipeline has started in the namespace {self._place.namespace}: its "
+                "results are on the same topics; end one of them, or set another ROS_DOMAIN_ID "
+                "for this one"
+            )
+        if self._listener.book.foreign:
+            topic = _image_topic(self._components)
+            self._problems.put(
+                f"somebody else publishes on {topic} too, and what they do mixes with this run: "
+                "end the other run, or set another ROS_DOMAIN_ID for this one"
+            )
+
+    def _progress(self, engine: Engine) -> Progress:
+        return Progress(
+            source=self._options.source,
+            engine=engine,
+            results=self._results,
+            drops=dict(self._listener.book.drops),
+            latency=self._listener.recent.report(time.monotonic_ns()),
+        )
+
+    # End ----------------------------------------------------------------------------------------
+
+    def _summary(
+        self, engine: Engine, ended: str, ended_s: float, overlays: OverlayFiles | None
+    ) -> RunSummary:
+        source = self._nodes.get("media_source")
+        return RunSummary(
+            source=self._options.source,
+            engine=engine,
+            ended=ended,
+            read=None if source is None else self._listener.book.announced,
+            results=self._results,
+            unreadable=0 if source is None else source.health.counts().get("source", 0),
+            drops=dict(self._listener.book.drops),
+            wall_s=ended_s - self._started_s,
+            first_result_s=None if self._first_s is None else self._first_s - self._started_s,
+            rate_hz=self._rate_hz(),
+            stages=in_order(self._listener.whole.report(time.monotonic_ns())),
+            found=self._found,
+            is_lossless=self._options.is_lossless,
+            overlay_folder="" if overlays is None else str(overlays.folder),
+            overlays_written=0 if overlays is None else overlays.written,
+            overlays_failed=0 if overlays is None else overlays.failed,
+        )
+
+    def _rate_hz(self) -> float | None:
+        if self._first_s is None or self._last_s is None or self._last_s <= self._first_s:
+            return None
+        return (self._results - 1) / (self._last_s - self._first_s)
+
+    def _verdict(self, ended: str, overlays: OverlayFiles | None) -> int:
+        if ended == STALLED:
+            missing = self._listener.book.announced - self._listener.book.settled
+            self._output.problem(
+                f"stalled: {missing} pictures did not come through the pipeline, and nothing "
+                f"has moved for {_STALLED_S:.0f} s"
+            )
+            return EXIT_FAILED
+        if not self._results:
+            drops = self._listener.book.drops
+            why = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
+            dropped = f"; dropped: {why}" if why else ""
+            self._output.problem(f"no result came from {self._options.source}{dropped}")
+            return EXIT_FAILED
+        return EXIT_FAILED if overlays is not None and overlays.failed else 0
+
+
+def _made_ready(
+    options: RunOptions, model: ModelDescription, output: RunOutput, interrupted: threading.Event
+) -> bool:
+    """Make what the engine asked for needs, so that the nodes need not wait; False if interrupted.
+
+    Raises EdgeInferenceError where it cannot be made, or cannot run here.
+    """
+    from edge_inference.engines.cache.artifacts import PreparationCancelledError, default_store
+    from edge_inference.engines.precision.int8_mode import EXACT
+    from edge_inference.engines.serving.preparation import prepare_beside
+    from edge_inference.engines.serving.selection import Request, select_backend
+
+    int8_mode = options.int8_mode or EXACT
+    request = Request(model, options.backend, options.precision, int8_mode=int8_mode)
+    store = default_store()
+    selection = select_backend(request, store)
+    if selection.backend is not None:
+        return True
+    title = f"preparing {model.name} for {selection.name} in {selection.precision}"
+    try:
+        with output.preparing(title) as progress:
+            progress("starting", None)
+            prepare_beside(request, store, progress, interrupted.is_set)
+    except PreparationCancelledError:
+        return False
+    return True
+
+
+def _output(options: RunOptions) -> RunOutput:
+    if options.json:
+        return JsonLines(sys.stdout)
+    if sys.stdout.isatty() and not options.verbose:
+        from edge_inference.cli.perception.live_table import LiveTable
+        from edge_inference.cli.terminal import can_redraw
+
+        if can_redraw(sys.stdout):
+            return LiveTable(sys.stdout)
+    return PlainLines(sys.stdout)
+
+
+def _image_topic(components: Sequence[ComponentDescription]) -> str | None:
+    """Return the topic of the pipeline's own source, None where it has none."""
+    sources = (one for one in components if one.name == "media_source")
+    return next((source.remappings["image_raw"] for source in sources), None)

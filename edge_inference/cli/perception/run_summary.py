@@ -1,0 +1,141 @@
+"""What a run came to, as figures and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge_inference.cli.perception.frame_tracker import STAGES
+from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.results import (
+    Classification,
+    DepthMap,
+    Detections,
+    Result,
+    Segmentation,
+)
+from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What really runs the model."""
+
+    model: str
+    task: str
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.precision} ({self.task}) on {self.backend}"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Everything about a run that is over; times in seconds and milliseconds.
+
+    ``read`` is None for topics, whose pictures nobody counts before the first
+    stage. ``is_lossless`` tells that pictures waited in line instead of being
+    dropped, so that ages include the waiting. ``first_result_s`` and
+    ``rate_hz`` are None where too few results came.
+    """
+
+    source: str
+    engine: Engine
+    ended: str
+    read: int | None
+    results: int
+    unreadable: int
+    drops: dict[str, int]
+    wall_s: float
+    first_result_s: float | None
+    rate_hz: float | None
+    stages: tuple[StageLatency, ...]
+    found: Found
+    is_lossless: bool
+    overlay_folder: str = ""
+    overlays_written: int = 0
+    overlays_failed: int = 0
+
+    @property
+    def end_to_end(self) -> Percentiles:
+        """Return the age of the results: milliseconds from capture to the end of decode."""
+        ages = [stage.age for stage in self.stages if stage.stage == STAGES[-1]]
+        return ages[0] if ages else Percentiles()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of the last line of ``--json``."""
+        summary: dict[str, Any] = {
+            "source": self.source,
+            **asdict(self.engine),
+            "ended": self.ended,
+            "lossless": self.is_lossless,
+            "frames": {
+                "read": self.read,
+                "results": self.results,
+                "unreadable": self.unreadable,
+                "dropped": self.drops,
+            },
+            "wall_s": round(self.wall_s, 3),
+            "first_result_s": _rounded(self.first_result_s),
+            "rate_hz": _rounded(self.rate_hz),
+            "stages": {stage.stage: _stage(stage) for stage in self.stages},
+            "end_to_end_ms": _percentiles(self.end_to_end),
+        }
+        if self.overlay_folder:
+            summary["overlays"] = {
+                "folder": self.overlay_folder,
+                "written": self.overlays_written,
+                "failed": self.overlays_failed,
+            }
+        return {"summary": summary}
+
+
+class Found:
+    """Counts in how many pictures each thing was found, and how surely at best."""
+
+    def __init__(self) -> None:
+        self.pictures: Counter[str] = Counter()
+        self.best_score: dict[str, float] = {}
+
+    def add(self, result: Result) -> None:
+        """Count a result; of classes only the best."""
+        if isinstance(result, Detections):
+            shown = range(len(result))
+        elif isinstance(result, Classification):
+            shown = range(min(1, len(result)))
+        elif isinstance(result, Segmentation | DepthMap):
+            return  # they tell of pixels, not of things
+        else:
+            raise unhandled(result, "what a run has found")
+        for label in {result.label(index) for index in shown}:
+            self.pictures[label] += 1
+        for index in shown:
+            label, score = result.label(index), float(result.scores[index])
+            self.best_score[label] = max(score, self.best_score.get(label, score))
+
+
+def in_order(report: LatencyReport) -> tuple[StageLatency, ...]:
+    """Return a report's stages in the order that a picture passes them; others after them."""
+    place = {name: index for index, name in enumerate(STAGES)}
+    return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))
+
+
+def _stage(stage: StageLatency) -> dict[str, Any]:
+    return {
+        "count": stage.count,
+        "rate_hz": _rounded(stage.rate_hz),
+        "process_ms": _percentiles(stage.process),
+        "queue_ms": _percentiles(stage.queue),
+        "age_ms": _percentiles(stage.age),
+        "dropped": stage.drops,
+    }
+
+
+def _percentiles(figures: Percentiles) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in asdict(figures).items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

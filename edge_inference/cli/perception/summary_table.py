@@ -1,0 +1,115 @@
+"""The table that sums a run up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edge_inference.cli.perception.run_summary import Found, RunSummary
+from edge_inference.core.runtime.latency import Percentiles, StageLatency
+
+#: How the time from capture to result is called.
+END_TO_END = "source to result"
+_LABELS_SHOWN = 8
+_PIPE_WIDTH = 100
+
+
+def print_summary(summary: RunSummary, stream: TextIO) -> None:
+    """Write the summary where there is no terminal: no colours, a fixed width."""
+    print_on(summary, Console(file=stream, width=_PIPE_WIDTH, color_system=None))
+
+
+def print_on(summary: RunSummary, console: Console) -> None:
+    """Write the summary on a rich console."""
+    console.print(_headline(summary), soft_wrap=True, highlight=False)
+    if summary.results:
+        console.print(_figures_table(summary))
+    for line in _footnotes(summary):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _figures_table(summary: RunSummary) -> Table:
+    table = new_table(
+        "stage", "frames", "rate /s", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "max ms"
+    )
+    for stage in summary.stages:
+        table.add_row(
+            stage.stage, str(stage.count), f"{stage.rate_hz:.1f}", *_figures(stage.process)
+        )
+    table.add_section()
+    rate = "" if summary.rate_hz is None else f"{summary.rate_hz:.1f}"
+    table.add_row(END_TO_END, str(summary.results), rate, *_figures(summary.end_to_end))
+    return table
+
+
+def _headline(summary: RunSummary) -> Text:
+    head = Text.assemble(
+        (f"{summary.results} results", "bold"), f" from {summary.source} in {summary.wall_s:.1f} s"
+    )
+    if summary.rate_hz is not None:
+        head.append(f", {summary.rate_hz:.1f} /s")
+    if summary.first_result_s is not None:
+        head.append(f"; the first after {summary.first_result_s:.2f} s")
+    head.append(f" ({summary.ended})\n")
+    head.append(str(summary.engine))
+    return head
+
+
+def _footnotes(summary: RunSummary) -> Iterable[str]:
+    if summary.is_lossless and summary.results:
+        yield "source to result includes waiting in line; --real-time shows what a camera would see"
+    if summary.found.pictures:
+        yield "found, in how many pictures (best score): " + _labels(summary.found)
+    if summary.drops:
+        yield f"dropped: {counts(summary.drops)}"
+    if summary.unreadable:
+        yield f"could not be read: {summary.unreadable}"
+    if summary.overlay_folder:
+        failed = f", {summary.overlays_failed} failed" if summary.overlays_failed else ""
+        yield f"overlays: {summary.overlays_written} in {summary.overlay_folder}{failed}"
+    for stage in _with_older_frames(summary.stages):
+        yield f"{stage.stage}: the percentiles cover the last {stage.window_count} frames"
+
+
+def _with_older_frames(stages: Iterable[StageLatency]) -> Iterable[StageLatency]:
+    return (stage for stage in stages if stage.window_count < stage.count)
+
+
+def _labels(found: Found) -> str:
+    common = found.pictures.most_common()
+    texts = [
+        f"{label} in {count} ({found.best_score[label]:.2f})"
+        for label, count in common[:_LABELS_SHOWN]
+    ]
+    if len(common) > _LABELS_SHOWN:
+        texts.append(f"{len(common) - _LABELS_SHOWN} more")
+    return ", ".join(texts)
+
+
+def new_table(first: str, *others: str) -> Table:
+    """Make a table whose first column holds names and whose others hold figures."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _figures(percentiles: Percentiles) -> list[str]:
+    p = percentiles
+    return [milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
+
+
+def milliseconds(value: float | None) -> str:
+    """Write a time, nothing where it is not known."""
+    return "" if value is None else f"{value:.1f}"
+
+
+def counts(drops: Mapping[str, int]) -> str:
+    """Write how many frames each reason has cost."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(drops.items()))

@@ -1,0 +1,1 @@
+"""What the platform command shows, records and tunes."""

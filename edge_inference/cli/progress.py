@@ -1,0 +1,125 @@
+"""Long work shown while it goes on: a bar on a terminal, lines elsewhere, or JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+_LINE_PERIOD_S = 2.0
+_JSON_PERIOD_S = 0.5
+
+
+class ProgressDisplay(AbstractContextManager["ProgressDisplay"], ABC):
+    """Shows one piece of work; nothing before the first call. Called from one thread."""
+
+    @abstractmethod
+    def __call__(self, phase: str, fraction: float | None) -> None:
+        """Show a phase in words, and how far the whole is, 0 to 1; None where nobody knows."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Take away what only makes sense while the work goes on."""
+
+
+class Bar(ProgressDisplay):
+    """A bar that stays in place and vanishes in the end."""
+
+    def __init__(self, title: str, stream: TextIO) -> None:
+        self._title = title
+        self._stream = stream
+        self._bar: RichProgress | None = None
+
+    def __call__(self, phase: str, fraction: float | None) -> None:
+        """Move the bar."""
+        bar = self._bar or self._started()
+        total = None if fraction is None else 1.0
+        (task,) = bar.task_ids
+        bar.update(task, total=total, completed=fraction or 0.0, phase=phase)
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _started(self) -> RichProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            # As plain text: brackets in a layer's name are no markup.
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[phase]}", markup=False),
+            console=Console(file=self._stream),
+            transient=True,
+        )
+        self._bar.add_task(self._title, total=None, phase="")
+        self._bar.start()
+        return self._bar
+
+
+class _Paced(ProgressDisplay):
+    """Shows the first call, and then what is new once in a while."""
+
+    def __init__(
+        self,
+        title: str,
+        stream: TextIO,
+        period_s: float,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._title = title
+        self._stream = stream
+        self._period_s = period_s
+        self._now_s = now_s
+        self._due_s: float | None = None
+        self._last: tuple[str, float | None] | None = None
+
+    def __call__(self, phase: str, fraction: float | None) -> None:
+        now_s = self._now_s()
+        if (phase, fraction) == self._last or (self._due_s is not None and now_s < self._due_s):
+            return
+        self._last, self._due_s = (phase, fraction), now_s + self._period_s
+        self._stream.write(self.text(phase, fraction) + "\n")
+        self._stream.flush()
+
+    @abstractmethod
+    def text(self, phase: str, fraction: float | None) -> str:
+        """Return the line."""
+
+
+class Lines(_Paced):
+    """A line now and then."""
+
+    def text(self, phase: str, fraction: float | None) -> str:
+        """Write it for people."""
+        return f"{self._title}: {'' if fraction is None else f'{fraction:.0%} '}{phase}"
+
+
+class JsonLines(_Paced):
+    """A JSON object now and then."""
+
+    def text(self, phase: str, fraction: float | None) -> str:
+        """Write it for programs."""
+        share = None if fraction is None else round(fraction, 3)
+        return json.dumps({"progress": {"what": self._title, "phase": phase, "fraction": share}})
+
+
+def show_progress(title: str, stream: TextIO, as_json: bool = False) -> ProgressDisplay:
+    """Return the display that suits a stream; use it as a context manager."""
+    if as_json:
+        return JsonLines(title, stream, _JSON_PERIOD_S)
+    if stream.isatty():  # asked first, for what draws is slow to import
+        from edge_inference.cli.terminal import can_redraw
+
+        if can_redraw(stream):
+            return Bar(title, stream)
+    return Lines(title, stream, _LINE_PERIOD_S)

@@ -1,0 +1,1 @@
+"""A voice pipeline in the process of a command."""

@@ -1,0 +1,120 @@
+"""Which sound file an utterance came from, and whether it is what was expected of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_inference.cli.voice.expectations import Checked, Expectation, Sentence, compare
+from edge_inference.cli.voice.utterance_tracker import Utterance
+from edge_inference.cli.voice.velocity_record import Moves, VelocityRecord
+from edge_inference.core.audio import AudioChunk
+from edge_inference.errors import ConfigError
+from edge_inference.speech.audio.sources import open_sound
+
+# Less than any chunk lasts: sums of their lengths differ by rounding.
+_ROUNDING_S = 0.001
+
+
+class FilesHeard:
+    """Tells by the sound that passes which file is being heard. Any thread may ask.
+
+    ``lengths_s`` are those of the files with the pauses behind them, in their order.
+    """
+
+    def __init__(self, lengths_s: Sequence[float]) -> None:
+        self._lengths_s = lengths_s
+        self._lock = threading.Lock()
+        self._left_s = lengths_s[0]
+        #: When each file that is over had ended.
+        self._ends_ns: list[int] = []
+
+    def add(self, chunk: AudioChunk) -> None:
+        """Take note of the next chunk."""
+        with self._lock:
+            self._left_s -= len(chunk.samples) / chunk.sample_rate
+            if self._left_s < _ROUNDING_S and len(self._ends_ns) + 1 < len(self._lengths_s):
+                self._ends_ns.append(chunk.end_ns)
+                self._left_s += self._lengths_s[len(self._ends_ns)]
+
+    def number_at(self, moment_ns: int) -> int:
+        """Return the number, from 0, of the file that was heard at a moment."""
+        with self._lock:
+            return sum(1 for end_ns in self._ends_ns if end_ns < moment_ns)
+
+
+class Checks:
+    """Compares utterances with what was expected, each as soon as the next one is heard."""
+
+    def __init__(
+        self, sentences: Sequence[Sentence], heard: FilesHeard, record: VelocityRecord
+    ) -> None:
+        self._sentences = sentences
+        self._heard = heard
+        self._record = record
+        self._number = 0
+        self._of_file: list[tuple[Utterance, Moves]] = []
+        self._last: Utterance | None = None
+        #: Sentences in all, those that came out as they should, and whether anything did not.
+        self.expected = len(sentences)
+        self.right = 0
+        self.is_wrong = False
+
+    def add(self, utterance: Utterance) -> list[Checked]:
+        """Take an utterance; return what is known by now of the files before it."""
+        self._close(utterance.seen_ns)
+        self._last = utterance
+        return self._advance(self._heard.number_at(utterance.stamp_ns))
+
+    def finish(self) -> list[Checked]:
+        """Return the rest."""
+        self._close(None)
+        return self._advance(len(self._sentences))
+
+    def _close(self, seen_ns: int | None) -> None:
+        """Settle what the last utterance has moved: all until the next one."""
+        if self._last is not None:
+            moves = self._record.between(self._last.seen_ns, seen_ns)
+            self._of_file.append((self._last, moves))
+            self._last = None
+
+    def _advance(self, number: int) -> list[Checked]:
+        found: list[Checked] = []
+        while self._number < number:
+            found += compare(self._sentences[self._number], self._of_file)
+            self._of_file = []
+            self._number += 1
+        self.right += sum(1 for each in found if not each.wrong)
+        self.is_wrong |= any(each.wrong for each in found)
+        return found
+
+
+def files_of(source: str, pause_s: float) -> list[tuple[str, float]]:
+    """Return the names of a source's files, with their lengths and pauses in seconds.
+
+    Reads them all. Raises SourceError.
+    """
+    found: dict[str, float] = {}
+    sound = open_sound(source, pause_s)
+    try:
+        while (piece := sound.read()) is not None:
+            length_s = len(piece.samples) / piece.sample_rate
+            found[sound.origin] = found.get(sound.origin, 0.0) + length_s
+    finally:
+        sound.close()
+    return [(Path(origin).name, length_s) for origin, length_s in found.items()]
+
+
+def sentences_of(
+    source: str, files: Sequence[str], expectation: Expectation, file: Path
+) -> tuple[Sentence, ...]:
+    """Return what is expected of each file; of a single one only its own. Raises ConfigError."""
+    known = {sentence.file: sentence for sentence in expectation.sentences}
+    missing = [name for name in files if name not in known]
+    if missing:
+        raise ConfigError(f"{file}: says nothing about {', '.join(missing)}")
+    left_over = [name for name in known if name not in files]
+    if left_over and Path(source).expanduser().is_dir():
+        raise ConfigError(f"{file}: {', '.join(left_over)} is not in {source}")
+    return tuple(known[name] for name in files)

@@ -1,0 +1,111 @@
+"""A live view of a voice run on a terminal: what is heard, meant, planned and driven now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from edge_inference.cli.voice.expectations import Checked
+from edge_inference.cli.voice.live_state import VoiceNow
+from edge_inference.cli.voice.output import VoiceOutput, VoiceSummary
+from edge_inference.cli.voice.utterance_tracker import Utterance
+from edge_inference.cli.voice.velocity_record import velocity_words
+from edge_inference.core.text_line import one_line
+
+_REDRAW_S = 0.1
+#: The bar begins where a silent room is, and turns yellow where clipping is near.
+_QUIETEST_DBFS, _LOUD_DBFS = -60.0, -6.0
+_BAR_WIDTH = 24
+
+
+class VoiceLive(VoiceOutput):
+    """Lines as without a terminal, and below them an area that is redrawn in place."""
+
+    def __init__(self, stream: TextIO, source: str) -> None:
+        self._console = Console(file=stream)
+        self._source = source
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._drawn_s = 0.0
+
+    def utterance(self, utterance: Utterance) -> None:
+        """Write it above the area."""
+        self._print(Text(utterance.words()))
+
+    def checked(self, checked: Checked) -> None:
+        """Write it above the area."""
+        head, *rows = checked.lines()
+        verdict = "bold red" if checked.wrong else "green"
+        texts = [Text(head, style="bold"), *map(Text, rows[:-1]), Text(rows[-1], style=verdict)]
+        self._print(Group(*texts, Text()))
+
+    def progress(self, look: Callable[[], VoiceNow]) -> None:
+        """Draw, if it is time."""
+        now = time.monotonic()
+        if now - self._drawn_s < _REDRAW_S:
+            return
+        self._drawn_s = now
+        self._live.start()
+        self._live.update(self._drawing(look()), refresh=True)
+
+    def problem(self, text: str) -> None:
+        """Write it above the area."""
+        self._print(Text(f"edge-inference: {one_line(text)}", style="red"))
+
+    def finish(self, summary: VoiceSummary | None) -> None:
+        """Take the area away, and sum up."""
+        self._live.stop()
+        if summary is not None:
+            self._print(Text("\n".join(summary.lines())))
+
+    def _print(self, what: RenderableType) -> None:
+        self._console.print(what, soft_wrap=True, highlight=False)
+
+    def _drawing(self, now: VoiceNow) -> RenderableType:
+        """Return as many lines each time, cut where the terminal is narrow: nothing jumps."""
+        rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        rows.add_column(no_wrap=True, style="dim")
+        rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        rows.add_row("source", Text(self._source, style="bold"))
+        rows.add_row("level", _level(now.level_dbfs))
+        rows.add_row("speech", Text("yes", style="bold green") if now.is_speech else Text("no"))
+        rows.add_row("partial", Text(now.partial))
+        for name, words in _stages(now.latest):
+            rows.add_row(name, Text(words))
+        moving = "bold yellow" if any(now.velocity) else ""
+        rows.add_row("velocity", Text(velocity_words(now.velocity), style=moving))
+        # Short: the terminal writes ^C behind it, which must not begin another line.
+        return Group(rows, Text("Ctrl-C ends", style="dim"))
+
+
+def _level(level_dbfs: float | None) -> RenderableType:
+    if level_dbfs is None:
+        return Text("no sound", style="dim")
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=_BAR_WIDTH)
+    grid.add_column(no_wrap=True)
+    above = max(0.0, min(-_QUIETEST_DBFS, level_dbfs - _QUIETEST_DBFS))
+    style = "yellow" if level_dbfs > _LOUD_DBFS else "green"
+    bar = ProgressBar(-_QUIETEST_DBFS, above, complete_style=style, finished_style="red")
+    grid.add_row(bar, Text(f"{level_dbfs:.0f} dBFS"))
+    return grid
+
+
+def _stages(latest: Utterance | None) -> list[tuple[str, str]]:
+    """Return what became of the newest utterance, as far as it has got."""
+    said, intent, plan, times = "", "", "", ""
+    if latest is not None:
+        came = latest.as_json()
+        slots = " ".join(f"{name}={value}" for name, value in came["slots"].items())
+        said = f'"{came["text"]}" {came["confidence"]:.2f}' if came["text"] else latest.reason
+        intent = f"{came['intent']} {slots}".strip()
+        plan = ", then ".join(came["steps"]) or (latest.reason if came["text"] else "")
+        words = [f"{name} {ms:.0f}" for name, ms in latest.after_ms.items()]
+        times = f"{', '.join(words)} ms after the last word" if words else ""
+    return [("heard", said), ("intent", intent), ("plan", plan), ("stages", times)]

@@ -1,0 +1,1 @@
+"""Directives of the platform manager, and which of them counts."""

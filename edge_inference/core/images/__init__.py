@@ -1,0 +1,1 @@
+"""Images: encodings, files, geometry and preprocessing."""

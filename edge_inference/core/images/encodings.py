@@ -1,0 +1,247 @@
+"""From any image encoding to 8-bit pixels, with the results of cv_bridge.
+
+One row of :data:`ENCODINGS` describes an encoding; adding one is adding a row.
+Three encodings name a storage type and no colour, and cv_bridge refuses to turn
+them into one. Here 8UC1 is read as mono8, 16UC1 as mono16, 8UC3 as bgr8, 8UC4 as
+bgra8, and 32FC1 as brightness from 0 to 1 (clipped; NaN is black).
+Big-endian 16-bit and 32-bit samples are swapped.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.images.compressed import decode, sixteen_to_eight
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.image_header import MAX_SIDE
+from edge_inference.errors import ImageError
+
+#: Orders that can be asked for: (H, W, 3), (H, W, 3) and (H, W).
+ORDERS = ("bgr", "rgb", "gray")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pixels are stored.
+
+    ``sample`` is numpy's type letter and size of one stored number. ``order`` is
+    the channel order, where every pixel has all its channels; otherwise (mosaics,
+    subsampled colour) it is empty and ``codes`` gives OpenCV's conversion to each
+    of ``ORDERS``. ``half_rows`` is the rows of data per two rows of picture, and
+    sides must be multiples of ``even`` (x, y) and at least ``smallest``.
+    """
+
+    bytes_per_pixel: int
+    order: str = ""
+    sample: str = "u1"
+    codes: Mapping[str, int] = field(default_factory=dict)
+    half_rows: int = 2
+    even: tuple[int, int] = (1, 1)
+    smallest: int = 1
+
+
+def _interleaved(bgr: int, rgb: int, gray: int) -> Encoding:
+    return Encoding(2, codes={"bgr": bgr, "rgb": rgb, "gray": gray}, even=(2, 1))
+
+
+def _planar(bgr: int, rgb: int, gray: int) -> Encoding:
+    return Encoding(1, codes={"bgr": bgr, "rgb": rgb, "gray": gray}, half_rows=3, even=(2, 2))
+
+
+def _mosaic(bgr: int, rgb: int, gray: int) -> Encoding:
+    # OpenCV gives black for less than one whole neighbourhood.
+    return Encoding(1, codes={"bgr": bgr, "rgb": rgb, "gray": gray}, smallest=3)
+
+
+_UYVY = _interleaved(cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2GRAY_UYVY)
+_YUYV = _interleaved(cv2.COLOR_YUV2BGR_YUY2, cv2.COLOR_YUV2RGB_YUY2, cv2.COLOR_YUV2GRAY_YUY2)
+
+#: Every encoding that is read without help. OpenCV names a mosaic by its second
+#: row and column, ROS by its first, so that bayer_rggb8 is OpenCV's BayerBG.
+ENCODINGS: Mapping[str, Encoding] = {
+    "rgb8": Encoding(3, "rgb"),
+    "bgr8": Encoding(3, "bgr"),
+    "rgba8": Encoding(4, "rgba"),
+    "bgra8": Encoding(4, "bgra"),
+    "mono8": Encoding(1, "gray"),
+    "mono16": Encoding(2, "gray", "u2"),
+    "8UC1": Encoding(1, "gray"),
+    "8UC3": Encoding(3, "bgr"),
+    "8UC4": Encoding(4, "bgra"),
+    "16UC1": Encoding(2, "gray", "u2"),
+    "32FC1": Encoding(4, "gray", "f4"),
+    "uyvy": _UYVY,
+    "yuv422": _UYVY,
+    "yuyv": _YUYV,
+    "yuv422_yuy2": _YUYV,
+    "nv12": _planar(cv2.COLOR_YUV2BGR_NV12, cv2.COLOR_YUV2RGB_NV12, cv2.COLOR_YUV2GRAY_NV12),
+    "nv21": _planar(cv2.COLOR_YUV2BGR_NV21, cv2.COLOR_YUV2RGB_NV21, cv2.COLOR_YUV2GRAY_NV21),
+    "bayer_rggb8": _mosaic(cv2.COLOR_BayerBG2BGR, cv2.COLOR_BayerBG2RGB, cv2.COLOR_BayerBG2GRAY),
+    "bayer_bggr8": _mosaic(cv2.COLOR_BayerRG2BGR, cv2.COLOR_BayerRG2RGB, cv2.COLOR_BayerRG2GRAY),
+    "bayer_gbrg8": _mosaic(cv2.COLOR_BayerGR2BGR, cv2.COLOR_BayerGR2RGB, cv2.COLOR_BayerGR2GRAY),
+    "bayer_grbg8": _mosaic(cv2.COLOR_BayerGB2BGR, cv2.COLOR_BayerGB2RGB, cv2.COLOR_BayerGB2GRAY),
+}
+
+#: OpenCV's conversion from one channel order to another.
+ORDER_CODES: Mapping[tuple[str, str], int] = {
+    ("rgb", "bgr"): cv2.COLOR_RGB2BGR,
+    ("rgb", "gray"): cv2.COLOR_RGB2GRAY,
+    ("bgr", "rgb"): cv2.COLOR_BGR2RGB,
+    ("bgr", "gray"): cv2.COLOR_BGR2GRAY,
+    ("rgba", "bgr"): cv2.COLOR_RGBA2BGR,
+    ("rgba", "rgb"): cv2.COLOR_RGBA2RGB,
+    ("rgba", "gray"): cv2.COLOR_RGBA2GRAY,
+    ("bgra", "bgr"): cv2.COLOR_BGRA2BGR,
+    ("bgra", "rgb"): cv2.COLOR_BGRA2RGB,
+    ("bgra", "gray"): cv2.COLOR_BGRA2GRAY,
+    ("gray", "bgr"): cv2.COLOR_GRAY2BGR,
+    ("gray", "rgb"): cv2.COLOR_GRAY2RGB,
+}
+
+
+def check_frame(frame: Frame) -> None:
+    """Raise ImageError unless the encoding is known and size, step and bytes agree."""
+    if frame.encoding not in ENCODINGS and _cv_bridge() is None:
+        raise ImageError(
+            f"image encoding {frame.encoding!r:.100} is unknown; known: {', '.join(ENCODINGS)}; "
+            "install cv_bridge for others, or convert at the source"
+        )
+    if not (1 <= frame.width <= MAX_SIDE and 1 <= frame.height <= MAX_SIDE):
+        raise ImageError(
+            f"{_name(frame)}: expected a width and height of 1 to {MAX_SIDE}; "
+            "check the fields width and height"
+        )
+    rows = frame.height
+    encoding = ENCODINGS.get(frame.encoding)
+    if encoding is not None:
+        _check_layout(frame, encoding)
+        rows = frame.height * encoding.half_rows // 2
+    if frame.step < 1:
+        raise ImageError(f"{_name(frame)}: expected a step of 1 or more, got {frame.step}")
+    # cv_bridge refuses surplus bytes too: they mean that a size or the step is wrong.
+    if frame.data.size != rows * frame.step:
+        raise ImageError(
+            f"{_name(frame)}: expected {rows} rows of {frame.step} bytes, {rows * frame.step} in "
+            f"all, got {frame.data.size}; check height, step and the length of data"
+        )
+
+
+def _check_layout(frame: Frame, encoding: Encoding) -> None:
+    even_x, even_y = encoding.even
+    if frame.width % even_x or frame.height % even_y:
+        what = "width and height" if even_y > 1 else "width"
+        raise ImageError(f"{_name(frame)}: expected an even {what}; crop a row or column")
+    if min(frame.width, frame.height) < encoding.smallest:
+        least = encoding.smallest
+        raise ImageError(f"{_name(frame)}: expected at least {least}x{least}, to find the colours")
+    row = frame.width * encoding.bytes_per_pixel
+    if frame.step < row:
+        raise ImageError(
+            f"{_name(frame)}: expected a step of at least {row} "
+            f"({frame.width} pixels of {encoding.bytes_per_pixel} bytes), got {frame.step}; "
+            "step is the length of a row in bytes, padding included"
+        )
+
+
+def to_bgr(frame: Frame | CompressedFrame) -> NDArray[np.uint8]:
+    """Return the picture as (H, W, 3) uint8, blue first. Raises ImageError for a bad image."""
+    return to_color(frame, "bgr")
+
+
+def to_color(frame: Frame | CompressedFrame, order: str) -> NDArray[np.uint8]:
+    """Return the picture as uint8 in an order of ORDERS: (H, W, 3), or (H, W) for gray.
+
+    The result is a read-only view of the frame's bytes where they are stored so
+    already. Raises ImageError for a bad image.
+    """
+    pixels, stored = stored_pixels(frame, order)
+    return convert_order(pixels, stored, order)
+
+
+def convert_order(pixels: NDArray[np.uint8], stored: str, order: str) -> NDArray[np.uint8]:
+    """Change the channel order of uint8 pixels; the same array where nothing has to change."""
+    if stored == order:
+        return pixels
+    return np.asarray(cv2.cvtColor(pixels, ORDER_CODES[stored, order]), dtype=np.uint8)
+
+
+def stored_pixels(frame: Frame | CompressedFrame, order: str) -> tuple[NDArray[np.uint8], str]:
+    """Return 8-bit pixels with as little work as possible, and the order they are in.
+
+    That is the stored order (bgr, rgb, bgra, rgba or gray), a view where the samples
+    are bytes, so that scaling down can come before colour conversion. Mosaics and
+    subsampled colour are converted to ``order``. Raises ImageError for a bad image.
+    """
+    if isinstance(frame, CompressedFrame):
+        return decode(frame)
+    check_frame(frame)
+    encoding = ENCODINGS.get(frame.encoding)
+    if encoding is None:
+        return _through_cv_bridge(frame), "bgr"
+    samples = _samples(frame, encoding)
+    if not encoding.order:
+        return np.asarray(cv2.cvtColor(samples, encoding.codes[order]), dtype=np.uint8), order
+    return samples, encoding.order
+
+
+def _samples(frame: Frame, encoding: Encoding) -> NDArray[np.uint8]:
+    """View the bytes as (rows, W) or (rows, W, C), without the padding, in 8 bits."""
+    rows = frame.height * encoding.half_rows // 2
+    row = frame.width * encoding.bytes_per_pixel
+    unpadded = frame.data.reshape(rows, frame.step)[:, :row]
+    if encoding.sample != "u1":
+        stored = np.dtype(encoding.sample).newbyteorder(">" if frame.is_bigendian else "<")
+        # The copy also mends a step that is no multiple of the sample's size.
+        samples = np.array(unpadded, order="C").view(stored)
+        return _to_bytes(samples.astype(encoding.sample, copy=False))
+    if encoding.bytes_per_pixel == 1:
+        return unpadded
+    return unpadded.reshape(rows, frame.width, encoding.bytes_per_pixel)
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint16:
+        return sixteen_to_eight(values)
+    # fmax and fmin take the number where the other is NaN, so NaN becomes 0.
+    within = np.fmax(values, np.float32(0), out=values)
+    np.fmin(within, np.float32(1), out=within)
+    return np.asarray(cv2.convertScaleAbs(within, alpha=255.0), dtype=np.uint8)
+
+
+def _through_cv_bridge(frame: Frame) -> NDArray[np.uint8]:
+    bridge = _cv_bridge()
+    # imgmsg_to_cv2 reads these fields and nothing else of sensor_msgs/Image.
+    message = SimpleNamespace(
+        data=frame.data,
+        width=frame.width,
+        height=frame.height,
+        encoding=frame.encoding,
+        step=frame.step,
+        is_bigendian=int(frame.is_bigendian),
+    )
+    try:
+        return np.asarray(bridge.imgmsg_to_cv2(message, "bgr8"), dtype=np.uint8)
+    except (TypeError, ValueError, RuntimeError, ImportError) as error:
+        raise ImageError(
+            f"{_name(frame)}: cv_bridge cannot turn it into bgr8 ({error}); convert at the source"
+        ) from error
+
+
+def _cv_bridge() -> Any:
+    try:
+        module = importlib.import_module("cv_bridge")
+    except ImportError:
+        return None
+    return module.CvBridge()
+
+
+def _name(frame: Frame) -> str:
+    return f"image {frame.encoding!r:.100} of {frame.width}x{frame.height}"

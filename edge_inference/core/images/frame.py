@@ -1,0 +1,69 @@
+"""A picture on its way through the pipeline, in the encoding it arrived in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.images.image_header import DEFAULT_BOUNDS, ImageBounds
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """An uncompressed picture, its bytes untouched.
+
+    ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (half
+    as many again for the planar encodings nv12 and nv21), a view wherever that is
+    possible. ``encoding`` is a name from ``sensor_msgs/image_encodings.hpp``
+    (and nv12, nv21). ``step`` is the length of a row in bytes, padding
+    included. ``stamp_ns`` is the moment of capture in nanoseconds since the
+    epoch of the robot's clock, 0 where the camera gave none. ``origin`` is the
+    file or device that the picture was read from, empty where it came in a
+    message; it stays inside the process.
+    """
+
+    data: NDArray[np.uint8]
+    width: int
+    height: int
+    encoding: str
+    step: int
+    is_bigendian: bool = False
+    stamp_ns: int = 0
+    frame_id: str = ""
+    origin: str = ""
+
+    @classmethod
+    def from_array(
+        cls,
+        image: NDArray[np.uint8],
+        encoding: str = "bgr8",
+        stamp_ns: int = 0,
+        frame_id: str = "",
+        origin: str = "",
+    ) -> Frame:
+        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copied only if not contiguous."""
+        image = np.ascontiguousarray(image)
+        data = image.reshape(-1)
+        data.flags.writeable = False
+        height, width = image.shape[:2]
+        step = image.nbytes // height if height else 0
+        return cls(data, width, height, encoding, step, False, stamp_ns, frame_id, origin)
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedFrame:
+    """A JPEG or PNG picture, still compressed.
+
+    ``data`` is the file's bytes as a flat ``uint8`` array; ``format`` is the
+    field of ``sensor_msgs/CompressedImage`` ("jpeg", "png", or image_transport's
+    longer form such as "bgr8; jpeg compressed bgr8"). ``bounds`` say what it may
+    cost to decode.
+    """
+
+    data: NDArray[np.uint8]
+    format: str
+    stamp_ns: int = 0
+    frame_id: str = ""
+    bounds: ImageBounds = DEFAULT_BOUNDS

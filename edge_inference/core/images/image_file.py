@@ -1,0 +1,51 @@
+"""Pictures read from files, within bounds, and written to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.bounded_file import read_bytes
+from edge_inference.core.images.encodings import to_bgr
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.image_formats import read_file_header
+from edge_inference.core.images.image_header import DEFAULT_BOUNDS
+from edge_inference.core.images.silent_opencv import silent_opencv
+from edge_inference.errors import ImageError
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """Read a picture file as (H, W, 3) BGR, turned as its EXIF orientation says.
+
+    Raises OSError where there is no plain file that can be read, ImageError, without the file's
+    name, for one that is no picture or costs more than the default bounds.
+    """
+    data = read_bytes(file, DEFAULT_BOUNDS.encoded_bytes)
+    try:
+        DEFAULT_BOUNDS.check_header(read_file_header(data))
+        with silent_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (ImageError, cv2.error) as error:
+        reason = error.err if isinstance(error, cv2.error) else error
+        raise ImageError(f"not a picture that OpenCV can read: {reason}") from error
+    if image is None:
+        raise ImageError("not a picture that OpenCV can read")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def write_jpeg(file: Path, frame: Frame, quality: int = 90) -> None:
+    """Write a frame as JPEG; ``quality`` is 1 to 100.
+
+    Raises OSError where the file cannot be written, ImageError where the frame
+    cannot be encoded.
+    """
+    try:
+        encoded, data = cv2.imencode(".jpg", to_bgr(frame), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        raise ImageError(f"{file.name}: cannot be encoded as JPEG: {error.err}") from error
+    if not encoded:
+        raise ImageError(f"{file.name}: cannot be encoded as JPEG ({frame.width}x{frame.height})")
+    file.write_bytes(data.tobytes())

@@ -1,0 +1,155 @@
+"""What a model wants to see, and where a picture of any size goes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.settings import setting
+
+_LARGEST_FLOAT16 = 65504.0
+_INTEGERS = ("uint8", "int32")
+INTERPOLATIONS = ("linear", "cubic", "area", "nearest")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model wants to see: ``(pixel - mean) / std`` for pixels of 0 to 255."""
+
+    name: str = setting(description="name of the input tensor", read_only=True)
+    width: int = setting(description="width of the tensor", unit="px", minimum=1, maximum=16384)
+    height: int = setting(description="height of the tensor", unit="px", minimum=1, maximum=16384)
+    layout: str = setting("NCHW", "order of the tensor's axes", choices=("NCHW", "NHWC"))
+    color: str = setting("RGB", "order of the channels", choices=("RGB", "BGR", "GRAY"))
+    mean: tuple[float, ...] = setting(
+        (0.0,), "subtracted from every pixel: one for all channels, or one each in tensor order"
+    )
+    std: tuple[float, ...] = setting(
+        (1.0,), "divides every pixel after that: one for all channels, or one each in tensor order"
+    )
+    dtype: str = setting(
+        "float32", "type of the tensor", choices=("float32", "float16", "uint8", "int32")
+    )
+    resize: str = setting(
+        "stretch",
+        "stretch to fit; letterbox: keep the aspect and pad; center_crop: keep it and cut off",
+        choices=("stretch", "letterbox", "center_crop"),
+    )
+    interpolation: str = setting("linear", "how pixels are resampled", choices=INTERPOLATIONS)
+    crop_fraction: float = setting(
+        1.0, "part of the largest fitting rectangle that center_crop keeps", minimum=0.01, maximum=1
+    )
+    pad_value: int = setting(
+        114, "brightness of a letterbox's padding, before mean and std", minimum=0, maximum=255
+    )
+    letterbox_align: str = setting(
+        "center", "where a letterbox puts the picture", choices=("center", "top_left")
+    )
+
+    @property
+    def channels(self) -> int:
+        """Count the channels of the tensor."""
+        return 1 if self.color == "GRAY" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the tensor, batch axis first."""
+        if self.layout == "NCHW":
+            return 1, self.channels, self.height, self.width
+        return 1, self.height, self.width, self.channels
+
+    def check(self) -> str | None:
+        """Return why the settings do not go together, or None."""
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                wanted = "1 entry" if self.channels == 1 else f"1 or {self.channels} entries"
+                return f"{name}: expected {wanted} for {self.color}, got {len(values)}"
+        if 0.0 in self.std:
+            return f"std: expected numbers other than 0, got {list(self.std)}"
+        if self.dtype in _INTEGERS and (any(self.mean) or set(self.std) != {1.0}):
+            return (
+                f"mean and std: expected mean 0 and std 1 for {self.dtype}, which takes pixels as "
+                f"they are, got mean {list(self.mean)} and std {list(self.std)}"
+            )
+        if self.dtype == "float16" and np.abs(pixel_tables(self)).max() > _LARGEST_FLOAT16:
+            return f"std: {list(self.std)} is too small for float16; use float32"
+        return None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which rectangle of the source goes to which rectangle of the tensor (x, y, width, height)."""
+
+    source: tuple[int, int, int, int]
+    target: tuple[int, int, int, int]
+
+    def geometry(self, source_width: int, source_height: int) -> Geometry:
+        """Return the map from source to tensor, from the rectangles as rounded to whole pixels."""
+        from_x, from_y, from_width, from_height = self.source
+        to_x, to_y, to_width, to_height = self.target
+        scale_x = to_width / from_width
+        scale_y = to_height / from_height
+        return Geometry(
+            source_width,
+            source_height,
+            scale_x,
+            scale_y,
+            to_x - from_x * scale_x,
+            to_y - from_y * scale_y,
+        )
+
+
+def _stretch(spec: InputSpec, width: int, height: int) -> Placement:
+    return Placement((0, 0, width, height), (0, 0, spec.width, spec.height))
+
+
+def _letterbox(spec: InputSpec, width: int, height: int) -> Placement:
+    scale = min(spec.width / width, spec.height / height)
+    to_width = _within(width * scale, spec.width)
+    to_height = _within(height * scale, spec.height)
+    x, y = 0, 0
+    if spec.letterbox_align == "center":
+        x, y = (spec.width - to_width) // 2, (spec.height - to_height) // 2
+    return Placement((0, 0, width, height), (x, y, to_width, to_height))
+
+
+def _center_crop(spec: InputSpec, width: int, height: int) -> Placement:
+    """Cut first, then resize only what stays.
+
+    The same picture as resizing the shorter side to ``size / crop_fraction`` and
+    cutting ``size`` out of the middle, up to the rounding of the cut to whole
+    source pixels, which the geometry knows. It is how EfficientNet was evaluated.
+    """
+    scale = max(spec.width / width, spec.height / height) / spec.crop_fraction
+    from_width = _within(spec.width / scale, width)
+    from_height = _within(spec.height / scale, height)
+    x, y = (width - from_width) // 2, (height - from_height) // 2
+    return Placement((x, y, from_width, from_height), (0, 0, spec.width, spec.height))
+
+
+def _within(length: float, limit: int) -> int:
+    return min(max(round(length), 1), limit)
+
+
+_PLACEMENTS: Mapping[str, Callable[[InputSpec, int, int], Placement]] = {
+    "stretch": _stretch,
+    "letterbox": _letterbox,
+    "center_crop": _center_crop,
+}
+
+
+def place(spec: InputSpec, width: int, height: int) -> Placement:
+    """Decide where a picture of this size goes. Pure; sizes in pixels."""
+    return _PLACEMENTS[spec.resize](spec, width, height)
+
+
+def pixel_tables(spec: InputSpec) -> NDArray[np.float64]:
+    """Return (channels, 256): the tensor's value for every value of a pixel."""
+    pixels = np.arange(256, dtype=np.float64)
+    mean = np.broadcast_to(np.array(spec.mean), spec.channels)
+    std = np.broadcast_to(np.array(spec.std), spec.channels)
+    return np.asarray((pixels - mean[:, None]) / std[:, None], dtype=np.float64)

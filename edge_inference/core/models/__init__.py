@@ -1,0 +1,1 @@
+"""The model folder: description, golden check, self-check and cost."""

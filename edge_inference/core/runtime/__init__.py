@@ -1,0 +1,1 @@
+"""What a stage runs on: mailbox, worker, latency, health and limits."""

@@ -1,0 +1,253 @@
+"""The builder's configuration from our options; what a version lacks is said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from edge_inference.backends.trt.layers import is_mover
+from edge_inference.backends.trt.vendor import Vendor, enum_member
+from edge_inference.core.settings import suggestion
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.network import is_quantized, layers_of, tensors_of
+from edge_inference.engines.build.profiles import DeclaredInput, Profile
+from edge_inference.errors import BackendError
+
+#: For each tensor the lowest and highest value that calibration met.
+Ranges = Mapping[str, tuple[float, float]]
+
+_MIB = 1 << 20
+_AMPERE = 8
+_FLOATS = ("FLOAT", "HALF", "BF16")
+
+
+def make_config(
+    vendor: Vendor, builder: Any, options: BuildOptions, compute_capability: str | None
+) -> Any:
+    """Return a configuration with everything that does not depend on the network.
+
+    ``compute_capability`` is that of this machine's GPU, None without one.
+    Raises BackendError where this TensorRT or machine lacks what is asked for.
+    """
+    trt = vendor.trt
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the layer report is empty
+    config.builder_optimization_level = options.optimization_level
+    if options.workspace_mib:
+        limit = options.workspace_mib * _MIB
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
+    _switch(config, trt.BuilderFlag.TF32, options.tf32)
+    _switch(config, trt.BuilderFlag.SPARSE_WEIGHTS, options.sparse_weights)
+    _switch(config, trt.BuilderFlag.VERSION_COMPATIBLE, options.version_compatible)
+    _switch(config, trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME, options.exclude_lean_runtime)
+    _set_hardware(vendor, config, options.hardware)
+    _set_targets(vendor, config, targets_for(config, options, compute_capability))
+    _set_device(vendor, builder, config, options)
+    _share_profiles(trt, config)
+    return config
+
+
+def _share_profiles(trt: Any, config: Any) -> None:
+    """Let several contexts use one profile; TensorRT 8.6 has to be told, later ones just do."""
+    feature = enum_member(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806")
+    if feature is not None and hasattr(config, "set_preview_feature"):
+        config.set_preview_feature(feature, True)
+
+
+def targets_for(
+    config: Any, options: BuildOptions, compute_capability: str | None
+) -> tuple[str, ...]:
+    """Return the compute capabilities to build for; empty leaves the choice to TensorRT.
+
+    TensorRT-RTX builds for Ampere and later; an older GPU has to be named.
+    """
+    if options.targets or compute_capability is None or not is_portable(config):
+        return options.targets
+    is_older = int(compute_capability.partition(".")[0]) < _AMPERE
+    return (compute_capability,) if is_older else ()
+
+
+def is_portable(config: Any) -> bool:
+    """Tell whether plans are for many GPUs, as those of TensorRT-RTX are."""
+    return hasattr(config, "num_compute_capabilities")
+
+
+def add_profile(
+    builder: Any, config: Any, inputs: Sequence[DeclaredInput], found: Mapping[str, Profile]
+) -> None:
+    """Tell the builder the sizes of dynamic inputs. Raises BackendError where it refuses them."""
+    if not found:
+        return
+    profile = builder.create_optimization_profile()
+    held = {declared.name for declared in inputs if declared.holds_shape}
+    for name, wanted in found.items():
+        try:
+            if name in held:
+                profile.set_shape_input(name, *wanted.sizes)
+            else:
+                profile.set_shape(name, *wanted.sizes)
+        except RuntimeError as error:
+            raise BackendError(f"profile for {name!r}: TensorRT refuses it: {error}") from error
+    if config.add_optimization_profile(profile) < 0:
+        raise BackendError(
+            f"profiles for {', '.join(found)}: TensorRT refuses them; give sizes that the ONNX "
+            "takes, smallest <= usual <= largest"
+        )
+
+
+def set_precision_flags(
+    vendor: Vendor, config: Any, network: Any, options: BuildOptions, ranges: Ranges | None
+) -> list[str]:
+    """Give a network that is not strongly typed its precision. Returns notes.
+
+    Raises BackendError where flags or calibration are missing.
+    """
+    trt = vendor.trt
+    for name in _precision_flags(options):
+        flag = enum_member(trt.BuilderFlag, name)
+        if flag is None:
+            raise BackendError(
+                f"precision {options.precision}: {vendor.title} has no builder flag {name}; set "
+                "typing to 'onnx' and give it an ONNX of that precision"
+            )
+        config.set_flag(flag)
+    notes = []
+    if options.precision == "int8" and not is_quantized(network):
+        notes += _set_ranges(network, ranges)
+    if options.keep_fp32:
+        _keep_in_fp32(vendor, config, network, options.keep_fp32)
+    return notes
+
+
+def dla_note(config: Any, network: Any, options: BuildOptions) -> str:
+    """Say how much of a network the DLA takes."""
+    layers = list(layers_of(network))
+    taken = sum(bool(config.can_run_on_DLA(layer)) for layer in layers)
+    return f"{options.device} takes {taken} of {len(layers)} layers, the GPU the others"
+
+
+def dla_core(options: BuildOptions) -> int | None:
+    """Return the number of the DLA core asked for, None for the GPU."""
+    return None if options.device == "gpu" else int(options.device.removeprefix("dla"))
+
+
+def assign_if_present(target: Any, name: str, value: Any) -> None:
+    """Set an attribute that only some versions have, where this one does."""
+    if hasattr(target, name):
+        setattr(target, name, value)
+
+
+def _set_hardware(vendor: Vendor, config: Any, hardware: str) -> None:
+    if hardware == "same":
+        return
+    name = {"ampere_plus": "AMPERE_PLUS", "compute_capability": "SAME_COMPUTE_CAPABILITY"}[hardware]
+    level = enum_member(vendor.trt.HardwareCompatibilityLevel, name)
+    if level is None:
+        raise BackendError(
+            f"hardware {hardware!r}: {vendor.title} has no such compatibility; set it to 'same'"
+        )
+    config.hardware_compatibility_level = level
+
+
+def _set_targets(vendor: Vendor, config: Any, targets: Sequence[str]) -> None:
+    if not targets:
+        return
+    capabilities = getattr(vendor.trt, "ComputeCapability", None)
+    set_target = getattr(config, "set_compute_capability", None)
+    if capabilities is None or set_target is None:
+        raise BackendError(
+            f"targets {', '.join(targets)}: {vendor.title} builds for the GPU of this machine; "
+            "leave targets empty, or build with TensorRT-RTX"
+        )
+    assign_if_present(config, "num_compute_capabilities", len(targets))
+    for index, target in enumerate(targets):
+        member = enum_member(capabilities, "SM" + target.replace(".", ""))
+        if member is None or not set_target(member, index):
+            raise BackendError(
+                f"targets: {vendor.title} builds for {', '.join(_known_targets(capabilities))}, "
+                f"not for {target}"
+            )
+
+
+def _set_device(vendor: Vendor, builder: Any, config: Any, options: BuildOptions) -> None:
+    core = dla_core(options)
+    if core is None:
+        return
+    if options.precision == "fp32":
+        raise BackendError(
+            f"device {options.device!r}: a DLA computes in fp16 or int8, not in fp32; choose one "
+            "of them, or set device to 'gpu'"
+        )
+    cores = int(builder.num_DLA_cores)
+    if core >= cores:
+        raise BackendError(
+            f"device {options.device!r}: {vendor.title} finds {cores or 'no'} DLA cores on this "
+            "machine; set device to 'gpu'"
+        )
+    trt = vendor.trt
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def _precision_flags(options: BuildOptions) -> list[str]:
+    names = {"fp32": [], "fp16": ["FP16"], "int8": ["INT8"]}[options.precision]
+    if options.precision == "int8" and (options.typing == "flags" or options.device != "gpu"):
+        names = [*names, "FP16"]  # for layers that have no int8: a DLA has no fp32 at all
+    if options.keep_fp32:
+        names = [*names, "OBEY_PRECISION_CONSTRAINTS"]
+    return names
+
+
+def _set_ranges(network: Any, ranges: Ranges | None) -> list[str]:
+    if not ranges:
+        raise BackendError(
+            "precision int8 by builder flags needs the value ranges of a calibration; calibrate "
+            "the model with: edge-inference quantize MODEL, or give an ONNX that is quantised"
+        )
+    missing = 0
+    for tensor in tensors_of(network):
+        set_range = getattr(tensor, "set_dynamic_range", None)
+        if set_range is None or tensor.name not in ranges:
+            missing += tensor.dtype.name in _FLOATS
+        else:
+            low, high = ranges[tensor.name]
+            set_range(float(low), float(high))
+    if not missing:
+        return []
+    return [f"{missing} tensors have no calibrated range; their layers do not run in int8"]
+
+
+def _keep_in_fp32(vendor: Vendor, config: Any, network: Any, patterns: Sequence[str]) -> None:
+    single = vendor.trt.DataType.FLOAT
+    unmatched = set(patterns)
+    for layer in layers_of(network):
+        matched = {p for p in patterns if p == layer.name or fnmatchcase(layer.name, p)}
+        unmatched -= matched
+        if matched and not is_mover(layer.type.name):
+            _constrain(layer, single)
+    if unmatched:
+        name = min(unmatched)
+        names = [layer.name for layer in layers_of(network)]
+        raise BackendError(f"keep_fp32: no layer is called {name!r}{suggestion(name, names)}")
+
+
+def _constrain(layer: Any, single: Any) -> None:
+    assign_if_present(layer, "precision", single)
+    for index in range(layer.num_outputs):
+        set_output_type = getattr(layer, "set_output_type", None)
+        if set_output_type is not None and layer.get_output(index).dtype.name in _FLOATS:
+            set_output_type(index, single)
+
+
+def _known_targets(capabilities: Any) -> list[str]:
+    digits = [name[2:] for name in capabilities.__members__ if name.startswith("SM")]
+    return [f"{text[:-1]}.{text[-1]}" for text in digits]
+
+
+def _switch(config: Any, flag: Any, on: bool) -> None:
+    if on:
+        config.set_flag(flag)
+    else:
+        config.clear_flag(flag)

@@ -1,0 +1,1 @@
+"""Built engines, derived models and measured costs on disk, by content and machine."""

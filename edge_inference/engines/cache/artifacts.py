@@ -1,0 +1,380 @@
+"""What a backend opens, and how it is made where it is not there yet.
+
+A recipe knows the key of the thing in the store, so that it is found without
+being made, and how to make it. Recipes are made of model and machine alone:
+another process that asks for the same gets the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_inference.backends.gpu import find_gpu
+from edge_inference.backends.processor import find_processor
+from edge_inference.backends.trt.metadata import Environment
+from edge_inference.backends.trt.vendor import import_tensorrt
+from edge_inference.core.checksum import sha256_of
+from edge_inference.core.models.model import ModelDescription, Variant
+from edge_inference.core.settings import change
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.cache.artifact_cache import Store, default_cache_folder, key_of
+from edge_inference.engines.precision.derivation import (
+    calibration_digest,
+    derivation_rules,
+    version_of,
+)
+from edge_inference.engines.precision.int8_mode import FULL_BITS
+from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, ModelError
+
+#: Is told a phase in words, and how far the whole is from 0 to 1 where that is known.
+Progress = Callable[[str, float | None], None]
+Cancelled = Callable[[], bool]
+
+
+class PreparationCancelledError(EdgeInferenceError):
+    """The preparation was cancelled before it came to its end."""
+
+
+_ONNX = "model.onnx"
+_PLAN = "engine.plan"
+#: Where measured tactics are kept, inside the store's folder.
+TIMING_FOLDER = "timing"
+
+
+def default_store() -> Store:
+    """Return the user's cache."""
+    return Store(default_cache_folder())
+
+
+class Recipe(ABC):
+    """One file for a backend."""
+
+    @abstractmethod
+    def find(self, store: Store) -> Path | None:
+        """Return the file, or None. Raises CacheError where it is there and damaged."""
+
+    @abstractmethod
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Return the file; make it first where it is missing or damaged."""
+
+    @abstractmethod
+    def discard(self, store: Store) -> bool:
+        """Remove the file so that it is made anew; False where it is not ours to remove."""
+
+    def digest(self, store: Store) -> str | None:
+        """Return the file's sha256 in hexadecimal digits; None where it is not made yet.
+
+        Raises CacheError where it is damaged, OSError where it cannot be read.
+        """
+        file = self.find(store)
+        return None if file is None else sha256_of(file)
+
+
+@dataclass(frozen=True)
+class ShippedFile(Recipe):
+    """A variant that the model folder holds."""
+
+    variant: Variant
+
+    def find(self, store: Store) -> Path | None:
+        """Return the variant's file."""
+        return self.variant.file
+
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Return the variant's file, checked."""
+        self.variant.verify()
+        return self.variant.file
+
+    def discard(self, store: Store) -> bool:
+        """Leave the model folder alone."""
+        return False
+
+    def digest(self, store: Store) -> str | None:
+        """Return what the model folder says; who opens the file has it verified."""
+        return self.variant.sha256
+
+
+@dataclass(frozen=True)
+class OnnxFlavour(Recipe):
+    """The model in another precision, derived from its fp32 variant for one kind of engine.
+
+    ``weight_bits`` are those of int8: fewer than all are for processors that add products in
+    16 bits.
+    """
+
+    model: ModelDescription
+    precision: str
+    target: str
+    weight_bits: int = FULL_BITS
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything that changes the file, or what it is found to compute.
+
+        int8 for ONNX Runtime is computed by the processor: what was found out about the
+        file on one with other instructions does not hold.
+        """
+        by_processor = self.precision == "int8" and self.target == "onnxruntime"
+        return {
+            "kind": "onnx",
+            "rules": derivation_rules(),
+            "source": self.model.variants["fp32"].sha256,
+            "precision": self.precision,
+            "target": self.target,
+            "weight_bits": self.weight_bits if self.precision == "int8" else None,
+            "instructions": find_processor().instruction_set if by_processor else None,
+            "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
+            "calibration": calibration_digest(self.model, self.precision),
+            "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
+        }
+
+    def find(self, store: Store) -> Path | None:
+        """Look into the store."""
+        entry = store.find(key_of(self.parts()))
+        return entry.path(_ONNX) if entry is not None else None
+
+    def digest(self, store: Store) -> str | None:
+        """Look into the store."""
+        return _digest_in(store, self.parts(), _ONNX)
+
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Derive the flavour."""
+        bits = f"{self.weight_bits}-bit " if self.weight_bits < FULL_BITS else ""
+        kind = f"{bits}{self.precision}"
+        label = f"{self.model.name}-{kind.replace(' ', '-')}-{self.target}"
+        parts = self.parts()
+
+        def derive_into(folder: Path) -> Mapping[str, Any]:
+            from edge_inference.engines.precision.calibration import Calibration
+            from edge_inference.engines.precision.derive import derive
+
+            progress(f"deriving {kind}", None)
+            source = self.model.variants["fp32"]
+            source.verify()
+            calibration = None
+            if self.precision == "int8" and self.model.calibration is not None:
+                calibration = Calibration.load(self.model.calibration)
+            derive(
+                source.file,
+                self.precision,
+                self.target,
+                folder / _ONNX,
+                keep_fp32=self.model.derive.keep_fp32(self.precision),
+                calibration=calibration,
+                weight_bits=self.weight_bits,
+            )
+            return {"model": self.model.name, **parts}
+
+        entry = store.get_or_make(
+            key_of(parts),
+            derive_into,
+            label=label,
+            cancelled=cancelled,
+            report=lambda damage: progress(damage, None),
+        )
+        return entry.path(_ONNX)
+
+    def discard(self, store: Store) -> bool:
+        """Remove it from the store."""
+        return store.remove(key_of(self.parts()))
+
+
+@dataclass(frozen=True)
+class EnginePlan(Recipe):
+    """A TensorRT engine, built on this machine from one of the model's ONNX files."""
+
+    model: ModelDescription
+    onnx: ShippedFile | OnnxFlavour
+    options: BuildOptions
+    environment: Environment
+
+    def parts(self) -> dict[str, Any]:
+        """Return everything that changes the plan."""
+        onnx = self.onnx
+        return {
+            "kind": "engine",
+            "onnx": onnx.variant.sha256 if isinstance(onnx, ShippedFile) else onnx.parts(),
+            "calibration": calibration_digest(self.model, self.options.precision),
+            "options": dataclasses.asdict(self.options),
+            "environment": dataclasses.asdict(self.environment),
+        }
+
+    def find(self, store: Store) -> Path | None:
+        """Look into the store."""
+        entry = store.find(key_of(self.parts()))
+        return entry.path(_PLAN) if entry is not None else None
+
+    def digest(self, store: Store) -> str | None:
+        """Look into the store."""
+        return _digest_in(store, self.parts(), _PLAN)
+
+    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+        """Build the engine."""
+        from edge_inference.engines.build.builder import build_engine, write_engine
+
+        onnx_file = self.onnx.make(store, progress, cancelled)
+
+        def build_into(folder: Path) -> Mapping[str, Any]:
+            built = build_engine(
+                onnx_file,
+                self.options,
+                vendor=import_tensorrt(),
+                environment=self.environment,
+                model=self.model.name,
+                ranges=self._ranges(),
+                timing_cache=self._timing_cache(store),
+                progress=lambda step: progress(step.phase, step.fraction),
+                cancelled=cancelled,
+            )
+            write_engine(built, folder / _PLAN)
+            return {
+                "model": self.model.name,
+                "precision": self.options.precision,
+                "notes": list(built.notes),
+            }
+
+        label = f"{self.model.name}-{self.options.precision}-{self.environment.flavour}"
+        key = key_of(self.parts())
+        entry = store.get_or_make(
+            key,
+            build_into,
+            label=label,
+            cancelled=cancelled,
+            report=lambda damage: progress(damage, None),
+        )
+        return entry.path(_PLAN)
+
+    def discard(self, store: Store) -> bool:
+        """Remove it from the store."""
+        return store.remove(key_of(self.parts()))
+
+    def notes(self, store: Store) -> tuple[str, ...]:
+        """Return what the builder had to say about the engine in the store."""
+        entry = store.find(key_of(self.parts()))
+        return () if entry is None else tuple(entry.metadata.get("notes", ()))
+
+    def _ranges(self) -> Mapping[str, tuple[float, float]] | None:
+        """Return calibrated ranges, which int8 by flags needs; an int8 ONNX has its own."""
+        file = self.model.calibration
+        if self.options.precision != "int8" or file is None:
+            return None
+        from edge_inference.engines.precision.calibration import Calibration
+
+        return Calibration.load(file).ranges
+
+    def _timing_cache(self, store: Store) -> Path:
+        """Measured tactics hold for one GPU and one TensorRT, for all models."""
+        name = key_of(dataclasses.asdict(self.environment))[:16]
+        return store.folder / TIMING_FOLDER / f"{name}.cache"
+
+
+def onnx_for(
+    model: ModelDescription, precision: str, target: str, weight_bits: int = FULL_BITS
+) -> ShippedFile | OnnxFlavour:
+    """Return how to get the model in a precision. Raises ModelError where there is no way.
+
+    ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` are those of int8. A file of
+    the model folder comes first, except that int8 for TensorRT, or with fewer bits, is
+    derived where the ranges are known: a Q/DQ graph for the CPU does not parse there.
+    """
+    is_int8 = precision == "int8"
+    bits = weight_bits if is_int8 else FULL_BITS
+    variant = model.variants.get(precision)
+    can_derive = "fp32" in model.variants and (
+        precision == "fp16" or (is_int8 and model.calibration is not None)
+    )
+    is_special = is_int8 and (target == "tensorrt" or bits < FULL_BITS)
+    if variant is not None and not (is_special and can_derive):
+        return ShippedFile(variant)
+    if can_derive:
+        return OnnxFlavour(model, precision, target, bits)
+    raise ModelError(
+        f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
+        f"; {_how_to_get(model, precision)}"
+    )
+
+
+def precisions(model: ModelDescription) -> list[str]:
+    """Return the precisions that a model has or that can be derived, most accurate first."""
+    derivable = set(model.variants)
+    if "fp32" in model.variants:
+        derivable |= {"fp16"} | ({"int8"} if model.calibration is not None else set())
+    return [name for name in ("fp32", "fp16", "int8") if name in derivable]
+
+
+def engine_plan(
+    model: ModelDescription,
+    precision: str,
+    gpu: int = 0,
+    options: BuildOptions | None = None,
+) -> EnginePlan:
+    """Return how to get a TensorRT engine for this machine.
+
+    ``options`` replace those of the model's section ``engine``. Raises BackendError
+    where TensorRT or the GPU is missing, ModelError for a precision that cannot be.
+    """
+    if options is None:
+        options = build_options(model, precision)
+    by_flags = options.typing == "flags" and "fp32" in model.variants
+    onnx = onnx_for(model, "fp32" if by_flags else precision, "tensorrt")
+    return EnginePlan(model, onnx, options, environment_here(gpu))
+
+
+def environment_here(gpu: int = 0) -> Environment:
+    """Return TensorRT and GPU of this machine.
+
+    TensorRT-RTX builds without a GPU; for every other one, a missing GPU or
+    driver raises BackendError.
+    """
+    vendor = import_tensorrt()
+    try:
+        found = find_gpu(gpu)
+    except BackendError:
+        if vendor.flavour != "tensorrt_rtx":
+            raise
+        return Environment.here(vendor.flavour, vendor.version)
+    return Environment.here(vendor.flavour, vendor.version, found.name, found.compute_capability)
+
+
+def build_options(
+    model: ModelDescription, precision: str, changes: Mapping[str, Any] | None = None
+) -> BuildOptions:
+    """Return the model's build options for a precision; ``changes`` come before them.
+
+    Where nothing says which sizes an input may have, it has the one that
+    preprocessing makes. Raises ConfigError, with file and line for the model's own.
+    """
+    options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
+    options = change(options, {**(changes or {}), "precision": precision})
+    # Where TensorRT chooses precisions itself, it has to hear which layers stay in fp32.
+    keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
+    profiles = options.profiles
+    if not profiles and not options.batch:
+        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.shape))}",)
+    return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
+
+
+def _digest_in(store: Store, parts: Mapping[str, Any], name: str) -> str | None:
+    entry = store.find(key_of(parts))
+    return None if entry is None else entry.files[name].sha256
+
+
+def _how_to_get(model: ModelDescription, precision: str) -> str:
+    if precision == "int8" and "fp32" in model.variants:
+        return (
+            f"make it with: edge-inference quantize {model.name} --calibration PICTURES "
+            "--output FOLDER"
+        )
+    return "ask for one of them or for 'auto'"
+
+
+def find_or_none(recipe: Recipe, store: Store) -> tuple[Path | None, str]:
+    """Return the file where it is there and sound, and a sentence where it is damaged."""
+    try:
+        return recipe.find(store), ""
+    except CacheError as error:
+        return None, str(error)

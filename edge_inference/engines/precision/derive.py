@@ -1,0 +1,144 @@
+"""One flavour of a network, from the fp32 file to the file that an engine opens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_inference.core.models.model import PRECISIONS
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.exclude import named_nodes, tail_nodes
+from edge_inference.engines.precision.folding import fold
+from edge_inference.engines.precision.fp16 import to_fp16
+from edge_inference.engines.precision.int8 import TARGETS, to_int8
+from edge_inference.engines.precision.onnx_file import (
+    file_sha256,
+    first_line,
+    import_onnx,
+    opset_of,
+    write_onnx,
+)
+from edge_inference.engines.precision.scales import WEIGHT_NUMBERS
+from edge_inference.errors import BackendError, ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+DERIVED = tuple(name for name in PRECISIONS if name != "fp32")
+
+
+@dataclass(frozen=True)
+class DeriveReport:
+    """What was made.
+
+    ``converted`` counts the nodes in the new precision by operator, ``kept``
+    gives the reason for each node that stayed in fp32. Sizes are in bytes, ``weight_bits``
+    are those of int8.
+    """
+
+    precision: str
+    target: str
+    opset: int
+    source_bytes: int
+    bytes: int
+    converted: Mapping[str, int]
+    kept: Mapping[str, str]
+    weight_bits: int | None = None
+
+    def summary(self) -> str:
+        """Say the outcome in one sentence."""
+        reasons = Counter(self.kept.values())
+        listing = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        weights = " with 7-bit weights" if self.weight_bits == 7 else ""
+        return (
+            f"{self.precision}{weights} for {self.target}: {sum(self.converted.values())} nodes in "
+            f"{self.precision}, {len(self.kept)} in fp32{f' ({listing})' if listing else ''}, "
+            f"opset {self.opset}, {self.source_bytes / 1e6:.1f} -> {self.bytes / 1e6:.1f} MB"
+        )
+
+
+def derive(
+    source: Path,
+    precision: str,
+    target: str,
+    destination: Path,
+    *,
+    keep_fp32: Sequence[str] = (),
+    calibration: Calibration | None = None,
+    per_channel: bool = True,
+    weight_bits: int = 8,
+) -> DeriveReport:
+    """Write the flavour of an fp32 ONNX file for a precision and a kind of engine.
+
+    ``keep_fp32`` names nodes that stay in fp32. int8 needs ``calibration``, taken
+    on ``source``, and also leaves the nodes after the last layer with weights; its
+    ``weight_bits`` are 8 or 7. Inputs, outputs and opset stay. The same arguments give the
+    same bytes, and ``destination`` is there whole or not at all. Raises ConfigError for an
+    unknown precision, target or number of bits, ModelError for a file, calibration or node
+    name that does not fit, BackendError where a package is missing or fails.
+    """
+    choices: tuple[tuple[str, object, Collection[object]], ...] = (
+        ("precision", precision, DERIVED),
+        ("target", target, TARGETS),
+        ("weight_bits", weight_bits, WEIGHT_NUMBERS.keys()),
+    )
+    for name, value, known in choices:
+        if value not in known:
+            raise ConfigError(
+                f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}"
+            )
+    source, destination = Path(source), Path(destination)
+    if precision == "int8":
+        if calibration is None:
+            raise ModelError(
+                f"{source}: int8 needs a calibration: run pictures through the network and keep "
+                "the ranges beside it"
+            )
+        calibration.check_fits(file_sha256(source), str(source))
+    model = fold(source)
+    where = str(source)
+    keep = named_nodes(model, keep_fp32, where)
+    operators = {node.name: node.op_type for node in model.graph.node}
+    opset = opset_of(model)
+    try:
+        if precision == "fp16":
+            made, kept = to_fp16(model, keep)
+        else:
+            assert calibration is not None
+            keep = {**tail_nodes(model), **keep}
+            made, kept = to_int8(
+                model,
+                target,
+                calibration.ranges,
+                keep,
+                per_channel=per_channel,
+                weight_bits=weight_bits,
+            )
+    except (ModelError, BackendError) as error:
+        raise type(error)(f"{where}: {error}") from error
+    _check(made, where)
+    write_onnx(made, destination)
+    return DeriveReport(
+        precision=precision,
+        target=target,
+        opset=opset,
+        source_bytes=source.stat().st_size,
+        bytes=destination.stat().st_size,
+        converted=Counter(kind for name, kind in operators.items() if name not in kept),
+        kept=kept,
+        weight_bits=weight_bits if precision == "int8" else None,
+    )
+
+
+def _check(model: ModelProto, where: str) -> None:
+    onnx = import_onnx()
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BackendError(
+            f"{where}: what was derived from it is not sound ({first_line(error)}); name the "
+            "node in it among those that stay in fp32"
+        ) from error

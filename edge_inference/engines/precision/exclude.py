@@ -1,0 +1,39 @@
+"""Which nodes stay in fp32, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edge_inference.engines.precision.onnx_file import check_node_names
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+#: Where nearly all of a network's time goes.
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+ASKED = "asked for"
+AFTER_LAST_LAYER = "after the last layer with weights"
+
+
+def named_nodes(model: ModelProto, names: Sequence[str], where: str) -> dict[str, str]:
+    """Return the reason for each node that was asked for; ModelError for one that is not there."""
+    check_node_names(names, (node.name for node in model.graph.node), where)
+    return dict.fromkeys(names, ASKED)
+
+
+def tail_nodes(model: ModelProto) -> dict[str, str]:
+    """Return the nodes after which no layer with weights comes, such as a detector's sigmoids.
+
+    They cost little, and what they compute is the result itself: 256 steps for
+    all scores and boxes together are too few.
+    """
+    leads_to_weights: set[str] = set()
+    tail = {}
+    for node in reversed(model.graph.node):
+        if node.op_type in WEIGHTED or leads_to_weights.intersection(node.output):
+            leads_to_weights.update(node.input)
+        else:
+            tail[node.name] = AFTER_LAST_LAYER
+    return dict(reversed(tail.items()))

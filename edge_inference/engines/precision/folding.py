@@ -1,0 +1,83 @@
+"""What every flavour is made from: the network with everything constant computed beforehand.
+
+Weights that are stored in fp16 become fp32 again, a batch normalisation becomes
+part of its convolution, every node has a name, and the type of every tensor is
+known. Ranges and lists of kept nodes speak of this graph.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.engines.precision.onnx_file import (
+    expect_room,
+    first_line,
+    import_onnx,
+    read_onnx,
+    serialised,
+)
+from edge_inference.errors import BackendError, ModelError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def fold(source: Path) -> ModelProto:
+    """Read an ONNX file and fold its constants; opset, inputs and outputs stay.
+
+    Raises ModelError for a file that is no sound ONNX model, BackendError where
+    ONNX Runtime cannot run it or a package is missing.
+    """
+    network, is_split = read_onnx(source)
+    onnx = import_onnx()
+    onnxruntime = import_onnxruntime()
+    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
+        folded = Path(folder, "folded.onnx")
+        options = session_options(onnxruntime)
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
+        # Given the file, it would name the weights beside it in what it writes elsewhere.
+        given = serialised(network, source) if is_split else str(source)
+        del network
+        try:
+            onnxruntime.InferenceSession(given, options, providers=[CPU], enable_fallback=0)
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            expect_room(folded)
+            raise BackendError(
+                f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so no other "
+                "precision can be derived from it"
+            ) from error
+        model = onnx.load(str(folded))
+    _name_nodes(model)
+    _keep_used_domains(model)
+    try:
+        return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(
+            f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
+        ) from error
+
+
+def _name_nodes(model: ModelProto) -> None:
+    taken = {node.name for node in model.graph.node}
+    for index, node in enumerate(model.graph.node):
+        if not node.name:
+            name = f"{node.op_type}_{index}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            node.name = name
+
+
+def _keep_used_domains(model: ModelProto) -> None:
+    """Drop the operator sets that ONNX Runtime adds unasked; not every parser takes them."""
+    if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        return  # nodes inside a branch or loop may use any of them
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)

@@ -1,0 +1,121 @@
+"""fp32 to int8: quantise and dequantise pairs around the nodes, in the style an engine wants.
+
+The same ranges give both flavours. ONNX Runtime's CPU kernels want unsigned
+activations and pairs around everything, so that whole chains of nodes run on
+bytes. TensorRT wants signed symmetric numbers, pairs before layers with weights
+and none behind them (it fuses what follows into the layer), weights in fp32
+with a pair of their own, and biases as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from edge_inference.engines.precision.graph import float_tensors
+from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
+from edge_inference.engines.precision.qdq_pairs import PairWriter, Style
+from edge_inference.engines.precision.ranges import Range
+from edge_inference.errors import ModelError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+#: Scales by channel came with this opset.
+LOWEST_OPSET = 13
+
+NOT_QUANTISED = "not quantised for this engine"
+
+STYLES: Mapping[str, Style] = {
+    "onnxruntime": Style(
+        # No ConvTranspose: ONNX Runtime's runs in fp32, and would dequantise its weights each time.
+        weighted=("Conv", "Gemm", "MatMul"),
+        computing=(
+            "Add",
+            "AveragePool",
+            "Concat",
+            "GlobalAveragePool",
+            "LeakyRelu",
+            "Mul",
+            "Sigmoid",
+            "Softmax",
+        ),
+        moving=(
+            "Flatten",
+            "MaxPool",
+            "Reshape",
+            "Resize",
+            "Slice",
+            "Split",
+            "Squeeze",
+            "Transpose",
+            "Unsqueeze",
+        ),
+        signed_activations=False,
+        pairs_behind=True,
+        stores_numbers=True,
+    ),
+    "tensorrt": Style(
+        weighted=("Conv", "ConvTranspose", "Gemm", "MatMul"),
+        computing=("Add", "AveragePool", "GlobalAveragePool"),
+        moving=(),
+        signed_activations=True,
+        pairs_behind=False,
+        stores_numbers=False,
+    ),
+}
+TARGETS = tuple(STYLES)
+
+
+def to_int8(
+    model: ModelProto,
+    target: str,
+    ranges: Mapping[str, Range],
+    keep: Mapping[str, str],
+    *,
+    per_channel: bool = True,
+    weight_bits: int = 8,
+) -> tuple[ModelProto, dict[str, str]]:
+    """Return the folded network with pairs, and why each node in fp32 stayed there.
+
+    ``keep`` are nodes that stay, with the reason. ``per_channel`` gives each
+    channel of the weights a scale of its own. ``weight_bits`` is 8, or 7 for kernels
+    that add two products in 16 bits. Raises ModelError for an opset that is too old, for
+    ranges that are missing, and where no node can turn.
+    """
+    opset = opset_of(model)
+    if opset < LOWEST_OPSET:
+        raise ModelError(
+            f"opset {opset}: int8 needs at least {LOWEST_OPSET}; export the model again with "
+            "that opset, or raise it with onnx.version_converter"
+        )
+    style = STYLES[target]
+    onnx = import_onnx()
+    _check_ranges(model, style, ranges, keep)
+    operators = {node.name: node.op_type for node in model.graph.node}
+    writer = PairWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
+    writer.run()
+    if not any(operators[name] in style.weighted for name in writer.quantised):
+        raise ModelError("no layer of the network can compute in int8; use it in fp32")
+    quantised = set(writer.quantised)
+    kept = {name: keep.get(name, NOT_QUANTISED) for name in operators if name not in quantised}
+    return model, kept
+
+
+def _check_ranges(
+    model: ModelProto, style: Style, ranges: Mapping[str, Range], keep: Mapping[str, str]
+) -> None:
+    graph = model.graph
+    floats = float_tensors(graph, import_onnx()) - {entry.name for entry in graph.initializer}
+    needed = dict.fromkeys(
+        name
+        for node in graph.node
+        if node.op_type in style.operators() and node.name not in keep
+        for name in (*node.input, *node.output)
+    )
+    missing = [name for name in needed if name in floats and name not in ranges]
+    if missing:
+        raise ModelError(
+            f"the calibration has no range for {len(missing)} tensor(s), the first is "
+            f"{missing[0]!r}; calibrate again with this ONNX Runtime"
+        )

@@ -1,0 +1,290 @@
+"""Writes a folded network anew with quantise and dequantise pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.engines.precision.exclude import WEIGHTED
+from edge_inference.engines.precision.graph import (
+    FreshNames,
+    captured,
+    drop_unused_constants,
+    float_tensors,
+)
+from edge_inference.engines.precision.ranges import Range
+from edge_inference.engines.precision.scales import (
+    Scale,
+    activation_scale,
+    bias_scale,
+    dequantise,
+    quantise,
+    quantise_weights,
+    weight_scale,
+)
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+_CLAMPS = ("Clip", "Relu")
+
+
+@dataclass(frozen=True)
+class Style:
+    """What an engine wants.
+
+    ``computing`` are the operators that get a range of their own, ``moving``
+    those that only move numbers and keep the range of what they move; both
+    besides the layers with weights in ``weighted``.
+    """
+
+    weighted: tuple[str, ...]
+    computing: tuple[str, ...]
+    moving: tuple[str, ...]
+    signed_activations: bool
+    pairs_behind: bool
+    stores_numbers: bool
+
+    def operators(self) -> tuple[str, ...]:
+        """Return all operators that work on 8-bit numbers."""
+        clamps = _CLAMPS if self.pairs_behind else ()
+        return (*self.weighted, *self.computing, *self.moving, *clamps)
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """A tensor that has its pair: the name behind it, and its scale as written."""
+
+    name: str
+    scale: Scale
+    scale_name: str
+    zero_name: str
+
+
+class PairWriter:
+    """One use: ``PairWriter(...).run()`` changes the model in place.
+
+    ``quantised`` is filled with the names of the nodes that work on 8-bit numbers.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        style: Style,
+        ranges: Mapping[str, Range],
+        keep: Mapping[str, str],
+        per_channel: bool,
+        weight_bits: int,
+        onnx: Any,
+    ) -> None:
+        self._graph = model.graph
+        self._style = style
+        self._ranges = ranges
+        self._keep = keep
+        self._per_channel = per_channel
+        self._weight_bits = weight_bits
+        self._onnx = onnx
+        self._names = FreshNames(model.graph)
+        self._floats = float_tensors(model.graph, onnx)
+        self._outputs = {entry.name for entry in model.graph.output}
+        self._constants = {entry.name: entry for entry in model.graph.initializer}
+        self._readers = Counter(
+            name for node in model.graph.node for name in (*node.input, *captured(node))
+        )
+        self._reader = {name: node for node in model.graph.node for name in node.input}
+        self._paired: dict[str, _Paired] = {}
+        #: Tensors that everybody reads from behind their pair.
+        self._replaced: dict[str, str] = {}
+        self.quantised: list[str] = []
+
+    def run(self) -> None:
+        """Write all nodes anew."""
+        nodes: list[NodeProto] = []
+        for node in list(self._graph.node):
+            nodes.extend(self._rewritten(node))
+        del self._graph.node[:]
+        self._graph.node.extend(nodes)
+        drop_unused_constants(self._graph)
+
+    def _rewritten(self, node: NodeProto) -> Iterator[NodeProto]:
+        reads = list(node.input)
+        takes_part = self._takes_part(node)
+        for place, name in enumerate(reads):
+            node.input[place] = self._replaced.get(name, name)
+        if not takes_part:
+            if self._style.pairs_behind and node.op_type in WEIGHTED:
+                yield from self._shield(node, reads[0])
+            yield node
+            return
+        self.quantised.append(node.name)
+        if node.op_type in self._style.weighted:
+            yield from self._weighted_inputs(node, reads)
+        elif node.op_type in self._style.computing:
+            for place, name in enumerate(reads):
+                yield from self._pair_before(node, place, name)
+        if not self._style.pairs_behind or self._is_clamped_next(node):
+            yield node
+        elif node.op_type in self._style.moving:
+            yield from self._with_pairs_behind(node, self._paired[reads[0]])
+        else:
+            yield from self._with_pairs_behind(node, None)
+
+    def _shield(self, node: NodeProto, name: str) -> Iterator[NodeProto]:
+        """Keep ONNX Runtime from quantising the weights of a layer that is to stay in fp32.
+
+        It does so where the layer stands right behind a dequantised tensor. The sum
+        of one tensor is that tensor, and is not optimised away.
+        """
+        if name not in self._replaced:
+            return
+        copy = self._names.new(f"{name}_{node.name}")
+        yield self._node("Sum", [node.input[0]], copy)
+        node.input[0] = copy
+
+    def _takes_part(self, node: NodeProto) -> bool:
+        if node.name in self._keep or not any(name in self._floats for name in node.output):
+            return False
+        if node.op_type in self._style.moving:
+            return node.input[0] in self._replaced
+        return node.op_type in self._style.operators()
+
+    def _is_clamped_next(self, node: NodeProto) -> bool:
+        """Tell whether only a clamp reads the result: both become one with the pair behind it."""
+        result = node.output[0]
+        if node.op_type in self._style.moving or self._readers[result] != 1:
+            return False
+        reader = self._reader.get(result)
+        return (
+            reader is not None
+            and reader.op_type in _CLAMPS
+            and reader.name not in self._keep
+            and result not in self._outputs
+        )
+
+    def _weighted_inputs(self, node: NodeProto, reads: list[str]) -> Iterator[NodeProto]:
+        if len(reads) < 2 or reads[1] not in self._constants:
+            for place, name in enumerate(reads[:2]):
+                yield from self._pair_before(node, place, name)
+            return
+        yield from self._pair_before(node, 0, reads[0])
+        weights = self._array(reads[1])
+        bias = self._array(reads[2]) if self._has_plain_bias(node, reads) else None
+        input_scale = float(self._paired[reads[0]].scale.scale)
+        axis = _channel_axis(node, weights) if self._per_channel else None
+        bits = self._weight_bits
+        scale = weight_scale(weights, axis, bias, input_scale, bits)
+        numbers = quantise_weights(weights, scale, bits)
+        yield from self._constant(node, 1, reads[1], scale, numbers)
+        if bias is not None:
+            biases = bias_scale(scale, input_scale)
+            yield from self._constant(node, 2, reads[2], biases, quantise(bias, biases))
+
+    def _has_plain_bias(self, node: NodeProto, reads: list[str]) -> bool:
+        """Tell whether there is a bias to quantise: one number a channel, added as it is."""
+        if not self._style.stores_numbers or len(reads) < 3 or reads[2] not in self._constants:
+            return False
+        factors = {entry.name: entry.f for entry in node.attribute}
+        return self._array(reads[2]).ndim == 1 and all(
+            factors.get(name, 1.0) == 1.0 for name in ("alpha", "beta")
+        )
+
+    def _constant(
+        self, node: NodeProto, place: int, name: str, scale: Scale, numbers: NDArray[Any]
+    ) -> Iterator[NodeProto]:
+        """Put a constant's numbers before a node, or what they stand for with a pair."""
+        base = self._names.new(f"{name}_{node.name}")
+        scale_name, zero_name = self._write_scale(base, scale)
+        if self._style.stores_numbers:
+            source = self._write(f"{base}_quantised", numbers)
+        else:
+            source = self._names.new(f"{base}_quantised")
+            values = self._write(f"{base}_values", dequantise(numbers, scale))
+            yield self._node("QuantizeLinear", [values, scale_name, zero_name], source, scale.axis)
+        behind = self._names.new(f"{base}_dequantised")
+        yield self._node("DequantizeLinear", [source, scale_name, zero_name], behind, scale.axis)
+        node.input[place] = behind
+
+    def _pair_before(self, node: NodeProto, place: int, name: str) -> Iterator[NodeProto]:
+        if name not in self._floats:
+            return
+        if name in self._constants:
+            if self._style.stores_numbers:
+                values = self._array(name)
+                span = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+                scale = self._activation(span)
+                yield from self._constant(node, place, name, scale, quantise(values, scale))
+            return
+        if name not in self._paired:
+            scale = self._activation(self._ranges[name])
+            yield from self._pair(name, name, self._names.new(f"{name}_dequantised"), scale)
+        node.input[place] = self._paired[name].name
+
+    def _with_pairs_behind(self, node: NodeProto, moved: _Paired | None) -> Iterator[NodeProto]:
+        pairs: list[NodeProto] = []
+        for place, name in enumerate(node.output):
+            if name not in self._floats:
+                continue
+            before, behind = name, self._names.new(f"{name}_dequantised")
+            if name in self._outputs:
+                before, behind = behind, name
+                node.output[place] = before
+            scale = moved.scale if moved else self._activation(self._ranges[name])
+            pairs.extend(self._pair(name, before, behind, scale, moved))
+            self._replaced[name] = behind
+        yield node
+        yield from pairs
+
+    def _pair(
+        self, name: str, before: str, behind: str, scale: Scale, moved: _Paired | None = None
+    ) -> Iterator[NodeProto]:
+        if moved is None:
+            scale_name, zero_name = self._write_scale(name, scale)
+        else:
+            scale_name, zero_name = moved.scale_name, moved.zero_name
+        numbers = self._names.new(f"{name}_quantised")
+        yield self._node("QuantizeLinear", [before, scale_name, zero_name], numbers)
+        yield self._node("DequantizeLinear", [numbers, scale_name, zero_name], behind)
+        self._paired[name] = _Paired(behind, scale, scale_name, zero_name)
+
+    def _activation(self, span: Range) -> Scale:
+        return activation_scale(span, signed=self._style.signed_activations)
+
+    def _write_scale(self, base: str, scale: Scale) -> tuple[str, str]:
+        return (
+            self._write(f"{base}_scale", scale.scale),
+            self._write(f"{base}_zero_point", scale.zero_point),
+        )
+
+    def _write(self, wanted: str, values: NDArray[Any]) -> str:
+        name = self._names.new(wanted)
+        self._graph.initializer.append(self._onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def _node(
+        self, kind: str, inputs: list[str], output: str, axis: int | None = None
+    ) -> NodeProto:
+        extra = {} if axis is None else {"axis": axis}
+        name = self._names.new(f"{kind}_{output}")
+        return self._onnx.helper.make_node(  # type: ignore[no-any-return]
+            kind, inputs, [output], name=name, **extra
+        )
+
+    def _array(self, name: str) -> NDArray[np.float32]:
+        return np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]), np.float32)
+
+
+def _channel_axis(node: NodeProto, weights: NDArray[np.float32]) -> int | None:
+    """Return the axis of the weights that becomes the output's channels; None where none does."""
+    attributes = {entry.name: entry.i for entry in node.attribute}
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1 if attributes.get("group", 1) == 1 else None
+    if node.op_type == "Gemm":
+        return 0 if attributes.get("transB", 0) else 1
+    return weights.ndim - 1 if weights.ndim == 2 else None

@@ -1,0 +1,1 @@
+"""One engine in service, the next one prepared behind it, and what each costs."""

@@ -1,0 +1,119 @@
+"""One batch through whatever engine is in service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.geometry import Geometry
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.tensors import DeferredTensors, TensorBatch
+from edge_inference.engines.serving.server import Engine
+from edge_inference.errors import TensorError
+
+#: Is told of each inference: the engine, how many images, its wall and its CPU seconds.
+Note = Callable[[Engine, int, float, float], None]
+
+
+def _unnoted(engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
+    """Note nothing."""
+
+
+class BatchRunner:
+    """Runs batches on engines. One thread at a time: it keeps a preprocessor.
+
+    ``note`` is told of each inference on tensors that were made before.
+    """
+
+    def __init__(self, note: Note = _unnoted) -> None:
+        self._note = note
+        self._preprocessor: Preprocessor | None = None
+
+    def __call__(
+        self, engine: Engine, batch: TensorBatch, max_batch: int | None = None
+    ) -> TensorBatch:
+        """Return the raw outputs; no more than ``max_batch`` pictures run at a time.
+
+        The engine makes its inputs from the picture where it can and nobody has made
+        them yet. Inputs for another model are made again from the picture: they
+        were on their way when the model changed. Raises TensorError for inputs that do not
+        fit, and what the engine raises.
+        """
+        model = engine.request.model
+        outputs: Mapping[str, NDArray[Any]]
+        picture = batch.pictures[0] if len(batch.pictures) == 1 else None
+        geometry = batch.geometry
+        if picture is not None and _is_for_device(engine, batch, picture):
+            assert isinstance(picture, Frame)
+            outputs, place = engine.backend.infer_picture(picture, model.input)
+            geometry = (place,)
+        elif batch.model == model.name:
+            if not batch.pictures:
+                _check_finite(batch.tensors)
+            outputs = self._infer(engine, batch, max_batch)
+        elif picture is not None:
+            tensor, place = self._preprocess(engine, picture)
+            outputs = engine.backend.infer({model.input.name: tensor})
+            geometry = (place,)
+        else:
+            raise TensorError(
+                f"tensor for model {batch.model!r}; this node runs {model.name!r}: set the "
+                "parameter model of the node that makes the tensors to the same"
+            )
+        return TensorBatch(outputs, geometry, model.name, batch.stamp_ns, batch.frame_id)
+
+    def _infer(
+        self, engine: Engine, batch: TensorBatch, max_batch: int | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Run the batch, in parts where it is too large and every tensor counts pictures first."""
+        count = len(batch.geometry)
+        tensors = dict(batch.tensors)
+        is_whole = any(not each.shape or each.shape[0] != count for each in tensors.values())
+        if max_batch is None or count <= max_batch or is_whole:
+            return self._timed(engine, tensors, count)
+        parts = [
+            self._timed(
+                engine,
+                {name: each[start : start + max_batch] for name, each in tensors.items()},
+                min(max_batch, count - start),
+            )
+            for start in range(0, count, max_batch)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _timed(
+        self, engine: Engine, tensors: Mapping[str, NDArray[Any]], images: int
+    ) -> Mapping[str, NDArray[Any]]:
+        wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
+        outputs = engine.backend.infer(tensors)
+        cpu_s = (time.thread_time_ns() - cpu_ns) / 1e9
+        self._note(engine, images, (time.perf_counter_ns() - wall_ns) / 1e9, cpu_s)
+        return outputs
+
+    def _preprocess(
+        self, engine: Engine, picture: Frame | CompressedFrame
+    ) -> tuple[NDArray[Any], Geometry]:
+        spec = engine.request.model.input
+        if self._preprocessor is None or self._preprocessor.spec != spec:
+            self._preprocessor = Preprocessor(spec)
+        return self._preprocessor(picture)
+
+
+def _is_for_device(engine: Engine, batch: TensorBatch, picture: Frame | CompressedFrame) -> bool:
+    return (
+        isinstance(picture, Frame)
+        and (isinstance(batch.tensors, DeferredTensors) or batch.model != engine.request.model.name)
+        and engine.backend.takes_picture(picture, engine.request.model.input)
+    )
+
+
+def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse what another process may send; inputs that are made here are finite."""
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise TensorError(f"tensor {name!r} has NaN or infinite values; expected finite ones")

@@ -1,0 +1,156 @@
+"""Whether an opened engine computes what its model should: golden pictures, then the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.backends.base import Backend
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.measured_costs import Measurement
+from edge_inference.core.models.golden_check import Infer, check_golden
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.self_check import self_check, self_check_pictures
+from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError
+from edge_inference.engines.precision.int8_mode import FAST
+from edge_inference.engines.precision.used_precision import main_precision
+from edge_inference.engines.serving.cost_recording import (
+    Report,
+    TimedRuns,
+    operating_point,
+    point_of,
+    record,
+)
+from edge_inference.engines.serving.selection import Selection, stand_in
+from edge_inference.errors import BackendError, ModelError
+
+#: TensorRT records its CUDA graph in the second run.
+_FIRST_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Facts to show, and what is wrong where that is only to be warned of.
+
+    ``precision`` is what the engine really computes in, None where it is not told.
+    ``timed`` are the self-check's inferences on the engine and on what it is compared with.
+    """
+
+    notes: Mapping[str, str]
+    warnings: tuple[str, ...]
+    precision: str | None = None
+    timed: tuple[TimedRuns, TimedRuns] | None = None
+
+
+def check_engine(
+    selection: Selection,
+    backend: Backend,
+    *,
+    golden: str = "refuse",
+    agreement: str = "refuse",
+    cancelled: Cancelled = lambda: False,
+) -> Checked:
+    """Check an opened engine. ``golden`` and ``agreement`` are "refuse", "warn" or "off".
+
+    The golden check compares what is found with what the model folder says; the
+    self-check compares the numbers with those of ONNX Runtime in fp32 on the CPU,
+    and is left out where that very engine is the one to be checked. Raises
+    ModelError with the figures where a check fails that is to refuse, and
+    PreparationCancelledError before the next inference once ``cancelled`` says so.
+    """
+    model = selection.request.model
+    notes: dict[str, str] = {}
+    warnings: list[str] = []
+
+    def unless_cancelled(infer: Infer) -> Infer:
+        def run(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+            if cancelled():
+                raise PreparationCancelledError(f"the checks of model {model.name}: cancelled")
+            return infer(inputs)
+
+        return run
+
+    infer = unless_cancelled(backend.infer)
+    otherwise = "set int8_mode to exact, or " if selection.int8_mode == FAST else ""
+    threads = selection.request.threads
+    timed = None
+
+    def judge(name: str, policy: str, passed: bool, summary: str, parameter: str) -> None:
+        notes[name] = summary
+        if passed:
+            return
+        sentence = (
+            f"model {model.name} on {backend.describe()}: {summary}; {otherwise}set {parameter} "
+            "to warn to run it all the same"
+        )
+        if policy != "warn":  # one that nobody knows refuses, too
+            raise ModelError(sentence)
+        warnings.append(sentence)
+
+    if selection.name == "null":
+        return Checked({}, ())
+    if golden != "off":
+        found = check_golden(model, infer)
+        judge("golden check", golden, found.passed, found.summary(), "golden_check")
+    if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
+        with reference(model, threads) as right:
+            candidate = TimedRuns.of(selection, infer)
+            expect = TimedRuns(unless_cancelled(right.infer), by_cpu=threads == 1)
+            compared = self_check(model, expect, candidate, self_check_pictures(model))
+            timed = candidate, expect
+        judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
+    return Checked(notes, tuple(warnings), _precision(selection, backend), timed)
+
+
+def record_check(
+    selection: Selection, checked: Checked, store: Store, report: Report
+) -> Measurement | None:
+    """Keep in the cache what the self-check's inferences took; None where that tells nothing.
+
+    They came in turns with those of the engine that this one was compared with.
+    """
+    if checked.timed is None:
+        return None
+    request = stand_in(selection.request)
+    points = (
+        point_of(selection, store),
+        operating_point(request, request.backend, "fp32", store),
+    )
+    samples = {point: runs.samples() for point, runs in zip(points, checked.timed, strict=True)}
+    return record(store, "self-check", samples, report)
+
+
+def warm_up(model: ModelDescription, backend: Backend) -> None:
+    """Have an engine's first inferences, which are slow, before it serves."""
+    spec = model.input
+    picture = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
+    for _ in range(_FIRST_RUNS):
+        if [tensor.name for tensor in backend.inputs] == [spec.name]:
+            backend.infer({spec.name: np.zeros(spec.shape, spec.dtype)})
+        if backend.takes_picture(picture, spec):
+            backend.infer_picture(picture, spec)
+
+
+def reference(model: ModelDescription, threads: int = 1) -> Backend:
+    """Return what every engine is compared with: ONNX Runtime in fp32 on the CPU, not open yet."""
+    return OrtBackend(model.variants["fp32"].file, threads=threads, precision="fp32")
+
+
+def _precision(selection: Selection, backend: Backend) -> str | None:
+    if backend.precision_in_use is not None or not isinstance(backend, OrtBackend):
+        return backend.precision_in_use
+    if selection.name == "ort" and selection.precision != "fp32":
+        with suppress(BackendError):  # without the package onnx it is not told
+            return main_precision(backend.file)
+    return None
+
+
+def _is_reference(selection: Selection) -> bool:
+    return (selection.name, selection.precision) == ("ort", "fp32")

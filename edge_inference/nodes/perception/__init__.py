@@ -1,0 +1,1 @@
+"""Nodes from a camera to detections, and the latency node."""

@@ -1,0 +1,58 @@
+"""Tells what an inference node really runs, at every change and once a second."""
+
+from __future__ import annotations
+
+import threading
+
+from edge_inference.core.inference_state import InferenceState
+from edge_inference.core.text_line import one_line
+from edge_inference.engines.serving.server import EngineServer
+from edge_inference.nodes.component import Component
+from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
+
+
+class EngineStates:
+    """Publishes on ``inference_state``; from any thread."""
+
+    def __init__(self, node: Component) -> None:
+        self._node = node
+        #: States go out one after the other, so that the last one heard is true.
+        self._lock = threading.RLock()
+        self._publisher = node.publish_on("inference_state", InferenceStateAdapter())
+        self._previous_model = self.model_in_use = ""
+        self.problem = ""
+
+    def took_over(self, model: str) -> None:
+        """Take note of the model in use, and of the one before it."""
+        self.problem = ""
+        if model != self.model_in_use:
+            self._previous_model, self.model_in_use = self.model_in_use, model
+
+    def publish(self, server: EngineServer | None, max_rate_hz: float | None) -> None:
+        """Publish the state of what the server has in service, if anything."""
+        with self._lock:
+            engine = server.engine if server is not None else None
+            if server is None or engine is None:
+                return
+            preparation = server.preparation
+            wanted = "" if preparation is None else preparation.words()
+            self._node.health.note("being made ready", wanted or "nothing")
+            origin = engine.request.origin
+            self._publisher.publish(
+                InferenceState(
+                    node=self._node.get_fully_qualified_name(),
+                    model=origin.model,
+                    model_path=origin.model_path,
+                    model_name=engine.request.model.name,
+                    previous_model=self._previous_model,
+                    backend=engine.selection.name,
+                    precision=engine.precision,
+                    engine=engine.backend.describe(),
+                    takes_pictures=engine.backend.takes_pictures,
+                    wanted=wanted,
+                    progress=None if preparation is None else preparation.fraction,
+                    problem=one_line(self.problem),
+                    max_rate_hz=max_rate_hz,
+                    stamp_ns=self._node.now_ns(),
+                )
+            )

@@ -1,0 +1,52 @@
+"""An engine proves itself before it serves, as the node's settings ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_inference.backends.base import Backend
+from edge_inference.engines.cache.artifacts import Cancelled, default_store
+from edge_inference.engines.serving.cost_recording import Report
+from edge_inference.engines.serving.engine_check import check_engine, record_check, warm_up
+from edge_inference.engines.serving.preparation import check_beside
+from edge_inference.engines.serving.selection import Selection
+from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.operating_points import Ways
+
+
+@dataclass(frozen=True)
+class EngineTrial:
+    """Checks an opened engine and measures its cost; ``report`` gets what is to be warned of."""
+
+    settings: InferenceSettings
+    ways: Ways
+    report: Report
+
+    def __call__(
+        self, selection: Selection, backend: Backend, cancelled: Cancelled, *, in_service: bool
+    ) -> Mapping[str, str]:
+        """Return facts to show, and note the precision that the engine really computes in.
+
+        ``in_service`` tells whether another engine serves meanwhile: the check then runs in a
+        process of its own. Raises EdgeInferenceError to refuse the engine, NotFasterError
+        where it was to save time or heat and does not.
+        """
+        golden, agreement = self.settings.golden_check, self.settings.self_check
+        origin = selection.request.origin
+        rival = self.ways.rival(origin)
+        if not in_service or (golden == agreement == "off" and rival is None):
+            checked = check_engine(
+                selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
+            )
+            record_check(selection, checked, default_store(), self.report)
+        else:  # frames flow: they would feel it
+            checked = check_beside(
+                selection.request, default_store(), golden, agreement, cancelled, rival
+            )
+            warm_up(selection.request.model, backend)
+        backend.precision_in_use = backend.precision_in_use or checked.precision
+        for warning in checked.warnings:
+            self.report(warning)
+        self.ways.refuse_if_not_faster(origin)
+        return checked.notes

@@ -1,0 +1,176 @@
+"""Model inputs in, raw outputs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.timer import Timer
+
+from edge_inference.backends.base import Backend
+from edge_inference.core.tensors import TensorBatch
+from edge_inference.engines.cache.artifacts import Cancelled, default_store
+from edge_inference.engines.serving.batch_runner import BatchRunner
+from edge_inference.engines.serving.selection import Selection, select_backend
+from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.service_costs import ServiceCosts
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.conversions.tensors import TensorListAdapter
+from edge_inference.nodes.perception.engine_state import EngineStates
+from edge_inference.nodes.perception.engine_trial import EngineTrial
+from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.operating_points import NotFasterError, Ways, way_in_use
+from edge_inference.nodes.stage import Stage
+from edge_inference.nodes.throttle_client import Managed, Serving
+
+STATE_PERIOD_S = 1.0
+
+
+class Inference(Stage[TensorBatch]):
+    """Runs a model; another model, backend or precision takes over between two frames.
+
+    Does less where the platform manager asks for it, unless it is safety-critical.
+    """
+
+    default_name = "inference"
+    default_namespace = "ai"
+    settings_class = InferenceSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        self._server: EngineServer | None = None
+        super().__init__(**node_arguments)
+        self._managed = Managed(self, lambda: self._pursue(again=False), self._serving)
+        self._state_timer: Timer | None = None
+        self._last_model = ""
+
+    def accept(self, settings: InferenceSettings) -> None:
+        """Refuse a model, backend, precision or variant that cannot run here."""
+        is_same = settings.same_engine(self.parameters.current)
+        if not is_same:
+            select_backend(settings.request(), default_store())
+        if not is_same or settings.variants != self.parameters.current.variants:
+            Ways(settings)
+
+    def changed(self, settings: InferenceSettings) -> None:
+        """Make another engine ready beside the one in service."""
+        if self._server is not None and self._server.engine is not None:
+            with self._managed.changing:
+                ways = self._ways.proven(self._server.engine.request.origin)
+                self._ways: Ways = Ways(settings, ways, self.get_logger().warning)
+                self._pursue()
+
+    def _pursue(self, *, again: bool = True) -> None:
+        """See to it that what serves is what is wanted, as far as the platform manager allows."""
+        with self._managed.changing:
+            server = self._server
+            if server is None or server.engine is None:
+                return
+            if self._ways.steer(server, self._managed.limits, again=again):
+                self._states.problem = ""
+        self._publish_state()
+
+    def open(self) -> None:
+        """Open the model and check it on its golden pictures, which also warms it up."""
+        super().open()
+        self._outputs = self.publish_on("raw_output", TensorListAdapter())
+        self._states = EngineStates(self)
+        self._managed.open()
+        self._service = ServiceCosts(default_store(), self.get_logger().warning)
+        self._runner = BatchRunner(self._service.note)
+        self._last_model = ""
+        settings = self.parameters.current
+        self._ways = Ways(settings, None, self.get_logger().warning)
+        self._server = EngineServer(default_store(), self._check, self._took_over, self._failed)
+        self._server.open(settings.request(), may_stand_in=settings.stand_in)
+        self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
+
+    def start(self) -> None:
+        """Listen to tensors, and to the platform manager."""
+        super().start()
+        self._managed.start()
+        self.subscribe_to("tensor", TensorListAdapter(), self.receive, exclusive=True)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._state_timer is not None:
+            self.destroy_timer(self._state_timer)
+            self._state_timer = None
+        with self._managed.changing:  # a directive may be on its way in another thread
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            self._service.close()
+
+    def model_name(self) -> str:
+        """Return the model that ran last: the one in service may be another by now."""
+        return self._last_model or self._states.model_in_use
+
+    def admits(self, item: TensorBatch) -> bool:
+        """Take in as many batches a second as the platform manager allows."""
+        return self._managed.admits(len(item.geometry), item.skipped)
+
+    def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
+        """Run the model once."""
+        assert self._server is not None
+        output = self._server.run(lambda engine: self._run_on(engine, item))
+        self._last_model = output.model
+        return output
+
+    def _run_on(self, engine: Engine, item: TensorBatch) -> TensorBatch:
+        started_ns = time.monotonic_ns()
+        output = self._runner(engine, item, self._managed.limits.max_batch)
+        ended_ns = time.monotonic_ns()
+        self._managed.meter.done(ended_ns, way_in_use(engine), (ended_ns - started_ns) / 1e6)
+        return output
+
+    def emit(self, output: TensorBatch) -> None:
+        """Publish the raw outputs."""
+        self._outputs.publish(output)
+
+    # Called by the server -----------------------------------------------------------------------
+
+    def _check(
+        self, selection: Selection, backend: Backend, cancelled: Cancelled
+    ) -> Mapping[str, str]:
+        server = self._server  # None while we close
+        in_service = server is None or server.engine is not None
+        trial = EngineTrial(self.parameters.current, self._ways, self.get_logger().warning)
+        return trial(selection, backend, cancelled, in_service=in_service)
+
+    def _took_over(self, engine: Engine) -> None:
+        model = engine.request.model.name
+        self._states.took_over(model)
+        self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
+        self.health.note_only(engine.facts())
+        self._publish_state()
+
+    def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
+        is_wrong = not isinstance(error, NotFasterError)  # of that one the workload tells
+        if is_wrong:
+            self.refuse(error, "engine", lost=False)
+        with self._managed.changing:  # after whoever has begun it
+            self._states.problem = str(error) if is_wrong else self._states.problem
+            if self._ways.fail(error, self._managed.limits):
+                # It was not the user who asked for it.
+                self._pursue()
+            elif self._server is not None:
+                # What is being made ready is what was asked for last.
+                self._ways = self._ways.proven(self._server.aim.origin)
+                self.parameters.restore(self._ways.put_back_in(self.parameters.current))
+                self._pursue(again=False)
+        self._publish_state()
+
+    # Told to others -----------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        self._managed.tell()
+        self._service.keep(time.monotonic_ns(), is_free=self._managed.limits.is_free)
+        self._publish_state()
+
+    def _publish_state(self) -> None:
+        self._states.publish(self._server, self._managed.limits.max_rate_hz)
+
+    def _serving(self) -> Serving:
+        engine = self._server.engine if self._server is not None else None
+        return self._ways.serving(engine, self._managed.limits, self._managed.meter)

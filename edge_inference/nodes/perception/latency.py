@@ -1,0 +1,77 @@
+"""Collects every stage's timing and publishes latency."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.qos import QoSProfile
+from rclpy.timer import Timer
+
+from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.core.settings import setting
+from edge_inference.errors import InputError
+from edge_inference.nodes.component import Component
+from edge_inference.nodes.conversions.numbers import Float32Adapter
+from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+
+REPORT_PERIOD_S = 1.0
+# A timing comes for every frame of every stage; a late reader must not lose some.
+_TIMINGS = QoSProfile(depth=100)
+
+
+@dataclass(frozen=True)
+class LatencySettings:
+    """Parameters of the latency node."""
+
+    window_s: float = setting(
+        10.0, "time that the report's figures cover", unit="s", minimum=1.0, maximum=3600.0
+    )
+
+
+class Latency(Component):
+    """Publishes /ai/inference_latency for every inference and /ai/latency_report at 1 Hz."""
+
+    default_name = "latency"
+    default_namespace = "ai"
+    settings_class = LatencySettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._timer: Timer | None = None
+
+    def open(self) -> None:
+        """Make the publishers and an empty log."""
+        self._log = LatencyLog(self.parameters.current.window_s, time.monotonic_ns())
+        self._inference = self.publish_on("inference_latency", Float32Adapter())
+        self._reports = self.publish_on("latency_report", LatencyReportAdapter())
+
+    def start(self) -> None:
+        """Listen to the stages."""
+        self.subscribe_to("stage_timing", StageTimingAdapter(), self._record, _TIMINGS)
+        self._timer = self.make_timer(REPORT_PERIOD_S, self._report)
+
+    def stop(self) -> None:
+        """Stop reporting."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+
+    def _record(self, timing: StageTiming, by_reference: bool) -> None:
+        del by_reference
+        if not self._log.add(timing, time.monotonic_ns()):
+            message = (
+                f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.STAGES} others"
+            )
+            self.refuse(InputError(f"{message} already; it is not in the report"), "stages")
+            return
+        self.health.processed()
+        if timing.stage == "inference" and timing.process_ms is not None:
+            self._inference.publish(timing.process_ms)
+
+    def _report(self) -> None:
+        self._log.window_s = self.parameters.current.window_s
+        report = self._log.report(time.monotonic_ns())
+        self._reports.publish(dataclasses.replace(report, stamp_ns=self.now_ns()))

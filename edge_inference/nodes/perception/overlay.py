@@ -1,0 +1,108 @@
+"""Results drawn on their pictures, only while somebody looks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from edge_inference.core.images.encodings import to_bgr
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.overlay import draw
+from edge_inference.core.results import Result
+from edge_inference.core.settings import setting
+from edge_inference.nodes.conversions.images import ImageAdapter
+from edge_inference.nodes.conversions.results import result_adapters
+from edge_inference.nodes.perception.decode import TOPICS
+from edge_inference.nodes.perception.image_input import (
+    Picture,
+    PictureSettings,
+    subscribe_to_pictures,
+)
+from edge_inference.nodes.stage import Dropped, Stage, StageSettings
+
+_LOOK_PERIOD_S = 0.5
+_MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class OverlaySettings(StageSettings, PictureSettings):
+    """Parameters of the overlay node."""
+
+    history: int = setting(
+        12,
+        "pictures that are kept until their result comes, of 256 MiB in all; always the newest",
+        minimum=1,
+        maximum=100,
+    )
+
+
+class Overlay(Stage[Any]):
+    """Publishes /ai/overlay; without a subscriber it does not even receive pictures."""
+
+    default_name = "overlay"
+    default_namespace = "ai"
+    settings_class = OverlaySettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._pictures: OrderedDict[int, Picture] = OrderedDict()
+        self._pictures_lock = threading.Lock()
+        self._look_timer = self.make_timer(_LOOK_PERIOD_S, self._look)
+        self._running = self._listening = False
+
+    def open(self) -> None:
+        """Make the publisher."""
+        super().open()
+        self._overlays = self.publish_on("overlay", ImageAdapter())
+
+    def start(self) -> None:
+        """Listen as soon as somebody looks."""
+        super().start()
+        self._running = True
+        self._look()
+
+    def stop(self) -> None:
+        """Forget the pictures."""
+        self._running = self._listening = False
+        super().stop()
+        with self._pictures_lock:
+            self._pictures.clear()
+
+    def process(self, item: Result, settings: OverlaySettings) -> Frame:
+        """Draw a result on the picture of the same stamp."""
+        with self._pictures_lock:
+            picture = self._pictures.pop(item.stamp_ns, None)
+        if picture is None:
+            raise Dropped("no_picture")
+        drawn = draw(to_bgr(picture), item)
+        return Frame.from_array(drawn, "bgr8", item.stamp_ns, item.frame_id)
+
+    def emit(self, output: Frame) -> None:
+        """Publish the drawing."""
+        self._overlays.publish(output)
+
+    def _look(self) -> None:
+        wanted = self._running and self._overlays.is_wanted()
+        if wanted and not self._listening:
+            self._listen()
+        elif self._listening and not wanted:
+            self.unsubscribe()
+        self._listening = wanted
+
+    def _listen(self) -> None:
+        subscribe_to_pictures(self, self._keep)
+        for kind, adapter in result_adapters().items():
+            self.subscribe_to(TOPICS[kind], adapter, self.receive)
+
+    def _keep(self, picture: Picture, by_reference: bool) -> None:
+        del by_reference
+        with self._pictures_lock:
+            self._pictures.pop(picture.stamp_ns, None)
+            self._pictures[picture.stamp_ns] = picture
+            size = sum(kept.data.nbytes for kept in self._pictures.values())
+            while len(self._pictures) > 1 and (
+                size > _MOST_BYTES or len(self._pictures) > self.parameters.current.history
+            ):
+                size -= self._pictures.popitem(last=False)[1].data.nbytes

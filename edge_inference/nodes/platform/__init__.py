@@ -1,0 +1,1 @@
+"""The node that manages temperature and power."""

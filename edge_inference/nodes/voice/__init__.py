@@ -1,0 +1,1 @@
+"""Nodes from a microphone to velocities."""

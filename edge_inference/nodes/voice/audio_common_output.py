@@ -1,0 +1,97 @@
+"""Sound in, sound of audio_common_msgs out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.qos import QoSProfile
+from rclpy.timer import Timer
+
+from edge_inference.core.audio import AudioChunk
+from edge_inference.core.settings import setting
+from edge_inference.nodes.component import LATCHED, Component
+from edge_inference.nodes.conversions.audio import AudioChunkAdapter
+from edge_inference.nodes.conversions.audio_common import (
+    AudioDataStampedAdapter,
+    AudioStampedAdapter,
+    audio_common_messages,
+    has_own_info,
+    to_info,
+)
+from edge_inference.nodes.voice.audio_common_input import beside
+
+_CHUNKS = QoSProfile(depth=100)
+# As often as the driver says it: who does not ask for what was latched hears it too.
+_INFO_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class AudioCommonOutputSettings:
+    """Parameters of the way out for sound of audio_common_msgs."""
+
+    info_topic: str = setting(
+        "", "topic of the AudioInfo; empty for audio_info beside the sound", read_only=True
+    )
+
+
+class AudioCommonOutput(Component):
+    """Publishes sound as audio_common_msgs has it: one channel of 16 bits."""
+
+    default_name = "audio_common_output"
+    default_namespace = "ai"
+    settings_class = AudioCommonOutputSettings
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(**node_arguments)
+        self._info: Any = None
+        self._timer: Timer | None = None
+
+    def open(self) -> None:
+        """Find out which package is installed."""
+        self._messages = audio_common_messages()
+        adapter: AudioDataStampedAdapter | AudioStampedAdapter
+        if has_own_info(self._messages):
+            adapter = AudioDataStampedAdapter(self._messages)
+            topic = self.resolve_topic_name("audio_out")
+            self._info = self.create_publisher(
+                self._messages.AudioInfo,
+                self.parameters.current.info_topic or beside(topic),
+                LATCHED,
+            )
+        else:
+            adapter = AudioStampedAdapter(self._messages)
+        self._sound = self.publish_on("audio_out", adapter)
+        self.health.note("message", adapter.message_type.__name__)
+
+    def start(self) -> None:
+        """Listen to sound."""
+        self._rate = 0
+        self.subscribe_to(
+            "audio", AudioChunkAdapter(), self._pass_on, _CHUNKS, reliability_follows=True
+        )
+        self._timer = self.make_timer(_INFO_PERIOD_S, self._tell)
+
+    def stop(self) -> None:
+        """Say no more what the sound is."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+
+    def close(self) -> None:
+        """Withdraw the publisher."""
+        if self._info is not None:
+            self.destroy_publisher(self._info)
+            self._info = None
+
+    def _pass_on(self, chunk: AudioChunk, by_reference: bool) -> None:
+        del by_reference
+        if chunk.sample_rate != self._rate:
+            self._rate = chunk.sample_rate
+            self._tell()
+        self._sound.publish(chunk)
+        self.health.processed()
+
+    def _tell(self) -> None:
+        if self._info is not None and self._rate:
+            self._info.publish(to_info(self._messages, self._rate))

@@ -1,0 +1,91 @@
+"""Intents in, plans within the limits out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import ActionPlan, Intent, Transcript
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.nodes.component import WORDS
+from edge_inference.nodes.conversions.plain import StringAdapter
+from edge_inference.nodes.conversions.voice import (
+    ActionPlanAdapter,
+    IntentAdapter,
+    TranscriptAdapter,
+)
+from edge_inference.nodes.stage import Stage, StageSettings
+from edge_inference.nodes.voice.voice_files import find_limits
+from edge_inference.speech.language.stop_phrases import StopSettings
+from edge_inference.speech.planning import planner
+
+
+@dataclass(frozen=True)
+class PlannerSettings(StopSettings, StageSettings):
+    """Parameters of the planner."""
+
+    queue_depth: int = setting(
+        10, "intents that wait for this stage at the most", minimum=1, maximum=100
+    )
+    limits: str = setting("", "file that says what the robot may do; empty for the shipped one")
+
+
+class Planner(Stage[Intent]):
+    """Makes plans; says what it does, or why it does not."""
+
+    default_name = "planner"
+    default_namespace = "ai"
+    settings_class = PlannerSettings
+
+    def open(self) -> None:
+        """Read the limits."""
+        super().open()
+        settings = self.parameters.current
+        self._planner = planner.Planner(
+            find_limits(settings.limits), stop_words=settings.stop_words
+        )
+        self._plans = self.publish_on("action_plan", ActionPlanAdapter())
+        self._say = self.publish_on("say", StringAdapter())
+
+    def accept(self, settings: PlannerSettings) -> None:
+        """Refuse limits that cannot be read; the old ones stay."""
+        if settings.limits != self.parameters.current.limits:
+            find_limits(settings.limits)
+
+    def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
+        """Plan within other limits; a yes to what was asked within the old ones is too late."""
+        if new.limits != old.limits:
+            self._planner.forget("What I may do has changed since I asked")
+            self._planner.limits = find_limits(new.limits)
+
+    def start(self) -> None:
+        """Listen to intents, and to what is said while a question is open."""
+        self._planner.forget("I was switched off after I had asked")
+        super().start()
+        self.subscribe_to("transcript", TranscriptAdapter(), self._hear, WORDS, on_error=self._odd)
+        self.subscribe_to("intent", IntentAdapter(), self.receive)
+
+    def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
+        """Plan one intent; return what to say about it too."""
+        plan = self._planner.plan(item, self.now_ns())
+        if plan.steps and all(step.action == "look" for step in plan.steps):
+            return plan, ""  # what is seen is the answer
+        # Speech that was no command at all is no business of the robot.
+        return plan, plan.reason if plan.intent or item.text else ""
+
+    def emit(self, output: tuple[ActionPlan, str]) -> None:
+        """Publish the plan, and what to say about it."""
+        plan, words = output
+        if words:  # first: whoever does not follow the plan says so behind it
+            self._say.publish(words)
+        self._plans.publish(plan)
+
+    def _hear(self, transcript: Transcript, _: bool) -> None:
+        self._planner.stop_words = self.parameters.current.stop_words
+        self._planner.hear(transcript)
+
+    def _odd(self, error: EdgeInferenceError) -> None:
+        """Close the question: such words may have been stop."""
+        self._planner.forget("I could not read what was said since I asked")
+        self.refuse(error)

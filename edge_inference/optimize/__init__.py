@@ -1,0 +1,1 @@
+"""The workstation's tools: compare, bisect, quantize. No node reaches them."""

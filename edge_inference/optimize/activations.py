@@ -1,0 +1,84 @@
+"""What flows between the nodes of a network, for real inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.engines.precision.onnx_file import first_line, import_onnx
+from edge_inference.errors import BackendError, ModelError, TensorError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+class Activations:
+    """Runs a folded network and hands out every fp32 tensor in it, one batch at a time."""
+
+    def __init__(self, model: ModelProto, input_name: str) -> None:
+        """Open the network. Raises ModelError for a wrong input, BackendError."""
+        onnx = import_onnx()
+        inputs = [entry.name for entry in model.graph.input]
+        if inputs != [input_name]:
+            raise ModelError(
+                f"expected a network whose only input is {input_name!r}, got {', '.join(inputs)}; "
+                "correct input.name in model.yaml"
+            )
+        self._input = input_name
+        watched = type(model)()
+        watched.CopyFrom(model)
+        self.names = _expose(watched, onnx)
+        onnxruntime = import_onnxruntime()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                watched.SerializeToString(),
+                session_options(onnxruntime),
+                providers=[CPU],
+                enable_fallback=0,
+            )
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise BackendError(
+                f"ONNX Runtime cannot run the network with its inner tensors shown: "
+                f"{first_line(error)}"
+            ) from error
+
+    def run(self, batch: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Yield each fp32 tensor's name and values, the input's first. Raises TensorError."""
+        if batch.dtype == np.float32:
+            yield self._input, batch
+        try:
+            values = self._session.run(list(self.names), {self._input: batch})
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise TensorError(
+                f"tensor {self._input!r} of {batch.dtype} {list(batch.shape)}: ONNX Runtime "
+                f"cannot run it: {first_line(error)}"
+            ) from error
+        yield from zip(self.names, values, strict=True)
+
+
+def _expose(model: ModelProto, onnx: Any) -> tuple[str, ...]:
+    """Make outputs of all fp32 tensors that nodes compute; return their names in graph order.
+
+    What a node computes from constants alone, such as dequantised weights, is the same for
+    every picture and stays inside.
+    """
+    constants = {entry.name for entry in model.graph.initializer} | {""}
+    known = {entry.name: entry for entry in (*model.graph.value_info, *model.graph.output)}
+    outputs = {entry.name for entry in model.graph.output}
+    names = []
+    for node in model.graph.node:
+        if node.input and constants.issuperset(node.input):
+            constants.update(node.output)
+            continue
+        for name in node.output:
+            entry = known.get(name)
+            if entry is None or entry.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+                continue
+            names.append(name)
+            if name not in outputs:
+                model.graph.output.append(entry)
+    return tuple(names)

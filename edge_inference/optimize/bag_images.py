@@ -1,0 +1,182 @@
+"""Images out of a recorded bag, without ROS: rosbag2 folders, .mcap and .db3 files."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.runtime.memory_limit import more_memory
+from edge_inference.core.yaml_file import load_yaml
+from edge_inference.errors import ConfigError, SourceError
+
+METADATA = "metadata.yaml"
+SUFFIXES = (".mcap", ".db3")
+
+# What SQLite looks for next to its file.
+_BESIDE_DB3 = ("-journal", "-wal", "-shm")
+
+#: Bytes of a bag whose files are packed as a whole: hours of pictures.
+MOST_UNPACKED = 64 << 30
+_PIECE = 1 << 20
+
+_IMAGE = "sensor_msgs/msg/Image"
+_COMPRESSED = "sensor_msgs/msg/CompressedImage"
+
+
+def is_bag(path: Path) -> bool:
+    """Tell whether a path is a recorded bag; raises SourceError for one without its metadata."""
+    if not path.is_dir():
+        if not (path.is_file() and path.suffix.lower() in SUFFIXES):
+            return False
+        _expect_files(path.with_name(path.name + ending) for ending in _BESIDE_DB3)
+        return True
+    entries = list(path.iterdir())
+    files = [file for file in entries if file.suffix.lower() in SUFFIXES]
+    if (path / METADATA).is_file():
+        try:
+            load_yaml(path / METADATA)  # rosbags reads one of any size and depth
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
+        # The metadata may name any of them, whatever its suffix.
+        _expect_files(entry for entry in entries if entry in files or not entry.is_dir())
+        return True
+    if files:
+        raise SourceError(
+            f"{path}: a recorded bag without {METADATA}; name its file, or write the metadata "
+            f"anew with: ros2 bag reindex {path}"
+        )
+    return False
+
+
+def _expect_files(entries: Iterable[Path]) -> None:
+    """Raise SourceError for what a reader would wait for: a pipe has no writer."""
+    for entry in entries:
+        if os.path.lexists(entry) and not is_plain_file(entry):
+            raise SourceError(f"{entry}: expected a file of a recorded bag; record it again")
+
+
+def _expect_room(path: Path) -> None:
+    """Raise SourceError for a bag of packed files that unpack to more than there is room for.
+
+    The reader unpacks all that the metadata name, into the folder for temporary files.
+    """
+    if not path.is_dir():
+        return
+    about = load_yaml(path / METADATA).plain().get("rosbag2_bagfile_information")
+    if not isinstance(about, dict) or str(about.get("compression_mode")).lower() != "file":
+        return
+    unpack, damaged = _unpacker()
+    folder = Path(tempfile.gettempdir())
+    left = room = min(shutil.disk_usage(folder).free, MOST_UNPACKED)
+    names = about.get("relative_file_paths")
+    for name in names if isinstance(names, list) else ():
+        file = path / PurePath(str(name)).name
+        try:
+            with file.open("rb") as packed, unpack(packed, "rb") as stream:
+                while left >= 0 and (piece := stream.read(_PIECE)):
+                    left -= len(piece)
+        except (OSError, EOFError, damaged) as error:
+            raise SourceError(f"{file}: cannot be unpacked ({error}); record it again") from error
+        if left < 0:
+            raise SourceError(
+                f"{file}: the recorded bag unpacks to more than {room} bytes, which is the room "
+                f"for it in {folder}; name another folder with $TMPDIR, or record a shorter time"
+            )
+
+
+def _unpacker() -> tuple[Callable[..., Any], type[Exception]]:
+    """Return what opens a packed file, and what that raises: whichever rosbags itself takes."""
+    zstd = getattr(importlib.import_module("rosbags.rosbag2.reader"), "zstd", None)
+    zstd = zstd or importlib.import_module("zstandard")
+    return zstd.open, zstd.ZstdError
+
+
+def bag_pictures(
+    path: Path, topic: str, choose: Callable[[int], Sequence[int]]
+) -> Iterator[Frame | CompressedFrame]:
+    """Yield images of one topic; ``choose`` picks places out of the number of its messages.
+
+    An empty ``topic`` is the only one with images. The stamp and frame are the
+    message's. Raises SourceError for a bag that cannot be read or has no such
+    topic, and where the package rosbags is missing.
+    """
+    highlevel, typesys = _import_rosbags()
+    _expect_room(path)
+    types = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+    try:
+        with highlevel.AnyReader([path], default_typestore=types) as reader:
+            connections = _connections(reader, topic, path)
+            wanted = set(choose(sum(entry.msgcount for entry in connections)))
+            messages = reader.messages(connections=connections)
+            for place, (connection, _, data) in enumerate(messages):
+                if place in wanted:
+                    yield _frame(reader.deserialize(data, connection.msgtype), connection.msgtype)
+    except SourceError:
+        raise
+    except MemoryError as error:
+        raise SourceError(
+            f"{path}: a message or a part of the recorded bag unpacks to more memory than there "
+            f"is: {more_memory()}"
+        ) from error
+    except Exception as error:  # its readers raise whatever a damaged file leads to
+        raise SourceError(
+            f"{path}: the recorded bag cannot be read ({error or type(error).__name__}); "
+            "check it with: ros2 bag info"
+        ) from error
+
+
+def _connections(reader: Any, topic: str, path: Path) -> list[Any]:
+    images = [entry for entry in reader.connections if entry.msgtype in (_IMAGE, _COMPRESSED)]
+    topics = sorted({entry.topic for entry in images})
+    if not topics:
+        others = ", ".join(sorted({entry.topic for entry in reader.connections})) or "none"
+        raise SourceError(f"{path}: no topic with images in this bag; its topics: {others}")
+    if not topic and len(topics) > 1:
+        raise SourceError(f"{path}: several topics with images, name one: {', '.join(topics)}")
+    chosen = topic or topics[0]
+    found = [entry for entry in images if entry.topic == chosen]
+    if not found:
+        raise SourceError(f"{path}: no images on {topic!r} in this bag; on {', '.join(topics)}")
+    if not sum(entry.msgcount for entry in found):
+        raise SourceError(f"{path}: the topic {chosen!r} has no message in this bag")
+    return found
+
+
+def _frame(message: Any, kind: str) -> Frame | CompressedFrame:
+    stamp = message.header.stamp
+    stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+    data = np.asarray(message.data, dtype=np.uint8)
+    if kind == _COMPRESSED:
+        return CompressedFrame(data, message.format, stamp_ns, message.header.frame_id)
+    return Frame(
+        data,
+        message.width,
+        message.height,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+        stamp_ns,
+        message.header.frame_id,
+    )
+
+
+def _import_rosbags() -> tuple[Any, Any]:
+    try:
+        return (
+            importlib.import_module("rosbags.highlevel"),
+            importlib.import_module("rosbags.typesys"),
+        )
+    except ImportError as error:
+        raise SourceError(
+            f"recorded bags are read with the package rosbags, which cannot be imported ({error}); "
+            "pip install rosbags"
+        ) from error

@@ -1,0 +1,135 @@
+"""Calibration: run pictures through the network and note what range each tensor spans."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.folding import fold
+from edge_inference.engines.precision.onnx_file import file_sha256
+from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
+from edge_inference.errors import (
+    ConfigError,
+    EdgeInferenceError,
+    ModelError,
+    SourceError,
+    TensorError,
+)
+from edge_inference.optimize.activations import Activations
+
+DEFAULT_METHOD = "mse"
+
+#: Is told how many pictures are done.
+Progress = Callable[[int], None]
+Cancelled = Callable[[], bool]
+
+
+class CalibrationCancelledError(EdgeInferenceError):
+    """A run over the calibration pictures was cancelled before it came to its end."""
+
+
+def calibrate(
+    onnx_file: Path,
+    input_name: str,
+    batches: Iterable[NDArray[Any]],
+    method: str = DEFAULT_METHOD,
+    progress: Progress | None = None,
+    *,
+    cancelled: Cancelled = lambda: False,
+    pictures: str = "",
+    input_settings: dict[str, Any] | None = None,
+) -> Calibration:
+    """Run batches of the network's input through it and note every tensor's range.
+
+    One batch and its inner tensors are in memory at a time, and 64 KiB for each
+    tensor. ``pictures`` says in words what the batches are. Raises ConfigError
+    for an unknown method, ModelError and BackendError for a file that cannot be
+    used, TensorError for a batch that does not fit or gives values that are not
+    finite, SourceError where there is no batch, CalibrationCancelledError soon after
+    ``cancelled`` says so.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    activations = Activations(fold(onnx_file), input_name)
+    histograms: dict[str, Histogram] = {}
+    digest = hashlib.sha256()
+    count = 0
+    for batch in batches:
+        if cancelled():
+            raise CalibrationCancelledError(f"{onnx_file}: the calibration was cancelled")
+        digest.update(np.ascontiguousarray(batch).tobytes())
+        _collect(activations, batch, histograms)
+        count += len(batch)
+        if progress is not None:
+            progress(count)
+    if not count:
+        raise SourceError("calibration: expected at least one picture, got none")
+    return Calibration(
+        ranges={name: estimate(found, method) for name, found in histograms.items()},
+        method=method,
+        pictures=pictures,
+        picture_count=count,
+        pictures_sha256=digest.hexdigest(),
+        onnx_sha256=file_sha256(onnx_file),
+        input=input_settings or {},
+    )
+
+
+def calibrate_model(
+    model: ModelDescription,
+    pictures: Iterable[Frame | CompressedFrame],
+    described: str,
+    method: str = DEFAULT_METHOD,
+    progress: Progress | None = None,
+    *,
+    cancelled: Cancelled = lambda: False,
+) -> Calibration:
+    """Calibrate a model's fp32 variant on pictures, made into tensors as the model wants them.
+
+    ``described`` says in words what the pictures are. Raises what ``calibrate``
+    raises, ImageError for a picture that cannot be read, and ModelError for a
+    model without fp32.
+    """
+    if "fp32" not in model.variants:
+        raise ModelError(f"model {model.name}: calibrating needs its fp32 variant, and it has none")
+    variant = model.variants["fp32"]
+    variant.verify()
+    return calibrate(
+        variant.file,
+        model.input.name,
+        tensors(pictures, model.input),
+        method,
+        progress,
+        cancelled=cancelled,
+        pictures=described,
+        input_settings=dataclasses.asdict(model.input),
+    )
+
+
+def tensors(pictures: Iterable[Frame | CompressedFrame], spec: InputSpec) -> Iterator[NDArray[Any]]:
+    """Yield the input tensor of each picture. Raises ImageError for one that cannot be read."""
+    preprocess = Preprocessor(spec)
+    for picture in pictures:
+        tensor, _ = preprocess(picture)
+        yield tensor
+
+
+def _collect(
+    activations: Activations, batch: NDArray[Any], histograms: dict[str, Histogram]
+) -> None:
+    for name, values in activations.run(batch):
+        try:
+            histograms.setdefault(name, Histogram()).add(values)
+        except TensorError as error:
+            raise TensorError(f"tensor {name!r}: {error}") from error

@@ -1,0 +1,131 @@
+"""Pictures with their right class: from a table, or from folders that are named by class."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_inference.core.bounded_file import read_text
+from edge_inference.core.images.media import PICTURE_SUFFIXES
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.errors import ConfigError
+from edge_inference.optimize.calibration_images import spread
+from edge_inference.optimize.image_set import PictureSet, labelled_files
+
+_HEADER = ["picture", "label"]
+_LARGEST_TABLE = 128 << 20
+# Several times the pictures that ImageNet is validated on.
+_MOST_ROWS = 200_000
+
+
+def labelled_by_table(
+    model: ModelDescription, table: Path, folder: Path | None, limit: int | None = None
+) -> PictureSet:
+    """Read a CSV file of ``picture,label`` lines, with or without these two words as its head.
+
+    Pictures are relative to ``folder``, or else to the table. A label is one of the
+    model's, or the number of a class from 0. Raises ConfigError with file and line,
+    SourceError where no picture can be read.
+    """
+    _check_task(model)
+    class_of: dict[str, int] = {}
+    classes: dict[str, int] = {}  # looked for once each
+    for line, row in _rows(table):
+        cells = [cell.strip() for cell in row]
+        if not class_of and [cell.lower() for cell in cells] == _HEADER:
+            continue
+        where = f"{table}: line {line}"
+        if len(cells) != 2 or not all(cells):
+            raise ConfigError(
+                f"{where}: expected picture,label, got {','.join(row)!r:.200}; put a label that "
+                "has a comma in quotes"
+            )
+        picture, label = cells
+        if label not in classes:
+            classes[label] = _class_id(model, label, where)
+        class_of[picture] = classes[label]
+    if not class_of:
+        raise ConfigError(f"{table}: expected lines of picture,label, got none")
+    names = list(class_of)
+    wanted = [names[place] for place in spread(len(names), limit or len(names))]
+    chosen = {(folder or table.parent) / name: class_of[name] for name in wanted}
+    return labelled_files(chosen, str(table), None)
+
+
+def labelled_by_folders(
+    model: ModelDescription, folder: Path, limit: int | None = None
+) -> PictureSet | None:
+    """Take each folder in ``folder`` as a class; its name is the label.
+
+    Returns None where ``folder`` holds pictures itself or none of its folders is named
+    like a label: then they are just folders. Raises ConfigError for one that is none
+    among others that are, SourceError where no picture can be read.
+    """
+    places = _class_folders(folder)
+    if model.task != "classification" or not any(place.name in model.labels for place in places):
+        return None
+    class_of: dict[Path, int] = {}
+    for place in places:
+        files = sorted(file for file in place.iterdir() if _is_picture(file))
+        if files:
+            class_id = _class_id(model, place.name, f"{place}: the folder's name")
+            class_of.update(dict.fromkeys(files, class_id))
+    return labelled_files(class_of, str(folder), limit) if class_of else None
+
+
+def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield each line that is not empty, with its number."""
+    try:
+        text = read_text(table, _LARGEST_TABLE).removeprefix("\N{BYTE ORDER MARK}")
+        rows = csv.reader(io.StringIO(text))
+        for number, row in enumerate(filter(None, rows)):
+            if number > _MOST_ROWS:  # the first may be the head
+                raise ConfigError(
+                    f"{table}: line {rows.line_num}: expected at most {_MOST_ROWS} pictures; "
+                    "leave some out"
+                )
+            yield rows.line_num, row
+    except OSError as error:
+        raise ConfigError(f"{table}: cannot be read ({error.strerror})") from error
+    except csv.Error as error:
+        raise ConfigError(f"{table}: not a table of commas ({error})") from error
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if any(_is_picture(entry) for entry in entries):
+        return []
+    return [entry for entry in entries if entry.is_dir()]
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+
+
+def _check_task(model: ModelDescription) -> None:
+    if model.task != "classification":
+        raise ConfigError(
+            f"labels: accuracy is measured for classification only, and model {model.name} is for "
+            f"{model.task}; leave the labels out: agreement with fp32 is measured all the same"
+        )
+
+
+def _class_id(model: ModelDescription, label: str, where: str) -> int:
+    if label in model.labels:
+        return model.labels.index(label)
+    if (
+        label.isdecimal()
+        and len(label) < 10
+        and (not model.labels or int(label) < len(model.labels))
+    ):
+        return int(label)
+    near = difflib.get_close_matches(label, model.labels, n=1)
+    raise ConfigError(
+        f"{where}: {label!r:.200} is none of the {len(model.labels)} labels of model {model.name}"
+        f"{f'; did you mean {near[0]!r}?' if near else ''}; give a label, or its number from 0"
+    )

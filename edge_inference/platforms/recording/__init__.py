@@ -1,0 +1,1 @@
+"""A machine's sensors in a file, and played back from it."""

@@ -1,0 +1,211 @@
+"""Records a machine's tree: what its files hold, and how they fail."""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from edge_inference.core.disk import why_not_written
+from edge_inference.errors import ConfigError
+from edge_inference.platforms.recording.private_data import PrivateData
+from edge_inference.platforms.recording.recorded_files import kept_part, recorded_paths
+from edge_inference.platforms.recording.recording import (
+    Content,
+    Head,
+    Look,
+    Room,
+    Unreadable,
+    head_line,
+    look_line,
+    open_for_writing,
+)
+from edge_inference.platforms.tree import Tree
+
+_BLOCKS_AFTER_S = 1.0
+# Not a file, or not one any more.
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What a recording has come to: how many looks, files, and files of those that fail."""
+
+    looks: int
+    files: int
+    failing: int
+    duration_s: float
+    #: Whether it ended because no reader takes more.
+    is_full: bool = False
+
+
+def record(
+    tree: Tree,
+    destination: Path,
+    head: Head,
+    *,
+    duration_s: float,
+    period_s: float,
+    wait: Callable[[float], bool],
+    host_name: str = "",
+    clock: Callable[[], int] = time.monotonic_ns,
+    blocks_after_s: float = _BLOCKS_AFTER_S,
+) -> Captured:
+    """Look at the tree every ``period_s`` for ``duration_s``; 0 is a single look.
+
+    ``wait`` sleeps for some seconds and tells whether to end early. Each look is on the disk
+    before the next begins. It ends, too, where a reader takes no more. Raises ConfigError where
+    the file is there already or cannot be written; what is in it by then is a sound recording.
+    """
+    private = PrivateData(host_name)
+    head = replace(head, note=private.text(head.note), kernel=private.text(head.kernel))
+    try:
+        with open_for_writing(destination) as file, _PatientReader(tree, blocks_after_s) as reader:
+            watch = _Watch(tree, private, reader)
+            return _record(watch, file, Room(destination), head, duration_s, period_s, wait, clock)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{destination}: is there already; remove it, or name another file"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+
+
+def _record(
+    watch: _Watch,
+    file: IO[str],
+    room: Room,
+    head: Head,
+    duration_s: float,
+    period_s: float,
+    wait: Callable[[float], bool],
+    clock: Callable[[], int],
+) -> Captured:
+    first = head_line(head)
+    room.takes(first)
+    _write(file, first)
+    start_ns, looks, ended, last_s = clock(), 0, False, 0.0
+    while True:
+        now_s = (clock() - start_ns) / 1e9 if looks else 0.0
+        changes = watch.changes()
+        line = look_line(Look(now_s, changes))
+        is_full = not room.takes(line, len(changes))
+        if is_full and not looks:
+            raise ConfigError(f"the first look is too large: {Room.words()}")
+        if not is_full:
+            _write(file, line)
+            looks, last_s = looks + 1, now_s
+        if is_full or ended or now_s >= duration_s:
+            files = watch.files.values()
+            failing = sum(isinstance(content, Unreadable) for content in files)
+            return Captured(looks, len(files), failing, last_s, is_full)
+        left_s = duration_s - now_s
+        taken_s = (clock() - start_ns) / 1e9 - now_s
+        # The last look is at the end, whatever the period.
+        ended = wait(max(min(period_s - taken_s, left_s), 0.0))
+
+
+def _write(file: IO[str], line: str) -> None:
+    file.write(line + "\n")
+    file.flush()
+
+
+class _Watch:
+    """Tells what has changed in a tree from look to look."""
+
+    def __init__(self, tree: Tree, private: PrivateData, reader: _PatientReader) -> None:
+        self._tree = tree
+        self._private = private
+        self._reader = reader
+        self.files: dict[str, Content] = {}
+
+    def changes(self) -> dict[str, Content | None]:
+        """Look at all files."""
+        before, self.files = self.files, self._look()
+        gone = [path for path in before if path not in self.files]
+        changed = {path: c for path, c in self.files.items() if before.get(path) != c}
+        return {**changed, **dict.fromkeys(gone)}
+
+    def _look(self) -> dict[str, Content]:
+        found: dict[str, Content] = {}
+        for path in dict.fromkeys(recorded_paths(self._tree)):
+            content = self._reader.read(path)
+            if isinstance(content, bytes):
+                content = self._private.content(path, kept_part(path, content))
+            elif content.errno in _NOTHING_THERE:
+                continue
+            found[self._private.path(path)] = content
+        return found
+
+
+class _PatientReader:
+    """Reads files in a thread of its own, so that one that does not answer costs a moment only."""
+
+    def __init__(self, tree: Tree, blocks_after_s: float) -> None:
+        self._tree = tree
+        self._blocks_after_s = blocks_after_s
+        self._worker = _Worker(tree)
+        self._stuck: dict[str, _Worker] = {}
+
+    def __enter__(self) -> _PatientReader:
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Let the thread end."""
+        self._worker.end()
+
+    def read(self, path: str) -> Content:
+        """Read a file; one that has not answered is not asked again before it has."""
+        stuck = self._stuck.get(path)
+        if stuck is not None and stuck.is_busy:
+            return Unreadable(None)
+        self._stuck.pop(path, None)
+        content = self._worker.read(path, self._blocks_after_s)
+        if content == Unreadable(None):
+            self._stuck[path] = self._worker
+            self._worker.end()
+            self._worker = _Worker(self._tree)
+        return content
+
+
+class _Worker:
+    """A thread that reads one file after the other."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Content] = queue.SimpleQueue()
+        # A daemon: nothing can end a read that the kernel does not return from.
+        threading.Thread(target=self._work, name="recording", daemon=True).start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the last read has not come back."""
+        return self._answers.empty()
+
+    def read(self, path: str, timeout_s: float) -> Content:
+        """Return a file's content, without errno where there is none in time."""
+        self._asked.put(path)
+        try:
+            return self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            return Unreadable(None)
+
+    def end(self) -> None:
+        """Let the thread end once it has read what it was asked for."""
+        self._asked.put(None)
+
+    def _work(self) -> None:
+        while (path := self._asked.get()) is not None:
+            try:
+                self._answers.put(self._tree.read(path))
+            except OSError as error:
+                self._answers.put(Unreadable(error.errno or errno.EIO))
+            except BaseException:  # without an answer it would count as blocked for ever
+                self._answers.put(Unreadable(errno.EIO))

@@ -1,0 +1,277 @@
+"""GPUs that NVIDIA's management library (NVML) knows: desktops and servers.
+
+Where the package or the driver is missing there are no sensors, and a note says why. On a
+Jetson the library answers "not supported" to nearly all; what it does not support when it is
+first asked is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.platforms.sensors.channel import Channel, Clock
+from edge_inference.platforms.sensors.sensor import Sensor
+
+_LOWEST_C, _HIGHEST_C = -40.0, 130.0
+#: What stands in an unsigned field for "not available".
+_NOT_AVAILABLE = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """One thing that is read of a GPU. ``look`` takes the library and the GPU's handle.
+
+    ``per`` divides what it returns to give the unit of ``quantity``.
+    """
+
+    name: str
+    quantity: Quantity
+    look: Callable[[Any, Any], int]
+    per: float = 1.0
+    role: Role = Role.NONE
+    lowest: float = 0.0
+    highest: float = math.inf
+
+    def of(self, gpu: str) -> Channel:
+        """Describe it on this GPU."""
+        return Channel(
+            f"nvml/{gpu}/{self.name}",
+            "NVML",
+            self.quantity,
+            role=self.role,
+            lowest=self.lowest,
+            highest=self.highest,
+        )
+
+
+def _temperature(nvml: Any, gpu: Any) -> int:
+    return int(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU))
+
+
+def _power_mw(nvml: Any, gpu: Any) -> int:
+    return int(nvml.nvmlDeviceGetPowerUsage(gpu))
+
+
+def _load(nvml: Any, gpu: Any) -> int:
+    return int(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)
+
+
+def _memory_load(nvml: Any, gpu: Any) -> int:
+    return int(nvml.nvmlDeviceGetUtilizationRates(gpu).memory)
+
+
+def _clock_mhz(nvml: Any, gpu: Any) -> int:
+    return int(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_GRAPHICS))
+
+
+def _memory_clock_mhz(nvml: Any, gpu: Any) -> int:
+    return int(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM))
+
+
+def _slowed_down(nvml: Any, gpu: Any) -> int:
+    """Whether heat, or the power supply's alarm, holds the clocks down."""
+    reasons = (
+        nvml.nvmlClocksThrottleReasonSwThermalSlowdown
+        | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
+        | nvml.nvmlClocksThrottleReasonHwSlowdown
+        | nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+    )
+    return int(bool(_clock_reasons(nvml, gpu) & reasons))
+
+
+def _at_power_cap(nvml: Any, gpu: Any) -> int:
+    """Whether the power limit holds the clocks down, as it does at full load on many boards."""
+    return int(bool(_clock_reasons(nvml, gpu) & nvml.nvmlClocksThrottleReasonSwPowerCap))
+
+
+def _clock_reasons(nvml: Any, gpu: Any) -> int:
+    # The name of drivers before 535; later ones know it still.
+    return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu))
+
+
+_QUANTITIES = (
+    _Quantity(
+        "temperature",
+        Quantity.TEMPERATURE,
+        _temperature,
+        role=Role.CONTROL,
+        lowest=_LOWEST_C,
+        highest=_HIGHEST_C,
+    ),
+    _Quantity("power", Quantity.POWER, _power_mw, per=1e3),
+    _Quantity("load", Quantity.SHARE, _load, per=100, highest=1.0),
+    _Quantity("memory_load", Quantity.SHARE, _memory_load, per=100, highest=1.0),
+    _Quantity("clock", Quantity.FREQUENCY, _clock_mhz, per=1e-6),
+    _Quantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, per=1e-6),
+    _Quantity("throttling", Quantity.STATE, _slowed_down, role=Role.THROTTLE),
+    _Quantity("power_cap", Quantity.STATE, _at_power_cap),
+)
+
+
+@dataclass(eq=False)
+class NvmlGpu:
+    """One GPU. ``library`` is kept initialised for as long as a GPU of it is."""
+
+    handle: Any
+    quantities: tuple[tuple[_Quantity, Channel], ...]
+    library: _Library
+    clock: Clock = field(default=time.monotonic_ns)
+
+    @property
+    def name(self) -> str:
+        """The name of the first reading."""
+        return self.quantities[0][1].name
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all readings."""
+        return [channel.name for _, channel in self.quantities]
+
+    def unread(self, stamp_ns: int) -> Sequence[Reading]:
+        """Return a STALE reading of every name."""
+        problem = "it has not been read yet"
+        return [each.unknown(Status.STALE, problem, stamp_ns) for _, each in self.quantities]
+
+    def read(self) -> Sequence[Reading]:
+        """Look once."""
+        return [self._look(quantity, channel) for quantity, channel in self.quantities]
+
+    def _look(self, quantity: _Quantity, channel: Channel) -> Reading:
+        nvml = self.library.nvml
+        try:
+            number = quantity.look(nvml, self.handle)
+        except nvml.NVMLError as error:
+            return channel.unknown(*_verdict(nvml, error), self.clock())
+        if number == _NOT_AVAILABLE:
+            problem = "the driver says that it is not available"
+            return channel.unknown(Status.INVALID, problem, self.clock())
+        return channel.known(number / quantity.per, self.clock())
+
+
+class _Library:
+    """NVML, initialised until nobody holds this any more."""
+
+    def __init__(self, nvml: Any) -> None:
+        self.nvml = nvml
+        nvml.nvmlInit()
+        # NVML counts how often it was initialised. At the program's end it goes by itself.
+        weakref.finalize(self, _shut_down, nvml).atexit = False
+
+
+def find(
+    nvml: Any = None,
+    clock: Clock = time.monotonic_ns,
+    note: Callable[[str], None] | None = None,
+) -> list[Sensor]:
+    """Return a sensor for each GPU: ``nvml/<PCI address>/temperature``, ``…/power`` and so on.
+
+    ``nvml`` is the module ``pynvml``, which is imported where none is given; ``note`` hears in
+    a sentence why there is no sensor. Raises nothing for what a machine may lack.
+    """
+    tell = note or _say_nothing
+    if nvml is None:
+        try:
+            import pynvml
+        except ImportError:
+            tell("NVML is not asked: the package nvidia-ml-py is not installed (extra 'nvml')")
+            return []
+        nvml = pynvml
+    try:
+        library = _Library(nvml)
+    except nvml.NVMLError as error:
+        tell(f"NVML finds no driver: {error}")
+        return []
+    return list(_gpus(library, clock, tell))
+
+
+def _say_nothing(text: str) -> None:
+    del text
+
+
+def _shut_down(nvml: Any) -> None:
+    with contextlib.suppress(nvml.NVMLError):  # gone by itself
+        nvml.nvmlShutdown()
+
+
+def _gpus(library: _Library, clock: Clock, tell: Callable[[str], None]) -> Iterator[Sensor]:
+    nvml = library.nvml
+    try:
+        count = nvml.nvmlDeviceGetCount()
+    except nvml.NVMLError as error:
+        tell(f"NVML cannot count the GPUs: {error}")
+        return
+    for index in range(count):
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError as error:
+            tell(f"NVML cannot open GPU {index}: {error}")
+            continue
+        quantities = tuple(_supported(nvml, handle, _address(nvml, handle, index)))
+        if quantities:
+            yield NvmlGpu(handle, quantities, library, clock)
+        else:
+            tell(f"NVML measures nothing on GPU {index}")
+
+
+def _address(nvml: Any, handle: Any, index: int) -> str:
+    """Return where a GPU is plugged in; a GPU without such a place goes by its number."""
+    try:
+        address = nvml.nvmlDeviceGetPciInfo(handle).busId
+    except nvml.NVMLError:
+        return str(index)
+    text = address.decode() if isinstance(address, bytes) else str(address)
+    return text.lower().removeprefix("0000") if len(text) > len("0000:00:00.0") else text.lower()
+
+
+def _supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_Quantity, Channel]]:
+    never = (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+    for quantity in _QUANTITIES:
+        try:
+            quantity.look(nvml, handle)
+        except nvml.NVMLError as error:
+            if error.value in never:
+                continue
+        channel = quantity.of(gpu)
+        if quantity.quantity is Quantity.TEMPERATURE:
+            channel = _with_limits(nvml, handle, channel)
+        yield quantity, channel
+
+
+def _with_limits(nvml: Any, handle: Any, channel: Channel) -> Channel:
+    """Add where the GPU begins to slow itself down, and where it switches off."""
+    begins = (
+        nvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX,
+        nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
+    )
+    found = [_threshold(nvml, handle, kind) for kind in begins]
+    throttle = min((each for each in found if each is not None), default=None)
+    critical = _threshold(nvml, handle, nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN)
+    return replace(channel, throttle=throttle, critical=critical)
+
+
+def _threshold(nvml: Any, handle: Any, kind: int) -> float | None:
+    try:
+        limit = float(nvml.nvmlDeviceGetTemperatureThreshold(handle, kind))
+    except nvml.NVMLError:
+        return None
+    return limit if 0 < limit <= _HIGHEST_C else None
+
+
+def _verdict(nvml: Any, error: Any) -> tuple[Status, str]:
+    """Return what an error of reading means, and a sentence on it."""
+    gone = (
+        nvml.NVML_ERROR_GPU_IS_LOST,
+        nvml.NVML_ERROR_NOT_FOUND,
+        nvml.NVML_ERROR_UNINITIALIZED,
+        nvml.NVML_ERROR_DRIVER_NOT_LOADED,
+    )
+    if error.value in gone:
+        return Status.ABSENT, f"the GPU is not there any more ({error})"
+    return Status.INVALID, f"NVML could not read it ({error})"

@@ -1,0 +1,32 @@
+"""Over-current events that the chip has counted since it started (hwmon ``soctherm_oc``)."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from edge_inference.core.reading import Quantity, Role
+from edge_inference.platforms.attributes import numbered, text_of
+from edge_inference.platforms.boards import Board
+from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.sensor import Sensor
+from edge_inference.platforms.tree import Tree
+
+_HWMON = "sys/class/hwmon"
+_NAME = "soctherm_oc"
+_COUNTER = re.compile(r"(oc\d+)_event_cnt")
+
+
+def find(tree: Tree, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+    """Return a sensor for each counter: ``over_current/oc1``; it throttles while it rises."""
+    return [
+        FileSensor((_counter(match[1], f"{folder}/{match[0]}"),), tree, clock)
+        for folder in numbered(tree, _HWMON, "hwmon")
+        if text_of(tree, f"{folder}/name") == _NAME
+        for file in tree.list(folder)
+        if (match := _COUNTER.fullmatch(file))
+    ]
+
+
+def _counter(name: str, path: str) -> Channel:
+    return Channel(f"over_current/{name}", path, Quantity.COUNT, role=Role.THROTTLE, lowest=0)

@@ -1,0 +1,43 @@
+"""All kinds of sensors that files can be."""
+
+from __future__ import annotations
+
+import time
+
+from edge_inference.platforms.boards import Board
+from edge_inference.platforms.sensors import (
+    cooling_devices,
+    cpu_clock,
+    devfreq,
+    hwmon_power,
+    hwmon_temperature,
+    iio_power,
+    over_current,
+    power_supply,
+    processor,
+    rapl,
+    thermal_zones,
+)
+from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.sensor import Sensor
+from edge_inference.platforms.tree import Tree
+
+#: What throttles comes first, then what decides: a reader of a list sees them on top.
+_KINDS = (
+    thermal_zones,
+    hwmon_temperature,
+    cooling_devices,
+    over_current,
+    hwmon_power,
+    iio_power,
+    rapl,
+    power_supply,
+    devfreq,
+    cpu_clock,
+    processor,
+)
+
+
+def find_sensors(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+    """Look through a tree for whatever can be read; only what does not change is read here."""
+    return [sensor for kind in _KINDS for sensor in kind.find(tree, board, clock)]

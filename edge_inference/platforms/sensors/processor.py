@@ -1,0 +1,85 @@
+"""Load of the processor (``proc/stat``) and memory in use (``proc/meminfo``)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edge_inference.core.reading import Quantity, Reading, Status
+from edge_inference.platforms.attributes import verdict
+from edge_inference.platforms.boards import Board
+from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.sensor import Sensor
+from edge_inference.platforms.tree import Tree
+
+_STAT = "proc/stat"
+_MEMINFO = "proc/meminfo"
+#: Of the first line of proc/stat: user nice system idle iowait irq softirq steal; then guest times,
+#: which are in user and nice already.
+_CPU_TIMES = re.compile(rb"cpu((?: +\d+){4,8})")
+_IDLE = slice(3, 5)
+_TOTAL = re.compile(rb"^MemTotal: +(\d+) kB", re.MULTILINE)
+_AVAILABLE = re.compile(rb"^MemAvailable: +(\d+) kB", re.MULTILINE)
+
+
+@dataclass
+class CpuLoad(FileSensor):
+    """Share of the time between two looks that the processor's cores were busy."""
+
+    _before: tuple[int, int] | None = field(default=None, init=False, compare=False)
+
+    def read(self) -> Sequence[Reading]:
+        """Look once. The first look has no value yet."""
+        channel = self.channels[0]
+        try:
+            match = _CPU_TIMES.match(self.tree.read(channel.path))
+        except OSError as error:
+            return [channel.unknown(*verdict(error), self.clock())]
+        now = self.clock()
+        if match is None:
+            problem = "its first line does not hold the times of 'cpu'"
+            return [channel.unknown(Status.INVALID, problem, now)]
+        times = [int(each) for each in match[1].split()]
+        looked = sum(times), sum(times[_IDLE])
+        before, self._before = self._before, looked
+        if before is None or looked[0] <= before[0]:
+            problem = "load is known from the second look on"
+            return [channel.unknown(Status.STALE, problem, now)]
+        idle = (looked[1] - before[1]) / (looked[0] - before[0])
+        # Idle time may go back by a tick or two (see proc(5)); a share of less than 0 is none.
+        return [channel.known(min(max(1 - idle, 0.0), 1.0), now)]
+
+
+@dataclass
+class MemoryUse(FileSensor):
+    """Share of the memory that programs could not have."""
+
+    def read(self) -> Sequence[Reading]:
+        """Look once."""
+        channel = self.channels[0]
+        try:
+            text = self.tree.read(channel.path)
+        except OSError as error:
+            return [channel.unknown(*verdict(error), self.clock())]
+        total, available = _TOTAL.search(text), _AVAILABLE.search(text)
+        if total is None or available is None or int(total[1]) == 0:
+            problem = "it does not hold MemTotal and MemAvailable"
+            return [channel.unknown(Status.INVALID, problem, self.clock())]
+        return [channel.known(1 - int(available[1]) / int(total[1]), self.clock())]
+
+
+def find(tree: Tree, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+    """Return the sensors ``cpu/load`` and ``memory/used``."""
+    files = tree.list("proc")
+    found: list[Sensor] = []
+    if "stat" in files:
+        found.append(CpuLoad((_share("cpu/load", _STAT),), tree, clock))
+    if "meminfo" in files:
+        found.append(MemoryUse((_share("memory/used", _MEMINFO),), tree, clock))
+    return found
+
+
+def _share(name: str, path: str) -> Channel:
+    return Channel(name, path, Quantity.SHARE, lowest=0, highest=1)

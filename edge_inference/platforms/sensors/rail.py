@@ -1,0 +1,58 @@
+"""A power rail: voltage, current and power of one line that a monitor chip measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edge_inference.core.reading import Quantity, Reading
+from edge_inference.platforms.boards import Board
+from edge_inference.platforms.sensors.channel import Channel, FileSensor
+
+#: How a chip without a line there, and the boards' makers, mark an input that is not connected.
+_NOT_CONNECTED = {"", "nc", "n/c"}
+
+
+@dataclass
+class Rail(FileSensor):
+    """Power comes first, then voltage and current; all three as the chip's driver says them.
+
+    ``multiplied`` is True for a driver that gives no power: it is then voltage times current.
+    """
+
+    multiplied: bool = field(default=False)
+
+    def read(self) -> Sequence[Reading]:
+        """Look at the rail once."""
+        if not self.multiplied:
+            return super().read()
+        power, *factors = self.channels
+        voltage, current = (channel.look(self.tree, self.clock) for channel in factors)
+        if voltage.value is None:
+            first = power.unknown(voltage.status, voltage.problem, voltage.stamp_ns)
+        elif current.value is None:
+            first = power.unknown(current.status, current.problem, current.stamp_ns)
+        else:
+            first = power.known(voltage.value * current.value, current.stamp_ns)
+        return [first, voltage, current]
+
+
+def is_connected(label: str) -> bool:
+    """Tell whether a label names a line that is there."""
+    return label.strip().lower() not in _NOT_CONNECTED
+
+
+def rail_channels(
+    name: str, board: Board, *, power: tuple[str, int], voltage: str, current: str
+) -> tuple[Channel, Channel, Channel]:
+    """Describe a rail.
+
+    ``power`` is its file and by what its number is divided for watts; ``voltage``
+    and ``current`` are files in thousandths. Nothing of a rail flows backwards.
+    """
+    path, per = power
+    return (
+        Channel(name, path, Quantity.POWER, per=per, role=board.role_of_power(name), lowest=0),
+        Channel(f"{name}/voltage", voltage, Quantity.VOLTAGE, per=1000, lowest=0),
+        Channel(f"{name}/current", current, Quantity.CURRENT, per=1000, lowest=0),
+    )

@@ -1,0 +1,1 @@
+"""Sound: chunks, sample formats, resampling, files and devices."""

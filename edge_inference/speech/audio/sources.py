@@ -1,0 +1,109 @@
+"""Sound from files, folders of files and devices, as pieces of one channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edge_inference.errors import SourceError
+from edge_inference.speech.audio.sound import Piece, Sound
+from edge_inference.speech.audio.sound_file import SUFFIXES, pieces_of
+
+#: Length of a piece: what the voice activity detector works on at 16 kHz.
+PIECE_S = 0.032
+
+_DEVICE = "device"
+_EXPECTED = (
+    f"a sound file ({', '.join(SUFFIXES)}), a folder of them, 'device' or 'device:<name or number>'"
+)
+
+
+class Recordings(Sound):
+    """Sound files one after the other, each with a pause of silence behind it.
+
+    Without the pause nobody could tell that a speaker has ended.
+    """
+
+    def __init__(self, files: list[Path], pause_s: float) -> None:
+        self._files = iter(files)
+        self._pause_s = pause_s
+        self._pieces: Iterator[Piece] = iter(())
+        self._rate: int | None = None
+
+    def read(self) -> Piece | None:
+        """Return the next piece; SourceError names a broken file, and the next call goes on."""
+        while True:
+            try:
+                piece = next(self._pieces, None)
+            except SourceError:
+                # What came before the fault was perhaps speech, and somebody waits for its end.
+                self._pieces = self._pause()
+                raise
+            if piece is not None:
+                return piece
+            file = next(self._files, None)
+            if file is None:
+                return None
+            self.origin = str(file)
+            self._pieces = self._play(file)
+
+    def close(self) -> None:
+        """Close the file that is being read."""
+        self._pieces = iter(())
+
+    def _play(self, file: Path) -> Iterator[Piece]:
+        self._rate = None
+        for samples, sample_rate in pieces_of(file, PIECE_S):
+            self._rate = sample_rate
+            yield Piece(samples, sample_rate)
+        yield from self._pause()
+
+    def _pause(self) -> Iterator[Piece]:
+        """Yield silence behind what was played, if anything was."""
+        if self._rate is None:
+            return
+        silence = np.zeros(max(1, round(PIECE_S * self._rate)), np.float32)
+        silence.flags.writeable = False
+        for _ in range(round(self._pause_s / PIECE_S)):
+            yield Piece(silence, self._rate)
+
+
+def is_device(source: str) -> bool:
+    """Tell whether a source is a device: one that may be there now and gone later."""
+    return source.partition(":")[0] == _DEVICE
+
+
+def open_sound(source: str, pause_s: float = 0.0) -> Sound:
+    """Open a sound file, a folder of them, or a device.
+
+    ``device`` is the machine's default input, ``device:<name or number>`` another. ``pause_s`` of
+    silence follows each file. Raises SourceError.
+    """
+    if is_device(source):
+        from edge_inference.speech.audio.microphone import Microphone
+
+        return Microphone(source.partition(":")[2], PIECE_S)
+    try:
+        return Recordings(_files(source), pause_s)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, ~nobody
+        raise SourceError(f"{source!r}: cannot be read: {error}") from error
+
+
+def _files(source: str) -> list[Path]:
+    if not source:
+        raise SourceError(f"no sound is named; expected {_EXPECTED}")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        visible = (file for file in path.iterdir() if not file.name.startswith("."))
+        files = sorted(file for file in visible if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise SourceError(f"{path}: no sound in this folder; expected {', '.join(SUFFIXES)}")
+        return files
+    if not path.is_file():
+        found = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise SourceError(f"{source!r}: {found}; expected {_EXPECTED}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise SourceError(f"{path}: expected a sound file ({', '.join(SUFFIXES)})")
+    return [path]

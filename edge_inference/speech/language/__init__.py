@@ -1,0 +1,1 @@
+"""From text to an intent: grammar, numbers, units and understanding."""

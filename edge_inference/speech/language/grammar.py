@@ -1,0 +1,199 @@
+"""A grammar: what can be said, and what is meant by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_inference.core.voice import Slot
+from edge_inference.errors import ConfigError
+from edge_inference.speech.language.phrase import (
+    Elements,
+    Heard,
+    Holder,
+    form_count,
+    forms,
+    matches,
+)
+from edge_inference.speech.language.slot_kinds import Kind
+from edge_inference.speech.language.words import words_of
+
+#: More sentences than this are no grammar for command mode.
+MOST_SENTENCES = 50_000
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One phrase of an intent: its elements, the slots that it always sets, and its line."""
+
+    intent: str
+    text: str
+    elements: Elements
+    fixed: Mapping[str, Slot]
+    line: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text means by one phrase; ``problem`` says why that cannot be meant."""
+
+    intent: str
+    slots: Mapping[str, Slot]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One thing that can be said in full, and what it means."""
+
+    text: str
+    intent: str
+    slots: Mapping[str, Slot]
+    line: int
+
+
+@dataclass(frozen=True)
+class Template:
+    """A phrase with places left open: ``words`` has one ``None`` for each of ``holders``."""
+
+    phrase: Phrase
+    words: tuple[str | None, ...]
+    holders: tuple[Holder, ...]
+
+
+class Grammar:
+    """Phrases of intents over kinds of slots.
+
+    ``ignored`` are words around a command that mean nothing (please), ``joiners`` those between
+    two commands (then). Raises ConfigError, with both lines, where two phrases say the same and
+    mean different things, and where the phrases can be said in more than ``MOST_SENTENCES`` ways.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        phrases: Sequence[Phrase],
+        kinds: Mapping[str, Kind],
+        ignored: Iterable[str] = (),
+        joiners: Iterable[str] = (),
+    ) -> None:
+        self.file = file
+        self.kinds = dict(kinds)
+        self.ignored = _longest_first(ignored)
+        self.joiners = _longest_first(joiners)
+        self._phrases = tuple(phrases)
+        self._check_conflicts()
+
+    @property
+    def intents(self) -> tuple[str, ...]:
+        """The names of the intents."""
+        return tuple(dict.fromkeys(phrase.intent for phrase in self._phrases))
+
+    def read(self, words: Sequence[str]) -> Reading | None:
+        """Return what a text means as a whole, or None where no phrase fits exactly."""
+        for phrase in self._phrases:
+            for end, heard in matches(phrase.elements, words, 0, self._hear):
+                if end == len(words):
+                    return _reading(phrase, heard)
+        return None
+
+    def nearest_problem(self, words: Sequence[str]) -> str:
+        """Return why a text is none of a phrase that would fit but for its values; else empty.
+
+        Of several phrases it is the one with the fewest unknown words.
+        """
+        found = []
+        for phrase in self._phrases:
+            for end, heard in matches(phrase.elements, words, 0, self._guess):
+                guessed = sum(value.guessed for value in heard)
+                if end == len(words) and guessed < len(words):
+                    found.append((guessed, _reading(phrase, heard).problem))
+        return min(found)[1] if found else ""
+
+    def sentences(self, *, digits: bool = False) -> tuple[Sentence, ...]:
+        """Return all that can be said, each sentence once.
+
+        Numbers are those of the slots' ``spoken``, in words, or with ``digits`` in figures.
+        Raises ConfigError where there are more than ``MOST_SENTENCES``.
+        """
+
+        def say(holder: Holder) -> Iterator[tuple[str, Slot]]:
+            return self.kinds[holder.kind].spoken(holder.slot, digits=digits)
+
+        found: dict[str, Sentence] = {}
+        for text, phrase, slots in self._bounded_forms(say):
+            found.setdefault(text, Sentence(text, phrase.intent, slots, phrase.line))
+        return tuple(found.values())
+
+    def phrases(self, *, digits: bool = False) -> tuple[str, ...]:
+        """Return the texts of :meth:`sentences`, for command mode."""
+        return tuple(sentence.text for sentence in self.sentences(digits=digits))
+
+    def templates(self) -> tuple[Template, ...]:
+        """Return the phrases with every choice made and places for values left open."""
+        found: dict[tuple[object, ...], Template] = {}
+        for phrase in self._phrases:
+            for words, slots in forms(phrase.elements, _open_place):
+                holders = tuple(Holder(slot.name, str(slot.value)) for slot in slots)
+                places = tuple(word or None for word in words)
+                key = (phrase.intent, places, holders, tuple(phrase.fixed.items()))
+                found.setdefault(key, Template(phrase, places, holders))
+        return tuple(found.values())
+
+    def _hear(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[Heard]:
+        heard = self.kinds[holder.kind].heard(holder.slot, words, start)
+        return (value for value in heard if not value.problem)
+
+    def _guess(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[Heard]:
+        return self.kinds[holder.kind].guessed(holder.slot, words, start)
+
+    def _forms(
+        self, say: Callable[[Holder], Iterator[tuple[str, Slot]]]
+    ) -> Iterator[tuple[str, Phrase, dict[str, Slot]]]:
+        for phrase in self._phrases:
+            for words, slots in forms(phrase.elements, say):
+                named = {**phrase.fixed, **{slot.name: slot for slot in slots}}
+                yield " ".join(words), phrase, named
+
+    def _bounded_forms(
+        self, say: Callable[[Holder], Iterator[tuple[str, Slot]]]
+    ) -> Iterator[tuple[str, Phrase, dict[str, Slot]]]:
+        count = 0
+        for phrase in self._phrases:
+            count += form_count(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
+            if count > MOST_SENTENCES:
+                raise ConfigError(
+                    f"{self.file}, line {phrase.line}: with {phrase.text!r} there are more than "
+                    f"{MOST_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
+                )
+        return self._forms(say)
+
+    def _check_conflicts(self) -> None:
+        def outline(holder: Holder) -> Iterator[tuple[str, Slot]]:
+            return self.kinds[holder.kind].outlines(holder.slot)
+
+        first: dict[str, tuple[Phrase, dict[str, Slot]]] = {}
+        for text, phrase, slots in self._bounded_forms(outline):
+            other, other_slots = first.setdefault(text, (phrase, slots))
+            if (other.intent, other_slots) != (phrase.intent, slots):
+                raise ConfigError(
+                    f"{self.file}, lines {other.line} and {phrase.line}: {text!r} is said by "
+                    f"{other.text!r} of {other.intent} and by {phrase.text!r} of {phrase.intent}; "
+                    "one text must have one meaning"
+                )
+
+
+def _longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted(map(words_of, texts), key=len, reverse=True))
+
+
+def _open_place(holder: Holder) -> list[tuple[str, Slot | None]]:
+    return [("", Slot(holder.slot, holder.kind))]
+
+
+def _reading(phrase: Phrase, heard: Iterable[Heard]) -> Reading:
+    heard = tuple(heard)
+    slots = {**phrase.fixed, **{value.slot.name: value.slot for value in heard}}
+    problem = "; ".join(value.problem for value in heard if value.problem)
+    return Reading(phrase.intent, slots, problem)

@@ -1,0 +1,198 @@
+"""Reads a grammar from its YAML file; whatever is wrong is reported with file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edge_inference.core.bounded_file import read_text
+from edge_inference.core.settings import setting, suggestion
+from edge_inference.core.voice import Slot
+from edge_inference.core.yaml_file import BoundedLoader, Section, load_yaml
+from edge_inference.errors import ConfigError
+from edge_inference.speech.language.grammar import Grammar, Phrase
+from edge_inference.speech.language.numbers import number_words
+from edge_inference.speech.language.phrase import holders, parse_phrase
+from edge_inference.speech.language.slot_kinds import (
+    Kind,
+    NumberKind,
+    NumberSettings,
+    WordKind,
+    ways_to_say,
+)
+from edge_inference.speech.language.words import words_of
+
+_MOST_WORDS = 20
+_NAME = re.compile(r"[^\W\d]\w*")
+_Synonyms = Mapping[str, list[tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class _Around:
+    """The words of a grammar that stand around and between commands."""
+
+    ignored: tuple[str, ...] = setting((), "words around a command that mean nothing")
+    joiners: tuple[str, ...] = setting((), "words between two commands")
+
+
+def read_grammar(file: Path) -> Grammar:
+    """Read a grammar file. Raises ConfigError with file and line for whatever is wrong in it."""
+    top = load_yaml(file)
+    around = top.read(_Around, "synonyms", "slots", "intents")
+    kinds = {name: _kind(name, s) for name, s in _sections(top, "slots").items()}
+    synonyms = _synonyms(top)
+    lines = _phrase_lines(file)
+    phrases: list[Phrase] = []
+    for name, intent in top.sections("intents").items():
+        if not _NAME.fullmatch(name):
+            raise top.section("intents").error(
+                name, "expected one word of letters, digits and _ as the name of an intent"
+            )
+        phrases += _phrases(name, intent, kinds, synonyms, lines.get(name, []))
+    if not phrases:
+        raise top.error("intents", "there is no intent; an empty grammar understands nothing")
+    return Grammar(file, phrases, kinds, around.ignored, around.joiners)
+
+
+def _sections(top: Section, key: str) -> dict[str, Section]:
+    return top.sections(key) if key in top else {}
+
+
+def _synonyms(top: Section) -> _Synonyms:
+    if "synonyms" not in top:
+        return {}
+    section = top.section("synonyms")
+    found = {}
+    for word in section:
+        if words_of(word) != (word,):
+            raise section.error(word, "expected one word in small letters as key")
+        found[word] = [words_of(text) for text in _texts(section, word)]
+        for way in found[word]:
+            _check_length(section, word, way)
+    return found
+
+
+def _kind(name: str, section: Section) -> Kind:
+    kind = section.get("type")
+    if kind == "number":
+        settings = section.read(NumberSettings, "type")
+        _check_spoken(section, settings)
+        return NumberKind(name, settings)
+    if kind != "words":
+        raise section.error("type", f"expected number or words, got {kind!r}")
+    section.require_known("type", "values")
+    values = section.get("values")
+    if isinstance(values, Section):
+        said = {value: ways_to_say(value, _texts(values, value)) for value in values}
+    else:
+        said = {value: ways_to_say(value, ()) for value in _texts(section, "values")}
+    if not said:
+        raise section.error("values", "there is no value")
+    _check_values(section, said)
+    return WordKind(name, said)
+
+
+def _check_spoken(section: Section, settings: NumberSettings) -> None:
+    for number in settings.spoken:
+        try:
+            number_words(number)
+        except ValueError as error:
+            raise section.error("spoken", str(error)) from error
+
+
+def _check_values(section: Section, said: Mapping[str, list[tuple[str, ...]]]) -> None:
+    owner: dict[tuple[str, ...], str] = {}
+    for value, ways in said.items():
+        for way in ways:
+            if not way:
+                raise section.error("values", f"{value!r} has no word that can be said")
+            _check_length(section, "values", way)
+            other = owner.setdefault(way, value)
+            if other != value:
+                text = " ".join(way)
+                raise section.error("values", f"{text!r} says both {other!r} and {value!r}")
+
+
+def _check_length(section: Section, key: str, way: tuple[str, ...]) -> None:
+    if len(way) > _MOST_WORDS:
+        raise section.error(key, f"expected at most {_MOST_WORDS} words, got {len(way)}")
+
+
+def _texts(section: Section, key: str) -> list[str]:
+    """Return the list of texts at a key."""
+    values = section.get(key)
+    if not isinstance(values, list):
+        raise section.error(key, f"expected a list of texts, got {values!r}")
+    for value in values:
+        _require_text(section, key, value)
+    return values
+
+
+def _require_text(section: Section, key: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise section.error(key, f"expected a text, got {value!r}; put it in quotes")
+
+
+def _phrases(
+    intent: str, section: Section, kinds: Mapping[str, Kind], synonyms: _Synonyms, lines: list[int]
+) -> list[Phrase]:
+    section.require_known("phrases")
+    items = section.get("phrases")
+    if not isinstance(items, list) or not items:
+        raise section.error("phrases", "expected a list with at least one phrase")
+    found = []
+    for line, item in zip(lines, items, strict=True):
+        try:
+            found.append(_phrase(intent, item, kinds, synonyms, line))
+        except ValueError as error:
+            if isinstance(error, ConfigError):
+                raise
+            where = f"{section.file}, line {line}, {section.path}.phrases"
+            raise ConfigError(f"{where}: {error}") from error
+    return found
+
+
+def _phrase(
+    intent: str, item: Any, kinds: Mapping[str, Kind], synonyms: _Synonyms, line: int
+) -> Phrase:
+    fixed: dict[str, Slot] = {}
+    text = item
+    if isinstance(item, Section):
+        item.require_known("say", "slots")
+        text = item.get("say")
+        values = item.section("slots")
+        for name in values:
+            _require_text(values, name, values[name])
+            fixed[name] = Slot(name, values[name])
+    if not isinstance(text, str):
+        raise ValueError(f"expected a text, got {text!r}; put it in quotes")
+    elements = parse_phrase(text, synonyms)
+    for holder in holders(elements):
+        if holder.kind not in kinds:
+            raise ValueError(f"unknown slot {holder.kind!r}{suggestion(holder.kind, kinds)}")
+        if holder.slot in fixed:
+            raise ValueError(f"the slot {holder.slot!r} is both said and fixed")
+    return Phrase(intent, text, elements, fixed, line)
+
+
+def _phrase_lines(file: Path) -> dict[str, list[int]]:
+    """Return the line of every phrase, by intent: what YAML files are read with drops them."""
+    root = yaml.compose(read_text(file), Loader=BoundedLoader)
+    intents = _child(root, "intents")
+    found = {}
+    for key, node in intents.value if isinstance(intents, yaml.MappingNode) else []:
+        phrases = _child(node, "phrases")
+        items = phrases.value if isinstance(phrases, yaml.SequenceNode) else []
+        found[key.value] = [item.start_mark.line + 1 for item in items]
+    return found
+
+
+def _child(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return next((value for name, value in node.value if name.value == key), None)

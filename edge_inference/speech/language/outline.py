@@ -1,0 +1,76 @@
+"""Texts with their values taken out, to be compared with the templates of a grammar.
+
+What a fuzzy comparison must never blur are the values: ``left`` is not nearly ``right`` and two is
+not nearly ten. So they are read exactly, and only the words around them are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.voice import Slot
+from edge_inference.speech.language.grammar import Grammar, Reading, Template
+from edge_inference.speech.language.phrase import Heard
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A text: ``None`` in ``words`` for each value; by kind, what the value can be."""
+
+    words: tuple[str | None, ...]
+    values: tuple[Mapping[str, Heard], ...]
+
+    def text(self, stand_in: str = "_") -> str:
+        """Return the words with ``stand_in`` for each value."""
+        return outline_text(self.words, stand_in)
+
+    def fits(self, template: Template) -> bool:
+        """Tell whether the values are of the template's kinds, in its order."""
+        return len(self.values) == len(template.holders) and all(
+            holder.kind in value
+            for holder, value in zip(template.holders, self.values, strict=True)
+        )
+
+    def reading(self, template: Template) -> Reading:
+        """Return what the text means by a template that fits."""
+        slots = dict(template.phrase.fixed)
+        problems = []
+        for holder, value in zip(template.holders, self.values, strict=True):
+            heard = value[holder.kind]
+            slots[holder.slot] = Slot(holder.slot, heard.slot.value, heard.slot.unit)
+            problems.append(heard.problem)
+        return Reading(template.phrase.intent, slots, "; ".join(filter(None, problems)))
+
+
+def outline_text(words: Sequence[str | None], stand_in: str = "_") -> str:
+    """Return words as one text, with ``stand_in`` for each ``None``."""
+    return " ".join(stand_in if word is None else word for word in words)
+
+
+def outline_of(grammar: Grammar, words: Sequence[str]) -> Outline:
+    """Return a text's outline: from left to right the longest value of any kind is taken out."""
+    left: list[str | None] = []
+    values: list[Mapping[str, Heard]] = []
+    place = 0
+    while place < len(words):
+        heard = _values_at(grammar, words, place)
+        if heard:
+            left.append(None)
+            values.append(heard)
+            place = next(iter(heard.values())).end
+        else:
+            left.append(words[place])
+            place += 1
+    return Outline(tuple(left), tuple(values))
+
+
+def _values_at(grammar: Grammar, words: Sequence[str], place: int) -> dict[str, Heard]:
+    """Return the longest values at a place, by kind; all of them end at one word."""
+    found: dict[str, Heard] = {}
+    for name, kind in grammar.kinds.items():
+        known = [heard for heard in kind.heard(name, words, place) if not heard.guessed]
+        if known:
+            found[name] = max(known, key=lambda heard: heard.end)
+    end = max((heard.end for heard in found.values()), default=0)
+    return {name: heard for name, heard in found.items() if heard.end == end}

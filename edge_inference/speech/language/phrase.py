@@ -1,0 +1,212 @@
+"""The small language that a grammar's phrases are written in.
+
+``[word]`` may be left out, ``(one|other)`` is a choice, ``{distance}`` holds a value of the slot
+kind ``distance``, and ``{side:direction}`` fills the slot ``side`` with one of kind ``direction``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.voice import Slot
+from edge_inference.speech.language.words import words_of
+
+_PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
+_HOLDER = re.compile(r"\{\s*([a-z]\w*)\s*(?::\s*([a-z]\w*)\s*)?\}")
+_CLOSING = {"[": "]", "(": ")"}
+_MOST_BRACKETS = 50
+_LONGEST = 500
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word that is said as it stands."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A place for a value: it fills the slot ``slot`` with a value of kind ``kind``."""
+
+    slot: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several ways to say something; an empty one may be left out."""
+
+    options: tuple[Elements, ...]
+
+
+Element = Word | Holder | Choice
+Elements = tuple[Element, ...]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A value found in a text, up to the word before ``end``.
+
+    ``problem`` says in words why it cannot be meant; ``guessed`` counts the words that were taken
+    for a value though nobody knows it.
+    """
+
+    slot: Slot
+    end: int
+    problem: str = ""
+    guessed: int = 0
+
+
+def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Elements:
+    """Return the elements of a phrase; every word with synonyms becomes a choice.
+
+    Raises ValueError with a sentence for what cannot be read.
+    """
+    pieces = _PIECE.findall(text)
+    if sum(piece in _CLOSING for piece in pieces) > _MOST_BRACKETS:
+        raise ValueError(f"there are more than {_MOST_BRACKETS} brackets; write several phrases")
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"a phrase of {len(text)} characters; expected at most {_LONGEST}: nobody says so much "
+            "for one command"
+        )
+    options, rest = _options(pieces, synonyms, closing="")
+    if rest:
+        raise ValueError(f"{rest[0]!r} closes nothing")
+    elements = options[0] if len(options) == 1 else (Choice(options),)
+    if _may_be_empty(elements):
+        raise ValueError("nothing needs to be said; a word must stand outside brackets")
+    twice = next((slot for slot, count in _most_often(elements).items() if count > 1), None)
+    if twice:
+        raise ValueError(f"the slot {twice!r} stands twice; call one {{other:{twice}}}")
+    return elements
+
+
+def holders(elements: Elements) -> Iterator[Holder]:
+    """Yield every place for a value."""
+    for element in elements:
+        if isinstance(element, Holder):
+            yield element
+        elif isinstance(element, Choice):
+            for option in element.options:
+                yield from holders(option)
+
+
+def matches(
+    elements: Elements,
+    words: Sequence[str],
+    start: int,
+    hear: Callable[[Holder, Sequence[str], int], Iterable[Heard]],
+) -> Iterator[tuple[int, tuple[Heard, ...]]]:
+    """Yield every way to read the words from ``start``: the place behind it and the values."""
+    if not elements:
+        yield start, ()
+        return
+    first, rest = elements[0], elements[1:]
+    if isinstance(first, Word):
+        if start < len(words) and words[start] == first.text:
+            yield from matches(rest, words, start + 1, hear)
+    elif isinstance(first, Choice):
+        for option in first.options:
+            yield from matches(option + rest, words, start, hear)
+    else:
+        for heard in hear(first, words, start):
+            for end, more in matches(rest, words, heard.end, hear):
+                yield end, (heard, *more)
+
+
+def form_count(elements: Elements, count: Callable[[Holder], int]) -> int:
+    """Return in how many ways a phrase can be said; ``count`` tells it of a place for a value."""
+    total = 1
+    for element in elements:
+        if isinstance(element, Choice):
+            total *= sum(form_count(option, count) for option in element.options)
+        elif isinstance(element, Holder):
+            total *= count(element)
+    return total
+
+
+def forms(
+    elements: Elements, say: Callable[[Holder], Iterable[tuple[str, Slot | None]]]
+) -> Iterator[tuple[tuple[str, ...], tuple[Slot, ...]]]:
+    """Yield every way to say a phrase: its words, and the values in it."""
+    if not elements:
+        yield (), ()
+        return
+    first, rest = elements[0], elements[1:]
+    if isinstance(first, Choice):
+        for option in first.options:
+            yield from forms(option + rest, say)
+        return
+    said: Iterable[tuple[str, Slot | None]]
+    said = [(first.text, None)] if isinstance(first, Word) else say(first)
+    for text, slot in said:
+        for words, slots in forms(rest, say):
+            yield (text, *words), slots if slot is None else (slot, *slots)
+
+
+def _may_be_empty(elements: Elements) -> bool:
+    return all(
+        isinstance(element, Choice) and any(map(_may_be_empty, element.options))
+        for element in elements
+    )
+
+
+def _most_often(elements: Elements) -> Counter[str]:
+    """Return how often one way to say the elements fills each slot, at most."""
+    total: Counter[str] = Counter()
+    for element in elements:
+        if isinstance(element, Holder):
+            total[element.slot] += 1
+        elif isinstance(element, Choice):
+            most: Counter[str] = Counter()
+            for option in element.options:
+                most |= _most_often(option)
+            total += most
+    return total
+
+
+def _options(
+    pieces: Sequence[str], synonyms: Mapping[str, Sequence[Sequence[str]]], closing: str
+) -> tuple[tuple[Elements, ...], Sequence[str]]:
+    """Read options parted by ``|`` up to ``closing``; return them and the pieces behind it."""
+    options: list[Elements] = []
+    current: list[Element] = []
+    while pieces and pieces[0] not in ("]", ")"):
+        piece, pieces = pieces[0], pieces[1:]
+        if piece == "|":
+            options.append(tuple(current))
+            current = []
+        elif piece in _CLOSING:
+            inner, pieces = _options(pieces, synonyms, _CLOSING[piece])
+            current.append(Choice((*inner, ()) if piece == "[" else inner))
+        else:
+            current += _elements(piece, synonyms)
+    if closing and (not pieces or pieces[0] != closing):
+        raise ValueError(f"{closing!r} is missing")
+    options.append(tuple(current))
+    return tuple(options), pieces[1:] if closing else pieces
+
+
+def _elements(piece: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> list[Element]:
+    if piece[0] in "{}":
+        held = _HOLDER.fullmatch(piece)
+        if not held:
+            raise ValueError(f"{piece!r} is no slot; write {{slot}} or {{slot:kind}}")
+        return [Holder(held[1], held[2] or held[1])]
+    words = words_of(piece)
+    if not words:
+        raise ValueError(f"{piece!r} has no word that can be said")
+    return [_word(word, synonyms) for word in words]
+
+
+def _word(word: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Element:
+    others = synonyms.get(word, ())
+    if not others:
+        return Word(word)
+    ways = ((word,), *others)
+    return Choice(tuple(tuple(Word(part) for part in way) for way in ways))

@@ -1,0 +1,169 @@
+"""What a slot can hold: one of some words, or a number in a unit within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import Slot
+from edge_inference.speech.language.phrase import Heard
+from edge_inference.speech.language.units import (
+    Quantity,
+    Unit,
+    quantity_at,
+    quantity_forms,
+    unit_named,
+)
+from edge_inference.speech.language.words import words_of
+
+# An unknown value is taken to have this many words at most.
+_LONGEST_GUESS = 3
+
+
+@dataclass(frozen=True)
+class NumberSettings:
+    """A number slot as a grammar file declares it; bounds and ``spoken`` are in ``unit``."""
+
+    minimum: float = setting(description="lowest value")
+    maximum: float = setting(description="highest value")
+    unit: str = setting("", "unit in words, e.g. degrees; empty for a plain number")
+    unit_optional: bool = setting(False, "a bare number is one in this unit")
+    spoken: tuple[float, ...] = setting((), "values that command mode listens for")
+
+    def check(self) -> str | None:
+        """Return why the values do not go together."""
+        if self.unit and unit_named(self.unit) is None:
+            return f"unit: {self.unit!r} is not known; write e.g. meters, degrees, seconds"
+        if self.minimum > self.maximum:
+            return f"minimum: {self.minimum:g} is above the maximum, {self.maximum:g}"
+        beyond = [value for value in self.spoken if not self.minimum <= value <= self.maximum]
+        if beyond:
+            return f"spoken: {beyond[0]:g} is not from {self.minimum:g} to {self.maximum:g}"
+        return None
+
+
+class NumberKind:
+    """Numbers in one unit; values go out in SI."""
+
+    def __init__(self, name: str, settings: NumberSettings) -> None:
+        self.name = name
+        self._settings = settings
+        self._unit = unit_named(settings.unit) if settings.unit else None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest value, in ``unit``."""
+        return self._settings.minimum, self._settings.maximum
+
+    @property
+    def unit(self) -> Unit | None:
+        """The unit of the bounds; None for plain numbers."""
+        return self._unit
+
+    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+        """Yield the number at ``start``, with a problem where it cannot be meant."""
+        quantity = quantity_at(words, start)
+        if quantity is None:
+            return
+        said = " ".join(words[start : quantity.end])
+        problem = self._unit_problem(quantity)
+        if problem:
+            yield Heard(Slot(slot, said), quantity.end, f"{self.name}: {said!r} {problem}", 1)
+            return
+        unit = quantity.unit or self._unit
+        factor = unit.factor if unit else 1.0
+        own = quantity.number * factor / (self._unit.factor if self._unit else 1.0)
+        value = Slot(slot, quantity.number * factor, unit.si if unit else "")
+        yield Heard(value, quantity.end, self._range_problem(own, said))
+
+    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+        """Yield what :meth:`heard` does: what is no number is never taken for one."""
+        return self.heard(slot, words, start)
+
+    def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, Slot]]:
+        """Yield the values that command mode listens for, in words or digits."""
+        factor, si = (self._unit.factor, self._unit.si) if self._unit else (1.0, "")
+        for number in self._settings.spoken:
+            for form in quantity_forms(number, self._unit, digits=digits):
+                yield form, Slot(slot, number * factor, si)
+
+    def outlines(self, slot: str) -> Iterator[tuple[str, Slot]]:
+        """Yield a stand-in for each way to say any of the values."""
+        si = self._unit.si if self._unit else ""
+        yield f"<{si}>", Slot(slot, "", si)
+        if self._settings.unit_optional and si:
+            yield "<>", Slot(slot, "", si)
+
+    def words(self) -> frozenset[str]:
+        """Return no word: those of numbers and units are every grammar's."""
+        return frozenset()
+
+    def _unit_problem(self, quantity: Quantity) -> str:
+        if quantity.unit is None:
+            bare = self._unit is None or self._settings.unit_optional
+            return "" if bare else f"has no unit; say it in {self._settings.unit}"
+        if self._unit is None:
+            return "has a unit where a plain number belongs"
+        if quantity.unit.si != self._unit.si:
+            return f"is not in {self._settings.unit} or the like"
+        return ""
+
+    def _range_problem(self, value: float, said: str) -> str:
+        low, high = self._settings.minimum, self._settings.maximum
+        # Conversion between units must not refuse the bound itself.
+        slack = 1e-9 * max(abs(low), abs(high))
+        if low - slack <= value <= high + slack:
+            return ""
+        unit = f" {self._settings.unit}" if self._unit else ""
+        return f"{self.name}: {said!r} is not from {low:g} to {high:g}{unit}"
+
+
+class WordKind:
+    """One of some values, each with the ways to say it."""
+
+    def __init__(self, name: str, values: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        self.name = name
+        self._values = values
+        ways = {tuple(way): value for value, said in values.items() for way in said}
+        self._ways = dict(sorted(ways.items(), key=lambda way: -len(way[0])))
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values by their own names."""
+        return tuple(self._values)
+
+    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+        """Yield every value that is said at ``start``, that of most words first."""
+        for way, value in self._ways.items():
+            if tuple(words[start : start + len(way)]) == way:
+                yield Heard(Slot(slot, value), start + len(way))
+
+    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+        """Yield known values, then unknown ones of a few words, each with its problem."""
+        yield from self.heard(slot, words, start)
+        for end in range(start + 1, min(len(words), start + _LONGEST_GUESS) + 1):
+            said = " ".join(words[start:end])
+            problem = f"{self.name}: {said!r} is not known; known: {', '.join(self._values)}"
+            yield Heard(Slot(slot, said), end, problem, end - start)
+
+    def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, Slot]]:
+        """Yield every way to say every value."""
+        for way, value in self._ways.items():
+            yield " ".join(way), Slot(slot, value)
+
+    def outlines(self, slot: str) -> Iterator[tuple[str, Slot]]:
+        """Yield every way to say every value."""
+        return self.spoken(slot, digits=False)
+
+    def words(self) -> frozenset[str]:
+        """Return every word that is part of a value."""
+        return frozenset(word for way in self._ways for word in way)
+
+
+Kind = NumberKind | WordKind
+
+
+def ways_to_say(value: str, others: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return a value's own name in words (``_`` parts them) and the other ways to say it."""
+    return [words_of(way) for way in (value.replace("_", " "), *others)]

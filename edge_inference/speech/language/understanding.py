@@ -1,0 +1,252 @@
+"""From what was said to what is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edge_inference.core.settings import setting
+from edge_inference.core.voice import UNKNOWN, Intent, Transcript
+from edge_inference.speech.language.grammar import Grammar, Reading
+from edge_inference.speech.language.nearest import (
+    Embed,
+    NearestByLetters,
+    NearestByMeaning,
+    letters_alike,
+)
+from edge_inference.speech.language.sequence import joined
+from edge_inference.speech.language.stop_phrases import (
+    HeldBack,
+    StopSettings,
+    is_stop,
+    stop_word_of,
+)
+from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.yes_phrases import says_yes
+
+__all__ = ["UNKNOWN", "Understanding", "UnderstandingSettings", "is_stop"]
+
+#: What is found in any other way waits for a yes.
+_ACTS_AT_ONCE = ("grammar", "fuzzy")
+# What may be said behind a negation that a pause cut off.
+_STILL_INTENTS = frozenset({"stop", "look", "deny"})
+#: A longer text is talk, not a command.
+MOST_WORDS = 100
+MOST_LETTERS = 1000
+
+
+@dataclass(frozen=True)
+class UnderstandingSettings(StopSettings):
+    """How near to the grammar a text must be."""
+
+    fuzzy: bool = setting(True, "accept what differs from the grammar by a few letters")
+    fuzzy_threshold: float = setting(
+        0.88, "likeness from which a fuzzy match is accepted", minimum=0.5, maximum=1.0
+    )
+    word_threshold: float = setting(
+        0.85, "likeness from which an unknown word is a known one", minimum=0.5, maximum=1.0
+    )
+    embedding_threshold: float = setting(
+        0.65, "likeness in meaning from which one is asked about", minimum=0.0, maximum=1.0
+    )
+    min_confidence: float = setting(
+        0.0, "lowest confidence of the recogniser; stop is heard with any", minimum=0.0, maximum=1.0
+    )
+
+
+class Understanding:
+    """Finds intents by grammar, then by letters, then by meaning where ``embed`` is given.
+
+    Stop is understood before anything that is not exactly in the grammar. What is found by
+    meaning needs confirmation. ``notes`` says which steps are left out, and why.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        settings: UnderstandingSettings | None = None,
+        embed: Embed | None = None,
+    ) -> None:
+        self._grammar = grammar
+        self._settings = settings or UnderstandingSettings()
+        self.notes: tuple[str, ...] = ()
+        self._letters = self._by_letters()
+        self._meaning = NearestByMeaning(grammar, embed) if embed else None
+        self._held_back = HeldBack()
+
+    def intent(self, transcript: Transcript) -> Intent:
+        """Return what is meant; a name that is empty has a ``problem`` in words.
+
+        To be called with everything that is said, in order: what is meant by a command depends on
+        what a pause has cut off before it. Where nobody knows when it began, motion tells by the
+        moment at which it comes.
+        """
+        held_back = ""
+        if transcript.start_ns:
+            held_back = self._held_back.hear(transcript, transcript.stamp_ns)
+        meant = self._intent(transcript)
+        may_move = bool(meant.name) or says_yes(meant.text)
+        if held_back and may_move and meant.name not in _STILL_INTENTS:
+            return self._nothing(transcript, held_back)
+        return meant
+
+    def _intent(self, transcript: Transcript) -> Intent:
+        if transcript.problem:  # what was heard beside it is no command, and needs no answer
+            return replace(self._nothing(transcript, transcript.problem), text="")
+        if len(transcript.text) > MOST_LETTERS:
+            short = replace(transcript, text=transcript.text[:MOST_LETTERS])
+            problem = f"{len(transcript.text)} letters are too many for a command"
+            return self._nothing(short, problem)
+        words = words_of(transcript.text)
+        if len(words) > MOST_WORDS:  # before anything looks at them all again and again
+            return self._nothing(transcript, f"{len(words)} words are too many for a command")
+        words = self._stripped(words)
+        if not words:
+            nothing = self._nothing(transcript, "I heard nothing")
+            # "Okay" is a word around commands, and a yes to a question.
+            is_answer = says_yes(transcript.text) and self._is_heard_well(transcript)
+            return replace(nothing, source=UNKNOWN) if is_answer else nothing
+        text, stop_words = transcript.text, self._settings.stop_words
+        stop = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
+        whole = self._exactly(words, transcript)
+        if whole is None and is_stop(text, stop_words):
+            whole = stop
+        # "Slow down and stop" is no sequence of commands, and says stop all the same.
+        otherwise = stop if stop_word_of(text, stop_words, in_turn=False) else None
+        if not self._is_heard_well(transcript):
+            if whole is None or whole.name != "stop":
+                whole = otherwise or self._nothing(transcript, "I did not hear that well")
+        elif whole is None:
+            whole = self._nearly(words, transcript)
+            whole = whole if whole.name else otherwise or whole
+        return replace(whole, text=text)
+
+    def _is_heard_well(self, transcript: Transcript) -> bool:
+        return transcript.confidence >= self._settings.min_confidence
+
+    def _by_letters(self) -> NearestByLetters | None:
+        if not self._settings.fuzzy:
+            return None
+        alike = letters_alike()
+        if alike is None:
+            self.notes += (
+                "fuzzy matching is left out: rapidfuzz is not installed; "
+                "install it with: pip install rapidfuzz",
+            )
+            return None
+        return NearestByLetters(self._grammar, alike)
+
+    def _exactly(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+        readings = self._readings(words)
+        if not readings:
+            return None
+        return joined([self._made(r, "grammar", 1.0, transcript) for r in readings])
+
+    def _readings(self, words: Sequence[str]) -> list[Reading]:
+        """Return the readings of a text of one or several commands; none if one does not fit."""
+        words = self._stripped(words)
+        whole = self._grammar.read(words)
+        if whole:
+            return [whole]
+        for start, end in self._joints(words):
+            first = self._grammar.read(self._stripped(words[:start]))
+            rest = self._readings(words[end:]) if first else []
+            if first and rest:
+                return [first, *rest]
+        return []
+
+    def _nearly(self, words: Sequence[str], transcript: Transcript) -> Intent:
+        """Return the intent of a text that is not in the grammar as it stands."""
+        found = self._fuzzily(words, transcript)
+        if found is None:
+            found = self._in_parts(words, transcript)
+        if found is None and self._meaning:
+            near = self._meaning.find(words, self._settings.embedding_threshold)
+            if near:
+                found = self._made(near.reading, "embedding", near.score, transcript)
+        if found is not None:
+            return found
+        problem = self._grammar.nearest_problem(words)
+        if problem:
+            return self._nothing(transcript, problem)
+        unknown = self._nothing(transcript, f"I do not understand {' '.join(words)!r}")
+        return replace(unknown, source=UNKNOWN)
+
+    def _fuzzily(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+        if self._letters is None:
+            return None
+        settings = self._settings
+        near = self._letters.find(words, settings.fuzzy_threshold, settings.word_threshold)
+        return self._made(near.reading, "fuzzy", near.score, transcript) if near else None
+
+    def _in_parts(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+        """Return the intent of several commands, one of which at least is not quite exact."""
+        joints = self._joints(words)
+        if not joints:
+            return None
+        starts = [0, *(end for _, end in joints)]
+        ends = [*(start for start, _ in joints), len(words)]
+        parts = []
+        for start, end in zip(starts, ends, strict=True):
+            part = self._stripped(words[start:end])
+            intent = self._exactly(part, transcript) or self._fuzzily(part, transcript)
+            if intent is None:
+                problem = self._grammar.nearest_problem(part)
+                return self._nothing(transcript, problem) if problem else None
+            if intent.problem:
+                return intent
+            parts.append(intent)
+        return joined(parts)
+
+    def _joints(self, words: Sequence[str]) -> list[tuple[int, int]]:
+        """Return where joiners stand between words: the first word of each, and the one behind."""
+        found = []
+        place = 1
+        while place < len(words) - 1:
+            way = next(
+                (w for w in self._grammar.joiners if tuple(words[place : place + len(w)]) == w), ()
+            )
+            if way and place + len(way) < len(words):
+                found.append((place, place + len(way)))
+            place += max(1, len(way))
+        return found
+
+    def _stripped(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the words without those around them that mean nothing."""
+        left = tuple(words)
+        while left:
+            before = left
+            for way in self._grammar.ignored:
+                if left[: len(way)] == way:
+                    left = left[len(way) :]
+                elif left[len(left) - len(way) :] == way:
+                    left = left[: len(left) - len(way)]
+            if left == before or self._grammar.read(before):
+                return before
+        return left
+
+    def _made(self, reading: Reading, source: str, score: float, transcript: Transcript) -> Intent:
+        if reading.problem:
+            return self._nothing(transcript, reading.problem)
+        return Intent(
+            name=reading.intent,
+            slots=reading.slots,
+            confidence=transcript.confidence * score,
+            text=transcript.text,
+            source=source,
+            stamp_ns=transcript.stamp_ns,
+            needs_confirmation=source not in _ACTS_AT_ONCE,
+            frame_id=transcript.frame_id,
+        )
+
+    def _nothing(self, transcript: Transcript, problem: str) -> Intent:
+        return Intent(
+            name="",
+            slots={},
+            confidence=0.0,
+            text=transcript.text,
+            source="grammar",
+            stamp_ns=transcript.stamp_ns,
+            problem=problem,
+            frame_id=transcript.frame_id,
+        )

@@ -1,0 +1,138 @@
+"""Units as people say them, and what they are in SI."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_inference.speech.language.numbers import fraction_at, number_at, number_words
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit: ``factor`` times the SI unit ``si`` (m, s, rad, m/s, rad/s); its names in words."""
+
+    si: str
+    factor: float
+    singular: str
+    plural: str
+
+    def name(self, value: float) -> str:
+        """Return the unit's name behind a number."""
+        return self.singular if value == 1 else self.plural
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that was said, and with what unit: None for a bare number. ``end``: after it."""
+
+    number: float
+    unit: Unit | None
+    end: int
+
+
+def _table() -> dict[tuple[str, ...], Unit]:
+    lengths = [
+        (1.0, "meter", "meters", ("metre", "metres", "m")),
+        (0.01, "centimeter", "centimeters", ("centimetre", "centimetres", "cm")),
+        (0.001, "millimeter", "millimeters", ("millimetre", "millimetres", "mm")),
+        (1000.0, "kilometer", "kilometers", ("kilometre", "kilometres", "km")),
+        (0.3048, "foot", "feet", ("ft",)),
+        (0.0254, "inch", "inches", ()),
+        (0.9144, "yard", "yards", ()),
+        (1609.344, "mile", "miles", ()),
+    ]
+    times = [
+        (1.0, "second", "seconds", ("s", "sec", "secs")),
+        (60.0, "minute", "minutes", ("min", "mins")),
+        (3600.0, "hour", "hours", ("h",)),
+        (0.001, "millisecond", "milliseconds", ("ms",)),
+    ]
+    angles = [
+        (math.pi / 180, "degree", "degrees", ("deg", "°")),
+        (1.0, "radian", "radians", ("rad",)),
+        (2 * math.pi, "revolution", "revolutions", ("rotation", "rotations")),
+    ]
+    table: dict[tuple[str, ...], Unit] = {}
+    for si, rows in (("m", lengths), ("s", times), ("rad", angles)):
+        for factor, singular, plural, others in rows:
+            unit = Unit(si, factor, singular, plural)
+            table.update({(name,): unit for name in (singular, plural, *others)})
+            for per_factor, per, _, per_others in times if si != "s" else []:
+                speed = Unit(
+                    f"{si}/s", factor / per_factor, f"{singular} per {per}", f"{plural} per {per}"
+                )
+                names = (singular, plural, *others)
+                table.update({(name, "per", per): speed for name in names})
+                table.update({(name, "a", per): speed for name in names})
+                table.update({(f"{n}/{p}",): speed for n in others for p in per_others})
+    return table
+
+
+_UNITS = _table()
+_LONGEST = max(map(len, _UNITS))
+
+#: Every word that can be part of a unit.
+UNIT_WORDS = frozenset(word for name in _UNITS for word in name)
+
+
+def unit_at(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
+    """Return the longest unit that begins at ``start`` and the place after it, or None."""
+    for length in range(_LONGEST, 0, -1):
+        said = tuple(words[start : start + length])
+        if said in _UNITS:
+            return _UNITS[said], start + len(said)
+    return None
+
+
+def unit_named(name: str) -> Unit | None:
+    """Return the unit of a name such as ``degrees`` or ``meters per second``."""
+    return _UNITS.get(tuple(name.split()))
+
+
+def units_of(si: str) -> tuple[Unit, ...]:
+    """Return the units of what ``si`` measures."""
+    return tuple(dict.fromkeys(unit for unit in _UNITS.values() if unit.si == si))
+
+
+def quantity_at(words: Sequence[str], start: int) -> Quantity | None:
+    """Return the number with its unit that begins at ``start``, or None.
+
+    Besides ``two meters`` it knows ``a meter``, ``half a meter`` and ``a meter and a half``.
+    """
+    found = number_at(words, start)
+    if found:
+        number, end = found
+        unit = unit_at(words, end)
+        if unit is None and number < 1 and tuple(words[end : end + 1]) == ("a",):  # half a meter
+            unit = unit_at(words, end + 1)
+    elif start < len(words) and words[start] in ("a", "an"):
+        number, end, unit = 1.0, start + 1, unit_at(words, start + 1)
+        if unit is None:
+            return None
+    else:
+        return None
+    if unit is None:
+        return Quantity(number, None, end)
+    named, end = unit
+    fraction = fraction_at(words, end + 1) if tuple(words[end : end + 1]) == ("and",) else None
+    if fraction and number == int(number):
+        return Quantity(number + fraction[0], named, fraction[1])
+    return Quantity(number, named, end)
+
+
+def quantity_forms(number: float, unit: Unit | None, *, digits: bool = False) -> tuple[str, ...]:
+    """Return the ways to say a number with its unit: ``two and a half meters`` among them.
+
+    With ``digits`` the number is written in them, as many recognisers do: ``2.5 meters``.
+    """
+    behind = f" {unit.name(number)}" if unit else ""
+    if digits:
+        return (f"{number:g}{behind}",)
+    forms = [number_words(number) + behind]
+    if number == 0.5 and unit:
+        forms.insert(0, f"half a {unit.singular}")
+    elif number > 1 and number % 1 == 0.5:
+        forms.insert(0, f"{number_words(number // 1)} and a half{behind}")
+    return tuple(forms)

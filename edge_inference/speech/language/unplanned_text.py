@@ -1,0 +1,84 @@
+"""What a text says unless a plan is made of it: a stop behind *and* or *then*, or a no before it.
+
+"Go forward, then stop" is a plan that ends in a stop, and "no, go left" one that turns. Where the
+planner refuses the text, or nobody plans it, the stop in it and the no in it are meant all the
+same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from edge_inference.core.voice import ActionPlan, Transcript
+from edge_inference.speech.language.stop_phrases import begins_with_no, stop_word_of
+
+_REMEMBERED = 16
+
+
+class Unplanned(NamedTuple):
+    """A stop or a no that waits for the plan of its text, and until when by the steady clock."""
+
+    transcript: Transcript
+    is_stop: bool
+    until_ns: int
+
+    def is_kept_by(self, plan: ActionPlan) -> bool:
+        """Tell whether a plan does what the text says: moves for a no, ends in stop for a stop."""
+        if plan.is_refused:
+            return False
+        return not self.is_stop or any(step.action == "stop" for step in plan.steps)
+
+
+class UnplannedWords:
+    """Gives back each stop or no of which no plan has come; for one thread at a time.
+
+    A plan and its text have the same stamp, and may come in either order.
+    """
+
+    def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._steady_ns = steady_ns
+        self._waiting: dict[int, Unplanned] = {}
+        self._plans: deque[ActionPlan] = deque(maxlen=_REMEMBERED)
+
+    def hear(
+        self, transcript: Transcript, stop_words: Collection[str], longest_s: float
+    ) -> Unplanned | None:
+        """Take what was said to its end; return what is to be done at once, if anything.
+
+        ``longest_s`` is how long its plan may take.
+        """
+        text = transcript.text
+        is_stop = bool(stop_word_of(text, stop_words, in_turn=False))
+        if not transcript.is_final or not (is_stop or begins_with_no(text, stop_words)):
+            return None
+        until_ns = self._steady_ns() + int(longest_s * 1e9)
+        word = Unplanned(transcript, is_stop, until_ns)
+        # Without a stamp nobody can tell which plan of those before is that of the text.
+        plans = [plan for plan in self._plans if 0 < plan.stamp_ns == transcript.stamp_ns]
+        if plans:
+            return None if any(map(word.is_kept_by, plans)) else word
+        self._waiting[transcript.stamp_ns] = word
+        return self._oldest() if len(self._waiting) > _REMEMBERED else None
+
+    def take(self, plan: ActionPlan) -> Unplanned | None:
+        """Take a plan; return what its text says and it does not do."""
+        self._plans.append(plan)
+        word = self._waiting.pop(plan.stamp_ns, None)
+        return None if word is None or word.is_kept_by(plan) else word
+
+    def overdue(self) -> Unplanned | None:
+        """Return one of which no plan has come in time, if there is one."""
+        now_ns = self._steady_ns()
+        if any(word.until_ns <= now_ns for word in self._waiting.values()):
+            return self._oldest()
+        return None
+
+    def clear(self) -> None:
+        """Wait for nothing: the robot has stopped."""
+        self._waiting.clear()
+
+    def _oldest(self) -> Unplanned:
+        return self._waiting.pop(next(iter(self._waiting)))

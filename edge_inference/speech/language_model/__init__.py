@@ -1,0 +1,1 @@
+"""Small language models that turn text into a plan, under constrained decoding."""

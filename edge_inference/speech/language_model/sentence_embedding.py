@@ -1,0 +1,66 @@
+"""Sentence vectors by an encoder such as all-MiniLM-L6-v2."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.errors import ModelError
+from edge_inference.speech.language_model.json_tokenizer import TextTokens
+from edge_inference.speech.model_runner import Runs
+
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+_OUTPUT = "last_hidden_state"
+# The phrases of a grammar are asked for again whenever a threshold changes.
+_MOST_REMEMBERED = 4096
+# Encoders know positions up to a limit, and commands are short.
+_MOST_TOKENS = 256
+
+
+class SentenceEmbedding:
+    """Gives a vector of length 1 for each text: the mean of its tokens' states.
+
+    ``encoder`` takes ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` and gives
+    ``last_hidden_state`` [1, tokens, size]. May be used from one thread at a time.
+    """
+
+    def __init__(self, encoder: Runs, tokens: TextTokens) -> None:
+        self._names = [spec.name for spec in encoder.inputs]
+        if not {"input_ids", "attention_mask"} <= set(self._names) <= _INPUTS:
+            raise ModelError(
+                f"the sentence encoder has the inputs {', '.join(self._names)}; expected "
+                "input_ids, attention_mask and perhaps token_type_ids"
+            )
+        self._encoder = encoder
+        self._tokens = tokens
+        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of texts, float32 [n, size]."""
+        return np.stack([self._vector(text) for text in texts])
+
+    def _vector(self, text: str) -> NDArray[np.float32]:
+        found = self._known.get(text)
+        if found is None:
+            found = self._known[text] = self._compute(text)
+            if len(self._known) > _MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+    def _compute(self, text: str) -> NDArray[np.float32]:
+        ids = np.array([self._tokens.encode(text, whole=True)[:_MOST_TOKENS]], np.int64)
+        given: dict[str, NDArray[Any]] = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.zeros_like(ids),
+        }
+        outputs = self._encoder.infer({name: given[name] for name in self._names})
+        if _OUTPUT not in outputs:
+            raise ModelError(f"the sentence encoder gives {', '.join(outputs)}; expected {_OUTPUT}")
+        mean: NDArray[np.float32] = outputs[_OUTPUT][0].mean(axis=0, dtype=np.float32)
+        unit: NDArray[np.float32] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+        return unit

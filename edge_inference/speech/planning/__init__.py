@@ -1,0 +1,1 @@
+"""From an intent to bounded motion: actions, limits and the scene."""

@@ -1,0 +1,277 @@
+"""From what is meant to steps that a robot may do, or a reason why not."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import NamedTuple
+
+from edge_inference.core.voice import NO, STOP, UNKNOWN, YES, ActionPlan, Intent, Step, Transcript
+from edge_inference.speech.language.sequence import parts
+from edge_inference.speech.language.stop_phrases import STOP_WORDS, declines
+from edge_inference.speech.language.yes_phrases import says_yes
+from edge_inference.speech.planning.limits import Limits, MotionLimits
+from edge_inference.speech.planning.planner_slots import Slots, UnclearError
+
+# Reasons are spoken; one that quotes a whole page must come to an end.
+_LONGEST_REASON = 300
+_QUOTED = 60
+_NOT_ASKED = "I have not asked anything"
+_LEFT = "Then I leave it"
+
+
+class _Question(NamedTuple):
+    intent: Intent
+    asked_ns: int
+    asked_steady_ns: int
+
+
+class Planner:
+    """Makes plans within limits.
+
+    It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
+    deny, and sequences of them. An intent that needs confirmation gives a refused plan whose
+    reason is the question; the plan itself comes with the answer. The time to answer is also one of
+    ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says,
+    and so does all that is neither understood nor a yes; a yes that comes then moves nothing, and
+    is told why. What :func:`says_yes` knows is a yes beside the intent confirm. ``stop_words`` may
+    be replaced between two calls; ``hear`` and ``forget`` may come in threads of their own.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+        stop_words: Collection[str] = STOP_WORDS,
+    ) -> None:
+        self.limits = limits
+        self.stop_words = stop_words
+        self._steady_ns = steady_ns
+        self._lock = threading.RLock()
+        self._asked: _Question | None = None
+        #: Why the last question is closed; empty where there was none, or it was answered.
+        self._closed = ""
+        #: Whether nobody has been told yet that the question is closed.
+        self._is_to_tell = False
+
+    def plan(self, intent: Intent, now_ns: int | None = None) -> ActionPlan:
+        """Return the plan for an intent; ``reason`` is what to say in either case.
+
+        With ``now_ns`` an intent that is too old is refused: what nobody will do, nobody announces.
+        A question stays open until it is answered or closed, or something else is to be done. The
+        plan that says "Then I leave it" is one for the intent deny.
+        """
+        with self._lock:
+            return self._plan(intent, now_ns)
+
+    def hear(self, transcript: Transcript) -> None:
+        """Take what was said, final or partial: a stop or a negation closes the question.
+
+        What was said before the question, or is what it asks about, is no answer.
+        """
+        with self._lock:
+            asked = self._asked
+            if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
+                return
+            if declines(transcript.text, self.stop_words):
+                self._close_by(transcript.text)
+
+    def forget(self, why: str) -> None:
+        """Close the question that is open, if there is one, for what ``why`` says."""
+        with self._lock:
+            if self._asked is not None:
+                self._asked, self._closed = None, why
+
+    def _close_by(self, text: str) -> None:
+        if self._asked is not None:
+            said = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+            self.forget(f"You said {said!r} after I had asked")
+            self._is_to_tell = True
+
+    def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:
+        # With a problem nothing is meant, whatever the name says; stop is stop all the same.
+        is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
+        # What is known, but held back or not heard well, is no yes.
+        is_new = is_nothing and not intent.name and intent.source == UNKNOWN
+        if is_new and self._asked is not None and says_yes(intent.text):
+            is_nothing, intent = False, replace(intent, name=YES, problem="")
+        if is_nothing and intent.text:
+            self._close_by(intent.text)
+        is_to_tell, self._is_to_tell = self._is_to_tell, False
+        if is_to_tell and (is_nothing or intent.name == NO):
+            return _refused(replace(intent, name=NO), _LEFT)
+        if is_nothing:
+            return _refused(intent, intent.problem or "I did not understand that")
+        asked, self._asked = self._asked, None
+        if asked is not None and intent.name not in (YES, NO):
+            self._closed = "You have asked for something else since"
+        if now_ns is not None and intent.name != STOP and not intent.needs_confirmation:
+            age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
+            if age:
+                return _refused(intent, age)
+        if intent.name in (YES, NO):
+            return self._answered(intent, asked)
+        plan = self._planned(intent)
+        if plan.is_refused or not intent.needs_confirmation:
+            return plan
+        asked_ns = intent.stamp_ns if now_ns is None else now_ns
+        self._asked, self._closed = _Question(intent, asked_ns, self._steady_ns()), ""
+        return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
+
+    def _answered(self, answer: Intent, asked: _Question | None) -> ActionPlan:
+        closed, self._closed = self._closed, ""
+        if asked is None:
+            again = f"{closed}, so I leave it; please say it again" if closed else _NOT_ASKED
+            return _refused(answer, again if answer.name == YES else _NOT_ASKED)
+        if answer.name == NO:
+            self._closed = "You said no"
+            return _refused(answer, _LEFT)
+        objection = self._objection_to_time(answer, asked)
+        if objection:
+            return _refused(answer, objection)
+        # What is done now is done on the answer: delays and ages count from there.
+        plan = replace(asked.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
+        return self._planned(plan)
+
+    def _objection_to_time(self, answer: Intent, asked: _Question) -> str:
+        waited_ns = answer.stamp_ns - asked.asked_ns
+        if waited_ns < 0:  # it meant something else
+            return _NOT_ASKED
+        waited_s = max(waited_ns, self._steady_ns() - asked.asked_steady_ns) / 1e9
+        if waited_s > (longest_s := self.limits.plan.confirmation_s):
+            too_late = f"I asked {waited_s:.1f} seconds ago, and wait for {longest_s:g}"
+            return f"{too_late}; please say it again"
+        return ""
+
+    def _planned(self, intent: Intent) -> ActionPlan:
+        steps: list[Step] = []
+        try:
+            each = parts(intent)
+            if sum(len(part.slots) for part in each) != len(intent.slots):
+                raise UnclearError("I do not know which part of that a value belongs to")
+            for part in each:
+                steps += _steps(part, self.limits.motion)
+        except UnclearError as unclear:
+            return _refused(intent, str(unclear))
+        # Whoever says stop has all of it stopped: nothing moves after it.
+        last = next(
+            (place for place, step in enumerate(steps) if step.action == "stop"), len(steps)
+        )
+        steps = steps[: last + 1]
+        most = self.limits.plan.max_steps
+        if len(steps) > most:
+            return _refused(intent, f"{len(steps)} steps are too many. I may do {most}")
+        objection = next(filter(None, map(self.limits.objection, steps)), "")
+        if objection:
+            return _refused(intent, objection)
+        return ActionPlan(
+            intent=intent.name,
+            steps=tuple(steps),
+            stamp_ns=intent.stamp_ns,
+            reason=", then ".join(map(described, steps)),
+            frame_id=intent.frame_id,
+        )
+
+
+def described(step: Step) -> str:
+    """Return a step in words, to be spoken."""
+    if step.action == "move" and step.distance_m is not None:
+        way = "forward" if step.distance_m >= 0 else "back"
+        return f"going {way} {abs(step.distance_m):.3g} meters"
+    if step.action == "turn" and step.angle_rad is not None:
+        side = "left" if step.angle_rad >= 0 else "right"
+        return f"turning {side} {abs(math.degrees(step.angle_rad)):.3g} degrees"
+    words = {
+        "go_to": "going to the",
+        "pick": "picking up the",
+        "place": "putting down the",
+        "look": "looking for the" if step.target else "looking",
+        "stop": "stopping",
+        "say": "saying",
+    }
+    return f"{words.get(step.action, step.action)} {step.target}".strip()
+
+
+def _refused(intent: Intent, reason: str) -> ActionPlan:
+    return ActionPlan(
+        intent=intent.name,
+        steps=(),
+        stamp_ns=intent.stamp_ns,
+        is_refused=True,
+        reason=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…",
+        frame_id=intent.frame_id,
+    )
+
+
+def _move(slots: Slots, limits: MotionLimits) -> list[Step]:
+    direction = slots.choice("direction", ("forward", "backward"))
+    speed_mps = slots.size("speed", "m/s")
+    distance_m, duration_s = slots.size("distance", "m"), slots.size("duration", "s")
+    if distance_m is not None and duration_s is not None:
+        raise UnclearError("I can go for a distance or for a time, not for both")
+    speed_mps = limits.usual_speed_mps if speed_mps is None else speed_mps
+    if duration_s is not None:
+        distance_m = duration_s * speed_mps
+    elif distance_m is None:
+        distance_m = limits.usual_distance_m
+    way = -distance_m if direction == "backward" else distance_m
+    return [Step("move", distance_m=way, speed_mps=speed_mps)]
+
+
+def _turn(slots: Slots, limits: MotionLimits) -> list[Step]:
+    direction = slots.choice("direction", ("left", "right", "around"))
+    angle_rad, rate_radps = slots.size("angle", "rad"), slots.size("rate", "rad/s")
+    if angle_rad is None:
+        angle_rad = math.pi if direction == "around" else limits.usual_angle_rad
+    way = -angle_rad if direction == "right" else angle_rad
+    return [
+        Step(
+            "turn",
+            angle_rad=way,
+            rate_radps=limits.usual_rate_radps if rate_radps is None else rate_radps,
+        )
+    ]
+
+
+def _go_to(slots: Slots, limits: MotionLimits) -> list[Step]:
+    return [Step("go_to", target=slots.word("place"))]
+
+
+def _pick(slots: Slots, limits: MotionLimits) -> list[Step]:
+    return [Step("pick", target=slots.word("thing"))]
+
+
+def _place(slots: Slots, limits: MotionLimits) -> list[Step]:
+    place = slots.word("place")
+    steps = [Step("go_to", target=place)] if place else []
+    return [*steps, Step("place", target=slots.word("thing"))]
+
+
+def _look(slots: Slots, limits: MotionLimits) -> list[Step]:
+    return [Step("look", target=slots.word("thing"))]
+
+
+_STEPS: dict[str, Callable[[Slots, MotionLimits], list[Step]]] = {
+    "move": _move,
+    "turn": _turn,
+    "go_to": _go_to,
+    "pick": _pick,
+    "place": _place,
+    "look": _look,
+}
+
+
+def _steps(intent: Intent, limits: MotionLimits) -> list[Step]:
+    """Return the steps of one intent; raises UnclearError."""
+    if intent.name == STOP:  # whatever else is said with it
+        return [Step("stop")]
+    make = _STEPS.get(intent.name)
+    if make is None:
+        raise UnclearError(f"I do not know how to {intent.name.replace('_', ' ') or 'do that'}")
+    slots = Slots(intent.slots, intent.name)
+    steps = make(slots, limits)
+    slots.finish()
+    return steps

@@ -1,0 +1,168 @@
+"""What is in sight: the last pictures' results, and what enough of them agree on.
+
+A thing that only one picture shows may be a fault of the model and is not spoken of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.results import Classification, Detections
+from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, stamp_fault
+from edge_inference.core.settings import setting
+
+_MOST_PICTURES = 100
+#: Things of one picture that are remembered, the best first.
+_MOST_FOUND = 300
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """Which results are spoken of."""
+
+    max_age_s: float = setting(
+        3.0, "older pictures do not count", unit="s", minimum=0.1, maximum=600.0
+    )
+    pictures: int = setting(
+        5, "as many of the latest pictures count", minimum=1, maximum=_MOST_PICTURES
+    )
+    seen_in: int = setting(
+        2, "in so many of them a thing must be", minimum=1, maximum=_MOST_PICTURES
+    )
+    minimum_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
+
+    def check(self) -> str | None:
+        """Return why the values do not go together."""
+        if self.seen_in > self.pictures:
+            return f"seen_in: {self.seen_in} is more than pictures, {self.pictures}"
+        return None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """So many of one thing; ``across`` is where each is, from 0 at the left to 1.
+
+    None stands for a place that is not known.
+    """
+
+    name: str
+    across: tuple[float | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.across)
+
+
+@dataclass(frozen=True)
+class View:
+    """What is in sight at a moment.
+
+    ``fresh`` is how many pictures it is from, and ``last_s`` the age of the last one, None where
+    there never was any. ``known`` are all things that the model tells apart, None where its
+    messages do not say. ``is_whole``: it tells of what a picture is as a whole.
+    """
+
+    seen: tuple[Seen, ...] = ()
+    fresh: int = 0
+    last_s: float | None = None
+    known: frozenset[str] | None = None
+    is_whole: bool = False
+
+
+@dataclass(frozen=True)
+class _Picture:
+    moment_ns: int
+    found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, place across
+
+    def of(self, name: str, minimum_score: float) -> list[float | None]:
+        return [at for score, at in self.found.get(name, ()) if score >= minimum_score]
+
+
+class Scene:
+    """Remembers the last results; not for several threads at once.
+
+    ``name_of`` says what a label is called in speech.
+    """
+
+    def __init__(self, name_of: Callable[[str], str]) -> None:
+        self._name_of = name_of
+        self._pictures: deque[_Picture] = deque(maxlen=_MOST_PICTURES)
+        self._last_ns: int | None = None
+        self._source: tuple[type, str] | None = None
+        self._labels: tuple[str, ...] | None = None
+        self._known: frozenset[str] | None = None
+
+    def add(self, result: Detections | Classification, now_ns: int, *, all_labels: bool) -> None:
+        """Take note of one picture's result; of another model than before, the old are forgotten.
+
+        ``all_labels``: the result names every class of its model. Its moment is the picture's
+        stamp, or ``now_ns`` where that cannot be right.
+        """
+        source = (type(result), result.model)
+        if source != self._source:
+            self._source = source
+            self._pictures.clear()
+        labels = result.labels if all_labels else None
+        if labels is not self._labels:
+            self._labels = labels
+            self._known = None if labels is None else frozenset(map(self._name_of, labels))
+        is_wrong = stamp_fault(result.stamp_ns, now_ns) is not None
+        moment_ns = now_ns if is_wrong else result.stamp_ns
+        self._last_ns = moment_ns
+        self._pictures.appendleft(_Picture(moment_ns, self._found_in(result)))
+
+    def view(self, now_ns: int, settings: SceneSettings) -> View:
+        """Return what enough of the last pictures show."""
+        if self._last_ns is None:
+            return View()
+        oldest_ns = now_ns - int(settings.max_age_s * 1e9)
+        latest_ns = now_ns + FUTURE_TOLERANCE_NS  # the clock may have been set back
+        fresh = [each for each in self._pictures if oldest_ns <= each.moment_ns <= latest_ns]
+        fresh = fresh[: settings.pictures]
+        names = dict.fromkeys(name for each in fresh for name in each.found)
+        seen = (_agreed(name, fresh, settings) for name in names)
+        return View(
+            seen=tuple(each for each in seen if len(each)),
+            fresh=len(fresh),
+            last_s=abs(now_ns - self._last_ns) / 1e9,
+            known=self._known,
+            is_whole=self._source is not None and self._source[0] is Classification,
+        )
+
+    def _found_in(
+        self, result: Detections | Classification
+    ) -> dict[str, list[tuple[float, float | None]]]:
+        found: dict[str, list[tuple[float, float | None]]] = {}
+        # Of what a picture is as a whole the most likely counts.
+        most = 1 if isinstance(result, Classification) else _MOST_FOUND
+        for i in range(min(most, len(result))):
+            at = None if isinstance(result, Classification) else _across(result, i)
+            name = self._name_of(result.label(i))
+            found.setdefault(name, []).append((float(result.scores[i]), at))
+        return found
+
+
+def _across(result: Detections, index: int) -> float | None:
+    width = result.source_width
+    return float(result.boxes[index, 0] + result.boxes[index, 2]) / 2 / width if width else None
+
+
+def _agreed(name: str, pictures: list[_Picture], settings: SceneSettings) -> Seen:
+    """Return as many of a thing as ``seen_in`` pictures have, where the latest such one has them.
+
+    Pictures come newest first, their results best first.
+    """
+    places = [each.of(name, settings.minimum_score) for each in pictures]
+    counts = sorted(map(len, places), reverse=True)
+    count = counts[settings.seen_in - 1] if len(counts) >= settings.seen_in else 0
+    latest = next((each for each in places if len(each) >= count), [])[:count]
+    known = sorted(at for at in latest if at is not None)
+    across: tuple[float | None, ...] = tuple(known) if len(known) == count else (None,) * count
+    return Seen(name, across)
+
+
+def by_side(seen: Seen) -> Counter[str]:
+    """Count things by side, from left to right; empty where the places are not known."""
+    known = [at for at in seen.across if at is not None]
+    return Counter("left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known)

@@ -1,0 +1,129 @@
+"""What is in sight, in an English sentence; and what the models' labels are called in speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_inference.core.yaml_file import load_yaml
+from edge_inference.speech.planning.scene import SceneSettings, Seen, View, by_side
+
+_NUMBERS = (
+    *("no", "one", "two", "three", "four", "five", "six"),
+    *("seven", "eight", "nine", "ten", "eleven", "twelve"),
+)
+#: Nobody listens to a longer list.
+_MOST_NAMED = 12
+_SIDES = {"left": "on the left", "ahead": "ahead", "right": "on the right"}
+
+
+@dataclass(frozen=True)
+class SceneNames:
+    """``by_label`` is what a label is called; ``plurals`` are those that are irregular."""
+
+    by_label: Mapping[str, str] = field(default_factory=dict)
+    plurals: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, label: str) -> str:
+        """Return what a label, or a thing of the grammar, is called in speech."""
+        words = label.replace("_", " ")
+        return self.by_label.get(words, words)
+
+    def counted(self, name: str, count: int) -> str:
+        """Return so many of a thing: a cup, two people."""
+        plural = self.plurals.get(name) or _plural(name)
+        if count != 1:
+            return f"{_number(count)} {plural}"
+        if plural == name and name.endswith("s"):  # scissors
+            return name
+        return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def read_names(file: Path) -> SceneNames:
+    """Read a file with the sections ``names`` and ``plurals``; each may be absent.
+
+    Raises ConfigError with file, line and key.
+    """
+    top = load_yaml(file)
+    top.require_known("names", "plurals")
+    by_label: dict[str, str] = {}
+    names = top.section("names") if "names" in top else {}
+    for name, labels in names.items():
+        if not isinstance(labels, list) or not all(isinstance(each, str) for each in labels):
+            raise top.section("names").error(name, f"expected a list of labels, got {labels!r}")
+        for label in labels:
+            before = by_label.setdefault(label, name)
+            if before != name:
+                raise top.section("names").error(
+                    name, f"the label {label!r} is called {before!r} already; keep one"
+                )
+    plurals = top.section("plurals") if "plurals" in top else {}
+    for name, plural in plurals.items():
+        if not isinstance(plural, str):
+            raise top.section("plurals").error(name, f"expected a word, got {plural!r}")
+    return SceneNames(by_label, dict(plurals))
+
+
+def answer(view: View, target: str, names: SceneNames, settings: SceneSettings, topic: str) -> str:
+    """Return what to say to somebody who asks what is seen, or for a ``target``.
+
+    ``topic`` is where results ought to come from.
+    """
+    if view.last_s is None:
+        return f"I cannot see: no detections arrive on {topic}."
+    if not view.fresh:
+        return f"I have seen no picture for {_seconds(view.last_s)}."
+    name = names.name_of(target)
+    if target and view.known is not None and name not in view.known:
+        return f"I do not know what {names.counted(name, 1)} looks like."
+    if view.fresh < settings.seen_in:
+        pictures = f"{_number(view.fresh)} picture{'s' if view.fresh > 1 else ''}"
+        return f"I have seen only {pictures} in the last {_seconds(settings.max_age_s)}."
+    if not target:
+        if not view.seen:
+            return "I see nothing that I know."
+        named, rest = view.seen[:_MOST_NAMED], len(view.seen) - _MOST_NAMED
+        words = [names.counted(each.name, len(each)) for each in named]
+        others = [f"{_number(rest)} other thing{'s' if rest > 1 else ''}"] if rest > 0 else []
+        found = _listed(words + others)
+        return f"This looks like {found}." if view.is_whole else f"I see {found}."
+    seen = next((each for each in view.seen if each.name == name), None)
+    if view.is_whole:
+        looks = "looks" if seen is not None else "does not look"
+        return f"This {looks} like {names.counted(name, 1)}."
+    return f"I see no {name}." if seen is None else _where(seen, names)
+
+
+def _where(seen: Seen, names: SceneNames) -> str:
+    what = names.counted(seen.name, len(seen))
+    sides = by_side(seen)
+    if not sides:
+        return f"I see {what}."
+    if len(sides) == 1:
+        side = _SIDES[next(iter(sides))]
+        return f"{side.capitalize()} I see {what}."
+    parts = [f"{_number(count)} {_SIDES[side]}" for side, count in sides.items()]
+    return f"I see {what}: {_listed(parts)}."
+
+
+def _number(count: int) -> str:
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _seconds(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    return "1 second" if whole == 1 else f"{whole} seconds"
+
+
+def _plural(name: str) -> str:
+    if name.endswith(("s", "x", "z", "ch", "sh")):
+        return name + "es"
+    if name.endswith("y") and name[-2:-1] not in ("a", "e", "o", "u"):
+        return name[:-1] + "ies"
+    return name + "s"

@@ -1,0 +1,336 @@
+"""Speech to the phrases of a grammar, or to none: a beam search that only follows the phrases.
+
+A free recogniser writes what sounds likely; asked only for the grammar's phrases it is right far
+more often. What was said may be none of them, so it is heard freely beside that, in the same
+runs of the decoder: a phrase that is much less likely than what was heard freely is not accepted.
+That is the likelihood ratio of keyword spotting (Rose and Paul, ICASSP 1990), with greedy
+decoding as the model of all other speech.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.settings import setting
+from edge_inference.speech.language.stop_phrases import stop_word_of
+from edge_inference.speech.language.words import words_of
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph, Place
+from edge_inference.speech.recognition.recogniser import Recogniser, confidence_of
+from edge_inference.speech.recognition.tokenizer import END, START
+
+
+@dataclass(frozen=True)
+class CommandSettings:
+    """How wide the search is, and what it accepts."""
+
+    beam: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
+    threshold: float = setting(
+        -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
+    )
+    margin: float = setting(
+        1.25,
+        "log-probability for each token from the third on by which what is heard freely may lead "
+        "the phrase that is accepted",
+        minimum=0.0,
+    )
+    lead: float = setting(
+        3.0,
+        "log-probability by which a phrase must lead those that mean something else",
+        minimum=0.0,
+    )
+    eager_threshold: float = setting(
+        -2.5, "threshold of phrases that are better heard once too often, such as stop", maximum=0.0
+    )
+    eager_margin: float = setting(
+        8.0, "log-probability by which what is heard freely may lead those", minimum=0.0
+    )
+
+
+class Command(NamedTuple):
+    """The phrases that were said. ``text`` is empty where none was; ``problem`` then says why.
+
+    ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrases, accepted
+    or not. ``heard`` is what was heard freely, of speech that is over.
+    """
+
+    text: str
+    confidence: float
+    log_probabilities: tuple[float, ...]
+    problem: str = ""
+    heard: str = ""
+
+
+#: What is so much less likely than what is heard freely so far does not catch up.
+_HOPELESS = 12.0
+
+
+#: Of every twenty sentences or so one joins two commands; the natural logarithm of that.
+_RARE = 3.0
+
+
+class _Hypothesis(NamedTuple):
+    place: Place
+    token: int
+    total: float
+    scores: tuple[float, ...]
+
+
+class _Free(NamedTuple):
+    """What is heard without a grammar, so far."""
+
+    tokens: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    is_over: bool = False
+
+    @property
+    def total(self) -> float:
+        """Log-probability that it was this."""
+        return sum(self.scores)
+
+
+class _Sentence(NamedTuple):
+    """Phrases of the grammar, and the log-probability of every token."""
+
+    said: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """What a token was thought of on average."""
+        return sum(self.scores) / len(self.scores) if self.scores else -math.inf
+
+    @property
+    def total(self) -> float:
+        """Log-probability that it was this: several commands in one sentence are rare."""
+        return sum(self.scores) - _RARE * max(len(self.said) - 1, 0)
+
+
+class Found(NamedTuple):
+    """The sentences of the grammar that were found, and what was heard freely."""
+
+    sentences: dict[tuple[str, ...], _Sentence]
+    free: _Free
+
+    def note(self, sentence: _Sentence) -> None:
+        """Keep a sentence where it is new, or likelier than before."""
+        known = self.sentences.get(sentence.said)
+        if known is None or sentence.total > known.total:
+            self.sentences[sentence.said] = sentence
+
+    def best(self, threshold: float) -> _Sentence:
+        """Return the likeliest sentence; an empty one if there is none.
+
+        One whose mean is below the threshold is returned only where there is no other.
+        """
+        return max(
+            self.sentences.values(),
+            key=lambda sentence: (sentence.mean >= threshold, sentence.total),
+            default=_Sentence(),
+        )
+
+
+class CommandMode:
+    """Recognises the phrases of one grammar with a recogniser's models.
+
+    ``eager`` are the phrases that ``eager_threshold`` and ``eager_margin`` decide on, such as those
+    that stop the robot: to stop needlessly is safe. ``answers`` are short words such as yes and no,
+    which much is taken for: they count only after a question. ``meanings`` tells what each phrase
+    means: one that hardly leads another of a different meaning is not accepted; without it
+    nothing is known of that, and the best phrase counts. ``stop_words`` overtake: of speech that is
+    over, what is heard freely and says stop by them is that, however near a phrase is.
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        graph: PhraseGraph,
+        settings: CommandSettings | None = None,
+        eager: Iterable[str] = (),
+        answers: Iterable[str] = (),
+        meanings: Mapping[str, Hashable] | None = None,
+        stop_words: Collection[str] = (),
+    ) -> None:
+        self.settings = settings or CommandSettings()
+        self._eager = frozenset(eager)
+        self._answers = frozenset(answers)
+        self._meanings = meanings
+        self._stop_words = stop_words
+        self._recogniser = recogniser
+        self._graph = graph
+
+    def recognise(
+        self, samples: NDArray[np.float32], *, is_final: bool = True, is_asked: bool = False
+    ) -> Command:
+        """Return the phrases that were said, or why it was none.
+
+        ``samples`` as in :meth:`Recogniser.listen`, with its errors.
+        """
+        return self.judge(self.search(samples, is_asked=is_asked), is_final=is_final)
+
+    def judge(self, found: Found, *, is_final: bool) -> Command:
+        """Return which of the sentences that were found counts, or why none does.
+
+        Eager phrases are taken eagerly only of speech that is over: the beginning of much sounds
+        like them.
+        """
+        best = found.best(self.settings.threshold)
+        problem = self._objection(best, found, is_final)
+        text = "" if problem else self._graph.text(best.said)
+        heard = self.written(found) if is_final else ""
+        stop = self._stop_beside(text, heard)
+        if stop:
+            scores = found.free.scores
+            return Command(stop, confidence_of(list(scores)), scores, heard=heard)
+        return Command(text, confidence_of(list(best.scores)), best.scores, problem, heard)
+
+    def written(self, found: Found) -> str:
+        """Return what was heard freely, as far as it was followed."""
+        return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
+
+    def _stop_beside(self, text: str, heard: str) -> str:
+        """Return the word by which what was heard freely says stop; empty where it does not.
+
+        "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
+        grammar says.
+        """
+        if words_of(heard) == words_of(text):
+            return ""
+        is_last_of_several = bool(stop_word_of(text, self._stop_words, in_turn=False))
+        return stop_word_of(heard, self._stop_words, in_turn=is_last_of_several)
+
+    def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
+        """Return why the best sentence is not accepted; empty where it is."""
+        if not best.said:
+            return "none of the grammar's phrases"
+        nearest = self._graph.text(best.said)
+        is_eager = is_final and self._is_eager(best)
+        threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
+        if best.mean < threshold:
+            return (
+                f"none of the grammar's phrases: the nearest is {nearest!r} with a mean "
+                f"log-probability of {best.mean:.2f}, below the threshold of {threshold:.2f}"
+            )
+        if found.free.total - best.total > self._margin(best, is_eager):
+            heard = self._recogniser.tokenizer.text(found.free.tokens)
+            return f"I heard {heard!r}, which is no command; the nearest is {nearest!r}"
+        rival = () if is_eager else self._rival(best, found)
+        if rival:
+            other = self._graph.text(rival)
+            return f"{nearest!r} or {other!r}: too much alike to tell; please say it again"
+        return ""
+
+    def _margin(self, sentence: _Sentence, is_eager: bool) -> float:
+        """Return by how much what is heard freely may lead.
+
+        The end mark and a first token say little, so a short phrase has next to no margin.
+        """
+        if is_eager:
+            return self.settings.eager_margin
+        return self.settings.margin * max(len(sentence.scores) - 2, 0)
+
+    def _is_eager(self, sentence: _Sentence) -> bool:
+        return len(sentence.said) == 1 and sentence.said[0] in self._eager
+
+    def _rival(self, best: _Sentence, found: Found) -> tuple[str, ...]:
+        """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
+        if self._meanings is None:
+            return ()
+        meaning = self._meaning(best.said)
+        rivals = [
+            other
+            for other in found.sentences.values()
+            if self._meaning(other.said) != meaning
+            and other.mean >= self.settings.threshold
+            and best.total - other.total < self.settings.lead
+        ]
+        return max(rivals, key=lambda other: other.total, default=_Sentence()).said
+
+    def _is_sense(self, said: tuple[str, ...]) -> bool:
+        """Tell whether no command is given twice in a row: nobody does, but babble sounds so."""
+        if self._meanings is None:
+            return True
+        return all(one != other for one, other in pairwise(self._meaning(said)))
+
+    def _meaning(self, said: tuple[str, ...]) -> tuple[Hashable, ...]:
+        assert self._meanings is not None
+        return tuple(self._meanings.get(phrase) for phrase in said)
+
+    def search(self, samples: NDArray[np.float32], *, is_asked: bool, to_end: bool = True) -> Found:
+        """Follow the phrases, and beside them what is most probable of all, to their ends.
+
+        ``is_asked`` tells that an answer is waited for. Without ``to_end`` what is most probable
+        is followed only as far as it decides on a phrase.
+        """
+        state = self._recogniser.listen(samples)
+        beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
+        found = Found({}, _Free())
+        ids, free_row = [START], 0  # the free one is the beam's only one at first
+        for _ in range(self._recogniser.most_tokens(len(samples))):
+            chances = state.step(ids)
+            for hypothesis, chance in zip(beam, chances, strict=False):
+                said = self._graph.ended(hypothesis.place)
+                if said and (is_asked or self._answers.isdisjoint(said)) and self._is_sense(said):
+                    found.note(_Sentence(said, (*hypothesis.scores, float(chance[END]))))
+            if not found.free.is_over:
+                found = found._replace(free=_further(found.free, chances[free_row]))
+            # Beside a whole sentence only what might yet be its rival matters.
+            best = found.best(self.settings.threshold)
+            is_likely = best.mean >= self.settings.threshold
+            rivals = best.total - self.settings.lead if is_likely else -math.inf
+            least = max(found.free.total - _HOPELESS, rivals)
+            rows, beam = self._widen(beam, chances, least)
+            ids = [hypothesis.token for hypothesis in beam]
+            # What is heard freely only gets less likely: of a phrase there may be no more to learn,
+            # but a stop may come behind it.
+            if not found.free.is_over and (beam or to_end or self._is_open(found)):
+                rows.append(free_row)
+                ids.append(found.free.tokens[-1])
+            free_row = len(beam)
+            if not ids:
+                break
+            state.keep(rows)
+        return found
+
+    def _is_open(self, found: Found) -> bool:
+        """Tell whether what is heard freely may still decide."""
+        best = found.best(self.settings.threshold)
+        is_eager = self._is_eager(best)
+        threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
+        behind = found.free.total - best.total
+        return best.mean >= threshold and behind > self._margin(best, is_eager)
+
+    def _widen(
+        self, beam: list[_Hypothesis], chances: NDArray[np.float32], least: float
+    ) -> tuple[list[int], list[_Hypothesis]]:
+        """Return the best next hypotheses, and the row of what each goes on from.
+
+        What is less likely than ``least`` is given up.
+        """
+        options: list[tuple[float, int, int, Place]] = []
+        for row, hypothesis in enumerate(beam):
+            moves = list(self._graph.moves(hypothesis.place))
+            totals = chances[row, [token for token, _ in moves]] + hypothesis.total
+            options += (
+                (total, row, token, place)
+                for total, (token, place) in zip(totals.tolist(), moves, strict=True)
+                if total >= least
+            )
+        options.sort(key=lambda option: option[0], reverse=True)
+        kept = options[: self.settings.beam]
+        return [row for _, row, _, _ in kept], [
+            _Hypothesis(place, token, total, (*beam[row].scores, float(chances[row, token])))
+            for total, row, token, place in kept
+        ]
+
+
+def _further(free: _Free, chances: NDArray[np.float32]) -> _Free:
+    tokens = (*free.tokens, int(chances.argmax()))
+    scores = (*free.scores, float(chances.max()))
+    return _Free(tokens, scores, is_over=tokens[-1] == END)

@@ -1,0 +1,157 @@
+"""What a grammar lets one say, as a graph of tokens: a phrase, or several with joiners between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from edge_inference.errors import ConfigError
+from edge_inference.speech.recognition.tokenizer import Tokenizer
+
+#: More commands in one sentence are not followed, nor more that means nothing around them.
+MOST_COMMANDS = 4
+MOST_IGNORED = 2
+
+_ENDINGS = (".", "!", "?")
+
+
+class Node:
+    """A place between two tokens.
+
+    ``phrase`` is what ends here. ``opens`` is where one may go on as well, and ``closes`` tells
+    that the sentence may end here: both behind words that belong to no phrase. ``is_ignored``
+    tells that those words mean nothing.
+    """
+
+    __slots__ = ("children", "closes", "is_ignored", "opens", "phrase")
+
+    def __init__(self) -> None:
+        self.children: dict[int, Node] = {}
+        self.phrase: str | None = None
+        self.opens: Node | None = None
+        self.closes = False
+        self.is_ignored = False
+
+    def add(self, tokens: Iterable[int]) -> Node:
+        """Return the place behind these tokens, made where it is not there yet."""
+        node = self
+        for token in tokens:
+            node = node.children.setdefault(token, Node())
+        return node
+
+
+class Place(NamedTuple):
+    """Where a sentence has got to, the phrases before it, and how much was ignored so far.
+
+    ``is_pause`` tells that a comma stands behind the last word.
+    """
+
+    node: Node
+    said: tuple[str, ...] = ()
+    ignored: int = 0
+    is_pause: bool = False
+
+
+class PhraseGraph:
+    """Sentences of one or more phrases, as a recogniser writes them.
+
+    ``ignored`` may stand around a phrase, ``joiners`` between two of them. A sentence begins with
+    a capital and may end with a mark; there may be commas in it. Where two phrases are
+    written the same, the first counts. Raises ConfigError where there is no phrase, or an
+    empty one.
+    """
+
+    def __init__(
+        self,
+        phrases: Iterable[str],
+        tokenizer: Tokenizer,
+        ignored: Iterable[str] = (),
+        joiners: Iterable[str] = (),
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._first, self._next, self._behind = self._roots = Node(), Node(), Node()
+        self._comma = self._mark(",")[0]
+        for phrase in phrases:
+            if not phrase.strip():
+                raise ConfigError("the grammar has an empty phrase; remove it or give it words")
+            for root, text in ((self._first, _capital(phrase)), (self._next, phrase)):
+                node = root.add(tokenizer.ids(text))
+                node.phrase = node.phrase or phrase
+        if not self._first.children:
+            raise ConfigError("the grammar has no phrases; command mode needs at least one")
+        for ending in _ENDINGS:
+            self._behind.add(self._mark(ending)).closes = True
+        for words in ignored:
+            self._ignore(words)
+        self._joiners = tuple(joiners)
+        for words in self._joiners:
+            self._join(words)
+
+    @property
+    def start(self) -> Place:
+        """Where every sentence begins."""
+        return Place(self._first)
+
+    def moves(self, place: Place) -> Iterator[tuple[int, Place]]:
+        """Yield the tokens that may follow, and where each leads; one may lead to two places."""
+        node, said, ignored, is_pause = place
+        for token, child in node.children.items():
+            yield token, Place(child, said, ignored)
+        if is_pause:
+            return
+        if node.children and node not in self._roots:
+            yield self._comma, place._replace(is_pause=True)
+        if more := _more(node, said):
+            yield from self.moves(Place(self._behind, more, ignored))
+        if node.opens is None:
+            return
+        if node.is_ignored and ignored < MOST_IGNORED:
+            yield from self.moves(Place(node.opens, said, ignored + 1))
+        elif not node.is_ignored and len(said) < MOST_COMMANDS:
+            yield from self.moves(Place(node.opens, said, ignored))
+
+    def ended(self, place: Place) -> tuple[str, ...]:
+        """Return the phrases of a sentence that ends here; none where it cannot."""
+        node, said, _, is_pause = place
+        if is_pause:
+            return ()
+        return _more(node, said) or (said if node.closes else ())
+
+    def text(self, said: Sequence[str]) -> str:
+        """Return the phrases of a sentence as one text."""
+        return f" {self._joiners[0]} ".join(said) if len(said) > 1 else "".join(said)
+
+    def _ignore(self, words: str) -> None:
+        ids = self._tokenizer.ids
+        comma, stop = self._mark(","), self._mark(".")
+        for root, text in ((self._first, _capital(words)), (self._next, words)):
+            node = root.add(ids(text))
+            for mark, opens in (((), self._next), (comma, self._next), (stop, self._first)):
+                end = node.add(mark)
+                end.opens, end.is_ignored = opens, True
+        for lead in ((), comma):
+            node = self._behind.add((*lead, *ids(words)))
+            node.opens, node.closes, node.is_ignored = self._behind, True, True
+
+    def _join(self, words: str) -> None:
+        ids = self._tokenizer.ids
+        for lead, text in ((), words), (self._mark(","), words), (self._mark("."), _capital(words)):
+            self._behind.add((*lead, *ids(text))).opens = self._next
+
+    def _mark(self, mark: str) -> tuple[int, ...]:
+        """Return the tokens of a mark behind a word; no merge reaches from a word into it."""
+        word = self._tokenizer.ids("a")
+        return self._tokenizer.ids(f"a{mark}")[len(word) :]
+
+
+def _more(node: Node, said: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the phrases with the one that ends here; none where it is the last one again.
+
+    Nobody says a command twice in a row, but babble sounds so.
+    """
+    return () if node.phrase is None or said[-1:] == (node.phrase,) else (*said, node.phrase)
+
+
+def _capital(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:]

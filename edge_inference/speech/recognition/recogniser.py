@@ -1,0 +1,128 @@
+"""Speech to text, free of any grammar: a Moonshine encoder and decoder, greedy.
+
+Moonshine (Jeffries et al. 2024, arXiv:2410.15608) takes samples as they are, so a short utterance
+costs little.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.core.settings import setting
+from edge_inference.errors import InputError
+from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.recognition.decoder import DecoderState
+from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
+
+
+@dataclass(frozen=True)
+class RecogniserSettings:
+    """How long speech may be, and how much text it may become."""
+
+    tokens_per_second: float = setting(
+        6.5, "most tokens for a second of speech; more are a model's loop", minimum=1.0
+    )
+    shortest_s: float = setting(
+        1.0, "shorter speech is followed by silence up to this", unit="s", minimum=0.1, maximum=5.0
+    )
+    longest_s: float = setting(
+        30.0, "longer speech is refused", unit="s", minimum=1.0, maximum=60.0
+    )
+
+    def check(self) -> str | None:
+        """Say why the settings contradict each other."""
+        if self.shortest_s > self.longest_s:
+            return f"shortest_s: {self.shortest_s:g} is above longest_s {self.longest_s:g}"
+        return None
+
+
+class Recognised(NamedTuple):
+    """A text, how sure the model is (0 to 1), and the log-probability of every token."""
+
+    text: str
+    confidence: float
+    log_probabilities: tuple[float, ...]
+
+
+class Recogniser:
+    """Turns an utterance into text.
+
+    ``encoder``, ``decoder`` and ``decoder_with_past`` are opened models; see ``decoder.py`` for
+    what the latter two take. A merged decoder is one. May be used from one thread at a time.
+    """
+
+    def __init__(
+        self,
+        encoder: Runs,
+        decoder: Runs,
+        tokenizer: Tokenizer,
+        settings: RecogniserSettings | None = None,
+        decoder_with_past: Runs | None = None,
+    ) -> None:
+        self.settings = settings or RecogniserSettings()
+        self.tokenizer = tokenizer
+        self._encoder = encoder
+        self._decoder = decoder
+        self._decoder_with_past = decoder_with_past
+        self._encoder_takes_mask = any(spec.name == "attention_mask" for spec in encoder.inputs)
+
+    def listen(self, samples: NDArray[np.float32]) -> DecoderState:
+        """Run the encoder and return the decoder's state before the first token.
+
+        ``samples`` is float32 [n] at 16 kHz. Raises InputError for anything else, and for
+        speech that is longer than the settings allow.
+        """
+        heard = self._checked(samples)
+        inputs: dict[str, NDArray[Any]] = {"input_values": heard[None]}
+        if self._encoder_takes_mask:
+            inputs["attention_mask"] = np.ones((1, len(heard)), np.int64)
+        states = self._encoder.infer(inputs)["last_hidden_state"]
+        return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
+
+    def free(self, samples: NDArray[np.float32]) -> Recognised:
+        """Return what was most probably said: greedy, up to the end mark or the limit."""
+        state = self.listen(samples)
+        ids: list[int] = []
+        scores: list[float] = []
+        last = START
+        for _ in range(self.most_tokens(len(samples))):
+            chances = state.step([last])[0]
+            last = int(chances.argmax())
+            scores.append(float(chances[last]))
+            if last == END:
+                break
+            ids.append(last)
+        return Recognised(self.tokenizer.text(ids), confidence_of(scores), tuple(scores))
+
+    def most_tokens(self, samples: int) -> int:
+        """Return the most tokens that so many samples are taken for, the end mark among them."""
+        seconds = max(samples / SAMPLE_RATE, self.settings.shortest_s)
+        return math.ceil(seconds * self.settings.tokens_per_second) + 1  # and the end mark
+
+    def _checked(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if samples.ndim != 1 or samples.dtype != np.float32 or not len(samples):
+            raise InputError(
+                f"speech is {samples.dtype} {list(samples.shape)}; expected float32 [n] of one "
+                f"channel at {SAMPLE_RATE} samples a second"
+            )
+        seconds = len(samples) / SAMPLE_RATE
+        if seconds > self.settings.longest_s:
+            raise InputError(
+                f"{seconds:.1f} s of speech; expected at most {self.settings.longest_s:g} s: "
+                "lower the longest segment of voice activity, or raise longest_s"
+            )
+        if not np.isfinite(samples).all():
+            raise InputError("speech has samples that are no numbers; check the audio source")
+        missing = round(self.settings.shortest_s * SAMPLE_RATE) - len(samples)
+        return np.pad(samples, (0, missing)) if missing > 0 else samples
+
+
+def confidence_of(log_probabilities: list[float]) -> float:
+    """Return the geometric mean of the tokens' probabilities; 0 where there is no token."""
+    return math.exp(sum(log_probabilities) / len(log_probabilities)) if log_probabilities else 0.0

@@ -1,0 +1,194 @@
+"""A speech model is a folder with ``speech.yaml``: what its files are, and where they lie.
+
+A file lies in the folder, or, written ``package:<path>``, inside an installed Python package,
+which is found without importing it: weights can come from a package that brings them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.checksum import sha256_of
+from edge_inference.core.models.model import default_search_path, inside
+from edge_inference.core.settings import rules, setting, suggestion
+from edge_inference.core.yaml_file import Section, load_yaml
+from edge_inference.errors import ModelError
+
+DESCRIPTION_FILE = "speech.yaml"
+#: The files that the models of each task have.
+ROLES = {
+    "recognition": ("encoder", "decoder", "tokenizer"),
+    "activity": ("model",),
+    "language_model": ("decoder", "tokenizer"),
+    "embedding": ("encoder", "tokenizer"),
+}
+#: The files that they may have besides: the second graph of a split decoder.
+OPTIONAL_ROLES = {"recognition": ("decoder_with_past",)}
+#: The files that are opened as models, in this order.
+_GRAPHS = ("encoder", "decoder", "decoder_with_past", "model")
+#: What else the description of a task may have; see language_prompt.py.
+SECTIONS = {"language_model": ("prompt",)}
+
+_IN_PACKAGE = "package:"
+
+
+@dataclass(frozen=True)
+class SpeechFile:
+    """One file of a speech model; it need not be there until ``verify``."""
+
+    path: Path
+    sha256: str
+    #: How to get it where it is missing, in words.
+    remedy: str
+
+    def verify(self) -> None:
+        """Raise ModelError where the file is missing or not the one that was described."""
+        if not is_plain_file(self.path):
+            raise ModelError(f"{self.path}: no such file; {self.remedy}")
+        try:
+            found = sha256_of(self.path)
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if found != self.sha256:
+            raise ModelError(
+                f"{self.path}: the file is not the one described: expected sha256 "
+                f"{self.sha256}, got {found}; {self.remedy}"
+            )
+
+
+@dataclass(frozen=True)
+class SpeechModel:
+    """Everything about a speech model except its weights; ``files`` are keyed by role."""
+
+    name: str
+    folder: Path
+    task: str
+    description: str
+    licence: str
+    source: str
+    locale: str
+    files: Mapping[str, SpeechFile]
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The roles of the files that a backend opens: encoder, decoder, decoder_with_past."""
+        return tuple(role for role in _GRAPHS if role in self.files)
+
+    def path(self, role: str) -> Path:
+        """Return where the file of a role lies, after checking that it is the one described."""
+        self.files[role].verify()
+        return self.files[role].path
+
+    def verify_files(self) -> None:
+        """Raise ModelError for the first file that is missing or altered."""
+        for file in self.files.values():
+            file.verify()
+
+
+@dataclass(frozen=True)
+class _Head:
+    task: str = setting(description="what the model does", choices=tuple(ROLES))
+    licence: str = setting(description="licence of the weights")
+    description: str = setting("", "what the model is")
+    source: str = setting("", "where the weights come from")
+    locale: str = setting("", "the language that it knows, as in 'en'; empty where any")
+    install: str = setting("", "command that installs the package with the files")
+
+
+@dataclass(frozen=True)
+class _FileSettings:
+    file: str = setting(description="file in the folder, or package:<path in a package>")
+    sha256: str = setting(description="checksum of that file, 64 hexadecimal digits")
+
+    def check(self) -> str | None:
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            return f"sha256: expected 64 lower-case hexadecimal digits, got {self.sha256!r}"
+        return None
+
+
+def load_speech_model(folder: Path) -> SpeechModel:
+    """Read a speech model's folder; its files are not opened (see ``verify_files``).
+
+    Raises ModelError for a missing folder or package, ConfigError with file, line and key
+    for anything wrong in ``speech.yaml``.
+    """
+    folder = Path(folder)
+    description = folder / DESCRIPTION_FILE
+    if not is_plain_file(description):
+        raise ModelError(f"{folder}: no speech model; expected a {DESCRIPTION_FILE} in it")
+    top = load_yaml(description)
+    head = top.read(_Head, "files", *(name for names in SECTIONS.values() for name in names))
+    top.require_known(*rules(_Head), "files", *SECTIONS.get(head.task, ()))
+    files = top.section("files")
+    optional = OPTIONAL_ROLES.get(head.task, ())
+    files.require_known(*ROLES[head.task], *optional)
+    roles = (*ROLES[head.task], *(role for role in optional if role in files))
+    return SpeechModel(
+        name=folder.resolve().name,
+        folder=folder,
+        task=head.task,
+        description=head.description,
+        licence=head.licence,
+        source=head.source,
+        locale=head.locale,
+        files={role: _file(files.section(role), folder, head.install) for role in roles},
+    )
+
+
+def find_speech_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> SpeechModel:
+    """Load a speech model by the name of its folder, or by a path to it.
+
+    Names and paths are told apart, and names looked up, as for other models (see
+    ``core.model.find_model``). Raises ModelError with what there is.
+    """
+    if "/" in name_or_path or name_or_path.startswith((".", "~")):
+        try:
+            return load_speech_model(Path(name_or_path).expanduser())
+        except RuntimeError as error:
+            raise ModelError(f"{name_or_path}: no such user is known here") from error
+    places = default_search_path() if search_path is None else tuple(search_path)
+    found = available_speech_models(places)
+    if name_or_path in found:
+        return load_speech_model(found[name_or_path])
+    raise ModelError(
+        f"unknown speech model {name_or_path!r}{suggestion(name_or_path, found)}; looked in "
+        f"{', '.join(map(str, places)) or 'no folder at all'}"
+    )
+
+
+def available_speech_models(search_path: Sequence[Path]) -> dict[str, Path]:
+    """Return the folder of every speech model on a search path, by name; the first one wins."""
+    found: dict[str, Path] = {}
+    for place in search_path:
+        for file in sorted(place.glob(f"*/{DESCRIPTION_FILE}")):
+            found.setdefault(file.parent.name, file.parent)
+    return found
+
+
+def _file(section: Section, folder: Path, install: str) -> SpeechFile:
+    values = section.read(_FileSettings)
+    if not values.file.startswith(_IN_PACKAGE):
+        remedy = f"copy it there, or correct the entry in {DESCRIPTION_FILE}"
+        return SpeechFile(inside(folder, section, "file"), values.sha256, remedy)
+    path = PurePosixPath(values.file.removeprefix(_IN_PACKAGE))
+    package = path.parts[0] if path.parts else ""
+    if not package.isidentifier() or ".." in path.parts or len(path.parts) < 2:
+        raise section.error(
+            "file",
+            f"expected {_IN_PACKAGE}<package>/<path to a file in it>, got {values.file!r}",
+        )
+    remedy = f"install it: {install}" if install else f"install the package {package}"
+    # Only a dotted name would import anything.
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModelError(
+            f"{section.file}: the Python package {package}, which holds {path.name}, is not "
+            f"installed; {remedy}"
+        )
+    root = Path(next(iter(found.submodule_search_locations)))
+    return SpeechFile(root.joinpath(*path.parts[1:]), values.sha256, remedy)

@@ -1,0 +1,112 @@
+"""What was said, by phrases of the grammar, by free writing, or by both in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
+from edge_inference.errors import ConfigError
+from edge_inference.speech.language.stop_phrases import (
+    STOP_WORDS,
+    begins_with_no,
+    holds_back,
+    says_no,
+    stop_word_of,
+)
+from edge_inference.speech.recognition.command_mode import CommandMode, Found
+from edge_inference.speech.recognition.recogniser import Recogniser
+
+COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
+_OWN = "the robot itself spoke meanwhile"
+#: Shorter silence behind the last word might cut it off.
+_PAUSE_NS = 60_000_000
+
+
+class Heard(NamedTuple):
+    """A text and how sure it is (0 to 1); ``mode`` is that in which it was heard.
+
+    An empty text has a ``problem``.
+    """
+
+    text: str
+    confidence: float
+    mode: str
+    problem: str
+
+
+class _Ahead(NamedTuple):
+    """What a pause was recognised as, for the case that it is the end."""
+
+    start_ns: int
+    stamp_ns: int
+    is_asked: bool
+    found: Found
+
+
+class Hearing:
+    """Hears segments with one recogniser.
+
+    Voice activity waits for the hangover before it says that speech is over. What was said is
+    recognised at the pause already, so that nothing is left to do then. For one thread at a time.
+    """
+
+    def __init__(self, recogniser: Recogniser, command_mode: CommandMode) -> None:
+        self.command_mode = command_mode
+        self._recogniser = recogniser
+        self._ahead: _Ahead | None = None
+
+    def hear(self, segment: SpeechSegment, mode: str, *, is_asked: bool = False) -> Heard:
+        """Return what was said in a segment.
+
+        In mode ``both`` what is none of the phrases is written down, once it is over. ``is_asked``
+        tells that an answer is waited for. Raises what :meth:`Recogniser.listen` raises, and
+        ConfigError for an unknown mode.
+        """
+        if mode not in MODES:
+            raise ConfigError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+        if mode != FREE:
+            found = self._found(segment, is_asked)
+            command = self.command_mode.judge(found, is_final=segment.is_final)
+            if mode == COMMAND or command.text or not segment.is_final:
+                # What turns the next sentence around, or says no to what goes on, is no phrase, and
+                # must be known of.
+                turns = any(tell(command.heard) for tell in (holds_back, says_no, begins_with_no))
+                text = command.text or (command.heard if turns else "")
+                return Heard(text, command.confidence, COMMAND, command.problem)
+        text, confidence, _ = self._recogniser.free(segment.samples)
+        return Heard(text, confidence, FREE, "" if text else "no words in what was said")
+
+    def hear_mixed(
+        self, segment: SpeechSegment, mode: str, stop_words: Collection[str] = STOP_WORDS
+    ) -> Heard:
+        """Return what counts of speech that may be the robot's own: a stop or a no, if anything.
+
+        A stop counts wherever it stands in what is written down, also of speech that goes on: who
+        speaks over the robot is not waited for. There is always a problem, so that it is no command
+        and no answer: a robot that says "stopping" and hears itself would say so for ever.
+        """
+        if mode == FREE:
+            text, confidence, _ = self._recogniser.free(segment.samples)
+            texts = [text]
+        else:
+            found = self._found(segment, is_asked=False)
+            command = self.command_mode.judge(found, is_final=segment.is_final)
+            texts, confidence = [command.text, self.command_mode.written(found)], command.confidence
+        stops = (stop_word_of(text, stop_words, in_turn=False) for text in texts)
+        noes = (text for text in texts if segment.is_final and says_no(text, stop_words))
+        said = next(filter(None, (*stops, *noes)), "")
+        return Heard(said, confidence, FREE if mode == FREE else COMMAND, _OWN)
+
+    def _found(self, segment: SpeechSegment, is_asked: bool) -> Found:
+        key = segment.start_ns, segment.stamp_ns, is_asked
+        ahead, self._ahead = self._ahead, None
+        if segment.is_final and ahead is not None and ahead[:3] == key:
+            return ahead.found
+        ends_ns = segment.start_ns + len(segment.samples) * 1_000_000_000 // SAMPLE_RATE
+        has_paused = ends_ns - segment.stamp_ns >= _PAUSE_NS
+        may_end = segment.is_final or segment.is_mixed or has_paused
+        found = self.command_mode.search(segment.samples, is_asked=is_asked, to_end=may_end)
+        if may_end and not segment.is_final:
+            self._ahead = _Ahead(*key, found)
+        return found
