@@ -16,7 +16,7 @@ from benchmarks.campaign_messages import grown
 from benchmarks.outsider import Outsider
 from edge_inference import msg
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 
@@ -117,7 +117,7 @@ class Driver(Outsider):
         self._moves.clear()
         end = time.monotonic() + _WAIT_S
         while True:
-            step = Step("move", distance_m=DISTANCE_M, speed_mps=0.3)
+            step = ActionStep("move", distance_m=DISTANCE_M, speed_mps=0.3)
             plan = ActionPlan("move", (step,), self._now_ns())
             self._plans.publish(ActionPlanAdapter().to_message(plan))
             if self._moves.wait(_AGAIN_S):

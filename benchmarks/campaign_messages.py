@@ -34,7 +34,7 @@ from edge_inference.nodes.conversions.voice import TranscriptAdapter
 #: The robot's pipelines, without the devices of this machine.
 PIPELINE = "robot"
 ARGUMENTS = {"audio_source": "", "image_topic": "/camera/image_raw"}
-#: Namespace of a second way in, for compressed pictures.
+#: Namespace of a second way in, for compressed images.
 COMPRESSED = "/compressed"
 _TAKEN_S = 60.0
 _ANSWER_S = 2.0
@@ -140,17 +140,17 @@ def bombs(message_type: type[Any]) -> Iterator[bytes]:
     for number in (1e-310, 1e300, math.nan):
         yield grown(message_type, 8, 2, number)
     if message_type.__name__ == "CompressedImage":
-        yield from (_compressed(picture) for picture in _pictures())
+        yield from (_compressed(image) for image in _images())
 
 
-def _compressed(picture: bytes) -> bytes:
+def _compressed(image: bytes) -> bytes:
     from sensor_msgs.msg import CompressedImage
 
-    return bytes(serialize_message(CompressedImage(format="png", data=array("B", picture))))
+    return bytes(serialize_message(CompressedImage(format="png", data=array("B", image))))
 
 
-def _pictures() -> Iterator[bytes]:
-    """Give pictures that say more than they hold, or hold more than anybody needs."""
+def _images() -> Iterator[bytes]:
+    """Give images that say more than they hold, or hold more than anybody needs."""
 
     def chunk(kind: bytes, body: bytes, length: int | None = None) -> bytes:
         size = len(body) if length is None else length
@@ -205,10 +205,10 @@ class Target:
             bus.tap(topic, lambda item: self._answered.add(item.stamp_ns))
         bus.tap("/ai/stage_timing", self._note_drop)
         media = open_media("sample")
-        picture = media.read()
+        image = media.read()
         media.close()
-        assert picture is not None
-        self._picture = picture
+        assert image is not None
+        self._image = image
         self._before = self._labels()
 
     def topics(self) -> list[tuple[str, type[Any]]]:
@@ -230,12 +230,12 @@ class Target:
         return Taken(len(found), max(f.slowest_s for f in found), max(f.peak_mib for f in found))
 
     def wrong(self) -> list[str]:
-        """Return what is not as it was before: what a picture shows, and what words mean."""
+        """Return what is not as it was before: what an image shows, and what words mean."""
         problems = []
         try:
             labels = self._labels()
             if labels != self._before:
-                problems.append(f"the sample picture shows {labels}, before {self._before}")
+                problems.append(f"the sample image shows {labels}, before {self._before}")
             plan = self._plan("go forward two meters")
             if plan != [("move", 2.0)]:
                 problems.append(f"'go forward two meters' became {plan}")
@@ -286,15 +286,15 @@ class Target:
             self._dropped.add(timing.stamp_ns)
 
     def _labels(self) -> list[str]:
-        """Return what the sample picture shows."""
-        picture = self._subscription("/camera/image_raw", "preprocess")
-        pixels = self._picture
+        """Return what the sample image shows."""
+        image = self._subscription("/camera/image_raw", "preprocess")
+        pixels = self._image
 
         def give() -> None:
-            now_ns = picture._node.get_clock().now().nanoseconds
+            now_ns = image._node.get_clock().now().nanoseconds
             self._asked.add(now_ns)
             frame = Frame.from_array(pixels, "bgr8", now_ns)
-            picture._node.executor.create_task(picture._on_bytes, ImageAdapter().to_bytes(frame))
+            image._node.executor.create_task(image._on_bytes, ImageAdapter().to_bytes(frame))
 
         result = self._answer(self._detections, give)
         return sorted(result.labels[each] for each in result.class_ids)

@@ -22,7 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float32
 
 from benchmarks.outsider import Outsider
-from benchmarks.perception import MODEL, SIZES, picture
+from benchmarks.perception import MODEL, SIZES, make_image
 from benchmarks.programs import program
 from benchmarks.report import Report, Samples
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
@@ -71,7 +71,7 @@ def _memory(report: Report, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (width, height) in SIZES.items():
             file = Path(folder) / f"{name}.jpg"
-            cv2.imwrite(str(file), picture(width, height))
+            cv2.imwrite(str(file), make_image(width, height))
             peak, results = _peak_memory(str(file), seconds)
             report.figure(f"{name}, results a second", results / seconds, "Hz")
             report.claim(f"footprint-{name}-memory-MiB", peak, at_most=_MEMORY_BOUND_MIB)

@@ -1,4 +1,4 @@
-"""TensorRT on this machine's GPU: the node beside the bare calls, precisions, graphs, pictures.
+"""TensorRT on this machine's GPU: the node beside the bare calls, precisions, graphs, images.
 
 Bare is what every program has to do: copy the tensor in, enqueue, copy the
 outputs out, wait; on buffers and with an execution context that are there
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.node import Node
 
-from benchmarks.perception import SIZES, picture
+from benchmarks.perception import SIZES, make_image
 from benchmarks.report import Report, Samples, interleave
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.backends.trt.metadata import read_sidecar
@@ -39,9 +39,9 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import engine_plan
-from edge_inference.engines.serving.selection import Request, prepare
+from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"not run on a GPU: {error}")
         return _NO_GPU
     report.figure("gpu", f"{gpu.name}, compute {gpu.compute_capability}")
-    report.figure("TensorRT", f"{plan.environment.flavour} {plan.environment.version}")
+    report.figure("TensorRT", f"{plan.environment.library} {plan.environment.version}")
     with tempfile.TemporaryDirectory() as cache:
-        store = Store(Path(cache))
+        store = ArtifactCache(Path(cache))
         for name in _MODELS:
             for precision in _PRECISIONS:
                 _measure(report, find_model(name), precision, store, rounds)
@@ -76,16 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(
-    report: Report, model: ModelDescription, precision: str, store: Store, rounds: int
+    report: Report, model: ModelDescription, precision: str, store: ArtifactCache, rounds: int
 ) -> None:
     what = f"{model.name} {precision}"
-    request = Request(model, "trt", precision)
+    request = EngineRequest(model, "trt", precision)
     started = time.perf_counter()
     selection = prepare(request, store)
     report.figure(f"{what}, building", time.perf_counter() - started, "s")
     file = selection.recipe.find(store)
     assert file is not None
-    frame = Frame.from_array(picture(*SIZES["1080p"]), "bgr8", 1, "camera")
+    frame = Frame.from_array(make_image(*SIZES["1080p"]), "bgr8", 1, "camera")
     preprocess = Preprocessor(model.input)
     name = model.input.name
     tensor = preprocess(frame)[0]
@@ -106,10 +106,8 @@ def _measure(
             "node": lambda: node(tensor),
             "1080p, preprocessed on the CPU": lambda: graph.infer({name: preprocess(frame)[0]}),
         }
-        if graph.takes_picture(frame, model.input):
-            sides["1080p, preprocessed on the GPU"] = lambda: graph.infer_picture(
-                frame, model.input
-            )
+        if graph.takes_image(frame, model.input):
+            sides["1080p, preprocessed on the GPU"] = lambda: graph.infer_image(frame, model.input)
         times = interleave(sides, rounds, warmup=20)
     for side, samples in times.items():
         report.samples(f"{what}, {side}", samples)
@@ -165,7 +163,7 @@ def _bare(file: Path, tensor: NDArray[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _node(model: ModelDescription, precision: str, store: Store) -> Iterator[Any]:
+def _node(model: ModelDescription, precision: str, store: ArtifactCache) -> Iterator[Any]:
     """Give a function that sends a tensor to an inference node and waits for its output."""
     os.environ["EDGE_INFERENCE_CACHE"] = str(store.folder)
     context = Context()
@@ -175,7 +173,7 @@ def _node(model: ModelDescription, precision: str, store: Store) -> Iterator[Any
         "model": model.name,
         "backend": "trt",
         "precision": precision,
-        "stand_in": "false",
+        "fallback": "false",
         "golden_check": "off",
         "self_check": "off",
     }
@@ -189,14 +187,14 @@ def _node(model: ModelDescription, precision: str, store: Store) -> Iterator[Any
     Bus.of(context).tap("/ai/raw_output", lambda output: done.set())
     spinner = threading.Thread(target=container.spin, daemon=True)
     spinner.start()
-    stand_in = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
+    fallback = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
 
     def once(tensor: NDArray[Any]) -> None:
         done.clear()
         stamp = int(feeder.get_clock().now().nanoseconds)
         tensors = {model.input.name: tensor}
-        # With a picture, as inside a container: its tensors are not searched for NaN.
-        publisher.publish(TensorBatch(tensors, (), model.name, stamp, "camera", (stand_in,)))
+        # With an image, as inside a container: its tensors are not searched for NaN.
+        publisher.publish(TensorBatch(tensors, (), model.name, stamp, "camera", (fallback,)))
         if not done.wait(_WAIT_S):
             raise RuntimeError("the node gave no output; its errors stand above")
 

@@ -1,4 +1,4 @@
-"""One picture from one node to the next in the same process, beside stock rclpy.
+"""One image from one node to the next in the same process, beside stock rclpy.
 
 Stock is two rclpy nodes on one executor, a ``sensor_msgs/Image`` whose data is
 an ``array.array`` filled beforehand (the fastest way that is safe), timed from
@@ -89,7 +89,7 @@ def _inside(width: int, height: int, rounds: int) -> Durations:
 
 
 def _outside(width: int, height: int, rounds: int) -> Durations:
-    """Measure picture by picture, each side with a stock subscriber in another process."""
+    """Measure image by image, each side with a stock subscriber in another process."""
     times: dict[str, list[int]] = defaultdict(list)
     profile = shared_memory()
     with ExitStack() as stack:

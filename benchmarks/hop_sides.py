@@ -31,7 +31,7 @@ _LOOK_S = 0.01
 
 
 class Times(NamedTuple):
-    """One hop, in nanoseconds of one clock for all processes; ``stamp`` is the picture's.
+    """One hop, in nanoseconds of one clock for all processes; ``stamp`` is the image's.
 
     From ``prepared`` to ``started`` the pixels become what ``publish`` takes;
     ``started`` and ``returned`` are around the call of ``publish``.
@@ -75,7 +75,7 @@ class StockHop:
         _wait_until(lambda: self._publisher.get_subscription_count() == 2)
 
     def run(self, count: int, fill: bool = False) -> list[Times]:
-        """Send pictures one at a time; ``fill`` makes each message anew from the pixels."""
+        """Send images one at a time; ``fill`` makes each message anew from the pixels."""
         return [self._hop(fill) for _ in range(count)]
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class StockHop:
         while not self._received:
             self._executor.spin_once(timeout_sec=_WAIT_S)
             if time.monotonic() > deadline:
-                raise RuntimeError("stock rclpy did not deliver a picture")
+                raise RuntimeError("stock rclpy did not deliver an image")
         return Times(stamp, prepared, started, self._received, returned)
 
     def _receive(self, message: Image) -> None:
@@ -112,15 +112,15 @@ class StockHop:
 
 
 class Sender(Node):
-    """A component that publishes pictures."""
+    """A component that publishes images."""
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("sender", **node_arguments)
-        self.pictures = Publisher(self, ImageAdapter(), _TOPIC, _QOS)
+        self.images = Publisher(self, ImageAdapter(), _TOPIC, _QOS)
 
 
 class Receiver(Node):
-    """A component that notes when pictures arrive, in the callback or in a worker thread."""
+    """A component that notes when images arrive, in the callback or in a worker thread."""
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("receiver", **node_arguments)
@@ -179,15 +179,15 @@ class ContainerHop:
 
     def wait_for_outside(self) -> None:
         """Return once the subscriber outside is matched."""
-        name = self._sender.pictures.topic
+        name = self._sender.images.topic
         _wait_until(lambda: self._sender.count_subscribers(name) == 2)
 
     def run(self, count: int, through_thread: bool = False) -> list[Times]:
-        """Send pictures one at a time."""
+        """Send images one at a time."""
         self._receiver.through_thread = through_thread
         times = [self._hop() for _ in range(count)]
         if self._receiver.twice:
-            raise RuntimeError(f"{self._receiver.twice} pictures were received twice")
+            raise RuntimeError(f"{self._receiver.twice} images were received twice")
         return times
 
     def close(self) -> None:
@@ -204,10 +204,10 @@ class ContainerHop:
         prepared = time.perf_counter_ns()
         frame = Frame.from_array(self._pixels, "rgb8", stamp, "camera")
         started = time.perf_counter_ns()
-        self._sender.pictures.publish(frame)
+        self._sender.images.publish(frame)
         returned = time.perf_counter_ns()
         if not receiver.done.wait(_WAIT_S):
-            raise RuntimeError("the bus did not deliver a picture")
+            raise RuntimeError("the bus did not deliver an image")
         return Times(stamp, prepared, started, receiver.received, returned)
 
 
@@ -224,12 +224,12 @@ class Outside:
         self._stamp = self._arrived = 0
 
     def wait(self, stamp: int) -> int:
-        """Spin until the picture of this stamp is here, and return when it came."""
+        """Spin until the image of this stamp is here, and return when it came."""
         deadline = time.monotonic() + _WAIT_S
         while self._stamp != stamp:
             self._executor.spin_once(timeout_sec=_WAIT_S)
             if time.monotonic() > deadline:
-                raise RuntimeError("a picture did not reach the subscriber outside")
+                raise RuntimeError("an image did not reach the subscriber outside")
         return self._arrived
 
     def close(self) -> None:

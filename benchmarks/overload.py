@@ -1,8 +1,8 @@
 """A camera at three times what the pipeline can do, beside a plain subscription.
 
-The service time is what one picture takes when it is alone in the pipeline,
+The service time is what one image takes when it is alone in the pipeline,
 from publish to result (the median), measured before every turn; the camera then
-publishes three pictures in that time.
+publishes three images in that time.
 A frame's age runs from its capture stamp to the end of decoding. Stock is an
 rclpy subscription that keeps the last 10 messages, as its users write it, and
 does the same preprocessing, inference and decoding in its callback. Both have
@@ -26,7 +26,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from benchmarks.perception import SIZES, BareLoop, ContainedPipeline, OneAtATime, picture
+from benchmarks.perception import SIZES, BareLoop, ContainedPipeline, OneAtATime, make_image
 from benchmarks.report import Report, Samples
 from benchmarks.sides import Side, domains, resident_mib
 from edge_inference.core.images.frame import Frame
@@ -44,7 +44,7 @@ _LOOK_S = 0.5
 
 
 class Turn(NamedTuple):
-    """What came of some seconds of pictures; ages in nanoseconds."""
+    """What came of some seconds of images; ages in nanoseconds."""
 
     published: int
     ages: list[int]
@@ -83,13 +83,13 @@ def _measure(
             alone += lone if number else []
             memory.append(resident_mib(ours.pid))
     service = Samples(alone).p50
-    report.samples(f"{name}, one picture alone", Samples(alone))
+    report.samples(f"{name}, one image alone", Samples(alone))
     for side_name, found in ages.items():
         samples = Samples(found)
         report.samples(f"{name}, {side_name}, age of a result", samples)
         times = samples.percentile(99) / service
         share = len(found) / published[side_name]
-        report.figure(f"{name}, {side_name}, results per picture", share)
+        report.figure(f"{name}, {side_name}, results per image", share)
         if side_name == "pipeline":
             what = f"overload-{name}-p99-age-in-service-times"
             report.claim(what, times, at_most=_AGE_BOUND)
@@ -104,14 +104,14 @@ class Contained:
     """The pipeline in a container, with a camera component."""
 
     def __init__(self, width: int, height: int) -> None:
-        self._image = picture(width, height)
+        self._image = make_image(width, height)
         self._ages: list[int] = []
         self._pipeline = ContainedPipeline()
         self._pipeline.listen(self._receive)
         self._alone = OneAtATime(self._pipeline)
 
     def alone(self, count: int) -> list[int]:
-        """Return how long pictures take that are alone in the pipeline."""
+        """Return how long images take that are alone in the pipeline."""
         return [self._alone(self._image) for _ in range(count)]
 
     def run(self, rate: float, seconds: float) -> Turn:
@@ -134,7 +134,7 @@ class PlainSubscription:
     """Two stock nodes; the work is done in the callback."""
 
     def __init__(self, width: int, height: int) -> None:
-        self._image = picture(width, height)
+        self._image = make_image(width, height)
         self._ages: list[int] = []
         self._work = BareLoop()
         self._adapter = ImageAdapter()

@@ -34,9 +34,9 @@ _RESULT_TOPIC = "/ai/detections"
 _WAIT_S = 10.0
 
 
-def picture(width: int, height: int) -> NDArray[np.uint8]:
-    """Return one of the model's golden pictures in this size, (height, width, 3) BGR."""
-    file = find_model(MODEL).golden[0].picture
+def make_image(width: int, height: int) -> NDArray[np.uint8]:
+    """Return one of the model's golden images in this size, (height, width, 3) BGR."""
+    file = find_model(MODEL).golden[0].image
     image = cv2.imread(str(file))
     if image is None:
         raise RuntimeError(f"{file} cannot be read")
@@ -52,7 +52,7 @@ class BareLoop:
         self._backend = reference(self._model).open()
 
     def __call__(self, frame: Frame) -> Result:
-        """Return what is on the picture."""
+        """Return what is on the image."""
         tensor, geometry = self._preprocess.run(frame)
         outputs = self._backend.infer({self._model.input.name: tensor})
         return self._model.decode(outputs, geometry)
@@ -63,11 +63,11 @@ class BareLoop:
 
 
 class Camera(Node):
-    """A component that publishes the pictures it is given."""
+    """A component that publishes the images it is given."""
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("camera", **node_arguments)
-        self.pictures = Publisher(self, ImageAdapter(), IMAGE_TOPIC, QoSProfile(depth=5))
+        self.images = Publisher(self, ImageAdapter(), IMAGE_TOPIC, QoSProfile(depth=5))
 
 
 class ContainedPipeline:
@@ -83,13 +83,13 @@ class ContainedPipeline:
         if failures:
             raise RuntimeError("; ".join(failures))
         camera: Any = self.container.load(f"{__name__}::Camera", []).node
-        self._pictures = camera.pictures
+        self._images = camera.images
         self._spinner = threading.Thread(target=self.container.spin, daemon=True)
         self._spinner.start()
 
     def publish(self, frame: Frame) -> None:
-        """Hand a picture to the pipeline."""
-        self._pictures.publish(frame)
+        """Hand an image to the pipeline."""
+        self._images.publish(frame)
 
     def listen(self, on_result: Callable[[Result], None]) -> None:
         """Call ``on_result`` for every result, in the decode stage's thread."""
@@ -112,7 +112,7 @@ class ContainedPipeline:
 
 
 class OneAtATime:
-    """Feeds a pipeline the next picture when the result of the last one is there."""
+    """Feeds a pipeline the next image when the result of the last one is there."""
 
     def __init__(self, pipeline: ContainedPipeline) -> None:
         self._pipeline = pipeline
@@ -121,7 +121,7 @@ class OneAtATime:
         pipeline.listen(self._receive)
 
     def __call__(self, image: NDArray[np.uint8]) -> int:
-        """Return the nanoseconds from publishing the picture to its result."""
+        """Return the nanoseconds from publishing the image to its result."""
         frame = Frame.from_array(image, "bgr8", self._pipeline.now_ns(), "camera")
         self._done.clear()
         started = time.perf_counter_ns()

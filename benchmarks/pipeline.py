@@ -1,9 +1,9 @@
 """The perception pipeline in a container, beside a bare loop of the functions it calls.
 
-The next picture goes in when the result of the last one has come out, so that
-both sides have one picture in work at a time and the difference is what nodes,
+The next image goes in when the result of the last one has come out, so that
+both sides have one image in work at a time and the difference is what nodes,
 bus, threads, checks, timings and diagnostics cost. Both run NanoDet in ONNX
-Runtime with one thread, in the same process, in turns of a few pictures.
+Runtime with one thread, in the same process, in turns of a few images.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.perception import SIZES, BareLoop, ContainedPipeline, OneAtATime, picture
+from benchmarks.perception import SIZES, BareLoop, ContainedPipeline, OneAtATime, make_image
 from benchmarks.report import Report, Samples
 from benchmarks.sides import domains, isolation
 from edge_inference.core.images.frame import Frame
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(
     pipeline: OneAtATime, bare: BareLoop, width: int, height: int, blocks: int
 ) -> tuple[Samples, Samples]:
-    image = picture(width, height)
+    image = make_image(width, height)
     frame = Frame.from_array(image)
     for _ in range(_WARM_UP):
         pipeline(image)

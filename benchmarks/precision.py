@@ -5,10 +5,10 @@ compared, in the rounds that were disturbed least. What is promised depends on t
 processor: with instructions that multiply bytes (VNNI, AMX, dot products of ARM) int8 has
 one form; x86 without VNNI has an exact form and a fast one with 7-bit weights.
 
-Agreement is measured on pictures and crops that the calibration has not seen: the share of
-pictures with the same first class, or of boxes of either side with a partner on the
+Agreement is measured on images and crops that the calibration has not seen: the share of
+images with the same first class, or of boxes of either side with a partner on the
 other (same label, overlap of at least 0.5; one whose score is within 0.1 of the
-threshold may be missing). The flavours for TensorRT are computed by ONNX
+threshold may be missing). The derived models for TensorRT are computed by ONNX
 Runtime here: what they find, not how fast they are.
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Report, interleave
-from benchmarks.unseen import Judge, unseen_pictures
+from benchmarks.unseen import Judge, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.models.model import ModelDescription, find_model
@@ -33,7 +33,7 @@ from edge_inference.engines.precision.int8_mode import EXACT, FAST, FULL_BITS, w
 from edge_inference.errors import ModelError
 
 _MODELS = ("efficientnet_lite0", "nanodet")
-_LEAST_PICTURES = 200
+_LEAST_IMAGES = 200
 #: CPU time grows, too, while others use the other half of a core and its caches, and integers
 #: suffer more from that: the percentile of rounds that had the core to themselves.
 _UNDISTURBED = 10
@@ -97,8 +97,8 @@ def _measure(
             form: opened.enter_context(OrtBackend(_derived(report, model, form, folder)))
             for form in (*forms, *_FOR_TENSORRT)
         }
-        judge = Judge(model, fp32, unseen_pictures(model, least=_LEAST_PICTURES))
-        report.figure(f"{model.name}: unseen pictures and crops", len(judge.inputs))
+        judge = Judge(model, fp32, unseen_images(model, least=_LEAST_IMAGES))
+        report.figure(f"{model.name}: unseen images and crops", len(judge.inputs))
         inputs = {model.input.name: judge.inputs[0][0]}
         sides = {"fp32": lambda: fp32.infer(inputs)} | {
             form.title: lambda engine=engines[form]: engine.infer(inputs)  # type: ignore[misc]
@@ -124,7 +124,7 @@ def _agreement(
 ) -> None:
     found = judge.judge(engine, every)
     what = f"{model}-{form.title}"
-    report.figure(f"{what}: pictures and crops", len(judge.inputs[::every]))
+    report.figure(f"{what}: images and crops", len(judge.inputs[::every]))
     report.figure(f"{what}: things compared", found.results.counted)
     for tensor in found.outputs.tensors:
         report.figure(f"{what}: SQNR of {tensor.name}", tensor.sqnr_db, "dB")

@@ -26,11 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     report = Report("preprocess", argv, __doc__)
     rounds = 100 if report.quick else 500
-    picture = _picture()
-    frame = Frame.from_array(picture)
+    image = _image()
+    frame = Frame.from_array(image)
     spec = InputSpec("data", _SIDE, _SIDE, color="BGR", mean=_MEAN, std=_STD)
     ours = Preprocessor(spec)
-    plain = _plain_numpy(picture)
+    plain = _plain_numpy(image)
 
     difference = float(np.abs(ours.run(frame)[0].ravel() - plain()).max())
     report.figure("largest difference between the two ways", difference)
@@ -46,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return report.finish()
 
 
-def _plain_numpy(picture: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+def _plain_numpy(image: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
     mean = np.array(_MEAN, np.float32)
     std = np.array(_STD, np.float32)
 
     def preprocess() -> NDArray[np.float32]:
-        small = cv2.resize(picture, (_SIDE, _SIDE)).astype(np.float32)
+        small = cv2.resize(image, (_SIDE, _SIDE)).astype(np.float32)
         return np.asarray(((small - mean) / std).transpose(2, 0, 1).ravel(), np.float32)
 
     return preprocess
@@ -81,7 +81,7 @@ def _other_specs(report: Report, frame: Frame, rounds: int) -> None:
         report.samples(f"bgr8 1080p to {_SIDE} {title}", times[title])
 
 
-def _picture() -> NDArray[np.uint8]:
+def _image() -> NDArray[np.uint8]:
     coarse = np.random.default_rng(0).integers(0, 256, (54, 96, 3), np.uint8)
     return np.asarray(cv2.resize(coarse, (_WIDTH, _HEIGHT)), np.uint8)
 

@@ -1,11 +1,11 @@
-"""What a live change of precision costs the pictures that flow meanwhile.
+"""What a live change of precision costs the images that flow meanwhile.
 
-A camera publishes VGA pictures, more slowly than the pipeline could take them,
+A camera publishes VGA images, more slowly than the pipeline could take them,
 and the parameter precision of the inference node goes to and fro between fp32
 and int8. A frame's age runs from its capture stamp to the end of decoding. It
 is normal while nothing changes, in the slower of the two precisions. During a
 switch is from the moment the parameter is set until a second after the new
-engine is in service. First the int8 flavour is made, beside the pipeline;
+engine is in service. First the int8 derived model is made, beside the pipeline;
 from then on it is there.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from rclpy.parameter import Parameter
 
-from benchmarks.perception import SIZES, ContainedPipeline, OneAtATime, picture
+from benchmarks.perception import SIZES, ContainedPipeline, OneAtATime, make_image
 from benchmarks.report import Report, Samples
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.inference_state import InferenceState
@@ -82,10 +82,10 @@ def _quiet(run: Run, seconds: float) -> list[int]:
 
 
 class Run:
-    """The pipeline in a container, with a camera, and what came of every picture."""
+    """The pipeline in a container, with a camera, and what came of every image."""
 
     def __init__(self) -> None:
-        self._image = picture(*SIZES["VGA"])
+        self._image = make_image(*SIZES["VGA"])
         self._pipeline = ContainedPipeline()
         self._inference: Any = next(
             component.node
@@ -99,14 +99,14 @@ class Run:
         self._pipeline.tap("/ai/inference_state", self._take_state)
 
     def service_ns(self) -> float:
-        """Return how long a picture takes that is alone in the pipeline."""
+        """Return how long an image takes that is alone in the pipeline."""
         found = Samples([self._alone(self._image) for _ in range(_ALONE)]).p50 * 1e6
         self._pipeline.listen(self._take_result)
         return found
 
     @contextmanager
     def camera(self, rate: float) -> Iterator[None]:
-        """Publish pictures at a rate, then wait until the last has come out."""
+        """Publish images at a rate, then wait until the last has come out."""
         stop = threading.Event()
 
         def shoot() -> None:

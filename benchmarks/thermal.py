@@ -33,7 +33,7 @@ from edge_inference.core.reading import Quantity, Reading, Role
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.governor.simulated_node import SimulatedNode
-from edge_inference.governor.thermal_model import Plant
+from edge_inference.governor.thermal_model import ThermalModel
 
 #: Not one of the seeds that anything was tuned on.
 SEED = 20_261
@@ -186,7 +186,7 @@ def _cost(report: Report) -> None:
     case = feasible(report.arguments.seed, 1)[0]
 
     chance = random.Random(1)
-    plant = Plant(case.plant, chance)
+    plant = ThermalModel(case.plant, chance)
     critical, detector = case.nodes
     nodes = [
         SimulatedNode(each, chance)

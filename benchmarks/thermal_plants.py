@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from edge_inference.governor.simulated_node import Engine, NodeParameters
-from edge_inference.governor.thermal_model import PlantParameters
+from edge_inference.governor.simulated_node import SimulatedEngine, SimulatedNodeParameters
+from edge_inference.governor.thermal_model import ThermalModelParameters
 
 MAX_C = 80.0
 #: Plants that settle this near to the limit at the least work are neither one nor the other.
@@ -24,11 +24,11 @@ class Case:
 
     number: int
     scenario: str
-    plant: PlantParameters
-    later: PlantParameters
+    plant: ThermalModelParameters
+    later: ThermalModelParameters
     event_s: float
     critical_later_hz: float
-    nodes: tuple[NodeParameters, ...]
+    nodes: tuple[SimulatedNodeParameters, ...]
 
     def least_c(self) -> float:
         """Return where the die settles at the least work, in the worse of both conditions."""
@@ -91,7 +91,7 @@ def _first(seed: int, count: int, keeps: Callable[[Case], bool]) -> list[Case]:
 
 def _case(number: int, scenario: str, chance: random.Random) -> Case:
     draw = chance.uniform
-    plant = PlantParameters(
+    plant = ThermalModelParameters(
         die_j_per_k=8.0 * draw(0.6, 1.6),
         die_to_sink_k_per_w=0.6 * draw(0.6, 1.4),
         sink_j_per_k=180.0 * draw(0.5, 2.0),
@@ -125,7 +125,7 @@ def _node(
     chance: random.Random,
     *,
     critical: bool = False,
-) -> NodeParameters:
+) -> SimulatedNodeParameters:
     """Vary energies and times; time does not tell energy exactly, as on a real machine."""
     scale = chance.uniform(0.7, 1.4)
     watts = chance.uniform(17.0, 24.0)
@@ -133,9 +133,11 @@ def _node(
     for precision, accuracy, nominal in engines:
         joules = nominal * scale * chance.uniform(0.9, 1.1)
         made.append(
-            Engine(precision, accuracy, joules, joules / (watts * chance.uniform(0.85, 1.15)))
+            SimulatedEngine(
+                precision, accuracy, joules, joules / (watts * chance.uniform(0.85, 1.15))
+            )
         )
-    return NodeParameters(
+    return SimulatedNodeParameters(
         name,
         tuple(made),
         demand_hz,
@@ -147,5 +149,5 @@ def _node(
     )
 
 
-def _least_w(node: NodeParameters) -> float:
+def _least_w(node: SimulatedNodeParameters) -> float:
     return node.minimum_rate_hz * min(engine.joules for engine in node.engines)

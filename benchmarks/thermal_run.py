@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from benchmarks.thermal_plants import CRITICAL, Case
-from edge_inference.core.directives.directive import Level
+from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.governor.simulated_node import SimulatedNode
-from edge_inference.governor.thermal_model import Plant
+from edge_inference.governor.thermal_model import ThermalModel
 
 LOOK_S = 0.5
 HOUR_S = 3600.0
@@ -79,7 +79,7 @@ class _Run:
     def __init__(self, trial: Trial) -> None:
         chance = random.Random(trial.case.number)
         self._trial = trial
-        self._plant = Plant(trial.case.plant, chance)
+        self._plant = ThermalModel(trial.case.plant, chance)
         self._nodes = [SimulatedNode(each, chance) for each in trial.case.nodes]
         self._flexible = [each for each in self._nodes if not each.parameters.safety_critical]
         self._critical = next(each for each in self._nodes if each.parameters.name == CRITICAL)
@@ -138,10 +138,10 @@ class _Run:
         self._last_state = state
         return state
 
-    def _after_loss(self, since_s: float, levels: list[Level]) -> None:
+    def _after_loss(self, since_s: float, levels: list[DirectiveLevel]) -> None:
         outcome = self._outcome
         outcome.worst_after_loss_c = max(outcome.worst_after_loss_c, self._plant.die_c)
-        if outcome.asked_safe_s is None and all(each is Level.FAILSAFE for each in levels):
+        if outcome.asked_safe_s is None and all(each is DirectiveLevel.FAILSAFE for each in levels):
             outcome.asked_safe_s = since_s
         end_s = since_s + LOOK_S
         if outcome.slow_s is None and all(node.is_slowest for node in self._flexible):
@@ -173,7 +173,7 @@ def _battery(left_j: float, full_j: float | None, state: PlatformState) -> tuple
     )
 
 
-def _without_value(state: PlatformState, status: Status) -> PlatformState:
+def _without_value(state: PlatformState, status: ReadingStatus) -> PlatformState:
     readings = tuple(
         replace(each, value=None, status=status) if each.role is Role.CONTROL else each
         for each in state.readings
@@ -184,9 +184,9 @@ def _without_value(state: PlatformState, status: Status) -> PlatformState:
 #: How sensors are lost: from what they would show and what they showed last.
 LOSSES: dict[str, Callable[[PlatformState, PlatformState], PlatformState]] = {
     "vanished": lambda state, _: replace(state, readings=()),
-    "absent": lambda state, _: _without_value(state, Status.ABSENT),
-    "stale": lambda state, _: _without_value(state, Status.STALE),
-    "implausible": lambda state, _: _without_value(state, Status.INVALID),
-    "gated": lambda state, _: _without_value(state, Status.GATED),
+    "absent": lambda state, _: _without_value(state, ReadingStatus.ABSENT),
+    "stale": lambda state, _: _without_value(state, ReadingStatus.STALE),
+    "implausible": lambda state, _: _without_value(state, ReadingStatus.INVALID),
+    "gated": lambda state, _: _without_value(state, ReadingStatus.GATED),
     "frozen": lambda _, last: last,
 }

@@ -1,6 +1,6 @@
-"""How well a derived precision agrees with fp32, on pictures that its calibration has not seen.
+"""How well a derived precision agrees with fp32, on images that its calibration has not seen.
 
-The shipped models were calibrated on the ImageNet pictures of foolbox with an
+The shipped models were calibrated on the ImageNet images of foolbox with an
 even number, and on other videos than the one used here.
 """
 
@@ -26,17 +26,17 @@ from edge_inference.core.models.agreement import (
     compare_outputs,
     compare_results,
 )
-from edge_inference.core.models.golden_check import read_picture
+from edge_inference.core.models.golden_check import read_image
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import Result
 from edge_inference.core.settings import change
 from edge_inference.errors import SourceError
-from edge_inference.optimize.calibration_images import calibration_pictures
+from edge_inference.optimize.calibration_images import calibration_images
 
 #: A box this close to the confidence threshold may be there on one side only.
 _MARGIN = 0.1
 _VIDEO_FRAMES = 12
-#: Left, top and size of the crops, as parts of a picture's sides.
+#: Left, top and size of the crops, as parts of an image's sides.
 _CROPS = (
     (0.125, 0.125, 0.75),
     (0.25, 0.25, 0.5),
@@ -57,16 +57,16 @@ _CROPS = (
 
 @dataclasses.dataclass
 class Agreement:
-    """The sums over all pictures."""
+    """The sums over all images."""
 
     results: ResultAgreement
     outputs: OutputAgreement
 
 
 class Judge:
-    """Runs fp32 once over the pictures, and holds others against it."""
+    """Runs fp32 once over the images, and holds others against it."""
 
-    def __init__(self, model: ModelDescription, fp32: Backend, pictures: Sequence[Frame]) -> None:
+    def __init__(self, model: ModelDescription, fp32: Backend, images: Sequence[Frame]) -> None:
         preprocess = Preprocessor(model.input)
         self._model = model
         self._name = model.input.name
@@ -75,9 +75,7 @@ class Judge:
             confidence = model.decoder_settings.confidence - _MARGIN
             self._lenient = change(model.decoder_settings, {"confidence": confidence})
         #: The inputs, in memory, with the way back to source pixels.
-        self.inputs: list[tuple[NDArray[Any], Geometry]] = [
-            preprocess(picture) for picture in pictures
-        ]
+        self.inputs: list[tuple[NDArray[Any], Geometry]] = [preprocess(image) for image in images]
         self._expected = [fp32.infer({self._name: tensor}) for tensor, _ in self.inputs]
         self._right = [
             self._decoded(outputs, geometry)
@@ -85,9 +83,9 @@ class Judge:
         ]
 
     def judge(self, candidate: Backend, every: int = 1) -> Agreement:
-        """Compare on pictures: a class must be the very same one, a box have its partner.
+        """Compare on images: a class must be the very same one, a box have its partner.
 
-        ``every`` second, third, … picture is looked at.
+        ``every`` second, third, … image is looked at.
         """
         results, outputs = [], []
         looked_at = list(zip(self.inputs, self._expected, self._right, strict=True))[::every]
@@ -112,41 +110,41 @@ class Judge:
         return strict, self._model.decode(outputs, geometry, self._lenient)
 
 
-def unseen_pictures(
+def unseen_images(
     model: ModelDescription, crops: int | None = None, *, least: int = 0
 ) -> list[Frame]:
-    """Return whole pictures and crops of them: golden ones, and those of test packages.
+    """Return whole images and crops of them: golden ones, and those of test packages.
 
     For a detector, frames of the sample video are among them, as foolbox's
-    pictures show few of its classes. Without ``crops`` of each there are as many as make
+    images show few of its classes. Without ``crops`` of each there are as many as make
     ``least`` together. Raises SourceError where a package is missing.
     """
-    whole = [read_picture(golden.picture) for golden in model.golden]
-    whole += [read_picture(file) for file in foolbox_pictures()[1::2]]
+    whole = [read_image(golden.image) for golden in model.golden]
+    whole += [read_image(file) for file in foolbox_images()[1::2]]
     if model.task == "detection":
-        frames = calibration_pictures(sample_video(), limit=_VIDEO_FRAMES)
+        frames = calibration_images(sample_video(), limit=_VIDEO_FRAMES)
         whole += [frame for frame in frames if isinstance(frame, Frame)]
     if crops is None:
         crops = -(-least // len(whole)) - 1
-    return [part for picture in whole for part in (picture, *_parts(picture, crops))]
+    return [part for image in whole for part in (image, *_parts(image, crops))]
 
 
-def foolbox_pictures() -> list[Path]:
-    """Return the 20 ImageNet pictures of foolbox, in order of their number."""
+def foolbox_images() -> list[Path]:
+    """Return the 20 ImageNet images of foolbox, in order of their number."""
     spec = importlib.util.find_spec("foolbox")  # importing it would need more packages
     for folder in (spec.submodule_search_locations or []) if spec else []:
         files = sorted(Path(folder, "data").glob("imagenet_*.jpg"))
         if files:
             return files
     raise SourceError(
-        "the labelled pictures come with the package foolbox, which is not installed: "
+        "the labelled images come with the package foolbox, which is not installed: "
         "pip install --no-deps foolbox==3.3.4"
     )
 
 
-def _parts(picture: Frame, count: int) -> Iterator[Frame]:
-    image = picture.data.reshape(picture.height, picture.width, 3)
+def _parts(image: Frame, count: int) -> Iterator[Frame]:
+    pixels = image.data.reshape(image.height, image.width, 3)
     for left, top, size in _CROPS[:count]:
-        x, y = int(left * picture.width), int(top * picture.height)
-        width, height = int(size * picture.width), int(size * picture.height)
-        yield Frame.from_array(np.ascontiguousarray(image[y : y + height, x : x + width]))
+        x, y = int(left * image.width), int(top * image.height)
+        width, height = int(size * image.width), int(size * image.height)
+        yield Frame.from_array(np.ascontiguousarray(pixels[y : y + height, x : x + width]))

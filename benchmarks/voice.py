@@ -21,7 +21,7 @@ from benchmarks.voice_delays import Said
 from benchmarks.voice_scores import WRONG, Tally
 from benchmarks.voice_sentences import SETS, Voice
 from benchmarks.voice_sound import Sound, golden, missing, people, speak
-from edge_inference.speech.language.grammar import Sentence
+from edge_inference.speech.language.grammar import GrammarSentence
 
 _PARTS = ("accuracy", "delays", "quiet")
 _ACCURACY_BOUND = 0.97
@@ -134,7 +134,7 @@ def _delays(report: Report, label: str, trial: Trial) -> None:
     voice_delays.measure(report, label, commands, stops, conditions)
 
 
-def _said(sentences: Sequence[Sentence], voices: Sequence[Voice]) -> list[Said]:
+def _said(sentences: Sequence[GrammarSentence], voices: Sequence[Voice]) -> list[Said]:
     # The voices of one sentence follow one another out of step with those who say every fourth.
     return [
         Said(str(voice), sentence, speak(sentence.text, voice))

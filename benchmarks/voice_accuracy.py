@@ -32,7 +32,7 @@ from benchmarks.voice_sound import (
     white,
 )
 from edge_inference.core.voice import NO, YES
-from edge_inference.speech.language.grammar import Sentence
+from edge_inference.speech.language.grammar import GrammarSentence
 
 CLEAN = "clean"
 _BEFORE_S, _AFTER_S = 0.6, 0.8
@@ -101,7 +101,7 @@ class Trial:
         return tally
 
     def _run_command(
-        self, condition: str, who: object, sentence: Sentence, sound: Sound, tally: Tally
+        self, condition: str, who: object, sentence: GrammarSentence, sound: Sound, tally: Tally
     ) -> None:
         # Answers are listened for after a question only.
         heard = self.cores.hear(sound, is_asked=sentence.intent in (YES, NO))

@@ -15,7 +15,7 @@ from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
 from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
 from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.speech.language.grammar import Sentence
+from edge_inference.speech.language.grammar import GrammarSentence
 from edge_inference.speech.language.stop_phrases import is_stop
 from edge_inference.speech.language.understanding import Understanding
 from edge_inference.speech.recognition.activity import ActivityDetector
@@ -115,7 +115,7 @@ class Cores:
         return self._understanding.intent(Transcript(text, confidence, "command", stamp_ns=0))
 
 
-def meaning(said: Sentence | Intent) -> Hashable:
+def meaning(said: GrammarSentence | Intent) -> Hashable:
     """Return intent and slots, to compare what was said with what was understood."""
-    name = said.intent if isinstance(said, Sentence) else said.name
+    name = said.intent if isinstance(said, GrammarSentence) else said.name
     return name, frozenset((slot.name, slot.value, slot.unit) for slot in said.slots.values())

@@ -29,7 +29,7 @@ from benchmarks.voice_outside import STAGES, Event, Played
 from benchmarks.voice_scores import RIGHT, Tally, outcome
 from benchmarks.voice_sound import Sound, between_silence
 from edge_inference.core.voice import Intent
-from edge_inference.speech.language.grammar import Sentence
+from edge_inference.speech.language.grammar import GrammarSentence
 
 _BEFORE_S, _AFTER_S = 0.5, 1.0
 _STAGE_BOUNDS_MS = {
@@ -51,7 +51,7 @@ class Said:
     """One command to say, as sound; ``sentence`` is what it is, ``who`` says it."""
 
     who: str
-    sentence: Sentence
+    sentence: GrammarSentence
     sound: Sound
 
 

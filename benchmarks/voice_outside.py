@@ -21,7 +21,7 @@ from benchmarks.outsider import Outsider
 from benchmarks.voice_sound import Sound
 from edge_inference import msg
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.headers import stamp_ns
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
@@ -145,7 +145,7 @@ class Outside(Outsider):
     def drive(self) -> None:
         """Make the robot move ahead for 10 m, and return when it moves steadily."""
         self._take_events()
-        step = Step(action="move", distance_m=10.0)
+        step = ActionStep(action="move", distance_m=10.0)
         plan = ActionPlan("move", (step,), stamp_ns=self._now_ns())
         self._plans.publish(ActionPlanAdapter().to_message(plan))
         self._wait(

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_inference.speech.language.grammar import Sentence
+from edge_inference.speech.language.grammar import GrammarSentence
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SentenceSet:
     others: tuple[str, ...]
     draw: int
 
-    def commands(self, sentences: Sequence[Sentence]) -> list[Sentence]:
+    def commands(self, sentences: Sequence[GrammarSentence]) -> list[GrammarSentence]:
         """Return this set's commands of a grammar; no other set has any of them."""
         drawn = []
         for intent, count in _DRAWN.items():

@@ -12,7 +12,7 @@
     ├── BackendError          an inference engine that cannot open or run
     │   └── EngineFileError   what it opens is damaged, or made for another machine
     ├── CacheError            a cache folder, or something built that is kept in it
-    ├── SourceError           a camera, video or picture that cannot be read
+    ├── SourceError           a camera, video or image that cannot be read
     └── ActuatorError         a setting of the machine that cannot be read, changed or put back
 
 A message names the thing, what was expected, what came, and how to mend it.
@@ -63,7 +63,7 @@ class CacheError(EdgeInferenceError):
 
 
 class SourceError(EdgeInferenceError):
-    """A camera, video or picture cannot be read."""
+    """A camera, video or image cannot be read."""
 
 
 class ActuatorError(EdgeInferenceError):

@@ -19,10 +19,10 @@ SETS = {
     "run": ("run", "samples"),
     "voice": ("voice", "voice_models"),
     "engines": ("engines",),
-    "tests": ("test", "language", "pictures"),
+    "tests": ("test", "language", "images"),
 }
 # Only data is read from what these name, or only files with it: it comes without its own needs.
-ALONE = ("samples", "voice_models", "language", "pictures")
+ALONE = ("samples", "voice_models", "language", "images")
 
 
 def complete(wanted: Iterable[str]) -> list[str]:

@@ -27,7 +27,7 @@ CACHE = ROOT / ".cache"
 LONGEST = (
     "test_trt_on_double.py",
     "test_compare_models.py",
-    "test_precision_flavours.py",
+    "test_derived_models.py",
     "test_public_recogniser.py",
     "test_store_processes.py",
     "test_engine_commands.py",

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from small_model import DESCRIPTION, SIDE, picture
+from small_model import DESCRIPTION, SIDE, make_image
 
 #: 16 GiB of fp32.
 HUGE = [65_536, 65_536]
@@ -35,7 +35,7 @@ def write_model(folder: Path, network: onnx.ModelProto) -> Path:
             weights = folder / "weights.bin"
             weights.touch()
             os.truncate(weights, _LENGTH)
-    assert cv2.imwrite(str(folder / "golden.png"), picture(1000))
+    assert cv2.imwrite(str(folder / "golden.png"), make_image(1000))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     (folder / "model.yaml").write_text(DESCRIPTION.format(sha256=sha256, score=0.95, more=""))
     return folder
@@ -44,7 +44,7 @@ def write_model(folder: Path, network: onnx.ModelProto) -> Path:
 def network(
     nodes: list[onnx.NodeProto], constants: dict[str, object], weights: Sequence[TensorProto] = ()
 ) -> onnx.ModelProto:
-    """Return a network that computes its logits from the picture's means."""
+    """Return a network that computes its logits from the image's means."""
     means = [
         helper.make_node("GlobalAveragePool", ["image"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["means"]),

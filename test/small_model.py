@@ -38,13 +38,13 @@ variants:
     sha256: {sha256}
 
 golden:
-  - picture: golden.png
+  - image: golden.png
     classes:
       - {{label: green, score: {score:.3f}}}
 {more}"""
 
 
-def picture(seed: int, brightest: str = "green") -> np.ndarray:
+def make_image(seed: int, brightest: str = "green") -> np.ndarray:
     """Return noise in which one channel is brighter than the others; (32, 48, 3) uint8 BGR."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 120, (32, 48, 3), dtype=np.uint8)
@@ -52,11 +52,11 @@ def picture(seed: int, brightest: str = "green") -> np.ndarray:
     return image
 
 
-def write_pictures(folder: Path, count: int) -> Path:
-    """Fill a new folder with pictures of all three classes."""
+def write_images(folder: Path, count: int) -> Path:
+    """Fill a new folder with images of all three classes."""
     folder.mkdir(parents=True)
     for index in range(count):
-        image = picture(index, LABELS[index % 3])
+        image = make_image(index, LABELS[index % 3])
         assert cv2.imwrite(str(folder / f"{index:03d}.png"), image)
     return folder
 
@@ -88,7 +88,7 @@ def write_model(folder: Path, more: str = "", scale: float = 1.0) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, folder / "small.onnx")
-    assert cv2.imwrite(str(folder / "golden.png"), picture(1000))
+    assert cv2.imwrite(str(folder / "golden.png"), make_image(1000))
     sha256 = hashlib.sha256((folder / "small.onnx").read_bytes()).hexdigest()
     text = DESCRIPTION.format(sha256=sha256, score=0.95, more=more)
     (folder / "model.yaml").write_text(text)

@@ -50,8 +50,8 @@ class Backend(ABC):
         self.outputs: tuple[TensorSpec, ...] = ()
         #: What really computes: a precision, or None where the engine does not tell.
         self.precision_in_use: str | None = None
-        #: Whether it makes inputs from pictures itself, on its own device; see takes_picture.
-        self.takes_pictures = False
+        #: Whether it makes inputs from images itself, on its own device; see takes_image.
+        self.takes_images = False
         self._is_open = False
         self._concurrency = concurrency
         self._running = 0
@@ -78,20 +78,20 @@ class Backend(ABC):
             check_tensors(inputs, self.inputs)
             return self._infer(inputs)
 
-    def takes_picture(self, picture: Frame, spec: InputSpec) -> bool:
-        """Tell whether :meth:`infer_picture` takes a picture like this for this input."""
+    def takes_image(self, image: Frame, spec: InputSpec) -> bool:
+        """Tell whether :meth:`infer_image` takes an image like this for this input."""
         return False
 
-    def infer_picture(
-        self, picture: Frame, spec: InputSpec
+    def infer_image(
+        self, image: Frame, spec: InputSpec
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
-        """Preprocess on the device and run the model once; only where ``takes_picture``.
+        """Preprocess on the device and run the model once; only where ``takes_image``.
 
         Returns the outputs as ``infer`` does, and the map back to source pixels.
-        Raises ImageError for a picture that contradicts itself.
+        Raises ImageError for an image that contradicts itself.
         """
         with self._turn():
-            return self._infer_picture(picture, spec)
+            return self._infer_image(image, spec)
 
     def close(self) -> None:
         """Free everything. Closing a closed backend does nothing."""
@@ -135,11 +135,11 @@ class Backend(ABC):
     def _infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the model on checked inputs."""
 
-    def _infer_picture(
-        self, picture: Frame, spec: InputSpec
+    def _infer_image(
+        self, image: Frame, spec: InputSpec
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
         """Preprocess on the device and run the model."""
-        raise BackendError(f"backend {self.name!r} takes tensors only; preprocess the picture")
+        raise BackendError(f"backend {self.name!r} takes tensors only; preprocess the image")
 
     @abstractmethod
     def _close(self) -> None:

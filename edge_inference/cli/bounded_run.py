@@ -43,7 +43,7 @@ _folder: str | None = None
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ChildLimits:
     """What one piece of work may take."""
 
     memory_mib: int
@@ -55,7 +55,7 @@ def run_bounded(options: argparse.Namespace, started_s: float) -> int:
     """Do what a verb with bounds does, in a child for each model, and return the exit code."""
     named = getattr(options, options.bounded)
     parts = named if isinstance(named, list) else [named or getattr(options, "onnx", "")]
-    bounds = Bounds(options.max_memory_mib, options.timeout_s, options.grace_s)
+    bounds = ChildLimits(options.max_memory_mib, options.timeout_s, options.grace_s)
     worst = 0
     for part in parts:
         part_of = argparse.Namespace(**vars(options))
@@ -83,7 +83,7 @@ def _note_folder(folder: str) -> None:
 class _Supervision:
     """One child, from its start to its end."""
 
-    def __init__(self, subject: str, bounds: Bounds) -> None:
+    def __init__(self, subject: str, bounds: ChildLimits) -> None:
         self._subject = subject
         self._bounds = bounds
         self._child = 0

@@ -69,5 +69,5 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A picture's name need not fit the terminal's encoding.
+            # An image's name need not fit the terminal's encoding.
             stream.reconfigure(errors="backslashreplace")

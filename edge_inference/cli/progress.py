@@ -27,7 +27,7 @@ class ProgressDisplay(AbstractContextManager["ProgressDisplay"], ABC):
         """Take away what only makes sense while the work goes on."""
 
 
-class Bar(ProgressDisplay):
+class ProgressBar(ProgressDisplay):
     """A bar that stays in place and vanishes in the end."""
 
     def __init__(self, title: str, stream: TextIO) -> None:
@@ -96,7 +96,7 @@ class _Paced(ProgressDisplay):
         """Return the line."""
 
 
-class Lines(_Paced):
+class ProgressLines(_Paced):
     """A line now and then."""
 
     def text(self, phase: str, fraction: float | None) -> str:
@@ -104,7 +104,7 @@ class Lines(_Paced):
         return f"{self._title}: {'' if fraction is None else f'{fraction:.0%} '}{phase}"
 
 
-class JsonLines(_Paced):
+class ProgressJsonLines(_Paced):
     """A JSON object now and then."""
 
     def text(self, phase: str, fraction: float | None) -> str:
@@ -116,10 +116,10 @@ class JsonLines(_Paced):
 def show_progress(title: str, stream: TextIO, as_json: bool = False) -> ProgressDisplay:
     """Return the display that suits a stream; use it as a context manager."""
     if as_json:
-        return JsonLines(title, stream, _JSON_PERIOD_S)
+        return ProgressJsonLines(title, stream, _JSON_PERIOD_S)
     if stream.isatty():  # asked first, for what draws is slow to import
         from edge_inference.cli.terminal import can_redraw
 
         if can_redraw(stream):
-            return Bar(title, stream)
-    return Lines(title, stream, _LINE_PERIOD_S)
+            return ProgressBar(title, stream)
+    return ProgressLines(title, stream, _LINE_PERIOD_S)

@@ -21,7 +21,7 @@ _DISCOVERY_S = 1.0
 _LOOK_S = 0.02
 
 
-class Placed(NamedTuple):
+class NamespacedPipeline(NamedTuple):
     """A pipeline's components in a namespace; ``main_node`` is the name that tells it is there."""
 
     namespace: str
@@ -41,7 +41,7 @@ def placed(
     arguments: Mapping[str, str],
     main_node: str,
     tell: Callable[[str], None],
-) -> Iterator[Placed]:
+) -> Iterator[NamespacedPipeline]:
     """Give a pipeline a namespace for the block.
 
     It is /ai where no node of another process there is called ``main_node``, else the first of
@@ -73,7 +73,7 @@ def placed(
                 f"another pipeline runs in the namespace /{OWN} (or was just killed there): this "
                 f"one runs in /{own}, and its topics are /{own}/…"
             )
-        yield Placed(f"/{own}", pipeline.components(arguments, own=own), main_node)
+        yield NamespacedPipeline(f"/{own}", pipeline.components(arguments, own=own), main_node)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class Adapter(ABC, Generic[Object]):
     """Turns one kind of object into one ROS message type and back.
 
     ``to_bytes`` and ``read`` are the CDR form; override them where the generated code is slow
-    (pictures). All are pure; ``from_*`` raise InputError for a message that contradicts itself.
+    (images). All are pure; ``from_*`` raise InputError for a message that contradicts itself.
     What comes from outside enters by ``from_bytes`` alone, which keeps it within ``bounds``.
     """
 

@@ -1,7 +1,7 @@
-"""Keep freed picture-sized blocks in the process.
+"""Keep freed image-sized blocks in the process.
 
 By default glibc gives blocks of this size back to the kernel at once and has
-every page zeroed anew for the next picture, which costs more than the copy
+every page zeroed anew for the next image, which costs more than the copy
 itself (measured: 1080p publish to callback 2.5 ms, tuned 1.1 ms). The price is
 resident memory that is kept: by each arena for itself, of which glibc makes eight
 for every processor as threads come and go. So they are few (measured over 60

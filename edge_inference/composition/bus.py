@@ -33,7 +33,7 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.private_topics import OnePublisher, RawCallback
+from edge_inference.composition.private_topics import PublisherFilter, RawCallback
 from edge_inference.errors import EdgeInferenceError, InputError
 
 if TYPE_CHECKING:
@@ -186,9 +186,11 @@ class Subscription(Generic[Object]):
         self._follows = reliability_follows and self._qos.reliability == qos.reliability
         self.topic: str = self._ros.topic_name
         self._topic = Bus.of(node.context).topic(self.topic)
-        self._one: OnePublisher | None = None
+        self._one: PublisherFilter | None = None
         if on_company is not None:
-            self._one = OnePublisher(node, self.topic, lambda: self._topic.publishers, on_company)
+            self._one = PublisherFilter(
+                node, self.topic, lambda: self._topic.publishers, on_company
+            )
         self._receiver = _Receiver(lambda item: callback(item, True), adapter, self._qos)
         self._leave = self._topic.add(self._receiver)
 
@@ -196,7 +198,7 @@ class Subscription(Generic[Object]):
         """Be reliable while every publisher on the topic is, best effort otherwise.
 
         A reliable subscription gets nothing from a best-effort publisher; a
-        best-effort one loses most pictures that are larger than the publisher's
+        best-effort one loses most images that are larger than the publisher's
         shared memory segment. Call this from the executor's thread now and then.
         """
         if not self._follows:
@@ -346,5 +348,5 @@ class _Receiver:
 
 def _fingerprint(data: bytes) -> Fingerprint:
     # The stamp and frame lie at the start, the last pixels or numbers at the end; samples between
-    # tell pictures apart that share a stamp and a border.
+    # tell images apart that share a stamp and a border.
     return len(data), data[:256], data[:: max(1, len(data) // _SAMPLES)], data[-64:]

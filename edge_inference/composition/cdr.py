@@ -1,4 +1,4 @@
-"""Messages in serialised form (CDR): their header, and pictures as views without copies.
+"""Messages in serialised form (CDR): their header, and images as views without copies.
 
 The layout is that of OMG DDS-XTypes plain CDR (version 1): a 4 byte
 encapsulation header, then the members in order, each aligned to its own size
@@ -171,5 +171,5 @@ def write_image(frame: Frame) -> bytes:
 def read_compressed_image(data: bytes) -> CompressedFrame:
     """View a serialised ``sensor_msgs/CompressedImage``; raises ImageError if cut short."""
     reader = _Reader(data, "sensor_msgs/CompressedImage")
-    stamp_ns, frame_id, picture_format = reader.stamp_ns(), reader.text(), reader.text()
-    return CompressedFrame(reader.array(), picture_format, stamp_ns, frame_id)
+    stamp_ns, frame_id, image_format = reader.stamp_ns(), reader.text(), reader.text()
+    return CompressedFrame(reader.array(), image_format, stamp_ns, frame_id)

@@ -46,7 +46,7 @@ _REPEAT_NS = 5_000_000_000
 
 
 @dataclass
-class Component:
+class LoadedComponent:
     """A loaded component; ``id`` is unique for the container's lifetime.
 
     ``spinner`` runs its callbacks. ``failure`` says which step of its start failed, empty where
@@ -92,11 +92,11 @@ class Container:
             use_global_arguments=use_global_arguments,
         )
         self.executor.add_node(self.node)
-        self._components: dict[int, Component] = {}
+        self._components: dict[int, LoadedComponent] = {}
         self._ids = itertools.count(1)
 
     @property
-    def components(self) -> list[Component]:
+    def components(self) -> list[LoadedComponent]:
         """Return what is loaded, oldest first."""
         return list(self._components.values())
 
@@ -106,7 +106,7 @@ class Container:
         arguments: Sequence[str],
         autostart: bool = True,
         overrides: Sequence[Parameter] = (),
-    ) -> Component:
+    ) -> LoadedComponent:
         """Make a component with its own ``--ros-args`` and let it take part.
 
         ``overrides`` are parameters that hold against those among the arguments.
@@ -131,7 +131,7 @@ class Container:
             if isinstance(error, EdgeInferenceError):
                 raise
             raise PluginError(f"component {plugin} cannot be made: {_cause(error)}") from error
-        component = Component(next(self._ids), plugin, node, self._spinner)
+        component = LoadedComponent(next(self._ids), plugin, node, self._spinner)
         taken = [other for other in self.components if other.full_name == component.full_name]
         if taken:
             name = component.full_name
@@ -185,7 +185,7 @@ class Container:
         self.node.destroy_node()
         self._spinner.close()
 
-    def _start(self, component: Component) -> None:
+    def _start(self, component: LoadedComponent) -> None:
         node = component.node
         for transition in (node.trigger_configure, node.trigger_activate):
             if not self._succeeds(transition):
@@ -204,7 +204,7 @@ class Container:
             self.node.get_logger().error(traceback.format_exc())
             return False
 
-    def _dispose(self, component: Component) -> None:
+    def _dispose(self, component: LoadedComponent) -> None:
         node, spinner = component.node, component.spinner
         has_own = spinner is not self._spinner
         if has_own:

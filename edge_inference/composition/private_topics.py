@@ -47,7 +47,7 @@ class RawCallback:
         self._take(*given)
 
 
-class OnePublisher:
+class PublisherFilter:
     """Chooses the publisher of one topic; ``own`` returns the nodes of this process that publish.
 
     ``tell`` hears who publishes beside the chosen one, again and again while that goes on. Where

@@ -27,7 +27,7 @@ class InferenceState:
     backend: str
     precision: str
     engine: str
-    takes_pictures: bool
+    takes_images: bool
     wanted: str
     progress: float | None
     problem: str

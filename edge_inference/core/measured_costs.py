@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.operating_point import EngineConfiguration
 
 #: With fewer runs nothing is said: one pause of the machine would decide.
 MINIMUM_RUNS = 10
@@ -51,7 +51,7 @@ class Cost:
     work on the machine does not change it much. It is None for every other engine.
     """
 
-    point: OperatingPoint
+    point: EngineConfiguration
     runs: int
     wall: Spread
     cpu: Spread | None = None
@@ -72,7 +72,7 @@ class Measurement:
 
     @classmethod
     def of(
-        cls, by: str, taken_s: float, samples: Mapping[OperatingPoint, Samples]
+        cls, by: str, taken_s: float, samples: Mapping[EngineConfiguration, Samples]
     ) -> Measurement | None:
         """Summarize what ran often enough; None where nothing did."""
         costs = tuple(
@@ -87,7 +87,7 @@ class Measurement:
         )
         return cls(by, taken_s, costs) if costs else None
 
-    def cost(self, point: OperatingPoint | None) -> Cost | None:
+    def cost(self, point: EngineConfiguration | None) -> Cost | None:
         """Find an operating point."""
         return next((each for each in self.costs if each.point == point), None)
 
@@ -106,17 +106,19 @@ class MeasuredCosts:
 
     measurements: tuple[Measurement, ...] = ()
 
-    def newest(self, point: OperatingPoint | None) -> tuple[Cost, Measurement] | None:
+    def newest(self, point: EngineConfiguration | None) -> tuple[Cost, Measurement] | None:
         """Return the newest cost of an operating point with its measurement; None unknown."""
         found = ((each.cost(point), each) for each in reversed(self.measurements))
         return next(((cost, each) for cost, each in found if cost is not None), None)
 
-    def cost(self, point: OperatingPoint | None) -> Cost | None:
+    def cost(self, point: EngineConfiguration | None) -> Cost | None:
         """Return the newest cost of an operating point; None where it is unknown."""
         newest = self.newest(point)
         return None if newest is None else newest[0]
 
-    def ratio(self, point: OperatingPoint | None, base: OperatingPoint | None) -> float | None:
+    def ratio(
+        self, point: EngineConfiguration | None, base: EngineConfiguration | None
+    ) -> float | None:
         """Return the time of an operating point over that of another; None where it is unknown.
 
         By CPU time where both have one. Both were timed in turns, the last time that they were.
@@ -131,8 +133,8 @@ class MeasuredCosts:
 
     def expected_s(
         self,
-        point: OperatingPoint | None,
-        used: OperatingPoint | None,
+        point: EngineConfiguration | None,
+        used: EngineConfiguration | None,
         used_s: float | None,
         last_s: float | None = None,
     ) -> float | None:
@@ -150,14 +152,16 @@ class MeasuredCosts:
         cost = self.cost(point)
         return None if cost is None else cost.seconds
 
-    def is_faster(self, point: OperatingPoint | None, base: OperatingPoint | None) -> bool | None:
+    def is_faster(
+        self, point: EngineConfiguration | None, base: EngineConfiguration | None
+    ) -> bool | None:
         """Tell whether an operating point takes clearly less time than another; None unknown."""
         ratio = self.ratio(point, base)
         return None if ratio is None else ratio <= FASTER
 
     def of_model(self, model: str) -> list[tuple[Cost, Measurement]]:
         """Return the newest cost of each operating point of a model, with its measurement."""
-        found: dict[OperatingPoint, tuple[Cost, Measurement]] = {}
+        found: dict[EngineConfiguration, tuple[Cost, Measurement]] = {}
         for measurement in self.measurements:
             for cost in measurement.costs:
                 if cost.point.model == model:

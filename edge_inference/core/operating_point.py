@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class EngineConfiguration:
     """One way to run a model.
 
     ``model`` is the name of its folder, ``backend`` a name of ``engines.select``, ``batch``

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_inference.core.directives.directive import Level
+from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.reading import Reading, Role
 
 
@@ -56,7 +56,7 @@ class PlatformReport:
     state: PlatformState
     headroom: float | None
     throttling: tuple[str, ...]
-    level: Level
+    level: DirectiveLevel
     reason: str
     now_ns: int
     stamp_ns: int = 0

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 
-class Status(enum.Enum):
+class ReadingStatus(enum.Enum):
     """What a reading is worth. Only OK has a value."""
 
     OK = "ok"
@@ -89,7 +89,7 @@ class Reading:
     value: float | None
     source: str
     stamp_ns: int
-    status: Status = Status.OK
+    status: ReadingStatus = ReadingStatus.OK
     role: Role = Role.NONE
     problem: str = ""
     throttle: float | None = None
@@ -97,5 +97,5 @@ class Reading:
 
     def __post_init__(self) -> None:
         """Refuse a value that is not OK, and OK without a value: a programming error."""
-        if (self.value is not None) != (self.status is Status.OK):
+        if (self.value is not None) != (self.status is ReadingStatus.OK):
             raise ValueError(f"{self.name}: value {self.value} with status {self.status.value}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Objects in one picture, best score first.
+    """Objects in one image, best score first.
 
     ``boxes`` is ``(N, 4)`` float32 x1, y1, x2, y2 in source pixels, ``scores``
     ``(N,)`` float32 in 0..1, ``class_ids`` ``(N,)`` int32. ``labels`` names
@@ -39,7 +39,7 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """The most likely classes of one picture, best first; scores are probabilities."""
+    """The most likely classes of one image, best first; scores are probabilities."""
 
     class_ids: NDArray[np.int32]
     scores: NDArray[np.float32]

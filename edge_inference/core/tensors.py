@@ -15,14 +15,14 @@ from edge_inference.core.images.geometry import Geometry
 
 @dataclass(frozen=True, eq=False)
 class TensorBatch:
-    """A model's inputs or raw outputs for one or more pictures.
+    """A model's inputs or raw outputs for one or more images.
 
     ``tensors`` maps a tensor name to its array, batch axis first.
-    ``geometry`` has one entry a picture of the batch, so that results can be
-    given in source pixels whatever was done to fit the picture in.
-    ``skipped`` counts the pictures that were given up for a commanded rate since the
+    ``geometry`` has one entry an image of the batch, so that results can be
+    given in source pixels whatever was done to fit the image in.
+    ``skipped`` counts the images that were given up for a commanded rate since the
     batch before this one.
-    ``model`` names the model folder the tensors belong to. ``pictures`` are
+    ``model`` names the model folder the tensors belong to. ``images`` are
     what inputs were made from; they do not leave the process, and are missing
     from a batch that came from another one.
     """
@@ -32,14 +32,14 @@ class TensorBatch:
     model: str
     stamp_ns: int = 0
     frame_id: str = ""
-    pictures: tuple[Frame | CompressedFrame, ...] = ()
+    images: tuple[Frame | CompressedFrame, ...] = ()
     skipped: int = 0
 
 
 class DeferredTensors(Mapping[str, NDArray[Any]]):
     """Tensors that are made when somebody first looks at one.
 
-    For inputs that an engine makes from the picture itself, on its own device:
+    For inputs that an engine makes from the image itself, on its own device:
     nobody may ever look. ``make`` runs once, in the thread that looks first.
     """
 

@@ -36,7 +36,7 @@ class Transcript:
 
 
 @dataclass(frozen=True)
-class Slot:
+class IntentSlot:
     """One value of an intent: ``value`` in ``unit`` (m, rad, s, m/s) for numbers, else a word."""
 
     name: str
@@ -53,7 +53,7 @@ class Intent:
     """
 
     name: str
-    slots: Mapping[str, Slot]
+    slots: Mapping[str, IntentSlot]
     confidence: float
     text: str
     source: str
@@ -64,7 +64,7 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Step:
+class ActionStep:
     """One thing to do. What does not apply is None.
 
     ``action`` is move, turn, go_to, pick, place, stop, look or say. ``distance_m`` is
@@ -85,7 +85,7 @@ class ActionPlan:
     """What is to be done, in order. A refused plan has no steps and a ``reason`` to speak."""
 
     intent: str
-    steps: tuple[Step, ...]
+    steps: tuple[ActionStep, ...]
     stamp_ns: int
     is_refused: bool = False
     reason: str = ""

@@ -1,1 +1,1 @@
-"""From ONNX to what an engine runs best: precision flavours, engines, the cache of both."""
+"""From ONNX to what an engine runs best: derived models, engines, the cache of both."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_inference.core.directives.directive import Directive, Level, Workload
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, Workload
 from edge_inference.governor.demand import number
 
 #: From the next cheaper engine to the least.
@@ -52,7 +52,7 @@ class Acknowledgements:
             if directive is None or workload.safety_critical:
                 continue
             known = trust[workload.node] = self._trust.get(workload.node, _Trust())
-            if directive.level is Level.FULL:
+            if directive.level is DirectiveLevel.FULL:
                 trust[workload.node] = _Trust()
             elif not self._acknowledges(workload, directive):
                 _blame(known, workload, time_s, patience_s)

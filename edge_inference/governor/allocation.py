@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Want:
+class PowerDemand:
     """What a node would do with enough power; costs are those of one inference per second."""
 
     node: str
@@ -58,7 +58,7 @@ class Want:
 
 
 @dataclass(frozen=True)
-class Share:
+class PowerShare:
     """What a node gets: ``option`` at ``rate_hz``, worth so many accurate inferences a second.
 
     ``batch`` is None where it is not limited; ``is_least``: there was not even the least.
@@ -73,15 +73,15 @@ class Share:
 
 
 #: Chooses an option for a node that has so much of the budget.
-Choose = Callable[[Want, float], int]
+Choose = Callable[[PowerDemand, float], int]
 
 
-def want_of(workload: Workload, price: float, settings: GovernorSettings) -> Want | None:
+def want_of(workload: Workload, price: float, settings: GovernorSettings) -> PowerDemand | None:
     """Return what a node wants at ``price`` for a second of work; None while it is not known."""
     demand = demand_hz(workload)
     if not workload.options or not demand:
         return None
-    return Want(
+    return PowerDemand(
         workload.node,
         workload.priority,
         demand,
@@ -92,7 +92,7 @@ def want_of(workload: Workload, price: float, settings: GovernorSettings) -> Wan
     )
 
 
-def best_option(want: Want, budget: float) -> int:
+def best_option(want: PowerDemand, budget: float) -> int:
     """Return the option with the most accurate inferences a second for a budget.
 
     Where there is not even the least, the cheapest.
@@ -102,19 +102,19 @@ def best_option(want: Want, budget: float) -> int:
     return max(enough, key=lambda share: share.worth).option if enough else want.cheapest
 
 
-def share_with(want: Want, option: int, budget: float) -> Share:
+def share_with(want: PowerDemand, option: int, budget: float) -> PowerShare:
     """Return what a node gets with one option."""
     cost = want.costs[option]
     rate = want.demand_hz if cost <= 0.0 else min(want.demand_hz, budget / cost)
     if rate < want.least_hz * (1.0 - _ROUNDING):
         return _less_than_least(want, option, budget)
     rate = max(rate, want.least_hz)
-    return Share(option, rate, rate * cost, rate * want.accuracies[option])
+    return PowerShare(option, rate, rate * cost, rate * want.accuracies[option])
 
 
 def allocate(
-    wants: Sequence[Want], budget: float, choose: Choose = best_option
-) -> dict[str, Share]:
+    wants: Sequence[PowerDemand], budget: float, choose: Choose = best_option
+) -> dict[str, PowerShare]:
     """Share out ``budget``.
 
     Everyone has the least reserved; what is left goes to the highest priority until it has all
@@ -130,14 +130,14 @@ def allocate(
     return shares
 
 
-def _less_than_least(want: Want, option: int, budget: float) -> Share:
-    """Give the least rate, with as many pictures at once as the budget has room for."""
+def _less_than_least(want: PowerDemand, option: int, budget: float) -> PowerShare:
+    """Give the least rate, with as many images at once as the budget has room for."""
     cost = want.least_hz * want.costs[option]
     room = budget / cost if cost > 0.0 else 1.0  # too little to count
     # Before it is made whole: a cost may be so small that there is room without end.
     batch = max(1, int(want.batch * min(1.0, max(0.0, room))))
     cost *= batch / want.batch
-    return Share(option, want.least_hz, cost, 0.0, batch, is_least=True)
+    return PowerShare(option, want.least_hz, cost, 0.0, batch, is_least=True)
 
 
 def _accuracies(workload: Workload) -> tuple[float, ...]:

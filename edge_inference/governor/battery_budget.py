@@ -18,7 +18,7 @@ class BatteryPlan:
     problem: str = ""
 
 
-class Mission:
+class BatteryBudget:
     """Counts down from the moment at which the minutes are set."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ _ROOM = 0.6
 _NO_ROOM = 0.8
 
 
-class ClockCap:
+class ClockCapController:
     """Steps the cap down and up."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from edge_inference.core.directives.directive import Directive, Level
+from edge_inference.core.directives.directive import Directive, DirectiveLevel
 
 #: How bad it is, from good to bad; an operator looks at "warn" and acts on "error".
 Severity = Literal["ok", "warn", "error"]
@@ -14,7 +14,7 @@ SEVERITIES = get_args(Severity)
 
 
 @dataclass(frozen=True)
-class Decision:
+class GovernorDecision:
     """``directives`` has one for every node known by name, and a general one (``node`` empty).
 
     ``manager`` and ``stamp_ns`` of a directive are for the sender to fill in. ``reason`` is a
@@ -33,6 +33,6 @@ class Decision:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def level(self) -> Level:
+    def level(self) -> DirectiveLevel:
         """The worst level asked of any node."""
-        return max((directive.level for directive in self.directives), default=Level.FULL)
+        return max((directive.level for directive in self.directives), default=DirectiveLevel.FULL)

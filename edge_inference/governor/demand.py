@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edge_inference.core.directives.directive import Option, Workload
+from edge_inference.core.directives.directive import OperatingPoint, Workload
 from edge_inference.core.measured_costs import FASTER
 from edge_inference.governor.settings import GovernorSettings
 
-#: Less than a picture in a quarter of an hour is none.
+#: Less than an image in a quarter of an hour is none.
 _NO_DEMAND_HZ = 0.001
 #: No rate, duration or power is more, in hertz, milliseconds or watts; squares of more overflow.
 _MOST = 1e9
@@ -22,7 +22,7 @@ def number(value: float | None) -> float | None:
 
 
 def demand_hz(workload: Workload) -> float | None:
-    """Return the rate of pictures that a node is offered; None before it is known."""
+    """Return the rate of images that a node is offered; None before it is known."""
     demand = number(workload.demand_hz)
     return 0.0 if demand is not None and demand < _NO_DEMAND_HZ else demand
 
@@ -54,7 +54,7 @@ def worthwhile(costs: Sequence[float]) -> list[int]:
     return found
 
 
-def option_seconds(options: Sequence[Option], settings: GovernorSettings) -> list[float]:
+def option_seconds(options: Sequence[OperatingPoint], settings: GovernorSettings) -> list[float]:
     """Return how long one inference takes with each option.
 
     What nobody has measured is assumed: from a measured option of the same model, by the ratio
@@ -69,7 +69,9 @@ def is_measured(workload: Workload) -> bool:
     return any(number(option.process_ms) for option in workload.options)
 
 
-def _seconds(option: Option, options: Sequence[Option], settings: GovernorSettings) -> float:
+def _seconds(
+    option: OperatingPoint, options: Sequence[OperatingPoint], settings: GovernorSettings
+) -> float:
     ratio = _ratio(option.precision, settings)
     own = number(option.process_ms)
     if own:

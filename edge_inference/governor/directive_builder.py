@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from edge_inference.core.directives.directive import Level, Limits, Option, Workload
+from edge_inference.core.directives.directive import (
+    DirectiveLevel,
+    DirectiveLimits,
+    OperatingPoint,
+    Workload,
+)
 from edge_inference.governor.demand import cheapest_option, demand_hz, least_hz
-from edge_inference.governor.orders import Order
+from edge_inference.governor.orders import DirectiveRequest
 from edge_inference.governor.settings import GovernorSettings
 
 
-def everything(workload: Workload, reason: str) -> Order:
+def everything(workload: Workload, reason: str) -> DirectiveRequest:
     """Limit nothing."""
-    return Order(workload.node, Level.FULL, 1.0, reason=reason)
+    return DirectiveRequest(workload.node, DirectiveLevel.FULL, 1.0, reason=reason)
 
 
-def the_least(workload: Workload, level: Level, settings: GovernorSettings, reason: str) -> Order:
-    """Ask for the least rate, the cheapest option and one picture at a time."""
-    limits = Limits(max_rate_hz=least_hz(workload, settings), max_batch=1)
+def the_least(
+    workload: Workload, level: DirectiveLevel, settings: GovernorSettings, reason: str
+) -> DirectiveRequest:
+    """Ask for the least rate, the cheapest option and one image at a time."""
+    limits = DirectiveLimits(max_rate_hz=least_hz(workload, settings), max_batch=1)
     cheapest = cheapest_option(workload, settings)
     if cheapest is not None:
         limits = option_limits(workload, cheapest, limits)
-    return Order(workload.node, level, settings.minimum_factor, limits, reason)
+    return DirectiveRequest(workload.node, level, settings.minimum_factor, limits, reason)
 
 
-def a_share(workload: Workload, factor: float, settings: GovernorSettings, reason: str) -> Order:
+def a_share(
+    workload: Workload, factor: float, settings: GovernorSettings, reason: str
+) -> DirectiveRequest:
     """Ask for a share of the demand, with the engine that serves now.
 
     A demand that is not known yet is not limited, except by the factor itself.
@@ -31,23 +40,27 @@ def a_share(workload: Workload, factor: float, settings: GovernorSettings, reaso
         return everything(workload, reason)
     demand = demand_hz(workload)
     rate = None if demand is None else max(factor * demand, least_hz(workload, settings))
-    return Order(
-        workload.node, share_level(factor, settings), factor, Limits(max_rate_hz=rate), reason
+    return DirectiveRequest(
+        workload.node,
+        share_level(factor, settings),
+        factor,
+        DirectiveLimits(max_rate_hz=rate),
+        reason,
     )
 
 
-def share_level(factor: float, settings: GovernorSettings) -> Level:
+def share_level(factor: float, settings: GovernorSettings) -> DirectiveLevel:
     """Name a share of full speed."""
     if factor >= 1.0:
-        return Level.FULL
-    return Level.REDUCED if factor > settings.minimum_factor else Level.MINIMUM
+        return DirectiveLevel.FULL
+    return DirectiveLevel.REDUCED if factor > settings.minimum_factor else DirectiveLevel.MINIMUM
 
 
-def option_limits(workload: Workload, index: int, limits: Limits) -> Limits:
+def option_limits(workload: Workload, index: int, limits: DirectiveLimits) -> DirectiveLimits:
     """Add to ``limits`` what makes a node serve with one of its options."""
-    option: Option = workload.options[index]
+    option: OperatingPoint = workload.options[index]
     models = {each.model for each in workload.options}
-    return Limits(
+    return DirectiveLimits(
         max_rate_hz=limits.max_rate_hz,
         max_batch=limits.max_batch,
         precision_ceiling=option.precision,

@@ -7,15 +7,15 @@ import math
 from dataclasses import dataclass
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.governor.limits import Bounds, bounds_of
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.governor.limits import TemperatureBounds, bounds_of
 from edge_inference.governor.settings import GovernorSettings
 
 #: The limits of the zones that are left come down by at most this much for one that is lost.
 _MOST_LOWERED_C = 15.0
 
 
-class Sight(enum.Enum):
+class SensorCoverage(enum.Enum):
     """How well the machine's heat is known."""
 
     SENSED = "sensed"
@@ -27,12 +27,12 @@ class Sight(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Heat:
+class ZoneTemperature:
     """One temperature that decides, and its bounds."""
 
     name: str
     temperature_c: float
-    bounds: Bounds
+    bounds: TemperatureBounds
 
     @property
     def below_max_c(self) -> float:
@@ -41,16 +41,16 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class View:
+class SensorView:
     """What is known of the machine's heat; ``lost`` names zones that ought to be there."""
 
-    sight: Sight
-    heats: tuple[Heat, ...] = ()
+    sight: SensorCoverage
+    heats: tuple[ZoneTemperature, ...] = ()
     lost: tuple[str, ...] = ()
     problem: str = ""
 
     @property
-    def hottest(self) -> Heat | None:
+    def hottest(self) -> ZoneTemperature | None:
         """The one nearest to its limit, or furthest above it."""
         return min(self.heats, key=lambda heat: heat.below_max_c, default=None)
 
@@ -72,47 +72,58 @@ class SensorWatch:
         self._lost_since_ns: int | None = None
         self._back_since_ns: int | None = None
 
-    def look(self, state: PlatformState, now_ns: int, settings: GovernorSettings) -> View:
+    def look(self, state: PlatformState, now_ns: int, settings: GovernorSettings) -> SensorView:
         """Judge one look at the sensors."""
         timeout_ns = int(settings.sensor_timeout_s * 1e9)
         control = [each for each in state.by_role(Role.CONTROL) if _is_temperature(each)]
         usable = [each for each in control if _is_usable(each, now_ns, timeout_ns)]
         heats = [
-            Heat(each.name, each.value, bounds_of(each, settings))
+            ZoneTemperature(each.name, each.value, bounds_of(each, settings))
             for each in usable
             if each.value is not None
         ]
         if not heats:
             return self._blind(control, now_ns, timeout_ns, settings)
         self._last_ns = max(each.stamp_ns for each in usable)
-        gated = {each.name for each in control if each.status is Status.GATED}
+        gated = {each.name for each in control if each.status is ReadingStatus.GATED}
         self._remember(heats, now_ns)
         lost = self._missing({heat.name for heat in heats} | gated)
         if self._still_recovering(now_ns, timeout_ns):
-            return View(Sight.LOST, problem="temperatures have come back only just now")
+            return SensorView(
+                SensorCoverage.LOST, problem="temperatures have come back only just now"
+            )
         lowered = max((self._zones[name].ahead_c for name in lost), default=0.0)
         if lowered > 0.0:
             heats = [
-                Heat(heat.name, heat.temperature_c, heat.bounds.lowered(lowered)) for heat in heats
+                ZoneTemperature(heat.name, heat.temperature_c, heat.bounds.lowered(lowered))
+                for heat in heats
             ]
-        return View(Sight.SENSED, tuple(heats), lost, _about_lost(lost, lowered))
+        return SensorView(SensorCoverage.SENSED, tuple(heats), lost, _about_lost(lost, lowered))
 
     def _blind(
         self, control: list[Reading], now_ns: int, timeout_ns: int, settings: GovernorSettings
-    ) -> View:
+    ) -> SensorView:
         self._back_since_ns = None
         lost = tuple(sorted({*self._zones, *(each.name for each in control)}))
         if self._last_ns is None:
             if settings.allow_unmonitored:
-                return View(Sight.UNMONITORED, problem="no temperature that decides was ever read")
-            return View(Sight.LOST, lost=lost, problem=f"no temperature to go by{_why(control)}")
+                return SensorView(
+                    SensorCoverage.UNMONITORED, problem="no temperature that decides was ever read"
+                )
+            return SensorView(
+                SensorCoverage.LOST, lost=lost, problem=f"no temperature to go by{_why(control)}"
+            )
         away_ns = now_ns - self._last_ns
         if self._lost_since_ns is None and 0 <= away_ns < timeout_ns:
-            return View(Sight.WAITING, lost=lost, problem=f"no temperature{_why(control)}")
+            return SensorView(
+                SensorCoverage.WAITING, lost=lost, problem=f"no temperature{_why(control)}"
+            )
         self._lost_since_ns = self._lost_since_ns or now_ns
-        return View(Sight.LOST, lost=lost, problem=f"no temperature any more{_why(control)}")
+        return SensorView(
+            SensorCoverage.LOST, lost=lost, problem=f"no temperature any more{_why(control)}"
+        )
 
-    def _remember(self, heats: list[Heat], now_ns: int) -> None:
+    def _remember(self, heats: list[ZoneTemperature], now_ns: int) -> None:
         nearest = sorted(heat.below_max_c for heat in heats)
         for heat in heats:
             zone = self._zones.setdefault(heat.name, _Zone(now_ns))

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_inference.core.directives.directive import Level, Limits, Workload
+from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits, Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.governor.acknowledgement import Acknowledgements
-from edge_inference.governor.decision import Decision
+from edge_inference.governor.decision import GovernorDecision
 from edge_inference.governor.directive_builder import everything, share_level, the_least
-from edge_inference.governor.failsafe import SensorWatch, Sight, View
-from edge_inference.governor.orders import Order, Orders
-from edge_inference.governor.outlook import Forecaster, worst_headroom
-from edge_inference.governor.passing_time import PassingTime
-from edge_inference.governor.power_budget import WattKeeper, busy_share
+from edge_inference.governor.failsafe import SensorCoverage, SensorView, SensorWatch
+from edge_inference.governor.orders import DirectiveBuilder, DirectiveRequest
+from edge_inference.governor.outlook import TemperatureForecaster, worst_headroom
+from edge_inference.governor.passing_time import Timestep
+from edge_inference.governor.power_budget import PowerTracker, busy_share
 from edge_inference.governor.power_fall import PowerFall
-from edge_inference.governor.predictive import Predictive
-from edge_inference.governor.ramping import Ramping
+from edge_inference.governor.predictive import PredictivePreset
+from edge_inference.governor.ramping import RampPreset
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.state import Plan, Situation
+from edge_inference.governor.state import GovernorPlan, GovernorState
 from edge_inference.governor.throttling import ThrottleWatch
-from edge_inference.governor.verdict import Verdict
+from edge_inference.governor.verdict import Assessment
 
-_PLANNERS: dict[str, type[Ramping] | type[Predictive]] = {
-    "ramp": Ramping,
-    "predictive": Predictive,
+_PLANNERS: dict[str, type[RampPreset] | type[PredictivePreset]] = {
+    "ramp": RampPreset,
+    "predictive": PredictivePreset,
 }
 #: A general share that changes by less is not worth another directive.
 _TOLERANCE = 0.1
@@ -42,23 +42,25 @@ class Governor:
         """Start with nothing seen and nothing asked."""
         self.settings = settings
         self._preset = ""
-        self._planner: Ramping | Predictive = Ramping()
-        self._time = PassingTime()
+        self._planner: RampPreset | PredictivePreset = RampPreset()
+        self._time = Timestep()
         self._sensors = SensorWatch()
         self._throttle = ThrottleWatch()
-        self._forecaster = Forecaster()
-        self._watts = WattKeeper()
+        self._forecaster = TemperatureForecaster()
+        self._watts = PowerTracker()
         self._manager = manager
         self.trust_all()
-        self._verdict = Verdict()
-        self._orders = Orders()
+        self._verdict = Assessment()
+        self._orders = DirectiveBuilder()
 
     def trust_all(self) -> None:
         """Blame nobody for what was decided so far, as where nobody was told of it."""
         self._acknowledgements = Acknowledgements(self._manager)
         self._power_fall = PowerFall()
 
-    def decide(self, state: PlatformState, workloads: Sequence[Workload], now_ns: int) -> Decision:
+    def decide(
+        self, state: PlatformState, workloads: Sequence[Workload], now_ns: int
+    ) -> GovernorDecision:
         """Return what holds from now on. ``now_ns`` is on the clock of the readings' stamps."""
         settings = self.settings
         self._time.advance(now_ns)
@@ -69,28 +71,30 @@ class Governor:
         if settings.preset == "off":
             return self._off(situation, headroom, throttling)
         planner = self._chosen_planner()
-        if view.sight is Sight.WAITING and self._orders.asked:
+        if view.sight is SensorCoverage.WAITING and self._orders.asked:
             held = self._orders.repeat(but=_critical(workloads))
-            return Decision(held, "warn", f"{view.problem}; what was asked holds", None, throttling)
-        if view.sight not in (Sight.SENSED, Sight.UNMONITORED):
+            return GovernorDecision(
+                held, "warn", f"{view.problem}; what was asked holds", None, throttling
+            )
+        if view.sight not in (SensorCoverage.SENSED, SensorCoverage.UNMONITORED):
             planner.give_up(situation)
             return self._fail_safe(view, situation, throttling)
         plan = planner.plan(situation)
         self._check_power(plan, situation)
         severity, reason = self._verdict.of(plan, situation, view, throttling)
         level = share_level(plan.share, settings)
-        general = Order("", level, plan.share, reason=plan.reason, tolerance=_TOLERANCE)
+        general = DirectiveRequest("", level, plan.share, reason=plan.reason, tolerance=_TOLERANCE)
         directives = self._orders.directives([*plan.orders, *_critical(workloads), general])
-        return Decision(
+        return GovernorDecision(
             directives, severity, reason, headroom, throttling, plan.clock_cap, plan.facts
         )
 
     def _situation(
-        self, state: PlatformState, view: View, workloads: Sequence[Workload], now_ns: int
-    ) -> Situation:
+        self, state: PlatformState, view: SensorView, workloads: Sequence[Workload], now_ns: int
+    ) -> GovernorState:
         settings, time = self.settings, self._time
         busy = busy_share(workloads, settings)
-        return Situation(
+        return GovernorState(
             settings=settings,
             time_s=time.time_s,
             elapsed_s=time.elapsed_s,
@@ -109,13 +113,13 @@ class Governor:
             ),
         )
 
-    def _chosen_planner(self) -> Ramping | Predictive:
+    def _chosen_planner(self) -> RampPreset | PredictivePreset:
         if self.settings.preset != self._preset:
             self._planner = _PLANNERS[self.settings.preset]()
             self._preset = self.settings.preset
         return self._planner
 
-    def _check_power(self, plan: Plan, situation: Situation) -> None:
+    def _check_power(self, plan: GovernorPlan, situation: GovernorState) -> None:
         """Ask more of everybody where power stays up although it is hot."""
         power_w = situation.watts.power_w
         if not self._power_fall.is_missing(situation.time_s, plan.ordered_w, power_w):
@@ -123,29 +127,38 @@ class Governor:
         target_c = self.settings.target_margin_c
         if any(each.ahead_c > each.heat.bounds.max_c - target_c for each in situation.outlooks):
             self._acknowledgements.distrust(
-                order.node for order in plan.orders if order.level is not Level.FULL
+                order.node for order in plan.orders if order.level is not DirectiveLevel.FULL
             )
 
     def _off(
-        self, situation: Situation, headroom: float | None, throttling: tuple[str, ...]
-    ) -> Decision:
+        self, situation: GovernorState, headroom: float | None, throttling: tuple[str, ...]
+    ) -> GovernorDecision:
         reason = "the governor is off"
         orders = [everything(each, reason) for each in situation.workloads]
-        orders.append(Order("", Level.FULL, 1.0, reason=reason))
+        orders.append(DirectiveRequest("", DirectiveLevel.FULL, 1.0, reason=reason))
         directives = self._orders.directives(orders)
-        return Decision(directives, "warn" if throttling else "ok", reason, headroom, throttling)
+        return GovernorDecision(
+            directives, "warn" if throttling else "ok", reason, headroom, throttling
+        )
 
-    def _fail_safe(self, view: View, situation: Situation, throttling: tuple[str, ...]) -> Decision:
+    def _fail_safe(
+        self, view: SensorView, situation: GovernorState, throttling: tuple[str, ...]
+    ) -> GovernorDecision:
         settings = self.settings
         reason = f"the machine's heat is not known: {view.problem}"
-        orders = [the_least(each, Level.FAILSAFE, settings, reason) for each in situation.flexible]
+        orders = [
+            the_least(each, DirectiveLevel.FAILSAFE, settings, reason)
+            for each in situation.flexible
+        ]
         # For nodes that have not been heard of yet; soon they are asked by name.
-        least = Limits(max_rate_hz=settings.safe_rate_hz, max_batch=1)
-        general = Order("", Level.FAILSAFE, settings.minimum_factor, least, reason)
+        least = DirectiveLimits(max_rate_hz=settings.safe_rate_hz, max_batch=1)
+        general = DirectiveRequest(
+            "", DirectiveLevel.FAILSAFE, settings.minimum_factor, least, reason
+        )
         orders += [*_critical(situation.workloads), general]
-        return Decision(self._orders.directives(orders), "error", reason, None, throttling)
+        return GovernorDecision(self._orders.directives(orders), "error", reason, None, throttling)
 
 
-def _critical(workloads: Sequence[Workload]) -> list[Order]:
+def _critical(workloads: Sequence[Workload]) -> list[DirectiveRequest]:
     """Ask nothing of critical nodes, by name, so that the general directive is not for them."""
     return [everything(each, _CRITICAL) for each in workloads if each.safety_critical]

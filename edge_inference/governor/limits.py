@@ -14,27 +14,27 @@ _THROTTLE_BEFORE_CRITICAL_C = 6.0
 
 
 @dataclass(frozen=True)
-class Bounds:
+class TemperatureBounds:
     """From ``throttle_c`` on less is asked; ``max_c`` is not to be passed."""
 
     throttle_c: float
     max_c: float
 
-    def lowered(self, by_c: float) -> Bounds:
+    def lowered(self, by_c: float) -> TemperatureBounds:
         """Return the same bounds so much lower."""
-        return Bounds(self.throttle_c - by_c, self.max_c - by_c)
+        return TemperatureBounds(self.throttle_c - by_c, self.max_c - by_c)
 
 
-def bounds_of(reading: Reading, settings: GovernorSettings) -> Bounds:
+def bounds_of(reading: Reading, settings: GovernorSettings) -> TemperatureBounds:
     """Return the bounds of one temperature; one without a trip point has the absolute ones."""
-    absolute = Bounds(settings.throttle_c, settings.max_c)
+    absolute = TemperatureBounds(settings.throttle_c, settings.max_c)
     if settings.limits_from != "board":
         return absolute
     slows_down = _own_throttling(reading)
     if slows_down is None:
         return absolute
     max_c = slows_down - settings.trip_margin_c
-    return Bounds(max_c - (settings.max_c - settings.throttle_c), max_c)
+    return TemperatureBounds(max_c - (settings.max_c - settings.throttle_c), max_c)
 
 
 def _own_throttling(reading: Reading) -> float | None:

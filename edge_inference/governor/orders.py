@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edge_inference.core.directives.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 
-FREE = Limits()
+FREE = DirectiveLimits()
 
 
 @dataclass(frozen=True)
-class Order:
+class DirectiveRequest:
     """What is to be asked of one node; ``node`` is empty for all that have no order by name.
 
     A rate or factor that differs by no more than ``tolerance``, a share, is asked for as it was.
     """
 
     node: str
-    level: Level
+    level: DirectiveLevel
     factor: float
-    limits: Limits = FREE
+    limits: DirectiveLimits = FREE
     reason: str = ""
     tolerance: float = 0.02
 
 
-class Orders:
+class DirectiveBuilder:
     """Remembers what was asked of whom."""
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Orders:
         self._asked: dict[str, Directive] = {}
         self._last_id = 0
 
-    def directives(self, orders: list[Order]) -> tuple[Directive, ...]:
+    def directives(self, orders: list[DirectiveRequest]) -> tuple[Directive, ...]:
         """Return the directives for some orders; nodes without an order are forgotten."""
         given = {order.node: self._directive(order) for order in orders}
         self._asked = given
         return tuple(given.values())
 
-    def repeat(self, but: list[Order]) -> tuple[Directive, ...]:
+    def repeat(self, but: list[DirectiveRequest]) -> tuple[Directive, ...]:
         """Return what was asked the last time, ``but`` for some nodes what is ordered now."""
         self._asked |= {order.node: self._directive(order) for order in but}
         return tuple(self._asked.values())
@@ -49,7 +49,7 @@ class Orders:
         """What was asked of whom the last time."""
         return self._asked
 
-    def _directive(self, order: Order) -> Directive:
+    def _directive(self, order: DirectiveRequest) -> Directive:
         before = self._asked.get(order.node)
         if before is not None and _is_same(before, order):
             return before
@@ -59,7 +59,7 @@ class Orders:
         )
 
 
-def _is_same(asked: Directive, order: Order) -> bool:
+def _is_same(asked: Directive, order: DirectiveRequest) -> bool:
     rate = order.limits.max_rate_hz
     return (
         asked.level is order.level

@@ -8,7 +8,7 @@ _GAP_S = 5.0
 _MOST_S = 2.0
 
 
-class PassingTime:
+class Timestep:
     """Turns stamps into seconds passed; a clock that stands or goes back passes none."""
 
     def __init__(self) -> None:

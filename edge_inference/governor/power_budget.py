@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_inference.core.directives.directive import Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role
-from edge_inference.governor.battery_budget import BatteryPlan, Mission
+from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
 from edge_inference.governor.demand import number, option_seconds
 from edge_inference.governor.power_model import PowerModel
 from edge_inference.governor.settings import GovernorSettings
@@ -20,7 +20,7 @@ _AIM = 0.97
 
 
 @dataclass(frozen=True)
-class Watts:
+class PowerBudget:
     """``price`` is watts for a second of work per second, None where nothing measures power.
 
     ``base_w`` is what the machine takes without any inference, ``budget_w`` the most that it may
@@ -37,13 +37,13 @@ class Watts:
     battery: BatteryPlan
 
 
-class WattKeeper:
+class PowerTracker:
     """Follows power and what is planned with it."""
 
     def __init__(self) -> None:
         """Start with nothing known."""
         self._model = PowerModel()
-        self._mission = Mission()
+        self._mission = BatteryBudget()
         self._smooth: dict[Role, float] = {}
 
     def look(
@@ -53,7 +53,7 @@ class WattKeeper:
         elapsed_s: float,
         now_ns: int,
         settings: GovernorSettings,
-    ) -> Watts:
+    ) -> PowerBudget:
         """Bring everything up to date with one look."""
         self._model.update(state, busy, elapsed_s)
         self._follow(state, elapsed_s)
@@ -72,7 +72,9 @@ class WattKeeper:
             least, reason = min(spare)
             budget = power + least
         price = self._model.watts_per_busy
-        return Watts(price, power, self._model.base_w, budget, reason, tuple(problems), battery)
+        return PowerBudget(
+            price, power, self._model.base_w, budget, reason, tuple(problems), battery
+        )
 
     def _user_limit(
         self, limit_w: float, spare: list[tuple[float, str]], problems: list[str]

@@ -18,7 +18,7 @@ _SMOOTH_S = 4.0
 _RISE_PER_S = 0.02
 
 
-class PowerControl:
+class PowerController:
     """Holds the sustainable power; ``lowest`` and ``highest`` bound it, so nothing winds up."""
 
     def __init__(self) -> None:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edge_inference.core.directives.directive import Level, Limits, Workload
+from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits, Workload
 from edge_inference.governor.allocation import (
-    Share,
-    Want,
+    PowerDemand,
+    PowerShare,
     allocate,
     best_option,
     share_with,
     want_of,
 )
-from edge_inference.governor.clock_cap import ClockCap
+from edge_inference.governor.clock_cap import ClockCapController
 from edge_inference.governor.directive_builder import a_share, option_limits, the_least
 from edge_inference.governor.dwell import Dwell
-from edge_inference.governor.orders import Order
+from edge_inference.governor.orders import DirectiveRequest
 from edge_inference.governor.power_budget import busy_share
-from edge_inference.governor.power_control import PowerControl
+from edge_inference.governor.power_control import PowerController
 from edge_inference.governor.ramp import ramp_factor
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.state import Plan, Situation
+from edge_inference.governor.state import GovernorPlan, GovernorState
 
 #: This near to the limit, everything goes to the least at once.
 _EMERGENCY_C = 1.0
@@ -49,12 +49,12 @@ class _Range:
     highest: float
 
 
-class Predictive:
+class PredictivePreset:
     """Remembers the sustainable power and what each node serves with."""
 
     def __init__(self) -> None:
         """Start with everything allowed."""
-        self._control = PowerControl()
+        self._control = PowerController()
         self._in_watts: bool | None = None
         self._calm: float | None = None
         self._untroubled: float | None = None
@@ -64,9 +64,9 @@ class Predictive:
         #: Rate of each node, and the option that it was priced as.
         self._granted: dict[str, tuple[float, int]] | None = None
         self._unlimited: set[str] = set()
-        self._clock_cap = ClockCap()
+        self._clock_cap = ClockCapController()
 
-    def plan(self, situation: Situation) -> Plan:
+    def plan(self, situation: GovernorState) -> GovernorPlan:
         """Return what everyone is to do."""
         settings, watts = situation.settings, situation.watts
         self._forget_other_options(situation)
@@ -83,7 +83,7 @@ class Predictive:
         for workload in situation.flexible:
             want = wants.get(workload.node)
             if situation.escalations.get(workload.node, 0) > 1:
-                orders.append(the_least(workload, Level.MINIMUM, settings, reason))
+                orders.append(the_least(workload, DirectiveLevel.MINIMUM, settings, reason))
             elif want is None:
                 factor = min(share, _ramp(situation))
                 orders.append(a_share(workload, factor, settings, reason))
@@ -94,7 +94,7 @@ class Predictive:
             "budget": f"{budget:.2f} {unit}",
             "least and most": f"{limits.lowest:.2f} to {limits.highest:.2f} {unit}",
         }
-        return Plan(
+        return GovernorPlan(
             orders,
             share,
             reason,
@@ -105,14 +105,14 @@ class Predictive:
             facts=facts,
         )
 
-    def give_up(self, situation: Situation) -> None:
+    def give_up(self, situation: GovernorState) -> None:
         """Note that everyone was told to do the least; full speed comes back slowly."""
         for node, want in _wants(situation).items():
             self._dwells[node] = Dwell(want.cheapest, situation.time_s, changed=True)
         self._control.drop()
         self._calm = None
 
-    def _forget_other_options(self, situation: Situation) -> None:
+    def _forget_other_options(self, situation: GovernorState) -> None:
         """Begin anew with nodes whose options are others, as where one has been withdrawn."""
         offered = {
             each.node: [(option.model, option.precision) for option in each.options]
@@ -125,12 +125,12 @@ class Predictive:
                     self._granted.pop(node, None)
         self._offered = offered
 
-    def _budget(self, situation: Situation, limits: _Range, emergency: bool) -> float:
+    def _budget(self, situation: GovernorState, limits: _Range, emergency: bool) -> float:
         watts = situation.watts
         in_watts = watts.price is not None
         if self._in_watts is not in_watts:
             # In another unit the sustainable power is another number.
-            self._control = PowerControl()
+            self._control = PowerController()
             self._in_watts = in_watts
             self._calm = self._untroubled = self._granted = None
         budget = self._control.update(
@@ -150,12 +150,12 @@ class Predictive:
 
     def _share_out(
         self,
-        situation: Situation,
-        wants: Mapping[str, Want],
+        situation: GovernorState,
+        wants: Mapping[str, PowerDemand],
         limits: _Range,
         budget: float,
         held: Mapping[str, int],
-    ) -> dict[str, Share]:
+    ) -> dict[str, PowerShare]:
         """Give out the budget, but let work grow only slowly: heat shows late."""
         if self._granted is not None:
             spent = sum(_cost(want, self._granted.get(node)) for node, want in wants.items())
@@ -179,12 +179,12 @@ class Predictive:
         return limits.lowest + self._calm * span
 
     def _choose(
-        self, situation: Situation, wants: Sequence[Want], budget: float, emergency: bool
+        self, situation: GovernorState, wants: Sequence[PowerDemand], budget: float, emergency: bool
     ) -> dict[str, int]:
         """Return the option that each node is to serve with, changes being rare."""
         held: dict[str, int] = {}
 
-        def choose(want: Want, available: float) -> int:
+        def choose(want: PowerDemand, available: float) -> int:
             dwell = self._dwells.get(want.node)
             if dwell is None or dwell.option >= len(want.costs):
                 used = situation.in_use[want.node]
@@ -208,14 +208,19 @@ class Predictive:
         self._dwells = {node: self._dwells[node] for node in held}
         return held
 
-    def _cap(self, situation: Situation, orders: Sequence[Order]) -> float | None:
+    def _cap(self, situation: GovernorState, orders: Sequence[DirectiveRequest]) -> float | None:
         busy = busy_share(situation.workloads, situation.settings)
-        held_back = any(order.level is not Level.FULL for order in orders)
+        held_back = any(order.level is not DirectiveLevel.FULL for order in orders)
         return self._clock_cap.update(situation.time_s, busy, held_back=held_back)
 
     def _order(
-        self, workload: Workload, want: Want, share: Share, settings: GovernorSettings, reason: str
-    ) -> Order:
+        self,
+        workload: Workload,
+        want: PowerDemand,
+        share: PowerShare,
+        settings: GovernorSettings,
+        reason: str,
+    ) -> DirectiveRequest:
         """Put a share into words; a rate just below the demand limits nothing."""
         enough = _STILL_ALL if workload.node in self._unlimited else _ALL
         rate = None
@@ -223,31 +228,31 @@ class Predictive:
         if share.is_least or share.rate_hz < enough * want.demand_hz:
             rate = share.rate_hz
             self._unlimited.discard(workload.node)
-        limits = Limits(max_rate_hz=rate, max_batch=share.batch)
+        limits = DirectiveLimits(max_rate_hz=rate, max_batch=share.batch)
         if share.option > 0:
             limits = option_limits(workload, share.option, limits)
         if limits.is_free:
-            return Order(workload.node, Level.FULL, 1.0, reason=reason)
+            return DirectiveRequest(workload.node, DirectiveLevel.FULL, 1.0, reason=reason)
         factor = share.cost / want.most if want.most > 0.0 else 1.0
         factor = min(1.0, max(settings.minimum_factor, factor))
         is_least = share.option == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
-        level = Level.MINIMUM if share.is_least or is_least else Level.REDUCED
-        return Order(workload.node, level, factor, limits, reason, _TOLERANCE)
+        level = DirectiveLevel.MINIMUM if share.is_least or is_least else DirectiveLevel.REDUCED
+        return DirectiveRequest(workload.node, level, factor, limits, reason, _TOLERANCE)
 
-    def _share(self, situation: Situation, limits: _Range, budget: float) -> float:
+    def _share(self, situation: GovernorState, limits: _Range, budget: float) -> float:
         """Return the share of full speed for nodes that are not known by name."""
         span = limits.highest - limits.lowest
         share = (budget - limits.lowest) / span if span > 0.0 else _ramp(situation)
         return max(situation.settings.minimum_factor, min(1.0, share, situation.left))
 
 
-def _wants(situation: Situation) -> dict[str, Want]:
+def _wants(situation: GovernorState) -> dict[str, PowerDemand]:
     price = situation.watts.price or 1.0
     found = (want_of(each, price, situation.settings) for each in situation.flexible)
     return {want.node: want for want in found if want is not None}
 
 
-def _range(situation: Situation, wants: dict[str, Want]) -> _Range:
+def _range(situation: GovernorState, wants: dict[str, PowerDemand]) -> _Range:
     watts = situation.watts
     others = [each for each in situation.workloads if each.node not in wants]
     floor = (watts.price or 1.0) * busy_share(others, situation.settings)
@@ -259,7 +264,7 @@ def _range(situation: Situation, wants: dict[str, Want]) -> _Range:
     return _Range(floor, lowest, max(lowest, highest))
 
 
-def _cost(want: Want, granted: tuple[float, int] | None) -> float:
+def _cost(want: PowerDemand, granted: tuple[float, int] | None) -> float:
     """Return what was granted at today's costs; a node that is new has all that it wants."""
     if granted is None or granted[1] >= len(want.costs):
         return want.most
@@ -267,7 +272,7 @@ def _cost(want: Want, granted: tuple[float, int] | None) -> float:
     return rate_hz * want.costs[option]
 
 
-def _dearer(want: Want, held: int, situation: Situation) -> int:
+def _dearer(want: PowerDemand, held: int, situation: GovernorState) -> int:
     """Return the option that a node costs as: the one in use, while a cheaper one is made ready."""
     used = situation.in_use[want.node]
     if used is None or used not in range(len(want.costs)):
@@ -275,12 +280,12 @@ def _dearer(want: Want, held: int, situation: Situation) -> int:
     return max(held, used, key=lambda option: want.costs[option])
 
 
-def _priced_as(want: Want, held: int, served: int) -> Want:
+def _priced_as(want: PowerDemand, held: int, served: int) -> PowerDemand:
     costs = (*want.costs[:held], want.costs[served], *want.costs[held + 1 :])
     return replace(want, costs=costs)
 
 
-def _error_c(situation: Situation) -> float:
+def _error_c(situation: GovernorState) -> float:
     """Return how far the temperatures will stay below their target; without any, far."""
     margin = situation.settings.target_margin_c
     return min(
@@ -289,7 +294,7 @@ def _error_c(situation: Situation) -> float:
     )
 
 
-def _is_emergency(situation: Situation) -> bool:
+def _is_emergency(situation: GovernorState) -> bool:
     return any(
         max(each.recent_c, each.now_c) >= each.heat.bounds.max_c - _EMERGENCY_C
         or each.ahead_c >= each.heat.bounds.max_c + _EMERGENCY_C
@@ -297,7 +302,7 @@ def _is_emergency(situation: Situation) -> bool:
     )
 
 
-def _ramp(situation: Situation) -> float:
+def _ramp(situation: GovernorState) -> float:
     minimum = situation.settings.minimum_factor
     return min(
         (ramp_factor(each.now_c, each.heat.bounds, minimum) for each in situation.outlooks),
@@ -305,7 +310,9 @@ def _ramp(situation: Situation) -> float:
     )
 
 
-def _wanted(want: Want, current: int, available: float, emergency: bool, escalated: bool) -> int:
+def _wanted(
+    want: PowerDemand, current: int, available: float, emergency: bool, escalated: bool
+) -> int:
     """Return the option that a node should serve with, the current one unless it is worth it."""
     if emergency:
         return want.cheapest
@@ -326,7 +333,7 @@ def _wanted(want: Want, current: int, available: float, emergency: bool, escalat
     return best if is_better else current
 
 
-def _reason(situation: Situation, emergency: bool) -> str:
+def _reason(situation: GovernorState, emergency: bool) -> str:
     nearest = min(
         situation.outlooks,
         key=lambda each: each.heat.bounds.max_c - each.ahead_c,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edge_inference.governor.limits import Bounds
+from edge_inference.governor.limits import TemperatureBounds
 
 
-def ramp_factor(temperature_c: float, bounds: Bounds, minimum: float) -> float:
+def ramp_factor(temperature_c: float, bounds: TemperatureBounds, minimum: float) -> float:
     """Return the share of full speed at a temperature: 1 up to throttle, ``minimum`` at max."""
     over = (temperature_c - bounds.throttle_c) / (bounds.max_c - bounds.throttle_c)
     return min(1.0, max(minimum, 1.0 - over))
@@ -23,7 +23,7 @@ class Ramp:
         self.factor = 1.0
 
     def update(
-        self, temperature_c: float, bounds: Bounds, *, release_c: float, minimum: float
+        self, temperature_c: float, bounds: TemperatureBounds, *, release_c: float, minimum: float
     ) -> float:
         """Return the factor for a new temperature."""
         raw = ramp_factor(temperature_c, bounds, minimum)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from edge_inference.core.directives.directive import Directive, Limits, Option, Workload, is_within
+from edge_inference.core.directives.directive import (
+    Directive,
+    DirectiveLimits,
+    OperatingPoint,
+    Workload,
+    is_within,
+)
 
 
 @dataclass(frozen=True)
-class Engine:
+class SimulatedEngine:
     """One engine: its accuracy, and the energy and time of one inference."""
 
     precision: str
@@ -19,11 +25,11 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class NodeParameters:
+class SimulatedNodeParameters:
     """A node: what it is offered and how fast it follows a directive."""
 
     name: str
-    engines: tuple[Engine, ...]
+    engines: tuple[SimulatedEngine, ...]
     demand_hz: float
     minimum_rate_hz: float
     priority: int = 0
@@ -38,7 +44,7 @@ class SimulatedNode:
     #: The rate that a node reports is smoothed over this time.
     _REPORTS_OVER_S = 2.0
 
-    def __init__(self, parameters: NodeParameters, chance: random.Random) -> None:
+    def __init__(self, parameters: SimulatedNodeParameters, chance: random.Random) -> None:
         """Start with the first engine at full rate."""
         self.parameters = parameters
         self.demand_hz = parameters.demand_hz
@@ -46,7 +52,7 @@ class SimulatedNode:
         self.engine_changes = 0
         self._chance = chance
         self._measured: list[float | None] = [None] * len(parameters.engines)
-        self._limits = Limits()
+        self._limits = DirectiveLimits()
         self._in_force: Directive | None = None
         self._next: tuple[float, Directive] | None = None
         self._next_engine: tuple[float, int] | None = None
@@ -107,7 +113,9 @@ class SimulatedNode:
         its = self.parameters
         noise = self._chance.gauss
         options = tuple(
-            Option("model", engine.precision, engine.accuracy, ms and ms * (1 + noise(0.0, 0.02)))
+            OperatingPoint(
+                "model", engine.precision, engine.accuracy, ms and ms * (1 + noise(0.0, 0.02))
+            )
             for engine, ms in zip(its.engines, self._measured, strict=True)
         )
         return Workload(

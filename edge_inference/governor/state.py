@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_inference.core.directives.directive import Workload
-from edge_inference.governor.failsafe import Heat
-from edge_inference.governor.orders import Order
-from edge_inference.governor.power_budget import Watts
+from edge_inference.governor.failsafe import ZoneTemperature
+from edge_inference.governor.orders import DirectiveRequest
+from edge_inference.governor.power_budget import PowerBudget
 from edge_inference.governor.settings import GovernorSettings
 
 
 @dataclass(frozen=True)
-class Outlook:
+class TemperatureForecast:
     """One temperature: as read, of the last moments, smoothed, and where it is going."""
 
-    heat: Heat
+    heat: ZoneTemperature
     recent_c: float
     now_c: float
     ahead_c: float
 
 
 @dataclass(frozen=True)
-class Situation:
+class GovernorState:
     """One moment. ``left`` is the share that the machine's own throttling leaves.
 
     ``escalations`` tells of nodes that do not do what they are asked: 1 takes the next cheaper
@@ -33,9 +33,9 @@ class Situation:
     settings: GovernorSettings
     time_s: float
     elapsed_s: float
-    outlooks: Sequence[Outlook]
+    outlooks: Sequence[TemperatureForecast]
     left: float
-    watts: Watts
+    watts: PowerBudget
     workloads: Sequence[Workload]
     escalations: Mapping[str, int] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GovernorPlan:
     """Orders for the flexible nodes; ``share`` of full speed for nodes that are not known.
 
     ``exhausted``: nothing is left that could be reduced. ``short_w``: a limit in watts cannot be
@@ -59,7 +59,7 @@ class Plan:
     ``clock_cap`` is the share of the highest clock that would do, None for no wish.
     """
 
-    orders: list[Order]
+    orders: list[DirectiveRequest]
     share: float
     reason: str
     exhausted: bool

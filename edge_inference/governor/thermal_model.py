@@ -20,7 +20,7 @@ STEP_S = 0.1
 
 
 @dataclass(frozen=True)
-class PlantParameters:
+class ThermalModelParameters:
     """A machine: J/K, K/W, watts, °C. ``leak_w`` is the leakage at 60 °C."""
 
     die_j_per_k: float = 8.0
@@ -54,10 +54,10 @@ class PlantParameters:
         return die_c
 
 
-class Plant:
+class ThermalModel:
     """The machine's heat, and the sensors that look at it. ``parameters`` may change any time."""
 
-    def __init__(self, parameters: PlantParameters, chance: random.Random) -> None:
+    def __init__(self, parameters: ThermalModelParameters, chance: random.Random) -> None:
         """Start cold, at the temperature of the air."""
         self.parameters = parameters
         self.die_c = self.sink_c = parameters.ambient_c

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edge_inference.governor.decision import Severity
-from edge_inference.governor.failsafe import View
-from edge_inference.governor.state import Plan, Situation
+from edge_inference.governor.failsafe import SensorView
+from edge_inference.governor.state import GovernorPlan, GovernorState
 
 #: A limit that cannot be kept is an error after this long, not at the first noisy sample.
 _HEAT_S = 5.0
@@ -13,7 +13,7 @@ _WATTS_S = 10.0
 _AT_LIMIT_C = 0.5
 
 
-class Verdict:
+class Assessment:
     """Remembers since when limits are not kept."""
 
     def __init__(self) -> None:
@@ -22,7 +22,11 @@ class Verdict:
         self._short_since_s: float | None = None
 
     def of(
-        self, plan: Plan, situation: Situation, view: View, throttling: tuple[str, ...]
+        self,
+        plan: GovernorPlan,
+        situation: GovernorState,
+        view: SensorView,
+        throttling: tuple[str, ...],
     ) -> tuple[Severity, str]:
         """Return the severity, and the reason with everything that is wrong."""
         errors = self._errors(plan, situation)
@@ -35,7 +39,7 @@ class Verdict:
         severity: Severity = "error" if errors else "warn" if warnings else "ok"
         return severity, "; ".join([*errors, *warnings, plan.reason])
 
-    def _errors(self, plan: Plan, situation: Situation) -> list[str]:
+    def _errors(self, plan: GovernorPlan, situation: GovernorState) -> list[str]:
         too_hot = [
             f"{each.heat.name} at {each.now_c:.1f} °C"
             for each in situation.outlooks
@@ -65,7 +69,7 @@ def _since(since_s: float | None, now_s: float, *, holds: bool) -> float | None:
     return now_s if since_s is None else min(since_s, now_s)
 
 
-def _disobedient(situation: Situation) -> list[str]:
+def _disobedient(situation: GovernorState) -> list[str]:
     problems = {each.node: each.problem for each in situation.workloads}
     return [
         f"{node} does not do what it is asked{f': {problems[node]}' if problems[node] else ''}"

@@ -36,7 +36,7 @@ RELIABLE = QoSProfile(depth=5)
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 #: For words: a flood of others must not push stop out.
 WORDS = QoSProfile(depth=100)
-#: For pictures (REP 2003).
+#: For images (REP 2003).
 SENSOR_DATA = qos_profile_sensor_data
 
 

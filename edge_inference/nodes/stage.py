@@ -56,7 +56,7 @@ class _Entry(Generic[Input]):
     arrived_ns: int
 
 
-class Dropped(Exception):  # noqa: N818 - no error: the frame is given up, and why is counted
+class FrameDropped(Exception):  # noqa: N818 - no error: the frame is given up, and why is counted
     """Raised by ``process`` to give a frame up for a reason that is no fault of its own."""
 
 
@@ -151,7 +151,7 @@ class Stage(Component, Generic[Input]):
             self._keep_to(schedule)
             if self._is_fresh(entry):
                 self._work_on(entry)
-        except Dropped as reason:
+        except FrameDropped as reason:
             self._drop(entry, str(reason))
         except EdgeInferenceError as error:
             self._fail(entry, "invalid", error)

@@ -8,8 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_inference.composition.bus import Subscription
-from edge_inference.core.directives.directive import Directive, Limits, Option, Workload
-from edge_inference.core.directives.directive_arbiter import Duty, InForce, Obedience
+from edge_inference.core.directives.directive import (
+    Directive,
+    DirectiveLimits,
+    OperatingPoint,
+    Workload,
+)
+from edge_inference.core.directives.directive_arbiter import (
+    ActiveDirective,
+    DirectiveArbiter,
+    FailsafePolicy,
+)
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.runtime.rate_limit import RateLimit
 from edge_inference.core.runtime.work_meter import WorkMeter
@@ -24,7 +33,7 @@ _TOLERANCE = 1.5
 
 
 @dataclass(frozen=True)
-class ManagedSettings:
+class ThrottleClientSettings:
     """What a node lets the platform manager do with it."""
 
     safety_critical: bool = setting(
@@ -61,25 +70,27 @@ class ManagedSettings:
         choices=("", *PRECISIONS),
     )
 
-    def duty(self) -> Duty:
+    def duty(self) -> FailsafePolicy:
         """Return when and how the node obeys."""
-        safe = Limits(max_rate_hz=self.safe_rate_hz or None, precision_ceiling=self.safe_precision)
-        return Duty(int(self.manager_timeout_s * 1e9), safe, self.safety_critical)
+        safe = DirectiveLimits(
+            max_rate_hz=self.safe_rate_hz or None, precision_ceiling=self.safe_precision
+        )
+        return FailsafePolicy(int(self.manager_timeout_s * 1e9), safe, self.safety_critical)
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingState:
     """How a node can serve, the most accurate way first; ``used`` is an index or None.
 
     ``problem`` says why it does not serve in the way that is allowed.
     """
 
-    options: tuple[Option, ...]
+    options: tuple[OperatingPoint, ...]
     used: int | None
     problem: str = ""
 
 
-class Managed:
+class ThrottleClient:
     """Belongs to a component whose settings are ``ManagedSettings``.
 
     ``changed`` is called in the executor when what holds has changed; ``serving``
@@ -87,7 +98,7 @@ class Managed:
     """
 
     def __init__(
-        self, node: Component, changed: Callable[[], None], serving: Callable[[], Serving]
+        self, node: Component, changed: Callable[[], None], serving: Callable[[], ServingState]
     ) -> None:
         self._node = node
         self._changed = changed
@@ -100,17 +111,17 @@ class Managed:
         #: the thread of whoever publishes them.
         self.changing = threading.RLock()
         self.meter = WorkMeter()
-        self.in_force = InForce()
+        self.in_force = ActiveDirective()
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> DirectiveLimits:
         """What holds now."""
         return self.in_force.limits
 
     def open(self) -> None:
         """Make the publisher, and forget what was asked before."""
-        self._obedience = Obedience(self._node.get_fully_qualified_name())
-        self.in_force = InForce()
+        self._obedience = DirectiveArbiter(self._node.get_fully_qualified_name())
+        self.in_force = ActiveDirective()
         self.meter = WorkMeter()
         self._workloads = self._node.publish_on("workload", WorkloadAdapter())
 
@@ -161,7 +172,7 @@ class Managed:
             if asked[0] != asked[1]:
                 self.tell()
 
-    def _show(self, before: InForce) -> None:
+    def _show(self, before: ActiveDirective) -> None:
         now = self.in_force
         directive = now.directive
         reason = directive.reason if directive is not None else now.problem

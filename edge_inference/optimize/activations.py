@@ -64,7 +64,7 @@ def _expose(model: ModelProto, onnx: Any) -> tuple[str, ...]:
     """Make outputs of all fp32 tensors that nodes compute; return their names in graph order.
 
     What a node computes from constants alone, such as dequantised weights, is the same for
-    every picture and stays inside.
+    every image and stays inside.
     """
     constants = {entry.name for entry in model.graph.initializer} | {""}
     known = {entry.name: entry for entry in (*model.graph.value_info, *model.graph.output)}

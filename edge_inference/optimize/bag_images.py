@@ -24,7 +24,7 @@ SUFFIXES = (".mcap", ".db3")
 # What SQLite looks for next to its file.
 _BESIDE_DB3 = ("-journal", "-wal", "-shm")
 
-#: Bytes of a bag whose files are packed as a whole: hours of pictures.
+#: Bytes of a bag whose files are packed as a whole: hours of images.
 MOST_UNPACKED = 64 << 30
 _PIECE = 1 << 20
 
@@ -100,7 +100,7 @@ def _unpacker() -> tuple[Callable[..., Any], type[Exception]]:
     return zstd.open, zstd.ZstdError
 
 
-def bag_pictures(
+def bag_images(
     path: Path, topic: str, choose: Callable[[int], Sequence[int]]
 ) -> Iterator[Frame | CompressedFrame]:
     """Yield images of one topic; ``choose`` picks places out of the number of its messages.

@@ -5,14 +5,14 @@ Three steps, from cheap and rough to dear and certain:
 1. *Screening*: the network runs in fp32 and in the precision with every inner tensor
    shown, and the places where noise is born are ranked (``sensitivity.py``). Behind an
    overflow nothing can be seen, so it is screened again without it.
-2. *Singles*: for the worst places, one at a time, a flavour is made with only that one in
+2. *Singles*: for the worst places, one at a time, a derived model is made with only that one in
    fp32, and ranked by the noise that is left at the network's outputs.
-3. *Search*: flavours with the best of these in fp32 are held against the model's
+3. *Search*: derived models with the best of these in fp32 are held against the model's
    self-check; ``smallest_set.py`` says in which order.
 
-The number of flavours is limited, so the time is, too.
+The number of derived models is limited, so the time is, too.
 
-int8 runs on ONNX Runtime's CPU engine as it will on a robot; its flavour for TensorRT has
+int8 runs on ONNX Runtime's CPU engine as it will on a robot; its derived model for TensorRT has
 the same pairs of quantisation and runs there, too. fp16 is rounded as a GPU does
 (``half_on_cpu.py``), since a CPU would hide every overflow.
 """
@@ -41,9 +41,9 @@ from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
 from edge_inference.errors import EdgeInferenceError, ModelError
 from edge_inference.optimize.calibrate import tensors
 from edge_inference.optimize.fp16_emulation import half_on_cpu
-from edge_inference.optimize.image_set import PictureSet
-from edge_inference.optimize.memoized_engine import Remembered
-from edge_inference.optimize.minimal_set import Found, Members, find_smallest
+from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.memoized_engine import MemoizedEngine
+from edge_inference.optimize.minimal_set import Members, MinimalSet, find_smallest
 from edge_inference.optimize.sensitivity import Culprit, Screening, screen
 
 if TYPE_CHECKING:
@@ -52,21 +52,21 @@ if TYPE_CHECKING:
 Stop = Callable[[], None]
 
 DEFAULT_TRIES = 80
-#: The ranking looks at so many pictures; more hardly change it.
+#: The ranking looks at so many images; more hardly change it.
 _RANKED_ON = 4
 
 
 @dataclass(frozen=True)
-class BisectOrder:
+class BisectRequest:
     """What to search.
 
-    ``thresholds`` replace the model's own, which the flavour must reach. ``tries`` is
-    how many flavours may be made.
+    ``thresholds`` replace the model's own, which the derived model must reach. ``tries`` is
+    how many derived models may be made.
     """
 
     model: ModelDescription
     precision: str
-    pictures: PictureSet
+    images: ImageSet
     target: str = "onnxruntime"
     thresholds: SelfCheck | None = None
     tries: int = DEFAULT_TRIES
@@ -84,15 +84,15 @@ class BisectReport:
     ``before`` is the self-check with ``kept_already`` in fp32, as model.yaml says,
     ``after`` with the nodes of ``found``, too; it is None where no set was found, or none
     is needed. The members of ``found`` are layers, named by their first node, out of
-    ``movable`` ones; ``tries`` is how many flavours were made for it. ``is_complete`` is
+    ``movable`` ones; ``tries`` is how many derived models were made for it. ``is_complete`` is
     false where the search was cancelled.
     """
 
-    order: BisectOrder
+    order: BisectRequest
     kept_already: tuple[str, ...]
     before: SelfCheckReport
     after: SelfCheckReport | None
-    found: Found
+    found: MinimalSet
     movable: int
     tries: int
     screening: Screening
@@ -114,7 +114,7 @@ class BisectCancelledError(EdgeInferenceError):
 
 
 def bisect(
-    order: BisectOrder,
+    order: BisectRequest,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> BisectReport:
@@ -134,19 +134,19 @@ def bisect(
     if order.precision == "int8" and model.calibration is None:
         raise ModelError(
             f"model {model.name} has no calibration, which int8 needs; make a model folder that "
-            f"has one with: edge-inference quantize {model.name} --calibration PICTURES "
+            f"has one with: edge-inference quantize {model.name} --calibration IMAGES "
             "--output FOLDER"
         )
     with (
         tempfile.TemporaryDirectory(prefix="edge_inference_") as folder,
         OrtBackend(model.variants["fp32"].file, precision="fp32") as reference,
     ):
-        trials = _Trials(order, Path(folder), Remembered(reference.infer))
+        trials = _Trials(order, Path(folder), MemoizedEngine(reference.infer))
         return _search(trials, order, progress, cancelled)
 
 
 def _search(
-    trials: _Trials, order: BisectOrder, progress: Progress, cancelled: Cancelled
+    trials: _Trials, order: BisectRequest, progress: Progress, cancelled: Cancelled
 ) -> BisectReport:
     base = order.model.derive.keep_fp32(order.precision)
 
@@ -154,7 +154,7 @@ def _search(
         if cancelled():
             raise BisectCancelledError(f"{order.model.name}: the search was cancelled")
 
-    progress("the flavour as it is", None)
+    progress("the derived model as it is", None)
     stays = trials.derive(base).kept
     before = trials.check()
     stop()
@@ -167,7 +167,9 @@ def _search(
         for layer in screening.layers
         if converted.intersection(layer.nodes)
     }
-    report = BisectReport(order, base, before, None, Found((), True, 0), len(movable), 0, screening)
+    report = BisectReport(
+        order, base, before, None, MinimalSet((), True, 0), len(movable), 0, screening
+    )
     if before.passed:
         return report
     ranking = _rank(trials, screening, order, progress, cancelled)
@@ -201,7 +203,7 @@ def _heart(movable: Mapping[str, str], precision: str) -> Members:
 def _rank(
     trials: _Trials,
     screening: Screening,
-    order: BisectOrder,
+    order: BisectRequest,
     progress: Progress,
     cancelled: Cancelled,
 ) -> list[Members]:
@@ -210,7 +212,7 @@ def _rank(
     places = [frozenset(name for layers in overflows for name in layers)] if overflows else []
     places += [frozenset(one.layers) for one in screening.culprits if math.isfinite(one.born)]
     places = list(dict.fromkeys(places))
-    few = _few(order.pictures)
+    few = _few(order.images)
     noise_left: dict[Members, float] = {}
     for place in places[: max(order.tries // 2 - trials.made, 1)]:
         if cancelled():
@@ -232,27 +234,27 @@ def _noise(report: SelfCheckReport) -> float:
     return float(10 ** (-outputs.sqnr_db / 10))
 
 
-def _few(pictures: PictureSet) -> PictureSet:
-    return pictures[:: -(-len(pictures) // _RANKED_ON)]
+def _few(images: ImageSet) -> ImageSet:
+    return images[:: -(-len(images) // _RANKED_ON)]
 
 
 class _Trials:
-    """Makes flavours and checks them; one is there at a time."""
+    """Makes derived models and checks them; one is there at a time."""
 
-    def __init__(self, order: BisectOrder, folder: Path, reference: Remembered) -> None:
+    def __init__(self, order: BisectRequest, folder: Path, reference: MemoizedEngine) -> None:
         self._order = order
         self._reference = reference
         self._calibration = None
         if order.precision == "int8" and order.model.calibration is not None:
             self._calibration = Calibration.load(order.model.calibration)
         self.source = order.model.variants["fp32"].file
-        self.file = folder / "flavour.onnx"
+        self.file = folder / "derived.onnx"
         self._runnable = folder / "runnable.onnx"
         self._base = order.model.derive.keep_fp32(order.precision)
         self.made = 0
 
     def derive(self, kept: Sequence[str]) -> DeriveReport:
-        """Make the flavour with some nodes in fp32."""
+        """Make the derived model with some nodes in fp32."""
         return derive(
             self.source,
             self._order.precision,
@@ -263,26 +265,26 @@ class _Trials:
         )
 
     def derive_keeping(self, nodes: Sequence[str]) -> None:
-        """Make the flavour with some nodes in fp32, besides those of model.yaml."""
+        """Make the derived model with some nodes in fp32, besides those of model.yaml."""
         self.derive((*self._base, *nodes))
 
     def network(self) -> ModelProto:
-        """Return the flavour as this machine's CPU computes it, its types known."""
+        """Return the derived model as this machine's CPU computes it, its types known."""
         if self._order.precision == "fp16":
             return half_on_cpu(self.file)
         onnx = import_onnx()
         return onnx.shape_inference.infer_shapes(onnx.load(str(self.file)))  # type: ignore[no-any-return]
 
     def check_keeping(
-        self, nodes: Sequence[str], pictures: PictureSet | None = None
+        self, nodes: Sequence[str], images: ImageSet | None = None
     ) -> SelfCheckReport:
-        """Make the flavour with some nodes in fp32 and check it."""
+        """Make the derived model with some nodes in fp32 and check it."""
         self.made += 1
         self.derive_keeping(nodes)
-        return self.check(pictures)
+        return self.check(images)
 
-    def check(self, pictures: PictureSet | None = None) -> SelfCheckReport:
-        """Hold the flavour against fp32, on all pictures or on some."""
+    def check(self, images: ImageSet | None = None) -> SelfCheckReport:
+        """Hold the derived model against fp32, on all images or on some."""
         order, file = self._order, self.file
         if order.precision == "fp16":
             file = self._runnable
@@ -292,15 +294,15 @@ class _Trials:
                 order.model,
                 self._reference,
                 engine.infer,
-                order.pictures if pictures is None else pictures,
+                order.images if images is None else images,
                 order.wanted,
             )
 
 
 def _screen(
-    trials: _Trials, order: BisectOrder, exact: ModelProto, converted: Members, stop: Stop
+    trials: _Trials, order: BisectRequest, exact: ModelProto, converted: Members, stop: Stop
 ) -> Screening:
-    """Screen the flavour as it is, and behind each overflow."""
+    """Screen the derived model as it is, and behind each overflow."""
     overflows: dict[Culprit, None] = {}
     first = found = _screen_once(trials, order, exact, converted, stop)
     while True:
@@ -317,9 +319,9 @@ def _screen(
 
 
 def _screen_once(
-    trials: _Trials, order: BisectOrder, exact: ModelProto, converted: Members, stop: Stop
+    trials: _Trials, order: BisectRequest, exact: ModelProto, converted: Members, stop: Stop
 ) -> Screening:
-    batches = (batch.copy() for batch in tensors(_few(order.pictures), order.model.input))
+    batches = (batch.copy() for batch in tensors(_few(order.images), order.model.input))
     return screen(exact, trials.network(), order.model.input.name, batches, converted, stop)
 
 

@@ -1,4 +1,4 @@
-"""Calibration: run pictures through the network and note what range each tensor spans."""
+"""Calibration: run images through the network and note what range each tensor spans."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from edge_inference.optimize.activations import Activations
 
 DEFAULT_METHOD = "mse"
 
-#: Is told how many pictures are done.
+#: Is told how many images are done.
 Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
 
 
 class CalibrationCancelledError(EdgeInferenceError):
-    """A run over the calibration pictures was cancelled before it came to its end."""
+    """A run over the calibration images was cancelled before it came to its end."""
 
 
 def calibrate(
@@ -47,13 +47,13 @@ def calibrate(
     progress: Progress | None = None,
     *,
     cancelled: Cancelled = lambda: False,
-    pictures: str = "",
+    images: str = "",
     input_settings: dict[str, Any] | None = None,
 ) -> Calibration:
     """Run batches of the network's input through it and note every tensor's range.
 
     One batch and its inner tensors are in memory at a time, and 64 KiB for each
-    tensor. ``pictures`` says in words what the batches are. Raises ConfigError
+    tensor. ``images`` says in words what the batches are. Raises ConfigError
     for an unknown method, ModelError and BackendError for a file that cannot be
     used, TensorError for a batch that does not fit or gives values that are not
     finite, SourceError where there is no batch, CalibrationCancelledError soon after
@@ -74,13 +74,13 @@ def calibrate(
         if progress is not None:
             progress(count)
     if not count:
-        raise SourceError("calibration: expected at least one picture, got none")
+        raise SourceError("calibration: expected at least one image, got none")
     return Calibration(
         ranges={name: estimate(found, method) for name, found in histograms.items()},
         method=method,
-        pictures=pictures,
-        picture_count=count,
-        pictures_sha256=digest.hexdigest(),
+        images=images,
+        image_count=count,
+        images_sha256=digest.hexdigest(),
         onnx_sha256=file_sha256(onnx_file),
         input=input_settings or {},
     )
@@ -88,17 +88,17 @@ def calibrate(
 
 def calibrate_model(
     model: ModelDescription,
-    pictures: Iterable[Frame | CompressedFrame],
+    images: Iterable[Frame | CompressedFrame],
     described: str,
     method: str = DEFAULT_METHOD,
     progress: Progress | None = None,
     *,
     cancelled: Cancelled = lambda: False,
 ) -> Calibration:
-    """Calibrate a model's fp32 variant on pictures, made into tensors as the model wants them.
+    """Calibrate a model's fp32 variant on images, made into tensors as the model wants them.
 
-    ``described`` says in words what the pictures are. Raises what ``calibrate``
-    raises, ImageError for a picture that cannot be read, and ModelError for a
+    ``described`` says in words what the images are. Raises what ``calibrate``
+    raises, ImageError for an image that cannot be read, and ModelError for a
     model without fp32.
     """
     if "fp32" not in model.variants:
@@ -108,20 +108,20 @@ def calibrate_model(
     return calibrate(
         variant.file,
         model.input.name,
-        tensors(pictures, model.input),
+        tensors(images, model.input),
         method,
         progress,
         cancelled=cancelled,
-        pictures=described,
+        images=described,
         input_settings=dataclasses.asdict(model.input),
     )
 
 
-def tensors(pictures: Iterable[Frame | CompressedFrame], spec: InputSpec) -> Iterator[NDArray[Any]]:
-    """Yield the input tensor of each picture. Raises ImageError for one that cannot be read."""
+def tensors(images: Iterable[Frame | CompressedFrame], spec: InputSpec) -> Iterator[NDArray[Any]]:
+    """Yield the input tensor of each image. Raises ImageError for one that cannot be read."""
     preprocess = Preprocessor(spec)
-    for picture in pictures:
-        tensor, _ = preprocess(picture)
+    for image in images:
+        tensor, _ = preprocess(image)
         yield tensor
 
 

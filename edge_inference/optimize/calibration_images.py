@@ -1,4 +1,4 @@
-"""Pictures to calibrate on: from a picture, a folder, a video or a recorded bag."""
+"""Images to calibrate on: from an image, a folder, a video or a recorded bag."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import numpy as np
 
 from edge_inference.core.images.encodings import stored_pixels
 from edge_inference.core.images.frame import CompressedFrame, Frame
-from edge_inference.core.images.media import PICTURE_SUFFIXES, Pictures, Video, sample_video
+from edge_inference.core.images.media import IMAGE_SUFFIXES, ImageFiles, VideoFile, sample_video
 from edge_inference.errors import ImageError, SourceError
-from edge_inference.optimize.bag_images import bag_pictures, is_bag
+from edge_inference.optimize.bag_images import bag_images, is_bag
 
 DEFAULT_LIMIT = 200
 
-#: Is told in a sentence about each picture that cannot be read.
+#: Is told in a sentence about each image that cannot be read.
 Skipped = Callable[[str], None]
 
 
-def calibration_pictures(
+def calibration_images(
     source: str | Path,
     topic: str = "",
     limit: int = DEFAULT_LIMIT,
     skipped: Skipped | None = None,
 ) -> Iterator[Frame | CompressedFrame]:
-    """Return at most ``limit`` pictures of a source, evenly spread over it.
+    """Return at most ``limit`` images of a source, evenly spread over it.
 
-    ``source`` is a picture, a folder (with all folders in it), a video, ``sample``
+    ``source`` is an image, a folder (with all folders in it), a video, ``sample``
     for the sample video, or a recorded bag (a folder with metadata.yaml, an .mcap
-    or a .db3 file), from which the pictures of ``topic`` are taken; an empty
-    topic is the only one with images. Pictures are read one by one as they are
+    or a .db3 file), from which the images of ``topic`` are taken; an empty
+    topic is the only one with images. Images are read one by one as they are
     asked for. One that cannot be read is left out, and ``skipped`` is told; the
     iterator raises SourceError where none can be read. Raises SourceError for a
     source that is none of these.
     """
     if limit < 1:
-        raise SourceError(f"limit: expected at least 1 picture, got {limit}")
+        raise SourceError(f"limit: expected at least 1 image, got {limit}")
     path = sample_video() if source == "sample" else _expanded(source)
     try:
         bag = is_bag(path)
         if topic and not bag:
             raise SourceError(f"{path}: no recorded bag, so there is no topic {topic!r} in it")
         if bag:
-            images = bag_pictures(path, topic, lambda count: spread(count, limit))
+            images = bag_images(path, topic, lambda count: spread(count, limit))
             return _sound(images, skipped, path)
         if path.is_dir():
             files = _files_in(path)
@@ -51,12 +51,12 @@ def calibration_pictures(
         if not path.is_file():
             found = "neither a file nor a folder" if path.exists() else "no such file or folder"
             raise SourceError(
-                f"{str(source)!r}: {found}; expected a picture, a folder of pictures, a video, "
+                f"{str(source)!r}: {found}; expected an image, a folder of images, a video, "
                 "a recorded bag, or 'sample'"
             )
     except OSError as error:
         raise SourceError(f"{str(source)!r}: cannot be read: {error.strerror}") from error
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
         return _from_files([path], skipped)
     return _from_video(path, limit)
 
@@ -78,17 +78,17 @@ def _expanded(source: str | Path) -> Path:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """Return all pictures below a folder in order of their paths, hidden files and folders left."""
+    """Return all images below a folder in order of their paths, hidden files and folders left."""
     files = [
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in PICTURE_SUFFIXES
+        if file.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     ]
     if not files:
         raise SourceError(
-            f"{folder}: no pictures in this folder or below; expected {', '.join(PICTURE_SUFFIXES)}"
+            f"{folder}: no images in this folder or below; expected {', '.join(IMAGE_SUFFIXES)}"
         )
     return sorted(files)
 
@@ -98,7 +98,7 @@ def _from_files(files: Sequence[Path], skipped: Skipped | None) -> Iterator[Fram
     is_any_read = False
     for file in files:
         try:
-            image = Pictures([file]).read()
+            image = ImageFiles([file]).read()
         except SourceError as error:
             reason = error
             if skipped is not None:
@@ -108,27 +108,25 @@ def _from_files(files: Sequence[Path], skipped: Skipped | None) -> Iterator[Fram
             is_any_read = True
             yield Frame.from_array(image, origin=str(file))
     if not is_any_read:
-        raise SourceError(
-            f"none of {len(files)} picture(s) can be read, the last one says: {reason}"
-        )
+        raise SourceError(f"none of {len(files)} image(s) can be read, the last one says: {reason}")
 
 
 def _sound(
-    pictures: Iterator[Frame | CompressedFrame], skipped: Skipped | None, path: Path
+    images: Iterator[Frame | CompressedFrame], skipped: Skipped | None, path: Path
 ) -> Iterator[Frame | CompressedFrame]:
     """Leave out the images whose encoding, sizes or bytes are wrong."""
     reason = None
     is_any_read = False
-    for picture in pictures:
+    for image in images:
         try:
-            stored_pixels(picture, "bgr")
+            stored_pixels(image, "bgr")
         except ImageError as error:
             reason = error
             if skipped is not None:
                 skipped(f"{path}: {error}")
             continue
         is_any_read = True
-        yield picture
+        yield image
     if not is_any_read:
         raise SourceError(f"{path}: no image of this bag can be read, the last one says: {reason}")
 
@@ -136,7 +134,7 @@ def _sound(
 def _from_video(file: Path, limit: int) -> Iterator[Frame]:
     # What a container says about its length is often wrong: count by reading.
     wanted = set(spread(_length(file), limit))
-    video = Video(str(file))
+    video = VideoFile(str(file))
     try:
         for place in range(max(wanted) + 1):
             image = video.read()
@@ -147,7 +145,7 @@ def _from_video(file: Path, limit: int) -> Iterator[Frame]:
 
 
 def _length(file: Path) -> int:
-    video = Video(str(file))
+    video = VideoFile(str(file))
     try:
         count = 0
         while video.read() is not None:

@@ -24,9 +24,9 @@ from edge_inference.core.models.self_check import SelfCheckReport, self_check
 from edge_inference.core.results import Classification
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
-from edge_inference.engines.cache.artifact_cache import Store
-from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_store
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
+from edge_inference.engines.cache.cost_store import CostCache
 from edge_inference.engines.interleaved_timing import time_in_turns
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
@@ -37,7 +37,12 @@ from edge_inference.engines.precision.int8_mode import (
 )
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.engines.serving.cost_recording import TimedRuns, point_of, record
-from edge_inference.engines.serving.selection import BACKEND_NAMES, Request, Selection, prepare
+from edge_inference.engines.serving.selection import (
+    BACKEND_NAMES,
+    EngineRequest,
+    Selection,
+    prepare,
+)
 from edge_inference.errors import (
     BackendError,
     ConfigError,
@@ -45,8 +50,8 @@ from edge_inference.errors import (
     ModelError,
     TensorError,
 )
-from edge_inference.optimize.image_set import PictureSet
-from edge_inference.optimize.memoized_engine import Remembered
+from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.memoized_engine import MemoizedEngine
 
 #: What can be compared, the reference's backend first.
 BACKENDS = ("ort", *(name for name in BACKEND_NAMES if name not in ("auto", "null", "ort")))
@@ -59,7 +64,7 @@ _TIMED_INPUTS = 8
 
 
 @dataclass(frozen=True)
-class Order:
+class CompareRequest:
     """What to compare.
 
     ``runs`` is how often each engine infers while the clock runs, ``threads`` and
@@ -67,7 +72,7 @@ class Order:
     """
 
     model: ModelDescription
-    pictures: PictureSet
+    images: ImageSet
     backends: Sequence[str] = BACKENDS
     precisions: Sequence[str] = PRECISIONS
     runs: int = DEFAULT_RUNS
@@ -101,8 +106,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """How many of the labelled pictures were given their class first."""
+class MeasuredAccuracy:
+    """How many of the labelled images were given their class first."""
 
     right: int
     counted: int
@@ -114,7 +119,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Row:
+class CompareRow:
     """One way to run the model; what could not be measured is None.
 
     ``int8_mode`` is None where there is only one. ``obstacle`` says why it cannot run.
@@ -132,7 +137,7 @@ class Row:
     layers: Mapping[str, int] = field(default_factory=dict)
     bytes: int | None = None
     check: SelfCheckReport | None = None
-    accuracy: Accuracy | None = None
+    accuracy: MeasuredAccuracy | None = None
     latency: Percentiles | None = None
     measured: tuple[Cost, Measurement] | None = None
     known: tuple[Cost, Measurement] | None = None
@@ -162,26 +167,26 @@ class Comparison:
     """
 
     model: ModelDescription
-    pictures: PictureSet
+    images: ImageSet
     runs: int
     threads: int
-    rows: tuple[Row, ...]
+    rows: tuple[CompareRow, ...]
     problems: tuple[str, ...] = ()
 
-    def speedup(self, row: Row) -> float | None:
+    def speedup(self, row: CompareRow) -> float | None:
         """Return how many times as fast as the reference a row is, by the median."""
         return _ratio(self.row(*REFERENCE), row)
 
-    def speedup_of_backend(self, row: Row) -> float | None:
+    def speedup_of_backend(self, row: CompareRow) -> float | None:
         """Return how many times as fast as its own backend in fp32 a row is, by the median."""
         return _ratio(self.row(row.backend, "fp32"), row)
 
-    def row(self, backend: str, precision: str) -> Row | None:
+    def row(self, backend: str, precision: str) -> CompareRow | None:
         """Find a row."""
         wanted = (backend, precision)
         return next((row for row in self.rows if (row.backend, row.precision) == wanted), None)
 
-    def fastest(self) -> Row | None:
+    def fastest(self) -> CompareRow | None:
         """Return the fastest row that passes the self-check, by the median; None for none."""
         timed = {
             index: row.latency.p50
@@ -196,8 +201,8 @@ class ComparisonCancelledError(EdgeInferenceError):
 
 
 def compare(
-    order: Order,
-    store: Store | None = None,
+    order: CompareRequest,
+    store: ArtifactCache | None = None,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Comparison:
@@ -213,12 +218,12 @@ def compare(
             "add one to its model.yaml"
         )
     with ExitStack() as opened:
-        work = _Work(order, store or default_store(), opened, progress, cancelled)
+        work = _Work(order, store or default_cache(), opened, progress, cancelled)
         rows = [work.row(*way) for way in order.ways()]
         latencies = work.time()
     rows = [dataclasses.replace(row, **latencies.get(row.name, {})) for row in rows]
     return Comparison(
-        order.model, order.pictures, order.runs, order.threads, tuple(rows), tuple(work.problems)
+        order.model, order.images, order.runs, order.threads, tuple(rows), tuple(work.problems)
     )
 
 
@@ -227,8 +232,8 @@ class _Work:
 
     def __init__(
         self,
-        order: Order,
-        store: Store,
+        order: CompareRequest,
+        store: ArtifactCache,
         opened: ExitStack,
         progress: Progress,
         cancelled: Cancelled,
@@ -239,13 +244,13 @@ class _Work:
         self._progress = progress
         self._cancelled = cancelled
         self._engines: dict[str, tuple[Selection, Backend]] = {}
-        self._reference: Remembered | None = None
+        self._reference: MemoizedEngine | None = None
         self.problems: list[str] = []
-        self._known = CostStore(store.folder).read(self.problems.append)
+        self._known = CostCache(store.folder).read(self.problems.append)
 
-    def row(self, backend: str, precision: str, int8_mode: str | None) -> Row:
+    def row(self, backend: str, precision: str, int8_mode: str | None) -> CompareRow:
         """Prepare, open and check one way. Raises only for the reference, or where cancelled."""
-        row = Row(backend, precision, int8_mode=int8_mode)
+        row = CompareRow(backend, precision, int8_mode=int8_mode)
         try:
             return self._checked(row)
         except EdgeInferenceError as error:
@@ -259,8 +264,8 @@ class _Work:
         """Infer in turns; return the latency of each row, or why it failed meanwhile."""
         preprocess = Preprocessor(self._order.model.input)
         inputs = [
-            {self._order.model.input.name: preprocess(picture)[0].copy()}
-            for picture in self._order.pictures[:_TIMED_INPUTS]
+            {self._order.model.input.name: preprocess(image)[0].copy()}
+            for image in self._order.images[:_TIMED_INPUTS]
         ]
         failures: dict[str, str] = {}
         timed = {
@@ -298,9 +303,9 @@ class _Work:
             for name, each in durations.items()
         }
 
-    def _checked(self, row: Row) -> Row:
+    def _checked(self, row: CompareRow) -> CompareRow:
         order = self._order
-        request = Request(
+        request = EngineRequest(
             order.model,
             row.backend,
             row.precision,
@@ -319,12 +324,12 @@ class _Work:
         assert selection.backend is not None and file is not None
         engine = self._opened.enter_context(selection.backend)
         self._engines[row.name] = selection, engine
-        remembered = Remembered(self._counted(engine, progress))
+        remembered = MemoizedEngine(self._counted(engine, progress))
         if row.is_reference:
             self._reference = remembered
         assert self._reference is not None
         check = self_check(
-            order.model, self._reference, remembered, order.pictures, order.model.self_check
+            order.model, self._reference, remembered, order.images, order.model.self_check
         )
         layers = _layers(row.backend, file)
         return dataclasses.replace(
@@ -349,7 +354,7 @@ class _Work:
             self._stop_if_cancelled()
             outputs = engine.infer(inputs)
             count += 1
-            progress("checking", min(count / len(self._order.pictures), 1.0))
+            progress("checking", min(count / len(self._order.images), 1.0))
             return outputs
 
         return infer
@@ -361,20 +366,20 @@ class _Work:
             )
 
 
-def _accuracy(order: Order, infer: Remembered) -> Accuracy | None:
-    if order.pictures.class_ids is None:
+def _accuracy(order: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:
+    if order.images.class_ids is None:
         return None
     model, right = order.model, 0
     preprocess = Preprocessor(model.input)
-    for picture, class_id in zip(order.pictures, order.pictures.class_ids, strict=True):
-        tensor, geometry = preprocess(picture)
+    for image, class_id in zip(order.images, order.images.class_ids, strict=True):
+        tensor, geometry = preprocess(image)
         try:
             result = model.decode(infer({model.input.name: tensor}), geometry)
         except TensorError:  # values that are not finite: the self-check says so
             continue
         if isinstance(result, Classification) and len(result):
             right += int(result.class_ids[0]) == class_id
-    return Accuracy(right, len(order.pictures))
+    return MeasuredAccuracy(right, len(order.images))
 
 
 def _layers(backend: str, file: Path) -> dict[str, int]:
@@ -387,7 +392,7 @@ def _layers(backend: str, file: Path) -> dict[str, int]:
         return {}
 
 
-def _ratio(base: Row | None, row: Row) -> float | None:
+def _ratio(base: CompareRow | None, row: CompareRow) -> float | None:
     if base is None or base.latency is None or row.latency is None:
         return None
     if base.latency.p50 is None or not row.latency.p50:

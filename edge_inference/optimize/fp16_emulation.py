@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
-def half_on_cpu(flavour: Path) -> ModelProto:
+def half_on_cpu(derived: Path) -> ModelProto:
     """Return what ``derive`` made for fp16, so that a CPU computes what a GPU would.
 
-    Nodes keep their names, inputs and outputs are those of the flavour. Raises
+    Nodes keep their names, inputs and outputs are those of the derived model. Raises
     BackendError where the package onnx is missing or cannot follow the types.
     """
     onnx = import_onnx()
-    model = onnx.load(str(flavour))
+    model = onnx.load(str(derived))
     graph = model.graph
     known = (*graph.value_info, *graph.output)
     half = onnx.TensorProto.FLOAT16
@@ -48,7 +48,7 @@ def half_on_cpu(flavour: Path) -> ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
     except onnx.shape_inference.InferenceError as error:
-        raise BackendError(f"{flavour}: shapes cannot be inferred: {first_line(error)}") from error
+        raise BackendError(f"{derived}: shapes cannot be inferred: {first_line(error)}") from error
 
 
 def _rounding(onnx: Any, source: str, target: str) -> list[NodeProto]:

@@ -1,4 +1,4 @@
-"""Pictures with their right class: from a table, or from folders that are named by class."""
+"""Images with their right class: from a table, or from folders that are named by class."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_inference.core.bounded_file import read_text
-from edge_inference.core.images.media import PICTURE_SUFFIXES
+from edge_inference.core.images.media import IMAGE_SUFFIXES
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.calibration_images import spread
-from edge_inference.optimize.image_set import PictureSet, labelled_files
+from edge_inference.optimize.image_set import ImageSet, labelled_files
 
-_HEADER = ["picture", "label"]
+_HEADER = ["image", "label"]
 _LARGEST_TABLE = 128 << 20
-# Several times the pictures that ImageNet is validated on.
+# Several times the images that ImageNet is validated on.
 _MOST_ROWS = 200_000
 
 
 def labelled_by_table(
     model: ModelDescription, table: Path, folder: Path | None, limit: int | None = None
-) -> PictureSet:
-    """Read a CSV file of ``picture,label`` lines, with or without these two words as its head.
+) -> ImageSet:
+    """Read a CSV file of ``image,label`` lines, with or without these two words as its head.
 
-    Pictures are relative to ``folder``, or else to the table. A label is one of the
+    Images are relative to ``folder``, or else to the table. A label is one of the
     model's, or the number of a class from 0. Raises ConfigError with file and line,
-    SourceError where no picture can be read.
+    SourceError where no image can be read.
     """
     _check_task(model)
     class_of: dict[str, int] = {}
@@ -40,15 +40,15 @@ def labelled_by_table(
         where = f"{table}: line {line}"
         if len(cells) != 2 or not all(cells):
             raise ConfigError(
-                f"{where}: expected picture,label, got {','.join(row)!r:.200}; put a label that "
+                f"{where}: expected image,label, got {','.join(row)!r:.200}; put a label that "
                 "has a comma in quotes"
             )
-        picture, label = cells
+        image, label = cells
         if label not in classes:
             classes[label] = _class_id(model, label, where)
-        class_of[picture] = classes[label]
+        class_of[image] = classes[label]
     if not class_of:
-        raise ConfigError(f"{table}: expected lines of picture,label, got none")
+        raise ConfigError(f"{table}: expected lines of image,label, got none")
     names = list(class_of)
     wanted = [names[place] for place in spread(len(names), limit or len(names))]
     chosen = {(folder or table.parent) / name: class_of[name] for name in wanted}
@@ -57,19 +57,19 @@ def labelled_by_table(
 
 def labelled_by_folders(
     model: ModelDescription, folder: Path, limit: int | None = None
-) -> PictureSet | None:
+) -> ImageSet | None:
     """Take each folder in ``folder`` as a class; its name is the label.
 
-    Returns None where ``folder`` holds pictures itself or none of its folders is named
+    Returns None where ``folder`` holds images itself or none of its folders is named
     like a label: then they are just folders. Raises ConfigError for one that is none
-    among others that are, SourceError where no picture can be read.
+    among others that are, SourceError where no image can be read.
     """
     places = _class_folders(folder)
     if model.task != "classification" or not any(place.name in model.labels for place in places):
         return None
     class_of: dict[Path, int] = {}
     for place in places:
-        files = sorted(file for file in place.iterdir() if _is_picture(file))
+        files = sorted(file for file in place.iterdir() if _is_image(file))
         if files:
             class_id = _class_id(model, place.name, f"{place}: the folder's name")
             class_of.update(dict.fromkeys(files, class_id))
@@ -84,7 +84,7 @@ def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
         for number, row in enumerate(filter(None, rows)):
             if number > _MOST_ROWS:  # the first may be the head
                 raise ConfigError(
-                    f"{table}: line {rows.line_num}: expected at most {_MOST_ROWS} pictures; "
+                    f"{table}: line {rows.line_num}: expected at most {_MOST_ROWS} images; "
                     "leave some out"
                 )
             yield rows.line_num, row
@@ -98,13 +98,13 @@ def _class_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if any(_is_picture(entry) for entry in entries):
+    if any(_is_image(entry) for entry in entries):
         return []
     return [entry for entry in entries if entry.is_dir()]
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
 
 
 def _check_task(model: ModelDescription) -> None:

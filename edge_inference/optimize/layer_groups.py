@@ -24,7 +24,7 @@ _ACTIVATIONS = (
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerGroup:
     """A chain of nodes; the first one takes the inputs, the last one gives the outputs."""
 
     chain: tuple[NodeProto, ...]
@@ -50,7 +50,7 @@ class Group:
         return tuple(node.name for node in self.chain)
 
 
-def group_layers(model: ModelProto) -> list[Group]:
+def group_layers(model: ModelProto) -> list[LayerGroup]:
     """Return the layers in the order of the graph.
 
     An activation belongs to the layer before it where nothing else takes what that gives.
@@ -71,4 +71,4 @@ def group_layers(model: ModelProto) -> list[Group]:
             home = node.name
             chains[home] = [node]
         giver.update(dict.fromkeys(node.output, home))
-    return [Group(tuple(chain)) for chain in chains.values()]
+    return [LayerGroup(tuple(chain)) for chain in chains.values()]

@@ -15,7 +15,7 @@ from edge_inference.core.models.golden_check import Infer
 DEFAULT_LIMIT = 256 << 20
 
 
-class Remembered:
+class MemoizedEngine:
     """Wraps ``Backend.infer``; call it as that. For one thread.
 
     The outputs are handed out read-only: several callers hold the same arrays.

@@ -19,7 +19,7 @@ Passes = Callable[[Members], bool]
 
 
 @dataclass(frozen=True)
-class Found:
+class MinimalSet:
     """The smallest passing set that was met; None where none passed.
 
     ``members`` are in the order of the ranking. ``is_minimal`` tells whether each of them
@@ -37,7 +37,7 @@ def find_smallest(
     passes: Passes,
     most_tries: int,
     stopped: Callable[[], bool] = lambda: False,
-) -> Found:
+) -> MinimalSet:
     """Search as the module says, with at most ``most_tries`` calls of ``passes``.
 
     ``ranking`` are groups that belong together, likeliest first. A set with all of
@@ -48,8 +48,8 @@ def find_smallest(
         search.grow_and_cut()
         search.give_back()
     except _SearchEndedError:
-        return Found(search.ordered(), False, search.tries)
-    return Found(search.ordered(), search.best is not None, search.tries)
+        return MinimalSet(search.ordered(), False, search.tries)
+    return MinimalSet(search.ordered(), search.best is not None, search.tries)
 
 
 class _SearchEndedError(Exception):

@@ -1,4 +1,4 @@
-"""Which nodes fp16 has no room for: found by running the network in fp32 on real pictures."""
+"""Which nodes fp16 has no room for: found by running the network in fp32 on real images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge_inference.optimize.calibrate import (
     Progress,
 )
 
-#: Other pictures give larger values than those tried.
+#: Other images give larger values than those tried.
 HEADROOM = 2.0
 
 
@@ -53,7 +53,7 @@ def find_overflows(
         if progress is not None:
             progress(count)
     if not count:
-        raise SourceError("search for overflows: expected at least one picture, got none")
+        raise SourceError("search for overflows: expected at least one image, got none")
     too_large = {name: value for name, value in largest.items() if not value <= LARGEST / HEADROOM}
     nodes = {}
     for node in model.graph.node:

@@ -1,6 +1,6 @@
 """Where a precision loses what it loses: noise born in each layer and on each tensor.
 
-Both networks run on the same pictures with all inner tensors shown. Noise is the mean
+Both networks run on the same images with all inner tensors shown. Noise is the mean
 squared difference to fp32 over the mean square of fp32. What a layer gives holds the
 noise of what it was given and the noise that its own arithmetic adds: its weights, its
 rounding. Between the layer that gives a tensor and those that take it, the tensor itself
@@ -30,7 +30,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Layer:
+class RankedLayer:
     """One layer: signal to noise of what it takes and gives, in dB.
 
     ``nodes`` are the first one and what is fused into it. None is what no fp32 tensor
@@ -74,7 +74,7 @@ class Culprit:
 class Screening:
     """All layers in graph order, and the culprits, worst first."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[RankedLayer, ...]
     culprits: tuple[Culprit, ...]
 
     def nodes_of(self, layers: Iterable[str]) -> tuple[str, ...]:
@@ -85,34 +85,34 @@ class Screening:
 
 def screen(
     exact: ModelProto,
-    flavour: ModelProto,
+    derived: ModelProto,
     input_name: str,
     batches: Iterable[NDArray[Any]],
     movable: Collection[str],
     after_batch: Callable[[], None] = lambda: None,
 ) -> Screening:
-    """Measure every layer on some pictures.
+    """Measure every layer on some images.
 
-    ``exact`` is the folded network; ``flavour`` computes the same with nodes of the same
+    ``exact`` is the folded network; ``derived`` computes the same with nodes of the same
     names, and types of its tensors inferred. ``movable`` are the nodes that could stay in
     fp32: culprits are among their layers. Raises SourceError without a batch, and what
     ``Activations`` raises.
     """
-    network = _Network(exact, flavour)
-    right, found = Activations(exact, input_name), Activations(flavour, input_name)
+    network = _Network(exact, derived)
+    right, found = Activations(exact, input_name), Activations(derived, input_name)
     for batch in batches:
         network.add(dict(right.run(batch)), dict(found.run(batch)))
         after_batch()
     if not network.is_measured:
-        raise SourceError("layers: expected at least one picture, got none")
+        raise SourceError("layers: expected at least one image, got none")
     return Screening(network.layers(), network.culprits(set(movable)))
 
 
 class _Network:
-    """Which tensor of the flavour stands for which exact one, by node and place; and sums."""
+    """Which tensor of the derived model stands for which exact one, by node and place; and sums."""
 
-    def __init__(self, exact: ModelProto, flavour: ModelProto) -> None:
-        twins = {node.name: node for node in flavour.graph.node}
+    def __init__(self, exact: ModelProto, derived: ModelProto) -> None:
+        twins = {node.name: node for node in derived.graph.node}
         constants = {entry.name for entry in exact.graph.initializer}
         self._groups = group_layers(exact)
         self._given: dict[str, list[Pair]] = {}
@@ -136,9 +136,9 @@ class _Network:
                 compared = compare_outputs({name: exact[name]}, {name: found[pair[1]]}).tensors[0]
                 self._sums[pair] = self._sums[pair] + compared if pair in self._sums else compared
 
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[RankedLayer, ...]:
         return tuple(
-            Layer(
+            RankedLayer(
                 group.nodes,
                 group.first.op_type,
                 taken_db=self._lowest_db(self._taken[group.name]),

@@ -6,7 +6,7 @@ import errno
 import re
 from collections.abc import Iterable
 
-from edge_inference.core.reading import Status
+from edge_inference.core.reading import ReadingStatus
 from edge_inference.errors import InputError
 from edge_inference.platforms.tree import Tree
 
@@ -53,16 +53,16 @@ def number_of(tree: Tree, path: str) -> int | None:
         return None
 
 
-def verdict(error: OSError) -> tuple[Status, str]:
+def verdict(error: OSError) -> tuple[ReadingStatus, str]:
     """Return what an error of reading means for a sensor, and a sentence on it."""
     code = errno.errorcode.get(error.errno or 0, str(error.errno))
     if error.errno in _SWITCHED_OFF:
-        return Status.GATED, f"the unit that it measures is switched off ({code})"
+        return ReadingStatus.GATED, f"the unit that it measures is switched off ({code})"
     if error.errno in _VANISHED:
-        return Status.ABSENT, f"it is not there any more ({code})"
+        return ReadingStatus.ABSENT, f"it is not there any more ({code})"
     if error.errno in _FORBIDDEN:
-        return Status.INVALID, f"this user may not read it ({code}); allow it by a udev rule"
-    return Status.INVALID, f"reading failed: {error.strerror or 'no reason given'} ({code})"
+        return ReadingStatus.INVALID, f"this user may not read it ({code}); allow it by a udev rule"
+    return ReadingStatus.INVALID, f"reading failed: {error.strerror or 'no reason given'} ({code})"
 
 
 def numbered(tree: Tree, folder: str, prefix: str) -> list[str]:

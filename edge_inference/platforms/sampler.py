@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from edge_inference.core.reading import Reading, Status
+from edge_inference.core.reading import Reading, ReadingStatus
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
@@ -200,7 +200,7 @@ class Sampler:
                 return  # replaced by another while this read was hanging
             for reading in readings:
                 self._latest[reading.name] = reading
-                if reading.status is Status.ABSENT:
+                if reading.status is ReadingStatus.ABSENT:
                     self._search_asked = True
 
     def _search(self, task: _Task) -> None:
@@ -236,7 +236,7 @@ class Sampler:
         problem = f"reading it failed: {words_of(error)}"
         with self._changed:
             return [
-                without_value(self._latest[name], Status.INVALID, problem, self._clock())
+                without_value(self._latest[name], ReadingStatus.INVALID, problem, self._clock())
                 for name in sensor.names
                 if name in self._latest
             ]
@@ -252,17 +252,19 @@ class Sampler:
         for name, reading in self._latest.items():
             if name in self._gone:
                 problem = "it was there once and is found no more"
-                yield without_value(reading, Status.ABSENT, problem, now)
+                yield without_value(reading, ReadingStatus.ABSENT, problem, now)
             elif name in hanging:
-                yield without_value(reading, Status.STALE, _hangs(hanging[name]), reading.stamp_ns)
+                yield without_value(
+                    reading, ReadingStatus.STALE, _hangs(hanging[name]), reading.stamp_ns
+                )
             elif now - reading.stamp_ns > oldest_ns:
                 problem = "it has not been read in time"
-                yield without_value(reading, Status.STALE, problem, reading.stamp_ns)
+                yield without_value(reading, ReadingStatus.STALE, problem, reading.stamp_ns)
             else:
                 yield reading
 
 
-def without_value(reading: Reading, status: Status, problem: str, stamp_ns: int) -> Reading:
+def without_value(reading: Reading, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
     """Return a reading of the same thing without a value."""
     return replace(reading, value=None, status=status, problem=problem, stamp_ns=stamp_ns)
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Actuator, Outcome, Saved
+from edge_inference.platforms.actuators.actuator import Actuator, ActuatorOutcome, Saved
 from edge_inference.platforms.actuators.actuators import STATE_FOLDER
 from edge_inference.platforms.actuators.catalogue import all_actuators
 from edge_inference.platforms.actuators.guardian import JOURNAL
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.power_mode import PowerMode
-from edge_inference.platforms.actuators.session import Session
+from edge_inference.platforms.actuators.power_mode import PowerModeActuator
+from edge_inference.platforms.actuators.session import ActuatorSession
 
 _TUNE_JOURNAL = "tune.json"
 _SWAPPINESS = "proc/sys/vm/swappiness"
@@ -168,7 +168,7 @@ class Tuning:
         for actuator in (Swappiness(machine), RealTimeLimits(machine)):
             self._actuators[actuator.name] = actuator
         self._wanted: dict[str, Callable[[], str]] = {
-            "power_mode": PowerMode(machine).most_powerful,
+            "power_mode": PowerModeActuator(machine).most_powerful,
             "cpu_governor": lambda: "performance",
             "jetson_clocks": lambda: "on",
             "swappiness": lambda: SWAPPINESS,
@@ -184,7 +184,7 @@ class Tuning:
         """Compare what is with what is wanted; changes nothing."""
         return [self._advice(actuator) for actuator in self._actuators.values()]
 
-    def apply(self) -> list[Outcome]:
+    def apply(self) -> list[ActuatorOutcome]:
         """Set what differs, as far as the machine has it.
 
         Raises ActuatorError where another process is the writer, or nothing can be kept.
@@ -200,7 +200,7 @@ class Tuning:
             session.end()
         return outcomes
 
-    def undo(self) -> list[Outcome]:
+    def undo(self) -> list[ActuatorOutcome]:
         """Put back what ``apply`` changed; raises ActuatorError as that does."""
         outcomes = self._put_back_left_behind()
         session = self._session()
@@ -210,17 +210,17 @@ class Tuning:
         finally:
             session.end()
 
-    def _put_back_left_behind(self) -> list[Outcome]:
+    def _put_back_left_behind(self) -> list[ActuatorOutcome]:
         """Put back what a program that was killed, and its guardian with it, has left."""
-        session = Session(
+        session = ActuatorSession(
             self._machine, self._folder, JOURNAL, all_actuators(self._machine), _no_guard
         )
         outcomes = session.start()
         session.end()
         return outcomes
 
-    def _session(self) -> Session:
-        return Session(
+    def _session(self) -> ActuatorSession:
+        return ActuatorSession(
             self._machine, self._folder, _TUNE_JOURNAL, self._actuators, _no_guard, goes_on=True
         )
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 
-class Described(Protocol):
+class TensorDescription(Protocol):
     """A tensor's name, and its shape with None for an axis of any length."""
 
     @property
@@ -20,11 +20,11 @@ class Described(Protocol):
         """Length of every axis."""
 
 
-class Runs(Protocol):
+class ModelRunner(Protocol):
     """An opened model that runs on arrays by tensor name."""
 
     @property
-    def inputs(self) -> Sequence[Described]:
+    def inputs(self) -> Sequence[TensorDescription]:
         """What ``infer`` takes."""
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

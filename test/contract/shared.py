@@ -50,18 +50,18 @@ def public_graph_of(model: SpeechModel, role: str) -> Path:
     )
 
 
-def flavour_of(model: ModelDescription, precision: str, target: str) -> Path:
+def derived_model_of(model: ModelDescription, precision: str, target: str) -> Path:
     """Return a shipped model's file in a precision, for an engine."""
     return made_once(
         f"{model.name}-{precision.replace(' ', '-')}-{target}.onnx",
-        lambda file: derive_flavour(model, precision, target, file),
+        lambda file: derive_model(model, precision, target, file),
     )
 
 
-def derive_flavour(
+def derive_model(
     model: ModelDescription, precision: str, target: str, file: Path, per_channel: bool = True
 ) -> None:
-    """Write a shipped model's flavour as its description says; "7-bit int8" is one, too."""
+    """Write a shipped model's derived model as its description says; "7-bit int8" is one, too."""
     bits, _, precision = precision.rpartition("-bit ")
     derive(
         model.variants["fp32"].file,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.utime", "fcntl.flock")
 
@@ -67,7 +67,7 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
     stand_still_at_changes(Path(cache), mark)
-    entry = Store(Path(cache), int(limit)).get_or_make(key, make_and_count, label="made-up")
+    entry = ArtifactCache(Path(cache), int(limit)).get_or_make(key, make_and_count, label="made-up")
     whole = len(entry.read("engine.plan"))
     print(json.dumps({"done": True, "bytes": whole, **entry.metadata}), flush=True)
 

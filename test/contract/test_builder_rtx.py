@@ -21,11 +21,11 @@ from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.build_progress import Progress
+from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
 from edge_inference.engines.build.supervision import BuildCancelledError
 from edge_inference.errors import BackendError
-from shared import flavour_of
+from shared import derived_model_of
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("efficientnet_lite0", "nanodet")
@@ -38,7 +38,7 @@ def vendor() -> Vendor:
         found = import_tensorrt()
     except BackendError as error:
         pytest.skip(str(error))
-    if found.flavour != "tensorrt_rtx":
+    if found.library != "tensorrt_rtx":
         pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
     return found
 
@@ -96,7 +96,7 @@ def _convolution(
 
 
 def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     variant = model.variants["fp32"]
     how = {"progress": told.append, "model": model.name}
     built = _make(vendor, variant.file, how, batch=_batch(model))
@@ -114,8 +114,8 @@ def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_pat
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_shipped_models_in_less(vendor: Vendor, model: ModelDescription, precision: str) -> None:
-    flavour = flavour_of(model, precision, "tensorrt")
-    built = _make(vendor, flavour, precision=precision, batch=_batch(model))
+    derived = derived_model_of(model, precision, "tensorrt")
+    built = _make(vendor, derived, precision=precision, batch=_batch(model))
     assert main_precision(built.layers) == precision
 
 
@@ -234,7 +234,7 @@ def test_broken_files(vendor: Vendor, tmp_path: Path, kind: str, words: str) -> 
 
 
 def test_cancelled_midway(vendor: Vendor, tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     how = {
         "progress": told.append,
         "cancelled": lambda: len(told) > 20,

@@ -9,13 +9,13 @@ import pytest
 
 from edge_inference.core.models.golden import SelfCheck
 from edge_inference.core.models.model import ModelDescription, available_models, load_model
-from edge_inference.core.models.self_check import self_check_pictures
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.core.models.self_check import self_check_images
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
-from edge_inference.optimize.bisect import BisectOrder, bisect
+from edge_inference.optimize.bisect import BisectRequest, bisect
 from edge_inference.optimize.calibrate import calibrate_model
-from edge_inference.optimize.compare import Order, compare
-from edge_inference.optimize.image_set import PictureSet, own_pictures
+from edge_inference.optimize.compare import CompareRequest, compare
+from edge_inference.optimize.image_set import ImageSet, own_images
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])
 
@@ -24,25 +24,25 @@ MODELS = available_models([Path(__file__).parents[2] / "models"])
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> ModelDescription:
-    """Return a shipped model, calibrated on its golden pictures where it is not yet."""
+    """Return a shipped model, calibrated on its golden images where it is not yet."""
     shipped = load_model(MODELS[request.param])
     if shipped.calibration is not None:
         return shipped
     folder = tmp_path_factory.mktemp("models") / shipped.name
     shutil.copytree(shipped.folder, folder)
-    calibrate_model(shipped, self_check_pictures(shipped), "its own").save(folder / "ranges.json")
+    calibrate_model(shipped, self_check_images(shipped), "its own").save(folder / "ranges.json")
     with (folder / "model.yaml").open("a") as description:
         description.write("\nderive:\n  calibration: ranges.json\n")
     return load_model(folder)
 
 
-def some_pictures(model: ModelDescription, count: int) -> PictureSet:
-    return own_pictures(model)[:count]
+def some_images(model: ModelDescription, count: int) -> ImageSet:
+    return own_images(model)[:count]
 
 
 def test_every_precision_of_a_shipped_model_passes(model: ModelDescription, tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    found = compare(Order(model, some_pictures(model, 4), ("ort",), runs=2), store)
+    store = ArtifactCache(tmp_path)
+    found = compare(CompareRequest(model, some_images(model, 4), ("ort",), runs=2), store)
     for row in found.rows:
         assert row.passed, (row.name, row.obstacle, row.check and row.check.summary())
         assert row.latency is not None
@@ -63,8 +63,8 @@ def test_fp32_is_computed_in_fp32(model: ModelDescription) -> None:
 def test_a_shipped_model_needs_no_further_layers_in_fp32(
     model: ModelDescription, precision: str
 ) -> None:
-    # On more pictures the precision as a whole is judged above.
-    report = bisect(BisectOrder(model, precision, some_pictures(model, 1)))
+    # On more images the precision as a whole is judged above.
+    report = bisect(BisectRequest(model, precision, some_images(model, 1)))
     assert report.before.passed, report.before.summary()
     assert report.found.members == ()
     given = [layer.given_db for layer in report.screening.layers if layer.given_db is not None]
@@ -74,10 +74,10 @@ def test_a_shipped_model_needs_no_further_layers_in_fp32(
 
 @pytest.mark.parametrize("model", ["nanodet"], indirect=True)
 def test_a_higher_demand_is_met_by_some_layers(model: ModelDescription) -> None:
-    pictures = some_pictures(model, 1)
-    as_it_is = bisect(BisectOrder(model, "int8", pictures)).before.figures()["sqnr_db"]
+    images = some_images(model, 1)
+    as_it_is = bisect(BisectRequest(model, "int8", images)).before.figures()["sqnr_db"]
     wanted = SelfCheck(sqnr_db=as_it_is + 0.5)
-    report = bisect(BisectOrder(model, "int8", pictures, thresholds=wanted, tries=12))
+    report = bisect(BisectRequest(model, "int8", images, thresholds=wanted, tries=12))
     assert not report.before.passed
     assert report.found.members
     assert len(report.found.members) < report.movable / 2

@@ -1,4 +1,4 @@
-"""Where cv_bridge is installed, our pictures equal its own."""
+"""Where cv_bridge is installed, our images equal its own."""
 
 from __future__ import annotations
 

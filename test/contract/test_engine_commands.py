@@ -16,7 +16,7 @@ from edge_inference.backends.trt.metadata import read_sidecar, write_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.cache.artifacts import default_store, engine_plan
+from edge_inference.engines.cache.artifacts import default_cache, engine_plan
 from edge_inference.errors import BackendError
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -29,7 +29,7 @@ def tensorrt() -> None:
         found = import_tensorrt()
     except BackendError as error:
         pytest.skip(str(error))
-    if found.flavour != "tensorrt_rtx":
+    if found.library != "tensorrt_rtx":
         pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
 
 
@@ -63,7 +63,7 @@ def test_the_node_finds_what_was_built(name: str, capsys: pytest.CaptureFixture[
     first = build(capsys, name, "--model-path", MODELS)
     assert first["precision"] == "fp16"
     assert first["layers"]["fp16"] > 50
-    found = engine_plan(model, "fp16").find(default_store())
+    found = engine_plan(model, "fp16").find(default_cache())
     assert str(found) == first["plan"]
     again = build(capsys, name, "--model-path", MODELS)
     assert (again["was_there"], again["plan"]) == (True, first["plan"])
@@ -157,11 +157,11 @@ def test_an_onnx_that_is_not_taken_is_refused(
 
 
 def test_int8_of_a_quantised_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pictures = MODELS / "efficientnet_lite0" / "golden"
+    images = MODELS / "efficientnet_lite0" / "golden"
     folder = tmp_path / "lite_int8"
-    arguments = ["--calibration", str(pictures), "--output", str(folder), "--force"]
+    arguments = ["--calibration", str(images), "--output", str(folder), "--force"]
     source = MODELS / "efficientnet_lite0"
-    # On so few pictures it may miss its thresholds: the engine is what counts here.
+    # On so few images it may miss its thresholds: the engine is what counts here.
     run(["quantize", str(source), *arguments])
     capsys.readouterr()
     built = build(capsys, folder, "--precision", "int8")

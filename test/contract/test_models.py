@@ -1,4 +1,4 @@
-"""The shipped models do what their model.yaml says, on real pictures."""
+"""The shipped models do what their model.yaml says, on real images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.golden_check import check_golden, read_picture
+from edge_inference.core.models.golden_check import check_golden, read_image
 from edge_inference.core.models.model import ModelDescription, available_models, find_model
 from edge_inference.engines.serving.engine_check import reference
 
@@ -46,7 +46,7 @@ def test_a_shipped_model_passes_its_golden_check(name: str) -> None:
     with backend:
         report = check_golden(model, backend.infer)
     assert report.passed, report.summary()
-    assert report.pictures == 2
+    assert report.images == 2
     assert report.largest_score_difference is not None
     assert report.largest_score_difference < 0.02
 
@@ -69,27 +69,27 @@ def test_the_golden_check_sees_a_wrong_input(name: str, wrong: dict[str, object]
         assert not check_golden(altered, backend.infer).passed
 
 
-def foolbox_pictures() -> list[tuple[Path, int]]:
-    """Return the 20 ImageNet pictures with their class, which ends their file name."""
+def foolbox_images() -> list[tuple[Path, int]]:
+    """Return the 20 ImageNet images with their class, which ends their file name."""
     spec = importlib.util.find_spec("foolbox")  # looked up only: importing it needs more packages
     if spec is None or not spec.submodule_search_locations:
-        pytest.skip("the package foolbox, which holds the labelled pictures, is not installed")
+        pytest.skip("the package foolbox, which holds the labelled images, is not installed")
     folder = Path(spec.submodule_search_locations[0], "data")
     files = sorted(folder.glob("imagenet_*.jpg"))
     return [(file, int(file.stem.rpartition("_")[2])) for file in files]
 
 
 def test_efficientnet_is_as_accurate_as_its_description_says() -> None:
-    pictures = foolbox_pictures()
+    images = foolbox_images()
     model, backend = load("efficientnet_lite0")
     preprocess = Preprocessor(model.input)
     right = 0
     with backend:
-        for file, wanted in pictures:
-            tensor, geometry = preprocess(read_picture(file))
+        for file, wanted in images:
+            tensor, geometry = preprocess(read_image(file))
             result = model.decode(backend.infer({model.input.name: tensor}), geometry)
             right += int(result.class_ids[0]) == wanted
     (stated,) = model.variants["fp32"].accuracy
-    assert stated.samples == len(pictures) == 20
+    assert stated.samples == len(images) == 20
     assert right == stated.value
     assert right >= 17

@@ -14,11 +14,11 @@ import pytest
 
 from edge_inference.backends import gpu
 from edge_inference.core.models.model import Derivation, ModelDescription, Variant, find_model
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import selection as select_module
 from edge_inference.engines.serving.selection import (
     BACKEND_NAMES,
-    Request,
+    EngineRequest,
     Selection,
     prepare,
     select_backend,
@@ -42,7 +42,9 @@ def select(tmp_path: Path) -> Select:
     """Choose with an empty cache."""
 
     def choose(name: str, model: ModelDescription, precision: str = "auto") -> Selection:
-        return select_backend(Request(model, name, precision), Store(tmp_path / "cache"))
+        return select_backend(
+            EngineRequest(model, name, precision), ArtifactCache(tmp_path / "cache")
+        )
 
     return choose
 
@@ -188,8 +190,8 @@ def test_a_precision_that_can_be_derived_has_to_be_made_first(
 
 
 def test_what_is_missing_is_made_once(model: ModelDescription, tmp_path: Path) -> None:
-    store = Store(tmp_path / "cache")
-    request = Request(model, "ort", "fp16")
+    store = ArtifactCache(tmp_path / "cache")
+    request = EngineRequest(model, "ort", "fp16")
     phases = []
     made = prepare(request, store, lambda phase, fraction: phases.append(phase))
     assert phases == ["deriving fp16"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.models.model import available_models, load_model
-from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_pictures
+from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_images
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])
 NAMES = sorted(MODELS)
@@ -20,11 +20,11 @@ Infer = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 
 class Reference:
-    """ONNX Runtime's fp32 of a model, which computes no picture twice."""
+    """ONNX Runtime's fp32 of a model, which computes no image twice."""
 
     def __init__(self, name: str) -> None:
         self.model = load_model(MODELS[name])
-        self.pictures = self_check_pictures(self.model, count=4)
+        self.images = self_check_images(self.model, count=4)
         self._backend = OrtBackend(self.model.variants["fp32"].file).open()
         self._known: dict[bytes, Mapping[str, NDArray[Any]]] = {}
 
@@ -36,8 +36,8 @@ class Reference:
         return self._known[key]
 
     def check(self, candidate_of: Callable[[Infer], Infer]) -> SelfCheckReport:
-        """Hold an engine against it on a few of the model's pictures."""
-        return self_check(self.model, self.infer, candidate_of(self.infer), self.pictures)
+        """Hold an engine against it on a few of the model's images."""
+        return self_check(self.model, self.infer, candidate_of(self.infer), self.images)
 
     def close(self) -> None:
         self._backend.close()

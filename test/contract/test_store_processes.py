@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.engines.cache.artifact_cache import Store, key_of
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.errors import CacheError
 from store_child import make
 
@@ -76,7 +76,7 @@ def whole(folder: Path) -> dict[str, str]:
 
 def prepared(folder: Path) -> Path:
     """Make a cache with a damaged entry of the key, and an old one that has to make room."""
-    store = Store(folder)
+    store = ArtifactCache(folder)
     store.get_or_make(OLD, whole, label="old")
     damaged = store.get_or_make(KEY, whole, label="made-up")
     (damaged.folder / "engine.plan").write_bytes(b"half")
@@ -102,7 +102,7 @@ def steps(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
 
 def assert_usable(cache: Path) -> None:
     """Hold the cache against what it must be after anything that happened."""
-    store = Store(cache, ROOM)
+    store = ArtifactCache(cache, ROOM)
     for key in (KEY, OLD):
         try:
             found = store.find(key)
@@ -205,7 +205,7 @@ def test_one_waits_for_a_maker_and_takes_over_when_it_is_killed(tmp_path: Path) 
 
 def test_an_entry_that_another_process_holds_stays(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    Store(cache).get_or_make(KEY, whole)
+    ArtifactCache(cache).get_or_make(KEY, whole)
     code = (
         "import sys; from pathlib import Path\n"
         "from edge_inference.engines.cache.artifact_cache import Store\n"
@@ -221,6 +221,6 @@ def test_an_entry_that_another_process_holds_stays(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        assert Store(cache).clean(0) == []
+        assert ArtifactCache(cache).clean(0) == []
         process.kill()
-    assert Store(cache).clean(0) == [f"entry-{KEY[:16]}"]
+    assert ArtifactCache(cache).clean(0) == [f"entry-{KEY[:16]}"]

@@ -100,7 +100,7 @@ def test_exceptions_are_still_needed() -> None:
     assert found >= NOT_TENSORRT
 
 
-def test_flavours_leave_tensorrt_alone() -> None:
+def test_derived_models_leave_tensorrt_alone() -> None:
     for file in ON_ONNX.rglob("*.py"):
         found = [use for use in uses_in(file.read_text()) if use.owner not in CLASSES.values()]
         assert found == [], file

@@ -19,7 +19,7 @@ _Call = CFUNCTYPE(None, c_long)
 
 
 class Double:
-    """The loaded double. Also queues work of the stand-in for TensorRT on its streams."""
+    """The loaded double. Also queues work of the double of TensorRT on its streams."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL("libcuda.so.1")

@@ -8,16 +8,16 @@ from typing import Any
 
 import onnxruntime
 
-import stand_in_tensorrt
+import tensorrt_double
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.backends.trt.metadata import EngineMetadata, Environment, write_sidecar
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
 
-MODULE = "stand_in_tensorrt"
+MODULE = "tensorrt_double"
 
 
 def vendor() -> Vendor:
-    """Return the stand-in as the backend sees TensorRT."""
+    """Return the double as the backend sees TensorRT."""
     return import_tensorrt((MODULE,))
 
 
@@ -33,12 +33,12 @@ def write_plan(onnx_file: Path, *, metadata: dict[str, Any] | None = None, **hea
         for node in session.get_inputs()
         if any(not isinstance(length, int) for length in node.shape)
     }
-    content = stand_in_tensorrt.make_plan(
+    content = tensorrt_double.make_plan(
         onnx_file, **{**header, "profiles": {**profiles, **header.get("profiles", {})}}
     )
     plan = onnx_file.with_suffix(".plan")
     plan.write_bytes(content)
-    here = Environment.here(MODULE, stand_in_tensorrt.__version__, "Double", "8.7")
+    here = Environment.here(MODULE, tensorrt_double.__version__, "Double", "8.7")
     fields: dict[str, Any] = {
         "environment": here,
         "precision": "fp32",

@@ -6,15 +6,15 @@ import pytest
 
 from edge_inference.core.models.golden_check import check_golden
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.serving.selection import Request, prepare
+from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.errors import BackendError
 
 
 @pytest.mark.parametrize("name", ["nanodet", "efficientnet_lite0"])
-def test_golden_pictures(name: str) -> None:
+def test_golden_images(name: str) -> None:
     model = find_model(name)
     try:
-        selection = prepare(Request(model, "ort-cuda"))
+        selection = prepare(EngineRequest(model, "ort-cuda"))
     except BackendError as error:
         pytest.skip(str(error))
     with selection.backend as backend:

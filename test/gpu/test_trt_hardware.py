@@ -1,4 +1,4 @@
-"""The TensorRT backend on a real GPU, with plans built on the spot: contract, pictures, memory."""
+"""The TensorRT backend on a real GPU, with plans built on the spot: contract, images, memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def environment() -> Environment:
     except BackendError as error:
         pytest.skip(str(error))
     provider.close()
-    return Environment.here(vendor.flavour, vendor.version, gpu.name, gpu.compute_capability)
+    return Environment.here(vendor.library, vendor.version, gpu.name, gpu.compute_capability)
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def opened(closed: Backend) -> Backend:
 
 
 @pytest.fixture
-def picture_plan(plan: Plan, make_onnx: Any) -> Path:
-    """A plan that gives its picture back, twice as bright."""
+def image_plan(plan: Plan, make_onnx: Any) -> Path:
+    """A plan that gives its image back, twice as bright."""
     constant = helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])
     file = make_onnx(
         [helper.make_node("Mul", ["image", "two"], ["seen"])],
@@ -96,7 +96,7 @@ def picture_plan(plan: Plan, make_onnx: Any) -> Path:
     return plan(file)
 
 
-def picture(encoding: str, seed: int = 0) -> Frame:
+def make_image(encoding: str, seed: int = 0) -> Frame:
     channels = {"bgr8": 3, "rgba8": 4, "mono8": 1, "yuyv": 2, "nv12": 1}[encoding]
     rows = 480 * 3 // 2 if encoding == "nv12" else 480
     step = 640 * channels + 16
@@ -107,17 +107,17 @@ def picture(encoding: str, seed: int = 0) -> Frame:
 @pytest.mark.parametrize("encoding", ["bgr8", "rgba8", "mono8", "yuyv", "nv12"])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "center_crop"])
-def test_pictures_as_on_the_processor(
-    picture_plan: Path, encoding: str, interpolation: str, resize: str
+def test_images_as_on_the_processor(
+    image_plan: Path, encoding: str, interpolation: str, resize: str
 ) -> None:
     values = {name: getattr(SPEC, name) for name in ("name", "width", "height", "mean", "std")}
     spec = InputSpec(**values, interpolation=interpolation, resize=resize)
-    with TrtBackend(picture_plan) as backend:
-        if not backend.takes_pictures:
+    with TrtBackend(image_plan) as backend:
+        if not backend.takes_images:
             pytest.skip(backend.describe())
         for seed in range(4):
-            frame = picture(encoding, seed)
-            outputs, geometry = backend.infer_picture(frame, spec)
+            frame = make_image(encoding, seed)
+            outputs, geometry = backend.infer_image(frame, spec)
             wanted, wanted_geometry = Preprocessor(spec).run(frame)
             assert geometry == wanted_geometry
             error = np.abs(outputs["seen"] / 2 - wanted).max() * spec.std[0]

@@ -1,4 +1,4 @@
-"""A strict stand-in for the parts of ``launch`` and ``launch_ros`` that our launch files use.
+"""A strict double for the parts of ``launch`` and ``launch_ros`` that our launch files use.
 
 For machines without those packages. An unknown keyword raises, an executable must be one that
 CMakeLists.txt installs, and parameter files must exist.
@@ -92,7 +92,7 @@ class Node:
 
 
 def modules() -> dict[str, ModuleType]:
-    """Give the stand-ins by the names that launch files import."""
+    """Give the fallbacks by the names that launch files import."""
     contents: dict[str, tuple[type[Any], ...]] = {
         "launch": (LaunchContext, LaunchDescription),
         "launch.actions": (DeclareLaunchArgument, OpaqueFunction),

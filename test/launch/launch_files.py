@@ -41,8 +41,8 @@ class LaunchFile:
 
     def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch, *, double: bool) -> None:
         if double:  # also where our own folder launch/ answers to the name
-            for module, stand_in in modules().items():
-                monkeypatch.setitem(sys.modules, module, stand_in)
+            for module, fallback in modules().items():
+                monkeypatch.setitem(sys.modules, module, fallback)
         actions = importlib.import_module("launch_ros.actions")
         started: list[Started] = []
 

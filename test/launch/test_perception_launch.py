@@ -118,15 +118,15 @@ def test_namespaces(file: LaunchFile, pushed: str, namespace: str, whole: str) -
     started = file.start(pushed, namespace=namespace, composed="false", source="sample")
     assert {node.namespace for node in started} == {f"{whole}/ai", f"{whole}/camera"}
     targets = {node.name: dict(node.remappings) for node in started if node.remappings}
-    pictures = {"image_raw": f"{whole}/camera/image_raw"}
+    images = {"image_raw": f"{whole}/camera/image_raw"}
     assert targets == {
         "inference": {
             "performance_directive": f"{whole}/ai/performance_directive",
             "workload": f"{whole}/ai/workload",
         },
-        "preprocess": pictures,
-        "overlay": pictures,
-        "media_source": pictures,
+        "preprocess": images,
+        "overlay": images,
+        "media_source": images,
     }
 
 

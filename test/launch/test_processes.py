@@ -21,8 +21,8 @@ try:
 except ImportError:
     from edge_inference.msg import DetectionArray as Detections
 
-PICTURE = str(ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg")
-SOURCE = {"source": PICTURE, "loop": "true", "rate": "5"}
+IMAGE = str(ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg")
+SOURCE = {"source": IMAGE, "loop": "true", "rate": "5"}
 
 
 @pytest.fixture

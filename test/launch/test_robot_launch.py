@@ -63,7 +63,7 @@ def inside(node: Started, **given: str) -> set[str]:
     return {each.name for each in load_pipeline("robot").components(given, container=container)}
 
 
-def test_what_takes_pictures_shares_no_process_with_what_moves_the_robot(file: LaunchFile) -> None:
+def test_what_takes_images_shares_no_process_with_what_moves_the_robot(file: LaunchFile) -> None:
     given = {"speech_mode": "free", "image_source": "film.mp4"}
     perception, voice = file.start(**given, respawn="true")
     for node in (perception, voice):

@@ -25,7 +25,7 @@ from launch_files import LaunchFile
 from patience import patient_limits
 from running import Outside, Processes
 
-PICTURE = str(ROOT / "models" / "nanodet" / "golden" / "chelsea.jpg")
+IMAGE = str(ROOT / "models" / "nanodet" / "golden" / "chelsea.jpg")
 #: What was asked and not answered is asked again after so long.
 AGAIN_S = 2.0
 
@@ -96,7 +96,7 @@ def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
             pytest.skip(str(error))
     file = LaunchFile("robot.launch.py", monkeypatch, double=True)
     started = file.start(
-        image_source=PICTURE,
+        image_source=IMAGE,
         image_loop="true",
         image_rate="5",
         audio_source="''",
@@ -125,7 +125,7 @@ def test_what_one_process_sees_the_other_one_s_words_ask_for(robot: Robot) -> No
     assert "Traceback" not in robot.processes.output()
 
 
-def test_the_robot_stops_while_the_process_that_takes_pictures_stands_still(robot: Robot) -> None:
+def test_the_robot_stops_while_the_process_that_takes_images_stands_still(robot: Robot) -> None:
     """As while a huge image is taken, and for longer than anybody could make it last."""
     robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
     robot.processes.send(signal.SIGSTOP, 0)

@@ -23,11 +23,11 @@ import sys
 from edge_inference.cli.main import main
 sys.exit(main(sys.argv[1], sys.argv[2:]))
 """
-PICTURE = str(ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg")
+IMAGE = str(ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg")
 COMMANDS = {
     "container": ["component_container", "--pipeline", "perception"],
     "node": ["inference"],
-    "run": ["edge-inference", "run", "perception", "--source", PICTURE],
+    "run": ["edge-inference", "run", "perception", "--source", IMAGE],
 }
 SLOW = """
 import pathlib, sys, threading

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from rig import Rig
 
 STILL = (0.0, 0.0)
-FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
+FAR = (ActionStep("move", distance_m=5.0, speed_mps=0.25),)
 
 
 class Speaker:
@@ -25,7 +25,7 @@ class Speaker:
             )
         )
 
-    def plan(self, *steps: Step, age_s: float = 0.0, refused: str = "") -> int:
+    def plan(self, *steps: ActionStep, age_s: float = 0.0, refused: str = "") -> int:
         stamp_ns = self._now() - int(age_s * 1e9)
         self._plans.publish(ActionPlan("test", steps, stamp_ns, bool(refused), refused))
         return stamp_ns

@@ -18,7 +18,7 @@ from benchmarks import ros_domain
 from edge_inference.composition import container as container_module
 from edge_inference.nodes.voice import command
 from edge_inference.nodes.voice.navigation import Navigation
-from edge_inference.speech.planning.limits import Limits
+from edge_inference.speech.planning.limits import VoiceLimits
 from navigation_rig import Navigator
 from rig import Outside, Rig, wait_for
 
@@ -84,7 +84,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may hold a control cycle up for longer than a robot should bear."""
     find_limits = command.find_limits
 
-    def patiently(file: str) -> Limits:
+    def patiently(file: str) -> VoiceLimits:
         limits = find_limits(file)
         return replace(limits, plan=replace(limits.plan, dead_man_s=30.0))
 

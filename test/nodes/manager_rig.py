@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directives.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from rig import Collected, Rig
@@ -32,9 +32,11 @@ class Asker:
         self._name = name
 
     def ask(self, number: int, node: str = "/ai/inference", **limits) -> None:
-        level = Level.REDUCED if limits else Level.FULL
+        level = DirectiveLevel.REDUCED if limits else DirectiveLevel.FULL
         self._publisher.publish(
-            Directive(number, self._name, node, level, 0.5, Limits(**limits), "a test asks")
+            Directive(
+                number, self._name, node, level, 0.5, DirectiveLimits(**limits), "a test asks"
+            )
         )
 
 

@@ -11,14 +11,14 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.runtime.health import Level
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.runtime.health import HealthLevel
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from rig import Collected, Rig, wait_for
 
 STILL = (0.0, 0.0)
-KITCHEN = Step("go_to", target="kitchen")
+KITCHEN = ActionStep("go_to", target="kitchen")
 
 
 class Navigator:
@@ -94,7 +94,7 @@ class Robot:
         )
         wait_for(self.node._navigation._client.server_is_ready, "navigation")
 
-    def plan(self, *steps: Step) -> None:
+    def plan(self, *steps: ActionStep) -> None:
         self._plans.publish(ActionPlan("test", steps, self._now_ns()))
 
     def sets_off(self) -> Robot:
@@ -108,7 +108,7 @@ class Robot:
 
     def shows(self, words: str) -> bool:
         status = self.node.health.status(0)
-        return status.level is Level.ERROR and words in status.message
+        return status.level is HealthLevel.ERROR and words in status.message
 
     def stands(self) -> None:
         """Wait for zeros that go on, however short ``zeros_s`` is."""

@@ -1,4 +1,4 @@
-"""The perception stages in a rig, fed by reference with one real picture."""
+"""The perception stages in a rig, fed by reference with one real image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def state(
         backend="ort",
         precision="fp32",
         engine="",
-        takes_pictures=False,
+        takes_images=False,
         wanted="",
         progress=None,
         problem="",
@@ -80,13 +80,13 @@ class Pipeline:
         self.image = cv2.imread(str(ASTRONAUT))
 
     def send(self) -> int:
-        """Publish the picture; return its stamp."""
+        """Publish the image; return its stamp."""
         stamp = self.rig.container.node.get_clock().now().nanoseconds
         self.images.publish(Frame.from_array(np.array(self.image), "bgr8", stamp, "cam"))
         return stamp
 
     def next(self, results: Collected) -> Any:
-        """Send a picture and return what was found in it."""
+        """Send an image and return what was found in it."""
         count = len(results)
         self.send()
         return results.wait(count + 1)[count]

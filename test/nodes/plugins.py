@@ -13,7 +13,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.errors import ConfigError, ImageError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.stage import Dropped, Stage, StageSettings
+from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
 
 NOT_A_NODE = 7
 
@@ -96,7 +96,7 @@ class StrangerRaises(LifecycleNode):
 
 
 class Gate(Stage[Frame]):
-    """Passes pictures on; holds each one back while ``gate`` is closed."""
+    """Passes images on; holds each one back while ``gate`` is closed."""
 
     default_name = "gate"
 
@@ -124,7 +124,7 @@ class Gate(Stage[Frame]):
         if item.encoding == "exit":
             raise SystemExit("a library that ends its program")
         if item.encoding == "skip":
-            raise Dropped("boring")
+            raise FrameDropped("boring")
         return item
 
     def emit(self, output: Frame) -> None:

@@ -10,8 +10,8 @@ import pytest
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import BackendError
 from edge_inference.nodes.voice import speech_recognition
-from edge_inference.speech.recognition.command_mode import Command
-from edge_inference.speech.recognition.recogniser import Recognised
+from edge_inference.speech.recognition.command_mode import CommandResult
+from edge_inference.speech.recognition.recogniser import RecognitionResult
 
 
 class Opened:
@@ -31,8 +31,8 @@ class FakeRecogniser:
     def __init__(self, encoder, decoder, tokenizer, settings) -> None:
         self.settings = settings
 
-    def free(self, samples: np.ndarray) -> Recognised:
-        return Recognised("" if samples[0] == 0.0 else f"level {samples[0]:g}", 0.5, ())
+    def free(self, samples: np.ndarray) -> RecognitionResult:
+        return RecognitionResult("" if samples[0] == 0.0 else f"level {samples[0]:g}", 0.5, ())
 
 
 class FakeCommandMode:
@@ -50,14 +50,14 @@ class FakeCommandMode:
     def written(self, samples: np.ndarray) -> str:
         return "you are at level ten now" if samples[0] == 10.0 else ""
 
-    def judge(self, samples: np.ndarray, *, is_final: bool) -> Command:
+    def judge(self, samples: np.ndarray, *, is_final: bool) -> CommandResult:
         self.working.release()
         self.gate.wait()
         if samples[0] in (0.0, 0.125):
-            return Command("", 0.1, (), "none of the grammar's phrases")
+            return CommandResult("", 0.1, (), "none of the grammar's phrases")
         if samples[0] < 0.0:
             raise BackendError("out of memory")
-        return Command("go forward", 0.75, ())
+        return CommandResult("go forward", 0.75, ())
 
 
 def put_in_place(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:

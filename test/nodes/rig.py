@@ -23,7 +23,7 @@ import rclpy
 from rclpy.context import Context
 
 from edge_inference.composition.bus import Bus
-from edge_inference.composition.container import Component, Container
+from edge_inference.composition.container import Container, LoadedComponent
 from edge_inference.composition.parameter_text import as_yaml
 
 # It costs time only where a test fails; the machine may have much else to do.
@@ -104,7 +104,7 @@ class Rig:
 
     def load_component(
         self, plugin: str, *arguments: str, autostart: bool = True, **parameters: Any
-    ) -> Component:
+    ) -> LoadedComponent:
         given = ["--ros-args", *arguments]
         for name, value in parameters.items():
             given += ["-p", f"{name}:={as_yaml(value)}"]

@@ -55,7 +55,7 @@ HRI_INTENT_CONSTANTS = {
 }
 
 
-def stand_in(name: str, fields: dict[str, str], constants: dict[str, str] | None = None) -> Any:
+def fallback(name: str, fields: dict[str, str], constants: dict[str, str] | None = None) -> Any:
     """Return a class with these fields that takes no others, as generated messages do."""
 
     def init(self: Any, **given: Any) -> None:
@@ -68,8 +68,8 @@ def stand_in(name: str, fields: dict[str, str], constants: dict[str, str] | None
 
 
 def package(definitions: dict[str, dict[str, str]]) -> Any:
-    """Return a stand-in for a package's ``msg``."""
-    named = {name: stand_in(name, fields) for name, fields in definitions.items()}
+    """Return a double for a package's ``msg``."""
+    named = {name: fallback(name, fields) for name, fields in definitions.items()}
     return types.SimpleNamespace(**named)
 
 

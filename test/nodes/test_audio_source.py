@@ -12,10 +12,10 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Bus
-from edge_inference.core.runtime.health import Health, Level
+from edge_inference.core.runtime.health import Health, HealthLevel
 from edge_inference.errors import SourceError
 from edge_inference.nodes.voice import audio_source
-from edge_inference.speech.audio.sound import Piece, Sound
+from edge_inference.speech.audio.sound import Sound, SoundPiece
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
@@ -98,13 +98,13 @@ class FakeDevice(Sound):
         if type(self).opened == 2:
             raise SourceError("device cannot be opened; is it plugged in?")
 
-    def read(self) -> Piece | None:
+    def read(self) -> SoundPiece | None:
         self.left -= 1
         if self.left < 0:
             if type(self).opened > 2:
                 return None
             raise SourceError("device gives no more sound; is it still plugged in?")
-        return Piece(np.zeros(512, np.float32), 16_000, lost=self.left == 2)
+        return SoundPiece(np.zeros(512, np.float32), 16_000, lost=self.left == 2)
 
     def close(self) -> None:
         pass
@@ -184,10 +184,10 @@ def test_a_device_that_is_gone_is_on_show_until_it_is_back(
             if type(self).opened > 1 and not plugged.is_set():
                 raise SourceError("device cannot be opened; is it plugged in?")
 
-        def read(self) -> Piece | None:
+        def read(self) -> SoundPiece | None:
             if type(self).opened == 1:
                 raise SourceError("device gives no more sound; is it still plugged in?")
-            return Piece(np.ones(512, np.float32), 16_000)
+            return SoundPiece(np.ones(512, np.float32), 16_000)
 
     monkeypatch.setattr(audio_source, "open_sound", Device)
     monkeypatch.setattr(audio_source, "_RETRY_S", 0.01)
@@ -196,12 +196,12 @@ def test_a_device_that_is_gone_is_on_show_until_it_is_back(
     wait_for(lambda: Device.opened > 3, "some tries")
     status = node.health.status(time.monotonic_ns() + 10**11)
     assert (status.level, status.message) == (
-        Level.ERROR,
+        HealthLevel.ERROR,
         "device cannot be opened; is it plugged in?; it is tried again every second",
     )
     plugged.set()
     chunks.wait()
-    assert node.health.status(time.monotonic_ns() + 10**11).level is Level.OK
+    assert node.health.status(time.monotonic_ns() + 10**11).level is HealthLevel.OK
     log = capfd.readouterr().err
     assert (log.count("plugged in?"), log.count("is back")) == (1, 1)
 
@@ -213,11 +213,11 @@ def test_a_device_that_gives_nothing_but_zeros_is_told(
         def __init__(self, source: str, pause_s: float) -> None:
             self.left = 12
 
-        def read(self) -> Piece | None:
+        def read(self) -> SoundPiece | None:
             self.left -= 1
             if self.left < 0:
                 return None
-            return Piece(np.full(8000, float(self.left == 0), np.float32), 16_000)
+            return SoundPiece(np.full(8000, float(self.left == 0), np.float32), 16_000)
 
     monkeypatch.setattr(audio_source, "open_sound", Muted)
     advised: list[str] = []

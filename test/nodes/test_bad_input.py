@@ -39,7 +39,7 @@ class Perception:
         if stages > 1:
             self.inference = rig.load("Inference", golden_check="off")
         if stages > 2:
-            # Settled at once: a stranger's first picture must not meet a subscription on the move.
+            # Settled at once: a stranger's first image must not meet a subscription on the move.
             qos = {"image_reliability": "reliable"}
             self.preprocess = rig.load("Preprocess", image_transport=transport, **qos)
         self.detections = rig.tap("/ai/detections")
@@ -136,7 +136,7 @@ LARGE_JPEG = (
     + bytes.fromhex("ffda0008010100003f00")
     + b"\xff\xd9"
 )
-NO_JPEGS = (b"", b"no picture", CAT.read_bytes()[:2000], ENDLESS_PNG, LARGE_JPEG)
+NO_JPEGS = (b"", b"no image", CAT.read_bytes()[:2000], ENDLESS_PNG, LARGE_JPEG)
 
 
 def test_compressed_images_that_are_none(rig: Rig, outside: Outside) -> None:
@@ -317,7 +317,7 @@ def test_a_model_that_is_wrong(
     rig.load("plugins::Plain")
 
 
-def test_a_model_that_finds_something_else_than_its_golden_pictures_show(
+def test_a_model_that_finds_something_else_than_its_golden_images_show(
     rig: Rig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = altered(tmp_path, edit("color: BGR", "color: RGB\n  pad_value: 0"))

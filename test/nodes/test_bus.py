@@ -17,7 +17,7 @@ from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.maps import DepthAdapter
 from rig import Collected, Outside, Rig, as_base64, wait_for
 
-TOPIC = "/pictures"
+TOPIC = "/images"
 RELIABLE = QoSProfile(depth=100)
 both_executors = pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
 _stamps = itertools.count(1)
@@ -101,9 +101,9 @@ def test_inside_a_process_the_object_itself_arrives_and_no_message_is_built(ends
     publisher = ends.publisher()
     _, first = ends.subscribe()
     _, second = ends.subscribe()
-    picture = frame()
-    publisher.publish(picture)
-    assert [(item is picture, by) for item, by in first + second] == [(True, True)] * 2
+    image = frame()
+    publisher.publish(image)
+    assert [(item is image, by) for item, by in first + second] == [(True, True)] * 2
     assert publisher._adapter.built == 0
 
 
@@ -121,23 +121,23 @@ def test_everybody_gets_everything_once_while_strangers_come_and_go(
     publisher = ends.publisher()
     _, early_seen = ends.subscribe()
     sent = [frame() for _ in range(10)]
-    for picture in sent[:3]:
-        publisher.publish(picture)
+    for image in sent[:3]:
+        publisher.publish(image)
     stranger = outside.listen(TOPIC, "sensor_msgs/Image")
     listening(publisher, 2)
-    for picture in sent[3:5]:
-        publisher.publish(picture)
+    for image in sent[3:5]:
+        publisher.publish(image)
     _, late_seen = ends.subscribe()
-    for picture in sent[5:7]:
-        publisher.publish(picture)
+    for image in sent[5:7]:
+        publisher.publish(image)
     stranger.wait(4)
     outside.unsubscribe(topic=TOPIC)
     listening(publisher, 2)
     built = publisher._adapter.built
-    for picture in sent[7:]:
-        publisher.publish(picture)
+    for image in sent[7:]:
+        publisher.publish(image)
     drain(outside, 2, early_seen, late_seen)
-    assert stamps(stranger) == [picture.stamp_ns for picture in sent[3:7]]
+    assert stamps(stranger) == [image.stamp_ns for image in sent[3:7]]
     assert [item for item, _ in before_last(early_seen)] == sent
     assert [item for item, _ in before_last(late_seen)] == sent[5:]
     assert all(by_reference for _, by_reference in before_last(early_seen))
@@ -196,7 +196,7 @@ def test_equal_content_from_inside_and_outside_arrives_as_often_as_it_was_sent(
     assert sum(by_reference for _, by_reference in seen) == 6
 
 
-def test_pictures_that_differ_only_in_the_middle_are_not_taken_for_each_other(
+def test_images_that_differ_only_in_the_middle_are_not_taken_for_each_other(
     ends: Ends, outside: Outside
 ) -> None:
     def pixels(value: int) -> bytes:
@@ -249,7 +249,7 @@ def test_a_subscription_that_qos_keeps_apart_does_not_starve_strangers(
 
 
 def test_same_message_type_other_object(ends: Ends) -> None:
-    """A depth map is no picture: whoever wants pictures gets the message, and makes one of it."""
+    """A depth map is no image: whoever wants images gets the message, and makes one of it."""
     publisher = ends.publisher()
     _, depths = ends.subscribe(adapter=DepthAdapter())
     publisher.publish(frame())
@@ -273,11 +273,11 @@ def test_a_tap_hears_everything_until_it_ends(ends: Ends, rig: Rig) -> None:
     heard: list[Frame] = []
     leave = Bus.of(rig.context).tap(TOPIC, heard.append)
     assert publisher.is_wanted()
-    picture = frame()
-    publisher.publish(picture)
+    image = frame()
+    publisher.publish(image)
     leave()
     publisher.publish(frame())
-    assert len(heard) == 1 and heard[0] is picture
+    assert len(heard) == 1 and heard[0] is image
     assert not publisher.is_wanted()
     assert publisher._adapter.built == 0
 
@@ -293,7 +293,7 @@ def test_a_listener_that_fails_does_not_keep_the_others_from_listening(
     _, seen = ends.subscribe()
     publisher.publish(frame())
     assert len(seen) == 1
-    assert "a listener on /pictures failed" in capfd.readouterr().err
+    assert "a listener on /images failed" in capfd.readouterr().err
 
 
 def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:
@@ -317,7 +317,7 @@ def test_bytes_that_are_no_message_are_an_error_of_the_message(ends: Ends) -> No
     ends.subscribe(adapter=Odd())
     publisher.publish(frame())
     wait_for(lambda: ends.errors, "an error")
-    assert "message on /pictures: expected Image, got " in str(ends.errors[0])
+    assert "message on /images: expected Image, got " in str(ends.errors[0])
 
 
 def test_contexts_are_apart(rig: Rig) -> None:

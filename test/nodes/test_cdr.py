@@ -1,4 +1,4 @@
-"""Our view of serialised pictures against the generated code, and against broken bytes."""
+"""Our view of serialised images against the generated code, and against broken bytes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_compressed_reading_equals_the_generated_code(message: CompressedImage) 
     assert CompressedImageAdapter().to_message(frame) == message
 
 
-def picture() -> bytes:
+def make_image() -> bytes:
     return write_image(
         Frame(np.arange(12, dtype=np.uint8), 2, 2, "bgr8", 6, False, 1_500_000_000, "camera")
     )
@@ -147,7 +147,7 @@ def compressed() -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "read"),
-    [(picture(), read_image), (compressed(), read_compressed_image)],
+    [(make_image(), read_image), (compressed(), read_compressed_image)],
     ids=["image", "compressed"],
 )
 def test_cut_short_anywhere(data: bytes, read) -> None:
@@ -169,7 +169,7 @@ def test_random_bytes_are_an_image_or_an_image_error(data: bytes) -> None:
 
 def test_lengths_beyond_the_message() -> None:
     """A length of 4 GiB is refused before anything is made of it."""
-    data = bytearray(picture())
+    data = bytearray(make_image())
     data[-16:-12] = b"\xff\xff\xff\xff"
     with pytest.raises(ImageError, match="expected 4294967295 more bytes at byte 48, got 12"):
         read_image(bytes(data))
@@ -181,7 +181,7 @@ def test_unknown_encapsulation() -> None:
 
 
 def test_the_pixels_are_a_read_only_view() -> None:
-    data = picture()
+    data = make_image()
     frame = read_image(data)
     assert not frame.data.flags.writeable
     assert not frame.data.flags.owndata
@@ -189,7 +189,7 @@ def test_the_pixels_are_a_read_only_view() -> None:
 
 
 def test_text_that_is_not_utf8_is_kept_readable() -> None:
-    data = picture().replace(b"camera", b"cam\xffra")
+    data = make_image().replace(b"camera", b"cam\xffra")
     assert read_image(data).frame_id == "cam�ra"
 
 

@@ -17,7 +17,7 @@ from rig import Outside, Rig, wait_for
 HEATS_UP = Path(__file__).parents[1] / "platform_trees" / "orin_nx_heats_up.jsonl"
 #: When the recorded machine is at its hottest.
 HOTTEST_S = 34.0
-#: Pictures a second that the camera offers, if the machine is fast enough.
+#: Images a second that the camera offers, if the machine is fast enough.
 CAMERA_HZ = 10.0
 QUICK = {"rate_hz": 10.0, "recording_speed": 10.0, "dwell_down_s": 1.0, "dwell_up_s": 3.0}
 
@@ -41,7 +41,7 @@ class HeldTree(RecordedTree):
 
 @contextmanager
 def camera(*pipelines: Pipeline) -> Iterator[list[int]]:
-    """Send picture after picture; each one only when all pipelines are done with the one before."""
+    """Send image after image; each one only when all pipelines are done with the one before."""
     sent: list[int] = []
     stop = threading.Event()
 

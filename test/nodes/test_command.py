@@ -10,16 +10,16 @@ import time
 import pytest
 
 from command_rig import FAR, STILL, Speaker
-from edge_inference.core.voice import Step
+from edge_inference.core.voice import ActionStep
 from edge_inference.nodes.voice import command
-from edge_inference.speech.planning.limits import Limits
+from edge_inference.speech.planning.limits import VoiceLimits
 from edge_inference.speech.planning.motion import MotionState
 from rig import Outside, Rig, later, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")
 
 
-def to_fields(step: Step) -> dict[str, object]:
+def to_fields(step: ActionStep) -> dict[str, object]:
     """A step as a stranger sends it; NaN where a number does not apply."""
     values = dataclasses.asdict(step)
     return {name: math.nan if value is None else value for name, value in values.items()}
@@ -41,8 +41,8 @@ def test_a_plan_from_start_to_end(rig: Rig, speaker: Speaker) -> None:
     timings = rig.tap("/ai/stage_timing")
     rig.load("Command", zeros_s=0.1)
     assert velocities == []  # nothing to do: the topic is left to others
-    back = Step("move", distance_m=-0.04, speed_mps=0.25)
-    left = Step("turn", angle_rad=0.05, rate_radps=0.5)
+    back = ActionStep("move", distance_m=-0.04, speed_mps=0.25)
+    left = ActionStep("turn", angle_rad=0.05, rate_radps=0.5)
     stamp_ns = speaker.plan(back, left)
     assert velocities[0][0] < 0  # it sets off with the plan's coming
     wait_for(lambda: feedback and feedback[-1].state is MotionState.DONE, "the end")
@@ -142,17 +142,17 @@ def test_deactivation_stops_the_robot(rig: Rig, speaker: Speaker) -> None:
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (Step("move", distance_m=1e6), "is too much"),
-        (Step("move", distance_m=math.nan), "The way is not a number"),
-        (Step("move"), "The way is not a number"),
-        (Step("move", distance_m=1.0, speed_mps=9.0), "The speed of 9"),
-        (Step("fly"), "I do not know how to fly"),
-        (Step("go_to", target="moon"), "I do not know where moon is"),
-        (Step("go_to", target="kitchen"), "I have no navigation"),
+        (ActionStep("move", distance_m=1e6), "is too much"),
+        (ActionStep("move", distance_m=math.nan), "The way is not a number"),
+        (ActionStep("move"), "The way is not a number"),
+        (ActionStep("move", distance_m=1.0, speed_mps=9.0), "The speed of 9"),
+        (ActionStep("fly"), "I do not know how to fly"),
+        (ActionStep("go_to", target="moon"), "I do not know where moon is"),
+        (ActionStep("go_to", target="kitchen"), "I have no navigation"),
     ],
 )
 def test_what_is_unsafe_moves_nothing_and_is_said(
-    rig: Rig, speaker: Speaker, step: Step, words: str
+    rig: Rig, speaker: Speaker, step: ActionStep, words: str
 ) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
@@ -194,23 +194,23 @@ def test_what_cannot_be_read_stops_the_robot(
     wait_for(is_obeyed, "the robot to set off")
 
 
-class Unbounded(Limits):
+class Unbounded(VoiceLimits):
     """Limits that have an action which nothing else knows."""
 
-    def objection(self, step: Step) -> str:
+    def objection(self, step: ActionStep) -> str:
         return ""
 
 
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (Step("dance"), "I do not know how to dance"),
-        (Step("go_to", target="moon"), "I do not know where moon is"),
-        (Step("place", target="cup"), "I have no arm"),
+        (ActionStep("dance"), "I do not know how to dance"),
+        (ActionStep("go_to", target="moon"), "I do not know where moon is"),
+        (ActionStep("place", target="cup"), "I have no arm"),
     ],
 )
 def test_a_step_that_nobody_does_ends_the_plan(
-    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: Step, words: str
+    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: ActionStep, words: str
 ) -> None:
     monkeypatch.setattr(command, "find_limits", lambda file: Unbounded())
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
@@ -242,7 +242,7 @@ def test_a_refused_plan_is_not_spoken_of_twice(rig: Rig, speaker: Speaker) -> No
 def test_what_is_to_be_said_is_said_and_the_next_step_comes(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
-    speaker.plan(Step("say", target="here I go"), *FAR)
+    speaker.plan(ActionStep("say", target="here I go"), *FAR)
     assert said == ["here I go"]
     wait_for(lambda: velocities and velocities[-1] != STILL, "motion")
 
@@ -292,7 +292,7 @@ def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
     plan(
         header={"stamp": {"sec": seconds, "nanosec": nanoseconds}},
         intent="move",
-        steps=[to_fields(Step("move", distance_m=2.0, speed_mps=0.3))],
+        steps=[to_fields(ActionStep("move", distance_m=2.0, speed_mps=0.3))],
     )
     wait_for(lambda: heard and heard[-1]["linear"]["x"] == pytest.approx(0.3), "0.3 m/s")
     assert all(
@@ -333,7 +333,7 @@ def test_a_simulation_that_is_halted_stops_the_robot(
 ) -> None:
     patiently = command.find_limits
 
-    def less_patiently(file: str) -> Limits:
+    def less_patiently(file: str) -> VoiceLimits:
         limits = patiently(file)
         return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=4.0))
 

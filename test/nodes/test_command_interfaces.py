@@ -7,7 +7,7 @@ from geometry_msgs.msg import TwistStamped
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.settings import build
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.command import TwistStampedAdapter, Velocity
@@ -16,7 +16,7 @@ from edge_inference.nodes.voice.command_settings import CommandSettings
 from edge_inference.nodes.voice.intent_parser import IntentParserSettings
 from rig import Outside, Rig, wait_for
 
-FAR = (Step("move", distance_m=5.0, speed_mps=0.25),)
+FAR = (ActionStep("move", distance_m=5.0, speed_mps=0.25),)
 
 
 class Speaker:
@@ -30,7 +30,7 @@ class Speaker:
             )
         )
 
-    def plan(self, *steps: Step) -> None:
+    def plan(self, *steps: ActionStep) -> None:
         self._plans.publish(ActionPlan("test", steps, self._now_ns()))
 
     def say(self, text: str) -> None:

@@ -171,13 +171,13 @@ def test_geometry_that_makes_no_sense(changes, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "pictures"),
+    ("width", "height", "images"),
     [(16384, 2048, 1), (8192, 4096, 1), (16384, 1, 256), (512, 256, 256)],
 )
-def test_sources_are_bounded_by_their_pixels_together(width, height, pictures) -> None:
+def test_sources_are_bounded_by_their_pixels_together(width, height, images) -> None:
     source = TensorGeometry(source_width=width, source_height=height, scale_x=1.0, scale_y=1.0)
-    taken = TensorListAdapter().from_message(TensorList(geometry=[source] * pictures))
-    assert len(taken.geometry) == pictures
+    taken = TensorListAdapter().from_message(TensorList(geometry=[source] * images))
+    assert len(taken.geometry) == images
     more = -(-((1 << 25) + 1) // (width * height))
     pixels = more * width * height
     with pytest.raises(TensorError, match=f"at most 33554432 pixels in all, got {pixels} in "):

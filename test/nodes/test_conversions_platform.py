@@ -9,8 +9,8 @@ from edge_inference.msg import PerformanceDirective, PlatformReading, PlatformSt
 from sensor_msgs.msg import BatteryState
 
 from edge_inference.core import platform_state as core
-from edge_inference.core.directives.directive import Level, Limits
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.platform import BatteryAdapter, PlatformReportAdapter
@@ -22,13 +22,13 @@ def test_every_word_survives() -> None:
         *(Reading("b", Quantity.POWER, 1.5, "file", 0, role=role) for role in Role),
         *(
             Reading("c", Quantity.POWER, None, "file", 0, status, problem="why")
-            for status in Status
-            if status is not Status.OK
+            for status in ReadingStatus
+            if status is not ReadingStatus.OK
         ),
     )
     state = core.PlatformState("board", readings, 0, "MAXN")
     adapter = PlatformReportAdapter()
-    for level in Level:
+    for level in DirectiveLevel:
         sent = core.PlatformReport(state, 0.5, ("alert",), level, "hot", 0, 1_000_000_002, "base")
         assert adapter.from_bytes(adapter.to_bytes(sent)) == sent
 
@@ -42,7 +42,7 @@ def test_every_word_survives() -> None:
     ],
 )
 def test_a_battery_that_gives_has_a_negative_current(drawn: float | None, status: int) -> None:
-    known = Status.OK if drawn is not None else Status.ABSENT
+    known = ReadingStatus.OK if drawn is not None else ReadingStatus.ABSENT
     readings = tuple(
         Reading("battery/BAT0", quantity, drawn, "file", 0, known, role)
         for quantity, role in (
@@ -51,7 +51,7 @@ def test_a_battery_that_gives_has_a_negative_current(drawn: float | None, status
         )
     )
     state = core.PlatformState("board", readings, 0, "MAXN")
-    report = core.PlatformReport(state, 0.5, (), Level.FULL, "", 0, 1, "base")
+    report = core.PlatformReport(state, 0.5, (), DirectiveLevel.FULL, "", 0, 1, "base")
     message = BatteryAdapter().to_message(report)
     assert message.power_supply_status == status
     assert math.isnan(message.current) if drawn is None else message.current == -drawn
@@ -98,4 +98,8 @@ def test_what_cannot_be_meant_is_failsafe(given: dict, words: str) -> None:
     message = PerformanceDirective(id=7, manager="odd", **given)
     made = DirectiveAdapter().from_message(message)
     assert words in made.problem and "directive 7 of odd" in made.problem
-    assert (made.level, made.limits, made.manager) == (Level.FAILSAFE, Limits(), "odd")
+    assert (made.level, made.limits, made.manager) == (
+        DirectiveLevel.FAILSAFE,
+        DirectiveLimits(),
+        "odd",
+    )

@@ -1,4 +1,4 @@
-"""Sound, speech and intents in other packages' messages; stand-ins where they are absent."""
+"""Sound, speech and intents in other packages' messages; fallbacks where they are absent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 import standard_messages as standard
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.core.voice import Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio_common import (
     AudioDataStampedAdapter,
@@ -35,9 +35,9 @@ from edge_inference.nodes.conversions.hri import (
 STAMP = 1_700_000_000_000_000_123
 ROS_DRIVERS = standard.package(standard.ROS_DRIVERS)
 MGONZS13 = standard.package(standard.MGONZS13)
-SPEECH = standard.stand_in("LiveSpeech", standard.LIVE_SPEECH)
-NEWER_SPEECH = standard.stand_in("LiveSpeech", standard.NEWER_LIVE_SPEECH)
-HRI_INTENT = standard.stand_in("Intent", standard.HRI_INTENT, standard.HRI_INTENT_CONSTANTS)
+SPEECH = standard.fallback("LiveSpeech", standard.LIVE_SPEECH)
+NEWER_SPEECH = standard.fallback("LiveSpeech", standard.NEWER_LIVE_SPEECH)
+HRI_INTENT = standard.fallback("Intent", standard.HRI_INTENT, standard.HRI_INTENT_CONSTANTS)
 CHUNK = AudioChunk(np.array([0.0, 0.5, -1.0, 0.25], np.float32), 16_000, STAMP, 7, "ear")
 
 
@@ -45,7 +45,7 @@ def fields(message_type) -> dict[str, str]:
     return dict(message_type.get_fields_and_field_types())
 
 
-# The stand-ins are the real ones -----------------------------------------------------------------
+# The fallbacks are the real ones -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,23 +261,23 @@ def test_an_odd_confidence_is_refused() -> None:
 # Intents -----------------------------------------------------------------------------------------
 
 
-def meant(name: str, *slots: Slot) -> Intent:
+def meant(name: str, *slots: IntentSlot) -> Intent:
     return Intent(name, {slot.name: slot for slot in slots}, 0.5, "said", "grammar", STAMP)
 
 
 @pytest.mark.parametrize(
     ("intent", "name", "data"),
     [
-        (meant("go_to", Slot("place", "kitchen")), "__intent_move_to__", {"goal": "kitchen"}),
-        (meant("pick", Slot("thing", "cup")), "__intent_grab_object__", {"object": "cup"}),
+        (meant("go_to", IntentSlot("place", "kitchen")), "__intent_move_to__", {"goal": "kitchen"}),
+        (meant("pick", IntentSlot("thing", "cup")), "__intent_grab_object__", {"object": "cup"}),
         (
-            meant("place", Slot("thing", "cup"), Slot("place", "desk")),
+            meant("place", IntentSlot("thing", "cup"), IntentSlot("place", "desk")),
             "__intent_place_object__",
             {"object": "cup", "recipient": "desk"},
         ),
         (meant("stop"), "__intent_stop_activity__", {}),
         (
-            meant("move", Slot("direction", "forward"), Slot("distance", 2.0, "m")),
+            meant("move", IntentSlot("direction", "forward"), IntentSlot("distance", 2.0, "m")),
             "move",
             {"other_data": {"direction": "forward", "distance": {"value": 2.0, "unit": "m"}}},
         ),

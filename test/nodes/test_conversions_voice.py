@@ -80,9 +80,9 @@ def test_a_recogniser_that_names_no_mode_is_free() -> None:
 
 def test_an_intent_survives() -> None:
     slots = {
-        "distance": voice.Slot("distance", -2.5, "m"),
-        "count": voice.Slot("count", 0.0),
-        "place": voice.Slot("place", "kitchen"),
+        "distance": voice.IntentSlot("distance", -2.5, "m"),
+        "count": voice.IntentSlot("count", 0.0),
+        "place": voice.IntentSlot("place", "kitchen"),
     }
     item = voice.Intent("move", slots, 0.25, "go", "fuzzy", STAMP, True, "but", "ear")
     assert through(IntentAdapter(), item) == item
@@ -90,10 +90,10 @@ def test_an_intent_survives() -> None:
 
 def test_a_plan_survives_without_its_facts() -> None:
     steps = (
-        voice.Step("move", distance_m=-1.0, speed_mps=0.5),
-        voice.Step("turn", angle_rad=0.0, rate_radps=0.25),
-        voice.Step("go_to", target="kitchen"),
-        voice.Step("stop"),
+        voice.ActionStep("move", distance_m=-1.0, speed_mps=0.5),
+        voice.ActionStep("turn", angle_rad=0.0, rate_radps=0.25),
+        voice.ActionStep("go_to", target="kitchen"),
+        voice.ActionStep("stop"),
     )
     item = voice.ActionPlan("move", steps, STAMP, facts={"a": "b"}, frame_id="ear")
     assert through(ActionPlanAdapter(), item) == dataclasses.replace(item, facts={})

@@ -15,13 +15,13 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.runtime.health import Level
-from edge_inference.core.voice import ActionPlan, Intent, Step
+from edge_inference.core.runtime.health import HealthLevel
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
 from edge_inference.nodes.perception import latency
 from edge_inference.nodes.perception.latency import Latency
-from edge_inference.nodes.voice.abandoned_goals import GivenUp, Goal
+from edge_inference.nodes.voice.abandoned_goals import AbandonedGoal, AbandonedGoals
 from edge_inference.nodes.voice.language_model import LanguageModel
 from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, notify, wait_for
@@ -59,13 +59,13 @@ CASES = {
         "MediaSource",
         lambda node: (node, "_read"),
         "/camera/image_raw",
-        {"source": "{pictures}", "loop": True, "rate": 50.0},
+        {"source": "{images}", "loop": True, "rate": 50.0},
     ),
     "media, publishing": Case(
         "MediaSource",
         lambda node: (node._images, "publish"),
         "/camera/image_raw",
-        {"source": "{pictures}", "loop": True, "rate": 50.0},
+        {"source": "{images}", "loop": True, "rate": 50.0},
     ),
     "audio, reading": Case(
         "AudioSource",
@@ -131,7 +131,7 @@ def fail(
 
 
 def is_error(node: Any) -> bool:
-    return node.health.status(time.monotonic_ns()).level is Level.ERROR
+    return node.health.status(time.monotonic_ns()).level is HealthLevel.ERROR
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def load(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(latency, "REPORT_PERIOD_S", 0.05)
     for number in range(2):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 8, 3), number, np.uint8))
-    places = {"pictures": str(tmp_path), "sound": recording(tmp_path / "a.wav", 3)}
+    places = {"images": str(tmp_path), "sound": recording(tmp_path / "a.wav", 3)}
 
     def load(case: Case) -> Any:
         parameters = {
@@ -209,7 +209,7 @@ class Boss:
         )
 
     def drive(self) -> None:
-        step = Step("move", distance_m=5.0, speed_mps=0.25)
+        step = ActionStep("move", distance_m=5.0, speed_mps=0.25)
         self._plans.publish(ActionPlan("test", (step,), self._now()))
 
 
@@ -299,20 +299,20 @@ def test_a_velocity_that_cannot_be_sent_does_not_end_the_cycle(
 def test_a_goal_of_navigation_whose_answer_fails_is_over(rig: Rig, kind: str) -> None:
     steered = rig.load("Command")._navigation
     for take in (steered._answered, steered._ended):
-        goal = steered._goal = Goal()
+        goal = steered._goal = AbandonedGoal()
         steered._outcome = None
         answer: Future[Any] = Future()
         answer.set_exception(FAILURES[kind]())
         steered._settle(answer, goal, take)
         assert steered._outcome == "Navigation has failed"
         steered._outcome = ""
-        steered._settle(answer, Goal(), take)  # an earlier one
+        steered._settle(answer, AbandonedGoal(), take)  # an earlier one
         assert steered._outcome == ""
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_an_answer_that_fails_to_a_goal_that_was_given_up_is_a_problem(kind: str) -> None:
-    given_up, goal = GivenUp(lambda: 60.0), Goal()
+    given_up, goal = AbandonedGoals(lambda: 60.0), AbandonedGoal()
     given_up.add(goal)
     answer: Future[Any] = Future()
     answer.set_exception(FAILURES[kind]())

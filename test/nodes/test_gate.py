@@ -218,7 +218,7 @@ def test_objects_without_end_are_not_made() -> None:
             TensorListAdapter().from_bytes(serialize_message(TensorList(**fields)))
 
 
-def test_pictures_are_let_in_by_the_same_gate() -> None:
+def test_images_are_let_in_by_the_same_gate() -> None:
     image = Image(width=1, height=1, step=3, encoding="bgr8", data=[1, 2, 3])
     image.header.frame_id = "camera"
     assert ImageAdapter().from_bytes(serialize_message(image)).frame_id == "camera"

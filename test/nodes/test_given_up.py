@@ -9,7 +9,7 @@ from action_msgs.msg import GoalInfo
 from action_msgs.srv import CancelGoal
 from unique_identifier_msgs.msg import UUID
 
-from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES, GivenUp, Goal
+from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES, AbandonedGoal, AbandonedGoals
 
 ID = UUID(uuid=[7] * 16)
 OTHER = UUID(uuid=[8] * 16)
@@ -45,7 +45,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.given_up = GivenUp(lambda: WAIT_S, lambda: self.now_s)
+        self.given_up = AbandonedGoals(lambda: WAIT_S, lambda: self.now_s)
 
     def after(self, seconds: float, is_there: bool = True) -> str:
         self.now_s += seconds
@@ -64,7 +64,7 @@ def handle() -> Handle:
 
 
 def test_a_goal_that_ends_in_time_is_no_problem(watch: Watch, handle: Handle) -> None:
-    goal = Goal(handle)
+    goal = AbandonedGoal(handle)
     watch.given_up.add(goal)
     assert len(handle.asked) == 1
     handle.answer(CancelGoal.Response.ERROR_NONE, OTHER, ID)
@@ -75,7 +75,7 @@ def test_a_goal_that_ends_in_time_is_no_problem(watch: Watch, handle: Handle) ->
 
 
 def test_a_goal_that_nobody_knows_any_more_is_no_problem(watch: Watch, handle: Handle) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     handle.answer(CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID)
     assert watch.after(100.0) == ""
 
@@ -91,7 +91,7 @@ def test_a_goal_that_nobody_knows_any_more_is_no_problem(watch: Watch, handle: H
 def test_a_refusal_is_a_problem_at_once_and_asked_again(
     watch: Watch, handle: Handle, code: int, ending: tuple[UUID, ...]
 ) -> None:
-    goal = Goal(handle)
+    goal = AbandonedGoal(handle)
     watch.given_up.add(goal)
     for tries in range(1, MOST_TRIES + 1):
         assert len(handle.asked) == tries
@@ -107,7 +107,7 @@ def test_a_refusal_is_a_problem_at_once_and_asked_again(
 
 
 def test_no_answer_is_a_problem_and_asked_again(watch: Watch, handle: Handle) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     assert watch.after(0.9) == ""
     assert "does not answer" in watch.after(0.2)
     assert len(handle.asked) == 2
@@ -125,7 +125,7 @@ def test_no_answer_is_a_problem_and_asked_again(watch: Watch, handle: Handle) ->
 def test_who_agrees_and_goes_on_is_a_problem_until_the_goal_ends(
     watch: Watch, handle: Handle, code: int, ending: tuple[UUID, ...]
 ) -> None:
-    goal = Goal(handle)
+    goal = AbandonedGoal(handle)
     watch.given_up.add(goal)
     handle.answer(code, *ending)
     assert watch.after(0.9) == ""
@@ -139,7 +139,7 @@ def test_who_agrees_and_goes_on_is_a_problem_until_the_goal_ends(
 def test_a_goal_that_is_not_accepted_yet_is_asked_for_once_it_is(
     watch: Watch, handle: Handle
 ) -> None:
-    goal = Goal()
+    goal = AbandonedGoal()
     watch.given_up.add(goal)
     assert "does not answer" in watch.after(1.1)
     goal.handle = handle
@@ -150,7 +150,7 @@ def test_a_goal_that_is_not_accepted_yet_is_asked_for_once_it_is(
 
 
 def test_a_goal_of_which_nobody_ever_hears_is_forgotten(watch: Watch) -> None:
-    watch.given_up.add(Goal())
+    watch.given_up.add(AbandonedGoal())
     problems = [watch.after(1.1) for _ in range(MOST_TRIES)]
     assert all(problems[:-1]) and not problems[-1]
 
@@ -158,7 +158,7 @@ def test_a_goal_of_which_nobody_ever_hears_is_forgotten(watch: Watch) -> None:
 def test_whether_anything_drives_is_unknown_once_navigation_has_gone(
     watch: Watch, handle: Handle
 ) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     assert "has gone before it has ended its goal" in watch.after(0.0, is_there=False)
     assert watch.after(4.9, is_there=False)
     assert watch.after(0.2, is_there=False) == ""
@@ -166,7 +166,7 @@ def test_whether_anything_drives_is_unknown_once_navigation_has_gone(
 
 
 def test_navigation_that_is_back_is_asked_again(watch: Watch, handle: Handle) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     watch.after(0.0, is_there=False)
     assert watch.after(5.1, is_there=True)
     assert len(handle.asked) == 2
@@ -177,7 +177,7 @@ def test_navigation_that_is_back_is_asked_again(watch: Watch, handle: Handle) ->
 def test_a_goal_that_was_forgotten_and_is_accepted_after_all_is_asked_for_as_often_as_any(
     watch: Watch, handle: Handle
 ) -> None:
-    goal = Goal()
+    goal = AbandonedGoal()
     watch.given_up.add(goal)
     while watch.after(1.1):
         pass
@@ -193,7 +193,7 @@ def test_a_goal_that_was_forgotten_and_is_accepted_after_all_is_asked_for_as_oft
 
 
 def test_a_goal_that_is_added_again_is_watched_once(watch: Watch, handle: Handle) -> None:
-    goal = Goal()
+    goal = AbandonedGoal()
     watch.given_up.add(goal)
     goal.handle = handle
     watch.given_up.add(goal)
@@ -202,7 +202,7 @@ def test_a_goal_that_is_added_again_is_watched_once(watch: Watch, handle: Handle
 
 
 def test_who_insists_asks_at_once_and_as_often_as_at_first(watch: Watch, handle: Handle) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     for _ in range(MOST_TRIES):
         handle.answer(CancelGoal.Response.ERROR_REJECTED)
         watch.after(1.1)
@@ -217,7 +217,7 @@ def test_who_insists_asks_at_once_and_as_often_as_at_first(watch: Watch, handle:
 
 
 def test_who_insists_leaves_time_to_a_goal_that_has_it_still(watch: Watch, handle: Handle) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     watch.given_up.insist()
     handle.answer(CancelGoal.Response.ERROR_NONE, ID)
     watch.given_up.insist()
@@ -230,7 +230,7 @@ def test_who_insists_leaves_time_to_a_goal_that_has_it_still(watch: Watch, handl
 def test_another_server_that_has_come_is_asked_though_the_first_one_was_asked_often_enough(
     watch: Watch, handle: Handle
 ) -> None:
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     for _ in range(MOST_TRIES):
         handle.answer(CancelGoal.Response.ERROR_REJECTED)
         watch.after(1.1)
@@ -246,7 +246,7 @@ def test_what_cannot_be_asked_is_told(watch: Watch, handle: Handle) -> None:
         raise RuntimeError("no handle")
 
     handle.cancel_goal_async = broken
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     assert "cannot be told to end its goal: RuntimeError: no handle" in watch.given_up.problem
 
 
@@ -254,7 +254,7 @@ def test_an_answer_that_fails_is_told(watch: Watch, handle: Handle) -> None:
     def broken():
         raise RuntimeError("torn")
 
-    watch.given_up.add(Goal(handle))
+    watch.given_up.add(AbandonedGoal(handle))
     handle.asked[-1](types.SimpleNamespace(result=broken))
     assert "fails to end its goal: RuntimeError: torn" in watch.given_up.problem
 
@@ -262,6 +262,6 @@ def test_an_answer_that_fails_is_told(watch: Watch, handle: Handle) -> None:
 def test_goals_are_not_kept_without_end(watch: Watch) -> None:
     handles = [Handle() for _ in range(40)]
     for each in handles:
-        watch.given_up.add(Goal(each))
+        watch.given_up.add(AbandonedGoal(each))
     watch.after(1.1)
     assert sum(len(each.asked) == 2 for each in handles) == 16

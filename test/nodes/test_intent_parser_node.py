@@ -8,7 +8,7 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import Slot, Transcript
+from edge_inference.core.voice import IntentSlot, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
 from rig import Outside, Rig
@@ -31,7 +31,7 @@ def test_what_is_meant(rig: Rig, transcripts: Publisher) -> None:
     transcripts.publish(said("Go forward ten meters."))
     (intent,) = intents.wait()
     assert (intent.name, intent.stamp_ns, intent.frame_id) == ("move", 7, "ear")
-    assert intent.slots["distance"] == Slot("distance", 10.0, "m")
+    assert intent.slots["distance"] == IntentSlot("distance", 10.0, "m")
     assert intent.confidence == 0.9
     assert timings.wait()[0].stage == "intent_parser"
 

@@ -9,7 +9,7 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.runtime.health import Level
+from edge_inference.core.runtime.health import HealthLevel
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
@@ -87,7 +87,7 @@ def test_a_model_that_is_absent_is_said_so(rig: Rig, transcripts: Publisher) -> 
     rig.load("Planner")
     node = load(rig, "nowhere")
     status = node.health.status(0)
-    assert status.level is Level.WARN
+    assert status.level is HealthLevel.WARN
     assert status.message.startswith("the language model 'nowhere' is not there: unknown speech")
     transcripts.publish(said("scoot ahead"))
     expected = "I do not understand 'scoot ahead'; the language model 'nowhere' is not there"
@@ -111,7 +111,7 @@ def test_a_model_that_fails_is_said_so(rig: Rig, transcripts: Publisher, tmp_pat
     rig.call(lambda: node._backend.close())
     transcripts.publish(said("scoot ahead"))
     assert intents.wait()[0].problem.endswith("; the language model failed")
-    wait_for(lambda: node.health.status(0).level is Level.ERROR, "the fault on show")
+    wait_for(lambda: node.health.status(0).level is HealthLevel.ERROR, "the fault on show")
 
 
 def test_the_grammar_is_live(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_embeddings_that_are_absent_are_said_so_and_the_grammar_serves(
     intents = rig.tap("/ai/intent")
     node = rig.load("IntentParser", embedding_model="nowhere")
     status = node.health.status(0)
-    assert status.level is Level.WARN
+    assert status.level is HealthLevel.WARN
     assert status.message.startswith("the embedding model 'nowhere' is not there: unknown speech")
     transcripts.publish(said("go forward"))
     assert intents.wait()[0].name == "move"

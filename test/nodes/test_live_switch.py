@@ -1,4 +1,4 @@
-"""Model, backend and precision change while pictures flow, as a stock client sets them."""
+"""Model, backend and precision change while images flow, as a stock client sets them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parameter(outside: Outside, node: str, name: str):
 
 @contextmanager
 def camera(pipeline: Pipeline) -> Iterator[list[int]]:
-    """Send the next picture soon after the one before has its result; nothing may be lost."""
+    """Send the next image soon after the one before has its result; nothing may be lost."""
     sent: list[int] = []
     stop = threading.Event()
 
@@ -41,7 +41,7 @@ def camera(pipeline: Pipeline) -> Iterator[list[int]]:
     def shoot() -> None:
         while not stop.wait(0.02):  # the next engine needs time to be made, too
             sent.append(pipeline.send())
-            wait_for(lambda: results() >= len(sent), "a result of every picture")
+            wait_for(lambda: results() >= len(sent), "a result of every image")
 
     thread = threading.Thread(target=shoot)
     thread.start()
@@ -204,8 +204,8 @@ def test_an_engine_that_cannot_run_here_is_stood_in_for(rig: Rig) -> None:
     assert "trt not available" in pipeline.states[-1].problem
 
 
-def test_without_a_stand_in_it_does_not_configure(rig: Rig) -> None:
-    component = rig.load_component("Inference", backend="trt", stand_in=False)
+def test_without_a_fallback_it_does_not_configure(rig: Rig) -> None:
+    component = rig.load_component("Inference", backend="trt", fallback=False)
     assert component.failure == "did not configure"
     (reason, message) = component.node.health.take_errors()[0]
     assert reason == "configuration"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directives.directive import Limits, Option, Workload
+from edge_inference.core.directives.directive import DirectiveLimits, OperatingPoint, Workload
 from edge_inference.core.runtime.latency import LatencyLog, StageTiming
 from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
@@ -54,9 +54,23 @@ def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 
     def tell() -> None:
         for name in ("/ai/inference", "/ai/guard", "/made_up/one", "/made_up/two"):
-            option = (Option("net", "fp32", 1.0, 20.0),)
+            option = (OperatingPoint("net", "fp32", 1.0, 20.0),)
             publisher.publish(
-                Workload(name, 0, False, 30.0, 30.0, 1.0, 1, option, 0, 0, "", Limits(), "nothing")
+                Workload(
+                    name,
+                    0,
+                    False,
+                    30.0,
+                    30.0,
+                    1.0,
+                    1,
+                    option,
+                    0,
+                    0,
+                    "",
+                    DirectiveLimits(),
+                    "nothing",
+                )
             )
 
     def asked() -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edge_inference.core.directives.directive import Limits
+from edge_inference.core.directives.directive import DirectiveLimits
 from edge_inference.nodes import throttle_client
 from edge_inference.nodes.perception import inference
 from manager_rig import TOPIC, Asker, last, manager, recorded
@@ -33,7 +33,7 @@ def test_a_clock_that_stands_still_keeps_no_directive(rig: Rig, later) -> None:
     settings = {"manager_timeout_s": 600.0, "safe_rate_hz": 0.0, "use_sim_time": True}
     pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
     Asker(rig).ask(7, max_rate_hz=2.0)
-    wait_for(lambda: workloads and last(workloads).limits == Limits(max_rate_hz=2.0))
+    wait_for(lambda: workloads and last(workloads).limits == DirectiveLimits(max_rate_hz=2.0))
     assert pipeline.inference.now_ns() == 0
     later(601.0)
     wait_for(lambda: last(workloads).limits.is_free, "the directive to end")
@@ -102,7 +102,7 @@ def test_our_own_manager_counts_again_after_a_foreign_one_that_crashed(
         manager(rig, preset=preset)
         count = len(asked)
         wait_for(lambda: speaks() and len(asked) > count + 20, "the two of them")
-        assert last(workloads).limits == Limits(max_rate_hz=2.0)
+        assert last(workloads).limits == DirectiveLimits(max_rate_hz=2.0)
     else:
         manager(rig, preset=preset)
         wait_for(lambda: workloads and is_ours(last(workloads)), "our own manager")
@@ -122,7 +122,7 @@ def test_without_another_manager_a_foreign_one_that_crashed_is_missed(rig: Rig) 
     count = len(workloads)
     workloads.wait(count + 20)
     assert last(workloads).obeys == "safe_level"
-    assert last(workloads).limits == Limits(max_rate_hz=5.0)
+    assert last(workloads).limits == DirectiveLimits(max_rate_hz=5.0)
     # One that is started now is soon obeyed.
     manager(rig)
     wait_for(lambda: last(workloads).obeys == "directive", "the new manager to be obeyed")

@@ -1,4 +1,4 @@
-"""Pictures become frames; what cannot be read is told, and the rest goes on."""
+"""Images become frames; what cannot be read is told, and the rest goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_inference.nodes.perception import media_source
 from rig import DEADLINE_S, Rig, wait_for
 
 
-def pictures(folder: Path, count: int) -> str:
+def make_images(folder: Path, count: int) -> str:
     for index in range(count):
         cv2.imwrite(str(folder / f"{index}.png"), np.full((4, 8, 3), index, np.uint8))
     return str(folder)
@@ -35,7 +35,7 @@ def run(rig: Rig, source: str, **parameters):
 
 def test_a_folder_to_its_end(rig: Rig, tmp_path: Path) -> None:
     before = rig.container.node.get_clock().now().nanoseconds
-    node, frames = run(rig, pictures(tmp_path, 3), frame_id="eye")
+    node, frames = run(rig, make_images(tmp_path, 3), frame_id="eye")
     assert levels(frames) == [0, 1, 2]
     assert [(f.width, f.height, f.encoding, f.step, f.frame_id) for f in frames] == [
         (8, 4, "bgr8", 24, "eye")
@@ -50,17 +50,17 @@ def test_a_folder_to_its_end(rig: Rig, tmp_path: Path) -> None:
 def test_a_corrupt_file_among_good_ones(
     rig: Rig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    source = pictures(tmp_path, 3)
-    (tmp_path / "1.png").write_bytes(b"no picture")
+    source = make_images(tmp_path, 3)
+    (tmp_path / "1.png").write_bytes(b"no image")
     node, frames = run(rig, source)
     assert levels(frames) == [0, 2]
     assert node.health.counts() == {"source": 1}
-    assert capfd.readouterr().err.count("1.png: not a picture that OpenCV can read") == 1
+    assert capfd.readouterr().err.count("1.png: not an image that OpenCV can read") == 1
 
 
 @pytest.mark.parametrize("loop", [True, False])
 def test_nothing_but_corrupt_files_ends(rig: Rig, tmp_path: Path, loop: bool) -> None:
-    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "a.png").write_bytes(b"no image")
     node, frames = run(rig, str(tmp_path), loop=loop)
     assert frames == []
     assert node.health.counts() == {"source": 1}
@@ -68,27 +68,27 @@ def test_nothing_but_corrupt_files_ends(rig: Rig, tmp_path: Path, loop: bool) ->
 
 def test_a_loop_that_runs_dry_ends(rig: Rig, tmp_path: Path) -> None:
     """Files that turn bad while they are looped over must not become a busy loop of errors."""
-    source = pictures(tmp_path, 1)
+    source = make_images(tmp_path, 1)
     frames = rig.tap("/camera/image_raw")
     node = rig.load("MediaSource", source=source, loop=True, rate=50.0)
     frames.wait(3)
-    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "0.png").write_bytes(b"no image")
     assert node.finished.wait(DEADLINE_S)
     assert node.health.counts()["source"] <= 2
 
 
 def test_loop_and_limit(rig: Rig, tmp_path: Path) -> None:
-    _, frames = run(rig, pictures(tmp_path, 2), loop=True, limit=5)
+    _, frames = run(rig, make_images(tmp_path, 2), loop=True, limit=5)
     assert levels(frames) == [0, 1, 0, 1, 0]
 
 
 def test_limit_alone(rig: Rig, tmp_path: Path) -> None:
-    _, frames = run(rig, pictures(tmp_path, 4), limit=2)
+    _, frames = run(rig, make_images(tmp_path, 4), limit=2)
     assert levels(frames) == [0, 1]
 
 
 def test_activating_again_starts_over(rig: Rig, tmp_path: Path) -> None:
-    node, frames = run(rig, pictures(tmp_path, 2))
+    node, frames = run(rig, make_images(tmp_path, 2))
     rig.call(node.trigger_deactivate)
     rig.call(node.trigger_activate)
     assert node.finished.wait(DEADLINE_S)
@@ -105,8 +105,8 @@ def test_a_video(rig: Rig, tmp_path: Path) -> None:
     assert len(frames) == 4
 
 
-def test_the_rate_holds_pictures_back(rig: Rig, tmp_path: Path) -> None:
-    _, frames = run(rig, pictures(tmp_path, 6), pace="real_time", rate=50.0)
+def test_the_rate_holds_images_back(rig: Rig, tmp_path: Path) -> None:
+    _, frames = run(rig, make_images(tmp_path, 6), pace="real_time", rate=50.0)
     assert len(frames) == 6
     # One period that the machine was late by may be caught up.
     assert frames[-1].stamp_ns - frames[0].stamp_ns >= 4 * 20_000_000 * 0.95
@@ -114,7 +114,7 @@ def test_the_rate_holds_pictures_back(rig: Rig, tmp_path: Path) -> None:
 
 def test_a_source_that_is_stopped_while_it_waits(rig: Rig, tmp_path: Path) -> None:
     frames = rig.tap("/camera/image_raw")
-    node = rig.load("MediaSource", source=pictures(tmp_path, 2), rate=0.001)
+    node = rig.load("MediaSource", source=make_images(tmp_path, 2), rate=0.001)
     frames.wait()
     rig.call(node.trigger_deactivate)
     assert node.finished.is_set()
@@ -125,11 +125,11 @@ def test_a_source_that_is_not_there(rig: Rig) -> None:
     component = rig.load_component("MediaSource", source="/no/such.jpg")
     assert component.failure == "did not configure"
     message = component.node.health.status(0).message
-    assert message.startswith("'/no/such.jpg': no such file or folder; expected a picture")
+    assert message.startswith("'/no/such.jpg': no such file or folder; expected an image")
 
 
 class FakeCamera(Media):
-    """Gives a picture, then is gone; opened again it fails once, then works for good."""
+    """Gives an image, then is gone; opened again it fails once, then works for good."""
 
     is_live = True
     opened = 0
@@ -144,7 +144,7 @@ class FakeCamera(Media):
     def read(self):
         self.left -= 1
         if self.left < 0:
-            raise SourceError("camera /dev/video9 gives no more pictures; is it plugged in?")
+            raise SourceError("camera /dev/video9 gives no more images; is it plugged in?")
         return np.zeros((2, 2, 3), np.uint8)
 
     def close(self) -> None:

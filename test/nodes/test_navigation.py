@@ -11,16 +11,16 @@ from action_msgs.msg import GoalStatus
 from unique_identifier_msgs.msg import UUID
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.voice import navigation
 from edge_inference.nodes.voice.navigation import to_pose
-from edge_inference.speech.planning.limits import Place
+from edge_inference.speech.planning.limits import NamedPlace
 from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, wait_for
 
-KITCHEN = (Step("go_to", target="kitchen"), Step("say", target="here I am"))
+KITCHEN = (ActionStep("go_to", target="kitchen"), ActionStep("say", target="here I am"))
 
 
 class Answer:
@@ -99,7 +99,7 @@ def ask(rig: Rig):
     node = rig.container.node
     plans = rig.call(lambda: Publisher(node, ActionPlanAdapter(), "/ai/action_plan", RELIABLE))
 
-    def ask(*steps: Step) -> None:
+    def ask(*steps: ActionStep) -> None:
         plans.publish(ActionPlan("test", steps, node.get_clock().now().nanoseconds))
 
     return ask
@@ -156,7 +156,7 @@ def test_another_plan_takes_the_goals_place(rig: Rig, ask, nav2: Nav2) -> None:
     ask(*KITCHEN)
     handle = Handle()
     nav2.answers[0].come(handle)
-    ask(Step("move", distance_m=2.0, speed_mps=0.2))
+    ask(ActionStep("move", distance_m=2.0, speed_mps=0.2))
     assert handle.is_cancelled
     wait_for(lambda: velocities and velocities[-1].linear_mps > 0, "motion")
     ask(*KITCHEN)
@@ -193,7 +193,7 @@ def test_nobody_navigates(rig: Rig, ask, nav2: Nav2) -> None:
 
 
 def test_a_place_as_a_pose() -> None:
-    pose = to_pose(Place(1.0, -2.0, math.pi / 2, "map"), 5_000_000_001)
+    pose = to_pose(NamedPlace(1.0, -2.0, math.pi / 2, "map"), 5_000_000_001)
     assert (pose.header.stamp.sec, pose.header.stamp.nanosec) == (5, 1)
     assert pose.pose.orientation.z == pytest.approx(math.sqrt(0.5))
     assert pose.pose.orientation.w == pytest.approx(math.sqrt(0.5))

@@ -10,10 +10,10 @@ from edge_inference.action import Listen
 from rclpy.action import ActionClient
 from rclpy.context import Context
 
-from edge_inference.core.voice import Step
+from edge_inference.core.voice import ActionStep
 from edge_inference.nodes.voice import active_goals
 from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
-from edge_inference.nodes.voice.active_goals import GoalsUnderWay
+from edge_inference.nodes.voice.active_goals import ActiveGoals
 from edge_inference.nodes.voice.navigation import Navigation
 from navigation_rig import KITCHEN, STILL, Navigator, Robot
 from rig import Collected, Rig, later, wait_for
@@ -85,7 +85,7 @@ def test_what_others_drive_is_left_alone_until_somebody_says_stop(
 ) -> None:
     robot = Robot(rig)
     knows_goals(robot)
-    robot.plan(Step("say", target="hello"))
+    robot.plan(ActionStep("say", target="hello"))
     robot.say("hello")
     wait_for(lambda: "hello" in robot.said, "an answer")
     robot.say("stop")
@@ -114,14 +114,14 @@ def test_what_others_drive_is_watched_until_it_has_ended(
 
 def test_a_plan_to_stop_is_a_stop(rig: Rig, operator: Navigator) -> None:
     robot = Robot(rig)
-    robot.plan(Step("stop"))
+    robot.plan(ActionStep("stop"))
     operator.cancels.wait()
 
 
 def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
     rig: Rig, operator: Navigator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GoalsUnderWay, "_take", lambda self, message: None)
+    monkeypatch.setattr(ActiveGoals, "_take", lambda self, message: None)
     robot = Robot(rig)
     robot.say("stop")
     wait_for(lambda: robot.shows("has agreed to end its goal, and goes on"), "an error")
@@ -132,12 +132,12 @@ def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
 @pytest.fixture
 def withheld(monkeypatch: pytest.MonkeyPatch) -> Collected:
     """Call these to have goals told of to those who listen, which else comes too soon."""
-    calls, take = Collected(), GoalsUnderWay._take
+    calls, take = Collected(), ActiveGoals._take
 
-    def withhold(self: GoalsUnderWay, message) -> None:
+    def withhold(self: ActiveGoals, message) -> None:
         calls.take(lambda: take(self, message))
 
-    monkeypatch.setattr(GoalsUnderWay, "_take", withhold)
+    monkeypatch.setattr(ActiveGoals, "_take", withhold)
     return calls
 
 

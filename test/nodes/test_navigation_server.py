@@ -11,7 +11,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.speech.planning.motion import MotionState
@@ -19,7 +19,7 @@ from rig import Collected, Rig, wait_for
 
 action = pytest.importorskip("nav2_msgs.action", reason="nav2_msgs is absent")
 
-KITCHEN = (Step("go_to", target="kitchen"), Step("say", target="here I am"))
+KITCHEN = (ActionStep("go_to", target="kitchen"), ActionStep("say", target="here I am"))
 
 
 class Navigator:
@@ -95,7 +95,7 @@ class Speaker:
             )
         )
 
-    def ask(self, *steps: Step) -> None:
+    def ask(self, *steps: ActionStep) -> None:
         self._plans.publish(ActionPlan("test", steps, self._now_ns()))
 
     def say(self, text: str) -> None:
@@ -168,7 +168,7 @@ def test_stop_cancels_what_is_not_yet_accepted(
 def test_another_place_takes_over(rig: Rig, navigator: Navigator, speaker: Speaker) -> None:
     speaker.ask(*KITCHEN)
     (first,) = navigator.goals.wait()
-    speaker.ask(Step("go_to", target="door"))
+    speaker.ask(ActionStep("go_to", target="door"))
     wait_for(lambda: first.is_cancel_requested, "the first goal's cancellation")
     second = navigator.goals.wait(2)[1]
     assert second.request.pose.pose.position.y == -2.0

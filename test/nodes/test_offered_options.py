@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directives.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
-from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cache.artifact_cache import Store
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.core.operating_point import EngineConfiguration
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.cost_store import CostCache
 from edge_inference.engines.serving.cost_recording import operating_point
-from edge_inference.engines.serving.selection import Request
+from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from perception_rig import Pipeline
@@ -24,14 +24,14 @@ SETTINGS = {"manager_timeout_s": 600.0}
 
 
 @pytest.fixture
-def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CostStore:
+def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CostCache:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
-    return CostStore(tmp_path)
+    return CostCache(tmp_path)
 
 
-def point(model: str, costs: CostStore) -> OperatingPoint:
-    request = Request(find_model(model), "ort", "fp32")
-    found = operating_point(request, "ort", "fp32", Store(costs.file.parents[1]))
+def point(model: str, costs: CostCache) -> EngineConfiguration:
+    request = EngineRequest(find_model(model), "ort", "fp32")
+    found = operating_point(request, "ort", "fp32", ArtifactCache(costs.file.parents[1]))
     assert found is not None
     return found
 
@@ -43,13 +43,19 @@ def ask(rig: Rig, **limits) -> None:
         )
     )
     directive = Directive(
-        1, "asker", "/ai/inference", Level.REDUCED, 0.5, Limits(**limits), "a test asks"
+        1,
+        "asker",
+        "/ai/inference",
+        DirectiveLevel.REDUCED,
+        0.5,
+        DirectiveLimits(**limits),
+        "a test asks",
     )
     publisher.publish(directive)
 
 
 def test_what_turns_out_to_be_slower_is_not_served_and_withdrawn(
-    rig: Rig, costs: CostStore
+    rig: Rig, costs: CostCache
 ) -> None:
     workloads = rig.tap("/ai/workload")
     settings = {**SETTINGS, "variants": ["nanodet:fp32"]}
@@ -73,7 +79,7 @@ def test_what_turns_out_to_be_slower_is_not_served_and_withdrawn(
 
 
 def test_what_is_known_to_be_slower_is_never_offered_yet_served_to_who_names_it(
-    rig: Rig, outside: Outside, costs: CostStore
+    rig: Rig, outside: Outside, costs: CostCache
 ) -> None:
     names = {"nanodet": 0.01, "efficientnet_lite0": 0.02}
     spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
@@ -94,7 +100,7 @@ def test_what_is_known_to_be_slower_is_never_offered_yet_served_to_who_names_it(
     assert pipeline.states[-1].problem == ""
 
 
-def test_an_option_costs_what_it_would_take_now(rig: Rig, costs: CostStore) -> None:
+def test_an_option_costs_what_it_would_take_now(rig: Rig, costs: CostCache) -> None:
     names = {"nanodet": 1.0, "efficientnet_lite0": 0.25}  # on a much slower machine
     spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
     pair = tuple(Cost(each, 20, spread) for each, spread in spreads.items())

@@ -15,7 +15,7 @@ from rig import Outside, Rig, wait_for
 
 
 class Scene:
-    """Publishes pictures and what is in them."""
+    """Publishes images and what is in them."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, node = rig, rig.container.node
@@ -25,10 +25,10 @@ class Scene:
         )
         self.node = node
 
-    def show(self, picture: bool = True) -> int:
-        """Publish a picture and a box in it, or the box alone; return the stamp."""
+    def show(self, with_image: bool = True) -> int:
+        """Publish an image and a box in it, or the box alone; return the stamp."""
         stamp = self.node.get_clock().now().nanoseconds
-        if picture:
+        if with_image:
             image = np.zeros((60, 80, 3), np.uint8)
             self.images.publish(Frame.from_array(image, "bgr8", stamp, "cam"))
         box = np.array([[10, 20, 40, 50]], np.float32)
@@ -58,7 +58,7 @@ def test_nobody_looks_nobody_listens(rig: Rig, scene: Scene, outside: Outside) -
     assert header["stamp"]["sec"] * 10**9 + header["stamp"]["nanosec"] == stamp
     assert (seen[0]["width"], seen[0]["height"], seen[0]["encoding"]) == (80, 60, "bgr8")
     outside.unsubscribe(topic="/ai/overlay")
-    wait_for(lambda: not scene.images.is_wanted(), "the overlay to leave the pictures")
+    wait_for(lambda: not scene.images.is_wanted(), "the overlay to leave the images")
     wait_for(lambda: not scene.results.is_wanted(), "the overlay to leave the results")
 
 
@@ -71,28 +71,28 @@ def test_drawn_by_reference(rig: Rig, scene: Scene) -> None:
     assert all(frame.data.any() for frame in seen)
 
 
-def test_a_result_without_its_picture_is_counted(rig: Rig, scene: Scene) -> None:
+def test_a_result_without_its_image_is_counted(rig: Rig, scene: Scene) -> None:
     seen = rig.tap("/ai/overlay")
     node = rig.load("Overlay", when_full="wait")
-    scene.show(picture=False)
+    scene.show(with_image=False)
     scene.show()
     seen.wait()
-    assert node.health.counts() == {"no_picture": 1}
+    assert node.health.counts() == {"no_image": 1}
     assert node.health.status(0).values["processed"] == "1"
 
 
-def test_only_so_many_pictures_are_kept(rig: Rig, scene: Scene) -> None:
+def test_only_so_many_images_are_kept(rig: Rig, scene: Scene) -> None:
     rig.tap("/ai/overlay")
     node = rig.load("Overlay", history=3)
     for stamp in range(1, 20):
         image = np.zeros((2, 2, 3), np.uint8)
         scene.images.publish(Frame.from_array(image, "bgr8", stamp))
-    assert list(node._pictures) == [17, 18, 19]
+    assert list(node._images) == [17, 18, 19]
     rig.call(node.trigger_deactivate)
-    assert not node._pictures
+    assert not node._images
 
 
-def test_large_pictures_are_kept_as_far_as_their_bytes_go(
+def test_large_images_are_kept_as_far_as_their_bytes_go(
     rig: Rig, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_inference.nodes.perception.overlay._MOST_BYTES", 100)
@@ -109,7 +109,7 @@ def test_large_pictures_are_kept_as_far_as_their_bytes_go(
         for stamp in stamps:
             image = np.zeros((side, side, 3), np.uint8)
             scene.images.publish(Frame.from_array(image, "bgr8", stamp))
-        assert list(node._pictures) == kept
+        assert list(node._images) == kept
 
 
 def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:

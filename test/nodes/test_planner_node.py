@@ -11,13 +11,13 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.core.voice import Intent, IntentSlot, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
 from rig import Outside, Rig, wait_for
 
 
-def intent(name: str, text: str = "something", age_s: float = 0.1, **slots: Slot) -> Intent:
+def intent(name: str, text: str = "something", age_s: float = 0.1, **slots: IntentSlot) -> Intent:
     stamp_ns = time.time_ns() - round(age_s * 1e9)
     return Intent(name, slots, 0.9, text, "grammar", stamp_ns, frame_id="ear")
 
@@ -32,7 +32,7 @@ def test_a_plan_keeps_the_stamp_of_the_speech(rig: Rig, intents: Publisher) -> N
     plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     timings = rig.tap("/ai/stage_timing")
     rig.load("Planner")
-    asked = intent("move", distance=Slot("distance", 2.0, "m"))
+    asked = intent("move", distance=IntentSlot("distance", 2.0, "m"))
     intents.publish(asked)
     (plan,) = plans.wait()
     assert (plan.stamp_ns, plan.frame_id, plan.is_refused) == (asked.stamp_ns, "ear", False)
@@ -52,7 +52,7 @@ def test_what_comes_too_late_is_refused_aloud(rig: Rig, intents: Publisher) -> N
 def test_what_is_too_far_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
     plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     rig.load("Planner")
-    intents.publish(intent("move", distance=Slot("distance", 2000.0, "m")))
+    intents.publish(intent("move", distance=IntentSlot("distance", 2000.0, "m")))
     assert plans.wait()[0].is_refused and plans[0].steps == ()
     assert "is too much" in said.wait()[0]
 
@@ -95,7 +95,7 @@ def test_limits_are_live_and_bad_ones_refused(rig: Rig, intents: Publisher, tmp_
     def ask(file: Path):
         change = [Parameter("limits", value=str(file))]
         answer = rig.call(lambda: node.set_parameters(change))[0]
-        intents.publish(intent("move", distance=Slot("distance", 2000.0, "m")))
+        intents.publish(intent("move", distance=IntentSlot("distance", 2000.0, "m")))
         return answer
 
     answer = ask(bad)

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.directives.directive import Level, Limits
+from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits
 from edge_inference.core.directives.manager_election import SILENCE_NS
-from edge_inference.core.reading import Status
-from edge_inference.core.runtime.health import Level as Severity
+from edge_inference.core.reading import ReadingStatus
+from edge_inference.core.runtime.health import HealthLevel as Severity
 from edge_inference.core.settings import rules
 from edge_inference.engines.serving import server
 from edge_inference.errors import BackendError
 from edge_inference.nodes import throttle_client
 from edge_inference.nodes.perception import inference
 from edge_inference.nodes.platform.platform_settings import PlatformManagerSettings
-from edge_inference.nodes.throttle_client import ManagedSettings
+from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from manager_rig import TOPIC, TREES, Asker, last, manager
 from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
@@ -91,7 +91,9 @@ def test_a_machine_without_sensors_is_an_error_and_the_safe_level(rig: Rig) -> N
     node = manager(rig, "bare_machine")
     Pipeline(rig, model="nanodet")
     wait_for(
-        lambda: any(each.node == "/ai/inference" and each.level is Level.FAILSAFE for each in asked)
+        lambda: any(
+            each.node == "/ai/inference" and each.level is DirectiveLevel.FAILSAFE for each in asked
+        )
     )
     wait_for(lambda: severity(node) is Severity.ERROR, "ERROR")
 
@@ -99,7 +101,7 @@ def test_a_machine_without_sensors_is_an_error_and_the_safe_level(rig: Rig) -> N
 def test_an_unmonitored_machine_may_be_allowed(rig: Rig) -> None:
     asked = rig.tap(TOPIC)
     manager(rig, "bare_machine", allow_unmonitored=True)
-    assert asked.wait(3)[-1].level is Level.FULL
+    assert asked.wait(3)[-1].level is DirectiveLevel.FULL
 
 
 def test_limits_change_while_it_runs(rig: Rig, outside: Outside) -> None:
@@ -107,11 +109,11 @@ def test_limits_change_while_it_runs(rig: Rig, outside: Outside) -> None:
     Pipeline(rig, model="nanodet")
     manager(rig)
     asked.wait(1)
-    assert asked[-1].level is Level.FULL
+    assert asked[-1].level is DirectiveLevel.FULL
     values = {"throttle_c": 20.0, "max_c": 30.0}
     told = outside.set_parameters(node="/ai/platform_manager", values=values)
     assert told == [[True, ""], [True, ""]]
-    wait_for(lambda: asked[-1].level is not Level.FULL, "less to be asked")
+    wait_for(lambda: asked[-1].level is not DirectiveLevel.FULL, "less to be asked")
     told = outside.set_parameters(node="/ai/platform_manager", values={"throttle_c": 90.0})[-1]
     assert told[0] is False
     assert "throttle_c" in told[1]
@@ -138,20 +140,20 @@ def test_a_node_acknowledges_obeys_and_goes_to_its_safe_level(rig: Rig, later) -
     asker.ask(7, max_rate_hz=2.0)
     wait_for(lambda: last(workloads).directive_id == 7)
     assert (last(workloads).obeys, last(workloads).manager) == ("directive", "asker")
-    assert last(workloads).limits == Limits(max_rate_hz=2.0)
+    assert last(workloads).limits == DirectiveLimits(max_rate_hz=2.0)
     wait_for(lambda: pipeline.states[-1].max_rate_hz == 2.0)
     later(590.0)
     told = len(workloads)
     assert workloads.wait(told + 2)[-1].obeys == "directive"
     later(10.0)
     wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")
-    assert last(workloads).limits == Limits(max_rate_hz=3.0)
+    assert last(workloads).limits == DirectiveLimits(max_rate_hz=3.0)
     asker.ask(8)
     wait_for(lambda: last(workloads).directive_id == 8)
     assert last(workloads).limits.is_free
 
 
-def test_pictures_are_given_up_first_of_all_and_still_count_as_demand(rig: Rig) -> None:
+def test_images_are_given_up_first_of_all_and_still_count_as_demand(rig: Rig) -> None:
     workloads = rig.tap("/ai/workload")
     pipeline = Pipeline(rig, model="efficientnet_lite0", inference={"queue_depth": 100})
     asker = Asker(rig)
@@ -322,13 +324,13 @@ def test_a_file_that_blocks_costs_its_own_reading_only(rig: Rig, tmp_path: Path)
     states, asked = rig.tap("/ai/platform_state"), rig.tap(TOPIC)
     manager(rig, recording=blocking_from(tmp_path, "gpu-thermal"))
     wait_for(
-        lambda: states and states[-1].state.named("zone/gpu-thermal").status is Status.STALE,
+        lambda: states and states[-1].state.named("zone/gpu-thermal").status is ReadingStatus.STALE,
         "the reading to be stale",
     )
     count = len(states)
     states.wait(count + 8)
-    assert states[-1].state.named("zone/tj-thermal").status is Status.OK
-    assert {each.level for each in asked} == {Level.FULL}
+    assert states[-1].state.named("zone/tj-thermal").status is ReadingStatus.OK
+    assert {each.level for each in asked} == {DirectiveLevel.FULL}
 
 
 def test_a_temperature_that_decides_and_blocks_means_the_safe_level(
@@ -336,7 +338,7 @@ def test_a_temperature_that_decides_and_blocks_means_the_safe_level(
 ) -> None:
     asked = rig.tap(TOPIC)
     node = manager(rig, recording=blocking_from(tmp_path, "tj-thermal"))
-    wait_for(lambda: asked and asked[-1].level is Level.FAILSAFE, "the safe level")
+    wait_for(lambda: asked and asked[-1].level is DirectiveLevel.FAILSAFE, "the safe level")
     wait_for(lambda: severity(node) is Severity.ERROR, "ERROR")
 
 
@@ -355,11 +357,11 @@ def test_a_clock_set_back_changes_no_decision(rig: Rig, outside: Outside) -> Non
     report = states[-1]
     ages = [report.now_ns - each.stamp_ns for each in report.state.readings if each.value]
     assert max(ages) < 5 * 10**9
-    assert {each.level for each in asked} == {Level.FULL}
+    assert {each.level for each in asked} == {DirectiveLevel.FULL}
 
 
 def test_the_slowest_manager_is_not_taken_for_a_silent_one() -> None:
     slowest = rules(PlatformManagerSettings)["rate_hz"].minimum
     assert slowest is not None
     assert 2e9 / slowest < SILENCE_NS
-    assert 2.0 / slowest < rules(ManagedSettings)["manager_timeout_s"].default
+    assert 2.0 / slowest < rules(ThrottleClientSettings)["manager_timeout_s"].default

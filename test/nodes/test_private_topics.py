@@ -13,7 +13,7 @@ from rclpy.node import Node
 from edge_inference.composition import private_topics
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.images.geometry import Geometry
-from edge_inference.core.runtime.health import Level
+from edge_inference.core.runtime.health import HealthLevel
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
@@ -73,7 +73,7 @@ def batch(model: str) -> TensorBatch:
 
 def errors(node, words: str) -> list[str]:
     status = node.health.status(0)
-    return [status.message] if status.level is Level.ERROR and words in status.message else []
+    return [status.message] if status.level is HealthLevel.ERROR and words in status.message else []
 
 
 @both_executors

@@ -40,8 +40,8 @@ def test_a_robot_tells_what_it_sees(rig: Rig, robot) -> None:
     reports, workloads = rig.tap("/ai/latency_report"), rig.tap("/ai/workload")
     node = rig.container.node
     words = rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
-    picture = str(GOLDEN / "chelsea.jpg")
-    loaded = robot(audio_source="", image_source=picture, image_loop="true", image_rate="5")
+    image = str(GOLDEN / "chelsea.jpg")
+    loaded = robot(audio_source="", image_source=image, image_loop="true", image_rate="5")
     assert "audio_source" not in loaded and "media_source" in loaded
     detections.wait(2)
     stamp_ns = node.get_clock().now().nanoseconds

@@ -22,12 +22,12 @@ from edge_inference.nodes.conversions.results import detection_adapter
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 DEADLINE_S = 600
-PICTURES = 40
+IMAGES = 40
 pytestmark = pytest.mark.usefixtures("alone")
 
 
-def pictures(folder: Path) -> None:
-    for index in range(PICTURES):
+def make_images(folder: Path) -> None:
+    for index in range(IMAGES):
         cv2.imwrite(str(folder / f"{index:02d}.png"), np.zeros((60, 80, 3), np.uint8))
 
 
@@ -43,7 +43,7 @@ def run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path) -> None:
-    pictures(tmp_path)
+    make_images(tmp_path)
     context = Context()
     rclpy.init(context=context)
     nodes = [
@@ -69,7 +69,7 @@ def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path)
         rclpy.shutdown(context=context)
     summary = json.loads(out.splitlines()[-1])["summary"]
     assert process.returncode == 0
-    assert summary["frames"]["read"] == PICTURES
+    assert summary["frames"]["read"] == IMAGES
     assert "another pipeline runs in the namespace /ai" in errors
     assert "this one runs in /ai_3" in errors
     assert "somebody else" not in errors
@@ -78,7 +78,7 @@ def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path)
 
 
 def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
-    pictures(tmp_path)
+    make_images(tmp_path)
     processes = [run(tmp_path, "--json") for _ in range(2)]
     try:
         ended = [process.communicate(timeout=DEADLINE_S) for process in processes]
@@ -88,7 +88,7 @@ def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0]
     for out, _ in ended:
         summary = json.loads(out.splitlines()[-1])["summary"]
-        assert summary["frames"]["results"] == PICTURES
+        assert summary["frames"]["results"] == IMAGES
         assert summary["frames"]["dropped"] == {}
     told = sorted(errors for _, errors in ended)
     assert told[0] == ""
@@ -96,7 +96,7 @@ def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_that_comes_later_is_told_of(tmp_path: Path) -> None:
-    pictures(tmp_path)
+    make_images(tmp_path)
     process = run(tmp_path, "--json", "--real-time", "--rate", "1")
     context = Context()
     try:
@@ -113,8 +113,8 @@ def test_a_pipeline_that_comes_later_is_told_of(tmp_path: Path) -> None:
     assert "another pipeline has started in the namespace /ai" in told
 
 
-def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
-    pictures(tmp_path)
+def test_every_image_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
+    make_images(tmp_path)
     context = Context()
     rclpy.init(context=context)
     node = rclpy.create_node("stranger", context=context)
@@ -137,8 +137,8 @@ def test_every_picture_is_processed_and_the_company_is_told(tmp_path: Path) -> N
     summary = json.loads(out.splitlines()[-1])["summary"]
     assert process.returncode == 0
     assert summary["frames"] == {
-        "read": PICTURES,
-        "results": PICTURES,
+        "read": IMAGES,
+        "results": IMAGES,
         "unreadable": 0,
         "dropped": {},
     }

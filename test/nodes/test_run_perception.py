@@ -1,4 +1,4 @@
-"""``edge-inference run perception`` as a user runs it: a process of its own on real pictures."""
+"""``edge-inference run perception`` as a user runs it: a process of its own on real images."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(con
 DEADLINE_S = 600
 pytestmark = pytest.mark.usefixtures("alone")
 MODEL = find_model("nanodet")
-PICTURES = {golden.picture.name: golden for golden in MODEL.golden}
-ASTRONAUT = PICTURES["astronaut.jpg"].picture
+IMAGES = {golden.image.name: golden for golden in MODEL.golden}
+ASTRONAUT = IMAGES["astronaut.jpg"].image
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -57,19 +57,19 @@ def frames_and_summary(out: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return frames, last["summary"]
 
 
-def many_pictures(folder: Path, count: int) -> Path:
+def many_images(folder: Path, count: int) -> Path:
     for index in range(count):
         (folder / f"{index:04d}.jpg").symlink_to(ASTRONAUT)
     return folder
 
 
-def test_a_folder_with_a_broken_picture(tmp_path: Path) -> None:
+def test_a_folder_with_a_broken_image(tmp_path: Path) -> None:
     # YAML would read a name like this otherwise.
     folder, overlays = tmp_path / "[1], 'yes' ä", tmp_path / "overlays"
     folder.mkdir()
-    for golden in PICTURES.values():
-        shutil.copy(golden.picture, folder)
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    for golden in IMAGES.values():
+        shutil.copy(golden.image, folder)
+    (folder / "broken.jpg").write_bytes(b"no image")
     (folder / "empty.png").write_bytes(b"")
 
     done = run("--source", str(folder), "--json", "--save-overlay", str(overlays))
@@ -78,36 +78,36 @@ def test_a_folder_with_a_broken_picture(tmp_path: Path) -> None:
     told = done.stderr.splitlines()
     assert [Path(line.split(": ")[2]).name for line in told] == ["broken.jpg", "empty.png"]
     frames, summary = frames_and_summary(done.stdout)
-    assert [Path(frame["source"]).name for frame in frames] == sorted(PICTURES)
-    assert [frame["frame"] for frame in frames] == list(range(1, len(PICTURES) + 1))
+    assert [Path(frame["source"]).name for frame in frames] == sorted(IMAGES)
+    assert [frame["frame"] for frame in frames] == list(range(1, len(IMAGES) + 1))
     for frame in frames:
         assert set(frame["ms"]) == {"preprocess", "inference", "decode"}
         assert min(frame["ms"].values()) > 0
         assert frame["age_ms"] > 0
-        expected = PICTURES[Path(frame["source"]).name].expected
+        expected = IMAGES[Path(frame["source"]).name].expected
         found = {entry["label"]: entry for entry in frame["results"]}
         for wanted in expected:
             assert isinstance(wanted, ExpectedObject)
             assert found[wanted.label]["box"] == pytest.approx(wanted.box, abs=3.0)
             assert found[wanted.label]["score"] == pytest.approx(wanted.score, abs=0.05)
     assert summary["frames"] == {
-        "read": len(PICTURES),
-        "results": len(PICTURES),
+        "read": len(IMAGES),
+        "results": len(IMAGES),
         "unreadable": 2,
         "dropped": {},
     }
-    assert summary["overlays"] == {"folder": str(overlays), "written": len(PICTURES), "failed": 0}
+    assert summary["overlays"] == {"folder": str(overlays), "written": len(IMAGES), "failed": 0}
     assert (summary["model"], summary["precision"]) == ("nanodet", "fp32")
     for frame in frames:
         drawn = cv2.imread(str(overlays / f"frame_{frame['frame']:06d}.jpg"))
-        picture = cv2.imread(frame["source"])
-        assert drawn.shape == picture.shape
+        image = cv2.imread(frame["source"])
+        assert drawn.shape == image.shape
         # A JPEG alone changes no pixel this much; a box does.
-        assert np.abs(drawn.astype(int) - picture).max() > 100
+        assert np.abs(drawn.astype(int) - image).max() > 100
 
 
 def test_frames_ends_after_so_many_and_loses_none(tmp_path: Path) -> None:
-    done = run("--source", str(many_pictures(tmp_path, 40)), "--frames", "15", "--json")
+    done = run("--source", str(many_images(tmp_path, 40)), "--frames", "15", "--json")
     assert done.returncode == 0, done.stderr
     frames, summary = frames_and_summary(done.stdout)
     assert [frame["frame"] for frame in frames] == list(range(1, 16))
@@ -116,7 +116,7 @@ def test_frames_ends_after_so_many_and_loses_none(tmp_path: Path) -> None:
 
 
 def test_real_time_drops_what_comes_too_fast_and_accounts_for_it(tmp_path: Path) -> None:
-    folder = many_pictures(tmp_path, 60)
+    folder = many_images(tmp_path, 60)
     done = run("--source", str(folder), "--real-time", "--rate", "500", "--json")
     assert done.returncode == 0, done.stderr
     frames, summary = frames_and_summary(done.stdout)
@@ -138,7 +138,7 @@ def test_a_pipe_gets_lines_and_a_table() -> None:
 
 
 def test_an_interrupt_ends_with_the_summary(tmp_path: Path) -> None:
-    process = start("--source", str(many_pictures(tmp_path, 2000)), "--json")
+    process = start("--source", str(many_images(tmp_path, 2000)), "--json")
     try:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
@@ -153,7 +153,7 @@ def test_an_interrupt_ends_with_the_summary(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(tmp_path: Path) -> None:
-    process = start("--source", str(many_pictures(tmp_path, 2000)), "--json")
+    process = start("--source", str(many_images(tmp_path, 2000)), "--json")
     try:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
@@ -175,10 +175,10 @@ def camera() -> Iterator[Any]:
 
 
 def test_a_topic_of_another_process(camera: Any) -> None:
-    picture = cv2.imread(str(ASTRONAUT))
-    message = Image(height=picture.shape[0], width=picture.shape[1], encoding="bgr8")
-    message.step = picture.strides[0]
-    message.data = picture.tobytes()
+    image = cv2.imread(str(ASTRONAUT))
+    message = Image(height=image.shape[0], width=image.shape[1], encoding="bgr8")
+    message.step = image.strides[0]
+    message.data = image.tobytes()
     publisher = camera.create_publisher(Image, "/front/image", qos_profile_sensor_data)
     process = start("--source", "/front/image", "--frames", "5", "--json")
     deadline = time.monotonic() + DEADLINE_S
@@ -235,8 +235,8 @@ def test_a_named_precision_is_prepared_once_in_sight_and_runs(
     assert summary["precision"] == "int8"
 
 
-def test_only_broken_pictures_is_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+def test_only_broken_images_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     done = run("--source", str(tmp_path), "--json")
     assert done.returncode == 1
     _, summary = frames_and_summary(done.stdout)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
@@ -36,11 +36,11 @@ def publish(rig: Rig):
     )
 
     class Publish:
-        def plan(self, *steps: Step) -> None:
+        def plan(self, *steps: ActionStep) -> None:
             plans.publish(ActionPlan("test", steps, node.get_clock().now().nanoseconds))
 
         def intent(self, name: str, **slots: str) -> None:
-            made = {key: Slot(key, value) for key, value in slots.items()}
+            made = {key: IntentSlot(key, value) for key, value in slots.items()}
             now_ns = node.get_clock().now().nanoseconds
             intents.publish(Intent(name, made, 0.9, name, "grammar", now_ns))
 
@@ -86,7 +86,7 @@ def test_where_a_thing_is(rig: Rig, publish, tmp_path: Path) -> None:
     rig.load("Command", limits=str(limits))
     width = perception(rig).image.shape[1]
     assert width / 3 < sum(PERSON) / 2 < width * 2 / 3
-    publish.plan(Step("look", target="person"))
+    publish.plan(ActionStep("look", target="person"))
     assert said.wait() == ["Ahead I see a person."]
 
 
@@ -94,7 +94,9 @@ def test_the_step_is_answered_when_it_is_its_turn(rig: Rig, publish) -> None:
     said, velocities = rig.tap("/ai/say"), rig.tap("/cmd_vel")
     rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command")
-    publish.plan(Step("move", distance_m=0.05, speed_mps=0.25), Step("look"), Step("look"))
+    publish.plan(
+        ActionStep("move", distance_m=0.05, speed_mps=0.25), ActionStep("look"), ActionStep("look")
+    )
     said.wait(2)
     assert [*said] == [BLIND, BLIND]
     assert any(velocity.linear_mps for velocity in velocities)
@@ -105,9 +107,9 @@ def test_nothing_is_said_of_plans_that_do_not_ask(rig: Rig, publish) -> None:
     said, feedback = rig.tap("/ai/say"), rig.tap("/ai/command_feedback")
     rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command")
-    publish.plan(Step("turn", angle_rad=0.02, rate_radps=0.5))
+    publish.plan(ActionStep("turn", angle_rad=0.02, rate_radps=0.5))
     wait_for(lambda: feedback and feedback[-1].state.value == "done", "the turn")
-    publish.plan(Step("pick", target="cup"))
+    publish.plan(ActionStep("pick", target="cup"))
     assert "pick" in said.wait()[0]  # command refuses it, and nobody else answers
     assert feedback[-1].state.value == "refused"
     assert len(said) == 1
@@ -130,7 +132,7 @@ def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
     rig.load("Command")
     pipeline = Pipeline(rig, model="efficientnet_lite0")
     labels = [pipeline.next(pipeline.classes).label(0) for _ in range(2)]
-    publish.plan(Step("look"))
+    publish.plan(ActionStep("look"))
     (words,) = said.wait()
     assert words.startswith("This looks like a") and words.endswith(f" {labels[0]}.")
 
@@ -144,7 +146,7 @@ def test_perception_and_ears_elsewhere(rig: Rig, outside: Outside) -> None:
     rig.hears(node, DETECTIONS)
     for _ in range(2):
         see(**one_dog())
-    wait_for(lambda: node.health.status(0).values["processed"] == "2", "two pictures")
+    wait_for(lambda: node.health.status(0).values["processed"] == "2", "two images")
     ask = outside.speak("/ai/command_feedback", "edge_inference/CommandFeedback")
     rig.hears(node, "/ai/command_feedback")
     look = {"state": "waiting", "step": {"action": "look", "target": "dog"}}

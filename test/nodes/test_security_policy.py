@@ -58,7 +58,7 @@ def test_the_robot_alone_may_drive() -> None:
     assert drivers == {"command"}
 
 
-def test_the_process_that_takes_pictures_neither_drives_nor_speaks_for_a_person() -> None:
+def test_the_process_that_takes_images_neither_drives_nor_speaks_for_a_person() -> None:
     root = ElementTree.parse(POLICY).getroot()
 
     def topics(enclave: str, verb: str) -> set[str | None]:

@@ -10,7 +10,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directives.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.settings import rules
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ConfigError
@@ -18,7 +18,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
-from edge_inference.nodes.throttle_client import ManagedSettings
+from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from edge_inference.nodes.voice import speech_recognition
 from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
@@ -211,10 +211,16 @@ class Asker:
         )
 
     def ask(self, number: int, **limits) -> None:
-        level = Level.REDUCED if limits else Level.FULL
+        level = DirectiveLevel.REDUCED if limits else DirectiveLevel.FULL
         self._publisher.publish(
             Directive(
-                number, "asker", "/ai/speech_recognition", level, 0.5, Limits(**limits), "a test"
+                number,
+                "asker",
+                "/ai/speech_recognition",
+                level,
+                0.5,
+                DirectiveLimits(**limits),
+                "a test",
             )
         )
 
@@ -267,7 +273,7 @@ def test_speech_is_not_asked_for_less_by_default(rig: Rig, speech: Publisher) ->
     speech.publish(said(0.5, 1, is_final=False))
     transcripts.wait()
     assert workloads[-1].safety_critical and workloads[-1].obeys == "critical"
-    assert workloads[-1].priority > rules(ManagedSettings)["priority"].default
+    assert workloads[-1].priority > rules(ThrottleClientSettings)["priority"].default
     assert node.health.counts() == {}
 
 

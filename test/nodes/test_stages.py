@@ -15,7 +15,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import DepthMap
-from edge_inference.core.runtime.health import Level
+from edge_inference.core.runtime.health import HealthLevel
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
@@ -25,7 +25,7 @@ SECOND = 1_000_000_000
 
 
 class Camera:
-    """Publishes small pictures by reference to a gate, whose output is collected."""
+    """Publishes small images by reference to a gate, whose output is collected."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.node = rig, rig.container.node
@@ -262,14 +262,17 @@ def test_diagnostics_tell(rig: Rig, camera: Camera) -> None:
     for _ in range(4):
         camera.send(encoding="skip")
     wait_for(lambda: counts(gate) == {"boring": 4}, "the drops")
-    assert look() == (Level.WARN, "gave up 4 of 5 frames: boring 4")
-    assert look() == (Level.OK, "active, 0 frames since the last report")
+    assert look() == (HealthLevel.WARN, "gave up 4 of 5 frames: boring 4")
+    assert look() == (HealthLevel.OK, "active, 0 frames since the last report")
     camera.send(encoding="broken")
     wait_for(lambda: counts(gate).get("invalid"), "the error")
     level, message = look(0)
-    assert (level, message) == (Level.ERROR, "encoding: expected one that works, got 'broken'")
+    assert (level, message) == (
+        HealthLevel.ERROR,
+        "encoding: expected one that works, got 'broken'",
+    )
     rig.call(gate.trigger_deactivate)
-    assert look() == (Level.OK, "not active")
+    assert look() == (HealthLevel.OK, "not active")
 
 
 # Lifecycle --------------------------------------------------------------------------------------
@@ -323,7 +326,7 @@ def test_what_waits_when_a_stage_stops_is_counted(rig: Rig, camera: Camera) -> N
     assert not stopping.is_alive()
 
 
-def test_pictures_of_a_batch_that_are_left_when_decode_stops_are_left_out(
+def test_images_of_a_batch_that_are_left_when_decode_stops_are_left_out(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = rig.load("Decode")

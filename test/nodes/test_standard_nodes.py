@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 import standard_messages as standard
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.core.voice import Intent, IntentSlot, Transcript
 from edge_inference.nodes.component import LATCHED, RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
@@ -173,7 +173,7 @@ def test_what_is_meant_goes_out(rig: Rig) -> None:
     node = rig.load("HriIntents", "-r", "hri_intents:=/intents")
     rig.is_heard(node, "/intents")
     intents = ours(rig, IntentAdapter(), "/ai/intent")
-    place = {"place": Slot("place", "kitchen")}
+    place = {"place": IntentSlot("place", "kitchen")}
     intents.publish(Intent("go_to", place, 0.7, "", "embedding", 4, needs_confirmation=True))
     intents.publish(Intent("", {}, 0.1, "what", "grammar", 5, problem="not in the grammar"))
     intents.publish(Intent("go_to", place, 0.5, "go to the kitchen", "grammar", 6))

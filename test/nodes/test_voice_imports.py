@@ -1,4 +1,4 @@
-"""A robot that only listens does not load what is for pictures."""
+"""A robot that only listens does not load what is for images."""
 
 from __future__ import annotations
 

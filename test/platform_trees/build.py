@@ -12,7 +12,12 @@ from pathlib import Path
 
 import jetsons
 import other_machines as others
-from edge_inference.platforms.recording.recording import Head, Look, head_line, look_line
+from edge_inference.platforms.recording.recording import (
+    RecordedChanges,
+    RecordingHeader,
+    head_line,
+    look_line,
+)
 from layouts import Files
 
 HERE = Path(__file__).resolve().parent
@@ -24,8 +29,8 @@ _PERIOD_S = 0.5
 def recordings() -> Iterator[tuple[str, str]]:
     """Yield each recording's name and content."""
     for name, board, kernel, looks in _still():
-        yield name, _text(Head(board, kernel, f"{NOTE}: {_about(name)}", True), looks)
-    head = Head("Jetson Orin NX", "5.15.148-tegra", f"{NOTE}: {HEAT_NOTE}", True)
+        yield name, _text(RecordingHeader(board, kernel, f"{NOTE}: {_about(name)}", True), looks)
+    head = RecordingHeader("Jetson Orin NX", "5.15.148-tegra", f"{NOTE}: {HEAT_NOTE}", True)
     yield "orin_nx_heats_up", _text(head, list(_warming_up()))
 
 
@@ -86,12 +91,12 @@ def _warming_up() -> Iterator[Files]:
         temperature_c = goal_c + (temperature_c - goal_c) * math.exp(-_PERIOD_S / delay_s)
 
 
-def _text(head: Head, looks: Sequence[Files]) -> str:
+def _text(head: RecordingHeader, looks: Sequence[Files]) -> str:
     lines = [head_line(head)]
     before: Files = {}
     for number, files in enumerate(looks):
         changed = {path: each for path, each in files.items() if before.get(path) != each}
-        lines.append(look_line(Look(number * _PERIOD_S, changed)))
+        lines.append(look_line(RecordedChanges(number * _PERIOD_S, changed)))
         before = files
     return "\n".join(lines) + "\n"
 

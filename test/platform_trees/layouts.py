@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 
-from edge_inference.platforms.recording.recording import Content, Unreadable
+from edge_inference.platforms.recording.recording import Content, UnreadableFile
 
 Files = dict[str, Content]
-GATED = Unreadable(errno.EAGAIN)
-FORBIDDEN = Unreadable(errno.EACCES)
+GATED = UnreadableFile(errno.EAGAIN)
+FORBIDDEN = UnreadableFile(errno.EACCES)
 
 
 def lines(values: Mapping[str, object], folder: str) -> Files:
     """Return files with a line each."""
     return {
-        f"{folder}/{name}": value if isinstance(value, Unreadable) else f"{value}\n".encode()
+        f"{folder}/{name}": value if isinstance(value, UnreadableFile) else f"{value}\n".encode()
         for name, value in values.items()
     }
 
@@ -34,7 +34,7 @@ def dmi(vendor: str, product: str, board: str, chassis: int) -> Files:
 
 
 def zones(
-    *found: tuple[str, int | Unreadable], trips: Sequence[tuple[str, int]] = (), first: int = 0
+    *found: tuple[str, int | UnreadableFile], trips: Sequence[tuple[str, int]] = (), first: int = 0
 ) -> Files:
     """Return thermal zones by type with millidegrees, all with the same trip points."""
     files: Files = {}
@@ -156,7 +156,7 @@ def power_mode(number: int, default: int, names: Mapping[int, str]) -> Files:
     }
 
 
-def rapl(domain: str, name: str, microjoules: int | Unreadable, highest: int) -> Files:
+def rapl(domain: str, name: str, microjoules: int | UnreadableFile, highest: int) -> Files:
     values = {"name": name, "energy_uj": microjoules, "max_energy_range_uj": highest}
     return lines(values, f"sys/class/powercap/{domain}")
 

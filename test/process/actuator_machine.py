@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.platforms.actuators.actuator import Outcome
+from edge_inference.platforms.actuators.actuator import ActuatorOutcome
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 
@@ -157,7 +157,7 @@ def wait_for(predicate: Callable[[], Any], what: str) -> Any:
     return value
 
 
-def came_of(actuators: Actuators, name: str, value: str) -> Outcome:
+def came_of(actuators: Actuators, name: str, value: str) -> ActuatorOutcome:
     """Wish for something and return what came of it."""
     actuators.request(name, value)
     assert actuators.settle(DEADLINE_S)

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.core.operating_point import EngineConfiguration
+from edge_inference.engines.cache.cost_store import CostCache
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "fcntl.flock")
 MACHINE = {"cpu": "A Processor"}
 
 
 def measurement(writer: str, number: int) -> Measurement:
-    point = OperatingPoint(writer, "fp32", "ort", f"{number:064x}")
+    point = EngineConfiguration(writer, "fp32", "ort", f"{number:064x}")
     return Measurement(writer, float(number), (Cost(point, 20, Spread(0.01, 0.02)),))
 
 
@@ -51,7 +51,7 @@ def stand_still_at_changes(cache: Path) -> None:
 
 def main() -> None:
     cache, writer, count, standing = sys.argv[1:]
-    store = CostStore(Path(cache), MACHINE)
+    store = CostCache(Path(cache), MACHINE)
     if standing == "standing":
         stand_still_at_changes(Path(cache))
     else:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.optimize.calibrate import calibrate_model
-from small_model import DESCRIPTION, SIDE, picture
+from small_model import DESCRIPTION, SIDE, make_image
 
 SPOILT = "spoilt"
 CHANNELS = 8
@@ -27,7 +27,7 @@ def load_spoilt(folder: Path, is_spoilt: bool = True, more: str = "") -> ModelDe
     channel, whose input is always 0: it changes no result, and takes all steps of int8.
     """
     _write(folder, _network(is_spoilt))
-    calibration = calibrate_model(load_model(folder), pictures(6), "noise", "minmax")
+    calibration = calibrate_model(load_model(folder), make_images(6), "noise", "minmax")
     calibration.save(folder / "calibration.json")
     with (folder / "model.yaml").open("a") as description:
         description.write("\n" + _CALIBRATED + more)
@@ -51,10 +51,10 @@ def load_overflowing(folder: Path) -> ModelDescription:
     return load_model(_write(folder, _model(nodes, weights)))
 
 
-def pictures(count: int, first: int = 0) -> list[Frame]:
-    """Return pictures of all three classes."""
+def make_images(count: int, first: int = 0) -> list[Frame]:
+    """Return images of all three classes."""
     names = ("red", "green", "blue")
-    return [Frame.from_array(picture(first + n, names[n % 3])) for n in range(count)]
+    return [Frame.from_array(make_image(first + n, names[n % 3])) for n in range(count)]
 
 
 def _network(is_spoilt: bool) -> onnx.ModelProto:
@@ -98,7 +98,7 @@ def _model(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.
 def _write(folder: Path, network: onnx.ModelProto) -> Path:
     folder.mkdir(parents=True)
     onnx.save(network, folder / "small.onnx")
-    assert cv2.imwrite(str(folder / "golden.png"), picture(1000))
+    assert cv2.imwrite(str(folder / "golden.png"), make_image(1000))
     sha256 = hashlib.sha256((folder / "small.onnx").read_bytes()).hexdigest()
     text = DESCRIPTION.format(sha256=sha256, score=0.95, more="")
     (folder / "model.yaml").write_text(text)

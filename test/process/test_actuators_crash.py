@@ -14,10 +14,10 @@ import pytest
 import edge_inference
 from actuator_machine import CPU, DEADLINE_S, GPU, Workshop, wait_for
 from edge_inference.platforms.actuators import guardian
-from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.catalogue import NAMES
-from edge_inference.platforms.actuators.journal import Journal, Record
+from edge_inference.platforms.actuators.journal import Journal, JournalRecord
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
 EVERYTHING = (
@@ -192,7 +192,7 @@ def test_with_the_guardian_killed_too_the_next_start_puts_back(workshop: Worksho
     wait_for(lambda: workshop.settings() == before, "putting back")
     assert following.close(DEADLINE_S)
     results = {outcome.actuator: outcome.result for outcome in following.take()}
-    assert results == dict.fromkeys(NAMES, Result.RESTORED)
+    assert results == dict.fromkeys(NAMES, ActuatorResult.RESTORED)
 
 
 def test_with_the_guardian_killed_the_writer_still_puts_back(workshop: Workshop, start) -> None:
@@ -227,7 +227,7 @@ def test_a_second_process_is_refused(workshop: Workshop, start) -> None:
     second.request("cpu_governor", "performance")
     assert second.settle(DEADLINE_S)
     outcome = second.outcomes()[-1]
-    assert outcome.result is Result.REFUSED
+    assert outcome.result is ActuatorResult.REFUSED
     assert f"process {writer.process.pid} sets this machine's clocks" in outcome.words
     assert second.close(DEADLINE_S)
     assert workshop.settings() == held != before
@@ -243,16 +243,16 @@ def test_the_second_gets_its_turn(workshop: Workshop, start) -> None:
     second = Actuators(["gpu_governor", "gpu_clock_cap"], machine=workshop.machine())
     second.request("gpu_governor", "performance")
 
-    def results() -> dict[str, Result]:
+    def results() -> dict[str, ActuatorResult]:
         second.apply(0.6)  # again and again, as a control loop does
         assert second.settle(DEADLINE_S)
         outcomes = {outcome.actuator: outcome.result for outcome in second.outcomes()}
         return {name: outcomes[name] for name in second.allowed}
 
-    assert set(results().values()) == {Result.REFUSED}
+    assert set(results().values()) == {ActuatorResult.REFUSED}
     writer.process.kill()
     writer.process.wait(DEADLINE_S)
-    wait_for(lambda: set(results().values()) == {Result.SET}, "the second's turn")
+    wait_for(lambda: set(results().values()) == {ActuatorResult.SET}, "the second's turn")
     assert workshop.get(f"{GPU}/governor") == "performance"
     assert workshop.get(f"{GPU}/max_freq") == "510000000"
     wait_for(lambda: is_over(writer.guardian), "the guardian's end")
@@ -270,11 +270,11 @@ def test_a_guardian_leaves_the_next_writer_alone(
     originals = {"cpu_governor": {"files": {governor: "performance"}}}
     journal = Journal(workshop.state / "actuators.json")
     workshop.state.mkdir(parents=True)
-    journal.store(Record("first", "first", originals))
+    journal.store(JournalRecord("first", "first", originals))
 
     class LateLock(WriterLock):
         def take(self) -> None:
-            journal.store(Record("second", "first", originals))
+            journal.store(JournalRecord("second", "first", originals))
             super().take()
 
     monkeypatch.setattr(guardian, "WriterLock", LateLock)

@@ -9,7 +9,7 @@ import pytest
 
 from actuator_machine import CPU, DEADLINE_S, GPU, STEPS_HZ, STEPS_KHZ, Workshop
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.actuators.actuator import Outcome, Result
+from edge_inference.platforms.actuators.actuator import ActuatorOutcome, ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.catalogue import CLOCK_CAPS, NAMES
 
@@ -44,7 +44,7 @@ def actuators(workshop: Workshop) -> Iterator[Rig]:
     rig.close()
 
 
-def settled(actuators: Actuators) -> dict[str, Outcome]:
+def settled(actuators: Actuators) -> dict[str, ActuatorOutcome]:
     assert actuators.settle(DEADLINE_S)
     return {outcome.actuator: outcome for outcome in actuators.outcomes()}
 
@@ -58,7 +58,7 @@ def test_with_nothing_allowed_nothing_is_written(workshop: Workshop, actuators: 
     off.restore()
     outcomes = settled(off)
     assert off.close()
-    assert {outcome.result for outcome in outcomes.values()} == {Result.REFUSED}
+    assert {outcome.result for outcome in outcomes.values()} == {ActuatorResult.REFUSED}
     assert outcomes["power_mode"].words == "power_mode: not allowed; allowed: none"
     assert workshop.content() == before
     assert not (workshop.state / "writer.lock").exists()
@@ -89,9 +89,9 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
         f"gpu_clock_cap: dry run; would write {STEPS_HZ[1]} to {path}/max_freq"
     )
     assert outcomes["power_mode"].words == "power_mode: dry run; would run nvpmodel -m 0 (MAXN)"
-    assert outcomes["jetson_clocks"].result is Result.WOULD
+    assert outcomes["jetson_clocks"].result is ActuatorResult.WOULD
     assert outcomes["cpu_governor"].words.count("write performance to ") == 2
-    assert outcomes["gpu_governor"].result is Result.FAILED
+    assert outcomes["gpu_governor"].result is ActuatorResult.FAILED
     dry.apply(None)
     assert settled(dry)["gpu_clock_cap"].words == "gpu_clock_cap: dry run; would put it back"
     assert dry.close()
@@ -101,7 +101,7 @@ def test_a_cap_is_a_frequency_that_the_clock_can_have(workshop: Workshop, actuat
     capped = actuators(*CLOCK_CAPS)
     capped.apply(0.7)
     outcomes = settled(capped)
-    assert {outcome.result for outcome in outcomes.values()} == {Result.SET}
+    assert {outcome.result for outcome in outcomes.values()} == {ActuatorResult.SET}
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[2])
     assert workshop.get(f"{CPU}/policy4/scaling_max_freq") == str(STEPS_KHZ[2])
     assert workshop.get(f"{GPU}/max_freq") == str(STEPS_HZ[2])
@@ -141,11 +141,11 @@ def test_closing_puts_everything_back(workshop: Workshop, actuators: Rig) -> Non
     busy.request("jetson_clocks", "on")
     busy.apply(0.3)
     outcomes = settled(busy)
-    assert {outcome.result for outcome in outcomes.values()} == {Result.SET}
+    assert {outcome.result for outcome in outcomes.values()} == {ActuatorResult.SET}
     assert workshop.get("var/lib/nvpmodel/status") == "pmode:0000"
     assert workshop.get(f"{CPU}/policy0/scaling_governor") == "performance"
     assert busy.close(DEADLINE_S)
     assert workshop.settings() == before
     assert not (workshop.state / "actuators.json").exists()
     results = {outcome.actuator: outcome.result for outcome in busy.outcomes()}
-    assert results == dict.fromkeys(NAMES, Result.RESTORED)
+    assert results == dict.fromkeys(NAMES, ActuatorResult.RESTORED)

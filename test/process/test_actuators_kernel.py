@@ -10,7 +10,7 @@ import pytest
 
 from actuator_machine import CPU, DEADLINE_S, GPU, STEPS_KHZ, Workshop, came_of
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.catalogue import NAMES, all_actuators
 from edge_inference.platforms.actuators.machine import Machine
@@ -42,12 +42,12 @@ class StubbornMachine(Machine):
 @pytest.mark.parametrize(
     ("up", "result", "in_force"),
     [
-        (False, Result.SET, "1300000, 1300000 kHz"),
-        (True, Result.DIFFERS, "1400000, 1400000 kHz"),
+        (False, ActuatorResult.SET, "1300000, 1300000 kHz"),
+        (True, ActuatorResult.DIFFERS, "1400000, 1400000 kHz"),
     ],
 )
 def test_a_kernel_that_rounds_is_read_back(
-    workshop: Workshop, up: bool, result: Result, in_force: str
+    workshop: Workshop, up: bool, result: ActuatorResult, in_force: str
 ) -> None:
     for number in (0, 4):
         (workshop.root / f"{CPU}/policy{number}/scaling_available_frequencies").unlink()
@@ -55,7 +55,7 @@ def test_a_kernel_that_rounds_is_read_back(
     object.__setattr__(machine, "up", up)
     cap = all_actuators(machine)["cpu_clock_cap"]
     different = cap.set("0.7", cap.save())
-    assert bool(different) == (result is Result.DIFFERS)
+    assert bool(different) == (result is ActuatorResult.DIFFERS)
     assert cap.read() == in_force
     if different:
         assert "is 1400000, asked was 1388800" in different
@@ -139,7 +139,7 @@ def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuator
     file.unlink()
     file.symlink_to("/dev/full")
     outcome = came_of(actuators, "gpu_governor", "performance")
-    assert outcome.result is Result.FAILED
+    assert outcome.result is ActuatorResult.FAILED
     assert f"{file}: No space left on device while writing 'performance'" in outcome.words
 
 
@@ -147,7 +147,7 @@ def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuator
 def test_a_machine_without_any_of_it(tmp_path: Path, name: str) -> None:
     actuators = Actuators(NAMES, machine=Machine(tmp_path, str(tmp_path)))
     outcome = came_of(actuators, name, "0.5")
-    assert (outcome.result, outcome.in_force) == (Result.FAILED, None)
+    assert (outcome.result, outcome.in_force) == (ActuatorResult.FAILED, None)
     actuators.restore()
     assert actuators.close(DEADLINE_S)
 
@@ -158,7 +158,7 @@ def test_clusters_that_go_away_are_not_put_back(workshop: Workshop, actuators: A
         file.unlink()
     actuators.restore()
     assert actuators.settle(DEADLINE_S)
-    assert actuators.outcomes()[-1].result is Result.RESTORED
+    assert actuators.outcomes()[-1].result is ActuatorResult.RESTORED
     assert workshop.get(f"{CPU}/policy0/scaling_governor") == "schedutil"
 
 
@@ -187,7 +187,7 @@ def test_a_clock_that_tells_no_number_is_left_alone(
     workshop.put(f"{CPU}/policy4/scaling_max_freq", text)
     before = workshop.settings()
     outcome = came_of(actuators, "cpu_clock_cap", "0.5")
-    assert outcome.result is Result.FAILED
+    assert outcome.result is ActuatorResult.FAILED
     assert "policy4/scaling_max_freq: expected a frequency, got" in outcome.words
     assert workshop.settings() == before
 
@@ -204,9 +204,9 @@ def test_originals_that_cannot_be_understood_are_kept_and_told(workshop: Worksho
     assert following.close(DEADLINE_S)
     results = {outcome.actuator: outcome.result for outcome in following.outcomes()}
     assert results == {
-        "rocket_engine": Result.FAILED,
-        "power_mode": Result.FAILED,
-        "cpu_governor": Result.RESTORED,
+        "rocket_engine": ActuatorResult.FAILED,
+        "power_mode": ActuatorResult.FAILED,
+        "cpu_governor": ActuatorResult.RESTORED,
     }
     assert workshop.get(f"{CPU}/policy0/scaling_governor") == "performance"
     left = json.loads(workshop.get("var/lib/edge_inference/actuators.json"))["originals"]
@@ -218,7 +218,7 @@ def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
     before = workshop.content()
     actuators = Actuators(NAMES, machine=workshop.machine())
     outcome = came_of(actuators, "cpu_governor", "performance")
-    assert outcome.result is Result.REFUSED
+    assert outcome.result is ActuatorResult.REFUSED
     assert "damaged, so what was set before is not known" in outcome.words
     assert actuators.close(DEADLINE_S)
     assert workshop.content() == before
@@ -229,7 +229,7 @@ def test_a_folder_that_cannot_be_made_forbids_changes(workshop: Workshop) -> Non
     before = workshop.settings()
     actuators = Actuators(NAMES, machine=workshop.machine())
     outcome = came_of(actuators, "cpu_governor", "performance")
-    assert outcome.result is Result.REFUSED
+    assert outcome.result is ActuatorResult.REFUSED
     assert "run as root, or make it and give it to this user" in outcome.words
     assert actuators.close(DEADLINE_S)
     assert workshop.settings() == before

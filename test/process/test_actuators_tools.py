@@ -18,10 +18,10 @@ from actuator_machine import (
     wait_for,
 )
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.catalogue import NAMES
-from edge_inference.platforms.actuators.power_mode import PowerMode
+from edge_inference.platforms.actuators.power_mode import PowerModeActuator
 
 
 @pytest.fixture
@@ -42,14 +42,17 @@ def actuators(workshop: Workshop) -> Iterator[Actuators]:
 @pytest.mark.parametrize("value", ["10W", "1"])
 def test_a_mode_by_name_or_number(workshop: Workshop, actuators: Actuators, value: str) -> None:
     outcome = came_of(actuators, "power_mode", value)
-    assert (outcome.result, outcome.in_force) == (Result.SET, "10W")
+    assert (outcome.result, outcome.in_force) == (ActuatorResult.SET, "10W")
     assert workshop.calls() == ["nvpmodel -m 1"]
     assert actuators.take()[-1].words.startswith("power_mode: set to ")
     # By whichever name: it is no news, and nothing is run.
     for _ in range(2):
         came_of(actuators, "power_mode", value)
     assert actuators.take() == ()
-    assert came_of(actuators, "power_mode", "10W").result in (Result.SET, Result.UNCHANGED)
+    assert came_of(actuators, "power_mode", "10W").result in (
+        ActuatorResult.SET,
+        ActuatorResult.UNCHANGED,
+    )
     assert workshop.calls() == ["nvpmodel -m 1"]
 
 
@@ -60,7 +63,7 @@ def test_a_mode_that_needs_a_reboot_is_refused(
     tool = (workshop.tools / "nvpmodel").read_text()
     (workshop.tools / "nvpmodel").write_text(tool.replace("sys.exit(1)", f"sys.exit({code})"))
     outcome = came_of(actuators, "power_mode", "7W")
-    assert outcome.result is Result.FAILED
+    assert outcome.result is ActuatorResult.FAILED
     assert "7W needs a reboot, so it was not set" in outcome.words
     assert outcome.in_force == "15W"
     assert not (workshop.root / "rebooted").exists()
@@ -75,7 +78,7 @@ def test_a_tool_finds_nobody_to_ask(workshop: Workshop, actuators: Actuators) ->
 def test_a_mode_that_is_not_taken_is_told(workshop: Workshop, actuators: Actuators) -> None:
     workshop.tool("nvpmodel", "print('all is well')")
     outcome = came_of(actuators, "power_mode", "MAXN")
-    assert (outcome.result, outcome.in_force) == (Result.DIFFERS, "15W")
+    assert (outcome.result, outcome.in_force) == (ActuatorResult.DIFFERS, "15W")
     assert outcome.words == "power_mode: the power mode is 15W, asked was MAXN"
 
 
@@ -93,7 +96,7 @@ def test_a_machine_that_cannot_be_understood_is_left_alone(
 ) -> None:
     workshop.put(path, text)
     outcome = came_of(actuators, "power_mode", "MAXN")
-    assert (outcome.result, outcome.in_force) == (Result.FAILED, None)
+    assert (outcome.result, outcome.in_force) == (ActuatorResult.FAILED, None)
     assert words in outcome.words
     assert workshop.calls() == []
 
@@ -105,7 +108,7 @@ def test_an_unknown_mode(workshop: Workshop, actuators: Actuators) -> None:
 
 def test_without_a_note_it_is_the_mode_at_start(workshop: Workshop) -> None:
     (workshop.root / "var/lib/nvpmodel/status").unlink()
-    assert PowerMode(workshop.machine()).read() == "15W"
+    assert PowerModeActuator(workshop.machine()).read() == "15W"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_the_most_powerful_mode_goes_by_name(
 ) -> None:
     lines = [f"< POWER_MODEL ID={number} NAME={name} >" for number, name in enumerate(names)]
     workshop.put("etc/nvpmodel.conf", "\n".join(lines))
-    mode = PowerMode(workshop.machine())
+    mode = PowerModeActuator(workshop.machine())
     if most is None:
         with pytest.raises(ActuatorError, match="is not known"):
             mode.most_powerful()
@@ -153,7 +156,7 @@ def test_a_tool_that_hangs_is_killed_and_holds_nobody_up(workshop: Workshop) -> 
     assert actuators.settle(DEADLINE_S)
     outcomes = {outcome.actuator: outcome for outcome in actuators.outcomes()}
     assert "did not end in 1 s; killed" in outcomes["power_mode"].words
-    assert outcomes["cpu_clock_cap"].result is Result.SET
+    assert outcomes["cpu_clock_cap"].result is ActuatorResult.SET
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), "the tool's end")
     assert actuators.close(DEADLINE_S)
@@ -210,9 +213,9 @@ def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Act
     for number in (0, 4):
         workshop.put(f"{CPU}/policy{number}/scaling_min_freq", STEPS_KHZ[-1])
     workshop.put(f"{GPU}/min_freq", workshop.get(f"{GPU}/max_freq"))
-    assert came_of(actuators, "jetson_clocks", "on").result is Result.UNCHANGED
+    assert came_of(actuators, "jetson_clocks", "on").result is ActuatorResult.UNCHANGED
     outcome = came_of(actuators, "jetson_clocks", "off")
-    assert outcome.result is Result.FAILED
+    assert outcome.result is ActuatorResult.FAILED
     assert "somebody else has locked the clocks" in outcome.words
     assert workshop.calls() == []
 
@@ -220,17 +223,17 @@ def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Act
 @pytest.mark.parametrize(
     ("code", "result", "words"),
     [
-        ("", Result.FAILED, "it has written nothing"),
-        ("sys.exit('no permission')", Result.FAILED, "(no permission)"),
+        ("", ActuatorResult.FAILED, "it has written nothing"),
+        ("sys.exit('no permission')", ActuatorResult.FAILED, "(no permission)"),
         (
             "if sys.argv[1:2] == ['--store']: pathlib.Path(sys.argv[2]).write_text('')",
-            Result.DIFFERS,
+            ActuatorResult.DIFFERS,
             "locked clocks are off, asked was on",
         ),
     ],
 )
 def test_clocks_that_are_not_locked_are_told(
-    workshop: Workshop, actuators: Actuators, code: str, result: Result, words: str
+    workshop: Workshop, actuators: Actuators, code: str, result: ActuatorResult, words: str
 ) -> None:
     workshop.tool("jetson_clocks", code)
     outcome = came_of(actuators, "jetson_clocks", "on")

@@ -19,25 +19,25 @@ from edge_inference.engines.precision.folding import fold
 from edge_inference.errors import ConfigError, ModelError, TensorError
 from edge_inference.optimize.bisect import (
     BisectCancelledError,
-    BisectOrder,
     BisectReport,
+    BisectRequest,
     bisect,
 )
 from edge_inference.optimize.fp16_emulation import half_on_cpu
-from edge_inference.optimize.image_set import PictureSet
+from edge_inference.optimize.image_set import ImageSet
 from edge_inference.optimize.layer_groups import group_layers
 from small_model import write_model
-from spoilt_model import SPOILT, load_overflowing, load_spoilt, pictures
+from spoilt_model import SPOILT, load_overflowing, load_spoilt, make_images
 
 STRICT = SelfCheck(agreement=0.9, cosine=0.99, sqnr_db=20.0)
 
 
-def look_at(count: int = 6) -> PictureSet:
-    return PictureSet(pictures(count, first=50), f"{count} pictures of noise")
+def look_at(count: int = 6) -> ImageSet:
+    return ImageSet(make_images(count, first=50), f"{count} images of noise")
 
 
-def order(model: ModelDescription, precision: str = "int8", **more: object) -> BisectOrder:
-    return replace(BisectOrder(model, precision, look_at(), thresholds=STRICT), **more)
+def order(model: ModelDescription, precision: str = "int8", **more: object) -> BisectRequest:
+    return replace(BisectRequest(model, precision, look_at(), thresholds=STRICT), **more)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
 
 
 @pytest.mark.parametrize("stage", ["singles", "search"])
-def test_cancelled_among_the_flavours_reports_what_it_has(
+def test_cancelled_among_the_derived_models_reports_what_it_has(
     spoilt: ModelDescription, stage: str
 ) -> None:
     phases: list[str] = []
@@ -160,7 +160,7 @@ def test_an_unknown_precision_or_target_is_refused(
         bisect(order(spoilt, precision, target=target))
 
 
-def test_a_network_that_fails_on_the_pictures_is_no_search(spoilt: ModelDescription) -> None:
+def test_a_network_that_fails_on_the_images_is_no_search(spoilt: ModelDescription) -> None:
     wrong = replace(spoilt, input=replace(spoilt.input, width=8))
     with pytest.raises(TensorError):
         bisect(order(wrong))
@@ -168,9 +168,9 @@ def test_a_network_that_fails_on_the_pictures_is_no_search(spoilt: ModelDescript
 
 def test_half_on_cpu_rounds_and_overflows_as_fp16_does(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "half", scale=4e5))
-    flavour = tmp_path / "half.onnx"
-    derive(model.variants["fp32"].file, "fp16", "onnxruntime", flavour)
-    made = half_on_cpu(flavour)
+    derived = tmp_path / "half.onnx"
+    derive(model.variants["fp32"].file, "fp16", "onnxruntime", derived)
+    made = half_on_cpu(derived)
     onnx.checker.check_model(made, full_check=True)
     names = [node.name for node in made.graph.node]
     assert {"first", "relu", "second"} <= set(names)

@@ -55,13 +55,13 @@ def test_a_strangers_model(tmp_path: Path, part: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])
-def test_a_strangers_golden_picture(tmp_path: Path, kind: str) -> None:
+def test_a_strangers_golden_image(tmp_path: Path, kind: str) -> None:
     model = shutil.copytree(NANODET, tmp_path / "nanodet")
-    picture = min((model / "golden").iterdir())
-    picture.unlink()
-    hostile(picture, kind)
+    image = min((model / "golden").iterdir())
+    image.unlink()
+    hostile(image, kind)
     text = refusal(tmp_path, "models", "check", str(model), "--backend", "ort")
-    expect_sentence(text, picture.name)
+    expect_sentence(text, image.name)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])
@@ -70,7 +70,7 @@ def test_a_strangers_golden_picture(tmp_path: Path, kind: str) -> None:
     [
         ("some.jsonl", ["platform", "show", "--recording"]),
         ("some.csv", ["compare", "efficientnet_lite0", "--labels"]),
-        ("some.png", ["compare", "nanodet", "--pictures"]),
+        ("some.png", ["compare", "nanodet", "--images"]),
         ("some.plan", ["engine", "inspect"]),
     ],
 )

@@ -17,7 +17,7 @@ from edge_inference.core.models.model import load_model
 from edge_inference.engines.cache.artifacts import precisions
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.optimize.calibrate import DEFAULT_METHOD
-from small_model import write_model, write_pictures
+from small_model import write_images, write_model
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,8 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "pictures", 12)
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "images", 12)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def nothing_was_made(output: Path) -> bool:
         (["--calibration", "x", "--method", "max"], "minmax, percentile, mse, entropy"),
         (["--calibration", "x", "--for", "tensorrt"], "--export-onnx"),
         (["--calibration", "x", "--for", "tpu"], "'tpu'"),
-        (["--calibration", "x", "--pictures", "0"], "'0'"),
+        (["--calibration", "x", "--images", "0"], "'0'"),
         (["--calibration", "x", "--export-onnx", "no/such/folder/x.onnx"], "does not exist"),
         (["--calibration", "x", "--export-onnx", "."], "folder"),
         (["--precision", "fp32"], "'fp32'"),
@@ -96,10 +96,10 @@ def test_help_has_an_example_and_names_the_default(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("place", ["there", "models/small/new"])
 def test_an_output_that_is_there_or_inside_the_model_is_refused(
-    place: str, model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: str, model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "there").mkdir()
-    assert quantize(model, tmp_path / place, "--calibration", pictures) == 2
+    assert quantize(model, tmp_path / place, "--calibration", images) == 2
     assert "--output" in refused(capsys)
     assert list((tmp_path / "there").iterdir()) == []
 
@@ -108,12 +108,12 @@ def test_an_output_that_is_there_or_inside_the_model_is_refused(
     ("files", "words"),
     [
         (None, "no such file or folder"),
-        ({}, "no pictures in this folder"),
-        ({"notes.txt": b"x"}, "no pictures in this folder"),
-        ({"._a.png": b"x"}, "no pictures in this folder"),
+        ({}, "no images in this folder"),
+        ({"notes.txt": b"x"}, "no images in this folder"),
+        ({"._a.png": b"x"}, "no images in this folder"),
     ],
 )
-def test_a_source_without_pictures_is_refused(
+def test_a_source_without_images_is_refused(
     files: dict[str, bytes] | None,
     words: str,
     model: Path,
@@ -131,7 +131,7 @@ def test_a_source_without_pictures_is_refused(
     assert nothing_was_made(output)
 
 
-def test_a_node_that_is_not_there_is_told_before_any_picture_is_read(
+def test_a_node_that_is_not_there_is_told_before_any_image_is_read(
     model: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--calibration", "no/such", "--keep-fp32", "secnod")
@@ -140,20 +140,20 @@ def test_a_node_that_is_not_there_is_told_before_any_picture_is_read(
 
 
 def test_a_model_with_a_file_of_its_own_in_that_precision_is_refused(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     description = model / "model.yaml"
     entry = f"  int8: {{file: other.onnx, sha256: {'a' * 64}}}\n"
     description.write_text(description.read_text().replace("  fp32:\n", f"{entry}  fp32:\n"))
-    assert quantize(model, output, "--calibration", pictures) == 1
+    assert quantize(model, output, "--calibration", images) == 1
     assert "other.onnx" in refused(capsys)
 
 
 def test_altered_weights_are_refused(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (model / "small.onnx").write_bytes(b"other")
-    assert quantize(model, output, "--calibration", pictures) == 1
+    assert quantize(model, output, "--calibration", images) == 1
     assert "sha256" in refused(capsys)
     assert nothing_was_made(output)
 
@@ -161,16 +161,14 @@ def test_altered_weights_are_refused(
 # What it writes ---------------------------------------------------------------------------------
 
 
-def test_int8(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_int8(model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {file.name: file.read_bytes() for file in model.iterdir()}
-    assert quantize(model, output, "--calibration", pictures) == 0
+    assert quantize(model, output, "--calibration", images) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
     for words in ("agreement", "cosine", "SQNR", "faster", "held out", "golden check: passed"):
         assert words in shown.out
-    assert "pictures are few" in shown.out
+    assert "images are few" in shown.out
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
 
     made = load_model(output)
@@ -180,8 +178,8 @@ def test_int8(
     after = {file.name: file.read_bytes() for file in output.iterdir()}
     assert made.calibration is not None
     calibration = Calibration.load(made.calibration)
-    assert (calibration.method, calibration.pictures) == (DEFAULT_METHOD, "pictures")
-    assert calibration.picture_count == 10
+    assert (calibration.method, calibration.images) == (DEFAULT_METHOD, "images")
+    assert calibration.image_count == 10
     assert set(after) - set(before) == {"calibration.json"}
     old, new = before.pop("model.yaml").decode(), after.pop("model.yaml").decode()
     assert new == old + "\nderive:\n  calibration: calibration.json\n"
@@ -190,9 +188,9 @@ def test_int8(
 
 
 def test_what_it_writes_runs(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert quantize(model, output, "--calibration", pictures) == 0
+    assert quantize(model, output, "--calibration", images) == 0
     capsys.readouterr()
     assert run(["models", "check", str(output), "--precision", "int8", "--backend", "ort"]) == 0
     assert "self-check: passed" in capsys.readouterr().out
@@ -202,10 +200,8 @@ def test_what_it_writes_runs(
     assert made["derivable"] == ["fp16", "int8"]
 
 
-def test_json(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert quantize(model, output, "--calibration", pictures, "--json") == 0
+def test_json(model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert quantize(model, output, "--calibration", images, "--json") == 0
     *steps, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert steps
     assert all(set(step) == {"progress"} for step in steps)
@@ -213,7 +209,7 @@ def test_json(
     assert summary["passed"] is True
     assert summary["folder"] == str(output)
     golden, held_out = summary["checks"]
-    assert (golden["pictures"], held_out["pictures"]) == ("golden", "held out")
+    assert (golden["images"], held_out["images"]) == ("golden", "held out")
     assert held_out["count"] == 2
     for check in (golden, held_out):
         assert check["agreement"] == 1.0
@@ -223,11 +219,11 @@ def test_json(
 
 
 def test_layers_kept_come_from_the_model_and_from_the_command_line(
-    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = "derive:\n  # it matters\n  int8_keep_fp32: [first]\n"
     model = write_model(tmp_path / "models" / "picky", more)
-    arguments = ("--calibration", pictures, "--keep-fp32", "relu", "--keep-fp32", "first")
+    arguments = ("--calibration", images, "--keep-fp32", "relu", "--keep-fp32", "first")
     assert quantize(model, output, *arguments) == 0
     assert load_model(output).derive.int8_keep_fp32 == ("first", "relu")
     assert "  # it matters\n" in (output / "model.yaml").read_text()
@@ -238,13 +234,13 @@ def test_the_onnx_is_exported_for_one_engine(
     target: str,
     signed: bool,
     model: Path,
-    pictures: Path,
+    images: Path,
     output: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "exported.onnx"
-    arguments = ("--calibration", pictures, "--export-onnx", file, "--for", target)
+    arguments = ("--calibration", images, "--export-onnx", file, "--for", target)
     assert quantize(model, output, *arguments) == 0
     assert f"exported: {file}" in capsys.readouterr().out
     graph = onnx.load(file).graph
@@ -254,7 +250,7 @@ def test_the_onnx_is_exported_for_one_engine(
     assert types[image.input[2]] == (onnx.TensorProto.INT8 if signed else onnx.TensorProto.UINT8)
 
 
-def test_fp16_keeps_what_overflows_and_needs_no_pictures(
+def test_fp16_keeps_what_overflows_and_needs_no_images(
     tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "large", scale=3e5)
@@ -270,12 +266,12 @@ def test_fp16_without_an_overflow(model: Path, output: Path) -> None:
 
 
 def test_a_read_only_model_is_copied(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in (*model.iterdir(), model):
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     try:
-        assert quantize(model, output, "--calibration", pictures) == 0
+        assert quantize(model, output, "--calibration", images) == 0
     finally:
         model.chmod(0o755)
     assert load_model(output).calibration is not None
@@ -287,11 +283,11 @@ STRICT = "self_check: {sqnr_db: 300}  # nothing reaches that\n"
 
 
 def test_a_model_that_lost_too_much_is_not_kept(
-    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
     file = tmp_path / "exported.onnx"
-    assert quantize(model, output, "--calibration", pictures, "--export-onnx", file) == 1
+    assert quantize(model, output, "--calibration", images, "--export-onnx", file) == 1
     sentence = refused(capsys)
     assert "at least 300 dB is needed" in sentence
     assert "edge-inference bisect" in sentence
@@ -300,19 +296,19 @@ def test_a_model_that_lost_too_much_is_not_kept(
 
 
 def test_force_keeps_it_and_still_fails(
-    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
-    assert quantize(model, output, "--calibration", pictures, "--force") == 1
+    assert quantize(model, output, "--calibration", images, "--force") == 1
     assert "kept all the same" in refused(capsys)
     assert load_model(output).calibration is not None
 
 
 def test_a_check_of_what_was_forced_says_what_is_wrong(
-    tmp_path: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
-    quantize(model, output, "--calibration", pictures, "--force")
+    quantize(model, output, "--calibration", images, "--force")
     capsys.readouterr()
     arguments = [str(output), "--backend", "ort", "--precision", "int8"]
     assert run(["models", "check", *arguments]) == 1
@@ -324,22 +320,22 @@ def test_a_check_of_what_was_forced_says_what_is_wrong(
 
 
 def test_a_description_that_cannot_be_edited_is_refused(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import yaml
 
     description = model / "model.yaml"
     description.write_text(json.dumps(yaml.safe_load(description.read_text())))
-    assert quantize(model, output, "--calibration", pictures) == 1
+    assert quantize(model, output, "--calibration", images) == 1
     assert "section derive" in refused(capsys)
     assert nothing_was_made(output)
 
 
-def test_a_broken_picture_is_told_and_left_out(
-    model: Path, pictures: Path, output: Path, capsys: pytest.CaptureFixture[str]
+def test_a_broken_image_is_told_and_left_out(
+    model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pictures / "000.png").write_bytes(b"no picture")
-    assert quantize(model, output, "--calibration", pictures) == 0
+    (images / "000.png").write_bytes(b"no image")
+    assert quantize(model, output, "--calibration", images) == 0
     assert "000.png" in refused(capsys)
 
 
@@ -347,12 +343,12 @@ def test_a_broken_picture_is_told_and_left_out(
 def test_an_interrupt_leaves_nothing(
     number: signal.Signals,
     model: Path,
-    pictures: Path,
+    images: Path,
     output: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real = quantizing.calibration_pictures
+    real = quantizing.calibration_images
 
     def source(*arguments: object) -> object:
         for count, frame in enumerate(real(*arguments)):
@@ -360,7 +356,7 @@ def test_an_interrupt_leaves_nothing(
                 os.kill(os.getpid(), number)
             yield frame
 
-    monkeypatch.setattr(quantizing, "calibration_pictures", source)
-    assert quantize(model, output, "--calibration", pictures) == 128 + number
+    monkeypatch.setattr(quantizing, "calibration_images", source)
+    assert quantize(model, output, "--calibration", images) == 128 + number
     assert capsys.readouterr().err == "edge-inference: interrupted\n"
     assert nothing_was_made(output)

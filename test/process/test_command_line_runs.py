@@ -34,7 +34,7 @@ def test_a_precision_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> No
     assert "fp1" in refused(capsys)
 
 
-def test_a_check_runs_the_golden_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_runs_the_golden_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "check", "nanodet"]) == 0
     assert "golden check: passed" in capsys.readouterr().out
 
@@ -48,7 +48,7 @@ def test_the_engine_of_a_model_on_onnx_runtime(
     assert "self-check: left out" in text
 
 
-def test_a_flavour_that_is_not_made_yet_says_how_to(
+def test_a_derived_model_that_is_not_made_yet_says_how_to(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["engine", "check", "nanodet", "--backend", "ort", "--precision", "fp16"]) == 1
@@ -81,8 +81,8 @@ sys.meta_path.insert(0, Absent())
 from edge_inference.cli.command_line import run
 sys.exit(run(sys.argv[1:]))
 """
-    picture = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
-    command = [sys.executable, "-c", code, "run", "perception", "--source", str(picture)]
+    image = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
+    command = [sys.executable, "-c", code, "run", "perception", "--source", str(image)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("edge-inference: `run perception` needs ROS 2")

@@ -26,7 +26,7 @@ from edge_inference.cli.usage import UsageError
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.interleaved_timing import time_in_turns
 from edge_inference.engines.precision import int8_mode
@@ -35,17 +35,17 @@ from edge_inference.errors import BackendError, ConfigError, ModelError
 from edge_inference.optimize import compare as compare_module
 from edge_inference.optimize.compare import (
     BACKENDS,
-    Accuracy,
+    CompareRequest,
+    CompareRow,
     Comparison,
     ComparisonCancelledError,
-    Order,
-    Row,
+    MeasuredAccuracy,
     compare,
 )
-from edge_inference.optimize.image_set import PictureSet
-from edge_inference.optimize.memoized_engine import Remembered
+from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.memoized_engine import MemoizedEngine
 from small_model import write_model
-from spoilt_model import load_spoilt, pictures
+from spoilt_model import load_spoilt, make_images
 
 CPU = ("ort",)
 
@@ -56,18 +56,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("cache"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactCache:
+    return ArtifactCache(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
-def labelled() -> PictureSet:
-    return PictureSet(pictures(6), "6 pictures of noise", [0, 0, 0, 0, 0, 0])
+def labelled() -> ImageSet:
+    return ImageSet(make_images(6), "6 images of noise", [0, 0, 0, 0, 0, 0])
 
 
 @pytest.fixture(scope="module")
-def comparison(model: ModelDescription, store: Store, labelled: PictureSet) -> Comparison:
-    return compare(Order(model, labelled, CPU, runs=3), store)
+def comparison(model: ModelDescription, store: ArtifactCache, labelled: ImageSet) -> Comparison:
+    return compare(CompareRequest(model, labelled, CPU, runs=3), store)
 
 
 def strictly(line: str) -> dict[str, Any]:
@@ -97,26 +97,28 @@ def test_every_precision_is_compared_with_fp32(comparison: Comparison) -> None:
     assert int8.layers == {"int8": 4}
 
 
-def test_accuracy_counts_the_class_named_first(tmp_path: Path, store: Store) -> None:
+def test_accuracy_counts_the_class_named_first(tmp_path: Path, store: ArtifactCache) -> None:
     brightest = load_model(write_model(tmp_path / "brightest"))
     labels = [0, 1, 2, 0, 1, 1]  # the last one is wrong
-    shown = PictureSet(pictures(6), "six", labels)
-    (row,) = compare(Order(brightest, shown, CPU, ("fp32",), runs=1), store).rows
-    assert row.accuracy == Accuracy(right=5, counted=6)
+    shown = ImageSet(make_images(6), "six", labels)
+    (row,) = compare(CompareRequest(brightest, shown, CPU, ("fp32",), runs=1), store).rows
+    assert row.accuracy == MeasuredAccuracy(right=5, counted=6)
     assert row.accuracy.share == 5 / 6
 
 
-def test_without_labels_there_is_no_accuracy(model: ModelDescription, store: Store) -> None:
-    found = compare(Order(model, PictureSet(pictures(2), "two"), CPU, ("int8",), runs=1), store)
+def test_without_labels_there_is_no_accuracy(model: ModelDescription, store: ArtifactCache) -> None:
+    found = compare(
+        CompareRequest(model, ImageSet(make_images(2), "two"), CPU, ("int8",), runs=1), store
+    )
     assert [row.accuracy for row in found.rows] == [None, None]
     assert [row.name for row in found.rows] == ["ort fp32", "ort int8"]
 
 
 def test_what_cannot_run_is_a_row_with_its_reason(
-    model: ModelDescription, store: Store, labelled: PictureSet
+    model: ModelDescription, store: ArtifactCache, labelled: ImageSet
 ) -> None:
     bare = replace(model, derive=replace(model.derive, calibration=""))
-    found = compare(Order(bare, labelled, CPU, runs=1), store)
+    found = compare(CompareRequest(bare, labelled, CPU, runs=1), store)
     int8 = found.row("ort", "int8")
     assert int8 is not None
     assert "has no int8 variant" in int8.obstacle
@@ -127,7 +129,10 @@ def test_what_cannot_run_is_a_row_with_its_reason(
 
 
 def test_a_row_that_fails_while_it_is_timed_has_its_reason(
-    model: ModelDescription, store: Store, labelled: PictureSet, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription,
+    store: ArtifactCache,
+    labelled: ImageSet,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def prepare(request: Any, *more: Any) -> Any:
         selection = real(request, *more)
@@ -147,7 +152,7 @@ def test_a_row_that_fails_while_it_is_timed_has_its_reason(
 
     real = compare_module.prepare
     monkeypatch.setattr(compare_module, "prepare", prepare)
-    found = compare(Order(model, labelled, CPU, runs=5), store)
+    found = compare(CompareRequest(model, labelled, CPU, runs=5), store)
     fp16 = found.row("ort", "fp16")
     assert fp16 is not None
     assert (fp16.obstacle, fp16.latency, fp16.passed) == ("it stopped", None, False)
@@ -157,16 +162,18 @@ def test_a_row_that_fails_while_it_is_timed_has_its_reason(
 def test_a_model_without_fp32_cannot_be_compared(model: ModelDescription) -> None:
     bare = replace(model, variants={"int8": model.variants["fp32"]})
     with pytest.raises(ModelError, match="no fp32 variant"):
-        compare(Order(bare, PictureSet(pictures(1), "one")))
+        compare(CompareRequest(bare, ImageSet(make_images(1), "one")))
 
 
 @pytest.mark.parametrize("asked", range(1, 40, 6))
 def test_a_cancelled_comparison_ends(
-    model: ModelDescription, store: Store, labelled: PictureSet, asked: int
+    model: ModelDescription, store: ArtifactCache, labelled: ImageSet, asked: int
 ) -> None:
     count = iter(range(asked))
     with pytest.raises(ComparisonCancelledError):
-        compare(Order(model, labelled, CPU), store, cancelled=lambda: next(count, None) is None)
+        compare(
+            CompareRequest(model, labelled, CPU), store, cancelled=lambda: next(count, None) is None
+        )
 
 
 @pytest.mark.parametrize(
@@ -181,20 +188,20 @@ def test_unknown_names_are_refused(
     model: ModelDescription, names: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        Order(model, PictureSet(pictures(1), "one"), **names)
+        CompareRequest(model, ImageSet(make_images(1), "one"), **names)
 
 
 def test_each_way_comes_once_and_the_reference_first(model: ModelDescription) -> None:
-    order = Order(model, PictureSet([], "none"), ("trt", "trt"), ("int8", "fp32"))
+    order = CompareRequest(model, ImageSet([], "none"), ("trt", "trt"), ("int8", "fp32"))
     assert order.ways() == [("ort", "fp32", None), ("trt", "int8", None), ("trt", "fp32", None)]
     assert set(BACKENDS) == {"ort", "ort-cuda", "trt"}
 
 
-def row(name: str, p50: float | None, *reasons: str, obstacle: str = "") -> Row:
+def row(name: str, p50: float | None, *reasons: str, obstacle: str = "") -> CompareRow:
     check = SelfCheckReport(1, reasons, None, None)
     latency = None if p50 is None else Percentiles(p50, p50, p50, p50, p50, p50)
     backend, precision = name.split()
-    return Row(backend, precision, obstacle, check=check, latency=latency)
+    return CompareRow(backend, precision, obstacle, check=check, latency=latency)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +216,9 @@ def row(name: str, p50: float | None, *reasons: str, obstacle: str = "") -> Row:
     ],
 )
 def test_the_fastest_that_passes(
-    model: ModelDescription, rows: list[Row], fastest: str | None
+    model: ModelDescription, rows: list[CompareRow], fastest: str | None
 ) -> None:
-    found = Comparison(model, PictureSet([], "none"), 1, 1, tuple(rows)).fastest()
+    found = Comparison(model, ImageSet([], "none"), 1, 1, tuple(rows)).fastest()
     assert (found and found.name) == fastest
 
 
@@ -224,7 +231,7 @@ def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
         row("trt int8", 1.0),
         row("trt fp16", None),
     )
-    found = Comparison(model, PictureSet([], "none"), 1, 1, rows)
+    found = Comparison(model, ImageSet([], "none"), 1, 1, rows)
     assert [found.speedup(one) for one in rows] == [1.0, 3.0, 12.0, None]
     assert [found.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
 
@@ -253,7 +260,7 @@ def test_what_was_computed_is_remembered_up_to_a_limit() -> None:
         calls.append(float(inputs["x"].flat[0]))
         return {"y": inputs["x"] * 2}
 
-    remembered = Remembered(infer, limit_bytes=16)
+    remembered = MemoizedEngine(infer, limit_bytes=16)
     for value in (1.0, 2.0, 3.0, 1.0, 2.0, 3.0):
         assert remembered({"x": np.array([value])})["y"][0] == value * 2
     assert calls == [1.0, 2.0, 3.0, 3.0]
@@ -318,7 +325,7 @@ def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
     assert rows[0]["agreement"] == 1.0
     assert rows[2]["precision_in_use"] == "int8"
     assert set(rows[2]["latency_ms"]) == {"mean", "p50", "p90", "p99", "max"}
-    obstacle = row_as_json(comparison, Row("trt", "int8", "no GPU"))
+    obstacle = row_as_json(comparison, CompareRow("trt", "int8", "no GPU"))
     assert (obstacle["runs_here"], obstacle["obstacle"]) == (False, "no GPU")
     assert obstacle["latency_ms"] is None
     summary = strictly(json.dumps(summary_as_json(comparison, {"cpu": "one"})))
@@ -385,8 +392,8 @@ def test_the_command(
         (["--int8-modes", "quick"], 2, "--int8-modes: 'quick' is unknown"),
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
-        (["--pictures", "nowhere"], 1, "no such file or folder"),
-        (["--topic", "/x"], 2, "--pictures names"),
+        (["--images", "nowhere"], 1, "no such file or folder"),
+        (["--topic", "/x"], 2, "--images names"),
     ],
 )
 def test_wrong_words_are_one_sentence(

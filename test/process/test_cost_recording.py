@@ -17,8 +17,8 @@ from edge_inference.core.measured_costs import (
     Spread,
 )
 from edge_inference.core.models.model import ModelDescription, load_model
-from edge_inference.engines.cache.artifact_cache import Store
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.cost_store import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP
 from edge_inference.engines.serving import cost_recording
 from edge_inference.engines.serving.cost_recording import (
@@ -29,11 +29,11 @@ from edge_inference.engines.serving.cost_recording import (
 )
 from edge_inference.engines.serving.engine_check import check_engine, record_check
 from edge_inference.engines.serving.preparation import check_beside
-from edge_inference.engines.serving.selection import Request, prepare
-from edge_inference.optimize.compare import Order, compare
-from edge_inference.optimize.image_set import PictureSet
+from edge_inference.engines.serving.selection import EngineRequest, prepare
+from edge_inference.optimize.compare import CompareRequest, compare
+from edge_inference.optimize.image_set import ImageSet
 from small_model import write_model
-from spoilt_model import load_spoilt, pictures
+from spoilt_model import load_spoilt, make_images
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
+def store(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache")
 
 
 def never() -> bool:
@@ -54,8 +54,8 @@ def silent(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
-def kept(store: Store) -> tuple[Measurement, ...]:
-    return CostStore(store.folder).read(silent).measurements
+def kept(store: ArtifactCache) -> tuple[Measurement, ...]:
+    return CostCache(store.folder).read(silent).measurements
 
 
 def test_runs_are_timed_after_the_first_ones() -> None:
@@ -68,9 +68,11 @@ def test_runs_are_timed_after_the_first_ones() -> None:
 
 
 def test_compare_keeps_what_it_measures_and_tells_what_was_known(
-    model: ModelDescription, store: Store
+    model: ModelDescription, store: ArtifactCache
 ) -> None:
-    order = Order(model, PictureSet(pictures(3), "three"), ("ort",), runs=WARM_UP + MINIMUM_RUNS)
+    order = CompareRequest(
+        model, ImageSet(make_images(3), "three"), ("ort",), runs=WARM_UP + MINIMUM_RUNS
+    )
     first = compare(order, store)
     (measurement,) = kept(store)
     assert [cost.point.precision for cost in measurement.costs] == ["fp32", "fp16", "int8"]
@@ -84,34 +86,42 @@ def test_compare_keeps_what_it_measures_and_tells_what_was_known(
     assert kept(store) != (measurement,)
 
 
-def test_with_several_threads_cpu_time_tells_nothing(model: ModelDescription, store: Store) -> None:
-    pair = PictureSet(pictures(2), "two")
-    compare(Order(model, pair, ("ort",), ("int8",), WARM_UP + MINIMUM_RUNS, threads=2), store)
+def test_with_several_threads_cpu_time_tells_nothing(
+    model: ModelDescription, store: ArtifactCache
+) -> None:
+    pair = ImageSet(make_images(2), "two")
+    compare(
+        CompareRequest(model, pair, ("ort",), ("int8",), WARM_UP + MINIMUM_RUNS, threads=2), store
+    )
     (measurement,) = kept(store)
     assert [cost.cpu for cost in measurement.costs] == [None, None]
     assert all(cost.point.form.startswith("threads=2") for cost in measurement.costs)
 
 
-def test_costs_that_cannot_be_kept_cost_nothing_else(model: ModelDescription, store: Store) -> None:
+def test_costs_that_cannot_be_kept_cost_nothing_else(
+    model: ModelDescription, store: ArtifactCache
+) -> None:
     store.folder.mkdir(parents=True)
     (store.folder / "costs").write_text("in the way")
     runs = WARM_UP + MINIMUM_RUNS
-    found = compare(Order(model, PictureSet(pictures(2), "two"), ("ort",), ("fp32",), runs), store)
+    found = compare(
+        CompareRequest(model, ImageSet(make_images(2), "two"), ("ort",), ("fp32",), runs), store
+    )
     assert found.rows[0].latency is not None
     assert "cannot be written" in found.problems[-1]
 
 
 def test_a_check_times_the_engine_and_what_it_is_compared_with(
-    model: ModelDescription, store: Store, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription, store: ArtifactCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    selection = prepare(Request(model, "ort", "int8"), store)
+    selection = prepare(EngineRequest(model, "ort", "int8"), store)
     with selection.backend as backend:
         checked = check_engine(selection, backend, golden="off", agreement="warn")
     few = record_check(selection, checked, store, silent)
-    assert (few, kept(store)) == (None, ())  # it has no golden pictures
+    assert (few, kept(store)) == (None, ())  # it has no golden images
     monkeypatch.setattr(
-        "edge_inference.engines.serving.engine_check.self_check_pictures",
-        lambda model: pictures(15),
+        "edge_inference.engines.serving.engine_check.self_check_images",
+        lambda model: make_images(15),
     )
     with selection.backend as backend:
         checked = check_engine(selection, backend, golden="off", agreement="warn")
@@ -121,8 +131,10 @@ def test_a_check_times_the_engine_and_what_it_is_compared_with(
     assert [cost.runs for cost in measured.costs] == [12, 12]
 
 
-def test_a_child_times_an_engine_with_its_rival(model: ModelDescription, store: Store) -> None:
-    request, rival = Request(model, "ort", "int8"), Request(model, "ort", "fp32")
+def test_a_child_times_an_engine_with_its_rival(
+    model: ModelDescription, store: ArtifactCache
+) -> None:
+    request, rival = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
     prepare(request, store)
     checked = check_beside(request, store, "off", "off", never, rival)
     assert checked.warnings == ()
@@ -136,11 +148,11 @@ def test_a_child_times_an_engine_with_its_rival(model: ModelDescription, store: 
 
 
 def test_a_changed_model_is_another_operating_point(
-    model: ModelDescription, store: Store, tmp_path: Path
+    model: ModelDescription, store: ArtifactCache, tmp_path: Path
 ) -> None:
     other = load_model(write_model(tmp_path / model.name))
     here, there = (
-        operating_point(Request(each, "ort", "fp32"), "ort", "fp32", store)
+        operating_point(EngineRequest(each, "ort", "fp32"), "ort", "fp32", store)
         for each in (model, other)
     )
     assert here.model == there.model
@@ -157,9 +169,9 @@ def test_a_changed_model_is_another_operating_point(
     ],
 )
 def test_what_is_not_made_or_cannot_run_has_no_cost(
-    change: Callable[[Request], Request], model: ModelDescription, store: Store
+    change: Callable[[EngineRequest], EngineRequest], model: ModelDescription, store: ArtifactCache
 ) -> None:
-    request = change(Request(model, "ort", "fp32"))
+    request = change(EngineRequest(model, "ort", "fp32"))
     point = operating_point(request, request.backend, request.precision, store)
     assert point is None
     runs = TimedRuns(lambda inputs: inputs, by_cpu=True)
@@ -172,7 +184,7 @@ def test_what_is_not_made_or_cannot_run_has_no_cost(
 def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
     flags: str,
     model: ModelDescription,
-    store: Store,
+    store: ArtifactCache,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -182,7 +194,7 @@ def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
     monkeypatch.setattr(
         "edge_inference.engines.precision.int8_mode.find_processor", lambda: processor
     )
-    requests = [Request(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
+    requests = [EngineRequest(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
     for request in requests:
         prepare(request, store)
     points = [operating_point(request, "ort", "int8", store) for request in requests]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cost_child import MACHINE, measurement
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.cache.cost_store import CostCache
 
 CHILD = Path(__file__).with_name("cost_child.py")
 ROOT = CHILD.parents[2]
@@ -54,7 +54,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         for child in children:
             child.go_on()
         assert [child.listen() for child in children] == ["done"] * len(WRITERS)
-    kept = CostStore(tmp_path, MACHINE).read().measurements
+    kept = CostCache(tmp_path, MACHINE).read().measurements
     for writer in WRITERS:
         own = [each for each in kept if each.by == writer]
         assert own == [measurement(writer, number) for number in range(EACH)]
@@ -65,7 +65,7 @@ def test_a_process_killed_at_any_step_leaves_the_costs_of_before_or_after(tmp_pa
     steps: list[str] = []
     for step in range(100):
         cache = tmp_path / str(step)
-        store = CostStore(cache, MACHINE)
+        store = CostCache(cache, MACHINE)
         store.add(before)
         with Child(cache, "child", 1, "standing") as child:
             for _ in range(step):

@@ -11,10 +11,10 @@ from edge_inference.backends.processor import Processor
 from edge_inference.core.models.golden import SelfCheck
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import artifacts
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.serving.engine_check import check_engine
-from edge_inference.engines.serving.selection import Request, Selection, prepare
+from edge_inference.engines.serving.selection import EngineRequest, Selection, prepare
 from edge_inference.errors import ModelError
 from spoilt_model import load_spoilt
 
@@ -31,7 +31,7 @@ def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prepared(model: ModelDescription, mode: str, folder: Path) -> Selection:
-    return prepare(Request(model, "ort", "int8", int8_mode=mode), Store(folder))
+    return prepare(EngineRequest(model, "ort", "int8", int8_mode=mode), ArtifactCache(folder))
 
 
 @pytest.mark.usefixtures("without_vnni")
@@ -80,4 +80,4 @@ def test_with_vnni_both_ways_are_one(
     assert exact.recipe == fast.recipe
     assert fast.int8_mode is None
     assert "precision int8: asked for" in fast.reason
-    assert len(Store(tmp_path).entries()) == 1
+    assert len(ArtifactCache(tmp_path).entries()) == 1

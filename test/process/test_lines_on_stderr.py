@@ -30,7 +30,7 @@ except SourceError as error:
     print("ours:", error, file=sys.stderr)
 """
 TIMEOUT_S = 240.0
-PICTURE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
+IMAGE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
 
 
 def lines_of(folder: Path, code: str, *words: str) -> list[str]:
@@ -50,7 +50,7 @@ def lines_of(folder: Path, code: str, *words: str) -> list[str]:
 
 
 def _fails_when_run() -> ModelProto:
-    """The picture gives the number of elements, and it does not fit."""
+    """The image gives the number of elements, and it does not fit."""
     nodes = [
         helper.make_node("Shape", ["image"], ["shape"]),
         helper.make_node("Reshape", ["means", "shape"], ["large"]),
@@ -111,14 +111,14 @@ def test_a_bad_model_is_one_line(tmp_path: Path, kind: str, verb: list[str]) -> 
     assert lines[0].startswith("edge-inference: ") and "small.onnx" in lines[0]
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    picture = cv2.imread(str(PICTURE))
+def _images(folder: Path) -> dict[str, Path]:
+    image = cv2.imread(str(IMAGE))
     made = {}
     for suffix in (".bmp", ".jpg", ".png", ".tiff", ".webp"):
-        data = cv2.imencode(suffix, picture)[1].tobytes()
+        data = cv2.imencode(suffix, image)[1].tobytes()
         made[f"cut{suffix}"] = folder / f"cut{suffix}"
         made[f"cut{suffix}"].write_bytes(data[: len(data) // 2])
-    data = bytearray(cv2.imencode(".png", picture)[1].tobytes())
+    data = bytearray(cv2.imencode(".png", image)[1].tobytes())
     data[3000:3100] = bytes(100)
     made["damaged.png"] = folder / "damaged.png"
     made["damaged.png"].write_bytes(data)
@@ -145,15 +145,15 @@ def _videos(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in contents}
 
 
-def test_a_bad_picture_or_video_is_one_line(tmp_path: Path) -> None:
-    for file in (*_pictures(tmp_path).values(), *_videos(tmp_path).values()):
+def test_a_bad_image_or_video_is_one_line(tmp_path: Path) -> None:
+    for file in (*_images(tmp_path).values(), *_videos(tmp_path).values()):
         lines = lines_of(tmp_path, READ, str(file))
         assert len(lines) == 1, (file, lines)
         assert lines[0].startswith("ours: ") and file.name in lines[0]
 
 
 def test_who_uses_opencv_besides_us_hears_it(tmp_path: Path) -> None:
-    bad = _pictures(tmp_path)["cut.bmp"]
+    bad = _images(tmp_path)["cut.bmp"]
     other = "import cv2; cv2.imread(sys.argv[1])\n"
     lines = lines_of(tmp_path, READ + other, str(bad))
     assert lines[0].startswith("ours: ") and "[ERROR" in "".join(lines[1:])

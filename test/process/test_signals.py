@@ -20,7 +20,7 @@ from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.engines.serving import selection
 
 ROOT = Path(__file__).parents[2]
-PICTURE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
+IMAGE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
 DEADLINE_S = 120.0
 #: So long a command takes to end, on a machine with much else to do; the work would take longer.
 END_S = 30.0
@@ -137,5 +137,5 @@ def test_a_signal_behind_which_an_engine_is_made_ends_a_run(
     monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
 ) -> None:
     monkeypatch.setattr(run, "_made_ready", made_too_late)
-    options = RunOptions(str(PICTURE), backend="ort")
+    options = RunOptions(str(IMAGE), backend="ort")
     assert run.run_perception(options, time.monotonic()) == 128 + number

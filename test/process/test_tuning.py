@@ -14,7 +14,7 @@ from actuator_machine import CPU, DEADLINE_S, NVPMODEL_CONF, Workshop
 from edge_inference.cli.platform import tune
 from edge_inference.cli.usage import UsageError
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.tuning import Tuning
@@ -61,7 +61,7 @@ def test_looking_changes_nothing(workshop: Workshop) -> None:
 def test_applied_and_undone(workshop: Workshop) -> None:
     before = workshop.settings()
     outcomes = tuning(workshop).apply()
-    assert {outcome.result for outcome in outcomes} == {Result.SET}
+    assert {outcome.result for outcome in outcomes} == {ActuatorResult.SET}
     assert len(outcomes) == 5
     assert workshop.get("var/lib/nvpmodel/status") == "pmode:0000"
     assert workshop.get(SWAPPINESS) == "10"
@@ -69,7 +69,7 @@ def test_applied_and_undone(workshop: Workshop) -> None:
     assert workshop.get(LIMITS).splitlines()[1:] == ["anna - rtprio 98", "anna - memlock unlimited"]
     assert not any(each.steps for each in tuning(workshop).look())
     undone = tuning(workshop).undo()
-    assert {outcome.result for outcome in undone} == {Result.RESTORED}
+    assert {outcome.result for outcome in undone} == {ActuatorResult.RESTORED}
     assert workshop.settings() == before
     assert tuning(workshop).undo() == []
 
@@ -114,7 +114,7 @@ def test_a_mode_that_needs_a_reboot_is_left_to_the_user(workshop: Workshop) -> N
     workshop.put("etc/nvpmodel.conf", NVPMODEL_CONF.replace("NAME=7W", "NAME=MAXN_SUPER"))
     outcomes = {outcome.actuator: outcome for outcome in tuning(workshop).apply()}
     assert "MAXN_SUPER needs a reboot" in outcomes["power_mode"].words
-    assert outcomes["jetson_clocks"].result is Result.SET
+    assert outcomes["jetson_clocks"].result is ActuatorResult.SET
     assert not (workshop.root / "rebooted").exists()
 
 
@@ -142,7 +142,7 @@ def test_a_bare_machine_gets_what_it_has(tmp_path: Path) -> None:
     problems = {each.actuator for each in bare.look() if each.problem}
     assert problems == {"power_mode", "cpu_governor", "jetson_clocks", "swappiness"}
     (outcome,) = bare.apply()
-    assert (outcome.actuator, outcome.result) == ("realtime_limits", Result.SET)
+    assert (outcome.actuator, outcome.result) == ("realtime_limits", ActuatorResult.SET)
 
 
 # The command ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""What the README says of a robot's installation, done on stand-ins of Humble, Jazzy and Kilted.
+"""What the README says of a robot's installation, done on fallbacks of Humble, Jazzy and Kilted.
 
-A stand-in has the distribution's Python, NumPy and OpenCV where an environment with system site
+A double has the distribution's Python, NumPy and OpenCV where an environment with system site
 packages sees them: in a user's site folder. Its packages are fetched once and stay in ``.cache``;
 what the documents install is fetched each time.
 """
@@ -44,7 +44,7 @@ sys.exit(main('edge-inference', sys.argv[1:]))
 
 
 @dataclass(frozen=True)
-class StandIn:
+class FakePython:
     """A distribution's Python and what apt installs for it: versions as near as wheels come."""
 
     python: str
@@ -58,10 +58,12 @@ class StandIn:
         return [f"numpy=={self.numpy}", opencv, *self.others]
 
 
-STAND_INS = {
-    "humble": StandIn("python3.10", "1.21.5", "4.5.4.60", ("PyYAML==6.0", "rich==11.2.0")),
+FAKES = {
+    "humble": FakePython("python3.10", "1.21.5", "4.5.4.60", ("PyYAML==6.0", "rich==11.2.0")),
     # Both are built for Ubuntu 24.04.
-    "jazzy, kilted": StandIn("python3.12", "1.26.4", "4.6.0.66", ("PyYAML==6.0.1", "rich==13.7.1")),
+    "jazzy, kilted": FakePython(
+        "python3.12", "1.26.4", "4.6.0.66", ("PyYAML==6.0.1", "rich==13.7.1")
+    ),
 }
 
 
@@ -77,24 +79,22 @@ def prefix_of(python: str) -> Path:
     return pytest.skip(f"no {python} here")
 
 
-def system_packages(stand_in: StandIn, python: Path) -> Path:
+def system_packages(fake: FakePython, python: Path) -> Path:
     """Return a user's base folder that holds the distribution's packages."""
-    base = CACHE / "robot" / "-".join([stand_in.python, *stand_in.requirements])
+    base = CACHE / "robot" / "-".join([fake.python, *fake.requirements])
     if not base.exists():
         unfinished = base.with_name(f"{base.name}.{os.getpid()}")
-        site = unfinished / "lib" / stand_in.python / "site-packages"
+        site = unfinished / "lib" / fake.python / "site-packages"
         log = CACHE / "log" / "robot.log"
         run = commands.Commands(python, log, CACHE / "pip")
         install = installer.Installer(run, ROOT / "requirements" / "installer.txt", CACHE / "uv")
         try:
-            install.install(
-                ["--no-deps", "--target", str(site), *stand_in.requirements], step="stand-in"
-            )
+            install.install(["--no-deps", "--target", str(site), *fake.requirements], step="double")
         except commands.SetUpError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if os.environ.get("CI"):
                 raise
-            pytest.skip(f"{stand_in.python}: the stand-in's packages cannot be had: {error}")
+            pytest.skip(f"{fake.python}: the double's packages cannot be had: {error}")
         unfinished.replace(base)
     return base
 
@@ -112,7 +112,7 @@ class Robot:
     """A colcon workspace with the environment that the documents describe."""
 
     workspace: Path
-    stand_in: StandIn
+    fake: FakePython
     environment: dict[str, str]
 
     def run(self, script: str) -> str:
@@ -134,12 +134,12 @@ class Robot:
         return self.run(f"source .venv/bin/activate && {path} python3 -c {words}")
 
 
-@pytest.fixture(params=sorted(STAND_INS))
+@pytest.fixture(params=sorted(FAKES))
 def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
     """Do what the README says, up to where colcon builds."""
-    stand_in = STAND_INS[request.param]
-    prefix = prefix_of(stand_in.python)
-    base = system_packages(stand_in, prefix / "bin" / stand_in.python)
+    fake = FAKES[request.param]
+    prefix = prefix_of(fake.python)
+    base = system_packages(fake, prefix / "bin" / fake.python)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
     environment = {
         **kept,
@@ -150,7 +150,7 @@ def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
     }
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "edge_inference").symlink_to(ROOT)
-    made = Robot(tmp_path, stand_in, environment)
+    made = Robot(tmp_path, fake, environment)
     made.run("\n".join(documented("README.md", "On a robot")))
     return made
 
@@ -169,8 +169,8 @@ def test_models_run_beside_the_distributions_numpy_and_opencv(robot: Robot) -> N
     voice = [line for line in documented("docs/voice.md", "Trying it") if "--no-deps" not in line]
     robot.run("\n".join(["source .venv/bin/activate", *voice]))
     numpy, opencv, origin, _ = json.loads(robot.python(VERSIONS))
-    assert numpy == robot.stand_in.numpy
-    assert robot.stand_in.opencv.startswith(opencv)
+    assert numpy == robot.fake.numpy
+    assert robot.fake.opencv.startswith(opencv)
     assert origin.startswith(robot.environment["PYTHONUSERBASE"])
     assert "passed" in robot.python(CHECK, "models", "check", "nanodet")
     assert (robot.workspace / ".venv" / "COLCON_IGNORE").is_file()

@@ -1,4 +1,4 @@
-"""One ONNX file, built again and again on stand-ins."""
+"""One ONNX file, built again and again on fallbacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from builder_fakes import Release
 from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.build_progress import Progress
+from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.errors import BackendError
 
@@ -20,9 +20,9 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "model.onnx"
-        self.file.write_bytes(b"not looked into by the stand-in")
+        self.file.write_bytes(b"not looked into by the double")
         self.cache = folder / "timing" / "here.cache"
-        self.told: list[Progress] = []
+        self.told: list[BuildProgress] = []
 
     def build(self, release: Release, **options: Any) -> BuiltEngine:
         return self.build_with(release, {}, **options)

@@ -1,4 +1,4 @@
-"""Stand-ins for the TensorRT module, shaped like several releases: what one lacks is absent."""
+"""Fakes of the TensorRT module, shaped like several releases: what one lacks is absent."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class ProgressMonitor:
 
 @dataclass
 class Release:
-    """What a release has, and what the stand-in saw."""
+    """What a release has, and what the double saw."""
 
     strongly_typed: int | None = None
     explicit_batch: bool = False
@@ -237,7 +237,7 @@ class Release:
         monitor.phase_finish("Building")
 
     def vendor(self) -> Vendor:
-        """Return the stand-in as our code gets it."""
+        """Return the double as our code gets it."""
         return Vendor(self._module(), "tensorrt", "0", object(), self.errors)
 
     def _module(self) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 import purity
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import server as server_module
 from edge_inference.engines.serving.server import EngineServer
 from engine_workshop import Witness, Workshop
@@ -52,7 +52,7 @@ def witness() -> Witness:
 
 @pytest.fixture
 def server(workshop: Workshop, witness: Witness, tmp_path: Path) -> Iterator[EngineServer]:
-    made = EngineServer(Store(tmp_path), workshop.check, witness.changed, witness.failed)
+    made = EngineServer(ArtifactCache(tmp_path), workshop.check, witness.changed, witness.failed)
     yield made
     workshop.may_finish.set()
     made.close()

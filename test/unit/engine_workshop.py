@@ -13,9 +13,9 @@ import numpy as np
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.null import NullBackend
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import PreparationCancelledError, ShippedFile
-from edge_inference.engines.serving.selection import Request, Selection
+from edge_inference.engines.serving.selection import EngineRequest, Selection
 from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.errors import EdgeInferenceError
 
@@ -43,10 +43,10 @@ class Workshop:
         self.made: list[str] = []
         self.backends: list[Backend] = []
 
-    def request(self, precision: str, backend: str = "ort") -> Request:
-        return Request(self.model, backend, precision, origin=precision)
+    def request(self, precision: str, backend: str = "ort") -> EngineRequest:
+        return EngineRequest(self.model, backend, precision, origin=precision)
 
-    def select(self, request: Request, store: Store) -> Selection:
+    def select(self, request: EngineRequest, store: ArtifactCache) -> Selection:
         precision = "fp32" if request.precision == "auto" else request.precision
         if precision in self.impossible:
             raise self.impossible[precision]
@@ -57,7 +57,9 @@ class Workshop:
         recipe = _Recipe(self.model.variants["fp32"], self, precision)
         return Selection(request, request.backend, precision, "why", recipe, backend)
 
-    def make(self, request: Request, store: Store, progress: Any, cancelled: Any) -> None:
+    def make(
+        self, request: EngineRequest, store: ArtifactCache, progress: Any, cancelled: Any
+    ) -> None:
         progress("building", 0.5)
         self.making.set()
         while not self.may_finish.wait(0.01):
@@ -104,7 +106,7 @@ class _Recipe(ShippedFile):
     workshop: Any = None
     precision: str = ""
 
-    def discard(self, store: Store) -> bool:
+    def discard(self, store: ArtifactCache) -> bool:
         self.workshop.discarded.append(self.precision)
         self.workshop.missing.add(self.precision)
         return True

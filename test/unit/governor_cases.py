@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from edge_inference.core.directives.directive import Directive, Limits, Option, Workload, is_within
+from edge_inference.core.directives.directive import (
+    Directive,
+    DirectiveLimits,
+    OperatingPoint,
+    Workload,
+    is_within,
+)
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.governor.decision import Decision
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.governor.decision import GovernorDecision
 from edge_inference.governor.governor import Governor
 
 START_NS = 1_000_000_000_000
 SECOND = 1_000_000_000
 ENGINES = (
-    Option("net", "fp32", 1.0, 20.0),
-    Option("net", "fp16", 0.98, 12.0),
-    Option("net", "int8", 0.88, 7.0),
+    OperatingPoint("net", "fp32", 1.0, 20.0),
+    OperatingPoint("net", "fp16", 0.98, 12.0),
+    OperatingPoint("net", "int8", 0.88, 7.0),
 )
 
 
@@ -26,10 +32,10 @@ def zone(
     name: str = "zone/tj",
     *,
     stamp_ns: int = START_NS,
-    status: Status | None = None,
+    status: ReadingStatus | None = None,
     **more: Any,
 ) -> Reading:
-    found = status or (Status.OK if value is not None else Status.STALE)
+    found = status or (ReadingStatus.OK if value is not None else ReadingStatus.STALE)
     return Reading(name, Quantity.TEMPERATURE, value, "test", stamp_ns, found, Role.CONTROL, **more)
 
 
@@ -63,7 +69,7 @@ def node(name: str = "/detector", **more: Any) -> Workload:
         "option": 0,
         "directive_id": 0,
         "manager": "",
-        "limits": Limits(),
+        "limits": DirectiveLimits(),
         "obeys": "nothing",
     }
     return Workload(node=name, **{**fields, **more})
@@ -77,9 +83,11 @@ class Machine:
         self.workloads = list(workloads)
         self.now_ns = START_NS
         self.engines_are_ready = True
-        self.decisions: list[Decision] = []
+        self.decisions: list[GovernorDecision] = []
 
-    def see(self, *readings: Reading, seconds: float = 0.5, obeying: bool = True) -> Decision:
+    def see(
+        self, *readings: Reading, seconds: float = 0.5, obeying: bool = True
+    ) -> GovernorDecision:
         """Let time pass with sensors that show this; return the last decision."""
         for _ in range(round(seconds / 0.5)):
             self.now_ns += SECOND // 2

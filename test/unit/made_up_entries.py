@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_inference.engines.cache.artifact_cache import Store, key_of
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 
 KEY = key_of({"model": "made-up", "precision": "fp16"})
 OTHER = key_of({"model": "made-up", "precision": "int8"})
@@ -42,7 +42,7 @@ class Clock:
         return self.now
 
 
-def left_overs(store: Store) -> list[str]:
+def left_overs(store: ArtifactCache) -> list[str]:
     """Return what should only be there while an entry is made or removed."""
     places = (store.folder / ".making", store.folder / ".locks")
     return [file.name for place in places if place.is_dir() for file in place.iterdir()]

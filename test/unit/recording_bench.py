@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_inference.platforms.recording.capture import Captured, record
-from edge_inference.platforms.recording.recording import Content, Head, Look, head_line, look_line
+from edge_inference.platforms.recording.capture import CaptureSummary, record
+from edge_inference.platforms.recording.recording import (
+    Content,
+    RecordedChanges,
+    RecordingHeader,
+    head_line,
+    look_line,
+)
 from edge_inference.platforms.tree import Tree
 
 ZONE = "sys/class/thermal/thermal_zone0"
-HEAD = Head("a board", "6.1.0", "a note", False)
+HEAD = RecordingHeader("a board", "6.1.0", "a note", False)
 
 
 class Time:
@@ -33,8 +39,13 @@ class Time:
 
 
 def recorded(
-    tree: Tree, file: Path, time: Time, duration_s: float = 0.0, head: Head = HEAD, host: str = ""
-) -> Captured:
+    tree: Tree,
+    file: Path,
+    time: Time,
+    duration_s: float = 0.0,
+    head: RecordingHeader = HEAD,
+    host: str = "",
+) -> CaptureSummary:
     return record(
         tree,
         file,
@@ -49,7 +60,10 @@ def recorded(
 
 
 def written(file: Path, *looks: tuple[float, dict[str, Content | None]]) -> Path:
-    lines = [head_line(HEAD), *(look_line(Look(moment, files)) for moment, files in looks)]
+    lines = [
+        head_line(HEAD),
+        *(look_line(RecordedChanges(moment, files)) for moment, files in looks),
+    ]
     file.write_text("\n".join(lines) + "\n")
     return file
 

@@ -163,7 +163,7 @@ def test_properties_of_the_figures(values: NDArray[np.float32], factor: float) -
 
 
 @given(FLOATS, st.integers(0, 2**32 - 1))
-def test_pictures_add_up_to_one_long_output(values: NDArray[np.float32], seed: int) -> None:
+def test_images_add_up_to_one_long_output(values: NDArray[np.float32], seed: int) -> None:
     noisy = values + np.random.default_rng(seed).normal(size=values.shape).astype(np.float32)
     whole = compare(values.ravel(), noisy.ravel())
     half = values.size // 2

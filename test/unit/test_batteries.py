@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.reading import Reading, Role, Status
+from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.sensors import power_supply
 from machine_trees import Files, MemoryTree, look
@@ -74,7 +74,7 @@ def test_without_power_it_is_voltage_times_current() -> None:
 def test_without_a_factor_there_is_no_power(lost: str) -> None:
     values: dict[str, str | int] = {"voltage_now": "12000000\n", "current_now": "1500000\n"}
     reading = by_role(**{**values, lost: errno.ENODEV})[Role.BATTERY_POWER]
-    assert (reading.value, reading.status) == (None, Status.ABSENT)
+    assert (reading.value, reading.status) == (None, ReadingStatus.ABSENT)
 
 
 def test_a_charge_is_an_energy_at_the_usual_voltage() -> None:
@@ -109,7 +109,7 @@ def test_the_sign_is_the_direction(status: str | int, says: str, value: float | 
     assert current.value == value
     assert power.value == (None if value is None else pytest.approx(10 * value))
     if value is None:
-        assert current.status is Status.INVALID
+        assert current.status is ReadingStatus.INVALID
         assert "charged or discharged" in current.problem
 
 
@@ -119,12 +119,12 @@ def test_the_sign_is_the_direction(status: str | int, says: str, value: float | 
 )
 def test_what_cannot_be_true_is_invalid(file: str, content: str) -> None:
     broken = [each for each in by_role(**{**FULL, file: content}).values() if each.value is None]
-    assert [each.status for each in broken] == [Status.INVALID]
+    assert [each.status for each in broken] == [ReadingStatus.INVALID]
 
 
 def test_a_battery_that_is_pulled_out_is_absent() -> None:
     readings = by_role(**{**FULL, "capacity": errno.ENODEV})
-    assert readings[Role.BATTERY_CHARGE].status is Status.ABSENT
+    assert readings[Role.BATTERY_CHARGE].status is ReadingStatus.ABSENT
 
 
 def test_a_mouse_is_no_battery_of_the_machine() -> None:

@@ -13,17 +13,17 @@ import pytest
 
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.reading import Status
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.core.reading import ReadingStatus
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving import service_costs as service_costs_module
 from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.engines.serving.service_costs import RUNS, ServiceCosts
-from edge_inference.platforms.actuators.actuator import Result
+from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.recording.capture import _Worker as Reader
-from edge_inference.platforms.recording.recording import Unreadable
+from edge_inference.platforms.recording.recording import UnreadableFile
 from engine_workshop import Witness, Workshop, answer
 from test_sampler import Bench
 
@@ -83,7 +83,7 @@ def test_costs_that_cannot_be_written_are_told(
     monkeypatch.setattr(service_costs_module, "point_of", raising(failure))
     monkeypatch.setattr(service_costs_module, "is_timed_by_cpu", lambda selection: False)
     told: list[str] = []
-    costs = ServiceCosts(Store(tmp_path), told.append)
+    costs = ServiceCosts(ArtifactCache(tmp_path), told.append)
     engine = Engine(None, None, None)  # type: ignore[arg-type]
     for _ in range(RUNS):
         costs.note(engine, 1, 0.05, 0.02)
@@ -119,10 +119,10 @@ def test_a_sensor_that_breaks_is_read_again(bench: Bench, failure: BaseException
     bench.read()
     bench.sensors[0].error = failure  # type: ignore[assignment]
     found = bench.read()
-    assert found["a"].status is Status.INVALID and "injected" in found["a"].problem
-    assert found["b"].status is Status.OK
+    assert found["a"].status is ReadingStatus.INVALID and "injected" in found["a"].problem
+    assert found["b"].status is ReadingStatus.OK
     bench.sensors[0].error = None
-    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     assert bench.threads() == 1
 
 
@@ -136,7 +136,7 @@ def test_a_search_that_breaks_is_made_again(
         def name(self) -> str:
             raise failure
 
-    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     with monkeypatch.context() as patch:
         if where == "find":
             patch.setattr(bench, "search_error", failure)
@@ -144,10 +144,10 @@ def test_a_search_that_breaks_is_made_again(
             patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
         bench.clock.forward(61.0)
         # What was found before goes on.
-        assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+        assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
         assert "injected" in bench.sampler.problem
     bench.clock.forward(61.0)
-    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     assert bench.sampler.problem == "" and bench.threads() == 1
 
 
@@ -164,7 +164,7 @@ def test_an_actuator_that_breaks_is_told_and_the_next_wish_is_fulfilled(
         actuators.request("cpu_governor", "performance")
         assert actuators.settle(DEADLINE_S)
     (outcome,) = actuators.take()
-    assert outcome.result is Result.FAILED and "injected" in outcome.words
+    assert outcome.result is ActuatorResult.FAILED and "injected" in outcome.words
     actuators.request("cpu_governor", "performance")
     assert actuators.settle(DEADLINE_S)
     assert "cpu_governor" in {each.actuator for each in actuators.outcomes()}
@@ -182,7 +182,7 @@ def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
             return b"fine"
 
     reader = Reader(Tree())  # type: ignore[arg-type]
-    assert isinstance(reader.read("odd", DEADLINE_S), Unreadable)
+    assert isinstance(reader.read("odd", DEADLINE_S), UnreadableFile)
     assert reader.read("even", DEADLINE_S) == b"fine"
     reader.end()
 

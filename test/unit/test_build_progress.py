@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.engines.build.build_progress import PhaseTree, Progress
+from edge_inference.engines.build.build_progress import BuildProgress, PhaseTree
 from edge_inference.engines.build.supervision import BuildCancelledError, supervise
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -27,7 +27,7 @@ def _never() -> bool:
 
 @given(CALLS.filter(lambda calls: not any(c[0] == "start" and c[1] == c[2] for c in calls)))
 def test_fraction_only_grows_and_stays_inside(calls: list[tuple[object, ...]]) -> None:
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     tree = PhaseTree(told.append, 0.1, 0.9)
     parents: dict[object, object] = {}
     for name, *arguments in calls:
@@ -52,22 +52,22 @@ def _has_circle(parents: dict[object, object], start: object) -> bool:
 
 
 def test_all_steps_make_the_whole() -> None:
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     tree = PhaseTree(told.append, 0.0, 1.0)
     tree.start("build", None, 2)
     tree.step("build", 0)
-    assert told[-1] == Progress("build", 0.5)
+    assert told[-1] == BuildProgress("build", 0.5)
     tree.start("time", "build", 4)
     tree.step("time", 1)
     assert told[-1].phase == "time"
     assert 0.5 < (told[-1].fraction or 0.0) < 1.0
     tree.finish("time")
     tree.step("build", 1)
-    assert told[-1] == Progress("build", 1.0)
+    assert told[-1] == BuildProgress("build", 1.0)
 
 
 def test_steps_too_small_to_see_are_not_told() -> None:
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     tree = PhaseTree(told.append, 0.0, 1.0)
     tree.start("build", None, 100_000)
     for step in range(100_000):
@@ -76,7 +76,7 @@ def test_steps_too_small_to_see_are_not_told() -> None:
 
 
 def test_unknown_phases_are_ignored() -> None:
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     tree = PhaseTree(told.append, 0.0, 1.0)
     tree.step("nobody", 3)
     tree.finish("nobody")
@@ -86,11 +86,11 @@ def test_unknown_phases_are_ignored() -> None:
 def test_supervised_work_gives_its_result_and_progress() -> None:
     threads = []
 
-    def hear(_progress: Progress) -> None:
+    def hear(_progress: BuildProgress) -> None:
         threads.append(threading.current_thread())
 
     def work(report: object, _stop: threading.Event) -> str:
-        report(Progress("on it", 0.5))  # type: ignore[operator]
+        report(BuildProgress("on it", 0.5))  # type: ignore[operator]
         return "made"
 
     assert supervise(work, hear, _never) == "made"
@@ -109,11 +109,11 @@ def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
     ended = threading.Event()
 
     def work(report: object, stop: threading.Event) -> None:
-        report(Progress("on it", 0.5))  # type: ignore[operator]
+        report(BuildProgress("on it", 0.5))  # type: ignore[operator]
         stop.wait()
         ended.set()
 
-    def interrupt(_progress: Progress) -> None:
+    def interrupt(_progress: BuildProgress) -> None:
         raise KeyboardInterrupt  # as Ctrl-C does on the main thread
 
     with pytest.raises(KeyboardInterrupt):

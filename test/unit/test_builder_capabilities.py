@@ -1,4 +1,4 @@
-"""The builder on stand-ins of several releases: what one has is used, what it lacks is said."""
+"""The builder on fallbacks of several releases: what one has is used, what it lacks is said."""
 
 from __future__ import annotations
 

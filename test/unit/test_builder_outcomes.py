@@ -32,7 +32,7 @@ from edge_inference.backends.trt.metadata import (
 )
 from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.build_progress import Progress
+from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
 from edge_inference.engines.build.supervision import BuildCancelledError
 from edge_inference.errors import BackendError, EngineFileError
@@ -173,8 +173,8 @@ def test_progress_grows_to_one(bench: Bench) -> None:
 
 def test_progress_without_a_monitor_says_that_it_does_not_know(bench: Bench) -> None:
     bench.build(tensorrt_8_6())
-    assert Progress("building", None) in bench.told
-    assert bench.told[-1] == Progress("done", 1.0)
+    assert BuildProgress("building", None) in bench.told
+    assert bench.told[-1] == BuildProgress("done", 1.0)
 
 
 def test_cancelled_midway(bench: Bench) -> None:

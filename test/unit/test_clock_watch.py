@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.speech.planning.clock_monitor import ClockWatch
+from edge_inference.speech.planning.clock_monitor import ClockMonitor
 
 S = 1_000_000_000
 LOOK = S // 20
@@ -15,7 +15,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.steady_ns = 7 * S
-        self.watch = ClockWatch(lambda: self.steady_ns)
+        self.watch = ClockMonitor(lambda: self.steady_ns)
 
     def run(self, from_ns: int, seconds: float, pace: float = 1.0) -> int:
         """Let the clock go on from a value; return what it shows at the end."""

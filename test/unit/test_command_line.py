@@ -131,7 +131,7 @@ def test_a_check_reads_the_build_options_too(
     ("source", "kind"),
     [
         ("sample", SourceKind.FILES),
-        ("pictures", SourceKind.FILES),
+        ("images", SourceKind.FILES),
         ("./0", SourceKind.FILES),
         ("/no/such/video.mp4", SourceKind.FILES),
         ("/no-topic", SourceKind.FILES),
@@ -180,9 +180,9 @@ def test_kind_of_a_source(source: str, kind: SourceKind) -> None:
         (RunOptions("clip.mp4", confidence=0.25), {"confidence": "0.25"}),
         (RunOptions("clip.mp4"), {"confidence": None, "model_path": None, "image_topic": None}),
         (RunOptions("clip.mp4"), {"backend": None, "precision": None}),
-        (RunOptions("clip.mp4"), {"stand_in": None}),
-        (RunOptions("clip.mp4", backend="ort"), {"backend": "ort", "stand_in": "false"}),
-        (RunOptions("clip.mp4", precision="int8"), {"precision": "int8", "stand_in": "false"}),
+        (RunOptions("clip.mp4"), {"fallback": None}),
+        (RunOptions("clip.mp4", backend="ort"), {"backend": "ort", "fallback": "false"}),
+        (RunOptions("clip.mp4", precision="int8"), {"precision": "int8", "fallback": "false"}),
     ],
 )
 def test_options_become_pipeline_arguments(

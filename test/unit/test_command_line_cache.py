@@ -12,9 +12,9 @@ from edge_inference.cli.command_line import run
 from edge_inference.cli.sizes import parse_size
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
-from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cache.artifact_cache import Store, key_of
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.core.operating_point import EngineConfiguration
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
+from edge_inference.engines.cache.cost_store import CostCache
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def filled(cache: Path) -> Iterator[Store]:
-    """Give a cache with an engine, a flavour, and one entry that is cut off."""
-    store = Store(cache)
+def filled(cache: Path) -> Iterator[ArtifactCache]:
+    """Give a cache with an engine, a derived model, and one entry that is cut off."""
+    store = ArtifactCache(cache)
     for label, name in (("a-fp16-trt", "engine.plan"), ("b-int8-ort", "model.onnx"), ("cut", "x")):
         precision = label.split("-")[1] if "-" in label else ""
 
@@ -48,7 +48,7 @@ def test_an_empty_cache_has_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 removed" in capsys.readouterr().out
 
 
-def test_the_cache_is_listed(filled: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_cache_is_listed(filled: ArtifactCache, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "list"]) == 1
     shown = capsys.readouterr()
     assert "a-fp16-trt" in shown.out
@@ -57,20 +57,22 @@ def test_the_cache_is_listed(filled: Store, capsys: pytest.CaptureFixture[str]) 
     assert "expected 1000000 bytes, got 100" in shown.err
 
 
-def test_the_cache_is_listed_in_json(filled: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_cache_is_listed_in_json(
+    filled: ArtifactCache, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["engine", "list", "--json"]) == 1
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found = {entry["label"]: entry for entry in listed}
     assert {label: entry["kind"] for label, entry in found.items()} == {
         "a-fp16-trt": "engine",
-        "b-int8-ort": "flavour",
+        "b-int8-ort": "derived model",
     }
     assert found["a-fp16-trt"]["precision"] == "fp16"
     assert found["a-fp16-trt"]["state"] == "complete"
 
 
 def test_only_reading_it_all_finds_altered_bytes(
-    filled: Store, capsys: pytest.CaptureFixture[str]
+    filled: ArtifactCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (entry,) = (entry for entry in filled.entries() if "engine.plan" in entry.files)
     entry.path("engine.plan").write_bytes(b"\1" * 1_000_000)
@@ -92,7 +94,10 @@ def test_only_reading_it_all_finds_altered_bytes(
     ],
 )
 def test_the_cache_is_cleaned(
-    arguments: list[str], removed: list[str], filled: Store, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    removed: list[str],
+    filled: ArtifactCache,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["engine", "clean", *arguments, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
@@ -101,7 +106,9 @@ def test_the_cache_is_cleaned(
     assert content["bytes"] > 1_000_000 * (len(removed) - 1)
 
 
-def test_what_was_removed_is_told(filled: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_removed_is_told(
+    filled: ArtifactCache, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["engine", "clean", "--all"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" ")[0] for line in lines[:-1]] == ["removed"] * 3
@@ -128,18 +135,18 @@ FP32 = find_model("efficientnet_lite0").variants["fp32"].sha256
 
 
 @pytest.fixture
-def measured(cache: Path) -> CostStore:
+def measured(cache: Path) -> CostCache:
     """Give costs of the shipped model, and of what it was before it was changed."""
-    store = CostStore(cache)
+    store = CostCache(cache)
     for artifact, seconds in ((FP32, 0.016), ("0" * 64, 0.5)):
-        point = OperatingPoint("efficientnet_lite0", "fp32", "ort", artifact, form="threads=1")
+        point = EngineConfiguration("efficientnet_lite0", "fp32", "ort", artifact, form="threads=1")
         cost = Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, 1.1 * seconds))
         store.add(Measurement("a test", 1780000000.0, (cost,)))
     return store
 
 
 def test_models_tell_what_they_take_here(
-    measured: CostStore, capsys: pytest.CaptureFixture[str]
+    measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["models"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -155,7 +162,7 @@ def test_models_tell_what_they_take_here(
 
 
 def test_damaged_costs_are_told_and_not_shown(
-    measured: CostStore, capsys: pytest.CaptureFixture[str]
+    measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured.file.write_text("x")
     assert run(["models", "--json"]) == 0
@@ -166,7 +173,7 @@ def test_damaged_costs_are_told_and_not_shown(
 
 
 def test_costs_are_forgotten_when_asked(
-    filled: Store, measured: CostStore, capsys: pytest.CaptureFixture[str]
+    filled: ArtifactCache, measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["engine", "clean", "--damaged"]) == 0
     assert measured.read().measurements
@@ -180,7 +187,7 @@ def test_costs_are_forgotten_when_asked(
 
 
 def test_an_empty_cache_has_no_costs_either(
-    measured: CostStore, capsys: pytest.CaptureFixture[str]
+    measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["engine", "clean", "--all"]) == 0
     assert measured.read().measurements == ()

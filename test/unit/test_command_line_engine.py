@@ -24,7 +24,7 @@ from edge_inference.cli.models import engine_build, engine_check, engine_plans
 from edge_inference.cli.models.build_flags import given_build_options
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.supervision import BuildCancelledError
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.errors import BackendError
 
 BUILD = ["engine", "build"]
@@ -265,7 +265,7 @@ def test_a_damaged_plan_is_refused(
     ("but", "words"),
     [
         ({"version": "10.13.3"}, "built by tensorrt 10.3.0, this machine has 10.13.3"),
-        ({"flavour": "tensorrt_rtx"}, "this machine has tensorrt_rtx"),
+        ({"library": "tensorrt_rtx"}, "this machine has tensorrt_rtx"),
         ({"machine": "x86_64"}, "this machine is Linux on x86_64"),
         ({"device": "A100", "compute_capability": "8.0"}, "this GPU is A100"),
     ],
@@ -301,7 +301,7 @@ def test_an_engine_that_was_not_built_says_how_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Nothing:
-        def find(self, store: Store) -> None:
+        def find(self, store: ArtifactCache) -> None:
             return None
 
     monkeypatch.setattr(engine_plans, "engine_plan", lambda *_: Nothing())

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge_inference.cli.perception.frame_tracker import STAGES, FrameBook, FrameRecord
+from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.cli.perception.result_format import (
     record_as_json,
@@ -42,7 +42,7 @@ def classes(stamp_ns: int = 1) -> Classification:
     return Classification(np.array([1, 0], np.int32), scores, ("a", "b"), "m", stamp_ns)
 
 
-def pass_all(book: FrameBook, stamp_ns: int) -> None:
+def pass_all(book: FrameTracker, stamp_ns: int) -> None:
     book.add_timing(timing("preprocess", stamp_ns))
     book.add_timing(timing("inference", stamp_ns))
     book.add_result(classes(stamp_ns))
@@ -52,7 +52,7 @@ def pass_all(book: FrameBook, stamp_ns: int) -> None:
 class TestFrameBook:
     def test_an_announced_frame_goes_all_the_way(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("folder", True, records.append)
+        book = FrameTracker("folder", True, records.append)
         book.announce(frame(7, "folder/a.jpg"))
         assert (book.announced, book.settled) == (1, 0)
         pass_all(book, 7)
@@ -62,7 +62,7 @@ class TestFrameBook:
 
     def test_a_stage_may_speak_after_the_next_one(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("x", True, records.append)
+        book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         book.add_result(classes(7))
         for stage in reversed(STAGES):
@@ -73,7 +73,7 @@ class TestFrameBook:
     @pytest.mark.parametrize("order", [("preprocess", "inference"), ("inference", "preprocess")])
     def test_a_dropped_frame_is_settled_without_a_record(self, order: tuple[str, ...]) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("x", True, records.append)
+        book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         for stage in order:
             dropped = "superseded" if stage == "inference" else ""
@@ -83,14 +83,14 @@ class TestFrameBook:
 
     def test_frames_of_somebody_else_do_not_count(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("x", True, records.append)
+        book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         pass_all(book, 8)
         assert (book.settled, book.results, records, book.foreign) == (0, 0, [], 1)
 
     def test_frames_of_a_topic_are_numbered_by_result(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("/image", False, records.append)
+        book = FrameTracker("/image", False, records.append)
         book.add_timing(timing("preprocess", 5, "superseded"))
         pass_all(book, 6)
         assert [(record.number, record.source) for record in records] == [(1, "/image")]
@@ -98,7 +98,7 @@ class TestFrameBook:
 
     def test_frames_without_stamps_keep_their_order(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("/image", False, records.append)
+        book = FrameTracker("/image", False, records.append)
         first, second = classes(0), classes(0)
         for stage in ("preprocess", "preprocess", "inference", "inference"):
             book.add_timing(timing(stage, 0))
@@ -109,7 +109,7 @@ class TestFrameBook:
 
     def test_after_the_limit_nothing_is_taken(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameBook("x", True, records.append, limit=1)
+        book = FrameTracker("x", True, records.append, limit=1)
         for stamp_ns in (1, 2):
             book.announce(frame(stamp_ns))
             pass_all(book, stamp_ns)
@@ -233,6 +233,6 @@ class TestProblems:
         told: list[str] = []
         problems = Problems(told.append)
         for _ in range(2):
-            problems.put("no picture yet")
+            problems.put("no image yet")
             problems.report({})
-        assert told == ["no picture yet"]
+        assert told == ["no image yet"]

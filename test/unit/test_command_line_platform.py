@@ -9,9 +9,9 @@ import pytest
 
 from edge_inference.cli.command_line import run
 from edge_inference.cli.platform.sensor_format import headline, rows, state_as_json
-from edge_inference.cli.platform.show import ShowOrder, show
+from edge_inference.cli.platform.show import ShowOptions, show
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.recording.recording import read_recording
 
 TREES = Path(__file__).parents[1] / "platform_trees"
@@ -103,7 +103,7 @@ def test_each_look_has_its_time_in_the_recording(capsys: pytest.CaptureFixture[s
         now_ns += round(seconds * 1e9)
         return False
 
-    order = ShowOrder(str(TREES / "pc.jsonl"), period_s=0.25, speed=4.0)
+    order = ShowOptions(str(TREES / "pc.jsonl"), period_s=0.25, speed=4.0)
     assert show(order, as_json=True, clock=lambda: now_ns, wait=wait) == 0
     looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [look["t"] for look in looks] == [0.0, 1.0, 2.0]
@@ -190,7 +190,9 @@ def test_throttling_in_words(
         "b",
         tuple(
             a_reading(
-                *each, role=Role.THROTTLE, status=Status.OK if each[2] is not None else Status.STALE
+                *each,
+                role=Role.THROTTLE,
+                status=ReadingStatus.OK if each[2] is not None else ReadingStatus.STALE,
             )
             for each in readings
         ),
@@ -220,8 +222,14 @@ def test_values_in_words(quantity: Quantity, value: float, words: str) -> None:
     [
         (a_reading("a/b", Quantity.TEMPERATURE, 98.9, throttle=99.0), True),
         (a_reading("a/b", Quantity.TEMPERATURE, 99.0, throttle=99.0), False),
-        (a_reading("a/b", Quantity.POWER, None, status=Status.INVALID, problem="bad"), False),
-        (a_reading("a/b", Quantity.TEMPERATURE, None, status=Status.GATED, problem="off"), None),
+        (
+            a_reading("a/b", Quantity.POWER, None, status=ReadingStatus.INVALID, problem="bad"),
+            False,
+        ),
+        (
+            a_reading("a/b", Quantity.TEMPERATURE, None, status=ReadingStatus.GATED, problem="off"),
+            None,
+        ),
         (a_reading("a/b", Quantity.STATE, 2, role=Role.THROTTLE), False),
         (a_reading("a/b", Quantity.STATE, 2), True),
     ],
@@ -240,7 +248,7 @@ def test_things_of_one_kind_have_rows_of_their_own() -> None:
             a_reading("rapl/package-0/core", Quantity.POWER, 12),
             a_reading("battery/0/voltage", Quantity.VOLTAGE, 15),
             a_reading(
-                "battery/0/current", Quantity.CURRENT, None, status=Status.STALE, problem="?"
+                "battery/0/current", Quantity.CURRENT, None, status=ReadingStatus.STALE, problem="?"
             ),
             a_reading("gpu/x/load", Quantity.SHARE, 0.5),
         ),

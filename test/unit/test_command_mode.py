@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.speech.recognition.command_mode import CommandMode, CommandSettings
+from edge_inference.speech.recognition.command_mode import CommandMode, CommandModeSettings
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import END, START
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()
-LAX = CommandSettings(margin=10.0)
+LAX = CommandModeSettings(margin=10.0)
 SECOND = np.zeros(16_000, np.float32)
 
 
 def mode_of(
     recogniser: Recogniser,
     phrases: Iterable[str],
-    settings: CommandSettings | None = None,
+    settings: CommandModeSettings | None = None,
     ignored: Iterable[str] = (),
     joiners: Iterable[str] = (),
     **more: Any,
@@ -40,7 +40,7 @@ def test_a_phrase_that_is_said_is_found(phrases: set[str], data: st.DataObject, 
     ending = data.draw(st.sampled_from(["", ".", "!", "?"]))
     spelling = said[0].upper() + said[1:] + ending
     recogniser = recogniser_that(saying(TOKENIZER.ids(spelling)))
-    command = mode_of(recogniser, sorted(phrases), CommandSettings(beam=beam)).recognise(SECOND)
+    command = mode_of(recogniser, sorted(phrases), CommandModeSettings(beam=beam)).recognise(SECOND)
     assert (command.text, command.problem) == (said, "")
     assert command.confidence > 0.99
 
@@ -81,7 +81,7 @@ def unsure_of(loss: float) -> Callable[[list[int]], Mapping[int, float]]:
 
 @pytest.mark.parametrize(("threshold", "text"), [(-2.0, ""), (-2.6, "a")])
 def test_the_threshold_decides(threshold: float, text: str) -> None:
-    settings = CommandSettings(eager_threshold=threshold)
+    settings = CommandModeSettings(eager_threshold=threshold)
     mode = mode_of(recogniser_that(unsure_of(5.0)), ["a"], settings, eager=["a"])
     command = mode.recognise(SECOND)
     assert command.text == text
@@ -143,7 +143,7 @@ def test_a_wider_beam_finds_what_starts_badly() -> None:
 
     def heard(beam: int) -> str:
         phrases = ["a B C", "d E F"]
-        settings = CommandSettings(beam=beam)
+        settings = CommandModeSettings(beam=beam)
         return mode_of(recogniser_that(misleading), phrases, settings).recognise(SECOND).text
 
     assert heard(1) == ""
@@ -194,7 +194,7 @@ def test_hearing_freely_beside_the_phrases_is_hearing_freely(
 ) -> None:
     """The extra row of the beam gives what the recogniser itself would write down."""
     recogniser = recogniser_that(saying(said))
-    settings = CommandSettings(beam=beam, margin=0.0, lead=0.0, threshold=-100.0)
+    settings = CommandModeSettings(beam=beam, margin=0.0, lead=0.0, threshold=-100.0)
     command = mode_of(recogniser, sorted(phrases), settings).recognise(SECOND)
     if command.problem.startswith("I heard"):
         assert f"I heard {recogniser.free(SECOND).text!r}," in command.problem

@@ -18,7 +18,7 @@ from edge_inference.errors import ImageError
 
 @pytest.fixture(scope="module")
 def rgb() -> np.ndarray:
-    """A smooth picture in which every channel differs, so that swapped ones show."""
+    """A smooth image in which every channel differs, so that swapped ones show."""
     y, x = np.mgrid[0:48, 0:64]
     return np.stack([40 + 2 * x, 200 - 2 * y, 60 + x + y], axis=-1).astype(np.uint8)
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement, Spread
-from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache import cache_entry, cache_lock, cost_document, cost_store
-from edge_inference.engines.cache.artifact_cache import Store
-from edge_inference.engines.cache.cost_store import MOST_COSTS, MOST_FILES, CostStore
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.cost_store import MOST_COSTS, MOST_FILES, CostCache
 from edge_inference.engines.cache.environment import machine_identity
 from edge_inference.errors import CacheError
 
 HERE = {"cpu": "A Processor", "onnxruntime": "1.2"}
-FP32 = OperatingPoint("net", "fp32", "ort", "a" * 64, form="threads=1")
+FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, form="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="c" * 64, batch=4)
 PAIR = Measurement(
     "test",
@@ -33,25 +33,25 @@ PAIR = Measurement(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> CostStore:
-    return CostStore(tmp_path, HERE)
+def store(tmp_path: Path) -> CostCache:
+    return CostCache(tmp_path, HERE)
 
 
-def complaints(store: CostStore) -> list[str]:
+def complaints(store: CostCache) -> list[str]:
     """Read, and return what was said; nothing is known then."""
     said: list[str] = []
     assert store.read(said.append) == MeasuredCosts()
     return said
 
 
-def test_at_first_nothing_is_known_and_nothing_is_made(store: CostStore, tmp_path: Path) -> None:
+def test_at_first_nothing_is_known_and_nothing_is_made(store: CostCache, tmp_path: Path) -> None:
     assert complaints(store) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_kept_is_read_back_by_anybody(store: CostStore, tmp_path: Path) -> None:
+def test_what_is_kept_is_read_back_by_anybody(store: CostCache, tmp_path: Path) -> None:
     store.add(PAIR)
-    assert CostStore(tmp_path, dict(reversed(HERE.items()))).read().measurements == (PAIR,)
+    assert CostCache(tmp_path, dict(reversed(HERE.items()))).read().measurements == (PAIR,)
     assert [file.name for file in store.file.parent.iterdir()] == [store.file.name]
 
 
@@ -60,18 +60,18 @@ def test_what_is_kept_is_read_back_by_anybody(store: CostStore, tmp_path: Path) 
     [{**HERE, "onnxruntime": "1.3"}, {**HERE, "cpu": "Another"}, {**HERE, "tensorrt": "10"}],
 )
 def test_another_machine_or_version_is_unknown(
-    machine: dict[str, str], store: CostStore, tmp_path: Path
+    machine: dict[str, str], store: CostCache, tmp_path: Path
 ) -> None:
     store.add(PAIR)
-    other = CostStore(tmp_path, machine)
+    other = CostCache(tmp_path, machine)
     assert complaints(other) == []
     other.add(replace(PAIR, by="the other one"))
     assert store.read().measurements == (PAIR,)
 
 
-def test_costs_are_no_entries_of_the_cache(store: CostStore, tmp_path: Path) -> None:
+def test_costs_are_no_entries_of_the_cache(store: CostCache, tmp_path: Path) -> None:
     store.add(PAIR)
-    cache = Store(tmp_path)
+    cache = ArtifactCache(tmp_path)
     assert (cache.entries(), cache.faults()) == ([], [])
     assert cache.clean(0) == []
     assert store.read().measurements == (PAIR,)
@@ -129,7 +129,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_or_foreign_file_is_set_aside_and_never_believed(
-    name: str, store: CostStore
+    name: str, store: CostCache
 ) -> None:
     text, expected = DAMAGED[name]
     content = text.encode("utf-8", errors="surrogateescape")
@@ -147,7 +147,7 @@ def test_a_damaged_or_foreign_file_is_set_aside_and_never_believed(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
-def test_what_is_no_file_is_not_read(kind: str, store: CostStore, tmp_path: Path) -> None:
+def test_what_is_no_file_is_not_read(kind: str, store: CostCache, tmp_path: Path) -> None:
     store.file.parent.mkdir(parents=True)
     if kind == "pipe":
         os.mkfifo(store.file)
@@ -162,7 +162,7 @@ def test_what_is_no_file_is_not_read(kind: str, store: CostStore, tmp_path: Path
     assert store.read().measurements == (PAIR,)
 
 
-def test_the_file_stays_small(store: CostStore) -> None:
+def test_the_file_stays_small(store: CostCache) -> None:
     many = tuple(
         Cost(replace(FP32, artifact=f"{number:064x}"), 20, Spread(0.01, 0.02))
         for number in range(MOST_COSTS // 2)
@@ -178,7 +178,7 @@ def test_the_file_stays_small(store: CostStore) -> None:
 
 
 def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
-    stores = [CostStore(tmp_path, {"cpu": str(number)}) for number in range(MOST_FILES + 3)]
+    stores = [CostCache(tmp_path, {"cpu": str(number)}) for number in range(MOST_FILES + 3)]
     for age, store in enumerate(reversed(stores)):
         store.add(PAIR)
         os.utime(store.file, (age, age))
@@ -189,7 +189,7 @@ def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
     assert not any(there[-4:-1])
 
 
-def test_what_a_killed_process_left_is_swept(store: CostStore) -> None:
+def test_what_a_killed_process_left_is_swept(store: CostCache) -> None:
     store.add(PAIR)
     left = store.file.parent / f".{store.file.name}.1234abcd"
     left.write_text("half")
@@ -201,7 +201,7 @@ def test_what_a_killed_process_left_is_swept(store: CostStore) -> None:
 
 
 def test_a_failed_write_leaves_what_was_there(
-    store: CostStore, monkeypatch: pytest.MonkeyPatch
+    store: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add(PAIR)
 
@@ -216,7 +216,7 @@ def test_a_failed_write_leaves_what_was_there(
 
 
 def test_another_writer_is_not_waited_for_without_end(
-    store: CostStore, monkeypatch: pytest.MonkeyPatch
+    store: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cost_store, "_PATIENCE_S", 0.0)
     store.add(PAIR)
@@ -231,7 +231,7 @@ def test_another_writer_is_not_waited_for_without_end(
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(CacheError, match="EDGE_INFERENCE_CACHE"):
-        CostStore(tmp_path / "cache", HERE).add(PAIR)
+        CostCache(tmp_path / "cache", HERE).add(PAIR)
 
 
 CPUINFO = """\

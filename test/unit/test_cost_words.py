@@ -11,16 +11,16 @@ from edge_inference.cli.models.cost_format import against_reference, cost_in_wor
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
-from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.runtime.latency import Percentiles
-from edge_inference.optimize.compare import Comparison, Row
-from edge_inference.optimize.image_set import PictureSet
+from edge_inference.optimize.compare import CompareRow, Comparison
+from edge_inference.optimize.image_set import ImageSet
 
-FP32 = OperatingPoint("net", "fp32", "ort", "a" * 64, form="threads=1")
+FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, form="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="b" * 64)
 
 
-def cost(point: OperatingPoint, seconds: float) -> Cost:
+def cost(point: EngineConfiguration, seconds: float) -> Cost:
     return Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, seconds))
 
 
@@ -40,7 +40,7 @@ def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
     known = None
     if before_s is not None:
         known = cost(FP32, before_s), Measurement("compare", 0.0, ())
-    row = Row(
+    row = CompareRow(
         "ort",
         "fp32",
         check=SelfCheckReport(1, (), None, None),
@@ -48,7 +48,7 @@ def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
         measured=(cost(FP32, now_s), Measurement("compare", 1.0, ())),
         known=known,
     )
-    model, none = find_model("efficientnet_lite0"), PictureSet([], "none")
+    model, none = find_model("efficientnet_lite0"), ImageSet([], "none")
     comparison = Comparison(model, none, 20, 1, (row,), ("the costs were altered",))
     stream = io.StringIO()
     print_comparison(comparison, {"cpu": "one"}, stream)

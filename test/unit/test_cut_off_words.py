@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.stop_phrases import STOP_WORDS, says_no
 from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
-from edge_inference.speech.planning.limits import Limits, PlanLimits
+from edge_inference.speech.planning.limits import PlanLimits, VoiceLimits
 from edge_inference.speech.planning.motion import Motion
 
 GRAMMAR = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
-LIMITS = Limits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s=60.0))
+LIMITS = VoiceLimits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s=60.0))
 S = 1_000_000_000
 BEGUN = 100 * S
 COMMAND = "go forward two meters"
@@ -117,7 +117,7 @@ class Robot:
         self.motion.hear(heard, self.now_ns)
 
     def plan(self, transcript: Transcript) -> str:
-        step = Step("move", distance_m=1.0, speed_mps=0.4)
+        step = ActionStep("move", distance_m=1.0, speed_mps=0.4)
         self.motion.begin(ActionPlan("move", (step,), transcript.stamp_ns), self.now_ns)
         return self.motion.feedback(self.now_ns).problem
 

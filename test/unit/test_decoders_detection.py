@@ -258,7 +258,7 @@ def test_ssd_count_out_of_range(count):
         decode(FAMILIES["ssd finished"], outputs)
 
 
-def test_a_crop_reports_boxes_beyond_its_edge_within_the_picture():
+def test_a_crop_reports_boxes_beyond_its_edge_within_the_image():
     crop = Geometry(1280, 720, SIZE / 720, SIZE / 720, -280 * SIZE / 720, 0.0)
     boxes = np.array([[250, 100, 500, 400]], np.float32)
     outputs = yolov8(to_tensor(boxes, crop), IDS[:1], SCORES[:1])

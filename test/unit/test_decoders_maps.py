@@ -1,4 +1,4 @@
-"""Classification, segmentation and depth: one answer for the picture or for each pixel."""
+"""Classification, segmentation and depth: one answer for the image or for each pixel."""
 
 from __future__ import annotations
 

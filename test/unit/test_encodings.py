@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 48, 64
 
 @pytest.fixture(scope="module")
 def rgb() -> np.ndarray:
-    """A smooth picture in which every channel differs, so that swapped ones show."""
+    """A smooth image in which every channel differs, so that swapped ones show."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH] / 64.0
     red = 40 + 160 * x
     green = 200 - 120 * y
@@ -154,7 +154,7 @@ def test_gray(encoding: str, rgb: np.ndarray) -> None:
     ("encoding", "order"), [("bgr8", "bgr"), ("8UC3", "bgr"), ("rgb8", "rgb"), ("mono8", "gray")]
 )
 @pytest.mark.parametrize("padding", [0, 5])
-def test_a_fitting_picture_is_a_view(
+def test_a_fitting_image_is_a_view(
     encoding: str, order: str, padding: int, rgb: np.ndarray
 ) -> None:
     frame = frame_of(BUILDERS[encoding](rgb), encoding, padding=padding)
@@ -262,15 +262,15 @@ def test_a_bad_frame_is_refused_in_one_sentence(frame: Frame, words: str) -> Non
     st.integers(0, 4000),
     st.booleans(),
 )
-def test_any_numbers_give_a_picture_or_an_image_error(
+def test_any_numbers_give_a_image_or_an_image_error(
     encoding: str, width: int, height: int, step: int, length: int, big: bool
 ) -> None:
     frame = Frame(np.zeros(length, np.uint8), width, height, encoding, step, big)
     try:
-        picture = to_bgr(frame)
+        image = to_bgr(frame)
     except ImageError:
         return
-    assert picture.shape == (height, width, 3)
+    assert image.shape == (height, width, 3)
 
 
 # --- encodings outside the table -------------------------------------------------

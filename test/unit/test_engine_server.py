@@ -20,7 +20,7 @@ from engine_workshop import DEADLINE_S, Witness, Workshop, answer
 def test_what_is_there_is_opened(server: EngineServer, workshop: Workshop) -> None:
     server.open(workshop.request("int8"))
     assert server.engine is not None
-    assert (server.engine.precision, server.engine.is_stand_in) == ("int8", False)
+    assert (server.engine.precision, server.engine.is_fallback) == ("int8", False)
     assert server.engine.facts()["self-check"] == "fine"
     assert answer(server) == 8
 
@@ -32,7 +32,7 @@ def test_what_is_missing_is_made_while_another_serves(
     workshop.may_finish.clear()
     server.open(workshop.request("fp16"))
     assert answer(server) == 32
-    assert server.engine is not None and server.engine.is_stand_in
+    assert server.engine is not None and server.engine.is_fallback
     assert workshop.making.wait(DEADLINE_S)
     preparation = server.preparation
     assert preparation is not None
@@ -46,17 +46,17 @@ def test_what_is_missing_is_made_while_another_serves(
     assert witness.failures == []
 
 
-def test_without_a_stand_in_it_waits(server: EngineServer, workshop: Workshop) -> None:
+def test_without_a_fallback_it_waits(server: EngineServer, workshop: Workshop) -> None:
     workshop.missing.add("fp16")
-    server.open(workshop.request("fp16"), may_stand_in=False)
+    server.open(workshop.request("fp16"), may_fall_back=False)
     assert answer(server) == 16
     assert workshop.made == ["fp16"]
 
 
-def test_without_a_stand_in_a_failure_is_raised(server: EngineServer, workshop: Workshop) -> None:
+def test_without_a_fallback_a_failure_is_raised(server: EngineServer, workshop: Workshop) -> None:
     workshop.impossible["fp16"] = BackendError("no driver")
     with pytest.raises(BackendError, match="no driver"):
-        server.open(workshop.request("fp16"), may_stand_in=False)
+        server.open(workshop.request("fp16"), may_fall_back=False)
 
 
 def test_what_cannot_run_here_is_told_once_and_another_serves(
@@ -255,7 +255,7 @@ def test_the_one_before_is_taken_though_its_model_was_read_anew(
     witness.wait_for(lambda: witness.changes == ["fp16", "int8"])
     workshop.broken_run["int8"] = BackendError("illegal memory access")
     assert answer(server) == 16
-    assert server.engine is not None and not server.engine.is_stand_in
+    assert server.engine is not None and not server.engine.is_fallback
 
 
 def test_the_one_before_may_differ_in_how_it_runs_only(
@@ -275,10 +275,10 @@ def test_the_one_before_may_differ_in_how_it_runs_only(
     assert witness.failures == [("the graph does not launch", "fp16")]
 
 
-def test_onnxruntime_instead_of_what_failed_is_a_stand_in(
+def test_onnxruntime_instead_of_what_failed_is_a_fallback(
     server: EngineServer, workshop: Workshop
 ) -> None:
     server.open(workshop.request("fp16"))
     workshop.broken_run["fp16"] = BackendError("illegal memory access")
     assert answer(server) == 32
-    assert server.engine is not None and server.engine.is_stand_in
+    assert server.engine is not None and server.engine.is_fallback

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.background import at_low_priority
 from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
@@ -79,7 +79,7 @@ def test_closing_waits_for_what_is_being_told(
         closing.join(0.2)
         told.append(closing.is_alive())
 
-    server = EngineServer(Store(tmp_path), workshop.check, witness.changed, failed)
+    server = EngineServer(ArtifactCache(tmp_path), workshop.check, witness.changed, failed)
     closing = threading.Thread(target=server.close)
     server.open(workshop.request("fp32"))
     workshop.drifting["int8"] = ModelError("SQNR 3 dB")

@@ -23,7 +23,7 @@ from edge_inference.core.models.golden import (
     Golden,
     Tolerance,
 )
-from edge_inference.core.models.golden_check import box_overlaps, check_golden, read_picture
+from edge_inference.core.models.golden_check import box_overlaps, check_golden, read_image
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import (
     Classification,
@@ -81,8 +81,8 @@ TASKS = {
 
 
 def make_model(folder: Path, *expected: Expected, **tolerance: float) -> ModelDescription:
-    picture = folder / "picture.png"
-    cv2.imwrite(str(picture), np.full((64, 64, 3), 90, np.uint8))
+    image = folder / "image.png"
+    cv2.imwrite(str(image), np.full((64, 64, 3), 90, np.uint8))
     return ModelDescription(
         name="told",
         folder=folder,
@@ -95,7 +95,7 @@ def make_model(folder: Path, *expected: Expected, **tolerance: float) -> ModelDe
         decoder_settings=None,
         labels=LABELS,
         variants={},
-        golden=(Golden(picture, expected, Tolerance(**tolerance)),),
+        golden=(Golden(image, expected, Tolerance(**tolerance)),),
     )
 
 
@@ -136,7 +136,7 @@ def test_detections(
     assert report.passed is (reason is None), report.summary()
     if reason:
         assert reason in report.summary()
-        assert "picture.png" in report.summary()
+        assert "image.png" in report.summary()
 
 
 def test_two_equal_objects_need_two_boxes(tmp_path: Path, answer: list[Result | Exception]) -> None:
@@ -210,10 +210,10 @@ def test_what_is_expected_of_another_kind_does_not_pass(
 def test_the_report_says_how_close_it_was(tmp_path: Path, answer: list[Result | Exception]) -> None:
     answer.append(detections([("cat", 0.85, (10, 10, 30, 48)), PERFECT[1]]))
     report = check_golden(make_model(tmp_path, CAT, DOG), infer)
-    assert report.pictures == 1
+    assert report.images == 1
     assert report.lowest_iou == pytest.approx(0.95)
     assert report.largest_score_difference == pytest.approx(0.05, abs=1e-6)
-    assert "passed on 1 picture" in report.summary()
+    assert "passed on 1 image" in report.summary()
 
 
 def test_outputs_that_cannot_be_decoded_fail(
@@ -221,7 +221,7 @@ def test_outputs_that_cannot_be_decoded_fail(
 ) -> None:
     answer.append(TensorError("tensor 'scores' is not finite"))
     report = check_golden(make_model(tmp_path, CAT), infer)
-    assert report.reasons == ("picture.png: tensor 'scores' is not finite",)
+    assert report.reasons == ("image.png: tensor 'scores' is not finite",)
     assert report.lowest_iou is None
 
 
@@ -233,13 +233,13 @@ def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
         check_golden(make_model(tmp_path, CAT), fails)
 
 
-def test_no_golden_pictures_is_said(tmp_path: Path, answer: list[Result | Exception]) -> None:
+def test_no_golden_images_is_said(tmp_path: Path, answer: list[Result | Exception]) -> None:
     answer.append(detections(PERFECT))
     report = check_golden(dataclasses.replace(make_model(tmp_path), golden=()), infer)
     assert report.passed and "not checked" in report.summary()
 
 
-def test_without_golden_pictures_a_model_is_tried(
+def test_without_golden_images_a_model_is_tried(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(TensorError("output 'scores' is missing"))
@@ -256,13 +256,13 @@ def test_an_input_that_the_engine_refuses_names_the_file_to_mend(tmp_path: Path)
     assert report.reasons[0].endswith("[1, 3, 32, 32]; correct input in model.yaml")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a picture"])
-def test_an_unreadable_picture_is_a_model_error(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"not an image"])
+def test_an_unreadable_image_is_a_model_error(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "x.jpg"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ModelError, match=r"x\.jpg"):
-        read_picture(file)
+        read_image(file)
 
 
 def test_overlaps() -> None:

@@ -6,14 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directives.directive import Directive, Level, Limits, Workload
+from edge_inference.core.directives.directive import (
+    Directive,
+    DirectiveLevel,
+    DirectiveLimits,
+    Workload,
+)
 from edge_inference.governor.acknowledgement import Acknowledgements
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.power_fall import PowerFall
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import Machine, by_name, node, watts, zone
 
-ASKED = Directive(7, "", "/detector", Level.REDUCED, 0.5, Limits(max_rate_hz=10.0), "hot")
+ASKED = Directive(
+    7, "", "/detector", DirectiveLevel.REDUCED, 0.5, DirectiveLimits(max_rate_hz=10.0), "hot"
+)
 OBEYS = node(directive_id=7, rate_hz=10.0)
 BEHIND = node(directive_id=3, rate_hz=10.0)
 
@@ -66,7 +73,7 @@ def test_obeying_is_forgiven_after_a_while() -> None:
 
 
 def test_who_is_asked_nothing_need_not_acknowledge() -> None:
-    free = replace(ASKED, level=Level.FULL, limits=Limits())
+    free = replace(ASKED, level=DirectiveLevel.FULL, limits=DirectiveLimits())
     watch = Acknowledgements()
     assert [look(watch, BEHIND, float(s), free) for s in range(20)][-1] == 0
 
@@ -85,8 +92,8 @@ def test_a_deaf_node_is_asked_for_more_and_reported(preset: str) -> None:
     asked = by_name(decision.directives)["/detector"]
     assert decision.severity == "warn"
     assert "/detector does not do what it is asked" in decision.reason
-    assert asked.level is Level.MINIMUM
-    assert asked.limits == Limits(max_rate_hz=3.0, max_batch=1, precision_ceiling="int8")
+    assert asked.level is DirectiveLevel.MINIMUM
+    assert asked.limits == DirectiveLimits(max_rate_hz=3.0, max_batch=1, precision_ceiling="int8")
 
 
 def test_the_next_cheaper_engine_comes_first() -> None:
@@ -96,8 +103,8 @@ def test_the_next_cheaper_engine_comes_first() -> None:
     ]
     ceilings = [each.limits.precision_ceiling for each in asked]
     assert list(dict.fromkeys(ceilings)) == ["fp16", "int8"]
-    assert asked[ceilings.index("int8")].level is Level.REDUCED
-    assert asked[-1].level is Level.MINIMUM
+    assert asked[ceilings.index("int8")].level is DirectiveLevel.REDUCED
+    assert asked[-1].level is DirectiveLevel.MINIMUM
 
 
 def feed(watch: PowerFall, ordered_w: float, power_w: float, start_s: float, end_s: float) -> bool:
@@ -135,7 +142,7 @@ def test_power_that_stays_up_while_it_is_hot_leads_to_the_least() -> None:
     machine.see(zone(50.0), watts(20.0), seconds=60)
     decision = machine.see(zone(78.0), watts(20.0), seconds=60)
     assert "/detector does not do what it is asked" in decision.reason
-    assert by_name(decision.directives)["/detector"].level is Level.MINIMUM
+    assert by_name(decision.directives)["/detector"].level is DirectiveLevel.MINIMUM
 
 
 @pytest.mark.parametrize("preset", ["ramp", "predictive"])
@@ -146,4 +153,4 @@ def test_who_is_told_nothing_is_not_blamed(preset: str) -> None:
         stands_by.governor.trust_all()
     assert "does not do" not in decision.reason
     if preset == "ramp":  # the others are reduced by the heat itself
-        assert by_name(decision.directives)["/detector"].level is Level.REDUCED
+        assert by_name(decision.directives)["/detector"].level is DirectiveLevel.REDUCED

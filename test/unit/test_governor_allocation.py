@@ -9,13 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.directives.directive import Option
-from edge_inference.governor.allocation import Want, allocate, best_option, share_with, want_of
+from edge_inference.core.directives.directive import OperatingPoint
+from edge_inference.governor.allocation import (
+    PowerDemand,
+    allocate,
+    best_option,
+    share_with,
+    want_of,
+)
 from edge_inference.governor.demand import cheapest_option, option_seconds, worthwhile
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import ENGINES, node
 
-DETECTOR = Want("/detector", 0, 30.0, 3.0, 1, (0.42, 0.25, 0.14), (1.0, 0.98, 0.88))
+DETECTOR = PowerDemand("/detector", 0, 30.0, 3.0, 1, (0.42, 0.25, 0.14), (1.0, 0.98, 0.88))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_with_too_little_there_is_still_the_least(budget: float) -> None:
 
 
 @pytest.mark.parametrize(("budget", "batch"), [(0.4, 7), (0.2, 3), (0.0, 1)])
-def test_below_the_least_rate_there_are_fewer_pictures_at_once(budget: float, batch: int) -> None:
+def test_below_the_least_rate_there_are_fewer_images_at_once(budget: float, batch: int) -> None:
     share = share_with(replace(DETECTOR, batch=8), 2, budget)
     assert (share.rate_hz, share.batch) == (3.0, batch)
     assert share.cost <= max(budget, 0.42 / 8) + 1e-9
@@ -74,7 +80,7 @@ def test_no_nodes_need_nothing() -> None:
 
 
 wants = st.builds(
-    Want,
+    PowerDemand,
     node=st.sampled_from(["/a", "/b", "/c", "/d"]),
     priority=st.integers(-3, 3),
     demand_hz=st.floats(0.1, 200),
@@ -86,7 +92,9 @@ wants = st.builds(
 
 
 @given(st.lists(wants, max_size=4, unique_by=lambda each: each.node), st.floats(-10, 500))
-def test_the_budget_is_kept_unless_the_least_is_more(found: list[Want], budget: float) -> None:
+def test_the_budget_is_kept_unless_the_least_is_more(
+    found: list[PowerDemand], budget: float
+) -> None:
     shares = allocate(found, budget)
     assert set(shares) == {want.node for want in found}
     least = sum(want.least for want in found)
@@ -97,7 +105,7 @@ def test_the_budget_is_kept_unless_the_least_is_more(found: list[Want], budget: 
 
 
 @given(wants, st.floats(0, 500), st.floats(0, 500))
-def test_more_budget_is_never_worth_less(want: Want, one: float, other: float) -> None:
+def test_more_budget_is_never_worth_less(want: PowerDemand, one: float, other: float) -> None:
     low, high = sorted((one, other))
     worths = [share_with(want, best_option(want, each), each).worth for each in (low, high)]
     assert worths[0] <= worths[1] + 1e-9
@@ -110,10 +118,10 @@ def test_what_was_measured_is_the_cost() -> None:
 def test_what_was_not_measured_follows_from_what_was() -> None:
     settings = GovernorSettings(fp16_cost=0.5, int8_cost=0.25)
     options = (
-        Option("net", "fp32", 1.0, None),
-        Option("net", "fp16", 1.0, 10.0),
-        Option("net", "int8", 1.0, math.nan),
-        Option("small", "int8", 1.0, 0.0),
+        OperatingPoint("net", "fp32", 1.0, None),
+        OperatingPoint("net", "fp16", 1.0, 10.0),
+        OperatingPoint("net", "int8", 1.0, math.nan),
+        OperatingPoint("small", "int8", 1.0, 0.0),
     )
     assert option_seconds(options, settings) == pytest.approx([0.020, 0.010, 0.005, 0.005])
 

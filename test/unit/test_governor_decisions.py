@@ -10,10 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_inference.core.directives.directive import Level, Limits, Option, Workload
+from edge_inference.core.directives.directive import (
+    DirectiveLevel,
+    DirectiveLimits,
+    OperatingPoint,
+    Workload,
+)
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, Role, Status
-from edge_inference.governor.decision import SEVERITIES, Decision
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.governor.decision import SEVERITIES, GovernorDecision
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import PRESETS, GovernorSettings
 from governor_cases import (
@@ -39,7 +44,11 @@ def machine(preset: str, *workloads: Workload, **more: Any) -> Machine:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_cool_machine_is_asked_nothing(preset: str) -> None:
     decision = machine(preset, node()).see(zone(40.0), watts(12.0), seconds=30)
-    assert (decision.level, decision.severity, decision.throttling) == (Level.FULL, "ok", ())
+    assert (decision.level, decision.severity, decision.throttling) == (
+        DirectiveLevel.FULL,
+        "ok",
+        (),
+    )
     assert decision.headroom == 0.0
     assert all(directive.limits.is_free for directive in decision.directives)
 
@@ -56,9 +65,9 @@ def test_without_nodes_there_is_still_a_general_directive(preset: str) -> None:
 
 def test_off_asks_nothing_however_hot_it_is() -> None:
     decision = machine("off", node()).see(zone(99.0), alert(1.0), seconds=30)
-    assert (decision.level, decision.severity) == (Level.FULL, "warn")
+    assert (decision.level, decision.severity) == (DirectiveLevel.FULL, "warn")
     assert decision.headroom == pytest.approx(1 + 19 / 30)
-    assert machine("off", node()).see().level is Level.FULL
+    assert machine("off", node()).see().level is DirectiveLevel.FULL
 
 
 @pytest.mark.parametrize("preset", REDUCING)
@@ -92,7 +101,7 @@ def test_a_cool_machine_is_not_held_back_while_the_price_of_work_is_learned() ->
         guard = 10.0 + 5.0 * (second % 7)
         seen.workloads[1] = replace(seen.workloads[1], demand_hz=guard, rate_hz=guard)
         decision = seen.see(zone(50.0), watts(6.0 + 0.3 * guard), seconds=1)
-        assert decision.level is Level.FULL
+        assert decision.level is DirectiveLevel.FULL
 
 
 def test_a_demand_that_grows_is_let_in_slowly() -> None:
@@ -102,13 +111,13 @@ def test_a_demand_that_grows_is_let_in_slowly() -> None:
     limits = by_name(seen.see(zone(50.0), watts(10.0)).directives)["/detector"].limits
     assert limits.max_rate_hz is not None
     assert 5.0 <= limits.max_rate_hz < 10.0
-    assert seen.see(zone(50.0), watts(10.0), seconds=60).level is Level.FULL
+    assert seen.see(zone(50.0), watts(10.0), seconds=60).level is DirectiveLevel.FULL
 
 
 def test_the_predictive_preset_changes_engines_before_rates() -> None:
     seen = machine("predictive", node())
     asked = by_name(seen.see(zone(78.0), seconds=20).directives)["/detector"]
-    assert asked.level is Level.REDUCED
+    assert asked.level is DirectiveLevel.REDUCED
     assert asked.limits.precision_ceiling == "fp16"
 
 
@@ -120,14 +129,14 @@ def test_while_a_cheaper_engine_is_made_ready_the_rate_is_one_for_the_engine_in_
     assert waiting.limits.max_rate_hz is not None
     seen.engines_are_ready = True
     ready = by_name(seen.see(zone(76.0), watts(20.0), seconds=20).directives)["/detector"]
-    assert ready.limits == Limits(precision_ceiling="fp16")
+    assert ready.limits == DirectiveLimits(precision_ceiling="fp16")
 
 
 def test_the_model_is_named_where_options_are_of_several() -> None:
-    options = (*ENGINES, Option("small", "int8", 0.7, 3.0))
+    options = (*ENGINES, OperatingPoint("small", "int8", 0.7, 3.0))
     seen = machine("predictive", node(options=options))
     asked = by_name(seen.see(zone(82.0), seconds=5).directives)["/detector"]
-    assert asked.level is Level.MINIMUM
+    assert asked.level is DirectiveLevel.MINIMUM
     assert (asked.limits.model, asked.limits.precision_ceiling) == ("small", "int8")
 
 
@@ -136,8 +145,8 @@ def test_lower_priorities_give_way_first() -> None:
     seen.see(zone(50.0), seconds=5)
     for _ in range(300):
         asked = by_name(seen.see(zone(77.0)).directives)
-        if asked["/high"].level is not Level.FULL:
-            assert asked["/low"].level is not Level.FULL
+        if asked["/high"].level is not DirectiveLevel.FULL:
+            assert asked["/low"].level is not DirectiveLevel.FULL
     assert asked["/low"].throttle_factor < asked["/high"].throttle_factor
 
 
@@ -147,7 +156,7 @@ def test_an_emergency_takes_everything_at_once(preset: str) -> None:
     seen.see(zone(60.0), seconds=30)
     decision = seen.see(zone(85.0), seconds=1.5)
     asked = by_name(decision.directives)["/detector"]
-    assert (asked.level, asked.limits.max_rate_hz) == (Level.MINIMUM, 3.0)
+    assert (asked.level, asked.limits.max_rate_hz) == (DirectiveLevel.MINIMUM, 3.0)
 
 
 @pytest.mark.parametrize("preset", REDUCING)
@@ -165,18 +174,18 @@ def test_too_hot_with_nothing_left_is_an_error(preset: str) -> None:
 def test_a_machine_of_critical_nodes_alone_reports_heat_and_reduces_nothing(preset: str) -> None:
     decision = machine(preset, node("/guard", safety_critical=True)).see(zone(82.0), seconds=30)
     assert decision.severity == "error"
-    assert by_name(decision.directives)["/guard"].level is Level.FULL
+    assert by_name(decision.directives)["/guard"].level is DirectiveLevel.FULL
 
 
 def test_settings_change_between_two_decisions() -> None:
     seen = machine("ramp", node())
-    assert seen.see(zone(75.0)).level is Level.REDUCED
+    assert seen.see(zone(75.0)).level is DirectiveLevel.REDUCED
     seen.governor.settings = replace(seen.governor.settings, throttle_c=80.0, max_c=90.0)
-    assert seen.see(zone(74.0)).level is Level.FULL
+    assert seen.see(zone(74.0)).level is DirectiveLevel.FULL
     seen.governor.settings = replace(seen.governor.settings, preset="predictive", max_c=81.0)
     assert "budget" in seen.see(zone(78.0), seconds=10).facts
     seen.governor.settings = replace(seen.governor.settings, preset="off")
-    assert seen.see(zone(78.0)).level is Level.FULL
+    assert seen.see(zone(78.0)).level is DirectiveLevel.FULL
 
 
 @pytest.mark.parametrize("preset", REDUCING)
@@ -205,7 +214,9 @@ def test_readings_of_another_time_are_a_loss(preset: str, jump_s: int) -> None:
     governor = Governor(GovernorSettings(preset=preset))
     governor.decide(state(zone(50.0)), [node()], START_NS)
     old = state(zone(50.0))
-    assert governor.decide(old, [node()], START_NS + jump_s * SECOND).level is Level.FAILSAFE
+    assert (
+        governor.decide(old, [node()], START_NS + jump_s * SECOND).level is DirectiveLevel.FAILSAFE
+    )
 
 
 # Anything that a sensor or a node may say ------------------------------------------------------
@@ -221,7 +232,9 @@ numbers = st.one_of(
 @st.composite
 def readings(draw: st.DrawFn) -> Reading:
     value = draw(numbers)
-    status = Status.OK if value is not None else draw(st.sampled_from(list(Status)[1:]))
+    status = (
+        ReadingStatus.OK if value is not None else draw(st.sampled_from(list(ReadingStatus)[1:]))
+    )
     return Reading(
         draw(st.sampled_from(["zone/a", "zone/b", "rail/a", "alert"])),
         draw(st.sampled_from([*Quantity, Quantity.TEMPERATURE, Quantity.TEMPERATURE])),
@@ -236,7 +249,7 @@ def readings(draw: st.DrawFn) -> Reading:
 
 
 options = st.builds(
-    Option,
+    OperatingPoint,
     model=st.sampled_from(["net", "small"]),
     precision=st.sampled_from(["fp32", "fp16", "int8", "mixed", ""]),
     accuracy=numbers,
@@ -255,7 +268,7 @@ workloads = st.builds(
     option=st.one_of(st.none(), st.integers(-2, 5)),
     directive_id=st.integers(0, 20),
     manager=st.just(""),
-    limits=st.just(Limits()),
+    limits=st.just(DirectiveLimits()),
     obeys=st.just("nothing"),
     problem=st.sampled_from(["", "broken"]),
 )
@@ -282,7 +295,10 @@ def absurd_looks() -> list[tuple[list[Reading], list[Workload], int]]:
 
 def tiny_looks() -> list[tuple[list[Reading], list[Workload], int]]:
     """Return looks at a machine that is too hot for a node whose every number is almost none."""
-    options = (Option("net", "fp32", 5e-324, 5e-324), Option("net", "int8", 1e-300, 1e-306))
+    options = (
+        OperatingPoint("net", "fp32", 5e-324, 5e-324),
+        OperatingPoint("net", "int8", 1e-300, 1e-306),
+    )
     tiny = {"rate_hz": 1e-310, "minimum_rate_hz": 1e-310, "options": options}
     nodes = [node("/a", demand_hz=30.0, **tiny), node("/b", demand_hz=1e-310, **tiny)]
     hot = Reading("zone/a", Quantity.TEMPERATURE, 99.0, "test", START_NS, role=Role.CONTROL)
@@ -314,7 +330,7 @@ def test_whatever_is_said_decisions_make_sense(
             last_ids[directive.node] = directive.id
 
 
-def _check(decision: Decision, nodes: list[Workload]) -> None:
+def _check(decision: GovernorDecision, nodes: list[Workload]) -> None:
     assert decision.severity in SEVERITIES
     assert decision.reason
     assert decision.headroom is None or math.isfinite(decision.headroom)
@@ -326,10 +342,10 @@ def _check(decision: Decision, nodes: list[Workload]) -> None:
         rate = directive.limits.max_rate_hz
         assert rate is None or 1e-3 <= rate < 1e10  # no node takes a lower one for a rate
         assert directive.limits.max_batch is None or directive.limits.max_batch >= 1
-        assert (directive.level is not Level.FULL) or directive.limits.is_free
+        assert (directive.level is not DirectiveLevel.FULL) or directive.limits.is_free
     for workload in nodes:
         if workload.safety_critical:
-            assert asked[workload.node].level is Level.FULL
+            assert asked[workload.node].level is DirectiveLevel.FULL
             assert asked[workload.node].limits.is_free
 
 
@@ -361,19 +377,22 @@ def _ceilings(seen: Machine) -> set[str]:
 @pytest.mark.parametrize("preset", REDUCING)
 @pytest.mark.parametrize("int8_ms", [19.5, 20.0, 30.0])
 def test_a_precision_measured_as_not_faster_is_not_asked_for(preset: str, int8_ms: float) -> None:
-    options = (Option("net", "fp32", 0.9, 20.0), Option("net", "int8", 0.95, int8_ms))
+    options = (
+        OperatingPoint("net", "fp32", 0.9, 20.0),
+        OperatingPoint("net", "int8", 0.95, int8_ms),
+    )
     seen = machine(preset, node(options=options))
     seen.see(zone(60.0), watts(12.0), seconds=5)
     seen.see(zone(77.0), watts(14.0), seconds=60)
     seen.see(zone(82.0), watts(14.0), seconds=20)
     seen.see(zone(None), seconds=10)
-    assert seen.decisions[-1].level is Level.FAILSAFE
+    assert seen.decisions[-1].level is DirectiveLevel.FAILSAFE
     assert _ceilings(seen) <= {"", "fp32"}
     assert seen.workloads[0].limits.max_rate_hz == 3.0
 
 
 def test_an_assumption_holds_until_it_is_measured_to_be_wrong() -> None:
-    unknown = (Option("net", "fp32", 1.0, 20.0), Option("net", "int8", 0.9, None))
+    unknown = (OperatingPoint("net", "fp32", 1.0, 20.0), OperatingPoint("net", "int8", 0.9, None))
     seen = machine("predictive", node(options=unknown))
     seen.see(zone(79.5), watts(14.0), seconds=20)
     assert "int8" in _ceilings(seen)
@@ -391,4 +410,4 @@ def test_a_number_of_before_does_not_choose_among_other_options() -> None:
     seen.see(zone(45.0), watts(12.0), seconds=300)
     assert seen.workloads[0].option == 1  # power to spare, but not for long enough
     seen.workloads = [replace(seen.workloads[0], options=(fp32, fp16), option=0)]
-    assert seen.see(zone(45.0), watts(12.0)).level is Level.FULL
+    assert seen.see(zone(45.0), watts(12.0)).level is DirectiveLevel.FULL

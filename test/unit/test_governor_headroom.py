@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.governor.failsafe import Heat
-from edge_inference.governor.limits import Bounds
-from edge_inference.governor.outlook import Forecaster, worst_headroom
+from edge_inference.governor.failsafe import ZoneTemperature
+from edge_inference.governor.limits import TemperatureBounds
+from edge_inference.governor.outlook import TemperatureForecaster, worst_headroom
 from edge_inference.governor.temperature_forecast import Trend, headroom
 
-LIMITS = Bounds(70.0, 80.0)
+LIMITS = TemperatureBounds(70.0, 80.0)
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,20 @@ def test_a_clock_that_stands_replaces_the_last_sample() -> None:
 
 
 def test_the_zone_nearest_to_its_own_limit_gives_the_headroom() -> None:
-    forecaster = Forecaster()
-    heats = (Heat("a", 70.0, Bounds(70.0, 80.0)), Heat("b", 80.0, Bounds(95.0, 105.0)))
+    forecaster = TemperatureForecaster()
+    heats = (
+        ZoneTemperature("a", 70.0, TemperatureBounds(70.0, 80.0)),
+        ZoneTemperature("b", 80.0, TemperatureBounds(95.0, 105.0)),
+    )
     outlooks = forecaster.look(heats, 0.0, ahead_s=8.0, jumped=False)
     assert worst_headroom(outlooks) == pytest.approx(2 / 3)
     assert worst_headroom(()) is None
 
 
 def test_after_a_jump_of_the_clock_the_line_starts_anew() -> None:
-    forecaster = Forecaster()
+    forecaster = TemperatureForecaster()
     for number in range(20):
-        rising = (Heat("a", 40.0 + number, LIMITS),)
+        rising = (ZoneTemperature("a", 40.0 + number, LIMITS),)
         before = forecaster.look(rising, number * 0.5, ahead_s=8.0, jumped=False)
     assert before[0].ahead_c == pytest.approx(75.0)
     after = forecaster.look(rising, 12.0, ahead_s=8.0, jumped=True)

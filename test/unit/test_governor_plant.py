@@ -11,24 +11,28 @@ import pytest
 
 from benchmarks.thermal_plants import SCENARIOS, draw, feasible, infeasible
 from benchmarks.thermal_run import LOSSES, Trial, run
-from edge_inference.core.directives.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.reading import Role
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.simulated_node import Engine, NodeParameters, SimulatedNode
-from edge_inference.governor.thermal_model import Plant, PlantParameters
+from edge_inference.governor.simulated_node import (
+    SimulatedEngine,
+    SimulatedNode,
+    SimulatedNodeParameters,
+)
+from edge_inference.governor.thermal_model import ThermalModel, ThermalModelParameters
 
-QUIET = PlantParameters(noise_c=0.0, power_noise=0.0)
-ENGINES = (Engine("fp32", 1.0, 0.4, 0.02), Engine("int8", 0.9, 0.1, 0.005))
-DETECTOR = NodeParameters("/detector", ENGINES, 30.0, 3.0)
+QUIET = ThermalModelParameters(noise_c=0.0, power_noise=0.0)
+ENGINES = (SimulatedEngine("fp32", 1.0, 0.4, 0.02), SimulatedEngine("int8", 0.9, 0.1, 0.005))
+DETECTOR = SimulatedNodeParameters("/detector", ENGINES, 30.0, 3.0)
 
 
-def plant(parameters: PlantParameters = QUIET) -> Plant:
-    return Plant(parameters, random.Random(1))
+def plant(parameters: ThermalModelParameters = QUIET) -> ThermalModel:
+    return ThermalModel(parameters, random.Random(1))
 
 
 def directive(number: int, **limits: object) -> Directive:
-    made = Limits(**limits)  # type: ignore[arg-type]
-    return Directive(number, "", "/detector", Level.REDUCED, 0.5, made, "hot")
+    made = DirectiveLimits(**limits)  # type: ignore[arg-type]
+    return Directive(number, "", "/detector", DirectiveLevel.REDUCED, 0.5, made, "hot")
 
 
 @pytest.mark.parametrize("work_w", [0.0, 5.0, 10.0])

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.directives.directive import Level
+from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.settings import build, change
 from edge_inference.errors import ConfigError
 from edge_inference.governor.governor import Governor
-from edge_inference.governor.limits import Bounds, bounds_of
+from edge_inference.governor.limits import TemperatureBounds, bounds_of
 from edge_inference.governor.ramp import Ramp, ramp_factor
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import Machine, by_name, node, zone
 
-LIMITS = Bounds(70.0, 80.0)
+LIMITS = TemperatureBounds(70.0, 80.0)
 
 
 @pytest.mark.parametrize(
@@ -94,26 +94,26 @@ def test_limits_of_the_user_or_of_the_board(
     limits_from: str, trips: dict[str, float], bounds: tuple[float, float]
 ) -> None:
     settings = GovernorSettings(limits_from=limits_from)
-    assert bounds_of(zone(50.0, **trips), settings) == Bounds(*bounds)
+    assert bounds_of(zone(50.0, **trips), settings) == TemperatureBounds(*bounds)
 
 
 def test_a_board_that_runs_hot_by_design_is_not_throttled_for_ever() -> None:
     settings = GovernorSettings(limits_from="board")
     decision = Machine(Governor(settings), node()).see(zone(85.0, throttle=109.0))
-    assert decision.level is Level.FULL
+    assert decision.level is DirectiveLevel.FULL
 
 
 @pytest.mark.parametrize(
     ("temperature", "level", "factor", "rate"),
     [
-        (60, Level.FULL, 1.0, None),
-        (72, Level.REDUCED, 0.8, 24.0),
-        (75, Level.REDUCED, 0.5, 15.0),
-        (85, Level.MINIMUM, 0.1, 3.0),
+        (60, DirectiveLevel.FULL, 1.0, None),
+        (72, DirectiveLevel.REDUCED, 0.8, 24.0),
+        (75, DirectiveLevel.REDUCED, 0.5, 15.0),
+        (85, DirectiveLevel.MINIMUM, 0.1, 3.0),
     ],
 )
 def test_the_rate_is_the_factor_of_the_demand(
-    temperature: float, level: Level, factor: float, rate: float | None
+    temperature: float, level: DirectiveLevel, factor: float, rate: float | None
 ) -> None:
     decision = Machine(Governor(GovernorSettings()), node()).see(zone(temperature))
     asked = by_name(decision.directives)["/detector"]

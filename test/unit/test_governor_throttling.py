@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edge_inference.core.directives.directive import Level
+from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.reading import Quantity, Reading
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
@@ -72,17 +72,17 @@ def test_a_count_that_vanished_and_came_back_higher_rose() -> None:
 @pytest.mark.parametrize("preset", ["ramp", "predictive"])
 def test_a_cool_machine_that_throttles_is_asked_for_less_at_once(preset: str) -> None:
     machine = Machine(Governor(GovernorSettings(preset=preset)), node())
-    assert machine.see(zone(45.0), alert(0.0), seconds=5).level is Level.FULL
+    assert machine.see(zone(45.0), alert(0.0), seconds=5).level is DirectiveLevel.FULL
     decision = machine.see(zone(45.0), alert(1.0))
     assert decision.throttling == ("alert is 1",)
     assert decision.severity == "warn"
     assert "slows itself down: alert is 1" in decision.reason
     asked = by_name(decision.directives)
-    assert asked["/detector"].level is Level.REDUCED
+    assert asked["/detector"].level is DirectiveLevel.REDUCED
     assert asked[""].throttle_factor <= 0.7
     low = machine.see(zone(45.0), alert(1.0), seconds=60)
     assert by_name(low.directives)["/detector"].throttle_factor < 0.3
-    assert machine.see(zone(45.0), alert(0.0), seconds=300).level is Level.FULL
+    assert machine.see(zone(45.0), alert(0.0), seconds=300).level is DirectiveLevel.FULL
 
 
 def test_counts_of_throttling_reduce_as_an_alert_does() -> None:

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from edge_inference.core.directives.directive import Level
+from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.reading import Quantity, Reading, Role
-from edge_inference.governor.battery_budget import BatteryPlan, Mission
+from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.power_budget import busy_share
 from edge_inference.governor.power_model import PowerModel, power_reading
@@ -102,18 +102,18 @@ def test_work_that_is_not_known_costs_nothing() -> None:
 )
 def test_a_battery_is_spread_over_the_minutes(readings: list[Reading], plan: BatteryPlan) -> None:
     reserve = 0.1 if len(readings) > 1 else 0.0
-    assert Mission().plan(state(*readings), START_NS, 60.0, reserve) == plan
+    assert BatteryBudget().plan(state(*readings), START_NS, 60.0, reserve) == plan
 
 
 @pytest.mark.parametrize("readings", [[], [energy(math.nan)], [energy(-1.0)], [charge(0.5)]])
 def test_without_a_known_energy_nothing_can_be_planned(readings: list[Reading]) -> None:
-    plan = Mission().plan(state(*readings), START_NS, 60.0, 0.0)
+    plan = BatteryBudget().plan(state(*readings), START_NS, 60.0, 0.0)
     assert plan.budget_w is None
     assert "no battery tells how much energy" in plan.problem
 
 
 def test_minutes_count_down_from_when_they_are_set() -> None:
-    mission, full = Mission(), state(energy(36_000.0))
+    mission, full = BatteryBudget(), state(energy(36_000.0))
     assert mission.plan(full, START_NS, 0.0, 0.0) == BatteryPlan()
     assert mission.plan(full, START_NS, 60.0, 0.0).budget_w == pytest.approx(10.0)
     later = START_NS + 1800 * SECOND
@@ -123,7 +123,7 @@ def test_minutes_count_down_from_when_they_are_set() -> None:
 
 
 def test_a_clock_set_back_does_not_lengthen_the_mission() -> None:
-    mission, full = Mission(), state(energy(36_000.0))
+    mission, full = BatteryBudget(), state(energy(36_000.0))
     mission.plan(full, START_NS, 60.0, 0.0)
     earlier = mission.plan(full, START_NS - 3600 * SECOND, 60.0, 0.0)
     assert (earlier.budget_w, earlier.minutes_left) == (10.0, 60.0)
@@ -167,14 +167,14 @@ def test_a_limit_that_critical_work_exceeds_is_an_error(preset: str) -> None:
     assert decision.severity == "error"
     assert "the limit of 5 W cannot be kept" in decision.reason
     assert by_name(decision.directives)["/guard"].limits.is_free
-    assert by_name(decision.directives)["/detector"].level is Level.MINIMUM
+    assert by_name(decision.directives)["/detector"].level is DirectiveLevel.MINIMUM
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_without_a_power_sensor_a_limit_in_watts_is_reported(preset: str) -> None:
     settings = GovernorSettings(preset=preset, power_limit_w=10.0, minutes_to_last=60.0)
     decision = Machine(Governor(settings), node()).see(zone(50.0), energy(36_000.0), seconds=30)
-    assert (decision.severity, decision.level) == ("warn", Level.FULL)
+    assert (decision.severity, decision.level) == ("warn", DirectiveLevel.FULL)
     assert "power_limit_w: nothing measures the power" in decision.reason
     assert "minutes_to_last: nothing measures power" in decision.reason
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.runtime.health import Health, Level, Status
+from edge_inference.core.runtime.health import Health, HealthLevel, HealthStatus
 
 SECOND = 1_000_000_000
 
 
-def look(health: Health, now_s: float = 0) -> tuple[Level, str]:
+def look(health: Health, now_s: float = 0) -> tuple[HealthLevel, str]:
     status = health.status(int(now_s * SECOND))
     return status.level, status.message
 
@@ -21,21 +21,26 @@ def active() -> Health:
 
 
 def test_a_new_one() -> None:
-    assert Health().status(0) == Status(Level.OK, "not active", {"processed": "0"})
+    assert Health().status(0) == HealthStatus(HealthLevel.OK, "not active", {"processed": "0"})
 
 
 @pytest.mark.parametrize(
     ("done", "lost", "level"),
-    [(0, 0, Level.OK), (9, 1, Level.OK), (8, 1, Level.WARN), (0, 1, Level.WARN)],
+    [
+        (0, 0, HealthLevel.OK),
+        (9, 1, HealthLevel.OK),
+        (8, 1, HealthLevel.WARN),
+        (0, 1, HealthLevel.WARN),
+    ],
 )
-def test_losing_more_than_a_tenth_is_a_warning(done: int, lost: int, level: Level) -> None:
+def test_losing_more_than_a_tenth_is_a_warning(done: int, lost: int, level: HealthLevel) -> None:
     health = active()
     for _ in range(done):
         health.processed()
     for _ in range(lost):
         health.dropped("superseded")
     assert look(health)[0] == level
-    assert look(health)[0] == Level.OK  # it is about the time since the last look
+    assert look(health)[0] == HealthLevel.OK  # it is about the time since the last look
 
 
 def test_a_warning_says_what_was_lost_and_why() -> None:
@@ -43,15 +48,15 @@ def test_a_warning_says_what_was_lost_and_why() -> None:
     health.processed()
     for reason in ("too_old", "superseded", "superseded"):
         health.dropped(reason)
-    assert look(health) == (Level.WARN, "gave up 3 of 4 frames: superseded 2, too_old 1")
+    assert look(health) == (HealthLevel.WARN, "gave up 3 of 4 frames: superseded 2, too_old 1")
 
 
 def test_an_error_is_shown_for_five_seconds_and_counted_for_good() -> None:
     health = active()
     health.error("invalid", "encoding: expected rgb8, got 'x'", 10 * SECOND)
-    assert look(health, 12) == (Level.ERROR, "encoding: expected rgb8, got 'x'")
+    assert look(health, 12) == (HealthLevel.ERROR, "encoding: expected rgb8, got 'x'")
     later = health.status(16 * SECOND)
-    assert later.level == Level.OK
+    assert later.level == HealthLevel.OK
     assert later.values["last error"] == "encoding: expected rgb8, got 'x'"
     assert later.values["dropped: invalid"] == "1"
 
@@ -68,9 +73,9 @@ def test_what_goes_on_is_on_show_as_long_as_it_does_and_due_once() -> None:
     health = active()
     due = [health.goes_on("publishers", "two speak", s * SECOND) for s in (0, 3, 6, 9)]
     assert due == [True, False, False, False]
-    assert look(health, 13) == (Level.ERROR, "two speak")
+    assert look(health, 13) == (HealthLevel.ERROR, "two speak")
     later = health.status(15 * SECOND)
-    assert (later.level, later.values["error: publishers"]) == (Level.OK, "1")
+    assert (later.level, later.values["error: publishers"]) == (HealthLevel.OK, "1")
     assert health.take_errors() == [("publishers", "two speak")]
     assert health.goes_on("publishers", "three speak", 15 * SECOND)
     assert health.goes_on("publishers", "two speak", 16 * SECOND)
@@ -81,8 +86,8 @@ def test_what_goes_on_is_not_hidden_by_what_fails_meanwhile() -> None:
     health = active()
     health.goes_on("publishers", "two speak", 0)
     health.error("bad", "this message is bad", 1 * SECOND)
-    assert look(health, 2) == (Level.ERROR, "two speak")
-    assert look(health, 6) == (Level.ERROR, "this message is bad")
+    assert look(health, 2) == (HealthLevel.ERROR, "two speak")
+    assert look(health, 6) == (HealthLevel.ERROR, "this message is bad")
 
 
 def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
@@ -93,23 +98,23 @@ def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
     values = health.status(0).values
     assert values["error: stamp_zero"] == "1"
     assert "dropped: stamp_zero" not in values
-    assert look(health, 60) == (Level.OK, "active, 0 frames since the last report")
+    assert look(health, 60) == (HealthLevel.OK, "active, 0 frames since the last report")
 
 
 def test_a_fault_stays_until_it_is_mended() -> None:
     health = active()
     health.fault("the model is missing")
-    assert [look(health, s) for s in (0, 100)] == [(Level.ERROR, "the model is missing")] * 2
+    assert [look(health, s) for s in (0, 100)] == [(HealthLevel.ERROR, "the model is missing")] * 2
     health.fault("")
-    assert look(health)[0] == Level.OK
+    assert look(health)[0] == HealthLevel.OK
 
 
 def test_not_active_hides_no_error() -> None:
     health = Health()
     health.dropped("superseded")
-    assert look(health) == (Level.OK, "not active")
+    assert look(health) == (HealthLevel.OK, "not active")
     health.error("source", "no camera", 0)
-    assert look(health) == (Level.ERROR, "no camera")
+    assert look(health) == (HealthLevel.ERROR, "no camera")
 
 
 def test_notes_stand_beside_the_counts() -> None:
@@ -122,17 +127,17 @@ def test_notes_stand_beside_the_counts() -> None:
 
 def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
     health = active()
-    health.awaits("pictures on /camera/image_raw")
-    warning = (Level.WARN, "no pictures on /camera/image_raw since the last report")
+    health.awaits("images on /camera/image_raw")
+    warning = (HealthLevel.WARN, "no images on /camera/image_raw since the last report")
     assert look(health) == warning
     health.processed()
-    assert look(health) == (Level.OK, "active, 1 frames since the last report")
+    assert look(health) == (HealthLevel.OK, "active, 1 frames since the last report")
     assert look(health) == warning
 
 
 def test_facts_that_belong_together_go_together() -> None:
     health = Health()
-    health.note("pictures from", "/image")
+    health.note("images from", "/image")
     health.note_only({"precision": "int8", "self-check": "passed"})
     health.note_only({"precision": "fp32"})
-    assert health.notes() == {"pictures from": "/image", "precision": "fp32"}
+    assert health.notes() == {"images from": "/image", "precision": "fp32"}

@@ -11,7 +11,13 @@ from edge_inference.speech.recognition import transcription
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
-from edge_inference.speech.recognition.transcription import BOTH, COMMAND, FREE, Heard, Hearing
+from edge_inference.speech.recognition.transcription import (
+    BOTH,
+    COMMAND,
+    FREE,
+    SpeechTranscript,
+    Transcriber,
+)
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()
@@ -38,10 +44,10 @@ class Counted:
         return self._mode.search(samples, is_asked=is_asked, to_end=to_end)
 
 
-def hearing_of(said: str) -> tuple[Hearing, Counted]:
+def hearing_of(said: str) -> tuple[Transcriber, Counted]:
     recogniser = recogniser_that(saying(TOKENIZER.ids(said)))
     counted = Counted(recogniser, ["a b", "c"])
-    return Hearing(recogniser, counted), counted
+    return Transcriber(recogniser, counted), counted
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ def test_what_might_have_been_something_else_is(before: SpeechSegment, is_asked:
     transcription.hear(before, COMMAND, is_asked=is_asked)
     heard = transcription.hear(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
-    assert heard == Heard("", heard.confidence, COMMAND, "none of the grammar's phrases")
+    assert heard == SpeechTranscript("", heard.confidence, COMMAND, "none of the grammar's phrases")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,14 @@ from edge_inference.core.images import media
 from edge_inference.core.images.media import open_media
 from edge_inference.core.images.video_file import is_video
 from edge_inference.errors import InputError, ModelError, SourceError
-from edge_inference.optimize.calibration_images import calibration_pictures
+from edge_inference.optimize.calibration_images import calibration_images
 from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
-from edge_inference.platforms.recording.recording import Head, head_line, read_recording, recording
+from edge_inference.platforms.recording.recording import (
+    RecordingHeader,
+    head_line,
+    read_recording,
+    recording,
+)
 from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_text_tokens
 from hostile_files import expect_sentence, put, within_deadline
 
@@ -107,7 +112,7 @@ def test_a_pipe_among_a_bag_is_not_waited_for(tmp_path: Path, name: str, storage
         pipe.symlink_to(tmp_path / "pipe")
     else:
         os.mkfifo(pipe)
-    error = within_deadline(lambda: list(calibration_pictures(bag)))
+    error = within_deadline(lambda: list(calibration_images(bag)))
     assert isinstance(error, SourceError), repr(error)
     assert "expected a file of a recorded bag" in str(error)
     expect_sentence(error, pipe.name)
@@ -117,12 +122,12 @@ def test_a_pipe_among_a_bag_is_not_waited_for(tmp_path: Path, name: str, storage
 def test_a_pipe_beside_a_bag_is_not_waited_for(tmp_path: Path, ending: str) -> None:
     put(tmp_path / "a.db3", b"SQLite format 3\0" + bytes(84))
     os.mkfifo(tmp_path / f"a.db3{ending}")
-    error = within_deadline(lambda: list(calibration_pictures(tmp_path / "a.db3")))
+    error = within_deadline(lambda: list(calibration_images(tmp_path / "a.db3")))
     assert isinstance(error, SourceError), repr(error)
     expect_sentence(error, f"a.db3{ending}")
 
 
-HEAD = f"{head_line(Head())}\n".encode()
+HEAD = f"{head_line(RecordingHeader())}\n".encode()
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from edge_inference.composition.launching import _parameter_files
 from edge_inference.composition.parameter_text import read_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
-from edge_inference.core.images.media import Pictures, open_media
-from edge_inference.core.models.golden_check import read_picture
+from edge_inference.core.images.media import ImageFiles, open_media
+from edge_inference.core.models.golden_check import read_image
 from edge_inference.core.models.model import find_model, load_model, search_folders
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.cache.cache_entry import read_entry
@@ -104,11 +104,11 @@ READERS: dict[str, tuple[str, Reader]] = {
     "ranges in a model": ("calibration.json", _with_calibration),
     "ranges": ("calibration.json", Calibration.load),
     "checksum": ("some.onnx", file_sha256),
-    "golden picture": ("0.png", read_picture),
-    "picture": ("a.png", lambda file: Pictures([file]).read()),
-    "picture of a source": ("a.png", lambda file: open_media(str(file)).read()),
+    "golden image": ("0.png", read_image),
+    "image": ("a.png", lambda file: ImageFiles([file]).read()),
+    "image of a source": ("a.png", lambda file: open_media(str(file)).read()),
     "video of a source": ("a.mp4", lambda file: open_media(str(file)).read()),
-    "pictures with classes": (
+    "images with classes": (
         "table.csv",
         lambda file: labelled_by_table(find_model("efficientnet_lite0"), file, None),
     ),
@@ -245,7 +245,7 @@ def test_a_recording_that_unpacks_without_end_is_refused(tmp_path: Path) -> None
     assert peak < 64 << 20
 
 
-@pytest.mark.parametrize("key", ["file", "labels", "picture"])
+@pytest.mark.parametrize("key", ["file", "labels", "image"])
 def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> None:
     text = (find_model("nanodet").folder / "model.yaml").read_text()
     put(tmp_path / "labels.txt", (find_model("nanodet").folder / "labels.txt").read_text())

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import CompressedFrame
-from edge_inference.core.images.image_file import read_picture
+from edge_inference.core.images.image_file import read_image
 from edge_inference.core.images.image_formats import read_file_header
 from edge_inference.core.images.image_header import MAX_SIDE, ImageBounds, read_header
-from edge_inference.core.images.media import PICTURE_SUFFIXES, Pictures, open_media
+from edge_inference.core.images.media import IMAGE_SUFFIXES, ImageFiles, open_media
 from edge_inference.errors import ImageError, SourceError
 from encoded_images import (
     chunk,
@@ -183,14 +183,14 @@ def test_what_cameras_and_tools_add_is_decoded() -> None:
 # Files of other formats ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)
-def test_a_picture_file_of_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_a_image_file_of_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"a{suffix}"
     image = np.full((30, 20, 3), 7, np.uint8)
     assert cv2.imwrite(str(file), image)
     header = read_file_header(file.read_bytes())
     assert (header.width, header.height) == (20, 30)
-    assert read_picture(file).shape == (30, 20, 3)
+    assert read_image(file).shape == (30, 20, 3)
 
 
 def _sized(suffix: str, at: int, size: bytes) -> bytes:
@@ -234,18 +234,18 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_picture_file_that_costs_too_much_is_refused_unread(
+def test_a_image_file_that_costs_too_much_is_refused_unread(
     tmp_path: Path, name: str, no_decoder: None
 ) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(FILES[name])
-    with pytest.raises(SourceError, match=r"a\.png: not a picture that OpenCV can read") as caught:
-        Pictures([file]).read()
+    with pytest.raises(SourceError, match=r"a\.png: not an image that OpenCV can read") as caught:
+        ImageFiles([file]).read()
     assert len(str(caught.value)) < 400
 
 
 class _LargeVideo:
-    """A video whose pictures nobody has memory for."""
+    """A video whose images nobody has memory for."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -257,18 +257,18 @@ class _LargeVideo:
         return float(LARGE)
 
     def read(self) -> None:
-        pytest.fail("a picture was asked for")
+        pytest.fail("an image was asked for")
 
     def release(self) -> None:
         pass
 
 
-def test_a_video_of_pictures_that_are_too_large(
+def test_a_video_of_images_that_are_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", _LargeVideo)
     (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x18ftypisom")
-    with pytest.raises(SourceError, match=r"a\.mp4: pictures of 40000x40000; expected at most"):
+    with pytest.raises(SourceError, match=r"a\.mp4: images of 40000x40000; expected at most"):
         open_media(str(tmp_path / "a.mp4"))
 
 

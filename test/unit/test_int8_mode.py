@@ -12,15 +12,15 @@ from benchmarks.precision import forms_of
 from edge_inference.backends.processor import Processor
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
-from edge_inference.engines.cache.artifact_cache import Store
-from edge_inference.engines.cache.artifacts import OnnxFlavour, ShippedFile, onnx_for
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, onnx_for
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.int8_mode import in_words, mode_in_use, weight_bits
 from edge_inference.engines.serving import preparation
-from edge_inference.engines.serving.selection import Request, recipe_for
+from edge_inference.engines.serving.selection import EngineRequest, recipe_for
 from edge_inference.errors import ConfigError
-from edge_inference.optimize.compare import Order
-from edge_inference.optimize.image_set import PictureSet
+from edge_inference.optimize.compare import CompareRequest
+from edge_inference.optimize.image_set import ImageSet
 from int8_sums import pair_sums, saturates
 
 AVX2 = Processor("avx2", saturates=True)
@@ -58,9 +58,9 @@ def test_only_a_processor_that_saturates_has_two_ways(
 
 def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
     with pytest.raises(ConfigError, match=r"int8_mode: 'quick' is unknown"):
-        recipe_for(Request(model, int8_mode="quick"), "ort", "int8")
+        recipe_for(EngineRequest(model, int8_mode="quick"), "ort", "int8")
     with pytest.raises(ConfigError, match=r"int8_modes: 'fats' is unknown.*did you mean 'fast'"):
-        Order(model, PictureSet([], "none"), int8_modes=("fats",))
+        CompareRequest(model, ImageSet([], "none"), int8_modes=("fats",))
 
 
 def test_each_way_and_each_processor_has_a_file_of_its_own(
@@ -70,8 +70,8 @@ def test_each_way_and_each_processor_has_a_file_of_its_own(
     for processor in (AVX2, VNNI):
         be(processor, monkeypatch)
         for mode in ("exact", "fast"):
-            recipe = recipe_for(Request(model, int8_mode=mode), "ort", "int8")
-            assert isinstance(recipe, OnnxFlavour)
+            recipe = recipe_for(EngineRequest(model, int8_mode=mode), "ort", "int8")
+            assert isinstance(recipe, DerivedModel)
             keys.add(artifacts.key_of(recipe.parts()))
     assert len(keys) == 3  # with VNNI both ways are one
 
@@ -84,7 +84,7 @@ def test_what_the_processor_does_not_compute_is_the_same_file_everywhere(
     for processor in (AVX2, VNNI):
         be(processor, monkeypatch)
         recipe = onnx_for(model, precision, target)
-        assert isinstance(recipe, OnnxFlavour)
+        assert isinstance(recipe, DerivedModel)
         keys.add(artifacts.key_of(recipe.parts()))
     assert len(keys) == 1
 
@@ -93,8 +93,8 @@ def test_a_mode_changes_nothing_but_int8_on_the_processor(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be(AVX2, monkeypatch)
-    fast = Request(model, int8_mode="fast")
-    assert recipe_for(fast, "ort", "fp16") == recipe_for(Request(model), "ort", "fp16")
+    fast = EngineRequest(model, int8_mode="fast")
+    assert recipe_for(fast, "ort", "fp16") == recipe_for(EngineRequest(model), "ort", "fp16")
     assert recipe_for(fast, "ort-cuda", "int8") == onnx_for(model, "int8", "onnxruntime")
 
 
@@ -104,26 +104,28 @@ def test_fast_is_derived_beside_a_file_of_the_model_where_the_ranges_are_known(
     be(AVX2, monkeypatch)
     own = Variant("int8", model.variants["fp32"].file, "")
     both = dataclasses.replace(model, variants={**model.variants, "int8": own})
-    assert recipe_for(Request(both), "ort", "int8") == ShippedFile(own)
-    assert recipe_for(Request(both, int8_mode="fast"), "ort", "int8") == OnnxFlavour(
+    assert recipe_for(EngineRequest(both), "ort", "int8") == ShippedFile(own)
+    assert recipe_for(EngineRequest(both, int8_mode="fast"), "ort", "int8") == DerivedModel(
         both, "int8", "onnxruntime", 7
     )
     alone = dataclasses.replace(model, variants={"int8": own})
-    assert recipe_for(Request(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
+    assert recipe_for(EngineRequest(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
 
 
 def test_a_process_of_its_own_makes_what_was_asked_for(
     model: ModelDescription, tmp_path: Path
 ) -> None:
-    request = Request(model, "ort", "int8", int8_mode="fast")
-    again, _ = preparation._from_json(preparation._to_json(request, Store(tmp_path)))
+    request = EngineRequest(model, "ort", "int8", int8_mode="fast")
+    again, _ = preparation._from_json(preparation._to_json(request, ArtifactCache(tmp_path)))
     assert again.int8_mode == "fast"
 
 
 def test_both_ways_are_compared_where_they_differ(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = Order(model, PictureSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast"))
+    order = CompareRequest(
+        model, ImageSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast")
+    )
     be(AVX2, monkeypatch)
     assert [way for way in order.ways() if way[1] == "int8"] == [
         ("ort", "int8", "exact"),

@@ -21,7 +21,7 @@ from edge_inference.speech.language_model.model import LanguageModelSettings, Pl
 from edge_inference.speech.language_model.plan_schema import PlanSchema
 from edge_inference.speech.language_model.prompt import Prompt, examples_for, read_prompt
 from edge_inference.speech.planning.limits import read_limits
-from edge_inference.speech.planning.planner import Planner
+from edge_inference.speech.planning.planner import ActionPlanner
 from edge_inference.speech.recognition.speech_model import load_speech_model
 from language_doubles import END, PIECES, Decoder, Pieces, Spec, saying
 
@@ -194,7 +194,7 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
     intent = model.intent(unknown(text))
     assert intent.name not in ("confirm", "deny")
     limits = read_limits(VOICE / "limits.yaml")
-    planner = Planner(limits)
+    planner = ActionPlanner(limits)
     asked = planner.plan(intent)
     still = {part for part in intent.name.split(" then ") if part} <= {"stop", "look"}
     assert still or (asked.is_refused and not asked.steps)

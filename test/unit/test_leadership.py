@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.directives.manager_election import LISTEN_NS, SILENCE_NS, Leadership
+from edge_inference.core.directives.manager_election import LISTEN_NS, SILENCE_NS, ManagerElection
 
 HALF = 500_000_000
 
 
 def leaders(heard: dict[str, set[str]], born_ns: dict[str, int], until_ns: int) -> list[list[str]]:
     """Return who speaks at each half second; ``heard`` tells whose words reach whom."""
-    alive: dict[str, Leadership] = {}
+    alive: dict[str, ManagerElection] = {}
     told = []
     for now_ns in range(0, until_ns, HALF):
         for name, at in born_ns.items():
             if name not in alive and at <= now_ns:
-                alive[name] = Leadership(name, now_ns)
+                alive[name] = ManagerElection(name, now_ns)
         speak = [name for name, each in alive.items() if each.leads(now_ns)]
         for name in speak:
             for other in heard[name] & alive.keys():
@@ -50,7 +50,7 @@ def test_of_two_that_begin_at_once_the_first_by_name_goes_on() -> None:
 
 
 def test_names_that_somebody_makes_up_are_not_kept() -> None:
-    standby = Leadership("b", 0)
+    standby = ManagerElection("b", 0)
     standby.hear("a", 0)
     for number in range(5000):
         standby.hear(f"made-up-{number}", number)
@@ -62,7 +62,7 @@ def test_names_that_somebody_makes_up_are_not_kept() -> None:
 
 
 def test_one_takes_over_when_the_other_falls_silent() -> None:
-    standby = Leadership("b", 0)
+    standby = ManagerElection("b", 0)
     standby.hear("a", LISTEN_NS)
     assert not standby.leads(LISTEN_NS + SILENCE_NS - 1)
     assert standby.leads(LISTEN_NS + SILENCE_NS)

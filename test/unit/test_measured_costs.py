@@ -15,14 +15,14 @@ from edge_inference.core.measured_costs import (
     Samples,
     Spread,
 )
-from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.operating_point import EngineConfiguration
 
-FP32 = OperatingPoint("net", "fp32", "ort", "a" * 64, form="threads=1")
+FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, form="threads=1")
 FP16 = replace(FP32, precision="fp16", artifact="b" * 64)
 INT8 = replace(FP32, precision="int8", artifact="c" * 64)
 
 
-def together(*times: tuple[OperatingPoint, float], taken_s: float = 1.0) -> Measurement:
+def together(*times: tuple[EngineConfiguration, float], taken_s: float = 1.0) -> Measurement:
     costs = (Cost(point, 20, Spread(seconds, seconds * 1.1)) for point, seconds in times)
     return Measurement("test", taken_s, tuple(costs))
 
@@ -78,7 +78,7 @@ def test_the_newest_ratio_counts() -> None:
 
 
 def test_a_ratio_is_of_cpu_times_where_both_have_one() -> None:
-    def cost(point: OperatingPoint, wall_s: float, cpu_s: float | None) -> Cost:
+    def cost(point: EngineConfiguration, wall_s: float, cpu_s: float | None) -> Cost:
         cpu = None if cpu_s is None else Spread(cpu_s, cpu_s)
         return Cost(point, 20, Spread(wall_s, wall_s), cpu)
 
@@ -105,7 +105,7 @@ def test_what_is_hardly_faster_is_not_faster(seconds: float, is_faster: bool) ->
         replace(INT8, model="other"),
     ],
 )
-def test_any_other_operating_point_is_unknown(other: OperatingPoint) -> None:
+def test_any_other_operating_point_is_unknown(other: EngineConfiguration) -> None:
     costs = known(together((FP32, 0.04), (INT8, 0.02)))
     assert costs.cost(other) is None
     assert costs.ratio(other, FP32) is None

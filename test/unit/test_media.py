@@ -1,4 +1,4 @@
-"""Pictures, folders, videos and devices."""
+"""Images, folders, videos and devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.core.images.media import open_media, sample_video
 from edge_inference.errors import SourceError
 
 
-def picture(file: Path, value: int = 7, width: int = 8) -> Path:
+def make_image(file: Path, value: int = 7, width: int = 8) -> Path:
     assert cv2.imwrite(str(file), np.full((4, width, 3), value, np.uint8))
     return file
 
@@ -29,7 +29,7 @@ def read_all(source: str | Path) -> list[np.ndarray]:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Five grey pictures that get brighter, at 10 Hz."""
+    """Five grey images that get brighter, at 10 Hz."""
     file = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 16))
     for index in range(5):
@@ -39,19 +39,19 @@ def video(tmp_path: Path) -> Path:
 
 
 class FakeCapture:
-    """A V4L2 device that gives two pictures and is then unplugged."""
+    """A V4L2 device that gives two images and is then unplugged."""
 
     opened: list[object] = []
 
     def __init__(self, target: object, backend: int) -> None:
         self.opened.append(target)
-        self.pictures = [np.zeros((2, 2, 3), np.uint8)] * 2
+        self.images = [np.zeros((2, 2, 3), np.uint8)] * 2
 
     def isOpened(self) -> bool:
         return True
 
     def read(self):
-        return (True, self.pictures.pop()) if self.pictures else (False, None)
+        return (True, self.images.pop()) if self.images else (False, None)
 
     def get(self, _: int) -> float:
         return 0.0
@@ -69,8 +69,8 @@ class FakeCapture:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("", "no such file|no pictures"),
-        ("missing.jpg", "'missing.jpg': no such file or folder; expected a picture"),
+        ("", "no such file|no images"),
+        ("missing.jpg", "'missing.jpg': no such file or folder; expected an image"),
         ("/no/such/folder/", "no such file or folder"),
         ("/dev/video99", "camera /dev/video99 cannot be opened"),
         ("99", "camera /dev/video99 cannot be opened"),
@@ -87,14 +87,14 @@ def test_what_is_not_there(
         open_media(source)
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(SourceError, match=r"no pictures in this folder; expected \.bmp, \.jpeg"):
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(SourceError, match=r"no images in this folder; expected \.bmp, \.jpeg"):
         open_media(str(tmp_path))
 
 
-def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
     (tmp_path / "._a.png").write_bytes(b"what macOS leaves on drives")
     assert len(read_all(tmp_path)) == 1
 
@@ -106,11 +106,11 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
         open_media(str(file))
 
 
-# Pictures ---------------------------------------------------------------------------------------
+# Images ---------------------------------------------------------------------------------------
 
 
-def test_one_picture(tmp_path: Path) -> None:
-    opened = open_media(str(picture(tmp_path / "a.png")))
+def test_one_image(tmp_path: Path) -> None:
+    opened = open_media(str(make_image(tmp_path / "a.png")))
     assert not opened.is_live
     assert opened.rate_hz is None
     image = opened.read()
@@ -132,23 +132,23 @@ def test_grey_and_transparent_files_are_bgr(tmp_path: Path) -> None:
 
 def test_a_folder_in_order_of_names_with_broken_files_in_it(tmp_path: Path) -> None:
     for index, name in enumerate(("c.JPG", "a.png", "d.bmp")):
-        picture(tmp_path / name, width=8 + index)
-    (tmp_path / "b.jpg").write_bytes(b"not a picture")
+        make_image(tmp_path / name, width=8 + index)
+    (tmp_path / "b.jpg").write_bytes(b"not an image")
     (tmp_path / "bb.png").touch()
     (tmp_path / "readme.txt").touch()
     opened = open_media(str(tmp_path))
     assert opened.read().shape == (4, 9, 3)
-    with pytest.raises(SourceError, match=r"b\.jpg: not a picture that OpenCV can read"):
+    with pytest.raises(SourceError, match=r"b\.jpg: not an image that OpenCV can read"):
         opened.read()
-    with pytest.raises(SourceError, match=r"bb\.png: not a picture"):
+    with pytest.raises(SourceError, match=r"bb\.png: not an image"):
         opened.read()
     assert opened.read().shape == (4, 8, 3)
     assert opened.read().shape == (4, 10, 3)
     assert opened.read() is None
 
 
-def test_a_picture_that_vanishes(tmp_path: Path) -> None:
-    file = picture(tmp_path / "a.png")
+def test_a_image_that_vanishes(tmp_path: Path) -> None:
+    file = make_image(tmp_path / "a.png")
     opened = open_media(str(tmp_path))
     file.unlink()
     with pytest.raises(SourceError, match=r"a\.png: cannot be read: No such file"):
@@ -156,10 +156,10 @@ def test_a_picture_that_vanishes(tmp_path: Path) -> None:
     assert opened.read() is None
 
 
-def test_a_picture_with_more_pixels_than_opencv_takes(tmp_path: Path) -> None:
+def test_a_image_with_more_pixels_than_opencv_takes(tmp_path: Path) -> None:
     header = b"P6 99999 99999 255\n"
     (tmp_path / "huge.ppm").write_bytes(header + bytes(100))
-    with pytest.raises(SourceError, match=r"huge\.ppm: not a picture that OpenCV can read"):
+    with pytest.raises(SourceError, match=r"huge\.ppm: not an image that OpenCV can read"):
         open_media(str(tmp_path / "huge.ppm")).read()
 
 
@@ -175,18 +175,18 @@ def test_a_video(video: Path) -> None:
     assert [round(float(image.mean()), -1) for image in images] == [0, 40, 80, 120, 160]
 
 
-def test_a_video_without_a_picture_is_one_error_and_then_the_end(
+def test_a_video_without_a_image_is_one_error_and_then_the_end(
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = open_media(str(video))
     monkeypatch.setattr(opened, "_capture", FakeCapture(0, 0))
-    opened._capture.pictures = []
-    with pytest.raises(SourceError, match="OpenCV can read no picture of it"):
+    opened._capture.images = []
+    with pytest.raises(SourceError, match="OpenCV can read no image of it"):
         opened.read()
     assert opened.read() is None
 
 
-def test_numbered_pictures_are_not_read_as_a_video(
+def test_numbered_images_are_not_read_as_a_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenCV's reader of these does not look at what they cost."""
@@ -239,5 +239,5 @@ def test_a_camera_that_disappears(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened.read() is not None
     assert opened.read() is not None
     for _ in range(2):
-        with pytest.raises(SourceError, match="camera /dev/video4 gives no more pictures"):
+        with pytest.raises(SourceError, match="camera /dev/video4 gives no more images"):
             opened.read()

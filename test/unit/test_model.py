@@ -41,7 +41,7 @@ variants:
     accuracy:
       - {{dataset: made up, metric: top-1, value: 1, samples: 2}}
 golden:
-  - picture: golden.png
+  - image: golden.png
     classes:
       - {{label: cat, score: 0.9}}
     score: 0.2
@@ -54,7 +54,7 @@ def make(parent: Path, text: str = GOOD, name: str = "mine") -> Path:
     (folder / "model.yaml").write_text(text)
     (folder / "labels.txt").write_text("cat\ndog\n")
     (folder / "weights.onnx").write_bytes(WEIGHTS)
-    (folder / "golden.png").write_bytes(b"picture")
+    (folder / "golden.png").write_bytes(b"image")
     return folder
 
 
@@ -75,7 +75,7 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
     assert variant.file == folder / "weights.onnx"
     assert variant.accuracy == (Accuracy("made up", "top-1", 1.0, 2),)
     (golden,) = model.golden
-    assert golden.picture == folder / "golden.png"
+    assert golden.image == folder / "golden.png"
     assert (golden.tolerance.score, golden.tolerance.iou) == (0.2, 0.8)
     model.verify_files()
 
@@ -107,11 +107,11 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
         (SHA256, "abc", "variants.fp32: sha256: expected 64 lower-case hexadecimal digits"),
         ("value: 1", "value: good", "variants.fp32.accuracy[0].value: expected a number"),
         ("samples: 2", "samples: 0", "accuracy[0].samples: expected an integer of at least 1"),
-        ("picture: golden.png", "picture: ../x", "golden[0].picture: expected a file inside"),
+        ("image: golden.png", "image: ../x", "golden[0].image: expected a file inside"),
         ("label: cat", "label: cow", "golden[0].classes[0].label: 'cow' is none of the model's"),
         ("score: 0.2", "skore: 0.2", "golden[0].skore: unknown key; did you mean 'score'?"),
         ("classes:", "objects:", "golden[0].objects: unknown key"),
-        ("task: classification", "task: depth", "golden pictures are for detection"),
+        ("task: classification", "task: depth", "golden images are for detection"),
     ],
 )
 def test_a_mistake_is_reported_where_it_stands(
@@ -137,7 +137,7 @@ def test_a_model_has_at_least_one_variant(tmp_path: Path, variants: str) -> None
         load_model(make(tmp_path, text))
 
 
-def test_labels_may_stand_in_the_file_or_be_absent(tmp_path: Path) -> None:
+def test_labels_may_fallback_the_file_or_be_absent(tmp_path: Path) -> None:
     inline = make(tmp_path, GOOD.replace("labels.txt", "[cat, 'no']"), "inline")
     assert load_model(inline).labels == ("cat", "no")
     text = GOOD[: GOOD.index("golden:")].replace("labels: labels.txt\n", "")

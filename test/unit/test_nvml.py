@@ -1,4 +1,4 @@
-"""NVML over a stand-in for the library: what is found, what is left out, what failures become."""
+"""NVML over a double for the library: what is found, what is left out, what failures become."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.sensors import nvml as nvml_probe
 from edge_inference.platforms.sensors.sensor import AnnouncedSensor
 
@@ -126,7 +126,7 @@ def test_everything_of_a_gpu(library: Library) -> None:
         "throttling": (Quantity.STATE, 0),
         "power_cap": (Quantity.STATE, 0),
     }
-    assert {each.status for each in found.values()} == {Status.OK}
+    assert {each.status for each in found.values()} == {ReadingStatus.OK}
     assert {each.stamp_ns for each in found.values()} == {7}
     temperature = found["temperature"]
     assert temperature.name == "nvml/0000:01:00.0/temperature"
@@ -193,33 +193,33 @@ def test_a_gpu_without_anything_is_no_sensor(library: Library) -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        ("NVML_ERROR_NOT_SUPPORTED", Status.INVALID),
-        ("NVML_ERROR_NO_PERMISSION", Status.INVALID),
-        ("NVML_ERROR_GPU_IS_LOST", Status.ABSENT),
-        ("NVML_ERROR_UNINITIALIZED", Status.ABSENT),
-        ("NVML_ERROR_DRIVER_NOT_LOADED", Status.ABSENT),
+        ("NVML_ERROR_NOT_SUPPORTED", ReadingStatus.INVALID),
+        ("NVML_ERROR_NO_PERMISSION", ReadingStatus.INVALID),
+        ("NVML_ERROR_GPU_IS_LOST", ReadingStatus.ABSENT),
+        ("NVML_ERROR_UNINITIALIZED", ReadingStatus.ABSENT),
+        ("NVML_ERROR_DRIVER_NOT_LOADED", ReadingStatus.ABSENT),
     ],
 )
-def test_what_fails_later_is_a_status(error: str, status: Status, library: Library) -> None:
+def test_what_fails_later_is_a_status(error: str, status: ReadingStatus, library: Library) -> None:
     (sensor,) = nvml_probe.find(library)
     library.errors = {"power": CONSTANTS[error]}
     found = {reading.name: reading for reading in sensor.read()}
     power = found["nvml/0000:01:00.0/power"]
     assert (power.status, power.value) == (status, None)
     assert f"error {CONSTANTS[error]}" in power.problem
-    assert found["nvml/0000:01:00.0/load"].status is Status.OK
+    assert found["nvml/0000:01:00.0/load"].status is ReadingStatus.OK
 
 
 def test_no_permission_is_said_from_the_beginning(library: Library) -> None:
     library.errors = {"power": CONSTANTS["NVML_ERROR_NO_PERMISSION"]}
-    assert readings(library)["power"].status is Status.INVALID
+    assert readings(library)["power"].status is ReadingStatus.INVALID
 
 
 @pytest.mark.parametrize("temperature", [-41, 131, 255, 4294967295])
 def test_temperatures_that_cannot_be(temperature: int, library: Library) -> None:
     library.temperature = temperature
     found = readings(library)["temperature"]
-    assert (found.status, found.value) == (Status.INVALID, None)
+    assert (found.status, found.value) == (ReadingStatus.INVALID, None)
     assert found.problem
 
 
@@ -227,7 +227,9 @@ def test_figures_that_cannot_be(library: Library) -> None:
     library.milliwatts = 4294967295
     library.rates = SimpleNamespace(gpu=4294967295, memory=101)
     found = readings(library)
-    assert [found[name].status for name in ("power", "load", "memory_load")] == [Status.INVALID] * 3
+    assert [found[name].status for name in ("power", "load", "memory_load")] == [
+        ReadingStatus.INVALID
+    ] * 3
 
 
 def test_several_gpus_and_one_that_does_not_open() -> None:
@@ -274,7 +276,7 @@ def test_it_tells_of_itself_before_it_is_read(library: Library) -> None:
     assert isinstance(sensor, AnnouncedSensor)
     found = sensor.unread(5)
     assert [reading.name for reading in found] == list(sensor.names)
-    assert {(reading.status, reading.stamp_ns) for reading in found} == {(Status.STALE, 5)}
+    assert {(reading.status, reading.stamp_ns) for reading in found} == {(ReadingStatus.STALE, 5)}
 
 
 def test_without_the_package_there_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +286,7 @@ def test_without_the_package_there_is_a_note(monkeypatch: pytest.MonkeyPatch) ->
     assert "nvidia-ml-py" in notes[0]
 
 
-def test_the_stand_in_is_as_the_library() -> None:
+def test_the_fallback_is_as_the_library() -> None:
     pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     assert {name: getattr(pynvml, name) for name in CONSTANTS} == CONSTANTS
     assert [name for name in FUNCTIONS.values() if not callable(getattr(pynvml, name, None))] == []

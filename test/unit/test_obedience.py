@@ -6,29 +6,35 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.directives.directive import Directive, Level, Limits, farewell, is_within
-from edge_inference.core.directives.directive_arbiter import Duty, Obedience
+from edge_inference.core.directives.directive import (
+    Directive,
+    DirectiveLevel,
+    DirectiveLimits,
+    farewell,
+    is_within,
+)
+from edge_inference.core.directives.directive_arbiter import DirectiveArbiter, FailsafePolicy
 
 SECOND = 1_000_000_000
-SAFE = Limits(max_rate_hz=5.0)
-DUTY = Duty(5 * SECOND, SAFE)
-CRITICAL = Duty(5 * SECOND, SAFE, safety_critical=True)
+SAFE = DirectiveLimits(max_rate_hz=5.0)
+DUTY = FailsafePolicy(5 * SECOND, SAFE)
+CRITICAL = FailsafePolicy(5 * SECOND, SAFE, safety_critical=True)
 
 
 def directive(
     number: int, rate: float | None, node: str = "/ai/inference", manager: str = "one"
 ) -> Directive:
-    level = Level.FULL if rate is None else Level.REDUCED
-    return Directive(number, manager, node, level, 0.5, Limits(max_rate_hz=rate), "hot")
+    level = DirectiveLevel.FULL if rate is None else DirectiveLevel.REDUCED
+    return Directive(number, manager, node, level, 0.5, DirectiveLimits(max_rate_hz=rate), "hot")
 
 
 def test_without_a_manager_nothing_is_limited() -> None:
-    now = Obedience("/ai/inference").in_force(DUTY, 3600 * SECOND)
+    now = DirectiveArbiter("/ai/inference").in_force(DUTY, 3600 * SECOND)
     assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
 
 
 def test_what_is_asked_by_name_holds_against_what_is_asked_of_all() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 10.0, node=""), 0)
     assert node.in_force(DUTY, 0).limits.max_rate_hz == 10.0
     node.hear(directive(1, 20.0), 1)
@@ -38,7 +44,7 @@ def test_what_is_asked_by_name_holds_against_what_is_asked_of_all() -> None:
 
 
 def test_a_name_that_is_not_repeated_gives_way_to_what_is_asked_of_all() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 20.0), 0)
     for second in range(1, 8):
         node.hear(directive(2, 3.0, node=""), second * SECOND)
@@ -46,7 +52,7 @@ def test_a_name_that_is_not_repeated_gives_way_to_what_is_asked_of_all() -> None
 
 
 def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 1.0, node="/other"), 0)
     assert node.in_force(DUTY, 0).obeys == "nothing"
     node.hear(directive(2, 20.0), 0)
@@ -56,7 +62,7 @@ def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
 
 
 def test_managers_that_somebody_makes_up_do_not_push_out_the_one_that_is_obeyed() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 7.0, manager="true"), 0)
     assert node.in_force(DUTY, 0).limits.max_rate_hz == 7.0
     for number in range(5000):
@@ -70,7 +76,7 @@ def test_managers_that_somebody_makes_up_do_not_push_out_the_one_that_is_obeyed(
 
 
 def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, None), 0)
     assert node.in_force(DUTY, 5 * SECOND).obeys == "directive"
     lost = node.in_force(DUTY, 5 * SECOND + 1)
@@ -84,7 +90,7 @@ def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
 
 @pytest.mark.parametrize("after_s", [1, 60])
 def test_a_manager_that_leaves_takes_along_what_it_asked(after_s: int) -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 2.0), 0)
     node.hear(directive(1, 1.0, node=""), 0)
     node.in_force(DUTY, after_s * SECOND)
@@ -95,7 +101,7 @@ def test_a_manager_that_leaves_takes_along_what_it_asked(after_s: int) -> None:
 
 
 def test_a_manager_that_leaves_takes_nothing_of_another_along() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 20.0, manager="first"), 0)
     node.hear(directive(1, 2.0, manager="second"), 0)
     node.hear(farewell("first", 0), 1)
@@ -109,20 +115,20 @@ def test_a_manager_that_leaves_takes_nothing_of_another_along() -> None:
     "change",
     [
         {"id": 1},
-        {"level": Level.FAILSAFE},
-        {"limits": Limits(max_batch=1)},
+        {"level": DirectiveLevel.FAILSAFE},
+        {"limits": DirectiveLimits(max_batch=1)},
         {"problem": "expected a level of 0 to 3, got 9"},
     ],
 )
 def test_what_asks_for_anything_is_no_farewell(change: dict) -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 2.0), 0)
     node.hear(replace(farewell("one", 0), **change), 1)
     assert node.in_force(DUTY, 10 * SECOND).obeys == "safe_level"
 
 
 def test_a_safety_critical_node_refuses_and_says_so() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 1.0), 0)
     now = node.in_force(CRITICAL, 0)
     assert (now.obeys, now.limits.is_free) == ("critical", True)
@@ -140,7 +146,7 @@ def unclear(number: int, node: str = "/ai/inference") -> Directive:
 
 @pytest.mark.parametrize("node", ["", "/ai/inference"])
 def test_what_is_not_understood_is_the_safe_level_until_something_is(node: str) -> None:
-    ours = Obedience("/ai/inference")
+    ours = DirectiveArbiter("/ai/inference")
     ours.hear(directive(1, 20.0, node), 0)
     ours.hear(unclear(2, node), 1)
     now = ours.in_force(DUTY, 2)
@@ -151,24 +157,24 @@ def test_what_is_not_understood_is_the_safe_level_until_something_is(node: str) 
 
 
 def test_what_others_do_not_understand_is_no_business_of_ours() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 20.0), 0)
     node.hear(unclear(2, "/other"), 1)
     assert node.in_force(DUTY, 2).limits.max_rate_hz == 20.0
 
 
 def test_a_failsafe_that_limits_nothing_is_the_safe_level() -> None:
-    node = Obedience("/ai/inference")
-    node.hear(replace(directive(1, None), level=Level.FAILSAFE), 0)
+    node = DirectiveArbiter("/ai/inference")
+    node.hear(replace(directive(1, None), level=DirectiveLevel.FAILSAFE), 0)
     now = node.in_force(DUTY, 0)
     assert (now.obeys, now.limits) == ("safe_level", SAFE)
     assert "FAILSAFE, yet names no limit" in now.problem
-    node.hear(replace(directive(2, 1.0), level=Level.FAILSAFE), 1)
+    node.hear(replace(directive(2, 1.0), level=DirectiveLevel.FAILSAFE), 1)
     assert node.in_force(DUTY, 1).limits.max_rate_hz == 1.0
 
 
 def test_a_safety_critical_node_goes_on_and_shows_what_it_did_not_understand() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(unclear(1), 0)
     now = node.in_force(CRITICAL, 0)
     assert (now.obeys, now.limits.is_free) == ("critical", True)
@@ -193,7 +199,7 @@ def test_a_ceiling_that_nobody_knows_allows_only_the_cheapest(
 
 
 def test_of_two_managers_the_first_is_obeyed_and_the_other_is_a_problem() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     for second in range(10):
         node.hear(directive(1, 20.0, manager="first"), second * SECOND)
         node.hear(directive(1, 2.0, manager="second"), second * SECOND + 1)
@@ -203,7 +209,7 @@ def test_of_two_managers_the_first_is_obeyed_and_the_other_is_a_problem() -> Non
 
 
 def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 20.0, manager="first"), 0)
     node.in_force(DUTY, 0)
     for second in range(1, 7):
@@ -215,7 +221,7 @@ def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
 @pytest.mark.parametrize("from_s", [1, 6, 3600], ids=["before", "soon after", "long after"])
 def test_a_manager_that_crashes_keeps_no_live_one_from_being_obeyed(from_s: int) -> None:
     """Whenever another one begins to speak: the safe level is for the time in which nobody does."""
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(9, 2.0, manager="foreign"), 0)
     assert node.in_force(DUTY, 0).limits.max_rate_hz == 2.0
     for second in range(1, from_s + 10):
@@ -232,15 +238,15 @@ def test_a_manager_that_crashes_keeps_no_live_one_from_being_obeyed(from_s: int)
 
 
 def test_duties_change_while_it_runs() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 20.0), 0)
-    longer = Duty(60 * SECOND, SAFE)
+    longer = FailsafePolicy(60 * SECOND, SAFE)
     assert node.in_force(longer, 30 * SECOND).obeys == "directive"
     assert node.in_force(DUTY, 30 * SECOND).obeys == "safe_level"
 
 
 def test_a_time_in_which_nothing_could_be_heard_is_no_loss() -> None:
-    node = Obedience("/ai/inference")
+    node = DirectiveArbiter("/ai/inference")
     node.hear(directive(1, 20.0), 0)
     node.hear(directive(2, 3.0, node=""), 0)
     node.renew(3600 * SECOND)

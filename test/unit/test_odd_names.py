@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from edge_inference.cli import command_line
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_options import RunOptions
-from edge_inference.cli.perception.run_output import JsonLines
+from edge_inference.cli.perception.run_output import RunJsonLines
 from edge_inference.cli.perception.source import SourceKind, is_topic_name, kind_of
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.composition.pipeline import load_pipeline
@@ -63,7 +63,7 @@ def test_a_folder_with_everything_in_it_is_read_to_its_end(tmp_path: Path) -> No
     (tmp_path / "b_folder.jpg").mkdir()
     (tmp_path / "c_circle.jpg").symlink_to(tmp_path / "c_circle.jpg")
     (tmp_path / "d_nowhere.jpg").symlink_to(tmp_path / "gone.jpg")
-    cv2.imwrite(str(tmp_path / "e_picture.png"), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "e_image.png"), np.zeros((4, 6, 3), np.uint8))
     media = open_media(str(tmp_path))
     for name in ("a_pipe", "b_folder", "c_circle", "d_nowhere"):
         with pytest.raises(SourceError, match=name):
@@ -137,6 +137,6 @@ def test_json_lines_fit_any_encoding() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     empty = np.zeros(0, np.float32)
     result = Detections(empty.reshape(0, 4), empty, empty.astype(np.int32), (), 1, 1)
-    JsonLines(stream).frame(FrameRecord(1, "bad\udcff ü.jpg", 0, result, {}, None))
+    RunJsonLines(stream).frame(FrameRecord(1, "bad\udcff ü.jpg", 0, result, {}, None))
     stream.seek(0)
     assert json.loads(stream.read())["source"] == "bad\udcff ü.jpg"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.composition.private_topics import OnePublisher, RawCallback
+from edge_inference.composition.private_topics import PublisherFilter, RawCallback
 
 SECOND = 1_000_000_000
 TOPIC = "/ai/tensor"
@@ -23,7 +23,7 @@ class Bench:
         self.told: list[str] = []
         self.now_ns = 0
         self.looks = 0
-        self._one = OnePublisher(self, TOPIC, lambda: self.own, self.told.append)
+        self._one = PublisherFilter(self, TOPIC, lambda: self.own, self.told.append)
 
     def get_publishers_info_by_topic(self, topic: str) -> list[Any]:
         assert topic == TOPIC

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.sensors import (
     cooling_devices,
@@ -84,14 +84,14 @@ def test_powerclamp_says_minus_one_while_idle() -> None:
 @pytest.mark.parametrize(
     ("content", "status"),
     [
-        ("-2\n", Status.INVALID),
-        ("on\n", Status.INVALID),
-        (errno.EAGAIN, Status.GATED),
-        (errno.ENODEV, Status.ABSENT),
+        ("-2\n", ReadingStatus.INVALID),
+        ("on\n", ReadingStatus.INVALID),
+        (errno.EAGAIN, ReadingStatus.GATED),
+        (errno.ENODEV, ReadingStatus.ABSENT),
     ],
 )
 def test_an_alert_that_cannot_be_read_is_not_taken_as_none(
-    content: str | int, status: Status
+    content: str | int, status: ReadingStatus
 ) -> None:
     tree = MemoryTree(cooling(("cpu-throttle-alert", content)))
     (reading,) = look(cooling_devices.find(tree, ORIN)).values()
@@ -127,7 +127,7 @@ def test_a_gpu_without_a_load() -> None:
 def test_a_load_of_more_than_all_is_invalid() -> None:
     files = {**orin_nx(), "sys/class/devfreq/17000000.gpu/device/load": "1001\n"}
     reading = look(devfreq.find(MemoryTree(files), ORIN))["gpu/17000000.gpu/load"]
-    assert reading.status is Status.INVALID
+    assert reading.status is ReadingStatus.INVALID
 
 
 def test_clusters_have_clocks_in_hertz() -> None:
@@ -161,7 +161,7 @@ class Load:
 def test_load_is_the_share_between_two_looks() -> None:
     load = Load()
     first = load.at("cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2 3 4\n")
-    assert (first.value, first.status) == (None, Status.STALE)
+    assert (first.value, first.status) == (None, ReadingStatus.STALE)
     assert load.at("cpu  150 0 110 720 120 0 0 0 50 0\n").value == pytest.approx(0.6)
     assert load.at("cpu  150 0 110 820 120 0 0 0 50 0\n").value == 0.0
     assert load.at("cpu  250 0 110 820 120 0 0 0 150 0\n").value == 1.0
@@ -176,12 +176,12 @@ def test_idle_time_that_goes_back_a_tick_is_full_load() -> None:
 def test_no_time_between_two_looks_is_no_load() -> None:
     load = Load()
     for _ in range(2):
-        assert load.at("cpu  100 0 100 700 100 0 0 0 0 0\n").status is Status.STALE
+        assert load.at("cpu  100 0 100 700 100 0 0 0 0 0\n").status is ReadingStatus.STALE
 
 
 @pytest.mark.parametrize("line", ["", "cpu\n", "cpu  1 2\n", "cpu  a b c d e\n", "intr 5\n"])
 def test_other_text_is_no_load(line: str) -> None:
-    assert Load().at(line).status is Status.INVALID
+    assert Load().at(line).status is ReadingStatus.INVALID
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_other_text_is_no_load(line: str) -> None:
 def test_memory(text: str, value: float | None) -> None:
     (reading,) = look(processor.find(MemoryTree({"proc/meminfo": text}), PC)).values()
     assert reading.value == value
-    assert (reading.status is Status.OK) == (value is not None)
+    assert (reading.status is ReadingStatus.OK) == (value is not None)
 
 
 def test_modes_are_told_by_number_and_not_by_order() -> None:

@@ -80,7 +80,7 @@ def test_a_box_is_drawn_on_its_edges_only():
     assert not changed[165:].any()
 
 
-def test_a_box_as_large_as_the_picture_has_all_its_edges():
+def test_a_box_as_large_as_the_image_has_all_its_edges():
     drawn = draw(grey(200, 300), detections(200, 300, [[0, 0, 300, 200]]))
     changed = (drawn != 90).any(axis=2)
     for edge in (changed[0], changed[-1], changed[:, 0], changed[:, -1]):
@@ -88,7 +88,7 @@ def test_a_box_as_large_as_the_picture_has_all_its_edges():
 
 
 @pytest.mark.parametrize("box", [[0, 0, 20, 20], [280, 0, 300, 20], [290, 190, 300, 200]])
-def test_a_label_at_the_edge_is_moved_into_the_picture(box):
+def test_a_label_at_the_edge_is_moved_into_the_image(box):
     inner = draw(grey(200, 300), detections(200, 300, [[100, 100, 120, 120]]))
     at_edge = draw(grey(200, 300), detections(200, 300, [box]))
     # The plate of class 0 is dark in red, its text is light in all channels.
@@ -129,7 +129,7 @@ def test_near_is_warm(unit, near_first):
     assert (redness[20] > redness[-20]) == near_first
 
 
-def test_unknown_depth_keeps_the_picture():
+def test_unknown_depth_keeps_the_image():
     depth = np.full((200, 300), np.nan, np.float32)
     depth[:, 200:] = 2
     drawn = draw(grey(200, 300), DepthMap(depth, "m"))
@@ -153,14 +153,14 @@ def test_a_class_keeps_its_colour_and_neighbours_differ():
         np.zeros((0, 64, 3), np.uint8),
     ],
 )
-def test_pictures_of_another_form_are_refused(image):
-    with pytest.raises(ImageError, match=r"expected an .* uint8 picture"):
+def test_images_of_another_form_are_refused(image):
+    with pytest.raises(ImageError, match=r"expected an .* uint8 image"):
         draw(image, detections(48, 64, []))
 
 
 @pytest.mark.parametrize("kind", ["detections", "segmentation", "depth"])
-def test_pictures_of_another_size_are_refused(kind):
-    with pytest.raises(ImageError, match=r"expected the 64x48 picture.*got 64x40"):
+def test_images_of_another_size_are_refused(kind):
+    with pytest.raises(ImageError, match=r"expected the 64x48 image.*got 64x40"):
         draw(grey(40, 64), results(48, 64)[kind])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_inference.cli.perception.frame_tracker import STAGES, FrameBook, FrameRecord
+from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Detections
@@ -24,7 +24,7 @@ def test_the_last_overlays_are_written_while_a_record_waits_for_its_reader(tmp_p
         handed_over.set()
         read.wait(PATIENCE_S)
 
-    book = FrameBook("here", False, wait_for_the_reader)
+    book = FrameTracker("here", False, wait_for_the_reader)
     empty = np.zeros(0, np.float32)
     book.add_result(
         Detections(empty.reshape(0, 4), empty, empty.astype(np.int32), (), 8, 8, stamp_ns=5)

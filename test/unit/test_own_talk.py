@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.speech.recognition.robot_speech import OwnTalk
+from edge_inference.speech.recognition.robot_speech import RobotSpeech
 
 
 class Clock:
@@ -21,22 +21,22 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def talk(clock: Clock) -> OwnTalk:
-    return OwnTalk(clock)
+def talk(clock: Clock) -> RobotSpeech:
+    return RobotSpeech(clock)
 
 
-def tell(talk: OwnTalk, speaks: bool) -> None:
+def tell(talk: RobotSpeech, speaks: bool) -> None:
     talk.tell(speaks, longest_talk_s=15.0, deaf_after_s=0.3)
 
 
-def test_nobody_has_said_that_the_robot_speaks(talk: OwnTalk) -> None:
+def test_nobody_has_said_that_the_robot_speaks(talk: RobotSpeech) -> None:
     assert not talk.is_mixed(somebody_speaks=True)
     assert talk.lasts_s == 0.0
 
 
 @pytest.mark.parametrize(("later_s", "is_mixed"), [(0.0, True), (0.2, True), (0.4, False)])
 def test_the_room_goes_on_to_sound(
-    talk: OwnTalk, clock: Clock, later_s: float, is_mixed: bool
+    talk: RobotSpeech, clock: Clock, later_s: float, is_mixed: bool
 ) -> None:
     tell(talk, True)
     tell(talk, False)
@@ -44,7 +44,7 @@ def test_the_room_goes_on_to_sound(
     assert talk.is_mixed(somebody_speaks=False) is is_mixed
 
 
-def test_what_began_while_it_spoke_is_mixed_to_its_end(talk: OwnTalk, clock: Clock) -> None:
+def test_what_began_while_it_spoke_is_mixed_to_its_end(talk: RobotSpeech, clock: Clock) -> None:
     tell(talk, True)
     assert talk.is_mixed(somebody_speaks=False)
     tell(talk, False)
@@ -54,7 +54,7 @@ def test_what_began_while_it_spoke_is_mixed_to_its_end(talk: OwnTalk, clock: Clo
     assert not talk.is_mixed(somebody_speaks=True)
 
 
-def test_a_robot_that_forgets_to_say_that_it_has_ended(talk: OwnTalk, clock: Clock) -> None:
+def test_a_robot_that_forgets_to_say_that_it_has_ended(talk: RobotSpeech, clock: Clock) -> None:
     tell(talk, True)
     clock.now_s += 14.9
     assert talk.is_mixed(somebody_speaks=False)
@@ -62,7 +62,7 @@ def test_a_robot_that_forgets_to_say_that_it_has_ended(talk: OwnTalk, clock: Clo
     assert not talk.is_mixed(somebody_speaks=False)
 
 
-def test_how_long_it_lasts_without_a_break(talk: OwnTalk, clock: Clock) -> None:
+def test_how_long_it_lasts_without_a_break(talk: RobotSpeech, clock: Clock) -> None:
     for _ in range(10):
         tell(talk, True)
         clock.now_s += 10.0

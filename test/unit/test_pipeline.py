@@ -29,7 +29,7 @@ arguments:
     description: How often
   eye_topic:
     default: eye
-    description: Pictures
+    description: Images
   eye_transport:
     default: raw
     description: How they come
@@ -44,7 +44,7 @@ components:
       transport: ${eye_transport}
       depth: 3
     remappings:
-      picture: ${eye_topic}
+      image: ${eye_topic}
       out: /fixed
       own: ~/private
   - name: clock
@@ -70,7 +70,7 @@ def test_defaults_are_filled_in_and_empty_ones_left_out(toy: Path) -> None:
         "transport": "raw",
         "depth": 3,
     }
-    assert watch.remappings == {"picture": "/eye", "out": "/fixed", "own": "~/private"}
+    assert watch.remappings == {"image": "/eye", "out": "/fixed", "own": "~/private"}
     assert watch.given == set()
 
 
@@ -92,7 +92,7 @@ def test_a_component_can_be_left_out_on_any_command_line(toy: Path, empty: str) 
 def test_a_namespace_goes_before_names_and_relative_topics(toy: Path, namespace: str) -> None:
     watch, clock = load_pipeline(str(toy)).components({"rate": "1"}, namespace)
     assert (watch.namespace, clock.namespace) == ("/robot1/ai", "/robot1")
-    assert watch.remappings == {"picture": "/robot1/eye", "out": "/fixed", "own": "~/private"}
+    assert watch.remappings == {"image": "/robot1/eye", "out": "/fixed", "own": "~/private"}
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_a_pipeline_beside_another_one_shares_only_what_is_named_in_full(
     arguments = {"rate": "1", "eye_topic": eye}
     watch, clock = load_pipeline(str(toy)).components(arguments, own="ai_2")
     assert (watch.namespace, clock.namespace) == ("/ai_2", "/ai_2")
-    assert watch.remappings == {"picture": seen, "out": "/fixed", "own": "~/private"}
+    assert watch.remappings == {"image": seen, "out": "/fixed", "own": "~/private"}
 
 
 def test_a_compressed_topic_sets_its_transport(toy: Path) -> None:
     (watch,) = load_pipeline(str(toy)).components({"eye_topic": "/cam/compressed"})
-    assert watch.remappings["picture"] == "/cam"
+    assert watch.remappings["image"] == "/cam"
     assert watch.parameters["transport"] == "compressed"
     assert "transport" in watch.given
 
@@ -153,7 +153,7 @@ def test_node_arguments() -> None:
         plugin="toys::SlowWatch",
         namespace="/ai",
         parameters={"source": 'it\'s a: "film"', "on": True, "names": ["a", "1"]},
-        remappings={"picture": "/eye"},
+        remappings={"image": "/eye"},
     )
     assert component.executable == "slow_watch"
     assert component.package == "toys"
@@ -161,7 +161,7 @@ def test_node_arguments() -> None:
         "--ros-args",
         *("-r", "__node:=watch"),
         *("-r", "__ns:=/ai"),
-        *("-r", "picture:=/eye"),
+        *("-r", "image:=/eye"),
         *("-p", "source:='it''s a: \"film\"'"),
         *("-p", "on:=true"),
         *("-p", "names:=['a', '1']"),

@@ -13,7 +13,7 @@ TOY = """
 name: toy
 description: A toy
 arguments:
-  film: {description: Picture or video}
+  film: {description: Image or video}
 components:
   - {name: watch, plugin: "toys::Watch", namespace: ai}
   - {name: player, plugin: "toys::Player", when: film}
@@ -23,8 +23,8 @@ containers:
   - {name: legs, components: [drive]}
 """
 PLAN = TOY[TOY.index("containers:") :]
-#: Nodes that take pictures, or what is as large.
-TAKE_PICTURES = {"preprocess", "overlay", "media_source", "inference", "decode"}
+#: Nodes that take images, or what is as large.
+TAKE_IMAGES = {"preprocess", "overlay", "media_source", "inference", "decode"}
 #: Nodes that hear, move and stop the robot, and the one that keeps the machine cool.
 MUST_NOT_WAIT = {"command", "planner", "intent_parser", "speech_recognition", "platform_manager"}
 
@@ -103,10 +103,10 @@ def test_those_of_included_pipelines_hold_until_others_are_named(toy: Path) -> N
     assert list(load_pipeline(str(outer)).containers) == ["all"]
 
 
-def test_the_robot_s_pictures_are_in_another_process_than_what_moves_it() -> None:
+def test_the_robot_s_images_are_in_another_process_than_what_moves_it() -> None:
     robot = load_pipeline("robot")
     perception, voice = robot.containers
-    assert robot.containers[perception] >= TAKE_PICTURES
+    assert robot.containers[perception] >= TAKE_IMAGES
     assert robot.containers[voice] >= MUST_NOT_WAIT
     # Both are whole: every node of the two pipelines is somewhere.
     values = {argument.name: "1" for argument in robot.arguments}

@@ -14,15 +14,15 @@ name: eye
 description: Sees
 arguments:
   model: {default: small, description: Which model}
-  source: {description: Picture or video}
-  source_topic: {default: pictures, description: Where pictures come from}
+  source: {description: Image or video}
+  source_topic: {default: images, description: Where images come from}
   folder: {description: Where models are}
 components:
   - {name: clock, plugin: "toys::Clock", namespace: ai}
   - name: watch
     plugin: toys::Watch
     parameters: {model: "${model}", folder: "${folder}", label: "the ${model} one"}
-    remappings: {picture: "${source_topic}"}
+    remappings: {image: "${source_topic}"}
   - name: player
     plugin: toys::Player
     when: source
@@ -71,8 +71,8 @@ def test_arguments_are_our_own_and_the_others_under_their_new_names(both: Path) 
         "folder": ("/models", "Where all models are"),
         "mood": ("good", "Its mood"),
         "model": ("small", "Which model"),
-        "film": ("", "Picture or video"),
-        "film_topic": ("pictures", "Where pictures come from"),
+        "film": ("", "Image or video"),
+        "film_topic": ("images", "Where images come from"),
         "ear_model": ("tiny", "Which recogniser"),
     }
 
@@ -90,7 +90,7 @@ def test_values_come_to_those_that_they_are_for(both: Path) -> None:
         "folder": "/models",
         "label": "the big one",
     }
-    assert by_name["watch"].remappings == {"picture": "/robot/screen"}
+    assert by_name["watch"].remappings == {"image": "/robot/screen"}
     assert by_name["watch"].given == {"model", "label"}
     assert by_name["player"].parameters == {"source": "a.mp4"}
     assert by_name["listen"].parameters == {"model": "tiny", "folder": "/models"}
@@ -106,7 +106,7 @@ def test_names_may_be_exchanged(both: Path) -> None:
     both.write_text(text)
     components = load_pipeline(str(both)).components({"source": "t", "source_topic": "f"})
     by_name = {each.name: each for each in components}
-    assert by_name["watch"].remappings == {"picture": "/t"}
+    assert by_name["watch"].remappings == {"image": "/t"}
     assert by_name["player"].parameters == {"source": "f"}
 
 

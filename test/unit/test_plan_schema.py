@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.voice import Slot
-from edge_inference.speech.language.grammar import Grammar, Reading
+from edge_inference.core.voice import IntentSlot
+from edge_inference.speech.language.grammar import Grammar, PhraseReading
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language_model.plan_schema import PlanSchema
 
@@ -144,7 +144,7 @@ def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
     for sentence in shipped().sentences():
         if sentence.intent in answers:
             continue
-        plan = schema().write([Reading(sentence.intent, sentence.slots)])
+        plan = schema().write([PhraseReading(sentence.intent, sentence.slots)])
         assert plan is not None, sentence
         (reading,) = schema().parse(plan) or ()
         assert reading.intent == sentence.intent
@@ -186,13 +186,13 @@ def test_values_are_those_that_were_said(text: str, plan: str, is_one: bool) -> 
 def test_a_quantity_keeps_its_value() -> None:
     narrowed = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
     (reading,) = narrowed.parse("move direction=forward distance=six feet") or ()
-    assert reading.slots["distance"] == Slot("distance", pytest.approx(1.8288), "m")
+    assert reading.slots["distance"] == IntentSlot("distance", pytest.approx(1.8288), "m")
     assert narrowed.write([reading]) == "move direction=forward distance=six feet"
 
 
 def test_no_step_is_written_none() -> None:
     assert schema().write([]) == "none"
-    assert schema().write([Reading("fly", {})]) is None
+    assert schema().write([PhraseReading("fly", {})]) is None
 
 
 def test_what_must_follow() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Transcript
-from edge_inference.speech.planning.limits import Limits, PlanLimits
-from edge_inference.speech.planning.planner import Planner
+from edge_inference.core.voice import ActionPlan, Intent, IntentSlot, Transcript
+from edge_inference.speech.planning.limits import PlanLimits, VoiceLimits
+from edge_inference.speech.planning.planner import ActionPlanner
 
-LIMITS = Limits(plan=PlanLimits(actions=("move", "turn", "go_to", "look", "stop")))
+LIMITS = VoiceLimits(plan=PlanLimits(actions=("move", "turn", "go_to", "look", "stop")))
 
 
 def intent(name: str) -> Intent:
@@ -19,7 +19,7 @@ def intent(name: str) -> Intent:
 
 UNSURE = replace(
     intent("move"),
-    slots={"distance": Slot("distance", 2.0)},
+    slots={"distance": IntentSlot("distance", 2.0)},
     source="embedding",
     needs_confirmation=True,
 )
@@ -43,14 +43,14 @@ def said(text: str, later_s: float, is_final: bool = True) -> Transcript:
     return Transcript(text, 0.9, "command", stamp_ns, is_final)
 
 
-def answered(planner: Planner, name: str = "confirm", later_s: float = 5) -> ActionPlan:
+def answered(planner: ActionPlanner, name: str = "confirm", later_s: float = 5) -> ActionPlan:
     return planner.plan(replace(intent(name), stamp_ns=UNSURE.stamp_ns + int(later_s * 1e9)))
 
 
 @pytest.mark.parametrize("is_final", [True, False])
 @pytest.mark.parametrize("text", TURNED_DOWN)
 def test_no_word_for_yes_moves_anything_behind_a_no(text: str, is_final: bool) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.hear(said(text, 2, is_final))
     late = answered(planner)
@@ -63,7 +63,7 @@ def test_no_word_for_yes_moves_anything_behind_a_no(text: str, is_final: bool) -
 
 @pytest.mark.parametrize("text", [text for text in TURNED_DOWN if text != "cancel"])
 def test_it_is_so_where_only_the_intent_tells_what_was_said(text: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     nothing = replace(intent(""), text=text, problem="I do not understand")
     left = planner.plan(nothing)
@@ -80,7 +80,7 @@ YES = [
 
 @pytest.mark.parametrize("text", YES)
 def test_what_the_grammar_does_not_know_may_be_a_yes(text: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.hear(said(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
@@ -90,7 +90,7 @@ def test_what_the_grammar_does_not_know_may_be_a_yes(text: str) -> None:
 
 @pytest.mark.parametrize("source", ["grammar", "language_model"])
 def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     problem = "I did not hear that well"
     doubtful = replace(intent(""), text="yeah", source=source, problem=problem)
@@ -114,7 +114,7 @@ def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
     ],
 )
 def test_what_is_no_yes_closes_a_question(text: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.hear(said(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
@@ -132,7 +132,7 @@ def test_what_is_no_yes_closes_a_question(text: str) -> None:
     ],
 )
 def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.hear(said("don't", 2, is_final=False))
     planner.hear(said("don't do that", 2.2))
@@ -142,7 +142,7 @@ def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "hum", "yes", "go on", "I know"])
 def test_what_is_no_no_leaves_the_question_open(text: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.hear(said(text, 2))
     assert not answered(planner).is_refused
@@ -154,7 +154,7 @@ def test_what_is_no_no_leaves_the_question_open(text: str) -> None:
 def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open: bool) -> None:
     """What is asked about may come once more, in the transcript that takes longer."""
     question = replace(UNSURE, stamp_ns=100 * 10**9)
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(question)
     planner.hear(replace(said("no", 0), stamp_ns=question.stamp_ns + int(later_s * 1e9)))
     yes = replace(intent("confirm"), stamp_ns=109 * 10**9)
@@ -162,7 +162,7 @@ def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open
 
 
 def test_words_for_stop_of_ones_own_close_a_question() -> None:
-    planner = Planner(LIMITS, stop_words=("basta",))
+    planner = ActionPlanner(LIMITS, stop_words=("basta",))
     planner.plan(UNSURE)
     planner.hear(said("basta", 2))
     assert answered(planner).is_refused
@@ -170,14 +170,14 @@ def test_words_for_stop_of_ones_own_close_a_question() -> None:
 
 @pytest.mark.parametrize("name", ["look", "stop", "go_to", "sing"])
 def test_a_question_is_over_once_something_else_is_asked_for(name: str) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.plan(intent(name))
     assert answered(planner).reason.startswith("You have asked for something else since, so I")
 
 
 def test_a_question_that_is_forgotten_is_not_answered() -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.forget("The rules have changed")
     assert answered(planner).reason == "I have not asked anything"
     planner.plan(UNSURE)
@@ -186,7 +186,7 @@ def test_a_question_that_is_forgotten_is_not_answered() -> None:
 
 
 def test_a_yes_behind_an_answered_no_moves_nothing() -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     answered(planner, "deny", 2)
     assert answered(planner).reason == "You said no, so I leave it; please say it again"

@@ -14,11 +14,11 @@ import pytest
 
 import edge_inference.platforms
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Role, Status
+from edge_inference.core.reading import ReadingStatus, Role
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recording.recording import Unreadable
+from edge_inference.platforms.recording.recording import UnreadableFile
 from edge_inference.platforms.recording.replay import RecordedTree
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors import nvml
@@ -61,9 +61,9 @@ def test_an_orin_nx_is_sensed_whole(orin: Machine) -> None:
     assert state.hottest is not None
     assert (state.hottest.name, state.hottest.value) == ("zone/tj-thermal", 48.5)
     worth = {reading.name: reading.status for reading in state.readings}
-    gated = {name for name, status in worth.items() if status is Status.GATED}
+    gated = {name for name, status in worth.items() if status is ReadingStatus.GATED}
     assert gated == {"zone/cv0-thermal", "zone/cv1-thermal", "zone/cv2-thermal"}
-    stale = {name for name, status in worth.items() if status is Status.STALE}
+    stale = {name for name, status in worth.items() if status is ReadingStatus.STALE}
     assert stale == {"cpu/load"}  # nothing has run between the two looks
     assert len(worth) == 36
 
@@ -107,10 +107,10 @@ def test_a_hwmon_that_vanishes_and_comes_back_with_another_number(orin: Machine)
     lost = orin.sense()
     assert lost.power_w is None
     reading = lost.named("rail/VDD_IN")
-    assert reading is not None and reading.status is Status.ABSENT
+    assert reading is not None and reading.status is ReadingStatus.ABSENT
     orin.sense(after_s=2)  # found no more, and so it stays
     again = orin.sense().named("rail/VDD_IN")
-    assert again is not None and again.status is Status.ABSENT
+    assert again is not None and again.status is ReadingStatus.ABSENT
     orin.tree.move("gone", new)
     orin.sense(after_s=60)
     state = orin.sense()
@@ -277,7 +277,7 @@ def test_pipes_that_block_stop_nothing(tmp_path: Path) -> None:
     machine = RealMachine(tmp_path, *blocking)
     machine.sense()
     state = machine.sense()
-    stale = {each.name for each in state.readings if each.status is Status.STALE}
+    stale = {each.name for each in state.readings if each.status is ReadingStatus.STALE}
     assert stale == {
         "zone/cpu-thermal",
         *("rail/VDD_IN", "rail/VDD_IN/voltage", "rail/VDD_IN/current"),
@@ -308,7 +308,7 @@ def test_what_decides_may_block_and_is_then_unknown(tmp_path: Path) -> None:
     state = machine.sense()
     assert state.hottest is None
     (deciding,) = state.by_role(Role.CONTROL)
-    assert (deciding.name, deciding.status) == ("zone/tj-thermal", Status.STALE)
+    assert (deciding.name, deciding.status) == ("zone/tj-thermal", ReadingStatus.STALE)
     assert "zone/tj-thermal" in state.problem
     machine.platform.close()  # does not wait for the pipe
     machine.until_nothing_hangs()
@@ -321,13 +321,13 @@ def test_an_empty_file_of_a_real_machine(tmp_path: Path) -> None:
         reading = platform.sense(time.monotonic_ns()).named("zone/tj-thermal")
     assert reading is not None
     assert (reading.status, reading.problem) == (
-        Status.INVALID,
+        ReadingStatus.INVALID,
         "the file is empty; expected a number",
     )
 
 
 def test_a_recorded_file_that_blocks_lets_go_when_the_platform_is_closed(tmp_path: Path) -> None:
-    file = written(tmp_path / "r.jsonl", (0, {"a": Unreadable(None)}))
+    file = written(tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}))
     platform = open_platform([FOLDER], RecordedTree(file), "generic")
     platform.close()
     with pytest.raises(OSError) as caught:

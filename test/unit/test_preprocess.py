@@ -84,15 +84,15 @@ def test_values_equal_plain_numpy() -> None:
 
 
 def equals_plain_numpy(layout: str, color: str, dtype: str, source: str) -> None:
-    picture = noise(50, 70, ENCODINGS[source].bytes_per_pixel)
+    image = noise(50, 70, ENCODINGS[source].bytes_per_pixel)
     normalised = dtype.startswith("float")
     count = 1 if color == "GRAY" else 3
     mean, std = (MEAN[:count], STD[:count]) if normalised else ((0.0,), (1.0,))
     run = make(layout=layout, color=color, dtype=dtype, mean=mean, std=std)
     out = np.full(run.shape, 99, dtype)
-    tensor, _ = run(Frame.from_array(picture, source), out)
+    tensor, _ = run(Frame.from_array(image, source), out)
 
-    small = np.moveaxis(cv2.resize(picture, (32, 24)).reshape(24, 32, -1), -1, 0)
+    small = np.moveaxis(cv2.resize(image, (32, 24)).reshape(24, 32, -1), -1, 0)
     if source == "mono8":
         planes = dict.fromkeys("rgb", small[0])
     else:
@@ -131,20 +131,20 @@ def test_every_encoding_gives_the_color_it_holds(color: str) -> None:
                 assert (geometry.source_width, geometry.source_height) == (40, 30)
 
 
-def test_a_compressed_picture_goes_the_same_way() -> None:
-    picture = noise(60, 80)
-    data = cv2.imencode(".png", picture)[1].reshape(-1)
+def test_a_compressed_image_goes_the_same_way() -> None:
+    image = noise(60, 80)
+    data = cv2.imencode(".png", image)[1].reshape(-1)
     run = make(color="BGR", mean=MEAN, std=STD)
     found, _ = run(CompressedFrame(data, "png"))
-    expected, _ = run(Frame.from_array(picture))
+    expected, _ = run(Frame.from_array(image))
     np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "cubic", "area", "nearest"])
 @pytest.mark.parametrize("size", [(7, 5), (32, 24), (200, 150), (200, 6)])
-def test_interpolations_keep_a_flat_picture_flat(interpolation: str, size: tuple) -> None:
-    picture = np.full((size[1], size[0], 3), 201, np.uint8)
-    tensor, _ = make(interpolation=interpolation)(Frame.from_array(picture))
+def test_interpolations_keep_a_flat_image_flat(interpolation: str, size: tuple) -> None:
+    image = np.full((size[1], size[0], 3), 201, np.uint8)
+    tensor, _ = make(interpolation=interpolation)(Frame.from_array(image))
     assert (tensor == 201).all()
 
 
@@ -155,12 +155,12 @@ def test_interpolations_keep_a_flat_picture_flat(interpolation: str, size: tuple
         *itertools.product(["nearest"], [0.25, 1, 3]),  # of four pixels none is in the middle
     ],
 )
-def test_no_interpolation_shifts_the_picture(interpolation: str, factor: float) -> None:
-    """A mirrored picture gives the mirrored tensor."""
-    picture = noise(int(24 * factor), int(32 * factor))
+def test_no_interpolation_shifts_the_image(interpolation: str, factor: float) -> None:
+    """A mirrored image gives the mirrored tensor."""
+    image = noise(int(24 * factor), int(32 * factor))
     run = make(interpolation=interpolation)
-    tensor = run(Frame.from_array(picture))[0].copy()
-    mirrored = run(Frame.from_array(picture[::-1, ::-1]))[0]
+    tensor = run(Frame.from_array(image))[0].copy()
+    mirrored = run(Frame.from_array(image[::-1, ::-1]))[0]
     np.testing.assert_allclose(mirrored[..., ::-1, ::-1], tensor, atol=1)
 
 
@@ -201,7 +201,7 @@ def test_an_out_that_does_not_fit_is_refused(out: np.ndarray) -> None:
         make()(Frame.from_array(noise(24, 32)), out)
 
 
-def test_a_bad_picture_leaves_the_preprocessor_usable() -> None:
+def test_a_bad_image_leaves_the_preprocessor_usable() -> None:
     run = make()
     with pytest.raises(ImageError):
         run(Frame(np.zeros(0, np.uint8), 4, 4, "bgr8", 12))
@@ -218,17 +218,17 @@ def test_letterbox_pads_with_the_normalised_value_and_only_there() -> None:
     assert (geometry.offset_x, geometry.offset_y) == (0, 10)
     for channel in range(3):
         padding = np.float32((114 - MEAN[channel]) / STD[channel])
-        picture = np.float32((255 - MEAN[channel]) / STD[channel])
+        image = np.float32((255 - MEAN[channel]) / STD[channel])
         assert (wide[0, channel, :10] == padding).all()
-        assert (wide[0, channel, 10:30] == picture).all()
+        assert (wide[0, channel, 10:30] == image).all()
         assert (wide[0, channel, 30:] == padding).all()
 
 
-def test_letterbox_forgets_the_picture_before() -> None:
+def test_letterbox_forgets_the_image_before() -> None:
     run = make(40, 40, resize="letterbox", pad_value=7)
     white = [np.full(shape, 255, np.uint8) for shape in ((50, 100, 3), (100, 50, 3), (50, 100))]
-    for picture, encoding in zip(white, ("rgb8", "rgb8", "mono8"), strict=True):
-        tensor, _ = run(Frame.from_array(picture, encoding))
+    for image, encoding in zip(white, ("rgb8", "rgb8", "mono8"), strict=True):
+        tensor, _ = run(Frame.from_array(image, encoding))
         assert (tensor == 255).sum() == 3 * 40 * 20
         assert (tensor == 7).sum() == 3 * 40 * 20
 
@@ -241,21 +241,21 @@ def test_letterbox_at_the_top_left() -> None:
 
 
 def test_centre_crop_takes_the_middle_of_the_shorter_side() -> None:
-    picture = np.zeros((256, 512, 3), np.uint8)
-    picture[16:240, 144:368] = 255  # the middle 224 of 256, on both axes
+    image = np.zeros((256, 512, 3), np.uint8)
+    image[16:240, 144:368] = 255  # the middle 224 of 256, on both axes
     run = make(224, 224, resize="center_crop", crop_fraction=0.875)
-    tensor, geometry = run(Frame.from_array(picture))
+    tensor, geometry = run(Frame.from_array(image))
     assert (tensor == 255).all()
     assert (geometry.offset_x, geometry.offset_y) == (-144, -16)
 
 
 def test_centre_crop_equals_resizing_first_and_cropping_then() -> None:
     y, x = np.mgrid[0:512, 0:640]
-    picture = np.stack([x / 3, y / 3, (x + y) / 6], axis=-1).astype(np.uint8)
+    image = np.stack([x / 3, y / 3, (x + y) / 6], axis=-1).astype(np.uint8)
     run = make(224, 224, resize="center_crop", crop_fraction=0.875)
-    whole = cv2.resize(picture, (320, 256))
+    whole = cv2.resize(image, (320, 256))
     expected = whole[16:240, 48:272].transpose(2, 0, 1)
-    np.testing.assert_allclose(run(Frame.from_array(picture, "rgb8"))[0][0], expected, atol=1.01)
+    np.testing.assert_allclose(run(Frame.from_array(image, "rgb8"))[0][0], expected, atol=1.01)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 16384), (16384, 1), (3, 2000), (6000, 4000)])
@@ -295,10 +295,10 @@ def test_a_rectangle_is_found_where_the_geometry_says(data: st.DataObject) -> No
     )
     left, right = sorted(data.draw(st.tuples(st.integers(0, width), st.integers(0, width))))
     top, bottom = sorted(data.draw(st.tuples(st.integers(0, height), st.integers(0, height))))
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[top:bottom, left:right] = 255
+    image = np.zeros((height, width, 3), np.uint8)
+    image[top:bottom, left:right] = 255
 
-    tensor, geometry = run(Frame.from_array(picture))
+    tensor, geometry = run(Frame.from_array(image))
     plane = tensor.reshape(run.spec.height, run.spec.width)
     corners = geometry.points_to_tensor(np.array([[left, top], [right, bottom]], np.float64))
     limit = np.array([run.spec.width, run.spec.height])

@@ -7,7 +7,13 @@ import json
 
 import pytest
 
-from edge_inference.cli.progress import Bar, JsonLines, Lines, ProgressDisplay, show_progress
+from edge_inference.cli.progress import (
+    ProgressBar,
+    ProgressDisplay,
+    ProgressJsonLines,
+    ProgressLines,
+    show_progress,
+)
 
 
 class Clock:
@@ -27,7 +33,7 @@ class Terminal(io.StringIO):
 
 def test_lines_come_once_in_a_while_and_never_twice() -> None:
     stream, clock = io.StringIO(), Clock()
-    display = Lines("building x", stream, 2.0, clock)
+    display = ProgressLines("building x", stream, 2.0, clock)
     for now, phase, fraction in [
         (0.0, "reading", None),
         (1.9, "building", 0.1),
@@ -46,7 +52,7 @@ def test_lines_come_once_in_a_while_and_never_twice() -> None:
 
 def test_json_is_an_object_a_line() -> None:
     stream = io.StringIO()
-    with JsonLines("building x", stream, 0.0) as display:
+    with ProgressJsonLines("building x", stream, 0.0) as display:
         display("tactics of 'ü'", 1 / 3)
         display("more", None)
     first, second = map(json.loads, stream.getvalue().splitlines())
@@ -60,7 +66,7 @@ def test_a_bar_shows_brackets_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
-    with Bar("building x", stream) as display:
+    with ProgressBar("building x", stream) as display:
         display("layer [bold]1[/bold]", None)
         display("layer [2]", 0.5)
         display("done", 1.0)
@@ -69,7 +75,9 @@ def test_a_bar_shows_brackets_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
     assert shown.endswith("\x1b[2K") or "\x1b[2K" in shown.rpartition("done")[2]
 
 
-@pytest.mark.parametrize("make", [lambda s: Bar("x", s), lambda s: Lines("x", s, 2.0)])
+@pytest.mark.parametrize(
+    "make", [lambda s: ProgressBar("x", s), lambda s: ProgressLines("x", s, 2.0)]
+)
 def test_work_that_tells_nothing_shows_nothing(make: object) -> None:
     stream = Terminal()
     with make(stream):  # type: ignore[operator]
@@ -80,9 +88,9 @@ def test_work_that_tells_nothing_shows_nothing(make: object) -> None:
 @pytest.mark.parametrize(
     ("stream", "as_json", "kind"),
     [
-        (io.StringIO(), False, Lines),
-        (io.StringIO(), True, JsonLines),
-        (Terminal(), True, JsonLines),
+        (io.StringIO(), False, ProgressLines),
+        (io.StringIO(), True, ProgressJsonLines),
+        (Terminal(), True, ProgressJsonLines),
     ],
 )
 def test_the_stream_decides(
@@ -94,4 +102,4 @@ def test_the_stream_decides(
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert type(show_progress("x", Terminal())) is Bar
+    assert type(show_progress("x", Terminal())) is ProgressBar

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.sensors import hwmon_power, iio_power
 from edge_inference.platforms.sensors.rails_sum import rails_sum
@@ -120,17 +120,17 @@ def test_a_chip_that_is_shown_twice_is_read_once() -> None:
 @pytest.mark.parametrize(
     ("file", "content", "status"),
     [
-        ("curr1_input", "-16\n", Status.INVALID),
-        ("in1_input", "-8\n", Status.INVALID),
-        ("curr1_input", "much\n", Status.INVALID),
-        ("in1_input", "", Status.INVALID),
-        ("curr1_input", errno.EAGAIN, Status.GATED),
-        ("in1_input", errno.ENODATA, Status.GATED),
-        ("in1_input", errno.ENODEV, Status.ABSENT),
+        ("curr1_input", "-16\n", ReadingStatus.INVALID),
+        ("in1_input", "-8\n", ReadingStatus.INVALID),
+        ("curr1_input", "much\n", ReadingStatus.INVALID),
+        ("in1_input", "", ReadingStatus.INVALID),
+        ("curr1_input", errno.EAGAIN, ReadingStatus.GATED),
+        ("in1_input", errno.ENODATA, ReadingStatus.GATED),
+        ("in1_input", errno.ENODEV, ReadingStatus.ABSENT),
     ],
 )
 def test_without_one_factor_there_is_no_power(
-    file: str, content: str | int, status: Status
+    file: str, content: str | int, status: ReadingStatus
 ) -> None:
     readings = hwmon({**ina3221(), f"{CHIP}/{file}": content})
     power = readings["rail/VDD_IN"]
@@ -147,7 +147,7 @@ def test_a_negative_rail_says_so() -> None:
 @pytest.mark.parametrize(("file", "what"), [("in1", "voltage"), ("curr1", "current")])
 def test_neither_voltage_nor_current_is_negative(file: str, what: str) -> None:
     readings = hwmon({**ina3221(), f"{CHIP}/{file}_input": "-8\n"})
-    assert readings[f"rail/VDD_IN/{what}"].status is Status.INVALID
+    assert readings[f"rail/VDD_IN/{what}"].status is ReadingStatus.INVALID
 
 
 def test_the_old_driver_gives_milliwatts() -> None:
@@ -166,8 +166,8 @@ def test_the_old_driver_gives_milliwatts() -> None:
 def test_the_old_driver_may_be_negative_too() -> None:
     files = {**nano_iio(), f"{IIO}/in_power1_input": "-40\n"}
     readings = look(iio_power.find(MemoryTree(files), NANO))
-    assert readings["rail/POM_5V_GPU"].status is Status.INVALID
-    assert readings["rail/POM_5V_IN"].status is Status.OK
+    assert readings["rail/POM_5V_GPU"].status is ReadingStatus.INVALID
+    assert readings["rail/POM_5V_IN"].status is ReadingStatus.OK
 
 
 @pytest.mark.parametrize("file", ["in1_label", "label", None])
@@ -192,7 +192,7 @@ def test_agx_orin_has_a_sum_and_never_a_total() -> None:
     total = rails_sum(readings, ORIN)
     assert total is not None
     assert (total.name, total.value, total.role) == ("power/rails_sum", 35.0, Role.RAILS_SUM)
-    assert (total.quantity, total.status) == (Quantity.POWER, Status.OK)
+    assert (total.quantity, total.status) == (Quantity.POWER, ReadingStatus.OK)
     assert Role.TOTAL_POWER not in {each.role for each in (*readings, total)}
 
 
@@ -217,13 +217,15 @@ def test_agx_xavier_sums_all_six() -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (Status.STALE, Status.STALE),
-        (Status.INVALID, Status.INVALID),
-        (Status.ABSENT, Status.INVALID),
-        (Status.GATED, Status.INVALID),
+        (ReadingStatus.STALE, ReadingStatus.STALE),
+        (ReadingStatus.INVALID, ReadingStatus.INVALID),
+        (ReadingStatus.ABSENT, ReadingStatus.INVALID),
+        (ReadingStatus.GATED, ReadingStatus.INVALID),
     ],
 )
-def test_with_one_rail_unknown_the_sum_is_unknown(status: Status, expected: Status) -> None:
+def test_with_one_rail_unknown_the_sum_is_unknown(
+    status: ReadingStatus, expected: ReadingStatus
+) -> None:
     readings = [
         replace(each, value=None, status=status, problem="lost")
         if each.name == "rail/VDD_CPU_CV"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.reading import Reading, Role, Status
+from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import board_named, load_boards
 from edge_inference.platforms.sensors import rapl
 from edge_inference.platforms.sensors.rails_sum import rails_sum
@@ -70,7 +70,7 @@ def test_domains_are_named_with_the_one_around_them() -> None:
 def test_the_second_look_gives_watts() -> None:
     counter = OneCounter()
     first = counter.counts("1000000\n")
-    assert (first.value, first.status) == (None, Status.STALE)
+    assert (first.value, first.status) == (None, ReadingStatus.STALE)
     second = counter.counts("6000000\n")
     assert (second.value, second.quantity.unit) == (10.0, "W")  # 5 J in half a second
 
@@ -84,7 +84,7 @@ def test_a_counter_that_wraps_goes_on() -> None:
 def test_a_counter_that_began_anew_is_no_power() -> None:
     counter = OneCounter()
     counter.counts("200000000000\n")
-    assert counter.counts("5\n").status is Status.INVALID  # 62 kJ in half a second
+    assert counter.counts("5\n").status is ReadingStatus.INVALID  # 62 kJ in half a second
     assert counter.counts("5000005\n").value == pytest.approx(10.0)
 
 
@@ -92,20 +92,20 @@ def test_a_counter_that_goes_back_without_a_known_range_is_no_power() -> None:
     counter = OneCounter(reach="?")
     counter.counts("9000000\n")
     reading = counter.counts("1000000\n")
-    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
 
 
 def test_after_a_long_pause_it_begins_again() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
-    assert counter.counts("900000000\n", after_s=3600).status is Status.STALE
+    assert counter.counts("900000000\n", after_s=3600).status is ReadingStatus.STALE
     assert counter.counts("905000000\n").value == 10.0
 
 
 def test_two_looks_at_once_are_no_power() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
-    assert counter.counts("1000000\n", after_s=0).status is Status.STALE
+    assert counter.counts("1000000\n", after_s=0).status is ReadingStatus.STALE
 
 
 def test_the_wall_clock_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_the_wall_clock_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_file_that_only_root_may_read_says_so(content: str | int, words: str) -> None:
     reading = OneCounter().counts(content)
-    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
     assert words in reading.problem
 
 
@@ -130,7 +130,7 @@ def test_a_socket_that_takes_nothing_is_no_socket() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     reading = counter.counts("1000000\n")
-    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
     assert "stands still" in reading.problem
 
 
@@ -146,7 +146,7 @@ def test_a_gap_is_not_averaged_over() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     counter.counts(errno.EIO)
-    assert counter.counts("99000000\n").status is Status.STALE
+    assert counter.counts("99000000\n").status is ReadingStatus.STALE
 
 
 def test_sockets_and_memory_are_summed_but_never_the_total() -> None:

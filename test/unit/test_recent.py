@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from edge_inference.core.runtime.recent import Recent
+from edge_inference.core.runtime.recent import RecentNames
 
 SILENCE = 100
 
 
 def test_the_last_word_counts_until_its_speaker_falls_silent() -> None:
-    recent: Recent[str] = Recent(4, SILENCE)
+    recent: RecentNames[str] = RecentNames(4, SILENCE)
     assert recent.known(0) == {}
     recent.hear("a", "one", 0)
     recent.hear("b", "two", 50)
@@ -19,7 +19,7 @@ def test_the_last_word_counts_until_its_speaker_falls_silent() -> None:
 
 
 def test_a_newcomer_waits_for_room() -> None:
-    recent: Recent[int] = Recent(2, SILENCE)
+    recent: RecentNames[int] = RecentNames(2, SILENCE)
     assert recent.hear("a", 1, 0)
     assert recent.hear("b", 1, 0)
     for number in range(1000):

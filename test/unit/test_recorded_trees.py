@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Role, Status
+from edge_inference.core.reading import ReadingStatus, Role
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.recording.recorded_files import is_recorded
 from edge_inference.platforms.recording.recording import read_recording
@@ -154,12 +154,12 @@ def test_a_board_is_sensed_as_it_is(player: Player, expected: Expected) -> None:
     if hottest is not None:
         assert (hottest.value, hottest.throttle) == (expected.temperature, expected.throttle)
     assert state.power_w == pytest.approx(expected.power_w)
-    sums = [each.value for each in state.by_role(Role.RAILS_SUM) if each.status is Status.OK]
+    sums = [each.value for each in state.by_role(Role.RAILS_SUM) if each.status is ReadingStatus.OK]
     assert sums == ([] if expected.rails_sum_w is None else [pytest.approx(expected.rails_sum_w)])
-    found = {status: _names(state, status) for status in Status}
-    assert found[Status.GATED] == expected.gated
-    assert found[Status.INVALID] == expected.invalid
-    assert found[Status.ABSENT] == set()
+    found = {status: _names(state, status) for status in ReadingStatus}
+    assert found[ReadingStatus.GATED] == expected.gated
+    assert found[ReadingStatus.INVALID] == expected.invalid
+    assert found[ReadingStatus.ABSENT] == set()
     assert expected.lacking & {each.name for each in state.readings} == set()
 
 
@@ -240,7 +240,7 @@ def test_the_one_that_heats_up_does_and_cools_down_again(player: Player) -> None
 
 @pytest.mark.parametrize("player", ["pc"], indirect=True)
 def test_counted_energy_is_power_over_a_wrap(player: Player) -> None:
-    assert player.at(0).named("rapl/package-0").status is Status.STALE  # type: ignore[union-attr]
+    assert player.at(0).named("rapl/package-0").status is ReadingStatus.STALE  # type: ignore[union-attr]
     for moment in (0.5, 1.0, 1.5, 2.0):
         state = player.at(moment)
         found = {name: state.named(name) for name in ("rapl/package-0", "cpu/load")}
@@ -263,7 +263,7 @@ def test_a_laptop_s_battery_is_told_from_the_mouse_s(player: Player) -> None:
     assert player.at(2).named("battery/BAT0/energy").value == pytest.approx(31.392 * 3600)  # type: ignore[union-attr]
 
 
-def _names(state: PlatformState, status: Status) -> set[str]:
+def _names(state: PlatformState, status: ReadingStatus) -> set[str]:
     return {each.name for each in state.readings if each.status is status}
 
 

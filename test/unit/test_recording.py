@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.cli.platform.record import RecordOrder, record_platform
+from edge_inference.cli.platform.record import RecordOptions, record_platform
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.recording.capture import Captured
+from edge_inference.platforms.recording.capture import CaptureSummary
 from edge_inference.platforms.recording.recorded_files import is_recorded, recorded_paths
 from edge_inference.platforms.recording.recording import (
-    Head,
-    Unreadable,
+    RecordingHeader,
+    UnreadableFile,
     read_recording,
     recording,
 )
@@ -32,7 +32,7 @@ def time() -> Time:
 
 def test_an_empty_machine_is_recorded(tmp_path: Path, time: Time) -> None:
     captured = recorded(FakeTree({}), tmp_path / "r.jsonl", time)
-    assert captured == Captured(looks=1, files=0, failing=0, duration_s=0.0)
+    assert captured == CaptureSummary(looks=1, files=0, failing=0, duration_s=0.0)
     tree = RecordedTree(tmp_path / "r.jsonl")
     assert tree.list("sys") == []
     assert as_read(tree, "sys/anything") == errno.ENOENT
@@ -116,7 +116,7 @@ def test_a_file_that_blocks_is_recorded_as_such_and_does_so_again(
     captured = recorded(MachineTree(tmp_path / "root"), tmp_path / "r.jsonl", time, duration_s=0.5)
     assert (captured.files, captured.failing) == (2, 1)
     (look, _) = read_recording(tmp_path / "r.jsonl").looks
-    assert look.files == {f"{ZONE}/temp": Unreadable(None), f"{ZONE}/type": b"stuck\n"}
+    assert look.files == {f"{ZONE}/temp": UnreadableFile(None), f"{ZONE}/type": b"stuck\n"}
     time.wait(0.5)
 
     tree = RecordedTree(tmp_path / "r.jsonl")
@@ -145,7 +145,7 @@ PRIVATE = {
 def test_what_is_private_is_not_in_a_recording(secret: str, tmp_path: Path, time: Time) -> None:
     folder = "sys/class/power_supply/hid-" + (secret if ":" in secret else "0")
     files: dict[str, bytes | int] = {f"{folder}/status": PRIVATE[secret]}
-    head = Head(note=f"measured on {PRIVATE[secret].decode()}")
+    head = RecordingHeader(note=f"measured on {PRIVATE[secret].decode()}")
     recorded(FakeTree(files), tmp_path / "r.jsonl", time, head=head)
     text = (tmp_path / "r.jsonl").read_text()
     assert secret not in text
@@ -172,7 +172,7 @@ def test_the_host_is_not_named_and_what_sounds_like_it_stays(tmp_path: Path, tim
         "etc/nvpmodel.conf": b"# of nvidia, for nvidia-agx\n",
         "proc/device-tree/compatible": b"nvidia,tegra234\0",
     }
-    head = Head("NVIDIA Jetson", "6.1.0", "taken on nvidia in the lab")
+    head = RecordingHeader("NVIDIA Jetson", "6.1.0", "taken on nvidia in the lab")
     recorded(FakeTree(files), tmp_path / "r.jsonl", time, head=head, host="nvidia")
     tree = RecordedTree(tmp_path / "r.jsonl")
     assert tree.head.note == "taken on removed in the lab"
@@ -276,7 +276,7 @@ def test_who_records_longer_than_anybody_reads_is_told(
     monkeypatch.setattr(recording, "_MOST_LOOKS", 2)
     (tmp_path / "sys").mkdir()
     file = tmp_path / "r.jsonl"
-    order = RecordOrder(str(file), str(tmp_path), duration_s=600.0, period_s=0.05)
+    order = RecordOptions(str(file), str(tmp_path), duration_s=600.0, period_s=0.05)
     assert record_platform(order, as_json=True) == 0
     shown = capsys.readouterr()
     (said,) = [line for line in shown.err.splitlines() if line.startswith("edge-inference: ")]

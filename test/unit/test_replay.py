@@ -16,8 +16,8 @@ from edge_inference.errors import InputError
 from edge_inference.platforms.recording.recording import (
     FORMAT,
     Content,
-    Look,
-    Unreadable,
+    RecordedChanges,
+    UnreadableFile,
     head_line,
     look_line,
     read_recording,
@@ -33,7 +33,7 @@ def time() -> Time:
 
 def test_a_blocked_read_goes_on_when_the_recording_does(tmp_path: Path) -> None:
     file = written(
-        tmp_path / "r.jsonl", (0, {"a": Unreadable(None)}), (1, {"a": b"1"}), (2, {"a": None})
+        tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}), (1, {"a": b"1"}), (2, {"a": None})
     )
     moments = iter([0, 0, 0, 1_000_000_000])
     assert RecordedTree(file, clock=lambda: next(moments)).read("a") == b"1"
@@ -43,7 +43,7 @@ def test_time_plays(tmp_path: Path, time: Time) -> None:
     file = written(
         tmp_path / "r.jsonl",
         (0, {"d/a": b"0", "d/b": b"0"}),
-        (1, {"d/a": Unreadable(errno.EAGAIN)}),
+        (1, {"d/a": UnreadableFile(errno.EAGAIN)}),
         (2, {"d/a": b"2", "d/b": None}),
     )
     tree = RecordedTree(file, clock=time.clock)
@@ -182,13 +182,13 @@ def test_a_file_that_is_not_there_and_packed_ones_that_are_damaged(tmp_path: Pat
 
 
 contents = st.one_of(
-    st.binary(max_size=40), st.sampled_from([11, 13, 19, None]).map(Unreadable), st.none()
+    st.binary(max_size=40), st.sampled_from([11, 13, 19, None]).map(UnreadableFile), st.none()
 )
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), contents))
 def test_any_content_survives_writing(files: dict[str, Content | None]) -> None:
-    line = look_line(Look(0.0, files))
+    line = look_line(RecordedChanges(0.0, files))
     assert "\n" not in line
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.write(f"{head_line(HEAD)}\n{line}\n")

@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from edge_inference.cli.perception.run_output import JsonLines, PlainLines, RunOutput
+from edge_inference.cli.perception.run_output import RunJsonLines, RunOutput, RunPlainLines
 
 
-@pytest.mark.parametrize(("kind", "is_beside"), [(JsonLines, True), (PlainLines, False)])
+@pytest.mark.parametrize(("kind", "is_beside"), [(RunJsonLines, True), (RunPlainLines, False)])
 def test_preparing_is_told_and_never_among_json(
     kind: type[RunOutput], is_beside: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from edge_inference.core.reading import Quantity, Reading, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors.channel import Channel
 from edge_inference.platforms.sensors.sensor import Sensor
@@ -26,7 +26,7 @@ class MadeSensor:
 
     name: str
     clock: Callable[[], int] = time.monotonic_ns
-    status: Status = Status.OK
+    status: ReadingStatus = ReadingStatus.OK
     value: float = 1.0
     error: Exception | None = None
     free: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +46,7 @@ class MadeSensor:
         return Channel(self.name, "made", Quantity.TEMPERATURE)
 
     def unread(self, stamp_ns: int) -> Sequence[Reading]:
-        return [self._channel.unknown(Status.STALE, "it has not been read yet", stamp_ns)]
+        return [self._channel.unknown(ReadingStatus.STALE, "it has not been read yet", stamp_ns)]
 
     def read(self) -> Sequence[Reading]:
         self.reads += 1
@@ -56,7 +56,7 @@ class MadeSensor:
         self.reading -= 1
         if self.error:
             raise self.error
-        if self.status is Status.OK:
+        if self.status is ReadingStatus.OK:
             return [self._channel.known(self.value, self.clock())]
         return [self._channel.unknown(self.status, "made so", self.clock())]
 
@@ -85,7 +85,7 @@ class Bench:
     def read(self, wait_s: float = LONG_S) -> dict[str, Reading]:
         return {reading.name: reading for reading in self.sampler.read(wait_s)}
 
-    def statuses(self) -> dict[str, Status]:
+    def statuses(self) -> dict[str, ReadingStatus]:
         return {name: reading.status for name, reading in self.read().items()}
 
     def threads(self) -> int:
@@ -145,7 +145,11 @@ def test_what_hangs_is_set_aside_and_the_others_go_on(impatient: Bench) -> None:
     impatient.read()
     impatient.sensors[1].free.clear()
     readings = impatient.read()
-    assert [each.status for each in readings.values()] == [Status.OK, Status.STALE, Status.OK]
+    assert [each.status for each in readings.values()] == [
+        ReadingStatus.OK,
+        ReadingStatus.STALE,
+        ReadingStatus.OK,
+    ]
     assert readings["b"].value is None
     assert "has not come back" in readings["b"].problem
     assert impatient.sampler.set_aside == ("b",)
@@ -154,7 +158,11 @@ def test_what_hangs_is_set_aside_and_the_others_go_on(impatient: Bench) -> None:
 
 def test_what_hangs_at_its_first_read_is_named(impatient: Bench) -> None:
     impatient.sensors[0].free.clear()
-    assert impatient.statuses() == {"a": Status.STALE, "b": Status.OK, "c": Status.OK}
+    assert impatient.statuses() == {
+        "a": ReadingStatus.STALE,
+        "b": ReadingStatus.OK,
+        "c": ReadingStatus.OK,
+    }
 
 
 def test_what_was_set_aside_comes_back_when_its_read_does(impatient: Bench) -> None:
@@ -162,7 +170,7 @@ def test_what_was_set_aside_comes_back_when_its_read_does(impatient: Bench) -> N
     impatient.read()
     impatient.sensors[1].free.set()
     until(lambda: not impatient.sampler.set_aside)
-    assert impatient.statuses() == dict.fromkeys("abc", Status.OK)
+    assert impatient.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     until(lambda: impatient.threads() == 1)
 
 
@@ -179,11 +187,11 @@ def test_no_more_threads_than_what_hangs_and_one(impatient: Bench) -> None:
         sensor.free.clear()
     for _ in range(3):
         impatient.read()
-    assert set(impatient.statuses().values()) == {Status.STALE}
+    assert set(impatient.statuses().values()) == {ReadingStatus.STALE}
     assert impatient.threads() <= 4
     impatient.let_go()
     until(lambda: not impatient.sampler.set_aside)
-    assert impatient.statuses() == dict.fromkeys("abc", Status.OK)
+    assert impatient.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     until(lambda: impatient.threads() == 1)
 
 
@@ -206,7 +214,7 @@ def test_a_sensor_found_anew_waits_for_the_read_of_its_name_that_hangs(impatient
     for _ in range(3):
         impatient.sensors[1] = MadeSensor("b", impatient.clock, value=2.0)
         impatient.clock.forward(100)
-        assert impatient.statuses()["b"] is Status.STALE
+        assert impatient.statuses()["b"] is ReadingStatus.STALE
     assert impatient.threads() == 2
     old.free.set()
     until(lambda: not impatient.sampler.set_aside)
@@ -231,7 +239,7 @@ def test_what_a_read_brings_for_a_sensor_that_is_gone_is_dropped(impatient: Benc
 def test_a_reader_does_not_wait_longer_than_it_wants(bench: Bench) -> None:
     bench.sensors[1].free.clear()
     readings = bench.read(wait_s=0.05)
-    assert readings["b"].status is Status.STALE
+    assert readings["b"].status is ReadingStatus.STALE
     assert readings["b"].problem == "it has not been read yet"
 
 
@@ -239,17 +247,17 @@ def test_a_late_reading_is_kept_for_a_while_and_then_stale(bench: Bench) -> None
     bench.read()
     bench.sensors[1].free.clear()
     bench.clock.forward(0.5)
-    assert bench.read(wait_s=0.05)["b"].status is Status.OK
+    assert bench.read(wait_s=0.05)["b"].status is ReadingStatus.OK
     bench.clock.forward(LONG_S)
     late = bench.read(wait_s=0.05)["b"]
-    assert (late.value, late.status) == (None, Status.STALE)
+    assert (late.value, late.status) == (None, ReadingStatus.STALE)
     assert late.problem == "it has not been read in time"
 
 
 def test_what_vanishes_is_looked_for_at_once(bench: Bench) -> None:
     bench.read()
-    bench.sensors[1].status = Status.ABSENT
-    assert bench.statuses()["b"] is Status.ABSENT
+    bench.sensors[1].status = ReadingStatus.ABSENT
+    assert bench.statuses()["b"] is ReadingStatus.ABSENT
     bench.sensors[1] = MadeSensor("b", bench.clock, value=5.0)
     bench.clock.forward(1.5)
     assert bench.read()["b"].value == 5.0
@@ -257,7 +265,7 @@ def test_what_vanishes_is_looked_for_at_once(bench: Bench) -> None:
 
 
 def test_what_stays_away_is_not_looked_for_again_and_again(bench: Bench) -> None:
-    bench.sensors[1].status = Status.ABSENT
+    bench.sensors[1].status = ReadingStatus.ABSENT
     for _ in range(10):
         bench.read()
     assert bench.searches == 1
@@ -273,11 +281,11 @@ def test_a_name_that_is_gone_stays_absent(bench: Bench) -> None:
     bench.clock.forward(100)
     for _ in range(3):
         readings = bench.read()
-        assert (readings["b"].value, readings["b"].status) == (None, Status.ABSENT)
+        assert (readings["b"].value, readings["b"].status) == (None, ReadingStatus.ABSENT)
         assert "found no more" in readings["b"].problem
     bench.sensors.append(gone)
     bench.clock.forward(100)
-    assert bench.statuses()["b"] is Status.OK
+    assert bench.statuses()["b"] is ReadingStatus.OK
 
 
 def test_there_is_a_search_every_so_often(bench: Bench) -> None:
@@ -287,7 +295,7 @@ def test_there_is_a_search_every_so_often(bench: Bench) -> None:
     assert bench.searches == 1
     bench.sensors.append(MadeSensor("d", bench.clock))
     bench.clock.forward(2)
-    assert bench.statuses()["d"] is Status.OK
+    assert bench.statuses()["d"] is ReadingStatus.OK
 
 
 def test_an_equal_sensor_found_anew_keeps_what_the_known_one_remembers(bench: Bench) -> None:
@@ -311,7 +319,7 @@ def test_a_search_that_hangs_stops_nothing(impatient: Bench) -> None:
     impatient.search_free.clear()
     for _ in range(3):
         impatient.clock.forward(100)
-        assert impatient.statuses() == dict.fromkeys("abc", Status.OK)
+        assert impatient.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     assert impatient.searches == 2
     impatient.sensors.append(MadeSensor("d", impatient.clock))
     impatient.search_free.set()
@@ -331,7 +339,7 @@ def test_a_search_that_fails_is_a_problem_and_the_known_sensors_go_on(bench: Ben
     bench.read()
     bench.search_error = OSError("the bus is gone")
     bench.clock.forward(100)
-    assert bench.statuses() == dict.fromkeys("abc", Status.OK)
+    assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     assert "the bus is gone" in bench.sampler.problem
     bench.search_error = None
     bench.clock.forward(100)
@@ -342,8 +350,8 @@ def test_a_search_that_fails_is_a_problem_and_the_known_sensors_go_on(bench: Ben
 def test_a_sensor_whose_code_fails_does_not_take_the_others_along(bench: Bench) -> None:
     bench.sensors[1].error = ZeroDivisionError("oh")
     readings = bench.read()
-    assert readings["a"].status is readings["c"].status is Status.OK
-    assert readings["b"].status is Status.INVALID
+    assert readings["a"].status is readings["c"].status is ReadingStatus.OK
+    assert readings["b"].status is ReadingStatus.INVALID
     assert readings["b"].problem == "reading it failed: ZeroDivisionError: oh"
 
 

@@ -1,4 +1,4 @@
-"""What is said of what is seen: only what enough fresh pictures show, and where."""
+"""What is said of what is seen: only what enough fresh images show, and where."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NOW = 100 * SECOND
 LABELS = ("person", "dog", "cup", "sports ball", "orange", "scissors")
 NAMES = SceneNames({"sports ball": "ball"}, {"person": "people", "scissors": "scissors"})
 TOPIC = "/ai/detections"
-LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # middles, in a picture 600 wide
+LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # middles, in an image 600 wide
 
 
-def picture(
+def make_image(
     *things: tuple[str, float] | tuple[str, float, float],
     age_s: float = 0.1,
     width: int | None = 600,
@@ -69,7 +69,7 @@ def test_without_perception_it_says_so(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "words"),
+    ("images", "words"),
     [
         ([[]] * 2, "I see nothing that I know."),
         ([[("dog", LEFT)]] * 2, "I see a dog."),
@@ -87,8 +87,8 @@ def test_without_perception_it_says_so(target: str) -> None:
         ([[("cup", LEFT)] * 13] * 2, "I see 13 cups."),
     ],
 )
-def test_what_do_you_see(pictures: list[list[tuple[str, float]]], words: str) -> None:
-    assert said(*(picture(*each) for each in pictures)) == words
+def test_what_do_you_see(images: list[list[tuple[str, float]]], words: str) -> None:
+    assert said(*(make_image(*each) for each in images)) == words
 
 
 @pytest.mark.parametrize(
@@ -110,41 +110,41 @@ def test_what_do_you_see(pictures: list[list[tuple[str, float]]], words: str) ->
     ],
 )
 def test_where_is_it(things: list[tuple[str, float]], target: str, words: str) -> None:
-    assert said(picture(*things), picture(*things), target=target) == words
+    assert said(make_image(*things), make_image(*things), target=target) == words
 
 
 def test_messages_name_neither_all_classes_nor_always_the_size() -> None:
-    seen = [picture(("cup", LEFT), width=None)] * 2
+    seen = [make_image(("cup", LEFT), width=None)] * 2
     assert said(*seen, target="cup", all_labels=False) == "I see a cup."
     assert said(*seen, target="box", all_labels=False) == "I see no box."
 
 
-def test_what_one_picture_shows_is_not_spoken_of() -> None:
-    dog, nothing = picture(("dog", LEFT)), picture()
+def test_what_one_image_shows_is_not_spoken_of() -> None:
+    dog, nothing = make_image(("dog", LEFT)), make_image()
     assert said(nothing, dog) == "I see nothing that I know."
     assert said(nothing, dog, target="dog") == "I see no dog."
     assert said(dog, nothing, dog) == "I see a dog."
     assert said(nothing, dog, seen_in=1) == "I see a dog."
     assert said(dog, dog, *[nothing] * 5) == "I see nothing that I know."
-    two = picture(("dog", LEFT), ("dog", RIGHT))
+    two = make_image(("dog", LEFT), ("dog", RIGHT))
     assert said(dog, dog, two) == "I see a dog."
 
 
-def test_one_picture_is_too_few_to_tell() -> None:
-    dog = picture(("dog", LEFT))
-    assert said(dog) == "I have seen only one picture in the last 3 seconds."
-    assert said(dog, dog, seen_in=3) == "I have seen only two pictures in the last 3 seconds."
+def test_one_image_is_too_few_to_tell() -> None:
+    dog = make_image(("dog", LEFT))
+    assert said(dog) == "I have seen only one image in the last 3 seconds."
+    assert said(dog, dog, seen_in=3) == "I have seen only two images in the last 3 seconds."
 
 
-def test_the_place_is_that_of_the_latest_picture() -> None:
-    words = said(picture(("cup", LEFT)), picture(("cup", RIGHT)), target="cup")
+def test_the_place_is_that_of_the_latest_image() -> None:
+    words = said(make_image(("cup", LEFT)), make_image(("cup", RIGHT)), target="cup")
     assert words == "On the right I see a cup."
 
 
-def test_old_pictures_do_not_count() -> None:
-    seen = [picture(("dog", LEFT), age_s=1.0)] * 2
+def test_old_images_do_not_count() -> None:
+    seen = [make_image(("dog", LEFT), age_s=1.0)] * 2
     assert said(*seen, now_ns=NOW + SECOND) == "I see a dog."
-    late = "I have seen no picture for 4 seconds."
+    late = "I have seen no image for 4 seconds."
     assert said(*seen, now_ns=NOW + 3 * SECOND) == late
     assert said(*seen, target="cup", now_ns=NOW + 3 * SECOND) == late
     assert said(*seen, now_ns=NOW + 3 * SECOND, max_age_s=10.0) == "I see a dog."
@@ -152,21 +152,21 @@ def test_old_pictures_do_not_count() -> None:
 
 def test_a_stamp_that_cannot_be_right_is_replaced_by_the_arrival() -> None:
     for age_s in (NOW / SECOND, -3600.0):
-        assert said(*[picture(("dog", LEFT), age_s=age_s)] * 2) == "I see a dog."
+        assert said(*[make_image(("dog", LEFT), age_s=age_s)] * 2) == "I see a dog."
 
 
 def test_what_was_seen_before_the_clock_was_set_back_does_not_count() -> None:
-    seen = [picture(("dog", LEFT))] * 2
-    assert said(*seen, now_ns=NOW - 60 * SECOND).startswith("I have seen no picture for")
+    seen = [make_image(("dog", LEFT))] * 2
+    assert said(*seen, now_ns=NOW - 60 * SECOND).startswith("I have seen no image for")
 
 
 def test_low_scores_do_not_count() -> None:
-    seen = [picture(("dog", LEFT, 0.9), ("cup", LEFT, 0.3))] * 2
+    seen = [make_image(("dog", LEFT, 0.9), ("cup", LEFT, 0.3))] * 2
     assert said(*seen) == "I see a dog."
     assert said(*seen, minimum_score=0.2) == "I see a dog and a cup."
 
 
-def test_a_classifier_tells_what_the_picture_looks_like() -> None:
+def test_a_classifier_tells_what_the_image_looks_like() -> None:
     seen = [looks_like("dog")] * 2
     assert said(*seen) == "This looks like a dog."
     assert said(*seen, target="dog") == "This looks like a dog."
@@ -175,14 +175,14 @@ def test_a_classifier_tells_what_the_picture_looks_like() -> None:
 
 
 def test_another_model_begins_anew() -> None:
-    seen = [picture(("dog", LEFT))] * 2
+    seen = [make_image(("dog", LEFT))] * 2
     assert said(*seen, looks_like("cup"), looks_like("cup")) == "This looks like a cup."
-    assert said(*seen, picture(model="n"), picture(model="n")) == "I see nothing that I know."
+    assert said(*seen, make_image(model="n"), make_image(model="n")) == "I see nothing that I know."
 
 
 def test_settings_that_do_not_go_together() -> None:
-    with pytest.raises(ConfigError, match="seen_in: 3 is more than pictures, 2"):
-        build(SceneSettings, {"pictures": 2, "seen_in": 3})
+    with pytest.raises(ConfigError, match="seen_in: 3 is more than images, 2"):
+        build(SceneSettings, {"images": 2, "seen_in": 3})
 
 
 def test_plurals() -> None:
@@ -228,7 +228,7 @@ def test_things_without_end_are_neither_remembered_nor_listed() -> None:
     boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1))
     scores, ids = np.full(count, 0.9, np.float32), np.arange(count, dtype=np.int32)
     result = Detections(boxes, scores, ids, labels, 600, 400, "m", NOW)
-    scene, settings = Scene(NAMES.name_of), build(SceneSettings, {"pictures": 100})
+    scene, settings = Scene(NAMES.name_of), build(SceneSettings, {"images": 100})
     for _ in range(100):
         scene.add(result, NOW, all_labels=False)
     view = scene.view(NOW, settings)

@@ -27,7 +27,7 @@ from edge_inference.core.models.self_check import (
     SelfCheck,
     SelfCheckReport,
     self_check,
-    self_check_pictures,
+    self_check_images,
 )
 from edge_inference.core.settings import build
 from edge_inference.errors import BackendError, ModelError, TensorError
@@ -64,7 +64,7 @@ DETECTOR = a_model("detection", "yolov8", LABELS, SIZE, confidence=0.4)
 WEIGHTS = np.random.default_rng(3).normal(size=(3 * 8 * 8, CLASSES)).astype(np.float32)
 
 
-def pictures(count: int = 10) -> list[Frame]:
+def make_images(count: int = 10) -> list[Frame]:
     random = np.random.default_rng(5)
     return [
         Frame.from_array(random.integers(0, 256, (20, 30, 3), dtype=np.uint8)) for _ in range(count)
@@ -93,10 +93,10 @@ def noisy(sqnr_db: float) -> Infer:
 
 
 def check(candidate: Infer, wanted: SelfCheck = DEFAULT, count: int = 10) -> SelfCheckReport:
-    return self_check(CLASSIFIER, classify, candidate, pictures(count), wanted)
+    return self_check(CLASSIFIER, classify, candidate, make_images(count), wanted)
 
 
-def test_no_pictures_check_nothing() -> None:
+def test_no_images_check_nothing() -> None:
     report = check(classify, count=0)
     assert report.passed
     assert report.figures() == {}
@@ -107,7 +107,7 @@ def test_the_same_engine_passes() -> None:
     report = check(classify)
     assert report.passed
     assert report.summary() == (
-        "self-check: passed on 10 picture(s), agreement 100.0%, outputs equal"
+        "self-check: passed on 10 image(s), agreement 100.0%, outputs equal"
     )
     assert report.figures() == {
         "agreement": 1.0,
@@ -191,7 +191,7 @@ def test_a_failure_says_what_is_wrong(candidate: Infer, wanted: SelfCheck, reaso
     assert "self_check of model.yaml" in report.summary()
 
 
-def test_one_nan_in_one_picture_is_enough() -> None:
+def test_one_nan_in_one_image_is_enough() -> None:
     calls = []
 
     def seldom(array: NDArray[Any]) -> NDArray[Any]:
@@ -209,9 +209,7 @@ def test_a_tensor_error_of_the_candidate_is_said_once() -> None:
         raise TensorError("tensor 'image': expected float16, got float32")
 
     report = check(refuse)
-    assert report.reasons == (
-        "tensor 'image': expected float16, got float32 (on 10 of 10 pictures)",
-    )
+    assert report.reasons == ("tensor 'image': expected float16, got float32 (on 10 of 10 images)",)
     assert report.figures() == {}
 
 
@@ -228,7 +226,7 @@ def test_errors_of_the_reference_pass_through() -> None:
         raise TensorError("no such input")
 
     with pytest.raises(TensorError, match="no such input"):
-        self_check(CLASSIFIER, refuse, classify, pictures(1))
+        self_check(CLASSIFIER, refuse, classify, make_images(1))
 
 
 def test_a_tie_is_no_disagreement() -> None:
@@ -236,9 +234,9 @@ def test_a_tie_is_no_disagreement() -> None:
         return lambda inputs: {"logits": np.array([logits + (-20.0,) * 38], np.float32)}
 
     tie, reversed_tie = gives(1.0, 1.05), gives(1.05, 1.0)
-    assert self_check(CLASSIFIER, tie, reversed_tie, pictures(3)).passed
+    assert self_check(CLASSIFIER, tie, reversed_tie, make_images(3)).passed
     clear, reversed_clear = gives(1.0, 3.0), gives(3.0, 1.0)
-    report = self_check(CLASSIFIER, clear, reversed_clear, pictures(3), LOOSE)
+    report = self_check(CLASSIFIER, clear, reversed_clear, make_images(3), LOOSE)
     assert report.figures()["agreement"] == 0.0
 
 
@@ -257,14 +255,14 @@ def detect(*scores: float) -> Infer:
     ],
 )
 def test_boxes_near_the_threshold(scores: tuple[float, ...], agreement: float) -> None:
-    report = self_check(DETECTOR, detect(*SCORES), detect(*scores), pictures(2), LOOSE)
+    report = self_check(DETECTOR, detect(*SCORES), detect(*scores), make_images(2), LOOSE)
     assert report.figures()["agreement"] == pytest.approx(agreement)
 
 
 def test_a_detector_that_reports_everything_is_checked_too() -> None:
     settings = dataclasses.replace(DETECTOR.decoder_settings, confidence=0.0)
     model = dataclasses.replace(DETECTOR, decoder_settings=settings)
-    assert self_check(model, detect(*SCORES), detect(*SCORES), pictures(1)).passed
+    assert self_check(model, detect(*SCORES), detect(*SCORES), make_images(1)).passed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,11 +279,11 @@ def test_a_detector_without_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = decoders.DecoderEntry("own", NoConfidence, decode)
     monkeypatch.setattr(decoders, "find", lambda name: entry)
     model = dataclasses.replace(DETECTOR, decoder="own", decoder_settings=NoConfidence())
-    assert self_check(model, detect(*SCORES), detect(*SCORES), pictures(1)).passed
+    assert self_check(model, detect(*SCORES), detect(*SCORES), make_images(1)).passed
 
 
 def golden_model(folder: Path, *sizes: tuple[int, int]) -> ModelDescription:
-    """Return a model with golden pictures of these widths and heights, each of random pixels."""
+    """Return a model with golden images of these widths and heights, each of random pixels."""
     random = np.random.default_rng(9)
     golden = []
     for number, (width, height) in enumerate(sizes):
@@ -300,8 +298,8 @@ def sizes_of(frames: list[Frame]) -> list[tuple[int, int]]:
     return [(frame.width, frame.height) for frame in frames]
 
 
-def test_pictures_are_the_golden_ones_and_their_crops(tmp_path: Path) -> None:
-    found = self_check_pictures(golden_model(tmp_path, (40, 20)))
+def test_images_are_the_golden_ones_and_their_crops(tmp_path: Path) -> None:
+    found = self_check_images(golden_model(tmp_path, (40, 20)))
     assert sizes_of(found) == [(40, 20)] + [(30, 15)] * 5 + [(20, 10)] * 5
     image = found[0].data.reshape(20, 40, 3)
     corner = found[2].data.reshape(15, 30, 3)
@@ -309,36 +307,36 @@ def test_pictures_are_the_golden_ones_and_their_crops(tmp_path: Path) -> None:
     assert len({frame.data.tobytes() for frame in found}) == 11
 
 
-def test_pictures_are_limited_and_shared_out(tmp_path: Path) -> None:
+def test_images_are_limited_and_shared_out(tmp_path: Path) -> None:
     model = golden_model(tmp_path, (40, 20), (8, 8), (4, 4))
-    found = self_check_pictures(model)
+    found = self_check_images(model)
     assert len(found) == 24
     assert sizes_of(found[:6]) == [(40, 20), (8, 8), (4, 4), (30, 15), (6, 6), (3, 3)]
-    assert len(self_check_pictures(model, count=2)) == 2
+    assert len(self_check_images(model, count=2)) == 2
 
 
-def test_pictures_are_the_same_every_time(tmp_path: Path) -> None:
+def test_images_are_the_same_every_time(tmp_path: Path) -> None:
     model = golden_model(tmp_path, (7, 5))
-    first, second = self_check_pictures(model), self_check_pictures(model)
+    first, second = self_check_images(model), self_check_images(model)
     assert all(
         np.array_equal(one.data, other.data) for one, other in zip(first, second, strict=True)
     )
 
 
-def test_the_smallest_picture_has_crops(tmp_path: Path) -> None:
-    found = self_check_pictures(golden_model(tmp_path, (1, 1)))
+def test_the_smallest_image_has_crops(tmp_path: Path) -> None:
+    found = self_check_images(golden_model(tmp_path, (1, 1)))
     assert sizes_of(found) == [(1, 1)] * 11
     assert self_check(CLASSIFIER, classify, classify, found).passed
 
 
-def test_a_model_without_golden_pictures_gets_an_invented_one() -> None:
-    (found,) = self_check_pictures(CLASSIFIER)
+def test_a_model_without_golden_images_gets_an_invented_one() -> None:
+    (found,) = self_check_images(CLASSIFIER)
     assert math.isfinite(float(found.data.std()))
     assert found.data.std() > 0
 
 
-def test_a_missing_golden_picture(tmp_path: Path) -> None:
+def test_a_missing_golden_image(tmp_path: Path) -> None:
     model = golden_model(tmp_path, (4, 4))
     (tmp_path / "0.png").unlink()
     with pytest.raises(ModelError, match=r"0\.png: cannot be read"):
-        self_check_pictures(model)
+        self_check_images(model)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.directives.directive import Level
+from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Role, Status
-from edge_inference.governor.decision import Decision
+from edge_inference.core.reading import ReadingStatus, Role
+from edge_inference.governor.decision import GovernorDecision
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.platforms.platform import open_platform
-from edge_inference.platforms.recording.recording import Unreadable, read_recording
+from edge_inference.platforms.recording.recording import UnreadableFile, read_recording
 from fake_tree import FakeTree
 from governor_cases import node
 
@@ -33,7 +33,7 @@ class Robot:
     def __init__(self, name: str, preset: str = "ramp") -> None:
         content = read_recording(TREES / f"{name}.jsonl").looks[0].files
         self.files: Files = {
-            path: each.errno if isinstance(each, Unreadable) else each
+            path: each.errno if isinstance(each, UnreadableFile) else each
             for path, each in content.items()
         }
         self.now_ns = START_NS
@@ -42,7 +42,7 @@ class Robot:
         )
         self.governor = Governor(GovernorSettings(preset=preset))
 
-    def look(self, seconds: float = 0.5) -> tuple[PlatformState, Decision]:
+    def look(self, seconds: float = 0.5) -> tuple[PlatformState, GovernorDecision]:
         """Look and decide twice a second for so long; return the last of both."""
         for _ in range(round(seconds * 1e9 / PERIOD_NS)):
             self.now_ns += PERIOD_NS
@@ -68,7 +68,7 @@ class Robot:
                 del self.files[path]
 
 
-def statuses(state: PlatformState) -> dict[str, Status]:
+def statuses(state: PlatformState) -> dict[str, ReadingStatus]:
     return {each.name: each.status for each in state.readings}
 
 
@@ -80,51 +80,51 @@ def statuses(state: PlatformState) -> dict[str, Status]:
             "orin_nx",
             lambda robot: robot.write("temp", errno.EAGAIN, "gpu-thermal"),
             "zone/gpu-thermal",
-            Status.GATED,
+            ReadingStatus.GATED,
         ),
         (
             "orin_nx",
             lambda robot: robot.write("temp", b"-256000\n", "gpu-thermal"),
             "zone/gpu-thermal",
-            Status.GATED,
+            ReadingStatus.GATED,
         ),
-        ("jetson_nano", lambda robot: None, "zone/PMIC-Die", Status.INVALID),
+        ("jetson_nano", lambda robot: None, "zone/PMIC-Die", ReadingStatus.INVALID),
         (
             "orin_nx",
             lambda robot: robot.write("temp", b"hot\n", "gpu-thermal"),
             "zone/gpu-thermal",
-            Status.INVALID,
+            ReadingStatus.INVALID,
         ),
         (
             "orin_nx",
             lambda robot: robot.write("temp", b"", "soc0-thermal"),
             "zone/soc0-thermal",
-            Status.INVALID,
+            ReadingStatus.INVALID,
         ),
         (
             "orin_nx",
             lambda robot: robot.write("curr1_input", b"-90000\n", "ina3221"),
             "rail/VDD_IN",
-            Status.INVALID,
+            ReadingStatus.INVALID,
         ),
         (
             "orin_nx",
             lambda robot: robot.remove("ina3221"),
             "rail/VDD_IN",
-            Status.ABSENT,
+            ReadingStatus.ABSENT,
         ),
     ],
     ids=["gated", "minus 256", "PMIC at 100", "garbage", "empty", "negative rail", "hwmon gone"],
 )
 def test_a_fault_beside_the_temperature_that_decides_takes_nothing_away(
-    name: str, tamper: Callable[[Robot], None], reading: str, status: Status, preset: str
+    name: str, tamper: Callable[[Robot], None], reading: str, status: ReadingStatus, preset: str
 ) -> None:
     robot = Robot(name, preset)
     robot.look(5)
     tamper(robot)
     state, decision = robot.look(40)
     assert statuses(state)[reading] is status
-    assert decision.level is Level.FULL
+    assert decision.level is DirectiveLevel.FULL
     assert decision.severity != "error"
 
 
@@ -135,13 +135,13 @@ def test_without_any_temperature_that_decides_the_safe_level_holds_within_five_s
 ) -> None:
     robot = Robot("orin_nx", preset)
     _, decision = robot.look(5)
-    assert decision.level is Level.FULL
+    assert decision.level is DirectiveLevel.FULL
     for path in list(robot.files):
         if "/thermal_zone" in path and path.endswith("/temp"):
             robot.files[path] = content
     state, decision = robot.look(5)
     assert [each.value for each in state.by_role(Role.CONTROL) if each.value is not None] == []
-    assert decision.level is Level.FAILSAFE
+    assert decision.level is DirectiveLevel.FAILSAFE
     assert decision.severity == "error"
 
 
@@ -154,8 +154,8 @@ def test_a_chip_with_another_number_is_the_same_sensor() -> None:
             robot.files[path.replace(f"hwmon{number}/", "hwmon77/")] = robot.files.pop(path)
     after, decision = robot.look(40)
     assert after.power_w == before.power_w
-    assert statuses(after)["rail/VDD_IN"] is Status.OK
-    assert decision.level is Level.FULL
+    assert statuses(after)["rail/VDD_IN"] is ReadingStatus.OK
+    assert decision.level is DirectiveLevel.FULL
 
 
 def test_a_leap_of_one_look_is_no_temperature() -> None:
@@ -164,10 +164,10 @@ def test_a_leap_of_one_look_is_no_temperature() -> None:
     before = robot.files[f"{robot.folders('tj-thermal')[0]}/temp"]
     robot.write("temp", b"99000\n", "tj-thermal")
     state, decision = robot.look()
-    assert statuses(state)["zone/tj-thermal"] is Status.INVALID
-    assert decision.level is Level.FULL
+    assert statuses(state)["zone/tj-thermal"] is ReadingStatus.INVALID
+    assert decision.level is DirectiveLevel.FULL
     robot.write("temp", before, "tj-thermal")
-    assert robot.look()[1].level is Level.FULL
+    assert robot.look()[1].level is DirectiveLevel.FULL
 
 
 def test_heat_is_heat_all_the_same() -> None:
@@ -176,4 +176,4 @@ def test_heat_is_heat_all_the_same() -> None:
     for degrees in (60, 70, 78):
         robot.write("temp", f"{degrees}000\n".encode(), "tj-thermal")
         _, decision = robot.look(2)
-    assert decision.level is Level.REDUCED
+    assert decision.level is DirectiveLevel.REDUCED

@@ -17,7 +17,7 @@ PLACE = Geometry(4, 4, 1.0, 1.0, 0.0, 0.0)
 
 
 class Doubling:
-    """A backend that takes any number of pictures and remembers how many came at once."""
+    """A backend that takes any number of images and remembers how many came at once."""
 
     def __init__(self) -> None:
         self.runs: list[int] = []
@@ -33,7 +33,7 @@ class Recording:
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def takes_picture(self, picture: object, spec: object) -> bool:
+    def takes_image(self, image: object, spec: object) -> bool:
         return False
 
     def infer(self, inputs):
@@ -72,7 +72,7 @@ def test_no_more_run_at_a_time_than_allowed(
     assert (output.stamp_ns, output.frame_id) == (7, "camera")
 
 
-def test_inputs_that_do_not_count_pictures_are_not_taken_apart() -> None:
+def test_inputs_that_do_not_count_images_are_not_taken_apart() -> None:
     backend, _ = run(4, 2, scale=np.ones(3, np.float32))
     assert len(backend.runs) == 1
 
@@ -96,9 +96,7 @@ def test_an_image_on_its_way_is_made_ready_for_each_new_model() -> None:
     backend = Recording()
     runner = BatchRunner()
     frame = Frame(np.zeros(6 * 8 * 3, np.uint8), width=8, height=6, encoding="bgr8", step=24)
-    late = TensorBatch(
-        {"x": np.zeros((1, 3, 8, 8), np.float32)}, (PLACE,), "old", pictures=(frame,)
-    )
+    late = TensorBatch({"x": np.zeros((1, 3, 8, 8), np.float32)}, (PLACE,), "old", images=(frame,))
     for name, width, height in (("first", 4, 4), ("second", 6, 2)):
         model = SimpleNamespace(name=name, input=InputSpec(name="x", width=width, height=height))
         engine = SimpleNamespace(backend=backend, request=SimpleNamespace(model=model))

@@ -8,38 +8,38 @@ import pytest
 
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
-from edge_inference.engines.cache.cost_store import CostStore
-from edge_inference.engines.serving.selection import Request, Selection
+from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.serving.selection import EngineRequest, Selection
 from edge_inference.engines.serving.server import Engine
 from edge_inference.engines.serving.service_costs import PERIOD_NS, RUNS, ServiceCosts
 
 
 def engine(threads: int = 1) -> Engine:
     model = find_model("efficientnet_lite0")
-    request = Request(model, "ort", "fp32", threads)
+    request = EngineRequest(model, "ort", "fp32", threads)
     recipe = ShippedFile(model.variants["fp32"])
     selection = Selection(request, "ort", "fp32", "a test", recipe, None)
     return Engine(request, selection, backend=None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
+def store(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path)
 
 
 @pytest.fixture
-def costs(store: Store) -> ServiceCosts:
+def costs(store: ArtifactCache) -> ServiceCosts:
     def report(sentence: str) -> None:
         raise AssertionError(sentence)
 
     return ServiceCosts(store, report)
 
 
-def kept(costs: ServiceCosts, store: Store) -> tuple[Measurement, ...]:
+def kept(costs: ServiceCosts, store: ArtifactCache) -> tuple[Measurement, ...]:
     costs.close()
-    return CostStore(store.folder).read().measurements
+    return CostCache(store.folder).read().measurements
 
 
 def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -> None:
@@ -47,7 +47,7 @@ def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -
         costs.note(its, images, 0.05, 0.02)
 
 
-def test_enough_runs_are_kept(costs: ServiceCosts, store: Store) -> None:
+def test_enough_runs_are_kept(costs: ServiceCosts, store: ArtifactCache) -> None:
     its = engine()
     serve(costs, its, RUNS - 1)
     costs.keep(0, is_free=True)
@@ -61,13 +61,15 @@ def test_enough_runs_are_kept(costs: ServiceCosts, store: Store) -> None:
     assert cost.point.artifact == its.request.model.variants["fp32"].sha256
 
 
-def test_with_several_threads_only_wall_time_is_kept(costs: ServiceCosts, store: Store) -> None:
+def test_with_several_threads_only_wall_time_is_kept(
+    costs: ServiceCosts, store: ArtifactCache
+) -> None:
     serve(costs, engine(threads=2))
     costs.keep(0, is_free=True)
     assert kept(costs, store)[0].costs[0].cpu is None
 
 
-def test_it_is_kept_once_in_a_while(costs: ServiceCosts, store: Store) -> None:
+def test_it_is_kept_once_in_a_while(costs: ServiceCosts, store: ArtifactCache) -> None:
     its = engine()
     serve(costs, its)
     costs.keep(0, is_free=True)
@@ -80,7 +82,9 @@ def test_it_is_kept_once_in_a_while(costs: ServiceCosts, store: Store) -> None:
     assert kept(costs, store) != first
 
 
-def test_while_the_node_is_held_back_nothing_counts(costs: ServiceCosts, store: Store) -> None:
+def test_while_the_node_is_held_back_nothing_counts(
+    costs: ServiceCosts, store: ArtifactCache
+) -> None:
     its = engine()
     serve(costs, its)
     costs.keep(0, is_free=False)
@@ -91,7 +95,7 @@ def test_while_the_node_is_held_back_nothing_counts(costs: ServiceCosts, store: 
     assert len(kept(costs, store)) == 1
 
 
-def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, store: Store) -> None:
+def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, store: ArtifactCache) -> None:
     its = engine()
     for run in range(RUNS):
         costs.note(its, 1, 0.05, 0.02 if run % 10 else 0.2)
@@ -103,7 +107,7 @@ def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, store: Store) -
 
 
 def test_another_engine_begins_anew_and_batches_do_not_count(
-    costs: ServiceCosts, store: Store
+    costs: ServiceCosts, store: ArtifactCache
 ) -> None:
     serve(costs, engine(), RUNS - 1)
     other = engine()
@@ -116,7 +120,7 @@ def test_another_engine_begins_anew_and_batches_do_not_count(
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     said: list[str] = []
-    costs = ServiceCosts(Store(tmp_path / "cache"), said.append)
+    costs = ServiceCosts(ArtifactCache(tmp_path / "cache"), said.append)
     serve(costs, engine())
     costs.keep(0, is_free=True)
     costs.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.optimize.minimal_set import Found, Members, find_smallest
+from edge_inference.optimize.minimal_set import Members, MinimalSet, find_smallest
 
 NAMES = [f"n{index:02d}" for index in range(24)]
 
@@ -15,7 +15,7 @@ def groups(*names: str) -> list[Members]:
     return [frozenset(name.split("+")) for name in names]
 
 
-def search(needed: set[str], ranking: list[Members], most_tries: int = 200) -> Found:
+def search(needed: set[str], ranking: list[Members], most_tries: int = 200) -> MinimalSet:
     everything = frozenset(NAMES)
     return find_smallest(ranking, everything, lambda members: needed <= members, most_tries)
 
@@ -87,4 +87,4 @@ def test_a_search_that_is_stopped_keeps_its_best() -> None:
 
     ranking = groups(*NAMES[:8])
     found = find_smallest(ranking, frozenset(NAMES), passes, 100, lambda: len(tried) == 3)
-    assert found == Found(tuple(NAMES[:4]), False, 3)
+    assert found == MinimalSet(tuple(NAMES[:4]), False, 3)

@@ -14,7 +14,7 @@ import pytest
 from edge_inference.errors import SourceError
 from edge_inference.speech.audio import microphone
 from edge_inference.speech.audio.sample_clock import SampleClock
-from edge_inference.speech.audio.sound import Piece
+from edge_inference.speech.audio.sound import SoundPiece
 from edge_inference.speech.audio.sources import open_sound
 
 
@@ -27,7 +27,7 @@ def write(file: Path, data: bytes, rate: int = 16_000, channels: int = 1, width:
     return str(file)
 
 
-def all_of(source: str, pause_s: float = 0.0) -> list[Piece]:
+def all_of(source: str, pause_s: float = 0.0) -> list[SoundPiece]:
     sound = open_sound(source, pause_s)
     return list(iter(sound.read, None))
 

@@ -1,4 +1,4 @@
-"""Sound devices, with a stand-in for the package sounddevice."""
+"""Sound devices, with a double for the package sounddevice."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language import grammar as grammar_module
-from edge_inference.speech.language.grammar import Grammar, Sentence
+from edge_inference.speech.language.grammar import Grammar, GrammarSentence
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.words import words_of
 
@@ -44,7 +44,7 @@ def shipped() -> Grammar:
 
 
 @cache
-def sentences(digits: bool) -> tuple[Sentence, ...]:
+def sentences(digits: bool) -> tuple[GrammarSentence, ...]:
     return shipped().sentences(digits=digits)
 
 
@@ -260,7 +260,7 @@ def test_too_many_numbers_for_command_mode_are_refused(
 @given(st.data())
 def test_every_shipped_sentence_means_what_it_was_made_of(data: st.DataObject) -> None:
     digits = data.draw(st.booleans())
-    sentence: Sentence = data.draw(st.sampled_from(sentences(digits)))
+    sentence: GrammarSentence = data.draw(st.sampled_from(sentences(digits)))
     reading = shipped().read(words_of(sentence.text))
     assert reading is not None
     assert (reading.intent, reading.slots) == (sentence.intent, sentence.slots)

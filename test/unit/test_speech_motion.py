@@ -10,22 +10,24 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_inference.core.voice import ActionPlan, Step
+from edge_inference.core.voice import ActionPlan, ActionStep
 from edge_inference.speech.planning import limits
-from edge_inference.speech.planning.limits import Limits, MotionLimits, PlanLimits
+from edge_inference.speech.planning.limits import MotionLimits, PlanLimits, VoiceLimits
 from edge_inference.speech.planning.motion import Motion, MotionState
 
-LIMITS = Limits(motion=MotionLimits(), plan=PlanLimits(actions=("move", "turn", "look", "stop")))
+LIMITS = VoiceLimits(
+    motion=MotionLimits(), plan=PlanLimits(actions=("move", "turn", "look", "stop"))
+)
 PERIOD_NS = 50_000_000
-AHEAD = Step("move", distance_m=1.0, speed_mps=0.4)
-BACK = Step("move", distance_m=-0.5, speed_mps=0.4)
-LEFT = Step("turn", angle_rad=math.pi / 2, rate_radps=0.8)
-RIGHT = Step("turn", angle_rad=-1.0, rate_radps=0.8)
-LOOK = Step("look")
-STOP = Step("stop")
+AHEAD = ActionStep("move", distance_m=1.0, speed_mps=0.4)
+BACK = ActionStep("move", distance_m=-0.5, speed_mps=0.4)
+LEFT = ActionStep("turn", angle_rad=math.pi / 2, rate_radps=0.8)
+RIGHT = ActionStep("turn", angle_rad=-1.0, rate_radps=0.8)
+LOOK = ActionStep("look")
+STOP = ActionStep("stop")
 
 
-def plan(*steps: Step, stamp_ns: int = 0, reason: str = "") -> ActionPlan:
+def plan(*steps: ActionStep, stamp_ns: int = 0, reason: str = "") -> ActionPlan:
     return ActionPlan("test", steps, stamp_ns, is_refused=bool(reason), reason=reason)
 
 
@@ -55,7 +57,9 @@ def test_without_a_plan_nothing_moves() -> None:
         ((AHEAD, LEFT, BACK), (0.5, math.pi / 2)),
     ],
 )
-def test_the_way_asked_for_is_commanded(steps: tuple[Step, ...], way: tuple[float, float]) -> None:
+def test_the_way_asked_for_is_commanded(
+    steps: tuple[ActionStep, ...], way: tuple[float, float]
+) -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(*steps), 0)
     commands, end_ns = drive(motion, 0, 400)
@@ -119,18 +123,30 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
 @pytest.mark.parametrize(
     ("made", "now_ns", "problem"),
     [
-        (plan(Step("move", distance_m=11.0, speed_mps=0.2)), 0, "11 meters is too much"),
-        (plan(Step("move", distance_m=1.0, speed_mps=0.6)), 0, "The speed of 0.6"),
-        (plan(Step("move", distance_m=math.nan, speed_mps=0.2)), 0, "not a number"),
-        (plan(Step("move", distance_m=1.0, speed_mps=math.inf)), 0, "The speed is not a number"),
-        (plan(Step("move", distance_m=9.0, speed_mps=0.1)), 0, "would take 90.2 seconds. I may"),
-        (plan(Step("turn", angle_rad=6.0, rate_radps=0.05)), 0, "The turn would take 120 sec"),
-        (plan(Step("move", distance_m=1.0, speed_mps=0.0)), 0, "The speed is nothing"),
-        (plan(Step("turn", angle_rad=7.0, rate_radps=0.2)), 0, "The turn of 401.07"),
-        (plan(Step("pick", target="cup")), 0, "I cannot pick"),
-        (plan(Step("fly")), 0, "how to fly"),
-        (plan(Step("say")), 0, "I cannot speak"),
-        (plan(AHEAD, Step("fly")), 0, "how to fly"),
+        (plan(ActionStep("move", distance_m=11.0, speed_mps=0.2)), 0, "11 meters is too much"),
+        (plan(ActionStep("move", distance_m=1.0, speed_mps=0.6)), 0, "The speed of 0.6"),
+        (plan(ActionStep("move", distance_m=math.nan, speed_mps=0.2)), 0, "not a number"),
+        (
+            plan(ActionStep("move", distance_m=1.0, speed_mps=math.inf)),
+            0,
+            "The speed is not a number",
+        ),
+        (
+            plan(ActionStep("move", distance_m=9.0, speed_mps=0.1)),
+            0,
+            "would take 90.2 seconds. I may",
+        ),
+        (
+            plan(ActionStep("turn", angle_rad=6.0, rate_radps=0.05)),
+            0,
+            "The turn would take 120 sec",
+        ),
+        (plan(ActionStep("move", distance_m=1.0, speed_mps=0.0)), 0, "The speed is nothing"),
+        (plan(ActionStep("turn", angle_rad=7.0, rate_radps=0.2)), 0, "The turn of 401.07"),
+        (plan(ActionStep("pick", target="cup")), 0, "I cannot pick"),
+        (plan(ActionStep("fly")), 0, "how to fly"),
+        (plan(ActionStep("say")), 0, "I cannot speak"),
+        (plan(AHEAD, ActionStep("fly")), 0, "how to fly"),
         (plan(*[AHEAD] * 9), 0, "9 steps are too many"),
         (plan(AHEAD), 3_100_000_000, "3.1 seconds ago"),
         (plan(AHEAD, stamp_ns=4_000_000_000), 0, "two clocks"),
@@ -175,8 +191,8 @@ def test_a_clock_that_fails_ends_the_plan(later_ns: int, problem: str) -> None:
 
 def test_a_step_that_takes_too_long_is_given_up() -> None:
     # A cycle as slow as this takes longer than was reckoned.
-    motion = Motion(Limits(plan=PlanLimits(max_step_s=2.0)))
-    motion.begin(plan(Step("move", distance_m=0.18, speed_mps=0.1)), 0)
+    motion = Motion(VoiceLimits(plan=PlanLimits(max_step_s=2.0)))
+    motion.begin(plan(ActionStep("move", distance_m=0.18, speed_mps=0.1)), 0)
     commands, now_ns = drive(motion, 0, 20, 210_000_000)
     assert [linear > 0 for linear, _ in commands] == [True] * 10 + [False] * 10
     assert "longer than 2 seconds" in motion.feedback(now_ns).problem
@@ -184,7 +200,7 @@ def test_a_step_that_takes_too_long_is_given_up() -> None:
 
 def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
-    motion.begin(plan(Step("move", distance_m=1.0), Step("turn", angle_rad=1.0)), 0)
+    motion.begin(plan(ActionStep("move", distance_m=1.0), ActionStep("turn", angle_rad=1.0)), 0)
     commands, _ = drive(motion, 0, 200)
     assert max(linear for linear, _ in commands) == LIMITS.motion.usual_speed_mps
     assert max(angular for _, angular in commands) == LIMITS.motion.usual_rate_radps
@@ -192,8 +208,8 @@ def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
 
 @pytest.mark.parametrize("acceleration", [0.01, 50.0, 1e300])
 def test_it_arrives_with_any_acceleration(acceleration: float) -> None:
-    motion = Motion(Limits(motion=MotionLimits(acceleration_mps2=acceleration)))
-    motion.begin(plan(Step("move", distance_m=0.1, speed_mps=0.1)), 0)
+    motion = Motion(VoiceLimits(motion=MotionLimits(acceleration_mps2=acceleration)))
+    motion.begin(plan(ActionStep("move", distance_m=0.1, speed_mps=0.1)), 0)
     commands, now_ns = drive(motion, 0, 400)
     assert motion.feedback(now_ns).state is MotionState.DONE
     assert moved(commands)[0] == pytest.approx(0.1, abs=0.01)
@@ -222,8 +238,8 @@ def test_a_zero_stands_for_nothing_where_it_does_not_apply() -> None:
 def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ACTIONS", (*limits.ACTIONS, "dance"))
     allowed = replace(LIMITS, plan=replace(LIMITS.plan, actions=("dance", "stop")))
-    assert allowed.objection(Step("dance")) == "I do not know what limits dance has"
-    assert LIMITS.objection(Step("dance")) == "I may not dance"
+    assert allowed.objection(ActionStep("dance")) == "I do not know what limits dance has"
+    assert LIMITS.objection(ActionStep("dance")) == "I may not dance"
     assert [LIMITS.objection(step) for step in (LOOK, STOP)] == ["", ""]
 
 
@@ -239,7 +255,7 @@ def test_a_step_that_failed_elsewhere_ends_the_plan() -> None:
 
 numbers = st.floats(-20.0, 20.0) | st.none() | st.floats()
 any_steps = st.builds(
-    Step,
+    ActionStep,
     st.sampled_from(["move", "turn", "stop", "look", "fly"]),
     distance_m=numbers,
     angle_rad=numbers,
@@ -248,9 +264,9 @@ any_steps = st.builds(
 )
 safe_steps = st.builds(
     lambda way, size, speed: (
-        Step("move", distance_m=way * size, speed_mps=speed)
+        ActionStep("move", distance_m=way * size, speed_mps=speed)
         if size > 0.5
-        else Step("turn", angle_rad=way * size, rate_radps=speed)
+        else ActionStep("turn", angle_rad=way * size, rate_radps=speed)
     ),
     st.sampled_from([-1.0, 1.0]),
     st.floats(0.01, 5.0),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, Step, Transcript
-from edge_inference.speech.planning.limits import Limits, MotionLimits, PlanLimits
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
+from edge_inference.speech.planning.limits import MotionLimits, PlanLimits, VoiceLimits
 from edge_inference.speech.planning.motion import Motion, MotionState
 
-LIMITS = Limits(motion=MotionLimits(), plan=PlanLimits(actions=("move", "look", "stop")))
+LIMITS = VoiceLimits(motion=MotionLimits(), plan=PlanLimits(actions=("move", "look", "stop")))
 PERIOD_NS = 50_000_000
-AHEAD = Step("move", distance_m=1.0, speed_mps=0.4)
-LOOK = Step("look")
-STOP = Step("stop")
+AHEAD = ActionStep("move", distance_m=1.0, speed_mps=0.4)
+LOOK = ActionStep("look")
+STOP = ActionStep("stop")
 
 
-def plan(*steps: Step, stamp_ns: int = 0) -> ActionPlan:
+def plan(*steps: ActionStep, stamp_ns: int = 0) -> ActionPlan:
     return ActionPlan("test", steps, stamp_ns)
 
 
@@ -144,7 +144,7 @@ def test_no_step_goes_further_than_any_may_by_the_steady_clock(pace: float) -> N
     simulation = Simulation()
     simulation.run(2.0, pace)
     longest_m = LIMITS.motion.max_distance_m
-    far = Step("move", distance_m=longest_m, speed_mps=0.5)
+    far = ActionStep("move", distance_m=longest_m, speed_mps=0.5)
     simulation.motion.begin(plan(far, stamp_ns=simulation.now_ns), simulation.now_ns)
     way_m = sum(speed for speed, _ in simulation.run(59.0, pace)) * PERIOD_NS / 1e9
     assert way_m <= longest_m * 1.06
@@ -155,7 +155,7 @@ def test_no_step_goes_further_than_any_may_by_the_steady_clock(pace: float) -> N
 def test_the_longest_step_is_also_one_of_the_steady_clock() -> None:
     steady_ns = 0
     motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
-    motion.begin(plan(Step("move", distance_m=4.0, speed_mps=0.1)), 0)
+    motion.begin(plan(ActionStep("move", distance_m=4.0, speed_mps=0.1)), 0)
     end_ns = int((LIMITS.plan.max_step_s + 0.1) * 1e9)
     speeds = []
     for steady_ns in range(0, end_ns, PERIOD_NS):

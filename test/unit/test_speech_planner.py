@@ -8,32 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.sequence import joined, parts
 from edge_inference.speech.language.stop_phrases import is_stop
-from edge_inference.speech.planning.limits import Limits, Place, PlanLimits, read_limits
-from edge_inference.speech.planning.planner import Planner
+from edge_inference.speech.planning.limits import NamedPlace, PlanLimits, VoiceLimits, read_limits
+from edge_inference.speech.planning.planner import ActionPlanner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "limits.yaml"
-LIMITS = Limits(
+LIMITS = VoiceLimits(
     plan=PlanLimits(actions=("move", "turn", "go_to", "pick", "look", "stop"), things=("cup",)),
-    places={"kitchen": Place(1.0, 2.0)},
+    places={"kitchen": NamedPlace(1.0, 2.0)},
 )
 
 
 def intent(name: str, **slots: float | str) -> Intent:
-    made = {key: Slot(key, value) for key, value in slots.items()}
+    made = {key: IntentSlot(key, value) for key, value in slots.items()}
     return Intent(name, made, 0.9, name, "grammar", stamp_ns=5, frame_id="ear")
 
 
-def given(name: str, *slots: Slot) -> Intent:
+def given(name: str, *slots: IntentSlot) -> Intent:
     return replace(intent(name), slots={slot.name: slot for slot in slots})
 
 
 def planned(*intents: Intent) -> ActionPlan:
-    return Planner(LIMITS).plan(joined(intents))
+    return ActionPlanner(LIMITS).plan(joined(intents))
 
 
 @pytest.mark.parametrize(
@@ -41,46 +41,50 @@ def planned(*intents: Intent) -> ActionPlan:
     [
         (
             intent("move", direction="forward", distance=10.0),
-            [Step("move", distance_m=10.0, speed_mps=0.25)],
+            [ActionStep("move", distance_m=10.0, speed_mps=0.25)],
             "going forward 10 meters",
         ),
         (
             intent("move", direction="backward", distance=0.4, speed=0.1),
-            [Step("move", distance_m=-0.4, speed_mps=0.1)],
+            [ActionStep("move", distance_m=-0.4, speed_mps=0.1)],
             "going back 0.4 meters",
         ),
         (
             intent("move", direction="forward"),
-            [Step("move", distance_m=0.5, speed_mps=0.25)],
+            [ActionStep("move", distance_m=0.5, speed_mps=0.25)],
             "going forward 0.5 meters",
         ),
         (
             intent("move", direction="forward", duration=4.0),
-            [Step("move", distance_m=1.0, speed_mps=0.25)],
+            [ActionStep("move", distance_m=1.0, speed_mps=0.25)],
             "going forward 1 meters",
         ),
         (
             intent("turn", direction="left"),
-            [Step("turn", angle_rad=math.pi / 2, rate_radps=0.5)],
+            [ActionStep("turn", angle_rad=math.pi / 2, rate_radps=0.5)],
             "turning left 90 degrees",
         ),
         (
             intent("turn", direction="right", angle=math.pi / 4),
-            [Step("turn", angle_rad=-math.pi / 4, rate_radps=0.5)],
+            [ActionStep("turn", angle_rad=-math.pi / 4, rate_radps=0.5)],
             "turning right 45 degrees",
         ),
         (
             intent("turn", direction="around"),
-            [Step("turn", angle_rad=math.pi, rate_radps=0.5)],
+            [ActionStep("turn", angle_rad=math.pi, rate_radps=0.5)],
             "turning left 180 degrees",
         ),
-        (intent("go_to", place="kitchen"), [Step("go_to", target="kitchen")], "going to the kit"),
-        (intent("pick", thing="cup"), [Step("pick", target="cup")], "picking up the cup"),
-        (intent("look"), [Step("look")], "looking"),
-        (intent("stop"), [Step("stop")], "stopping"),
+        (
+            intent("go_to", place="kitchen"),
+            [ActionStep("go_to", target="kitchen")],
+            "going to the kit",
+        ),
+        (intent("pick", thing="cup"), [ActionStep("pick", target="cup")], "picking up the cup"),
+        (intent("look"), [ActionStep("look")], "looking"),
+        (intent("stop"), [ActionStep("stop")], "stopping"),
     ],
 )
-def test_an_intent_becomes_steps(asked: Intent, steps: list[Step], said: str) -> None:
+def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: str) -> None:
     plan = planned(asked)
     assert plan.steps == tuple(steps)
     assert not plan.is_refused
@@ -108,8 +112,8 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[Step], said: str) ->
         (intent("move", direction=2.0), "The direction is a number"),
         (intent("move", distanse=3.0), "I do not know what distanse means for move"),
         (intent("go_to", place="kitchen", distance=1.0), "what distance means for go to"),
-        (given("move", Slot("distance", 5.0, "ft")), "The distance is in ft. I need it in m"),
-        (given("turn", Slot("angle", 1.0, "m")), "The angle is in m. I need it in rad"),
+        (given("move", IntentSlot("distance", 5.0, "ft")), "The distance is in ft. I need it in m"),
+        (given("turn", IntentSlot("angle", 1.0, "m")), "The angle is in m. I need it in rad"),
         (intent("move", distance=-2.0), "The distance of -2 is less than nothing"),
         (intent("move", duration=-2.0), "The duration of -2 is less than nothing"),
         (intent("turn", angle=-1.0, direction="right"), "less than nothing"),
@@ -124,7 +128,10 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[Step], said: str) ->
         (replace(intent(""), problem="the place is not known"), "the place is not known"),
         (replace(intent("move"), problem="that was cut off"), "that was cut off"),
         (intent("move then turn", distance=2.0), "which part of that a value belongs to"),
-        (given("look then look", Slot("3.thing", "cup")), "which part of that a value belongs to"),
+        (
+            given("look then look", IntentSlot("3.thing", "cup")),
+            "which part of that a value belongs to",
+        ),
     ],
 )
 def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> None:
@@ -135,11 +142,13 @@ def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> Non
 
 
 def test_stop_stops_whatever_is_said_with_it() -> None:
-    assert planned(intent("stop", distance="far", colour="red")).steps == (Step("stop"),)
+    assert planned(intent("stop", distance="far", colour="red")).steps == (ActionStep("stop"),)
 
 
 def test_stop_stops_whatever_is_wrong_with_it() -> None:
-    assert planned(replace(intent("stop"), problem="that was cut off")).steps == (Step("stop"),)
+    assert planned(replace(intent("stop"), problem="that was cut off")).steps == (
+        ActionStep("stop"),
+    )
 
 
 def test_a_reason_comes_to_an_end() -> None:
@@ -159,7 +168,7 @@ def test_a_reason_comes_to_an_end() -> None:
 )
 def test_what_comes_too_late_is_not_announced(name: str, now_s: float, reason: str) -> None:
     asked = replace(intent(name), stamp_ns=10**18)
-    assert reason in Planner(LIMITS).plan(asked, 10**18 + round(now_s * 1e9)).reason
+    assert reason in ActionPlanner(LIMITS).plan(asked, 10**18 + round(now_s * 1e9)).reason
 
 
 def test_a_sequence_is_one_plan() -> None:
@@ -207,7 +216,7 @@ UNSURE = replace(intent("move", distance=2.0), source="embedding", needs_confirm
 def test_what_is_not_sure_waits_for_an_answer(
     answer: str, later_s: int, moves: bool, reason: str
 ) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     question = planner.plan(UNSURE)
     assert question.is_refused
     assert question.reason == "Did you mean: going forward 2 meters? Say yes or no"
@@ -221,11 +230,11 @@ def test_what_is_not_sure_waits_for_an_answer(
 def test_a_sequence_with_a_part_that_is_not_sure_waits_as_a_whole() -> None:
     whole = joined([intent("turn", direction="left"), UNSURE])
     assert (whole.source, whole.needs_confirmation) == ("embedding", True)
-    assert "then going forward 2 meters? Say yes" in Planner(LIMITS).plan(whole).reason
+    assert "then going forward 2 meters? Say yes" in ActionPlanner(LIMITS).plan(whole).reason
 
 
 def test_an_answer_counts_once_and_only_to_a_question() -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     assert planner.plan(intent("confirm")).is_refused
     planner.plan(UNSURE)
     planner.plan(intent("look"))
@@ -233,14 +242,14 @@ def test_an_answer_counts_once_and_only_to_a_question() -> None:
 
 
 def test_a_question_stays_open_while_nothing_is_understood() -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.plan(replace(intent(""), problem="I do not understand 'hum'"))
     assert not planner.plan(intent("confirm")).is_refused
 
 
 def test_a_yes_from_before_the_question_answers_nothing() -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     second = 10**9
     planner.plan(UNSURE, now_ns=2 * second)
     early = replace(intent("confirm"), stamp_ns=second)
@@ -249,7 +258,7 @@ def test_a_yes_from_before_the_question_answers_nothing() -> None:
 
 def test_the_time_to_answer_is_also_one_of_the_steady_clock() -> None:
     steady_ns = 0
-    planner = Planner(LIMITS, steady_ns=lambda: steady_ns)
+    planner = ActionPlanner(LIMITS, steady_ns=lambda: steady_ns)
     for waits_s, is_in_time in ((9.9, True), (10.1, False)):
         planner.plan(UNSURE, now_ns=0)
         steady_ns += int(waits_s * 1e9)
@@ -257,16 +266,18 @@ def test_the_time_to_answer_is_also_one_of_the_steady_clock() -> None:
 
 
 def test_a_question_is_never_too_late() -> None:
-    plan = Planner(LIMITS).plan(UNSURE, now_ns=3600 * 10**9)
+    plan = ActionPlanner(LIMITS).plan(UNSURE, now_ns=3600 * 10**9)
     assert plan.reason.startswith("Did you mean")
 
 
 def test_anything_may_be_looked_for() -> None:
-    assert planned(intent("look", thing="elephant")).steps == (Step("look", target="elephant"),)
+    assert planned(intent("look", thing="elephant")).steps == (
+        ActionStep("look", target="elephant"),
+    )
 
 
 def test_what_would_be_refused_is_not_asked() -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     far = replace(intent("move", distance=99.0), needs_confirmation=True)
     assert "too much" in planner.plan(far).reason
     assert planner.plan(intent("confirm")).is_refused
@@ -275,14 +286,14 @@ def test_what_would_be_refused_is_not_asked() -> None:
 def test_the_shipped_limits_can_be_read() -> None:
     limits = read_limits(SHIPPED)
     assert limits.places["kitchen"].frame_id == "map"
-    assert not Planner(limits).plan(intent("go_to", place="kitchen")).is_refused
+    assert not ActionPlanner(limits).plan(intent("go_to", place="kitchen")).is_refused
     grammar = read_grammar(SHIPPED.with_name("grammar.yaml"))
     assert {slot.value for _, slot in grammar.kinds["place"].outlines("")} == set(limits.places)
     assert {slot.value for _, slot in grammar.kinds["thing"].outlines("")} == set(
         limits.plan.things
     )
     full_turn = intent("turn", angle=2 * math.pi)
-    assert not Planner(limits).plan(full_turn).is_refused
+    assert not ActionPlanner(limits).plan(full_turn).is_refused
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,22 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.understanding import Understanding
-from edge_inference.speech.planning.limits import ACTIONS, Limits, Place, PlanLimits, read_limits
+from edge_inference.speech.planning.limits import (
+    ACTIONS,
+    NamedPlace,
+    PlanLimits,
+    VoiceLimits,
+    read_limits,
+)
 from edge_inference.speech.planning.motion import Motion
-from edge_inference.speech.planning.planner import Planner
+from edge_inference.speech.planning.planner import ActionPlanner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice"
-LIMITS = Limits(plan=PlanLimits(actions=ACTIONS), places={"kitchen": Place(1.0, 2.0)})
+LIMITS = VoiceLimits(plan=PlanLimits(actions=ACTIONS), places={"kitchen": NamedPlace(1.0, 2.0)})
 in_a_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 scalars = (
@@ -94,10 +100,10 @@ def test_a_file_is_limits_or_a_sentence_about_it(tmp_path: Path, text: str) -> N
     except ConfigError as error:
         assert str(file) in str(error)
     else:
-        assert Planner(limits).plan(intent_of("stop")).steps == (Step("stop"),)
+        assert ActionPlanner(limits).plan(intent_of("stop")).steps == (ActionStep("stop"),)
 
 
-def intent_of(name: str, *slots: Slot, needs_confirmation: bool = False) -> Intent:
+def intent_of(name: str, *slots: IntentSlot, needs_confirmation: bool = False) -> Intent:
     named = {slot.name: slot for slot in slots}
     return Intent(name, named, 1.0, "text", "grammar", 1, needs_confirmation)
 
@@ -109,7 +115,7 @@ slot_names = st.sampled_from(
     ]
 )
 slots = st.builds(
-    Slot,
+    IntentSlot,
     slot_names | st.text(max_size=3),
     st.floats(0.0, 20.0)
     | st.floats()
@@ -128,7 +134,7 @@ intents = st.builds(
 
 @given(st.lists(intents, min_size=1, max_size=4))
 def test_a_plan_is_within_the_limits_or_refused(asked: list[Intent]) -> None:
-    planner = Planner(LIMITS)
+    planner = ActionPlanner(LIMITS)
     for intent in asked:
         plan = planner.plan(intent)
         assert plan.reason
@@ -152,7 +158,9 @@ def understanding(made: list[Understanding] = []) -> Understanding:  # noqa: B00
 
 
 anything = st.floats() | st.none() | st.floats(-10.0, 10.0)
-steps = st.builds(Step, st.sampled_from([*ACTIONS, "fly"]), *[anything] * 4, st.text(max_size=2))
+steps = st.builds(
+    ActionStep, st.sampled_from([*ACTIONS, "fly"]), *[anything] * 4, st.text(max_size=2)
+)
 stamps = st.integers(-(2**62), 2**62) | st.integers(-4_000_000_000, 4_000_000_000)
 
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.voice import Intent, Transcript
-from edge_inference.speech.language.grammar import Grammar, Reading, Sentence
+from edge_inference.speech.language.grammar import Grammar, GrammarSentence, PhraseReading
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
 from edge_inference.speech.planning.limits import read_limits
-from edge_inference.speech.planning.planner import Planner
+from edge_inference.speech.planning.planner import ActionPlanner
 
 VOICE = Path(__file__).parents[2] / "config" / "voice"
 
@@ -30,7 +30,7 @@ def shipped() -> Grammar:
 
 
 @cache
-def sentences() -> tuple[Sentence, ...]:
+def sentences() -> tuple[GrammarSentence, ...]:
     return shipped().sentences()
 
 
@@ -116,7 +116,7 @@ def test_what_is_outside_has_a_reason(understanding, text: str, problem: str) ->
     intent = understanding().intent(heard(text))
     assert intent.name == ""
     assert problem in intent.problem
-    assert Planner(read_limits(VOICE / "limits.yaml")).plan(intent).is_refused
+    assert ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent).is_refused
 
 
 def test_what_is_too_long_is_handed_on_cut() -> None:
@@ -151,7 +151,7 @@ def test_a_few_wrong_letters_are_forgiven(text: str, name: str, slots: dict[str,
     [("grammar", False), ("fuzzy", False), ("embedding", True), ("a new way", True)],
 )
 def test_only_what_was_said_nearly_in_these_words_acts_at_once(source: str, asks: bool) -> None:
-    made = by_grammar()._made(Reading("move", {}), source, 1.0, heard("move"))
+    made = by_grammar()._made(PhraseReading("move", {}), source, 1.0, heard("move"))
     assert made.needs_confirmation is asks
 
 
@@ -209,7 +209,7 @@ def test_what_only_means_the_same_is_asked_about() -> None:
     intent = understanding.intent(heard("stroll forward two meters"))
     assert (intent.name, intent.source, intent.needs_confirmation) == ("move", "embedding", True)
     assert values(intent) == {"direction": "forward", "distance": 2.0}
-    plan = Planner(read_limits(VOICE / "limits.yaml")).plan(intent)
+    plan = ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent)
     assert plan.is_refused
     assert "Did you mean" in plan.reason
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from edge_inference.engines.cache.artifact_cache import (
     DEFAULT_LIMIT_BYTES,
+    ArtifactCache,
     Entry,
-    Store,
     default_cache_folder,
     key_of,
 )
@@ -23,15 +23,15 @@ from made_up_entries import FILES, KEY, OTHER, Clock, left_overs, make, make_of,
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache", clock=Clock())
+def store(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache", clock=Clock())
 
 
 def numbered_key(number: int) -> str:
     return key_of({"number": number})
 
 
-def test_an_empty_cache_has_nothing_and_is_not_created(store: Store) -> None:
+def test_an_empty_cache_has_nothing_and_is_not_created(store: ArtifactCache) -> None:
     assert store.find(KEY) is None
     assert store.entries() == []
     assert store.faults() == []
@@ -40,7 +40,7 @@ def test_an_empty_cache_has_nothing_and_is_not_created(store: Store) -> None:
     assert not store.folder.exists()
 
 
-def test_what_was_made_is_found(store: Store) -> None:
+def test_what_was_made_is_found(store: ArtifactCache) -> None:
     made = store.get_or_make(KEY, make, label="nanodet fp16/trt")
     found = store.find(KEY)
     assert found is not None
@@ -59,7 +59,7 @@ def test_what_was_made_is_found(store: Store) -> None:
     assert left_overs(store) == []
 
 
-def test_it_is_made_once_and_for_its_key_only(store: Store) -> None:
+def test_it_is_made_once_and_for_its_key_only(store: ArtifactCache) -> None:
     first = store.get_or_make(KEY, make)
     assert store.get_or_make(KEY, never_make, label="another name").folder == first.folder
     assert store.find(OTHER) is None
@@ -67,20 +67,20 @@ def test_it_is_made_once_and_for_its_key_only(store: Store) -> None:
     assert [entry.key for entry in store.entries()] == [OTHER, KEY]
 
 
-def test_an_entry_may_be_of_metadata_only(store: Store) -> None:
+def test_an_entry_may_be_of_metadata_only(store: ArtifactCache) -> None:
     store.get_or_make(KEY, lambda folder: {"verdict": "no"})
     found = store.find(KEY)
     assert found is not None
     assert (found.files, found.metadata, found.size) == ({}, {"verdict": "no"}, 0)
 
 
-def test_metadata_come_back_as_json_holds_them(store: Store) -> None:
+def test_metadata_come_back_as_json_holds_them(store: ArtifactCache) -> None:
     made = store.get_or_make(KEY, lambda folder: {"pair": (1, 2), "counts": {10: "a", 9: "b"}})
     assert made.metadata == {"pair": [1, 2], "counts": {"10": "a", "9": "b"}}
 
 
 @pytest.mark.parametrize("label", ["", "../../etc", "a/b", "ü", "-", "." * 200, "x" * 300])
-def test_any_label_gives_a_folder_inside_the_cache(store: Store, label: str) -> None:
+def test_any_label_gives_a_folder_inside_the_cache(store: ArtifactCache, label: str) -> None:
     entry = store.get_or_make(KEY, make, label=label)
     assert entry.folder.parent == store.folder
     assert not entry.folder.name.startswith(".")
@@ -88,20 +88,20 @@ def test_any_label_gives_a_folder_inside_the_cache(store: Store, label: str) -> 
 
 
 @pytest.mark.parametrize("key", ["", "abc", "*", KEY.upper(), KEY + "0", "../" + KEY[3:]])
-def test_a_key_is_64_digits(store: Store, key: str) -> None:
+def test_a_key_is_64_digits(store: ArtifactCache, key: str) -> None:
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         store.find(key)
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         store.get_or_make(key, make)
 
 
-def test_a_name_that_the_entry_does_not_have(store: Store) -> None:
+def test_a_name_that_the_entry_does_not_have(store: ArtifactCache) -> None:
     entry = store.get_or_make(KEY, make)
     with pytest.raises(CacheError, match=r"'plan' .* has engine.plan, layers.json; run"):
         entry.path("plan")
 
 
-def test_other_things_in_the_folder_are_left_alone(store: Store) -> None:
+def test_other_things_in_the_folder_are_left_alone(store: ArtifactCache) -> None:
     store.folder.mkdir()
     (store.folder / "timing.cache").write_text("not an entry")
     (store.folder / "calibration").mkdir()
@@ -119,7 +119,7 @@ def test_other_things_in_the_folder_are_left_alone(store: Store) -> None:
     assert (store.folder / ".making" / "notes").is_dir()
 
 
-def test_remove(store: Store) -> None:
+def test_remove(store: ArtifactCache) -> None:
     entry = store.get_or_make(KEY, make)
     store.get_or_make(OTHER, make)
     assert store.remove(KEY)
@@ -131,7 +131,7 @@ def test_remove(store: Store) -> None:
 
 def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
     room_for_three = 3 * 10_000 + 3 * 2_000  # 2,000 bytes for each description
-    store = Store(tmp_path, room_for_three, clock=Clock())
+    store = ArtifactCache(tmp_path, room_for_three, clock=Clock())
     for number in range(3):
         store.get_or_make(numbered_key(number), make_of(10_000))
     assert store.find(numbered_key(0)) is not None  # so that 1 is the oldest
@@ -142,7 +142,7 @@ def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
 
 
 def test_an_entry_larger_than_the_limit_is_kept_alone(tmp_path: Path) -> None:
-    store = Store(tmp_path, 1000, clock=Clock())
+    store = ArtifactCache(tmp_path, 1000, clock=Clock())
     store.get_or_make(KEY, make_of(100))
     made = store.get_or_make(OTHER, make_of(5000))
     made.verify()
@@ -150,7 +150,7 @@ def test_an_entry_larger_than_the_limit_is_kept_alone(tmp_path: Path) -> None:
 
 
 def test_an_entry_without_description_goes_first(tmp_path: Path) -> None:
-    store = Store(tmp_path, 25_000, clock=Clock())
+    store = ArtifactCache(tmp_path, 25_000, clock=Clock())
     store.get_or_make(KEY, make_of(10_000))
     broken = store.get_or_make(OTHER, make_of(10_000))
     (broken.folder / "entry.json").unlink()
@@ -158,7 +158,7 @@ def test_an_entry_without_description_goes_first(tmp_path: Path) -> None:
     assert {entry.key for entry in store.entries()} == {KEY, numbered_key(1)}
 
 
-def test_clean_keeps_to_the_given_limit(store: Store) -> None:
+def test_clean_keeps_to_the_given_limit(store: ArtifactCache) -> None:
     folders = [store.get_or_make(numbered_key(n), make_of(10_000)).folder for n in range(4)]
     assert store.clean() == []
     assert store.clean(25_000) == [folders[0].name, folders[1].name]
@@ -167,12 +167,12 @@ def test_clean_keeps_to_the_given_limit(store: Store) -> None:
 
 
 def test_there_is_a_default_limit(tmp_path: Path) -> None:
-    assert Store(tmp_path).limit_bytes == DEFAULT_LIMIT_BYTES
-    assert Store(tmp_path, 0).limit_bytes == 0
+    assert ArtifactCache(tmp_path).limit_bytes == DEFAULT_LIMIT_BYTES
+    assert ArtifactCache(tmp_path, 0).limit_bytes == 0
 
 
 def test_an_entry_in_use_stays(tmp_path: Path) -> None:
-    store = Store(tmp_path, 0, clock=Clock())
+    store = ArtifactCache(tmp_path, 0, clock=Clock())
     held = store.get_or_make(KEY, make)
     with held.hold() as entry, held.hold():
         store.get_or_make(OTHER, make)
@@ -183,7 +183,7 @@ def test_an_entry_in_use_stays(tmp_path: Path) -> None:
     assert store.clean() == [held.folder.name]
 
 
-def test_an_entry_that_is_gone_cannot_be_held(store: Store) -> None:
+def test_an_entry_that_is_gone_cannot_be_held(store: ArtifactCache) -> None:
     entry = store.get_or_make(KEY, make)
     store.remove(KEY)
     with pytest.raises(CacheError, match="was removed by another process"), entry.hold():
@@ -193,22 +193,22 @@ def test_an_entry_that_is_gone_cannot_be_held(store: Store) -> None:
         held.verify()
 
 
-def test_an_entry_that_is_being_made_anew_is_not_removed(store: Store) -> None:
+def test_an_entry_that_is_being_made_anew_is_not_removed(store: ArtifactCache) -> None:
     entry = store.get_or_make(KEY, make)
     (entry.folder / "engine.plan").unlink()
 
     def make_while_others_clean(folder: Path) -> dict[str, Any]:
-        assert Store(store.folder).clean(0) == []
+        assert ArtifactCache(store.folder).clean(0) == []
         with pytest.raises(CacheError, match="in use"):
-            Store(store.folder).remove(KEY)
+            ArtifactCache(store.folder).remove(KEY)
         return make(folder)
 
     store.get_or_make(KEY, make_while_others_clean).verify()
 
 
-def test_what_another_is_making_is_not_swept(store: Store) -> None:
+def test_what_another_is_making_is_not_swept(store: ArtifactCache) -> None:
     def make_while_others_work(folder: Path) -> dict[str, Any]:
-        other = Store(store.folder)
+        other = ArtifactCache(store.folder)
         other.get_or_make(OTHER, make)
         other.get_or_make(OTHER, never_make)
         other.clean()
@@ -221,7 +221,7 @@ def test_what_another_is_making_is_not_swept(store: Store) -> None:
 @pytest.mark.parametrize("by", [KEY, OTHER])
 @pytest.mark.parametrize("there_already", [False, True])
 def test_left_overs_are_swept_by_whoever_comes_next(
-    store: Store, by: str, there_already: bool
+    store: ArtifactCache, by: str, there_already: bool
 ) -> None:
     if there_already:
         store.get_or_make(by, make)
@@ -232,14 +232,14 @@ def test_left_overs_are_swept_by_whoever_comes_next(
     assert left_overs(store) == []
 
 
-def test_clean_removes_the_lock_files_of_killed_makers(store: Store) -> None:
+def test_clean_removes_the_lock_files_of_killed_makers(store: ArtifactCache) -> None:
     (store.folder / ".locks").mkdir(parents=True)
     (store.folder / ".locks" / KEY[:16]).touch()
     store.clean()
     assert left_overs(store) == []
 
 
-def test_a_wait_can_be_cancelled(store: Store) -> None:
+def test_a_wait_can_be_cancelled(store: ArtifactCache) -> None:
     asked = []
 
     def cancelled() -> bool:
@@ -248,14 +248,14 @@ def test_a_wait_can_be_cancelled(store: Store) -> None:
 
     def make_while_another_waits(folder: Path) -> dict[str, Any]:
         with pytest.raises(CacheError, match="cancelled while another process"):
-            Store(store.folder).get_or_make(KEY, never_make, cancelled=cancelled)
+            ArtifactCache(store.folder).get_or_make(KEY, never_make, cancelled=cancelled)
         return make(folder)
 
     store.get_or_make(KEY, make_while_another_waits).verify()
     assert len(asked) == 3
 
 
-def test_threads_make_it_once(store: Store) -> None:
+def test_threads_make_it_once(store: ArtifactCache) -> None:
     makers: list[int] = []
     everybody = threading.Barrier(8)
 
@@ -278,7 +278,7 @@ def test_threads_make_it_once(store: Store) -> None:
     assert len(entries) == 8
 
 
-def test_permissions_follow_the_umask(store: Store) -> None:
+def test_permissions_follow_the_umask(store: ArtifactCache) -> None:
     before = os.umask(0o022)
     try:
         entry = store.get_or_make(KEY, make)

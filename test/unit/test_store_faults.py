@@ -14,15 +14,15 @@ import pytest
 
 from edge_inference.engines.cache import cache_entry, cache_lock
 from edge_inference.engines.cache.artifact_cache import (
-    Store,
+    ArtifactCache,
 )
 from edge_inference.errors import CacheError
 from made_up_entries import KEY, OTHER, Clock, left_overs, make, never_make
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache", clock=Clock())
+def store(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache", clock=Clock())
 
 
 class Stop(BaseException):
@@ -68,7 +68,7 @@ def write_extra(change: Callable[[Path], object]) -> Callable[[Path], dict[str, 
     ],
 )
 def test_a_failing_maker_leaves_nothing(
-    store: Store, failing: Callable[[Path], Any], error: type[BaseException]
+    store: ArtifactCache, failing: Callable[[Path], Any], error: type[BaseException]
 ) -> None:
     with pytest.raises(error):
         store.get_or_make(KEY, failing)
@@ -151,7 +151,7 @@ def assert_one_sentence(text: str) -> None:
 
 
 @damage_cases(SEEN_BY_FIND)
-def test_find_says_what_is_damaged(store: Store, damage: Any, words: str) -> None:
+def test_find_says_what_is_damaged(store: ArtifactCache, damage: Any, words: str) -> None:
     damage(store.get_or_make(KEY, make).folder)
     with pytest.raises(CacheError) as error:
         store.find(KEY)
@@ -162,7 +162,7 @@ def test_find_says_what_is_damaged(store: Store, damage: Any, words: str) -> Non
 
 
 @damage_cases(SEEN_BY_VERIFY)
-def test_only_reading_sees_other_bytes(store: Store, damage: Any, words: str) -> None:
+def test_only_reading_sees_other_bytes(store: ArtifactCache, damage: Any, words: str) -> None:
     damage(store.get_or_make(KEY, make).folder)
     found = store.find(KEY)
     assert found is not None
@@ -173,7 +173,7 @@ def test_only_reading_sees_other_bytes(store: Store, damage: Any, words: str) ->
         assert_one_sentence(str(error.value))
 
 
-def test_reading_sees_what_happened_after_finding(store: Store) -> None:
+def test_reading_sees_what_happened_after_finding(store: ArtifactCache) -> None:
     found = store.get_or_make(KEY, make)
     (found.folder / "engine.plan").write_bytes(b"short")
     with pytest.raises(CacheError, match=r"expected 1000 bytes, got 5"):
@@ -186,7 +186,7 @@ def test_reading_sees_what_happened_after_finding(store: Store) -> None:
 
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
 def test_a_damaged_entry_is_made_anew_and_reported_once(
-    store: Store, damage: Any, words: str
+    store: ArtifactCache, damage: Any, words: str
 ) -> None:
     damage(store.get_or_make(KEY, make).folder)
     reported: list[str] = []
@@ -201,7 +201,7 @@ def test_a_damaged_entry_is_made_anew_and_reported_once(
 
 
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
-def test_clean_removes_what_is_damaged_only(store: Store, damage: Any, words: str) -> None:
+def test_clean_removes_what_is_damaged_only(store: ArtifactCache, damage: Any, words: str) -> None:
     store.get_or_make(OTHER, make)
     damaged = store.get_or_make(KEY, make)
     damage(damaged.folder)
@@ -210,7 +210,7 @@ def test_clean_removes_what_is_damaged_only(store: Store, damage: Any, words: st
     assert store.faults() == left_overs(store) == []
 
 
-def test_an_entry_under_another_key_is_damaged(store: Store) -> None:
+def test_an_entry_under_another_key_is_damaged(store: ArtifactCache) -> None:
     folder = store.get_or_make(OTHER, make).folder
     folder.rename(store.folder / f"entry-{KEY[:16]}")
     with pytest.raises(CacheError, match=f"expected the entry made for {KEY}, .* for {OTHER}"):
@@ -218,7 +218,7 @@ def test_an_entry_under_another_key_is_damaged(store: Store) -> None:
     assert store.get_or_make(KEY, make).key == KEY
 
 
-def test_a_damaged_copy_does_not_hide_the_sound_entry(store: Store) -> None:
+def test_a_damaged_copy_does_not_hide_the_sound_entry(store: ArtifactCache) -> None:
     entry = store.get_or_make(KEY, make, label="sound")
     copy = shutil.copytree(entry.folder, store.folder / f"copy-{KEY[:16]}")
     (copy / "engine.plan").unlink()
@@ -232,7 +232,7 @@ def fill_the_disk(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def test_a_disk_that_fills_while_making(store: Store) -> None:
+def test_a_disk_that_fills_while_making(store: ArtifactCache) -> None:
     with pytest.raises(CacheError, match=r"No space left on device\); free space, run"):
         store.get_or_make(KEY, fill_the_disk)
     assert left_overs(store) == []
@@ -248,7 +248,7 @@ def test_a_disk_that_fills_while_making(store: Store) -> None:
     ],
 )
 def test_a_disk_that_refuses_while_publishing(
-    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+    store: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -267,7 +267,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         with pytest.raises(CacheError, match=r"Not a directory|File exists"):
-            Store(folder).get_or_make(KEY, make)
+            ArtifactCache(folder).get_or_make(KEY, make)
 
 
 @pytest.fixture
@@ -294,7 +294,9 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     monkeypatch.undo()
 
 
-def test_a_read_only_cache_gives_what_it_has(store: Store, read_only: Callable[[], None]) -> None:
+def test_a_read_only_cache_gives_what_it_has(
+    store: ArtifactCache, read_only: Callable[[], None]
+) -> None:
     store.get_or_make(KEY, make)
     (store.folder / ".making" / f"entry-{OTHER[:16]}.0a1b2c3d").mkdir()
     read_only()
@@ -314,7 +316,7 @@ def test_a_read_only_cache_gives_what_it_has(store: Store, read_only: Callable[[
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks(
-    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+    store: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -324,7 +326,7 @@ def test_a_file_system_without_locks(
         store.get_or_make(KEY, never_make)
 
 
-def test_a_sidecar_survives_only_unchanged(store: Store) -> None:
+def test_a_sidecar_survives_only_unchanged(store: ArtifactCache) -> None:
     """Any one byte of the description changed is noticed, or says the same."""
     entry = store.get_or_make(KEY, make)
     sidecar = entry.folder / "entry.json"

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Reading, Role, Status
+from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import Board, board_named, load_boards
 from edge_inference.platforms.sensors import thermal_zones
 from edge_inference.platforms.sensors.sensor import Sensor
@@ -57,14 +57,14 @@ def test_only_tj_decides_on_an_orin() -> None:
 @pytest.mark.parametrize("off", [errno.EAGAIN, errno.ENODATA, "-256000\n"])
 def test_a_zone_of_a_unit_that_is_off_is_gated_and_has_no_value(off: str | int) -> None:
     reading = OneZone().says(off)
-    assert (reading.value, reading.status) == (None, Status.GATED)
+    assert (reading.value, reading.status) == (None, ReadingStatus.GATED)
     assert "off" in reading.problem
 
 
 def test_gated_zones_leave_tj_valid() -> None:
     readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
-    assert readings["zone/cv0-thermal"].status is Status.GATED
-    assert readings["zone/tj-thermal"].status is Status.OK
+    assert readings["zone/cv0-thermal"].status is ReadingStatus.GATED
+    assert readings["zone/tj-thermal"].status is ReadingStatus.OK
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_gated_zones_leave_tj_valid() -> None:
 )
 def test_what_is_no_temperature_is_invalid_and_says_why(content: str | int, words: str) -> None:
     reading = OneZone().says(content)
-    assert (reading.value, reading.status) == (None, Status.INVALID)
+    assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
     assert words in reading.problem
 
 
 @pytest.mark.parametrize("gone", [errno.ENOENT, errno.ENODEV, errno.ENXIO])
 def test_a_zone_that_is_gone_is_absent(gone: int) -> None:
-    assert OneZone().says(gone).status is Status.ABSENT
+    assert OneZone().says(gone).status is ReadingStatus.ABSENT
 
 
 @pytest.mark.parametrize("content", ["-40000\n", "130000\n", "45000", " 45000\n", "-1001\n"])
@@ -117,13 +117,13 @@ def test_whatever_a_file_holds_a_value_is_a_temperature(content: bytes) -> None:
 
 def test_zero_from_the_start_is_no_temperature() -> None:
     zone = OneZone()
-    assert [zone.says("0\n").status for _ in range(5)] == [Status.INVALID] * 5
+    assert [zone.says("0\n").status for _ in range(5)] == [ReadingStatus.INVALID] * 5
 
 
 def test_whole_degrees_are_no_thousandths() -> None:
     zone = OneZone()
     said = [zone.says(each) for each in ("88\n", "90\n", "-1000\n", "1000\n")]
-    assert [each.status for each in said] == [Status.INVALID] * 4
+    assert [each.status for each in said] == [ReadingStatus.INVALID] * 4
     assert "it says 88 and has never been beyond ±1000, and nothing confirms it" in said[0].problem
 
 
@@ -139,7 +139,7 @@ def test_another_zone_confirms_nothing_that_it_said_long_ago() -> None:
     other, zone = thermal_zones.find(tree, ORIN, clock)
     other.read()
     clock.forward(11)
-    assert zone.read()[0].status is Status.INVALID
+    assert zone.read()[0].status is ReadingStatus.INVALID
 
 
 def bind(files: dict, zone: int, *devices: tuple[str, str]) -> dict:
@@ -181,7 +181,7 @@ def test_a_passive_trip_counts_where_it_drives_what_slows_down(
 def test_zero_after_a_temperature_is_never_confirmed() -> None:
     zone = OneZone()
     zone.says("25000\n")
-    assert [zone.says("0\n").status for _ in range(5)] == [Status.INVALID] * 5
+    assert [zone.says("0\n").status for _ in range(5)] == [ReadingStatus.INVALID] * 5
     assert zone.says("25500\n").value == 25.5
 
 
@@ -198,14 +198,14 @@ def test_zero_on_a_winters_day_is_believed() -> None:
 def test_zero_after_deep_frost_is_no_temperature() -> None:
     zone = OneZone()
     zone.says("-20000\n")
-    assert [zone.says("0\n").status for _ in range(3)] == [Status.INVALID] * 3
+    assert [zone.says("0\n").status for _ in range(3)] == [ReadingStatus.INVALID] * 3
 
 
 def test_a_leap_has_to_be_confirmed() -> None:
     zone = OneZone()
     assert zone.says("45000\n").value == 45
     leap = zone.says("85000\n")
-    assert leap.status is Status.INVALID
+    assert leap.status is ReadingStatus.INVALID
     assert "leapt from 45 to 85" in leap.problem
     assert zone.says("86000\n").value == 86
 
@@ -216,7 +216,7 @@ def test_only_the_very_next_look_confirms_a_leap(between: str | int) -> None:
     zone.says("45000\n")
     zone.says("85000\n")
     zone.says(between)
-    assert zone.says("85000\n").status is Status.INVALID
+    assert zone.says("85000\n").status is ReadingStatus.INVALID
     assert zone.says("85000\n").value == 85
 
 
@@ -262,7 +262,7 @@ def test_after_a_long_pause_any_change_is_believed() -> None:
 
 def test_a_gated_zone_that_comes_back_is_read_again() -> None:
     zone = OneZone(errno.EAGAIN)
-    assert zone.says(errno.EAGAIN).status is Status.GATED
+    assert zone.says(errno.EAGAIN).status is ReadingStatus.GATED
     assert zone.says("40000\n").value == 40
 
 
@@ -270,7 +270,7 @@ def test_pmic_die_is_never_a_temperature() -> None:
     tree = MemoryTree(zones(CPU_therm="50000\n", GPU_therm="48000\n", PMIC_Die="100000\n"))
     readings = look(thermal_zones.find(tree, NANO))
     pmic = readings["zone/PMIC-Die"]
-    assert (pmic.value, pmic.status, pmic.role) == (None, Status.INVALID, Role.NONE)
+    assert (pmic.value, pmic.status, pmic.role) == (None, ReadingStatus.INVALID, Role.NONE)
     assert "measures nothing" in pmic.problem
     state = PlatformState("jetson_nano", tuple(readings.values()), 0)
     assert state.hottest is not None

@@ -12,7 +12,7 @@ import pytest
 
 from edge_inference.backends.trt.vendor import ErrorLog, make_logger
 from edge_inference.cli.perception import result_format
-from edge_inference.cli.perception.run_summary import Found
+from edge_inference.cli.perception.run_summary import ResultCounts
 from edge_inference.cli.platform.sensor_format import rows
 from edge_inference.core.decoders import DecodeContext, find
 from edge_inference.core.decoders.activations import activate
@@ -45,7 +45,7 @@ class Keypoints:
         lambda result: draw(np.zeros((8, 8, 3), np.uint8), result),
         result_format.result_as_json,
         lambda result: result_format.result_as_text(result, 3),
-        Found().add,
+        ResultCounts().add,
     ],
     ids=["draw", "json", "text", "summary"],
 )
@@ -68,9 +68,9 @@ def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_what_tells_of_pixels_is_no_thing_that_was_found(result: Segmentation | DepthMap) -> None:
-    found = Found()
+    found = ResultCounts()
     found.add(result)
-    assert not found.pictures
+    assert not found.images
 
 
 def test_an_unknown_activation() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.speech.language.stop_phrases import STOP_WORDS
 from edge_inference.speech.language.unplanned_text import UnplannedWords
 
-MOVE, STOP = Step("move", distance_m=1.0), Step("stop")
+MOVE, STOP = ActionStep("move", distance_m=1.0), ActionStep("stop")
 STAMP = 7
 LONGEST_S = 3.0
 
@@ -24,7 +24,7 @@ class Words(UnplannedWords):
         words = Transcript(text, 0.9, "free", stamp_ns, is_final)
         return self.hear(words, STOP_WORDS, LONGEST_S) is not None
 
-    def plan(self, *steps: Step, refused: str = "", stamp_ns: int = STAMP) -> bool:
+    def plan(self, *steps: ActionStep, refused: str = "", stamp_ns: int = STAMP) -> bool:
         return self.take(ActionPlan("any", steps, stamp_ns, bool(refused), refused)) is not None
 
 
@@ -47,7 +47,7 @@ class Words(UnplannedWords):
 )
 @pytest.mark.parametrize("plan_is_first", [False, True])
 def test_it_acts_where_the_plan_does_not(
-    text: str, steps: tuple[Step, ...], acts: bool, plan_is_first: bool
+    text: str, steps: tuple[ActionStep, ...], acts: bool, plan_is_first: bool
 ) -> None:
     words = Words()
     refused = "" if steps else "I may not do that"

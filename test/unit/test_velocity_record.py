@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.cli.voice.velocity_record import Moves, VelocityRecord, velocity_words
+from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord, velocity_words
 
 PERIOD_S = 0.04
 
@@ -22,8 +22,8 @@ def drive(record: VelocityRecord, start_s: float, *velocities: float) -> float:
 
 def test_nothing_was_sent() -> None:
     record = VelocityRecord()
-    assert (record.velocity, record.between(0, None)) == ((0.0, 0.0), Moves())
-    assert str(Moves()) == "none"
+    assert (record.velocity, record.between(0, None)) == ((0.0, 0.0), CommandedMotion())
+    assert str(CommandedMotion()) == "none"
 
 
 def test_what_is_held_is_told_and_ramps_count_for_the_way() -> None:

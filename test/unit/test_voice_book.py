@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_inference.cli.voice.utterance_tracker import Utterance, VoiceBook
+from edge_inference.cli.voice.utterance_tracker import Utterance, UtteranceTracker
 from edge_inference.core.audio import SpeechSegment
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 SAID_NS = 1_000_000_000
@@ -16,9 +16,9 @@ class Listener:
     def __init__(self) -> None:
         self.now_ns = SAID_NS
         self.finished: list[Utterance] = []
-        self.book = VoiceBook(lambda: self.now_ns, self.finished.append)
+        self.book = UtteranceTracker(lambda: self.now_ns, self.finished.append)
 
-    def at(self, after_ms: float) -> VoiceBook:
+    def at(self, after_ms: float) -> UtteranceTracker:
         self.now_ns = SAID_NS + round(after_ms * 1e6)
         return self.book
 
@@ -32,7 +32,7 @@ def transcript(text: str, problem: str = "") -> Transcript:
 
 
 def intent(name: str, **more) -> Intent:
-    slots = {"distance": Slot("distance", 10.0, "m")}
+    slots = {"distance": IntentSlot("distance", 10.0, "m")}
     return Intent(name, slots, 0.9, "go forward", "grammar", SAID_NS, **more)
 
 
@@ -42,7 +42,7 @@ def test_an_utterance_goes_through_all_stages() -> None:
     listener.at(250).add_transcript(transcript("go forward ten meters"))
     listener.at(251).add_intent(intent("move"))
     assert listener.finished == []
-    plan = ActionPlan("move", (Step("move", distance_m=10.0, speed_mps=0.25),), SAID_NS)
+    plan = ActionPlan("move", (ActionStep("move", distance_m=10.0, speed_mps=0.25),), SAID_NS)
     listener.at(252).add_plan(plan)
     listener.at(253).add_velocity((0.0, 0.0))
     assert listener.finished == []
@@ -92,7 +92,7 @@ def test_partial_results_and_strangers_do_not_count() -> None:
 def test_what_never_moves_is_given_up_at_the_end() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
-    listener.at(252).add_plan(ActionPlan("move", (Step("move", distance_m=1.0),), SAID_NS))
+    listener.at(252).add_plan(ActionPlan("move", (ActionStep("move", distance_m=1.0),), SAID_NS))
     listener.book.give_up()
     assert "command" not in listener.finished[0].after_ms
 
@@ -103,7 +103,7 @@ def stop(listener: Listener, start_ns: int) -> None:
     listener.at(200).add_speech(segment)
     listener.at(250).add_transcript(transcript("stop"))
     listener.at(251).add_intent(intent("stop"))
-    listener.at(252).add_plan(ActionPlan("stop", (Step("stop"),), SAID_NS))
+    listener.at(252).add_plan(ActionPlan("stop", (ActionStep("stop"),), SAID_NS))
 
 
 def test_stop_acts_with_zero_velocity() -> None:
@@ -147,7 +147,7 @@ def drive(listener: Listener) -> None:
     listener.at(200).add_speech(speech())
     listener.at(250).add_transcript(transcript("go forward"))
     listener.at(251).add_intent(intent("move"))
-    listener.at(252).add_plan(ActionPlan("move", (Step("move", distance_m=1.0),), SAID_NS))
+    listener.at(252).add_plan(ActionPlan("move", (ActionStep("move", distance_m=1.0),), SAID_NS))
 
 
 def test_a_plan_that_is_not_taken_up_says_why() -> None:

@@ -11,21 +11,26 @@ import pytest
 from edge_inference.cli.voice.expectations import (
     EXPECTED_FILE,
     Expectation,
-    Sentence,
+    ExpectedSentence,
     compare,
     load_expectation,
 )
-from edge_inference.cli.voice.file_matching import Checks, FilesHeard, files_of, sentences_of
+from edge_inference.cli.voice.file_matching import (
+    FileMatcher,
+    SentenceChecker,
+    files_of,
+    sentences_of,
+)
 from edge_inference.cli.voice.run import sample
 from edge_inference.cli.voice.utterance_tracker import Utterance
-from edge_inference.cli.voice.velocity_record import Moves, VelocityRecord
+from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError
 from edge_inference.speech.audio.sources import open_sound
 
 SHIPPED = sample() / EXPECTED_FILE
-TURN = Sentence(
+TURN = ExpectedSentence(
     "turn.flac",
     "turn left",
     "turn left",
@@ -35,19 +40,21 @@ TURN = Sentence(
     ("0.5 rad/s",),
     turned_rad=1.5708,
 )
-TURNED = Moves((((0.0, 0.5), 2.6),), 0.0, 1.57)
+TURNED = CommandedMotion((((0.0, 0.5), 2.6),), 0.0, 1.57)
 
 
 def turn(stamp_ns: int = 1, text: str = "Turn left!") -> Utterance:
     slots = {
-        "direction": Slot("direction", "left"),
-        "angle": Slot("angle", 1.570796, "rad"),
+        "direction": IntentSlot("direction", "left"),
+        "angle": IntentSlot("angle", 1.570796, "rad"),
     }
     return Utterance(
         stamp_ns,
         transcript=Transcript(text, 0.9, "command", stamp_ns),
         intent=Intent("turn", slots, 0.9, text, "grammar", stamp_ns),
-        plan=ActionPlan("turn", (Step("turn", angle_rad=1.570796, rate_radps=0.5),), stamp_ns),
+        plan=ActionPlan(
+            "turn", (ActionStep("turn", angle_rad=1.570796, rate_radps=0.5),), stamp_ns
+        ),
         after_ms={"speech": 200.0, "command": 300.0},
     )
 
@@ -84,7 +91,9 @@ def test_whatever_differs_is_wrong(change: dict[str, object], words: str) -> Non
 def test_silence_and_talk_too_much_are_wrong() -> None:
     (checked,) = compare(TURN, [])
     assert checked.wrong == ("nothing was heard",)
-    first, second = compare(TURN, [(turn(), TURNED), (turn(2, "turn left again"), Moves())])
+    first, second = compare(
+        TURN, [(turn(), TURNED), (turn(2, "turn left again"), CommandedMotion())]
+    )
     assert (first.wrong, len(second.wrong)) == ((), 1)
     assert "turn left again" in second.wrong[0]
     assert second.as_json()["file"] is None
@@ -95,9 +104,9 @@ def chunk(start_s: float) -> AudioChunk:
 
 
 def test_each_utterance_is_compared_with_its_file() -> None:
-    heard, record = FilesHeard([1.0, 1.0, 1.0]), VelocityRecord()
-    nothing = Sentence("b.flac", "lovely day", "")
-    checks = Checks([TURN, nothing, replace(TURN, file="c.flac")], heard, record)
+    heard, record = FileMatcher([1.0, 1.0, 1.0]), VelocityRecord()
+    nothing = ExpectedSentence("b.flac", "lovely day", "")
+    checks = SentenceChecker([TURN, nothing, replace(TURN, file="c.flac")], heard, record)
     for number in range(6):
         heard.add(chunk(10.0 + number * 0.5))
     assert [heard.number_at(round(s * 1e9)) for s in (10.9, 11.1, 12.9)] == [0, 1, 2]
@@ -159,8 +168,8 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, words: s
 
 def test_a_plan_that_is_not_done_says_why() -> None:
     late = replace(turn(), problem="it is too old")
-    (checked,) = compare(TURN, [(late, Moves())])
+    (checked,) = compare(TURN, [(late, CommandedMotion())])
     assert any("0.5 rad/s, but not done: it is too old" in line for line in checked.lines())
     refused = replace(turn(), plan=ActionPlan("turn", (), 1, is_refused=True, reason="I cannot"))
-    (checked,) = compare(TURN, [(refused, Moves())])
+    (checked,) = compare(TURN, [(refused, CommandedMotion())])
     assert any("none: I cannot" in line for line in checked.lines())

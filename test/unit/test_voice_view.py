@@ -8,14 +8,19 @@ import json
 import numpy as np
 import pytest
 
-from edge_inference.cli.voice.expectations import Checked, Sentence
-from edge_inference.cli.voice.live_state import QUIET_DBFS, Ear, VoiceNow, level_dbfs
-from edge_inference.cli.voice.live_view import VoiceLive
+from edge_inference.cli.voice.expectations import ExpectedSentence, SentenceResult
+from edge_inference.cli.voice.live_state import (
+    QUIET_DBFS,
+    AudioLevelMeter,
+    VoiceLiveState,
+    level_dbfs,
+)
+from edge_inference.cli.voice.live_view import VoiceLiveView
 from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceSummary
 from edge_inference.cli.voice.utterance_tracker import Utterance
-from edge_inference.cli.voice.velocity_record import Moves
+from edge_inference.cli.voice.velocity_record import CommandedMotion
 from edge_inference.core.audio import AudioChunk, SpeechSegment
-from edge_inference.core.voice import ActionPlan, Intent, Slot, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 
 
 class Clock:
@@ -48,8 +53,8 @@ def partial(text: str) -> Transcript:
 UTTERANCE = Utterance(
     2,
     transcript=Transcript("go forward", 0.91, "command", 2),
-    intent=Intent("move", {"direction": Slot("direction", "forward")}, 0.9, "", "grammar", 2),
-    plan=ActionPlan("move", (Step("move", distance_m=0.5),), 2),
+    intent=Intent("move", {"direction": IntentSlot("direction", "forward")}, 0.9, "", "grammar", 2),
+    plan=ActionPlan("move", (ActionStep("move", distance_m=0.5),), 2),
     after_ms={"speech": 200.0, "text": 290.0},
 )
 SUMMARY = VoiceSummary(1, 1, 7, "/ai/cmd_vel", (0.25, 0.0), {"speech": 200.0})
@@ -72,7 +77,7 @@ def test_the_level_is_rms_to_full_scale(samples: np.ndarray, dbfs: float) -> Non
 
 def test_a_look_shows_the_loudest_since_the_last_one() -> None:
     clock = Clock()
-    ear = Ear(clock)
+    ear = AudioLevelMeter(clock)
     assert ear.look() == (None, False, "")
     for value in (0.01, 0.1, 0.001):
         ear.add_audio(chunk(np.full(512, value)))
@@ -88,7 +93,7 @@ def test_a_look_shows_the_loudest_since_the_last_one() -> None:
 
 def test_somebody_speaks_until_the_sentence_is_over() -> None:
     clock = Clock()
-    ear = Ear(clock)
+    ear = AudioLevelMeter(clock)
     ear.add_speech(speech(is_final=False))
     ear.add_transcript(partial("go for"))
     assert ear.look()[1:] == (True, "go for")
@@ -120,7 +125,9 @@ def test_json_has_checks_only_where_there_are_any() -> None:
     stream = io.StringIO()
     output = VoiceJson(stream)
     output.utterance(UTTERANCE)
-    output.checked(Checked(Sentence("a.wav", "x", "y"), UTTERANCE, Moves(), ("no",)))
+    output.checked(
+        SentenceResult(ExpectedSentence("a.wav", "x", "y"), UTTERANCE, CommandedMotion(), ("no",))
+    )
     output.finish(SUMMARY)
     output.finish(SUMMARY.with_checks(0, 1))
     plain, checked, first, second = map(json.loads, stream.getvalue().splitlines())
@@ -139,14 +146,14 @@ def test_the_live_area_never_changes_its_height(
     monkeypatch.setenv("TERM", "xterm")
     long = Utterance(2, transcript=Transcript("go " * 90, 0.5, "free", 2), after_ms={"text": 1.0})
     looks = [
-        VoiceNow(None, False, "", None, (0.0, 0.0)),
-        VoiceNow(-3.0, True, "go forward " * 20, UTTERANCE, (0.25, -0.5)),
-        VoiceNow(QUIET_DBFS, False, "", long, (0.0, 0.0)),
+        VoiceLiveState(None, False, "", None, (0.0, 0.0)),
+        VoiceLiveState(-3.0, True, "go forward " * 20, UTTERANCE, (0.25, -0.5)),
+        VoiceLiveState(QUIET_DBFS, False, "", long, (0.0, 0.0)),
     ]
     heights = set()
     for look in looks:
         stream = Terminal()
-        output = VoiceLive(stream, "a/very/long/path/" * 9 + "[bold].wav")
+        output = VoiceLiveView(stream, "a/very/long/path/" * 9 + "[bold].wav")
         output.progress(lambda look=look: look)
         heights.add(stream.getvalue().count("\n"))
         output.finish(None)
@@ -158,8 +165,8 @@ def test_the_live_area_shows_everything_and_goes_away(monkeypatch: pytest.Monkey
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Terminal()
-    output = VoiceLive(stream, "[a].wav")
-    output.progress(lambda: VoiceNow(-20.0, True, "turn", UTTERANCE, (0.25, 0.0)))
+    output = VoiceLiveView(stream, "[a].wav")
+    output.progress(lambda: VoiceLiveState(-20.0, True, "turn", UTTERANCE, (0.25, 0.0)))
     shown = stream.getvalue()
     for words in (
         "[a].wav",
@@ -174,7 +181,7 @@ def test_the_live_area_shows_everything_and_goes_away(monkeypatch: pytest.Monkey
     ):
         assert words in shown
     output.utterance(UTTERANCE)
-    output.checked(Checked(None, UTTERANCE, Moves(), ("not expected",)))
+    output.checked(SentenceResult(None, UTTERANCE, CommandedMotion(), ("not expected",)))
     output.problem("[x] is gone")
     output.finish(SUMMARY)
     end = stream.getvalue()[len(shown) :]

@@ -19,7 +19,7 @@ from edge_inference.errors import ConfigError
 @dataclass(frozen=True)
 class Camera:
     width: int = setting(description="width", minimum=1, maximum=8192)
-    rate: float = setting(30.0, "pictures a second", minimum=0.0)
+    rate: float = setting(30.0, "images a second", minimum=0.0)
     name: str = setting("front", "name")
     gains: tuple[float, ...] = setting((), "gains")
 

@@ -25,7 +25,7 @@ from edge_inference.backends.trt.metadata import (
 from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
-from edge_inference.backends.trt.worker import Worker
+from edge_inference.backends.trt.worker import InferenceWorker
 from edge_inference.core.images.encodings import check_frame
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
@@ -44,7 +44,7 @@ class TrtBackend(Backend):
     with one optimisation profile are served; the builder makes no others.
     ``vendor`` and ``cuda`` stand in for the installed TensorRT and pycuda.
 
-    Tensors have the types of the ONNX file, whatever the plan takes. Pictures in
+    Tensors have the types of the ONNX file, whatever the plan takes. Images in
     a camera's encodings go to the GPU as they are where CUDA's run-time compiler
     is installed.
     """
@@ -79,23 +79,23 @@ class TrtBackend(Backend):
         self._switch = GraphSwitch(use_graph)
         self._plan: LoadedPlan | None = None
         self._kernel: Kernel | None = None
-        self._picture_words = ""
-        self._idle: deque[Worker] = deque()
+        self._image_words = ""
+        self._idle: deque[InferenceWorker] = deque()
         self._resources = ExitStack()
 
     def describe(self) -> str:
         """Say which TensorRT runs which plan on which GPU, in which precision, and how."""
         if self._plan is None:
             return f"TensorRT (not open), {self._file.name}"
-        return ", ".join((*self._words, str(self._switch), self._picture_words))
+        return ", ".join((*self._words, str(self._switch), self._image_words))
 
-    def takes_picture(self, picture: Frame, spec: InputSpec) -> bool:
+    def takes_image(self, image: Frame, spec: InputSpec) -> bool:
         """Tell whether the kernel knows the encoding and the plan's only input is the spec's."""
         plan = self._plan
-        if plan is None or not self.takes_pictures:
+        if plan is None or not self.takes_images:
             return False
         (binding,) = (binding for binding in plan.bindings if binding.is_input)
-        return image_kernel.takes(picture, spec) and image_kernel.fits_binding(spec, binding)
+        return image_kernel.takes(image, spec) and image_kernel.fits_binding(spec, binding)
 
     def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
         self._forget()
@@ -129,17 +129,17 @@ class TrtBackend(Backend):
         with self._worker() as worker:
             return worker.run(inputs)
 
-    def _infer_picture(
-        self, picture: Frame, spec: InputSpec
+    def _infer_image(
+        self, image: Frame, spec: InputSpec
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
-        check_frame(picture)
-        if self._kernel is None or not self.takes_picture(picture, spec):
+        check_frame(image)
+        if self._kernel is None or not self.takes_image(image, spec):
             raise BackendError(
-                f"{self._file}: this plan takes no {picture.encoding!r} picture for tensor "
+                f"{self._file}: this plan takes no {image.encoding!r} image for tensor "
                 f"{spec.name!r}; preprocess it on the processor"
             )
         with self._worker() as worker:
-            return worker.run_picture(picture, spec, self._kernel)
+            return worker.run_image(image, spec, self._kernel)
 
     def _close(self) -> None:
         self._forget()
@@ -149,11 +149,11 @@ class TrtBackend(Backend):
         """Let go of what is freed, or about to be."""
         self._plan = None
         self._kernel = None
-        self.takes_pictures = False
+        self.takes_images = False
         self._idle.clear()
 
     @contextmanager
-    def _worker(self) -> Iterator[Worker]:
+    def _worker(self) -> Iterator[InferenceWorker]:
         """Lend a worker, with the GPU's context entered. There is one for each call at a time."""
         worker = self._idle.pop()
         try:
@@ -163,32 +163,32 @@ class TrtBackend(Backend):
             self._idle.append(worker)
 
     def _check_fit(self, metadata: EngineMetadata, vendor: Vendor, gpu: DeviceInfo) -> None:
-        here = Environment.here(vendor.flavour, vendor.version, gpu.name, gpu.compute_capability)
+        here = Environment.here(vendor.library, vendor.version, gpu.name, gpu.compute_capability)
         misfit = metadata.misfit(here)
         if misfit is not None:
             raise EngineFileError(f"{self._file}: {misfit}; {HOW_TO_REBUILD}")
 
     def _open_worker(self, resources: ExitStack, plan: LoadedPlan) -> None:
-        worker = Worker(self._cuda, plan, self._switch, self._priority)
+        worker = InferenceWorker(self._cuda, plan, self._switch, self._priority)
         self._free_with(resources, worker.close)
         worker.open()
         self._idle.append(worker)
 
     def _open_kernel(self, resources: ExitStack, plan: LoadedPlan, gpu: DeviceInfo) -> None:
-        """Load the kernel for pictures; without it they are preprocessed on the processor."""
+        """Load the kernel for images; without it they are preprocessed on the processor."""
         inputs = [binding for binding in plan.bindings if binding.is_input]
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            self._picture_words = "takes tensors only"
+            self._image_words = "takes tensors only"
             return
         try:
             kernel = image_kernel.load_image_kernel(self._cuda, gpu.compute_capability)
         except BackendError as error:
-            self._picture_words = f"preprocessing on the processor ({error})"
+            self._image_words = f"preprocessing on the processor ({error})"
             return
         self._free_with(resources, lambda: self._cuda.unload_kernel(kernel))
         self._kernel = kernel
-        self.takes_pictures = True
-        self._picture_words = "preprocessing on the GPU"
+        self.takes_images = True
+        self._image_words = "preprocessing on the GPU"
 
     def _free_with(self, resources: ExitStack, free: Callable[[], None]) -> None:
         """Have something freed when the backend closes, or right now where opening it fails."""

@@ -1,4 +1,4 @@
-// From a camera's picture to a model's input tensor, in one pass over the tensor.
+// From a camera's image to a model's input tensor, in one pass over the tensor.
 //
 // One thread makes one pixel of the tensor: it finds the pixels of the source
 // around its place, turns each into red, green and blue, weighs them, rounds to
@@ -8,12 +8,12 @@
 enum Storage { INTERLEAVED = 0, LUMA_CHROMA = 1 };
 enum Interpolation { NEAREST = 0, LINEAR = 1, CUBIC = 2 };
 
-struct Picture {
-    const unsigned char* bytes;   // the picture as it came
+struct Image {
+    const unsigned char* bytes;   // the image as it came
     const unsigned char* table;   // [channels][256] elements of the tensor
     unsigned char* tensor;
-    int step;                     // bytes of a row of the picture
-    int from_x, from_y, from_width, from_height;  // what of the picture is used
+    int step;                     // bytes of a row of the image
+    int from_x, from_y, from_width, from_height;  // what of the image is used
     int to_x, to_y, to_width, to_height;          // where in the tensor it goes
     int width, height, channels;  // of the tensor
     int planar;                   // channel after channel, instead of pixel after pixel
@@ -51,28 +51,28 @@ __device__ static Color from_luma_chroma(int luma, int u, int v)
 }
 
 // The pixel at x, y of the part that is used; beyond its edge the edge goes on.
-__device__ static Color pixel_at(const Picture& picture, int x, int y)
+__device__ static Color pixel_at(const Image& image, int x, int y)
 {
-    x = picture.from_x + clamp(x, 0, picture.from_width - 1);
-    y = picture.from_y + clamp(y, 0, picture.from_height - 1);
-    const long long row = (long long)y * picture.step;
-    const unsigned char* pixel = picture.bytes + row + x * picture.pixel_bytes;
+    x = image.from_x + clamp(x, 0, image.from_width - 1);
+    y = image.from_y + clamp(y, 0, image.from_height - 1);
+    const long long row = (long long)y * image.step;
+    const unsigned char* pixel = image.bytes + row + x * image.pixel_bytes;
     Color color;
-    if (picture.storage == INTERLEAVED) {
-        color.red = pixel[picture.red];
-        color.green = pixel[picture.green];
-        color.blue = pixel[picture.blue];
+    if (image.storage == INTERLEAVED) {
+        color.red = pixel[image.red];
+        color.green = pixel[image.green];
+        color.blue = pixel[image.blue];
         return color;
     }
-    const int luma = pixel[picture.luma];
-    if (picture.channels == 1) {
+    const int luma = pixel[image.luma];
+    if (image.channels == 1) {
         color.red = color.green = color.blue = luma;
         return color;
     }
-    const long long chroma_row = (long long)(y >> picture.chroma_shift) * picture.step;
+    const long long chroma_row = (long long)(y >> image.chroma_shift) * image.step;
     const unsigned char* pair =
-        picture.bytes + picture.chroma_start + chroma_row + (x & ~1) * picture.pixel_bytes;
-    return from_luma_chroma(luma, pair[picture.chroma_u], pair[picture.chroma_v]);
+        image.bytes + image.chroma_start + chroma_row + (x & ~1) * image.pixel_bytes;
+    return from_luma_chroma(luma, pair[image.chroma_u], pair[image.chroma_v]);
 }
 
 // A place between source pixels, for centres of pixels at halves: the pixel before it, and how
@@ -121,19 +121,19 @@ __device__ static float to_byte(float value)
     return (float)clamp((int)(value + 0.5f), 0, 255);
 }
 
-__device__ static Color resampled(const Picture& picture, int x, int y)
+__device__ static Color resampled(const Image& image, int x, int y)
 {
     float part_x, part_y, weight_x[4], weight_y[4];
-    const int left = place(x, picture.from_width, picture.to_width, &part_x);
-    const int top = place(y, picture.from_height, picture.to_height, &part_y);
-    weigh(picture.interpolation, part_x, weight_x);
-    weigh(picture.interpolation, part_y, weight_y);
-    const int reach = picture.interpolation == CUBIC ? 1 : 0;
+    const int left = place(x, image.from_width, image.to_width, &part_x);
+    const int top = place(y, image.from_height, image.to_height, &part_y);
+    weigh(image.interpolation, part_x, weight_x);
+    weigh(image.interpolation, part_y, weight_y);
+    const int reach = image.interpolation == CUBIC ? 1 : 0;
     Color sum = {0.0f, 0.0f, 0.0f};
     for (int row = -reach; row <= 1 + reach; ++row) {
         for (int column = -reach; column <= 1 + reach; ++column) {
             const float weight = weight_y[row + 1] * weight_x[column + 1];
-            const Color color = pixel_at(picture, left + column, top + row);
+            const Color color = pixel_at(image, left + column, top + row);
             sum.red += weight * color.red;
             sum.green += weight * color.green;
             sum.blue += weight * color.blue;
@@ -145,53 +145,53 @@ __device__ static Color resampled(const Picture& picture, int x, int y)
     return sum;
 }
 
-__device__ static Color seen_at(const Picture& picture, int x, int y)
+__device__ static Color seen_at(const Image& image, int x, int y)
 {
-    x -= picture.to_x;
-    y -= picture.to_y;
-    if (x < 0 || y < 0 || x >= picture.to_width || y >= picture.to_height) {
-        const float pad = picture.pad_value;
+    x -= image.to_x;
+    y -= image.to_y;
+    if (x < 0 || y < 0 || x >= image.to_width || y >= image.to_height) {
+        const float pad = image.pad_value;
         const Color padding = {pad, pad, pad};
         return padding;
     }
-    if (picture.interpolation == NEAREST) {
-        return pixel_at(picture, nearest(x, picture.from_width, picture.to_width),
-                        nearest(y, picture.from_height, picture.to_height));
+    if (image.interpolation == NEAREST) {
+        return pixel_at(image, nearest(x, image.from_width, image.to_width),
+                        nearest(y, image.from_height, image.to_height));
     }
-    return resampled(picture, x, y);
+    return resampled(image, x, y);
 }
 
-__device__ static void store(const Picture& picture, int x, int y, int channel, int value)
+__device__ static void store(const Image& image, int x, int y, int channel, int value)
 {
     const int entry = channel * 256 + value;
-    const long long pixel = (long long)y * picture.width + x;
-    const long long index = picture.planar
-        ? (long long)channel * picture.height * picture.width + pixel
-        : pixel * picture.channels + channel;
-    if (picture.element_size == 4) {
-        ((unsigned int*)picture.tensor)[index] = ((const unsigned int*)picture.table)[entry];
-    } else if (picture.element_size == 2) {
-        ((unsigned short*)picture.tensor)[index] = ((const unsigned short*)picture.table)[entry];
+    const long long pixel = (long long)y * image.width + x;
+    const long long index = image.planar
+        ? (long long)channel * image.height * image.width + pixel
+        : pixel * image.channels + channel;
+    if (image.element_size == 4) {
+        ((unsigned int*)image.tensor)[index] = ((const unsigned int*)image.table)[entry];
+    } else if (image.element_size == 2) {
+        ((unsigned short*)image.tensor)[index] = ((const unsigned short*)image.table)[entry];
     } else {
-        picture.tensor[index] = picture.table[entry];
+        image.tensor[index] = image.table[entry];
     }
 }
 
-extern "C" __global__ void picture_to_tensor(const Picture picture)
+extern "C" __global__ void image_to_tensor(const Image image)
 {
     const int x = blockIdx.x * blockDim.x + threadIdx.x;
     const int y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= picture.width || y >= picture.height) {
+    if (x >= image.width || y >= image.height) {
         return;
     }
-    const Color color = seen_at(picture, x, y);
+    const Color color = seen_at(image, x, y);
     const int red = (int)color.red, green = (int)color.green, blue = (int)color.blue;
-    if (picture.channels == 1) {
+    if (image.channels == 1) {
         // ITU-R BT.601 in 15 bits of fraction.
-        store(picture, x, y, 0, (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15);
+        store(image, x, y, 0, (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15);
         return;
     }
-    store(picture, x, y, 0, picture.blue_first ? blue : red);
-    store(picture, x, y, 1, green);
-    store(picture, x, y, 2, picture.blue_first ? red : blue);
+    store(image, x, y, 0, image.blue_first ? blue : red);
+    store(image, x, y, 1, green);
+    store(image, x, y, 2, image.blue_first ? red : blue);
 }

@@ -1,4 +1,4 @@
-"""Preprocessing on the GPU: which pictures it can take, and what it is told for one.
+"""Preprocessing on the GPU: which images it can take, and what it is told for one.
 
 It stands in for ``core.preprocess.Preprocessor`` and gives the same tensor up to
 one step of a pixel's 256: weights are fractions there in 11 bits, here in 24.
@@ -25,10 +25,10 @@ from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec, Placement, place
 from edge_inference.errors import BackendError
 
-NAME = "picture_to_tensor"
+NAME = "image_to_tensor"
 BLOCK = (32, 8)
 
-#: The table lies before the picture, so that one copy brings both to the GPU.
+#: The table lies before the image, so that one copy brings both to the GPU.
 TABLE_BYTES = 3 * 256 * 4
 
 #: As the kernel numbers them. Averaging over areas is left to the processor.
@@ -87,7 +87,7 @@ _INTEGERS = (
 )
 
 
-class Picture(ctypes.Structure):
+class KernelImage(ctypes.Structure):
     """The kernel's parameter; the same fields in the same order as in image_kernel.cu."""
 
     _fields_ = [
@@ -110,9 +110,9 @@ def load_image_kernel(
     return provider.load_kernel(compile_ptx(source, compute_capability, library), NAME)
 
 
-def takes(picture: Frame, spec: InputSpec) -> bool:
-    """Tell whether the kernel knows the picture's encoding and the spec's interpolation."""
-    return picture.encoding in _STORAGES and spec.interpolation in _INTERPOLATIONS
+def takes(image: Frame, spec: InputSpec) -> bool:
+    """Tell whether the kernel knows the image's encoding and the spec's interpolation."""
+    return image.encoding in _STORAGES and spec.interpolation in _INTERPOLATIONS
 
 
 def fits_binding(spec: InputSpec, binding: Binding) -> bool:
@@ -131,32 +131,32 @@ def fits_binding(spec: InputSpec, binding: Binding) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """What the kernel is told for pictures of one kind: all but the addresses.
+class PreparedImage:
+    """What the kernel is told for images of one kind: all but the addresses.
 
     ``table`` has the bytes of the tensor's elements for all values of a pixel,
-    channel by channel. To be left alone, as it serves many pictures.
+    channel by channel. To be left alone, as it serves many images.
     """
 
-    parameter: Picture
+    parameter: KernelImage
     table: NDArray[np.uint8]
     geometry: Geometry
 
 
-def prepare(picture: Frame, spec: InputSpec, binding: Binding) -> Prepared:
-    """Return what the kernel is told, from memory where such a picture came before."""
-    size = (picture.width, picture.height)
-    return _prepare(picture.encoding, size, picture.step, spec, binding)
+def prepare(image: Frame, spec: InputSpec, binding: Binding) -> PreparedImage:
+    """Return what the kernel is told, from memory where such an image came before."""
+    size = (image.width, image.height)
+    return _prepare(image.encoding, size, image.step, spec, binding)
 
 
 @functools.lru_cache(maxsize=32)
 def _prepare(
     encoding: str, size: tuple[int, int], step: int, spec: InputSpec, binding: Binding
-) -> Prepared:
+) -> PreparedImage:
     placement = place(spec, *size)
     parameter = _describe(encoding, size[1], step, spec, placement)
     parameter.element_size = binding.stored.itemsize
-    return Prepared(parameter, _make_table(spec, binding), placement.geometry(*size))
+    return PreparedImage(parameter, _make_table(spec, binding), placement.geometry(*size))
 
 
 def _make_table(spec: InputSpec, binding: Binding) -> NDArray[np.uint8]:
@@ -172,7 +172,7 @@ def _make_table(spec: InputSpec, binding: Binding) -> NDArray[np.uint8]:
 
 def _describe(
     encoding: str, height: int, step: int, spec: InputSpec, placement: Placement
-) -> Picture:
+) -> KernelImage:
     storage = _STORAGES[encoding]
     fields: dict[str, Any] = dict(storage.offsets)
     for prefix, rectangle in (("from", placement.source), ("to", placement.target)):
@@ -180,7 +180,7 @@ def _describe(
         fields.update(zip(names, rectangle, strict=True))
     if storage.separate_chroma:
         fields["chroma_start"] = height * step
-    return Picture(
+    return KernelImage(
         step=step,
         width=spec.width,
         height=spec.height,

@@ -30,7 +30,7 @@ class Environment:
     ``device`` and ``compute_capability`` are None where there is no GPU.
     """
 
-    flavour: str
+    library: str
     version: str
     system: str
     machine: str
@@ -40,14 +40,14 @@ class Environment:
     @classmethod
     def here(
         cls,
-        flavour: str,
+        library: str,
         version: str,
         device: str | None = None,
         compute_capability: str | None = None,
     ) -> Environment:
         """Describe this machine with the given TensorRT and GPU."""
         return cls(
-            flavour, version, platform.system(), platform.machine(), device, compute_capability
+            library, version, platform.system(), platform.machine(), device, compute_capability
         )
 
 
@@ -86,10 +86,10 @@ class EngineMetadata:
     def misfit(self, here: Environment) -> str | None:
         """Say in a clause why the plan cannot run here, None where it can."""
         built = self.environment
-        if built.flavour != here.flavour:
-            return f"built by {built.flavour}, this machine has {here.flavour}"
+        if built.library != here.library:
+            return f"built by {built.library}, this machine has {here.library}"
         if built.version != here.version and not self.version_compatible:
-            return f"built by {built.flavour} {built.version}, this machine has {here.version}"
+            return f"built by {built.library} {built.version}, this machine has {here.version}"
         if (built.system, built.machine) != (here.system, here.machine):
             return (
                 f"built for {built.system} on {built.machine}, this machine is {here.system} on "

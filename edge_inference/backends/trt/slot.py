@@ -16,7 +16,7 @@ from edge_inference.backends.trt.vendor import reason_of
 from edge_inference.errors import BackendError, TensorError
 
 
-class Slot:
+class ExecutionSlot:
     """Addresses and views of one set of input shapes. Use inside the provider's ``current``.
 
     ``inputs`` and ``outputs`` are views of page-locked memory in the engine's

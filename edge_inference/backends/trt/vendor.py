@@ -54,10 +54,10 @@ class ErrorLog:
 
 @dataclass(frozen=True)
 class Vendor:
-    """An imported TensorRT. ``flavour`` is the module's name; ``logger`` is to be given to it."""
+    """An imported TensorRT. ``library`` is the module's name; ``logger`` is to be given to it."""
 
     trt: Any
-    flavour: str
+    library: str
     version: str
     logger: Any
     errors: ErrorLog
@@ -65,7 +65,7 @@ class Vendor:
     @property
     def title(self) -> str:
         """Name and version for people."""
-        name = "TensorRT-RTX" if self.flavour == "tensorrt_rtx" else "TensorRT"
+        name = "TensorRT-RTX" if self.library == "tensorrt_rtx" else "TensorRT"
         return f"{name} {self.version}"
 
 

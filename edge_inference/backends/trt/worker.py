@@ -18,12 +18,12 @@ from edge_inference.backends.trt.graphs import Graphs, GraphSwitch
 from edge_inference.backends.trt.image_kernel import (
     BLOCK,
     TABLE_BYTES,
-    Picture,
+    KernelImage,
     grid_for,
     prepare,
 )
 from edge_inference.backends.trt.plan import LoadedPlan
-from edge_inference.backends.trt.slot import Slot
+from edge_inference.backends.trt.slot import ExecutionSlot
 from edge_inference.backends.trt.vendor import reason_of
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
@@ -34,11 +34,11 @@ from edge_inference.errors import BackendError
 #: a context that runs another shape invalidates what was recorded of it.
 MOST_SLOTS = 4
 
-#: Name of the picture's buffer; no tensor can be called so.
-_PICTURE = "\0picture"
+#: Name of the image's buffer; no tensor can be called so.
+_IMAGE = "\0image"
 
 
-class Worker:
+class InferenceWorker:
     """Runs a plan for one thread at a time. Use inside the provider's ``current``."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Worker:
         self._switch = switch
         self._inputs = [binding for binding in plan.bindings if binding.is_input]
         self._outputs = [binding for binding in plan.bindings if not binding.is_input]
-        self._slots: OrderedDict[Hashable, Slot] = OrderedDict()
+        self._slots: OrderedDict[Hashable, ExecutionSlot] = OrderedDict()
         self._buffers = Buffers(provider)
         self._stream = provider.make_stream(priority)
         self._graphs = Graphs(provider, self._stream, switch)
@@ -80,18 +80,18 @@ class Worker:
         queue = functools.partial(self._queue_tensors, slot)
         return self._run(slot, None, queue)
 
-    def run_picture(
-        self, picture: Frame, spec: InputSpec, kernel: Kernel
+    def run_image(
+        self, image: Frame, spec: InputSpec, kernel: Kernel
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
-        """Make the only input from a checked picture on the GPU, and run once."""
+        """Make the only input from a checked image on the GPU, and run once."""
         (binding,) = self._inputs
-        size = TABLE_BYTES + picture.data.size
-        staged = self._buffers.reserve(_PICTURE, size)
+        size = TABLE_BYTES + image.data.size
+        staged = self._buffers.reserve(_IMAGE, size)
         slot = self._slot_for({binding.name: spec.shape}, {})
-        prepared = prepare(picture, spec, binding)
+        prepared = prepare(image, spec, binding)
         staged.host[: prepared.table.size] = prepared.table
-        staged.host[TABLE_BYTES:size] = picture.data
-        parameter = Picture.from_buffer_copy(prepared.parameter)
+        staged.host[TABLE_BYTES:size] = image.data
+        parameter = KernelImage.from_buffer_copy(prepared.parameter)
         parameter.table = staged.address
         parameter.bytes = staged.address + TABLE_BYTES
         parameter.tensor = self._buffers.reserve(binding.name, 0).address
@@ -106,7 +106,7 @@ class Worker:
         return self._run(slot, bytes(parameter), queue), prepared.geometry
 
     def _run(
-        self, slot: Slot, parameter: bytes | None, queue: Callable[[], None]
+        self, slot: ExecutionSlot, parameter: bytes | None, queue: Callable[[], None]
     ) -> dict[str, NDArray[Any]]:
         stream = self._stream
         try:
@@ -124,19 +124,19 @@ class Worker:
         views = {**slot.outputs, **late}
         return {binding.name: binding.unpack(views[binding.name]) for binding in self._outputs}
 
-    def _queue_tensors(self, slot: Slot) -> None:
+    def _queue_tensors(self, slot: ExecutionSlot) -> None:
         for binding in self._inputs:
             if not binding.on_host:
                 self._copy_in(binding, slot.inputs[binding.name])
         self._queue_run(slot)
 
-    def _queue_run(self, slot: Slot) -> None:
+    def _queue_run(self, slot: ExecutionSlot) -> None:
         slot.execute(self._stream.handle)
         for binding in self._outputs:
             if not binding.on_host and binding.name in slot.outputs:
                 self._copy_out(binding, slot.outputs[binding.name])
 
-    def _fetch_late(self, slot: Slot) -> dict[str, NDArray[Any]]:
+    def _fetch_late(self, slot: ExecutionSlot) -> dict[str, NDArray[Any]]:
         late = slot.view_late_outputs()
         for binding in self._outputs:
             if binding.name in late:
@@ -156,7 +156,7 @@ class Worker:
 
     def _slot_for(
         self, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[Any]]
-    ) -> Slot:
+    ) -> ExecutionSlot:
         """Return a slot that is set up for these shapes, and for these values of host tensors."""
         key = tuple(
             (shapes[binding.name], tensors[binding.name].tobytes() if binding.on_host else None)
@@ -175,7 +175,7 @@ class Worker:
 
     def _set_up(
         self,
-        slot: Slot,
+        slot: ExecutionSlot,
         key: Hashable,
         shapes: Mapping[str, tuple[int, ...]],
         tensors: Mapping[str, NDArray[Any]],
@@ -193,7 +193,7 @@ class Worker:
                 self._graphs.forget()  # they hold addresses of before
                 self._recorded_at = self._buffers.generation
 
-    def _take_slot(self) -> Slot:
+    def _take_slot(self) -> ExecutionSlot:
         """Return a slot to set up for new shapes: an unused one, a new one, or the oldest."""
         oldest = next(iter(self._slots))
         most = MOST_SLOTS if self._switch.on else 1
@@ -205,7 +205,7 @@ class Worker:
         self._graphs.forget(oldest)
         return slot
 
-    def _make_slot(self) -> Slot:
+    def _make_slot(self) -> ExecutionSlot:
         with self._plan.vendor.errors.collect() as lines:
             context = self._plan.make_context(self._stream.handle)
         if context is None:
@@ -214,4 +214,4 @@ class Worker:
                 f"{self._plan.file}: TensorRT cannot make one more execution context: {reason}; "
                 "close other models, or ask for fewer contexts"
             )
-        return Slot(self._plan, context, self._buffers)
+        return ExecutionSlot(self._plan, context, self._buffers)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.commands.compare import add_pictures
+from edge_inference.cli.commands.compare import add_images
 
 _EXAMPLES = """\
 examples:
   edge-inference bisect my_model --precision int8
-  edge-inference bisect my_model --precision int8 --for tensorrt --pictures drive.mp4
+  edge-inference bisect my_model --precision int8 --for tensorrt --images drive.mp4
   edge-inference bisect my_model --precision fp16 --sqnr 30
 
 Says which layers must stay in fp32 so that the model passes its self-check in a lower
@@ -44,12 +44,12 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         default="onnxruntime",
         help="the engine that the model is derived for; default: onnxruntime",
     )
-    add_pictures(parser)
+    add_images(parser)
     parser.add_argument(
         "--tries",
         type=given.whole(1),
         metavar="N",
-        help="make at most so many flavours; default: 80",
+        help="make at most so many derived models; default: 80",
     )
     _add_thresholds(parser)
     given.add_model_path(parser)

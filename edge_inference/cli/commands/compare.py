@@ -12,14 +12,14 @@ _EXAMPLES = """\
 examples:
   edge-inference compare nanodet
   edge-inference compare nanodet --backends ort,trt --precisions fp16,int8 --plot nanodet.png
-  edge-inference compare efficientnet_lite0 --pictures photos/ --labels labels.csv
-  edge-inference compare efficientnet_lite0 --pictures by_class/ --json
+  edge-inference compare efficientnet_lite0 --images photos/ --labels labels.csv
+  edge-inference compare efficientnet_lite0 --images by_class/ --json
 
 Every backend in every precision is compared with ONNX Runtime in fp32 on the CPU. All
 engines infer in turns, so that a busy machine slows all of them alike. What cannot run
 here is listed with its reason; what is missing is made first, into the cache.
 
-labels.csv has lines of picture,label; a folder may also hold a folder for each class,
+labels.csv has lines of image,label; a folder may also hold a folder for each class,
 named like its label. Accuracy is measured for classification.
 
 exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usage;
@@ -49,9 +49,9 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         metavar="NAMES",
         help="of engines on an x86 processor without VNNI: exact, fast; default: both",
     )
-    add_pictures(parser)
+    add_images(parser)
     parser.add_argument(
-        "--labels", type=given.name, metavar="FILE.csv", help="lines of picture,label"
+        "--labels", type=given.name, metavar="FILE.csv", help="lines of image,label"
     )
     parser.add_argument(
         "--runs", type=given.whole(1), metavar="N", help="timed runs of each; default: 50"
@@ -77,21 +77,21 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
 
 
-def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """Add ``--pictures``, ``--topic`` and ``--limit``."""
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add ``--images``, ``--topic`` and ``--limit``."""
     parser.add_argument(
-        "--pictures",
+        "--images",
         type=given.name,
         metavar="SOURCE",
-        help="a picture, a folder, a video, a recorded bag or sample; default: the model's golden "
-        "pictures and crops of them",
+        help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
+        "images and crops of them",
     )
     parser.add_argument("--topic", default="", help="the bag's topic; needed where it has several")
     parser.add_argument(
         "--limit",
         type=given.whole(1),
         metavar="N",
-        help="use at most so many pictures; default: all with labels, else 48",
+        help="use at most so many images; default: all with labels, else 48",
     )
 
 

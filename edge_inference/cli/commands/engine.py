@@ -42,7 +42,7 @@ examples:
   edge-inference engine check nanodet --backend ort --precision int8
 
 A plan has to fit this machine and to be the one that its sidecar describes. Where it
-can run, it also has to find what the model's golden pictures show and to compute
+can run, it also has to find what the model's golden images show and to compute
 what ONNX Runtime computes in fp32.
 
 exit codes: 0 sound; 1 not, with the reason; 2 wrong usage."""
@@ -163,7 +163,7 @@ def _add_list(actions: Commands) -> None:
         "list",
         _start_list,
         help="list what is in the cache",
-        description="List the engines and precision flavours in the cache, last used first.",
+        description="List the engines and derived models in the cache, last used first.",
         epilog=_LIST_EXAMPLES,
     )
     parser.add_argument(
@@ -202,9 +202,9 @@ def _size(text: str) -> int:
 
 def _start_build(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.models.build_flags import given_build_options
-    from edge_inference.cli.models.engine_build import BuildOrder, build
+    from edge_inference.cli.models.engine_build import EngineBuildOptions, build
 
-    order = BuildOrder(
+    order = EngineBuildOptions(
         model=options.model,
         onnx=options.onnx,
         precision=options.precision,

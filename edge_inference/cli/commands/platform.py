@@ -138,9 +138,9 @@ def _add_tune(actions: Commands) -> None:
 
 
 def _start_show(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.platform.show import ShowOrder, show
+    from edge_inference.cli.platform.show import ShowOptions, show
 
-    order = ShowOrder(
+    order = ShowOptions(
         recording=options.recording,
         root=options.root,
         board=options.board,
@@ -153,9 +153,9 @@ def _start_show(options: argparse.Namespace, started_s: float) -> int:
 
 
 def _start_record(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.platform.record import RecordOrder, record_platform
+    from edge_inference.cli.platform.record import RecordOptions, record_platform
 
-    order = RecordOrder(
+    order = RecordOptions(
         output=options.output,
         root=options.root,
         duration_s=options.duration,

@@ -10,20 +10,20 @@ from edge_inference.cli.arguments import Commands
 
 _EXAMPLES = """\
 examples:
-  edge-inference quantize nanodet --calibration pictures/ --output ~/models/nanodet_int8
-  edge-inference quantize nanodet --calibration drive.mp4 --pictures 200 --output ./mine
+  edge-inference quantize nanodet --calibration images/ --output ~/models/nanodet_int8
+  edge-inference quantize nanodet --calibration drive.mp4 --images 200 --output ./mine
   edge-inference quantize nanodet --calibration my_bag --topic /camera/image_raw --output ./mine
   edge-inference quantize nanodet --precision fp16 --output ./mine
 
 The output is a complete model folder: a copy, with the ranges that were measured and
 which layers stay in fp32 written into it. int8 and fp16 files are derived from it for
-each engine where they are needed. Every fifth picture is held out of the calibration
-and used to check what came of it, as the model's golden pictures are.
+each engine where they are needed. Every fifth image is held out of the calibration
+and used to check what came of it, as the model's golden images are.
 
 exit codes: 0 quantised and close enough to fp32; 1 failed, or not close enough: the
 folder is kept only with --force; 2 wrong usage; 130 interrupted."""
 
-DEFAULT_PICTURES = 128
+DEFAULT_IMAGES = 128
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         "quantize",
         _start,
         help="make a model folder that also computes in int8 or fp16",
-        description="Measure ranges on pictures of yours, and make a model folder with them.",
+        description="Measure ranges on images of yours, and make a model folder with them.",
         epilog=_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", help="model, by name or path")
@@ -72,16 +72,16 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=given.name,
         metavar="SOURCE",
-        help="pictures as the model will see them: a picture, a folder, a video or a recorded bag; "
-        "for fp16 the golden pictures do",
+        help="images as the model will see them: an image, a folder, a video or a recorded bag; "
+        "for fp16 the golden images do",
     )
     parser.add_argument("--topic", default="", help="the bag's topic; needed where it has several")
     parser.add_argument(
-        "--pictures",
+        "--images",
         type=given.whole(1),
-        default=DEFAULT_PICTURES,
+        default=DEFAULT_IMAGES,
         metavar="N",
-        help=f"calibrate on at most so many; default: {DEFAULT_PICTURES}",
+        help=f"calibrate on at most so many; default: {DEFAULT_IMAGES}",
     )
     parser.add_argument(
         "--method",
@@ -91,15 +91,15 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.quantize import Order, quantize
+    from edge_inference.cli.models.quantize import QuantizeOptions, quantize
 
-    order = Order(
+    order = QuantizeOptions(
         model=options.model,
         model_path=options.model_path,
         precision=options.precision,
         calibration=options.calibration,
         topic=options.topic,
-        pictures=options.pictures,
+        images=options.images,
         method=options.method,
         keep_fp32=tuple(options.keep_fp32),
         output=options.output,

@@ -17,12 +17,12 @@ examples:
 _PERCEPTION_EXAMPLES = """\
 examples:
   edge-inference run perception --source sample
-  edge-inference run perception --source pictures/ --model efficientnet_lite0 --json
+  edge-inference run perception --source images/ --model efficientnet_lite0 --json
   edge-inference run perception --source video.mp4 --frames 100 --save-overlay overlays
   edge-inference run perception --source /dev/video0 --backend trt --precision int8
   edge-inference run perception --source /camera/image_raw
 
-Of files every picture is processed; with --real-time, and of cameras and topics,
+Of files every image is processed; with --real-time, and of cameras and topics,
 the newest one, and what comes too fast is dropped and counted.
 
 A backend or precision that is named is waited for: where it has to be built, that
@@ -53,21 +53,21 @@ def _add_perception(pipelines: Commands) -> None:
         pipelines,
         "perception",
         _start,
-        help="find objects or classes in pictures",
-        description="Find objects, classes or masks in pictures, videos, or what a camera sees.",
+        help="find objects or classes in images",
+        description="Find objects, classes or masks in images, videos, or what a camera sees.",
         epilog=_PERCEPTION_EXAMPLES,
     )
     parser.add_argument(
         "--source",
         type=given.name,
         required=True,
-        help="picture, folder of pictures, video, V4L2 device (/dev/video0 or 0), image topic "
+        help="image, folder of images, video, V4L2 device (/dev/video0 or 0), image topic "
         "(/camera/image_raw), or sample",
     )
     given.add_model_path(parser)
     parser.add_argument("--model", default="nanodet", metavar="NAME|PATH", help="default: nanodet")
     given.add_engine(parser)
-    _add_pictures(parser)
+    _add_images(parser)
     parser.add_argument(
         "--params-file", default="", metavar="FILE", help="ROS parameters of the nodes"
     )
@@ -75,7 +75,7 @@ def _add_perception(pipelines: Commands) -> None:
         "--save-overlay",
         type=given.name,
         metavar="DIR",
-        help="write the pictures with their results drawn on them",
+        help="write the images with their results drawn on them",
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each frame, last a summary"
@@ -83,7 +83,7 @@ def _add_perception(pipelines: Commands) -> None:
     parser.add_argument("--verbose", action="store_true", help="the nodes' own log on stderr")
 
 
-def _add_pictures(parser: argparse.ArgumentParser) -> None:
+def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence",
         type=given.number(0.0, 1.0),
@@ -95,7 +95,7 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=given.number(0.001, 1000.0),
         metavar="HZ",
-        help="pictures a second from files, instead of the file's own or as fast as possible",
+        help="images a second from files, instead of the file's own or as fast as possible",
     )
     parser.add_argument(
         "--real-time",

@@ -99,15 +99,15 @@ def _add_embedding(actions: Commands) -> None:
 
 
 def _start_embedding(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.speech_embedding import EmbeddingOrder, make_folder
+    from edge_inference.cli.models.speech_embedding import EmbeddingOptions, make_folder
 
-    return make_folder(EmbeddingOrder(options.source, options.output, options.licence))
+    return make_folder(EmbeddingOptions(options.source, options.output, options.licence))
 
 
 def _start_export(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.speech_export import ExportOrder, export
+    from edge_inference.cli.models.speech_export import SpeechExportOptions, export
 
-    order = ExportOrder(
+    order = SpeechExportOptions(
         model=options.model,
         model_path=options.model_path,
         output=options.output,

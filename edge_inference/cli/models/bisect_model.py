@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.interruption import cancellable
-from edge_inference.cli.models.image_choice import choose_pictures
+from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.cli.progress import show_progress
@@ -22,8 +22,8 @@ from edge_inference.core.models.golden import SelfCheck
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.settings import change
-from edge_inference.optimize.bisect import DEFAULT_TRIES, BisectOrder, BisectReport, bisect
-from edge_inference.optimize.sensitivity import Layer
+from edge_inference.optimize.bisect import DEFAULT_TRIES, BisectReport, BisectRequest, bisect
+from edge_inference.optimize.sensitivity import RankedLayer
 
 _PIPE_WIDTH = 140
 _LAYERS_SHOWN = 10
@@ -39,7 +39,7 @@ class BisectOptions:
     precision: str
     model_path: str = ""
     target: str = "onnxruntime"
-    pictures: str | None = None
+    images: str | None = None
     topic: str = ""
     limit: int | None = None
     tries: int = DEFAULT_TRIES
@@ -56,10 +56,10 @@ class BisectOptions:
 def bisect_model(options: BisectOptions, as_json: bool) -> int:
     """Search, print what was found, and return the exit code."""
     model = find_model(options.model, search_path(options.model_path))
-    order = BisectOrder(
+    order = BisectRequest(
         model,
         options.precision,
-        choose_pictures(model, options.pictures, None, options.topic, options.limit),
+        choose_images(model, options.images, None, options.topic, options.limit),
         options.target,
         options.thresholds(model.self_check),
         options.tries,
@@ -89,7 +89,7 @@ def _print(report: BisectReport, stream: TextIO) -> None:
     console.print(
         Text(
             f"{order.model.name} in {order.precision} for {order.target}, on "
-            f"{order.pictures.described}; {report.movable} layers can be in either precision"
+            f"{order.images.described}; {report.movable} layers can be in either precision"
         ),
         soft_wrap=True,
     )
@@ -120,24 +120,24 @@ def _conclusion(report: BisectReport) -> Iterator[str]:
         return
     yield f"fails: {'; '.join(report.before.reasons)}"
     if not report.is_complete:
-        yield f"interrupted after {report.tries} flavours"
+        yield f"interrupted after {report.tries} derived models"
     if found.members is None and not report.is_complete:
         return
     if found.members is None or report.after is None:
         yield (
-            f"no set of layers was found that passes, in {report.tries} flavours: calibrate with "
-            "other pictures, allow more with --tries, or use a higher precision"
+            f"no set of layers was found that passes, in {report.tries} tries: calibrate with "
+            "other images, allow more with --tries, or use a higher precision"
         )
         return
     least = "none of them can be given back" if found.is_minimal else "a smaller set may do"
     yield (
         f"passes with {len(found.members)} of {report.movable} layers in fp32 ({least}; "
-        f"{report.tries} flavours tried): {_figures(report.after)}"
+        f"{report.tries} derived models tried): {_figures(report.after)}"
     )
     if len(found.members) > report.movable * _SPREAD:
         yield (
             "so many layers mean that the loss is spread over the network: calibrate with more "
-            "pictures or another method, or use a higher precision"
+            "images or another method, or use a higher precision"
         )
     yield "into model.yaml, section derive:"
     yield report.yaml()
@@ -162,7 +162,7 @@ def _decibels(value: float | None) -> str:
     return f"{value:.1f}" if math.isfinite(value) else "exact" if value > 0 else "-inf"
 
 
-def _layer_as_json(layer: Layer) -> dict[str, Any]:
+def _layer_as_json(layer: RankedLayer) -> dict[str, Any]:
     return {
         "layer": layer.name,
         "nodes": list(layer.nodes),
@@ -179,7 +179,7 @@ def _summary_as_json(report: BisectReport) -> dict[str, Any]:
         "model": order.model.name,
         "precision": order.precision,
         "for": order.target,
-        "pictures": len(order.pictures),
+        "images": len(order.images),
         "thresholds": vars(order.wanted),
         "before": {"passed": report.before.passed, **report.before.figures()},
         "after": None
@@ -190,7 +190,7 @@ def _summary_as_json(report: BisectReport) -> dict[str, Any]:
         "is_minimal": found.is_minimal,
         "is_complete": report.is_complete,
         "movable_layers": report.movable,
-        "flavours_tried": report.tries,
+        "models_tried": report.tries,
         "culprits": [
             {"layers": list(one.layers), "tensor": one.tensor or None, "born": _finite(one.born)}
             for one in report.screening.culprits[:_LAYERS_SHOWN]

@@ -36,13 +36,13 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     from edge_inference.cli.models.engine_check import run_checks
     from edge_inference.cli.progress import show_progress
     from edge_inference.engines.cache.artifacts import build_options
-    from edge_inference.engines.serving.selection import Request, prepare
+    from edge_inference.engines.serving.selection import EngineRequest, prepare
 
     model.verify_files()
     # On a machine that builds no engines nobody else would read them.
     build_options(model, next(iter(model.variants)))
     sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
-    request = Request(model, backend, precision, int8_mode=int8_mode)
+    request = EngineRequest(model, backend, precision, int8_mode=int8_mode)
     with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)
         if cancelled():  # too late for what was prepared, not for what follows

@@ -15,14 +15,14 @@ from edge_inference.cli.models.comparison_format import (
     row_as_json,
     summary_as_json,
 )
-from edge_inference.cli.models.image_choice import choose_pictures
+from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.usage import UsageError, complain
 from edge_inference.core.models.model import PRECISIONS, find_model
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.precision.int8_mode import INT8_MODES
-from edge_inference.optimize.compare import BACKENDS, DEFAULT_RUNS, Order, compare
+from edge_inference.optimize.compare import BACKENDS, DEFAULT_RUNS, CompareRequest, compare
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CompareOptions:
     backends: tuple[str, ...] = BACKENDS
     precisions: tuple[str, ...] = PRECISIONS
     int8_modes: tuple[str, ...] = INT8_MODES
-    pictures: str | None = None
+    images: str | None = None
     topic: str = ""
     labels: str | None = None
     limit: int | None = None
@@ -55,9 +55,9 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
     if options.plot is not None:
         comparison_plot.check(Path(options.plot))
     model = find_model(options.model, search_path(options.model_path))
-    order = Order(
+    order = CompareRequest(
         model,
-        choose_pictures(model, options.pictures, options.labels, options.topic, options.limit),
+        choose_images(model, options.images, options.labels, options.topic, options.limit),
         options.backends,
         options.precisions,
         options.runs,

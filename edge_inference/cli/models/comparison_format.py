@@ -13,7 +13,7 @@ from edge_inference.cli.models.cost_format import cost_as_json, moment
 from edge_inference.cli.perception.summary_table import milliseconds, new_table
 from edge_inference.cli.sizes import megabytes
 from edge_inference.engines.precision.int8_mode import in_words
-from edge_inference.optimize.compare import Comparison, Row
+from edge_inference.optimize.compare import CompareRow, Comparison
 
 _PIPE_WIDTH = 140
 #: Medians of one machine that differ by this factor are not the same.
@@ -34,7 +34,7 @@ def print_comparison(comparison: Comparison, facts: Mapping[str, str], stream: T
         console.print(Text(line), soft_wrap=True)
 
 
-def row_as_json(comparison: Comparison, row: Row) -> dict[str, Any]:
+def row_as_json(comparison: Comparison, row: CompareRow) -> dict[str, Any]:
     """Return one row; what could not be measured is null."""
     figures = {} if row.check is None else row.check.figures()
     latency = row.latency
@@ -74,9 +74,9 @@ def summary_as_json(comparison: Comparison, facts: Mapping[str, str]) -> dict[st
     fastest = comparison.fastest()
     return {
         "model": comparison.model.name,
-        "pictures": len(comparison.pictures),
-        "pictures_described": comparison.pictures.described,
-        "labelled": comparison.pictures.class_ids is not None,
+        "images": len(comparison.images),
+        "images_described": comparison.images.described,
+        "labelled": comparison.images.class_ids is not None,
         "runs": comparison.runs,
         "threads": comparison.threads,
         "thresholds": vars(comparison.model.self_check),
@@ -94,13 +94,13 @@ def summary_as_json(comparison: Comparison, facts: Mapping[str, str]) -> dict[st
 def _headline(comparison: Comparison) -> str:
     threads = f"{comparison.threads} thread{'' if comparison.threads == 1 else 's'} on the CPU"
     return (
-        f"{comparison.model.name} on {comparison.pictures.described}, against ONNX Runtime fp32; "
+        f"{comparison.model.name} on {comparison.images.described}, against ONNX Runtime fp32; "
         f"{comparison.runs} runs each in turns, {threads}"
     )
 
 
 def _table(comparison: Comparison) -> Table:
-    has_labels = comparison.pictures.class_ids is not None
+    has_labels = comparison.images.class_ids is not None
     table = new_table(
         "engine",
         "computes in",
@@ -133,13 +133,13 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _computes_in(row: Row) -> str:
+def _computes_in(row: CompareRow) -> str:
     if len(row.layers) > 1:
         return ", ".join(f"{name} {count}" for name, count in row.layers.items())
     return row.used or "not told"
 
 
-def _closeness(row: Row) -> tuple[str, str, str]:
+def _closeness(row: CompareRow) -> tuple[str, str, str]:
     if row.check is None:
         return "", "", ""
     figures = row.check.figures()
@@ -150,7 +150,7 @@ def _closeness(row: Row) -> tuple[str, str, str]:
     return agreement, cosine, sqnr
 
 
-def _times(row: Row) -> tuple[str, str, str]:
+def _times(row: CompareRow) -> tuple[str, str, str]:
     if row.latency is None:
         return "", "", ""
     p50, p90, p99 = (milliseconds(t) for t in (row.latency.p50, row.latency.p90, row.latency.p99))
@@ -173,8 +173,8 @@ def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str
     for row in comparison.rows:
         if row.used is not None and row.used != row.precision and not row.obstacle:
             yield f"{row.name} is computed in {row.used}: this engine has no {row.precision} for it"
-    if comparison.pictures.skipped:
-        yield f"could not be read: {len(comparison.pictures.skipped)}"
+    if comparison.images.skipped:
+        yield f"could not be read: {len(comparison.images.skipped)}"
     yield _pick(comparison)
     yield from _changed(comparison)
     yield from comparison.problems

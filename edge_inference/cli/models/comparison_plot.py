@@ -1,4 +1,4 @@
-"""A comparison as a picture: how long each way takes against how close it comes."""
+"""A comparison as an image: how long each way takes against how close it comes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_inference.cli.usage import UsageError
 from edge_inference.errors import ConfigError
-from edge_inference.optimize.compare import Comparison, Row
+from edge_inference.optimize.compare import CompareRow, Comparison
 
 SUFFIXES = (".png", ".svg")
 
@@ -36,7 +36,7 @@ def draw(comparison: Comparison, file: Path) -> None:
     figure = Figure(figsize=(8, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     wanted = comparison.model.self_check
-    panels: Mapping[str, tuple[Any, Callable[[Row], float | None], float]] = {
+    panels: Mapping[str, tuple[Any, Callable[[CompareRow], float | None], float]] = {
         "agreement with fp32, %": (above, _agreement, wanted.agreement * 100),
         "SQNR against fp32, dB": (below, _sqnr_db, wanted.sqnr_db),
     }
@@ -49,7 +49,7 @@ def draw(comparison: Comparison, file: Path) -> None:
         for index, row in enumerate(comparison.rows):
             _point(axes, row, value_of(row), is_label_above=index % 2 == 0)
         axes.margins(x=0.2, y=0.2)
-    above.set_title(f"{comparison.model.name}: {comparison.pictures.described}", fontsize=10)
+    above.set_title(f"{comparison.model.name}: {comparison.images.described}", fontsize=10)
     below.set_xlabel("milliseconds of one inference: p50, line to p90")
     below.set_xlim(left=0)
     try:
@@ -58,7 +58,7 @@ def draw(comparison: Comparison, file: Path) -> None:
         raise ConfigError(f"--plot {file}: cannot be written ({error.strerror})") from error
 
 
-def _point(axes: Any, row: Row, value: float | None, is_label_above: bool) -> None:
+def _point(axes: Any, row: CompareRow, value: float | None, is_label_above: bool) -> None:
     latency = row.latency
     if value is None or latency is None or latency.p50 is None or latency.p90 is None:
         return
@@ -75,13 +75,13 @@ def _point(axes: Any, row: Row, value: float | None, is_label_above: bool) -> No
     )
 
 
-def _agreement(row: Row) -> float | None:
+def _agreement(row: CompareRow) -> float | None:
     if row.check is None or row.check.results is None:
         return None
     return row.check.results.share * 100
 
 
-def _sqnr_db(row: Row) -> float | None:
+def _sqnr_db(row: CompareRow) -> float | None:
     """Leave out what is equal: it has no noise to draw."""
     if row.check is None or row.check.outputs is None:
         return None

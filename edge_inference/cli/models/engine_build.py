@@ -26,7 +26,7 @@ from edge_inference.engines.cache.artifacts import (
     EnginePlan,
     Progress,
     build_options,
-    default_store,
+    default_cache,
     engine_plan,
     environment_here,
     find_or_none,
@@ -36,7 +36,7 @@ from edge_inference.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class BuildOrder:
+class EngineBuildOptions:
     """What ``engine build`` was asked for; ``options`` are the build options given."""
 
     model: str | None
@@ -68,7 +68,7 @@ class _Outcome:
     notes: tuple[str, ...]
 
 
-def build(order: BuildOrder, as_json: bool) -> int:
+def build(order: EngineBuildOptions, as_json: bool) -> int:
     """Build an engine and say what it is; return the exit code."""
     order.check()
     title = f"building {order.model or order.onnx}"
@@ -81,7 +81,7 @@ def build(order: BuildOrder, as_json: bool) -> int:
     return 0
 
 
-def _built(order: BuildOrder, progress: Progress, cancelled: Cancelled) -> _Outcome:
+def _built(order: EngineBuildOptions, progress: Progress, cancelled: Cancelled) -> _Outcome:
     if order.onnx is not None:
         usual = BuildOptions(precision=order.precision or "fp32")
         options = _as_given(lambda: change(usual, order.options))
@@ -93,13 +93,13 @@ def _built(order: BuildOrder, progress: Progress, cancelled: Cancelled) -> _Outc
     options = _as_given(lambda: build_options(model, precision, order.options))
     recipe = engine_plan(model, options.precision, order.gpu, options)
     if order.output is not None:
-        onnx_file = recipe.onnx.make(default_store(), progress, cancelled)
+        onnx_file = recipe.onnx.make(default_cache(), progress, cancelled)
         return _into_file(order, onnx_file, options, progress, cancelled, recipe.model)
     return _into_cache(recipe, progress, cancelled, is_usual=options == own)
 
 
 def _into_file(
-    order: BuildOrder,
+    order: EngineBuildOptions,
     onnx_file: Path,
     options: BuildOptions,
     progress: Progress,
@@ -128,7 +128,7 @@ def _into_file(
 def _into_cache(
     recipe: EnginePlan, progress: Progress, cancelled: Cancelled, is_usual: bool
 ) -> _Outcome:
-    store = default_store()
+    store = default_cache()
     there, damaged = find_or_none(recipe, store)
     plan = there or recipe.make(store, progress, cancelled)
     notes = [f"built anew: {damaged}"] if damaged else []

@@ -13,8 +13,8 @@ from edge_inference.cli.models.engine_plans import PLAN_FILE
 from edge_inference.cli.sizes import megabytes
 from edge_inference.cli.usage import complain
 from edge_inference.core.text_line import one_line
-from edge_inference.engines.cache.artifact_cache import Entry, Store
-from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, CacheEntry
+from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_cache
 from edge_inference.engines.cache.cost_store import forget_costs
 from edge_inference.errors import CacheError
 
@@ -25,7 +25,7 @@ _DIGITS = 17  # a dash and the first digits of the key
 
 def list_cache(verify: bool, as_json: bool) -> int:
     """Print what is in the cache; return 1 where something is damaged."""
-    store = default_store()
+    store = default_cache()
     rows = [(entry, _fault(entry) if verify else "") for entry in store.entries()]
     faults = store.faults()
     if as_json:
@@ -45,7 +45,7 @@ def clean_cache(
 
     A limit of 0 removes measured costs, too; ``costs_only`` nothing else.
     """
-    store = default_store()
+    store = default_cache()
     if costs_only:
         return _forget_costs(store, as_json)
     sizes = {folder.name: _folder_size(folder) for folder in _folders(store)}
@@ -68,7 +68,7 @@ def clean_cache(
     return 0
 
 
-def _forget_costs(store: Store, as_json: bool) -> int:
+def _forget_costs(store: ArtifactCache, as_json: bool) -> int:
     removed = forget_costs(store.folder)
     if as_json:
         sys.stdout.write(json.dumps({"cache": str(store.folder), "costs_removed": removed}) + "\n")
@@ -77,7 +77,7 @@ def _forget_costs(store: Store, as_json: bool) -> int:
     return 0
 
 
-def _print(store: Store, rows: list[tuple[Entry, str]], verified: bool) -> None:
+def _print(store: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -106,7 +106,7 @@ def _print(store: Store, rows: list[tuple[Entry, str]], verified: bool) -> None:
     console.print(table)
 
 
-def _as_json(entry: Entry, fault: str, verified: bool) -> dict[str, Any]:
+def _as_json(entry: CacheEntry, fault: str, verified: bool) -> dict[str, Any]:
     return {
         "label": _label(entry),
         "kind": _kind(entry),
@@ -120,12 +120,12 @@ def _as_json(entry: Entry, fault: str, verified: bool) -> dict[str, Any]:
     }
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: CacheEntry) -> str:
     return entry.folder.name[:-_DIGITS]
 
 
-def _kind(entry: Entry) -> str:
-    return "engine" if PLAN_FILE in entry.files else "flavour"
+def _kind(entry: CacheEntry) -> str:
+    return "engine" if PLAN_FILE in entry.files else "derived model"
 
 
 def _state(fault: str, verified: bool) -> str:
@@ -135,7 +135,7 @@ def _state(fault: str, verified: bool) -> str:
     return "sound" if verified else "complete"
 
 
-def _fault(entry: Entry) -> str:
+def _fault(entry: CacheEntry) -> str:
     try:
         entry.verify()
     except CacheError as error:
@@ -150,7 +150,7 @@ def _moment(seconds: float) -> str:
         return "?"
 
 
-def _folders(store: Store) -> list[Path]:
+def _folders(store: ArtifactCache) -> list[Path]:
     if not store.folder.is_dir():
         return []
     return [folder for folder in store.folder.iterdir() if folder.is_dir()]

@@ -19,9 +19,9 @@ from edge_inference.cli.models.engine_plans import GivenPlan, cached_plan, is_pl
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.usage import EXIT_FAILED, UsageError, complain
 from edge_inference.core.models.model import ModelDescription, find_model
-from edge_inference.engines.cache.artifacts import default_store, environment_here
+from edge_inference.engines.cache.artifacts import default_cache, environment_here
 from edge_inference.engines.serving.engine_check import check_engine, record_check
-from edge_inference.engines.serving.selection import Request, Selection, select_backend
+from edge_inference.engines.serving.selection import EngineRequest, Selection, select_backend
 from edge_inference.errors import BackendError, ModelError
 
 _TRT = "trt"
@@ -43,8 +43,8 @@ def check_plan_or_model(
     model = find_model(text, search_path(model_path))
     if backend in (None, _TRT):
         return _check_plan(cached_plan(model, precision, gpu), model, gpu, model_path)
-    request = Request(model, backend or _TRT, precision or "auto", gpu=gpu)
-    selection = select_backend(request, default_store())
+    request = EngineRequest(model, backend or _TRT, precision or "auto", gpu=gpu)
+    selection = select_backend(request, default_cache())
     if selection.backend is None:
         raise BackendError(
             selection.damaged
@@ -61,7 +61,7 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     with backend as engine:
         _say(f"runs on: {engine.describe()}")
         checked = check_engine(selection, engine, golden="warn", agreement="warn")
-        measured = record_check(selection, checked, default_store(), _warn)
+        measured = record_check(selection, checked, default_cache(), _warn)
     for summary in checked.notes.values():
         _say(summary)
     if "self-check" not in checked.notes:
@@ -99,7 +99,7 @@ def _run_plan(
         _say("golden check and self-check: left out, as its model is not to be found here")
         return 0
     selection = Selection(
-        request=Request(model, _TRT, metadata.precision, gpu=gpu),
+        request=EngineRequest(model, _TRT, metadata.precision, gpu=gpu),
         name=_TRT,
         precision=metadata.precision,
         reason="the plan that was named",

@@ -27,7 +27,7 @@ def described(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
     yield str(plan)
     yield f"  model: {metadata.model or 'not named'}, precision {metadata.precision}"
     yield (
-        f"  built by: {_NAMES.get(built.flavour, built.flavour)} {built.version} on "
+        f"  built by: {_NAMES.get(built.library, built.library)} {built.version} on "
         f"{built.system} {built.machine}{took}"
     )
     yield f"  runs on: {runs_on(metadata)}"

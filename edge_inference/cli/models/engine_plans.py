@@ -8,12 +8,12 @@ from pathlib import Path
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.models.model import ModelDescription, find_model
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
+    Artifact,
     Cancelled,
     Progress,
-    Recipe,
-    default_store,
+    default_cache,
     engine_plan,
 )
 from edge_inference.errors import BackendError
@@ -27,20 +27,20 @@ _SUFFIXES = (".plan", ".engine", ".trt")
 
 
 @dataclass(frozen=True)
-class GivenPlan(Recipe):
+class GivenPlan(Artifact):
     """A plan that somebody named: there is nothing to make or to discard."""
 
     file: Path
 
-    def find(self, store: Store) -> Path | None:
+    def find(self, store: ArtifactCache) -> Path | None:
         """Return the plan."""
         return self.file
 
-    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Return the plan."""
         return self.file
 
-    def discard(self, store: Store) -> bool:
+    def discard(self, store: ArtifactCache) -> bool:
         """Leave somebody's file alone."""
         return False
 
@@ -75,7 +75,7 @@ def named_plan(text: str) -> Path:
 
 def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Path:
     """Return a model's plan in the cache, as the inference node would take it."""
-    store = default_store()
+    store = default_cache()
     wanted = precision or USUAL_PRECISION
     plan = engine_plan(model, wanted, gpu).find(store)
     if plan is not None:

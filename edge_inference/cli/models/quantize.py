@@ -1,4 +1,4 @@
-"""``edge-inference quantize``: from a model and pictures to one that computes in int8 or fp16."""
+"""``edge-inference quantize``: from a model and images to one that computes in int8 or fp16."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.cli.interruption import cancellable
-from edge_inference.cli.models.quantize_report import Outcome, compare, print_outcome
+from edge_inference.cli.models.quantize_report import QuantizeResult, compare, print_outcome
 from edge_inference.cli.models.quantized_folder import CALIBRATION_FILE, StagedFolder, new_folder
 from edge_inference.cli.models.yaml_edit import Value
 from edge_inference.cli.perception.run_options import search_path
@@ -17,7 +17,7 @@ from edge_inference.cli.usage import UsageError, complain
 from edge_inference.core.images import compressed
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.models.model import ModelDescription, find_model
-from edge_inference.core.models.self_check import self_check_pictures
+from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.exclude import named_nodes
@@ -25,23 +25,23 @@ from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate_model, tensors
-from edge_inference.optimize.calibration_images import calibration_pictures
+from edge_inference.optimize.calibration_images import calibration_images
 from edge_inference.optimize.overflow import find_overflows
 
-#: Every so many pictures one is held out of the calibration, up to so many in all.
+#: Every so many images one is held out of the calibration, up to so many in all.
 HELD_OUT_EVERY = 5
 MOST_HELD_OUT = 32
-#: With fewer than so many pictures the ranges follow those few.
-FEW_PICTURES = 50
+#: With fewer than so many images the ranges follow those few.
+FEW_IMAGES = 50
 _FIRST_HELD_OUT = 2
-# Parts of the whole, for the bar: the pictures take nearly all of the time.
+# Parts of the whole, for the bar: the images take nearly all of the time.
 _MEASURED, _DERIVED = 0.7, 0.75
 
 Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class Order:
+class QuantizeOptions:
     """What ``quantize`` was asked for; None is "not given"."""
 
     model: str
@@ -49,7 +49,7 @@ class Order:
     precision: str
     calibration: str | None
     topic: str
-    pictures: int
+    images: int
     method: str | None
     keep_fp32: tuple[str, ...]
     output: str
@@ -60,7 +60,7 @@ class Order:
     def check(self) -> None:
         """Raise UsageError for options that do not go together or would have no effect."""
         if self.precision == "int8" and self.calibration is None:
-            raise UsageError("int8 needs --calibration: pictures as the model will see them")
+            raise UsageError("int8 needs --calibration: images as the model will see them")
         if self.precision != "int8" and self.method is not None:
             raise UsageError(f"--method is for int8; {self.precision} has no ranges")
         if self.method is not None and self.method not in METHODS:
@@ -75,27 +75,27 @@ class Order:
             raise UsageError(f"--export-onnx {self.export}: this is a folder; name a file")
 
 
-class _Pictures:
-    """The pictures to measure on; every fifth is kept out for the check."""
+class _Images:
+    """The images to measure on; every fifth is kept out for the check."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: QuantizeOptions) -> None:
         self.held_out: list[Frame] = []
         self._order = order
 
     def __iter__(self) -> Iterator[Frame | CompressedFrame]:
         order = self._order
         assert order.calibration is not None
-        most = order.pictures + min(-(-order.pictures // (HELD_OUT_EVERY - 1)), MOST_HELD_OUT)
-        found = calibration_pictures(order.calibration, order.topic, most, _tell)
-        for number, picture in enumerate(found):
+        most = order.images + min(-(-order.images // (HELD_OUT_EVERY - 1)), MOST_HELD_OUT)
+        found = calibration_images(order.calibration, order.topic, most, _tell)
+        for number, image in enumerate(found):
             is_turn = number % HELD_OUT_EVERY == _FIRST_HELD_OUT
             if is_turn and len(self.held_out) < MOST_HELD_OUT:
-                self.held_out.append(_decoded(picture))
+                self.held_out.append(_decoded(image))
             else:
-                yield picture
+                yield image
 
 
-def quantize(order: Order, as_json: bool) -> int:
+def quantize(order: QuantizeOptions, as_json: bool) -> int:
     """Measure, write the folder, check what came of it; return the exit code.
 
     Raises EdgeInferenceError for what keeps it from being made, and ModelError
@@ -118,7 +118,7 @@ def quantize(order: Order, as_json: bool) -> int:
     return 0
 
 
-def _check_model(model: ModelDescription, order: Order) -> None:
+def _check_model(model: ModelDescription, order: QuantizeOptions) -> None:
     """Say before anything takes long what would end it."""
     if "fp32" not in model.variants:
         raise ModelError(
@@ -143,7 +143,7 @@ class _Quantization:
     def __init__(
         self,
         model: ModelDescription,
-        order: Order,
+        order: QuantizeOptions,
         staged: StagedFolder,
         progress: ProgressDisplay,
         cancelled: Cancelled,
@@ -153,10 +153,10 @@ class _Quantization:
         self._staged = staged
         self._progress = progress
         self._cancelled = cancelled
-        self._pictures = _Pictures(order)
+        self._images = _Images(order)
         self._steps: list[str] = []
 
-    def run(self) -> Outcome:
+    def run(self) -> QuantizeResult:
         """Measure, derive, compare; export where that was asked for and deserved."""
         made = self._int8() if self._order.precision == "int8" else self._fp16()
         self._progress("deriving", _MEASURED)
@@ -166,7 +166,7 @@ class _Quantization:
             made,
             self._order.precision,
             candidate,
-            self._pictures.held_out,
+            self._images.held_out,
             self._compared,
             self._cancelled,
         )
@@ -181,7 +181,7 @@ class _Quantization:
         described = f"{Path(order.calibration or '').name} {order.topic}".strip()
         calibration = calibrate_model(
             self._model,
-            self._pictures,
+            self._images,
             described,
             order.method or DEFAULT_METHOD,
             self._measured,
@@ -189,12 +189,12 @@ class _Quantization:
         )
         calibration.save(self._staged.folder / CALIBRATION_FILE)
         self._steps.append(
-            f"calibrated on {calibration.picture_count} pictures of {described} "
-            f"({calibration.method}), {len(self._pictures.held_out)} held out"
+            f"calibrated on {calibration.image_count} images of {described} "
+            f"({calibration.method}), {len(self._images.held_out)} held out"
         )
-        if calibration.picture_count < FEW_PICTURES:
+        if calibration.image_count < FEW_IMAGES:
             self._steps.append(
-                f"{calibration.picture_count} pictures are few: give {FEW_PICTURES} or more, "
+                f"{calibration.image_count} images are few: give {FEW_IMAGES} or more, "
                 "as typical as they can be"
             )
         keep = (*self._model.derive.int8_keep_fp32, *order.keep_fp32)
@@ -206,15 +206,15 @@ class _Quantization:
     def _fp16(self) -> ModelDescription:
         order, spec = self._order, self._model.input
         own = order.calibration is None
-        pictures = self_check_pictures(self._model) if own else self._pictures
+        images = self_check_images(self._model) if own else self._images
         overflows = find_overflows(
             self._model.variants["fp32"].file,
             spec.name,
-            tensors(pictures, spec),
+            tensors(images, spec),
             self._measured,
             cancelled=self._cancelled,
         )
-        where = "the golden pictures" if own else str(order.calibration)
+        where = "the golden images" if own else str(order.calibration)
         listing = ", ".join(f"{name} ({value:.3g})" for name, value in overflows.items())
         self._steps.append(f"values too large for fp16 on {where}: {listing or 'at no node'}")
         keep = (*self._model.derive.fp16_keep_fp32, *order.keep_fp32, *overflows)
@@ -234,27 +234,29 @@ class _Quantization:
         )
 
     def _measured(self, count: int) -> None:
-        share = min(count / self._order.pictures, 1.0)
-        self._progress(f"measuring, {count} pictures", _MEASURED * share)
+        share = min(count / self._order.images, 1.0)
+        self._progress(f"measuring, {count} images", _MEASURED * share)
 
     def _compared(self, share: float) -> None:
         self._progress("comparing with fp32", _DERIVED + (1 - _DERIVED) * share)
 
 
-def _decoded(picture: Frame | CompressedFrame) -> Frame:
-    if isinstance(picture, Frame):
-        return picture
-    pixels, order = compressed.decode(picture)
+def _decoded(image: Frame | CompressedFrame) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    pixels, order = compressed.decode(image)
     encoding = {"gray": "mono8", "bgr": "bgr8", "bgra": "bgra8"}[order]
-    return Frame.from_array(pixels, encoding, picture.stamp_ns, picture.frame_id)
+    return Frame.from_array(pixels, encoding, image.stamp_ns, image.frame_id)
 
 
-def _refusal(model: ModelDescription, order: Order, outcome: Outcome, output: Path) -> str:
+def _refusal(
+    model: ModelDescription, order: QuantizeOptions, outcome: QuantizeResult, output: Path
+) -> str:
     kept = f"{output} is kept all the same" if order.force else "nothing is kept (--force keeps it)"
     return (
         f"model {model.name} in {order.precision}: {outcome.why()}; find the layers "
         "that lose most with edge-inference bisect and name them with --keep-fp32, calibrate on "
-        "other pictures or with another --method, or change the thresholds in self_check of "
+        "other images or with another --method, or change the thresholds in self_check of "
         f"model.yaml; {kept}"
     )
 

@@ -21,7 +21,7 @@ from edge_inference.core.models.agreement import ResultAgreement
 from edge_inference.core.models.golden import SelfCheck
 from edge_inference.core.models.golden_check import check_golden
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_pictures
+from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_images
 from edge_inference.errors import BackendError
 
 _PIPE_WIDTH = 120
@@ -30,21 +30,21 @@ Tensors = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One set of pictures: how close, and milliseconds (median) of an inference on one thread."""
+class QuantizeRow:
+    """One set of images: how close, and milliseconds (median) of an inference on one thread."""
 
-    pictures: str
+    images: str
     report: SelfCheckReport
     fp32_ms: float
     candidate_ms: float
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QuantizeResult:
     """``reasons`` say what is not good enough; ``steps`` what was done, for people."""
 
     precision: str
-    rows: tuple[Row, ...]
+    rows: tuple[QuantizeRow, ...]
     wanted: SelfCheck
     golden: str
     reasons: tuple[str, ...]
@@ -60,7 +60,7 @@ class Outcome:
         """Tell whether it is close enough to fp32 to be used."""
         return not self.reasons
 
-    def with_steps(self, steps: Sequence[str]) -> Outcome:
+    def with_steps(self, steps: Sequence[str]) -> QuantizeResult:
         """Return a copy that tells what was done."""
         return dataclasses.replace(self, steps=tuple(steps))
 
@@ -88,19 +88,19 @@ def compare(
     held_out: Sequence[Frame],
     progress: Callable[[float], None],
     cancelled: Callable[[], bool],
-) -> Outcome:
-    """Run ONNX Runtime in fp32 and on the candidate, picture by picture, and compare.
+) -> QuantizeResult:
+    """Run ONNX Runtime in fp32 and on the candidate, image by image, and compare.
 
-    The golden pictures have to pass as they do whenever the model is loaded. Of the
+    The golden images have to pass as they do whenever the model is loaded. Of the
     held out ones there may be few, so the share of results that agree is that of all
-    pictures together.
+    images together.
     """
-    sets = {"golden": self_check_pictures(model), "held out": list(held_out)}
+    sets = {"golden": self_check_images(model), "held out": list(held_out)}
     demands = {
         "golden": model.self_check,
         "held out": dataclasses.replace(model.self_check, agreement=0.0),
     }
-    total = sum(len(pictures) for pictures in sets.values())
+    total = sum(len(images) for images in sets.values())
     done = 0
 
     def count() -> None:
@@ -115,13 +115,13 @@ def compare(
         OrtBackend(model.variants["fp32"].file, precision="fp32") as fp32,
         OrtBackend(candidate_file, precision=precision) as candidate,
     ):
-        for name, pictures in sets.items():
-            if pictures:
+        for name, images in sets.items():
+            if images:
                 reference = _Timed(fp32, lambda: None)
                 timed = _Timed(candidate, count)
-                report = self_check(model, reference, timed, pictures, demands[name])
+                report = self_check(model, reference, timed, images, demands[name])
                 rows.append(
-                    Row(
+                    QuantizeRow(
                         name,
                         report,
                         statistics.median(reference.milliseconds),
@@ -129,26 +129,28 @@ def compare(
                     )
                 )
         golden = check_golden(model, candidate.infer)
-    reasons = [f"{row.pictures} pictures: {text}" for row in rows for text in row.report.reasons]
+    reasons = [f"{row.images} images: {text}" for row in rows for text in row.report.reasons]
     if not reasons:
         reasons += _disagreement(rows, model.self_check)
     if not golden.passed:
         reasons.append(golden.summary())
-    return Outcome(precision, tuple(rows), model.self_check, golden.summary(), tuple(reasons))
+    return QuantizeResult(
+        precision, tuple(rows), model.self_check, golden.summary(), tuple(reasons)
+    )
 
 
-def _disagreement(rows: Sequence[Row], wanted: SelfCheck) -> list[str]:
+def _disagreement(rows: Sequence[QuantizeRow], wanted: SelfCheck) -> list[str]:
     found = [row.report.results for row in rows if row.report.results is not None]
     together = sum(found, start=ResultAgreement(0, 0))
     if together.share >= wanted.agreement:
         return []
     return [
-        f"all pictures: {together.share:.1%} of the results agree, "
+        f"all images: {together.share:.1%} of the results agree, "
         f"at least {wanted.agreement:.1%} is needed"
     ]
 
 
-def print_outcome(outcome: Outcome, folder: Path | None, as_json: bool) -> None:
+def print_outcome(outcome: QuantizeResult, folder: Path | None, as_json: bool) -> None:
     """Show what came out; ``folder`` is where it is kept, None where it is not."""
     if as_json:
         sys.stdout.write(json.dumps({"summary": _as_json(outcome, folder)}) + "\n")
@@ -161,7 +163,7 @@ def print_outcome(outcome: Outcome, folder: Path | None, as_json: bool) -> None:
         sys.stdout.write(f"model folder: {folder}\n")
 
 
-def _print_table(outcome: Outcome) -> None:
+def _print_table(outcome: QuantizeResult) -> None:
     from rich.console import Console
 
     from edge_inference.cli.perception.summary_table import new_table
@@ -179,7 +181,7 @@ def _print_table(outcome: Outcome) -> None:
     )
     for row in outcome.rows:
         table.add_row(
-            f"{row.pictures}, {row.report.pictures}",
+            f"{row.images}, {row.report.images}",
             *_closeness(row.report),
             f"{row.fp32_ms:.1f}",
             f"{row.candidate_ms:.1f}",
@@ -203,7 +205,7 @@ def _closeness(report: SelfCheckReport) -> tuple[str, str, str]:
     )
 
 
-def _as_json(outcome: Outcome, folder: Path | None) -> dict[str, Any]:
+def _as_json(outcome: QuantizeResult, folder: Path | None) -> dict[str, Any]:
     return {
         "precision": outcome.precision,
         "passed": outcome.passed,
@@ -211,8 +213,8 @@ def _as_json(outcome: Outcome, folder: Path | None) -> dict[str, Any]:
         "folder": None if folder is None else str(folder),
         "checks": [
             {
-                "pictures": row.pictures,
-                "count": row.report.pictures,
+                "images": row.images,
+                "count": row.report.images,
                 **row.report.figures(),
                 "fp32_ms": round(row.fp32_ms, 3),
                 f"{outcome.precision}_ms": round(row.candidate_ms, 3),

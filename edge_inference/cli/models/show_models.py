@@ -19,8 +19,8 @@ from edge_inference.core.models.model import (
     available_models,
     load_model,
 )
-from edge_inference.engines.cache.artifacts import default_store, precisions
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.cache.artifacts import default_cache, precisions
+from edge_inference.engines.cache.cost_store import CostCache
 from edge_inference.engines.serving.cost_recording import current_costs
 from edge_inference.errors import EdgeInferenceError
 
@@ -38,8 +38,8 @@ def list_models(model_path: str, as_json: bool) -> int:
         except EdgeInferenceError as error:
             failed += 1
             complain(f"{name}: {error}")
-    store = default_store()
-    known = CostStore(store.folder).read(_warn)
+    store = default_cache()
+    known = CostCache(store.folder).read(_warn)
     listed = [(model, current_costs(model, known, store)) for model in models]
     if as_json:
         for model, costs in listed:
@@ -117,7 +117,7 @@ def _derivable(model: ModelDescription) -> list[str]:
 
 
 def _accuracy(accuracy: Accuracy) -> str:
-    return f"{accuracy.value:g} {accuracy.metric} ({accuracy.dataset}, {accuracy.samples} pictures)"
+    return f"{accuracy.value:g} {accuracy.metric} ({accuracy.dataset}, {accuracy.samples} images)"
 
 
 def _size(variant: Variant) -> int | None:

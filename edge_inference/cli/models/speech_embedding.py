@@ -24,7 +24,7 @@ _TRIAL = ("go forward", "move ahead", "the soup is cold")
 
 
 @dataclass(frozen=True)
-class EmbeddingOrder:
+class EmbeddingOptions:
     """What ``speech embedding`` was asked for."""
 
     source: str
@@ -32,7 +32,7 @@ class EmbeddingOrder:
     licence: str
 
 
-def make_folder(order: EmbeddingOrder) -> int:
+def make_folder(order: EmbeddingOptions) -> int:
     """Write the folder, try it, and say where it is; returns the exit code.
 
     Raises ModelError for a source that is no BERT encoder, for a folder that is there already,
@@ -91,7 +91,7 @@ def _try(folder: Path) -> None:
         )
 
 
-def _describe(folder: Path, order: EmbeddingOrder) -> None:
+def _describe(folder: Path, order: EmbeddingOptions) -> None:
     encoder, tokenizer = (sha256_of(folder / name) for name in ("encoder.onnx", "tokenizer.json"))
     (folder / DESCRIPTION_FILE).write_text(
         "task: embedding\n"

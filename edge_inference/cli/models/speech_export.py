@@ -54,7 +54,7 @@ Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
-class ExportOrder:
+class SpeechExportOptions:
     """What ``speech export`` was asked for; ``longest_s`` and ``beam`` are for engines."""
 
     model: str
@@ -66,7 +66,7 @@ class ExportOrder:
     gpu: int
 
 
-def export(order: ExportOrder, as_json: bool) -> int:
+def export(order: SpeechExportOptions, as_json: bool) -> int:
     """Write the folder and say what is in it; return the exit code."""
     model = find_speech_model(order.model, search_path(order.model_path))
     if model.task != "recognition":
@@ -87,7 +87,7 @@ def export(order: ExportOrder, as_json: bool) -> int:
 def _write(
     model: SpeechModel,
     folder: Path,
-    order: ExportOrder,
+    order: SpeechExportOptions,
     progress: ProgressDisplay,
     cancelled: Cancelled,
 ) -> dict[str, Path]:
@@ -109,7 +109,7 @@ def _write(
 def _build(
     graphs: Mapping[str, Path],
     name: str,
-    order: ExportOrder,
+    order: SpeechExportOptions,
     progress: ProgressDisplay,
     cancelled: Cancelled,
 ) -> dict[str, Path]:
@@ -158,7 +158,7 @@ def _frames(encoder: Path, longest_s: float) -> Lengths:
     return least, usual, most
 
 
-def _lengths(role: str, frames: Lengths, order: ExportOrder) -> dict[str, Lengths]:
+def _lengths(role: str, frames: Lengths, order: SpeechExportOptions) -> dict[str, Lengths]:
     """Return the lengths of a graph's named axes, as Moonshine's exporters call them."""
     if role == ENCODER:
         samples = _samples(order.longest_s)
@@ -175,7 +175,9 @@ def _lengths(role: str, frames: Lengths, order: ExportOrder) -> dict[str, Length
     }
 
 
-def _description(model: SpeechModel, written: Mapping[str, Path], order: ExportOrder) -> str:
+def _description(
+    model: SpeechModel, written: Mapping[str, Path], order: SpeechExportOptions
+) -> str:
     form = "TensorRT engines for one machine" if order.engine else "operators of ONNX alone"
     lines = [
         f"# Made by: edge-inference speech export {model.name}",

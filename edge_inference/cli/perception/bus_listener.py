@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.perception.frame_tracker import FrameBook, FrameRecord
+from edge_inference.cli.perception.frame_tracker import FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.runtime.latency import LatencyLog, StageTiming
@@ -29,7 +29,7 @@ class BusListener:
     """Collects records and timings; made before the pipeline is, so that it misses nothing.
 
     ``namespace`` is the pipeline's. ``image_topic`` is that of our own media source, None where
-    the pictures come from somebody else. A reader that falls behind slows the pipeline down.
+    the images come from somebody else. A reader that falls behind slows the pipeline down.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class BusListener:
         limit: int | None = None,
         namespace: str = "/ai",
     ) -> None:
-        self.book = FrameBook(source, image_topic is not None, self._hand_over, limit)
+        self.book = FrameTracker(source, image_topic is not None, self._hand_over, limit)
         self.recent = LatencyLog(_WINDOW_S)
         self.whole = LatencyLog(_WHOLE_RUN_S)
         #: Results that the overlay stage is done with, drawn or dropped.
@@ -64,14 +64,14 @@ class BusListener:
         return self._bus.tap(f"{self._namespace}/overlay", files.receive)
 
     def next_record(self, timeout_s: float) -> FrameRecord | None:
-        """Wait for a finished picture; None where none came."""
+        """Wait for a finished image; None where none came."""
         try:
             return self._records.get(timeout=timeout_s) if timeout_s else self._records.get_nowait()
         except queue.Empty:
             return None
 
     def is_drained(self) -> bool:
-        """Tell whether every announced picture came to its end and every record was taken."""
+        """Tell whether every announced image came to its end and every record was taken."""
         return self.book.settled == self.book.announced and self._records.empty()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Puts together what the stages tell about each picture: its result, its timings, its end."""
+"""Puts together what the stages tell about each image: its result, its timings, its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Result
 from edge_inference.core.runtime.latency import StageTiming
 
-#: The stages that every picture passes, in order.
+#: The stages that every image passes, in order.
 STAGES = ("preprocess", "inference", "decode")
 
 # More results than this never wait for their overlay at once.
@@ -20,9 +20,9 @@ _REMEMBERED_NUMBERS = 256
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """A picture that went all the way.
+    """An image that went all the way.
 
-    ``number`` counts the source's pictures from 1, or a topic's results.
+    ``number`` counts the source's images from 1, or a topic's results.
     ``process_ms`` has each stage's milliseconds, ``age_ms`` those from capture
     to result, None where the stamp cannot tell.
     """
@@ -48,7 +48,7 @@ class _Pending:
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether every stage up to this picture's last one has spoken.
+        """Tell whether every stage up to this image's last one has spoken.
 
         A stage hands its output on before it tells its time, so the next one may speak first.
         """
@@ -57,14 +57,14 @@ class _Pending:
         return all(stage in self.timings for stage in passed)
 
 
-class FrameBook:
-    """Follows every picture by its stamp, from any thread.
+class FrameTracker:
+    """Follows every image by its stamp, from any thread.
 
     Where our own source publishes, ``is_announced`` is True: it announces each
-    picture, and what others publish on the same topics is left out. Pictures
+    image, and what others publish on the same topics is left out. Images
     of one stamp (a camera without stamps) are told apart by their order. After
     ``limit`` results no more are taken; None is no limit. ``on_record`` gets
-    each finished picture, in the thread that finished it; it may wait, which
+    each finished image, in the thread that finished it; it may wait, which
     holds up the pipeline.
     """
 
@@ -84,26 +84,26 @@ class FrameBook:
         self._lock = threading.Lock()
         # A lock of its own: whoever writes overlays must get on while on_record waits.
         self._numbers_lock = threading.Lock()
-        #: Pictures that the source published.
+        #: Images that the source published.
         self.announced = 0
-        #: Pictures that came to their end, with a result or dropped.
+        #: Images that came to their end, with a result or dropped.
         self.settled = 0
         #: Results so far.
         self.results = 0
-        #: Pictures dropped, by reason.
+        #: Images dropped, by reason.
         self.drops: Counter[str] = Counter()
-        #: Pictures that others published while our own source did.
+        #: Images that others published while our own source did.
         self.foreign = 0
 
     def announce(self, frame: Frame) -> None:
-        """Note a picture of our own source before any stage sees it."""
+        """Note an image of our own source before any stage sees it."""
         with self._lock:
             self.announced += 1
             pending = _Pending(self.announced, frame.origin)
             self._pending.setdefault(frame.stamp_ns, []).append(pending)
 
     def add_result(self, result: Result) -> None:
-        """Note what a picture showed."""
+        """Note what an image showed."""
         with self._lock:
             pending = self._find(
                 result.stamp_ns, lambda one: one.result is None and one.drop is None
@@ -120,7 +120,7 @@ class FrameBook:
                     self._numbers.popitem(last=False)
 
     def add_timing(self, timing: StageTiming) -> None:
-        """Note what a stage did with a picture."""
+        """Note what a stage did with an image."""
         if timing.stage not in STAGES:
             return
         with self._lock:
@@ -133,7 +133,7 @@ class FrameBook:
                 self._settle(timing.stamp_ns, pending)
 
     def number_of(self, stamp_ns: int) -> int | None:
-        """Return the number of a picture whose result came recently, None for others."""
+        """Return the number of an image whose result came recently, None for others."""
         with self._numbers_lock:
             return self._numbers.get(stamp_ns)
 

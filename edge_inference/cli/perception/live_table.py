@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.result_format import result_as_text
-from edge_inference.cli.perception.run_output import Progress, RunOutput
+from edge_inference.cli.perception.run_output import RunOutput, RunProgress
 from edge_inference.cli.perception.run_summary import RunSummary, in_order
 from edge_inference.cli.perception.summary_table import (
     END_TO_END,
@@ -21,14 +21,14 @@ from edge_inference.cli.perception.summary_table import (
     new_table,
     print_on,
 )
-from edge_inference.cli.progress import Bar, ProgressDisplay
+from edge_inference.cli.progress import ProgressBar, ProgressDisplay
 from edge_inference.core.text_line import one_line
 
 _REDRAW_S = 0.25
 _FINDINGS_SHOWN = 6
 
 
-class LiveTable(RunOutput):
+class PerceptionLiveTable(RunOutput):
     """Redraws stages and findings in place, a few times a second."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -40,13 +40,13 @@ class LiveTable(RunOutput):
 
     def preparing(self, title: str) -> ProgressDisplay:
         """Show a bar where the table will be."""
-        return Bar(title, self._stream)
+        return ProgressBar(title, self._stream)
 
     def frame(self, record: FrameRecord) -> None:
         """Keep the latest frame for the next drawing."""
         self._last = record
 
-    def progress(self, look: Callable[[], Progress]) -> None:
+    def progress(self, look: Callable[[], RunProgress]) -> None:
         """Draw, if it is time."""
         now = time.monotonic()
         if now - self._drawn_s < _REDRAW_S:
@@ -65,7 +65,7 @@ class LiveTable(RunOutput):
         if summary is not None:
             print_on(summary, self._console)
 
-    def _drawing(self, progress: Progress) -> RenderableType:
+    def _drawing(self, progress: RunProgress) -> RenderableType:
         results = f", {progress.results} results"
         head = Text.assemble(f"{progress.engine}\n", (progress.source, "bold"), results)
         if progress.drops:

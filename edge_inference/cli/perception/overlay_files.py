@@ -12,14 +12,14 @@ from edge_inference.core.images.image_file import write_jpeg
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.errors import ConfigError, ImageError
 
-# So many pictures wait for the disk before the overlay stage waits too.
+# So many images wait for the disk before the overlay stage waits too.
 _WAITING = 4
 
 
 class OverlayFiles:
     """Writes ``frame_000001.jpg`` … into a folder, in a thread of its own.
 
-    ``number_of`` gives a picture's number by its stamp. ``on_error`` hears of
+    ``number_of`` gives an image's number by its stamp. ``on_error`` hears of
     the first failure; the rest is counted. Raises ConfigError where the folder
     cannot be made.
     """
@@ -46,7 +46,7 @@ class OverlayFiles:
         self._writer.start()
 
     def receive(self, overlay: Frame) -> None:
-        """Take a picture; waits while the disk is behind."""
+        """Take an image; waits while the disk is behind."""
         self._waiting.put(overlay)
 
     def finish(self) -> None:
@@ -63,7 +63,7 @@ class OverlayFiles:
 
     def _write(self, overlay: Frame) -> None:
         number = self._number_of(overlay.stamp_ns)
-        if number is None:  # somebody else's picture on the same topic
+        if number is None:  # somebody else's image on the same topic
             return
         file = self.folder / f"frame_{number:06d}.jpg"
         try:

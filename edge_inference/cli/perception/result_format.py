@@ -40,7 +40,7 @@ def result_as_json(result: Result) -> list[dict[str, Any]]:
     """Return what was found, best first.
 
     Objects have label, score and box (x, y, width, height in source pixels);
-    classes label and score; masks the share of the picture of each class;
+    classes label and score; masks the share of the image of each class;
     depth its minimum, median and maximum, null where nothing was measured.
     """
     if isinstance(result, Detections):

@@ -17,11 +17,21 @@ from edge_inference.cli.perception.bus_listener import BusListener
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.cli.perception.run_options import RunOptions, search_path
-from edge_inference.cli.perception.run_output import JsonLines, PlainLines, Progress, RunOutput
-from edge_inference.cli.perception.run_summary import Engine, Found, RunSummary, in_order
+from edge_inference.cli.perception.run_output import (
+    RunJsonLines,
+    RunOutput,
+    RunPlainLines,
+    RunProgress,
+)
+from edge_inference.cli.perception.run_summary import (
+    EngineSummary,
+    ResultCounts,
+    RunSummary,
+    in_order,
+)
 from edge_inference.cli.perception.source import SourceKind
 from edge_inference.cli.problems import Problems
-from edge_inference.cli.run_namespace import Placed, placed
+from edge_inference.cli.run_namespace import NamespacedPipeline, placed
 from edge_inference.cli.usage import EXIT_FAILED
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
@@ -88,7 +98,7 @@ class _Run:
     def __init__(
         self,
         container: Container,
-        place: Placed,
+        place: NamespacedPipeline,
         options: RunOptions,
         model: ModelDescription,
         output: RunOutput,
@@ -115,12 +125,12 @@ class _Run:
         self._cleanup = ExitStack()
         self._overlays: OverlayFiles | None = None
         self._problems = Problems(output.problem)
-        self._found = Found()
+        self._found = ResultCounts()
         self._results = 0
         self._first_s: float | None = None
         self._last_s: float | None = None
 
-    def run(self, engine: Engine, interrupted: Interruption) -> int:
+    def run(self, engine: EngineSummary, interrupted: Interruption) -> int:
         """Start the pipeline, show what it finds, sum up; return the exit code."""
         self._output.start(self._options.source, engine)
         self._spinner.start()
@@ -155,7 +165,7 @@ class _Run:
         self._cleanup.callback(self._listener.save_overlays(files))
         return files
 
-    def load(self) -> Engine:
+    def load(self) -> EngineSummary:
         """Load the nodes; raises ConfigError with what each that fails says."""
         from edge_inference.composition.process import load_all
 
@@ -171,7 +181,9 @@ class _Run:
             raise ConfigError("; ".join(failures))
         self._mention_parameters_without_effect()
         notes = self._nodes["inference"].health.notes()
-        return Engine(self._model.name, self._model.task, notes["backend"], notes["precision"])
+        return EngineSummary(
+            self._model.name, self._model.task, notes["backend"], notes["precision"]
+        )
 
     def _mention_parameters_without_effect(self) -> None:
         if self._options.params_file:
@@ -184,7 +196,9 @@ class _Run:
 
     # While it runs ------------------------------------------------------------------------------
 
-    def _watch(self, engine: Engine, interrupted: threading.Event, has_overlays: bool) -> str:
+    def _watch(
+        self, engine: EngineSummary, interrupted: threading.Event, has_overlays: bool
+    ) -> str:
         """Show results until the run ends; return why it did."""
         began_s = time.monotonic()
         while not interrupted.is_set():
@@ -212,7 +226,7 @@ class _Run:
     def _end(self, has_overlays: bool) -> str | None:
         listener = self._listener
         has_finished = self._source_has_finished()
-        # In this order: a picture counts as settled after its record was handed over.
+        # In this order: an image counts as settled after its record was handed over.
         is_drained = has_finished and listener.is_drained()
         if not has_overlays or listener.overlays_done >= listener.book.results:
             if is_drained:
@@ -232,7 +246,7 @@ class _Run:
         is_topic = self._options.kind is SourceKind.TOPIC
         if is_topic and not self._listener.book.settled and waited_s > _SILENT_TOPIC_S:
             self._problems.put(
-                f"no picture on {topic} yet; see whether somebody publishes it: ros2 topic info "
+                f"no image on {topic} yet; see whether somebody publishes it: ros2 topic info "
                 f"{topic} (there is no file or folder of this name either)"
             )
 
@@ -250,8 +264,8 @@ class _Run:
                 "end the other run, or set another ROS_DOMAIN_ID for this one"
             )
 
-    def _progress(self, engine: Engine) -> Progress:
-        return Progress(
+    def _progress(self, engine: EngineSummary) -> RunProgress:
+        return RunProgress(
             source=self._options.source,
             engine=engine,
             results=self._results,
@@ -262,7 +276,7 @@ class _Run:
     # End ----------------------------------------------------------------------------------------
 
     def _summary(
-        self, engine: Engine, ended: str, ended_s: float, overlays: OverlayFiles | None
+        self, engine: EngineSummary, ended: str, ended_s: float, overlays: OverlayFiles | None
     ) -> RunSummary:
         source = self._nodes.get("media_source")
         return RunSummary(
@@ -293,7 +307,7 @@ class _Run:
         if ended == STALLED:
             missing = self._listener.book.announced - self._listener.book.settled
             self._output.problem(
-                f"stalled: {missing} pictures did not come through the pipeline, and nothing "
+                f"stalled: {missing} images did not come through the pipeline, and nothing "
                 f"has moved for {_STALLED_S:.0f} s"
             )
             return EXIT_FAILED
@@ -313,14 +327,14 @@ def _made_ready(
 
     Raises EdgeInferenceError where it cannot be made, or cannot run here.
     """
-    from edge_inference.engines.cache.artifacts import PreparationCancelledError, default_store
+    from edge_inference.engines.cache.artifacts import PreparationCancelledError, default_cache
     from edge_inference.engines.precision.int8_mode import EXACT
     from edge_inference.engines.serving.preparation import prepare_beside
-    from edge_inference.engines.serving.selection import Request, select_backend
+    from edge_inference.engines.serving.selection import EngineRequest, select_backend
 
     int8_mode = options.int8_mode or EXACT
-    request = Request(model, options.backend, options.precision, int8_mode=int8_mode)
-    store = default_store()
+    request = EngineRequest(model, options.backend, options.precision, int8_mode=int8_mode)
+    store = default_cache()
     selection = select_backend(request, store)
     if selection.backend is not None:
         return True
@@ -336,14 +350,14 @@ def _made_ready(
 
 def _output(options: RunOptions) -> RunOutput:
     if options.json:
-        return JsonLines(sys.stdout)
+        return RunJsonLines(sys.stdout)
     if sys.stdout.isatty() and not options.verbose:
-        from edge_inference.cli.perception.live_table import LiveTable
+        from edge_inference.cli.perception.live_table import PerceptionLiveTable
         from edge_inference.cli.terminal import can_redraw
 
         if can_redraw(sys.stdout):
-            return LiveTable(sys.stdout)
-    return PlainLines(sys.stdout)
+            return PerceptionLiveTable(sys.stdout)
+    return RunPlainLines(sys.stdout)
 
 
 def _image_topic(components: Sequence[ComponentDescription]) -> str | None:

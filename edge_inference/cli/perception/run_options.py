@@ -43,12 +43,12 @@ class RunOptions:
 
     @property
     def is_lossless(self) -> bool:
-        """Tell whether every picture is processed, however long that takes."""
+        """Tell whether every image is processed, however long that takes."""
         return self.kind is SourceKind.FILES and not self.real_time
 
     @property
     def topic(self) -> str | None:
-        """Return the topic that the pictures come on, None for the pipeline's own."""
+        """Return the topic that the images come on, None for the pipeline's own."""
         if self.kind is not SourceKind.TOPIC:
             return self.image_topic
         return self.source.removesuffix(_COMPRESSED)
@@ -96,7 +96,7 @@ class RunOptions:
             "when_full": "wait" if self.is_lossless else "drop_oldest",
         }
         if self.names_an_engine:
-            values["stand_in"] = False
+            values["fallback"] = False
         if self.topic is not None:
             values["image_topic"] = self.topic
         if self.confidence is not None:

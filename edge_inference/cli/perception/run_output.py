@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.result_format import record_as_json, result_as_text
-from edge_inference.cli.perception.run_summary import Engine, RunSummary
+from edge_inference.cli.perception.run_summary import EngineSummary, RunSummary
 from edge_inference.cli.progress import ProgressDisplay, show_progress
 from edge_inference.cli.usage import complain
 from edge_inference.core.runtime.latency import LatencyReport
@@ -23,11 +23,11 @@ _NAMED_IN_A_LINE = 6
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How a run is doing."""
 
     source: str
-    engine: Engine
+    engine: EngineSummary
     results: int
     drops: dict[str, int]
     latency: LatencyReport
@@ -38,9 +38,9 @@ class RunOutput(ABC):
 
     @abstractmethod
     def frame(self, record: FrameRecord) -> None:
-        """Hear of a finished picture."""
+        """Hear of a finished image."""
 
-    def start(self, source: str, engine: Engine) -> None:
+    def start(self, source: str, engine: EngineSummary) -> None:
         """Hear what runs, before the first frame."""
         del source, engine
 
@@ -48,7 +48,7 @@ class RunOutput(ABC):
         """Return what shows the engine being made, before the start."""
         return show_progress(title, sys.stderr)
 
-    def progress(self, look: Callable[[], Progress]) -> None:
+    def progress(self, look: Callable[[], RunProgress]) -> None:
         """Hear that time has passed; ``look`` says how the run is doing."""
         del look
 
@@ -61,7 +61,7 @@ class RunOutput(ABC):
         """End the report; without a summary where the run failed."""
 
 
-class JsonLines(RunOutput):
+class RunJsonLines(RunOutput):
     """One JSON object a line, nothing else."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -82,7 +82,7 @@ class JsonLines(RunOutput):
         self._stream.flush()
 
 
-class PlainLines(RunOutput):
+class RunPlainLines(RunOutput):
     """The first few frames a line each, then one a second; at the end a table."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -94,7 +94,7 @@ class PlainLines(RunOutput):
         """Show it where the run is shown."""
         return show_progress(title, self._stream)
 
-    def start(self, source: str, engine: Engine) -> None:
+    def start(self, source: str, engine: EngineSummary) -> None:
         """Say what runs."""
         self._write(f"{source}: {engine}")
 

@@ -19,7 +19,7 @@ from edge_inference.core.runtime.latency import LatencyReport, Percentiles, Stag
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineSummary:
     """What really runs the model."""
 
     model: str
@@ -35,14 +35,14 @@ class Engine:
 class RunSummary:
     """Everything about a run that is over; times in seconds and milliseconds.
 
-    ``read`` is None for topics, whose pictures nobody counts before the first
-    stage. ``is_lossless`` tells that pictures waited in line instead of being
+    ``read`` is None for topics, whose images nobody counts before the first
+    stage. ``is_lossless`` tells that images waited in line instead of being
     dropped, so that ages include the waiting. ``first_result_s`` and
     ``rate_hz`` are None where too few results came.
     """
 
     source: str
-    engine: Engine
+    engine: EngineSummary
     ended: str
     read: int | None
     results: int
@@ -52,7 +52,7 @@ class RunSummary:
     first_result_s: float | None
     rate_hz: float | None
     stages: tuple[StageLatency, ...]
-    found: Found
+    found: ResultCounts
     is_lossless: bool
     overlay_folder: str = ""
     overlays_written: int = 0
@@ -92,11 +92,11 @@ class RunSummary:
         return {"summary": summary}
 
 
-class Found:
-    """Counts in how many pictures each thing was found, and how surely at best."""
+class ResultCounts:
+    """Counts in how many images each thing was found, and how surely at best."""
 
     def __init__(self) -> None:
-        self.pictures: Counter[str] = Counter()
+        self.images: Counter[str] = Counter()
         self.best_score: dict[str, float] = {}
 
     def add(self, result: Result) -> None:
@@ -110,14 +110,14 @@ class Found:
         else:
             raise unhandled(result, "what a run has found")
         for label in {result.label(index) for index in shown}:
-            self.pictures[label] += 1
+            self.images[label] += 1
         for index in shown:
             label, score = result.label(index), float(result.scores[index])
             self.best_score[label] = max(score, self.best_score.get(label, score))
 
 
 def in_order(report: LatencyReport) -> tuple[StageLatency, ...]:
-    """Return a report's stages in the order that a picture passes them; others after them."""
+    """Return a report's stages in the order that an image passes them; others after them."""
     place = {name: index for index, name in enumerate(STAGES)}
     return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))
 

@@ -1,4 +1,4 @@
-"""What ``--source`` means: pictures to read, a camera, or somebody else's topic."""
+"""What ``--source`` means: images to read, a camera, or somebody else's topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TOPIC = re.compile(r"(?!.*__)(/[A-Za-z_]\w*)+", re.ASCII)
 
 
 class SourceKind(enum.Enum):
-    """Who brings the pictures, and whether they wait for us."""
+    """Who brings the images, and whether they wait for us."""
 
     FILES = "files"
     DEVICE = "device"

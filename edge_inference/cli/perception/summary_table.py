@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.perception.run_summary import Found, RunSummary
+from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
 from edge_inference.core.runtime.latency import Percentiles, StageLatency
 
 #: How the time from capture to result is called.
@@ -63,8 +63,8 @@ def _headline(summary: RunSummary) -> Text:
 def _footnotes(summary: RunSummary) -> Iterable[str]:
     if summary.is_lossless and summary.results:
         yield "source to result includes waiting in line; --real-time shows what a camera would see"
-    if summary.found.pictures:
-        yield "found, in how many pictures (best score): " + _labels(summary.found)
+    if summary.found.images:
+        yield "found, in how many images (best score): " + _labels(summary.found)
     if summary.drops:
         yield f"dropped: {counts(summary.drops)}"
     if summary.unreadable:
@@ -80,8 +80,8 @@ def _with_older_frames(stages: Iterable[StageLatency]) -> Iterable[StageLatency]
     return (stage for stage in stages if stage.window_count < stage.count)
 
 
-def _labels(found: Found) -> str:
-    common = found.pictures.most_common()
+def _labels(found: ResultCounts) -> str:
+    common = found.images.most_common()
     texts = [
         f"{label} in {count} ({found.best_score[label]:.2f})"
         for label, count in common[:_LABELS_SHOWN]

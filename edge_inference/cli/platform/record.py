@@ -13,8 +13,8 @@ from edge_inference.cli.interruption import interruptible
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.usage import UsageError, complain
 from edge_inference.platforms.attributes import text_of
-from edge_inference.platforms.recording.capture import Captured, record
-from edge_inference.platforms.recording.recording import Head, Room
+from edge_inference.platforms.recording.capture import CaptureSummary, record
+from edge_inference.platforms.recording.recording import RecordingHeader, RecordingSpace
 from edge_inference.platforms.tree import MachineTree, Tree
 
 _MODEL = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
@@ -22,7 +22,7 @@ _FIRMWARE = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
 
 
 @dataclass(frozen=True)
-class RecordOrder:
+class RecordOptions:
     """What to record. ``duration_s`` 0 is a single look."""
 
     output: str
@@ -32,12 +32,12 @@ class RecordOrder:
     note: str = ""
 
 
-def record_platform(order: RecordOrder, as_json: bool) -> int:
+def record_platform(order: RecordOptions, as_json: bool) -> int:
     """Record until the time is over or the user ends it; either leaves a sound recording."""
     if not Path(order.root).is_dir():
         raise UsageError(f"--root {order.root}: expected a folder")
     tree = MachineTree(Path(order.root))
-    head = Head(machine_name(tree), platform.release(), order.note, constructed=False)
+    head = RecordingHeader(machine_name(tree), platform.release(), order.note, constructed=False)
     start_s = time.monotonic()
     progress = show_progress(order.output, sys.stderr, as_json)
     with interruptible() as interrupted, progress:
@@ -69,11 +69,11 @@ def machine_name(tree: Tree) -> str:
     return " ".join(filter(None, (text_of(tree, path) for path in _FIRMWARE)))
 
 
-def _tell(file: str, head: Head, captured: Captured, as_json: bool) -> None:
+def _tell(file: str, head: RecordingHeader, captured: CaptureSummary, as_json: bool) -> None:
     if captured.is_full:
         complain(
-            f"{file}: ended after {captured.duration_s:.0f} s, as {Room.words()}; record the rest "
-            "into another file, or look less often with --period"
+            f"{file}: ended after {captured.duration_s:.0f} s, as {RecordingSpace.words()}; record "
+            "the rest into another file, or look less often with --period"
         )
     size = Path(file).stat().st_size
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_inference.core.exhaustive import unhandled
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 
 _JOULES_PER_WATT_HOUR = 3600
 _ROLES = {
@@ -21,7 +21,7 @@ _EVENTS = (Quantity.STATE, Quantity.COUNT)
 
 
 @dataclass(frozen=True)
-class Row:
+class SensorRow:
     """One thing that is sensed: what it is called, its values, and what is to be said of it."""
 
     name: str
@@ -59,7 +59,7 @@ def headline(state: PlatformState) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def rows(state: PlatformState) -> list[Row]:
+def rows(state: PlatformState) -> list[SensorRow]:
     """Return the table's rows; alerts and counters at rest are left to the headline."""
     shown = [each for each in state.readings if not _is_at_rest(each)]
     return [_row(name, group) for name, group in _groups(shown)]
@@ -109,13 +109,13 @@ def _groups(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
         yield (group[0].name if len(group) == 1 else thing), group
 
 
-def _row(name: str, group: Sequence[Reading]) -> Row:
+def _row(name: str, group: Sequence[Reading]) -> SensorRow:
     values = "  ".join(_value(each) for each in group if each.value is not None)
-    faults = [each for each in group if each.status is not Status.OK]
+    faults = [each for each in group if each.status is not ReadingStatus.OK]
     remarks = [_ROLES[each.role] for each in group if each.role in _ROLES]
     remarks += [_limits(each) for each in group if each.value is not None]
     remarks += dict.fromkeys(each.problem for each in faults)
-    return Row(
+    return SensorRow(
         name,
         values or faults[0].status.value,
         "; ".join(remark for remark in remarks if remark),
@@ -124,9 +124,9 @@ def _row(name: str, group: Sequence[Reading]) -> Row:
 
 
 def _verdict(group: Sequence[Reading]) -> bool | None:
-    if all(each.status is Status.GATED for each in group):
+    if all(each.status is ReadingStatus.GATED for each in group):
         return None
-    return all(each.status is Status.OK and not _is_hot(each) for each in group)
+    return all(each.status is ReadingStatus.OK and not _is_hot(each) for each in group)
 
 
 def _is_hot(reading: Reading) -> bool:

@@ -30,7 +30,7 @@ _PIPE_WIDTH = 140
 
 
 @dataclass(frozen=True)
-class ShowOrder:
+class ShowOptions:
     """What to show. ``recording`` None is this machine, as it is seen below ``root``."""
 
     recording: str | None = None
@@ -62,7 +62,7 @@ class Display(AbstractContextManager["Display"], ABC):
         """Leave the output as it shall stay."""
 
 
-class JsonLines(Display):
+class SensorJsonLines(Display):
     """One JSON object a look."""
 
     def show(self, state: PlatformState, time_s: float) -> None:
@@ -71,7 +71,7 @@ class JsonLines(Display):
         sys.stdout.flush()
 
 
-class Tables(Display):
+class SensorTables(Display):
     """One table after the other."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -91,7 +91,7 @@ class Tables(Display):
         self._stream.flush()
 
 
-class LiveTable(Display):
+class SensorLiveTable(Display):
     """A table that stays in place on a terminal; the last one stays when it ends."""
 
     def __init__(self, console: Console) -> None:
@@ -110,7 +110,7 @@ class LiveTable(Display):
 
 
 def show(
-    order: ShowOrder,
+    order: ShowOptions,
     as_json: bool,
     clock: Clock = time.monotonic_ns,
     wait: Callable[[float], bool] | None = None,
@@ -133,7 +133,7 @@ def show(
     return 0
 
 
-def _opened(order: ShowOrder, tree: MachineTree | RecordedTree) -> Platform:
+def _opened(order: ShowOptions, tree: MachineTree | RecordedTree) -> Platform:
     folders = [share_folder() / "config" / "platforms"]
     if isinstance(tree, RecordedTree):
         return open_platform(folders, tree, order.board, clock=tree.now_ns)
@@ -142,7 +142,7 @@ def _opened(order: ShowOrder, tree: MachineTree | RecordedTree) -> Platform:
 
 
 def _run(
-    order: ShowOrder,
+    order: ShowOptions,
     platform: Platform,
     display: Display,
     wait: Callable[[float], bool],
@@ -164,15 +164,15 @@ def _run(
 
 def _display(as_json: bool, once: bool) -> Display:
     if as_json:
-        return JsonLines()
+        return SensorJsonLines()
     if sys.stdout.isatty() and not once:  # asked first, for what draws is slow to import
         from rich.console import Console
 
         from edge_inference.cli.terminal import can_redraw
 
         if can_redraw(sys.stdout):
-            return LiveTable(Console(file=sys.stdout, highlight=False))
-    return Tables(sys.stdout)
+            return SensorLiveTable(Console(file=sys.stdout, highlight=False))
+    return SensorTables(sys.stdout)
 
 
 def _drawing(state: PlatformState) -> RenderableType:

@@ -15,7 +15,7 @@ from edge_inference.cli import arguments as given
 from edge_inference.cli.usage import EXIT_FAILED, UsageError, complain
 
 if TYPE_CHECKING:
-    from edge_inference.platforms.actuators.actuator import Outcome
+    from edge_inference.platforms.actuators.actuator import ActuatorOutcome
     from edge_inference.platforms.tuning import Advice
 
 EXAMPLES = """\
@@ -117,7 +117,7 @@ def _how(advice: Advice) -> str:
     return "; ".join(advice.steps) or "is so"
 
 
-def _tell(outcomes: Sequence[Outcome], as_json: bool) -> None:
+def _tell(outcomes: Sequence[ActuatorOutcome], as_json: bool) -> None:
     for outcome in outcomes:
         if as_json:
             content = {**outcome.__dict__, "result": outcome.result.value}

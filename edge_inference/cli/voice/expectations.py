@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.cli.voice.utterance_tracker import Utterance, step_words
-from edge_inference.cli.voice.velocity_record import Moves, velocity_words
+from edge_inference.cli.voice.velocity_record import CommandedMotion, velocity_words
 from edge_inference.core.yaml_file import Section, load_yaml
 
 EXPECTED_FILE = "expected.yaml"
@@ -50,7 +50,7 @@ _KEYS = (
 
 
 @dataclass(frozen=True)
-class Sentence:
+class ExpectedSentence:
     """What should become of one file."""
 
     file: str
@@ -64,7 +64,7 @@ class Sentence:
     turned_rad: float | None = None
     stopped: bool = False
 
-    def differences(self, utterance: Utterance, moves: Moves) -> list[str]:
+    def differences(self, utterance: Utterance, moves: CommandedMotion) -> list[str]:
         """Return what came out in another way, each in words."""
         came = utterance.as_json()
         pairs = [
@@ -94,21 +94,21 @@ class Sentence:
 class Expectation:
     """What should become of the sentences, in the order in which they are heard."""
 
-    sentences: tuple[Sentence, ...]
+    sentences: tuple[ExpectedSentence, ...]
     pause_s: float
 
 
 @dataclass(frozen=True)
-class Checked:
+class SentenceResult:
     """One sentence and what became of it. ``wrong`` says what differs; empty if nothing does.
 
     ``sentence`` is None for an utterance that nobody expected, ``utterance`` for a sentence that
     was not heard.
     """
 
-    sentence: Sentence | None
+    sentence: ExpectedSentence | None
     utterance: Utterance | None
-    moves: Moves
+    moves: CommandedMotion
     wrong: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -143,19 +143,19 @@ class Checked:
 
 
 def compare(
-    sentence: Sentence | None, utterances: Sequence[tuple[Utterance, Moves]]
-) -> list[Checked]:
+    sentence: ExpectedSentence | None, utterances: Sequence[tuple[Utterance, CommandedMotion]]
+) -> list[SentenceResult]:
     """Compare what a file was expected to say with what was heard while it was played."""
     if sentence is not None and not utterances:
-        return [Checked(sentence, None, Moves(), ("nothing was heard",))]
-    found: list[Checked] = []
+        return [SentenceResult(sentence, None, CommandedMotion(), ("nothing was heard",))]
+    found: list[SentenceResult] = []
     for utterance, moves in utterances:
         if sentence is None or found:
             wrong = [f'not expected: "{utterance.as_json()["text"]}"']
-            found.append(Checked(None, utterance, moves, tuple(wrong)))
+            found.append(SentenceResult(None, utterance, moves, tuple(wrong)))
         else:
             wrong = sentence.differences(utterance, moves)
-            found.append(Checked(sentence, utterance, moves, tuple(wrong)))
+            found.append(SentenceResult(sentence, utterance, moves, tuple(wrong)))
     return found
 
 
@@ -172,7 +172,7 @@ def load_expectation(file: Path) -> Expectation:
     return Expectation(sentences, float(pause_s))
 
 
-def _sentence(section: Section) -> Sentence:
+def _sentence(section: Section) -> ExpectedSentence:
     section.require_known(*(name for name, _ in _KEYS))
     for name in ("file", "said", "text"):
         if name not in section:
@@ -184,7 +184,7 @@ def _sentence(section: Section) -> Sentence:
     values = section.plain()
     for name in ("steps", "held"):
         values[name] = tuple(map(str, values.get(name, ())))
-    return Sentence(**values)
+    return ExpectedSentence(**values)
 
 
 def _plan_words(utterance: Utterance) -> str:

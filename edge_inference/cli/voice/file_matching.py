@@ -6,9 +6,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_inference.cli.voice.expectations import Checked, Expectation, Sentence, compare
+from edge_inference.cli.voice.expectations import (
+    Expectation,
+    ExpectedSentence,
+    SentenceResult,
+    compare,
+)
 from edge_inference.cli.voice.utterance_tracker import Utterance
-from edge_inference.cli.voice.velocity_record import Moves, VelocityRecord
+from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError
 from edge_inference.speech.audio.sources import open_sound
@@ -17,7 +22,7 @@ from edge_inference.speech.audio.sources import open_sound
 _ROUNDING_S = 0.001
 
 
-class FilesHeard:
+class FileMatcher:
     """Tells by the sound that passes which file is being heard. Any thread may ask.
 
     ``lengths_s`` are those of the files with the pauses behind them, in their order.
@@ -44,30 +49,30 @@ class FilesHeard:
             return sum(1 for end_ns in self._ends_ns if end_ns < moment_ns)
 
 
-class Checks:
+class SentenceChecker:
     """Compares utterances with what was expected, each as soon as the next one is heard."""
 
     def __init__(
-        self, sentences: Sequence[Sentence], heard: FilesHeard, record: VelocityRecord
+        self, sentences: Sequence[ExpectedSentence], heard: FileMatcher, record: VelocityRecord
     ) -> None:
         self._sentences = sentences
         self._heard = heard
         self._record = record
         self._number = 0
-        self._of_file: list[tuple[Utterance, Moves]] = []
+        self._of_file: list[tuple[Utterance, CommandedMotion]] = []
         self._last: Utterance | None = None
         #: Sentences in all, those that came out as they should, and whether anything did not.
         self.expected = len(sentences)
         self.right = 0
         self.is_wrong = False
 
-    def add(self, utterance: Utterance) -> list[Checked]:
+    def add(self, utterance: Utterance) -> list[SentenceResult]:
         """Take an utterance; return what is known by now of the files before it."""
         self._close(utterance.seen_ns)
         self._last = utterance
         return self._advance(self._heard.number_at(utterance.stamp_ns))
 
-    def finish(self) -> list[Checked]:
+    def finish(self) -> list[SentenceResult]:
         """Return the rest."""
         self._close(None)
         return self._advance(len(self._sentences))
@@ -79,8 +84,8 @@ class Checks:
             self._of_file.append((self._last, moves))
             self._last = None
 
-    def _advance(self, number: int) -> list[Checked]:
-        found: list[Checked] = []
+    def _advance(self, number: int) -> list[SentenceResult]:
+        found: list[SentenceResult] = []
         while self._number < number:
             found += compare(self._sentences[self._number], self._of_file)
             self._of_file = []
@@ -108,7 +113,7 @@ def files_of(source: str, pause_s: float) -> list[tuple[str, float]]:
 
 def sentences_of(
     source: str, files: Sequence[str], expectation: Expectation, file: Path
-) -> tuple[Sentence, ...]:
+) -> tuple[ExpectedSentence, ...]:
     """Return what is expected of each file; of a single one only its own. Raises ConfigError."""
     known = {sentence.file: sentence for sentence in expectation.sentences}
     missing = [name for name in files if name not in known]

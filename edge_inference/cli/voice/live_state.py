@@ -21,7 +21,7 @@ _SPEECH_LASTS_S = 1.0
 
 
 @dataclass(frozen=True)
-class VoiceNow:
+class VoiceLiveState:
     """One look at the pipeline.
 
     ``level_dbfs`` is the loudest chunk since the last look: RMS, where a square wave at full scale
@@ -36,7 +36,7 @@ class VoiceNow:
     velocity: Velocity
 
 
-class Ear:
+class AudioLevelMeter:
     """Gathers what a look needs. Any thread may add; ``now_s`` is a rising clock in seconds."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.voice.expectations import Checked
-from edge_inference.cli.voice.live_state import VoiceNow
+from edge_inference.cli.voice.expectations import SentenceResult
+from edge_inference.cli.voice.live_state import VoiceLiveState
 from edge_inference.cli.voice.output import VoiceOutput, VoiceSummary
 from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.cli.voice.velocity_record import velocity_words
@@ -25,7 +25,7 @@ _QUIETEST_DBFS, _LOUD_DBFS = -60.0, -6.0
 _BAR_WIDTH = 24
 
 
-class VoiceLive(VoiceOutput):
+class VoiceLiveView(VoiceOutput):
     """Lines as without a terminal, and below them an area that is redrawn in place."""
 
     def __init__(self, stream: TextIO, source: str) -> None:
@@ -38,14 +38,14 @@ class VoiceLive(VoiceOutput):
         """Write it above the area."""
         self._print(Text(utterance.words()))
 
-    def checked(self, checked: Checked) -> None:
+    def checked(self, checked: SentenceResult) -> None:
         """Write it above the area."""
         head, *rows = checked.lines()
         verdict = "bold red" if checked.wrong else "green"
         texts = [Text(head, style="bold"), *map(Text, rows[:-1]), Text(rows[-1], style=verdict)]
         self._print(Group(*texts, Text()))
 
-    def progress(self, look: Callable[[], VoiceNow]) -> None:
+    def progress(self, look: Callable[[], VoiceLiveState]) -> None:
         """Draw, if it is time."""
         now = time.monotonic()
         if now - self._drawn_s < _REDRAW_S:
@@ -67,7 +67,7 @@ class VoiceLive(VoiceOutput):
     def _print(self, what: RenderableType) -> None:
         self._console.print(what, soft_wrap=True, highlight=False)
 
-    def _drawing(self, now: VoiceNow) -> RenderableType:
+    def _drawing(self, now: VoiceLiveState) -> RenderableType:
         """Return as many lines each time, cut where the terminal is narrow: nothing jumps."""
         rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
         rows.add_column(no_wrap=True, style="dim")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 from edge_inference.cli.usage import complain
-from edge_inference.cli.voice.expectations import Checked
-from edge_inference.cli.voice.live_state import VoiceNow
+from edge_inference.cli.voice.expectations import SentenceResult
+from edge_inference.cli.voice.live_state import VoiceLiveState
 from edge_inference.cli.voice.utterance_tracker import Utterance
 
 
@@ -71,10 +71,10 @@ class VoiceOutput(ABC):
         """Hear of a finished utterance."""
 
     @abstractmethod
-    def checked(self, checked: Checked) -> None:
+    def checked(self, checked: SentenceResult) -> None:
         """Hear of a sentence that was expected, or of one that was not."""
 
-    def progress(self, look: Callable[[], VoiceNow]) -> None:
+    def progress(self, look: Callable[[], VoiceLiveState]) -> None:
         """Hear that time has passed; ``look`` says what goes on."""
         del look
 
@@ -97,7 +97,7 @@ class VoiceLines(VoiceOutput):
         """Write it."""
         self._write(utterance.words())
 
-    def checked(self, checked: Checked) -> None:
+    def checked(self, checked: SentenceResult) -> None:
         """Write it."""
         self._write(*checked.lines(), "")
 
@@ -121,7 +121,7 @@ class VoiceJson(VoiceOutput):
         """Write it."""
         self._write(utterance.as_json())
 
-    def checked(self, checked: Checked) -> None:
+    def checked(self, checked: SentenceResult) -> None:
         """Write it."""
         self._write(checked.as_json())
 

@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING, Any
 from edge_inference.cli.hosting import hosted_here
 from edge_inference.cli.interruption import Interruption, interruptible
 from edge_inference.cli.problems import Problems
-from edge_inference.cli.run_namespace import Placed, placed
+from edge_inference.cli.run_namespace import NamespacedPipeline, placed
 from edge_inference.cli.usage import EXIT_FAILED, UsageError
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
-from edge_inference.cli.voice.file_matching import Checks, FilesHeard, files_of, sentences_of
-from edge_inference.cli.voice.live_state import Ear, VoiceNow
+from edge_inference.cli.voice.file_matching import (
+    FileMatcher,
+    SentenceChecker,
+    files_of,
+    sentences_of,
+)
+from edge_inference.cli.voice.live_state import AudioLevelMeter, VoiceLiveState
 from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceOutput, VoiceSummary
 from edge_inference.cli.voice.sound_devices import Player, check_input
-from edge_inference.cli.voice.utterance_tracker import STAGES, Utterance, Velocity, VoiceBook
+from edge_inference.cli.voice.utterance_tracker import STAGES, Utterance, UtteranceTracker, Velocity
 from edge_inference.cli.voice.velocity_record import VelocityRecord
 from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
@@ -139,8 +144,10 @@ def run_voice(options: VoiceOptions) -> int:
         pause_s = expectation.pause_s if pause_s is None else pause_s
         files = files_of(options.path, pause_s)
         names = [name for name, _ in files]
-        heard = FilesHeard([length_s for _, length_s in files])
-        checks = Checks(sentences_of(options.path, names, expectation, file), heard, record)
+        heard = FileMatcher([length_s for _, length_s in files])
+        checks = SentenceChecker(
+            sentences_of(options.path, names, expectation, file), heard, record
+        )
     pipeline = load_pipeline("voice")
     arguments = options.pipeline_arguments(pause_s)
     output = _output(options)
@@ -161,12 +168,12 @@ class _Run:
     def __init__(
         self,
         container: Container,
-        place: Placed,
+        place: NamespacedPipeline,
         options: VoiceOptions,
         output: VoiceOutput,
         record: VelocityRecord,
-        checks: Checks | None,
-        heard: FilesHeard | None,
+        checks: SentenceChecker | None,
+        heard: FileMatcher | None,
     ) -> None:
         from edge_inference.composition.bus import Bus
 
@@ -185,8 +192,8 @@ class _Run:
         (command,) = (each for each in place.components if each.name == "command")
         self._moves = command.remappings["/cmd_vel"]
         self._clock = container.node.get_clock()
-        self._book = VoiceBook(self._now_ns, self._finished.put)
-        self._ear = Ear()
+        self._book = UtteranceTracker(self._now_ns, self._finished.put)
+        self._ear = AudioLevelMeter()
         self._cleanup = ExitStack()
         self._listen(Bus.of(container.context), heard)
         if options.play:
@@ -196,7 +203,7 @@ class _Run:
             self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
-    def _listen(self, bus: Any, heard: FilesHeard | None) -> None:
+    def _listen(self, bus: Any, heard: FileMatcher | None) -> None:
         book, ear = self._book, self._ear
         taps: list[tuple[str, Callable[[Any], None]]] = [
             ("audio", ear.add_audio),
@@ -291,9 +298,11 @@ class _Run:
         """Tell whether a check still waits for what the last sentence moves."""
         return self._checks is not None and any(self._record.velocity)
 
-    def _look(self) -> VoiceNow:
+    def _look(self) -> VoiceLiveState:
         level_dbfs, is_speech, partial = self._ear.look()
-        return VoiceNow(level_dbfs, is_speech, partial, self._book.latest(), self._record.velocity)
+        return VoiceLiveState(
+            level_dbfs, is_speech, partial, self._book.latest(), self._record.velocity
+        )
 
     def _show(self, utterance: Utterance) -> None:
         self._count += 1
@@ -333,7 +342,7 @@ def _output(options: VoiceOptions) -> VoiceOutput:
         from edge_inference.cli.terminal import can_redraw
 
         if can_redraw(sys.stdout):
-            from edge_inference.cli.voice.live_view import VoiceLive
+            from edge_inference.cli.voice.live_view import VoiceLiveView
 
-            return VoiceLive(sys.stdout, options.source)
+            return VoiceLiveView(sys.stdout, options.source)
     return VoiceLines(sys.stdout)

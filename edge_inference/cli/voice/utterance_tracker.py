@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from edge_inference.core.audio import SpeechSegment
-from edge_inference.core.voice import ActionPlan, Intent, Step, Transcript
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, Transcript
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 #: Ahead in m/s, to the left in rad/s.
@@ -78,7 +78,7 @@ class Utterance:
         return self.stamp_ns + round(after_ms * 1e6)
 
 
-def step_words(step: Step) -> str:
+def step_words(step: ActionStep) -> str:
     """Return a step in words."""
     numbers = {
         "m": step.distance_m,
@@ -90,7 +90,7 @@ def step_words(step: Step) -> str:
     return " ".join([step.action, *([step.target] if step.target else []), *parts])
 
 
-class VoiceBook:
+class UtteranceTracker:
     """Gathers utterances by the stamp of their last word. Any thread may add.
 
     ``now_ns`` gives the clock of the stamps; ``finished`` is called with an utterance whose

@@ -23,7 +23,7 @@ def velocity_words(velocity: Velocity) -> str:
 
 
 @dataclass(frozen=True)
-class Moves:
+class CommandedMotion:
     """What was commanded between two moments.
 
     ``held``: each velocity that lasted, and for how many seconds; ramps and zero are left out.
@@ -82,7 +82,7 @@ class VelocityRecord:
         with self._lock:
             return self._changes[-1][1] if self._changes else _STILL
 
-    def between(self, from_ns: int, to_ns: int | None) -> Moves:
+    def between(self, from_ns: int, to_ns: int | None) -> CommandedMotion:
         """Return what was commanded from one moment to before another; None for all since."""
         before, pieces = self._pieces(from_ns, to_ns)
         held = tuple(
@@ -90,7 +90,7 @@ class VelocityRecord:
             for velocity, seconds in pieces
             if any(velocity) and seconds >= _HELD_S
         )
-        return Moves(
+        return CommandedMotion(
             held,
             way_m=sum(velocity[0] * seconds for velocity, seconds in pieces),
             turned_rad=sum(velocity[1] * seconds for velocity, seconds in pieces),

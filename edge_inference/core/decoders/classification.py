@@ -1,4 +1,4 @@
-"""Classification: one score a class for the whole picture."""
+"""Classification: one score a class for the whole image."""
 
 from __future__ import annotations
 

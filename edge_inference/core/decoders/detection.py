@@ -23,7 +23,7 @@ class SelectionSettings:
 
     confidence: float = setting(0.4, "lowest score reported", minimum=0.0, maximum=1.0)
     max_detections: int = setting(
-        100, "most objects reported for one picture, best first", minimum=1, maximum=3000
+        100, "most objects reported for one image, best first", minimum=1, maximum=3000
     )
     classes: tuple[str, ...] = setting((), "labels to report; empty reports all")
 
@@ -120,7 +120,7 @@ def input_size(context: DecodeContext) -> NDArray[np.float32]:
 def _visible(
     candidates: Candidates, context: DecodeContext, settings: SelectionSettings
 ) -> Candidates:
-    """Drop unwanted classes and boxes without area or wholly outside the picture."""
+    """Drop unwanted classes and boxes without area or wholly outside the image."""
     if settings.classes:
         choice = class_choice(settings.classes, context.labels)
         candidates = candidates.at(np.flatnonzero(choice[candidates.class_ids]))

@@ -17,11 +17,11 @@ from edge_inference.errors import PluginError
 
 @dataclass(frozen=True)
 class DecodeContext:
-    """What a decoder knows besides the tensors, for one picture.
+    """What a decoder knows besides the tensors, for one image.
 
     ``labels`` names the model's classes, or is empty where the model has no
     names. ``geometry`` leads from the model's input of ``input_width`` by
-    ``input_height`` pixels back to the source picture.
+    ``input_height`` pixels back to the source image.
     """
 
     labels: tuple[str, ...]
@@ -32,7 +32,7 @@ class DecodeContext:
 
 
 Decoder = Callable[[Mapping[str, NDArray[Any]], DecodeContext, Any], Result]
-"""One picture's raw outputs (batch axis kept, length 1), context, settings → result."""
+"""One image's raw outputs (batch axis kept, length 1), context, settings → result."""
 
 AnyDecoder = TypeVar("AnyDecoder", bound=Callable[..., Result])
 

@@ -1,4 +1,4 @@
-"""Maps of the model's view laid back onto the source picture."""
+"""Maps of the model's view laid back onto the source image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def linear_to_source(
 def _frame(
     values: NDArray[Scalar], context: DecodeContext, outside: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Scalar]]:
-    """Return where source rows and columns lie in ``values``, and a picture of ``outside``."""
+    """Return where source rows and columns lie in ``values``, and an image of ``outside``."""
     to = context.geometry
     across = (np.arange(to.source_width, dtype=np.float64) + 0.5) * to.scale_x + to.offset_x
     down = (np.arange(to.source_height, dtype=np.float64) + 0.5) * to.scale_y + to.offset_y

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_inference.core.models.model import PRECISIONS
 
 
-class Level(enum.IntEnum):
+class DirectiveLevel(enum.IntEnum):
     """How much is taken away, as in ``msg/PerformanceDirective``."""
 
     FULL = 0
@@ -20,7 +20,7 @@ class Level(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class DirectiveLimits:
     """The most that a node may do. None, and an empty text, stand for no limit.
 
     ``precision_ceiling`` is the most expensive precision allowed (fp32 before fp16 before int8);
@@ -35,7 +35,7 @@ class Limits:
     @property
     def is_free(self) -> bool:
         """Tell whether nothing is limited."""
-        return self == Limits()
+        return self == DirectiveLimits()
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Directive:
     id: int
     manager: str
     node: str
-    level: Level
+    level: DirectiveLevel
     throttle_factor: float
-    limits: Limits
+    limits: DirectiveLimits
     reason: str
     stamp_ns: int = 0
     frame_id: str = ""
@@ -63,11 +63,16 @@ class Directive:
     @property
     def is_farewell(self) -> bool:
         """Tell whether the manager leaves, and all that it has asked ends: id 0, and no limit."""
-        return not self.id and self.level is Level.FULL and self.limits.is_free and not self.problem
+        return (
+            not self.id
+            and self.level is DirectiveLevel.FULL
+            and self.limits.is_free
+            and not self.problem
+        )
 
 
 @dataclass(frozen=True)
-class Option:
+class OperatingPoint:
     """One way in which a node can serve.
 
     ``accuracy`` is a share from 0 to 1, ``process_ms`` the time of one
@@ -84,9 +89,9 @@ class Option:
 class Workload:
     """What an inference node does and could do; also its acknowledgement of a directive.
 
-    ``demand_hz`` is the rate of pictures that are offered to it, those given up for the
+    ``demand_hz`` is the rate of images that are offered to it, those given up for the
     commanded rate included; ``rate_hz`` that of its inferences; both over the last
-    seconds, None before there is a measurement. ``batch`` is how many pictures come at once.
+    seconds, None before there is a measurement. ``batch`` is how many images come at once.
     ``options`` are ordered from the most to the least accurate; ``option`` is the index of
     the one in use, None while it serves in none of them. ``directive_id`` and ``manager``
     name the directive that is in force, 0 and empty for none. ``limits`` are in force now,
@@ -100,11 +105,11 @@ class Workload:
     rate_hz: float | None
     minimum_rate_hz: float
     batch: int
-    options: tuple[Option, ...]
+    options: tuple[OperatingPoint, ...]
     option: int | None
     directive_id: int
     manager: str
-    limits: Limits
+    limits: DirectiveLimits
     obeys: str
     problem: str = ""
     stamp_ns: int = 0
@@ -114,7 +119,7 @@ class Workload:
 def farewell(manager: str, stamp_ns: int) -> Directive:
     """Return what a manager says when it leaves."""
     reason = "the manager has left"
-    return Directive(0, manager, "", Level.FULL, 1.0, Limits(), reason, stamp_ns)
+    return Directive(0, manager, "", DirectiveLevel.FULL, 1.0, DirectiveLimits(), reason, stamp_ns)
 
 
 def cheapest_first(precision: str) -> int:

@@ -5,29 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edge_inference.core.directives.directive import Directive, Level, Limits
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 
 #: Managers that are remembered; the one that is obeyed is never forgotten for another.
 _MOST_MANAGERS = 16
 
 
 @dataclass(frozen=True)
-class Duty:
+class FailsafePolicy:
     """How a node obeys: not at all while it is ``safety_critical``.
 
     ``safe`` holds once the manager is lost, which is after ``timeout_ns`` without a word.
     """
 
     timeout_ns: int
-    safe: Limits
+    safe: DirectiveLimits
     safety_critical: bool = False
 
 
 @dataclass(frozen=True)
-class InForce:
+class ActiveDirective:
     """What holds now, and by which reason; see ``Workload.obeys``."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: DirectiveLimits = field(default_factory=DirectiveLimits)
     obeys: Literal["nothing", "directive", "safe_level", "critical"] = "nothing"
     directive: Directive | None = None
     problem: str = ""
@@ -39,7 +39,7 @@ class _Manager:
     by_node: dict[str, tuple[Directive, int]] = field(default_factory=dict)
 
 
-class Obedience:
+class DirectiveArbiter:
     """Remembers what managers ask of one node. Times are nanoseconds of one rising clock.
 
     One manager is obeyed until it falls silent or leaves; another that speaks meanwhile is not
@@ -80,10 +80,10 @@ class Obedience:
             manager.heard_ns = now_ns
             manager.by_node = {node: (each, now_ns) for node, (each, _) in manager.by_node.items()}
 
-    def in_force(self, duty: Duty, now_ns: int) -> InForce:
+    def in_force(self, duty: FailsafePolicy, now_ns: int) -> ActiveDirective:
         """Return what holds now."""
         if not self._managers:
-            return InForce()
+            return ActiveDirective()
         alive = {
             name: manager
             for name, manager in self._managers.items()
@@ -102,8 +102,8 @@ class Obedience:
                 "which then misses none"
             )
             if duty.safety_critical:
-                return InForce(obeys="critical", problem=problem)
-            return InForce(duty.safe, "safe_level", None, problem)
+                return ActiveDirective(obeys="critical", problem=problem)
+            return ActiveDirective(duty.safe, "safe_level", None, problem)
         directive = self._latest(alive[self._obeyed], duty, now_ns)
         others = sorted(alive.keys() - {self._obeyed})
         problem = (
@@ -116,20 +116,20 @@ class Obedience:
             # Less is asked, though not how much less; it is not acknowledged.
             problem = "; ".join(filter(None, (unclear, problem)))
             if duty.safety_critical:
-                return InForce(obeys="critical", problem=problem)
-            return InForce(duty.safe, "safe_level", None, problem)
+                return ActiveDirective(obeys="critical", problem=problem)
+            return ActiveDirective(duty.safe, "safe_level", None, problem)
         if duty.safety_critical:
             if directive.limits.is_free:
-                return InForce(obeys="critical", directive=directive, problem=problem)
+                return ActiveDirective(obeys="critical", directive=directive, problem=problem)
             refused = "asked to reduce, yet safety-critical: refused"
-            return InForce(
+            return ActiveDirective(
                 obeys="critical",
                 directive=directive,
                 problem="; ".join(filter(None, (refused, problem))),
             )
-        return InForce(directive.limits, "directive", directive, problem)
+        return ActiveDirective(directive.limits, "directive", directive, problem)
 
-    def _latest(self, manager: _Manager, duty: Duty, now_ns: int) -> Directive:
+    def _latest(self, manager: _Manager, duty: FailsafePolicy, now_ns: int) -> Directive:
         """Return what is asked of us by name, while it is repeated, else what is asked of all."""
         named = manager.by_node.get(self._node)
         general = manager.by_node.get("")
@@ -141,6 +141,10 @@ class Obedience:
 
 def _unclear(directive: Directive) -> str:
     """Say what keeps a directive from being obeyed as it is; nothing for one that is clear."""
-    if not directive.problem and directive.level is Level.FAILSAFE and directive.limits.is_free:
+    if (
+        not directive.problem
+        and directive.level is DirectiveLevel.FAILSAFE
+        and directive.limits.is_free
+    ):
         return f"directive {directive.id} of {directive.manager} is FAILSAFE, yet names no limit"
     return directive.problem

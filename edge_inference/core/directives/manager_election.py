@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_inference.core.runtime.recent import Recent
+from edge_inference.core.runtime.recent import RecentNames
 
 #: So long a newcomer listens before it speaks.
 LISTEN_NS = 2_000_000_000
@@ -12,7 +12,7 @@ SILENCE_NS = 3_000_000_000
 _MOST_OTHERS = 16
 
 
-class Leadership:
+class ManagerElection:
     """One manager's view; ``own`` is its name. Times are nanoseconds of one rising clock.
 
     Whoever speaks goes on; whoever hears another one speak before it has begun stands by. Two
@@ -22,7 +22,7 @@ class Leadership:
     def __init__(self, own: str, now_ns: int) -> None:
         self._own = own
         self._started_ns = now_ns
-        self._heard: Recent[None] = Recent(_MOST_OTHERS, SILENCE_NS)
+        self._heard: RecentNames[None] = RecentNames(_MOST_OTHERS, SILENCE_NS)
         self._leads = False
 
     def hear(self, manager: str, now_ns: int) -> None:

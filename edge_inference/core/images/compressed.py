@@ -1,4 +1,4 @@
-"""JPEG and PNG pictures: checked before they are decoded, then 8-bit pixels."""
+"""JPEG and PNG images: checked before they are decoded, then 8-bit pixels."""
 
 from __future__ import annotations
 

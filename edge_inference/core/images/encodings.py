@@ -35,7 +35,7 @@ class Encoding:
     ``sample`` is numpy's type letter and size of one stored number. ``order`` is
     the channel order, where every pixel has all its channels; otherwise (mosaics,
     subsampled colour) it is empty and ``codes`` gives OpenCV's conversion to each
-    of ``ORDERS``. ``half_rows`` is the rows of data per two rows of picture, and
+    of ``ORDERS``. ``half_rows`` is the rows of data per two rows of image, and
     sides must be multiples of ``even`` (x, y) and at least ``smallest``.
     """
 
@@ -152,12 +152,12 @@ def _check_layout(frame: Frame, encoding: Encoding) -> None:
 
 
 def to_bgr(frame: Frame | CompressedFrame) -> NDArray[np.uint8]:
-    """Return the picture as (H, W, 3) uint8, blue first. Raises ImageError for a bad image."""
+    """Return the image as (H, W, 3) uint8, blue first. Raises ImageError for a bad image."""
     return to_color(frame, "bgr")
 
 
 def to_color(frame: Frame | CompressedFrame, order: str) -> NDArray[np.uint8]:
-    """Return the picture as uint8 in an order of ORDERS: (H, W, 3), or (H, W) for gray.
+    """Return the image as uint8 in an order of ORDERS: (H, W, 3), or (H, W) for gray.
 
     The result is a read-only view of the frame's bytes where they are stored so
     already. Raises ImageError for a bad image.

@@ -1,4 +1,4 @@
-"""A picture on its way through the pipeline, in the encoding it arrived in."""
+"""An image on its way through the pipeline, in the encoding it arrived in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_inference.core.images.image_header import DEFAULT_BOUNDS, ImageBounds
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An uncompressed picture, its bytes untouched.
+    """An uncompressed image, its bytes untouched.
 
     ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (half
     as many again for the planar encodings nv12 and nv21), a view wherever that is
@@ -20,7 +20,7 @@ class Frame:
     (and nv12, nv21). ``step`` is the length of a row in bytes, padding
     included. ``stamp_ns`` is the moment of capture in nanoseconds since the
     epoch of the robot's clock, 0 where the camera gave none. ``origin`` is the
-    file or device that the picture was read from, empty where it came in a
+    file or device that the image was read from, empty where it came in a
     message; it stays inside the process.
     """
 
@@ -54,7 +54,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class CompressedFrame:
-    """A JPEG or PNG picture, still compressed.
+    """A JPEG or PNG image, still compressed.
 
     ``data`` is the file's bytes as a flat ``uint8`` array; ``format`` is the
     field of ``sensor_msgs/CompressedImage`` ("jpeg", "png", or image_transport's

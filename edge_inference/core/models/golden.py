@@ -1,4 +1,4 @@
-"""What a model folder demands of a running model: results on golden pictures, closeness to fp32.
+"""What a model folder demands of a running model: results on golden images, closeness to fp32.
 
 ``golden_check.py`` and ``self_check.py`` hold a running model against it.
 """
@@ -38,7 +38,7 @@ class ExpectedClass:
 
 @dataclass(frozen=True)
 class ExpectedArea:
-    """How much of the picture a class covers."""
+    """How much of the image a class covers."""
 
     label: str = setting(description="the class")
     share: float = setting(description="its share of all pixels", minimum=0.0, maximum=1.0)
@@ -90,19 +90,19 @@ class SelfCheck:
 
 @dataclass(frozen=True)
 class Golden:
-    """A picture, and what the model finds in it."""
+    """An image, and what the model finds in it."""
 
-    picture: Path
+    image: Path
     expected: tuple[Expected, ...]
     tolerance: Tolerance
 
 
-def read_golden(section: Section, task: str, labels: tuple[str, ...], picture: Path) -> Golden:
+def read_golden(section: Section, task: str, labels: tuple[str, ...], image: Path) -> Golden:
     """Read one entry of ``golden`` in ``model.yaml``. Raises ConfigError with line and key."""
     if task not in _EXPECTED:
-        raise section.error(None, f"golden pictures are for {', '.join(_EXPECTED)}, not {task}")
+        raise section.error(None, f"golden images are for {', '.join(_EXPECTED)}, not {task}")
     key, expected_class = _EXPECTED[task]
-    tolerance = section.read(Tolerance, "picture", key)
+    tolerance = section.read(Tolerance, "image", key)
     expected = []
     for entry in section.section_list(key):
         wanted = entry.read(expected_class)
@@ -111,4 +111,4 @@ def read_golden(section: Section, task: str, labels: tuple[str, ...], picture: P
         expected.append(wanted)
     if not expected and task != "detection":
         raise section.error(key, "expected at least one entry, got none: nothing would be checked")
-    return Golden(picture, tuple(expected), tolerance)
+    return Golden(image, tuple(expected), tolerance)

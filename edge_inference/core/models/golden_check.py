@@ -1,6 +1,6 @@
 """The golden check: does a model, as it runs here, still find what it should?
 
-A model folder holds pictures and what the model finds in them. The check runs
+A model folder holds images and what the model finds in them. The check runs
 them through preprocessing, the given engine and decoding, and compares. A
 wrong colour order, a broken quantisation or an engine that overflows shows up
 here, before the first frame.
@@ -45,48 +45,48 @@ class GoldenReport:
     """What the check found.
 
     ``lowest_iou`` and ``largest_score_difference`` say how close it was, over
-    all pictures; None where the task has no such figure or nothing matched.
+    all images; None where the task has no such figure or nothing matched.
     """
 
-    pictures: int
+    images: int
     reasons: tuple[str, ...]
     lowest_iou: float | None
     largest_score_difference: float | None
 
     @property
     def passed(self) -> bool:
-        """Tell whether every picture gave what was expected."""
+        """Tell whether every image gave what was expected."""
         return not self.reasons
 
     def summary(self) -> str:
         """Say the outcome in one sentence."""
-        if self.passed and not self.pictures:
-            return "golden check: no golden pictures; the model runs, what it finds is not checked"
+        if self.passed and not self.images:
+            return "golden check: no golden images; the model runs, what it finds is not checked"
         figures = ""
         if self.lowest_iou is not None:
             figures += f", lowest overlap {self.lowest_iou:.3f}"
         if self.largest_score_difference is not None:
             figures += f", largest score difference {self.largest_score_difference:.3f}"
         if self.passed:
-            return f"golden check: passed on {self.pictures} picture(s){figures}"
+            return f"golden check: passed on {self.images} image(s){figures}"
         return f"golden check: failed: {'; '.join(self.reasons)}{figures}"
 
 
 def check_golden(model: ModelDescription, infer: Infer) -> GoldenReport:
-    """Run a model's golden pictures through ``infer`` and compare.
+    """Run a model's golden images through ``infer`` and compare.
 
     ``infer`` takes and gives arrays by tensor name, as ``Backend.infer`` does.
     An input that it refuses and outputs that cannot be decoded (not finite,
-    wrong shape) are a failed check; a model without golden pictures is tried on
+    wrong shape) are a failed check; a model without golden images is tried on
     an invented one for these. Other errors of ``infer`` pass through. Raises
-    ModelError for an unreadable picture.
+    ModelError for an unreadable image.
     """
     preprocess = Preprocessor(model.input)
     comparison = _Comparison()
     for golden in model.golden:
-        name = golden.picture.name
+        name = golden.image.name
         try:
-            result = _result(model, preprocess, infer, read_picture(golden.picture))
+            result = _result(model, preprocess, infer, read_image(golden.image))
         except TensorError as error:
             comparison.reasons.append(f"{name}: {error}")
         else:
@@ -97,17 +97,17 @@ def check_golden(model: ModelDescription, infer: Infer) -> GoldenReport:
         except TensorError as error:
             comparison.reasons.append(f"trial run: {error}")
     return GoldenReport(
-        pictures=len(model.golden),
+        images=len(model.golden),
         reasons=tuple(comparison.reasons),
         lowest_iou=min(comparison.overlaps, default=None),
         largest_score_difference=max(comparison.differences, default=None),
     )
 
 
-def read_picture(file: Path) -> Frame:
-    """Read a picture file as bgr8. Raises ModelError."""
+def read_image(file: Path) -> Frame:
+    """Read an image file as bgr8. Raises ModelError."""
     try:
-        return Frame.from_array(image_file.read_picture(file))
+        return Frame.from_array(image_file.read_image(file))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}); put it back") from error
     except ImageError as error:
@@ -115,9 +115,9 @@ def read_picture(file: Path) -> Frame:
 
 
 def _result(
-    model: ModelDescription, preprocess: Preprocessor, infer: Infer, picture: Frame
+    model: ModelDescription, preprocess: Preprocessor, infer: Infer, image: Frame
 ) -> Result:
-    tensor, geometry = preprocess(picture)
+    tensor, geometry = preprocess(image)
     try:
         outputs = infer({model.input.name: tensor})
     except TensorError as error:
@@ -126,7 +126,7 @@ def _result(
 
 
 def ramp() -> Frame:
-    """Return a picture of nothing; unlike an even one, it has a deviation to divide by."""
+    """Return an image of nothing; unlike an even one, it has a deviation to divide by."""
     side = 64
     values = np.arange(side * side * 3, dtype=np.uint32) % 256
     return Frame.from_array(values.astype(np.uint8).reshape(side, side, 3))
@@ -142,7 +142,7 @@ def box_overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDAr
 
 
 class _Comparison:
-    """Gathers reasons and figures over all pictures."""
+    """Gathers reasons and figures over all images."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -164,7 +164,7 @@ class _Comparison:
             compared = len(areas)
             self._segmentation(name, areas, result, golden.tolerance)
         elif isinstance(result, DepthMap):
-            self.reasons.append(f"{name}: nothing to compare a depth map with; remove the picture")
+            self.reasons.append(f"{name}: nothing to compare a depth map with; remove the image")
             return
         else:
             raise unhandled(result, name)

@@ -1,4 +1,4 @@
-"""A model is a folder: ``model.yaml``, weights, labels, golden pictures.
+"""A model is a folder: ``model.yaml``, weights, labels, golden images.
 
 :func:`load_model` reads one, :func:`find_model` finds it by name on a search
 path. Adding a model is adding a folder: the shipped ones show the keys, and
@@ -59,7 +59,7 @@ class Accuracy:
     dataset: str = setting(description="what it was measured on")
     metric: str = setting(description="what was measured, as in 'top-1'")
     value: float = setting(description="the figure; its unit belongs to the metric")
-    samples: int = setting(description="number of pictures", minimum=1)
+    samples: int = setting(description="number of images", minimum=1)
     note: str = setting("", "what a reader must know to reproduce or trust it")
 
 
@@ -140,17 +140,17 @@ class ModelDescription:
         return self.folder / self.derive.calibration if self.derive.calibration else None
 
     def verify_files(self) -> None:
-        """Raise ModelError for the first weights or golden picture missing or altered."""
+        """Raise ModelError for the first weights or golden image missing or altered."""
         for variant in self.variants.values():
             variant.verify()
         for golden in self.golden:
-            if not is_plain_file(golden.picture):
-                raise ModelError(f"{golden.picture}: the golden picture is missing; put it back")
+            if not is_plain_file(golden.image):
+                raise ModelError(f"{golden.image}: the golden image is missing; put it back")
 
     def decode(
         self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry, settings: Any = None
     ) -> Result:
-        """Turn raw outputs of one picture into a result in source pixels.
+        """Turn raw outputs of one image into a result in source pixels.
 
         ``settings`` replaces ``decoder_settings``. Raises TensorError where
         the outputs are not what the decoder takes, ModelError where the decoder
@@ -227,7 +227,7 @@ def load_model(folder: Path) -> ModelDescription:
         labels=labels,
         variants=_variants(top, folder),
         golden=tuple(
-            read_golden(entry, head.task, labels, inside(folder, entry, "picture"))
+            read_golden(entry, head.task, labels, inside(folder, entry, "image"))
             for entry in (top.section_list("golden") if "golden" in top else ())
         ),
         derive=_derivation(top, folder),

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     FLOAT_BYTES,
-    Message,
-    Tensor,
+    OnnxTensor,
+    WireMessage,
     as_one,
     read_tensor,
     text_of,
@@ -28,12 +28,12 @@ _ONNX_DOMAINS = ("", "ai.onnx")
 Lengths = Sequence[float]
 
 
-class Known(NamedTuple):
+class KnownTensor(NamedTuple):
     """What is known of a tensor: its shape, what an element takes, and maybe its values."""
 
     lengths: Lengths
     element_bytes: int
-    tensor: Tensor | None = None
+    tensor: OnnxTensor | None = None
     numbers: Lengths = ()
 
     def values(self) -> Lengths:
@@ -51,7 +51,7 @@ class Known(NamedTuple):
         return product(self.lengths) * self.element_bytes
 
 
-_UNKNOWN = Known((), 1)
+_UNKNOWN = KnownTensor((), 1)
 
 
 class Scope:
@@ -59,9 +59,9 @@ class Scope:
 
     def __init__(self, outer: Scope | None = None) -> None:
         self._outer = outer
-        self._names: dict[str, Known] = {}
+        self._names: dict[str, KnownTensor] = {}
 
-    def __getitem__(self, name: str) -> Known:
+    def __getitem__(self, name: str) -> KnownTensor:
         """Return what is known of a tensor; nothing is of one that is not there."""
         scope: Scope | None = self
         while scope is not None:
@@ -71,7 +71,7 @@ class Scope:
             scope = scope._outer
         return _UNKNOWN
 
-    def keep(self, name: str, known: Known) -> None:
+    def keep(self, name: str, known: KnownTensor) -> None:
         """Note what is known of a name from here on, in this graph and those in it."""
         if name:
             self._names[name] = known
@@ -83,10 +83,10 @@ class Scope:
             self._names[name] = _UNKNOWN
 
 
-class Attribute:
+class OnnxAttribute:
     """What an attribute of a node holds."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: WireMessage) -> None:
         parts = message.parts(1, 5, 6, 10, 11, 22, 23)
         self.name = text_of(parts[1])
         self.message = message
@@ -98,10 +98,10 @@ class Attribute:
         self.sparse_tensors = [part for part in (self.sparse, *parts[23]) if part is not None]
 
 
-class Node:
+class OnnxNode:
     """What a node says of itself."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: WireMessage) -> None:
         parts = message.parts(1, 2, 4, 5, 7, 8)
         self.kind = text_of(parts[4])
         self.domain = plain_domain(text_of(parts[7]))
@@ -132,19 +132,19 @@ def product(lengths: Lengths) -> float:
     return math.prod(float(length) if length >= 1 else 1.0 for length in lengths)
 
 
-def of_tensor(tensor: Tensor) -> Known:
+def of_tensor(tensor: OnnxTensor) -> KnownTensor:
     """Return what is known of a tensor that is in the file."""
-    return Known(tensor.dims, tensor.element_bytes, tensor)
+    return KnownTensor(tensor.dims, tensor.element_bytes, tensor)
 
 
-def of_sparse(message: Message) -> Known:
+def of_sparse(message: WireMessage) -> KnownTensor:
     """Return what is known of a SparseTensorProto: what it takes once it is unpacked."""
     values = message.one(1)
     element_bytes = read_tensor(values).element_bytes if values is not None else FLOAT_BYTES
-    return Known(message.numbers(3), element_bytes)
+    return KnownTensor(message.numbers(3), element_bytes)
 
 
-def of_constant(attributes: Sequence[Attribute]) -> Known:
+def of_constant(attributes: Sequence[OnnxAttribute]) -> KnownTensor:
     """Return what a node ``Constant`` holds; nothing is known of one that holds something else."""
     for attribute in attributes:
         name = attribute.name
@@ -154,14 +154,14 @@ def of_constant(attributes: Sequence[Attribute]) -> Known:
             return of_sparse(attribute.sparse)
         if name in ("value_int", "value_ints"):
             whole = attribute.message.numbers(3 if name == "value_int" else 8)
-            return Known((len(whole),), _INT64_BYTES, numbers=whole)
+            return KnownTensor((len(whole),), _INT64_BYTES, numbers=whole)
         if name in ("value_float", "value_floats"):
             floats = attribute.message.floats(2 if name == "value_float" else 7)
-            return Known((len(floats),), FLOAT_BYTES, numbers=floats)
+            return KnownTensor((len(floats),), FLOAT_BYTES, numbers=floats)
     return _UNKNOWN
 
 
-def made(node: Node, scope: Scope, attributes: Sequence[Attribute]) -> Known | None:
+def made(node: OnnxNode, scope: Scope, attributes: Sequence[OnnxAttribute]) -> KnownTensor | None:
     """Return what a node makes of constants; None where that is not known. Raises ExcessError."""
     make = _MAKERS.get(node.kind) if node.domain == "" else None
     if make is None:
@@ -171,18 +171,18 @@ def made(node: Node, scope: Scope, attributes: Sequence[Attribute]) -> Known | N
     return make(inputs, {attribute.name: attribute.message for attribute in attributes})
 
 
-_Inputs = Sequence[Known]
-_Attributes = Mapping[str, Message]
+_Inputs = Sequence[KnownTensor]
+_Attributes = Mapping[str, WireMessage]
 
 
-def _constant_of_shape(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _constant_of_shape(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     shape = inputs[0].values()
     value = attributes["value"].one(5) if "value" in attributes else None
     element_bytes = read_tensor(value).element_bytes if value is not None else FLOAT_BYTES
-    return Known(shape, element_bytes) if shape else None
+    return KnownTensor(shape, element_bytes) if shape else None
 
 
-def _expand(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _expand(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     shape = inputs[1].values()
     if not shape:
         return None
@@ -192,17 +192,17 @@ def _expand(inputs: _Inputs, attributes: _Attributes) -> Known | None:
     lengths = [
         b if a == 1 else a if b == 1 else max(a, b) for a, b in zip(here, shape, strict=True)
     ]
-    return Known(lengths, inputs[0].element_bytes)
+    return KnownTensor(lengths, inputs[0].element_bytes)
 
 
-def _tile(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _tile(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     return _times(inputs[0], inputs[1].values())
 
 
-def _resize(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _resize(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     sizes = inputs[3].values()
     if sizes:
-        return Known(sizes, inputs[0].element_bytes)
+        return KnownTensor(sizes, inputs[0].element_bytes)
     # The scales were the second input once.
     scales = inputs[2].values() or inputs[1].values()
     if not scales and "scales" in attributes:
@@ -210,18 +210,18 @@ def _resize(inputs: _Inputs, attributes: _Attributes) -> Known | None:
     return _times(inputs[0], scales)
 
 
-def _times(known: Known, factors: Lengths) -> Known | None:
+def _times(known: KnownTensor, factors: Lengths) -> KnownTensor | None:
     if not factors:
         return None
     lengths = [*known.lengths, *[1] * (len(factors) - len(known.lengths))]
     many = [*factors, *[1] * (len(lengths) - len(factors))]
-    return Known(
+    return KnownTensor(
         [max(length, 1) * factor for length, factor in zip(lengths, many, strict=True)],
         known.element_bytes,
     )
 
 
-def _pad(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _pad(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     pads = inputs[1].values()
     if not pads and "pads" in attributes:
         pads = attributes["pads"].numbers(8)
@@ -229,36 +229,36 @@ def _pad(inputs: _Inputs, attributes: _Attributes) -> Known | None:
         return None
     axes = len(pads) // 2
     lengths = [*inputs[0].lengths, *[0] * axes][:axes]
-    return Known(
+    return KnownTensor(
         [length + pads[at] + pads[at + axes] for at, length in enumerate(lengths)],
         inputs[0].element_bytes,
     )
 
 
-def _one_hot(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _one_hot(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     depth = inputs[1].values()
     if len(depth) != 1:
         return None
-    return Known([*inputs[0].lengths, depth[0]], inputs[2].element_bytes)
+    return KnownTensor([*inputs[0].lengths, depth[0]], inputs[2].element_bytes)
 
 
-def _range(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _range(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     ends = [known.values() for known in inputs[:3]]
     if any(len(end) != 1 or not math.isfinite(end[0]) for end in ends) or ends[2][0] == 0:
         return None
     length = (ends[1][0] - ends[0][0]) / ends[2][0]
-    return Known([max(length, 0)], inputs[0].element_bytes)
+    return KnownTensor([max(length, 0)], inputs[0].element_bytes)
 
 
-def _random(inputs: _Inputs, attributes: _Attributes) -> Known | None:
+def _random(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     if "shape" not in attributes:
         return None
     dtype = attributes["dtype"].numbers(3) if "dtype" in attributes else []
     element_bytes = ELEMENT_BYTES.get(dtype[-1], FLOAT_BYTES) if dtype else FLOAT_BYTES
-    return Known(attributes["shape"].numbers(8), element_bytes)
+    return KnownTensor(attributes["shape"].numbers(8), element_bytes)
 
 
-_Maker = Callable[[_Inputs, _Attributes], Known | None]
+_Maker = Callable[[_Inputs, _Attributes], KnownTensor | None]
 _MAKERS: dict[str, _Maker] = {
     "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.models.onnx_constants import (
-    Attribute,
-    Known,
-    Node,
+    KnownTensor,
+    OnnxAttribute,
+    OnnxNode,
     Scope,
     made,
     of_constant,
@@ -27,11 +27,11 @@ from edge_inference.core.models.onnx_constants import (
 )
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
+    ByteSource,
     ExcessError,
     MalformedError,
-    Message,
-    Source,
-    Tensor,
+    OnnxTensor,
+    WireMessage,
     as_one,
     read_tensor,
     text_of,
@@ -97,7 +97,7 @@ def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> Non
                 for location in passed.external:
                     check.look_at(location)
                 return
-            parts = _outermost(Message(Source(stream.fileno())))
+            parts = _outermost(WireMessage(ByteSource(stream.fileno())))
             if parts is not None:
                 check.model(parts[7], parts[25])
                 _note_passed(version, _Passed(limit, frozenset(check.external)))
@@ -122,7 +122,7 @@ def _note_passed(version: tuple[int, ...], passed: _Passed) -> None:
     _passed[version] = passed
 
 
-def _outermost(message: Message) -> dict[int, list[Message]] | None:
+def _outermost(message: WireMessage) -> dict[int, list[WireMessage]] | None:
     """Return the graph and the functions of a file; None for one that plainly is none of ONNX."""
     try:
         return message.parts(7, 25)
@@ -147,11 +147,11 @@ class _Check:
         self._held = 0.0
         self._nodes = 0
         self.external: set[str] = set()
-        self._functions: dict[_Function, list[Message]] = {}
+        self._functions: dict[_Function, list[WireMessage]] = {}
         self._costs: dict[_Function, tuple[float, int]] = {}
         self._calls: list[_Function] = []
 
-    def model(self, graphs: Sequence[Message], functions: Sequence[Message]) -> None:
+    def model(self, graphs: Sequence[WireMessage], functions: Sequence[WireMessage]) -> None:
         for message in functions:
             parts = message.parts(1, 7, 10, 13)
             name = plain_domain(text_of(parts[10])), text_of(parts[1]), text_of(parts[13])
@@ -162,7 +162,7 @@ class _Check:
         for name in self._functions.keys() - self._costs.keys():  # those that nobody calls
             self._call(name, 0)
 
-    def _graph(self, graph: Message, scope: Scope, depth: int) -> None:
+    def _graph(self, graph: WireMessage, scope: Scope, depth: int) -> None:
         if depth > _DEEPEST:
             raise ModelError(
                 f"{self._file}: expected graphs within each other {_DEEPEST} deep at most, got more"
@@ -179,9 +179,9 @@ class _Check:
             scope.keep(tensor.name, of_tensor(tensor))
         self._body(parts[1], scope, depth)
 
-    def _body(self, messages: Sequence[Message], scope: Scope, depth: int) -> None:
+    def _body(self, messages: Sequence[WireMessage], scope: Scope, depth: int) -> None:
         self._count(len(messages))
-        nodes = [Node(message) for message in messages]
+        nodes = [OnnxNode(message) for message in messages]
         for node in nodes:  # all constants before, for a file may have its nodes in any order
             if not node.is_constant:
                 for name in node.outputs:
@@ -202,7 +202,7 @@ class _Check:
                 f"{self._file}: expected at most {MOST_NODES} nodes, got more; simplify the graph"
             )
 
-    def _node(self, node: Node, scope: Scope, depth: int) -> None:
+    def _node(self, node: OnnxNode, scope: Scope, depth: int) -> None:
         attributes = self._attributes(node, scope, depth)
         function = (node.domain, node.kind, node.overload)
         if function in self._functions:
@@ -234,8 +234,8 @@ class _Check:
         self._count(nodes)
         self._add(held, "the constants of functions")
 
-    def _attributes(self, node: Node, scope: Scope, depth: int) -> list[Attribute]:
-        attributes = [Attribute(message) for message in node.attributes]
+    def _attributes(self, node: OnnxNode, scope: Scope, depth: int) -> list[OnnxAttribute]:
+        attributes = [OnnxAttribute(message) for message in node.attributes]
         for attribute in attributes:
             for graph in attribute.graphs:
                 self._graph(graph, Scope(scope), depth + 1)
@@ -245,14 +245,14 @@ class _Check:
                 self._hold_sparse(sparse, None)
         return attributes
 
-    def _hold_sparse(self, message: Message, scope: Scope | None) -> None:
+    def _hold_sparse(self, message: WireMessage, scope: Scope | None) -> None:
         known = of_sparse(message)
         self._add(known.size, f"a sparse tensor of {list(known.lengths)}")
         values = message.one(1)
         if scope is not None and values is not None:
             scope.keep(read_tensor(values).name, known)
 
-    def _weigh(self, tensor: Tensor, what: str) -> None:
+    def _weigh(self, tensor: OnnxTensor, what: str) -> None:
         self._add(product(tensor.dims) * tensor.element_bytes, what)
         if tensor.external is not None:
             self.look_at(tensor.external.get("location", ""))
@@ -292,7 +292,7 @@ class _Check:
                 "copy them again"
             )
 
-    def _declared(self, value: Message, scope: Scope) -> None:
+    def _declared(self, value: WireMessage, scope: Scope) -> None:
         """Look at the type of a value: ValueInfoProto, TypeProto, Tensor, shape."""
         parts = value.parts(1, 2)
         called, kind = text_of(parts[1]), as_one(parts[2])
@@ -303,7 +303,7 @@ class _Check:
             return
         lengths = [next(iter(axis.numbers(1)), 1) for axis in shape.all(1)]
         element_bytes = ELEMENT_BYTES.get(next(iter(tensor.numbers(1)), 0), 1)
-        known = Known(lengths, element_bytes)
+        known = KnownTensor(lengths, element_bytes)
         scope.keep(called, known)
         self._expect(known.size, f"the tensor {called!r:.100} of {lengths} takes")
 

@@ -38,7 +38,7 @@ class ExcessError(ValueError):
     """More of something than any network has."""
 
 
-class Source:
+class ByteSource:
     """Bytes of an open file, read where they are looked at."""
 
     def __init__(self, descriptor: int) -> None:
@@ -80,31 +80,31 @@ class Source:
         return os.pread(self._descriptor, last - first, first)
 
 
-class Field(NamedTuple):
+class WireField(NamedTuple):
     """One field: its number and its value, or where its bytes are."""
 
     number: int
     value: int
-    inner: Message | None
+    inner: WireMessage | None
     is_number: bool = True
 
 
-class Message:
+class WireMessage:
     """A message at a place of a file, or at several: what comes again is added, as protobuf does.
 
     Of a text or of bytes the last counts.
     """
 
-    def __init__(self, source: Source, *spans: tuple[int, int]) -> None:
+    def __init__(self, source: ByteSource, *spans: tuple[int, int]) -> None:
         self._source = source
         self._spans = spans or ((0, source.size),)
 
-    def __iter__(self) -> Iterator[Field]:
+    def __iter__(self) -> Iterator[WireField]:
         """Yield the fields. Raises MalformedError, ExcessError."""
         for first, last in self._spans:
             yield from self._fields(first, last)
 
-    def _fields(self, at: int, end: int) -> Iterator[Field]:
+    def _fields(self, at: int, end: int) -> Iterator[WireField]:
         source = self._source
         while at < end:
             source.count_field()
@@ -112,16 +112,18 @@ class Message:
             kind = key & 7
             if kind == _VARINT:
                 value, at = source.varint(at)
-                yield Field(key >> 3, value, None)
+                yield WireField(key >> 3, value, None)
             elif kind == _BYTES:
                 length, at = source.varint(at)
                 if at + length > end:
                     raise MalformedError("a field that is longer than its message")
-                yield Field(key >> 3, length, Message(source, (at, at + length)), is_number=False)
+                yield WireField(
+                    key >> 3, length, WireMessage(source, (at, at + length)), is_number=False
+                )
                 at += length
             elif kind in (_FIXED32, _FIXED64):
                 size = 4 if kind == _FIXED32 else 8
-                yield Field(key >> 3, 0, Message(source, (at, at + size)))
+                yield WireField(key >> 3, 0, WireMessage(source, (at, at + size)))
                 at += size
             elif kind == _GROUP:
                 at = self._after_group(at, key >> 3, end)
@@ -164,21 +166,21 @@ class Message:
             raise ExcessError(f"expected names of at most {_LONGEST_NAME} bytes, got {len(self)}")
         return self.data().decode(errors="replace")
 
-    def all(self, number: int) -> Iterator[Message]:
+    def all(self, number: int) -> Iterator[WireMessage]:
         """Yield the messages of one field."""
         for field in self:
             if field.number == number and field.inner is not None and not field.is_number:
                 yield field.inner
 
-    def parts(self, *numbers: int) -> dict[int, list[Message]]:
+    def parts(self, *numbers: int) -> dict[int, list[WireMessage]]:
         """Return the messages of some fields, in one walk."""
-        found: dict[int, list[Message]] = {number: [] for number in numbers}
+        found: dict[int, list[WireMessage]] = {number: [] for number in numbers}
         for field in self:
             if field.number in found and field.inner is not None and not field.is_number:
                 found[field.number].append(field.inner)
         return found
 
-    def one(self, number: int) -> Message | None:
+    def one(self, number: int) -> WireMessage | None:
         """Return the message of one field, all of it where it comes in parts."""
         return as_one([*self.all(number)])
 
@@ -211,19 +213,19 @@ class Message:
         return found
 
 
-def as_one(messages: Sequence[Message]) -> Message | None:
+def as_one(messages: Sequence[WireMessage]) -> WireMessage | None:
     """Return the parts of a message as one, as protobuf does; None for none."""
     if not messages:
         return None
-    return Message(messages[0]._source, *(span for part in messages for span in part._spans))
+    return WireMessage(messages[0]._source, *(span for part in messages for span in part._spans))
 
 
-def text_of(messages: Sequence[Message]) -> str:
+def text_of(messages: Sequence[WireMessage]) -> str:
     """Return the text that counts of some; none is empty. Raises ExcessError."""
     return messages[-1].text() if messages else ""
 
 
-def _unpacked(message: Message, form: str) -> list[float]:
+def _unpacked(message: WireMessage, form: str) -> list[float]:
     size = struct.calcsize(form)
     _expect_few(len(message) // size)
     data = message.data()
@@ -235,14 +237,14 @@ def _expect_few(count: int) -> None:
         raise ExcessError(f"expected shapes of at most {_MOST_VALUES} axes, got more")
 
 
-class Tensor(NamedTuple):
+class OnnxTensor(NamedTuple):
     """What a TensorProto says of itself."""
 
     name: str
     dims: tuple[int, ...]
     kind: int
     external: dict[str, str] | None
-    message: Message
+    message: WireMessage
 
     @property
     def element_bytes(self) -> int:
@@ -264,7 +266,7 @@ class Tensor(NamedTuple):
         return self.message.floats(_FLOAT_DATA[self.kind], _STRUCT[self.kind])
 
 
-def read_tensor(message: Message) -> Tensor:
+def read_tensor(message: WireMessage) -> OnnxTensor:
     """Read a TensorProto, except for its data."""
     name, kind, external = "", 0, None
     for field in message:
@@ -278,7 +280,7 @@ def read_tensor(message: Message) -> Tensor:
             key, value = field.inner.one(1), field.inner.one(2)
             external = external or {}
             external[key.text() if key else ""] = value.text() if value else ""
-    return Tensor(name, tuple(message.numbers(1)), kind, external, message)
+    return OnnxTensor(name, tuple(message.numbers(1)), kind, external, message)
 
 
 def _signed(value: int) -> int:

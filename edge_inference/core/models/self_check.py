@@ -1,10 +1,10 @@
 """The numerical self-check: does a candidate still compute what the model computes in fp32?
 
-The model's golden pictures and crops of them run on a reference and on the
+The model's golden images and crops of them run on a reference and on the
 candidate, which is another engine, another precision, or both. What they give is
 compared as numbers and as results (``agreement.py``). A quantisation that
 lost too much, an overflow in half precision or a wrongly built engine shows
-here although every golden picture may still have its right answer.
+here although every golden image may still have its right answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edge_inference.core.models.agreement import (
     compare_results,
 )
 from edge_inference.core.models.golden import SelfCheck
-from edge_inference.core.models.golden_check import Infer, ramp, read_picture
+from edge_inference.core.models.golden_check import Infer, ramp, read_image
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.settings import change
 from edge_inference.errors import TensorError
@@ -35,11 +35,11 @@ from edge_inference.errors import TensorError
 #: How much lower the confidence is for the partner of a box, and how much apart two
 #: classes' scores may be to count as a tie.
 MARGIN = 0.1
-#: Sides of the crops as parts of a picture's sides: four corners and the centre of each.
+#: Sides of the crops as parts of an image's sides: four corners and the centre of each.
 CROPS = (0.75, 0.5)
 
 _MEND = (
-    "keep more layers in fp32, calibrate with other pictures, or change the thresholds in "
+    "keep more layers in fp32, calibrate with other images, or change the thresholds in "
     "self_check of model.yaml"
 )
 
@@ -48,11 +48,11 @@ _MEND = (
 class SelfCheckReport:
     """What the check found.
 
-    ``results`` and ``outputs`` are summed over the pictures, None where no
-    picture got that far.
+    ``results`` and ``outputs`` are summed over the images, None where no
+    image got that far.
     """
 
-    pictures: int
+    images: int
     reasons: tuple[str, ...]
     results: ResultAgreement | None
     outputs: OutputAgreement | None
@@ -84,12 +84,12 @@ class SelfCheckReport:
         if not self.passed:
             return f"self-check: failed: {'; '.join(self.reasons)}; {_MEND}"
         if self.results is None or self.outputs is None:
-            return "self-check: no picture to compare on; nothing was checked"
+            return "self-check: no image to compare on; nothing was checked"
         closeness = "outputs equal"
         if self.outputs.largest_difference:
             closeness = f"cosine {self.outputs.cosine:.4f}, SQNR {self.outputs.sqnr_db:.1f} dB"
         return (
-            f"self-check: passed on {self.pictures} picture(s), agreement "
+            f"self-check: passed on {self.images} image(s), agreement "
             f"{self.results.share:.1%}, {closeness}"
         )
 
@@ -98,10 +98,10 @@ def self_check(
     model: ModelDescription,
     reference: Infer,
     candidate: Infer,
-    pictures: Sequence[Frame],
+    images: Sequence[Frame],
     wanted: SelfCheck | None = None,
 ) -> SelfCheckReport:
-    """Run pictures through both and hold the candidate against what the model wants, or ``wanted``.
+    """Run images through both and hold the candidate against what the model wants, or ``wanted``.
 
     ``reference`` and ``candidate`` take and give arrays by tensor name, as
     ``Backend.infer`` does. Values that are not finite where the reference's
@@ -110,10 +110,10 @@ def self_check(
     error passes through, and every error of the reference.
     """
     comparison = _Comparison(model, reference, candidate)
-    for picture in pictures:
-        comparison.add(picture)
+    for image in images:
+        comparison.add(image)
     return SelfCheckReport(
-        pictures=len(pictures),
+        images=len(images),
         reasons=tuple(
             comparison.refusals() + _shortcomings(comparison, wanted or model.self_check)
         ),
@@ -122,23 +122,23 @@ def self_check(
     )
 
 
-def self_check_pictures(model: ModelDescription, count: int = 24) -> list[Frame]:
-    """Return at most ``count`` pictures for the check, always the same ones.
+def self_check_images(model: ModelDescription, count: int = 24) -> list[Frame]:
+    """Return at most ``count`` images for the check, always the same ones.
 
-    They are the golden pictures, then crops of each in turn, so that the check
-    sees more than a handful of scenes; for a model without golden pictures one
-    invented picture, which shows little but gross faults. Raises ModelError
-    for an unreadable picture.
+    They are the golden images, then crops of each in turn, so that the check
+    sees more than a handful of scenes; for a model without golden images one
+    invented image, which shows little but gross faults. Raises ModelError
+    for an unreadable image.
     """
-    whole = [read_picture(golden.picture) for golden in model.golden]
+    whole = [read_image(golden.image) for golden in model.golden]
     if not whole:
         return [ramp()]
-    crops = zip(*(_crops(picture) for picture in whole), strict=True)
+    crops = zip(*(_crops(image) for image in whole), strict=True)
     return [*whole, *(crop for turn in crops for crop in turn)][:count]
 
 
 class _Comparison:
-    """Adds up what the pictures give."""
+    """Adds up what the images give."""
 
     def __init__(self, model: ModelDescription, reference: Infer, candidate: Infer) -> None:
         self.results: ResultAgreement | None = None
@@ -148,13 +148,13 @@ class _Comparison:
         self._candidate = candidate
         self._preprocess = Preprocessor(model.input)
         self._lenient = _lenient_settings(model)
-        self._pictures = 0
+        self._images = 0
         self._refused: dict[str, int] = {}
 
-    def add(self, picture: Frame) -> None:
-        """Run and compare one picture."""
-        self._pictures += 1
-        tensor, geometry = self._preprocess(picture)
+    def add(self, image: Frame) -> None:
+        """Run and compare one image."""
+        self._images += 1
+        tensor, geometry = self._preprocess(image)
         inputs = {self._model.input.name: tensor}
         expected = self._reference(inputs)
         truth = self._decoded(expected, geometry)
@@ -177,9 +177,9 @@ class _Comparison:
             self._refused[str(error)] = self._refused.get(str(error), 0) + 1
 
     def refusals(self) -> list[str]:
-        """Say what made pictures fail outright, each sentence once."""
+        """Say what made images fail outright, each sentence once."""
         return [
-            f"{sentence} (on {count} of {self._pictures} pictures)"
+            f"{sentence} (on {count} of {self._images} images)"
             for sentence, count in self._refused.items()
         ]
 
@@ -224,14 +224,14 @@ def _shortcomings(comparison: _Comparison, wanted: SelfCheck) -> list[str]:
     return found
 
 
-def _crops(picture: Frame) -> list[Frame]:
-    """Cut the centre and the corners out of a bgr8 picture, the larger ones first."""
-    image = picture.data.reshape(picture.height, picture.width, 3)
+def _crops(image: Frame) -> list[Frame]:
+    """Cut the centre and the corners out of a bgr8 image, the larger ones first."""
+    pixels = image.data.reshape(image.height, image.width, 3)
     found = []
     for part in CROPS:
-        height = max(round(picture.height * part), 1)
-        width = max(round(picture.width * part), 1)
-        down, right = picture.height - height, picture.width - width
+        height = max(round(image.height * part), 1)
+        width = max(round(image.width * part), 1)
+        down, right = image.height - height, image.width - width
         for y, x in ((down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right)):
-            found.append(Frame.from_array(image[y : y + height, x : x + width]))
+            found.append(Frame.from_array(pixels[y : y + height, x : x + width]))
     return found

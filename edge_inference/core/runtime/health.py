@@ -23,7 +23,7 @@ _DROP_SHARE = 0.1
 NAMESAKES = "namesakes"
 
 
-class Level(enum.IntEnum):
+class HealthLevel(enum.IntEnum):
     """As in ``diagnostic_msgs/DiagnosticStatus``."""
 
     OK = 0
@@ -32,10 +32,10 @@ class Level(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Status:
+class HealthStatus:
     """One look at a component's health."""
 
-    level: Level
+    level: HealthLevel
     message: str
     values: dict[str, str] = field(default_factory=dict)
 
@@ -159,7 +159,7 @@ class Health:
             self._untaken.clear()
             return taken
 
-    def status(self, now_ns: int) -> Status:
+    def status(self, now_ns: int) -> HealthStatus:
         """Judge the time since the last call."""
         with self._lock:
             done = self._processed - self._processed_before
@@ -167,28 +167,28 @@ class Health:
             self._processed_before = self._processed
             self._dropped_before = self._dropped.copy()
             level, message = self._judge(done, lost, now_ns)
-            return Status(level, message, self._values())
+            return HealthStatus(level, message, self._values())
 
-    def _judge(self, done: int, lost: Counter[str], now_ns: int) -> tuple[Level, str]:
+    def _judge(self, done: int, lost: Counter[str], now_ns: int) -> tuple[HealthLevel, str]:
         if self._fault:
-            return Level.ERROR, self._fault
+            return HealthLevel.ERROR, self._fault
         # What goes on is not hidden by what goes wrong with each message meanwhile.
         lasting = [each for each, at in self._lasting.items() if now_ns - at <= _SHOWN_NS]
         if lasting:
-            return Level.ERROR, lasting[-1]
+            return HealthLevel.ERROR, lasting[-1]
         if self._last_error and now_ns - self._last_error_ns <= _SHOWN_NS:
-            return Level.ERROR, self._last_error
+            return HealthLevel.ERROR, self._last_error
         if not self._active:
-            return Level.OK, "not active"
+            return HealthLevel.OK, "not active"
         if self._advice:
-            return Level.WARN, self._advice
+            return HealthLevel.WARN, self._advice
         frames = done + lost.total()
         if lost.total() > _DROP_SHARE * frames:
             reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
-            return Level.WARN, f"gave up {lost.total()} of {frames} frames: {reasons}"
+            return HealthLevel.WARN, f"gave up {lost.total()} of {frames} frames: {reasons}"
         if not frames and self._awaited:
-            return Level.WARN, f"no {self._awaited} since the last report"
-        return Level.OK, f"active, {done} frames since the last report"
+            return HealthLevel.WARN, f"no {self._awaited} since the last report"
+        return HealthLevel.OK, f"active, {done} frames since the last report"
 
     def _values(self) -> dict[str, str]:
         values = {**self._noted, "processed": str(self._processed)}

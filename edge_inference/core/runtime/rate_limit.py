@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from edge_inference.core.runtime.recent import Recent
+from edge_inference.core.runtime.recent import RecentNames
 
 #: A taker that has said nothing for so long is gone.
 _GONE_NS = 5_000_000_000
@@ -52,7 +52,7 @@ class Thinning:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._limit = RateLimit()
-        self._takers: Recent[float | None] = Recent(_MOST_TAKERS, _GONE_NS)
+        self._takers: RecentNames[float | None] = RecentNames(_MOST_TAKERS, _GONE_NS)
         self._skipped = 0
 
     def hear(self, taker: str, max_rate_hz: float | None, now_ns: int) -> None:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
+class RecentNames(Generic[Value]):
     """Remembers the last word of each of ``most`` names, and forgets who falls silent.
 
     While all of them speak a newcomer is not remembered: names that somebody makes up must not

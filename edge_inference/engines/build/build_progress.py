@@ -12,7 +12,7 @@ _FINEST = 0.001
 
 
 @dataclass(frozen=True)
-class Progress:
+class BuildProgress:
     """A phase in words, and the part of the whole that is done, from 0 to 1.
 
     ``fraction`` is None where TensorRT does not tell how far it is.
@@ -22,7 +22,7 @@ class Progress:
     fraction: float | None
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[BuildProgress], None]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class PhaseTree:
         self._start, self._end = start, end
         self._phases: dict[str, _Phase] = {}
         self._fraction = start
-        self._told = Progress("", None)
+        self._told = BuildProgress("", None)
         self._lock = threading.Lock()
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
@@ -80,7 +80,7 @@ class PhaseTree:
         if phase == self._told.phase and grown - (self._told.fraction or 0.0) < _FINEST:
             return
         self._fraction = grown
-        self._told = Progress(phase, grown)
+        self._told = BuildProgress(phase, grown)
         self._report(self._told)
 
     def _done(self, name: str) -> float:

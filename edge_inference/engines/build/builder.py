@@ -40,7 +40,7 @@ from edge_inference.engines.build.build_config import (
 )
 from edge_inference.engines.build.build_failures import cause_of, remedy_for, why_building_failed
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.build_progress import PhaseTree, Progress, Report, make_monitor
+from edge_inference.engines.build.build_progress import PhaseTree, BuildProgress, Report, make_monitor
 from edge_inference.engines.build.layer_report import report_layers
 from edge_inference.engines.build.network import (
     declared_inputs,
@@ -76,7 +76,7 @@ class BuiltEngine:
     notes: tuple[str, ...]
 
 
-def _silent(_progress: Progress) -> None:
+def _silent(_progress: BuildProgress) -> None:
     """Report to nobody."""
 
 
@@ -105,7 +105,7 @@ def build_engine(
     """
     if not is_plain_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
-    here = environment or Environment.here(vendor.flavour, vendor.version)
+    here = environment or Environment.here(vendor.library, vendor.version)
     order = _Order(onnx_file, options, vendor, here, model, ranges, TimingFile(timing_cache))
 
     def work(report: Report, stop: threading.Event) -> BuiltEngine:
@@ -162,11 +162,11 @@ class _Prepared:
 
 def _build(order: _Order, report: Report, stop: threading.Event) -> BuiltEngine:
     started = time.monotonic()
-    report(Progress("reading the ONNX", 0.0))
+    report(BuildProgress("reading the ONNX", 0.0))
     prepared = _prepare(order)
     _go_on(stop)
     plan = _serialize(order, prepared, report, stop)
-    report(Progress("reading the layers", _BUILT))
+    report(BuildProgress("reading the layers", _BUILT))
     network, options = prepared.network, order.options
     compute_capability = order.environment.compute_capability
     has_gpu = compute_capability is not None
@@ -193,7 +193,7 @@ def _build(order: _Order, report: Report, stop: threading.Event) -> BuiltEngine:
         build_seconds=round(time.monotonic() - started, 3),
     )
     notes = (*prepared.notes, *order.timing.notes)
-    report(Progress("done", 1.0))
+    report(BuildProgress("done", 1.0))
     return BuiltEngine(plan, metadata, found.layers, found.source, order.timing.state, notes)
 
 
@@ -234,7 +234,7 @@ def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threadi
     tree = PhaseTree(report, _READ, _BUILT)
     monitor = make_monitor(order.vendor.trt, tree, stop)
     if monitor is None:
-        report(Progress("building", None))
+        report(BuildProgress("building", None))
     else:
         assign_if_present(config, "progress_monitor", monitor)
     with order.vendor.errors.collect() as lines:

@@ -91,7 +91,7 @@ def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
     if not found:
         raise BackendError(
             f"{onnx_file}: expected an {precision} ONNX, found no {sign} in it; derive the "
-            f"{precision} flavour of the model first, or build it as fp32"
+            f"{precision} derived model of the model first, or build it as fp32"
         )
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from edge_inference.engines.build.build_progress import Progress, Report
+from edge_inference.engines.build.build_progress import BuildProgress, Report
 from edge_inference.errors import EdgeInferenceError
 
 Result = TypeVar("Result")
@@ -54,7 +54,7 @@ class _Run(threading.Thread, Generic[Result]):
     def __init__(self, work: Work[Result]) -> None:
         super().__init__(name="engine-build", daemon=True)
         self._work = work
-        self._told: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[BuildProgress | None] = queue.SimpleQueue()
         self._results: list[Result] = []
         self._error: BaseException | None = None
         self.stop = threading.Event()

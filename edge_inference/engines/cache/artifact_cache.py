@@ -1,4 +1,4 @@
-"""The cache of built things: engines, precision flavours, whatever takes long to make.
+"""The cache of built things: engines, derived models, whatever takes long to make.
 
 A key stands for everything that changes the content, so an entry never goes
 stale; what is not asked for any more is removed when the cache grows too
@@ -30,11 +30,18 @@ from typing import Any
 
 from edge_inference.core.disk import NO_RIGHT, NO_ROOM, why_not_written
 from edge_inference.engines.cache import cache_entry, cache_lock
-from edge_inference.engines.cache.cache_entry import Entry, FileRecord
+from edge_inference.engines.cache.cache_entry import CacheEntry, FileRecord
 from edge_inference.engines.cache.cache_folder import CACHE_VARIABLE, default_cache_folder
 from edge_inference.errors import CacheError
 
-__all__ = ["DEFAULT_LIMIT_BYTES", "Entry", "FileRecord", "Store", "default_cache_folder", "key_of"]
+__all__ = [
+    "DEFAULT_LIMIT_BYTES",
+    "ArtifactCache",
+    "CacheEntry",
+    "FileRecord",
+    "default_cache_folder",
+    "key_of",
+]
 
 #: Room for some hundred engines of small models, or for about ten large ones.
 DEFAULT_LIMIT_BYTES = 8 << 30
@@ -55,7 +62,7 @@ def _unsaid(_sentence: str) -> None:
     """Report to nobody."""
 
 
-class Store:
+class ArtifactCache:
     """A cache folder, shared by any number of processes and threads.
 
     The folder need not exist. One that cannot be written still gives the
@@ -74,7 +81,7 @@ class Store:
         self.limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._clock = clock
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> CacheEntry | None:
         """Return the entry, marked as used just now, or None.
 
         The files' lengths are checked, not their content: ``Entry.read`` and
@@ -91,7 +98,7 @@ class Store:
         label: str = "entry",
         cancelled: Callable[[], bool] = _never,
         report: Callable[[str], None] = _unsaid,
-    ) -> Entry:
+    ) -> CacheEntry:
         """Return the intact entry of a key; where there is none, make it.
 
         ``make(folder)`` writes plain files into an empty folder and returns
@@ -131,7 +138,7 @@ class Store:
             removed = removed or gone
         return removed
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CacheEntry]:
         """Return the entries whose description and file lengths are right, last used first."""
         return [entry for entry, _ in self._survey() if entry is not None]
 
@@ -154,7 +161,7 @@ class Store:
             self._sweep_locks()
         return removed
 
-    def _read(self, key: str) -> Entry | None:
+    def _read(self, key: str) -> CacheEntry | None:
         """Return the first sound entry of a key; raise the CacheError of a damaged one."""
         fault = None
         for folder in self._folders(key):
@@ -169,7 +176,7 @@ class Store:
             raise fault
         return None
 
-    def _intact(self, key: str, report: Callable[[str], None]) -> Entry | None:
+    def _intact(self, key: str, report: Callable[[str], None]) -> CacheEntry | None:
         """Return the entry of a key after reading all of it, or None; report what is damaged."""
         try:
             entry = self._read(key)
@@ -180,7 +187,7 @@ class Store:
             return None
         return entry
 
-    def _make(self, key: str, make: Make, label: str) -> Entry:
+    def _make(self, key: str, make: Make, label: str) -> CacheEntry:
         """Make and publish an entry; the caller holds the lock of its key."""
         name = f"{_plain(label)}-{key[:16]}"
         folder = self.folder / name
@@ -278,8 +285,8 @@ class Store:
             with suppress(OSError), cache_lock.only_one_at_once(file):
                 pass  # giving a lock back deletes its file
 
-    def _survey(self) -> list[tuple[Entry | None, str]]:
-        found: list[tuple[Entry | None, str]] = []
+    def _survey(self) -> list[tuple[CacheEntry | None, str]]:
+        found: list[tuple[CacheEntry | None, str]] = []
         for folder in self._folders():
             try:
                 found.append((_sound(folder), ""))
@@ -324,7 +331,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _used(self, entry: Entry) -> Entry:
+    def _used(self, entry: CacheEntry) -> CacheEntry:
         """Note that an entry was used just now."""
         now = self._clock()
         try:
@@ -358,7 +365,7 @@ def key_of(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(cache_entry.canonical(parts).encode()).hexdigest()
 
 
-def _sound(folder: Path, key: str | None = None) -> Entry | None:
+def _sound(folder: Path, key: str | None = None) -> CacheEntry | None:
     """Read an entry and check its files' lengths; None where it was removed meanwhile."""
     entry = cache_entry.read_entry(folder, key)
     try:

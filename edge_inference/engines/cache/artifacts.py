@@ -22,7 +22,7 @@ from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription, Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.cache.artifact_cache import Store, default_cache_folder, key_of
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of
 from edge_inference.engines.precision.derivation import (
     calibration_digest,
     derivation_rules,
@@ -46,27 +46,27 @@ _PLAN = "engine.plan"
 TIMING_FOLDER = "timing"
 
 
-def default_store() -> Store:
+def default_cache() -> ArtifactCache:
     """Return the user's cache."""
-    return Store(default_cache_folder())
+    return ArtifactCache(default_cache_folder())
 
 
-class Recipe(ABC):
+class Artifact(ABC):
     """One file for a backend."""
 
     @abstractmethod
-    def find(self, store: Store) -> Path | None:
+    def find(self, store: ArtifactCache) -> Path | None:
         """Return the file, or None. Raises CacheError where it is there and damaged."""
 
     @abstractmethod
-    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Return the file; make it first where it is missing or damaged."""
 
     @abstractmethod
-    def discard(self, store: Store) -> bool:
+    def discard(self, store: ArtifactCache) -> bool:
         """Remove the file so that it is made anew; False where it is not ours to remove."""
 
-    def digest(self, store: Store) -> str | None:
+    def digest(self, store: ArtifactCache) -> str | None:
         """Return the file's sha256 in hexadecimal digits; None where it is not made yet.
 
         Raises CacheError where it is damaged, OSError where it cannot be read.
@@ -76,31 +76,31 @@ class Recipe(ABC):
 
 
 @dataclass(frozen=True)
-class ShippedFile(Recipe):
+class ShippedFile(Artifact):
     """A variant that the model folder holds."""
 
     variant: Variant
 
-    def find(self, store: Store) -> Path | None:
+    def find(self, store: ArtifactCache) -> Path | None:
         """Return the variant's file."""
         return self.variant.file
 
-    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Return the variant's file, checked."""
         self.variant.verify()
         return self.variant.file
 
-    def discard(self, store: Store) -> bool:
+    def discard(self, store: ArtifactCache) -> bool:
         """Leave the model folder alone."""
         return False
 
-    def digest(self, store: Store) -> str | None:
+    def digest(self, store: ArtifactCache) -> str | None:
         """Return what the model folder says; who opens the file has it verified."""
         return self.variant.sha256
 
 
 @dataclass(frozen=True)
-class OnnxFlavour(Recipe):
+class DerivedModel(Artifact):
     """The model in another precision, derived from its fp32 variant for one kind of engine.
 
     ``weight_bits`` are those of int8: fewer than all are for processors that add products in
@@ -132,17 +132,17 @@ class OnnxFlavour(Recipe):
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
 
-    def find(self, store: Store) -> Path | None:
+    def find(self, store: ArtifactCache) -> Path | None:
         """Look into the store."""
         entry = store.find(key_of(self.parts()))
         return entry.path(_ONNX) if entry is not None else None
 
-    def digest(self, store: Store) -> str | None:
+    def digest(self, store: ArtifactCache) -> str | None:
         """Look into the store."""
         return _digest_in(store, self.parts(), _ONNX)
 
-    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
-        """Derive the flavour."""
+    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
+        """Derive the derived model."""
         bits = f"{self.weight_bits}-bit " if self.weight_bits < FULL_BITS else ""
         kind = f"{bits}{self.precision}"
         label = f"{self.model.name}-{kind.replace(' ', '-')}-{self.target}"
@@ -178,17 +178,17 @@ class OnnxFlavour(Recipe):
         )
         return entry.path(_ONNX)
 
-    def discard(self, store: Store) -> bool:
+    def discard(self, store: ArtifactCache) -> bool:
         """Remove it from the store."""
         return store.remove(key_of(self.parts()))
 
 
 @dataclass(frozen=True)
-class EnginePlan(Recipe):
+class EnginePlan(Artifact):
     """A TensorRT engine, built on this machine from one of the model's ONNX files."""
 
     model: ModelDescription
-    onnx: ShippedFile | OnnxFlavour
+    onnx: ShippedFile | DerivedModel
     options: BuildOptions
     environment: Environment
 
@@ -203,16 +203,16 @@ class EnginePlan(Recipe):
             "environment": dataclasses.asdict(self.environment),
         }
 
-    def find(self, store: Store) -> Path | None:
+    def find(self, store: ArtifactCache) -> Path | None:
         """Look into the store."""
         entry = store.find(key_of(self.parts()))
         return entry.path(_PLAN) if entry is not None else None
 
-    def digest(self, store: Store) -> str | None:
+    def digest(self, store: ArtifactCache) -> str | None:
         """Look into the store."""
         return _digest_in(store, self.parts(), _PLAN)
 
-    def make(self, store: Store, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Build the engine."""
         from edge_inference.engines.build.builder import build_engine, write_engine
 
@@ -237,7 +237,7 @@ class EnginePlan(Recipe):
                 "notes": list(built.notes),
             }
 
-        label = f"{self.model.name}-{self.options.precision}-{self.environment.flavour}"
+        label = f"{self.model.name}-{self.options.precision}-{self.environment.library}"
         key = key_of(self.parts())
         entry = store.get_or_make(
             key,
@@ -248,11 +248,11 @@ class EnginePlan(Recipe):
         )
         return entry.path(_PLAN)
 
-    def discard(self, store: Store) -> bool:
+    def discard(self, store: ArtifactCache) -> bool:
         """Remove it from the store."""
         return store.remove(key_of(self.parts()))
 
-    def notes(self, store: Store) -> tuple[str, ...]:
+    def notes(self, store: ArtifactCache) -> tuple[str, ...]:
         """Return what the builder had to say about the engine in the store."""
         entry = store.find(key_of(self.parts()))
         return () if entry is None else tuple(entry.metadata.get("notes", ()))
@@ -266,7 +266,7 @@ class EnginePlan(Recipe):
 
         return Calibration.load(file).ranges
 
-    def _timing_cache(self, store: Store) -> Path:
+    def _timing_cache(self, store: ArtifactCache) -> Path:
         """Measured tactics hold for one GPU and one TensorRT, for all models."""
         name = key_of(dataclasses.asdict(self.environment))[:16]
         return store.folder / TIMING_FOLDER / f"{name}.cache"
@@ -274,7 +274,7 @@ class EnginePlan(Recipe):
 
 def onnx_for(
     model: ModelDescription, precision: str, target: str, weight_bits: int = FULL_BITS
-) -> ShippedFile | OnnxFlavour:
+) -> ShippedFile | DerivedModel:
     """Return how to get the model in a precision. Raises ModelError where there is no way.
 
     ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` are those of int8. A file of
@@ -291,7 +291,7 @@ def onnx_for(
     if variant is not None and not (is_special and can_derive):
         return ShippedFile(variant)
     if can_derive:
-        return OnnxFlavour(model, precision, target, bits)
+        return DerivedModel(model, precision, target, bits)
     raise ModelError(
         f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
         f"; {_how_to_get(model, precision)}"
@@ -334,10 +334,10 @@ def environment_here(gpu: int = 0) -> Environment:
     try:
         found = find_gpu(gpu)
     except BackendError:
-        if vendor.flavour != "tensorrt_rtx":
+        if vendor.library != "tensorrt_rtx":
             raise
-        return Environment.here(vendor.flavour, vendor.version)
-    return Environment.here(vendor.flavour, vendor.version, found.name, found.compute_capability)
+        return Environment.here(vendor.library, vendor.version)
+    return Environment.here(vendor.library, vendor.version, found.name, found.compute_capability)
 
 
 def build_options(
@@ -358,7 +358,7 @@ def build_options(
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
 
 
-def _digest_in(store: Store, parts: Mapping[str, Any], name: str) -> str | None:
+def _digest_in(store: ArtifactCache, parts: Mapping[str, Any], name: str) -> str | None:
     entry = store.find(key_of(parts))
     return None if entry is None else entry.files[name].sha256
 
@@ -366,13 +366,13 @@ def _digest_in(store: Store, parts: Mapping[str, Any], name: str) -> str | None:
 def _how_to_get(model: ModelDescription, precision: str) -> str:
     if precision == "int8" and "fp32" in model.variants:
         return (
-            f"make it with: edge-inference quantize {model.name} --calibration PICTURES "
+            f"make it with: edge-inference quantize {model.name} --calibration IMAGES "
             "--output FOLDER"
         )
     return "ask for one of them or for 'auto'"
 
 
-def find_or_none(recipe: Recipe, store: Store) -> tuple[Path | None, str]:
+def find_or_none(recipe: Artifact, store: ArtifactCache) -> tuple[Path | None, str]:
     """Return the file where it is there and sound, and a sentence where it is damaged."""
     try:
         return recipe.find(store), ""

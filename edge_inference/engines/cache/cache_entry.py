@@ -33,7 +33,7 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A complete entry. ``files`` is keyed by name; times are seconds since the epoch.
 
     Another process may remove the entry at any time, except inside ``hold()``.
@@ -94,7 +94,7 @@ class Entry:
             _expect_size(file, record, size)
 
     @contextmanager
-    def hold(self) -> Iterator[Entry]:
+    def hold(self) -> Iterator[CacheEntry]:
         """Keep the entry from being removed for the block. Raises CacheError where it is gone."""
         with cache_lock.in_use(self.folder) as held:
             if not held:
@@ -129,7 +129,7 @@ def write_sidecar(folder: Path, key: str, metadata: Mapping[str, Any], created_s
     flush(folder)
 
 
-def read_entry(folder: Path, key: str | None = None) -> Entry | None:
+def read_entry(folder: Path, key: str | None = None) -> CacheEntry | None:
     """Read the entry that lies in a folder, or return None where there is no such folder.
 
     Files are not opened (see ``Entry.verify``). Raises CacheError where the
@@ -150,7 +150,9 @@ def read_entry(folder: Path, key: str | None = None) -> Entry | None:
             f"{content['key']:.80}; {_MEND}"
         )
     files = {name: FileRecord(**record) for name, record in content["files"].items()}
-    return Entry(content["key"], folder, files, content["metadata"], content["created_s"], used_s)
+    return CacheEntry(
+        content["key"], folder, files, content["metadata"], content["created_s"], used_s
+    )
 
 
 def canonical(value: Any) -> str:

@@ -32,7 +32,7 @@ from edge_inference.core.measured_costs import (
     Spread,
 )
 from edge_inference.core.models.model import PRECISIONS
-from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.settings import rules, setting
 from edge_inference.engines.cache.cache_entry import canonical
 from edge_inference.errors import CacheError, ConfigError
@@ -68,7 +68,7 @@ class _Row:
 
 _ROW = rules(_Row)
 _OPTIONAL = ("cpu_median_s", "cpu_p95_s")
-_POINT = tuple(field.name for field in dataclasses.fields(OperatingPoint))
+_POINT = tuple(field.name for field in dataclasses.fields(EngineConfiguration))
 _HEAD = ("by", "costs", "taken_s")
 
 
@@ -153,7 +153,7 @@ def _cost(row: Any) -> Cost:
     cpu = None
     if None not in (values["cpu_median_s"], values["cpu_p95_s"]):
         cpu = Spread(values["cpu_median_s"], values["cpu_p95_s"])
-    point = OperatingPoint(**{name: values[name] for name in _POINT})
+    point = EngineConfiguration(**{name: values[name] for name in _POINT})
     return Cost(point, values["runs"], wall, cpu)
 
 

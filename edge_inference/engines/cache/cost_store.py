@@ -58,7 +58,7 @@ def forget_costs(cache: Path) -> int:
     return removed
 
 
-class CostStore:
+class CostCache:
     """The costs of this machine, shared by any number of processes and threads."""
 
     def __init__(self, cache: Path, machine: Mapping[str, str] | None = None) -> None:

@@ -1,6 +1,6 @@
-"""The ranges that a network's tensors span on real pictures, kept in a small file.
+"""The ranges that a network's tensors span on real images, kept in a small file.
 
-One set of ranges gives the int8 flavour of every target. The file says what it
+One set of ranges gives the int8 derived model of every target. The file says what it
 was taken on, so that ranges of another network or another input are refused.
 """
 
@@ -21,23 +21,23 @@ from edge_inference.errors import ModelError
 _FORMAT = 1
 _LARGEST_FILE = 8 << 20
 _DIGITS = 6
-_TEXTS = ("method", "pictures", "pictures_sha256", "onnx_sha256")
+_TEXTS = ("method", "images", "images_sha256", "onnx_sha256")
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Ranges by tensor name.
 
-    ``pictures`` says in words what they were taken on, ``pictures_sha256`` is the
-    digest of the ``picture_count`` tensors that the network saw. ``input`` is how
-    they were made from pictures (the fields of InputSpec), empty where unknown.
+    ``images`` says in words what they were taken on, ``images_sha256`` is the
+    digest of the ``image_count`` tensors that the network saw. ``input`` is how
+    they were made from images (the fields of InputSpec), empty where unknown.
     """
 
     ranges: Mapping[str, Range]
     method: str
-    pictures: str
-    picture_count: int
-    pictures_sha256: str
+    images: str
+    image_count: int
+    images_sha256: str
     onnx_sha256: str
     input: Mapping[str, Any] = field(default_factory=dict)
 
@@ -54,9 +54,9 @@ class Calibration:
         head = {
             "format": _FORMAT,
             "method": self.method,
-            "pictures": self.pictures,
-            "picture_count": self.picture_count,
-            "pictures_sha256": self.pictures_sha256,
+            "images": self.images,
+            "image_count": self.image_count,
+            "images_sha256": self.images_sha256,
             "onnx_sha256": self.onnx_sha256,
             "input": dict(self.input),
         }
@@ -84,15 +84,15 @@ class Calibration:
             raise ModelError(
                 f"{where}: method: expected one of {', '.join(METHODS)}, got {content['method']!r}"
             )
-        count = content.get("picture_count")
+        count = content.get("image_count")
         if type(count) is not int or count < 1:
-            raise ModelError(f"{where}: picture_count: expected at least 1, got {count!r}")
+            raise ModelError(f"{where}: image_count: expected at least 1, got {count!r}")
         made = content.get("input", {})
         if not isinstance(made, dict):
             raise ModelError(f"{where}: input: expected settings by name, got {made!r}")
         return cls(
             ranges=_ranges(content.get("ranges"), where),
-            picture_count=count,
+            image_count=count,
             input=made,
             **{key: content[key] for key in _TEXTS},
         )

@@ -1,4 +1,4 @@
-"""One flavour of a network, from the fp32 file to the file that an engine opens."""
+"""One derived model of a network, from the fp32 file to the file that an engine opens."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def derive(
     per_channel: bool = True,
     weight_bits: int = 8,
 ) -> DeriveReport:
-    """Write the flavour of an fp32 ONNX file for a precision and a kind of engine.
+    """Write the derived model of an fp32 ONNX file for a precision and a kind of engine.
 
     ``keep_fp32`` names nodes that stay in fp32. int8 needs ``calibration``, taken
     on ``source``, and also leaves the nodes after the last layer with weights; its
@@ -94,7 +94,7 @@ def derive(
     if precision == "int8":
         if calibration is None:
             raise ModelError(
-                f"{source}: int8 needs a calibration: run pictures through the network and keep "
+                f"{source}: int8 needs a calibration: run images through the network and keep "
                 "the ranges beside it"
             )
         calibration.check_fits(file_sha256(source), str(source))

@@ -1,4 +1,4 @@
-"""What every flavour is made from: the network with everything constant computed beforehand.
+"""What every derived model is made from: the network with everything constant computed beforehand.
 
 Weights that are stored in fp16 become fp32 again, a batch normalisation becomes
 part of its convolution, every node has a name, and the type of every tensor is

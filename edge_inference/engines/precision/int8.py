@@ -1,6 +1,6 @@
 """fp32 to int8: quantise and dequantise pairs around the nodes, in the style an engine wants.
 
-The same ranges give both flavours. ONNX Runtime's CPU kernels want unsigned
+The same ranges give both derived models. ONNX Runtime's CPU kernels want unsigned
 activations and pairs around everything, so that whole chains of nodes run on
 bytes. TensorRT wants signed symmetric numbers, pairs before layers with weights
 and none behind them (it fuses what follows into the layer), weights in fp32

@@ -55,7 +55,7 @@ class Histogram:
             return
         low, high = float(values.min()), float(values.max())
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise TensorError("NaN or infinity among the values; use another picture or repair it")
+            raise TensorError("NaN or infinity among the values; use another image or repair it")
         self.low, self.high = min(self.low, low), max(self.high, high)
         largest = max(-low, high)
         if largest > self.limit:

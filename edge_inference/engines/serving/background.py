@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
-from edge_inference.engines.serving.selection import Request
+from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.errors import BackendError, EdgeInferenceError
 
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ _LOW_PRIORITY = 10
 class Preparation:
     """What is being made ready, and how far: ``fraction`` is None where nobody knows."""
 
-    request: Request
+    request: EngineRequest
     phase: str
     fraction: float | None
 
@@ -43,8 +43,8 @@ class Background(Generic[Result]):
 
     def __init__(
         self,
-        request: Request,
-        make: Callable[[Request, Progress, Cancelled], Result],
+        request: EngineRequest,
+        make: Callable[[EngineRequest, Progress, Cancelled], Result],
         deliver: Callable[[Background[Result], Result], None],
         give_up: Callable[[Background[Result], EdgeInferenceError], None],
     ) -> None:

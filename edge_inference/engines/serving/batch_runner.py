@@ -37,27 +37,27 @@ class BatchRunner:
     def __call__(
         self, engine: Engine, batch: TensorBatch, max_batch: int | None = None
     ) -> TensorBatch:
-        """Return the raw outputs; no more than ``max_batch`` pictures run at a time.
+        """Return the raw outputs; no more than ``max_batch`` images run at a time.
 
-        The engine makes its inputs from the picture where it can and nobody has made
-        them yet. Inputs for another model are made again from the picture: they
+        The engine makes its inputs from the image where it can and nobody has made
+        them yet. Inputs for another model are made again from the image: they
         were on their way when the model changed. Raises TensorError for inputs that do not
         fit, and what the engine raises.
         """
         model = engine.request.model
         outputs: Mapping[str, NDArray[Any]]
-        picture = batch.pictures[0] if len(batch.pictures) == 1 else None
+        image = batch.images[0] if len(batch.images) == 1 else None
         geometry = batch.geometry
-        if picture is not None and _is_for_device(engine, batch, picture):
-            assert isinstance(picture, Frame)
-            outputs, place = engine.backend.infer_picture(picture, model.input)
+        if image is not None and _is_for_device(engine, batch, image):
+            assert isinstance(image, Frame)
+            outputs, place = engine.backend.infer_image(image, model.input)
             geometry = (place,)
         elif batch.model == model.name:
-            if not batch.pictures:
+            if not batch.images:
                 _check_finite(batch.tensors)
             outputs = self._infer(engine, batch, max_batch)
-        elif picture is not None:
-            tensor, place = self._preprocess(engine, picture)
+        elif image is not None:
+            tensor, place = self._preprocess(engine, image)
             outputs = engine.backend.infer({model.input.name: tensor})
             geometry = (place,)
         else:
@@ -70,7 +70,7 @@ class BatchRunner:
     def _infer(
         self, engine: Engine, batch: TensorBatch, max_batch: int | None
     ) -> Mapping[str, NDArray[Any]]:
-        """Run the batch, in parts where it is too large and every tensor counts pictures first."""
+        """Run the batch, in parts where it is too large and every tensor counts images first."""
         count = len(batch.geometry)
         tensors = dict(batch.tensors)
         is_whole = any(not each.shape or each.shape[0] != count for each in tensors.values())
@@ -96,19 +96,19 @@ class BatchRunner:
         return outputs
 
     def _preprocess(
-        self, engine: Engine, picture: Frame | CompressedFrame
+        self, engine: Engine, image: Frame | CompressedFrame
     ) -> tuple[NDArray[Any], Geometry]:
         spec = engine.request.model.input
         if self._preprocessor is None or self._preprocessor.spec != spec:
             self._preprocessor = Preprocessor(spec)
-        return self._preprocessor(picture)
+        return self._preprocessor(image)
 
 
-def _is_for_device(engine: Engine, batch: TensorBatch, picture: Frame | CompressedFrame) -> bool:
+def _is_for_device(engine: Engine, batch: TensorBatch, image: Frame | CompressedFrame) -> bool:
     return (
-        isinstance(picture, Frame)
+        isinstance(image, Frame)
         and (isinstance(batch.tensors, DeferredTensors) or batch.model != engine.request.model.name)
-        and engine.backend.takes_picture(picture, engine.request.model.input)
+        and engine.backend.takes_image(image, engine.request.model.input)
     )
 
 

@@ -20,13 +20,18 @@ from edge_inference.core.measured_costs import (
 )
 from edge_inference.core.models.golden_check import Infer
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.self_check import self_check_pictures
-from edge_inference.core.operating_point import OperatingPoint
-from edge_inference.engines.cache.artifact_cache import Store
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.core.models.self_check import self_check_images
+from edge_inference.core.operating_point import EngineConfiguration
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.cost_store import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP, time_in_turns
 from edge_inference.engines.precision.int8_mode import INT8_MODES
-from edge_inference.engines.serving.selection import Request, Selection, int8_mode_of, recipe_for
+from edge_inference.engines.serving.selection import (
+    EngineRequest,
+    Selection,
+    int8_mode_of,
+    recipe_for,
+)
 from edge_inference.errors import CacheError, EdgeInferenceError
 
 #: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
@@ -82,8 +87,8 @@ def is_timed_by_cpu(selection: Selection) -> bool:
 
 
 def operating_point(
-    request: Request, backend: str, precision: str, store: Store
-) -> OperatingPoint | None:
+    request: EngineRequest, backend: str, precision: str, store: ArtifactCache
+) -> EngineConfiguration | None:
     """Return what a request comes to on ``backend`` in ``precision``, one image at a time.
 
     None where its file is not made yet or is damaged, and where nothing computes.
@@ -98,16 +103,16 @@ def operating_point(
         return None
     if artifact is None:
         return None
-    return OperatingPoint(request.model.name, precision, backend, artifact, form=form)
+    return EngineConfiguration(request.model.name, precision, backend, artifact, form=form)
 
 
-def point_of(selection: Selection, store: Store) -> OperatingPoint | None:
+def point_of(selection: Selection, store: ArtifactCache) -> EngineConfiguration | None:
     """Return what a selection comes to, as :func:`operating_point` does."""
     return operating_point(selection.request, selection.name, selection.precision, store)
 
 
 def current_costs(
-    model: ModelDescription, known: MeasuredCosts, store: Store
+    model: ModelDescription, known: MeasuredCosts, store: ArtifactCache
 ) -> list[tuple[Cost, Measurement]]:
     """Return the newest costs of a model as it is now; what it was before is left out."""
     artifacts: dict[tuple[str, str], set[str]] = {}
@@ -115,7 +120,7 @@ def current_costs(
     for cost, measurement in known.of_model(model.name):
         way = cost.point.backend, cost.point.precision
         if way not in artifacts:
-            requests = (Request(model, *way, int8_mode=mode) for mode in INT8_MODES)
+            requests = (EngineRequest(model, *way, int8_mode=mode) for mode in INT8_MODES)
             points = (operating_point(request, *way, store) for request in requests)
             artifacts[way] = {point.artifact for point in points if point is not None}
         if cost.point.artifact in artifacts[way]:
@@ -124,7 +129,10 @@ def current_costs(
 
 
 def record(
-    store: Store, by: str, samples: Mapping[OperatingPoint | None, Samples], report: Report
+    store: ArtifactCache,
+    by: str,
+    samples: Mapping[EngineConfiguration | None, Samples],
+    report: Report,
 ) -> Measurement | None:
     """Keep in the cache what was timed in turns and return it; None where it tells nothing.
 
@@ -134,20 +142,20 @@ def record(
     measurement = Measurement.of(by, time.time(), known)
     if measurement is not None:
         try:
-            CostStore(store.folder).add(measurement, report)
+            CostCache(store.folder).add(measurement, report)
         except CacheError as error:
             report(str(error))
     return measurement
 
 
 def time_together(
-    by: str, engines: Sequence[tuple[Selection, Backend]], store: Store, report: Report
+    by: str, engines: Sequence[tuple[Selection, Backend]], store: ArtifactCache, report: Report
 ) -> Measurement | None:
     """Time open engines in turns and keep what was found. Raises what an inference raises.
 
     Large models run as often as is needed, small ones more often.
     """
-    timed: dict[OperatingPoint | None, TimedRuns] = {}
+    timed: dict[EngineConfiguration | None, TimedRuns] = {}
     sides = {}
     for number, (selection, backend) in enumerate(engines):
         runs = timed[point_of(selection, store)] = TimedRuns.of(selection, backend.infer)
@@ -160,12 +168,12 @@ def time_together(
 
 
 def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
-    picture, _ = Preprocessor(model.input)(self_check_pictures(model, 1)[0])
-    inputs = {model.input.name: picture.copy()}
+    image, _ = Preprocessor(model.input)(self_check_images(model, 1)[0])
+    inputs = {model.input.name: image.copy()}
     return lambda turn: runs(inputs)
 
 
-def _form(request: Request, backend: str, int8_mode: str | None) -> str:
+def _form(request: EngineRequest, backend: str, int8_mode: str | None) -> str:
     if backend == "ort":
         threads = f"threads={request.threads}"
         return threads if int8_mode is None else f"{threads}, {int8_mode}"

@@ -1,4 +1,4 @@
-"""Whether an opened engine computes what its model should: golden pictures, then the numbers."""
+"""Whether an opened engine computes what its model should: golden images, then the numbers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.models.golden_check import Infer, check_golden
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.self_check import self_check, self_check_pictures
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.core.models.self_check import self_check, self_check_images
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError
 from edge_inference.engines.precision.int8_mode import FAST
 from edge_inference.engines.precision.used_precision import main_precision
@@ -28,7 +28,7 @@ from edge_inference.engines.serving.cost_recording import (
     point_of,
     record,
 )
-from edge_inference.engines.serving.selection import Selection, stand_in
+from edge_inference.engines.serving.selection import Selection, fallback
 from edge_inference.errors import BackendError, ModelError
 
 #: TensorRT records its CUDA graph in the second run.
@@ -36,7 +36,7 @@ _FIRST_RUNS = 2
 
 
 @dataclass(frozen=True)
-class Checked:
+class EngineCheck:
     """Facts to show, and what is wrong where that is only to be warned of.
 
     ``precision`` is what the engine really computes in, None where it is not told.
@@ -56,7 +56,7 @@ def check_engine(
     golden: str = "refuse",
     agreement: str = "refuse",
     cancelled: Cancelled = lambda: False,
-) -> Checked:
+) -> EngineCheck:
     """Check an opened engine. ``golden`` and ``agreement`` are "refuse", "warn" or "off".
 
     The golden check compares what is found with what the model folder says; the
@@ -95,7 +95,7 @@ def check_engine(
         warnings.append(sentence)
 
     if selection.name == "null":
-        return Checked({}, ())
+        return EngineCheck({}, ())
     if golden != "off":
         found = check_golden(model, infer)
         judge("golden check", golden, found.passed, found.summary(), "golden_check")
@@ -103,14 +103,14 @@ def check_engine(
         with reference(model, threads) as right:
             candidate = TimedRuns.of(selection, infer)
             expect = TimedRuns(unless_cancelled(right.infer), by_cpu=threads == 1)
-            compared = self_check(model, expect, candidate, self_check_pictures(model))
+            compared = self_check(model, expect, candidate, self_check_images(model))
             timed = candidate, expect
         judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
-    return Checked(notes, tuple(warnings), _precision(selection, backend), timed)
+    return EngineCheck(notes, tuple(warnings), _precision(selection, backend), timed)
 
 
 def record_check(
-    selection: Selection, checked: Checked, store: Store, report: Report
+    selection: Selection, checked: EngineCheck, store: ArtifactCache, report: Report
 ) -> Measurement | None:
     """Keep in the cache what the self-check's inferences took; None where that tells nothing.
 
@@ -118,7 +118,7 @@ def record_check(
     """
     if checked.timed is None:
         return None
-    request = stand_in(selection.request)
+    request = fallback(selection.request)
     points = (
         point_of(selection, store),
         operating_point(request, request.backend, "fp32", store),
@@ -130,12 +130,12 @@ def record_check(
 def warm_up(model: ModelDescription, backend: Backend) -> None:
     """Have an engine's first inferences, which are slow, before it serves."""
     spec = model.input
-    picture = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
+    image = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
     for _ in range(_FIRST_RUNS):
         if [tensor.name for tensor in backend.inputs] == [spec.name]:
             backend.infer({spec.name: np.zeros(spec.shape, spec.dtype)})
-        if backend.takes_picture(picture, spec):
-            backend.infer_picture(picture, spec)
+        if backend.takes_image(image, spec):
+            backend.infer_image(image, spec)
 
 
 def reference(model: ModelDescription, threads: int = 1) -> Backend:

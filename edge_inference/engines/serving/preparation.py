@@ -25,11 +25,16 @@ from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.models.model import load_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.core.runtime.worker import words_of
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
 from edge_inference.engines.serving.cost_recording import Report, point_of, time_together
-from edge_inference.engines.serving.engine_check import Checked, check_engine, record_check
-from edge_inference.engines.serving.selection import Request, Selection, prepare, select_backend
+from edge_inference.engines.serving.engine_check import EngineCheck, check_engine, record_check
+from edge_inference.engines.serving.selection import (
+    EngineRequest,
+    Selection,
+    prepare,
+    select_backend,
+)
 from edge_inference.errors import BackendError, EdgeInferenceError
 
 _LOWEST_PRIORITY = 19
@@ -38,7 +43,7 @@ _TOLD_LINES = 3
 
 
 def prepare_beside(
-    request: Request, store: Store, progress: Progress, cancelled: Cancelled
+    request: EngineRequest, store: ArtifactCache, progress: Progress, cancelled: Cancelled
 ) -> None:
     """Make what ``request`` needs into the store, in a child process, and wait for it.
 
@@ -49,13 +54,13 @@ def prepare_beside(
 
 
 def check_beside(
-    request: Request,
-    store: Store,
+    request: EngineRequest,
+    store: ArtifactCache,
     golden: str,
     agreement: str,
     cancelled: Cancelled,
-    rival: Request | None = None,
-) -> Checked:
+    rival: EngineRequest | None = None,
+) -> EngineCheck:
     """Do what ``check_engine`` does in a child process, on the engine that serves ``request``.
 
     In this process a check would take its turns at the interpreter from the frames.
@@ -67,12 +72,12 @@ def check_beside(
     if rival is not None:
         policy["rival"] = _to_json(rival, store)
     found = _ask_child(request, store, policy, lambda phase, fraction: None, cancelled)
-    return Checked(found["notes"], tuple(found["warnings"]), found["precision"])
+    return EngineCheck(found["notes"], tuple(found["warnings"]), found["precision"])
 
 
 def _ask_child(
-    request: Request,
-    store: Store,
+    request: EngineRequest,
+    store: ArtifactCache,
     policy: dict[str, Any],
     progress: Progress,
     cancelled: Cancelled,
@@ -187,7 +192,7 @@ class _Talk:
                 del self._complaints[:-_TOLD_LINES]
 
 
-def _to_json(request: Request, store: Store) -> dict[str, Any]:
+def _to_json(request: EngineRequest, store: ArtifactCache) -> dict[str, Any]:
     return {
         "model": str(request.model.folder.resolve()),
         "backend": request.backend,
@@ -202,8 +207,8 @@ def _to_json(request: Request, store: Store) -> dict[str, Any]:
     }
 
 
-def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
-    request = Request(
+def _from_json(asked: dict[str, Any]) -> tuple[EngineRequest, ArtifactCache]:
+    request = EngineRequest(
         load_model(Path(asked["model"])),
         asked["backend"],
         asked["precision"],
@@ -213,7 +218,7 @@ def _from_json(asked: dict[str, Any]) -> tuple[Request, Store]:
         int8_mode=asked["int8_mode"],
         model_max_mb=asked["model_max_mb"],
     )
-    return request, Store(Path(asked["store"]), asked["limit_bytes"])
+    return request, ArtifactCache(Path(asked["store"]), asked["limit_bytes"])
 
 
 def _environment(gpu: int) -> dict[str, str]:
@@ -229,7 +234,7 @@ def _environment(gpu: int) -> dict[str, str]:
     return environment
 
 
-def _title(request: Request) -> str:
+def _title(request: EngineRequest) -> str:
     return f"{request.model.name} for {request.backend} in {request.precision}"
 
 
@@ -262,7 +267,7 @@ def main() -> int:
     return 0
 
 
-def _check(selection: Selection, store: Store, policy: dict[str, Any]) -> dict[str, Any]:
+def _check(selection: Selection, store: ArtifactCache, policy: dict[str, Any]) -> dict[str, Any]:
     assert selection.backend is not None
     with selection.backend as backend:
         checked = check_engine(
@@ -277,11 +282,11 @@ def _check(selection: Selection, store: Store, policy: dict[str, Any]) -> dict[s
 
 
 def _time_with(
-    request: Request,
+    request: EngineRequest,
     measured: Measurement | None,
     selection: Selection,
     backend: Backend,
-    store: Store,
+    store: ArtifactCache,
     report: Report,
 ) -> None:
     """Time an engine in turns with its rival, unless that is ``measured`` already.

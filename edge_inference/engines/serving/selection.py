@@ -16,14 +16,14 @@ from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
 from edge_inference.core.models.onnx_cost import check_cost
 from edge_inference.core.settings import suggestion
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
+    Artifact,
     Cancelled,
-    OnnxFlavour,
+    DerivedModel,
     Progress,
-    Recipe,
     ShippedFile,
-    default_store,
+    default_cache,
     engine_plan,
     find_or_none,
     onnx_for,
@@ -40,7 +40,7 @@ from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
 
 
 @dataclass(frozen=True)
-class Request:
+class EngineRequest:
     """What is asked for: ``backend`` of :data:`BACKEND_NAMES`, ``precision`` may be "auto".
 
     ``threads`` and ``int8_mode`` of :data:`INT8_MODES` are for engines that run on the CPU.
@@ -71,18 +71,18 @@ class Selection:
     is the one in which this processor computes int8, None where it has no two ways.
     """
 
-    request: Request
+    request: EngineRequest
     name: str
     precision: str
     reason: str
-    recipe: Recipe
+    recipe: Artifact
     backend: Backend | None
     damaged: str = ""
     int8_mode: str | None = None
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EngineCandidate:
     """A backend by name: what keeps it from running here, what it opens, and how.
 
     ``make`` takes the precision in words. ``precision`` is what "auto" stands for where the
@@ -91,12 +91,12 @@ class Candidate:
 
     name: str
     obstacle: Callable[[], str | None]
-    recipe: Callable[[Request, str], Recipe]
-    make: Callable[[Request, str, Path], Backend]
+    recipe: Callable[[EngineRequest, str], Artifact]
+    make: Callable[[EngineRequest, str, Path], Backend]
     precision: str | None = None
 
 
-def select_backend(request: Request, store: Store | None = None) -> Selection:
+def select_backend(request: EngineRequest, store: ArtifactCache | None = None) -> Selection:
     """Choose what runs a model; nothing is made, opened or waited for.
 
     "auto" takes the first of TensorRT, ONNX Runtime with CUDA, ONNX Runtime on the
@@ -112,7 +112,7 @@ def select_backend(request: Request, store: Store | None = None) -> Selection:
     for candidate in _CANDIDATES if name == "auto" else (_by_name(name),):
         obstacle = candidate.obstacle()
         if obstacle is None:
-            return _select(candidate, request, store or default_store(), refused)
+            return _select(candidate, request, store or default_cache(), refused)
         refused.append(f"{candidate.name} not available: {obstacle}")
     raise BackendError(
         f"backend {name!r} cannot run model {request.model.name!r} here: {'; '.join(refused)}"
@@ -120,8 +120,8 @@ def select_backend(request: Request, store: Store | None = None) -> Selection:
 
 
 def prepare(
-    request: Request,
-    store: Store | None = None,
+    request: EngineRequest,
+    store: ArtifactCache | None = None,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Selection:
@@ -129,7 +129,7 @@ def prepare(
 
     The selection's backend is never None. Raises what making it can raise, too.
     """
-    store = store or default_store()
+    store = store or default_cache()
     selection = select_backend(request, store)
     if selection.backend is None:
         selection.recipe.make(store, progress, cancelled)
@@ -139,24 +139,26 @@ def prepare(
     return selection
 
 
-def recipe_for(request: Request, backend: str, precision: str) -> Recipe:
+def recipe_for(request: EngineRequest, backend: str, precision: str) -> Artifact:
     """Return how to get what ``backend``, which is not "auto", opens in a precision."""
     return _by_name(backend).recipe(request, precision)
 
 
-def int8_mode_of(backend: str, precision: str, recipe: Recipe) -> str | None:
+def int8_mode_of(backend: str, precision: str, recipe: Artifact) -> str | None:
     """Return the mode in which this processor computes int8, None where it has no two ways."""
     if backend != "ort" or precision != "int8":
         return None
-    return mode_in_use(recipe.weight_bits if isinstance(recipe, OnnxFlavour) else FULL_BITS)
+    return mode_in_use(recipe.weight_bits if isinstance(recipe, DerivedModel) else FULL_BITS)
 
 
-def stand_in(request: Request) -> Request:
+def fallback(request: EngineRequest) -> EngineRequest:
     """Return what can serve at once while something better is made ready: ONNX Runtime."""
     return replace(request, backend="ort", precision="auto")
 
 
-def _select(candidate: Candidate, request: Request, store: Store, refused: list[str]) -> Selection:
+def _select(
+    candidate: EngineCandidate, request: EngineRequest, store: ArtifactCache, refused: list[str]
+) -> Selection:
     for variant in request.model.variants.values():  # what serves is made of one of them
         check_cost(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, why_precision = _choose_precision(candidate, request)
@@ -181,7 +183,7 @@ def _select(candidate: Candidate, request: Request, store: Store, refused: list[
     )
 
 
-def _choose_precision(candidate: Candidate, request: Request) -> tuple[str, str]:
+def _choose_precision(candidate: EngineCandidate, request: EngineRequest) -> tuple[str, str]:
     if request.precision != "auto":
         return request.precision, "asked for"
     if candidate.precision in precisions(request.model):
@@ -218,28 +220,28 @@ def _cuda_obstacle() -> str | None:
     return _obstacle(find_gpu)
 
 
-def _onnx(request: Request, precision: str) -> Recipe:
+def _onnx(request: EngineRequest, precision: str) -> Artifact:
     return onnx_for(request.model, precision, "onnxruntime")
 
 
-def _onnx_on_cpu(request: Request, precision: str) -> Recipe:
+def _onnx_on_cpu(request: EngineRequest, precision: str) -> Artifact:
     bits = weight_bits(request.int8_mode)
     return onnx_for(request.model, precision, "onnxruntime", bits)
 
 
-def _plan(request: Request, precision: str) -> Recipe:
+def _plan(request: EngineRequest, precision: str) -> Artifact:
     return engine_plan(request.model, precision, request.gpu)
 
 
-def _make_ort(request: Request, precision: str, file: Path) -> Backend:
+def _make_ort(request: EngineRequest, precision: str, file: Path) -> Backend:
     return OrtBackend(file, (CPU,), request.threads, precision)
 
 
-def _make_ort_cuda(request: Request, precision: str, file: Path) -> Backend:
+def _make_ort_cuda(request: EngineRequest, precision: str, file: Path) -> Backend:
     return OrtBackend(file, (CUDA, CPU), request.threads, precision)
 
 
-def _make_trt(request: Request, precision: str, file: Path) -> Backend:
+def _make_trt(request: EngineRequest, precision: str, file: Path) -> Backend:
     from edge_inference.backends.trt.backend import TrtBackend
 
     return TrtBackend(
@@ -250,22 +252,22 @@ def _make_trt(request: Request, precision: str, file: Path) -> Backend:
     )
 
 
-def _make_null(request: Request, precision: str, file: Path) -> Backend:
+def _make_null(request: EngineRequest, precision: str, file: Path) -> Backend:
     """Take the tensors of the real model, so that the rest of a pipeline cannot tell."""
     with OrtBackend(file, (CPU,), request.threads) as real:
         return NullBackend(real.inputs, real.outputs)
 
 
 _CANDIDATES = (
-    Candidate("trt", _tensorrt_obstacle, _plan, _make_trt, precision="fp16"),
-    Candidate("ort-cuda", _cuda_obstacle, _onnx, _make_ort_cuda),
-    Candidate("ort", _onnxruntime_obstacle, _onnx_on_cpu, _make_ort),
+    EngineCandidate("trt", _tensorrt_obstacle, _plan, _make_trt, precision="fp16"),
+    EngineCandidate("ort-cuda", _cuda_obstacle, _onnx, _make_ort_cuda),
+    EngineCandidate("ort", _onnxruntime_obstacle, _onnx_on_cpu, _make_ort),
 )
-_NULL = Candidate("null", _onnxruntime_obstacle, _onnx, _make_null)
+_NULL = EngineCandidate("null", _onnxruntime_obstacle, _onnx, _make_null)
 
 #: What a :class:`Request` takes as backend.
 BACKEND_NAMES = ("auto", *(candidate.name for candidate in (*_CANDIDATES, _NULL)))
 
 
-def _by_name(name: str) -> Candidate:
+def _by_name(name: str) -> EngineCandidate:
     return next(candidate for candidate in (*_CANDIDATES, _NULL) if candidate.name == name)

@@ -14,11 +14,16 @@ from typing import TypeVar
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.runtime.worker import words_of
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
 from edge_inference.engines.serving.background import Background, Preparation, at_low_priority
 from edge_inference.engines.serving.preparation import prepare_beside
-from edge_inference.engines.serving.selection import Request, Selection, select_backend, stand_in
+from edge_inference.engines.serving.selection import (
+    EngineRequest,
+    Selection,
+    fallback,
+    select_backend,
+)
 from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
@@ -28,14 +33,14 @@ Result = TypeVar("Result")
 class Engine:
     """An opened engine, the request that it serves, and what its checks found.
 
-    A stand-in serves until what was asked for is ready.
+    A fallback serves until what was asked for is ready.
     """
 
-    request: Request
+    request: EngineRequest
     selection: Selection
     backend: Backend
     notes: Mapping[str, str] = field(default_factory=dict)
-    is_stand_in: bool = False
+    is_fallback: bool = False
 
     @property
     def precision(self) -> str:
@@ -73,7 +78,7 @@ class EngineServer:
 
     def __init__(
         self,
-        store: Store,
+        store: ArtifactCache,
         check: Check,
         changed: Callable[[Engine], None],
         failed: Callable[[EdgeInferenceError, Engine], None],
@@ -84,8 +89,8 @@ class EngineServer:
         self._failed = failed
         #: Held during an inference, and to exchange the engine.
         self._in_use = threading.Lock()
-        #: What was in service before, and whether that was a stand-in.
-        self._before: tuple[Request, bool] | None = None
+        #: What was in service before, and whether that was a fallback.
+        self._before: tuple[EngineRequest, bool] | None = None
         #: Guards what is in service and what is going to be. Taken after ``_in_use``, if both are.
         self._planning = threading.Lock()
         self._engine: Engine | None = None
@@ -99,7 +104,7 @@ class EngineServer:
         return self._engine
 
     @property
-    def aim(self) -> Request:
+    def aim(self) -> EngineRequest:
         """What is served, or is going to be."""
         with self._planning:
             if self._preparation is not None:
@@ -114,14 +119,14 @@ class EngineServer:
         with self._planning:
             return None if self._preparation is None else self._preparation.state()
 
-    def open(self, request: Request, *, may_stand_in: bool = True) -> None:
+    def open(self, request: EngineRequest, *, may_fall_back: bool = True) -> None:
         """Put an engine into service; raises EdgeInferenceError where none can be.
 
         Where what is asked for has to be made first, or fails, ONNX Runtime serves
-        and the wanted engine is made in the background. Without ``may_stand_in``
+        and the wanted engine is made in the background. Without ``may_fall_back``
         this waits until it is made, and raises where it fails.
         """
-        if not may_stand_in:
+        if not may_fall_back:
             self._put_into_service(self._made_and_opened(request, _ignore, _never))
             return
         try:
@@ -144,7 +149,7 @@ class EngineServer:
             return
         self._put_into_service(engine)
 
-    def switch(self, request: Request) -> None:
+    def switch(self, request: EngineRequest) -> None:
         """Make another engine ready in the background and put it into service; returns at once.
 
         A switch that is still under way is given up.
@@ -188,11 +193,11 @@ class EngineServer:
         if engine is not None:
             engine.backend.close()
 
-    def _substitute(self, request: Request, problem: EdgeInferenceError | None) -> Engine:
+    def _substitute(self, request: EngineRequest, problem: EdgeInferenceError | None) -> Engine:
         """Open ONNX Runtime instead; where that fails too, the first problem tells why."""
         try:
-            opened = self._opened(select_backend(stand_in(request), self._store))
-            return replace(opened, is_stand_in=True)
+            opened = self._opened(select_backend(fallback(request), self._store))
+            return replace(opened, is_fallback=True)
         except EdgeInferenceError as error:
             raise problem or error from error
 
@@ -237,7 +242,7 @@ class EngineServer:
         self._report(error)
 
     def _made_and_opened(
-        self, request: Request, progress: Progress, cancelled: Cancelled
+        self, request: EngineRequest, progress: Progress, cancelled: Cancelled
     ) -> Engine:
         """Make what is missing and open it; a file that cannot be used is made anew once."""
         selection = select_backend(request, self._store)
@@ -286,14 +291,14 @@ class EngineServer:
             self._changed(engine)
         finally:
             if old is not None:
-                self._before = (old.request, old.is_stand_in)
+                self._before = (old.request, old.is_fallback)
                 old.backend.close()
         return True
 
     def _roll_back(self, error: BackendError) -> None:
         failing = self._engine
         assert failing is not None
-        for before in (self._before, (stand_in(failing.request), True)):
+        for before in (self._before, (fallback(failing.request), True)):
             if before is None or before[0].model.folder != failing.request.model.folder:
                 continue
             try:
@@ -303,7 +308,7 @@ class EngineServer:
                 backend = selection.backend.open()
             except EdgeInferenceError:
                 continue  # the one below it is tried; where none is left, the first error tells
-            self._exchange(Engine(before[0], selection, backend, is_stand_in=before[1]))
+            self._exchange(Engine(before[0], selection, backend, is_fallback=before[1]))
             self._before = None
             return
         raise error

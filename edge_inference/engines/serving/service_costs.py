@@ -11,7 +11,7 @@ from collections import deque
 
 from edge_inference.core.measured_costs import Samples, Spread
 from edge_inference.core.runtime.worker import words_of
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.cost_recording import Report, is_timed_by_cpu, point_of, record
 from edge_inference.engines.serving.server import Engine
 
@@ -26,7 +26,7 @@ STEADY = 1.5
 class ServiceCosts:
     """Collects from the worker's thread; writes in one of its own, which may wait for a disk."""
 
-    def __init__(self, store: Store, report: Report) -> None:
+    def __init__(self, store: ArtifactCache, report: Report) -> None:
         """Take the cache, and who gets the sentence where it cannot be written."""
         self._store = store
         self._report = report

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from edge_inference.core.runtime.health import Level, Status
+from edge_inference.core.runtime.health import HealthLevel, HealthStatus
 
 _LEVELS = {
-    Level.OK: DiagnosticStatus.OK,
-    Level.WARN: DiagnosticStatus.WARN,
-    Level.ERROR: DiagnosticStatus.ERROR,
+    HealthLevel.OK: DiagnosticStatus.OK,
+    HealthLevel.WARN: DiagnosticStatus.WARN,
+    HealthLevel.ERROR: DiagnosticStatus.ERROR,
 }
 
 
-def to_diagnostic_status(status: Status, name: str, hardware_id: str) -> DiagnosticStatus:
+def to_diagnostic_status(status: HealthStatus, name: str, hardware_id: str) -> DiagnosticStatus:
     """Build the message; ``name`` is the node's full name."""
     return DiagnosticStatus(
         level=_LEVELS[status.level],

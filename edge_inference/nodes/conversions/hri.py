@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.bounded_file import parse_json
-from edge_inference.core.voice import Intent, Slot, Transcript
+from edge_inference.core.voice import Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import SHARE, SLOT_VALUE, to_number
@@ -149,10 +149,10 @@ def _json_object(text: str) -> dict[str, Any]:
     return data
 
 
-def _slot(name: str, value: Any) -> Slot:
+def _slot(name: str, value: Any) -> IntentSlot:
     if isinstance(value, dict) and isinstance(value.get("value"), (int, float)):
         number = to_number(value["value"], SLOT_VALUE, f"Intent: data: {name}")
-        return Slot(name, number, str(value.get("unit", "")))
+        return IntentSlot(name, number, str(value.get("unit", "")))
     if isinstance(value, str):
-        return Slot(name, value)
+        return IntentSlot(name, value)
     raise InputError(f"Intent: data: {name}: expected a text or a value with a unit, got {value!r}")

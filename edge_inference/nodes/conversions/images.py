@@ -1,4 +1,4 @@
-"""Pictures: Frame and CompressedFrame."""
+"""Images: Frame and CompressedFrame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.image_header import DEFAULT_BOUNDS, ImageBounds
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 
-#: A picture is viewed where it is; what it may cost is bounded where something is made of it.
+#: An image is viewed where it is; what it may cost is bounded where something is made of it.
 _IMAGE_BOUNDS = MessageBounds(size=1 << 30)
 
 

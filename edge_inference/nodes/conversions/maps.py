@@ -101,7 +101,7 @@ def _plane(
 
 
 def _pixels(image: Image, encodings: Mapping[str, type[np.generic]]) -> NDArray[Any]:
-    """View a picture whose pixels are plain numbers, (height, width)."""
+    """View an image whose pixels are plain numbers, (height, width)."""
     if image.encoding not in encodings:
         raise ImageError(
             f"image: expected encoding {' or '.join(encodings)}, got {image.encoding!r}"

@@ -52,7 +52,12 @@ class DirectiveAdapter(Adapter[core.Directive]):
 
         It is not refused as other messages are: whoever is asked may have to do less.
         """
-        level, factor, limits, problem = core.Level.FAILSAFE, 0.0, core.Limits(), ""
+        level, factor, limits, problem = (
+            core.DirectiveLevel.FAILSAFE,
+            0.0,
+            core.DirectiveLimits(),
+            "",
+        )
         try:
             level, factor, limits = _asked(message)
         except InputError as error:
@@ -125,7 +130,7 @@ class WorkloadAdapter(Adapter[core.Workload]):
             minimum_rate_hz=to_number(message.minimum_rate_hz, RATE_HZ, f"{who}: minimum_rate_hz"),
             batch=message.batch,
             options=tuple(
-                core.Option(
+                core.OperatingPoint(
                     each.model,
                     each.precision,
                     to_known(each.accuracy, SHARE, f"{who}: accuracy"),
@@ -144,16 +149,18 @@ class WorkloadAdapter(Adapter[core.Workload]):
         )
 
 
-def _asked(message: PerformanceDirective) -> tuple[core.Level, float, core.Limits]:
+def _asked(
+    message: PerformanceDirective,
+) -> tuple[core.DirectiveLevel, float, core.DirectiveLimits]:
     who = f"directive {message.id} of {message.manager or 'an unnamed manager'}"
-    levels = [int(level) for level in core.Level]
+    levels = [int(level) for level in core.DirectiveLevel]
     if message.level not in levels:
         raise InputError(f"{who}: expected a level of {levels}, got {message.level}")
     factor = to_number(message.throttle_factor, SHARE, f"{who}: throttle_factor")
-    return core.Level(message.level), factor, _limits(message, who)
+    return core.DirectiveLevel(message.level), factor, _limits(message, who)
 
 
-def _limits(message: PerformanceDirective | Workload, who: str) -> core.Limits:
+def _limits(message: PerformanceDirective | Workload, who: str) -> core.DirectiveLimits:
     rate = to_limit(message.max_rate_hz, RATE_HZ, f"{who}: max_rate_hz")
     ceiling = message.precision_ceiling
     if ceiling and ceiling not in PRECISIONS:
@@ -161,4 +168,4 @@ def _limits(message: PerformanceDirective | Workload, who: str) -> core.Limits:
             f"{who}: expected a precision_ceiling of {', '.join(PRECISIONS)} or none, "
             f"got {ceiling!r}"
         )
-    return core.Limits(rate, message.max_batch or None, ceiling, message.model)
+    return core.DirectiveLimits(rate, message.max_batch or None, ceiling, message.model)

@@ -11,8 +11,8 @@ from sensor_msgs.msg import BatteryState, Temperature
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.gate import PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
-from edge_inference.core.directives.directive import Level
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.directives.directive import DirectiveLevel
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
 from edge_inference.msg import PlatformReading, PlatformState
@@ -40,7 +40,7 @@ _HEADROOM = NumberRange(-1e3, 1e3)
 # A sensor that has never answered is as old as the machine's clock.
 _AGE_S = NumberRange(0.0, 1e9)
 
-_Member = TypeVar("_Member", Quantity, Status, Role)
+_Member = TypeVar("_Member", Quantity, ReadingStatus, Role)
 
 
 class PlatformReportAdapter(Adapter[core.PlatformReport]):
@@ -71,14 +71,14 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
         InputError for words that no reading has, and for a level that nobody knows.
         """
         readings = tuple(_from_reading(reading) for reading in message.readings)
-        levels = [int(level) for level in Level]
+        levels = [int(level) for level in DirectiveLevel]
         if message.level not in levels:
             raise InputError(f"PlatformState: expected a level of {levels}, got {message.level}")
         return core.PlatformReport(
             state=core.PlatformState(message.board, readings, 0, message.mode, message.problem),
             headroom=to_known(message.headroom, _HEADROOM, "PlatformState: headroom"),
             throttling=tuple(message.throttling),
-            level=Level(message.level),
+            level=DirectiveLevel(message.level),
             reason=message.reason,
             now_ns=0,
             stamp_ns=stamp_ns(message.header),
@@ -100,7 +100,7 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
         """Build the object; InputError for a temperature that cannot be."""
         within = _RANGES[Quantity.TEMPERATURE]
         value = to_known(message.temperature, within, "Temperature: temperature")
-        status = Status.STALE if value is None else Status.OK
+        status = ReadingStatus.STALE if value is None else ReadingStatus.OK
         name = message.header.frame_id
         reading = Reading(name, Quantity.TEMPERATURE, value, "topic", 0, status)
         return core.StampedReading(reading, stamp_ns(message.header), name)
@@ -175,7 +175,7 @@ def _from_reading(message: PlatformReading) -> Reading:
             value=known("value"),
             source=message.source,
             stamp_ns=-int(age_s * 1e9),
-            status=_member(Status, message, "status"),
+            status=_member(ReadingStatus, message, "status"),
             role=_member(Role, message, "role"),
             problem=message.problem,
             throttle=known("throttle"),

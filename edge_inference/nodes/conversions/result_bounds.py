@@ -19,7 +19,7 @@ _SLACK = 1e-4
 
 
 def to_boxes(corners: Sequence[Sequence[float]], name: str) -> NDArray[np.float32]:
-    """Return float32 [n, 4]; raises InputError for corners that no picture has."""
+    """Return float32 [n, 4]; raises InputError for corners that no image has."""
     boxes = np.array(corners, np.float64).reshape(-1, 4)
     if boxes.size and not np.abs(boxes).max() <= _FARTHEST:  # NaN, too
         raise InputError(

@@ -71,7 +71,7 @@ class TensorListAdapter(Adapter[TensorBatch]):
             raise TensorError(f"TensorList: expected every tensor's name once, got {names}")
         if message.skipped > _MOST_SKIPPED:
             raise TensorError(
-                f"TensorList: skipped: expected at most {_MOST_SKIPPED} pictures, got "
+                f"TensorList: skipped: expected at most {_MOST_SKIPPED} images, got "
                 f"{message.skipped}"
             )
         geometry = tuple(_from_geometry(geometry) for geometry in message.geometry)

@@ -154,25 +154,25 @@ def _confidence(message: Any) -> float:
     return to_number(message.confidence, SHARE, f"{type(message).__name__}: confidence")
 
 
-def _to_slot(slot: core.Slot) -> IntentSlot:
+def _to_slot(slot: core.IntentSlot) -> IntentSlot:
     if isinstance(slot.value, str):
         return IntentSlot(name=slot.name, text=slot.value, value=math.nan, unit=slot.unit)
     return IntentSlot(name=slot.name, value=float(slot.value), unit=slot.unit)
 
 
-def _from_slot(message: IntentSlot) -> core.Slot:
+def _from_slot(message: IntentSlot) -> core.IntentSlot:
     if message.text:
-        return core.Slot(message.name, message.text, message.unit)
+        return core.IntentSlot(message.name, message.text, message.unit)
     if not math.isfinite(message.value):
         raise InputError(
             f"IntentSlot {message.name!r}: expected a text or a number, got no text and "
             f"{message.value:g}"
         )
     value = to_number(message.value, SLOT_VALUE, f"IntentSlot {message.name!r}: value")
-    return core.Slot(message.name, value, message.unit)
+    return core.IntentSlot(message.name, value, message.unit)
 
 
-def to_step(step: core.Step) -> ActionStep:
+def to_step(step: core.ActionStep) -> ActionStep:
     """Return a step as a message."""
     return ActionStep(
         action=step.action,
@@ -184,13 +184,13 @@ def to_step(step: core.Step) -> ActionStep:
     )
 
 
-def from_step(message: ActionStep) -> core.Step:
+def from_step(message: ActionStep) -> core.ActionStep:
     """Return a message's step; raises InputError for one that nobody can take."""
     if message.action not in ACTIONS:
         raise InputError(
             f"ActionStep: action: expected one of {', '.join(ACTIONS)}, got {message.action!r}"
         )
-    return core.Step(
+    return core.ActionStep(
         action=message.action,
         distance_m=_number(message, "distance_m"),
         angle_rad=_number(message, "angle_rad"),

@@ -20,8 +20,8 @@ from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.parameters import NodeParameters
-from edge_inference.nodes.perception.model_settings import Follower, ModelSettings
-from edge_inference.nodes.stage import Dropped, Stage
+from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings
+from edge_inference.nodes.stage import FrameDropped, Stage
 
 #: Topic of each kind of result.
 TOPICS: dict[type[Any], str] = {
@@ -62,7 +62,7 @@ class Decode(Stage[TensorBatch]):
         super().open()
         self._adapters = result_adapters()
         self._left.clear()
-        self._follower = Follower(self)
+        self._follower = ModelFollower(self)
         self._publishers_by_kind: dict[type[Any], Any] = {}
         self._scores = self.publish_on("inference_result", Float32Adapter())
         self._load(self.parameters.current)
@@ -90,14 +90,14 @@ class Decode(Stage[TensorBatch]):
             self._load(new)
 
     def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
-        """Decode every picture of the batch."""
+        """Decode every image of the batch."""
         model, chosen = self._decoding(item.model)
         if not item.geometry:
-            raise TensorError("raw output without geometry: expected one entry for each picture")
+            raise TensorError("raw output without geometry: expected one entry for each image")
         results = []
         for index, geometry in enumerate(item.geometry):
             if index and self._mailbox.is_closed:
-                raise Dropped("stopped")
+                raise FrameDropped("stopped")
             outputs = item.tensors
             if len(item.geometry) > 1:
                 outputs = {name: array[index : index + 1] for name, array in outputs.items()}

@@ -48,7 +48,7 @@ class EngineStates:
                     backend=engine.selection.name,
                     precision=engine.precision,
                     engine=engine.backend.describe(),
-                    takes_pictures=engine.backend.takes_pictures,
+                    takes_images=engine.backend.takes_images,
                     wanted=wanted,
                     progress=None if preparation is None else preparation.fraction,
                     problem=one_line(self.problem),

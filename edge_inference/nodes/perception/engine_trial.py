@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_inference.backends.base import Backend
-from edge_inference.engines.cache.artifacts import Cancelled, default_store
+from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.cost_recording import Report
 from edge_inference.engines.serving.engine_check import check_engine, record_check, warm_up
 from edge_inference.engines.serving.preparation import check_beside
 from edge_inference.engines.serving.selection import Selection
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
-from edge_inference.nodes.perception.operating_points import Ways
+from edge_inference.nodes.perception.operating_points import OperatingPoints
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class EngineTrial:
     """Checks an opened engine and measures its cost; ``report`` gets what is to be warned of."""
 
     settings: InferenceSettings
-    ways: Ways
+    ways: OperatingPoints
     report: Report
 
     def __call__(
@@ -39,10 +39,10 @@ class EngineTrial:
             checked = check_engine(
                 selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
             )
-            record_check(selection, checked, default_store(), self.report)
+            record_check(selection, checked, default_cache(), self.report)
         else:  # frames flow: they would feel it
             checked = check_beside(
-                selection.request, default_store(), golden, agreement, cancelled, rival
+                selection.request, default_cache(), golden, agreement, cancelled, rival
             )
             warm_up(selection.request.model, backend)
         backend.precision_in_use = backend.precision_in_use or checked.precision

@@ -1,4 +1,4 @@
-"""The subscription to pictures, raw or compressed, that several nodes share."""
+"""The subscription to images, raw or compressed, that several nodes share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edge_inference.core.settings import setting
 from edge_inference.nodes.component import RELIABLE, SENSOR_DATA, Component
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
 
-Picture = Frame | CompressedFrame
+Image = Frame | CompressedFrame
 
 
 @dataclass(frozen=True)
-class PictureSettings(ImageBounds):
-    """How pictures arrive, and what one may cost."""
+class ImageSettings(ImageBounds):
+    """How images arrive, and what one may cost."""
 
     image_transport: str = setting(
         "raw",
@@ -29,18 +29,18 @@ class PictureSettings(ImageBounds):
     )
     image_reliability: str = setting(
         "auto",
-        "QoS for pictures; auto is reliable while every publisher is, best effort otherwise",
+        "QoS for images; auto is reliable while every publisher is, best effort otherwise",
         choices=("auto", "reliable", "best_effort"),
         read_only=True,
     )
 
 
-def subscribe_to_pictures(
-    component: Component, callback: Callable[[Picture, bool], None], most: int = SENSOR_DATA.depth
+def subscribe_to_images(
+    component: Component, callback: Callable[[Image, bool], None], most: int = SENSOR_DATA.depth
 ) -> str:
     """Listen on ``image_raw``, as remapped, in the transport of the component's settings.
 
-    Of pictures from outside no more than ``most`` wait in the middleware, which keeps room for
+    Of images from outside no more than ``most`` wait in the middleware, which keeps room for
     one of the largest that ever came in each of their places. Returns the topic's full name.
     """
     settings = component.parameters.current
@@ -52,5 +52,5 @@ def subscribe_to_pictures(
     qos.depth = min(qos.depth, most)
     follows = settings.image_reliability == "auto"
     component.subscribe_to(topic, adapter, callback, qos, reliability_follows=follows)
-    component.health.note("pictures from", topic)
+    component.health.note("images from", topic)
     return topic

@@ -10,7 +10,7 @@ from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.tensors import TensorBatch
-from edge_inference.engines.cache.artifacts import Cancelled, default_store
+from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.batch_runner import BatchRunner
 from edge_inference.engines.serving.selection import Selection, select_backend
 from edge_inference.engines.serving.server import Engine, EngineServer
@@ -20,9 +20,13 @@ from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.engine_state import EngineStates
 from edge_inference.nodes.perception.engine_trial import EngineTrial
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
-from edge_inference.nodes.perception.operating_points import NotFasterError, Ways, way_in_use
+from edge_inference.nodes.perception.operating_points import (
+    NotFasterError,
+    OperatingPoints,
+    point_in_use,
+)
 from edge_inference.nodes.stage import Stage
-from edge_inference.nodes.throttle_client import Managed, Serving
+from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
 
 STATE_PERIOD_S = 1.0
 
@@ -40,7 +44,7 @@ class Inference(Stage[TensorBatch]):
     def __init__(self, **node_arguments: Any) -> None:
         self._server: EngineServer | None = None
         super().__init__(**node_arguments)
-        self._managed = Managed(self, lambda: self._pursue(again=False), self._serving)
+        self._managed = ThrottleClient(self, lambda: self._pursue(again=False), self._serving)
         self._state_timer: Timer | None = None
         self._last_model = ""
 
@@ -48,16 +52,18 @@ class Inference(Stage[TensorBatch]):
         """Refuse a model, backend, precision or variant that cannot run here."""
         is_same = settings.same_engine(self.parameters.current)
         if not is_same:
-            select_backend(settings.request(), default_store())
+            select_backend(settings.request(), default_cache())
         if not is_same or settings.variants != self.parameters.current.variants:
-            Ways(settings)
+            OperatingPoints(settings)
 
     def changed(self, settings: InferenceSettings) -> None:
         """Make another engine ready beside the one in service."""
         if self._server is not None and self._server.engine is not None:
             with self._managed.changing:
                 ways = self._ways.proven(self._server.engine.request.origin)
-                self._ways: Ways = Ways(settings, ways, self.get_logger().warning)
+                self._ways: OperatingPoints = OperatingPoints(
+                    settings, ways, self.get_logger().warning
+                )
                 self._pursue()
 
     def _pursue(self, *, again: bool = True) -> None:
@@ -71,18 +77,18 @@ class Inference(Stage[TensorBatch]):
         self._publish_state()
 
     def open(self) -> None:
-        """Open the model and check it on its golden pictures, which also warms it up."""
+        """Open the model and check it on its golden images, which also warms it up."""
         super().open()
         self._outputs = self.publish_on("raw_output", TensorListAdapter())
         self._states = EngineStates(self)
         self._managed.open()
-        self._service = ServiceCosts(default_store(), self.get_logger().warning)
+        self._service = ServiceCosts(default_cache(), self.get_logger().warning)
         self._runner = BatchRunner(self._service.note)
         self._last_model = ""
         settings = self.parameters.current
-        self._ways = Ways(settings, None, self.get_logger().warning)
-        self._server = EngineServer(default_store(), self._check, self._took_over, self._failed)
-        self._server.open(settings.request(), may_stand_in=settings.stand_in)
+        self._ways = OperatingPoints(settings, None, self.get_logger().warning)
+        self._server = EngineServer(default_cache(), self._check, self._took_over, self._failed)
+        self._server.open(settings.request(), may_fall_back=settings.fallback)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
 
     def start(self) -> None:
@@ -121,7 +127,7 @@ class Inference(Stage[TensorBatch]):
         started_ns = time.monotonic_ns()
         output = self._runner(engine, item, self._managed.limits.max_batch)
         ended_ns = time.monotonic_ns()
-        self._managed.meter.done(ended_ns, way_in_use(engine), (ended_ns - started_ns) / 1e6)
+        self._managed.meter.done(ended_ns, point_in_use(engine), (ended_ns - started_ns) / 1e6)
         return output
 
     def emit(self, output: TensorBatch) -> None:
@@ -171,6 +177,6 @@ class Inference(Stage[TensorBatch]):
     def _publish_state(self) -> None:
         self._states.publish(self._server, self._managed.limits.max_rate_hz)
 
-    def _serving(self) -> Serving:
+    def _serving(self) -> ServingState:
         engine = self._server.engine if self._server is not None else None
         return self._ways.serving(engine, self._managed.limits, self._managed.meter)

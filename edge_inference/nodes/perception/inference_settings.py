@@ -8,9 +8,9 @@ from typing import Any
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.precision.int8_mode import EXACT, INT8_MODES
-from edge_inference.engines.serving.selection import BACKEND_NAMES, Request
+from edge_inference.engines.serving.selection import BACKEND_NAMES, EngineRequest
 from edge_inference.nodes.perception.model_settings import ModelSettings
-from edge_inference.nodes.throttle_client import ManagedSettings
+from edge_inference.nodes.throttle_client import ThrottleClientSettings
 
 #: Parameters that go into a Request under their own name.
 _ENGINE = (
@@ -26,7 +26,7 @@ _ENGINE = (
 
 
 @dataclass(frozen=True)
-class InferenceSettings(ManagedSettings, ModelSettings):
+class InferenceSettings(ThrottleClientSettings, ModelSettings):
     """What to run a model in, how it has to prove itself, and what may be taken from it."""
 
     backend: str = setting(
@@ -62,14 +62,14 @@ class InferenceSettings(ManagedSettings, ModelSettings):
         minimum=1,
         maximum=1 << 20,
     )
-    stand_in: bool = setting(
+    fallback: bool = setting(
         True,
         "serve on ONNX Runtime while the engine asked for is built, or where it cannot run; "
         "otherwise configuring waits for it, or fails",
     )
     golden_check: str = setting(
         "refuse",
-        "what to do with a model that does not find what its golden pictures show",
+        "what to do with a model that does not find what its golden images show",
         choices=("refuse", "warn", "off"),
     )
     self_check: str = setting(
@@ -92,7 +92,7 @@ class InferenceSettings(ManagedSettings, ModelSettings):
         """Return the values of the parameters that choose an engine."""
         return {name: getattr(self, name) for name in ("model", "model_path", *_ENGINE)}
 
-    def request(self) -> Request:
+    def request(self) -> EngineRequest:
         """Return what is to be served; raises ModelError or ConfigError."""
         values = {name: getattr(self, name) for name in _ENGINE}
-        return Request(self.find_model(), **values, origin=self)
+        return EngineRequest(self.find_model(), **values, origin=self)

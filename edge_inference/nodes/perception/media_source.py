@@ -1,4 +1,4 @@
-"""Publishes pictures from a file, a folder, a video or a V4L2 device."""
+"""Publishes images from a file, a folder, a video or a V4L2 device."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ class MediaSourceSettings:
 
     source: str = setting(
         "sample",
-        "picture, folder of pictures, video, V4L2 device (/dev/video0 or 0), or sample",
+        "image, folder of images, video, V4L2 device (/dev/video0 or 0), or sample",
         read_only=True,
     )
     rate: float = setting(
         0.0,
-        "pictures a second; 0 takes the source's own rate",
+        "images a second; 0 takes the source's own rate",
         unit="Hz",
         minimum=0.0,
         maximum=1000.0,
     )
     pace: str = setting(
         "real_time",
-        "real_time keeps the rate; as_fast_as_possible does not wait between pictures",
+        "real_time keeps the rate; as_fast_as_possible does not wait between images",
         choices=("real_time", "as_fast_as_possible"),
     )
     loop: bool = setting(False, "start over at the end")
-    limit: int = setting(0, "stop after so many pictures; 0 for no limit", minimum=0)
-    frame_id: str = setting("camera", "frame_id in the header of every picture")
+    limit: int = setting(0, "stop after so many images; 0 for no limit", minimum=0)
+    frame_id: str = setting("camera", "frame_id in the header of every image")
 
 
 class MediaSource(Component):
-    """Reads pictures in its own thread; a camera that disappears is tried again every second.
+    """Reads images in its own thread; a camera that disappears is tried again every second.
 
     So is one that fails in a way that nobody foresaw; a file that does so twice ends.
     """
@@ -59,7 +59,7 @@ class MediaSource(Component):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        #: Set when the last picture has been published.
+        #: Set when the last image has been published.
         self.finished = threading.Event()
         self._reader: Worker | None = None
         self._media: Media | None = None
@@ -95,7 +95,7 @@ class MediaSource(Component):
         try:
             self._publish_all(worker)
         except BaseException as error:
-            if self._is_failing:  # again, without a picture in between
+            if self._is_failing:  # again, without an image in between
                 self.health.fault(words_of(error))
                 self.finished.set()
             self._is_failing = True
@@ -148,7 +148,7 @@ class MediaSource(Component):
             worker.wait(_RETRY_S)
 
     def _wait_until_due(self, due: float, settings: MediaSourceSettings, worker: Worker) -> float:
-        """Wait for the next picture's moment and return it; a late one does not hurry the rest."""
+        """Wait for the next image's moment and return it; a late one does not hurry the rest."""
         media = self._media
         if media is None or media.is_live or settings.pace == "as_fast_as_possible":
             return time.monotonic()

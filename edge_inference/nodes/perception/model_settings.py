@@ -42,7 +42,7 @@ class ModelSettings(StageSettings):
         return (self.model, self.model_path) == (other.model, other.model_path)
 
 
-class Follower:
+class ModelFollower:
     """Keeps a stage's model that of the inference node.
 
     A stage follows where the inference node has just left the stage's model for another one. From

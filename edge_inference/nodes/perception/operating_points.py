@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-from edge_inference.core.directives.directive import Limits, Option, is_within
+from edge_inference.core.directives.directive import DirectiveLimits, OperatingPoint, is_within
 from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.operating_point import OperatingPoint
+from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import suggestion
-from edge_inference.engines.cache.artifacts import default_store, precisions
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.cache.artifacts import default_cache, precisions
+from edge_inference.engines.cache.cost_store import CostCache
 from edge_inference.engines.serving.cost_recording import Report, operating_point
-from edge_inference.engines.serving.selection import Request, Selection, select_backend, stand_in
+from edge_inference.engines.serving.selection import (
+    EngineRequest,
+    Selection,
+    fallback,
+    select_backend,
+)
 from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
-from edge_inference.nodes.throttle_client import Serving
+from edge_inference.nodes.throttle_client import ServingState
 
 
 class NotFasterError(BackendError):
@@ -25,7 +30,7 @@ class NotFasterError(BackendError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
+class OperatingPointSettings:
     """Settings to serve with, and what they come to."""
 
     settings: InferenceSettings
@@ -37,12 +42,12 @@ class Way:
         """What the times of its inferences are kept under."""
         return self.model.name, self.precision
 
-    def option(self, process_ms: float | None) -> Option:
+    def option(self, process_ms: float | None) -> OperatingPoint:
         """Return it as the platform manager sees it."""
-        return Option(*self.name, _share(self.model, self.precision), process_ms)
+        return OperatingPoint(*self.name, _share(self.model, self.precision), process_ms)
 
 
-class Ways:
+class OperatingPoints:
     """The node's own way first, then the cheaper ones, most accurate first.
 
     One that is measured as not faster than the node's own is withdrawn: it would save
@@ -55,7 +60,7 @@ class Ways:
     def __init__(
         self,
         settings: InferenceSettings,
-        before: Ways | None = None,
+        before: OperatingPoints | None = None,
         report: Report | None = None,
     ) -> None:
         self._before = before
@@ -64,12 +69,12 @@ class Ways:
             before._before = None
         own = self._own = _own_selection(settings)
         model = own.request.model
-        self._ways = [Way(settings, model, own.precision)]
+        self._ways = [OperatingPointSettings(settings, model, own.precision)]
         if settings.variants:
             others = [_variant(settings, text, model) for text in settings.variants]
         else:
             others = [
-                Way(dataclasses.replace(settings, precision=name), model, name)
+                OperatingPointSettings(dataclasses.replace(settings, precision=name), model, name)
                 for name in precisions(model)
                 if _is_cheaper(name, own)
             ]
@@ -77,7 +82,7 @@ class Ways:
         self._failed: set[int] = set()
         self._own_failed = False
         self._costs = MeasuredCosts()
-        self._points: list[OperatingPoint | None] = [None] * len(self._ways)
+        self._points: list[EngineConfiguration | None] = [None] * len(self._ways)
         self._withdrawn: dict[int, str] = {}
         self._look_up_costs()
 
@@ -85,8 +90,8 @@ class Ways:
         """Read what is known of the costs by now, and withdraw what is not faster."""
         if self._report is None:
             return
-        store = default_store()
-        costs = CostStore(store.folder).read(self._report)
+        store = default_cache()
+        costs = CostCache(store.folder).read(self._report)
         points = [
             operating_point(
                 dataclasses.replace(self._own.request, model=way.model, precision=way.precision),
@@ -108,7 +113,7 @@ class Ways:
                     self._report(f"{withdrawn[number]}; it is not served to save time or heat")
         self._costs, self._points, self._withdrawn = costs, points, withdrawn
 
-    def rival(self, origin: InferenceSettings) -> Request | None:
+    def rival(self, origin: InferenceSettings) -> EngineRequest | None:
         """Return what a cheaper way must be faster than; None for the node's own way."""
         if not self._index(origin):
             return None
@@ -121,17 +126,17 @@ class Ways:
         if number in self._withdrawn:
             raise NotFasterError(self._withdrawn[number])
 
-    def proven(self, origin: InferenceSettings) -> Ways:
+    def proven(self, origin: InferenceSettings) -> OperatingPoints:
         """Return those of which ``origin``, which has been served, is one: these, or others."""
         known = (ways for ways in (self, self._before) if ways and ways._index(origin) is not None)
-        return next(known, None) or Ways(origin, None, self._report)
+        return next(known, None) or OperatingPoints(origin, None, self._report)
 
     def put_back_in(self, settings: InferenceSettings) -> InferenceSettings:
         """Return settings with the node's own engine, and its variants, as they are here."""
         own = self._ways[0].settings
         return dataclasses.replace(settings, **own.engine_values(), variants=own.variants)
 
-    def steer(self, server: EngineServer, limits: Limits, *, again: bool) -> bool:
+    def steer(self, server: EngineServer, limits: DirectiveLimits, *, again: bool) -> bool:
         """Have the most accurate way within the limits served, else the last one.
 
         True where that was begun. ``again`` tries the node's own way even where it has failed;
@@ -142,16 +147,16 @@ class Ways:
         self._own_failed &= not again
         chosen = self._within(limits)
         wanted = self._ways[chosen].settings
-        waits_in_vain = again and engine.is_stand_in and server.preparation is None
+        waits_in_vain = again and engine.is_fallback and server.preparation is None
         is_aim = wanted.same_engine(server.aim.origin) and not waits_in_vain
         if is_aim or (chosen == 0 and self._own_failed):
             return False
-        is_back = wanted.same_engine(engine.request.origin) and not engine.is_stand_in
+        is_back = wanted.same_engine(engine.request.origin) and not engine.is_fallback
         if not (is_back and server.keep(engine)):
             server.switch(wanted.request())
         return True
 
-    def fail(self, error: EdgeInferenceError, limits: Limits) -> bool:
+    def fail(self, error: EdgeInferenceError, limits: DirectiveLimits) -> bool:
         """Rule out the way within these limits; False where that is the node's own, which stays.
 
         What is not faster is ruled out by its cost.
@@ -166,9 +171,11 @@ class Ways:
             self._own_failed = True
         return chosen > 0
 
-    def serving(self, engine: Engine | None, limits: Limits, meter: WorkMeter) -> Serving:
+    def serving(
+        self, engine: Engine | None, limits: DirectiveLimits, meter: WorkMeter
+    ) -> ServingState:
         """Tell how the node can serve and does."""
-        used = None if engine is None or engine.is_stand_in else self._index(engine.request.origin)
+        used = None if engine is None or engine.is_fallback else self._index(engine.request.origin)
         offered = [number for number in range(len(self._ways)) if number not in self._withdrawn]
         times = self._process_ms(used, meter)
         options = tuple(self._ways[number].option(times[number]) for number in offered)
@@ -184,7 +191,7 @@ class Ways:
             problem = f"model {limits.model!r} is asked for and not served{why}"
         elif used != chosen and not limits.is_free:
             problem = f"{model} {precision} is being made ready"
-        return Serving(options, offered.index(used) if used in offered else None, problem)
+        return ServingState(options, offered.index(used) if used in offered else None, problem)
 
     def _process_ms(self, used: int | None, meter: WorkMeter) -> list[float | None]:
         """Return the time of one inference in each way, as it would be now."""
@@ -197,7 +204,7 @@ class Ways:
         ]
         return [None if seconds is None else 1e3 * seconds for seconds in found]
 
-    def _within(self, limits: Limits) -> int:
+    def _within(self, limits: DirectiveLimits) -> int:
         out = self._failed | self._withdrawn.keys()
         usable = [number for number in range(len(self._ways)) if number not in out]
         allowed = [
@@ -213,22 +220,24 @@ class Ways:
         return next(same, None)
 
 
-def way_in_use(engine: Engine) -> tuple[str, str] | str:
+def point_in_use(engine: Engine) -> tuple[str, str] | str:
     """Return what the times of this engine's inferences are kept under."""
-    if engine.is_stand_in:  # its times tell nothing of the engine that it stands in for
-        return "stand-in"
+    if engine.is_fallback:  # its times tell nothing of the engine that it stands in for
+        return "fallback"
     return engine.request.model.name, engine.selection.precision
 
 
 def _own_selection(settings: InferenceSettings) -> Selection:
     request = settings.request()
     try:
-        return select_backend(request, default_store())
+        return select_backend(request, default_cache())
     except BackendError:
-        return select_backend(stand_in(request), default_store())
+        return select_backend(fallback(request), default_cache())
 
 
-def _variant(settings: InferenceSettings, text: str, own: ModelDescription) -> Way:
+def _variant(
+    settings: InferenceSettings, text: str, own: ModelDescription
+) -> OperatingPointSettings:
     """Read ``precision`` or ``model:precision``."""
     name, _, precision = text.rpartition(":")
     if precision not in PRECISIONS:
@@ -244,7 +253,7 @@ def _variant(settings: InferenceSettings, text: str, own: ModelDescription) -> W
             f"variants: model {model.name!r} cannot be had in {precision}"
             f"{suggestion(precision, known)}"
         )
-    return Way(changed, model, precision)
+    return OperatingPointSettings(changed, model, precision)
 
 
 def _is_cheaper(precision: str, own: Selection) -> bool:

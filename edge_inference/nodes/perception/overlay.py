@@ -1,4 +1,4 @@
-"""Results drawn on their pictures, only while somebody looks."""
+"""Results drawn on their images, only while somebody looks."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.perception.decode import TOPICS
 from edge_inference.nodes.perception.image_input import (
-    Picture,
-    PictureSettings,
-    subscribe_to_pictures,
+    Image,
+    ImageSettings,
+    subscribe_to_images,
 )
-from edge_inference.nodes.stage import Dropped, Stage, StageSettings
+from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
 
 _LOOK_PERIOD_S = 0.5
 _MOST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class OverlaySettings(StageSettings, PictureSettings):
+class OverlaySettings(StageSettings, ImageSettings):
     """Parameters of the overlay node."""
 
     history: int = setting(
         12,
-        "pictures that are kept until their result comes, of 256 MiB in all; always the newest",
+        "images that are kept until their result comes, of 256 MiB in all; always the newest",
         minimum=1,
         maximum=100,
     )
 
 
 class Overlay(Stage[Any]):
-    """Publishes /ai/overlay; without a subscriber it does not even receive pictures."""
+    """Publishes /ai/overlay; without a subscriber it does not even receive images."""
 
     default_name = "overlay"
     default_namespace = "ai"
@@ -47,8 +47,8 @@ class Overlay(Stage[Any]):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._pictures: OrderedDict[int, Picture] = OrderedDict()
-        self._pictures_lock = threading.Lock()
+        self._images: OrderedDict[int, Image] = OrderedDict()
+        self._images_lock = threading.Lock()
         self._look_timer = self.make_timer(_LOOK_PERIOD_S, self._look)
         self._running = self._listening = False
 
@@ -64,19 +64,19 @@ class Overlay(Stage[Any]):
         self._look()
 
     def stop(self) -> None:
-        """Forget the pictures."""
+        """Forget the images."""
         self._running = self._listening = False
         super().stop()
-        with self._pictures_lock:
-            self._pictures.clear()
+        with self._images_lock:
+            self._images.clear()
 
     def process(self, item: Result, settings: OverlaySettings) -> Frame:
-        """Draw a result on the picture of the same stamp."""
-        with self._pictures_lock:
-            picture = self._pictures.pop(item.stamp_ns, None)
-        if picture is None:
-            raise Dropped("no_picture")
-        drawn = draw(to_bgr(picture), item)
+        """Draw a result on the image of the same stamp."""
+        with self._images_lock:
+            image = self._images.pop(item.stamp_ns, None)
+        if image is None:
+            raise FrameDropped("no_image")
+        drawn = draw(to_bgr(image), item)
         return Frame.from_array(drawn, "bgr8", item.stamp_ns, item.frame_id)
 
     def emit(self, output: Frame) -> None:
@@ -92,17 +92,17 @@ class Overlay(Stage[Any]):
         self._listening = wanted
 
     def _listen(self) -> None:
-        subscribe_to_pictures(self, self._keep)
+        subscribe_to_images(self, self._keep)
         for kind, adapter in result_adapters().items():
             self.subscribe_to(TOPICS[kind], adapter, self.receive)
 
-    def _keep(self, picture: Picture, by_reference: bool) -> None:
+    def _keep(self, image: Image, by_reference: bool) -> None:
         del by_reference
-        with self._pictures_lock:
-            self._pictures.pop(picture.stamp_ns, None)
-            self._pictures[picture.stamp_ns] = picture
-            size = sum(kept.data.nbytes for kept in self._pictures.values())
-            while len(self._pictures) > 1 and (
-                size > _MOST_BYTES or len(self._pictures) > self.parameters.current.history
+        with self._images_lock:
+            self._images.pop(image.stamp_ns, None)
+            self._images[image.stamp_ns] = image
+            size = sum(kept.data.nbytes for kept in self._images.values())
+            while len(self._images) > 1 and (
+                size > _MOST_BYTES or len(self._images) > self.parameters.current.history
             ):
-                size -= self._pictures.popitem(last=False)[1].data.nbytes
+                size -= self._images.popitem(last=False)[1].data.nbytes

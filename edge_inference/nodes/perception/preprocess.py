@@ -1,4 +1,4 @@
-"""Pictures in, model inputs out."""
+"""Images in, model inputs out."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.image_input import (
-    Picture,
-    PictureSettings,
-    subscribe_to_pictures,
+    Image,
+    ImageSettings,
+    subscribe_to_images,
 )
-from edge_inference.nodes.perception.model_settings import Follower, ModelSettings
+from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings
 from edge_inference.nodes.stage import Stage
 
 
 @dataclass(frozen=True)
-class PreprocessSettings(ModelSettings, PictureSettings):
+class PreprocessSettings(ModelSettings, ImageSettings):
     """Parameters of the preprocess node."""
 
 
-class Preprocess(Stage[Picture]):
-    """Fits pictures of any size and encoding into the model's input tensor."""
+class Preprocess(Stage[Image]):
+    """Fits images of any size and encoding into the model's input tensor."""
 
     default_name = "preprocess"
     default_namespace = "ai"
@@ -51,19 +51,19 @@ class Preprocess(Stage[Picture]):
         super().open()
         self._is_deferring = False
         self._thinning = Thinning()
-        self._follower = Follower(self)
+        self._follower = ModelFollower(self)
         self._load(self.parameters.current)
         self._tensors = self.publish_on("tensor", TensorListAdapter())
 
     def start(self) -> None:
-        """Listen to pictures."""
+        """Listen to images."""
         super().start()
         self.subscribe_to(
             "inference_state", InferenceStateAdapter(), self._on_state, exclusive=True
         )
-        topic = subscribe_to_pictures(self, self.receive, self.parameters.current.queue_depth)
-        self.health.awaits(f"pictures on {topic}")
-        self.get_logger().info(f"waiting for pictures on {topic}")
+        topic = subscribe_to_images(self, self.receive, self.parameters.current.queue_depth)
+        self.health.awaits(f"images on {topic}")
+        self.get_logger().info(f"waiting for images on {topic}")
 
     def model_name(self) -> str:
         """Return the model in use."""
@@ -74,11 +74,11 @@ class Preprocess(Stage[Picture]):
         if not new.same_model(old):
             self._load(new)
 
-    def admits(self, item: Picture) -> bool:
-        """Give pictures up before they cost anything where inference may not take them."""
+    def admits(self, item: Image) -> bool:
+        """Give images up before they cost anything where inference may not take them."""
         return self._thinning.admits(time.monotonic_ns())
 
-    def process(self, item: Picture, settings: PreprocessSettings) -> TensorBatch:
+    def process(self, item: Image, settings: PreprocessSettings) -> TensorBatch:
         """Make the tensor, or leave that to the engine where it can do it itself."""
         name = self._model.input.name
         tensors: Mapping[str, NDArray[Any]]
@@ -111,8 +111,8 @@ class Preprocess(Stage[Picture]):
         self.health.note("model", self._model.name)
 
     def _on_state(self, state: InferenceState, by_reference: bool) -> None:
-        # From another process the engine cannot reach our pictures.
-        self._is_deferring = state.takes_pictures and by_reference
+        # From another process the engine cannot reach our images.
+        self._is_deferring = state.takes_images and by_reference
         self._thinning.hear(state.node, state.max_rate_hz, time.monotonic_ns())
         self._follower.hear(state, by_reference)
 
@@ -124,9 +124,9 @@ class _Shared:
         self._preprocessor = preprocessor
         self._lock = threading.Lock()
 
-    def __call__(self, picture: Picture) -> tuple[NDArray[Any], Geometry]:
+    def __call__(self, image: Image) -> tuple[NDArray[Any], Geometry]:
         """Return a read-only tensor, and the map back to source pixels."""
         with self._lock:
-            tensor, geometry = self._preprocessor(picture)
+            tensor, geometry = self._preprocessor(image)
         tensor.flags.writeable = False
         return tensor, geometry

@@ -9,12 +9,12 @@ from typing import Any
 
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.directives.directive import Directive, Workload, farewell
-from edge_inference.core.directives.manager_election import Leadership
+from edge_inference.core.directives.manager_election import ManagerElection
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.runtime.recent import Recent
+from edge_inference.core.runtime.recent import RecentNames
 from edge_inference.core.runtime.worker import Worker
 from edge_inference.errors import EdgeInferenceError, InputError
-from edge_inference.governor.decision import Decision
+from edge_inference.governor.decision import GovernorDecision
 from edge_inference.governor.governor import Governor
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
@@ -41,7 +41,7 @@ class PlatformManager(Component):
         super().__init__(**node_arguments)
         self._wished = self.parameters.current.wishes()
         self._worker: Worker | None = None
-        self._workloads: Recent[Workload] = Recent(_MOST_NODES, _GONE_NS)
+        self._workloads: RecentNames[Workload] = RecentNames(_MOST_NODES, _GONE_NS)
 
     def open(self) -> None:
         """Find the sensors, and what may be set."""
@@ -58,7 +58,7 @@ class PlatformManager(Component):
         # Several managers may bear one name: each life has a name of its own.
         self._me = f"{self.get_fully_qualified_name()}#{uuid.uuid4().hex[:8]}"
         self._governor = Governor(self.parameters.current, self._me)
-        self._leadership = Leadership(self._me, time.monotonic_ns())
+        self._leadership = ManagerElection(self._me, time.monotonic_ns())
         self.subscribe_to("workload", WorkloadAdapter(), self._hear_workload)
         self.subscribe_to("performance_directive", DirectiveAdapter(), self._hear_directive)
         self._worker = self.make_worker(self._run)
@@ -146,14 +146,14 @@ class PlatformManager(Component):
                 return
         self._show(state, decision)
 
-    def _ask(self, decision: Decision) -> None:
+    def _ask(self, decision: GovernorDecision) -> None:
         stamp_ns = self.now_ns()
         for directive in decision.directives:
             self._directives.publish(
                 dataclasses.replace(directive, manager=self._me, stamp_ns=stamp_ns)
             )
 
-    def _show(self, state: PlatformState, decision: Decision) -> None:
+    def _show(self, state: PlatformState, decision: GovernorDecision) -> None:
         self.health.processed()
         self.health.fault(decision.reason if decision.severity == "error" else "")
         self.health.advise(decision.reason if decision.severity == "warn" else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_inference.core.platform_state import PlatformReport, PlatformState, StampedReading
 from edge_inference.core.reading import Role
-from edge_inference.governor.decision import Decision
+from edge_inference.governor.decision import GovernorDecision
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.platform import (
     BatteryAdapter,
@@ -22,7 +22,7 @@ class PlatformReports:
         self._temperatures = node.publish_on("temperature", TemperatureAdapter())
         self._batteries = node.publish_on("battery_state", BatteryAdapter())
 
-    def publish(self, state: PlatformState, decision: Decision, now_ns: int) -> None:
+    def publish(self, state: PlatformState, decision: GovernorDecision, now_ns: int) -> None:
         """Tell what was read and decided; ``now_ns`` is on the monotonic clock."""
         report = PlatformReport(
             state,

@@ -22,7 +22,7 @@ _GONE = "navigation has gone before it has ended its goal; whether anything driv
 
 
 @dataclass(eq=False)
-class Goal:
+class AbandonedGoal:
     """A goal that was sent; ``handle`` is None until it is accepted."""
 
     handle: Any = None
@@ -34,7 +34,7 @@ class Goal:
     problem: str = ""
 
 
-class GivenUp:
+class AbandonedGoals:
     """Has goals ended: tells navigation to, looks at its answer, and tells it again.
 
     ``wait_s`` is how long a goal may take to end. ``problem`` says what is wrong while one does
@@ -47,7 +47,7 @@ class GivenUp:
         self._wait_s = wait_s
         self._steady_s = steady_s
         self._lock = threading.Lock()
-        self._goals: list[Goal] = []
+        self._goals: list[AbandonedGoal] = []
 
     @property
     def problem(self) -> str:
@@ -55,7 +55,7 @@ class GivenUp:
         with self._lock:
             return next((goal.problem for goal in self._goals if goal.problem), "")
 
-    def add(self, goal: Goal) -> None:
+    def add(self, goal: AbandonedGoal) -> None:
         """Have a goal ended; one that is not accepted yet is to be added again once it is."""
         with self._lock:
             others = [each for each in self._goals if each is not goal]
@@ -77,7 +77,7 @@ class GivenUp:
         for goal in again:
             self._ask(goal)
 
-    def over(self, goal: Goal) -> None:
+    def over(self, goal: AbandonedGoal) -> None:
         """Forget a goal: it has come to its end."""
         with self._lock:
             self._goals = [each for each in self._goals if each is not goal]
@@ -102,7 +102,7 @@ class GivenUp:
         for goal in again:
             self._ask(goal)
 
-    def _ask(self, goal: Goal) -> None:
+    def _ask(self, goal: AbandonedGoal) -> None:
         """Tell navigation to end a goal."""
         with self._lock:
             goal.due_s = self._steady_s() + self._wait_s()
@@ -118,7 +118,7 @@ class GivenUp:
             return
         answer.add_done_callback(lambda done: self._answered(goal, done))
 
-    def _answered(self, goal: Goal, done: Any) -> None:
+    def _answered(self, goal: AbandonedGoal, done: Any) -> None:
         try:
             answer = done.result()
         except BaseException as error:
@@ -136,7 +136,7 @@ class GivenUp:
                 goal.problem = suspicion
 
 
-def _is_ending(goal: Goal, answer: Any) -> bool:
+def _is_ending(goal: AbandonedGoal, answer: Any) -> bool:
     """Tell whether a goal ends, or has ended: one that ends already counts as terminated."""
     if answer.return_code == CancelGoal.Response.ERROR_GOAL_TERMINATED:
         return True

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edge_inference.nodes.voice.navigation import Navigation
-from edge_inference.speech.planning.limits import Place
+from edge_inference.speech.planning.limits import NamedPlace
 from edge_inference.speech.planning.motion import Motion, MotionFeedback, MotionState
 
 _NO_ARM = "I have no arm"
 _UNHEEDED = "Attention, navigation may still be driving me"
 
 
-class Elsewhere:
+class ActionDispatcher:
     """Sees to the steps that a plan waits for; to be asked in every control cycle.
 
     A step to look is shown in the feedback for one cycle: who sees answers to that
@@ -20,7 +20,7 @@ class Elsewhere:
     """
 
     def __init__(
-        self, navigation: Navigation, places: Mapping[str, Place], say: Callable[[str], None]
+        self, navigation: Navigation, places: Mapping[str, NamedPlace], say: Callable[[str], None]
     ) -> None:
         self._navigation = navigation
         self._places = places

@@ -23,7 +23,7 @@ _UNDER_WAY = (
 _HEARS_WITHIN_S = 5.0
 
 
-class GoalsUnderWay:
+class ActiveGoals:
     """Knows by the server's word which goals go on; numbers ours, so that they are told apart.
 
     The id of a goal begins with what is the same for all who ever had this node's full name, and

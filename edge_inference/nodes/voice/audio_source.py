@@ -14,7 +14,7 @@ from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.voice.audio_source_settings import AudioSourceSettings
 from edge_inference.nodes.voice.device_watch import DeviceWatch
 from edge_inference.speech.audio.sample_clock import SampleClock
-from edge_inference.speech.audio.sound import Piece, Sound
+from edge_inference.speech.audio.sound import Sound, SoundPiece
 from edge_inference.speech.audio.sources import is_device, open_sound
 
 _RETRY_S = 1.0
@@ -134,7 +134,7 @@ class AudioSource(Component):
                 self._publish(piece, clock)
                 in_pass += 1
 
-    def _read(self) -> tuple[Sound, Piece | None]:
+    def _read(self) -> tuple[Sound, SoundPiece | None]:
         sound = self._sound
         if self._is_changed():
             self._sequence += 1  # so that those who listen see that it does not go on
@@ -149,7 +149,7 @@ class AudioSource(Component):
                 self.finished.set()
         return self.finished.is_set()
 
-    def _publish(self, piece: Piece, clock: SampleClock) -> None:
+    def _publish(self, piece: SoundPiece, clock: SampleClock) -> None:
         if piece.lost:
             self.health.dropped("overflow")
             self._sequence += 1  # so that those who listen see the gap
@@ -171,7 +171,7 @@ class AudioSource(Component):
         self.close()
         worker.wait(_RETRY_S)
 
-    def _wait_until_heard(self, piece: Piece, due: float, worker: Worker) -> float:
+    def _wait_until_heard(self, piece: SoundPiece, due: float, worker: Worker) -> float:
         """Wait until the piece's last sample would have been heard; return that moment."""
         length_s = len(piece.samples) / piece.sample_rate
         # After a pause of the whole process the rest does not hurry.

@@ -15,9 +15,9 @@ from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.voice.action_dispatcher import Elsewhere
-from edge_inference.nodes.voice.command_feedback import Account
-from edge_inference.nodes.voice.command_interrupts import CommandWords
+from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher
+from edge_inference.nodes.voice.command_feedback import FeedbackReporter
+from edge_inference.nodes.voice.command_interrupts import CommandInterrupts
 from edge_inference.nodes.voice.command_settings import CommandSettings
 from edge_inference.nodes.voice.navigation import Navigation
 from edge_inference.nodes.voice.voice_files import find_limits
@@ -55,14 +55,16 @@ class Command(Component):
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
         self._navigation = Navigation(self, lambda: self.parameters.current.cancel_s)
-        self._elsewhere = Elsewhere(self._navigation, self._motion.limits.places, self._say.publish)
+        self._elsewhere = ActionDispatcher(
+            self._navigation, self._motion.limits.places, self._say.publish
+        )
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
         """Begin the control cycle; listen to plans, and for the word stop."""
-        self._account = Account(self._motion, self._feedback, self._say, self.health)
+        self._account = FeedbackReporter(self._motion, self._feedback, self._say, self.health)
         self._velocity, self._stop_ns, self._quiet_from = _STILL, -1, 0.0
-        self._words = CommandWords(self._motion, self._lock, self._stop_at_once, self._leave)
+        self._words = CommandInterrupts(self._motion, self._lock, self._stop_at_once, self._leave)
         self._is_driving = True
         self._worker = self.make_worker(self._run)
         odd = self._on_odd

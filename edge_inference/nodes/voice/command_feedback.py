@@ -7,7 +7,7 @@ from edge_inference.core.runtime.health import Health
 from edge_inference.speech.planning.motion import Motion, MotionFeedback
 
 
-class Account:
+class FeedbackReporter:
     """Publishes a motion's feedback where that has changed, and says what went wrong."""
 
     def __init__(

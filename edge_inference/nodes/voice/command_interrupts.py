@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection
 
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.speech.language.stop_phrases import is_stop
-from edge_inference.speech.language.unplanned_text import Unplanned, UnplannedWords
+from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedWords
 from edge_inference.speech.planning.motion import Motion
 
 
-class CommandWords:
+class CommandInterrupts:
     """Calls ``stop`` or ``leave`` for what is said, and for what is said and becomes no plan.
 
     Words come in any thread; everything else is called with the ``lock`` held.
@@ -54,7 +54,7 @@ class CommandWords:
         """Wait for no plan: the robot has stopped."""
         self._unplanned.clear()
 
-    def _act_on(self, word: Unplanned | None) -> None:
+    def _act_on(self, word: UnplannedText | None) -> None:
         if word is not None and word.is_stop:
             self._stop()
         elif word is not None:

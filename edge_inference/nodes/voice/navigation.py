@@ -18,9 +18,9 @@ from rclpy.timer import Timer
 from edge_inference.core.text_line import one_line
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.headers import to_header
-from edge_inference.nodes.voice.abandoned_goals import GivenUp, Goal
-from edge_inference.nodes.voice.active_goals import GoalsUnderWay
-from edge_inference.speech.planning.limits import Place
+from edge_inference.nodes.voice.abandoned_goals import AbandonedGoal, AbandonedGoals
+from edge_inference.nodes.voice.active_goals import ActiveGoals
+from edge_inference.speech.planning.limits import NamedPlace
 
 _NO_NAVIGATION = "I have no navigation"
 _ACTION = "/navigate_to_pose"
@@ -38,9 +38,9 @@ class Navigation:
     def __init__(self, node: Component, cancel_s: Callable[[], float]) -> None:
         self._node = node
         self._lock = threading.Lock()
-        self._goal: Goal | None = None
+        self._goal: AbandonedGoal | None = None
         self._outcome: str | None = ""
-        self._given_up = GivenUp(cancel_s)
+        self._given_up = AbandonedGoals(cancel_s)
         self._client: Any = None
         self._timer: Timer | None = None
         try:
@@ -49,7 +49,7 @@ class Navigation:
             return
         self._action = NavigateToPose
         self._client = ActionClient(node, NavigateToPose, _ACTION)
-        self._under_way = GoalsUnderWay(node, _ACTION, self._take_over)
+        self._under_way = ActiveGoals(node, _ACTION, self._take_over)
         self._timer = node.make_timer(_LOOK_S, self._look)
 
     @property
@@ -70,7 +70,7 @@ class Navigation:
         """What keeps a goal that was given up from ending; empty where nothing does."""
         return self._given_up.problem
 
-    def go(self, place: Place) -> None:
+    def go(self, place: NamedPlace) -> None:
         """Set off for a place, in place of the goal that is under way."""
         self.cancel()
         if self._client is None or not self._client.server_is_ready():
@@ -78,7 +78,7 @@ class Navigation:
                 self._outcome = _NO_NAVIGATION
             return
         with self._lock:
-            goal = self._goal = Goal(id=self._under_way.new_id())
+            goal = self._goal = AbandonedGoal(id=self._under_way.new_id())
             self._outcome = None
         future = self._client.send_goal_async(self._message(place), goal_uuid=_uuid(goal.id))
         future.add_done_callback(lambda done: self._settle(done, goal, self._answered))
@@ -115,7 +115,7 @@ class Navigation:
             self._client.destroy()
             self._client = None
 
-    def _message(self, place: Place) -> Any:
+    def _message(self, place: NamedPlace) -> Any:
         message = self._action.Goal()
         message.pose = to_pose(place, self._node.now_ns())
         return message
@@ -126,7 +126,9 @@ class Navigation:
         if problem and self._node.health.goes_on("navigation", problem, time.monotonic_ns()):
             self._node.get_logger().error(problem)
 
-    def _settle(self, done: Any, goal: Goal, take: Callable[[Any, Goal], None]) -> None:
+    def _settle(
+        self, done: Any, goal: AbandonedGoal, take: Callable[[Any, AbandonedGoal], None]
+    ) -> None:
         """Take an answer; a goal whose answer fails is over, so that nobody waits for its end."""
         try:
             take(done.result(), goal)
@@ -135,7 +137,7 @@ class Navigation:
             if self._settled(goal, "Navigation has failed"):
                 self._given_up.add(goal)
 
-    def _settled(self, goal: Goal, outcome: str) -> bool:
+    def _settled(self, goal: AbandonedGoal, outcome: str) -> bool:
         """Note how a goal has come out; tell whether it was the one that is waited for."""
         with self._lock:
             if goal is not self._goal:
@@ -143,7 +145,7 @@ class Navigation:
             self._goal, self._outcome = None, outcome
             return True
 
-    def _answered(self, handle: Any, goal: Goal) -> None:
+    def _answered(self, handle: Any, goal: AbandonedGoal) -> None:
         if not handle.accepted:
             self._given_up.over(goal)
             self._settled(goal, "I cannot go there")
@@ -153,7 +155,7 @@ class Navigation:
             self._given_up.add(goal)
         self._await_end(goal)
 
-    def _await_end(self, goal: Goal) -> None:
+    def _await_end(self, goal: AbandonedGoal) -> None:
         future = goal.handle.get_result_async()
         future.add_done_callback(lambda done: self._settle(done, goal, self._ended))
 
@@ -167,11 +169,11 @@ class Navigation:
             is_ours = self._goal is not None and self._goal.id == goal_id
         if (client := self._client) is None or is_ours or self._given_up.knows(goal_id):
             return
-        goal = Goal(ClientGoalHandle(client, _uuid(goal_id), None), goal_id)
+        goal = AbandonedGoal(ClientGoalHandle(client, _uuid(goal_id), None), goal_id)
         self._given_up.add(goal)
         self._await_end(goal)
 
-    def _ended(self, end: Any, goal: Goal) -> None:
+    def _ended(self, end: Any, goal: AbandonedGoal) -> None:
         self._given_up.over(goal)
         is_there = end.status == GoalStatus.STATUS_SUCCEEDED
         if not self._settled(goal, "" if is_there else "I did not get there"):
@@ -188,7 +190,7 @@ def _uuid(goal_id: bytes) -> Any:
     return uuid
 
 
-def to_pose(place: Place, stamp_ns: int) -> PoseStamped:
+def to_pose(place: NamedPlace, stamp_ns: int) -> PoseStamped:
     """Return a place as a stamped pose."""
     pose = PoseStamped(header=to_header(stamp_ns, place.frame_id))
     pose.pose.position.x = place.x_m

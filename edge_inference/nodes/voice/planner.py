@@ -42,7 +42,7 @@ class Planner(Stage[Intent]):
         """Read the limits."""
         super().open()
         settings = self.parameters.current
-        self._planner = planner.Planner(
+        self._planner = planner.ActionPlanner(
             find_limits(settings.limits), stop_words=settings.stop_words
         )
         self._plans = self.publish_on("action_plan", ActionPlanAdapter())

@@ -13,19 +13,19 @@ from rclpy.timer import Timer
 from edge_inference.backends.base import Backend
 from edge_inference.composition.allocator import give_back
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
-from edge_inference.core.directives.directive import Option
+from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.voice import Intent, Transcript
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
-from edge_inference.nodes.stage import Dropped, Stage
-from edge_inference.nodes.throttle_client import Managed, Serving
+from edge_inference.nodes.stage import FrameDropped, Stage
+from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
 from edge_inference.nodes.voice.voice_files import find_grammar
 from edge_inference.speech.recognition.command_phrases import listen_for
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from edge_inference.speech.recognition.transcription import Hearing
+from edge_inference.speech.recognition.transcription import Transcriber
 
 WORKLOAD_PERIOD_S = 1.0
 #: Commands are shorter, and what talk needs is soon more than all the rest (5 ms give back 70 MiB).
@@ -47,7 +47,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._backends: list[Backend] = []
         self._newest: SpeechSegment | None = None
         self._asked_ns = -math.inf
-        self._managed = Managed(self, lambda: None, self._serving)
+        self._managed = ThrottleClient(self, lambda: None, self._serving)
         self._workload_timer: Timer | None = None
 
     def open(self) -> None:
@@ -118,7 +118,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Recognise one segment."""
         newest = self._newest
         if not item.is_final and newest is not item and newest and newest.start_ns == item.start_ns:
-            raise Dropped("superseded")  # what came since says it too, and more
+            raise FrameDropped("superseded")  # what came since says it too, and more
         started_ns = time.monotonic_ns()
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
@@ -131,7 +131,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         ended_ns = time.monotonic_ns()
         self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)
         if item.is_mixed and not heard.text:
-            raise Dropped("robot_speaking")
+            raise FrameDropped("robot_speaking")
         return Transcript(
             text=heard.text,
             confidence=heard.confidence,
@@ -154,7 +154,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)
         phrases = listen_for(grammar, self._recogniser, settings, settings.stop_words)
-        self._hearing = Hearing(self._recogniser, phrases)
+        self._hearing = Transcriber(self._recogniser, phrases)
 
     def _hear_of(self, intent: Intent, by_reference: bool) -> None:
         """Expect an answer where the planner is about to ask."""
@@ -162,10 +162,10 @@ class SpeechRecognition(Stage[SpeechSegment]):
         if intent.needs_confirmation:
             self._asked_ns = intent.stamp_ns
 
-    def _serving(self) -> Serving:
+    def _serving(self) -> ServingState:
         asked, name = self._managed.limits, self._model_name
         problem = ""
         if asked.precision_ceiling or asked.model not in ("", name):
             problem = "there is only one recogniser: of partial results alone there can be fewer"
-        own = Option(name, precision="", process_ms=self._managed.meter.process_ms(name))
-        return Serving((own,), 0, problem)
+        own = OperatingPoint(name, precision="", process_ms=self._managed.meter.process_ms(name))
+        return ServingState((own,), 0, problem)

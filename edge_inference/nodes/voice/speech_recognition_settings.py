@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from edge_inference.core.settings import setting
 from edge_inference.nodes.stage import StageSettings
-from edge_inference.nodes.throttle_client import ManagedSettings
+from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from edge_inference.speech.language.stop_phrases import StopSettings
-from edge_inference.speech.recognition.command_mode import CommandSettings
+from edge_inference.speech.recognition.command_mode import CommandModeSettings
 from edge_inference.speech.recognition.recogniser import RecogniserSettings
 from edge_inference.speech.recognition.transcription import MODES
 
 
 @dataclass(frozen=True)
 class SpeechRecognitionSettings(
-    CommandSettings, StopSettings, RecogniserSettings, ManagedSettings, StageSettings
+    CommandModeSettings, StopSettings, RecogniserSettings, ThrottleClientSettings, StageSettings
 ):
     """Parameters of speech recognition."""
 

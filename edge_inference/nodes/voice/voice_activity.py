@@ -16,13 +16,13 @@ from edge_inference.errors import InputError
 from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
-from edge_inference.nodes.stage import Dropped, Stage
+from edge_inference.nodes.stage import FrameDropped, Stage
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
 from edge_inference.speech.audio.audio_advice import SoundAdvice
 from edge_inference.speech.audio.sample_clock import SampleClock
 from edge_inference.speech.recognition.activity import ActivityDetector
-from edge_inference.speech.recognition.robot_speech import OwnTalk
+from edge_inference.speech.recognition.robot_speech import RobotSpeech
 
 #: A chunk lost is a gap in what is said: some seconds of them may wait.
 _CHUNKS = QoSProfile(depth=100)
@@ -73,7 +73,7 @@ class VoiceActivity(Stage[AudioChunk]):
         """Listen to sound, and to whether the robot speaks."""
         self._detector.reset()
         self._asked_until = 0.0
-        self._talk, self._is_mixed = OwnTalk(time.monotonic), False
+        self._talk, self._is_mixed = RobotSpeech(time.monotonic), False
         self._arrival, self._advice = SampleClock(), SoundAdvice()
         self._without_sound_s = 0.0
         super().start()
@@ -129,7 +129,7 @@ class VoiceActivity(Stage[AudioChunk]):
         if self._detector.cut > cut:
             self.refuse(InputError(_CUT), "cut", lost=False)
         if counts.late > late:
-            raise Dropped("late")
+            raise FrameDropped("late")
         return segments
 
     def emit(self, output: list[SpeechSegment]) -> None:

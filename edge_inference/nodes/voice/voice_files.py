@@ -8,7 +8,7 @@ from edge_inference.composition.pipeline import share_folder
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.planning.limits import Limits, read_limits
+from edge_inference.speech.planning.limits import VoiceLimits, read_limits
 from edge_inference.speech.planning.scene_sentences import SceneNames, read_names
 
 
@@ -17,7 +17,7 @@ def find_grammar(file: str) -> Grammar:
     return read_grammar(_path(file, "grammar.yaml"))
 
 
-def find_limits(file: str) -> Limits:
+def find_limits(file: str) -> VoiceLimits:
     """Read a limits file. Raises ConfigError with file and line."""
     return read_limits(_path(file, "limits.yaml"))
 

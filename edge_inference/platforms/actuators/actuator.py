@@ -50,7 +50,7 @@ class Actuator(Protocol):
         """Bring a saved state back and check that it is; a change may have been half done."""
 
 
-class Result(enum.Enum):
+class ActuatorResult(enum.Enum):
     """What came of a wish."""
 
     SET = "set"
@@ -66,16 +66,20 @@ class Result(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ActuatorOutcome:
     """What came of a wish: ``words`` is a sentence, ``in_force`` None where it cannot be read."""
 
     actuator: str
     asked: str
-    result: Result
+    result: ActuatorResult
     in_force: str | None
     words: str
 
     @property
     def is_problem(self) -> bool:
         """Tell whether what was asked is not what is."""
-        return self.result in (Result.DIFFERS, Result.REFUSED, Result.FAILED)
+        return self.result in (
+            ActuatorResult.DIFFERS,
+            ActuatorResult.REFUSED,
+            ActuatorResult.FAILED,
+        )

@@ -11,13 +11,13 @@ from pathlib import Path
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ActuatorError, ConfigError
-from edge_inference.platforms.actuators.actuator import Outcome, Result
+from edge_inference.platforms.actuators.actuator import ActuatorOutcome, ActuatorResult
 from edge_inference.platforms.actuators.catalogue import CLOCK_CAPS, NAMES, all_actuators
 from edge_inference.platforms.actuators.clock_domain import GPU_NAMES
 from edge_inference.platforms.actuators.guardian import JOURNAL, Guardian
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.actuators.put_back import in_force
-from edge_inference.platforms.actuators.session import Session
+from edge_inference.platforms.actuators.session import ActuatorSession
 
 #: Below the root: where the originals and the lock are kept; the same for every writer.
 STATE_FOLDER = Path("var/lib/edge_inference")
@@ -54,7 +54,7 @@ class Actuators:
         self._folder = state_folder or self._machine.root / STATE_FOLDER
         self._gpu_names = tuple(gpu_names)
         self._actuators = all_actuators(self._machine, gpu_names)
-        self._session = Session(
+        self._session = ActuatorSession(
             self._machine, self._folder, JOURNAL, self._actuators, self._watched
         )
         self._guardian: Guardian | None = None
@@ -64,8 +64,8 @@ class Actuators:
         self._retry_at_s = 0.0
         self._busy = False
         self._ending = False
-        self._latest: dict[str, Outcome] = {}
-        self._untaken: list[Outcome] = []
+        self._latest: dict[str, ActuatorOutcome] = {}
+        self._untaken: list[ActuatorOutcome] = []
         self._thread: threading.Thread | None = None
         if self.allowed:
             self._thread = threading.Thread(target=self._work, name="actuators", daemon=True)
@@ -88,19 +88,19 @@ class Actuators:
             self._wish(name, value)
         else:
             words = f"{name}: not allowed; allowed: {', '.join(self.allowed) or 'none'}"
-            self._tell(Outcome(name, value, Result.REFUSED, None, words))
+            self._tell(ActuatorOutcome(name, value, ActuatorResult.REFUSED, None, words))
 
     def restore(self) -> None:
         """Wish that everything be put back."""
         for name in self.allowed:
             self._wish(name, _ORIGINAL)
 
-    def outcomes(self) -> tuple[Outcome, ...]:
+    def outcomes(self) -> tuple[ActuatorOutcome, ...]:
         """Return what came of the last wish for each actuator."""
         with self._changed:
             return tuple(self._latest.values())
 
-    def take(self) -> tuple[Outcome, ...]:
+    def take(self) -> tuple[ActuatorOutcome, ...]:
         """Return what has come of wishes since the last call, repetitions left out."""
         with self._changed:
             taken, self._untaken = tuple(self._untaken), []
@@ -168,7 +168,7 @@ class Actuators:
         elif value != _ORIGINAL:
             outcome = self._session.set(name, value)
             self._tell(outcome)
-            if outcome.result is Result.REFUSED:
+            if outcome.result is ActuatorResult.REFUSED:
                 self._keep_for_later(name, value)
         elif (outcome := self._session.restore(name)) is not None:
             self._tell(outcome)
@@ -180,21 +180,23 @@ class Actuators:
             if name not in self._wishes:
                 self._refused[name] = value
 
-    def _would(self, name: str, value: str) -> Outcome | None:
+    def _would(self, name: str, value: str) -> ActuatorOutcome | None:
         actuator = self._actuators[name]
         now = in_force(actuator)
         if value == _ORIGINAL:
             before = self._latest.get(name)
-            if before is None or before.result is not Result.WOULD:
+            if before is None or before.result is not ActuatorResult.WOULD:
                 return None
-            return Outcome(name, value, Result.WOULD, now, f"{name}: dry run; would put it back")
+            return ActuatorOutcome(
+                name, value, ActuatorResult.WOULD, now, f"{name}: dry run; would put it back"
+            )
         try:
             steps = actuator.plan(value, None)
         except ActuatorError as error:
-            return Outcome(name, value, Result.FAILED, now, f"{name}: {error}")
+            return ActuatorOutcome(name, value, ActuatorResult.FAILED, now, f"{name}: {error}")
         words = f"dry run; would {', then '.join(steps)}" if steps else "is so already"
-        result = Result.WOULD if steps else Result.UNCHANGED
-        return Outcome(name, value, result, now, f"{name}: {words}")
+        result = ActuatorResult.WOULD if steps else ActuatorResult.UNCHANGED
+        return ActuatorOutcome(name, value, result, now, f"{name}: {words}")
 
     def _start(self) -> None:
         for outcome in self._session.start():
@@ -216,10 +218,10 @@ class Actuators:
         try:
             action()
         except ActuatorError as error:
-            self._tell(Outcome("", "", Result.REFUSED, None, str(error)))
+            self._tell(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
         except BaseException as error:
             # Whatever it is, the thread must live to put back what it has set.
-            self._tell(Outcome("", "", Result.FAILED, None, words_of(error)))
+            self._tell(ActuatorOutcome("", "", ActuatorResult.FAILED, None, words_of(error)))
 
     def _wish(self, name: str, value: str) -> None:
         with self._changed:
@@ -229,7 +231,7 @@ class Actuators:
                 self._wishes[name] = value
                 self._changed.notify_all()
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: ActuatorOutcome) -> None:
         with self._changed:
             before = self._latest.get(outcome.actuator)
             if before is not None and _says_the_same(before, outcome):
@@ -239,7 +241,7 @@ class Actuators:
             self._changed.notify_all()
 
 
-def _says_the_same(before: Outcome, now: Outcome) -> bool:
+def _says_the_same(before: ActuatorOutcome, now: ActuatorOutcome) -> bool:
     """Tell whether an outcome is no news: the same again, or that what was set is so still."""
-    is_so_still = now.result is Result.UNCHANGED and before.result is Result.SET
+    is_so_still = now.result is ActuatorResult.UNCHANGED and before.result is ActuatorResult.SET
     return now == before or (is_so_still and now.asked == before.asked)

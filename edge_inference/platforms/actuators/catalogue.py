@@ -10,7 +10,7 @@ from edge_inference.platforms.actuators.clock_domain import CPU, GPU_NAMES, gpu_
 from edge_inference.platforms.actuators.cpu_governor import ClockGovernor
 from edge_inference.platforms.actuators.jetson_clocks import JetsonClocks
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.power_mode import PowerMode
+from edge_inference.platforms.actuators.power_mode import PowerModeActuator
 
 #: Those that a governor may lower and raise all the time.
 CLOCK_CAPS = ("cpu_clock_cap", "gpu_clock_cap")
@@ -22,7 +22,7 @@ def all_actuators(machine: Machine, gpu_names: Sequence[str] = GPU_NAMES) -> dic
     """Return every actuator; one that the machine lacks raises ActuatorError when it is used."""
     gpu = gpu_domain(gpu_names)
     made: list[Actuator] = [
-        PowerMode(machine),
+        PowerModeActuator(machine),
         ClockGovernor(machine, CPU),
         ClockGovernor(machine, gpu),
         JetsonClocks(machine, gpu),

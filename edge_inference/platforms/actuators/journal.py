@@ -18,7 +18,7 @@ _BOOT = "proc/sys/kernel/random/boot_id"
 
 
 @dataclass
-class Record:
+class JournalRecord:
     """The originals by actuator, in the order of the first changes.
 
     ``writer`` tells whose they are (a word of its own per writer), ``boot`` since which
@@ -36,11 +36,11 @@ class Journal:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def load(self) -> Record | None:
+    def load(self) -> JournalRecord | None:
         """Return what is kept, None where there is nothing; ActuatorError for a damaged file."""
         try:
             content = read_json(self.file)
-            return Record(
+            return JournalRecord(
                 str(content["writer"]), str(content["boot"]), _originals(content["originals"])
             )
         except FileNotFoundError:
@@ -53,7 +53,7 @@ class Journal:
                 f"machine's settings (a restart resets the clocks) and remove the file"
             ) from error
 
-    def store(self, record: Record) -> None:
+    def store(self, record: JournalRecord) -> None:
         """Replace what is kept; a record without originals removes the file."""
         try:
             if record.originals:

@@ -22,7 +22,7 @@ _CORES = re.compile(r"_(ALL|\d+CORE)(?:_|$)")
 _NEEDS_REBOOT = "reboot required"
 
 
-class PowerMode:
+class PowerModeActuator:
     """Sets the power mode by its name (``15W``) or number.
 
     Numbers are in no order of power. A mode that needs a reboot is refused: nvpmodel's

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Actuator, Outcome, Result
-from edge_inference.platforms.actuators.journal import Journal, Record, boot_of
+from edge_inference.platforms.actuators.actuator import Actuator, ActuatorOutcome, ActuatorResult
+from edge_inference.platforms.actuators.journal import Journal, JournalRecord, boot_of
 from edge_inference.platforms.actuators.machine import Machine
 
 
 def put_back_all(
-    machine: Machine, actuators: Mapping[str, Actuator], journal: Journal, record: Record
-) -> list[Outcome]:
+    machine: Machine, actuators: Mapping[str, Actuator], journal: Journal, record: JournalRecord
+) -> list[ActuatorOutcome]:
     """Put everything back that the record holds; what fails stays in it and in the journal.
 
     What a restart of the machine has reset by itself is only forgotten. Only for the writer.
@@ -23,7 +23,7 @@ def put_back_all(
         actuator = actuators.get(name)
         if actuator is None:
             words = f"{name}: no actuator of this version, so its original is kept in the journal"
-            outcomes.append(Outcome(name, "", Result.FAILED, None, words))
+            outcomes.append(ActuatorOutcome(name, "", ActuatorResult.FAILED, None, words))
             continue
         outcomes.append(put_back(actuator, record))
     journal.store(record)
@@ -31,7 +31,7 @@ def put_back_all(
 
 
 def forget_what_a_restart_has_reset(
-    machine: Machine, actuators: Mapping[str, Actuator], record: Record
+    machine: Machine, actuators: Mapping[str, Actuator], record: JournalRecord
 ) -> None:
     """Drop the originals of before a restart, but for what the machine keeps over one."""
     if record.boot == boot_of(machine):
@@ -41,19 +41,21 @@ def forget_what_a_restart_has_reset(
             del record.originals[name]
 
 
-def put_back(actuator: Actuator, record: Record) -> Outcome:
+def put_back(actuator: Actuator, record: JournalRecord) -> ActuatorOutcome:
     """Put one back and forget its original; where that fails it stays in the record."""
     name = actuator.name
     try:
         actuator.restore(record.originals[name])
     except ActuatorError as error:
-        return Outcome(name, "", Result.FAILED, in_force(actuator), f"{name}: {error}")
+        return ActuatorOutcome(
+            name, "", ActuatorResult.FAILED, in_force(actuator), f"{name}: {error}"
+        )
     except (LookupError, TypeError, ValueError, AttributeError):
         words = f"{name}: its original is not kept as this version does"
-        return Outcome(name, "", Result.FAILED, in_force(actuator), words)
+        return ActuatorOutcome(name, "", ActuatorResult.FAILED, in_force(actuator), words)
     del record.originals[name]
     now = in_force(actuator)
-    return Outcome(name, "", Result.RESTORED, now, f"{name}: put back to {now}")
+    return ActuatorOutcome(name, "", ActuatorResult.RESTORED, now, f"{name}: put back to {now}")
 
 
 def in_force(actuator: Actuator) -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import Actuator, Outcome, Result
-from edge_inference.platforms.actuators.journal import Journal, Record, boot_of
+from edge_inference.platforms.actuators.actuator import Actuator, ActuatorOutcome, ActuatorResult
+from edge_inference.platforms.actuators.journal import Journal, JournalRecord, boot_of
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.actuators.put_back import (
     forget_what_a_restart_has_reset,
@@ -25,7 +25,7 @@ _BENEATH = {
 }
 
 
-class Session:
+class ActuatorSession:
     """Uses actuators in the caller's thread, which a tool may hold up for its timeout.
 
     ``guard(writer)`` is called before the first change and must return only when
@@ -47,13 +47,13 @@ class Session:
         self._actuators = actuators
         self._lock = WriterLock(state_folder)
         self._journal = Journal(state_folder / journal_name)
-        self._record = Record(uuid.uuid4().hex, "")
+        self._record = JournalRecord(uuid.uuid4().hex, "")
         self._guard = guard
         self._guarded = False
         self._goes_on = goes_on
         self._asked: dict[str, str] = {}
 
-    def start(self) -> list[Outcome]:
+    def start(self) -> list[ActuatorOutcome]:
         """Become the writer and put back what an earlier one has left; ActuatorError if not.
 
         What cannot be put back stays in our journal as the original that it is.
@@ -67,17 +67,17 @@ class Session:
             self._lock.give_back()
             raise
 
-    def set(self, name: str, value: str) -> Outcome:
+    def set(self, name: str, value: str) -> ActuatorOutcome:
         """Set one actuator; the outcome tells what came of it, whatever it was."""
         actuator = self._actuators[name]
         try:
             self.start()
         except ActuatorError as error:
-            return self._outcome(actuator, value, Result.REFUSED, str(error))
+            return self._outcome(actuator, value, ActuatorResult.REFUSED, str(error))
         try:
             saved = self._record.originals.get(name)
             if not actuator.plan(value, saved):
-                return self._outcome(actuator, value, Result.UNCHANGED, "is so already")
+                return self._outcome(actuator, value, ActuatorResult.UNCHANGED, "is so already")
             above = self._lift(name)
             try:
                 return self._change(actuator, value)
@@ -85,9 +85,9 @@ class Session:
                 for other, asked in reversed(above):
                     self.set(other, asked)
         except ActuatorError as error:
-            return self._outcome(actuator, value, Result.FAILED, str(error))
+            return self._outcome(actuator, value, ActuatorResult.FAILED, str(error))
 
-    def restore(self, name: str) -> Outcome | None:
+    def restore(self, name: str) -> ActuatorOutcome | None:
         """Put one back; None where it was never changed."""
         if name not in self._record.originals:
             return None
@@ -99,7 +99,7 @@ class Session:
             self.set(other, asked)
         return outcome
 
-    def restore_all(self) -> list[Outcome]:
+    def restore_all(self) -> list[ActuatorOutcome]:
         """Put everything back, newest change first."""
         if not self._lock.is_held:
             return []
@@ -110,7 +110,7 @@ class Session:
         """Stop being the writer; what is not put back stays in the journal."""
         self._lock.give_back()
 
-    def _take_over(self, left: Record | None) -> list[Outcome]:
+    def _take_over(self, left: JournalRecord | None) -> list[ActuatorOutcome]:
         self._record.boot = boot_of(self._machine)
         if left is None:
             return []
@@ -123,22 +123,22 @@ class Session:
         self._journal.store(self._record)
         return outcomes
 
-    def _change(self, actuator: Actuator, value: str) -> Outcome:
+    def _change(self, actuator: Actuator, value: str) -> ActuatorOutcome:
         name = actuator.name
         if not self._guarded:
             self._guard(self._record.writer)
             self._guarded = True
         if name not in self._record.originals:
             originals = {**self._record.originals, name: actuator.save()}
-            self._journal.store(Record(self._record.writer, self._record.boot, originals))
+            self._journal.store(JournalRecord(self._record.writer, self._record.boot, originals))
             self._record.originals = originals
         self._asked[name] = value
         different = actuator.set(value, self._record.originals[name])
         if different:
-            return self._outcome(actuator, value, Result.DIFFERS, different)
+            return self._outcome(actuator, value, ActuatorResult.DIFFERS, different)
         now = in_force(actuator)
         shown = "" if now in (None, value) else f" ({now})"
-        return self._outcome(actuator, value, Result.SET, f"set to {value}{shown}")
+        return self._outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
 
     def _lift(self, name: str) -> list[tuple[str, str]]:
         """Put back what was set on top of this one; return what to set again."""
@@ -151,7 +151,9 @@ class Session:
                     raise ActuatorError(outcome.words)
         return above
 
-    def _outcome(self, actuator: Actuator, asked: str, result: Result, words: str) -> Outcome:
+    def _outcome(
+        self, actuator: Actuator, asked: str, result: ActuatorResult, words: str
+    ) -> ActuatorOutcome:
         now = in_force(actuator)
         sentence = words if words.startswith(f"{actuator.name}:") else f"{actuator.name}: {words}"
-        return Outcome(actuator.name, asked, result, now, sentence)
+        return ActuatorOutcome(actuator.name, asked, result, now, sentence)

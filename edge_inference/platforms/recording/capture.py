@@ -17,10 +17,10 @@ from edge_inference.platforms.recording.private_data import PrivateData
 from edge_inference.platforms.recording.recorded_files import kept_part, recorded_paths
 from edge_inference.platforms.recording.recording import (
     Content,
-    Head,
-    Look,
-    Room,
-    Unreadable,
+    RecordedChanges,
+    RecordingHeader,
+    RecordingSpace,
+    UnreadableFile,
     head_line,
     look_line,
     open_for_writing,
@@ -33,7 +33,7 @@ _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(frozen=True)
-class Captured:
+class CaptureSummary:
     """What a recording has come to: how many looks, files, and files of those that fail."""
 
     looks: int
@@ -47,7 +47,7 @@ class Captured:
 def record(
     tree: Tree,
     destination: Path,
-    head: Head,
+    head: RecordingHeader,
     *,
     duration_s: float,
     period_s: float,
@@ -55,7 +55,7 @@ def record(
     host_name: str = "",
     clock: Callable[[], int] = time.monotonic_ns,
     blocks_after_s: float = _BLOCKS_AFTER_S,
-) -> Captured:
+) -> CaptureSummary:
     """Look at the tree every ``period_s`` for ``duration_s``; 0 is a single look.
 
     ``wait`` sleeps for some seconds and tells whether to end early. Each look is on the disk
@@ -67,7 +67,9 @@ def record(
     try:
         with open_for_writing(destination) as file, _PatientReader(tree, blocks_after_s) as reader:
             watch = _Watch(tree, private, reader)
-            return _record(watch, file, Room(destination), head, duration_s, period_s, wait, clock)
+            return _record(
+                watch, file, RecordingSpace(destination), head, duration_s, period_s, wait, clock
+            )
     except FileExistsError as error:
         raise ConfigError(
             f"{destination}: is there already; remove it, or name another file"
@@ -79,13 +81,13 @@ def record(
 def _record(
     watch: _Watch,
     file: IO[str],
-    room: Room,
-    head: Head,
+    room: RecordingSpace,
+    head: RecordingHeader,
     duration_s: float,
     period_s: float,
     wait: Callable[[float], bool],
     clock: Callable[[], int],
-) -> Captured:
+) -> CaptureSummary:
     first = head_line(head)
     room.takes(first)
     _write(file, first)
@@ -93,17 +95,17 @@ def _record(
     while True:
         now_s = (clock() - start_ns) / 1e9 if looks else 0.0
         changes = watch.changes()
-        line = look_line(Look(now_s, changes))
+        line = look_line(RecordedChanges(now_s, changes))
         is_full = not room.takes(line, len(changes))
         if is_full and not looks:
-            raise ConfigError(f"the first look is too large: {Room.words()}")
+            raise ConfigError(f"the first look is too large: {RecordingSpace.words()}")
         if not is_full:
             _write(file, line)
             looks, last_s = looks + 1, now_s
         if is_full or ended or now_s >= duration_s:
             files = watch.files.values()
-            failing = sum(isinstance(content, Unreadable) for content in files)
-            return Captured(looks, len(files), failing, last_s, is_full)
+            failing = sum(isinstance(content, UnreadableFile) for content in files)
+            return CaptureSummary(looks, len(files), failing, last_s, is_full)
         left_s = duration_s - now_s
         taken_s = (clock() - start_ns) / 1e9 - now_s
         # The last look is at the end, whatever the period.
@@ -164,10 +166,10 @@ class _PatientReader:
         """Read a file; one that has not answered is not asked again before it has."""
         stuck = self._stuck.get(path)
         if stuck is not None and stuck.is_busy:
-            return Unreadable(None)
+            return UnreadableFile(None)
         self._stuck.pop(path, None)
         content = self._worker.read(path, self._blocks_after_s)
-        if content == Unreadable(None):
+        if content == UnreadableFile(None):
             self._stuck[path] = self._worker
             self._worker.end()
             self._worker = _Worker(self._tree)
@@ -195,7 +197,7 @@ class _Worker:
         try:
             return self._answers.get(timeout=timeout_s)
         except queue.Empty:
-            return Unreadable(None)
+            return UnreadableFile(None)
 
     def end(self) -> None:
         """Let the thread end once it has read what it was asked for."""
@@ -206,6 +208,6 @@ class _Worker:
             try:
                 self._answers.put(self._tree.read(path))
             except OSError as error:
-                self._answers.put(Unreadable(error.errno or errno.EIO))
+                self._answers.put(UnreadableFile(error.errno or errno.EIO))
             except BaseException:  # without an answer it would count as blocked for ever
-                self._answers.put(Unreadable(errno.EIO))
+                self._answers.put(UnreadableFile(errno.EIO))

@@ -26,7 +26,7 @@ class PrivateData:
         self._host = (
             re.compile(rf"(?<![\w-]){re.escape(host_name)}(?![\w-])") if host_name else None
         )
-        self._stand_ins: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
 
     def path(self, path: str) -> str:
         """Return a path without them: a mouse's battery is called by its address."""
@@ -59,4 +59,4 @@ class PrivateData:
         return f"00000000-0000-0000-0000-{self._number(match[0].lower()):012x}"
 
     def _number(self, secret: str) -> int:
-        return int(self._stand_ins.setdefault(secret, str(len(self._stand_ins) + 1)))
+        return int(self._aliases.setdefault(secret, str(len(self._aliases) + 1)))

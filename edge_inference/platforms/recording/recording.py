@@ -46,20 +46,20 @@ _ERRNOS = {name: number for number, name in errno.errorcode.items()}
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableFile:
     """What a read of a file came to: the kernel's error, or None where it does not return."""
 
     errno: int | None
 
 
 #: What stands in a file, or why that cannot be known.
-Content: TypeAlias = bytes | Unreadable
+Content: TypeAlias = bytes | UnreadableFile
 #: What has changed by file; None is a file that is gone.
 Changes: TypeAlias = Mapping[str, Content | None]
 
 
 @dataclass(frozen=True)
-class Head:
+class RecordingHeader:
     """Where a recording comes from. ``constructed`` is one that was written, not captured."""
 
     board: str = ""
@@ -69,7 +69,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Look:
+class RecordedChanges:
     """What had changed at a moment, in seconds from the beginning."""
 
     time_s: float
@@ -80,8 +80,8 @@ class Look:
 class Recording:
     """A whole recording; ``looks`` begin at 0 s with every file, and their times rise."""
 
-    head: Head
-    looks: tuple[Look, ...]
+    head: RecordingHeader
+    looks: tuple[RecordedChanges, ...]
 
     @property
     def duration_s(self) -> float:
@@ -89,7 +89,7 @@ class Recording:
         return self.looks[-1].time_s
 
 
-class Room:
+class RecordingSpace:
     """How much more a recording takes, so that none is written that nobody reads."""
 
     def __init__(self, file: Path) -> None:
@@ -128,12 +128,12 @@ def open_for_writing(file: Path) -> IO[str]:
     return file.open("x", encoding="ascii")
 
 
-def head_line(head: Head) -> str:
+def head_line(head: RecordingHeader) -> str:
     """Return the first line, without its end."""
     return json.dumps({"format": FORMAT, **asdict(head)})
 
 
-def look_line(look: Look) -> str:
+def look_line(look: RecordedChanges) -> str:
     """Return a later line, without its end."""
     files = {path: _written(content) for path, content in look.files.items()}
     values = {"t": round(look.time_s, 3), "files": files}
@@ -148,7 +148,7 @@ def read_recording(file: Path) -> Recording:
     except StopIteration:
         raise InputError(f"{file}: is empty, expected a recording of a platform") from None
     head = _head(first, f"{file}, line {number}")
-    looks: list[Look] = []
+    looks: list[RecordedChanges] = []
     changes = 0
     for number, line in lines:
         where = f"{file}, line {number}"
@@ -204,24 +204,24 @@ def _decoded(line: bytes, where: str) -> str:
         raise InputError(f"{where}: is no UTF-8 ({error.reason}); record it again") from error
 
 
-def _head(line: str, where: str) -> Head:
+def _head(line: str, where: str) -> RecordingHeader:
     values = _object(line, where)
     if values.get("format") != FORMAT:
         raise InputError(
             f"{where}: expected a recording in format {FORMAT!r}, got {values.get('format')!r}; "
             "read it with the version that wrote it, or record it again"
         )
-    known = {field.name: type(field.default) for field in fields(Head)}
+    known = {field.name: type(field.default) for field in fields(RecordingHeader)}
     _require_known(values, ("format", *known), where)
     for name, kind in known.items():
         if not isinstance(values.get(name), kind):
             raise InputError(
                 f"{where}: expected {name} to be a {kind.__name__}, got {values.get(name)!r}"
             )
-    return Head(**{name: values[name] for name in known})
+    return RecordingHeader(**{name: values[name] for name in known})
 
 
-def _look(line: str, where: str) -> Look:
+def _look(line: str, where: str) -> RecordedChanges:
     values = _object(line, where)
     _require_known(values, ("t", "files"), where)
     time_s, files = values.get("t"), values.get("files")
@@ -234,7 +234,7 @@ def _look(line: str, where: str) -> Look:
     if not isinstance(files, dict):
         raise InputError(f"{where}: expected files to be an object, got {files!r}")
     read = {path: _read(entry, f"{where}, {path!r}") for path, entry in files.items()}
-    return Look(float(time_s), read)
+    return RecordedChanges(float(time_s), read)
 
 
 def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -263,7 +263,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
 def _written(content: Content | None) -> dict[str, Any] | None:
     if content is None:
         return None
-    if isinstance(content, Unreadable):
+    if isinstance(content, UnreadableFile):
         if content.errno is None:
             return {"blocks": True}
         return {"errno": errno.errorcode.get(content.errno, content.errno)}
@@ -282,13 +282,13 @@ def _read(entry: Any, where: str) -> Content | None:
         case {"base64": str(text), **rest} if not rest:
             return _unpacked(text, where)
         case {"errno": str(name), **rest} if not rest and name in _ERRNOS:
-            return Unreadable(_ERRNOS[name])
+            return UnreadableFile(_ERRNOS[name])
         case {"errno": int(number), **rest} if (
             not rest and 0 < number < _MOST_ERRNO and number is not True
         ):
-            return Unreadable(number)
+            return UnreadableFile(number)
         case {"blocks": True, **rest} if not rest:
-            return Unreadable(None)
+            return UnreadableFile(None)
     raise InputError(
         f"{where}: expected null or one of text, base64, errno and blocks, got {entry!r:.80}"
     )

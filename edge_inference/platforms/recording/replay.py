@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_inference.platforms.recording.recording import Content, Head, read_recording
+from edge_inference.platforms.recording.recording import Content, RecordingHeader, read_recording
 
 # A file that does not answer is looked at this often: it may answer later in the recording.
 _BLOCKED_POLL_S = 0.05
@@ -45,7 +45,7 @@ class RecordedTree:
         self._round = 0
 
     @property
-    def head(self) -> Head:
+    def head(self) -> RecordingHeader:
         """Where the recording comes from."""
         return self._head
 

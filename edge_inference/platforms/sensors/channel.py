@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
 from edge_inference.platforms.attributes import read_number, verdict
 from edge_inference.platforms.tree import Tree
@@ -41,7 +41,7 @@ class Channel:
         except OSError as error:
             return self.unknown(*verdict(error), clock())
         except InputError as error:
-            return self.unknown(Status.INVALID, str(error), clock())
+            return self.unknown(ReadingStatus.INVALID, str(error), clock())
         return self.known(number * self.times / self.per, clock())
 
     def known(self, value: float, stamp_ns: int) -> Reading:
@@ -53,15 +53,15 @@ class Channel:
                 value,
                 self.path,
                 stamp_ns,
-                Status.OK,
+                ReadingStatus.OK,
                 self.role,
                 "",
                 self.throttle,
                 self.critical,
             )
-        return self.unknown(Status.INVALID, self._implausible(value), stamp_ns)
+        return self.unknown(ReadingStatus.INVALID, self._implausible(value), stamp_ns)
 
-    def unknown(self, status: Status, problem: str, stamp_ns: int) -> Reading:
+    def unknown(self, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
         """Return a reading without a value."""
         return Reading(
             self.name,
@@ -108,7 +108,7 @@ class FileSensor:
     def unread(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""
         problem = "it has not been read yet"
-        return [each.unknown(Status.STALE, problem, stamp_ns) for each in self.channels]
+        return [each.unknown(ReadingStatus.STALE, problem, stamp_ns) for each in self.channels]
 
     def read(self) -> Sequence[Reading]:
         """Look at every file once."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
 from edge_inference.platforms.attributes import numbered, read_number, text_of, unique, verdict
 from edge_inference.platforms.boards import Board, matches
@@ -31,7 +31,7 @@ class CoolingDevice(FileSensor):
         except OSError as error:
             return [channel.unknown(*verdict(error), self.clock())]
         except InputError as error:
-            return [channel.unknown(Status.INVALID, str(error), self.clock())]
+            return [channel.unknown(ReadingStatus.INVALID, str(error), self.clock())]
         return [channel.known(0.0 if state == _IDLE else float(state), self.clock())]
 
 

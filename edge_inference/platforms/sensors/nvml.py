@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.sensors.channel import Channel, Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 
@@ -137,7 +137,7 @@ class NvmlGpu:
     def unread(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""
         problem = "it has not been read yet"
-        return [each.unknown(Status.STALE, problem, stamp_ns) for _, each in self.quantities]
+        return [each.unknown(ReadingStatus.STALE, problem, stamp_ns) for _, each in self.quantities]
 
     def read(self) -> Sequence[Reading]:
         """Look once."""
@@ -151,7 +151,7 @@ class NvmlGpu:
             return channel.unknown(*_verdict(nvml, error), self.clock())
         if number == _NOT_AVAILABLE:
             problem = "the driver says that it is not available"
-            return channel.unknown(Status.INVALID, problem, self.clock())
+            return channel.unknown(ReadingStatus.INVALID, problem, self.clock())
         return channel.known(number / quantity.per, self.clock())
 
 
@@ -264,7 +264,7 @@ def _threshold(nvml: Any, handle: Any, kind: int) -> float | None:
     return limit if 0 < limit <= _HIGHEST_C else None
 
 
-def _verdict(nvml: Any, error: Any) -> tuple[Status, str]:
+def _verdict(nvml: Any, error: Any) -> tuple[ReadingStatus, str]:
     """Return what an error of reading means, and a sentence on it."""
     gone = (
         nvml.NVML_ERROR_GPU_IS_LOST,
@@ -273,5 +273,5 @@ def _verdict(nvml: Any, error: Any) -> tuple[Status, str]:
         nvml.NVML_ERROR_DRIVER_NOT_LOADED,
     )
     if error.value in gone:
-        return Status.ABSENT, f"the GPU is not there any more ({error})"
-    return Status.INVALID, f"NVML could not read it ({error})"
+        return ReadingStatus.ABSENT, f"the GPU is not there any more ({error})"
+    return ReadingStatus.INVALID, f"NVML could not read it ({error})"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.attributes import number_of, text_of
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
@@ -135,7 +135,7 @@ def _outward(reading: Reading, says: str) -> Reading:
     if reading.value < 0:  # without a status, a sign tells: it is negative while discharging
         return replace(reading, value=-reading.value)
     problem = f"the battery does not say whether it is charged or discharged (status {says!r})"
-    return replace(reading, value=None, status=Status.INVALID, problem=problem)
+    return replace(reading, value=None, status=ReadingStatus.INVALID, problem=problem)
 
 
 def _product(power: Channel, voltage: Reading, current: Reading) -> Reading:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_inference.core.reading import Quantity, Reading, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.platforms.attributes import verdict
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
@@ -40,13 +40,13 @@ class CpuLoad(FileSensor):
         now = self.clock()
         if match is None:
             problem = "its first line does not hold the times of 'cpu'"
-            return [channel.unknown(Status.INVALID, problem, now)]
+            return [channel.unknown(ReadingStatus.INVALID, problem, now)]
         times = [int(each) for each in match[1].split()]
         looked = sum(times), sum(times[_IDLE])
         before, self._before = self._before, looked
         if before is None or looked[0] <= before[0]:
             problem = "load is known from the second look on"
-            return [channel.unknown(Status.STALE, problem, now)]
+            return [channel.unknown(ReadingStatus.STALE, problem, now)]
         idle = (looked[1] - before[1]) / (looked[0] - before[0])
         # Idle time may go back by a tick or two (see proc(5)); a share of less than 0 is none.
         return [channel.known(min(max(1 - idle, 0.0), 1.0), now)]
@@ -66,7 +66,7 @@ class MemoryUse(FileSensor):
         total, available = _TOTAL.search(text), _AVAILABLE.search(text)
         if total is None or available is None or int(total[1]) == 0:
             problem = "it does not hold MemTotal and MemAvailable"
-            return [channel.unknown(Status.INVALID, problem, self.clock())]
+            return [channel.unknown(ReadingStatus.INVALID, problem, self.clock())]
         return [channel.known(1 - int(available[1]) / int(total[1]), self.clock())]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import Board, matches
 
 RAILS_SUM = "power/rails_sum"
@@ -40,6 +40,6 @@ def rails_sum(readings: Sequence[Reading], board: Board) -> Reading | None:
     )
 
 
-def _worth(lacking: Reading) -> Status:
+def _worth(lacking: Reading) -> ReadingStatus:
     """Return what a sum is worth that lacks a part: not there only where the part is late."""
-    return Status.STALE if lacking.status is Status.STALE else Status.INVALID
+    return ReadingStatus.STALE if lacking.status is ReadingStatus.STALE else ReadingStatus.INVALID

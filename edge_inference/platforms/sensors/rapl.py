@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_inference.core.reading import Quantity, Reading, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.errors import InputError
 from edge_inference.platforms.attributes import number_of, read_number, text_of, unique, verdict
 from edge_inference.platforms.boards import Board
@@ -43,21 +43,21 @@ class EnergyCounter(FileSensor):
             return [channel.unknown(*verdict(error), self.clock())]
         except InputError as error:
             self._before = None
-            return [channel.unknown(Status.INVALID, str(error), self.clock())]
+            return [channel.unknown(ReadingStatus.INVALID, str(error), self.clock())]
         now = self.clock()
         before, self._before = self._before, (energy, now)
         if before is None or not 0 < now - before[1] <= _LONGEST_NS:
             problem = "power is known from the second look on"
-            return [channel.unknown(Status.STALE, problem, now)]
+            return [channel.unknown(ReadingStatus.STALE, problem, now)]
         used = energy - before[0]
         if used < 0:
             if self.range_uj is None:
                 problem = "the counter of energy went back, and how far it counts is not known"
-                return [channel.unknown(Status.INVALID, problem, now)]
+                return [channel.unknown(ReadingStatus.INVALID, problem, now)]
             used += self.range_uj
         if used == 0 and self.never_idle:
             problem = "the counter of energy stands still, yet a socket always takes some power"
-            return [channel.unknown(Status.INVALID, problem, now)]
+            return [channel.unknown(ReadingStatus.INVALID, problem, now)]
         seconds = (now - before[1]) / 1e9
         return [channel.known(used / _MICROJOULES / seconds, now)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_inference.core.reading import Quantity, Reading, Role, Status
+from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
 from edge_inference.platforms.attributes import read_number, verdict
 from edge_inference.platforms.boards import Board
@@ -49,17 +49,17 @@ class Temperature(FileSensor):
         except OSError as error:
             return channel.unknown(*verdict(error), self.clock())
         except InputError as error:
-            return channel.unknown(Status.INVALID, str(error), self.clock())
+            return channel.unknown(ReadingStatus.INVALID, str(error), self.clock())
         now = self.clock()
         if number == _SWITCHED_OFF_MC:
             problem = "the unit that it measures is switched off (-256 °C)"
-            return channel.unknown(Status.GATED, problem, now)
+            return channel.unknown(ReadingStatus.GATED, problem, now)
         reading = channel.known(number / 1000, now)
         if reading.value is None:
             return reading
         problem = self._unit_problem(number, now) or self._doubt(reading.value, doubted, now)
         if problem:
-            return channel.unknown(Status.INVALID, problem, now)
+            return channel.unknown(ReadingStatus.INVALID, problem, now)
         self.believed[channel.name] = (reading.value, now)
         return reading
 

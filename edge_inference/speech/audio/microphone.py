@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import SourceError
-from edge_inference.speech.audio.sound import Piece, Sound
+from edge_inference.speech.audio.sound import Sound, SoundPiece
 
 #: A device that gives nothing for so long is gone.
 _SILENT_S = 1.0
@@ -37,7 +37,7 @@ class Microphone(Sound):
     def __init__(self, name: str, piece_s: float) -> None:
         """``name`` is PortAudio's, a part of it or a number; empty for the default input."""
         self.origin = f"device:{name}" if name else "device"
-        self._waiting: queue.Queue[Piece] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[SoundPiece] = queue.Queue(_WAITING)
         self._lost = False
         sounddevice = _import_sounddevice()
         self._error: type[Exception] = sounddevice.PortAudioError
@@ -61,7 +61,7 @@ class Microphone(Sound):
                 ) from error
             _opened.add(self)
 
-    def read(self) -> Piece:
+    def read(self) -> SoundPiece:
         """Wait for the next piece; SourceError for a device that gives no more.
 
         Recording begins with the first call: what was said before nobody waited for.
@@ -92,7 +92,7 @@ class Microphone(Sound):
         samples.flags.writeable = False
         lost, self._lost = self._lost or bool(status.input_overflow), False
         try:
-            self._waiting.put_nowait(Piece(samples, self._rate, lost))
+            self._waiting.put_nowait(SoundPiece(samples, self._rate, lost))
         except queue.Full:
             self._lost = True
 

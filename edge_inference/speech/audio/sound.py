@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class SoundPiece:
     """Samples of one channel, float32 [n] within -1..1; ``lost``: some before it are missing."""
 
     samples: NDArray[np.float32]
@@ -29,7 +29,7 @@ class Sound(ABC):
     is_live = False
 
     @abstractmethod
-    def read(self) -> Piece | None:
+    def read(self) -> SoundPiece | None:
         """Return the next piece; None at the end. Raises SourceError."""
 
     @abstractmethod

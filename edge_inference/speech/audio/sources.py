@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_inference.errors import SourceError
-from edge_inference.speech.audio.sound import Piece, Sound
+from edge_inference.speech.audio.sound import Sound, SoundPiece
 from edge_inference.speech.audio.sound_file import SUFFIXES, pieces_of
 
 #: Length of a piece: what the voice activity detector works on at 16 kHz.
@@ -29,10 +29,10 @@ class Recordings(Sound):
     def __init__(self, files: list[Path], pause_s: float) -> None:
         self._files = iter(files)
         self._pause_s = pause_s
-        self._pieces: Iterator[Piece] = iter(())
+        self._pieces: Iterator[SoundPiece] = iter(())
         self._rate: int | None = None
 
-    def read(self) -> Piece | None:
+    def read(self) -> SoundPiece | None:
         """Return the next piece; SourceError names a broken file, and the next call goes on."""
         while True:
             try:
@@ -53,21 +53,21 @@ class Recordings(Sound):
         """Close the file that is being read."""
         self._pieces = iter(())
 
-    def _play(self, file: Path) -> Iterator[Piece]:
+    def _play(self, file: Path) -> Iterator[SoundPiece]:
         self._rate = None
         for samples, sample_rate in pieces_of(file, PIECE_S):
             self._rate = sample_rate
-            yield Piece(samples, sample_rate)
+            yield SoundPiece(samples, sample_rate)
         yield from self._pause()
 
-    def _pause(self) -> Iterator[Piece]:
+    def _pause(self) -> Iterator[SoundPiece]:
         """Yield silence behind what was played, if anything was."""
         if self._rate is None:
             return
         silence = np.zeros(max(1, round(PIECE_S * self._rate)), np.float32)
         silence.flags.writeable = False
         for _ in range(round(self._pause_s / PIECE_S)):
-            yield Piece(silence, self._rate)
+            yield SoundPiece(silence, self._rate)
 
 
 def is_device(source: str) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.core.voice import Slot
+from edge_inference.core.voice import IntentSlot
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.phrase import (
     Elements,
-    Heard,
     Holder,
+    SlotMatch,
     form_count,
     forms,
     matches,
@@ -30,26 +30,26 @@ class Phrase:
     intent: str
     text: str
     elements: Elements
-    fixed: Mapping[str, Slot]
+    fixed: Mapping[str, IntentSlot]
     line: int
 
 
 @dataclass(frozen=True)
-class Reading:
+class PhraseReading:
     """What a text means by one phrase; ``problem`` says why that cannot be meant."""
 
     intent: str
-    slots: Mapping[str, Slot]
+    slots: Mapping[str, IntentSlot]
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Sentence:
+class GrammarSentence:
     """One thing that can be said in full, and what it means."""
 
     text: str
     intent: str
-    slots: Mapping[str, Slot]
+    slots: Mapping[str, IntentSlot]
     line: int
 
 
@@ -90,7 +90,7 @@ class Grammar:
         """The names of the intents."""
         return tuple(dict.fromkeys(phrase.intent for phrase in self._phrases))
 
-    def read(self, words: Sequence[str]) -> Reading | None:
+    def read(self, words: Sequence[str]) -> PhraseReading | None:
         """Return what a text means as a whole, or None where no phrase fits exactly."""
         for phrase in self._phrases:
             for end, heard in matches(phrase.elements, words, 0, self._hear):
@@ -111,19 +111,19 @@ class Grammar:
                     found.append((guessed, _reading(phrase, heard).problem))
         return min(found)[1] if found else ""
 
-    def sentences(self, *, digits: bool = False) -> tuple[Sentence, ...]:
+    def sentences(self, *, digits: bool = False) -> tuple[GrammarSentence, ...]:
         """Return all that can be said, each sentence once.
 
         Numbers are those of the slots' ``spoken``, in words, or with ``digits`` in figures.
         Raises ConfigError where there are more than ``MOST_SENTENCES``.
         """
 
-        def say(holder: Holder) -> Iterator[tuple[str, Slot]]:
+        def say(holder: Holder) -> Iterator[tuple[str, IntentSlot]]:
             return self.kinds[holder.kind].spoken(holder.slot, digits=digits)
 
-        found: dict[str, Sentence] = {}
+        found: dict[str, GrammarSentence] = {}
         for text, phrase, slots in self._bounded_forms(say):
-            found.setdefault(text, Sentence(text, phrase.intent, slots, phrase.line))
+            found.setdefault(text, GrammarSentence(text, phrase.intent, slots, phrase.line))
         return tuple(found.values())
 
     def phrases(self, *, digits: bool = False) -> tuple[str, ...]:
@@ -141,24 +141,24 @@ class Grammar:
                 found.setdefault(key, Template(phrase, places, holders))
         return tuple(found.values())
 
-    def _hear(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[Heard]:
+    def _hear(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         heard = self.kinds[holder.kind].heard(holder.slot, words, start)
         return (value for value in heard if not value.problem)
 
-    def _guess(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[Heard]:
+    def _guess(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         return self.kinds[holder.kind].guessed(holder.slot, words, start)
 
     def _forms(
-        self, say: Callable[[Holder], Iterator[tuple[str, Slot]]]
-    ) -> Iterator[tuple[str, Phrase, dict[str, Slot]]]:
+        self, say: Callable[[Holder], Iterator[tuple[str, IntentSlot]]]
+    ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         for phrase in self._phrases:
             for words, slots in forms(phrase.elements, say):
                 named = {**phrase.fixed, **{slot.name: slot for slot in slots}}
                 yield " ".join(words), phrase, named
 
     def _bounded_forms(
-        self, say: Callable[[Holder], Iterator[tuple[str, Slot]]]
-    ) -> Iterator[tuple[str, Phrase, dict[str, Slot]]]:
+        self, say: Callable[[Holder], Iterator[tuple[str, IntentSlot]]]
+    ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         count = 0
         for phrase in self._phrases:
             count += form_count(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
@@ -170,10 +170,10 @@ class Grammar:
         return self._forms(say)
 
     def _check_conflicts(self) -> None:
-        def outline(holder: Holder) -> Iterator[tuple[str, Slot]]:
+        def outline(holder: Holder) -> Iterator[tuple[str, IntentSlot]]:
             return self.kinds[holder.kind].outlines(holder.slot)
 
-        first: dict[str, tuple[Phrase, dict[str, Slot]]] = {}
+        first: dict[str, tuple[Phrase, dict[str, IntentSlot]]] = {}
         for text, phrase, slots in self._bounded_forms(outline):
             other, other_slots = first.setdefault(text, (phrase, slots))
             if (other.intent, other_slots) != (phrase.intent, slots):
@@ -188,12 +188,12 @@ def _longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(map(words_of, texts), key=len, reverse=True))
 
 
-def _open_place(holder: Holder) -> list[tuple[str, Slot | None]]:
-    return [("", Slot(holder.slot, holder.kind))]
+def _open_place(holder: Holder) -> list[tuple[str, IntentSlot | None]]:
+    return [("", IntentSlot(holder.slot, holder.kind))]
 
 
-def _reading(phrase: Phrase, heard: Iterable[Heard]) -> Reading:
+def _reading(phrase: Phrase, heard: Iterable[SlotMatch]) -> PhraseReading:
     heard = tuple(heard)
     slots = {**phrase.fixed, **{value.slot.name: value.slot for value in heard}}
     problem = "; ".join(value.problem for value in heard if value.problem)
-    return Reading(phrase.intent, slots, problem)
+    return PhraseReading(phrase.intent, slots, problem)

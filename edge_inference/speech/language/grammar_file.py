@@ -12,7 +12,7 @@ import yaml
 
 from edge_inference.core.bounded_file import read_text
 from edge_inference.core.settings import setting, suggestion
-from edge_inference.core.voice import Slot
+from edge_inference.core.voice import IntentSlot
 from edge_inference.core.yaml_file import BoundedLoader, Section, load_yaml
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar import Grammar, Phrase
@@ -160,7 +160,7 @@ def _phrases(
 def _phrase(
     intent: str, item: Any, kinds: Mapping[str, Kind], synonyms: _Synonyms, line: int
 ) -> Phrase:
-    fixed: dict[str, Slot] = {}
+    fixed: dict[str, IntentSlot] = {}
     text = item
     if isinstance(item, Section):
         item.require_known("say", "slots")
@@ -168,7 +168,7 @@ def _phrase(
         values = item.section("slots")
         for name in values:
             _require_text(values, name, values[name])
-            fixed[name] = Slot(name, values[name])
+            fixed[name] = IntentSlot(name, values[name])
     if not isinstance(text, str):
         raise ValueError(f"expected a text, got {text!r}; put it in quotes")
     elements = parse_phrase(text, synonyms)

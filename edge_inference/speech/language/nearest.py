@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.speech.language.grammar import Grammar, Reading, Template
+from edge_inference.speech.language.grammar import Grammar, PhraseReading, Template
 from edge_inference.speech.language.numbers import NUMBER_WORDS
 from edge_inference.speech.language.outline import Outline, outline_of, outline_text
 from edge_inference.speech.language.stop_phrases import TURNING
@@ -25,10 +25,10 @@ _SHORTEST_CORRECTED = 5
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestReading:
     """The nearest reading and how near it is, 0 to 1."""
 
-    reading: Reading
+    reading: PhraseReading
     score: float
 
 
@@ -50,7 +50,9 @@ class NearestByLetters:
         self._templates = grammar.templates()
         self._vocabulary = _vocabulary(grammar, self._templates)
 
-    def find(self, words: Sequence[str], threshold: float, word_threshold: float) -> Near | None:
+    def find(
+        self, words: Sequence[str], threshold: float, word_threshold: float
+    ) -> NearestReading | None:
         """Return the nearest reading of at least ``threshold``, or None.
 
         If there is none, unknown words are first replaced by the known ones that they are nearly
@@ -63,9 +65,11 @@ class NearestByLetters:
         near = self._find(corrected, threshold)
         if near is None:
             return None
-        return Near(near.reading, near.score * self._alike(" ".join(words), " ".join(corrected)))
+        return NearestReading(
+            near.reading, near.score * self._alike(" ".join(words), " ".join(corrected))
+        )
 
-    def _find(self, words: Sequence[str], threshold: float) -> Near | None:
+    def _find(self, words: Sequence[str], threshold: float) -> NearestReading | None:
         outline = outline_of(self._grammar, words)
         text = outline.text()
         scored = [
@@ -94,7 +98,7 @@ class NearestByMeaning:
         self._templates = grammar.templates()
         self._vectors = _unit_vectors(embed([_by_kind(t) for t in self._templates]))
 
-    def find(self, words: Sequence[str], threshold: float) -> Near | None:
+    def find(self, words: Sequence[str], threshold: float) -> NearestReading | None:
         """Return the nearest reading of at least ``threshold`` (a cosine), or None."""
         outline = outline_of(self._grammar, words)
         fitting = _fitting(outline, self._templates)
@@ -115,7 +119,7 @@ def _fitting(outline: Outline, templates: Sequence[Template]) -> list[Template]:
 
 def _best(
     scored: Sequence[tuple[float, Template]], outline: Outline, threshold: float
-) -> Near | None:
+) -> NearestReading | None:
     score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
     if best is None or score < threshold:
         return None
@@ -127,8 +131,8 @@ def _best(
             reading.slots,
         ):
             problem = f"that could be {reading.intent} or {other.intent}; say it in other words"
-            return Near(Reading(reading.intent, reading.slots, problem), score)
-    return Near(reading, score)
+            return NearestReading(PhraseReading(reading.intent, reading.slots, problem), score)
+    return NearestReading(reading, score)
 
 
 def _by_kind(template: Template) -> str:

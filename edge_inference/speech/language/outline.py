@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_inference.core.voice import Slot
-from edge_inference.speech.language.grammar import Grammar, Reading, Template
-from edge_inference.speech.language.phrase import Heard
+from edge_inference.core.voice import IntentSlot
+from edge_inference.speech.language.grammar import Grammar, PhraseReading, Template
+from edge_inference.speech.language.phrase import SlotMatch
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Outline:
     """A text: ``None`` in ``words`` for each value; by kind, what the value can be."""
 
     words: tuple[str | None, ...]
-    values: tuple[Mapping[str, Heard], ...]
+    values: tuple[Mapping[str, SlotMatch], ...]
 
-    def text(self, stand_in: str = "_") -> str:
-        """Return the words with ``stand_in`` for each value."""
-        return outline_text(self.words, stand_in)
+    def text(self, fallback: str = "_") -> str:
+        """Return the words with ``fallback`` for each value."""
+        return outline_text(self.words, fallback)
 
     def fits(self, template: Template) -> bool:
         """Tell whether the values are of the template's kinds, in its order."""
@@ -32,26 +32,26 @@ class Outline:
             for holder, value in zip(template.holders, self.values, strict=True)
         )
 
-    def reading(self, template: Template) -> Reading:
+    def reading(self, template: Template) -> PhraseReading:
         """Return what the text means by a template that fits."""
         slots = dict(template.phrase.fixed)
         problems = []
         for holder, value in zip(template.holders, self.values, strict=True):
             heard = value[holder.kind]
-            slots[holder.slot] = Slot(holder.slot, heard.slot.value, heard.slot.unit)
+            slots[holder.slot] = IntentSlot(holder.slot, heard.slot.value, heard.slot.unit)
             problems.append(heard.problem)
-        return Reading(template.phrase.intent, slots, "; ".join(filter(None, problems)))
+        return PhraseReading(template.phrase.intent, slots, "; ".join(filter(None, problems)))
 
 
-def outline_text(words: Sequence[str | None], stand_in: str = "_") -> str:
-    """Return words as one text, with ``stand_in`` for each ``None``."""
-    return " ".join(stand_in if word is None else word for word in words)
+def outline_text(words: Sequence[str | None], fallback: str = "_") -> str:
+    """Return words as one text, with ``fallback`` for each ``None``."""
+    return " ".join(fallback if word is None else word for word in words)
 
 
 def outline_of(grammar: Grammar, words: Sequence[str]) -> Outline:
     """Return a text's outline: from left to right the longest value of any kind is taken out."""
     left: list[str | None] = []
-    values: list[Mapping[str, Heard]] = []
+    values: list[Mapping[str, SlotMatch]] = []
     place = 0
     while place < len(words):
         heard = _values_at(grammar, words, place)
@@ -65,9 +65,9 @@ def outline_of(grammar: Grammar, words: Sequence[str]) -> Outline:
     return Outline(tuple(left), tuple(values))
 
 
-def _values_at(grammar: Grammar, words: Sequence[str], place: int) -> dict[str, Heard]:
+def _values_at(grammar: Grammar, words: Sequence[str], place: int) -> dict[str, SlotMatch]:
     """Return the longest values at a place, by kind; all of them end at one word."""
-    found: dict[str, Heard] = {}
+    found: dict[str, SlotMatch] = {}
     for name, kind in grammar.kinds.items():
         known = [heard for heard in kind.heard(name, words, place) if not heard.guessed]
         if known:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_inference.core.voice import Slot
+from edge_inference.core.voice import IntentSlot
 from edge_inference.speech.language.words import words_of
 
 _PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
@@ -48,14 +48,14 @@ Elements = tuple[Element, ...]
 
 
 @dataclass(frozen=True)
-class Heard:
+class SlotMatch:
     """A value found in a text, up to the word before ``end``.
 
     ``problem`` says in words why it cannot be meant; ``guessed`` counts the words that were taken
     for a value though nobody knows it.
     """
 
-    slot: Slot
+    slot: IntentSlot
     end: int
     problem: str = ""
     guessed: int = 0
@@ -100,8 +100,8 @@ def matches(
     elements: Elements,
     words: Sequence[str],
     start: int,
-    hear: Callable[[Holder, Sequence[str], int], Iterable[Heard]],
-) -> Iterator[tuple[int, tuple[Heard, ...]]]:
+    hear: Callable[[Holder, Sequence[str], int], Iterable[SlotMatch]],
+) -> Iterator[tuple[int, tuple[SlotMatch, ...]]]:
     """Yield every way to read the words from ``start``: the place behind it and the values."""
     if not elements:
         yield start, ()
@@ -131,8 +131,8 @@ def form_count(elements: Elements, count: Callable[[Holder], int]) -> int:
 
 
 def forms(
-    elements: Elements, say: Callable[[Holder], Iterable[tuple[str, Slot | None]]]
-) -> Iterator[tuple[tuple[str, ...], tuple[Slot, ...]]]:
+    elements: Elements, say: Callable[[Holder], Iterable[tuple[str, IntentSlot | None]]]
+) -> Iterator[tuple[tuple[str, ...], tuple[IntentSlot, ...]]]:
     """Yield every way to say a phrase: its words, and the values in it."""
     if not elements:
         yield (), ()
@@ -142,7 +142,7 @@ def forms(
         for option in first.options:
             yield from forms(option + rest, say)
         return
-    said: Iterable[tuple[str, Slot | None]]
+    said: Iterable[tuple[str, IntentSlot | None]]
     said = [(first.text, None)] if isinstance(first, Word) else say(first)
     for text, slot in said:
         for words, slots in forms(rest, say):

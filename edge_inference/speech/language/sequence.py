@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge_inference.core.voice import Intent, Slot
+from edge_inference.core.voice import Intent, IntentSlot
 
 _JOINER = " then "
 
@@ -45,7 +45,7 @@ def parts(intent: Intent) -> tuple[Intent, ...]:
     )
 
 
-def _slots_of(intent: Intent, number: int) -> dict[str, Slot]:
+def _slots_of(intent: Intent, number: int) -> dict[str, IntentSlot]:
     prefix = f"{number}."
     return {
         name.removeprefix(prefix): replace(slot, name=name.removeprefix(prefix))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import Slot
-from edge_inference.speech.language.phrase import Heard
+from edge_inference.core.voice import IntentSlot
+from edge_inference.speech.language.phrase import SlotMatch
 from edge_inference.speech.language.units import (
-    Quantity,
+    SpokenQuantity,
     Unit,
     quantity_at,
     quantity_forms,
@@ -61,7 +61,7 @@ class NumberKind:
         """The unit of the bounds; None for plain numbers."""
         return self._unit
 
-    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield the number at ``start``, with a problem where it cannot be meant."""
         quantity = quantity_at(words, start)
         if quantity is None:
@@ -69,37 +69,39 @@ class NumberKind:
         said = " ".join(words[start : quantity.end])
         problem = self._unit_problem(quantity)
         if problem:
-            yield Heard(Slot(slot, said), quantity.end, f"{self.name}: {said!r} {problem}", 1)
+            yield SlotMatch(
+                IntentSlot(slot, said), quantity.end, f"{self.name}: {said!r} {problem}", 1
+            )
             return
         unit = quantity.unit or self._unit
         factor = unit.factor if unit else 1.0
         own = quantity.number * factor / (self._unit.factor if self._unit else 1.0)
-        value = Slot(slot, quantity.number * factor, unit.si if unit else "")
-        yield Heard(value, quantity.end, self._range_problem(own, said))
+        value = IntentSlot(slot, quantity.number * factor, unit.si if unit else "")
+        yield SlotMatch(value, quantity.end, self._range_problem(own, said))
 
-    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield what :meth:`heard` does: what is no number is never taken for one."""
         return self.heard(slot, words, start)
 
-    def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, Slot]]:
+    def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
         """Yield the values that command mode listens for, in words or digits."""
         factor, si = (self._unit.factor, self._unit.si) if self._unit else (1.0, "")
         for number in self._settings.spoken:
             for form in quantity_forms(number, self._unit, digits=digits):
-                yield form, Slot(slot, number * factor, si)
+                yield form, IntentSlot(slot, number * factor, si)
 
-    def outlines(self, slot: str) -> Iterator[tuple[str, Slot]]:
-        """Yield a stand-in for each way to say any of the values."""
+    def outlines(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
+        """Yield a fallback for each way to say any of the values."""
         si = self._unit.si if self._unit else ""
-        yield f"<{si}>", Slot(slot, "", si)
+        yield f"<{si}>", IntentSlot(slot, "", si)
         if self._settings.unit_optional and si:
-            yield "<>", Slot(slot, "", si)
+            yield "<>", IntentSlot(slot, "", si)
 
     def words(self) -> frozenset[str]:
         """Return no word: those of numbers and units are every grammar's."""
         return frozenset()
 
-    def _unit_problem(self, quantity: Quantity) -> str:
+    def _unit_problem(self, quantity: SpokenQuantity) -> str:
         if quantity.unit is None:
             bare = self._unit is None or self._settings.unit_optional
             return "" if bare else f"has no unit; say it in {self._settings.unit}"
@@ -133,26 +135,26 @@ class WordKind:
         """The values by their own names."""
         return tuple(self._values)
 
-    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield every value that is said at ``start``, that of most words first."""
         for way, value in self._ways.items():
             if tuple(words[start : start + len(way)]) == way:
-                yield Heard(Slot(slot, value), start + len(way))
+                yield SlotMatch(IntentSlot(slot, value), start + len(way))
 
-    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[Heard]:
+    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield known values, then unknown ones of a few words, each with its problem."""
         yield from self.heard(slot, words, start)
         for end in range(start + 1, min(len(words), start + _LONGEST_GUESS) + 1):
             said = " ".join(words[start:end])
             problem = f"{self.name}: {said!r} is not known; known: {', '.join(self._values)}"
-            yield Heard(Slot(slot, said), end, problem, end - start)
+            yield SlotMatch(IntentSlot(slot, said), end, problem, end - start)
 
-    def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, Slot]]:
+    def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
         """Yield every way to say every value."""
         for way, value in self._ways.items():
-            yield " ".join(way), Slot(slot, value)
+            yield " ".join(way), IntentSlot(slot, value)
 
-    def outlines(self, slot: str) -> Iterator[tuple[str, Slot]]:
+    def outlines(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
         """Yield every way to say every value."""
         return self.spoken(slot, digits=False)
 

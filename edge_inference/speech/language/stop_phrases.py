@@ -216,7 +216,7 @@ class _CutOff(NamedTuple):
     steady_until_ns: int
 
 
-class HeldBack:
+class NegationGuard:
     """Keeps plans that move back which were spoken behind a negation or condition.
 
     What begins within 1.5 s after that was heard belongs to it, however long it goes on, and so

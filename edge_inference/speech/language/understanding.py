@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import UNKNOWN, Intent, Transcript
-from edge_inference.speech.language.grammar import Grammar, Reading
+from edge_inference.speech.language.grammar import Grammar, PhraseReading
 from edge_inference.speech.language.nearest import (
     Embed,
     NearestByLetters,
@@ -16,7 +16,7 @@ from edge_inference.speech.language.nearest import (
 )
 from edge_inference.speech.language.sequence import joined
 from edge_inference.speech.language.stop_phrases import (
-    HeldBack,
+    NegationGuard,
     StopSettings,
     is_stop,
     stop_word_of,
@@ -72,7 +72,7 @@ class Understanding:
         self.notes: tuple[str, ...] = ()
         self._letters = self._by_letters()
         self._meaning = NearestByMeaning(grammar, embed) if embed else None
-        self._held_back = HeldBack()
+        self._held_back = NegationGuard()
 
     def intent(self, transcript: Transcript) -> Intent:
         """Return what is meant; a name that is empty has a ``problem`` in words.
@@ -107,7 +107,7 @@ class Understanding:
             is_answer = says_yes(transcript.text) and self._is_heard_well(transcript)
             return replace(nothing, source=UNKNOWN) if is_answer else nothing
         text, stop_words = transcript.text, self._settings.stop_words
-        stop = self._made(Reading("stop", {}), "grammar", 1.0, transcript)
+        stop = self._made(PhraseReading("stop", {}), "grammar", 1.0, transcript)
         whole = self._exactly(words, transcript)
         if whole is None and is_stop(text, stop_words):
             whole = stop
@@ -142,7 +142,7 @@ class Understanding:
             return None
         return joined([self._made(r, "grammar", 1.0, transcript) for r in readings])
 
-    def _readings(self, words: Sequence[str]) -> list[Reading]:
+    def _readings(self, words: Sequence[str]) -> list[PhraseReading]:
         """Return the readings of a text of one or several commands; none if one does not fit."""
         words = self._stripped(words)
         whole = self._grammar.read(words)
@@ -225,7 +225,9 @@ class Understanding:
                 return before
         return left
 
-    def _made(self, reading: Reading, source: str, score: float, transcript: Transcript) -> Intent:
+    def _made(
+        self, reading: PhraseReading, source: str, score: float, transcript: Transcript
+    ) -> Intent:
         if reading.problem:
             return self._nothing(transcript, reading.problem)
         return Intent(

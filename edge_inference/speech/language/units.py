@@ -24,7 +24,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Quantity:
+class SpokenQuantity:
     """A number that was said, and with what unit: None for a bare number. ``end``: after it."""
 
     number: float
@@ -96,7 +96,7 @@ def units_of(si: str) -> tuple[Unit, ...]:
     return tuple(dict.fromkeys(unit for unit in _UNITS.values() if unit.si == si))
 
 
-def quantity_at(words: Sequence[str], start: int) -> Quantity | None:
+def quantity_at(words: Sequence[str], start: int) -> SpokenQuantity | None:
     """Return the number with its unit that begins at ``start``, or None.
 
     Besides ``two meters`` it knows ``a meter``, ``half a meter`` and ``a meter and a half``.
@@ -114,12 +114,12 @@ def quantity_at(words: Sequence[str], start: int) -> Quantity | None:
     else:
         return None
     if unit is None:
-        return Quantity(number, None, end)
+        return SpokenQuantity(number, None, end)
     named, end = unit
     fraction = fraction_at(words, end + 1) if tuple(words[end : end + 1]) == ("and",) else None
     if fraction and number == int(number):
-        return Quantity(number + fraction[0], named, fraction[1])
-    return Quantity(number, named, end)
+        return SpokenQuantity(number + fraction[0], named, fraction[1])
+    return SpokenQuantity(number, named, end)
 
 
 def quantity_forms(number: float, unit: Unit | None, *, digits: bool = False) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from edge_inference.speech.language.stop_phrases import begins_with_no, stop_wor
 _REMEMBERED = 16
 
 
-class Unplanned(NamedTuple):
+class UnplannedText(NamedTuple):
     """A stop or a no that waits for the plan of its text, and until when by the steady clock."""
 
     transcript: Transcript
@@ -40,12 +40,12 @@ class UnplannedWords:
 
     def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._steady_ns = steady_ns
-        self._waiting: dict[int, Unplanned] = {}
+        self._waiting: dict[int, UnplannedText] = {}
         self._plans: deque[ActionPlan] = deque(maxlen=_REMEMBERED)
 
     def hear(
         self, transcript: Transcript, stop_words: Collection[str], longest_s: float
-    ) -> Unplanned | None:
+    ) -> UnplannedText | None:
         """Take what was said to its end; return what is to be done at once, if anything.
 
         ``longest_s`` is how long its plan may take.
@@ -55,7 +55,7 @@ class UnplannedWords:
         if not transcript.is_final or not (is_stop or begins_with_no(text, stop_words)):
             return None
         until_ns = self._steady_ns() + int(longest_s * 1e9)
-        word = Unplanned(transcript, is_stop, until_ns)
+        word = UnplannedText(transcript, is_stop, until_ns)
         # Without a stamp nobody can tell which plan of those before is that of the text.
         plans = [plan for plan in self._plans if 0 < plan.stamp_ns == transcript.stamp_ns]
         if plans:
@@ -63,13 +63,13 @@ class UnplannedWords:
         self._waiting[transcript.stamp_ns] = word
         return self._oldest() if len(self._waiting) > _REMEMBERED else None
 
-    def take(self, plan: ActionPlan) -> Unplanned | None:
+    def take(self, plan: ActionPlan) -> UnplannedText | None:
         """Take a plan; return what its text says and it does not do."""
         self._plans.append(plan)
         word = self._waiting.pop(plan.stamp_ns, None)
         return None if word is None or word.is_kept_by(plan) else word
 
-    def overdue(self) -> Unplanned | None:
+    def overdue(self) -> UnplannedText | None:
         """Return one of which no plan has come in time, if there is one."""
         now_ns = self._steady_ns()
         if any(word.until_ns <= now_ns for word in self._waiting.values()):
@@ -80,5 +80,5 @@ class UnplannedWords:
         """Wait for nothing: the robot has stopped."""
         self._waiting.clear()
 
-    def _oldest(self) -> Unplanned:
+    def _oldest(self) -> UnplannedText:
         return self._waiting.pop(next(iter(self._waiting)))

@@ -16,7 +16,7 @@ from edge_inference.speech.recognition.decoder import log_softmax
 _IDS = ""
 
 
-class Writes(Protocol):
+class TokenScorer(Protocol):
     """A language model in the middle of a text."""
 
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ class Writes(Protocol):
 
 
 @dataclass(frozen=True)
-class Written:
+class DecodedPlan:
     """A plan as text, how sure the model is (0 to 1), and how many tokens it took.
 
     ``text`` is empty where ``problem`` says why there is no plan.
@@ -80,7 +80,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class DecodingLimits:
     """How long writing may take. ``clock`` gives rising seconds, ``deadline_s`` on it."""
 
     most_tokens: int
@@ -89,13 +89,13 @@ class Bounds:
 
 
 def write_plan(
-    model: Writes,
+    model: TokenScorer,
     scores: NDArray[np.float32],
     constraint: Constraint,
     encode: Callable[[str], Sequence[int]],
     end_ids: Collection[int],
-    bounds: Bounds,
-) -> Written:
+    bounds: DecodingLimits,
+) -> DecodedPlan:
     """Write the plan that a model goes on with, greedy, within a schema.
 
     ``scores`` are those behind the prompt. Where there is only one way to go on, that text is
@@ -113,13 +113,13 @@ def write_plan(
         if is_complete:
             numbers = np.concatenate((numbers, ends))
         if not len(numbers):
-            return Written("", 0.0, tokens, "the language model has no token to go on with")
+            return DecodedPlan("", 0.0, tokens, "the language model has no token to go on with")
         log_chances = log_softmax(scores)
         place = int(log_chances[numbers].argmax())
         chances.append(float(log_chances[numbers[place]]))
         tokens += 1
         if place >= len(texts):
-            return Written(text, _mean(chances), tokens)
+            return DecodedPlan(text, _mean(chances), tokens)
         said = texts[place]
         ids = [int(numbers[place])]
         after = schema.after(state, said)
@@ -134,9 +134,9 @@ def write_plan(
             ids += encode(rest)
             tokens += len(ids) - 1
         if tokens >= bounds.most_tokens:
-            return Written("", 0.0, tokens, "the language model wrote too much")
+            return DecodedPlan("", 0.0, tokens, "the language model wrote too much")
         if bounds.clock() >= bounds.deadline_s:
-            return Written("", 0.0, tokens, "the language model took too long")
+            return DecodedPlan("", 0.0, tokens, "the language model took too long")
         scores = model.read(ids)
 
 

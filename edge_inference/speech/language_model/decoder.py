@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.errors import ModelError
-from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.model_runner import ModelRunner
 
 _PAST = "past_key_values."
 _PRESENT = "present."
@@ -23,7 +23,7 @@ _KNOWN = {"input_ids", "attention_mask", "position_ids", "use_cache_branch"}
 class LanguageDecoder:
     """A text on its way through a decoder, remembered as keys and values (float32)."""
 
-    def __init__(self, decoder: Runs) -> None:
+    def __init__(self, decoder: ModelRunner) -> None:
         self._decoder = decoder
         self._names = [spec.name for spec in decoder.inputs]
         self._past = _empty_past(decoder)
@@ -53,7 +53,7 @@ class LanguageDecoder:
         return logits
 
 
-def _empty_past(decoder: Runs) -> dict[str, NDArray[Any]]:
+def _empty_past(decoder: ModelRunner) -> dict[str, NDArray[Any]]:
     past: dict[str, NDArray[Any]] = {}
     for spec in decoder.inputs:
         if spec.name.startswith(_PAST):

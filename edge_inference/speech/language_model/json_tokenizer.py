@@ -15,7 +15,7 @@ _MARK = "\N{REPLACEMENT CHARACTER}"
 LARGEST_TOKENIZER = 64 << 20
 
 
-class TextTokens(Protocol):
+class JsonTokenizer(Protocol):
     """What a model reads text with."""
 
     def encode(self, text: str, *, whole: bool = False) -> list[int]:

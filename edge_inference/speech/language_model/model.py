@@ -11,23 +11,23 @@ from dataclasses import dataclass, replace
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ModelError
-from edge_inference.speech.language.grammar import Grammar, Reading
+from edge_inference.speech.language.grammar import Grammar, PhraseReading
 from edge_inference.speech.language.sequence import joined
 from edge_inference.speech.language.stop_phrases import TURNING
 from edge_inference.speech.language.words import words_of
 from edge_inference.speech.language_model.constrained_decoding import (
-    Bounds,
     Constraint,
+    DecodedPlan,
+    DecodingLimits,
     Vocabulary,
-    Written,
     write_plan,
 )
 from edge_inference.speech.language_model.decoder import LanguageDecoder
-from edge_inference.speech.language_model.json_tokenizer import TextTokens
+from edge_inference.speech.language_model.json_tokenizer import JsonTokenizer
 from edge_inference.speech.language_model.plan_atoms import quantities
 from edge_inference.speech.language_model.plan_schema import PlanSchema
 from edge_inference.speech.language_model.prompt import Prompt
-from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.model_runner import ModelRunner
 
 SOURCE = "language_model"
 #: Intents that move nothing, so that nobody is asked first.
@@ -76,8 +76,8 @@ class PlanGenerator:
 
     def __init__(
         self,
-        decoder: Runs,
-        tokens: TextTokens,
+        decoder: ModelRunner,
+        tokens: JsonTokenizer,
         grammar: Grammar,
         prompt: Prompt,
         examples: Callable[[PlanSchema, Collection[str]], list[tuple[str, str]]],
@@ -124,17 +124,17 @@ class PlanGenerator:
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
         return joined([_intent(reading, unknown, written.confidence) for reading in readings])
 
-    def write(self, text: str) -> Written:
+    def write(self, text: str) -> DecodedPlan:
         """Return the plan that the model writes for a text."""
         words = words_of(text)
         return self._write(words, self._schema.for_text(words, self.settings.inferred_slots))
 
-    def _write(self, words: Sequence[str], schema: PlanSchema) -> Written:
+    def _write(self, words: Sequence[str], schema: PlanSchema) -> DecodedPlan:
         settings = self.settings
         deadline_s = self._clock() + settings.time_limit_s
         model = self._read.copy()
         scores = model.read(self._tokens.encode(" ".join(words) + self._behind))
-        bounds = Bounds(settings.most_tokens, deadline_s, self._clock)
+        bounds = DecodingLimits(settings.most_tokens, deadline_s, self._clock)
         constraint = Constraint(schema, self._vocabulary)
         return write_plan(model, scores, constraint, self._tokens.encode, self._end_ids, bounds)
 
@@ -152,7 +152,7 @@ def _has_quantities(plan: str, words: Sequence[str]) -> bool:
     return all(re.search(rf"={re.escape(each)}(?= \w+=|;|$)", plan) for each in said)
 
 
-def _intent(reading: Reading, unknown: Intent, confidence: float) -> Intent:
+def _intent(reading: PhraseReading, unknown: Intent, confidence: float) -> Intent:
     return replace(
         unknown,
         name=reading.intent,

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_inference.core.voice import Slot
+from edge_inference.core.voice import IntentSlot
 from edge_inference.speech.language.slot_kinds import Kind, NumberKind, WordKind
-from edge_inference.speech.language.units import Quantity, Unit, quantity_at, units_of
+from edge_inference.speech.language.units import SpokenQuantity, Unit, quantity_at, units_of
 
 # Numbers are written with two decimals at the most, so they are counted in hundredths.
 _DECIMALS = 2
@@ -19,17 +19,17 @@ _LARGEST = 10**_MOST_DIGITS * _GRID - 1
 _BEGUN = re.compile(rf"(0|[1-9]\d{{0,{_MOST_DIGITS - 1}}})(\.\d{{0,{_DECIMALS}}})?")
 
 
-class Words:
+class FixedTexts:
     """One of some texts, each with its value. ``slot`` is what it fills; empty for none."""
 
-    def __init__(self, slot: str, values: Mapping[str, Slot]) -> None:
+    def __init__(self, slot: str, values: Mapping[str, IntentSlot]) -> None:
         self.slot = slot
         self._values = values
 
     @classmethod
-    def fixed(cls, text: str) -> Words:
+    def fixed(cls, text: str) -> FixedTexts:
         """Return a text that only has to be there."""
-        return cls("", {text: Slot("", text)})
+        return cls("", {text: IntentSlot("", text)})
 
     @property
     def exists(self) -> bool:
@@ -52,11 +52,11 @@ class Words:
         """Return every character that it can have."""
         return set("".join(self._values))
 
-    def read(self, text: str) -> Slot:
+    def read(self, text: str) -> IntentSlot:
         """Return the value of something whole."""
         return self._values[text]
 
-    def write(self, slot: Slot) -> str | None:
+    def write(self, slot: IntentSlot) -> str | None:
         """Return the text of a value; None where it is none of these."""
         return next((text for text, own in self._values.items() if _is_same(own, slot)), None)
 
@@ -73,7 +73,7 @@ class _Range:
         return f" {self.unit.name(hundredths / _GRID)}" if self.unit else ""
 
 
-class Number:
+class NumberText:
     """A number within the bounds of its kind, with a unit: ``2.5 meters``, ``90 degrees``.
 
     ``exists`` is false where no number of five digits and two decimals lies within them.
@@ -109,16 +109,18 @@ class Number:
         )
         return set(f"0123456789.-{names}")
 
-    def read(self, text: str) -> Slot:
+    def read(self, text: str) -> IntentSlot:
         """Return the value of something whole, in SI."""
         found = self._range(text)
         if found is None:
             raise ValueError(f"{self.slot}: {text!r} is no number within the bounds")
         number = float(text.partition(" ")[0])
         unit = found.unit
-        return Slot(self.slot, number * unit.factor if unit else number, unit.si if unit else "")
+        return IntentSlot(
+            self.slot, number * unit.factor if unit else number, unit.si if unit else ""
+        )
 
-    def write(self, slot: Slot) -> str | None:
+    def write(self, slot: IntentSlot) -> str | None:
         """Return the text of a value in the unit of the kind; None where it cannot be written."""
         if not isinstance(slot.value, float):
             return None
@@ -153,10 +155,10 @@ class Number:
         )
 
 
-Atom = Words | Number
+Atom = FixedTexts | NumberText
 
 
-def said_values(slot: str, kind: Kind, words: Sequence[str]) -> dict[str, Slot]:
+def said_values(slot: str, kind: Kind, words: Sequence[str]) -> dict[str, IntentSlot]:
     """Return the values of a kind that a text says, by how a plan has them.
 
     Words are written by their own name, quantities as they were said.
@@ -172,7 +174,7 @@ def said_values(slot: str, kind: Kind, words: Sequence[str]) -> dict[str, Slot]:
     }
 
 
-def quantities(words: Sequence[str]) -> list[tuple[int, Quantity]]:
+def quantities(words: Sequence[str]) -> list[tuple[int, SpokenQuantity]]:
     """Return every quantity in a text and where it begins: the longest at each place."""
     found = []
     start = 0
@@ -184,7 +186,7 @@ def quantities(words: Sequence[str]) -> list[tuple[int, Quantity]]:
     return found
 
 
-def _is_same(one: Slot, other: Slot) -> bool:
+def _is_same(one: IntentSlot, other: IntentSlot) -> bool:
     if isinstance(one.value, float) and isinstance(other.value, float):
         return one.unit == other.unit and math.isclose(one.value, other.value)
     return one.value == other.value

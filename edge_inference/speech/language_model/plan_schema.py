@@ -16,10 +16,15 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_inference.core.voice import NO, YES, Slot
-from edge_inference.speech.language.grammar import Grammar, Reading, Template
+from edge_inference.core.voice import NO, YES, IntentSlot
+from edge_inference.speech.language.grammar import Grammar, PhraseReading, Template
 from edge_inference.speech.language.slot_kinds import Kind, WordKind
-from edge_inference.speech.language_model.plan_atoms import Atom, Number, Words, said_values
+from edge_inference.speech.language_model.plan_atoms import (
+    Atom,
+    FixedTexts,
+    NumberText,
+    said_values,
+)
 
 #: What is written where no plan is meant.
 NONE = "none"
@@ -39,12 +44,12 @@ class _Form:
         self.fillers = tuple(fillers)
         atoms: list[Atom] = []
         for number, filler in enumerate(fillers):
-            atoms += [Words.fixed(f"{'' if number else intent} {filler.slot}="), filler]
-        self.atoms = tuple(atoms) or (Words.fixed(intent),)
+            atoms += [FixedTexts.fixed(f"{'' if number else intent} {filler.slot}="), filler]
+        self.atoms = tuple(atoms) or (FixedTexts.fixed(intent),)
         slots = "".join(f" {re.escape(each.slot)}=({each.pattern()})" for each in fillers)
         self.pattern = re.compile(re.escape(intent) + slots)
 
-    def write(self, reading: Reading) -> str | None:
+    def write(self, reading: PhraseReading) -> str | None:
         """Return the text of a step; None where it is not of this form."""
         if (self.intent, {each.slot for each in self.fillers}) != (
             reading.intent,
@@ -57,7 +62,7 @@ class _Form:
         slots = (f" {each.slot}={text}" for each, text in zip(self.fillers, said, strict=True))
         return self.intent + "".join(slots)
 
-    def read(self, text: str) -> Reading | None:
+    def read(self, text: str) -> PhraseReading | None:
         """Return what a step means, or None where it is not of this form."""
         found = self.pattern.fullmatch(text)
         if found is None:
@@ -65,7 +70,7 @@ class _Form:
         said = tuple(zip(self.fillers, found.groups(), strict=True))
         if not all(filler.is_whole(part) for filler, part in said):
             return None
-        return Reading(self.intent, {filler.slot: filler.read(part) for filler, part in said})
+        return PhraseReading(self.intent, {filler.slot: filler.read(part) for filler, part in said})
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class PlanSchema:
     def _take(self, forms: tuple[_Form, ...]) -> None:
         self._forms = forms
         self._none = len(self._forms)
-        self._atoms = [form.atoms for form in self._forms] + [(Words.fixed(NONE),)]
+        self._atoms = [form.atoms for form in self._forms] + [(FixedTexts.fixed(NONE),)]
         self.start: State = self._begun(0)
         #: Every character that a plan can have.
         self.alphabet = _alphabet(self._atoms)
@@ -146,7 +151,7 @@ class PlanSchema:
             state = ways[0][1]
         return text
 
-    def parse(self, text: str) -> tuple[Reading, ...] | None:
+    def parse(self, text: str) -> tuple[PhraseReading, ...] | None:
         """Return what every step of a plan means, nothing for ``none``; None for no plan."""
         if text == NONE:
             return ()
@@ -161,7 +166,7 @@ class PlanSchema:
             found.append(reading)
         return tuple(found)
 
-    def write(self, readings: Sequence[Reading]) -> str | None:
+    def write(self, readings: Sequence[PhraseReading]) -> str | None:
         """Return the text of a plan, ``none`` for no step; None where it cannot be written."""
         steps = [
             next(filter(None, (form.write(each) for form in self._forms)), None)
@@ -212,17 +217,17 @@ def _forms(grammar: Grammar, without: Collection[str]) -> tuple[_Form, ...]:
 def _form(grammar: Grammar, template: Template) -> _Form | None:
     """Return how an intent is written with the slots of one phrase; None where it cannot be."""
     fillers: list[Atom] = [
-        Words(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
+        FixedTexts(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
     ]
     kinds = {holder.slot: grammar.kinds[holder.kind] for holder in template.holders}
     for slot, kind in kinds.items():
         if isinstance(kind, WordKind):
-            values = {v: Slot(slot, v) for v in kind.values if not _RESERVED.search(v)}
-            fillers.append(Words(slot, values))
+            values = {v: IntentSlot(slot, v) for v in kind.values if not _RESERVED.search(v)}
+            fillers.append(FixedTexts(slot, values))
         else:
-            fillers.append(Number(slot, kind))
+            fillers.append(NumberText(slot, kind))
     # Two phrases with the same slots in another order mean the same.
-    fillers.sort(key=lambda atom: isinstance(atom, Number))
+    fillers.sort(key=lambda atom: isinstance(atom, NumberText))
     return _written(template.phrase.intent, kinds, fillers)
 
 
@@ -232,7 +237,7 @@ def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _
         if filler.slot not in inferred and filler.slot in form.kinds:
             said = said_values(filler.slot, form.kinds[filler.slot], words)
             values = {text: slot for text, slot in said.items() if not _RESERVED.search(text)}
-            filler = Words(filler.slot, values)
+            filler = FixedTexts(filler.slot, values)
         fillers.append(filler)
     return _written(form.intent, form.kinds, fillers)
 

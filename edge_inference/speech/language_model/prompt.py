@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, load_yaml
-from edge_inference.speech.language.grammar import Grammar, Reading
+from edge_inference.speech.language.grammar import Grammar, PhraseReading
 from edge_inference.speech.language.words import words_of
 from edge_inference.speech.language_model.plan_schema import NONE, PlanSchema
 from edge_inference.speech.recognition.speech_model import DESCRIPTION_FILE, SpeechModel
@@ -132,7 +132,7 @@ def examples_for(
     for sentence in grammar.sentences():
         key = sentence.intent, frozenset(sentence.slots)
         if key not in found:
-            reading = Reading(sentence.intent, sentence.slots)
+            reading = PhraseReading(sentence.intent, sentence.slots)
             written = schema.for_text(words_of(sentence.text), inferred).write([reading])
             if written:
                 found[key] = sentence.text, written

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.errors import ModelError
-from edge_inference.speech.language_model.json_tokenizer import TextTokens
-from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.language_model.json_tokenizer import JsonTokenizer
+from edge_inference.speech.model_runner import ModelRunner
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _OUTPUT = "last_hidden_state"
@@ -28,7 +28,7 @@ class SentenceEmbedding:
     ``last_hidden_state`` [1, tokens, size]. May be used from one thread at a time.
     """
 
-    def __init__(self, encoder: Runs, tokens: TextTokens) -> None:
+    def __init__(self, encoder: ModelRunner, tokens: JsonTokenizer) -> None:
         self._names = [spec.name for spec in encoder.inputs]
         if not {"input_ids", "attention_mask"} <= set(self._names) <= _INPUTS:
             raise ModelError(

@@ -14,7 +14,7 @@ _LOOK_NS = 20_000_000
 _REMEMBERED_NS = 60_000_000_000
 
 
-class ClockWatch:
+class ClockMonitor:
     """Looks at a clock (the node's, maybe a simulation's) in every control cycle.
 
     Times are in nanoseconds; ``steady_ns`` is a clock that only ever rises, at its own pace.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import Step
+from edge_inference.core.voice import ActionStep
 from edge_inference.core.yaml_file import Section, load_yaml
 
 #: Every action that a step can have.
@@ -90,7 +90,7 @@ class PlanLimits:
 
 
 @dataclass(frozen=True)
-class Place:
+class NamedPlace:
     """Where a named place is, in the frame of the map."""
 
     x_m: float = setting(description="position", unit="m")
@@ -104,14 +104,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Limits:
+class VoiceLimits:
     """Everything that bounds what speech can make a robot do."""
 
     motion: MotionLimits = field(default_factory=MotionLimits)
     plan: PlanLimits = field(default_factory=PlanLimits)
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, NamedPlace] = field(default_factory=dict)
 
-    def objection(self, step: Step) -> str:
+    def objection(self, step: ActionStep) -> str:
         """Return what speaks against a step, in words to be spoken; empty where nothing does."""
         if step.action not in ACTIONS:
             return f"I do not know how to {step.action}"
@@ -149,7 +149,7 @@ class Limits:
             return f"That was said {age_s:.1f} seconds ago, so I leave it"
         return ""
 
-    def _against_move(self, step: Step) -> str:
+    def _against_move(self, step: ActionStep) -> str:
         limits = self.motion
         speed_mps = limits.usual_speed_mps if step.speed_mps is None else step.speed_mps
         return (
@@ -158,7 +158,7 @@ class Limits:
             or self._against_time("The way", step.distance_m, speed_mps, limits.acceleration_mps2)
         )
 
-    def _against_turn(self, step: Step) -> str:
+    def _against_turn(self, step: ActionStep) -> str:
         limits = self.motion
         rate_radps = limits.usual_rate_radps if step.rate_radps is None else step.rate_radps
         most, most_rate = math.degrees(limits.max_angle_rad), math.degrees(limits.max_rate_radps)
@@ -194,7 +194,7 @@ class Limits:
         return f"I may not handle {name or 'that'}. I may handle {known}"
 
 
-def read_limits(file: Path) -> Limits:
+def read_limits(file: Path) -> VoiceLimits:
     """Read a limits file: sections ``motion``, ``plan`` and ``places``, each may be absent.
 
     Raises ConfigError with file, line and key for whatever is wrong.
@@ -204,14 +204,14 @@ def read_limits(file: Path) -> Limits:
     places = _places(top)
     if "" in places:
         raise top.section("places").error("", "a place without a name can never be said")
-    return Limits(
+    return VoiceLimits(
         motion=top.section("motion").read(MotionLimits) if "motion" in top else MotionLimits(),
         plan=top.section("plan").read(PlanLimits) if "plan" in top else PlanLimits(),
-        places={name: place.read(Place) for name, place in places.items()},
+        places={name: place.read(NamedPlace) for name, place in places.items()},
     )
 
 
-def _out_of_place(step: Step) -> str:
+def _out_of_place(step: ActionStep) -> str:
     """Name a value that a step of its action has no use for; without it, it may mean another."""
     values: dict[str, object] = {
         "distance_m": step.distance_m,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from edge_inference.core.voice import ActionPlan, Step, Transcript
-from edge_inference.speech.language.stop_phrases import HeldBack, may_take_back, says_no
-from edge_inference.speech.planning.clock_monitor import ClockWatch
-from edge_inference.speech.planning.limits import Limits
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
+from edge_inference.speech.language.stop_phrases import NegationGuard, may_take_back, says_no
+from edge_inference.speech.planning.clock_monitor import ClockMonitor
+from edge_inference.speech.planning.limits import VoiceLimits
 
 #: What is left of a way or a turn that ends it, in m and rad.
 TOLERANCE = 0.001
@@ -45,7 +45,7 @@ class MotionFeedback:
 
     state: MotionState
     intent: str = ""
-    step: Step | None = None
+    step: ActionStep | None = None
     index: int = 0
     steps: int = 0
     progress: float = 0.0
@@ -64,12 +64,14 @@ class Motion:
     the robot, and nothing that moves is begun by it.
     """
 
-    def __init__(self, limits: Limits, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, limits: VoiceLimits, steady_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         #: May be replaced between two calls; a plan at work goes on within the new ones.
         self.limits = limits
         self._steady_ns = steady_ns
-        self._watch = ClockWatch(steady_ns)
-        self._held_back = HeldBack(steady_ns)
+        self._watch = ClockMonitor(steady_ns)
+        self._held_back = NegationGuard(steady_ns)
         self._plan = ActionPlan("", (), 0)
         self._state = MotionState.IDLE
         self._problem = ""
@@ -277,7 +279,7 @@ class Motion:
         if self._velocity == 0.0:
             self._next(now_ns)
 
-    def _step(self) -> Step:
+    def _step(self) -> ActionStep:
         return self._plan.steps[self._index]
 
     def _acceleration(self) -> float:

@@ -9,12 +9,21 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge_inference.core.voice import NO, STOP, UNKNOWN, YES, ActionPlan, Intent, Step, Transcript
+from edge_inference.core.voice import (
+    NO,
+    STOP,
+    UNKNOWN,
+    YES,
+    ActionPlan,
+    ActionStep,
+    Intent,
+    Transcript,
+)
 from edge_inference.speech.language.sequence import parts
 from edge_inference.speech.language.stop_phrases import STOP_WORDS, declines
 from edge_inference.speech.language.yes_phrases import says_yes
-from edge_inference.speech.planning.limits import Limits, MotionLimits
-from edge_inference.speech.planning.planner_slots import Slots, UnclearError
+from edge_inference.speech.planning.limits import MotionLimits, VoiceLimits
+from edge_inference.speech.planning.planner_slots import PlannerSlots, UnclearError
 
 # Reasons are spoken; one that quotes a whole page must come to an end.
 _LONGEST_REASON = 300
@@ -29,7 +38,7 @@ class _Question(NamedTuple):
     asked_steady_ns: int
 
 
-class Planner:
+class ActionPlanner:
     """Makes plans within limits.
 
     It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
@@ -43,7 +52,7 @@ class Planner:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: VoiceLimits,
         steady_ns: Callable[[], int] = time.monotonic_ns,
         stop_words: Collection[str] = STOP_WORDS,
     ) -> None:
@@ -147,7 +156,7 @@ class Planner:
         return ""
 
     def _planned(self, intent: Intent) -> ActionPlan:
-        steps: list[Step] = []
+        steps: list[ActionStep] = []
         try:
             each = parts(intent)
             if sum(len(part.slots) for part in each) != len(intent.slots):
@@ -176,7 +185,7 @@ class Planner:
         )
 
 
-def described(step: Step) -> str:
+def described(step: ActionStep) -> str:
     """Return a step in words, to be spoken."""
     if step.action == "move" and step.distance_m is not None:
         way = "forward" if step.distance_m >= 0 else "back"
@@ -206,7 +215,7 @@ def _refused(intent: Intent, reason: str) -> ActionPlan:
     )
 
 
-def _move(slots: Slots, limits: MotionLimits) -> list[Step]:
+def _move(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     direction = slots.choice("direction", ("forward", "backward"))
     speed_mps = slots.size("speed", "m/s")
     distance_m, duration_s = slots.size("distance", "m"), slots.size("duration", "s")
@@ -218,17 +227,17 @@ def _move(slots: Slots, limits: MotionLimits) -> list[Step]:
     elif distance_m is None:
         distance_m = limits.usual_distance_m
     way = -distance_m if direction == "backward" else distance_m
-    return [Step("move", distance_m=way, speed_mps=speed_mps)]
+    return [ActionStep("move", distance_m=way, speed_mps=speed_mps)]
 
 
-def _turn(slots: Slots, limits: MotionLimits) -> list[Step]:
+def _turn(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     direction = slots.choice("direction", ("left", "right", "around"))
     angle_rad, rate_radps = slots.size("angle", "rad"), slots.size("rate", "rad/s")
     if angle_rad is None:
         angle_rad = math.pi if direction == "around" else limits.usual_angle_rad
     way = -angle_rad if direction == "right" else angle_rad
     return [
-        Step(
+        ActionStep(
             "turn",
             angle_rad=way,
             rate_radps=limits.usual_rate_radps if rate_radps is None else rate_radps,
@@ -236,25 +245,25 @@ def _turn(slots: Slots, limits: MotionLimits) -> list[Step]:
     ]
 
 
-def _go_to(slots: Slots, limits: MotionLimits) -> list[Step]:
-    return [Step("go_to", target=slots.word("place"))]
+def _go_to(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
+    return [ActionStep("go_to", target=slots.word("place"))]
 
 
-def _pick(slots: Slots, limits: MotionLimits) -> list[Step]:
-    return [Step("pick", target=slots.word("thing"))]
+def _pick(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
+    return [ActionStep("pick", target=slots.word("thing"))]
 
 
-def _place(slots: Slots, limits: MotionLimits) -> list[Step]:
+def _place(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     place = slots.word("place")
-    steps = [Step("go_to", target=place)] if place else []
-    return [*steps, Step("place", target=slots.word("thing"))]
+    steps = [ActionStep("go_to", target=place)] if place else []
+    return [*steps, ActionStep("place", target=slots.word("thing"))]
 
 
-def _look(slots: Slots, limits: MotionLimits) -> list[Step]:
-    return [Step("look", target=slots.word("thing"))]
+def _look(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
+    return [ActionStep("look", target=slots.word("thing"))]
 
 
-_STEPS: dict[str, Callable[[Slots, MotionLimits], list[Step]]] = {
+_STEPS: dict[str, Callable[[PlannerSlots, MotionLimits], list[ActionStep]]] = {
     "move": _move,
     "turn": _turn,
     "go_to": _go_to,
@@ -264,14 +273,14 @@ _STEPS: dict[str, Callable[[Slots, MotionLimits], list[Step]]] = {
 }
 
 
-def _steps(intent: Intent, limits: MotionLimits) -> list[Step]:
+def _steps(intent: Intent, limits: MotionLimits) -> list[ActionStep]:
     """Return the steps of one intent; raises UnclearError."""
     if intent.name == STOP:  # whatever else is said with it
-        return [Step("stop")]
+        return [ActionStep("stop")]
     make = _STEPS.get(intent.name)
     if make is None:
         raise UnclearError(f"I do not know how to {intent.name.replace('_', ' ') or 'do that'}")
-    slots = Slots(intent.slots, intent.name)
+    slots = PlannerSlots(intent.slots, intent.name)
     steps = make(slots, limits)
     slots.finish()
     return steps

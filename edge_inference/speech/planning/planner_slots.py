@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from edge_inference.core.voice import Slot
+from edge_inference.core.voice import IntentSlot
 
 
 class UnclearError(Exception):
     """What is wrong with a slot, in words to be spoken."""
 
 
-class Slots:
+class PlannerSlots:
     """Slots by name, each asked for once; ``finish`` refuses those that nobody has asked for.
 
     A value that is left out must not turn a command into another one: what is unknown, of the
     wrong kind or in the wrong unit raises UnclearError.
     """
 
-    def __init__(self, slots: Mapping[str, Slot], intent: str) -> None:
+    def __init__(self, slots: Mapping[str, IntentSlot], intent: str) -> None:
         self._left = dict(slots)
         self._intent = intent
 

@@ -1,6 +1,6 @@
-"""What is in sight: the last pictures' results, and what enough of them agree on.
+"""What is in sight: the last images' results, and what enough of them agree on.
 
-A thing that only one picture shows may be a fault of the model and is not spoken of.
+A thing that only one image shows may be a fault of the model and is not spoken of.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from edge_inference.core.results import Classification, Detections
 from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, stamp_fault
 from edge_inference.core.settings import setting
 
-_MOST_PICTURES = 100
-#: Things of one picture that are remembered, the best first.
+_MOST_IMAGES = 100
+#: Things of one image that are remembered, the best first.
 _MOST_FOUND = 300
 
 
@@ -23,25 +23,21 @@ class SceneSettings:
     """Which results are spoken of."""
 
     max_age_s: float = setting(
-        3.0, "older pictures do not count", unit="s", minimum=0.1, maximum=600.0
+        3.0, "older images do not count", unit="s", minimum=0.1, maximum=600.0
     )
-    pictures: int = setting(
-        5, "as many of the latest pictures count", minimum=1, maximum=_MOST_PICTURES
-    )
-    seen_in: int = setting(
-        2, "in so many of them a thing must be", minimum=1, maximum=_MOST_PICTURES
-    )
+    images: int = setting(5, "as many of the latest images count", minimum=1, maximum=_MOST_IMAGES)
+    seen_in: int = setting(2, "in so many of them a thing must be", minimum=1, maximum=_MOST_IMAGES)
     minimum_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
 
     def check(self) -> str | None:
         """Return why the values do not go together."""
-        if self.seen_in > self.pictures:
-            return f"seen_in: {self.seen_in} is more than pictures, {self.pictures}"
+        if self.seen_in > self.images:
+            return f"seen_in: {self.seen_in} is more than images, {self.images}"
         return None
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenObjects:
     """So many of one thing; ``across`` is where each is, from 0 at the left to 1.
 
     None stands for a place that is not known.
@@ -55,15 +51,15 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class View:
+class SceneView:
     """What is in sight at a moment.
 
-    ``fresh`` is how many pictures it is from, and ``last_s`` the age of the last one, None where
+    ``fresh`` is how many images it is from, and ``last_s`` the age of the last one, None where
     there never was any. ``known`` are all things that the model tells apart, None where its
-    messages do not say. ``is_whole``: it tells of what a picture is as a whole.
+    messages do not say. ``is_whole``: it tells of what an image is as a whole.
     """
 
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[SeenObjects, ...] = ()
     fresh: int = 0
     last_s: float | None = None
     known: frozenset[str] | None = None
@@ -71,7 +67,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Image:
     moment_ns: int
     found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, place across
 
@@ -87,22 +83,22 @@ class Scene:
 
     def __init__(self, name_of: Callable[[str], str]) -> None:
         self._name_of = name_of
-        self._pictures: deque[_Picture] = deque(maxlen=_MOST_PICTURES)
+        self._images: deque[_Image] = deque(maxlen=_MOST_IMAGES)
         self._last_ns: int | None = None
         self._source: tuple[type, str] | None = None
         self._labels: tuple[str, ...] | None = None
         self._known: frozenset[str] | None = None
 
     def add(self, result: Detections | Classification, now_ns: int, *, all_labels: bool) -> None:
-        """Take note of one picture's result; of another model than before, the old are forgotten.
+        """Take note of one image's result; of another model than before, the old are forgotten.
 
-        ``all_labels``: the result names every class of its model. Its moment is the picture's
+        ``all_labels``: the result names every class of its model. Its moment is the image's
         stamp, or ``now_ns`` where that cannot be right.
         """
         source = (type(result), result.model)
         if source != self._source:
             self._source = source
-            self._pictures.clear()
+            self._images.clear()
         labels = result.labels if all_labels else None
         if labels is not self._labels:
             self._labels = labels
@@ -110,19 +106,19 @@ class Scene:
         is_wrong = stamp_fault(result.stamp_ns, now_ns) is not None
         moment_ns = now_ns if is_wrong else result.stamp_ns
         self._last_ns = moment_ns
-        self._pictures.appendleft(_Picture(moment_ns, self._found_in(result)))
+        self._images.appendleft(_Image(moment_ns, self._found_in(result)))
 
-    def view(self, now_ns: int, settings: SceneSettings) -> View:
-        """Return what enough of the last pictures show."""
+    def view(self, now_ns: int, settings: SceneSettings) -> SceneView:
+        """Return what enough of the last images show."""
         if self._last_ns is None:
-            return View()
+            return SceneView()
         oldest_ns = now_ns - int(settings.max_age_s * 1e9)
         latest_ns = now_ns + FUTURE_TOLERANCE_NS  # the clock may have been set back
-        fresh = [each for each in self._pictures if oldest_ns <= each.moment_ns <= latest_ns]
-        fresh = fresh[: settings.pictures]
+        fresh = [each for each in self._images if oldest_ns <= each.moment_ns <= latest_ns]
+        fresh = fresh[: settings.images]
         names = dict.fromkeys(name for each in fresh for name in each.found)
         seen = (_agreed(name, fresh, settings) for name in names)
-        return View(
+        return SceneView(
             seen=tuple(each for each in seen if len(each)),
             fresh=len(fresh),
             last_s=abs(now_ns - self._last_ns) / 1e9,
@@ -134,7 +130,7 @@ class Scene:
         self, result: Detections | Classification
     ) -> dict[str, list[tuple[float, float | None]]]:
         found: dict[str, list[tuple[float, float | None]]] = {}
-        # Of what a picture is as a whole the most likely counts.
+        # Of what an image is as a whole the most likely counts.
         most = 1 if isinstance(result, Classification) else _MOST_FOUND
         for i in range(min(most, len(result))):
             at = None if isinstance(result, Classification) else _across(result, i)
@@ -148,21 +144,21 @@ def _across(result: Detections, index: int) -> float | None:
     return float(result.boxes[index, 0] + result.boxes[index, 2]) / 2 / width if width else None
 
 
-def _agreed(name: str, pictures: list[_Picture], settings: SceneSettings) -> Seen:
-    """Return as many of a thing as ``seen_in`` pictures have, where the latest such one has them.
+def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObjects:
+    """Return as many of a thing as ``seen_in`` images have, where the latest such one has them.
 
-    Pictures come newest first, their results best first.
+    Images come newest first, their results best first.
     """
-    places = [each.of(name, settings.minimum_score) for each in pictures]
+    places = [each.of(name, settings.minimum_score) for each in images]
     counts = sorted(map(len, places), reverse=True)
     count = counts[settings.seen_in - 1] if len(counts) >= settings.seen_in else 0
     latest = next((each for each in places if len(each) >= count), [])[:count]
     known = sorted(at for at in latest if at is not None)
     across: tuple[float | None, ...] = tuple(known) if len(known) == count else (None,) * count
-    return Seen(name, across)
+    return SeenObjects(name, across)
 
 
-def by_side(seen: Seen) -> Counter[str]:
+def by_side(seen: SeenObjects) -> Counter[str]:
     """Count things by side, from left to right; empty where the places are not known."""
     known = [at for at in seen.across if at is not None]
     return Counter("left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.yaml_file import load_yaml
-from edge_inference.speech.planning.scene import SceneSettings, Seen, View, by_side
+from edge_inference.speech.planning.scene import SceneSettings, SceneView, SeenObjects, by_side
 
 _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
@@ -65,7 +65,9 @@ def read_names(file: Path) -> SceneNames:
     return SceneNames(by_label, dict(plurals))
 
 
-def answer(view: View, target: str, names: SceneNames, settings: SceneSettings, topic: str) -> str:
+def answer(
+    view: SceneView, target: str, names: SceneNames, settings: SceneSettings, topic: str
+) -> str:
     """Return what to say to somebody who asks what is seen, or for a ``target``.
 
     ``topic`` is where results ought to come from.
@@ -73,13 +75,13 @@ def answer(view: View, target: str, names: SceneNames, settings: SceneSettings, 
     if view.last_s is None:
         return f"I cannot see: no detections arrive on {topic}."
     if not view.fresh:
-        return f"I have seen no picture for {_seconds(view.last_s)}."
+        return f"I have seen no image for {_seconds(view.last_s)}."
     name = names.name_of(target)
     if target and view.known is not None and name not in view.known:
         return f"I do not know what {names.counted(name, 1)} looks like."
     if view.fresh < settings.seen_in:
-        pictures = f"{_number(view.fresh)} picture{'s' if view.fresh > 1 else ''}"
-        return f"I have seen only {pictures} in the last {_seconds(settings.max_age_s)}."
+        images = f"{_number(view.fresh)} image{'s' if view.fresh > 1 else ''}"
+        return f"I have seen only {images} in the last {_seconds(settings.max_age_s)}."
     if not target:
         if not view.seen:
             return "I see nothing that I know."
@@ -95,7 +97,7 @@ def answer(view: View, target: str, names: SceneNames, settings: SceneSettings, 
     return f"I see no {name}." if seen is None else _where(seen, names)
 
 
-def _where(seen: Seen, names: SceneNames) -> str:
+def _where(seen: SeenObjects, names: SceneNames) -> str:
     what = names.counted(seen.name, len(seen))
     sides = by_side(seen)
     if not sides:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
 from edge_inference.core.settings import setting
 from edge_inference.speech.audio.chunks import ChunkCounts, ChunkSettings, Rechunker, Window
-from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.model_runner import ModelRunner
 
 WINDOW = 512
 WINDOW_MS = WINDOW * 1000 / SAMPLE_RATE
@@ -86,7 +86,7 @@ class ActivityDetector:
 
     def __init__(
         self,
-        model: Runs,
+        model: ModelRunner,
         settings: ActivitySettings | None = None,
         chunks: ChunkSettings | None = None,
     ) -> None:

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from edge_inference.core.settings import setting
 from edge_inference.speech.language.stop_phrases import stop_word_of
 from edge_inference.speech.language.words import words_of
-from edge_inference.speech.recognition.phrase_graph import PhraseGraph, Place
+from edge_inference.speech.recognition.phrase_graph import GraphPosition, PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser, confidence_of
 from edge_inference.speech.recognition.tokenizer import END, START
 
 
 @dataclass(frozen=True)
-class CommandSettings:
+class CommandModeSettings:
     """How wide the search is, and what it accepts."""
 
     beam: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
@@ -53,7 +53,7 @@ class CommandSettings:
     )
 
 
-class Command(NamedTuple):
+class CommandResult(NamedTuple):
     """The phrases that were said. ``text`` is empty where none was; ``problem`` then says why.
 
     ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrases, accepted
@@ -76,7 +76,7 @@ _RARE = 3.0
 
 
 class _Hypothesis(NamedTuple):
-    place: Place
+    place: GraphPosition
     token: int
     total: float
     scores: tuple[float, ...]
@@ -112,7 +112,7 @@ class _Sentence(NamedTuple):
         return sum(self.scores) - _RARE * max(len(self.said) - 1, 0)
 
 
-class Found(NamedTuple):
+class FoundSentences(NamedTuple):
     """The sentences of the grammar that were found, and what was heard freely."""
 
     sentences: dict[tuple[str, ...], _Sentence]
@@ -151,13 +151,13 @@ class CommandMode:
         self,
         recogniser: Recogniser,
         graph: PhraseGraph,
-        settings: CommandSettings | None = None,
+        settings: CommandModeSettings | None = None,
         eager: Iterable[str] = (),
         answers: Iterable[str] = (),
         meanings: Mapping[str, Hashable] | None = None,
         stop_words: Collection[str] = (),
     ) -> None:
-        self.settings = settings or CommandSettings()
+        self.settings = settings or CommandModeSettings()
         self._eager = frozenset(eager)
         self._answers = frozenset(answers)
         self._meanings = meanings
@@ -167,14 +167,14 @@ class CommandMode:
 
     def recognise(
         self, samples: NDArray[np.float32], *, is_final: bool = True, is_asked: bool = False
-    ) -> Command:
+    ) -> CommandResult:
         """Return the phrases that were said, or why it was none.
 
         ``samples`` as in :meth:`Recogniser.listen`, with its errors.
         """
         return self.judge(self.search(samples, is_asked=is_asked), is_final=is_final)
 
-    def judge(self, found: Found, *, is_final: bool) -> Command:
+    def judge(self, found: FoundSentences, *, is_final: bool) -> CommandResult:
         """Return which of the sentences that were found counts, or why none does.
 
         Eager phrases are taken eagerly only of speech that is over: the beginning of much sounds
@@ -187,10 +187,10 @@ class CommandMode:
         stop = self._stop_beside(text, heard)
         if stop:
             scores = found.free.scores
-            return Command(stop, confidence_of(list(scores)), scores, heard=heard)
-        return Command(text, confidence_of(list(best.scores)), best.scores, problem, heard)
+            return CommandResult(stop, confidence_of(list(scores)), scores, heard=heard)
+        return CommandResult(text, confidence_of(list(best.scores)), best.scores, problem, heard)
 
-    def written(self, found: Found) -> str:
+    def written(self, found: FoundSentences) -> str:
         """Return what was heard freely, as far as it was followed."""
         return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
 
@@ -205,7 +205,7 @@ class CommandMode:
         is_last_of_several = bool(stop_word_of(text, self._stop_words, in_turn=False))
         return stop_word_of(heard, self._stop_words, in_turn=is_last_of_several)
 
-    def _objection(self, best: _Sentence, found: Found, is_final: bool) -> str:
+    def _objection(self, best: _Sentence, found: FoundSentences, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
         if not best.said:
             return "none of the grammar's phrases"
@@ -238,7 +238,7 @@ class CommandMode:
     def _is_eager(self, sentence: _Sentence) -> bool:
         return len(sentence.said) == 1 and sentence.said[0] in self._eager
 
-    def _rival(self, best: _Sentence, found: Found) -> tuple[str, ...]:
+    def _rival(self, best: _Sentence, found: FoundSentences) -> tuple[str, ...]:
         """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
         if self._meanings is None:
             return ()
@@ -262,7 +262,9 @@ class CommandMode:
         assert self._meanings is not None
         return tuple(self._meanings.get(phrase) for phrase in said)
 
-    def search(self, samples: NDArray[np.float32], *, is_asked: bool, to_end: bool = True) -> Found:
+    def search(
+        self, samples: NDArray[np.float32], *, is_asked: bool, to_end: bool = True
+    ) -> FoundSentences:
         """Follow the phrases, and beside them what is most probable of all, to their ends.
 
         ``is_asked`` tells that an answer is waited for. Without ``to_end`` what is most probable
@@ -270,7 +272,7 @@ class CommandMode:
         """
         state = self._recogniser.listen(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
-        found = Found({}, _Free())
+        found = FoundSentences({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
         for _ in range(self._recogniser.most_tokens(len(samples))):
             chances = state.step(ids)
@@ -298,7 +300,7 @@ class CommandMode:
             state.keep(rows)
         return found
 
-    def _is_open(self, found: Found) -> bool:
+    def _is_open(self, found: FoundSentences) -> bool:
         """Tell whether what is heard freely may still decide."""
         best = found.best(self.settings.threshold)
         is_eager = self._is_eager(best)
@@ -313,7 +315,7 @@ class CommandMode:
 
         What is less likely than ``least`` is given up.
         """
-        options: list[tuple[float, int, int, Place]] = []
+        options: list[tuple[float, int, int, GraphPosition]] = []
         for row, hypothesis in enumerate(beam):
             moves = list(self._graph.moves(hypothesis.place))
             totals = chances[row, [token for token, _ in moves]] + hypothesis.total

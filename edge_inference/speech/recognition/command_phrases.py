@@ -7,7 +7,7 @@ from collections.abc import Collection
 from edge_inference.core.voice import NO, STOP, YES
 from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.stop_phrases import STOP_WORDS
-from edge_inference.speech.recognition.command_mode import CommandMode, CommandSettings
+from edge_inference.speech.recognition.command_mode import CommandMode, CommandModeSettings
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 
@@ -22,7 +22,7 @@ _TAKE_BACK = "take_back"
 def listen_for(
     grammar: Grammar,
     recogniser: Recogniser,
-    settings: CommandSettings,
+    settings: CommandModeSettings,
     stop_words: Collection[str] = STOP_WORDS,
 ) -> CommandMode:
     """Return a command mode that hears the grammar's phrases; those that stop it hears eagerly.

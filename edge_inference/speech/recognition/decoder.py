@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.errors import ModelError
-from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.model_runner import ModelRunner
 
 _PAST = "past_key_values."
 _PRESENT = "present."
@@ -33,10 +33,10 @@ class DecoderState:
 
     def __init__(
         self,
-        decoder: Runs,
+        decoder: ModelRunner,
         states: NDArray[np.float32],
         samples: int,
-        with_past: Runs | None = None,
+        with_past: ModelRunner | None = None,
     ) -> None:
         self._first = decoder
         self._others = with_past or decoder
@@ -101,11 +101,11 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def _takes(graph: Runs, *names: str) -> bool:
+def _takes(graph: ModelRunner, *names: str) -> bool:
     return any(spec.name in names for spec in graph.inputs)
 
 
-def _empty_past(decoder: Runs) -> dict[str, NDArray[Any]]:
+def _empty_past(decoder: ModelRunner) -> dict[str, NDArray[Any]]:
     past: dict[str, NDArray[Any]] = {}
     for spec in decoder.inputs:
         if spec.name.startswith(_PAST):

@@ -15,7 +15,7 @@ MOST_IGNORED = 2
 _ENDINGS = (".", "!", "?")
 
 
-class Node:
+class PhraseNode:
     """A place between two tokens.
 
     ``phrase`` is what ends here. ``opens`` is where one may go on as well, and ``closes`` tells
@@ -26,27 +26,27 @@ class Node:
     __slots__ = ("children", "closes", "is_ignored", "opens", "phrase")
 
     def __init__(self) -> None:
-        self.children: dict[int, Node] = {}
+        self.children: dict[int, PhraseNode] = {}
         self.phrase: str | None = None
-        self.opens: Node | None = None
+        self.opens: PhraseNode | None = None
         self.closes = False
         self.is_ignored = False
 
-    def add(self, tokens: Iterable[int]) -> Node:
+    def add(self, tokens: Iterable[int]) -> PhraseNode:
         """Return the place behind these tokens, made where it is not there yet."""
         node = self
         for token in tokens:
-            node = node.children.setdefault(token, Node())
+            node = node.children.setdefault(token, PhraseNode())
         return node
 
 
-class Place(NamedTuple):
+class GraphPosition(NamedTuple):
     """Where a sentence has got to, the phrases before it, and how much was ignored so far.
 
     ``is_pause`` tells that a comma stands behind the last word.
     """
 
-    node: Node
+    node: PhraseNode
     said: tuple[str, ...] = ()
     ignored: int = 0
     is_pause: bool = False
@@ -69,7 +69,11 @@ class PhraseGraph:
         joiners: Iterable[str] = (),
     ) -> None:
         self._tokenizer = tokenizer
-        self._first, self._next, self._behind = self._roots = Node(), Node(), Node()
+        self._first, self._next, self._behind = self._roots = (
+            PhraseNode(),
+            PhraseNode(),
+            PhraseNode(),
+        )
         self._comma = self._mark(",")[0]
         for phrase in phrases:
             if not phrase.strip():
@@ -88,29 +92,29 @@ class PhraseGraph:
             self._join(words)
 
     @property
-    def start(self) -> Place:
+    def start(self) -> GraphPosition:
         """Where every sentence begins."""
-        return Place(self._first)
+        return GraphPosition(self._first)
 
-    def moves(self, place: Place) -> Iterator[tuple[int, Place]]:
+    def moves(self, place: GraphPosition) -> Iterator[tuple[int, GraphPosition]]:
         """Yield the tokens that may follow, and where each leads; one may lead to two places."""
         node, said, ignored, is_pause = place
         for token, child in node.children.items():
-            yield token, Place(child, said, ignored)
+            yield token, GraphPosition(child, said, ignored)
         if is_pause:
             return
         if node.children and node not in self._roots:
             yield self._comma, place._replace(is_pause=True)
         if more := _more(node, said):
-            yield from self.moves(Place(self._behind, more, ignored))
+            yield from self.moves(GraphPosition(self._behind, more, ignored))
         if node.opens is None:
             return
         if node.is_ignored and ignored < MOST_IGNORED:
-            yield from self.moves(Place(node.opens, said, ignored + 1))
+            yield from self.moves(GraphPosition(node.opens, said, ignored + 1))
         elif not node.is_ignored and len(said) < MOST_COMMANDS:
-            yield from self.moves(Place(node.opens, said, ignored))
+            yield from self.moves(GraphPosition(node.opens, said, ignored))
 
-    def ended(self, place: Place) -> tuple[str, ...]:
+    def ended(self, place: GraphPosition) -> tuple[str, ...]:
         """Return the phrases of a sentence that ends here; none where it cannot."""
         node, said, _, is_pause = place
         if is_pause:
@@ -144,7 +148,7 @@ class PhraseGraph:
         return self._tokenizer.ids(f"a{mark}")[len(word) :]
 
 
-def _more(node: Node, said: tuple[str, ...]) -> tuple[str, ...]:
+def _more(node: PhraseNode, said: tuple[str, ...]) -> tuple[str, ...]:
     """Return the phrases with the one that ends here; none where it is the last one again.
 
     Nobody says a command twice in a row, but babble sounds so.

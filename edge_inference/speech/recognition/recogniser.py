@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
-from edge_inference.speech.model_runner import Runs
+from edge_inference.speech.model_runner import ModelRunner
 from edge_inference.speech.recognition.decoder import DecoderState
 from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
 
@@ -42,7 +42,7 @@ class RecogniserSettings:
         return None
 
 
-class Recognised(NamedTuple):
+class RecognitionResult(NamedTuple):
     """A text, how sure the model is (0 to 1), and the log-probability of every token."""
 
     text: str
@@ -59,11 +59,11 @@ class Recogniser:
 
     def __init__(
         self,
-        encoder: Runs,
-        decoder: Runs,
+        encoder: ModelRunner,
+        decoder: ModelRunner,
         tokenizer: Tokenizer,
         settings: RecogniserSettings | None = None,
-        decoder_with_past: Runs | None = None,
+        decoder_with_past: ModelRunner | None = None,
     ) -> None:
         self.settings = settings or RecogniserSettings()
         self.tokenizer = tokenizer
@@ -85,7 +85,7 @@ class Recogniser:
         states = self._encoder.infer(inputs)["last_hidden_state"]
         return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
 
-    def free(self, samples: NDArray[np.float32]) -> Recognised:
+    def free(self, samples: NDArray[np.float32]) -> RecognitionResult:
         """Return what was most probably said: greedy, up to the end mark or the limit."""
         state = self.listen(samples)
         ids: list[int] = []
@@ -98,7 +98,7 @@ class Recogniser:
             if last == END:
                 break
             ids.append(last)
-        return Recognised(self.tokenizer.text(ids), confidence_of(scores), tuple(scores))
+        return RecognitionResult(self.tokenizer.text(ids), confidence_of(scores), tuple(scores))
 
     def most_tokens(self, samples: int) -> int:
         """Return the most tokens that so many samples are taken for, the end mark among them."""

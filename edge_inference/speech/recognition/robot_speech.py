@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class OwnTalk:
+class RobotSpeech:
     """Tells speech that was heard while the robot itself spoke from other speech.
 
     ``longest_talk_s`` is how long it counts as speaking since it last said so, ``deaf_after_s`` how

@@ -14,7 +14,7 @@ from edge_inference.speech.language.stop_phrases import (
     says_no,
     stop_word_of,
 )
-from edge_inference.speech.recognition.command_mode import CommandMode, Found
+from edge_inference.speech.recognition.command_mode import CommandMode, FoundSentences
 from edge_inference.speech.recognition.recogniser import Recogniser
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
@@ -23,7 +23,7 @@ _OWN = "the robot itself spoke meanwhile"
 _PAUSE_NS = 60_000_000
 
 
-class Heard(NamedTuple):
+class SpeechTranscript(NamedTuple):
     """A text and how sure it is (0 to 1); ``mode`` is that in which it was heard.
 
     An empty text has a ``problem``.
@@ -41,10 +41,10 @@ class _Ahead(NamedTuple):
     start_ns: int
     stamp_ns: int
     is_asked: bool
-    found: Found
+    found: FoundSentences
 
 
-class Hearing:
+class Transcriber:
     """Hears segments with one recogniser.
 
     Voice activity waits for the hangover before it says that speech is over. What was said is
@@ -56,7 +56,9 @@ class Hearing:
         self._recogniser = recogniser
         self._ahead: _Ahead | None = None
 
-    def hear(self, segment: SpeechSegment, mode: str, *, is_asked: bool = False) -> Heard:
+    def hear(
+        self, segment: SpeechSegment, mode: str, *, is_asked: bool = False
+    ) -> SpeechTranscript:
         """Return what was said in a segment.
 
         In mode ``both`` what is none of the phrases is written down, once it is over. ``is_asked``
@@ -73,13 +75,13 @@ class Hearing:
                 # must be known of.
                 turns = any(tell(command.heard) for tell in (holds_back, says_no, begins_with_no))
                 text = command.text or (command.heard if turns else "")
-                return Heard(text, command.confidence, COMMAND, command.problem)
+                return SpeechTranscript(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.free(segment.samples)
-        return Heard(text, confidence, FREE, "" if text else "no words in what was said")
+        return SpeechTranscript(text, confidence, FREE, "" if text else "no words in what was said")
 
     def hear_mixed(
         self, segment: SpeechSegment, mode: str, stop_words: Collection[str] = STOP_WORDS
-    ) -> Heard:
+    ) -> SpeechTranscript:
         """Return what counts of speech that may be the robot's own: a stop or a no, if anything.
 
         A stop counts wherever it stands in what is written down, also of speech that goes on: who
@@ -96,9 +98,9 @@ class Hearing:
         stops = (stop_word_of(text, stop_words, in_turn=False) for text in texts)
         noes = (text for text in texts if segment.is_final and says_no(text, stop_words))
         said = next(filter(None, (*stops, *noes)), "")
-        return Heard(said, confidence, FREE if mode == FREE else COMMAND, _OWN)
+        return SpeechTranscript(said, confidence, FREE if mode == FREE else COMMAND, _OWN)
 
-    def _found(self, segment: SpeechSegment, is_asked: bool) -> Found:
+    def _found(self, segment: SpeechSegment, is_asked: bool) -> FoundSentences:
         key = segment.start_ns, segment.stamp_ns, is_asked
         ahead, self._ahead = self._ahead, None
         if segment.is_final and ahead is not None and ahead[:3] == key:

@@ -23,13 +23,13 @@ if IN_ITS_OWN_PROCESS:
 @pytest.fixture(autouse=True)
 def double() -> Iterator[object]:
     """Give every test a GPU in order, and see that it is left so."""
-    import stand_in_tensorrt
+    import tensorrt_double
 
-    found = stand_in_tensorrt.double
+    found = tensorrt_double.double
     found.reset()
-    stand_in_tensorrt.errors.clear()
+    tensorrt_double.errors.clear()
     yield found
-    assert stand_in_tensorrt.errors == []
+    assert tensorrt_double.errors == []
     assert found.misuse() == ""
     assert found.count("stacks_left") == 0
     assert found.count("stack") == 0

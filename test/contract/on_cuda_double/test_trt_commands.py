@@ -12,7 +12,7 @@ import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.core.checksum import sha256_of
-from edge_inference.engines.cache.cost_store import CostStore
+from edge_inference.engines.cache.cost_store import CostCache
 
 ROOT = Path(__file__).resolve().parents[3]
 AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(
     cache: Path, *arguments: str, program: str = PROGRAM
 ) -> subprocess.CompletedProcess[str]:
-    """Run in a process of its own, where the stand-in is called tensorrt."""
+    """Run in a process of its own, where the double is called tensorrt."""
     paths = [*map(str, AS_TENSORRT), os.environ["PYTHONPATH"]]
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -112,7 +112,7 @@ def test_a_model_is_prepared_and_checked(cache: Path) -> None:
 def test_an_engine_is_timed_in_turns_with_its_rival(cache: Path, plan: Path) -> None:
     done = command(cache, program=TIME_WITH_RIVAL)
     assert (done.returncode, done.stdout) == (0, "()\n"), done.stderr
-    newest = CostStore(cache).read().measurements[-1]
+    newest = CostCache(cache).read().measurements[-1]
     assert newest.by == "preparation"
     points = [cost.point for cost in newest.costs]
     assert [(point.backend, point.precision) for point in points] == [

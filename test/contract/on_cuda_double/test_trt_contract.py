@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import stand_in_tensorrt
+import tensorrt_double
 import test_backends
 from edge_inference.backends.base import Backend
 from trt_on_double import make_backend
@@ -28,8 +28,8 @@ def closed(request: pytest.FixtureRequest, doubling_onnx: Path) -> Iterator[Back
     backend = MAKERS[request.param](doubling_onnx)
     yield backend
     backend.close()
-    assert not any(stand_in_tensorrt.double.live().values())
-    assert not any(stand_in_tensorrt.alive.values())
+    assert not any(tensorrt_double.double.live().values())
+    assert not any(tensorrt_double.alive.values())
 
 
 @pytest.fixture

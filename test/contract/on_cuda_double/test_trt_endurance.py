@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-import stand_in_tensorrt
+import tensorrt_double
 from double_control import Double
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
@@ -31,7 +31,7 @@ def resident_kib() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-def picture_onnx(make_onnx: Any) -> Path:
+def image_onnx(make_onnx: Any) -> Path:
     return make_onnx(
         [helper.make_node("Identity", ["image"], ["seen"])],
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 8, 8])],
@@ -40,21 +40,21 @@ def picture_onnx(make_onnx: Any) -> Path:
 
 
 def run(backend: Any, turn: int) -> None:
-    """Run a tensor of some batch, and a picture."""
+    """Run a tensor of some batch, and an image."""
     tensor = np.full((1 + turn % 3, 3, 8, 8), turn, np.float32)
     np.testing.assert_array_equal(backend.infer({"image": tensor})["seen"], tensor)
     image = np.full((8, 8, 3), turn % 256, np.uint8)
-    outputs, _ = backend.infer_picture(Frame.from_array(image), SPEC)
+    outputs, _ = backend.infer_image(Frame.from_array(image), SPEC)
     assert outputs["seen"][0, 0, 0, 0] == turn % 256
 
 
 def counts(double: Double) -> dict[str, int]:
     """Count what is alive, and what was ever allocated."""
-    return {**double.live(), **stand_in_tensorrt.alive, "ever": double.count("allocations")}
+    return {**double.live(), **tensorrt_double.alive, "ever": double.count("allocations")}
 
 
 def test_ten_thousand_frames(make_onnx: Any, double: Double) -> None:
-    with make_backend(picture_onnx(make_onnx), contexts=2) as backend:
+    with make_backend(image_onnx(make_onnx), contexts=2) as backend:
         for turn in range(300):
             run(backend, turn)
         before, resident = counts(double), resident_kib()
@@ -64,11 +64,11 @@ def test_ten_thousand_frames(make_onnx: Any, double: Double) -> None:
         assert resident_kib() - resident < GROWTH_KIB
         assert "graph on" in backend.describe()
     assert not any(double.live().values())
-    assert not any(stand_in_tensorrt.alive.values())
+    assert not any(tensorrt_double.alive.values())
 
 
 def test_a_hundred_swaps(make_onnx: Any, double: Double) -> None:
-    file = picture_onnx(make_onnx)
+    file = image_onnx(make_onnx)
 
     def swap(old: Any) -> Any:
         new = make_backend(file).open()
@@ -91,4 +91,4 @@ def test_a_hundred_swaps(make_onnx: Any, double: Double) -> None:
     assert resident_kib() - resident < GROWTH_KIB
     backend.close()
     assert not any(double.live().values())
-    assert not any(stand_in_tensorrt.alive.values())
+    assert not any(tensorrt_double.alive.values())

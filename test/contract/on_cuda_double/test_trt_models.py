@@ -1,4 +1,4 @@
-"""The shipped models find on the doubles what they should, from tensors and from pictures."""
+"""The shipped models find on the doubles what they should, from tensors and from images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from double_control import Double
-from edge_inference.core.models.golden_check import check_golden, read_picture
+from edge_inference.core.models.golden_check import check_golden, read_image
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.serving.engine_check import reference
 from trt_on_double import make_backend
@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).resolve().parents[3] / "models"
 
 @pytest.mark.parametrize("engine", ["FLOAT", "HALF"])
 @pytest.mark.parametrize("name", ["nanodet", "efficientnet_lite0"])
-def test_golden_pictures(tmp_path: Path, double: Double, name: str, engine: str) -> None:
+def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -> None:
     model = find_model(name, [SHIPPED])
     file = Path(shutil.copy(model.variants["fp32"].file, tmp_path))
     types = {model.input.name: engine}
@@ -29,11 +29,11 @@ def test_golden_pictures(tmp_path: Path, double: Double, name: str, engine: str)
         report = check_golden(model, backend.infer)
         assert report.passed, report.summary()
 
-        frames = iter([read_picture(golden.picture) for golden in model.golden])
+        frames = iter([read_image(golden.image) for golden in model.golden])
 
         def infer(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-            """Leave the tensors, which the processor made, and take the picture itself."""
-            return backend.infer_picture(next(frames), model.input)[0]
+            """Leave the tensors, which the processor made, and take the image itself."""
+            return backend.infer_image(next(frames), model.input)[0]
 
         report = check_golden(model, infer)
         assert report.passed, report.summary()

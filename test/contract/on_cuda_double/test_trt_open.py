@@ -13,7 +13,7 @@ import numpy as np
 import pycuda.driver
 import pytest
 
-import stand_in_tensorrt
+import tensorrt_double
 from double_control import LAUNCH_FAILED, NOT_SUPPORTED, OUT_OF_MEMORY, Double
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.backends.trt.metadata import (
@@ -34,7 +34,7 @@ FEED = {
 def assert_nothing_left(double: Double) -> None:
     gc.collect()
     assert not any(double.live().values()), double.live()
-    assert not any(stand_in_tensorrt.alive.values()), stand_in_tensorrt.alive
+    assert not any(tensorrt_double.alive.values()), tensorrt_double.alive
 
 
 def assert_works(backend: TrtBackend) -> None:
@@ -71,13 +71,13 @@ def test_the_stream_has_the_priority(
     doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch, priority: str, level: int
 ) -> None:
     seen: list[int] = []
-    execute = stand_in_tensorrt.IExecutionContext.execute_async_v3
+    execute = tensorrt_double.IExecutionContext.execute_async_v3
 
     def watch(context: object, stream: int) -> bool:
-        seen.append(stand_in_tensorrt.double.priority(stream))
+        seen.append(tensorrt_double.double.priority(stream))
         return execute(context, stream)
 
-    monkeypatch.setattr(stand_in_tensorrt.IExecutionContext, "execute_async_v3", watch)
+    monkeypatch.setattr(tensorrt_double.IExecutionContext, "execute_async_v3", watch)
     with make_backend(doubling_onnx, stream_priority=priority) as backend:
         assert_works(backend)
     assert seen == [level]
@@ -149,7 +149,7 @@ def test_no_plan_at_all(double: Double, doubling_onnx: Path) -> None:
     ("change", "words"),
     [
         ({"version": "8.6.1"}, f"built by {MODULE} 8.6.1, this machine has 10.3.0"),
-        ({"flavour": "tensorrt_rtx"}, f"built by tensorrt_rtx, this machine has {MODULE}"),
+        ({"library": "tensorrt_rtx"}, f"built by tensorrt_rtx, this machine has {MODULE}"),
         ({"machine": "pdp11"}, "pdp11"),
         (
             {"compute_capability": "11.0", "device": "Thor"},
@@ -160,7 +160,7 @@ def test_no_plan_at_all(double: Double, doubling_onnx: Path) -> None:
 def test_a_plan_of_elsewhere(
     double: Double, doubling_onnx: Path, change: dict[str, str], words: str
 ) -> None:
-    here = Environment.here(MODULE, stand_in_tensorrt.__version__, "Double", "8.7")
+    here = Environment.here(MODULE, tensorrt_double.__version__, "Double", "8.7")
     plan = write_plan(doubling_onnx, metadata={"environment": dataclasses.replace(here, **change)})
     sentence = refused(TrtBackend(plan, vendor=vendor()))
     assert words in sentence
@@ -291,8 +291,8 @@ def test_a_lost_context_says_restart(
         backend.infer(FEED)
     backend.close()
     assert "not everything could be freed" in caplog.text
-    double.reset()  # what the streams held refers to the stand-in's objects
-    stand_in_tensorrt.errors.clear()
+    double.reset()  # what the streams held refers to the double's objects
+    tensorrt_double.errors.clear()
     assert_nothing_left(double)
 
 

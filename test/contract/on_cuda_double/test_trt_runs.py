@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-import stand_in_tensorrt
+import tensorrt_double
 from double_control import INVALID_CONTEXT, NOT_SUPPORTED, OUT_OF_MEMORY, Double
 from edge_inference.backends.base import TensorSpec
 from edge_inference.backends.trt.backend import TrtBackend
@@ -39,7 +39,7 @@ def make(double: Double) -> Iterator[Make]:
     for backend in opened:
         backend.close()
     assert not any(double.live().values()), double.live()
-    assert not any(stand_in_tensorrt.alive.values())
+    assert not any(tensorrt_double.alive.values())
 
 
 def feed(batch: int = 1, value: float = 1.0) -> dict[str, np.ndarray]:
@@ -298,7 +298,7 @@ def test_a_graph_for_each_shape(make: Make, doubling_onnx: Path, double: Double)
     assert double.count("graphs") == 3
     assert double.count("cuStreamBeginCapture_v2") == 3
     assert double.count("cuGraphLaunch") == 3 * 5
-    assert stand_in_tensorrt.alive["IExecutionContext"] == 3
+    assert tensorrt_double.alive["IExecutionContext"] == 3
     assert double.count("plans") == 0
 
 
@@ -309,7 +309,7 @@ def test_contexts_and_graphs_are_few(make: Make, doubling_onnx: Path, double: Do
         for batch in range(50, 0, -1):
             for turn in range(3):
                 assert_right(backend, feed(batch, turn))
-    assert stand_in_tensorrt.alive["IExecutionContext"] == 4
+    assert tensorrt_double.alive["IExecutionContext"] == 4
     assert double.count("graphs") == 4
 
 
@@ -325,7 +325,7 @@ def test_one_context_without_graphs(make: Make, doubling_onnx: Path, double: Dou
     backend = make(doubling_onnx, use_graph=False)
     for batch in (1, 2, 3, 1):
         assert_right(backend, feed(batch))
-    assert stand_in_tensorrt.alive["IExecutionContext"] == 1
+    assert tensorrt_double.alive["IExecutionContext"] == 1
     assert double.count("cuStreamBeginCapture_v2") == 0
     assert "graph off (by setting)" in backend.describe()
 
@@ -374,7 +374,7 @@ def test_a_context_that_cannot_be_recorded_yet(
     """TensorRT-RTX compiles while it runs, and says when that is over."""
     answers = iter([False, False, True, True, True])
     monkeypatch.setattr(
-        stand_in_tensorrt.IExecutionContext,
+        tensorrt_double.IExecutionContext,
         "is_stream_capturable",
         lambda context, stream: next(answers),
         raising=False,

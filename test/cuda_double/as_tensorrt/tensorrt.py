@@ -1,4 +1,4 @@
-"""The stand-in under TensorRT's own name, with a builder: what a whole robot's software sees.
+"""The double under TensorRT's own name, with a builder: what a whole robot's software sees.
 
 ``EDGE_INFERENCE_DOUBLE_BUILDER`` names a file whose text says how builds go: "unsupported" (the
 parser refuses an operator), "killed" (the process is ended from outside), "gate PATH"
@@ -16,11 +16,11 @@ from typing import Any
 import onnx
 
 import builder_fakes
-import stand_in_tensorrt
-from stand_in_tensorrt import *  # noqa: F403
-from stand_in_tensorrt import DataType, make_plan
+import tensorrt_double
+from tensorrt_double import *  # noqa: F403
+from tensorrt_double import DataType, make_plan
 
-__version__ = stand_in_tensorrt.__version__
+__version__ = tensorrt_double.__version__
 
 _ORDER_VARIABLE = "EDGE_INFERENCE_DOUBLE_BUILDER"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.engines.cache.artifact_cache import Store
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cache_folder import default_cache_folder
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
@@ -81,7 +81,9 @@ def unload(rig: Rig) -> None:
 
 def plan_file() -> Path:
     (entry,) = (
-        entry for entry in Store(default_cache_folder()).entries() if "engine.plan" in entry.files
+        entry
+        for entry in ArtifactCache(default_cache_folder()).entries()
+        if "engine.plan" in entry.files
     )
     return entry.path("engine.plan")
 
@@ -106,11 +108,11 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
     wait_for(lambda: any("being made ready" in str(message) for message in heard), "diagnostics")
     gate.write_text("go")
     in_service(pipeline, "trt")
-    wait_for(lambda: pipeline.preprocess._is_deferring, "preprocess to leave pictures to the GPU")
+    wait_for(lambda: pipeline.preprocess._is_deferring, "preprocess to leave images to the GPU")
     by_gpu = pipeline.next(pipeline.classes)
     assert by_gpu.label(0) == by_cpu.label(0)
     assert abs(by_gpu.scores[0] - by_cpu.scores[0]) < 0.02
-    assert pipeline.states[-1].takes_pictures
+    assert pipeline.states[-1].takes_images
     assert double.count("cuLaunchKernel") > 0
     assert pipeline.lost() == {}
     assert pipeline.states[-1].problem == ""
@@ -160,7 +162,7 @@ def test_a_build_that_fails_is_told_and_the_pipeline_serves(
     assert pipeline.states[-1].backend == "ort"
     assert len(pipeline.next(pipeline.classes)) > 0
     assert pipeline.lost() == {}
-    entries = Store(default_cache_folder()).entries()
+    entries = ArtifactCache(default_cache_folder()).entries()
     assert not any("engine.plan" in entry.files for entry in entries)
 
 

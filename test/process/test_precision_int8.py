@@ -16,20 +16,20 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.int8 import NOT_QUANTISED, TARGETS
 from edge_inference.errors import ConfigError, ModelError
-from flavour_networks import (
+from int8_sums import int8_weights, saturates
+from precision_networks import (
     calibrated,
     classifier,
     detector,
     kinds_of,
+    make_images,
     nodes_of,
-    pictures,
     run,
     session,
     sqnr_db,
     weights,
     write,
 )
-from int8_sums import int8_weights, saturates
 
 
 def int8(
@@ -71,10 +71,10 @@ def test_7_bit_weights_need_no_exact_kernels(tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     made, _ = int8(source, "onnxruntime", weight_bits=7)
     quick = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
-    for batch in pictures(2):
+    for batch in make_images(2):
         (found,) = quick.run(None, {"x": batch})
         np.testing.assert_array_equal(found, run(made, batch)[0])
-    assert sqnr_db(source, made, pictures()) > 22
+    assert sqnr_db(source, made, make_images()) > 22
 
 
 def test_an_unknown_number_of_bits_is_refused(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_unknown_number_of_bits_is_refused(tmp_path: Path) -> None:
 def test_results_stay_close(make: object, least_db: float, target: str, tmp_path: Path) -> None:
     source = make(tmp_path / "net.onnx")  # type: ignore[operator]
     made, report = int8(source, target)
-    assert sqnr_db(source, made, pictures()) > least_db
+    assert sqnr_db(source, made, make_images()) > least_db
     model = onnx.load(made)
     assert [entry.version for entry in model.opset_import] == [17]
     assert report.opset == 17
@@ -162,7 +162,7 @@ def test_one_scale_for_all_channels_is_worse(tmp_path: Path) -> None:
     constants = {"w": kernel, "one": np.ones(16, np.float32), "zero": np.zeros(16, np.float32)}
     source = write(tmp_path / "net.onnx", nodes, constants, ["y"])
     good, bad = (
-        sqnr_db(source, int8(source, "tensorrt", per_channel=per_channel)[0], pictures())
+        sqnr_db(source, int8(source, "tensorrt", per_channel=per_channel)[0], make_images())
         for per_channel in (True, False)
     )
     assert good > bad + 10
@@ -175,7 +175,7 @@ def test_a_named_node_stays_as_it_was(target: str, tmp_path: Path) -> None:
     assert report.kept["conv_2"] == report.kept["relu_2"] == "asked for"
     (conv,) = nodes_of(made, lambda node: node.name == "conv_2")
     assert list(conv.input[1:]) == ["w2", "b2"]
-    assert sqnr_db(source, made, pictures()) > 25
+    assert sqnr_db(source, made, make_images()) > 25
     if target == "onnxruntime":  # which else would quantise the layer on its own
         assert (what_runs(made)["Conv"], what_runs(made)["QLinearConv"]) == (1, 1)
 
@@ -187,7 +187,7 @@ def test_a_channel_without_weights_keeps_its_bias(tmp_path: Path) -> None:
     bias = np.array([0.5, -0.7, 0.3, 0], np.float32)
     nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv")]
     source = write(tmp_path / "net.onnx", nodes, {"w": kernel, "b": bias}, ["y"])
-    found = run(int8(source, "onnxruntime")[0], pictures(1)[0])[0]
+    found = run(int8(source, "onnxruntime")[0], make_images(1)[0])[0]
     assert found[0, 1] == pytest.approx(-0.7, abs=0.01)
     assert found[0, 2] == pytest.approx(0.3, abs=0.01)
 
@@ -216,7 +216,7 @@ def test_products_of_matrices(
 ) -> None:
     constants = {"w": weights(*shape), "b": weights(5, seed=1)}
     source = write(tmp_path / "net.onnx", nodes, constants, ["y"], shape=[2, 12])
-    batches = pictures(shape=[2, 12])
+    batches = make_images(shape=[2, 12])
     calibration = calibrate_on(source, batches)
     made, _ = int8(source, target, calibration=calibration)
     assert sqnr_db(source, made, batches) > 30
@@ -232,7 +232,7 @@ def test_a_transposed_convolution(tmp_path: Path) -> None:
     for target, where in (("tensorrt", None), ("onnxruntime", NOT_QUANTISED)):
         made, report = int8(source, target)
         assert report.kept.get("up") == where
-        assert sqnr_db(source, made, pictures()) > 28
+        assert sqnr_db(source, made, make_images()) > 28
 
 
 def test_a_result_that_others_read_too_keeps_its_name(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_result_that_others_read_too_keeps_its_name(tmp_path: Path) -> None:
     constants = {"w": weights(4, 3, 1, 1), "v": weights(4, 4, 1, 1, seed=1)}
     source = write(tmp_path / "net.onnx", nodes, constants, ["y", "middle", "sum"])
     for target in TARGETS:
-        assert sqnr_db(source, int8(source, target)[0], pictures()) > 28
+        assert sqnr_db(source, int8(source, target)[0], make_images()) > 28
 
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:

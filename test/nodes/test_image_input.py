@@ -1,4 +1,4 @@
-"""Pictures arrive whatever the reliability of those who publish them."""
+"""Images arrive whatever the reliability of those who publish them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOPIC = "/camera/image_raw"
 SIDE = 512
 
 
-def picture(stamp: int) -> dict[str, Any]:
+def make_image(stamp: int) -> dict[str, Any]:
     """Larger than the shared memory segment that DDS has by default."""
     return {
         "header": {"stamp": {"sec": stamp, "nanosec": 0}},
@@ -43,7 +43,7 @@ def test_a_reliable_publisher_loses_nothing(rig: Rig, outside: Outside) -> None:
     publish = outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image")
     rig.hears(node, TOPIC)
     for stamp in range(1, 21):
-        publish(**picture(stamp))
+        publish(**make_image(stamp))
         tensors.wait(stamp)
     assert [tensor.stamp_ns // 10**9 for tensor in tensors] == list(range(1, 21))
 
@@ -56,10 +56,10 @@ def test_a_best_effort_publisher_is_heard_too(rig: Rig, outside: Outside) -> Non
     rig.hears(node, TOPIC)
 
     def arrives() -> bool:
-        publish(**picture(7))
+        publish(**make_image(7))
         return bool(tensors)
 
-    wait_for(arrives, "a picture from the best-effort publisher")
+    wait_for(arrives, "an image from the best-effort publisher")
 
 
 def test_a_choice_of_the_user_is_kept(rig: Rig, outside: Outside) -> None:
@@ -77,24 +77,24 @@ def test_the_bounds_of_images_are_parameters(rig: Rig, outside: Outside) -> None
     publish = outside.speak(TOPIC, "sensor_msgs/Image")
     rig.hears(node, TOPIC)
     tensors = rig.tap("/ai/tensor")
-    publish(**picture(1))
+    publish(**make_image(1))
     wait_for(lambda: node.health.counts().get("invalid") == 1, "a refusal")
     small = {"width": 8, "height": 8, "step": 24, "data": as_base64(bytes(192))}
-    publish(**{**picture(2), **small})
+    publish(**{**make_image(2), **small})
     tensors.wait(1)
     assert [tensor.stamp_ns // 10**9 for tensor in tensors] == [2]
 
 
 @pytest.mark.parametrize(("queue", "depth"), [(1, 1), (3, 3), (100, 5)])
 @pytest.mark.parametrize("reliability", ["auto", "reliable", "best_effort"])
-def test_no_more_pictures_wait_in_the_middleware_than_in_the_mailbox(
+def test_no_more_images_wait_in_the_middleware_than_in_the_mailbox(
     rig: Rig, queue: int, depth: int, reliability: str
 ) -> None:
     """Each may be as large as a message can be."""
     place = ("-r", f"image_raw:={TOPIC}")
     settings = {"queue_depth": queue, "image_reliability": reliability}
     node = rig.load("Preprocess", *place, **settings)
-    (pictures,) = [each for each in node.subscriptions if each.topic_name == TOPIC]
-    assert pictures.qos_profile.depth == depth
+    (images,) = [each for each in node.subscriptions if each.topic_name == TOPIC]
+    assert images.qos_profile.depth == depth
     # What others listen with is not changed.
     assert (RELIABLE.depth, SENSOR_DATA.depth) == (5, 5)

@@ -16,7 +16,16 @@ from edge_inference.engines.precision.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
 from edge_inference.errors import ModelError, SourceError
 from edge_inference.optimize.calibrate import CalibrationCancelledError
 from edge_inference.optimize.overflow import find_overflows
-from flavour_networks import classifier, detector, kinds_of, nodes_of, pictures, run, sqnr_db, write
+from precision_networks import (
+    classifier,
+    detector,
+    kinds_of,
+    make_images,
+    nodes_of,
+    run,
+    sqnr_db,
+    write,
+)
 
 SCALAR = np.float32(1000).reshape(())
 
@@ -54,7 +63,7 @@ def test_everything_turns_and_inputs_and_outputs_stay(make: object, tmp_path: Pa
     ends = (*model.graph.input, *model.graph.output)
     assert {entry.type.tensor_type.elem_type for entry in ends} == {TensorProto.FLOAT}
     assert [entry.version for entry in model.opset_import] == [17]
-    assert sqnr_db(source, made, pictures()) > 45
+    assert sqnr_db(source, made, make_images()) > 45
     assert report.bytes < report.source_bytes
 
 
@@ -67,7 +76,7 @@ def test_a_named_node_stays_with_its_weights(tmp_path: Path) -> None:
         "Gemm": 1,
     }
     assert kinds_of(made)["FLOAT"] == ["Conv", "Conv"]  # weights and bias
-    assert sqnr_db(source, made, pictures()) > 45
+    assert sqnr_db(source, made, make_images()) > 45
 
 
 def test_large_values_pass_between_kept_nodes_untouched(tmp_path: Path) -> None:
@@ -91,12 +100,12 @@ def test_a_value_that_is_no_number_is_an_overflow(tmp_path: Path) -> None:
 def test_no_overflow_no_node(tmp_path: Path) -> None:
     told: list[int] = []
     source = classifier(tmp_path / "net.onnx")
-    assert find_overflows(source, "x", pictures(2), told.append) == {}
+    assert find_overflows(source, "x", make_images(2), told.append) == {}
     assert told == [1, 2]
-    with pytest.raises(SourceError, match="at least one picture"):
+    with pytest.raises(SourceError, match="at least one image"):
         find_overflows(source, "x", [])
     with pytest.raises(CalibrationCancelledError, match="cancelled"):
-        find_overflows(source, "x", pictures(2), cancelled=lambda: True)
+        find_overflows(source, "x", make_images(2), cancelled=lambda: True)
 
 
 def test_weights_that_fp16_cannot_hold_keep_their_node(tmp_path: Path) -> None:

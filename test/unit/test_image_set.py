@@ -1,4 +1,4 @@
-"""Pictures to judge a model on, with and without labels."""
+"""Images to judge a model on, with and without labels."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_inference.cli.models.image_choice import choose_pictures
+from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.usage import UsageError
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ConfigError, SourceError
 from edge_inference.optimize import labelled_images
-from edge_inference.optimize.image_set import PictureSet, own_pictures, pictures_of, read_file
+from edge_inference.optimize.image_set import ImageSet, images_of, own_images, read_file
 from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table
-from small_model import picture, write_model, write_pictures
+from small_model import make_image, write_images, write_model
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def model(tmp_path: Path) -> ModelDescription:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "pictures", 4)
+    return write_images(tmp_path / "images", 4)
 
 
 def table(folder: Path, text: str) -> Path:
@@ -36,67 +36,67 @@ def table(folder: Path, text: str) -> Path:
     return file
 
 
-def test_a_model_has_its_own_pictures(model: ModelDescription) -> None:
-    own = own_pictures(model)
+def test_a_model_has_its_own_images(model: ModelDescription) -> None:
+    own = own_images(model)
     assert len(own) == 11
     assert own.class_ids is None
-    assert own.described == "11 golden pictures and crops of them"
-    assert len(choose_pictures(model, None, limit=3)) == 3
+    assert own.described == "11 golden images and crops of them"
+    assert len(choose_images(model, None, limit=3)) == 3
 
 
-def test_pictures_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
-    found = pictures_of(str(folder))
+def test_images_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
+    found = images_of(str(folder))
     assert (len(found), found.skipped) == (4, ())
     assert [Path(frame.origin).name for frame in found] == [f"{n:03d}.png" for n in range(4)]
-    np.testing.assert_array_equal(found[1].data.reshape(32, 48, 3), picture(1, "green"))
+    np.testing.assert_array_equal(found[1].data.reshape(32, 48, 3), make_image(1, "green"))
     (folder / "001.png").unlink()
     with pytest.raises(SourceError, match=r"001\.png"):
         found[1]
 
 
-def test_a_broken_picture_is_left_out_and_told(
+def test_a_broken_image_is_left_out_and_told(
     model: ModelDescription, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "001.png").write_bytes(b"no picture")
-    found = choose_pictures(model, str(folder))
+    (folder / "001.png").write_bytes(b"no image")
+    found = choose_images(model, str(folder))
     assert len(found) == 3
     assert "001.png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("limit", "names"), [(1, 1), (2, 2), (9, 4)])
 def test_a_limit_spreads_evenly(folder: Path, limit: int, names: int) -> None:
-    assert len(pictures_of(str(folder), limit=limit)) == names
+    assert len(images_of(str(folder), limit=limit)) == names
 
 
-def test_pictures_of_a_video_are_held(tmp_path: Path) -> None:
+def test_images_of_a_video_are_held(tmp_path: Path) -> None:
     file = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 32))
     for index in range(6):
-        writer.write(picture(index))
+        writer.write(make_image(index))
     writer.release()
-    found = pictures_of(str(file), limit=3)
+    found = images_of(str(file), limit=3)
     assert [(frame.width, frame.height) for frame in found] == [(48, 32)] * 3
 
 
 def test_slices_keep_their_labels() -> None:
-    frames = [Frame.from_array(picture(seed)) for seed in range(4)]
-    found = PictureSet(frames, "four", [3, 2, 1, 0])[::2]
+    frames = [Frame.from_array(make_image(seed)) for seed in range(4)]
+    found = ImageSet(frames, "four", [3, 2, 1, 0])[::2]
     assert (len(found), found.class_ids) == (2, (3, 1))
-    with pytest.raises(ValueError, match="4 pictures, 1 classes"):
-        PictureSet(frames, "four", [1])
+    with pytest.raises(ValueError, match="4 images, 1 classes"):
+        ImageSet(frames, "four", [1])
 
 
-def test_a_file_that_is_no_picture_is_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="not a picture"):
+def test_a_file_that_is_no_image_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="not an image"):
         read_file(tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "picture,label\n000.png,red\n001.png,green\n",
+        "image,label\n000.png,red\n001.png,green\n",
         "000.png, red\n\n001.png,1\n",
-        "\ufeffPicture,Label\r\n000.png,0\r\n001.png,green\r\n",
+        "\ufeffImage,Label\r\n000.png,0\r\n001.png,green\r\n",
     ],
 )
 def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> None:
@@ -106,7 +106,7 @@ def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> 
 
 
 def test_a_table_may_lie_elsewhere(model: ModelDescription, folder: Path, tmp_path: Path) -> None:
-    found = choose_pictures(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
+    found = choose_images(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
     assert found.class_ids == (2,)
 
 
@@ -114,10 +114,10 @@ def test_a_table_may_lie_elsewhere(model: ModelDescription, folder: Path, tmp_pa
     ("text", "sentence"),
     [
         ("", "got none"),
-        ("picture,label\n", "got none"),
-        ("000.png\n", "line 1: expected picture,label"),
-        ("000.png,red\n000.png,red,2\n", "line 2: expected picture,label"),
-        ("000.png,\n", "line 1: expected picture,label"),
+        ("image,label\n", "got none"),
+        ("000.png\n", "line 1: expected image,label"),
+        ("000.png,red\n000.png,red,2\n", "line 2: expected image,label"),
+        ("000.png,\n", "line 1: expected image,label"),
         ("000.png,gren\n", "line 1: 'gren' is none of the 3 labels .* did you mean 'green'"),
         ("000.png,3\n", "'3' is none of the 3 labels"),
         ("000.png,-1\n", "'-1' is none of the 3 labels"),
@@ -130,19 +130,17 @@ def test_a_wrong_table_names_its_line(
         labelled_by_table(model, table(folder, text), None)
 
 
-def test_a_table_of_pictures_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no picture can be read"):
+def test_a_table_of_images_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no image can be read"):
         labelled_by_table(model, table(tmp_path, "none.png,red\n"), None)
 
 
-@pytest.mark.parametrize("head", ["", "picture,label\n"])
-def test_a_table_of_too_many_pictures(
+@pytest.mark.parametrize("head", ["", "image,label\n"])
+def test_a_table_of_too_many_images(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
     monkeypatch.setattr(labelled_images, "_MOST_ROWS", 50)
-    with pytest.raises(
-        ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 pictures"
-    ):
+    with pytest.raises(ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 images"):
         labelled_by_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
 
 
@@ -152,7 +150,7 @@ def test_only_wanted_rows_of_a_table_become_files(
     made: list[dict[Path, int]] = []
     real = labelled_images.labelled_files
 
-    def seen(class_of: dict[Path, int], source: str, limit: int | None) -> PictureSet:
+    def seen(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
         made.append(class_of)
         return real(class_of, source, limit)
 
@@ -180,30 +178,30 @@ def test_labels_are_for_classification(model: ModelDescription, folder: Path) ->
 
 def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None:
     for name in ("blue", "red"):
-        write_pictures(tmp_path / "by_class" / name, 2)
+        write_images(tmp_path / "by_class" / name, 2)
     (tmp_path / "by_class" / "green").mkdir()
-    found = choose_pictures(model, str(tmp_path / "by_class"))
+    found = choose_images(model, str(tmp_path / "by_class"))
     assert found.class_ids == (2, 2, 0, 0)
-    assert choose_pictures(model, str(tmp_path / "by_class"), limit=2).class_ids == (2, 0)
+    assert choose_images(model, str(tmp_path / "by_class"), limit=2).class_ids == (2, 0)
 
 
 def test_a_folder_among_classes_that_is_none_is_refused(
     model: ModelDescription, tmp_path: Path
 ) -> None:
     for name in ("blue", "purple"):
-        write_pictures(tmp_path / "by_class" / name, 1)
+        write_images(tmp_path / "by_class" / name, 1)
     with pytest.raises(ConfigError, match="'purple' is none of the 3 labels"):
-        choose_pictures(model, str(tmp_path / "by_class"))
+        choose_images(model, str(tmp_path / "by_class"))
 
 
 def test_folders_with_other_names_are_just_folders(model: ModelDescription, tmp_path: Path) -> None:
-    write_pictures(tmp_path / "drives" / "monday", 2)
-    found = choose_pictures(model, str(tmp_path / "drives"))
+    write_images(tmp_path / "drives" / "monday", 2)
+    found = choose_images(model, str(tmp_path / "drives"))
     assert (len(found), found.class_ids) == (2, None)
 
 
 def test_options_that_do_not_go_together(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--topic"):
-        choose_pictures(model, None, topic="/x")
+        choose_images(model, None, topic="/x")
     with pytest.raises(UsageError, match="the folder that they are in"):
-        choose_pictures(model, str(tmp_path / "none"), "labels.csv")
+        choose_images(model, str(tmp_path / "none"), "labels.csv")

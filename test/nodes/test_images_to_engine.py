@@ -1,4 +1,4 @@
-"""An engine that makes its inputs from pictures itself gets them, and nobody makes a tensor."""
+"""An engine that makes its inputs from images itself gets them, and nobody makes a tensor."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
 
-class PictureBackend(OrtBackend):
-    """Does on the CPU what an engine on a GPU does: takes bgr8 pictures as they are."""
+class ImageBackend(OrtBackend):
+    """Does on the CPU what an engine on a GPU does: takes bgr8 images as they are."""
 
     taken = 0
 
     def _open(self) -> Any:
-        self.takes_pictures = True
+        self.takes_images = True
         return super()._open()
 
-    def takes_picture(self, picture: Frame, spec: InputSpec) -> bool:
-        return picture.encoding == "bgr8"
+    def takes_image(self, image: Frame, spec: InputSpec) -> bool:
+        return image.encoding == "bgr8"
 
-    def _infer_picture(self, picture: Frame, spec: InputSpec) -> Any:
-        PictureBackend.taken += 1
-        tensor, geometry = Preprocessor(spec)(picture)
+    def _infer_image(self, image: Frame, spec: InputSpec) -> Any:
+        ImageBackend.taken += 1
+        tensor, geometry = Preprocessor(spec)(image)
         return self._infer({spec.name: tensor}), geometry
 
 
@@ -43,37 +43,37 @@ class Made:
         node: Any = pipeline.preprocess
         make = node._preprocess
 
-        def count(picture: Any) -> Any:
+        def count(image: Any) -> Any:
             self.count += 1
-            return make(picture)
+            return make(image)
 
         monkeypatch.setattr(node, "_preprocess", count)
 
 
 @pytest.fixture
 def pipeline(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    PictureBackend.taken = 0
+    ImageBackend.taken = 0
     monkeypatch.setattr(
-        selection, "OrtBackend", lambda file, providers, threads, precision: PictureBackend(file)
+        selection, "OrtBackend", lambda file, providers, threads, precision: ImageBackend(file)
     )
     made = Pipeline(rig, {"backend": "ort"}, model="nanodet")
     wait_for(lambda: made.preprocess._is_deferring, "preprocess to know")
     return made
 
 
-def test_the_engine_gets_the_picture(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_gets_the_image(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(monkeypatch, pipeline)
     found = [pipeline.next(pipeline.detections) for _ in range(3)]
     assert [result.label(0) for result in found] == ["person"] * 3
-    assert (made.count, PictureBackend.taken) == (0, 3)
+    assert (made.count, ImageBackend.taken) == (0, 3)
 
 
 def test_boxes_are_the_same_as_from_a_tensor(rig: Rig, pipeline: Pipeline) -> None:
-    by_picture = pipeline.next(pipeline.detections)
+    by_image = pipeline.next(pipeline.detections)
     pipeline.preprocess._is_deferring = False
     by_tensor = pipeline.next(pipeline.detections)
-    assert PictureBackend.taken == 1
-    assert by_picture.boxes.tolist() == by_tensor.boxes.tolist()
+    assert ImageBackend.taken == 1
+    assert by_image.boxes.tolist() == by_tensor.boxes.tolist()
 
 
 def test_who_listens_to_tensors_gets_them(
@@ -86,18 +86,18 @@ def test_who_listens_to_tensors_gets_them(
     (message,) = heard.wait(1)
     assert message["tensors"][0]["shape"] == [1, 3, 416, 416]
     assert message["geometry"][0]["source_width"] == pipeline.image.shape[1]
-    assert (made.count, PictureBackend.taken) == (1, 1)
+    assert (made.count, ImageBackend.taken) == (1, 1)
 
 
-def test_a_picture_that_contradicts_itself_is_refused_before_the_engine(
+def test_a_image_that_contradicts_itself_is_refused_before_the_engine(
     rig: Rig, pipeline: Pipeline
 ) -> None:
     stamp = rig.container.node.get_clock().now().nanoseconds
     good = Frame.from_array(pipeline.image, "bgr8", stamp, "cam")
     short = Frame(good.data[:-1], good.width, good.height, "bgr8", good.step, False, stamp, "cam")
     pipeline.images.publish(short)
-    wait_for(lambda: pipeline.lost().get("invalid") == 1, "the picture to be refused")
-    assert PictureBackend.taken == 0
+    wait_for(lambda: pipeline.lost().get("invalid") == 1, "the image to be refused")
+    assert ImageBackend.taken == 0
     assert len(pipeline.next(pipeline.detections)) > 0
 
 

@@ -1,4 +1,4 @@
-"""Deriving a flavour: files that are none, names that are none, packages that are missing."""
+"""Deriving a derived model: files that are none, names that are none, packages that are missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import helper
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
 from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError, ModelError
-from flavour_networks import calibrated, classifier, pictures, run, write
+from precision_networks import calibrated, classifier, make_images, run, write
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_nodes_without_names_can_be_named(tmp_path: Path) -> None:
 def test_folding_changes_no_result(network: Path, tmp_path: Path) -> None:
     folded = tmp_path / "folded.onnx"
     onnx.save(fold(network), folded)
-    (batch,) = pictures(1)
+    (batch,) = make_images(1)
     assert run(folded, batch)[0] == pytest.approx(run(network, batch)[0], abs=1e-5)
 
 

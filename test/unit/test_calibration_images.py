@@ -1,4 +1,4 @@
-"""Pictures to calibrate on: files, folders, a video, recorded bags, and what is none of these."""
+"""Images to calibrate on: files, folders, a video, recorded bags, and what is none of these."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.errors import SourceError
 from edge_inference.optimize import bag_images as bag_reader
-from edge_inference.optimize.calibration_images import calibration_pictures, spread
+from edge_inference.optimize.calibration_images import calibration_images, spread
 
 WIDTH, HEIGHT = 32, 24
 
 WriteBag = Callable[..., Path]
 
 
-def picture(shade: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def make_image(shade: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.full((HEIGHT, WIDTH, 3), shade, np.uint8)
 
 
@@ -45,9 +45,9 @@ def test_places_are_spread_over_all(count: int, limit: int) -> None:
         assert max(np.diff(places)) <= min(np.diff(places)) + 1
 
 
-def test_one_picture(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), picture(7))
-    (found,) = calibration_pictures(tmp_path / "a.png")
+def test_one_image(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), make_image(7))
+    (found,) = calibration_images(tmp_path / "a.png")
     assert shades([found]) == [7]
     assert found.origin == str(tmp_path / "a.png")  # type: ignore[union-attr]
 
@@ -56,27 +56,27 @@ def test_a_folder_with_all_below_it(tmp_path: Path) -> None:
     for place, name in enumerate(["a.png", "b/c.PNG", "b/d/e.bmp", ".hidden/f.png", "b/.g.png"]):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(cv2.imencode(file.suffix.lower(), picture(place))[1].tobytes())
-    (tmp_path / "notes.txt").write_text("no picture")
+        file.write_bytes(cv2.imencode(file.suffix.lower(), make_image(place))[1].tobytes())
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "folder.png").mkdir()
-    assert shades(calibration_pictures(str(tmp_path))) == [0, 1, 2]
-    assert shades(calibration_pictures(tmp_path, limit=2)) == [0, 2]
-    assert shades(calibration_pictures(tmp_path, limit=1)) == [1]
+    assert shades(calibration_images(str(tmp_path))) == [0, 1, 2]
+    assert shades(calibration_images(tmp_path, limit=2)) == [0, 2]
+    assert shades(calibration_images(tmp_path, limit=1)) == [1]
 
 
-def test_a_broken_picture_is_left_out_and_told(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "b.png"), picture(5))
+def test_a_broken_image_is_left_out_and_told(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "b.png"), make_image(5))
     (tmp_path / "a.png").write_bytes(b"broken")
     told: list[str] = []
-    assert shades(calibration_pictures(tmp_path, skipped=told.append)) == [5]
+    assert shades(calibration_images(tmp_path, skipped=told.append)) == [5]
     assert len(told) == 1
     assert "a.png" in told[0]
 
 
-def test_pictures_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+def test_images_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
     for name in "abc":
-        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(3))
-    found = calibration_pictures(tmp_path)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), make_image(3))
+    found = calibration_images(tmp_path)
     next(found)
     (tmp_path / "b.png").write_bytes(b"")
     (tmp_path / "c.png").unlink()
@@ -87,31 +87,31 @@ def test_a_video(tmp_path: Path) -> None:
     file = tmp_path / "a.avi"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
     for place in range(9):
-        writer.write(picture(20 * place))
+        writer.write(make_image(20 * place))
     writer.release()
-    found = shades(calibration_pictures(file, limit=3))
+    found = shades(calibration_images(file, limit=3))
     assert found == pytest.approx([0, 80, 160], abs=4)
-    assert len(shades(calibration_pictures(file))) == 9
+    assert len(shades(calibration_images(file))) == 9
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda folder: folder / "none", "no such file or folder"),
-        (lambda folder: folder, "no pictures in this folder or below"),
-        (lambda folder: made(folder / "a.png", b""), r"none of 1 picture\(s\) can be read"),
+        (lambda folder: folder, "no images in this folder or below"),
+        (lambda folder: made(folder / "a.png", b""), r"none of 1 image\(s\) can be read"),
         (
             lambda folder: made(folder / "a.mp4", b"no video"),
-            "cannot be opened|can read no picture",
+            "cannot be opened|can read no image",
         ),
         (lambda folder: made(folder / "a.db3", b"x").parent, "without metadata.yaml"),
         (lambda folder: Path("/dev/null"), "neither a file nor a folder"),
-        (lambda folder: Path("~nobody-at-all/pictures"), "no such user"),
+        (lambda folder: Path("~nobody-at-all/images"), "no such user"),
     ],
 )
 def test_what_is_no_source_is_said(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=says):
-        list(calibration_pictures(make(tmp_path)))
+        list(calibration_images(make(tmp_path)))
 
 
 def made(file: Path, content: bytes) -> Path:
@@ -120,10 +120,10 @@ def made(file: Path, content: bytes) -> Path:
 
 
 def test_a_limit_and_a_topic_must_make_sense(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="at least 1 picture, got 0"):
-        calibration_pictures(tmp_path, limit=0)
+    with pytest.raises(SourceError, match="at least 1 image, got 0"):
+        calibration_images(tmp_path, limit=0)
     with pytest.raises(SourceError, match="no recorded bag, so there is no topic '/camera'"):
-        calibration_pictures(tmp_path, "/camera")
+        calibration_images(tmp_path, "/camera")
 
 
 def test_a_bag_without_its_reader_names_the_package(
@@ -131,7 +131,7 @@ def test_a_bag_without_its_reader_names_the_package(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
     with pytest.raises(SourceError, match="pip install rosbags"):
-        list(calibration_pictures(made(tmp_path / "a.mcap", b"")))
+        list(calibration_images(made(tmp_path / "a.mcap", b"")))
 
 
 @pytest.fixture(params=["mcap", "sqlite3"])
@@ -179,7 +179,7 @@ def packed_as_files(bag: Path) -> Path:
 
 
 def raw(shade: int, **changed: Any) -> dict[str, Any]:
-    image = picture(shade)
+    image = make_image(shade)
     return {
         "height": HEIGHT,
         "width": WIDTH,
@@ -192,24 +192,24 @@ def raw(shade: int, **changed: Any) -> dict[str, Any]:
 
 
 def jpeg(shade: int) -> dict[str, Any]:
-    return {"format": "jpeg", "data": cv2.imencode(".jpg", picture(shade))[1].reshape(-1)}
+    return {"format": "jpeg", "data": cv2.imencode(".jpg", make_image(shade))[1].reshape(-1)}
 
 
 def test_a_recorded_topic(write_bag: WriteBag) -> None:
     bag = write_bag([("/camera", "Image", raw(10 * place)) for place in range(9)])
-    found = list(calibration_pictures(bag, limit=3))
+    found = list(calibration_images(bag, limit=3))
     assert shades(found) == [0, 40, 80]
     first, _, last = found
     assert isinstance(first, Frame)
     assert (first.encoding, first.width, first.height) == ("rgb8", WIDTH, HEIGHT)
     assert (last.stamp_ns, last.frame_id) == (5_000_000_008, "camera")
     file = next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
-    assert shades(calibration_pictures(file, limit=3)) == [0, 40, 80]
+    assert shades(calibration_images(file, limit=3)) == [0, 40, 80]
 
 
 def test_compressed_images_stay_so(write_bag: WriteBag) -> None:
     bag = write_bag([("/camera/compressed", "CompressedImage", jpeg(90))])
-    (found,) = calibration_pictures(bag)
+    (found,) = calibration_images(bag)
     assert isinstance(found, CompressedFrame)
     assert shades([found]) == [90]
 
@@ -217,30 +217,30 @@ def test_compressed_images_stay_so(write_bag: WriteBag) -> None:
 def test_a_topic_out_of_several_must_be_named(write_bag: WriteBag) -> None:
     bag = write_bag([("/left", "Image", raw(1)), ("/right", "CompressedImage", jpeg(50))])
     with pytest.raises(SourceError, match="several topics with images, name one: /left, /right"):
-        list(calibration_pictures(bag))
-    assert shades(calibration_pictures(bag, "/right")) == [50]
+        list(calibration_images(bag))
+    assert shades(calibration_images(bag, "/right")) == [50]
     with pytest.raises(SourceError, match="no images on '/front' in this bag; on /left, /right"):
-        list(calibration_pictures(bag, "/front"))
+        list(calibration_images(bag, "/front"))
 
 
 def test_a_bag_without_images_names_its_topics(write_bag: WriteBag) -> None:
     bag = write_bag([("/heat", "Temperature", {"variance": 0.0, "temperature": 20.0})])
     with pytest.raises(SourceError, match="no topic with images in this bag; its topics: /heat"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))
 
 
-def test_a_broken_image_is_left_out_and_told(write_bag: WriteBag) -> None:
+def test_a_broken_image_of_a_bag_is_left_out_and_told(write_bag: WriteBag) -> None:
     broken = raw(1, step=1)
     bag = write_bag([("/camera", "Image", fields) for fields in (broken, raw(2), broken)])
     told: list[str] = []
-    assert shades(calibration_pictures(bag, skipped=told.append)) == [2]
+    assert shades(calibration_images(bag, skipped=told.append)) == [2]
     assert len(told) == 2
 
 
 def test_a_bag_of_broken_images_says_why(write_bag: WriteBag) -> None:
     bag = write_bag([("/camera", "Image", raw(1, encoding="made up"))])
     with pytest.raises(SourceError, match=r"no image of this bag can be read.*made up"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))
 
 
 def test_a_damaged_bag_is_refused(write_bag: WriteBag) -> None:
@@ -248,12 +248,12 @@ def test_a_damaged_bag_is_refused(write_bag: WriteBag) -> None:
     file = next(entry for entry in bag.iterdir() if entry.suffix in (".mcap", ".db3"))
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(SourceError, match="the recorded bag cannot be read"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))
 
 
 def test_a_bag_of_packed_files_is_read(write_bag: WriteBag) -> None:
     bag = packed_as_files(write_bag([("/camera", "Image", raw(10 * n)) for n in range(3)]))
-    assert shades(calibration_pictures(bag)) == [0, 10, 20]
+    assert shades(calibration_images(bag)) == [0, 10, 20]
 
 
 @pytest.mark.parametrize("is_named_twice", [False, True])
@@ -271,10 +271,10 @@ def test_a_bag_that_unpacks_to_more_than_there_is_room_for_is_refused(
         (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
     monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size)
     if not is_named_twice:
-        assert len(list(calibration_pictures(bag))) == 1
+        assert len(list(calibration_images(bag))) == 1
         monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size - 1)
     with pytest.raises(SourceError, match=r"unpacks to more than \d+ bytes.*TMPDIR"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))
 
 
 def test_a_bag_that_would_fill_the_disk_is_refused(
@@ -284,7 +284,7 @@ def test_a_bag_that_would_fill_the_disk_is_refused(
     real = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: real._replace(free=100))
     with pytest.raises(SourceError, match="more than 100 bytes"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))
 
 
 def test_a_packed_file_that_is_damaged_is_named(write_bag: WriteBag) -> None:
@@ -292,7 +292,7 @@ def test_a_packed_file_that_is_damaged_is_named(write_bag: WriteBag) -> None:
     file = next(entry for entry in bag.iterdir() if entry.suffix == ".zstd")
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(SourceError, match=r"\.zstd: cannot be unpacked"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))
 
 
 def test_a_part_that_takes_all_memory_is_told_as_such(
@@ -305,4 +305,4 @@ def test_a_part_that_takes_all_memory_is_told_as_such(
 
     monkeypatch.setattr(bag_reader, "_connections", fail)
     with pytest.raises(SourceError, match="unpacks to more memory than there is"):
-        list(calibration_pictures(bag))
+        list(calibration_images(bag))

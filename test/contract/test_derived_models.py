@@ -1,4 +1,4 @@
-"""The shipped models in their derived precisions, on pictures that calibration has not seen."""
+"""The shipped models in their derived precisions, on images that calibration has not seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.unseen import Agreement, Judge, foolbox_pictures, unseen_pictures
+from benchmarks.unseen import Agreement, Judge, foolbox_images, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.media import sample_video
 from edge_inference.core.models.golden_check import check_golden
@@ -17,13 +17,13 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model
-from edge_inference.optimize.calibration_images import calibration_pictures
+from edge_inference.optimize.calibration_images import calibration_images
 from int8_sums import int8_weights, saturates
-from shared import derive_flavour, flavour_of
+from shared import derive_model, derived_model_of
 
 SHIPPED = Path(__file__).parents[2] / "models"
 NAMES = ("efficientnet_lite0", "nanodet")
-FLAVOURS = (
+DERIVED = (
     ("int8", "onnxruntime"),
     ("7-bit int8", "onnxruntime"),
     ("int8", "tensorrt"),
@@ -33,16 +33,16 @@ CROPS = {"efficientnet_lite0": 3, "nanodet": 0}
 
 
 class Derived:
-    """One model with its judge, and flavours of it on demand, each judged once."""
+    """One model with its judge, and derived models of it on demand, each judged once."""
 
     def __init__(self, name: str) -> None:
         self.model: ModelDescription = find_model(name, [SHIPPED])
         with OrtBackend(self.model.variants["fp32"].file) as fp32:
-            self._judge = Judge(self.model, fp32, unseen_pictures(self.model, CROPS[name]))
+            self._judge = Judge(self.model, fp32, unseen_images(self.model, CROPS[name]))
         self._found: dict[Path, Agreement] = {}
 
     def file(self, precision: str, target: str) -> Path:
-        return flavour_of(self.model, precision, target)
+        return derived_model_of(self.model, precision, target)
 
     def judge(self, file: Path) -> Agreement:
         if file not in self._found:
@@ -59,8 +59,8 @@ def derived(request: pytest.FixtureRequest) -> Derived:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize(("precision", "target"), FLAVOURS)
-def test_a_flavour_agrees_with_fp32_on_unseen_pictures(
+@pytest.mark.parametrize(("precision", "target"), DERIVED)
+def test_a_derived_model_agrees_with_fp32_on_unseen_images(
     precision: str, target: str, derived: Derived
 ) -> None:
     found = derived.judge(derived.file(precision, target))
@@ -70,12 +70,14 @@ def test_a_flavour_agrees_with_fp32_on_unseen_pictures(
     assert found.outputs.cosine > 0.97
 
 
-@pytest.mark.parametrize(("precision", "target"), FLAVOURS)
-def test_a_flavour_passes_the_golden_check(precision: str, target: str, derived: Derived) -> None:
+@pytest.mark.parametrize(("precision", "target"), DERIVED)
+def test_a_derived_model_passes_the_golden_check(
+    precision: str, target: str, derived: Derived
+) -> None:
     with OrtBackend(derived.file(precision, target)) as backend:
         report = check_golden(derived.model, backend.infer)
     assert report.passed, report.summary()
-    assert report.pictures == 2
+    assert report.images == 2
 
 
 def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived) -> None:
@@ -89,7 +91,7 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived)
 
 def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:
     good = derived.judge(derived.file("int8", "tensorrt"))
-    derive_flavour(derived.model, "int8", "tensorrt", tmp_path / "bad.onnx", per_channel=False)
+    derive_model(derived.model, "int8", "tensorrt", tmp_path / "bad.onnx", per_channel=False)
     bad = derived.judge(tmp_path / "bad.onnx")
     assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 1
     if derived.model.name == "efficientnet_lite0":  # whose channels differ a hundredfold
@@ -97,31 +99,31 @@ def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:
         assert bad.results.share < 0.95 < good.results.share
 
 
-@pytest.mark.parametrize(("precision", "target"), FLAVOURS)
-def test_a_flavour_has_the_same_bytes_each_time(
+@pytest.mark.parametrize(("precision", "target"), DERIVED)
+def test_a_derived_model_has_the_same_bytes_each_time(
     precision: str, target: str, derived: Derived, tmp_path: Path
 ) -> None:
-    derive_flavour(derived.model, precision, target, tmp_path / "again.onnx")
+    derive_model(derived.model, precision, target, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == derived.file(precision, target).read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_ranges_come_from_the_pictures_that_they_name(name: str) -> None:
+def test_the_ranges_come_from_the_images_that_they_name(name: str) -> None:
     model = find_model(name, [SHIPPED])
     assert model.calibration is not None
     kept = Calibration.load(model.calibration)
     assert model.calibration.stat().st_size <= 40_000
     assert kept.onnx_sha256 == file_sha256(model.variants["fp32"].file)
-    assert kept.pictures.startswith("the 10 of foolbox 3.3.4's 20 ImageNet pictures with an even")
+    assert kept.images.startswith("the 10 of foolbox 3.3.4's 20 ImageNet images with an even")
     try:
-        files, videos = foolbox_pictures()[::2], sample_video().parent
+        files, videos = foolbox_images()[::2], sample_video().parent
     except SourceError as error:
         pytest.skip(str(error))
     sources = [(file, 1) for file in files]
     sources += [(videos / f"{video}.mp4", 8) for video in ("carphone_pristine", "bigbuckbunny")]
-    pictures = chain(*(calibration_pictures(file, limit=limit) for file, limit in sources))
-    again = calibrate_model(model, pictures, kept.pictures, kept.method)
-    assert again.picture_count == kept.picture_count == 26
+    images = chain(*(calibration_images(file, limit=limit) for file, limit in sources))
+    again = calibrate_model(model, images, kept.images, kept.method)
+    assert again.image_count == kept.image_count == 26
     assert again.input == {
         key: tuple(value) if isinstance(value, list) else value for key, value in kept.input.items()
     }

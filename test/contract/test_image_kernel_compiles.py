@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler takes the picture kernel for every GPU that is served."""
+"""NVIDIA's run-time compiler takes the image kernel for every GPU that is served."""
 
 from __future__ import annotations
 

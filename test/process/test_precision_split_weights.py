@@ -12,8 +12,8 @@ from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.errors import ModelError
-from flavour_networks import calibrated, classifier, pictures, run
 from hostile_files import expect_sentence
+from precision_networks import calibrated, classifier, make_images, run
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_they_may_be_links_as_a_cache_has_them(network: Path, tmp_path: Path) ->
 
 
 def derived(file: Path, made: Path) -> list[float]:
-    """Return what the fp16 flavour of a network computes."""
+    """Return what the fp16 derived model of a network computes."""
     derive(file, "fp16", "onnxruntime", made)
-    (batch,) = pictures(1)
+    (batch,) = make_images(1)
     return [float(number) for number in run(made, batch)[0].ravel()]
 
 

@@ -21,7 +21,7 @@ import onnxruntime
 from double_control import Double
 
 __version__ = "10.3.0"
-_MARK = b"a plan of the stand-in\n"
+_MARK = b"a plan of the double\n"
 
 double = Double()
 

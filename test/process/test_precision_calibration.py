@@ -1,4 +1,4 @@
-"""Calibration: the run over the pictures, and the file that it leaves."""
+"""Calibration: the run over the images, and the file that it leaves."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from edge_inference.errors import (
     TensorError,
 )
 from edge_inference.optimize.calibrate import CalibrationCancelledError, calibrate
-from flavour_networks import classifier, pictures
+from precision_networks import classifier, make_images
 
 SOUND = {
     "format": 1,
     "method": "mse",
-    "pictures": "a drive",
-    "picture_count": 3,
-    "pictures_sha256": "ab",
+    "images": "a drive",
+    "image_count": 3,
+    "images_sha256": "ab",
     "onnx_sha256": "cd",
     "input": {"width": 4},
     "ranges": {"x": [-1, 2.5], "y": [0, 0]},
@@ -44,21 +44,21 @@ def network(tmp_path: Path) -> Path:
 
 def test_every_tensor_gets_its_range(network: Path) -> None:
     told: list[int] = []
-    batches = pictures(3)
-    found = calibrate(network, "x", batches, "minmax", told.append, pictures="noise")
+    batches = make_images(3)
+    found = calibrate(network, "x", batches, "minmax", told.append, images="noise")
     assert list(found.ranges) == ["x", "c1", "r1", "c2", "r2", "g", "f", "logits"]
     assert found.ranges["x"] == (min(b.min() for b in batches), max(b.max() for b in batches))
     assert found.ranges["c1"][0] < 0
     assert found.ranges["r1"][0] == 0
     assert told == [1, 2, 3]
-    assert (found.picture_count, found.method, found.pictures) == (3, "minmax", "noise")
+    assert (found.image_count, found.method, found.images) == (3, "minmax", "noise")
     assert found.onnx_sha256 == file_sha256(network)
 
 
-def test_the_digest_is_that_of_the_pictures(network: Path) -> None:
-    one, same, other = (calibrate(network, "x", pictures(2, seed=seed)) for seed in (1, 1, 2))
+def test_the_digest_is_that_of_the_images(network: Path) -> None:
+    one, same, other = (calibrate(network, "x", make_images(2, seed=seed)) for seed in (1, 1, 2))
     assert one == same
-    assert one.pictures_sha256 != other.pictures_sha256
+    assert one.images_sha256 != other.images_sha256
 
 
 def test_one_batch_at_a_time_is_in_memory(network: Path) -> None:
@@ -77,17 +77,19 @@ def test_one_batch_at_a_time_is_in_memory(network: Path) -> None:
     assert len(alive) == 6
 
 
-def test_a_cancelled_run_ends_at_the_next_picture(network: Path) -> None:
+def test_a_cancelled_run_ends_at_the_next_image(network: Path) -> None:
     told: list[int] = []
     with pytest.raises(CalibrationCancelledError, match="cancelled"):
-        calibrate(network, "x", pictures(5), progress=told.append, cancelled=lambda: len(told) == 2)
+        calibrate(
+            network, "x", make_images(5), progress=told.append, cancelled=lambda: len(told) == 2
+        )
     assert told == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("changed", "kind", "says"),
     [
-        ({"batches": []}, SourceError, "at least one picture"),
+        ({"batches": []}, SourceError, "at least one image"),
         ({"method": "guess"}, ConfigError, "minmax, percentile, mse, entropy, got 'guess'"),
         ({"input_name": "y"}, ModelError, "only input is 'y', got x"),
         ({"batches": [np.zeros((1, 4, 16, 16), np.float32)]}, TensorError, r"\[1, 4, 16, 16\]"),
@@ -98,17 +100,19 @@ def test_a_cancelled_run_ends_at_the_next_picture(network: Path) -> None:
 def test_what_cannot_be_used_is_said(
     network: Path, changed: dict[str, Any], kind: type[EdgeInferenceError], says: str
 ) -> None:
-    given = {"input_name": "x", "batches": pictures(1), "method": "mse", **changed}
+    given = {"input_name": "x", "batches": make_images(1), "method": "mse", **changed}
     with pytest.raises(kind, match=says):
         calibrate(network, given["input_name"], given["batches"], given["method"])
 
 
 def test_the_file_gives_back_what_was_written(network: Path, tmp_path: Path) -> None:
-    made = calibrate(network, "x", pictures(2), pictures='"quoted"\nü', input_settings={"a": [1.0]})
+    made = calibrate(
+        network, "x", make_images(2), images='"quoted"\nü', input_settings={"a": [1.0]}
+    )
     made.save(tmp_path / "calibration.json")
     read = Calibration.load(tmp_path / "calibration.json")
     assert read.to_json() == made.to_json()
-    assert (read.pictures, read.input) == (made.pictures, made.input)
+    assert (read.images, read.input) == (made.images, made.input)
     assert [entry.name for entry in tmp_path.iterdir()] != ["calibration.json"]  # and the network
     for name, span in made.ranges.items():
         assert read.ranges[name] == pytest.approx(span, rel=1e-5)
@@ -129,9 +133,9 @@ def test_a_sound_file_is_read() -> None:
         ("{}", "format 1, got None"),
         (json.dumps({**SOUND, "format": 2}), "format 1, got 2"),
         (json.dumps({**SOUND, "method": "guess"}), "method: expected one of"),
-        (json.dumps({**SOUND, "pictures": 3}), "pictures: expected a text, got 3"),
-        (json.dumps({**SOUND, "picture_count": 0}), "picture_count"),
-        (json.dumps({**SOUND, "picture_count": True}), "picture_count"),
+        (json.dumps({**SOUND, "images": 3}), "images: expected a text, got 3"),
+        (json.dumps({**SOUND, "image_count": 0}), "image_count"),
+        (json.dumps({**SOUND, "image_count": True}), "image_count"),
         (json.dumps({**SOUND, "input": 1}), "input"),
         (json.dumps({**SOUND, "ranges": {}}), "ranges"),
         (json.dumps({**SOUND, "ranges": {"x": [1]}}), "ranges.x"),

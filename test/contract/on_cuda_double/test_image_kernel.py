@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-import stand_in_tensorrt
+import tensorrt_double
 from double_control import Double
 from edge_inference.backends.trt import image_kernel, nvrtc
 from edge_inference.backends.trt.backend import TrtBackend
@@ -39,7 +39,7 @@ ONNX_TYPES = {
 
 
 def make_frame(encoding: str, width: int, height: int, padding: int = 0, seed: int = 0) -> Frame:
-    """Return a picture of noise over a slope, with ``padding`` bytes after every row."""
+    """Return an image of noise over a slope, with ``padding`` bytes after every row."""
     numbers = np.random.default_rng(seed)
     rows = height * 3 // 2 if encoding in PLANAR else height
     step = width * BYTES.get(encoding, 1) + padding
@@ -69,14 +69,14 @@ def make(make_onnx: Any, double: Double) -> Iterator[Callable[..., TrtBackend]]:
     for backend in opened:
         backend.close()
     assert not any(double.live().values()), double.live()
-    assert not any(stand_in_tensorrt.alive.values())
+    assert not any(tensorrt_double.alive.values())
 
 
 def assert_same(backend: TrtBackend, frame: Frame, spec: InputSpec, levels: float = 1.0) -> None:
     """Compare with the processor's tensor, in levels of a pixel."""
-    assert backend.takes_picture(frame, spec)
+    assert backend.takes_image(frame, spec)
     about = f"{frame.encoding} {frame.width}x{frame.height}"
-    outputs, geometry = backend.infer_picture(frame, spec)
+    outputs, geometry = backend.infer_image(frame, spec)
     wanted, wanted_geometry = Preprocessor(spec).run(frame)
     assert geometry == wanted_geometry, about
     seen = outputs["seen"]
@@ -99,7 +99,7 @@ def spec_of(**changes: Any) -> InputSpec:
 
 def test_the_double_runs_the_kernel(make: Callable[..., TrtBackend], double: Double) -> None:
     backend = make(spec_of())
-    assert backend.takes_pictures
+    assert backend.takes_images
     assert "preprocessing on the GPU" in backend.describe()
     assert_same(backend, make_frame("bgr8", 40, 30), spec_of())
     assert double.count("cuLaunchKernel") == 1
@@ -142,7 +142,7 @@ def test_layouts_and_types(
     if color == "GRAY" and changes:
         changes = {"mean": (117.0,), "std": (60.0,)}
     spec = spec_of(layout=layout, color=color, dtype=dtype, resize="letterbox", **changes)
-    # At the picture's own size nothing is rounded, so the tensors are the same to the bit.
+    # At the image's own size nothing is rounded, so the tensors are the same to the bit.
     assert_same(make(spec), make_frame("rgb8", 24, 20), spec, 0.0 if color != "GRAY" else 1.0)
     assert_same(make(spec), make_frame("rgb8", 31, 57), spec)
 
@@ -152,13 +152,13 @@ def test_a_plan_of_half_precision(make: Callable[..., TrtBackend], engine: str) 
     spec = spec_of(mean=(127.5,), std=(127.5,))
     backend = make(spec, types={"image": engine})
     frame = make_frame("rgb8", 24, 20)
-    seen, _ = backend.infer_picture(frame, spec)
+    seen, _ = backend.infer_image(frame, spec)
     wanted, _ = Preprocessor(spec).run(frame)
     given = backend.infer({"image": wanted})
     np.testing.assert_array_equal(seen["seen"], given["seen"])
 
 
-def test_a_dynamic_batch_takes_one_picture(make_onnx: Any, make: Callable[..., TrtBackend]) -> None:
+def test_a_dynamic_batch_takes_one_image(make_onnx: Any, make: Callable[..., TrtBackend]) -> None:
     file = make_onnx(
         [helper.make_node("Identity", ["image"], ["seen"])],
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 20, 24])],
@@ -169,7 +169,7 @@ def test_a_dynamic_batch_takes_one_picture(make_onnx: Any, make: Callable[..., T
             assert_same(backend, make_frame("bgr8", 50, 50, seed=seed), spec_of())
 
 
-def test_pictures_and_tensors_take_turns(make: Callable[..., TrtBackend], double: Double) -> None:
+def test_images_and_tensors_take_turns(make: Callable[..., TrtBackend], double: Double) -> None:
     spec = spec_of()
     backend = make(spec)
     for seed in range(4):
@@ -219,32 +219,32 @@ def test_left_to_the_processor(
     backend = make(spec_of())
     frame, spec = make_frame("bgr8", 8, 8), spec_of(**change)
     frame = Frame(frame.data, 8, 8, encoding, frame.step)
-    assert not backend.takes_picture(frame, spec)
+    assert not backend.takes_image(frame, spec)
     with pytest.raises((BackendError, ImageError)):
-        backend.infer_picture(frame, spec)
+        backend.infer_image(frame, spec)
 
 
 def test_a_closed_backend_takes_none(make: Callable[..., TrtBackend]) -> None:
     backend = make(spec_of())
     backend.close()
     frame = make_frame("bgr8", 8, 8)
-    assert not backend.takes_picture(frame, spec_of())
+    assert not backend.takes_image(frame, spec_of())
     with pytest.raises(BackendError, match="not open"):
-        backend.infer_picture(frame, spec_of())
+        backend.infer_image(frame, spec_of())
 
 
-def test_a_picture_that_contradicts_itself(make: Callable[..., TrtBackend]) -> None:
+def test_a_image_that_contradicts_itself(make: Callable[..., TrtBackend]) -> None:
     backend = make(spec_of())
     frame = make_frame("bgr8", 8, 8)
     short = Frame(frame.data[:-1], 8, 8, "bgr8", frame.step)
     with pytest.raises(ImageError, match="expected 8 rows"):
-        backend.infer_picture(short, spec_of())
+        backend.infer_image(short, spec_of())
     assert_same(backend, frame, spec_of())
 
 
-def test_two_inputs_take_no_picture(doubling_onnx: Path) -> None:
+def test_two_inputs_take_no_image(doubling_onnx: Path) -> None:
     with make_backend(doubling_onnx) as backend:
-        assert not backend.takes_pictures
+        assert not backend.takes_images
         assert "takes tensors only" in backend.describe()
 
 
@@ -254,8 +254,8 @@ def test_without_the_compiler_the_processor_serves(
     monkeypatch.setattr(nvrtc, "_candidates", lambda: ["libno_such_library.so"])
     nvrtc.compile_ptx.cache_clear()
     backend = make(spec_of())
-    assert not backend.takes_pictures
-    assert not backend.takes_picture(make_frame("bgr8", 8, 8), spec_of())
+    assert not backend.takes_images
+    assert not backend.takes_image(make_frame("bgr8", 8, 8), spec_of())
     assert "on the processor (libnvrtc" in backend.describe()
 
 
@@ -267,7 +267,7 @@ def test_a_kernel_that_does_not_compile_says_why() -> None:
 def test_the_structure_is_the_kernels() -> None:
     """The fields in Python stand in the order of the source text."""
     source = Path(image_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
-    body = source.partition("struct Picture {")[2].partition("};")[0]
+    body = source.partition("struct Image {")[2].partition("};")[0]
     lines = (line.partition("//")[0].strip() for line in body.splitlines())
     text = " ".join(line for line in lines if line)
     names = [
@@ -278,4 +278,6 @@ def test_the_structure_is_the_kernels() -> None:
         .replace("int ", "")
         .split(",")
     ]
-    assert [name for name in names if name] == [name for name, _ in image_kernel.Picture._fields_]
+    assert [name for name in names if name] == [
+        name for name, _ in image_kernel.KernelImage._fields_
+    ]

@@ -1,4 +1,4 @@
-"""Tiny networks for the tests of precision flavours, made on the spot."""
+"""Tiny networks for the tests of derived models, made on the spot."""
 
 from __future__ import annotations
 
@@ -102,15 +102,15 @@ def detector(file: Path) -> Path:
     return write(file, nodes, constants, ["scores"])
 
 
-def pictures(count: int = 8, shape: Sequence[int] = SHAPE, seed: int = 9) -> list[NDArray[Any]]:
+def make_images(count: int = 8, shape: Sequence[int] = SHAPE, seed: int = 9) -> list[NDArray[Any]]:
     """Return invented input tensors."""
     random = np.random.default_rng(seed)
     return [random.uniform(-1, 1, shape).astype(np.float32) for _ in range(count)]
 
 
 def calibrated(file: Path, method: str = "minmax") -> Calibration:
-    """Calibrate on other pictures than ``pictures()`` gives."""
-    return calibrate(file, "x", pictures(seed=10), method)
+    """Calibrate on other images than ``make_images()`` gives."""
+    return calibrate(file, "x", make_images(seed=10), method)
 
 
 def run(file: Path, batch: NDArray[Any]) -> list[NDArray[Any]]:
