@@ -67,23 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _NO_GPU
     report.figure("gpu", f"{gpu.name}, compute {gpu.compute_capability}")
     report.figure("TensorRT", f"{plan.environment.library} {plan.environment.version}")
-    with tempfile.TemporaryDirectory() as cache:
-        store = ArtifactCache(Path(cache))
+    with tempfile.TemporaryDirectory() as folder:
+        cache = ArtifactCache(Path(folder))
         for name in _MODELS:
             for precision in _PRECISIONS:
-                _measure(report, find_model(name), precision, store, rounds)
+                _measure(report, find_model(name), precision, cache, rounds)
     return report.finish()
 
 
 def _measure(
-    report: Report, model: ModelDescription, precision: str, store: ArtifactCache, rounds: int
+    report: Report, model: ModelDescription, precision: str, cache: ArtifactCache, rounds: int
 ) -> None:
     what = f"{model.name} {precision}"
     request = EngineRequest(model, "trt", precision)
     started = time.perf_counter()
-    selection = prepare(request, store)
+    selection = prepare(request, cache)
     report.figure(f"{what}, building", time.perf_counter() - started, "s")
-    file = selection.recipe.find(store)
+    file = selection.artifact.find(cache)
     assert file is not None
     frame = Frame.from_array(make_image(*SIZES["1080p"]), "bgr8", 1, "camera")
     preprocess = Preprocessor(model.input)
@@ -96,7 +96,7 @@ def _measure(
         TrtBackend(file) as graph,
         TrtBackend(file, use_graph=False) as plain,
         _bare(file, tensor) as bare,
-        _node(model, precision, store) as node,
+        _node(model, precision, cache) as node,
     ):
         report.figure(f"{what}, really runs in", str(graph.precision_in_use))
         sides = {
@@ -163,9 +163,9 @@ def _bare(file: Path, tensor: NDArray[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _node(model: ModelDescription, precision: str, store: ArtifactCache) -> Iterator[Any]:
+def _node(model: ModelDescription, precision: str, cache: ArtifactCache) -> Iterator[Any]:
     """Give a function that sends a tensor to an inference node and waits for its output."""
-    os.environ["EDGE_INFERENCE_CACHE"] = str(store.folder)
+    os.environ["EDGE_INFERENCE_CACHE"] = str(cache.folder)
     context = Context()
     rclpy.init(context=context)
     container = Container(context)

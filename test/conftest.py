@@ -29,7 +29,7 @@ LONGEST = (
     "test_compare_models.py",
     "test_derived_models.py",
     "test_public_recogniser.py",
-    "test_store_processes.py",
+    "test_artifact_cache_processes.py",
     "test_engine_commands.py",
     "test_builder_rtx.py",
     "test_robot_install.py",

@@ -26,7 +26,7 @@ from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import time_in_turns
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
@@ -202,7 +202,7 @@ class ComparisonCancelledError(EdgeInferenceError):
 
 def compare(
     order: CompareRequest,
-    store: ArtifactCache | None = None,
+    cache: ArtifactCache | None = None,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Comparison:
@@ -218,7 +218,7 @@ def compare(
             "add one to its model.yaml"
         )
     with ExitStack() as opened:
-        work = _Work(order, store or default_cache(), opened, progress, cancelled)
+        work = _Work(order, cache or default_cache(), opened, progress, cancelled)
         rows = [work.row(*way) for way in order.ways()]
         latencies = work.time()
     rows = [dataclasses.replace(row, **latencies.get(row.name, {})) for row in rows]
@@ -233,20 +233,20 @@ class _Work:
     def __init__(
         self,
         order: CompareRequest,
-        store: ArtifactCache,
+        cache: ArtifactCache,
         opened: ExitStack,
         progress: Progress,
         cancelled: Cancelled,
     ) -> None:
         self._order = order
-        self._store = store
+        self._cache = cache
         self._opened = opened
         self._progress = progress
         self._cancelled = cancelled
         self._engines: dict[str, tuple[Selection, Backend]] = {}
         self._reference: MemoizedEngine | None = None
         self.problems: list[str] = []
-        self._known = CostCache(store.folder).read(self.problems.append)
+        self._known = CostCache(cache.folder).read(self.problems.append)
 
     def row(self, backend: str, precision: str, int8_mode: str | None) -> CompareRow:
         """Prepare, open and check one way. Raises only for the reference, or where cancelled."""
@@ -290,11 +290,11 @@ class _Work:
 
         sides = {name: side(name) for name in timed}
         durations = time_in_turns(sides, self._order.runs, after_round=after_round)
-        points = {name: point_of(self._engines[name][0], self._store) for name in timed}
+        points = {name: point_of(self._engines[name][0], self._cache) for name in timed}
         samples = {
             points[name]: runs.samples() for name, runs in timed.items() if name not in failures
         }
-        found = record(self._store, "compare", samples, self.problems.append)
+        found = record(self._cache, "compare", samples, self.problems.append)
         known = MeasuredCosts(() if found is None else (found,))
         return {
             name: {"obstacle": failures[name]}
@@ -318,9 +318,9 @@ class _Work:
             self._progress(f"{row.name}: {phase}", fraction)
 
         progress("preparing", None)
-        selection = prepare(request, self._store, progress, self._cancelled)
+        selection = prepare(request, self._cache, progress, self._cancelled)
         self._stop_if_cancelled()
-        file = selection.recipe.find(self._store)
+        file = selection.artifact.find(self._cache)
         assert selection.backend is not None and file is not None
         engine = self._opened.enter_context(selection.backend)
         self._engines[row.name] = selection, engine
@@ -340,7 +340,7 @@ class _Work:
             bytes=file.stat().st_size,
             check=check,
             accuracy=_accuracy(order, remembered),
-            known=self._known.newest(point_of(selection, self._store)),
+            known=self._known.newest(point_of(selection, self._cache)),
         )
 
     def _counted(

@@ -41,8 +41,8 @@ def some_images(model: ModelDescription, count: int) -> ImageSet:
 
 
 def test_every_precision_of_a_shipped_model_passes(model: ModelDescription, tmp_path: Path) -> None:
-    store = ArtifactCache(tmp_path)
-    found = compare(CompareRequest(model, some_images(model, 4), ("ort",), runs=2), store)
+    cache = ArtifactCache(tmp_path)
+    found = compare(CompareRequest(model, some_images(model, 4), ("ort",), runs=2), cache)
     for row in found.rows:
         assert row.passed, (row.name, row.obstacle, row.check and row.check.summary())
         assert row.latency is not None

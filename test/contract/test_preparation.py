@@ -28,7 +28,7 @@ def model() -> ModelDescription:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactCache:
+def cache(tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path / "cache")
 
 
@@ -45,21 +45,21 @@ def script(tmp_path: Path, text: str) -> str:
 
 
 def test_it_makes_what_is_missing_and_tells_how_far_it_is(
-    model: ModelDescription, store: ArtifactCache
+    model: ModelDescription, cache: ArtifactCache
 ) -> None:
     told = []
     prepare_beside(
-        EngineRequest(model, "ort", "fp16"), store, lambda *said: told.append(said), never
+        EngineRequest(model, "ort", "fp16"), cache, lambda *said: told.append(said), never
     )
     assert told == [("deriving fp16", None)]
-    (entry,) = store.entries()
+    (entry,) = cache.entries()
     assert entry.folder.name.startswith("efficientnet_lite0-fp16-onnxruntime-")
     entry.verify()
 
 
-def test_the_childs_sentence_is_the_error(model: ModelDescription, store: ArtifactCache) -> None:
+def test_the_childs_sentence_is_the_error(model: ModelDescription, cache: ArtifactCache) -> None:
     with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
-        prepare_beside(EngineRequest(model, "trt"), store, lambda *said: None, never)
+        prepare_beside(EngineRequest(model, "trt"), cache, lambda *said: None, never)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_childs_sentence_is_the_error(model: ModelDescription, store: Artifa
 )
 def test_a_child_that_dies_is_told(
     model: ModelDescription,
-    store: ArtifactCache,
+    cache: ArtifactCache,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
@@ -85,11 +85,11 @@ def test_a_child_that_dies_is_told(
 ) -> None:
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError, match=f"efficientnet_lite0 for ort in fp16.*{words}"):
-        prepare_beside(EngineRequest(model, "ort", "fp16"), store, lambda *said: None, never)
+        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
 
 
 def test_cancelling_ends_the_child(
-    model: ModelDescription, store: ArtifactCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription, cache: ArtifactCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
     popen = subprocess.Popen
@@ -102,24 +102,24 @@ def test_cancelling_ends_the_child(
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
     with pytest.raises(PreparationCancelledError, match="cancelled"):
-        prepare_beside(EngineRequest(model, "ort", "fp16"), store, lambda *said: None, lambda: True)
+        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True)
     assert started[0].poll() is not None
-    assert store.entries() == []
+    assert cache.entries() == []
 
 
 def test_ctrl_c_reaches_the_child_through_its_parent_only(
-    model: ModelDescription, store: ArtifactCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription, cache: ArtifactCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = "import os, sys; sys.stderr.write(str(os.getpgrp()))"
     text = f"exec {sys.executable} -c '{program}'"
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError) as raised:
-        prepare_beside(EngineRequest(model, "ort", "fp16"), store, lambda *said: None, never)
+        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
     (group,) = re.findall(r"ended with 0 \((\d+)\)", str(raised.value))
     assert int(group) != os.getpgrp()
 
 
-def test_the_child_ends_with_its_parent(model: ModelDescription, store: ArtifactCache) -> None:
+def test_the_child_ends_with_its_parent(model: ModelDescription, cache: ArtifactCache) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "edge_inference.engines.serving.preparation"],
         stdin=subprocess.PIPE,
@@ -128,7 +128,7 @@ def test_the_child_ends_with_its_parent(model: ModelDescription, store: Artifact
         env={**preparation.os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))},
     )
     try:
-        asked = preparation._to_json(EngineRequest(model, "ort", "fp16"), store)
+        asked = preparation._to_json(EngineRequest(model, "ort", "fp16"), cache)
         child.stdin.write(json.dumps(asked) + "\n")
         child.stdin.flush()
         assert json.loads(child.stdout.readline())["phase"] == "deriving fp16"
@@ -139,4 +139,4 @@ def test_the_child_ends_with_its_parent(model: ModelDescription, store: Artifact
         child.kill()
         child.wait()
         child.stdout.close()
-    assert store.entries() == []
+    assert cache.entries() == []

@@ -190,17 +190,17 @@ def test_a_precision_that_can_be_derived_has_to_be_made_first(
 
 
 def test_what_is_missing_is_made_once(model: ModelDescription, tmp_path: Path) -> None:
-    store = ArtifactCache(tmp_path / "cache")
+    cache = ArtifactCache(tmp_path / "cache")
     request = EngineRequest(model, "ort", "fp16")
     phases = []
-    made = prepare(request, store, lambda phase, fraction: phases.append(phase))
+    made = prepare(request, cache, lambda phase, fraction: phases.append(phase))
     assert phases == ["deriving fp16"]
     with made.backend as backend:
         output = backend.infer({"image": np.ones(model.input.shape, np.float32)})
     assert output["logits"].shape == (1, 1000)
-    again = prepare(request, store, lambda phase, fraction: phases.append(phase))
+    again = prepare(request, cache, lambda phase, fraction: phases.append(phase))
     assert phases == ["deriving fp16"]
-    assert again.recipe.find(store) == made.recipe.find(store)
+    assert again.artifact.find(cache) == made.artifact.find(cache)
 
 
 def test_altered_weights_are_not_opened(

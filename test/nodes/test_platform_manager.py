@@ -209,10 +209,10 @@ def test_a_model_of_the_user_that_fails_gives_way_to_what_the_user_had(
     wait_for(lambda: last(workloads).option == 1, "int8")
     select = server.select_backend
 
-    def fail(request, store):
+    def fail(request, cache):
         if request.model.name != "nanodet":
             raise BackendError("this model does not fit")
-        return select(request, store)
+        return select(request, cache)
 
     monkeypatch.setattr(server, "select_backend", fail)
     values = {"model": "efficientnet_lite0"}

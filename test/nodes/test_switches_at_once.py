@@ -79,11 +79,11 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
     may_go_on = threading.Event()
     prepare_beside = server.prepare_beside
 
-    def prepare_later(request, store, progress, cancelled) -> None:
+    def prepare_later(request, cache, progress, cancelled) -> None:
         while not may_go_on.wait(0.01):
             if cancelled():
                 raise server.PreparationCancelledError("cancelled")
-        prepare_beside(request, store, progress, cancelled)
+        prepare_beside(request, cache, progress, cancelled)
 
     monkeypatch.setattr(server, "prepare_beside", prepare_later)
     pipeline = Pipeline(rig, model="nanodet")

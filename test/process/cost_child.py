@@ -13,7 +13,7 @@ from typing import Any
 
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.operating_point import EngineConfiguration
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "fcntl.flock")
 MACHINE = {"cpu": "A Processor"}
@@ -50,15 +50,15 @@ def stand_still_at_changes(cache: Path) -> None:
 
 
 def main() -> None:
-    cache, writer, count, standing = sys.argv[1:]
-    store = CostCache(Path(cache), MACHINE)
+    folder, writer, count, standing = sys.argv[1:]
+    cache = CostCache(Path(folder), MACHINE)
     if standing == "standing":
-        stand_still_at_changes(Path(cache))
+        stand_still_at_changes(Path(folder))
     else:
         print("ready", flush=True)
         sys.stdin.readline()
     for number in range(int(count)):
-        store.add(measurement(writer, number))
+        cache.add(measurement(writer, number))
     print("done", flush=True)
 
 

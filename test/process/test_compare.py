@@ -56,7 +56,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactCache:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> ArtifactCache:
     return ArtifactCache(tmp_path_factory.mktemp("cache"))
 
 
@@ -66,8 +66,8 @@ def labelled() -> ImageSet:
 
 
 @pytest.fixture(scope="module")
-def comparison(model: ModelDescription, store: ArtifactCache, labelled: ImageSet) -> Comparison:
-    return compare(CompareRequest(model, labelled, CPU, runs=3), store)
+def comparison(model: ModelDescription, cache: ArtifactCache, labelled: ImageSet) -> Comparison:
+    return compare(CompareRequest(model, labelled, CPU, runs=3), cache)
 
 
 def strictly(line: str) -> dict[str, Any]:
@@ -97,28 +97,28 @@ def test_every_precision_is_compared_with_fp32(comparison: Comparison) -> None:
     assert int8.layers == {"int8": 4}
 
 
-def test_accuracy_counts_the_class_named_first(tmp_path: Path, store: ArtifactCache) -> None:
+def test_accuracy_counts_the_class_named_first(tmp_path: Path, cache: ArtifactCache) -> None:
     brightest = load_model(write_model(tmp_path / "brightest"))
     labels = [0, 1, 2, 0, 1, 1]  # the last one is wrong
     shown = ImageSet(make_images(6), "six", labels)
-    (row,) = compare(CompareRequest(brightest, shown, CPU, ("fp32",), runs=1), store).rows
+    (row,) = compare(CompareRequest(brightest, shown, CPU, ("fp32",), runs=1), cache).rows
     assert row.accuracy == MeasuredAccuracy(right=5, counted=6)
     assert row.accuracy.share == 5 / 6
 
 
-def test_without_labels_there_is_no_accuracy(model: ModelDescription, store: ArtifactCache) -> None:
+def test_without_labels_there_is_no_accuracy(model: ModelDescription, cache: ArtifactCache) -> None:
     found = compare(
-        CompareRequest(model, ImageSet(make_images(2), "two"), CPU, ("int8",), runs=1), store
+        CompareRequest(model, ImageSet(make_images(2), "two"), CPU, ("int8",), runs=1), cache
     )
     assert [row.accuracy for row in found.rows] == [None, None]
     assert [row.name for row in found.rows] == ["ort fp32", "ort int8"]
 
 
 def test_what_cannot_run_is_a_row_with_its_reason(
-    model: ModelDescription, store: ArtifactCache, labelled: ImageSet
+    model: ModelDescription, cache: ArtifactCache, labelled: ImageSet
 ) -> None:
     bare = replace(model, derive=replace(model.derive, calibration=""))
-    found = compare(CompareRequest(bare, labelled, CPU, runs=1), store)
+    found = compare(CompareRequest(bare, labelled, CPU, runs=1), cache)
     int8 = found.row("ort", "int8")
     assert int8 is not None
     assert "has no int8 variant" in int8.obstacle
@@ -130,7 +130,7 @@ def test_what_cannot_run_is_a_row_with_its_reason(
 
 def test_a_row_that_fails_while_it_is_timed_has_its_reason(
     model: ModelDescription,
-    store: ArtifactCache,
+    cache: ArtifactCache,
     labelled: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_row_that_fails_while_it_is_timed_has_its_reason(
 
     real = compare_module.prepare
     monkeypatch.setattr(compare_module, "prepare", prepare)
-    found = compare(CompareRequest(model, labelled, CPU, runs=5), store)
+    found = compare(CompareRequest(model, labelled, CPU, runs=5), cache)
     fp16 = found.row("ort", "fp16")
     assert fp16 is not None
     assert (fp16.obstacle, fp16.latency, fp16.passed) == ("it stopped", None, False)
@@ -167,12 +167,12 @@ def test_a_model_without_fp32_cannot_be_compared(model: ModelDescription) -> Non
 
 @pytest.mark.parametrize("asked", range(1, 40, 6))
 def test_a_cancelled_comparison_ends(
-    model: ModelDescription, store: ArtifactCache, labelled: ImageSet, asked: int
+    model: ModelDescription, cache: ArtifactCache, labelled: ImageSet, asked: int
 ) -> None:
     count = iter(range(asked))
     with pytest.raises(ComparisonCancelledError):
         compare(
-            CompareRequest(model, labelled, CPU), store, cancelled=lambda: next(count, None) is None
+            CompareRequest(model, labelled, CPU), cache, cancelled=lambda: next(count, None) is None
         )
 
 

@@ -18,7 +18,7 @@ from edge_inference.core.measured_costs import (
 )
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP
 from edge_inference.engines.serving import cost_recording
 from edge_inference.engines.serving.cost_recording import (
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactCache:
+def cache(tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path / "cache")
 
 
@@ -54,8 +54,8 @@ def silent(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
-def kept(store: ArtifactCache) -> tuple[Measurement, ...]:
-    return CostCache(store.folder).read(silent).measurements
+def kept(cache: ArtifactCache) -> tuple[Measurement, ...]:
+    return CostCache(cache.folder).read(silent).measurements
 
 
 def test_runs_are_timed_after_the_first_ones() -> None:
@@ -68,91 +68,91 @@ def test_runs_are_timed_after_the_first_ones() -> None:
 
 
 def test_compare_keeps_what_it_measures_and_tells_what_was_known(
-    model: ModelDescription, store: ArtifactCache
+    model: ModelDescription, cache: ArtifactCache
 ) -> None:
     order = CompareRequest(
         model, ImageSet(make_images(3), "three"), ("ort",), runs=WARM_UP + MINIMUM_RUNS
     )
-    first = compare(order, store)
-    (measurement,) = kept(store)
+    first = compare(order, cache)
+    (measurement,) = kept(cache)
     assert [cost.point.precision for cost in measurement.costs] == ["fp32", "fp16", "int8"]
     assert all(cost.cpu and cost.point.form.startswith("threads=1") for cost in measurement.costs)
     assert measurement.by == "compare"
     assert [row.known for row in first.rows] == [None, None, None]
     assert [row.measured[0] for row in first.rows] == list(measurement.costs)
-    again = compare(order, store)
+    again = compare(order, cache)
     assert [row.known[0] for row in again.rows] == list(measurement.costs)
-    assert len(kept(store)) == 1  # the new one has taken the old one's place
-    assert kept(store) != (measurement,)
+    assert len(kept(cache)) == 1  # the new one has taken the old one's place
+    assert kept(cache) != (measurement,)
 
 
 def test_with_several_threads_cpu_time_tells_nothing(
-    model: ModelDescription, store: ArtifactCache
+    model: ModelDescription, cache: ArtifactCache
 ) -> None:
     pair = ImageSet(make_images(2), "two")
     compare(
-        CompareRequest(model, pair, ("ort",), ("int8",), WARM_UP + MINIMUM_RUNS, threads=2), store
+        CompareRequest(model, pair, ("ort",), ("int8",), WARM_UP + MINIMUM_RUNS, threads=2), cache
     )
-    (measurement,) = kept(store)
+    (measurement,) = kept(cache)
     assert [cost.cpu for cost in measurement.costs] == [None, None]
     assert all(cost.point.form.startswith("threads=2") for cost in measurement.costs)
 
 
 def test_costs_that_cannot_be_kept_cost_nothing_else(
-    model: ModelDescription, store: ArtifactCache
+    model: ModelDescription, cache: ArtifactCache
 ) -> None:
-    store.folder.mkdir(parents=True)
-    (store.folder / "costs").write_text("in the way")
+    cache.folder.mkdir(parents=True)
+    (cache.folder / "costs").write_text("in the way")
     runs = WARM_UP + MINIMUM_RUNS
     found = compare(
-        CompareRequest(model, ImageSet(make_images(2), "two"), ("ort",), ("fp32",), runs), store
+        CompareRequest(model, ImageSet(make_images(2), "two"), ("ort",), ("fp32",), runs), cache
     )
     assert found.rows[0].latency is not None
     assert "cannot be written" in found.problems[-1]
 
 
 def test_a_check_times_the_engine_and_what_it_is_compared_with(
-    model: ModelDescription, store: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+    model: ModelDescription, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    selection = prepare(EngineRequest(model, "ort", "int8"), store)
+    selection = prepare(EngineRequest(model, "ort", "int8"), cache)
     with selection.backend as backend:
         checked = check_engine(selection, backend, golden="off", agreement="warn")
-    few = record_check(selection, checked, store, silent)
-    assert (few, kept(store)) == (None, ())  # it has no golden images
+    few = record_check(selection, checked, cache, silent)
+    assert (few, kept(cache)) == (None, ())  # it has no golden images
     monkeypatch.setattr(
         "edge_inference.engines.serving.engine_check.self_check_images",
         lambda model: make_images(15),
     )
     with selection.backend as backend:
         checked = check_engine(selection, backend, golden="off", agreement="warn")
-    measured = record_check(selection, checked, store, silent)
-    assert kept(store) == (measured,)
+    measured = record_check(selection, checked, cache, silent)
+    assert kept(cache) == (measured,)
     assert [cost.point.precision for cost in measured.costs] == ["int8", "fp32"]
     assert [cost.runs for cost in measured.costs] == [12, 12]
 
 
 def test_a_child_times_an_engine_with_its_rival(
-    model: ModelDescription, store: ArtifactCache
+    model: ModelDescription, cache: ArtifactCache
 ) -> None:
     request, rival = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
-    prepare(request, store)
-    checked = check_beside(request, store, "off", "off", never, rival)
+    prepare(request, cache)
+    checked = check_beside(request, cache, "off", "off", never, rival)
     assert checked.warnings == ()
-    (measured,) = kept(store)
-    points = [operating_point(each, "ort", each.precision, store) for each in (request, rival)]
+    (measured,) = kept(cache)
+    points = [operating_point(each, "ort", each.precision, cache) for each in (request, rival)]
     assert [cost.point for cost in measured.costs] == points
     assert measured.by == "preparation"
     assert MINIMUM_RUNS <= measured.costs[0].runs <= cost_recording.MOST_RUNS
-    check_beside(request, store, "off", "off", never)
-    assert kept(store) == (measured,)
+    check_beside(request, cache, "off", "off", never)
+    assert kept(cache) == (measured,)
 
 
 def test_a_changed_model_is_another_operating_point(
-    model: ModelDescription, store: ArtifactCache, tmp_path: Path
+    model: ModelDescription, cache: ArtifactCache, tmp_path: Path
 ) -> None:
     other = load_model(write_model(tmp_path / model.name))
     here, there = (
-        operating_point(EngineRequest(each, "ort", "fp32"), "ort", "fp32", store)
+        operating_point(EngineRequest(each, "ort", "fp32"), "ort", "fp32", cache)
         for each in (model, other)
     )
     assert here.model == there.model
@@ -169,22 +169,22 @@ def test_a_changed_model_is_another_operating_point(
     ],
 )
 def test_what_is_not_made_or_cannot_run_has_no_cost(
-    change: Callable[[EngineRequest], EngineRequest], model: ModelDescription, store: ArtifactCache
+    change: Callable[[EngineRequest], EngineRequest], model: ModelDescription, cache: ArtifactCache
 ) -> None:
     request = change(EngineRequest(model, "ort", "fp32"))
-    point = operating_point(request, request.backend, request.precision, store)
+    point = operating_point(request, request.backend, request.precision, cache)
     assert point is None
     runs = TimedRuns(lambda inputs: inputs, by_cpu=True)
     for _ in range(WARM_UP + MINIMUM_RUNS):
         runs({})
-    assert record(store, "test", {point: runs.samples()}, silent) is None
+    assert record(cache, "test", {point: runs.samples()}, silent) is None
 
 
 @pytest.mark.parametrize("flags", ["avx2", "avx2 avx512_vnni"])
 def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
     flags: str,
     model: ModelDescription,
-    store: ArtifactCache,
+    cache: ArtifactCache,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -196,11 +196,11 @@ def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
     )
     requests = [EngineRequest(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
     for request in requests:
-        prepare(request, store)
-    points = [operating_point(request, "ort", "int8", store) for request in requests]
+        prepare(request, cache)
+    points = [operating_point(request, "ort", "int8", cache) for request in requests]
     assert len(set(points)) == (2 if processor.saturates else 1)
     words = ["threads=1, exact", "threads=1, fast"] if processor.saturates else ["threads=1"] * 2
     assert [point.form for point in points] == words
     costs = tuple(Cost(point, 20, Spread(0.1, 0.2)) for point in dict.fromkeys(points))
     known = MeasuredCosts((Measurement("a test", 1.0, costs),))
-    assert [cost for cost, _ in current_costs(model, known, store)] == list(costs)
+    assert [cost for cost, _ in current_costs(model, known, cache)] == list(costs)

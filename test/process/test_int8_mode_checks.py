@@ -77,7 +77,7 @@ def test_with_vnni_both_ways_are_one(
             module, "find_processor", lambda: Processor("avx_vnni", saturates=False)
         )
     exact, fast = (prepared(model, mode, tmp_path) for mode in ("exact", "fast"))
-    assert exact.recipe == fast.recipe
+    assert exact.artifact == fast.artifact
     assert fast.int8_mode is None
     assert "precision int8: asked for" in fast.reason
     assert len(ArtifactCache(tmp_path).entries()) == 1

@@ -46,7 +46,7 @@ class Workshop:
     def request(self, precision: str, backend: str = "ort") -> EngineRequest:
         return EngineRequest(self.model, backend, precision, origin=precision)
 
-    def select(self, request: EngineRequest, store: ArtifactCache) -> Selection:
+    def select(self, request: EngineRequest, cache: ArtifactCache) -> Selection:
         precision = "fp32" if request.precision == "auto" else request.precision
         if precision in self.impossible:
             raise self.impossible[precision]
@@ -54,11 +54,11 @@ class Workshop:
         if precision not in self.missing:
             backend = _Numbered(precision, self)
             self.backends.append(backend)
-        recipe = _Recipe(self.model.variants["fp32"], self, precision)
-        return Selection(request, request.backend, precision, "why", recipe, backend)
+        artifact = _Artifact(self.model.variants["fp32"], self, precision)
+        return Selection(request, request.backend, precision, "why", artifact, backend)
 
     def make(
-        self, request: EngineRequest, store: ArtifactCache, progress: Any, cancelled: Any
+        self, request: EngineRequest, cache: ArtifactCache, progress: Any, cancelled: Any
     ) -> None:
         progress("building", 0.5)
         self.making.set()
@@ -102,11 +102,11 @@ class _Numbered(NullBackend):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Recipe(ShippedFile):
+class _Artifact(ShippedFile):
     workshop: Any = None
     precision: str = ""
 
-    def discard(self, store: ArtifactCache) -> bool:
+    def discard(self, cache: ArtifactCache) -> bool:
         self.workshop.discarded.append(self.precision)
         self.workshop.missing.add(self.precision)
         return True

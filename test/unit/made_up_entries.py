@@ -42,7 +42,7 @@ class Clock:
         return self.now
 
 
-def left_overs(store: ArtifactCache) -> list[str]:
+def left_overs(cache: ArtifactCache) -> list[str]:
     """Return what should only be there while an entry is made or removed."""
-    places = (store.folder / ".making", store.folder / ".locks")
+    places = (cache.folder / ".making", cache.folder / ".locks")
     return [file.name for place in places if place.is_dir() for file in place.iterdir()]

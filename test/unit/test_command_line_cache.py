@@ -14,7 +14,7 @@ from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def filled(cache: Path) -> Iterator[ArtifactCache]:
     """Give a cache with an engine, a derived model, and one entry that is cut off."""
-    store = ArtifactCache(cache)
+    artifacts = ArtifactCache(cache)
     for label, name in (("a-fp16-trt", "engine.plan"), ("b-int8-ort", "model.onnx"), ("cut", "x")):
         precision = label.split("-")[1] if "-" in label else ""
 
@@ -34,9 +34,9 @@ def filled(cache: Path) -> Iterator[ArtifactCache]:
             (folder / name).write_bytes(bytes(1_000_000))
             return {"model": "m", "precision": precision}
 
-        entry = store.get_or_make(key_of({"label": label}), make, label=label)
+        entry = artifacts.get_or_make(key_of({"label": label}), make, label=label)
     entry.path("x").write_bytes(bytes(100))
-    return store
+    return artifacts
 
 
 def test_an_empty_cache_has_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,12 +137,12 @@ FP32 = find_model("efficientnet_lite0").variants["fp32"].sha256
 @pytest.fixture
 def measured(cache: Path) -> CostCache:
     """Give costs of the shipped model, and of what it was before it was changed."""
-    store = CostCache(cache)
+    costs = CostCache(cache)
     for artifact, seconds in ((FP32, 0.016), ("0" * 64, 0.5)):
         point = EngineConfiguration("efficientnet_lite0", "fp32", "ort", artifact, form="threads=1")
         cost = Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, 1.1 * seconds))
-        store.add(Measurement("a test", 1780000000.0, (cost,)))
-    return store
+        costs.add(Measurement("a test", 1780000000.0, (cost,)))
+    return costs
 
 
 def test_models_tell_what_they_take_here(

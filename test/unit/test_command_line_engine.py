@@ -301,7 +301,7 @@ def test_an_engine_that_was_not_built_says_how_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Nothing:
-        def find(self, store: ArtifactCache) -> None:
+        def find(self, cache: ArtifactCache) -> None:
             return None
 
     monkeypatch.setattr(engine_plans, "engine_plan", lambda *_: Nothing())

@@ -17,7 +17,7 @@ from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, on
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.int8_mode import in_words, mode_in_use, weight_bits
 from edge_inference.engines.serving import preparation
-from edge_inference.engines.serving.selection import EngineRequest, recipe_for
+from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
 from edge_inference.optimize.image_set import ImageSet
@@ -58,7 +58,7 @@ def test_only_a_processor_that_saturates_has_two_ways(
 
 def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
     with pytest.raises(ConfigError, match=r"int8_mode: 'quick' is unknown"):
-        recipe_for(EngineRequest(model, int8_mode="quick"), "ort", "int8")
+        artifact_for(EngineRequest(model, int8_mode="quick"), "ort", "int8")
     with pytest.raises(ConfigError, match=r"int8_modes: 'fats' is unknown.*did you mean 'fast'"):
         CompareRequest(model, ImageSet([], "none"), int8_modes=("fats",))
 
@@ -70,9 +70,9 @@ def test_each_way_and_each_processor_has_a_file_of_its_own(
     for processor in (AVX2, VNNI):
         be(processor, monkeypatch)
         for mode in ("exact", "fast"):
-            recipe = recipe_for(EngineRequest(model, int8_mode=mode), "ort", "int8")
-            assert isinstance(recipe, DerivedModel)
-            keys.add(artifacts.key_of(recipe.parts()))
+            artifact = artifact_for(EngineRequest(model, int8_mode=mode), "ort", "int8")
+            assert isinstance(artifact, DerivedModel)
+            keys.add(artifacts.key_of(artifact.parts()))
     assert len(keys) == 3  # with VNNI both ways are one
 
 
@@ -83,9 +83,9 @@ def test_what_the_processor_does_not_compute_is_the_same_file_everywhere(
     keys = set()
     for processor in (AVX2, VNNI):
         be(processor, monkeypatch)
-        recipe = onnx_for(model, precision, target)
-        assert isinstance(recipe, DerivedModel)
-        keys.add(artifacts.key_of(recipe.parts()))
+        artifact = onnx_for(model, precision, target)
+        assert isinstance(artifact, DerivedModel)
+        keys.add(artifacts.key_of(artifact.parts()))
     assert len(keys) == 1
 
 
@@ -94,8 +94,8 @@ def test_a_mode_changes_nothing_but_int8_on_the_processor(
 ) -> None:
     be(AVX2, monkeypatch)
     fast = EngineRequest(model, int8_mode="fast")
-    assert recipe_for(fast, "ort", "fp16") == recipe_for(EngineRequest(model), "ort", "fp16")
-    assert recipe_for(fast, "ort-cuda", "int8") == onnx_for(model, "int8", "onnxruntime")
+    assert artifact_for(fast, "ort", "fp16") == artifact_for(EngineRequest(model), "ort", "fp16")
+    assert artifact_for(fast, "ort-cuda", "int8") == onnx_for(model, "int8", "onnxruntime")
 
 
 def test_fast_is_derived_beside_a_file_of_the_model_where_the_ranges_are_known(
@@ -104,12 +104,12 @@ def test_fast_is_derived_beside_a_file_of_the_model_where_the_ranges_are_known(
     be(AVX2, monkeypatch)
     own = Variant("int8", model.variants["fp32"].file, "")
     both = dataclasses.replace(model, variants={**model.variants, "int8": own})
-    assert recipe_for(EngineRequest(both), "ort", "int8") == ShippedFile(own)
-    assert recipe_for(EngineRequest(both, int8_mode="fast"), "ort", "int8") == DerivedModel(
+    assert artifact_for(EngineRequest(both), "ort", "int8") == ShippedFile(own)
+    assert artifact_for(EngineRequest(both, int8_mode="fast"), "ort", "int8") == DerivedModel(
         both, "int8", "onnxruntime", 7
     )
     alone = dataclasses.replace(model, variants={"int8": own})
-    assert recipe_for(EngineRequest(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
+    assert artifact_for(EngineRequest(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
 
 
 def test_a_process_of_its_own_makes_what_was_asked_for(

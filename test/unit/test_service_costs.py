@@ -10,7 +10,7 @@ from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.selection import EngineRequest, Selection
 from edge_inference.engines.serving.server import Engine
 from edge_inference.engines.serving.service_costs import PERIOD_NS, RUNS, ServiceCosts
@@ -19,27 +19,27 @@ from edge_inference.engines.serving.service_costs import PERIOD_NS, RUNS, Servic
 def engine(threads: int = 1) -> Engine:
     model = find_model("efficientnet_lite0")
     request = EngineRequest(model, "ort", "fp32", threads)
-    recipe = ShippedFile(model.variants["fp32"])
-    selection = Selection(request, "ort", "fp32", "a test", recipe, None)
+    artifact = ShippedFile(model.variants["fp32"])
+    selection = Selection(request, "ort", "fp32", "a test", artifact, None)
     return Engine(request, selection, backend=None)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactCache:
+def cache(tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path)
 
 
 @pytest.fixture
-def costs(store: ArtifactCache) -> ServiceCosts:
+def costs(cache: ArtifactCache) -> ServiceCosts:
     def report(sentence: str) -> None:
         raise AssertionError(sentence)
 
-    return ServiceCosts(store, report)
+    return ServiceCosts(cache, report)
 
 
-def kept(costs: ServiceCosts, store: ArtifactCache) -> tuple[Measurement, ...]:
+def kept(costs: ServiceCosts, cache: ArtifactCache) -> tuple[Measurement, ...]:
     costs.close()
-    return CostCache(store.folder).read().measurements
+    return CostCache(cache.folder).read().measurements
 
 
 def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -> None:
@@ -47,14 +47,14 @@ def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -
         costs.note(its, images, 0.05, 0.02)
 
 
-def test_enough_runs_are_kept(costs: ServiceCosts, store: ArtifactCache) -> None:
+def test_enough_runs_are_kept(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its, RUNS - 1)
     costs.keep(0, is_free=True)
-    assert kept(costs, store) == ()
+    assert kept(costs, cache) == ()
     serve(costs, its, 1)
     costs.keep(1, is_free=True)
-    (measurement,) = kept(costs, store)
+    (measurement,) = kept(costs, cache)
     (cost,) = measurement.costs
     assert (measurement.by, cost.runs, cost.point.form) == ("service", RUNS, "threads=1")
     assert (cost.wall.median_s, cost.cpu.median_s) == (0.05, 0.02)
@@ -62,59 +62,59 @@ def test_enough_runs_are_kept(costs: ServiceCosts, store: ArtifactCache) -> None
 
 
 def test_with_several_threads_only_wall_time_is_kept(
-    costs: ServiceCosts, store: ArtifactCache
+    costs: ServiceCosts, cache: ArtifactCache
 ) -> None:
     serve(costs, engine(threads=2))
     costs.keep(0, is_free=True)
-    assert kept(costs, store)[0].costs[0].cpu is None
+    assert kept(costs, cache)[0].costs[0].cpu is None
 
 
-def test_it_is_kept_once_in_a_while(costs: ServiceCosts, store: ArtifactCache) -> None:
+def test_it_is_kept_once_in_a_while(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its)
     costs.keep(0, is_free=True)
-    first = kept(costs, store)
+    first = kept(costs, cache)
     serve(costs, its)
     costs.keep(PERIOD_NS - 1, is_free=True)
-    assert kept(costs, store) == first
+    assert kept(costs, cache) == first
     costs.keep(PERIOD_NS, is_free=True)
-    assert len(kept(costs, store)) == 1
-    assert kept(costs, store) != first
+    assert len(kept(costs, cache)) == 1
+    assert kept(costs, cache) != first
 
 
 def test_while_the_node_is_held_back_nothing_counts(
-    costs: ServiceCosts, store: ArtifactCache
+    costs: ServiceCosts, cache: ArtifactCache
 ) -> None:
     its = engine()
     serve(costs, its)
     costs.keep(0, is_free=False)
     costs.keep(1, is_free=True)
-    assert kept(costs, store) == ()
+    assert kept(costs, cache) == ()
     serve(costs, its)
     costs.keep(2, is_free=True)
-    assert len(kept(costs, store)) == 1
+    assert len(kept(costs, cache)) == 1
 
 
-def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, store: ArtifactCache) -> None:
+def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     for run in range(RUNS):
         costs.note(its, 1, 0.05, 0.02 if run % 10 else 0.2)
     costs.keep(0, is_free=True)
-    assert kept(costs, store) == ()
+    assert kept(costs, cache) == ()
     serve(costs, its)
     costs.keep(1, is_free=True)
-    assert len(kept(costs, store)) == 1
+    assert len(kept(costs, cache)) == 1
 
 
 def test_another_engine_begins_anew_and_batches_do_not_count(
-    costs: ServiceCosts, store: ArtifactCache
+    costs: ServiceCosts, cache: ArtifactCache
 ) -> None:
     serve(costs, engine(), RUNS - 1)
     other = engine()
     serve(costs, other, RUNS - 1)
     serve(costs, other, RUNS, images=2)
     costs.keep(0, is_free=True)
-    assert kept(costs, store) == ()
+    assert kept(costs, cache) == ()
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -91,11 +91,11 @@ def _built(order: EngineBuildOptions, progress: Progress, cancelled: Cancelled) 
     precision = order.precision or USUAL_PRECISION
     own = build_options(model, precision)
     options = _as_given(lambda: build_options(model, precision, order.options))
-    recipe = engine_plan(model, options.precision, order.gpu, options)
+    artifact = engine_plan(model, options.precision, order.gpu, options)
     if order.output is not None:
-        onnx_file = recipe.onnx.make(default_cache(), progress, cancelled)
-        return _into_file(order, onnx_file, options, progress, cancelled, recipe.model)
-    return _into_cache(recipe, progress, cancelled, is_usual=options == own)
+        onnx_file = artifact.onnx.make(default_cache(), progress, cancelled)
+        return _into_file(order, onnx_file, options, progress, cancelled, artifact.model)
+    return _into_cache(artifact, progress, cancelled, is_usual=options == own)
 
 
 def _into_file(
@@ -126,13 +126,13 @@ def _into_file(
 
 
 def _into_cache(
-    recipe: EnginePlan, progress: Progress, cancelled: Cancelled, is_usual: bool
+    artifact: EnginePlan, progress: Progress, cancelled: Cancelled, is_usual: bool
 ) -> _Outcome:
-    store = default_cache()
-    there, damaged = find_or_none(recipe, store)
-    plan = there or recipe.make(store, progress, cancelled)
+    cache = default_cache()
+    there, damaged = find_or_none(artifact, cache)
+    plan = there or artifact.make(cache, progress, cancelled)
     notes = [f"built anew: {damaged}"] if damaged else []
-    notes += recipe.notes(store)
+    notes += artifact.notes(cache)
     if not is_usual:
         notes.append(
             "the inference node builds as the section engine of model.yaml says; for it to use "

@@ -15,7 +15,7 @@ from edge_inference.cli.usage import complain
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, CacheEntry
 from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_cache
-from edge_inference.engines.cache.cost_store import forget_costs
+from edge_inference.engines.cache.cost_cache import forget_costs
 from edge_inference.errors import CacheError
 
 _PIPE_WIDTH = 140
@@ -25,14 +25,14 @@ _DIGITS = 17  # a dash and the first digits of the key
 
 def list_cache(verify: bool, as_json: bool) -> int:
     """Print what is in the cache; return 1 where something is damaged."""
-    store = default_cache()
-    rows = [(entry, _fault(entry) if verify else "") for entry in store.entries()]
-    faults = store.faults()
+    cache = default_cache()
+    rows = [(entry, _fault(entry) if verify else "") for entry in cache.entries()]
+    faults = cache.faults()
     if as_json:
         for entry, fault in rows:
             sys.stdout.write(json.dumps(_as_json(entry, fault, verify)) + "\n")
     else:
-        _print(store, rows, verify)
+        _print(cache, rows, verify)
     for fault in (*faults, *(fault for _, fault in rows if fault)):
         complain(fault)
     return 1 if faults or any(fault for _, fault in rows) else 0
@@ -45,39 +45,39 @@ def clean_cache(
 
     A limit of 0 removes measured costs, too; ``costs_only`` nothing else.
     """
-    store = default_cache()
+    cache = default_cache()
     if costs_only:
-        return _forget_costs(store, as_json)
-    sizes = {folder.name: _folder_size(folder) for folder in _folders(store)}
-    removed = store.clean(sys.maxsize if damaged_only else limit_bytes)
+        return _forget_costs(cache, as_json)
+    sizes = {folder.name: _folder_size(folder) for folder in _folders(cache)}
+    removed = cache.clean(sys.maxsize if damaged_only else limit_bytes)
     if limit_bytes == 0:
-        shutil.rmtree(store.folder / TIMING_FOLDER, ignore_errors=True)
-        forget_costs(store.folder)
+        shutil.rmtree(cache.folder / TIMING_FOLDER, ignore_errors=True)
+        forget_costs(cache.folder)
     freed = sum(sizes.get(name, 0) for name in removed)
-    left = store.entries()
+    left = cache.entries()
     if as_json:
-        content = {"cache": str(store.folder), "removed": removed, "bytes": freed}
+        content = {"cache": str(cache.folder), "removed": removed, "bytes": freed}
         sys.stdout.write(json.dumps({**content, "left": len(left)}) + "\n")
         return 0
     for name in removed:
         sys.stdout.write(f"removed {name}: {megabytes(sizes.get(name))}\n")
     sys.stdout.write(
-        f"{store.folder}: {len(removed)} removed ({megabytes(freed)}), {len(left)} left "
+        f"{cache.folder}: {len(removed)} removed ({megabytes(freed)}), {len(left)} left "
         f"({megabytes(sum(entry.size for entry in left))})\n"
     )
     return 0
 
 
-def _forget_costs(store: ArtifactCache, as_json: bool) -> int:
-    removed = forget_costs(store.folder)
+def _forget_costs(cache: ArtifactCache, as_json: bool) -> int:
+    removed = forget_costs(cache.folder)
     if as_json:
-        sys.stdout.write(json.dumps({"cache": str(store.folder), "costs_removed": removed}) + "\n")
+        sys.stdout.write(json.dumps({"cache": str(cache.folder), "costs_removed": removed}) + "\n")
     else:
-        sys.stdout.write(f"{store.folder}: measured costs forgotten ({removed} files)\n")
+        sys.stdout.write(f"{cache.folder}: measured costs forgotten ({removed} files)\n")
     return 0
 
 
-def _print(store: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: bool) -> None:
+def _print(cache: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -85,7 +85,7 @@ def _print(store: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: b
 
     total = sum(entry.size for entry, _ in rows)
     count = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
-    sys.stdout.write(f"{store.folder}: {count}, {megabytes(total)}\n")
+    sys.stdout.write(f"{cache.folder}: {count}, {megabytes(total)}\n")
     if not rows:
         return
     is_terminal = sys.stdout.isatty()
@@ -150,10 +150,10 @@ def _moment(seconds: float) -> str:
         return "?"
 
 
-def _folders(store: ArtifactCache) -> list[Path]:
-    if not store.folder.is_dir():
+def _folders(cache: ArtifactCache) -> list[Path]:
+    if not cache.folder.is_dir():
         return []
-    return [folder for folder in store.folder.iterdir() if folder.is_dir()]
+    return [folder for folder in cache.folder.iterdir() if folder.is_dir()]
 
 
 def _folder_size(folder: Path) -> int:

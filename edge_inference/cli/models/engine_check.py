@@ -103,7 +103,7 @@ def _run_plan(
         name=_TRT,
         precision=metadata.precision,
         reason="the plan that was named",
-        recipe=GivenPlan(plan),
+        artifact=GivenPlan(plan),
         backend=backend,
     )
     return run_checks(selection, backend)

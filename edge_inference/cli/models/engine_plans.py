@@ -32,15 +32,15 @@ class GivenPlan(Artifact):
 
     file: Path
 
-    def find(self, store: ArtifactCache) -> Path | None:
+    def find(self, cache: ArtifactCache) -> Path | None:
         """Return the plan."""
         return self.file
 
-    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Return the plan."""
         return self.file
 
-    def discard(self, store: ArtifactCache) -> bool:
+    def discard(self, cache: ArtifactCache) -> bool:
         """Leave somebody's file alone."""
         return False
 
@@ -75,14 +75,14 @@ def named_plan(text: str) -> Path:
 
 def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Path:
     """Return a model's plan in the cache, as the inference node would take it."""
-    store = default_cache()
+    cache = default_cache()
     wanted = precision or USUAL_PRECISION
-    plan = engine_plan(model, wanted, gpu).find(store)
+    plan = engine_plan(model, wanted, gpu).find(cache)
     if plan is not None:
         return plan
     others = [
         str(entry.path(PLAN_FILE))
-        for entry in store.entries()
+        for entry in cache.entries()
         if PLAN_FILE in entry.files and entry.metadata.get("model") == model.name
     ]
     listing = f"; with other options there are {', '.join(others)}" if others else ""

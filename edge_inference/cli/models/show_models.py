@@ -20,7 +20,7 @@ from edge_inference.core.models.model import (
     load_model,
 )
 from edge_inference.engines.cache.artifacts import default_cache, precisions
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.cost_recording import current_costs
 from edge_inference.errors import EdgeInferenceError
 
@@ -38,9 +38,9 @@ def list_models(model_path: str, as_json: bool) -> int:
         except EdgeInferenceError as error:
             failed += 1
             complain(f"{name}: {error}")
-    store = default_cache()
-    known = CostCache(store.folder).read(_warn)
-    listed = [(model, current_costs(model, known, store)) for model in models]
+    cache = default_cache()
+    known = CostCache(cache.folder).read(_warn)
+    listed = [(model, current_costs(model, known, cache)) for model in models]
     if as_json:
         for model, costs in listed:
             sys.stdout.write(json.dumps(_as_json(model, costs)) + "\n")

@@ -334,15 +334,15 @@ def _made_ready(
 
     int8_mode = options.int8_mode or EXACT
     request = EngineRequest(model, options.backend, options.precision, int8_mode=int8_mode)
-    store = default_cache()
-    selection = select_backend(request, store)
+    cache = default_cache()
+    selection = select_backend(request, cache)
     if selection.backend is not None:
         return True
     title = f"preparing {model.name} for {selection.name} in {selection.precision}"
     try:
         with output.preparing(title) as progress:
             progress("starting", None)
-            prepare_beside(request, store, progress, interrupted.is_set)
+            prepare_beside(request, cache, progress, interrupted.is_set)
     except PreparationCancelledError:
         return False
     return True

@@ -149,7 +149,7 @@ class ArtifactCache:
     def clean(self, limit_bytes: int | None = None) -> list[str]:
         """Remove damaged entries, left-overs, and what exceeds the limit, least used first.
 
-        ``limit_bytes`` replaces the store's own; 0 empties the cache. Every
+        ``limit_bytes`` replaces the cache's own; 0 empties the cache. Every
         file is read and checked. Entries in use stay. Returns the names of the
         removed entries; raises CacheError where the folder cannot be written.
         """

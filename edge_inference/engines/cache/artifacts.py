@@ -1,7 +1,7 @@
 """What a backend opens, and how it is made where it is not there yet.
 
-A recipe knows the key of the thing in the store, so that it is found without
-being made, and how to make it. Recipes are made of model and machine alone:
+An artifact knows the key of the thing in the cache, so that it is found without
+being made, and how to make it. Artifacts are made of model and machine alone:
 another process that asks for the same gets the same.
 """
 
@@ -42,7 +42,7 @@ class PreparationCancelledError(EdgeInferenceError):
 
 _ONNX = "model.onnx"
 _PLAN = "engine.plan"
-#: Where measured tactics are kept, inside the store's folder.
+#: Where measured tactics are kept, inside the cache's folder.
 TIMING_FOLDER = "timing"
 
 
@@ -55,23 +55,23 @@ class Artifact(ABC):
     """One file for a backend."""
 
     @abstractmethod
-    def find(self, store: ArtifactCache) -> Path | None:
+    def find(self, cache: ArtifactCache) -> Path | None:
         """Return the file, or None. Raises CacheError where it is there and damaged."""
 
     @abstractmethod
-    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Return the file; make it first where it is missing or damaged."""
 
     @abstractmethod
-    def discard(self, store: ArtifactCache) -> bool:
+    def discard(self, cache: ArtifactCache) -> bool:
         """Remove the file so that it is made anew; False where it is not ours to remove."""
 
-    def digest(self, store: ArtifactCache) -> str | None:
+    def digest(self, cache: ArtifactCache) -> str | None:
         """Return the file's sha256 in hexadecimal digits; None where it is not made yet.
 
         Raises CacheError where it is damaged, OSError where it cannot be read.
         """
-        file = self.find(store)
+        file = self.find(cache)
         return None if file is None else sha256_of(file)
 
 
@@ -81,20 +81,20 @@ class ShippedFile(Artifact):
 
     variant: Variant
 
-    def find(self, store: ArtifactCache) -> Path | None:
+    def find(self, cache: ArtifactCache) -> Path | None:
         """Return the variant's file."""
         return self.variant.file
 
-    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Return the variant's file, checked."""
         self.variant.verify()
         return self.variant.file
 
-    def discard(self, store: ArtifactCache) -> bool:
+    def discard(self, cache: ArtifactCache) -> bool:
         """Leave the model folder alone."""
         return False
 
-    def digest(self, store: ArtifactCache) -> str | None:
+    def digest(self, cache: ArtifactCache) -> str | None:
         """Return what the model folder says; who opens the file has it verified."""
         return self.variant.sha256
 
@@ -132,16 +132,16 @@ class DerivedModel(Artifact):
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
 
-    def find(self, store: ArtifactCache) -> Path | None:
-        """Look into the store."""
-        entry = store.find(key_of(self.parts()))
+    def find(self, cache: ArtifactCache) -> Path | None:
+        """Look into the cache."""
+        entry = cache.find(key_of(self.parts()))
         return entry.path(_ONNX) if entry is not None else None
 
-    def digest(self, store: ArtifactCache) -> str | None:
-        """Look into the store."""
-        return _digest_in(store, self.parts(), _ONNX)
+    def digest(self, cache: ArtifactCache) -> str | None:
+        """Look into the cache."""
+        return _digest_in(cache, self.parts(), _ONNX)
 
-    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the derived model."""
         bits = f"{self.weight_bits}-bit " if self.weight_bits < FULL_BITS else ""
         kind = f"{bits}{self.precision}"
@@ -169,7 +169,7 @@ class DerivedModel(Artifact):
             )
             return {"model": self.model.name, **parts}
 
-        entry = store.get_or_make(
+        entry = cache.get_or_make(
             key_of(parts),
             derive_into,
             label=label,
@@ -178,9 +178,9 @@ class DerivedModel(Artifact):
         )
         return entry.path(_ONNX)
 
-    def discard(self, store: ArtifactCache) -> bool:
-        """Remove it from the store."""
-        return store.remove(key_of(self.parts()))
+    def discard(self, cache: ArtifactCache) -> bool:
+        """Remove it from the cache."""
+        return cache.remove(key_of(self.parts()))
 
 
 @dataclass(frozen=True)
@@ -203,20 +203,20 @@ class EnginePlan(Artifact):
             "environment": dataclasses.asdict(self.environment),
         }
 
-    def find(self, store: ArtifactCache) -> Path | None:
-        """Look into the store."""
-        entry = store.find(key_of(self.parts()))
+    def find(self, cache: ArtifactCache) -> Path | None:
+        """Look into the cache."""
+        entry = cache.find(key_of(self.parts()))
         return entry.path(_PLAN) if entry is not None else None
 
-    def digest(self, store: ArtifactCache) -> str | None:
-        """Look into the store."""
-        return _digest_in(store, self.parts(), _PLAN)
+    def digest(self, cache: ArtifactCache) -> str | None:
+        """Look into the cache."""
+        return _digest_in(cache, self.parts(), _PLAN)
 
-    def make(self, store: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
+    def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Build the engine."""
         from edge_inference.engines.build.builder import build_engine, write_engine
 
-        onnx_file = self.onnx.make(store, progress, cancelled)
+        onnx_file = self.onnx.make(cache, progress, cancelled)
 
         def build_into(folder: Path) -> Mapping[str, Any]:
             built = build_engine(
@@ -226,7 +226,7 @@ class EnginePlan(Artifact):
                 environment=self.environment,
                 model=self.model.name,
                 ranges=self._ranges(),
-                timing_cache=self._timing_cache(store),
+                timing_cache=self._timing_cache(cache),
                 progress=lambda step: progress(step.phase, step.fraction),
                 cancelled=cancelled,
             )
@@ -239,7 +239,7 @@ class EnginePlan(Artifact):
 
         label = f"{self.model.name}-{self.options.precision}-{self.environment.library}"
         key = key_of(self.parts())
-        entry = store.get_or_make(
+        entry = cache.get_or_make(
             key,
             build_into,
             label=label,
@@ -248,13 +248,13 @@ class EnginePlan(Artifact):
         )
         return entry.path(_PLAN)
 
-    def discard(self, store: ArtifactCache) -> bool:
-        """Remove it from the store."""
-        return store.remove(key_of(self.parts()))
+    def discard(self, cache: ArtifactCache) -> bool:
+        """Remove it from the cache."""
+        return cache.remove(key_of(self.parts()))
 
-    def notes(self, store: ArtifactCache) -> tuple[str, ...]:
-        """Return what the builder had to say about the engine in the store."""
-        entry = store.find(key_of(self.parts()))
+    def notes(self, cache: ArtifactCache) -> tuple[str, ...]:
+        """Return what the builder had to say about the engine in the cache."""
+        entry = cache.find(key_of(self.parts()))
         return () if entry is None else tuple(entry.metadata.get("notes", ()))
 
     def _ranges(self) -> Mapping[str, tuple[float, float]] | None:
@@ -266,10 +266,10 @@ class EnginePlan(Artifact):
 
         return Calibration.load(file).ranges
 
-    def _timing_cache(self, store: ArtifactCache) -> Path:
+    def _timing_cache(self, cache: ArtifactCache) -> Path:
         """Measured tactics hold for one GPU and one TensorRT, for all models."""
         name = key_of(dataclasses.asdict(self.environment))[:16]
-        return store.folder / TIMING_FOLDER / f"{name}.cache"
+        return cache.folder / TIMING_FOLDER / f"{name}.cache"
 
 
 def onnx_for(
@@ -358,8 +358,8 @@ def build_options(
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
 
 
-def _digest_in(store: ArtifactCache, parts: Mapping[str, Any], name: str) -> str | None:
-    entry = store.find(key_of(parts))
+def _digest_in(cache: ArtifactCache, parts: Mapping[str, Any], name: str) -> str | None:
+    entry = cache.find(key_of(parts))
     return None if entry is None else entry.files[name].sha256
 
 
@@ -372,9 +372,9 @@ def _how_to_get(model: ModelDescription, precision: str) -> str:
     return "ask for one of them or for 'auto'"
 
 
-def find_or_none(recipe: Artifact, store: ArtifactCache) -> tuple[Path | None, str]:
+def find_or_none(artifact: Artifact, cache: ArtifactCache) -> tuple[Path | None, str]:
     """Return the file where it is there and sound, and a sentence where it is damaged."""
     try:
-        return recipe.find(store), ""
+        return artifact.find(cache), ""
     except CacheError as error:
         return None, str(error)

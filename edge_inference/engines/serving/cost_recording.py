@@ -23,14 +23,14 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP, time_in_turns
 from edge_inference.engines.precision.int8_mode import INT8_MODES
 from edge_inference.engines.serving.selection import (
     EngineRequest,
     Selection,
+    artifact_for,
     int8_mode_of,
-    recipe_for,
 )
 from edge_inference.errors import CacheError, EdgeInferenceError
 
@@ -87,7 +87,7 @@ def is_timed_by_cpu(selection: Selection) -> bool:
 
 
 def operating_point(
-    request: EngineRequest, backend: str, precision: str, store: ArtifactCache
+    request: EngineRequest, backend: str, precision: str, cache: ArtifactCache
 ) -> EngineConfiguration | None:
     """Return what a request comes to on ``backend`` in ``precision``, one image at a time.
 
@@ -96,23 +96,23 @@ def operating_point(
     if backend == "null":
         return None
     try:
-        recipe = recipe_for(request, backend, precision)
-        artifact = recipe.digest(store)
-        form = _form(request, backend, int8_mode_of(backend, precision, recipe))
+        artifact = artifact_for(request, backend, precision)
+        digest = artifact.digest(cache)
+        form = _form(request, backend, int8_mode_of(backend, precision, artifact))
     except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
         return None
-    if artifact is None:
+    if digest is None:
         return None
-    return EngineConfiguration(request.model.name, precision, backend, artifact, form=form)
+    return EngineConfiguration(request.model.name, precision, backend, digest, form=form)
 
 
-def point_of(selection: Selection, store: ArtifactCache) -> EngineConfiguration | None:
+def point_of(selection: Selection, cache: ArtifactCache) -> EngineConfiguration | None:
     """Return what a selection comes to, as :func:`operating_point` does."""
-    return operating_point(selection.request, selection.name, selection.precision, store)
+    return operating_point(selection.request, selection.name, selection.precision, cache)
 
 
 def current_costs(
-    model: ModelDescription, known: MeasuredCosts, store: ArtifactCache
+    model: ModelDescription, known: MeasuredCosts, cache: ArtifactCache
 ) -> list[tuple[Cost, Measurement]]:
     """Return the newest costs of a model as it is now; what it was before is left out."""
     artifacts: dict[tuple[str, str], set[str]] = {}
@@ -121,7 +121,7 @@ def current_costs(
         way = cost.point.backend, cost.point.precision
         if way not in artifacts:
             requests = (EngineRequest(model, *way, int8_mode=mode) for mode in INT8_MODES)
-            points = (operating_point(request, *way, store) for request in requests)
+            points = (operating_point(request, *way, cache) for request in requests)
             artifacts[way] = {point.artifact for point in points if point is not None}
         if cost.point.artifact in artifacts[way]:
             found.append((cost, measurement))
@@ -129,7 +129,7 @@ def current_costs(
 
 
 def record(
-    store: ArtifactCache,
+    cache: ArtifactCache,
     by: str,
     samples: Mapping[EngineConfiguration | None, Samples],
     report: Report,
@@ -142,14 +142,14 @@ def record(
     measurement = Measurement.of(by, time.time(), known)
     if measurement is not None:
         try:
-            CostCache(store.folder).add(measurement, report)
+            CostCache(cache.folder).add(measurement, report)
         except CacheError as error:
             report(str(error))
     return measurement
 
 
 def time_together(
-    by: str, engines: Sequence[tuple[Selection, Backend]], store: ArtifactCache, report: Report
+    by: str, engines: Sequence[tuple[Selection, Backend]], cache: ArtifactCache, report: Report
 ) -> Measurement | None:
     """Time open engines in turns and keep what was found. Raises what an inference raises.
 
@@ -158,13 +158,13 @@ def time_together(
     timed: dict[EngineConfiguration | None, TimedRuns] = {}
     sides = {}
     for number, (selection, backend) in enumerate(engines):
-        runs = timed[point_of(selection, store)] = TimedRuns.of(selection, backend.infer)
+        runs = timed[point_of(selection, cache)] = TimedRuns.of(selection, backend.infer)
         sides[str(number)] = _side(runs, selection.request.model)
     time_in_turns(sides, 0, warm_up=WARM_UP)
     round_s = sum(runs.last_s for runs in timed.values())
     count = max(MINIMUM_RUNS, min(MOST_RUNS, int(BUDGET_S / round_s)))
     time_in_turns(sides, count, warm_up=0)
-    return record(store, by, {point: runs.samples() for point, runs in timed.items()}, report)
+    return record(cache, by, {point: runs.samples() for point, runs in timed.items()}, report)
 
 
 def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:

@@ -110,7 +110,7 @@ def check_engine(
 
 
 def record_check(
-    selection: Selection, checked: EngineCheck, store: ArtifactCache, report: Report
+    selection: Selection, checked: EngineCheck, cache: ArtifactCache, report: Report
 ) -> Measurement | None:
     """Keep in the cache what the self-check's inferences took; None where that tells nothing.
 
@@ -120,11 +120,11 @@ def record_check(
         return None
     request = fallback(selection.request)
     points = (
-        point_of(selection, store),
-        operating_point(request, request.backend, "fp32", store),
+        point_of(selection, cache),
+        operating_point(request, request.backend, "fp32", cache),
     )
     samples = {point: runs.samples() for point, runs in zip(points, checked.timed, strict=True)}
-    return record(store, "self-check", samples, report)
+    return record(cache, "self-check", samples, report)
 
 
 def warm_up(model: ModelDescription, backend: Backend) -> None:

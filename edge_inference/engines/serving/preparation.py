@@ -43,19 +43,19 @@ _TOLD_LINES = 3
 
 
 def prepare_beside(
-    request: EngineRequest, store: ArtifactCache, progress: Progress, cancelled: Cancelled
+    request: EngineRequest, cache: ArtifactCache, progress: Progress, cancelled: Cancelled
 ) -> None:
-    """Make what ``request`` needs into the store, in a child process, and wait for it.
+    """Make what ``request`` needs in the cache, in a child process, and wait for it.
 
     Raises BackendError with the child's sentence where it fails, and
     PreparationCancelledError soon after ``cancelled`` says so.
     """
-    _ask_child(request, store, {}, progress, cancelled)
+    _ask_child(request, cache, {}, progress, cancelled)
 
 
 def check_beside(
     request: EngineRequest,
-    store: ArtifactCache,
+    cache: ArtifactCache,
     golden: str,
     agreement: str,
     cancelled: Cancelled,
@@ -70,14 +70,14 @@ def check_beside(
     """
     policy: dict[str, Any] = {"golden": golden, "agreement": agreement}
     if rival is not None:
-        policy["rival"] = _to_json(rival, store)
-    found = _ask_child(request, store, policy, lambda phase, fraction: None, cancelled)
+        policy["rival"] = _to_json(rival, cache)
+    found = _ask_child(request, cache, policy, lambda phase, fraction: None, cancelled)
     return EngineCheck(found["notes"], tuple(found["warnings"]), found["precision"])
 
 
 def _ask_child(
     request: EngineRequest,
-    store: ArtifactCache,
+    cache: ArtifactCache,
     policy: dict[str, Any],
     progress: Progress,
     cancelled: Cancelled,
@@ -95,7 +95,7 @@ def _ask_child(
     )
     talk = _Talk(child, progress)
     try:
-        talk.ask({**_to_json(request, store), "check": policy})
+        talk.ask({**_to_json(request, cache), "check": policy})
         while not talk.ended(_POLL_S):
             if cancelled():
                 raise PreparationCancelledError(f"{_title(request)}: cancelled")
@@ -192,7 +192,7 @@ class _Talk:
                 del self._complaints[:-_TOLD_LINES]
 
 
-def _to_json(request: EngineRequest, store: ArtifactCache) -> dict[str, Any]:
+def _to_json(request: EngineRequest, cache: ArtifactCache) -> dict[str, Any]:
     return {
         "model": str(request.model.folder.resolve()),
         "backend": request.backend,
@@ -202,8 +202,8 @@ def _to_json(request: EngineRequest, store: ArtifactCache) -> dict[str, Any]:
         "cuda_graph": request.cuda_graph,
         "int8_mode": request.int8_mode,
         "model_max_mb": request.model_max_mb,
-        "store": str(store.folder),
-        "limit_bytes": store.limit_bytes,
+        "cache": str(cache.folder),
+        "limit_bytes": cache.limit_bytes,
     }
 
 
@@ -218,7 +218,7 @@ def _from_json(asked: dict[str, Any]) -> tuple[EngineRequest, ArtifactCache]:
         int8_mode=asked["int8_mode"],
         model_max_mb=asked["model_max_mb"],
     )
-    return request, ArtifactCache(Path(asked["store"]), asked["limit_bytes"])
+    return request, ArtifactCache(Path(asked["cache"]), asked["limit_bytes"])
 
 
 def _environment(gpu: int) -> dict[str, str]:
@@ -255,11 +255,11 @@ def main() -> int:
 
     try:
         asked = json.loads(line)
-        request, store = _from_json(asked)
+        request, cache = _from_json(asked)
         selection = prepare(
-            request, store, lambda phase, fraction: say(phase=phase, fraction=fraction)
+            request, cache, lambda phase, fraction: say(phase=phase, fraction=fraction)
         )
-        found = _check(selection, store, asked["check"]) if asked["check"] else {}
+        found = _check(selection, cache, asked["check"]) if asked["check"] else {}
     except EdgeInferenceError as error:
         say(error=str(error))
         return 1
@@ -267,17 +267,17 @@ def main() -> int:
     return 0
 
 
-def _check(selection: Selection, store: ArtifactCache, policy: dict[str, Any]) -> dict[str, Any]:
+def _check(selection: Selection, cache: ArtifactCache, policy: dict[str, Any]) -> dict[str, Any]:
     assert selection.backend is not None
     with selection.backend as backend:
         checked = check_engine(
             selection, backend, golden=policy["golden"], agreement=policy["agreement"]
         )
         warnings = list(checked.warnings)
-        measured = record_check(selection, checked, store, warnings.append)
+        measured = record_check(selection, checked, cache, warnings.append)
         if "rival" in policy:
             request, _ = _from_json(policy["rival"])
-            _time_with(request, measured, selection, backend, store, warnings.append)
+            _time_with(request, measured, selection, backend, cache, warnings.append)
     return {"notes": checked.notes, "warnings": warnings, "precision": checked.precision}
 
 
@@ -286,7 +286,7 @@ def _time_with(
     measured: Measurement | None,
     selection: Selection,
     backend: Backend,
-    store: ArtifactCache,
+    cache: ArtifactCache,
     report: Report,
 ) -> None:
     """Time an engine in turns with its rival, unless that is ``measured`` already.
@@ -294,12 +294,12 @@ def _time_with(
     A rival that does not run leaves the costs unknown.
     """
     try:
-        rival = select_backend(request, store)
-        if measured is not None and measured.cost(point_of(rival, store)) is not None:
+        rival = select_backend(request, cache)
+        if measured is not None and measured.cost(point_of(rival, cache)) is not None:
             return
         if rival.backend is not None:
             with rival.backend as other:
-                time_together("preparation", [(selection, backend), (rival, other)], store, report)
+                time_together("preparation", [(selection, backend), (rival, other)], cache, report)
     except EdgeInferenceError as error:
         report(f"the cost of {_title(selection.request)} stays unknown: {error}")
 

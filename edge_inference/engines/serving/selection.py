@@ -75,7 +75,7 @@ class Selection:
     name: str
     precision: str
     reason: str
-    recipe: Artifact
+    artifact: Artifact
     backend: Backend | None
     damaged: str = ""
     int8_mode: str | None = None
@@ -91,12 +91,12 @@ class EngineCandidate:
 
     name: str
     obstacle: Callable[[], str | None]
-    recipe: Callable[[EngineRequest, str], Artifact]
+    artifact: Callable[[EngineRequest, str], Artifact]
     make: Callable[[EngineRequest, str, Path], Backend]
     precision: str | None = None
 
 
-def select_backend(request: EngineRequest, store: ArtifactCache | None = None) -> Selection:
+def select_backend(request: EngineRequest, cache: ArtifactCache | None = None) -> Selection:
     """Choose what runs a model; nothing is made, opened or waited for.
 
     "auto" takes the first of TensorRT, ONNX Runtime with CUDA, ONNX Runtime on the
@@ -112,7 +112,7 @@ def select_backend(request: EngineRequest, store: ArtifactCache | None = None) -
     for candidate in _CANDIDATES if name == "auto" else (_by_name(name),):
         obstacle = candidate.obstacle()
         if obstacle is None:
-            return _select(candidate, request, store or default_cache(), refused)
+            return _select(candidate, request, cache or default_cache(), refused)
         refused.append(f"{candidate.name} not available: {obstacle}")
     raise BackendError(
         f"backend {name!r} cannot run model {request.model.name!r} here: {'; '.join(refused)}"
@@ -121,7 +121,7 @@ def select_backend(request: EngineRequest, store: ArtifactCache | None = None) -
 
 def prepare(
     request: EngineRequest,
-    store: ArtifactCache | None = None,
+    cache: ArtifactCache | None = None,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Selection:
@@ -129,26 +129,26 @@ def prepare(
 
     The selection's backend is never None. Raises what making it can raise, too.
     """
-    store = store or default_cache()
-    selection = select_backend(request, store)
+    cache = cache or default_cache()
+    selection = select_backend(request, cache)
     if selection.backend is None:
-        selection.recipe.make(store, progress, cancelled)
-        selection = select_backend(request, store)
+        selection.artifact.make(cache, progress, cancelled)
+        selection = select_backend(request, cache)
     if selection.backend is None:
         raise BackendError(selection.damaged or f"{selection.reason}: what was made is gone again")
     return selection
 
 
-def recipe_for(request: EngineRequest, backend: str, precision: str) -> Artifact:
+def artifact_for(request: EngineRequest, backend: str, precision: str) -> Artifact:
     """Return how to get what ``backend``, which is not "auto", opens in a precision."""
-    return _by_name(backend).recipe(request, precision)
+    return _by_name(backend).artifact(request, precision)
 
 
-def int8_mode_of(backend: str, precision: str, recipe: Artifact) -> str | None:
+def int8_mode_of(backend: str, precision: str, artifact: Artifact) -> str | None:
     """Return the mode in which this processor computes int8, None where it has no two ways."""
     if backend != "ort" or precision != "int8":
         return None
-    return mode_in_use(recipe.weight_bits if isinstance(recipe, DerivedModel) else FULL_BITS)
+    return mode_in_use(artifact.weight_bits if isinstance(artifact, DerivedModel) else FULL_BITS)
 
 
 def fallback(request: EngineRequest) -> EngineRequest:
@@ -157,16 +157,16 @@ def fallback(request: EngineRequest) -> EngineRequest:
 
 
 def _select(
-    candidate: EngineCandidate, request: EngineRequest, store: ArtifactCache, refused: list[str]
+    candidate: EngineCandidate, request: EngineRequest, cache: ArtifactCache, refused: list[str]
 ) -> Selection:
     for variant in request.model.variants.values():  # what serves is made of one of them
         check_cost(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, why_precision = _choose_precision(candidate, request)
-    recipe = candidate.recipe(request, precision)
-    if isinstance(recipe, ShippedFile):
-        recipe.variant.verify()
-    file, damaged = find_or_none(recipe, store)
-    int8_mode = int8_mode_of(candidate.name, precision, recipe)
+    artifact = candidate.artifact(request, precision)
+    if isinstance(artifact, ShippedFile):
+        artifact.variant.verify()
+    file, damaged = find_or_none(artifact, cache)
+    int8_mode = int8_mode_of(candidate.name, precision, artifact)
     computes = precision if int8_mode is None else in_words(int8_mode)
     why = "asked for" if request.backend != "auto" else "first of the automatic order that can run"
     reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
@@ -176,7 +176,7 @@ def _select(
         candidate.name,
         precision,
         "; ".join([*reasons, *refused]),
-        recipe,
+        artifact,
         backend,
         damaged,
         int8_mode,

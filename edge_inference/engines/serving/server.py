@@ -78,12 +78,12 @@ class EngineServer:
 
     def __init__(
         self,
-        store: ArtifactCache,
+        cache: ArtifactCache,
         check: Check,
         changed: Callable[[Engine], None],
         failed: Callable[[EdgeInferenceError, Engine], None],
     ) -> None:
-        self._store = store
+        self._cache = cache
         self._check = check
         self._changed = changed
         self._failed = failed
@@ -130,7 +130,7 @@ class EngineServer:
             self._put_into_service(self._made_and_opened(request, _ignore, _never))
             return
         try:
-            selection = select_backend(request, self._store)
+            selection = select_backend(request, self._cache)
         except BackendError as problem:
             self._put_into_service(self._substitute(request, problem))
             self._report(problem)
@@ -196,7 +196,7 @@ class EngineServer:
     def _substitute(self, request: EngineRequest, problem: EdgeInferenceError | None) -> Engine:
         """Open ONNX Runtime instead; where that fails too, the first problem tells why."""
         try:
-            opened = self._opened(select_backend(fallback(request), self._store))
+            opened = self._opened(select_backend(fallback(request), self._cache))
             return replace(opened, is_fallback=True)
         except EdgeInferenceError as error:
             raise problem or error from error
@@ -245,17 +245,17 @@ class EngineServer:
         self, request: EngineRequest, progress: Progress, cancelled: Cancelled
     ) -> Engine:
         """Make what is missing and open it; a file that cannot be used is made anew once."""
-        selection = select_backend(request, self._store)
+        selection = select_backend(request, self._cache)
         if selection.backend is not None:
             progress("opening", None)
             try:
                 return self._opened(selection, cancelled)
             except EngineFileError:
-                if not selection.recipe.discard(self._store):
+                if not selection.artifact.discard(self._cache):
                     raise
-        prepare_beside(request, self._store, progress, cancelled)
+        prepare_beside(request, self._cache, progress, cancelled)
         progress("opening", None)
-        selection = select_backend(request, self._store)
+        selection = select_backend(request, self._cache)
         if selection.backend is None:
             raise BackendError(selection.damaged or f"{selection.reason}: nothing was made")
         return self._opened(selection, cancelled)
@@ -302,7 +302,7 @@ class EngineServer:
             if before is None or before[0].model.folder != failing.request.model.folder:
                 continue
             try:
-                selection = select_backend(before[0], self._store)
+                selection = select_backend(before[0], self._cache)
                 if _same(selection, failing.selection) or selection.backend is None:
                     continue
                 backend = selection.backend.open()

@@ -26,9 +26,9 @@ STEADY = 1.5
 class ServiceCosts:
     """Collects from the worker's thread; writes in one of its own, which may wait for a disk."""
 
-    def __init__(self, store: ArtifactCache, report: Report) -> None:
+    def __init__(self, cache: ArtifactCache, report: Report) -> None:
         """Take the cache, and who gets the sentence where it cannot be written."""
-        self._store = store
+        self._cache = cache
         self._report = report
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -79,7 +79,7 @@ class ServiceCosts:
 
     def _write(self, engine: Engine, samples: Samples) -> None:
         try:
-            point = point_of(engine.selection, self._store)
-            record(self._store, "service", {point: samples}, self._report)
+            point = point_of(engine.selection, self._cache)
+            record(self._cache, "service", {point: samples}, self._report)
         except BaseException as error:  # nobody else would hear of it
             self._report(f"what inferences take is not kept: {words_of(error)}")

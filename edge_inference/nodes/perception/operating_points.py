@@ -11,7 +11,7 @@ from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifacts import default_cache, precisions
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.cost_recording import Report, operating_point
 from edge_inference.engines.serving.selection import (
     EngineRequest,
@@ -90,14 +90,14 @@ class OperatingPoints:
         """Read what is known of the costs by now, and withdraw what is not faster."""
         if self._report is None:
             return
-        store = default_cache()
-        costs = CostCache(store.folder).read(self._report)
+        cache = default_cache()
+        costs = CostCache(cache.folder).read(self._report)
         points = [
             operating_point(
                 dataclasses.replace(self._own.request, model=way.model, precision=way.precision),
                 self._own.name,
                 way.precision,
-                store,
+                cache,
             )
             for way in self._ways
         ]

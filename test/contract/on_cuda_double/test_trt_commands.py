@@ -12,7 +12,7 @@ import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.core.checksum import sha256_of
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 
 ROOT = Path(__file__).resolve().parents[3]
 AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
@@ -20,14 +20,14 @@ PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(con
 TIME_WITH_RIVAL = """
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.serving.preparation import check_beside
-from edge_inference.engines.serving.selection import Request, prepare
-from edge_inference.engines.cache.artifacts import default_store
+from edge_inference.engines.serving.selection import EngineRequest, prepare
+from edge_inference.engines.cache.artifacts import default_cache
 
-model, store = find_model("efficientnet_lite0"), default_store()
-request, rival = (Request(model, "trt", precision) for precision in ("fp16", "fp32"))
+model, cache = find_model("efficientnet_lite0"), default_cache()
+request, rival = (EngineRequest(model, "trt", precision) for precision in ("fp16", "fp32"))
 for each in (request, rival):
-    prepare(each, store)
-print(check_beside(request, store, "off", "off", lambda: False, rival).warnings)
+    prepare(each, cache)
+print(check_beside(request, cache, "off", "off", lambda: False, rival).warnings)
 """
 DEADLINE_S = 300
 # The quicker one on a processor.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cache_child import make
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.errors import CacheError
-from store_child import make
 
-CHILD = Path(__file__).with_name("store_child.py")
+CHILD = Path(__file__).with_name("cache_child.py")
 ROOT = CHILD.parents[2]
 KEY = key_of({"wanted": 1})
 OLD = key_of({"old": 1})
@@ -76,9 +76,9 @@ def whole(folder: Path) -> dict[str, str]:
 
 def prepared(folder: Path) -> Path:
     """Make a cache with a damaged entry of the key, and an old one that has to make room."""
-    store = ArtifactCache(folder)
-    store.get_or_make(OLD, whole, label="old")
-    damaged = store.get_or_make(KEY, whole, label="made-up")
+    cache = ArtifactCache(folder)
+    cache.get_or_make(OLD, whole, label="old")
+    damaged = cache.get_or_make(KEY, whole, label="made-up")
     (damaged.folder / "engine.plan").write_bytes(b"half")
     return folder
 
@@ -100,25 +100,25 @@ def steps(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
     return found
 
 
-def assert_usable(cache: Path) -> None:
+def assert_usable(folder: Path) -> None:
     """Hold the cache against what it must be after anything that happened."""
-    store = ArtifactCache(cache, ROOM)
+    cache = ArtifactCache(folder, ROOM)
     for key in (KEY, OLD):
         try:
-            found = store.find(key)
+            found = cache.find(key)
         except CacheError as error:  # the damage it began with, which nobody came to mend
             assert key == KEY
             assert "engine.plan: expected 3300 bytes, got 4" in str(error)
         else:
             if found is not None:
                 found.verify()
-    entry = store.get_or_make(KEY, whole, label="made-up")
+    entry = cache.get_or_make(KEY, whole, label="made-up")
     entry.verify()
     assert len(entry.files) == 3
-    assert list((cache / ".making").iterdir()) == []
-    assert store.faults() == []
-    assert all(name.startswith("old-") for name in store.clean())  # room that was yet to be made
-    assert [entry.key for entry in store.entries()] == [KEY]
+    assert list((folder / ".making").iterdir()) == []
+    assert cache.faults() == []
+    assert all(name.startswith("old-") for name in cache.clean())  # room that was yet to be made
+    assert [entry.key for entry in cache.entries()] == [KEY]
     assert list((cache / ".locks").iterdir()) == []
 
 

@@ -23,7 +23,7 @@ from made_up_entries import FILES, KEY, OTHER, Clock, left_overs, make, make_of,
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactCache:
+def cache(tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path / "cache", clock=Clock())
 
 
@@ -31,18 +31,18 @@ def numbered_key(number: int) -> str:
     return key_of({"number": number})
 
 
-def test_an_empty_cache_has_nothing_and_is_not_created(store: ArtifactCache) -> None:
-    assert store.find(KEY) is None
-    assert store.entries() == []
-    assert store.faults() == []
-    assert store.clean() == []
-    assert store.remove(KEY) is False
-    assert not store.folder.exists()
+def test_an_empty_cache_has_nothing_and_is_not_created(cache: ArtifactCache) -> None:
+    assert cache.find(KEY) is None
+    assert cache.entries() == []
+    assert cache.faults() == []
+    assert cache.clean() == []
+    assert cache.remove(KEY) is False
+    assert not cache.folder.exists()
 
 
-def test_what_was_made_is_found(store: ArtifactCache) -> None:
-    made = store.get_or_make(KEY, make, label="nanodet fp16/trt")
-    found = store.find(KEY)
+def test_what_was_made_is_found(cache: ArtifactCache) -> None:
+    made = cache.get_or_make(KEY, make, label="nanodet fp16/trt")
+    found = cache.find(KEY)
     assert found is not None
     assert found.key == KEY
     assert found.metadata == {
@@ -56,114 +56,114 @@ def test_what_was_made_is_found(store: ArtifactCache) -> None:
     assert found.folder.name == f"nanodet_fp16_trt-{KEY[:16]}"
     assert made.created_s < made.used_s < found.used_s
     found.verify()
-    assert left_overs(store) == []
+    assert left_overs(cache) == []
 
 
-def test_it_is_made_once_and_for_its_key_only(store: ArtifactCache) -> None:
-    first = store.get_or_make(KEY, make)
-    assert store.get_or_make(KEY, never_make, label="another name").folder == first.folder
-    assert store.find(OTHER) is None
-    store.get_or_make(OTHER, make_of(3))
-    assert [entry.key for entry in store.entries()] == [OTHER, KEY]
+def test_it_is_made_once_and_for_its_key_only(cache: ArtifactCache) -> None:
+    first = cache.get_or_make(KEY, make)
+    assert cache.get_or_make(KEY, never_make, label="another name").folder == first.folder
+    assert cache.find(OTHER) is None
+    cache.get_or_make(OTHER, make_of(3))
+    assert [entry.key for entry in cache.entries()] == [OTHER, KEY]
 
 
-def test_an_entry_may_be_of_metadata_only(store: ArtifactCache) -> None:
-    store.get_or_make(KEY, lambda folder: {"verdict": "no"})
-    found = store.find(KEY)
+def test_an_entry_may_be_of_metadata_only(cache: ArtifactCache) -> None:
+    cache.get_or_make(KEY, lambda folder: {"verdict": "no"})
+    found = cache.find(KEY)
     assert found is not None
     assert (found.files, found.metadata, found.size) == ({}, {"verdict": "no"}, 0)
 
 
-def test_metadata_come_back_as_json_holds_them(store: ArtifactCache) -> None:
-    made = store.get_or_make(KEY, lambda folder: {"pair": (1, 2), "counts": {10: "a", 9: "b"}})
+def test_metadata_come_back_as_json_holds_them(cache: ArtifactCache) -> None:
+    made = cache.get_or_make(KEY, lambda folder: {"pair": (1, 2), "counts": {10: "a", 9: "b"}})
     assert made.metadata == {"pair": [1, 2], "counts": {"10": "a", "9": "b"}}
 
 
 @pytest.mark.parametrize("label", ["", "../../etc", "a/b", "ü", "-", "." * 200, "x" * 300])
-def test_any_label_gives_a_folder_inside_the_cache(store: ArtifactCache, label: str) -> None:
-    entry = store.get_or_make(KEY, make, label=label)
-    assert entry.folder.parent == store.folder
+def test_any_label_gives_a_folder_inside_the_cache(cache: ArtifactCache, label: str) -> None:
+    entry = cache.get_or_make(KEY, make, label=label)
+    assert entry.folder.parent == cache.folder
     assert not entry.folder.name.startswith(".")
-    assert store.find(KEY) is not None
+    assert cache.find(KEY) is not None
 
 
 @pytest.mark.parametrize("key", ["", "abc", "*", KEY.upper(), KEY + "0", "../" + KEY[3:]])
-def test_a_key_is_64_digits(store: ArtifactCache, key: str) -> None:
+def test_a_key_is_64_digits(cache: ArtifactCache, key: str) -> None:
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
-        store.find(key)
+        cache.find(key)
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
-        store.get_or_make(key, make)
+        cache.get_or_make(key, make)
 
 
-def test_a_name_that_the_entry_does_not_have(store: ArtifactCache) -> None:
-    entry = store.get_or_make(KEY, make)
+def test_a_name_that_the_entry_does_not_have(cache: ArtifactCache) -> None:
+    entry = cache.get_or_make(KEY, make)
     with pytest.raises(CacheError, match=r"'plan' .* has engine.plan, layers.json; run"):
         entry.path("plan")
 
 
-def test_other_things_in_the_folder_are_left_alone(store: ArtifactCache) -> None:
-    store.folder.mkdir()
-    (store.folder / "timing.cache").write_text("not an entry")
-    (store.folder / "calibration").mkdir()
-    (store.folder / f"file-{KEY[:16]}").write_text("a file")
-    store.get_or_make(KEY, make)
-    (store.folder / ".making" / "notes").mkdir()
-    store.clean(0)
-    assert sorted(file.name for file in store.folder.iterdir()) == [
+def test_other_things_in_the_folder_are_left_alone(cache: ArtifactCache) -> None:
+    cache.folder.mkdir()
+    (cache.folder / "timing.cache").write_text("not an entry")
+    (cache.folder / "calibration").mkdir()
+    (cache.folder / f"file-{KEY[:16]}").write_text("a file")
+    cache.get_or_make(KEY, make)
+    (cache.folder / ".making" / "notes").mkdir()
+    cache.clean(0)
+    assert sorted(file.name for file in cache.folder.iterdir()) == [
         ".locks",
         ".making",
         "calibration",
         f"file-{KEY[:16]}",
         "timing.cache",
     ]
-    assert (store.folder / ".making" / "notes").is_dir()
+    assert (cache.folder / ".making" / "notes").is_dir()
 
 
-def test_remove(store: ArtifactCache) -> None:
-    entry = store.get_or_make(KEY, make)
-    store.get_or_make(OTHER, make)
-    assert store.remove(KEY)
-    assert not store.remove(KEY)
+def test_remove(cache: ArtifactCache) -> None:
+    entry = cache.get_or_make(KEY, make)
+    cache.get_or_make(OTHER, make)
+    assert cache.remove(KEY)
+    assert not cache.remove(KEY)
     assert not entry.folder.exists()
-    assert [entry.key for entry in store.entries()] == [OTHER]
-    assert left_overs(store) == []
+    assert [entry.key for entry in cache.entries()] == [OTHER]
+    assert left_overs(cache) == []
 
 
 def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
     room_for_three = 3 * 10_000 + 3 * 2_000  # 2,000 bytes for each description
-    store = ArtifactCache(tmp_path, room_for_three, clock=Clock())
+    cache = ArtifactCache(tmp_path, room_for_three, clock=Clock())
     for number in range(3):
-        store.get_or_make(numbered_key(number), make_of(10_000))
-    assert store.find(numbered_key(0)) is not None  # so that 1 is the oldest
-    store.get_or_make(numbered_key(3), make_of(10_000))
-    kept = {entry.key for entry in store.entries()}
+        cache.get_or_make(numbered_key(number), make_of(10_000))
+    assert cache.find(numbered_key(0)) is not None  # so that 1 is the oldest
+    cache.get_or_make(numbered_key(3), make_of(10_000))
+    kept = {entry.key for entry in cache.entries()}
     assert kept == {numbered_key(number) for number in (0, 2, 3)}
-    assert left_overs(store) == []
+    assert left_overs(cache) == []
 
 
 def test_an_entry_larger_than_the_limit_is_kept_alone(tmp_path: Path) -> None:
-    store = ArtifactCache(tmp_path, 1000, clock=Clock())
-    store.get_or_make(KEY, make_of(100))
-    made = store.get_or_make(OTHER, make_of(5000))
+    cache = ArtifactCache(tmp_path, 1000, clock=Clock())
+    cache.get_or_make(KEY, make_of(100))
+    made = cache.get_or_make(OTHER, make_of(5000))
     made.verify()
-    assert [entry.key for entry in store.entries()] == [OTHER]
+    assert [entry.key for entry in cache.entries()] == [OTHER]
 
 
 def test_an_entry_without_description_goes_first(tmp_path: Path) -> None:
-    store = ArtifactCache(tmp_path, 25_000, clock=Clock())
-    store.get_or_make(KEY, make_of(10_000))
-    broken = store.get_or_make(OTHER, make_of(10_000))
+    cache = ArtifactCache(tmp_path, 25_000, clock=Clock())
+    cache.get_or_make(KEY, make_of(10_000))
+    broken = cache.get_or_make(OTHER, make_of(10_000))
     (broken.folder / "entry.json").unlink()
-    store.get_or_make(numbered_key(1), make_of(10_000))
-    assert {entry.key for entry in store.entries()} == {KEY, numbered_key(1)}
+    cache.get_or_make(numbered_key(1), make_of(10_000))
+    assert {entry.key for entry in cache.entries()} == {KEY, numbered_key(1)}
 
 
-def test_clean_keeps_to_the_given_limit(store: ArtifactCache) -> None:
-    folders = [store.get_or_make(numbered_key(n), make_of(10_000)).folder for n in range(4)]
-    assert store.clean() == []
-    assert store.clean(25_000) == [folders[0].name, folders[1].name]
-    assert store.clean(0) == [folders[2].name, folders[3].name]
-    assert store.entries() == []
+def test_clean_keeps_to_the_given_limit(cache: ArtifactCache) -> None:
+    folders = [cache.get_or_make(numbered_key(n), make_of(10_000)).folder for n in range(4)]
+    assert cache.clean() == []
+    assert cache.clean(25_000) == [folders[0].name, folders[1].name]
+    assert cache.clean(0) == [folders[2].name, folders[3].name]
+    assert cache.entries() == []
 
 
 def test_there_is_a_default_limit(tmp_path: Path) -> None:
@@ -172,74 +172,74 @@ def test_there_is_a_default_limit(tmp_path: Path) -> None:
 
 
 def test_an_entry_in_use_stays(tmp_path: Path) -> None:
-    store = ArtifactCache(tmp_path, 0, clock=Clock())
-    held = store.get_or_make(KEY, make)
+    cache = ArtifactCache(tmp_path, 0, clock=Clock())
+    held = cache.get_or_make(KEY, make)
     with held.hold() as entry, held.hold():
-        store.get_or_make(OTHER, make)
-        assert store.clean() == [f"entry-{OTHER[:16]}"]
+        cache.get_or_make(OTHER, make)
+        assert cache.clean() == [f"entry-{OTHER[:16]}"]
         with pytest.raises(CacheError, match="is in use; end the process"):
-            store.remove(KEY)
+            cache.remove(KEY)
         assert entry.read("layers.json") == b"{}"
-    assert store.clean() == [held.folder.name]
+    assert cache.clean() == [held.folder.name]
 
 
-def test_an_entry_that_is_gone_cannot_be_held(store: ArtifactCache) -> None:
-    entry = store.get_or_make(KEY, make)
-    store.remove(KEY)
+def test_an_entry_that_is_gone_cannot_be_held(cache: ArtifactCache) -> None:
+    entry = cache.get_or_make(KEY, make)
+    cache.remove(KEY)
     with pytest.raises(CacheError, match="was removed by another process"), entry.hold():
         raise AssertionError
-    store.get_or_make(KEY, make)
+    cache.get_or_make(KEY, make)
     with entry.hold() as held:
         held.verify()
 
 
-def test_an_entry_that_is_being_made_anew_is_not_removed(store: ArtifactCache) -> None:
-    entry = store.get_or_make(KEY, make)
+def test_an_entry_that_is_being_made_anew_is_not_removed(cache: ArtifactCache) -> None:
+    entry = cache.get_or_make(KEY, make)
     (entry.folder / "engine.plan").unlink()
 
     def make_while_others_clean(folder: Path) -> dict[str, Any]:
-        assert ArtifactCache(store.folder).clean(0) == []
+        assert ArtifactCache(cache.folder).clean(0) == []
         with pytest.raises(CacheError, match="in use"):
-            ArtifactCache(store.folder).remove(KEY)
+            ArtifactCache(cache.folder).remove(KEY)
         return make(folder)
 
-    store.get_or_make(KEY, make_while_others_clean).verify()
+    cache.get_or_make(KEY, make_while_others_clean).verify()
 
 
-def test_what_another_is_making_is_not_swept(store: ArtifactCache) -> None:
+def test_what_another_is_making_is_not_swept(cache: ArtifactCache) -> None:
     def make_while_others_work(folder: Path) -> dict[str, Any]:
-        other = ArtifactCache(store.folder)
+        other = ArtifactCache(cache.folder)
         other.get_or_make(OTHER, make)
         other.get_or_make(OTHER, never_make)
         other.clean()
         return make(folder)
 
-    store.get_or_make(KEY, make_while_others_work).verify()
-    assert store.find(OTHER) is not None
+    cache.get_or_make(KEY, make_while_others_work).verify()
+    assert cache.find(OTHER) is not None
 
 
 @pytest.mark.parametrize("by", [KEY, OTHER])
 @pytest.mark.parametrize("there_already", [False, True])
 def test_left_overs_are_swept_by_whoever_comes_next(
-    store: ArtifactCache, by: str, there_already: bool
+    cache: ArtifactCache, by: str, there_already: bool
 ) -> None:
     if there_already:
-        store.get_or_make(by, make)
+        cache.get_or_make(by, make)
     for name in (f"entry-{KEY[:16]}.0a1b2c3d", f"entry-{KEY[:16]}.0a1b2c3e.gone"):
-        (store.folder / ".making" / name).mkdir(parents=True)
-        (store.folder / ".making" / name / "engine.plan").write_bytes(b"half")
-    store.get_or_make(by, make)
-    assert left_overs(store) == []
+        (cache.folder / ".making" / name).mkdir(parents=True)
+        (cache.folder / ".making" / name / "engine.plan").write_bytes(b"half")
+    cache.get_or_make(by, make)
+    assert left_overs(cache) == []
 
 
-def test_clean_removes_the_lock_files_of_killed_makers(store: ArtifactCache) -> None:
-    (store.folder / ".locks").mkdir(parents=True)
-    (store.folder / ".locks" / KEY[:16]).touch()
-    store.clean()
-    assert left_overs(store) == []
+def test_clean_removes_the_lock_files_of_killed_makers(cache: ArtifactCache) -> None:
+    (cache.folder / ".locks").mkdir(parents=True)
+    (cache.folder / ".locks" / KEY[:16]).touch()
+    cache.clean()
+    assert left_overs(cache) == []
 
 
-def test_a_wait_can_be_cancelled(store: ArtifactCache) -> None:
+def test_a_wait_can_be_cancelled(cache: ArtifactCache) -> None:
     asked = []
 
     def cancelled() -> bool:
@@ -248,14 +248,14 @@ def test_a_wait_can_be_cancelled(store: ArtifactCache) -> None:
 
     def make_while_another_waits(folder: Path) -> dict[str, Any]:
         with pytest.raises(CacheError, match="cancelled while another process"):
-            ArtifactCache(store.folder).get_or_make(KEY, never_make, cancelled=cancelled)
+            ArtifactCache(cache.folder).get_or_make(KEY, never_make, cancelled=cancelled)
         return make(folder)
 
-    store.get_or_make(KEY, make_while_another_waits).verify()
+    cache.get_or_make(KEY, make_while_another_waits).verify()
     assert len(asked) == 3
 
 
-def test_threads_make_it_once(store: ArtifactCache) -> None:
+def test_threads_make_it_once(cache: ArtifactCache) -> None:
     makers: list[int] = []
     everybody = threading.Barrier(8)
 
@@ -267,7 +267,7 @@ def test_threads_make_it_once(store: ArtifactCache) -> None:
 
     def ask() -> None:
         everybody.wait()
-        entries.append(store.get_or_make(KEY, make_and_count))
+        entries.append(cache.get_or_make(KEY, make_and_count))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -278,10 +278,10 @@ def test_threads_make_it_once(store: ArtifactCache) -> None:
     assert len(entries) == 8
 
 
-def test_permissions_follow_the_umask(store: ArtifactCache) -> None:
+def test_permissions_follow_the_umask(cache: ArtifactCache) -> None:
     before = os.umask(0o022)
     try:
-        entry = store.get_or_make(KEY, make)
+        entry = cache.get_or_make(KEY, make)
     finally:
         os.umask(before)
     assert entry.folder.stat().st_mode & 0o777 == 0o755

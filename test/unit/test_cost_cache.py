@@ -13,9 +13,9 @@ import pytest
 
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement, Spread
 from edge_inference.core.operating_point import EngineConfiguration
-from edge_inference.engines.cache import cache_entry, cache_lock, cost_document, cost_store
+from edge_inference.engines.cache import cache_entry, cache_lock, cost_cache, cost_document
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.cost_store import MOST_COSTS, MOST_FILES, CostCache
+from edge_inference.engines.cache.cost_cache import MOST_COSTS, MOST_FILES, CostCache
 from edge_inference.engines.cache.environment import machine_identity
 from edge_inference.errors import CacheError
 
@@ -33,26 +33,26 @@ PAIR = Measurement(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> CostCache:
+def cache(tmp_path: Path) -> CostCache:
     return CostCache(tmp_path, HERE)
 
 
-def complaints(store: CostCache) -> list[str]:
+def complaints(cache: CostCache) -> list[str]:
     """Read, and return what was said; nothing is known then."""
     said: list[str] = []
-    assert store.read(said.append) == MeasuredCosts()
+    assert cache.read(said.append) == MeasuredCosts()
     return said
 
 
-def test_at_first_nothing_is_known_and_nothing_is_made(store: CostCache, tmp_path: Path) -> None:
-    assert complaints(store) == []
+def test_at_first_nothing_is_known_and_nothing_is_made(cache: CostCache, tmp_path: Path) -> None:
+    assert complaints(cache) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_kept_is_read_back_by_anybody(store: CostCache, tmp_path: Path) -> None:
-    store.add(PAIR)
+def test_what_is_kept_is_read_back_by_anybody(cache: CostCache, tmp_path: Path) -> None:
+    cache.add(PAIR)
     assert CostCache(tmp_path, dict(reversed(HERE.items()))).read().measurements == (PAIR,)
-    assert [file.name for file in store.file.parent.iterdir()] == [store.file.name]
+    assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
 
 
 @pytest.mark.parametrize(
@@ -60,21 +60,21 @@ def test_what_is_kept_is_read_back_by_anybody(store: CostCache, tmp_path: Path) 
     [{**HERE, "onnxruntime": "1.3"}, {**HERE, "cpu": "Another"}, {**HERE, "tensorrt": "10"}],
 )
 def test_another_machine_or_version_is_unknown(
-    machine: dict[str, str], store: CostCache, tmp_path: Path
+    machine: dict[str, str], cache: CostCache, tmp_path: Path
 ) -> None:
-    store.add(PAIR)
+    cache.add(PAIR)
     other = CostCache(tmp_path, machine)
     assert complaints(other) == []
     other.add(replace(PAIR, by="the other one"))
-    assert store.read().measurements == (PAIR,)
+    assert cache.read().measurements == (PAIR,)
 
 
-def test_costs_are_no_entries_of_the_cache(store: CostCache, tmp_path: Path) -> None:
-    store.add(PAIR)
-    cache = ArtifactCache(tmp_path)
-    assert (cache.entries(), cache.faults()) == ([], [])
-    assert cache.clean(0) == []
-    assert store.read().measurements == (PAIR,)
+def test_costs_are_no_entries_of_the_cache(cache: CostCache, tmp_path: Path) -> None:
+    cache.add(PAIR)
+    artifacts = ArtifactCache(tmp_path)
+    assert (artifacts.entries(), artifacts.faults()) == ([], [])
+    assert artifacts.clean(0) == []
+    assert cache.read().measurements == (PAIR,)
 
 
 def _altered(content: dict[str, Any]) -> str:
@@ -129,103 +129,103 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_or_foreign_file_is_set_aside_and_never_believed(
-    name: str, store: CostCache
+    name: str, cache: CostCache
 ) -> None:
     text, expected = DAMAGED[name]
     content = text.encode("utf-8", errors="surrogateescape")
-    store.file.parent.mkdir(parents=True)
-    store.file.write_bytes(content)
-    (sentence,) = complaints(store)
-    assert str(store.file) in sentence
+    cache.file.parent.mkdir(parents=True)
+    cache.file.write_bytes(content)
+    (sentence,) = complaints(cache)
+    assert str(cache.file) in sentence
     assert expected in sentence
     assert "not used" in sentence
     said: list[str] = []
-    store.add(PAIR, said.append)
+    cache.add(PAIR, said.append)
     assert said == [sentence]
-    assert store.read().measurements == (PAIR,)
-    assert store.file.with_suffix(".damaged").read_bytes() == content
+    assert cache.read().measurements == (PAIR,)
+    assert cache.file.with_suffix(".damaged").read_bytes() == content
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
-def test_what_is_no_file_is_not_read(kind: str, store: CostCache, tmp_path: Path) -> None:
-    store.file.parent.mkdir(parents=True)
+def test_what_is_no_file_is_not_read(kind: str, cache: CostCache, tmp_path: Path) -> None:
+    cache.file.parent.mkdir(parents=True)
     if kind == "pipe":
-        os.mkfifo(store.file)
+        os.mkfifo(cache.file)
     elif kind == "folder":
-        store.file.mkdir()
+        cache.file.mkdir()
     else:
         (tmp_path / "elsewhere").write_text(WHOLE)
-        store.file.symlink_to(tmp_path / "elsewhere")
-    (sentence,) = complaints(store)
+        cache.file.symlink_to(tmp_path / "elsewhere")
+    (sentence,) = complaints(cache)
     assert "not used" in sentence
-    store.add(PAIR)
-    assert store.read().measurements == (PAIR,)
+    cache.add(PAIR)
+    assert cache.read().measurements == (PAIR,)
 
 
-def test_the_file_stays_small(store: CostCache) -> None:
+def test_the_file_stays_small(cache: CostCache) -> None:
     many = tuple(
         Cost(replace(FP32, artifact=f"{number:064x}"), 20, Spread(0.01, 0.02))
         for number in range(MOST_COSTS // 2)
     )
     for _ in range(2):
-        store.add(replace(PAIR, costs=many))
-    store.add(replace(PAIR, costs=many[1:] + PAIR.costs))
-    store.add(PAIR)
-    kept = store.read().measurements
+        cache.add(replace(PAIR, costs=many))
+    cache.add(replace(PAIR, costs=many[1:] + PAIR.costs))
+    cache.add(PAIR)
+    kept = cache.read().measurements
     assert sum(len(each.costs) for each in kept) <= MOST_COSTS
     assert kept[-1] == PAIR
-    assert store.file.stat().st_size < 300_000
+    assert cache.file.stat().st_size < 300_000
 
 
 def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
     stores = [CostCache(tmp_path, {"cpu": str(number)}) for number in range(MOST_FILES + 3)]
-    for age, store in enumerate(reversed(stores)):
-        store.add(PAIR)
-        os.utime(store.file, (age, age))
+    for age, cache in enumerate(reversed(stores)):
+        cache.add(PAIR)
+        os.utime(cache.file, (age, age))
     stores[-1].add(PAIR)
-    there = [store.file.exists() for store in stores]
+    there = [cache.file.exists() for cache in stores]
     assert there.count(True) == MOST_FILES
     assert there[-1]
     assert not any(there[-4:-1])
 
 
-def test_what_a_killed_process_left_is_swept(store: CostCache) -> None:
-    store.add(PAIR)
-    left = store.file.parent / f".{store.file.name}.1234abcd"
+def test_what_a_killed_process_left_is_swept(cache: CostCache) -> None:
+    cache.add(PAIR)
+    left = cache.file.parent / f".{cache.file.name}.1234abcd"
     left.write_text("half")
-    other = store.file.parent / ".of-another-machine.json.1234abcd"
+    other = cache.file.parent / ".of-another-machine.json.1234abcd"
     other.write_text("half")
-    store.add(PAIR)
+    cache.add(PAIR)
     assert not left.exists()
     assert other.exists()
 
 
 def test_a_failed_write_leaves_what_was_there(
-    store: CostCache, monkeypatch: pytest.MonkeyPatch
+    cache: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.add(PAIR)
+    cache.add(PAIR)
 
     def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache_entry, "flush", full)
     with pytest.raises(CacheError, match="cannot be written"):
-        store.add(replace(PAIR, by="another"))
-    assert store.read().measurements == (PAIR,)
-    assert [file.name for file in store.file.parent.iterdir()] == [store.file.name]
+        cache.add(replace(PAIR, by="another"))
+    assert cache.read().measurements == (PAIR,)
+    assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
 
 
 def test_another_writer_is_not_waited_for_without_end(
-    store: CostCache, monkeypatch: pytest.MonkeyPatch
+    cache: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost_store, "_PATIENCE_S", 0.0)
-    store.add(PAIR)
+    monkeypatch.setattr(cost_cache, "_PATIENCE_S", 0.0)
+    cache.add(PAIR)
     with (
-        cache_lock.only_one(store._lock_file, lambda: False),
+        cache_lock.only_one(cache._lock_file, lambda: False),
         pytest.raises(CacheError, match="another process was at work"),
     ):
-        store.add(replace(PAIR, by="another"))
-    assert store.read().measurements == (PAIR,)
+        cache.add(replace(PAIR, by="another"))
+    assert cache.read().measurements == (PAIR,)
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from made_up_entries import KEY, OTHER, Clock, left_overs, make, never_make
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactCache:
+def cache(tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path / "cache", clock=Clock())
 
 
@@ -68,13 +68,13 @@ def write_extra(change: Callable[[Path], object]) -> Callable[[Path], dict[str, 
     ],
 )
 def test_a_failing_maker_leaves_nothing(
-    store: ArtifactCache, failing: Callable[[Path], Any], error: type[BaseException]
+    cache: ArtifactCache, failing: Callable[[Path], Any], error: type[BaseException]
 ) -> None:
     with pytest.raises(error):
-        store.get_or_make(KEY, failing)
-    assert left_overs(store) == []
-    assert store.find(KEY) is None
-    store.get_or_make(KEY, make).verify()
+        cache.get_or_make(KEY, failing)
+    assert left_overs(cache) == []
+    assert cache.find(KEY) is None
+    cache.get_or_make(KEY, make).verify()
 
 
 def rewrite(change: Callable[[Any], object]) -> Callable[[Path], object]:
@@ -151,20 +151,20 @@ def assert_one_sentence(text: str) -> None:
 
 
 @damage_cases(SEEN_BY_FIND)
-def test_find_says_what_is_damaged(store: ArtifactCache, damage: Any, words: str) -> None:
-    damage(store.get_or_make(KEY, make).folder)
+def test_find_says_what_is_damaged(cache: ArtifactCache, damage: Any, words: str) -> None:
+    damage(cache.get_or_make(KEY, make).folder)
     with pytest.raises(CacheError) as error:
-        store.find(KEY)
+        cache.find(KEY)
     assert words in str(error.value)
     assert_one_sentence(str(error.value))
-    assert store.entries() == []
-    assert store.faults() == [str(error.value)]
+    assert cache.entries() == []
+    assert cache.faults() == [str(error.value)]
 
 
 @damage_cases(SEEN_BY_VERIFY)
-def test_only_reading_sees_other_bytes(store: ArtifactCache, damage: Any, words: str) -> None:
-    damage(store.get_or_make(KEY, make).folder)
-    found = store.find(KEY)
+def test_only_reading_sees_other_bytes(cache: ArtifactCache, damage: Any, words: str) -> None:
+    damage(cache.get_or_make(KEY, make).folder)
+    found = cache.find(KEY)
     assert found is not None
     for check in (found.verify, lambda: found.read("engine.plan")):
         with pytest.raises(CacheError) as error:
@@ -173,8 +173,8 @@ def test_only_reading_sees_other_bytes(store: ArtifactCache, damage: Any, words:
         assert_one_sentence(str(error.value))
 
 
-def test_reading_sees_what_happened_after_finding(store: ArtifactCache) -> None:
-    found = store.get_or_make(KEY, make)
+def test_reading_sees_what_happened_after_finding(cache: ArtifactCache) -> None:
+    found = cache.get_or_make(KEY, make)
     (found.folder / "engine.plan").write_bytes(b"short")
     with pytest.raises(CacheError, match=r"expected 1000 bytes, got 5"):
         found.read("engine.plan")
@@ -186,43 +186,43 @@ def test_reading_sees_what_happened_after_finding(store: ArtifactCache) -> None:
 
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
 def test_a_damaged_entry_is_made_anew_and_reported_once(
-    store: ArtifactCache, damage: Any, words: str
+    cache: ArtifactCache, damage: Any, words: str
 ) -> None:
-    damage(store.get_or_make(KEY, make).folder)
+    damage(cache.get_or_make(KEY, make).folder)
     reported: list[str] = []
-    again = store.get_or_make(KEY, make, report=reported.append)
+    again = cache.get_or_make(KEY, make, report=reported.append)
     again.verify()
     assert len(reported) == 1
     assert words in reported[0]
-    assert [entry.key for entry in store.entries()] == [KEY]
-    assert left_overs(store) == []
-    store.get_or_make(KEY, never_make, report=reported.append)
+    assert [entry.key for entry in cache.entries()] == [KEY]
+    assert left_overs(cache) == []
+    cache.get_or_make(KEY, never_make, report=reported.append)
     assert len(reported) == 1
 
 
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
-def test_clean_removes_what_is_damaged_only(store: ArtifactCache, damage: Any, words: str) -> None:
-    store.get_or_make(OTHER, make)
-    damaged = store.get_or_make(KEY, make)
+def test_clean_removes_what_is_damaged_only(cache: ArtifactCache, damage: Any, words: str) -> None:
+    cache.get_or_make(OTHER, make)
+    damaged = cache.get_or_make(KEY, make)
     damage(damaged.folder)
-    assert store.clean() == [damaged.folder.name]
-    assert [entry.key for entry in store.entries()] == [OTHER]
-    assert store.faults() == left_overs(store) == []
+    assert cache.clean() == [damaged.folder.name]
+    assert [entry.key for entry in cache.entries()] == [OTHER]
+    assert cache.faults() == left_overs(cache) == []
 
 
-def test_an_entry_under_another_key_is_damaged(store: ArtifactCache) -> None:
-    folder = store.get_or_make(OTHER, make).folder
-    folder.rename(store.folder / f"entry-{KEY[:16]}")
+def test_an_entry_under_another_key_is_damaged(cache: ArtifactCache) -> None:
+    folder = cache.get_or_make(OTHER, make).folder
+    folder.rename(cache.folder / f"entry-{KEY[:16]}")
     with pytest.raises(CacheError, match=f"expected the entry made for {KEY}, .* for {OTHER}"):
-        store.find(KEY)
-    assert store.get_or_make(KEY, make).key == KEY
+        cache.find(KEY)
+    assert cache.get_or_make(KEY, make).key == KEY
 
 
-def test_a_damaged_copy_does_not_hide_the_sound_entry(store: ArtifactCache) -> None:
-    entry = store.get_or_make(KEY, make, label="sound")
-    copy = shutil.copytree(entry.folder, store.folder / f"copy-{KEY[:16]}")
+def test_a_damaged_copy_does_not_hide_the_sound_entry(cache: ArtifactCache) -> None:
+    entry = cache.get_or_make(KEY, make, label="sound")
+    copy = shutil.copytree(entry.folder, cache.folder / f"copy-{KEY[:16]}")
     (copy / "engine.plan").unlink()
-    found = store.find(KEY)
+    found = cache.find(KEY)
     assert found is not None
     assert found.folder == entry.folder
 
@@ -232,10 +232,10 @@ def fill_the_disk(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def test_a_disk_that_fills_while_making(store: ArtifactCache) -> None:
+def test_a_disk_that_fills_while_making(cache: ArtifactCache) -> None:
     with pytest.raises(CacheError, match=r"No space left on device\); free space, run"):
-        store.get_or_make(KEY, fill_the_disk)
-    assert left_overs(store) == []
+        cache.get_or_make(KEY, fill_the_disk)
+    assert left_overs(cache) == []
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_disk_that_fills_while_making(store: ArtifactCache) -> None:
     ],
 )
 def test_a_disk_that_refuses_while_publishing(
-    store: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+    cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -256,11 +256,11 @@ def test_a_disk_that_refuses_while_publishing(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", refuse)
         with pytest.raises(CacheError) as error:
-            store.get_or_make(KEY, make)
+            cache.get_or_make(KEY, make)
     assert words in str(error.value)
-    assert str(store.folder) in str(error.value)
-    assert left_overs(store) == []
-    assert store.find(KEY) is None
+    assert str(cache.folder) in str(error.value)
+    assert left_overs(cache) == []
+    assert cache.find(KEY) is None
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
@@ -295,20 +295,20 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
 
 def test_a_read_only_cache_gives_what_it_has(
-    store: ArtifactCache, read_only: Callable[[], None]
+    cache: ArtifactCache, read_only: Callable[[], None]
 ) -> None:
-    store.get_or_make(KEY, make)
-    (store.folder / ".making" / f"entry-{OTHER[:16]}.0a1b2c3d").mkdir()
+    cache.get_or_make(KEY, make)
+    (cache.folder / ".making" / f"entry-{OTHER[:16]}.0a1b2c3d").mkdir()
     read_only()
-    found = store.find(KEY)
+    found = cache.find(KEY)
     assert found is not None
     with found.hold():
         assert found.read("layers.json") == b"{}"
-    assert store.get_or_make(KEY, never_make).key == KEY
+    assert cache.get_or_make(KEY, never_make).key == KEY
     for refused in (
-        lambda: store.get_or_make(OTHER, never_make),
-        lambda: store.remove(KEY),
-        lambda: store.clean(0),
+        lambda: cache.get_or_make(OTHER, never_make),
+        lambda: cache.remove(KEY),
+        lambda: cache.clean(0),
     ):
         with pytest.raises(CacheError, match=r"Read-only file system\); allow this user"):
             refused()
@@ -316,19 +316,19 @@ def test_a_read_only_cache_gives_what_it_has(
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks(
-    store: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int
+    cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(cache_lock.fcntl, "flock", refuse)
     with pytest.raises(CacheError, match=r"has no file locks .* put the cache on a local disk"):
-        store.get_or_make(KEY, never_make)
+        cache.get_or_make(KEY, never_make)
 
 
-def test_a_sidecar_survives_only_unchanged(store: ArtifactCache) -> None:
+def test_a_sidecar_survives_only_unchanged(cache: ArtifactCache) -> None:
     """Any one byte of the description changed is noticed, or says the same."""
-    entry = store.get_or_make(KEY, make)
+    entry = cache.get_or_make(KEY, make)
     sidecar = entry.folder / "entry.json"
     original = sidecar.read_bytes()
     for place in range(0, len(original), 7):

@@ -12,7 +12,7 @@ from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.cost_recording import operating_point
 from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.nodes.component import RELIABLE

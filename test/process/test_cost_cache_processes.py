@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cost_child import MACHINE, measurement
-from edge_inference.engines.cache.cost_store import CostCache
+from edge_inference.engines.cache.cost_cache import CostCache
 
 CHILD = Path(__file__).with_name("cost_child.py")
 ROOT = CHILD.parents[2]
@@ -64,18 +64,18 @@ def test_a_process_killed_at_any_step_leaves_the_costs_of_before_or_after(tmp_pa
     before, after = measurement("before", 0), measurement("child", 0)
     steps: list[str] = []
     for step in range(100):
-        cache = tmp_path / str(step)
-        store = CostCache(cache, MACHINE)
-        store.add(before)
-        with Child(cache, "child", 1, "standing") as child:
+        folder = tmp_path / str(step)
+        cache = CostCache(folder, MACHINE)
+        cache.add(before)
+        with Child(folder, "child", 1, "standing") as child:
             for _ in range(step):
                 child.listen()
                 child.go_on()
             said = child.listen()
-        assert store.read().measurements in ((before,), (before, after))
-        store.add(measurement("next", 0))  # a lock or a half file of the dead is no hindrance
-        assert store.read().measurements[-1] == measurement("next", 0)
-        assert [file.name for file in store.file.parent.iterdir()] == [store.file.name]
+        assert cache.read().measurements in ((before,), (before, after))
+        cache.add(measurement("next", 0))  # a lock or a half file of the dead is no hindrance
+        assert cache.read().measurements[-1] == measurement("next", 0)
+        assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
         if said == "done":
             break
         steps.append(said.partition(" ")[0])
