@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from edge_inference.core.directives.directive import Workload
 from edge_inference.governor.demand import (
     demand_hz,
+    inference_seconds,
     least_hz,
     number,
-    option_seconds,
     worthwhile,
 )
 from edge_inference.governor.settings import GovernorSettings
 
-#: An option of unknown accuracy counts as this much less accurate than the one before it.
+#: An operating point of unknown accuracy counts as this much less accurate than the one before it.
 _UNKNOWN_STEP = 0.02
 #: A budget for exactly the least is enough for it.
 _ROUNDING = 1e-9
@@ -38,12 +38,12 @@ class PowerDemand:
 
     @property
     def usable(self) -> list[int]:
-        """Indexes of the options that may be asked for, the dearest first."""
+        """Indexes of the operating points that may be asked for, the dearest first."""
         return worthwhile(self.costs)
 
     @property
     def cheapest(self) -> int:
-        """Index of the option that costs least."""
+        """Index of the operating point that costs least."""
         return self.usable[-1]
 
     @property
@@ -59,12 +59,12 @@ class PowerDemand:
 
 @dataclass(frozen=True)
 class PowerShare:
-    """What a node gets: ``option`` at ``rate_hz``, worth so many accurate inferences a second.
+    """What a node gets: ``operating_point`` at ``rate_hz``, worth so many accurate inferences a second.
 
     ``batch`` is None where it is not limited; ``is_least``: there was not even the least.
     """
 
-    option: int
+    operating_point: int
     rate_hz: float
     cost: float
     worth: float
@@ -72,14 +72,14 @@ class PowerShare:
     is_least: bool = False
 
 
-#: Chooses an option for a node that has so much of the budget.
+#: Chooses an operating point for a node that has so much of the budget.
 Choose = Callable[[PowerDemand, float], int]
 
 
 def want_of(workload: Workload, price: float, settings: GovernorSettings) -> PowerDemand | None:
     """Return what a node wants at ``price`` for a second of work; None while it is not known."""
     demand = demand_hz(workload)
-    if not workload.options or not demand:
+    if not workload.operating_points or not demand:
         return None
     return PowerDemand(
         workload.node,
@@ -87,33 +87,33 @@ def want_of(workload: Workload, price: float, settings: GovernorSettings) -> Pow
         demand,
         least_hz(workload, settings),
         max(1, workload.batch),
-        tuple(price * each for each in option_seconds(workload.options, settings)),
+        tuple(price * each for each in inference_seconds(workload.operating_points, settings)),
         _accuracies(workload),
     )
 
 
-def best_option(want: PowerDemand, budget: float) -> int:
-    """Return the option with the most accurate inferences a second for a budget.
+def best_point(want: PowerDemand, budget: float) -> int:
+    """Return the operating point with the most accurate inferences a second for a budget.
 
     Where there is not even the least, the cheapest.
     """
-    shares = [share_with(want, option, budget) for option in want.usable]
+    shares = [share_with(want, operating_point, budget) for operating_point in want.usable]
     enough = [share for share in shares if not share.is_least]
-    return max(enough, key=lambda share: share.worth).option if enough else want.cheapest
+    return max(enough, key=lambda share: share.worth).operating_point if enough else want.cheapest
 
 
-def share_with(want: PowerDemand, option: int, budget: float) -> PowerShare:
-    """Return what a node gets with one option."""
-    cost = want.costs[option]
+def share_with(want: PowerDemand, operating_point: int, budget: float) -> PowerShare:
+    """Return what a node gets with one operating point."""
+    cost = want.costs[operating_point]
     rate = want.demand_hz if cost <= 0.0 else min(want.demand_hz, budget / cost)
     if rate < want.least_hz * (1.0 - _ROUNDING):
-        return _less_than_least(want, option, budget)
+        return _less_than_least(want, operating_point, budget)
     rate = max(rate, want.least_hz)
-    return PowerShare(option, rate, rate * cost, rate * want.accuracies[option])
+    return PowerShare(operating_point, rate, rate * cost, rate * want.accuracies[operating_point])
 
 
 def allocate(
-    wants: Sequence[PowerDemand], budget: float, choose: Choose = best_option
+    wants: Sequence[PowerDemand], budget: float, choose: Choose = best_point
 ) -> dict[str, PowerShare]:
     """Share out ``budget``.
 
@@ -130,20 +130,20 @@ def allocate(
     return shares
 
 
-def _less_than_least(want: PowerDemand, option: int, budget: float) -> PowerShare:
+def _less_than_least(want: PowerDemand, operating_point: int, budget: float) -> PowerShare:
     """Give the least rate, with as many images at once as the budget has room for."""
-    cost = want.least_hz * want.costs[option]
+    cost = want.least_hz * want.costs[operating_point]
     room = budget / cost if cost > 0.0 else 1.0  # too little to count
     # Before it is made whole: a cost may be so small that there is room without end.
     batch = max(1, int(want.batch * min(1.0, max(0.0, room))))
     cost *= batch / want.batch
-    return PowerShare(option, want.least_hz, cost, 0.0, batch, is_least=True)
+    return PowerShare(operating_point, want.least_hz, cost, 0.0, batch, is_least=True)
 
 
 def _accuracies(workload: Workload) -> tuple[float, ...]:
     found: list[float] = []
-    for option in workload.options:
-        known = number(option.accuracy)
+    for operating_point in workload.operating_points:
+        known = number(operating_point.accuracy)
         before = found[-1] if found else 1.0
         found.append(max(0.0, before - _UNKNOWN_STEP) if known is None else known)
     return tuple(found)

@@ -36,13 +36,13 @@ def least_hz(workload: Workload, settings: GovernorSettings) -> float:
     return named if not demand else min(named, demand)
 
 
-def cheapest_option(workload: Workload, settings: GovernorSettings) -> int | None:
-    """Return the index of the option with the shortest inference that is worth its accuracy."""
-    return next(reversed(worthwhile(option_seconds(workload.options, settings))), None)
+def cheapest_operating_point(workload: Workload, settings: GovernorSettings) -> int | None:
+    """Return the index of the operating point with the shortest inference that is worth its accuracy."""
+    return next(reversed(worthwhile(inference_seconds(workload.operating_points, settings))), None)
 
 
 def worthwhile(costs: Sequence[float]) -> list[int]:
-    """Return the indexes of the options that cost clearly less than every one before them.
+    """Return the indexes of the operating points that cost clearly less than every one before them.
 
     Options are ordered by accuracy: another one loses some and saves neither time nor heat.
     The first one always counts; the last of those returned is the cheapest.
@@ -54,30 +54,37 @@ def worthwhile(costs: Sequence[float]) -> list[int]:
     return found
 
 
-def option_seconds(options: Sequence[OperatingPoint], settings: GovernorSettings) -> list[float]:
-    """Return how long one inference takes with each option.
+def inference_seconds(
+    operating_points: Sequence[OperatingPoint], settings: GovernorSettings
+) -> list[float]:
+    """Return how long one inference takes with each operating point.
 
-    What nobody has measured is assumed: from a measured option of the same model, by the ratio
+    What nobody has measured is assumed: from a measured operating point of the same model, by the ratio
     of the precisions, else from any measured one. With nothing measured at all the result
     tells ratios only: the dearest precision takes one second.
     """
-    return [_seconds(option, options, settings) for option in options]
+    return [
+        _seconds(operating_point, operating_points, settings)
+        for operating_point in operating_points
+    ]
 
 
 def is_measured(workload: Workload) -> bool:
-    """Tell whether any option of a node has been timed on this machine."""
-    return any(number(option.process_ms) for option in workload.options)
+    """Tell whether any operating point of a node has been timed on this machine."""
+    return any(number(operating_point.process_ms) for operating_point in workload.operating_points)
 
 
 def _seconds(
-    option: OperatingPoint, options: Sequence[OperatingPoint], settings: GovernorSettings
+    operating_point: OperatingPoint,
+    operating_points: Sequence[OperatingPoint],
+    settings: GovernorSettings,
 ) -> float:
-    ratio = _ratio(option.precision, settings)
-    own = number(option.process_ms)
+    ratio = _ratio(operating_point.precision, settings)
+    own = number(operating_point.process_ms)
     if own:
         return own / 1e3
-    measured = [other for other in options if number(other.process_ms)]
-    same_model = [other for other in measured if other.model == option.model]
+    measured = [other for other in operating_points if number(other.process_ms)]
+    same_model = [other for other in measured if other.model == operating_point.model]
     for other in same_model or measured:
         return (number(other.process_ms) or 0.0) / 1e3 * ratio / _ratio(other.precision, settings)
     return ratio

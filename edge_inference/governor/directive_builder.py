@@ -8,7 +8,7 @@ from edge_inference.core.directives.directive import (
     OperatingPoint,
     Workload,
 )
-from edge_inference.governor.demand import cheapest_option, demand_hz, least_hz
+from edge_inference.governor.demand import cheapest_operating_point, demand_hz, least_hz
 from edge_inference.governor.orders import DirectiveRequest
 from edge_inference.governor.settings import GovernorSettings
 
@@ -21,11 +21,11 @@ def everything(workload: Workload, reason: str) -> DirectiveRequest:
 def the_least(
     workload: Workload, level: DirectiveLevel, settings: GovernorSettings, reason: str
 ) -> DirectiveRequest:
-    """Ask for the least rate, the cheapest option and one image at a time."""
+    """Ask for the least rate, the cheapest operating point and one image at a time."""
     limits = DirectiveLimits(max_rate_hz=least_hz(workload, settings), max_batch=1)
-    cheapest = cheapest_option(workload, settings)
+    cheapest = cheapest_operating_point(workload, settings)
     if cheapest is not None:
-        limits = option_limits(workload, cheapest, limits)
+        limits = operating_point_limits(workload, cheapest, limits)
     return DirectiveRequest(workload.node, level, settings.minimum_factor, limits, reason)
 
 
@@ -56,13 +56,15 @@ def share_level(factor: float, settings: GovernorSettings) -> DirectiveLevel:
     return DirectiveLevel.REDUCED if factor > settings.minimum_factor else DirectiveLevel.MINIMUM
 
 
-def option_limits(workload: Workload, index: int, limits: DirectiveLimits) -> DirectiveLimits:
-    """Add to ``limits`` what makes a node serve with one of its options."""
-    option: OperatingPoint = workload.options[index]
-    models = {each.model for each in workload.options}
+def operating_point_limits(
+    workload: Workload, index: int, limits: DirectiveLimits
+) -> DirectiveLimits:
+    """Add to ``limits`` what makes a node serve with one of its operating points."""
+    operating_point: OperatingPoint = workload.operating_points[index]
+    models = {each.model for each in workload.operating_points}
     return DirectiveLimits(
         max_rate_hz=limits.max_rate_hz,
         max_batch=limits.max_batch,
-        precision_ceiling=option.precision,
-        model=option.model if len(models) > 1 else "",
+        precision_ceiling=operating_point.precision,
+        model=operating_point.model if len(models) > 1 else "",
     )

@@ -10,7 +10,7 @@ from edge_inference.core.directives.directive import Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role
 from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
-from edge_inference.governor.demand import number, option_seconds
+from edge_inference.governor.demand import inference_seconds, number
 from edge_inference.governor.power_model import PowerModel
 from edge_inference.governor.settings import GovernorSettings
 
@@ -121,7 +121,11 @@ def busy_share(workloads: Sequence[Workload], settings: GovernorSettings) -> flo
 
 def _busy(workload: Workload, settings: GovernorSettings) -> float:
     rate = number(workload.rate_hz)
-    option = workload.option
-    if not rate or option is None or not 0 <= option < len(workload.options):
+    operating_point = workload.operating_point
+    if (
+        not rate
+        or operating_point is None
+        or not 0 <= operating_point < len(workload.operating_points)
+    ):
         return 0.0
-    return rate * option_seconds(workload.options, settings)[option]
+    return rate * inference_seconds(workload.operating_points, settings)[operating_point]

@@ -10,12 +10,12 @@ from edge_inference.governor.allocation import (
     PowerDemand,
     PowerShare,
     allocate,
-    best_option,
+    best_point,
     share_with,
     want_of,
 )
 from edge_inference.governor.clock_cap import ClockCapController
-from edge_inference.governor.directive_builder import a_share, option_limits, the_least
+from edge_inference.governor.directive_builder import a_share, operating_point_limits, the_least
 from edge_inference.governor.dwell import Dwell
 from edge_inference.governor.orders import DirectiveRequest
 from edge_inference.governor.power_budget import busy_share
@@ -59,9 +59,9 @@ class PredictivePreset:
         self._calm: float | None = None
         self._untroubled: float | None = None
         self._dwells: dict[str, Dwell] = {}
-        #: What each node offers; with other options a number means another engine.
+        #: What each node offers; with other operating points a number means another engine.
         self._offered: dict[str, list[tuple[str, str]]] = {}
-        #: Rate of each node, and the option that it was priced as.
+        #: Rate of each node, and the operating point that it was priced as.
         self._granted: dict[str, tuple[float, int]] | None = None
         self._unlimited: set[str] = set()
         self._clock_cap = ClockCapController()
@@ -69,7 +69,7 @@ class PredictivePreset:
     def plan(self, situation: GovernorState) -> GovernorPlan:
         """Return what everyone is to do."""
         settings, watts = situation.settings, situation.watts
-        self._forget_other_options(situation)
+        self._forget_other_operating_points(situation)
         wants = _wants(situation)
         limits = _range(situation, wants)
         emergency = _is_emergency(situation)
@@ -112,14 +112,17 @@ class PredictivePreset:
         self._control.drop()
         self._calm = None
 
-    def _forget_other_options(self, situation: GovernorState) -> None:
-        """Begin anew with nodes whose options are others, as where one has been withdrawn."""
+    def _forget_other_operating_points(self, situation: GovernorState) -> None:
+        """Begin anew with nodes whose operating points are others, as where one has been withdrawn."""
         offered = {
-            each.node: [(option.model, option.precision) for option in each.options]
+            each.node: [
+                (operating_point.model, operating_point.precision)
+                for operating_point in each.operating_points
+            ]
             for each in situation.flexible
         }
-        for node, options in offered.items():
-            if self._offered.get(node, options) != options:
+        for node, operating_points in offered.items():
+            if self._offered.get(node, operating_points) != operating_points:
                 self._dwells.pop(node, None)
                 if self._granted is not None:
                     self._granted.pop(node, None)
@@ -181,21 +184,21 @@ class PredictivePreset:
     def _choose(
         self, situation: GovernorState, wants: Sequence[PowerDemand], budget: float, emergency: bool
     ) -> dict[str, int]:
-        """Return the option that each node is to serve with, changes being rare."""
+        """Return the operating point that each node is to serve with, changes being rare."""
         held: dict[str, int] = {}
 
         def choose(want: PowerDemand, available: float) -> int:
             dwell = self._dwells.get(want.node)
-            if dwell is None or dwell.option >= len(want.costs):
+            if dwell is None or dwell.operating_point >= len(want.costs):
                 used = situation.in_use[want.node]
                 known = used if used in range(len(want.costs)) else 0
                 dwell = Dwell(known or 0, situation.time_s)
                 self._dwells[want.node] = dwell
             escalated = situation.escalations.get(want.node, 0) > 0
-            wanted = _wanted(want, dwell.option, available, emergency, escalated)
+            wanted = _wanted(want, dwell.operating_point, available, emergency, escalated)
             held[want.node] = dwell.choose(
                 wanted,
-                is_cheaper=want.costs[wanted] < want.costs[dwell.option],
+                is_cheaper=want.costs[wanted] < want.costs[dwell.operating_point],
                 time_s=situation.time_s,
                 down_s=situation.settings.dwell_down_s,
                 up_s=situation.settings.dwell_up_s,
@@ -229,13 +232,13 @@ class PredictivePreset:
             rate = share.rate_hz
             self._unlimited.discard(workload.node)
         limits = DirectiveLimits(max_rate_hz=rate, max_batch=share.batch)
-        if share.option > 0:
-            limits = option_limits(workload, share.option, limits)
+        if share.operating_point > 0:
+            limits = operating_point_limits(workload, share.operating_point, limits)
         if limits.is_free:
             return DirectiveRequest(workload.node, DirectiveLevel.FULL, 1.0, reason=reason)
         factor = share.cost / want.most if want.most > 0.0 else 1.0
         factor = min(1.0, max(settings.minimum_factor, factor))
-        is_least = share.option == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
+        is_least = share.operating_point == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
         level = DirectiveLevel.MINIMUM if share.is_least or is_least else DirectiveLevel.REDUCED
         return DirectiveRequest(workload.node, level, factor, limits, reason, _TOLERANCE)
 
@@ -268,16 +271,16 @@ def _cost(want: PowerDemand, granted: tuple[float, int] | None) -> float:
     """Return what was granted at today's costs; a node that is new has all that it wants."""
     if granted is None or granted[1] >= len(want.costs):
         return want.most
-    rate_hz, option = granted
-    return rate_hz * want.costs[option]
+    rate_hz, operating_point = granted
+    return rate_hz * want.costs[operating_point]
 
 
 def _dearer(want: PowerDemand, held: int, situation: GovernorState) -> int:
-    """Return the option that a node costs as: the one in use, while a cheaper one is made ready."""
+    """Return the operating point that a node costs as: the one in use, while a cheaper one is made ready."""
     used = situation.in_use[want.node]
     if used is None or used not in range(len(want.costs)):
         return held
-    return max(held, used, key=lambda option: want.costs[option])
+    return max(held, used, key=lambda operating_point: want.costs[operating_point])
 
 
 def _priced_as(want: PowerDemand, held: int, served: int) -> PowerDemand:
@@ -313,13 +316,13 @@ def _ramp(situation: GovernorState) -> float:
 def _wanted(
     want: PowerDemand, current: int, available: float, emergency: bool, escalated: bool
 ) -> int:
-    """Return the option that a node should serve with, the current one unless it is worth it."""
+    """Return the operating point that a node should serve with, the current one unless it is worth it."""
     if emergency:
         return want.cheapest
     if escalated:
         cheaper = [each for each in want.usable if want.costs[each] < want.costs[current]]
         return max(cheaper, key=lambda index: want.costs[index], default=current)
-    best = best_option(want, available)
+    best = best_point(want, available)
     if want.costs[best] > want.costs[current]:
         # One step at a time, and only with power to spare.
         available *= _SPARE

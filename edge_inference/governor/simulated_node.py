@@ -112,7 +112,7 @@ class SimulatedNode:
         """Return what the node reports of itself. An engine that never ran has no time."""
         its = self.parameters
         noise = self._chance.gauss
-        options = tuple(
+        operating_points = tuple(
             OperatingPoint(
                 "model", engine.precision, engine.accuracy, ms and ms * (1 + noise(0.0, 0.02))
             )
@@ -126,8 +126,8 @@ class SimulatedNode:
             rate_hz=self._reported_hz * (1 + noise(0.0, 0.01)),
             minimum_rate_hz=its.minimum_rate_hz,
             batch=1,
-            options=options,
-            option=self.engine,
+            operating_points=operating_points,
+            operating_point=self.engine,
             directive_id=self._in_force.id if self._in_force else 0,
             manager="",
             limits=self._limits,

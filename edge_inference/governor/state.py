@@ -46,8 +46,8 @@ class GovernorState:
 
     @property
     def in_use(self) -> dict[str, int | None]:
-        """The option that each node serves with."""
-        return {each.node: each.option for each in self.workloads}
+        """The operating point that each node serves with."""
+        return {each.node: each.operating_point for each in self.workloads}
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class ServingState:
     ``problem`` says why it does not serve in the way that is allowed.
     """
 
-    options: tuple[OperatingPoint, ...]
+    operating_points: tuple[OperatingPoint, ...]
     used: int | None
     problem: str = ""
 
@@ -197,8 +197,8 @@ class ThrottleClient:
                 rate_hz=self.meter.rate_hz(now_ns),
                 minimum_rate_hz=settings.minimum_rate_hz,
                 batch=self._batch,
-                options=serving.options,
-                option=serving.used,
+                operating_points=serving.operating_points,
+                operating_point=serving.used,
                 directive_id=directive.id if directive is not None else 0,
                 manager=directive.manager if directive is not None else "",
                 limits=self.limits,

@@ -93,13 +93,13 @@ def test_rate_and_precision_go_down_with_the_heat_and_come_back(
         wait_for(lambda: told("/ai/inference") and now()["obeys"] == "directive", "a directive")
         before = len(workloads)
         wait_for(
-            lambda: now()["option"] == [1] and now()["precision_ceiling"] == "int8",
+            lambda: now()["operating_point"] == [1] and now()["precision_ceiling"] == "int8",
             "int8 in service",
         )
         wait_for(lambda: now()["rate_hz"] < 0.7 * now()["demand_hz"], "a lower rate")
         HeldTree.may_cool.set()
         wait_for(
-            lambda: now()["option"] == [0] and now()["max_rate_hz"] == float("inf"),
+            lambda: now()["operating_point"] == [0] and now()["max_rate_hz"] == float("inf"),
             "fp32 at full rate again",
         )
     assert before < len(workloads)
@@ -110,7 +110,7 @@ def test_rate_and_precision_go_down_with_the_heat_and_come_back(
     assert critical.lost() == {}
     for workload in told("/second/ai/inference"):
         assert workload["max_rate_hz"] == float("inf")
-        assert workload["option"] in ([], [0])
+        assert workload["operating_point"] in ([], [0])
     hottest = max(
         reading["value"]
         for state in states

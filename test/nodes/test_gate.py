@@ -16,8 +16,8 @@ from edge_inference.msg import (
     ActionStep,
     Detection,
     DetectionArray,
-    EngineOption,
     LatencyReport,
+    OperatingPoint,
     PerformanceDirective,
     PlatformReading,
     PlatformState,
@@ -178,9 +178,13 @@ def test_the_walk_ends_where_the_message_does(kind: type[Any]) -> None:
 
 
 def test_a_sequence_has_the_bound_of_its_definition() -> None:
-    data = serialize_message(Workload(options=[EngineOption()], option=[0x77777777]))
+    data = serialize_message(
+        Workload(operating_points=[OperatingPoint()], operating_point=[0x77777777])
+    )
     longer = data.replace(b"\1\0\0\0wwww", b"\2\0\0\0wwww")
-    with pytest.raises(InputError, match="Workload message: option: expected at most 1 elements"):
+    with pytest.raises(
+        InputError, match="Workload message: operating_point: expected at most 1 elements"
+    ):
         WorkloadAdapter().from_bytes(longer)
 
 
@@ -247,7 +251,7 @@ def odd_numbers() -> Iterator[Any]:
         for name in names:
             yield adapter, kind(**{name: value}), name
     for name, value in itertools.product(("process_ms", "accuracy"), ODD):
-        yield WorkloadAdapter(), Workload(options=[EngineOption(**{name: value})]), name
+        yield WorkloadAdapter(), Workload(operating_points=[OperatingPoint(**{name: value})]), name
     for name in ("rate_hz", "mean_ms", "p99_ms", "queue_p50_ms", "age_p99_ms"):
         yield LatencyReportAdapter(), LatencyReport(stages=[StageLatency(**{name: 3e38})]), name
     for value in (math.inf, -300.0, 1e308):

@@ -54,7 +54,7 @@ def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 
     def tell() -> None:
         for name in ("/ai/inference", "/ai/guard", "/made_up/one", "/made_up/two"):
-            option = (OperatingPoint("net", "fp32", 1.0, 20.0),)
+            operating_point = (OperatingPoint("net", "fp32", 1.0, 20.0),)
             publisher.publish(
                 Workload(
                     name,
@@ -64,7 +64,7 @@ def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch)
                     30.0,
                     1.0,
                     1,
-                    option,
+                    operating_point,
                     0,
                     0,
                     "",

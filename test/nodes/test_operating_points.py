@@ -60,14 +60,17 @@ def test_what_turns_out_to_be_slower_is_not_served_and_withdrawn(
     workloads = rig.tap("/ai/workload")
     settings = {**SETTINGS, "variants": ["nanodet:fp32"]}
     pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
-    offered = workloads.wait(1)[0].options
-    assert [option.model for option in offered] == ["efficientnet_lite0", "nanodet"]
+    offered = workloads.wait(1)[0].operating_points
+    assert [operating_point.model for operating_point in offered] == [
+        "efficientnet_lite0",
+        "nanodet",
+    ]
     assert offered[1].process_ms is None
     pipeline.next(pipeline.classes)
     ask(rig, model="nanodet")
-    wait_for(lambda: len(workloads[-1].options) == 1, "one option", 60)
-    assert workloads[-1].options[0].model == "efficientnet_lite0"
-    assert workloads[-1].option == 0
+    wait_for(lambda: len(workloads[-1].operating_points) == 1, "one operating point", 60)
+    assert workloads[-1].operating_points[0].model == "efficientnet_lite0"
+    assert workloads[-1].operating_point == 0
     assert "nanodet fp32 is not faster here: it takes" in workloads[-1].problem
     assert pipeline.states[-1].model_name == "efficientnet_lite0"
     assert pipeline.states[-1].problem == ""  # what the user asked for runs
@@ -88,8 +91,10 @@ def test_what_is_known_to_be_slower_is_never_offered_yet_served_to_who_names_it(
     workloads = rig.tap("/ai/workload")
     settings = {**SETTINGS, "variants": ["efficientnet_lite0:fp32"]}
     pipeline = Pipeline(rig, model="nanodet", inference=settings)
-    assert [option.model for option in workloads.wait(1)[0].options] == ["nanodet"]
-    assert workloads[0].options[0].process_ms == pytest.approx(10.0)
+    assert [operating_point.model for operating_point in workloads.wait(1)[0].operating_points] == [
+        "nanodet"
+    ]
+    assert workloads[0].operating_points[0].process_ms == pytest.approx(10.0)
     ask(rig, model="efficientnet_lite0")
     wait_for(lambda: workloads[-1].directive_id == 1)
     assert "efficientnet_lite0 fp32 is not faster here: it takes 2.00" in workloads[-1].problem
@@ -100,7 +105,7 @@ def test_what_is_known_to_be_slower_is_never_offered_yet_served_to_who_names_it(
     assert pipeline.states[-1].problem == ""
 
 
-def test_an_option_costs_what_it_would_take_now(rig: Rig, costs: CostCache) -> None:
+def test_an_operating_point_costs_what_it_would_take_now(rig: Rig, costs: CostCache) -> None:
     names = {"nanodet": 1.0, "efficientnet_lite0": 0.25}  # on a much slower machine
     spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
     pair = tuple(Cost(each, 20, spread) for each, spread in spreads.items())
@@ -108,10 +113,12 @@ def test_an_option_costs_what_it_would_take_now(rig: Rig, costs: CostCache) -> N
     workloads = rig.tap("/ai/workload")
     settings = {**SETTINGS, "variants": ["efficientnet_lite0:fp32"]}
     pipeline = Pipeline(rig, model="nanodet", inference=settings)
-    assert [each.process_ms for each in workloads.wait(1)[0].options] == pytest.approx([1e3, 250])
+    assert [each.process_ms for each in workloads.wait(1)[0].operating_points] == pytest.approx(
+        [1e3, 250]
+    )
     told = len(pipeline.detections)
     pipeline.next(pipeline.detections)
     assert len(pipeline.detections) == told + 1
-    wait_for(lambda: workloads[-1].options[0].process_ms < 990, "a time of its own")
-    own_ms, other_ms = (each.process_ms for each in workloads[-1].options)
+    wait_for(lambda: workloads[-1].operating_points[0].process_ms < 990, "a time of its own")
+    own_ms, other_ms = (each.process_ms for each in workloads[-1].operating_points)
     assert other_ms == pytest.approx(0.25 * own_ms)

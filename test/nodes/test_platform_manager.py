@@ -186,13 +186,13 @@ def test_another_model_and_back_without_a_lost_frame(rig: Rig) -> None:
     asker = Asker(rig)
     pipeline.next(pipeline.detections)
     asker.ask(1, model="efficientnet_lite0")
-    wait_for(lambda: last(workloads).option == 1, "the lighter model")
+    wait_for(lambda: last(workloads).operating_point == 1, "the lighter model")
     wait_for(lambda: pipeline.decode.parameters.current.model == "efficientnet_lite0")
     assert pipeline.next(pipeline.classes).model == "efficientnet_lite0"
     # What the user asked for stands.
     assert pipeline.inference.parameters.current.model == "nanodet"
     asker.ask(2)
-    wait_for(lambda: last(workloads).option == 0, "its own model")
+    wait_for(lambda: last(workloads).operating_point == 0, "its own model")
     wait_for(lambda: pipeline.decode.parameters.current.model == "nanodet")
     assert pipeline.next(pipeline.detections).model == "nanodet"
     assert pipeline.lost() == {}
@@ -206,7 +206,7 @@ def test_a_model_of_the_user_that_fails_gives_way_to_what_the_user_had(
     pipeline = Pipeline(rig, model="nanodet", inference=settings)
     asker = Asker(rig)
     asker.ask(1, precision_ceiling="int8")
-    wait_for(lambda: last(workloads).option == 1, "int8")
+    wait_for(lambda: last(workloads).operating_point == 1, "int8")
     select = server.select_backend
 
     def fail(request, cache):
@@ -221,9 +221,9 @@ def test_a_model_of_the_user_that_fails_gives_way_to_what_the_user_had(
     # What a directive had chosen has not become what the user asks for.
     assert pipeline.inference.parameters.current.precision == "auto"
     told = len(workloads)
-    assert {each.model for each in workloads.wait(told + 1)[-1].options} == {"nanodet"}
+    assert {each.model for each in workloads.wait(told + 1)[-1].operating_points} == {"nanodet"}
     asker.ask(2)
-    wait_for(lambda: last(workloads).option == 0, "fp32 again")
+    wait_for(lambda: last(workloads).operating_point == 0, "fp32 again")
     assert pipeline.inference.health.take_errors() == [("engine", "this model does not fit")]
 
 

@@ -65,8 +65,8 @@ def node(name: str = "/detector", **more: Any) -> Workload:
         "rate_hz": 30.0,
         "minimum_rate_hz": 3.0,
         "batch": 1,
-        "options": ENGINES,
-        "option": 0,
+        "operating_points": ENGINES,
+        "operating_point": 0,
         "directive_id": 0,
         "manager": "",
         "limits": DirectiveLimits(),
@@ -110,11 +110,17 @@ def obey(workload: Workload, directives: Sequence[Directive], *, ready: bool = T
         rate = min(rate, limits.max_rate_hz)
     within = (
         number
-        for number, each in enumerate(workload.options)
+        for number, each in enumerate(workload.operating_points)
         if is_within(each.precision, limits.precision_ceiling) and limits.model in ("", each.model)
     )
-    option = next(within, workload.option) if ready else workload.option
-    return replace(workload, directive_id=asked.id, limits=limits, rate_hz=rate, option=option)
+    operating_point = next(within, workload.operating_point) if ready else workload.operating_point
+    return replace(
+        workload,
+        directive_id=asked.id,
+        limits=limits,
+        rate_hz=rate,
+        operating_point=operating_point,
+    )
 
 
 def by_name(directives: Sequence[Directive]) -> dict[str, Directive]:

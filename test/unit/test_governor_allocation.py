@@ -13,11 +13,11 @@ from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.governor.allocation import (
     PowerDemand,
     allocate,
-    best_option,
+    best_point,
     share_with,
     want_of,
 )
-from edge_inference.governor.demand import cheapest_option, option_seconds, worthwhile
+from edge_inference.governor.demand import cheapest_operating_point, inference_seconds, worthwhile
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import ENGINES, node
 
@@ -25,7 +25,7 @@ DETECTOR = PowerDemand("/detector", 0, 30.0, 3.0, 1, (0.42, 0.25, 0.14), (1.0, 0
 
 
 @pytest.mark.parametrize(
-    ("budget", "option", "rate"),
+    ("budget", "operating_point", "rate"),
     [
         (20.0, 0, 30.0),
         (12.6, 0, 30.0),
@@ -36,16 +36,16 @@ DETECTOR = PowerDemand("/detector", 0, 30.0, 3.0, 1, (0.42, 0.25, 0.14), (1.0, 0
         (0.42, 2, 3.0),
     ],
 )
-def test_engines_before_rates(budget: float, option: int, rate: float) -> None:
-    share = share_with(DETECTOR, best_option(DETECTOR, budget), budget)
-    assert (share.option, share.rate_hz) == (option, pytest.approx(rate))
-    assert share.cost == pytest.approx(rate * DETECTOR.costs[option])
+def test_engines_before_rates(budget: float, operating_point: int, rate: float) -> None:
+    share = share_with(DETECTOR, best_point(DETECTOR, budget), budget)
+    assert (share.operating_point, share.rate_hz) == (operating_point, pytest.approx(rate))
+    assert share.cost == pytest.approx(rate * DETECTOR.costs[operating_point])
     assert not share.is_least
 
 
 @pytest.mark.parametrize("budget", [0.4, 0.0, -5.0])
 def test_with_too_little_there_is_still_the_least(budget: float) -> None:
-    share = share_with(DETECTOR, best_option(DETECTOR, budget), budget)
+    share = share_with(DETECTOR, best_point(DETECTOR, budget), budget)
     assert (share.rate_hz, share.batch, share.is_least) == (3.0, 1, True)
 
 
@@ -59,8 +59,8 @@ def test_below_the_least_rate_there_are_fewer_images_at_once(budget: float, batc
 def test_a_higher_priority_is_served_first() -> None:
     low, high = replace(DETECTOR, node="/a"), replace(DETECTOR, node="/b", priority=5)
     shares = allocate([low, high], 8.0)
-    assert (shares["/b"].option, shares["/b"].rate_hz) == (1, 30.0)
-    assert (shares["/a"].option, shares["/a"].rate_hz) == (2, pytest.approx(0.5 / 0.14))
+    assert (shares["/b"].operating_point, shares["/b"].rate_hz) == (1, 30.0)
+    assert (shares["/a"].operating_point, shares["/a"].rate_hz) == (2, pytest.approx(0.5 / 0.14))
 
 
 def test_everyone_keeps_the_least_before_anyone_gets_more() -> None:
@@ -107,44 +107,51 @@ def test_the_budget_is_kept_unless_the_least_is_more(
 @given(wants, st.floats(0, 500), st.floats(0, 500))
 def test_more_budget_is_never_worth_less(want: PowerDemand, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    worths = [share_with(want, best_option(want, each), each).worth for each in (low, high)]
+    worths = [share_with(want, best_point(want, each), each).worth for each in (low, high)]
     assert worths[0] <= worths[1] + 1e-9
 
 
 def test_what_was_measured_is_the_cost() -> None:
-    assert option_seconds(ENGINES, GovernorSettings()) == pytest.approx([0.020, 0.012, 0.007])
+    assert inference_seconds(ENGINES, GovernorSettings()) == pytest.approx([0.020, 0.012, 0.007])
 
 
 def test_what_was_not_measured_follows_from_what_was() -> None:
     settings = GovernorSettings(fp16_cost=0.5, int8_cost=0.25)
-    options = (
+    operating_points = (
         OperatingPoint("net", "fp32", 1.0, None),
         OperatingPoint("net", "fp16", 1.0, 10.0),
         OperatingPoint("net", "int8", 1.0, math.nan),
         OperatingPoint("small", "int8", 1.0, 0.0),
     )
-    assert option_seconds(options, settings) == pytest.approx([0.020, 0.010, 0.005, 0.005])
+    assert inference_seconds(operating_points, settings) == pytest.approx(
+        [0.020, 0.010, 0.005, 0.005]
+    )
 
 
 def test_with_nothing_measured_only_ratios_are_known() -> None:
-    options = tuple(replace(each, process_ms=None) for each in ENGINES)
-    assert option_seconds(options, GovernorSettings()) == [1.0, 0.6, 0.4]
+    operating_points = tuple(replace(each, process_ms=None) for each in ENGINES)
+    assert inference_seconds(operating_points, GovernorSettings()) == [1.0, 0.6, 0.4]
 
 
 @pytest.mark.parametrize(
-    "changes", [{"demand_hz": None}, {"demand_hz": math.nan}, {"demand_hz": 0.0}, {"options": ()}]
+    "changes",
+    [{"demand_hz": None}, {"demand_hz": math.nan}, {"demand_hz": 0.0}, {"operating_points": ()}],
 )
 def test_a_node_that_does_not_say_enough_has_no_share(changes: dict[str, object]) -> None:
     assert want_of(node(**changes), 1.0, GovernorSettings()) is None
 
 
-def test_unknown_accuracies_fall_in_the_order_of_the_options() -> None:
-    options = tuple(replace(each, accuracy=None) for each in ENGINES)
-    want = want_of(node(options=options), 1.0, GovernorSettings())
+def test_unknown_accuracies_fall_in_the_order_of_the_operating_points() -> None:
+    operating_points = tuple(replace(each, accuracy=None) for each in ENGINES)
+    want = want_of(node(operating_points=operating_points), 1.0, GovernorSettings())
     assert want is not None
     assert want.accuracies == pytest.approx((0.98, 0.96, 0.94))
-    known = (options[0], replace(options[1], accuracy=0.0), replace(options[2], accuracy=0.7))
-    want = want_of(node(options=known), 1.0, GovernorSettings())
+    known = (
+        operating_points[0],
+        replace(operating_points[1], accuracy=0.0),
+        replace(operating_points[2], accuracy=0.7),
+    )
+    want = want_of(node(operating_points=known), 1.0, GovernorSettings())
     assert want is not None
     assert want.accuracies == pytest.approx((0.98, 0.0, 0.7))
 
@@ -171,9 +178,11 @@ def test_only_what_is_clearly_cheaper_is_worth_its_accuracy(
 @pytest.mark.parametrize("budget", [0.0, 1.0, 5.0, 20.0])
 def test_a_precision_that_is_not_faster_is_never_chosen(budget: float) -> None:
     slower = replace(DETECTOR, costs=(0.42, 0.50, 0.41), accuracies=(0.9, 0.95, 1.0))
-    assert best_option(slower, budget) == 0
+    assert best_point(slower, budget) == 0
     assert slower.least == pytest.approx(3.0 * 0.42)
-    options = (replace(ENGINES[0], process_ms=20.0), replace(ENGINES[2], process_ms=20.0))
-    assert cheapest_option(node(options=options), GovernorSettings()) == 0
-    assert cheapest_option(node(options=ENGINES), GovernorSettings()) == 2
-    assert cheapest_option(node(options=()), GovernorSettings()) is None
+    operating_points = (replace(ENGINES[0], process_ms=20.0), replace(ENGINES[2], process_ms=20.0))
+    assert (
+        cheapest_operating_point(node(operating_points=operating_points), GovernorSettings()) == 0
+    )
+    assert cheapest_operating_point(node(operating_points=ENGINES), GovernorSettings()) == 2
+    assert cheapest_operating_point(node(operating_points=()), GovernorSettings()) is None

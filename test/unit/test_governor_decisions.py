@@ -132,9 +132,9 @@ def test_while_a_cheaper_engine_is_made_ready_the_rate_is_one_for_the_engine_in_
     assert ready.limits == DirectiveLimits(precision_ceiling="fp16")
 
 
-def test_the_model_is_named_where_options_are_of_several() -> None:
-    options = (*ENGINES, OperatingPoint("small", "int8", 0.7, 3.0))
-    seen = machine("predictive", node(options=options))
+def test_the_model_is_named_where_operating_points_are_of_several() -> None:
+    operating_points = (*ENGINES, OperatingPoint("small", "int8", 0.7, 3.0))
+    seen = machine("predictive", node(operating_points=operating_points))
     asked = by_name(seen.see(zone(82.0), seconds=5).directives)["/detector"]
     assert asked.level is DirectiveLevel.MINIMUM
     assert (asked.limits.model, asked.limits.precision_ceiling) == ("small", "int8")
@@ -248,7 +248,7 @@ def readings(draw: st.DrawFn) -> Reading:
     )
 
 
-options = st.builds(
+operating_points = st.builds(
     OperatingPoint,
     model=st.sampled_from(["net", "small"]),
     precision=st.sampled_from(["fp32", "fp16", "int8", "mixed", ""]),
@@ -264,8 +264,8 @@ workloads = st.builds(
     rate_hz=numbers,
     minimum_rate_hz=numbers.map(lambda each: 0.0 if each is None else each),
     batch=st.integers(0, 16),
-    options=st.lists(options, max_size=4).map(tuple),
-    option=st.one_of(st.none(), st.integers(-2, 5)),
+    operating_points=st.lists(operating_points, max_size=4).map(tuple),
+    operating_point=st.one_of(st.none(), st.integers(-2, 5)),
     directive_id=st.integers(0, 20),
     manager=st.just(""),
     limits=st.just(DirectiveLimits()),
@@ -295,11 +295,11 @@ def absurd_looks() -> list[tuple[list[Reading], list[Workload], int]]:
 
 def tiny_looks() -> list[tuple[list[Reading], list[Workload], int]]:
     """Return looks at a machine that is too hot for a node whose every number is almost none."""
-    options = (
+    operating_points = (
         OperatingPoint("net", "fp32", 5e-324, 5e-324),
         OperatingPoint("net", "int8", 1e-300, 1e-306),
     )
-    tiny = {"rate_hz": 1e-310, "minimum_rate_hz": 1e-310, "options": options}
+    tiny = {"rate_hz": 1e-310, "minimum_rate_hz": 1e-310, "operating_points": operating_points}
     nodes = [node("/a", demand_hz=30.0, **tiny), node("/b", demand_hz=1e-310, **tiny)]
     hot = Reading("zone/a", Quantity.TEMPERATURE, 99.0, "test", START_NS, role=Role.CONTROL)
     power = Reading("rail/a", Quantity.POWER, 1e-310, "test", START_NS, role=Role.TOTAL_POWER)
@@ -377,11 +377,11 @@ def _ceilings(seen: Machine) -> set[str]:
 @pytest.mark.parametrize("preset", REDUCING)
 @pytest.mark.parametrize("int8_ms", [19.5, 20.0, 30.0])
 def test_a_precision_measured_as_not_faster_is_not_asked_for(preset: str, int8_ms: float) -> None:
-    options = (
+    operating_points = (
         OperatingPoint("net", "fp32", 0.9, 20.0),
         OperatingPoint("net", "int8", 0.95, int8_ms),
     )
-    seen = machine(preset, node(options=options))
+    seen = machine(preset, node(operating_points=operating_points))
     seen.see(zone(60.0), watts(12.0), seconds=5)
     seen.see(zone(77.0), watts(14.0), seconds=60)
     seen.see(zone(82.0), watts(14.0), seconds=20)
@@ -393,21 +393,23 @@ def test_a_precision_measured_as_not_faster_is_not_asked_for(preset: str, int8_m
 
 def test_an_assumption_holds_until_it_is_measured_to_be_wrong() -> None:
     unknown = (OperatingPoint("net", "fp32", 1.0, 20.0), OperatingPoint("net", "int8", 0.9, None))
-    seen = machine("predictive", node(options=unknown))
+    seen = machine("predictive", node(operating_points=unknown))
     seen.see(zone(79.5), watts(14.0), seconds=20)
     assert "int8" in _ceilings(seen)
-    seen.workloads = [replace(seen.workloads[0], options=unknown[:1], option=0)]  # withdrawn
+    seen.workloads = [
+        replace(seen.workloads[0], operating_points=unknown[:1], operating_point=0)
+    ]  # withdrawn
     seen.decisions.clear()
     seen.see(zone(79.5), watts(14.0), seconds=30)
     assert _ceilings(seen) <= {"", "fp32"}
     assert seen.workloads[0].limits.max_rate_hz == 3.0
 
 
-def test_a_number_of_before_does_not_choose_among_other_options() -> None:
+def test_a_number_of_before_does_not_choose_among_other_operating_points() -> None:
     fp32, fp16, int8 = ENGINES
-    seen = machine("predictive", node(options=(fp32, int8)), dwell_up_s=6000.0)
+    seen = machine("predictive", node(operating_points=(fp32, int8)), dwell_up_s=6000.0)
     seen.see(zone(79.5), watts(14.0), seconds=20)
     seen.see(zone(45.0), watts(12.0), seconds=300)
-    assert seen.workloads[0].option == 1  # power to spare, but not for long enough
-    seen.workloads = [replace(seen.workloads[0], options=(fp32, fp16), option=0)]
+    assert seen.workloads[0].operating_point == 1  # power to spare, but not for long enough
+    seen.workloads = [replace(seen.workloads[0], operating_points=(fp32, fp16), operating_point=0)]
     assert seen.see(zone(45.0), watts(12.0)).level is DirectiveLevel.FULL

@@ -8,14 +8,19 @@ from edge_inference.governor.dwell import Dwell
 
 
 def choose(dwell: Dwell, wanted: int, time_s: float, *, now: bool = False) -> int:
-    """Ask for an option; a higher index is cheaper."""
+    """Ask for an operating point; a higher index is cheaper."""
     return dwell.choose(
-        wanted, is_cheaper=wanted > dwell.option, time_s=time_s, down_s=10.0, up_s=60.0, now=now
+        wanted,
+        is_cheaper=wanted > dwell.operating_point,
+        time_s=time_s,
+        down_s=10.0,
+        up_s=60.0,
+        now=now,
     )
 
 
 def want(dwell: Dwell, wanted: int, start_s: float, end_s: float) -> float | None:
-    """Want an option all the time; return when it came."""
+    """Want an operating point all the time; return when it came."""
     time_s = start_s
     while time_s <= end_s:
         if choose(dwell, wanted, time_s) == wanted:

@@ -79,11 +79,11 @@ def test_a_node_follows_after_a_while_and_its_engine_later() -> None:
     assert node.workload().directive_id == 0
     node.advance(0.5)
     assert (node.rate_hz, node.engine, node.workload().directive_id) == (10.0, 0, 1)
-    assert node.workload().options[1].process_ms is None
+    assert node.workload().operating_points[1].process_ms is None
     node.advance(2.0)
     assert (node.engine, node.engine_changes) == (1, 1)
     assert node.utility == pytest.approx(9.0)
-    assert node.workload().options[1].process_ms == pytest.approx(5.0, rel=0.1)
+    assert node.workload().operating_points[1].process_ms == pytest.approx(5.0, rel=0.1)
 
 
 def test_a_node_that_hears_something_new_all_the_time_still_follows() -> None:

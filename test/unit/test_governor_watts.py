@@ -81,13 +81,13 @@ def test_work_that_is_not_known_costs_nothing() -> None:
     unknown = [
         node(rate_hz=None),
         node(rate_hz=math.nan),
-        node(option=None),
-        node(option=7),
-        node(option=-1),
-        node(options=()),
+        node(operating_point=None),
+        node(operating_point=7),
+        node(operating_point=-1),
+        node(operating_points=()),
     ]
     assert busy_share(unknown, settings) == 0.0
-    assert busy_share([node(rate_hz=10.0, option=1)], settings) == pytest.approx(0.12)
+    assert busy_share([node(rate_hz=10.0, operating_point=1)], settings) == pytest.approx(0.12)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Directive:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One way in which a node can serve.
+    """The model and precision that a node can serve with.
 
     ``accuracy`` is a share from 0 to 1, ``process_ms`` the time of one
     inference as measured on this machine; None where nobody has measured it.
@@ -92,8 +92,8 @@ class Workload:
     ``demand_hz`` is the rate of images that are offered to it, those given up for the
     commanded rate included; ``rate_hz`` that of its inferences; both over the last
     seconds, None before there is a measurement. ``batch`` is how many images come at once.
-    ``options`` are ordered from the most to the least accurate; ``option`` is the index of
-    the one in use, None while it serves in none of them. ``directive_id`` and ``manager``
+    ``operating_points`` are ordered from the most to the least accurate; ``operating_point`` is
+    the index of the one in use, None while it serves with none of them. ``directive_id`` and ``manager``
     name the directive that is in force, 0 and empty for none. ``limits`` are in force now,
     by whatever reason ``obeys`` gives. ``problem`` says why a directive is not met.
     """
@@ -105,8 +105,8 @@ class Workload:
     rate_hz: float | None
     minimum_rate_hz: float
     batch: int
-    options: tuple[OperatingPoint, ...]
-    option: int | None
+    operating_points: tuple[OperatingPoint, ...]
+    operating_point: int | None
     directive_id: int
     manager: str
     limits: DirectiveLimits

@@ -10,7 +10,7 @@ from edge_inference.core.directives import directive as core
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
-from edge_inference.msg import EngineOption, PerformanceDirective, Workload
+from edge_inference.msg import OperatingPoint, PerformanceDirective, Workload
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import (
     RATE_HZ,
@@ -23,7 +23,7 @@ from edge_inference.nodes.conversions.numbers import (
 )
 
 #: Ways in which one node can serve: the governor compares each with every other one.
-_MOST_OPTIONS = 64
+_MOST_OPERATING_POINTS = 64
 
 
 class DirectiveAdapter(Adapter[core.Directive]):
@@ -80,7 +80,7 @@ class WorkloadAdapter(Adapter[core.Workload]):
     """Workload as ``edge_inference/Workload``."""
 
     message_type = Workload
-    bounds = MessageBounds(counts={"options": _MOST_OPTIONS})
+    bounds = MessageBounds(counts={"operating_points": _MOST_OPERATING_POINTS})
 
     def to_message(self, item: core.Workload) -> Workload:
         """Build the message."""
@@ -93,16 +93,16 @@ class WorkloadAdapter(Adapter[core.Workload]):
             rate_hz=from_optional(item.rate_hz),
             minimum_rate_hz=item.minimum_rate_hz,
             batch=item.batch,
-            options=[
-                EngineOption(
-                    model=option.model,
-                    precision=option.precision,
-                    accuracy=from_optional(option.accuracy),
-                    process_ms=from_optional(option.process_ms),
+            operating_points=[
+                OperatingPoint(
+                    model=operating_point.model,
+                    precision=operating_point.precision,
+                    accuracy=from_optional(operating_point.accuracy),
+                    process_ms=from_optional(operating_point.process_ms),
                 )
-                for option in item.options
+                for operating_point in item.operating_points
             ],
-            option=[] if item.option is None else [item.option],
+            operating_point=[] if item.operating_point is None else [item.operating_point],
             directive_id=item.directive_id,
             manager=item.manager,
             obeys=item.obeys,
@@ -116,10 +116,10 @@ class WorkloadAdapter(Adapter[core.Workload]):
     def from_message(self, message: Workload) -> core.Workload:
         """Build the object; InputError for one that cannot be meant."""
         who = f"workload of {message.node or 'an unnamed node'}"
-        option = next(iter(message.option), None)
-        if option is not None and option >= len(message.options):
+        operating_point = next(iter(message.operating_point), None)
+        if operating_point is not None and operating_point >= len(message.operating_points):
             raise InputError(
-                f"{who}: option {option} is in use, yet there are {len(message.options)} options"
+                f"{who}: operating point {operating_point} is in use, yet there are {len(message.operating_points)}"
             )
         return core.Workload(
             node=message.node,
@@ -129,16 +129,16 @@ class WorkloadAdapter(Adapter[core.Workload]):
             rate_hz=to_known(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
             minimum_rate_hz=to_number(message.minimum_rate_hz, RATE_HZ, f"{who}: minimum_rate_hz"),
             batch=message.batch,
-            options=tuple(
+            operating_points=tuple(
                 core.OperatingPoint(
                     each.model,
                     each.precision,
                     to_known(each.accuracy, SHARE, f"{who}: accuracy"),
                     to_known(each.process_ms, TIME_MS, f"{who}: process_ms"),
                 )
-                for each in message.options
+                for each in message.operating_points
             ),
-            option=None if option is None else int(option),
+            operating_point=None if operating_point is None else int(operating_point),
             directive_id=message.directive_id,
             manager=message.manager,
             limits=_limits(message, who),

@@ -42,7 +42,7 @@ class OperatingPointSettings:
         """What the times of its inferences are kept under."""
         return self.model.name, self.precision
 
-    def option(self, process_ms: float | None) -> OperatingPoint:
+    def operating_point(self, process_ms: float | None) -> OperatingPoint:
         """Return it as the platform manager sees it."""
         return OperatingPoint(*self.name, _share(self.model, self.precision), process_ms)
 
@@ -178,7 +178,9 @@ class OperatingPoints:
         used = None if engine is None or engine.is_fallback else self._index(engine.request.origin)
         offered = [number for number in range(len(self._ways)) if number not in self._withdrawn]
         times = self._process_ms(used, meter)
-        options = tuple(self._ways[number].option(times[number]) for number in offered)
+        operating_points = tuple(
+            self._ways[number].operating_point(times[number]) for number in offered
+        )
         chosen = self._within(limits)
         model, precision = self._ways[chosen].name
         why = "".join(f"; {reason}" for reason in self._withdrawn.values())
@@ -191,7 +193,9 @@ class OperatingPoints:
             problem = f"model {limits.model!r} is asked for and not served{why}"
         elif used != chosen and not limits.is_free:
             problem = f"{model} {precision} is being made ready"
-        return ServingState(options, offered.index(used) if used in offered else None, problem)
+        return ServingState(
+            operating_points, offered.index(used) if used in offered else None, problem
+        )
 
     def _process_ms(self, used: int | None, meter: WorkMeter) -> list[float | None]:
         """Return the time of one inference in each way, as it would be now."""
