@@ -119,7 +119,7 @@ def assert_usable(folder: Path) -> None:
     assert cache.faults() == []
     assert all(name.startswith("old-") for name in cache.clean())  # room that was yet to be made
     assert [entry.key for entry in cache.entries()] == [KEY]
-    assert list((cache / ".locks").iterdir()) == []
+    assert list((folder / ".locks").iterdir()) == []
 
 
 def test_many_processes_make_it_once_and_all_read_it(tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def test_an_entry_that_another_process_holds_stays(tmp_path: Path) -> None:
     ArtifactCache(cache).get_or_make(KEY, whole)
     code = (
         "import sys; from pathlib import Path\n"
-        "from edge_inference.engines.cache.artifact_cache import Store\n"
-        f"with Store(Path({str(cache)!r})).find({KEY!r}).hold():\n"
+        "from edge_inference.engines.cache.artifact_cache import ArtifactCache\n"
+        f"with ArtifactCache(Path({str(cache)!r})).find({KEY!r}).hold():\n"
         "    print('held', flush=True); sys.stdin.readline()"
     )
     with subprocess.Popen(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge_inference.engines.cache.artifact_cache import (
     DEFAULT_LIMIT_BYTES,
     ArtifactCache,
-    Entry,
+    CacheEntry,
     default_cache_folder,
     key_of,
 )
@@ -263,7 +263,7 @@ def test_threads_make_it_once(cache: ArtifactCache) -> None:
         makers.append(threading.get_ident())
         return make(folder)
 
-    entries: list[Entry] = []
+    entries: list[CacheEntry] = []
 
     def ask() -> None:
         everybody.wait()

@@ -115,7 +115,7 @@ def test_values_of_a_shape_input(holder: DeclaredInput) -> None:
         (IMAGE, "", (), "axis 0 (batch) is dynamic and nothing says its sizes; give a profile"),
         (IMAGE, "", (1, 4, 8), "axis 2 (height) is dynamic"),
         (IMAGE, "", (), "--profile image:1x3x1x64,4x3x4x64,8x3x8x64"),
-        (BATCHED, "image:1x3x32x64", (), "no such input; known: image"),
+        (BATCHED, "frames:1x3x32x64", (), "no such input; known: image"),
         (BATCHED, "image:1x3x32", (), "4 axes ?x3x32x64, got 1x3x32"),
         (BATCHED, "image:1x3x33x64", (), "axis 2 is fixed at 32 in the ONNX, got 33, 33, 33"),
         (BATCHED, "image:0x3x32x64", (), "at least 1, got 0 on axis 0"),

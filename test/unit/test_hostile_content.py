@@ -16,11 +16,11 @@ from edge_inference.core.images.video_file import is_video
 from edge_inference.errors import InputError, ModelError, SourceError
 from edge_inference.optimize.calibration_images import calibration_images
 from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
+from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
     head_line,
     read_recording,
-    recording,
 )
 from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_text_tokens
 from hostile_files import expect_sentence, put, within_deadline

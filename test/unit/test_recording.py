@@ -11,13 +11,13 @@ import pytest
 
 from edge_inference.cli.platform.record import RecordOptions, record_platform
 from edge_inference.errors import ConfigError
+from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.capture import CaptureSummary
 from edge_inference.platforms.recording.recorded_files import is_recorded, recorded_paths
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
     UnreadableFile,
     read_recording,
-    recording,
 )
 from edge_inference.platforms.recording.replay import RecordedTree
 from edge_inference.platforms.tree import MachineTree
