@@ -26,7 +26,7 @@ ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astro
 def offer_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nodes offer what is cheaper in theory, whatever a busy machine has measured."""
     nothing = types.SimpleNamespace(read=lambda report: MeasuredCosts())
-    monkeypatch.setattr(operating_points, "CostStore", lambda folder: nothing)
+    monkeypatch.setattr(operating_points, "CostCache", lambda folder: nothing)
 
 
 def state(

@@ -290,8 +290,8 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
         True,
         True,
     )
-    (option,) = last.options
-    assert (option.model, last.option) == ("fake", 0)
+    (option,) = last.operating_points
+    assert (option.model, last.operating_point) == ("fake", 0)
     assert option.process_ms is not None
     assert "only one recogniser" in last.problem
     rig.call(node.trigger_deactivate)
