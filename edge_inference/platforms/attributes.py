@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from edge_inference.core.reading import ReadingStatus
 from edge_inference.errors import InputError
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 #: No number of the kernel has more digits; a longer text is not worth parsing.
 _LONGEST_NUMBER = 24
@@ -20,12 +20,12 @@ _SWITCHED_OFF = {errno.EAGAIN, errno.ENODATA}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
-def read_number(tree: Tree, path: str) -> int:
+def read_number(files: SystemFiles, path: str) -> int:
     """Return the whole number that a file holds.
 
     Raises OSError as the kernel gave it, InputError (a sentence) for anything else than a number.
     """
-    data = tree.read(path)
+    data = files.read(path)
     try:
         if len(data) <= _LONGEST_NUMBER and b"_" not in data:
             return int(data)
@@ -36,24 +36,24 @@ def read_number(tree: Tree, path: str) -> int:
     raise InputError(f"expected a number, got {_quoted(data)}")
 
 
-def text_of(tree: Tree, path: str) -> str:
+def read_text(files: SystemFiles, path: str) -> str:
     """Return the text that a file holds, without white space around; empty where there is none."""
     try:
-        data = tree.read(path)
+        data = files.read(path)
     except OSError:
         return ""
     return _printable(data)[:_LONGEST_TEXT]
 
 
-def number_of(tree: Tree, path: str) -> int | None:
+def read_number_or_none(files: SystemFiles, path: str) -> int | None:
     """Return the number that a file holds; None where it cannot be read or is none."""
     try:
-        return read_number(tree, path)
+        return read_number(files, path)
     except (OSError, InputError):
         return None
 
 
-def verdict(error: OSError) -> tuple[ReadingStatus, str]:
+def classify_error(error: OSError) -> tuple[ReadingStatus, str]:
     """Return what an error of reading means for a sensor, and a sentence on it."""
     code = errno.errorcode.get(error.errno or 0, str(error.errno))
     if error.errno in _SWITCHED_OFF:
@@ -65,14 +65,14 @@ def verdict(error: OSError) -> tuple[ReadingStatus, str]:
     return ReadingStatus.INVALID, f"reading failed: {error.strerror or 'no reason given'} ({code})"
 
 
-def numbered(tree: Tree, folder: str, prefix: str) -> list[str]:
+def list_numbered(files: SystemFiles, folder: str, prefix: str) -> list[str]:
     """Return the paths of ``<prefix><number>`` in a folder, in the order of their numbers."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)")
-    found = [match for name in tree.list(folder) if (match := pattern.fullmatch(name))]
+    found = [match for name in files.list(folder) if (match := pattern.fullmatch(name))]
     return [f"{folder}/{match[0]}" for match in sorted(found, key=lambda match: int(match[1]))]
 
 
-def unique(name: str, taken: Iterable[str]) -> str:
+def make_unique(name: str, taken: Iterable[str]) -> str:
     """Return ``name``, or ``name#2``, ``name#3``, … where it is taken."""
     known = set(taken)
     candidate, count = name, 1

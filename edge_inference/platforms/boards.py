@@ -16,8 +16,8 @@ from edge_inference.core.reading import Role
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.attributes import text_of
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.attributes import read_text
+from edge_inference.platforms.system_files import SystemFiles
 
 _COMPATIBLE = ("proc/device-tree/compatible", "sys/firmware/devicetree/base/compatible")
 _DMI = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
@@ -84,7 +84,7 @@ class Board:
 
     def role_of_power(self, name: str) -> Role:
         """Return the role of a power reading by its name."""
-        is_total = matches(name, self.settings.total_power)
+        is_total = matches_any(name, self.settings.total_power)
         return Role.TOTAL_POWER if is_total else Role.NONE
 
     def deciding(self, names: Sequence[str]) -> set[str]:
@@ -97,13 +97,13 @@ class Board:
 
     def is_placeholder(self, name: str) -> bool:
         """Tell whether a sensor of this name measures nothing."""
-        return matches(name, self.settings.placeholders)
+        return matches_any(name, self.settings.placeholders)
 
     def _decides(self, name: str, patterns: Iterable[str]) -> bool:
-        return matches(name, patterns) and not self.is_placeholder(name)
+        return matches_any(name, patterns) and not self.is_placeholder(name)
 
 
-def matches(name: str, patterns: Iterable[str]) -> bool:
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
     """Tell whether a name matches any of the patterns, upper and lower case alike."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
@@ -125,19 +125,19 @@ def load_boards(folders: Sequence[Path]) -> list[Board]:
     return list(boards.values())
 
 
-def recognise(tree: Tree, boards: Sequence[Board]) -> Board:
+def detect_board(files: SystemFiles, boards: Sequence[Board]) -> Board:
     """Return the board that the device tree tells, else the firmware, else the fallback.
 
     A device tree names the machine from its exact make to its chip; the board
     that matches the most exact of these names is taken.
     """
-    for entry in _compatible(tree):
+    for entry in _compatible(files):
         for board in boards:
-            if matches(entry, board.settings.compatible):
+            if matches_any(entry, board.settings.compatible):
                 return board
-    firmware = " ".join(text_of(tree, path) for path in _DMI).strip()
+    firmware = " ".join(read_text(files, path) for path in _DMI).strip()
     for board in boards:
-        if firmware and matches(firmware, board.settings.dmi):
+        if firmware and matches_any(firmware, board.settings.dmi):
             return board
     for board in boards:
         if board.settings.fallback:
@@ -146,7 +146,7 @@ def recognise(tree: Tree, boards: Sequence[Board]) -> Board:
     raise ConfigError(f"this machine is none of {names}; mark one file with 'fallback: true'")
 
 
-def board_named(name: str, boards: Sequence[Board]) -> Board:
+def find_board(name: str, boards: Sequence[Board]) -> Board:
     """Return the board of this name; ConfigError that lists the known ones otherwise."""
     for board in boards:
         if board.name == name:
@@ -155,10 +155,10 @@ def board_named(name: str, boards: Sequence[Board]) -> Board:
     raise ConfigError(f"no board is called {name!r}{suggestion(name, known)}")
 
 
-def _compatible(tree: Tree) -> list[str]:
+def _compatible(files: SystemFiles) -> list[str]:
     for path in _COMPATIBLE:
         try:
-            data = tree.read(path)
+            data = files.read(path)
         except OSError:
             continue
         return [entry for entry in data.decode("utf-8", "replace").split("\0") if entry.strip()]

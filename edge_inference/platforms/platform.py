@@ -9,16 +9,16 @@ from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
-from edge_inference.platforms.boards import Board, board_named, load_boards, recognise
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.boards import Board, detect_board, find_board, load_boards
+from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors import nvml
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.sensors.power_mode import PowerMode
+from edge_inference.platforms.sensors.power_mode import PowerModeSensor
 from edge_inference.platforms.sensors.probes import find_sensors
 from edge_inference.platforms.sensors.rails_sum import rails_sum
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import MachineTree, Tree
+from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
 #: Less than half a second, the period of a look; a pass takes a few milliseconds.
 _WAIT_S = 0.4
@@ -29,14 +29,14 @@ class Platform:
 
     def __init__(
         self,
-        tree: Tree,
+        files: SystemFiles,
         board: Board,
         sampler: Sampler,
-        mode: PowerMode | None = None,
+        mode: PowerModeSensor | None = None,
         *,
         wait_s: float = _WAIT_S,
     ) -> None:
-        self.tree = tree
+        self.files = files
         self.board = board
         self._sampler = sampler
         self._mode = mode
@@ -57,8 +57,8 @@ class Platform:
     def close(self) -> None:
         """Stop reading. Does not wait for a sensor that hangs, and lets a recorded one go."""
         self._sampler.close()
-        if isinstance(self.tree, RecordedTree):
-            self.tree.close()
+        if isinstance(self.files, RecordedFiles):
+            self.files.close()
 
     def __enter__(self) -> Platform:
         """Return the platform; it is closed on leaving."""
@@ -90,24 +90,24 @@ class Platform:
 
 def open_platform(
     folders: Sequence[Path],
-    tree: Tree | None = None,
+    files: SystemFiles | None = None,
     board: str = "",
     *,
     clock: Clock = time.monotonic_ns,
 ) -> Platform:
-    """Open this machine, or the one that ``tree`` shows.
+    """Open this machine, or the one that ``files`` shows.
 
     ``folders`` hold the boards' files; ``board`` names one of them, for a
     machine that is not recognised. GPUs are asked of NVML only on this machine:
     a tree has none. Raises ConfigError for a file that is wrong
     and for a board that is not known.
     """
-    shown = MachineTree() if tree is None else tree
+    shown = HostFiles() if files is None else files
     boards = load_boards(folders)
-    chosen = board_named(board, boards) if board else recognise(shown, boards)
-    mode = PowerMode(shown, clock)
+    chosen = find_board(board, boards) if board else detect_board(shown, boards)
+    mode = PowerModeSensor(shown, clock)
 
-    ask_nvml = tree is None and chosen.settings.nvml
+    ask_nvml = files is None and chosen.settings.nvml
 
     def find() -> list[Sensor]:
         gpus = nvml.find(clock=clock) if ask_nvml else []

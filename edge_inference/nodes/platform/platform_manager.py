@@ -136,10 +136,10 @@ class PlatformManager(Component):
         if self._leadership.leads(now_ns):
             self._ask(decision)
             self._reports.publish(state, decision, its_ns)
-            self._actuators.apply(decision.clock_cap)
+            self._actuators.cap_clocks(decision.clock_cap)
         else:  # nobody is told of it
             self._governor.trust_all()
-            self._actuators.apply(None)
+            self._actuators.cap_clocks(None)
             if others:
                 self.health.fault("")
                 self.health.advise(f"{', '.join(others)} leads already; this manager stands by")
@@ -160,8 +160,8 @@ class PlatformManager(Component):
         unseen = [each for each in state.readings if each.value is None]
         unknown = {each.name: f"{each.status.value}: {each.problem}" for each in unseen}
         self.health.note_only({"reason": decision.reason, **decision.facts, **unknown})
-        for outcome in self._actuators.take():
+        for outcome in self._actuators.take_outcomes():
             if outcome.is_problem:
-                self.refuse(EdgeInferenceError(outcome.words), "actuator", lost=False)
+                self.refuse(EdgeInferenceError(outcome.message), "actuator", lost=False)
             else:
-                self.get_logger().info(outcome.words)
+                self.get_logger().info(outcome.message)
