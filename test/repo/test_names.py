@@ -38,7 +38,8 @@ def spellings(word: str) -> str:
     lower, camel, upper = (
         between.join(map(change, parts)) for change in (str.lower, str.capitalize, str.upper)
     )
-    return rf"(?<![A-Za-z]){lower}s?(?![a-z])|{camel}s?(?![a-z])|(?<![A-Z]){upper}S?(?![A-Z])"
+    first = rf"[{lower[0]}{upper[0]}]{lower[1:]}"
+    return rf"(?<![A-Za-z]){first}s?(?![a-z])|{camel}s?(?![a-z])|(?<![A-Z]){upper}S?(?![A-Z])"
 
 
 def refused_in(text: str, words: tuple[str, ...]) -> list[str]:
