@@ -1,4 +1,4 @@
-"""A machine that is sensed: what is on it, and one look at all of it at a time."""
+"""The sensors of one machine, read together as one ``PlatformState``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edge_inference.platforms.sensors.rails_sum import rails_sum
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
-#: Less than half a second, the period of a look; a pass takes a few milliseconds.
+#: Less than the sampling period of half a second; a pass takes a few milliseconds.
 _WAIT_S = 0.4
 
 
 class Platform:
-    """A machine's sensors. ``sense`` never waits longer than ``wait_s``, whatever hangs."""
+    """The sensors of a machine. ``sense`` never waits longer than ``wait_s``, even if one hangs."""
 
     def __init__(
         self,
@@ -43,25 +43,25 @@ class Platform:
         self._wait_s = wait_s
 
     def sense(self, now_ns: int) -> PlatformState:
-        """Look at every sensor once. ``now_ns`` is on the monotonic clock."""
+        """Read every sensor once. ``now_ns`` is on the monotonic clock."""
         readings = self._sampler.read(self._wait_s)
         total = rails_sum(readings, self.board)
         return PlatformState(
             board=self.board.name,
             readings=(*readings, total) if total else readings,
             stamp_ns=now_ns,
-            mode=self._mode.text if self._mode else "",
+            mode=self._mode.mode_name if self._mode else "",
             problem=self._problem(readings),
         )
 
     def close(self) -> None:
-        """Stop reading. Does not wait for a sensor that hangs, and lets a recorded one go."""
+        """Stop reading. Does not wait for a sensor that hangs; unblocks reads of a recording."""
         self._sampler.close()
         if isinstance(self.files, RecordedFiles):
             self.files.close()
 
     def __enter__(self) -> Platform:
-        """Return the platform; it is closed on leaving."""
+        """Return the platform; leaving the context closes it."""
         return self
 
     def __exit__(
@@ -76,15 +76,15 @@ class Platform:
     def _problem(self, readings: Sequence[Reading]) -> str:
         if self._sampler.problem:
             return self._sampler.problem
-        deciding = [each for each in readings if each.role is Role.CONTROL]
-        if not deciding:
+        control = [each for each in readings if each.role is Role.CONTROL]
+        if not control:
             return (
-                f"no temperature decides on this machine (board {self.board.name}); "
-                "name one in its file, under 'control'"
+                f"this machine has no control temperature (board {self.board.name}); "
+                "name one in the board's file, under 'control'"
             )
-        if all(each.value is None for each in deciding):
-            first = deciding[0]
-            return f"no temperature that decides is known; {first.name}: {first.problem}"
+        if all(each.value is None for each in control):
+            first = control[0]
+            return f"no control temperature has a value; {first.name}: {first.problem}"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Reads all sensors in a thread of its own, so that one that blocks blocks nobody else."""
+"""Reads all sensors in a worker thread, so that a blocked read does not delay the others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edge_inference.core.runtime.worker import words_of
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
 
-#: What vanishes leads to a new search at once, yet not more often than this.
+#: A sensor that vanishes triggers a new probe, but not more often than this.
 _MIN_PROBE_PERIOD_NS = 1_000_000_000
 _PROBE = "search"
 
 
 @dataclass
 class _Task:
-    """One thing that a worker does and that may block: a read, or the search for sensors."""
+    """One step of the worker that may block: a read of a sensor, or a probe for sensors."""
 
     name: str
     sensor: Sensor | None
@@ -29,15 +29,14 @@ class _Task:
 
 
 class Sampler:
-    """Reads what ``find`` finds, pass by pass.
+    """Reads the sensors that ``find`` returns, pass by pass.
 
-    A sensor that takes longer than ``read_timeout_s`` is set aside: its readings
-    are STALE, a fresh thread goes on with the others, and it takes part again
-    once its read has come back. There is one thread for each sensor set aside,
-    and one more. ``find`` runs again when something has vanished and every
-    ``probe_period_s``; a sensor that is found anew and equals a known one goes on
-    as the known one, with what that remembers. A name that was there once and
-    is found no more stays among the readings as ABSENT.
+    A sensor whose read takes longer than ``read_timeout_s`` is blocked: its readings
+    are STALE and a new thread reads the others. The sensor is read again once its
+    read returns. There is one thread for each blocked sensor, and one more.
+    ``find`` runs again when a sensor vanishes and every ``probe_period_s``. If it
+    returns a sensor that equals a known one, the known one is kept with its state.
+    A name that ``find`` no longer returns stays among the readings as ABSENT.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Sampler:
         self._clock = clock
         self._changed = threading.Condition()
         self._sensors: dict[str, Sensor] = {}
-        self._latest: dict[str, Reading] = {}  # of every name that there ever was
+        self._latest: dict[str, Reading] = {}  # of every name since the start
         self._missing: set[str] = set()
         self._blocked: dict[str, _Task] = {}
         self._queue: deque[_Task] = deque()
@@ -62,27 +61,27 @@ class Sampler:
         self._worker: threading.Thread | None = None
         self._probed_ns: int | None = None
         self._probe_requested = False
-        self._problem = "the sensors are still being looked for"
+        self._problem = "the probe for sensors has not finished yet"
         self._closed = False
 
     @property
     def problem(self) -> str:
-        """Why there are no sensors to read, in a sentence; empty when there are."""
+        """The reason why there are no sensors, as a sentence; empty if there are some."""
         with self._changed:
             return self._problem
 
     @property
     def blocked_sensors(self) -> tuple[str, ...]:
-        """The names of the sensors whose read has not come back."""
+        """The names of the sensors whose read has not returned."""
         with self._changed:
             return tuple(self._blocked)
 
     def read(self, wait_s: float) -> tuple[Reading, ...]:
         """Make one pass and return the latest reading of every name.
 
-        Waits at most ``wait_s`` for the pass to end. What has not been read by
-        then keeps its last reading, with its stamp, while that is younger than
-        ``wait_s`` and ``read_timeout_s`` together; after that it is STALE.
+        Waits at most ``wait_s`` for the pass to end. A sensor that is not read by
+        then keeps its last reading, with its stamp, until that is older than
+        ``wait_s`` plus ``read_timeout_s``; then the reading is STALE.
         """
         with self._changed:
             if self._closed:
@@ -95,7 +94,7 @@ class Sampler:
             return tuple(self._current_readings(int(wait_s * 1e9) + self._read_timeout_ns))
 
     def close(self) -> None:
-        """End the thread. One that is blocked is left to the kernel; it ends with its read."""
+        """End the thread. A blocked thread ends when its read returns."""
         with self._changed:
             self._closed = True
             self._queue.clear()
@@ -104,7 +103,7 @@ class Sampler:
         if worker is not None:
             worker.join(timeout=self._read_timeout_ns / 1e9)
 
-    # Methods below are called with the lock held, but for _work and _do.
+    # The methods below are called with the lock held, except _work and _do.
 
     def _is_pass_running(self) -> bool:
         return self._current is not None or bool(self._queue)
@@ -127,7 +126,7 @@ class Sampler:
         return age >= (_MIN_PROBE_PERIOD_NS if self._probe_requested else self._probe_period_ns)
 
     def _queue_reads(self) -> None:
-        """Plan a read of each sensor, except those whose last one still hangs."""
+        """Queue a read of each sensor that is not blocked."""
         for name, sensor in self._sensors.items():
             if name not in self._blocked:
                 self._queue.append(_Task(name, sensor))
@@ -158,8 +157,8 @@ class Sampler:
         task.is_abandoned = True
         self._blocked[task.name] = task
         self._current = None
-        self._worker = None  # that thread ends with the read that it hangs in
-        if task.sensor is None:  # the search hangs: go on with what was found before
+        self._worker = None  # that thread ends when its read returns
+        if task.sensor is None:  # the probe hangs: go on with the known sensors
             self._queue_reads()
         self._wake_worker()
 
@@ -177,7 +176,7 @@ class Sampler:
             task = self._next()
 
     def _next(self) -> _Task | None:
-        """Wait for something to do; None when closed."""
+        """Wait for a task; None when closed."""
         with self._changed:
             while not self._queue and not self._closed:
                 self._changed.wait()
@@ -193,11 +192,11 @@ class Sampler:
             return
         try:
             readings = task.sensor.read()
-        except BaseException as error:  # a fault of one sensor's code; the others go on
+        except BaseException as error:  # an error in one sensor's code must not stop the others
             readings = self._make_failed_readings(task.sensor, error)
         with self._changed:
             if self._sensors.get(task.name) is not task.sensor:
-                return  # replaced by another while this read was hanging
+                return  # a probe has replaced the sensor during this read
             for reading in readings:
                 self._latest[reading.name] = reading
                 if reading.status is ReadingStatus.ABSENT:
@@ -208,9 +207,9 @@ class Sampler:
             found = self._find()
             with self._changed:
                 self._update_sensors(found)
-        except BaseException as error:  # said as the problem; what was found before goes on
+        except BaseException as error:  # reported as the problem; the known sensors go on
             with self._changed:
-                self._problem = f"looking for sensors failed: {words_of(error)}"
+                self._problem = f"the probe for sensors failed: {words_of(error)}"
         with self._changed:
             if not task.is_abandoned:
                 self._queue_reads()
@@ -220,7 +219,7 @@ class Sampler:
         problem = ""
         for sensor in found:
             if sensor.name in sensors:
-                problem = f"two sensors are called {sensor.name}; the second is not read"
+                problem = f"two sensors have the name {sensor.name}; the second is not read"
                 continue
             old = self._sensors.get(sensor.name)
             sensors[sensor.name] = sensor if old is None or old != sensor else old
@@ -233,7 +232,7 @@ class Sampler:
         self._missing = self._latest.keys() - covered
 
     def _make_failed_readings(self, sensor: Sensor, error: BaseException) -> list[Reading]:
-        problem = f"reading it failed: {words_of(error)}"
+        problem = f"reading failed: {words_of(error)}"
         with self._changed:
             return [
                 without_value(self._latest[name], ReadingStatus.INVALID, problem, self._clock())
@@ -251,24 +250,24 @@ class Sampler:
         }
         for name, reading in self._latest.items():
             if name in self._missing:
-                problem = "it was there once and is found no more"
+                problem = "the sensor is no longer found"
                 yield without_value(reading, ReadingStatus.ABSENT, problem, now)
             elif name in hanging:
                 yield without_value(
                     reading, ReadingStatus.STALE, _describe_block(hanging[name]), reading.stamp_ns
                 )
             elif now - reading.stamp_ns > oldest_ns:
-                problem = "it has not been read in time"
+                problem = "the sensor was not read in time"
                 yield without_value(reading, ReadingStatus.STALE, problem, reading.stamp_ns)
             else:
                 yield reading
 
 
 def without_value(reading: Reading, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
-    """Return a reading of the same thing without a value."""
+    """Return the same reading without a value."""
     return replace(reading, value=None, status=status, problem=problem, stamp_ns=stamp_ns)
 
 
 def _describe_block(task: _Task) -> str:
     seconds = (time.monotonic_ns() - task.started_ns) / 1e9
-    return f"its read has not come back for {seconds:.1f} s"
+    return f"the read has not returned for {seconds:.1f} s"
