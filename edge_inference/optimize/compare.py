@@ -45,6 +45,7 @@ from edge_inference.engines.serving.selection import (
 )
 from edge_inference.errors import (
     BackendError,
+    CancelledError,
     ConfigError,
     EdgeInferenceError,
     ModelError,
@@ -196,10 +197,6 @@ class Comparison:
         return self.rows[min(timed, key=lambda index: timed[index])] if timed else None
 
 
-class ComparisonCancelledError(EdgeInferenceError):
-    """The comparison was cancelled before it came to its end."""
-
-
 def compare(
     order: CompareRequest,
     cache: ArtifactCache | None = None,
@@ -210,7 +207,7 @@ def compare(
 
     What an engine needs is made where it is missing, however long that takes. Raises
     BackendError or ModelError where the reference itself cannot run, and
-    ComparisonCancelledError soon after ``cancelled`` says so.
+    CancelledError soon after ``cancelled`` says so.
     """
     if "fp32" not in order.model.variants:
         raise ModelError(
@@ -361,9 +358,7 @@ class _Work:
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():
-            raise ComparisonCancelledError(
-                f"{self._order.model.name}: the comparison was cancelled"
-            )
+            raise CancelledError(f"{self._order.model.name}: the comparison was cancelled")
 
 
 def _accuracy(order: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:

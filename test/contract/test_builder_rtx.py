@@ -23,8 +23,7 @@ from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.build.supervision import BuildCancelledError
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, CancelledError
 from shared import derived_model_of
 
 ROOT = Path(__file__).parents[2]
@@ -240,7 +239,7 @@ def test_cancelled_midway(vendor: Vendor, tmp_path: Path) -> None:
         "cancelled": lambda: len(told) > 20,
         "timing_cache": tmp_path / "cache",
     }
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         _make(vendor, find_model("nanodet", [ROOT / "models"]).variants["fp32"].file, how)
     assert told[-1].phase != "done"
     assert list(tmp_path.iterdir()) == []

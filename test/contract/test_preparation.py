@@ -13,11 +13,10 @@ import pytest
 
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import PreparationCancelledError
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.preparation import prepare_beside
 from edge_inference.engines.serving.selection import EngineRequest
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, CancelledError
 
 DEADLINE_S = 60.0
 
@@ -101,7 +100,7 @@ def test_cancelling_ends_the_child(
     # Ends when its input does, or never.
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
-    with pytest.raises(PreparationCancelledError, match="cancelled"):
+    with pytest.raises(CancelledError, match="cancelled"):
         prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True)
     assert started[0].poll() is not None
     assert cache.entries() == []

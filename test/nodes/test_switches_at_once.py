@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.engines.serving import server
-from edge_inference.errors import BackendError, ModelError
+from edge_inference.errors import BackendError, CancelledError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
@@ -82,7 +82,7 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
     def prepare_later(request, cache, progress, cancelled) -> None:
         while not may_go_on.wait(0.01):
             if cancelled():
-                raise server.PreparationCancelledError("cancelled")
+                raise CancelledError("cancelled")
         prepare_beside(request, cache, progress, cancelled)
 
     monkeypatch.setattr(server, "prepare_beside", prepare_later)

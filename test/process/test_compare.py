@@ -31,14 +31,13 @@ from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.interleaved_timing import time_in_turns
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
-from edge_inference.errors import BackendError, ConfigError, ModelError
+from edge_inference.errors import BackendError, CancelledError, ConfigError, ModelError
 from edge_inference.optimize import compare as compare_module
 from edge_inference.optimize.compare import (
     BACKENDS,
     CompareRequest,
     CompareRow,
     Comparison,
-    ComparisonCancelledError,
     MeasuredAccuracy,
     compare,
 )
@@ -170,7 +169,7 @@ def test_a_cancelled_comparison_ends(
     model: ModelDescription, cache: ArtifactCache, labelled: ImageSet, asked: int
 ) -> None:
     count = iter(range(asked))
-    with pytest.raises(ComparisonCancelledError):
+    with pytest.raises(CancelledError):
         compare(
             CompareRequest(model, labelled, CPU), cache, cancelled=lambda: next(count, None) is None
         )

@@ -13,8 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
-from edge_inference.errors import ModelError, SourceError
-from edge_inference.optimize.calibrate import CalibrationCancelledError
+from edge_inference.errors import CancelledError, ModelError, SourceError
 from edge_inference.optimize.overflow import find_overflows
 from precision_networks import (
     classifier,
@@ -104,7 +103,7 @@ def test_no_overflow_no_node(tmp_path: Path) -> None:
     assert told == [1, 2]
     with pytest.raises(SourceError, match="at least one image"):
         find_overflows(source, "x", [])
-    with pytest.raises(CalibrationCancelledError, match="cancelled"):
+    with pytest.raises(CancelledError, match="cancelled"):
         find_overflows(source, "x", make_images(2), cancelled=lambda: True)
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.engines.build.build_progress import BuildProgress, PhaseTree
-from edge_inference.engines.build.supervision import BuildCancelledError, supervise
+from edge_inference.engines.build.supervision import supervise
+from edge_inference.errors import CancelledError
 
 NAMES = st.sampled_from(["a", "b", "c"])
 CALLS = st.lists(
@@ -124,7 +125,7 @@ def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
 def test_work_that_cannot_be_stopped_is_left_alone() -> None:
     release = threading.Event()
     try:
-        with pytest.raises(BuildCancelledError):
+        with pytest.raises(CancelledError):
             supervise(
                 lambda _report, _stop: release.wait(),
                 lambda _progress: None,
@@ -137,7 +138,7 @@ def test_work_that_cannot_be_stopped_is_left_alone() -> None:
 
 def test_cancelled_after_the_last_step() -> None:
     answers = iter([False])
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         supervise(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
 
 
@@ -148,5 +149,5 @@ def test_work_that_ends_although_cancelled_is_dropped() -> None:
         done.set()
         return "made"
 
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         supervise(work, lambda _progress: None, done.is_set)

@@ -34,8 +34,7 @@ from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.build.supervision import BuildCancelledError
-from edge_inference.errors import BackendError, EngineFileError
+from edge_inference.errors import BackendError, CancelledError, EngineFileError
 
 ORIN = Environment("tensorrt", "0", "Linux", "aarch64", "Orin", "8.7")
 
@@ -196,7 +195,7 @@ def test_cancelled_midway(bench: Bench) -> None:
         return entered.is_set()
 
     how = {"cancelled": cancelled, "timing_cache": bench.cache}
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         bench.build_with(tensorrt_11(build=slow), how)
     assert going_on[0]
     assert not going_on[-1]
@@ -213,7 +212,7 @@ def test_build_that_ends_although_cancelled_writes_nothing(bench: Bench) -> None
         return PLAN
 
     how = {"cancelled": entered.is_set, "timing_cache": bench.cache}
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         bench.build_with(tensorrt_11(build=finish_all_the_same), how)
     assert not bench.cache.exists()
 

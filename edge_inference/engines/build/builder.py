@@ -51,9 +51,9 @@ from edge_inference.engines.build.network import (
     require_precision,
 )
 from edge_inference.engines.build.profiles import Profile, resolve_profiles
-from edge_inference.engines.build.supervision import BuildCancelledError, supervise
+from edge_inference.engines.build.supervision import supervise
 from edge_inference.engines.build.timing_cache import TimingFile
-from edge_inference.errors import BackendError
+from edge_inference.errors import (BackendError, CancelledError)
 
 # Parts of the whole: reading the ONNX is quick, so is the report.
 _READ, _BUILT = 0.02, 0.98
@@ -101,7 +101,7 @@ def build_engine(
     ``environment`` names the GPU that the plan is for; without it there is
     none, and only TensorRT-RTX builds. ``ranges`` are the calibrated values
     that int8 by builder flags needs. Nothing is written but the timing cache,
-    after success. Raises BackendError with one sentence, BuildCancelledError.
+    after success. Raises BackendError with one sentence, CancelledError.
     """
     if not is_plain_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
@@ -257,4 +257,4 @@ def _hardware(config: Any, options: BuildOptions, targets: tuple[str, ...]) -> s
 
 def _go_on(stop: threading.Event) -> None:
     if stop.is_set():
-        raise BuildCancelledError("the build was cancelled")
+        raise CancelledError("the build was cancelled")

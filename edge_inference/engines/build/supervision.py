@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from edge_inference.engines.build.build_progress import BuildProgress, Report
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.errors import (CancelledError, EdgeInferenceError)
 
 Result = TypeVar("Result")
 Work = Callable[[Report, threading.Event], Result]
@@ -22,16 +22,13 @@ _POLL_S = 0.05
 _GRACE_S = 1.5
 
 
-class BuildCancelledError(EdgeInferenceError):
-    """A build was cancelled; it has written nothing."""
-
 
 def supervise(
     work: Work[Result], progress: Report, cancelled: Callable[[], bool], grace_s: float = _GRACE_S
 ) -> Result:
     """Run ``work(report, stop)`` to its end and return what it returns.
 
-    Raises what it raises, and BuildCancelledError once ``cancelled`` says so.
+    Raises what it raises, and CancelledError once ``cancelled`` says so.
     Work that does not heed ``stop`` within ``grace_s`` (TensorRT without a
     progress monitor) is left to end by itself; what it gives is dropped.
     """
@@ -40,10 +37,10 @@ def supervise(
     try:
         while not run.ended:
             if cancelled():
-                raise BuildCancelledError("the build was cancelled")
+                raise CancelledError("the build was cancelled")
             run.pass_on(progress)
         if cancelled():
-            raise BuildCancelledError("the build was cancelled")
+            raise CancelledError("the build was cancelled")
     finally:
         run.stop.set()
         run.join(grace_s)

@@ -29,15 +29,15 @@ from edge_inference.engines.precision.derivation import (
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
-from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, ModelError
+from edge_inference.errors import (
+    BackendError,
+    CacheError,
+    ModelError,
+)
 
 #: Is told a phase in words, and how far the whole is from 0 to 1 where that is known.
 Progress = Callable[[str, float | None], None]
 Cancelled = Callable[[], bool]
-
-
-class PreparationCancelledError(EdgeInferenceError):
-    """The preparation was cancelled before it came to its end."""
 
 
 _ONNX = "model.onnx"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from edge_inference.core.runtime.worker import words_of
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.selection import EngineRequest
-from edge_inference.errors import BackendError, EdgeInferenceError
+from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ class Background(Generic[Result]):
 
     ``make(request, progress, cancelled)`` runs there; what it returns goes to
     ``deliver``, its error to ``give_up``, in the same thread. One that heeds
-    ``cancelled`` with a PreparationCancelledError ends without a word.
+    ``cancelled`` with a CancelledError ends without a word.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Background(Generic[Result]):
     def _run(self) -> None:
         try:
             result = self._make(self.request, self._say, self._cancelled.is_set)
-        except PreparationCancelledError:
+        except CancelledError:
             return
         except EdgeInferenceError as error:
             self._give_up(self, error)

@@ -18,7 +18,7 @@ from edge_inference.core.models.golden_check import Infer, check_golden
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check, self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError
+from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.int8_mode import FAST
 from edge_inference.engines.precision.used_precision import main_precision
 from edge_inference.engines.serving.cost_recording import (
@@ -29,7 +29,7 @@ from edge_inference.engines.serving.cost_recording import (
     record,
 )
 from edge_inference.engines.serving.selection import Selection, fallback
-from edge_inference.errors import BackendError, ModelError
+from edge_inference.errors import BackendError, CancelledError, ModelError
 
 #: TensorRT records its CUDA graph in the second run.
 _FIRST_RUNS = 2
@@ -63,7 +63,7 @@ def check_engine(
     self-check compares the numbers with those of ONNX Runtime in fp32 on the CPU,
     and is left out where that very engine is the one to be checked. Raises
     ModelError with the figures where a check fails that is to refuse, and
-    PreparationCancelledError before the next inference once ``cancelled`` says so.
+    CancelledError before the next inference once ``cancelled`` says so.
     """
     model = selection.request.model
     notes: dict[str, str] = {}
@@ -72,7 +72,7 @@ def check_engine(
     def unless_cancelled(infer: Infer) -> Infer:
         def run(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
             if cancelled():
-                raise PreparationCancelledError(f"the checks of model {model.name}: cancelled")
+                raise CancelledError(f"the checks of model {model.name}: cancelled")
             return infer(inputs)
 
         return run

@@ -26,7 +26,7 @@ from edge_inference.core.models.model import load_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.cost_recording import Report, point_of, time_together
 from edge_inference.engines.serving.engine_check import EngineCheck, check_engine, record_check
 from edge_inference.engines.serving.selection import (
@@ -35,7 +35,7 @@ from edge_inference.engines.serving.selection import (
     prepare,
     select_backend,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError
+from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 
 _LOWEST_PRIORITY = 19
 _POLL_S = 0.1
@@ -48,7 +48,7 @@ def prepare_beside(
     """Make what ``request`` needs in the cache, in a child process, and wait for it.
 
     Raises BackendError with the child's sentence where it fails, and
-    PreparationCancelledError soon after ``cancelled`` says so.
+    CancelledError soon after ``cancelled`` says so.
     """
     _ask_child(request, cache, {}, progress, cancelled)
 
@@ -98,7 +98,7 @@ def _ask_child(
         talk.ask({**_to_json(request, cache), "check": policy})
         while not talk.ended(_POLL_S):
             if cancelled():
-                raise PreparationCancelledError(f"{_title(request)}: cancelled")
+                raise CancelledError(f"{_title(request)}: cancelled")
         return talk.judge(_title(request))
     finally:
         talk.end()

@@ -15,7 +15,7 @@ from typing import TypeVar
 from edge_inference.backends.base import Backend
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.background import Background, Preparation, at_low_priority
 from edge_inference.engines.serving.preparation import prepare_beside
 from edge_inference.engines.serving.selection import (
@@ -24,7 +24,7 @@ from edge_inference.engines.serving.selection import (
     fallback,
     select_backend,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
+from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
 
@@ -59,7 +59,7 @@ class Engine:
 
 
 #: Checks an opened engine and returns facts to show; raises EdgeInferenceError to refuse it,
-#: and PreparationCancelledError soon after it may stop.
+#: and CancelledError soon after it may stop.
 Check = Callable[[Selection, Backend, Cancelled], Mapping[str, str]]
 
 
@@ -264,7 +264,7 @@ class EngineServer:
         backend = selection.backend
         assert backend is not None
         if cancelled():
-            raise PreparationCancelledError(f"{selection.request.model.name}: cancelled")
+            raise CancelledError(f"{selection.request.model.name}: cancelled")
         backend.open()
         try:
             notes = at_low_priority(lambda: self._check(selection, backend, cancelled))
