@@ -40,7 +40,12 @@ from edge_inference.engines.build.build_config import (
 )
 from edge_inference.engines.build.build_failures import cause_of, remedy_for, why_building_failed
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.build_progress import PhaseTree, BuildProgress, Report, make_monitor
+from edge_inference.engines.build.build_progress import (
+    BuildProgress,
+    PhaseTree,
+    Report,
+    make_monitor,
+)
 from edge_inference.engines.build.layer_report import report_layers
 from edge_inference.engines.build.network import (
     declared_inputs,
@@ -53,7 +58,7 @@ from edge_inference.engines.build.network import (
 from edge_inference.engines.build.profiles import Profile, resolve_profiles
 from edge_inference.engines.build.supervision import supervise
 from edge_inference.engines.build.timing_cache import TimingFile
-from edge_inference.errors import (BackendError, CancelledError)
+from edge_inference.errors import BackendError, CancelledError
 
 # Parts of the whole: reading the ONNX is quick, so is the report.
 _READ, _BUILT = 0.02, 0.98

@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from edge_inference.engines.build.build_progress import BuildProgress, Report
-from edge_inference.errors import (CancelledError, EdgeInferenceError)
+from edge_inference.errors import CancelledError
 
 Result = TypeVar("Result")
 Work = Callable[[Report, threading.Event], Result]
 
 _POLL_S = 0.05
 _GRACE_S = 1.5
-
 
 
 def supervise(
