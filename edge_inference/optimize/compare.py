@@ -27,7 +27,7 @@ from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.interleaved_timing import time_in_turns
+from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
     FAST,
@@ -36,7 +36,7 @@ from edge_inference.engines.precision.int8_mode import (
     weight_bits,
 )
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
-from edge_inference.engines.serving.cost_recording import TimedRuns, point_of, record
+from edge_inference.engines.serving.cost_recording import TimedRuns, configuration_of, record_costs
 from edge_inference.engines.serving.selection import (
     BACKEND_NAMES,
     EngineRequest,
@@ -286,12 +286,12 @@ class _Work:
             self._progress("timing in turns", fraction)
 
         sides = {name: side(name) for name in timed}
-        durations = time_in_turns(sides, self._order.runs, after_round=after_round)
-        points = {name: point_of(self._engines[name][0], self._cache) for name in timed}
+        durations = time_interleaved(sides, self._order.runs, after_round=after_round)
+        points = {name: configuration_of(self._engines[name][0], self._cache) for name in timed}
         samples = {
             points[name]: runs.samples() for name, runs in timed.items() if name not in failures
         }
-        found = record(self._cache, "compare", samples, self.problems.append)
+        found = record_costs(self._cache, "compare", samples, self.problems.append)
         known = MeasuredCosts(() if found is None else (found,))
         return {
             name: {"obstacle": failures[name]}
@@ -337,7 +337,7 @@ class _Work:
             bytes=file.stat().st_size,
             check=check,
             accuracy=_accuracy(order, remembered),
-            known=self._known.newest(point_of(selection, self._cache)),
+            known=self._known.newest(configuration_of(selection, self._cache)),
         )
 
     def _counted(

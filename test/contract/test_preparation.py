@@ -14,7 +14,7 @@ import pytest
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import preparation
-from edge_inference.engines.serving.preparation import prepare_beside
+from edge_inference.engines.serving.preparation import prepare_in_child
 from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.errors import BackendError, CancelledError
 
@@ -47,7 +47,7 @@ def test_it_makes_what_is_missing_and_tells_how_far_it_is(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     told = []
-    prepare_beside(
+    prepare_in_child(
         EngineRequest(model, "ort", "fp16"), cache, lambda *said: told.append(said), never
     )
     assert told == [("deriving fp16", None)]
@@ -58,7 +58,7 @@ def test_it_makes_what_is_missing_and_tells_how_far_it_is(
 
 def test_the_childs_sentence_is_the_error(model: ModelDescription, cache: ArtifactCache) -> None:
     with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
-        prepare_beside(EngineRequest(model, "trt"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "trt"), cache, lambda *said: None, never)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_child_that_dies_is_told(
 ) -> None:
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError, match=f"efficientnet_lite0 for ort in fp16.*{words}"):
-        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
 
 
 def test_cancelling_ends_the_child(
@@ -101,7 +101,9 @@ def test_cancelling_ends_the_child(
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
     with pytest.raises(CancelledError, match="cancelled"):
-        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True)
+        prepare_in_child(
+            EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True
+        )
     assert started[0].poll() is not None
     assert cache.entries() == []
 
@@ -113,7 +115,7 @@ def test_ctrl_c_reaches_the_child_through_its_parent_only(
     text = f"exec {sys.executable} -c '{program}'"
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError) as raised:
-        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
     (group,) = re.findall(r"ended with 0 \((\d+)\)", str(raised.value))
     assert int(group) != os.getpgrp()
 

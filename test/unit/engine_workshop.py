@@ -15,8 +15,9 @@ from edge_inference.backends.null import NullBackend
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import EngineRequest, Selection
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import CancelledError, EdgeInferenceError
 
 DEADLINE_S = 20.0
@@ -44,7 +45,7 @@ class Workshop:
         self.backends: list[Backend] = []
 
     def request(self, precision: str, backend: str = "ort") -> EngineRequest:
-        return EngineRequest(self.model, backend, precision, origin=precision)
+        return EngineRequest(self.model, backend, precision)
 
     def select(self, request: EngineRequest, cache: ArtifactCache) -> Selection:
         precision = "fp32" if request.precision == "auto" else request.precision

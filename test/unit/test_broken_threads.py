@@ -17,7 +17,8 @@ from edge_inference.core.reading import ReadingStatus
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving import service_costs as service_costs_module
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.engines.serving.service_costs import RUNS, ServiceCosts
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
@@ -68,7 +69,7 @@ def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
 ) -> None:
     server.open(workshop.request("fp32"))
     with monkeypatch.context() as patch:
-        patch.setattr(server, "_changed", raising(failure))
+        patch.setattr(server, "_on_changed", raising(failure))
         server.switch(workshop.request("int8"))
         witness.wait_for(lambda: bool(witness.failures))
     assert witness.failures == [(f"{type(failure).__name__}: injected", "int8")]
@@ -80,14 +81,14 @@ def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
 def test_costs_that_cannot_be_written_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
-    monkeypatch.setattr(service_costs_module, "point_of", raising(failure))
+    monkeypatch.setattr(service_costs_module, "configuration_of", raising(failure))
     monkeypatch.setattr(service_costs_module, "is_timed_by_cpu", lambda selection: False)
     told: list[str] = []
     costs = ServiceCosts(ArtifactCache(tmp_path), told.append)
     engine = Engine(None, None, None)  # type: ignore[arg-type]
     for _ in range(RUNS):
-        costs.note(engine, 1, 0.05, 0.02)
-    costs.keep(0, is_free=True)
+        costs.add(engine, 1, 0.05, 0.02)
+    costs.save_if_due(0, is_free=True)
     costs.close()
     assert told == [f"what inferences take is not kept: {type(failure).__name__}: injected"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.engines.build.build_progress import BuildProgress, PhaseTree
-from edge_inference.engines.build.supervision import supervise
+from edge_inference.engines.build.supervision import run_in_thread
 from edge_inference.errors import CancelledError
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -94,7 +94,7 @@ def test_supervised_work_gives_its_result_and_progress() -> None:
         report(BuildProgress("on it", 0.5))  # type: ignore[operator]
         return "made"
 
-    assert supervise(work, hear, _never) == "made"
+    assert run_in_thread(work, hear, _never) == "made"
     assert threads == [threading.main_thread()]
 
 
@@ -103,7 +103,7 @@ def test_supervised_work_that_fails() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        supervise(work, lambda _progress: None, _never)
+        run_in_thread(work, lambda _progress: None, _never)
 
 
 def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
@@ -118,7 +118,7 @@ def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
         raise KeyboardInterrupt  # as Ctrl-C does on the main thread
 
     with pytest.raises(KeyboardInterrupt):
-        supervise(work, interrupt, _never)
+        run_in_thread(work, interrupt, _never)
     assert ended.is_set()
 
 
@@ -126,7 +126,7 @@ def test_work_that_cannot_be_stopped_is_left_alone() -> None:
     release = threading.Event()
     try:
         with pytest.raises(CancelledError):
-            supervise(
+            run_in_thread(
                 lambda _report, _stop: release.wait(),
                 lambda _progress: None,
                 lambda: True,
@@ -139,7 +139,7 @@ def test_work_that_cannot_be_stopped_is_left_alone() -> None:
 def test_cancelled_after_the_last_step() -> None:
     answers = iter([False])
     with pytest.raises(CancelledError):
-        supervise(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
+        run_in_thread(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
 
 
 def test_work_that_ends_although_cancelled_is_dropped() -> None:
@@ -150,4 +150,4 @@ def test_work_that_ends_although_cancelled_is_dropped() -> None:
         return "made"
 
     with pytest.raises(CancelledError):
-        supervise(work, lambda _progress: None, done.is_set)
+        run_in_thread(work, lambda _progress: None, done.is_set)

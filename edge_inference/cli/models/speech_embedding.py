@@ -32,7 +32,7 @@ class EmbeddingOptions:
     licence: str
 
 
-def make_folder(order: EmbeddingOptions) -> int:
+def export_embedding_model(order: EmbeddingOptions) -> int:
     """Write the folder, try it, and say where it is; returns the exit code.
 
     Raises ModelError for a source that is no BERT encoder, for a folder that is there already,

@@ -329,7 +329,7 @@ def _made_ready(
     """
     from edge_inference.engines.cache.artifacts import default_cache
     from edge_inference.engines.precision.int8_mode import EXACT
-    from edge_inference.engines.serving.preparation import prepare_beside
+    from edge_inference.engines.serving.preparation import prepare_in_child
     from edge_inference.engines.serving.selection import EngineRequest, select_backend
 
     int8_mode = options.int8_mode or EXACT
@@ -342,7 +342,7 @@ def _made_ready(
     try:
         with output.preparing(title) as progress:
             progress("starting", None)
-            prepare_beside(request, cache, progress, interrupted.is_set)
+            prepare_in_child(request, cache, progress, interrupted.is_set)
     except CancelledError:
         return False
     return True

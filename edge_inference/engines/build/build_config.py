@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from edge_inference.backends.trt.layers import is_mover
+from edge_inference.backends.trt.layers import moves_data
 from edge_inference.backends.trt.vendor import Vendor, enum_member
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.build.build_options import BuildOptions
@@ -225,7 +225,7 @@ def _keep_in_fp32(vendor: Vendor, config: Any, network: Any, patterns: Sequence[
     for layer in layers_of(network):
         matched = {p for p in patterns if p == layer.name or fnmatchcase(layer.name, p)}
         unmatched -= matched
-        if matched and not is_mover(layer.type.name):
+        if matched and not moves_data(layer.type.name):
             _constrain(layer, single)
     if unmatched:
         name = min(unmatched)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_inference.backends.trt.vendor import reason_of
+from edge_inference.backends.trt.vendor import first_reason
 
 # "IBuilder::build…: Error Code 4: API Usage Error (The cause. In validate at /_src/…:4023)"
 _ERROR_CODE = re.compile(r"Error Code \d+: [^(]*\((?P<cause>.*)\)$")
@@ -36,7 +36,7 @@ _REMEDIES = (
 _REMEDY_OTHERWISE = "logging at level debug shows all that TensorRT says"
 
 
-def why_parsing_failed(onnx_file: Path, title: str, parser: Any, lines: Sequence[str]) -> str:
+def explain_parse_failure(onnx_file: Path, title: str, parser: Any, lines: Sequence[str]) -> str:
     """Say in one sentence why an ONNX file was not taken.
 
     ``lines`` are the errors that TensorRT logged meanwhile; up to TensorRT 8
@@ -65,20 +65,20 @@ def why_parsing_failed(onnx_file: Path, title: str, parser: Any, lines: Sequence
     )
 
 
-def why_building_failed(onnx_file: Path, title: str, lines: Sequence[str]) -> str:
+def explain_build_failure(onnx_file: Path, title: str, lines: Sequence[str]) -> str:
     """Say in one sentence why TensorRT gave no engine, from the errors that it logged."""
-    return f"{onnx_file}: {title} built no engine: {cause_of(lines)}; {remedy_for(lines)}"
+    return f"{onnx_file}: {title} built no engine: {cause_of(lines)}; {hint_for(lines)}"
 
 
 def cause_of(lines: Sequence[str]) -> str:
     """Return the first error without TensorRT's own source places and error numbers."""
-    reason = reason_of(lines, "it gave no reason")
+    reason = first_reason(lines, "it gave no reason")
     found = _ERROR_CODE.search(reason)
     cause = (found["cause"] if found else reason).partition("; ")[0]
     return _PLACE_BEFORE.sub("", _PLACE_AFTER.sub("", cause)).strip().rstrip(".;")
 
 
-def remedy_for(lines: Sequence[str]) -> str:
+def hint_for(lines: Sequence[str]) -> str:
     """Say how to mend what the errors tell."""
     log = "\n".join(lines)
     return next((how for what, how in _REMEDIES if re.search(what, log)), _REMEDY_OTHERWISE)

@@ -38,7 +38,7 @@ from edge_inference.engines.build.build_config import (
     set_precision_flags,
     targets_for,
 )
-from edge_inference.engines.build.build_failures import cause_of, remedy_for, why_building_failed
+from edge_inference.engines.build.build_failures import cause_of, explain_build_failure, hint_for
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import (
     BuildProgress,
@@ -56,8 +56,8 @@ from edge_inference.engines.build.network import (
     require_precision,
 )
 from edge_inference.engines.build.profiles import Profile, resolve_profiles
-from edge_inference.engines.build.supervision import supervise
-from edge_inference.engines.build.timing_cache import TimingFile
+from edge_inference.engines.build.supervision import run_in_thread
+from edge_inference.engines.build.timing_cache import TimingCacheFile
 from edge_inference.errors import BackendError, CancelledError
 
 # Parts of the whole: reading the ONNX is quick, so is the report.
@@ -111,17 +111,17 @@ def build_engine(
     if not is_plain_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
     here = environment or Environment.here(vendor.library, vendor.version)
-    order = _Order(onnx_file, options, vendor, here, model, ranges, TimingFile(timing_cache))
+    order = _Order(onnx_file, options, vendor, here, model, ranges, TimingCacheFile(timing_cache))
 
     def work(report: Report, stop: threading.Event) -> BuiltEngine:
         try:
             return _build(order, report, stop)
         except MemoryError as error:
             raise BackendError(
-                f"{onnx_file}: the machine's memory is used up; {remedy_for(['out of memory'])}"
+                f"{onnx_file}: the machine's memory is used up; {hint_for(['out of memory'])}"
             ) from error
 
-    return supervise(work, progress, cancelled)
+    return run_in_thread(work, progress, cancelled)
 
 
 def write_engine(built: BuiltEngine, destination: Path) -> Path:
@@ -153,7 +153,7 @@ class _Order:
     environment: Environment
     model: str
     ranges: Ranges | None
-    timing: TimingFile
+    timing: TimingCacheFile
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _make_builder(vendor: Vendor) -> Any:
             failure = error
     raise BackendError(
         f"{vendor.title} does not start building: {cause_of(lines) if lines else failure}; "
-        f"{remedy_for([*lines, 'driver'])}"
+        f"{hint_for([*lines, 'driver'])}"
     ) from failure
 
 
@@ -248,7 +248,7 @@ def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threadi
             order.timing.give_up(order.vendor, config)
             serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise BackendError(why_building_failed(order.onnx_file, order.vendor.title, lines))
+        raise BackendError(explain_build_failure(order.onnx_file, order.vendor.title, lines))
     return bytes(serialized)
 
 

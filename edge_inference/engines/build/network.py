@@ -9,11 +9,11 @@ from typing import Any
 from edge_inference.backends.trt.layers import (
     COMPUTE_PRECISIONS,
     LayerPrecision,
-    is_mover,
+    moves_data,
     precision_of_type,
 )
 from edge_inference.backends.trt.vendor import Vendor, enum_member
-from edge_inference.engines.build.build_failures import why_parsing_failed
+from edge_inference.engines.build.build_failures import explain_parse_failure
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.profiles import DeclaredInput
 from edge_inference.errors import BackendError
@@ -62,7 +62,7 @@ def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: 
     with vendor.errors.collect() as lines:
         taken = parser.parse_from_file(str(onnx_file))
     if not taken:
-        raise BackendError(why_parsing_failed(onnx_file, vendor.title, parser, lines))
+        raise BackendError(explain_parse_failure(onnx_file, vendor.title, parser, lines))
     if network.num_outputs == 0:  # bytes that are no model can still be a valid empty message
         raise BackendError(
             f"{onnx_file}: expected an ONNX model, found no outputs in it; export it again"
@@ -158,7 +158,7 @@ def _layer_precision(layer: Any, dequantized: set[str]) -> LayerPrecision:
     precisions = [precision_of_type(tensor.dtype.name) for tensor in inputs + outputs]
     computing = [name for name in precisions if name in COMPUTE_PRECISIONS]
     precision = next(iter(computing or precisions), "unknown")
-    computes = bool(computing) and not is_mover(kind)
+    computes = bool(computing) and not moves_data(kind)
     floats = [
         tensor.name for tensor in inputs if precision_of_type(tensor.dtype.name) in ("fp32", "fp16")
     ]

@@ -22,7 +22,7 @@ _POLL_S = 0.05
 _GRACE_S = 1.5
 
 
-def supervise(
+def run_in_thread(
     work: Work[Result], progress: Report, cancelled: Callable[[], bool], grace_s: float = _GRACE_S
 ) -> Result:
     """Run ``work(report, stop)`` to its end and return what it returns.

@@ -18,7 +18,7 @@ from edge_inference.core.bounded_file import read_bytes
 _LARGEST_FILE = 1 << 30
 
 
-class TimingFile:
+class TimingCacheFile:
     """One timing cache file. ``notes`` say what became of it; ``state`` is what was used.
 
     ``state`` is "none", "new", "used" or "replaced".

@@ -117,7 +117,7 @@ class ArtifactCache:
             with ExitStack() as alone:
                 with self._writing():
                     lock = self._lock_file(key[:16])
-                    alone.enter_context(cache_lock.only_one(lock, cancelled))
+                    alone.enter_context(cache_lock.exclusive_lock(lock, cancelled))
                 entry = self._intact(key, report) or self._make(key, make, label)
         self._sweep()
         return self._used(entry)
@@ -249,8 +249,8 @@ class ArtifactCache:
     def _remove(self, folder: Path) -> bool:
         """Remove an entry unless it is in use or being made anew; tell whether it was removed."""
         with (
-            cache_lock.only_one_at_once(self._lock_file(folder.name[-16:])) as alone,
-            cache_lock.unused(folder) as unused,
+            cache_lock.try_exclusive_lock(self._lock_file(folder.name[-16:])) as alone,
+            cache_lock.try_exclusive_folder_lock(folder) as unused,
         ):
             if not (alone and unused):
                 return False
@@ -274,7 +274,7 @@ class ArtifactCache:
                 continue
             with (
                 suppress(OSError, CacheError),  # it is another user's: it stays
-                cache_lock.only_one_at_once(self._lock_file(match["digits"])) as ended,
+                cache_lock.try_exclusive_lock(self._lock_file(match["digits"])) as ended,
             ):
                 if ended:
                     shutil.rmtree(left, ignore_errors=True)
@@ -282,7 +282,7 @@ class ArtifactCache:
     def _sweep_locks(self) -> None:
         """Delete the lock files of killed processes."""
         for file in _listed(self.folder / _LOCKS):
-            with suppress(OSError), cache_lock.only_one_at_once(file):
+            with suppress(OSError), cache_lock.try_exclusive_lock(file):
                 pass  # giving a lock back deletes its file
 
     def _survey(self) -> list[tuple[CacheEntry | None, str]]:

@@ -372,7 +372,7 @@ def _how_to_get(model: ModelDescription, precision: str) -> str:
     return "ask for one of them or for 'auto'"
 
 
-def find_or_none(artifact: Artifact, cache: ArtifactCache) -> tuple[Path | None, str]:
+def find_undamaged(artifact: Artifact, cache: ArtifactCache) -> tuple[Path | None, str]:
     """Return the file where it is there and sound, and a sentence where it is damaged."""
     try:
         return artifact.find(cache), ""

@@ -96,7 +96,7 @@ class CacheEntry:
     @contextmanager
     def hold(self) -> Iterator[CacheEntry]:
         """Keep the entry from being removed for the block. Raises CacheError where it is gone."""
-        with cache_lock.in_use(self.folder) as held:
+        with cache_lock.shared_folder_lock(self.folder) as held:
             if not held:
                 raise CacheError(
                     f"{self.folder}: this cache entry was removed by another process; ask for it "

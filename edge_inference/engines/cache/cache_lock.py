@@ -17,7 +17,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E
 
 
 @contextmanager
-def only_one(file: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
+def exclusive_lock(file: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
     """Hold a lock file for the block; wait for it where another process or thread has it.
 
     ``cancelled`` is asked several times a second; where it says yes, CacheError
@@ -36,7 +36,7 @@ def only_one(file: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextmanager
-def only_one_at_once(file: Path) -> Iterator[bool]:
+def try_exclusive_lock(file: Path) -> Iterator[bool]:
     """Hold a lock file for the block if it is free; tell whether it was."""
     descriptor = _taken(file)
     try:
@@ -47,14 +47,14 @@ def only_one_at_once(file: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def in_use(folder: Path) -> Iterator[bool]:
+def shared_folder_lock(folder: Path) -> Iterator[bool]:
     """Mark a folder as used for the block, together with others; tell whether it is there still."""
     with _folder_lock(folder, fcntl.LOCK_SH) as held:
         yield held
 
 
 @contextmanager
-def unused(folder: Path) -> Iterator[bool]:
+def try_exclusive_folder_lock(folder: Path) -> Iterator[bool]:
     """Keep a folder from being used for the block; tell whether nobody uses it and it is there."""
     with _folder_lock(folder, fcntl.LOCK_EX) as held:
         yield held

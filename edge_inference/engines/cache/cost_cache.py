@@ -26,9 +26,9 @@ from edge_inference.errors import CacheError
 #: The folder inside that of the cache.
 COSTS_FOLDER = "costs"
 #: Costs that one file holds; the oldest measurements go first.
-MOST_COSTS = 400
+MAX_COSTS = 400
 #: Machines, or versions of libraries on one, that share a cache.
-MOST_FILES = 16
+MAX_FILES = 16
 
 _LARGEST_FILE = 1 << 20
 _PATIENCE_S = 10.0
@@ -39,7 +39,7 @@ def _unsaid(_sentence: str) -> None:
     """Report to nobody."""
 
 
-def forget_costs(cache: Path) -> int:
+def remove_costs(cache: Path) -> int:
     """Remove what was measured, on whatever machine; return the number of files removed.
 
     Raises CacheError where one cannot be removed.
@@ -87,14 +87,14 @@ class CostCache:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-            with cache_lock.only_one(self._lock_file, lambda: time.monotonic() > deadline_s):
+            with cache_lock.exclusive_lock(self._lock_file, lambda: time.monotonic() > deadline_s):
                 try:
                     known = self._read()
                 except CacheError as error:
                     report(str(error))
                     self.file.replace(self.file.with_suffix(".damaged"))
                     known = MeasuredCosts()
-                self._write(known.with_new(measurement, MOST_COSTS))
+                self._write(known.with_measurement(measurement, MAX_COSTS))
                 self._trim()
         except OSError as error:
             raise CacheError(
@@ -144,7 +144,7 @@ class CostCache:
         for file in self.file.parent.glob("*.json"):
             with suppress(OSError):
                 found.append((file.stat().st_mtime, file))
-        for _, file in sorted(found, reverse=True)[MOST_FILES:]:
+        for _, file in sorted(found, reverse=True)[MAX_FILES:]:
             if file != self.file:
                 with suppress(OSError):
                     file.unlink()

@@ -13,7 +13,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
-from edge_inference.engines.serving.server import Engine
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.errors import TensorError
 
 #: Is told of each inference: the engine, how many images, its wall and its CPU seconds.

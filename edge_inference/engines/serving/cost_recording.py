@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
@@ -21,10 +22,9 @@ from edge_inference.core.measured_costs import (
 from edge_inference.core.models.golden_check import Infer
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.interleaved_timing import WARM_UP, time_in_turns
+from edge_inference.engines.interleaved_timing import WARM_UP_CALLS, time_interleaved
 from edge_inference.engines.precision.int8_mode import INT8_MODES
 from edge_inference.engines.serving.selection import (
     EngineRequest,
@@ -37,7 +37,7 @@ from edge_inference.errors import CacheError, EdgeInferenceError
 #: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
 #: and so often at the most.
 BUDGET_S = 1.0
-MOST_RUNS = 50
+MAX_RUNS = 50
 
 Report = Callable[[str], None]
 
@@ -74,8 +74,8 @@ class TimedRuns:
 
     def samples(self) -> Samples:
         """Return the times of all runs that count."""
-        cpu_s = self._cpu_s[WARM_UP:] if self._by_cpu else None
-        return Samples(self._wall_s[WARM_UP:], cpu_s)
+        cpu_s = self._cpu_s[WARM_UP_CALLS:] if self._by_cpu else None
+        return Samples(self._wall_s[WARM_UP_CALLS:], cpu_s)
 
 
 def is_timed_by_cpu(selection: Selection) -> bool:
@@ -86,7 +86,7 @@ def is_timed_by_cpu(selection: Selection) -> bool:
     return selection.name == "ort" and selection.request.threads == 1
 
 
-def operating_point(
+def engine_configuration(
     request: EngineRequest, backend: str, precision: str, cache: ArtifactCache
 ) -> EngineConfiguration | None:
     """Return what a request comes to on ``backend`` in ``precision``, one image at a time.
@@ -98,17 +98,17 @@ def operating_point(
     try:
         artifact = artifact_for(request, backend, precision)
         digest = artifact.digest(cache)
-        form = _form(request, backend, int8_mode_of(backend, precision, artifact))
+        execution = _execution(request, backend, int8_mode_of(backend, precision, artifact))
     except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
         return None
     if digest is None:
         return None
-    return EngineConfiguration(request.model.name, precision, backend, digest, form=form)
+    return EngineConfiguration(request.model.name, precision, backend, digest, execution=execution)
 
 
-def point_of(selection: Selection, cache: ArtifactCache) -> EngineConfiguration | None:
+def configuration_of(selection: Selection, cache: ArtifactCache) -> EngineConfiguration | None:
     """Return what a selection comes to, as :func:`operating_point` does."""
-    return operating_point(selection.request, selection.name, selection.precision, cache)
+    return engine_configuration(selection.request, selection.name, selection.precision, cache)
 
 
 def current_costs(
@@ -117,18 +117,22 @@ def current_costs(
     """Return the newest costs of a model as it is now; what it was before is left out."""
     artifacts: dict[tuple[str, str], set[str]] = {}
     found = []
-    for cost, measurement in known.of_model(model.name):
-        way = cost.point.backend, cost.point.precision
+    for cost, measurement in known.newest_of_model(model.name):
+        way = cost.configuration.backend, cost.configuration.precision
         if way not in artifacts:
             requests = (EngineRequest(model, *way, int8_mode=mode) for mode in INT8_MODES)
-            points = (operating_point(request, *way, cache) for request in requests)
-            artifacts[way] = {point.artifact for point in points if point is not None}
-        if cost.point.artifact in artifacts[way]:
+            configurations = (engine_configuration(request, *way, cache) for request in requests)
+            artifacts[way] = {
+                configuration.artifact
+                for configuration in configurations
+                if configuration is not None
+            }
+        if cost.configuration.artifact in artifacts[way]:
             found.append((cost, measurement))
     return found
 
 
-def record(
+def record_costs(
     cache: ArtifactCache,
     by: str,
     samples: Mapping[EngineConfiguration | None, Samples],
@@ -138,7 +142,9 @@ def record(
 
     A cache that cannot be written costs nothing but the measurement: ``report`` gets why.
     """
-    known = {point: each for point, each in samples.items() if point is not None}
+    known = {
+        configuration: each for configuration, each in samples.items() if configuration is not None
+    }
     measurement = Measurement.of(by, time.time(), known)
     if measurement is not None:
         try:
@@ -148,7 +154,7 @@ def record(
     return measurement
 
 
-def time_together(
+def time_engines(
     by: str, engines: Sequence[tuple[Selection, Backend]], cache: ArtifactCache, report: Report
 ) -> Measurement | None:
     """Time open engines in turns and keep what was found. Raises what an inference raises.
@@ -158,13 +164,15 @@ def time_together(
     timed: dict[EngineConfiguration | None, TimedRuns] = {}
     sides = {}
     for number, (selection, backend) in enumerate(engines):
-        runs = timed[point_of(selection, cache)] = TimedRuns.of(selection, backend.infer)
+        runs = timed[configuration_of(selection, cache)] = TimedRuns.of(selection, backend.infer)
         sides[str(number)] = _side(runs, selection.request.model)
-    time_in_turns(sides, 0, warm_up=WARM_UP)
+    time_interleaved(sides, 0, warm_up=WARM_UP_CALLS)
     round_s = sum(runs.last_s for runs in timed.values())
-    count = max(MINIMUM_RUNS, min(MOST_RUNS, int(BUDGET_S / round_s)))
-    time_in_turns(sides, count, warm_up=0)
-    return record(cache, by, {point: runs.samples() for point, runs in timed.items()}, report)
+    count = max(MINIMUM_RUNS, min(MAX_RUNS, int(BUDGET_S / round_s)))
+    time_interleaved(sides, count, warm_up=0)
+    return record_costs(
+        cache, by, {configuration: runs.samples() for configuration, runs in timed.items()}, report
+    )
 
 
 def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
@@ -173,7 +181,7 @@ def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
     return lambda turn: runs(inputs)
 
 
-def _form(request: EngineRequest, backend: str, int8_mode: str | None) -> str:
+def _execution(request: EngineRequest, backend: str, int8_mode: str | None) -> str:
     if backend == "ort":
         threads = f"threads={request.threads}"
         return threads if int8_mode is None else f"{threads}, {int8_mode}"

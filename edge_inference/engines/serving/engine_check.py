@@ -24,9 +24,9 @@ from edge_inference.engines.precision.used_precision import main_precision
 from edge_inference.engines.serving.cost_recording import (
     Report,
     TimedRuns,
-    operating_point,
-    point_of,
-    record,
+    configuration_of,
+    engine_configuration,
+    record_costs,
 )
 from edge_inference.engines.serving.selection import Selection, fallback
 from edge_inference.errors import BackendError, CancelledError, ModelError
@@ -100,7 +100,7 @@ def check_engine(
         found = check_golden(model, infer)
         judge("golden check", golden, found.passed, found.summary(), "golden_check")
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
-        with reference(model, threads) as right:
+        with reference_backend(model, threads) as right:
             candidate = TimedRuns.of(selection, infer)
             expect = TimedRuns(unless_cancelled(right.infer), by_cpu=threads == 1)
             compared = self_check(model, expect, candidate, self_check_images(model))
@@ -119,12 +119,15 @@ def record_check(
     if checked.timed is None:
         return None
     request = fallback(selection.request)
-    points = (
-        point_of(selection, cache),
-        operating_point(request, request.backend, "fp32", cache),
+    configurations = (
+        configuration_of(selection, cache),
+        engine_configuration(request, request.backend, "fp32", cache),
     )
-    samples = {point: runs.samples() for point, runs in zip(points, checked.timed, strict=True)}
-    return record(cache, "self-check", samples, report)
+    samples = {
+        configuration: runs.samples()
+        for configuration, runs in zip(configurations, checked.timed, strict=True)
+    }
+    return record_costs(cache, "self-check", samples, report)
 
 
 def warm_up(model: ModelDescription, backend: Backend) -> None:
@@ -138,7 +141,7 @@ def warm_up(model: ModelDescription, backend: Backend) -> None:
             backend.infer_image(image, spec)
 
 
-def reference(model: ModelDescription, threads: int = 1) -> Backend:
+def reference_backend(model: ModelDescription, threads: int = 1) -> Backend:
     """Return what every engine is compared with: ONNX Runtime in fp32 on the CPU, not open yet."""
     return OrtBackend(model.variants["fp32"].file, threads=threads, precision="fp32")
 

@@ -27,7 +27,7 @@ from edge_inference.core.runtime.child_process import python_command, python_env
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
-from edge_inference.engines.serving.cost_recording import Report, point_of, time_together
+from edge_inference.engines.serving.cost_recording import Report, configuration_of, time_engines
 from edge_inference.engines.serving.engine_check import EngineCheck, check_engine, record_check
 from edge_inference.engines.serving.selection import (
     EngineRequest,
@@ -42,7 +42,7 @@ _POLL_S = 0.1
 _TOLD_LINES = 3
 
 
-def prepare_beside(
+def prepare_in_child(
     request: EngineRequest, cache: ArtifactCache, progress: Progress, cancelled: Cancelled
 ) -> None:
     """Make what ``request`` needs in the cache, in a child process, and wait for it.
@@ -53,7 +53,7 @@ def prepare_beside(
     _ask_child(request, cache, {}, progress, cancelled)
 
 
-def check_beside(
+def check_in_child(
     request: EngineRequest,
     cache: ArtifactCache,
     golden: str,
@@ -295,11 +295,11 @@ def _time_with(
     """
     try:
         rival = select_backend(request, cache)
-        if measured is not None and measured.cost(point_of(rival, cache)) is not None:
+        if measured is not None and measured.cost(configuration_of(rival, cache)) is not None:
             return
         if rival.backend is not None:
             with rival.backend as other:
-                time_together("preparation", [(selection, backend), (rival, other)], cache, report)
+                time_engines("preparation", [(selection, backend), (rival, other)], cache, report)
     except EdgeInferenceError as error:
         report(f"the cost of {_title(selection.request)} stays unknown: {error}")
 

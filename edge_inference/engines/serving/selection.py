@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
@@ -25,14 +24,14 @@ from edge_inference.engines.cache.artifacts import (
     ShippedFile,
     default_cache,
     engine_plan,
-    find_or_none,
+    find_undamaged,
     onnx_for,
     precisions,
 )
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
     FULL_BITS,
-    in_words,
+    describe_int8_mode,
     mode_in_use,
     weight_bits,
 )
@@ -46,8 +45,8 @@ class EngineRequest:
     ``threads`` and ``int8_mode`` of :data:`INT8_MODES` are for engines that run on the CPU.
     ``gpu`` is the number of the GPU, ``stream_priority`` ("low", "normal", "high") and
     ``cuda_graph`` say how it is used.
-    ``model_max_mb`` is the most memory, in MiB, that a model may declare to need; None for what
-    this process may take. ``origin`` is the asker's own, handed back with what serves the request.
+    ``model_max_mb`` is the most memory, in MiB, that a model may declare to need; None for the
+    limit of this process. A node extends the class with its settings.
     """
 
     model: ModelDescription
@@ -59,7 +58,6 @@ class EngineRequest:
     cuda_graph: bool = True
     int8_mode: str = EXACT
     model_max_mb: int | None = None
-    origin: Any = None
 
 
 @dataclass(frozen=True)
@@ -165,9 +163,9 @@ def _select(
     artifact = candidate.artifact(request, precision)
     if isinstance(artifact, ShippedFile):
         artifact.variant.verify()
-    file, damaged = find_or_none(artifact, cache)
+    file, damaged = find_undamaged(artifact, cache)
     int8_mode = int8_mode_of(candidate.name, precision, artifact)
-    computes = precision if int8_mode is None else in_words(int8_mode)
+    computes = precision if int8_mode is None else describe_int8_mode(int8_mode)
     why = "asked for" if request.backend != "auto" else "first of the automatic order that can run"
     reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
     backend = candidate.make(request, computes, file) if file is not None else None

@@ -12,8 +12,13 @@ from collections import deque
 from edge_inference.core.measured_costs import Samples, Spread
 from edge_inference.core.runtime.worker import words_of
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.serving.cost_recording import Report, is_timed_by_cpu, point_of, record
-from edge_inference.engines.serving.server import Engine
+from edge_inference.engines.serving.cost_recording import (
+    Report,
+    configuration_of,
+    is_timed_by_cpu,
+    record_costs,
+)
+from edge_inference.engines.serving.engine import Engine
 
 #: So many inferences in a row are summed up.
 RUNS = 200
@@ -36,7 +41,7 @@ class ServiceCosts:
         self._kept_ns: int | None = None
         self._writer: threading.Thread | None = None
 
-    def note(self, engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
+    def add(self, engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
         """Take in one inference; ``cpu_s`` is that of the thread that called it."""
         with self._lock:
             if engine is not self._engine:
@@ -45,7 +50,7 @@ class ServiceCosts:
             if images == 1:
                 self._times.append((wall_s, cpu_s))
 
-    def keep(self, now_ns: int, *, is_free: bool) -> None:
+    def save_if_due(self, now_ns: int, *, is_free: bool) -> None:
         """Keep what was collected where it is time for it; call it about once a second.
 
         While the node is held back (not ``is_free``) the machine is hot or short of power,
@@ -79,7 +84,7 @@ class ServiceCosts:
 
     def _write(self, engine: Engine, samples: Samples) -> None:
         try:
-            point = point_of(engine.selection, self._cache)
-            record(self._cache, "service", {point: samples}, self._report)
+            configuration = configuration_of(engine.selection, self._cache)
+            record_costs(self._cache, "service", {configuration: samples}, self._report)
         except BaseException as error:  # nobody else would hear of it
             self._report(f"what inferences take is not kept: {words_of(error)}")
