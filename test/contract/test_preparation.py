@@ -56,7 +56,7 @@ def test_it_makes_what_is_missing_and_tells_how_far_it_is(
     entry.verify()
 
 
-def test_the_childs_sentence_is_the_error(model: ModelDescription, cache: ArtifactCache) -> None:
+def test_the_error_of_the_child_is_raised(model: ModelDescription, cache: ArtifactCache) -> None:
     with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
         prepare_in_child(EngineRequest(model, "trt"), cache, lambda *said: None, never)
 
@@ -64,17 +64,17 @@ def test_the_childs_sentence_is_the_error(model: ModelDescription, cache: Artifa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kill -9 $$", "was ended by signal 9 .it said nothing.; out of memory"),
-        ("echo 'no room' >&2; exit 3", "ended with 3 .no room."),
-        ("echo '{}'; echo 'not JSON'; exit 0", "ended with 0"),
+        ("kill -9 $$", "was killed by signal 9 .no output.; the usual cause is a lack of memory"),
+        ("echo 'no room' >&2; exit 3", "ended with exit code 3 .no room."),
+        ("echo '{}'; echo 'not JSON'; exit 0", "ended with exit code 0"),
         (
             """echo 7; echo '{"error": "efficientnet_lite0 for ort in fp16: no room"}'; exit 1""",
             "no room",
         ),
-        ("printf '\\377 no room\\n' >&2; exit 3", "ended with 3 .\ufffd no room."),
+        ("printf '\\377 no room\\n' >&2; exit 3", "ended with exit code 3 .\ufffd no room."),
     ],
 )
-def test_a_child_that_dies_is_told(
+def test_a_child_that_ends_without_a_result(
     model: ModelDescription,
     cache: ArtifactCache,
     tmp_path: Path,
@@ -116,7 +116,7 @@ def test_ctrl_c_reaches_the_child_through_its_parent_only(
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError) as raised:
         prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
-    (group,) = re.findall(r"ended with 0 \((\d+)\)", str(raised.value))
+    (group,) = re.findall(r"ended with exit code 0 \((\d+)\)", str(raised.value))
     assert int(group) != os.getpgrp()
 
 

@@ -69,7 +69,7 @@ def test_everything_turns_and_inputs_and_outputs_stay(make: object, tmp_path: Pa
 def test_a_named_node_stays_with_its_weights(tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     made, report = half(source, "conv_2")
-    assert report.kept == {"conv_2": "asked for"}
+    assert report.kept == {"conv_2": "requested"}
     assert report.converted == {"Conv": 1, "Clip": 1, "Relu": 1, "GlobalAveragePool": 1} | {
         "Flatten": 1,
         "Gemm": 1,

@@ -78,7 +78,7 @@ def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
 
 
 @failing
-def test_costs_that_cannot_be_written_are_told(
+def test_costs_that_cannot_be_written_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     monkeypatch.setattr(service_costs_module, "configuration_of", raising(failure))
@@ -90,18 +90,18 @@ def test_costs_that_cannot_be_written_are_told(
         costs.add(engine, 1, 0.05, 0.02)
     costs.save_if_due(0, is_free=True)
     costs.close()
-    assert told == [f"what inferences take is not kept: {type(failure).__name__}: injected"]
+    assert told == [f"the measured costs are not saved: {type(failure).__name__}: injected"]
 
 
 @failing
-def test_progress_that_cannot_be_shown_does_not_hold_a_child_up(failure: BaseException) -> None:
-    talk = object.__new__(preparation._Talk)
-    talk._progress = raising(failure)
-    talk._outcome, talk._complaints = preparation._Outcome(), []
+def test_a_failing_progress_callback_does_not_block_the_child(failure: BaseException) -> None:
+    connection = object.__new__(preparation._ChildConnection)
+    connection._progress = raising(failure)
+    connection._outcome, connection._stderr_lines = preparation._Outcome(), []
     said = '{"phase": "building", "fraction": 0.5}\n{"phase": "odd"}\n{"done": {"notes": 1}}\n'
-    talk._read_progress(io.StringIO(said))
-    assert talk._outcome.found == {"notes": 1}
-    assert talk._complaints == [f"{type(failure).__name__}: injected", "KeyError: 'fraction'"]
+    connection._read_progress(io.StringIO(said))
+    assert connection._outcome.done == {"notes": 1}
+    assert connection._stderr_lines == [f"{type(failure).__name__}: injected", "KeyError: 'fraction'"]
 
 
 # Sensors and actuators --------------------------------------------------------------------------

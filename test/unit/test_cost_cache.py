@@ -215,20 +215,20 @@ def test_a_failed_write_leaves_what_was_there(
     assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
 
 
-def test_another_writer_is_not_waited_for_without_end(
+def test_the_wait_for_another_writer_ends(
     cache: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost_cache, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(cost_cache, "_LOCK_TIMEOUT_S", 0.0)
     cache.add(PAIR)
     with (
         cache_lock.exclusive_lock(cache._lock_file, lambda: False),
-        pytest.raises(CacheError, match="another process was at work"),
+        pytest.raises(CacheError, match="waiting for another process"),
     ):
         cache.add(replace(PAIR, by="another"))
     assert cache.read().measurements == (PAIR,)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(CacheError, match="EDGE_INFERENCE_CACHE"):
         CostCache(tmp_path / "cache", HERE).add(PAIR)

@@ -1,4 +1,4 @@
-"""Timing engines, and keeping in the cache what was found."""
+"""Times engines and records their costs in the cache."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ from edge_inference.engines.serving.selection import (
 )
 from edge_inference.errors import CacheError, EdgeInferenceError
 
-#: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
-#: and so often at the most.
+#: Seconds for interleaved timing, if they give enough runs of each engine, and the most runs.
 BUDGET_S = 1.0
 MAX_RUNS = 50
 
@@ -43,9 +42,9 @@ Report = Callable[[str], None]
 
 
 class TimedRuns:
-    """Wraps ``Backend.infer``; call it as that, in one thread.
+    """Wraps ``Backend.infer`` and times each call. Call it from one thread only.
 
-    The first ``WARM_UP`` runs do not count. ``by_cpu`` notes the thread's CPU time, too.
+    The first ``WARM_UP_CALLS`` runs do not count. ``by_cpu`` keeps the thread's CPU time, too.
     """
 
     @classmethod
@@ -69,19 +68,19 @@ class TimedRuns:
 
     @property
     def last_s(self) -> float:
-        """Wall seconds of the last run, the first ones included."""
+        """Wall seconds of the last run, including the warm-up."""
         return self._wall_s[-1]
 
     def samples(self) -> Samples:
-        """Return the times of all runs that count."""
+        """Return the times of all runs after the warm-up."""
         cpu_s = self._cpu_s[WARM_UP_CALLS:] if self._by_cpu else None
         return Samples(self._wall_s[WARM_UP_CALLS:], cpu_s)
 
 
 def is_timed_by_cpu(selection: Selection) -> bool:
-    """Tell whether the CPU time of the thread that infers is what an inference takes.
+    """Tell whether an inference runs entirely in the calling thread.
 
-    It is where one thread of the processor computes; otherwise others do.
+    It does for ONNX Runtime on the CPU with one thread; its CPU time is then the cost.
     """
     return selection.name == "ort" and selection.request.threads == 1
 
@@ -89,9 +88,9 @@ def is_timed_by_cpu(selection: Selection) -> bool:
 def engine_configuration(
     request: EngineRequest, backend: str, precision: str, cache: ArtifactCache
 ) -> EngineConfiguration | None:
-    """Return what a request comes to on ``backend`` in ``precision``, one image at a time.
+    """Return the configuration of a request on ``backend`` in ``precision``, with batch 1.
 
-    None where its file is not made yet or is damaged, and where nothing computes.
+    None where its file does not exist yet or is damaged, and for the null backend.
     """
     if backend == "null":
         return None
@@ -99,7 +98,7 @@ def engine_configuration(
         artifact = artifact_for(request, backend, precision)
         digest = artifact.digest(cache)
         execution = _execution(request, backend, int8_mode_of(backend, precision, artifact))
-    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
+    except (EdgeInferenceError, OSError):  # a part is missing; opening the engine reports it
         return None
     if digest is None:
         return None
@@ -107,27 +106,27 @@ def engine_configuration(
 
 
 def configuration_of(selection: Selection, cache: ArtifactCache) -> EngineConfiguration | None:
-    """Return what a selection comes to, as :func:`operating_point` does."""
+    """Return the configuration of a selection, see :func:`engine_configuration`."""
     return engine_configuration(selection.request, selection.name, selection.precision, cache)
 
 
 def current_costs(
     model: ModelDescription, known: MeasuredCosts, cache: ArtifactCache
 ) -> list[tuple[Cost, Measurement]]:
-    """Return the newest costs of a model as it is now; what it was before is left out."""
+    """Return the newest costs of a model's present files; costs of older files are left out."""
     artifacts: dict[tuple[str, str], set[str]] = {}
     found = []
     for cost, measurement in known.newest_of_model(model.name):
-        way = cost.configuration.backend, cost.configuration.precision
-        if way not in artifacts:
-            requests = (EngineRequest(model, *way, int8_mode=mode) for mode in INT8_MODES)
-            configurations = (engine_configuration(request, *way, cache) for request in requests)
-            artifacts[way] = {
+        key = cost.configuration.backend, cost.configuration.precision
+        if key not in artifacts:
+            requests = (EngineRequest(model, *key, int8_mode=mode) for mode in INT8_MODES)
+            configurations = (engine_configuration(request, *key, cache) for request in requests)
+            artifacts[key] = {
                 configuration.artifact
                 for configuration in configurations
                 if configuration is not None
             }
-        if cost.configuration.artifact in artifacts[way]:
+        if cost.configuration.artifact in artifacts[key]:
             found.append((cost, measurement))
     return found
 
@@ -138,9 +137,9 @@ def record_costs(
     samples: Mapping[EngineConfiguration | None, Samples],
     report: Report,
 ) -> Measurement | None:
-    """Keep in the cache what was timed in turns and return it; None where it tells nothing.
+    """Record interleaved times in the cache and return the measurement; None without enough runs.
 
-    A cache that cannot be written costs nothing but the measurement: ``report`` gets why.
+    If the cache cannot be written, ``report`` gets the error and only the record is lost.
     """
     known = {
         configuration: each for configuration, each in samples.items() if configuration is not None
@@ -157,9 +156,9 @@ def record_costs(
 def time_engines(
     by: str, engines: Sequence[tuple[Selection, Backend]], cache: ArtifactCache, report: Report
 ) -> Measurement | None:
-    """Time open engines in turns and keep what was found. Raises what an inference raises.
+    """Time open engines interleaved and record their costs. Raises the errors of an inference.
 
-    Large models run as often as is needed, small ones more often.
+    Small models run more often than large ones: the time is bounded, not the number of runs.
     """
     timed: dict[EngineConfiguration | None, TimedRuns] = {}
     sides = {}
