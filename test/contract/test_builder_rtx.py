@@ -205,9 +205,9 @@ def _broken(kind: str, folder: Path) -> Path:
     if kind == "unknown operator":
         last = helper.make_node("Wobble", ["y"], ["z"], "last", domain="somebody")
         return _convolution(file, last=last)
-    if kind == "weights elsewhere":
-        elsewhere = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
-        _convolution(file, **elsewhere)
+    if kind == "external weights":
+        external = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+        _convolution(file, **external)
         (folder / "weights.bin").unlink()
         return file
     whole = _convolution(file).read_bytes()
@@ -218,10 +218,10 @@ def _broken(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("unknown operator", "does not take the node 'last' (Wobble)"),
-        ("weights elsewhere", "weights lie in 'weights.bin'"),
-        ("cut off", "no whole ONNX model"),
-        ("empty", "found no outputs in it"),
+        ("unknown operator", "cannot parse the node 'last' (Wobble)"),
+        ("external weights", "the file of its weights, 'weights.bin', cannot be opened"),
+        ("cut off", "not a complete ONNX model"),
+        ("empty", "got one without outputs"),
         ("no model", "expected an ONNX model"),
     ],
 )

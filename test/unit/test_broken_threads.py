@@ -101,7 +101,10 @@ def test_a_failing_progress_callback_does_not_block_the_child(failure: BaseExcep
     said = '{"phase": "building", "fraction": 0.5}\n{"phase": "odd"}\n{"done": {"notes": 1}}\n'
     connection._read_progress(io.StringIO(said))
     assert connection._outcome.done == {"notes": 1}
-    assert connection._stderr_lines == [f"{type(failure).__name__}: injected", "KeyError: 'fraction'"]
+    assert connection._stderr_lines == [
+        f"{type(failure).__name__}: injected",
+        "KeyError: 'fraction'",
+    ]
 
 
 # Sensors and actuators --------------------------------------------------------------------------

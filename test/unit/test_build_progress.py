@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.engines.build.build_progress import BuildProgress, PhaseTree
-from edge_inference.engines.build.supervision import run_in_thread
+from edge_inference.engines.build.build_thread import run_in_thread
 from edge_inference.errors import CancelledError
 
 NAMES = st.sampled_from(["a", "b", "c"])
