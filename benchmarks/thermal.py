@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.report import Report
-from benchmarks.thermal_plants import Case, feasible, infeasible
+from benchmarks.thermal_machines import Case, feasible, infeasible
 from benchmarks.thermal_plots import draw_hour, draw_loss, draw_plants
 from benchmarks.thermal_run import HOUR_S, LOSSES, Outcome, Trial, run
 from edge_inference.core.platform_state import PlatformState

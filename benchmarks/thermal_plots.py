@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.thermal_plants import MAX_C
+from benchmarks.thermal_machines import MAX_C
 from benchmarks.thermal_run import Outcome
 
 _COLOURS = {"ramp": "#b5651d", "predictive": "#1f5fa8"}

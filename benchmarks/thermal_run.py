@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from benchmarks.thermal_plants import CRITICAL, Case
+from benchmarks.thermal_machines import CRITICAL, Case
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role

@@ -10,7 +10,7 @@ from edge_inference.core.directives.directive import (
     DirectiveLimits,
     OperatingPoint,
     Workload,
-    is_within,
+    is_within_ceiling,
 )
 
 
@@ -143,7 +143,7 @@ class SimulatedNode:
         wanted = next(
             index
             for index, engine in enumerate(engines)
-            if is_within(engine.precision, directive.limits.precision_ceiling)
+            if is_within_ceiling(engine.precision, directive.limits.precision_ceiling)
         )
         if wanted == self.engine:
             self._next_engine = None

@@ -11,7 +11,7 @@ from edge_inference.core.directives.directive import (
     DirectiveLimits,
     OperatingPoint,
     Workload,
-    is_within,
+    is_within_ceiling,
 )
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
@@ -111,7 +111,8 @@ def obey(workload: Workload, directives: Sequence[Directive], *, ready: bool = T
     within = (
         number
         for number, each in enumerate(workload.operating_points)
-        if is_within(each.precision, limits.precision_ceiling) and limits.model in ("", each.model)
+        if is_within_ceiling(each.precision, limits.precision_ceiling)
+        and limits.model in ("", each.model)
     )
     operating_point = next(within, workload.operating_point) if ready else workload.operating_point
     return replace(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.thermal_plants import SCENARIOS, draw, feasible, infeasible
+from benchmarks.thermal_machines import SCENARIOS, draw, feasible, infeasible
 from benchmarks.thermal_run import LOSSES, Trial, run
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.reading import Role

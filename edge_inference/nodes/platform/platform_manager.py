@@ -8,10 +8,10 @@ import uuid
 from typing import Any
 
 from edge_inference.composition.pipeline import share_folder
-from edge_inference.core.directives.directive import Directive, Workload, farewell
+from edge_inference.core.directives.directive import Directive, Workload, make_release_directive
 from edge_inference.core.directives.manager_election import ManagerElection
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.runtime.recent import RecentNames
+from edge_inference.core.runtime.expiring_map import ExpiringMap
 from edge_inference.core.runtime.worker import Worker
 from edge_inference.errors import EdgeInferenceError, InputError
 from edge_inference.governor.decision import GovernorDecision
@@ -41,7 +41,7 @@ class PlatformManager(Component):
         super().__init__(**node_arguments)
         self._wished = self.parameters.current.wishes()
         self._worker: Worker | None = None
-        self._workloads: RecentNames[Workload] = RecentNames(_MOST_NODES, _GONE_NS)
+        self._workloads: ExpiringMap[Workload] = ExpiringMap(_MOST_NODES, _GONE_NS)
 
     def open(self) -> None:
         """Find the sensors, and what may be set."""
@@ -58,7 +58,7 @@ class PlatformManager(Component):
         # Several managers may bear one name: each life has a name of its own.
         self._me = f"{self.get_fully_qualified_name()}#{uuid.uuid4().hex[:8]}"
         self._governor = Governor(self.parameters.current, self._me)
-        self._leadership = ManagerElection(self._me, time.monotonic_ns())
+        self._election = ManagerElection(self._me, time.monotonic_ns())
         self.subscribe_to("workload", WorkloadAdapter(), self._hear_workload)
         self.subscribe_to("performance_directive", DirectiveAdapter(), self._hear_directive)
         self._worker = self.make_worker(self._run)
@@ -72,8 +72,8 @@ class PlatformManager(Component):
     def close(self) -> None:
         """Ask nothing any more, and put back what was set on the machine."""
         popped = self.__dict__.pop
-        if popped("_leadership", None):
-            self._directives.publish(farewell(self._me, self.now_ns()))
+        if popped("_election", None):
+            self._directives.publish(make_release_directive(self._me, self.now_ns()))
         actuators, platform = popped("_actuators", None), popped("_platform", None)
         if actuators is not None and not actuators.close(_PUT_BACK_S):
             self.get_logger().warning(
@@ -104,7 +104,7 @@ class PlatformManager(Component):
 
     def _hear_workload(self, workload: Workload, by_reference: bool) -> None:
         del by_reference
-        if not self._workloads.hear(workload.node, workload, time.monotonic_ns()):
+        if not self._workloads.put(workload.node, workload, time.monotonic_ns()):
             words = f"workload of {workload.node!r}: expected {_MOST_NODES} nodes at most, got more"
             self.refuse(InputError(words), "workload", lost=False)
 
@@ -113,7 +113,7 @@ class PlatformManager(Component):
         if directive.problem:  # who cannot be understood does not lead
             self.refuse(InputError(directive.problem), "directive", lost=False)
         else:
-            self._leadership.hear(directive.manager, time.monotonic_ns())
+            self._election.receive(directive.manager, time.monotonic_ns())
 
     # In our thread ------------------------------------------------------------------------------
 
@@ -130,10 +130,10 @@ class PlatformManager(Component):
         its_ns = self._machine_clock()  # of a recorded machine the time may pass faster
         state = self._platform.sense(its_ns)
         self._governor.settings = self.parameters.current
-        workloads = list(self._workloads.known(now_ns).values())
+        workloads = list(self._workloads.current(now_ns).values())
         decision = self._governor.decide(state, workloads, its_ns)
-        others = self._leadership.others(now_ns)
-        if self._leadership.leads(now_ns):
+        others = self._election.others(now_ns)
+        if self._election.is_active(now_ns):
             self._ask(decision)
             self._reports.publish(state, decision, its_ns)
             self._actuators.apply(decision.clock_cap)
