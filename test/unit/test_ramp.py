@@ -1,4 +1,4 @@
-"""The plain ramp, and where its limits come from."""
+"""The ramp preset, and the sources of its limits."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.settings import build, change
 from edge_inference.errors import ConfigError
+from edge_inference.governor.failsafe import TemperatureBounds, temperature_bounds
 from edge_inference.governor.governor import Governor
-from edge_inference.governor.limits import TemperatureBounds, bounds_of
 from edge_inference.governor.ramp import Ramp, ramp_factor
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import Machine, by_name, node, zone
 
-LIMITS = TemperatureBounds(70.0, 80.0)
+BOUNDS = TemperatureBounds(70.0, 80.0)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ LIMITS = TemperatureBounds(70.0, 80.0)
     ],
 )
 def test_the_ramp_of_the_specification(temperature: float, factor: float) -> None:
-    assert ramp_factor(temperature, LIMITS, 0.1) == pytest.approx(factor)
+    assert ramp_factor(temperature, BOUNDS, 0.1) == pytest.approx(factor)
 
 
 @given(st.floats(-40, 130), st.floats(-40, 130))
 def test_hotter_is_never_faster(one: float, other: float) -> None:
     cooler, hotter = sorted((one, other))
-    factors = ramp_factor(cooler, LIMITS, 0.1), ramp_factor(hotter, LIMITS, 0.1)
+    factors = ramp_factor(cooler, BOUNDS, 0.1), ramp_factor(hotter, BOUNDS, 0.1)
     assert 0.1 <= factors[1] <= factors[0] <= 1.0
 
 
@@ -56,22 +56,22 @@ def test_hotter_is_never_faster(one: float, other: float) -> None:
         ((72, 64, 69), (0.8, 1, 1)),
     ],
 )
-def test_full_speed_comes_back_only_below_the_release(
+def test_full_speed_comes_back_only_below_the_release_temperature(
     temperatures: tuple[float, ...], factors: tuple[float, ...]
 ) -> None:
     ramp = Ramp()
-    seen = [ramp.update(each, LIMITS, release_c=5.0, minimum=0.1) for each in temperatures]
-    assert seen == pytest.approx(factors)
+    results = [ramp.update(each, BOUNDS, release_c=5.0, minimum=0.1) for each in temperatures]
+    assert results == pytest.approx(factors)
 
 
 @given(st.lists(st.floats(-40, 130), min_size=1, max_size=30))
-def test_whatever_came_before_the_ramp_itself_is_followed(temperatures: list[float]) -> None:
+def test_the_factor_follows_the_ramp_after_any_history(temperatures: list[float]) -> None:
     ramp = Ramp()
     for each in temperatures:
-        factor = ramp.update(each, LIMITS, release_c=5.0, minimum=0.1)
+        factor = ramp.update(each, BOUNDS, release_c=5.0, minimum=0.1)
         assert 0.1 <= factor <= 1.0
-        if each > 70.0 and ramp_factor(each, LIMITS, 0.1) < 1.0:
-            assert factor == ramp_factor(each, LIMITS, 0.1)
+        if each > 70.0 and ramp_factor(each, BOUNDS, 0.1) < 1.0:
+            assert factor == ramp_factor(each, BOUNDS, 0.1)
         if each < 65.0:
             assert factor == 1.0
 
@@ -94,12 +94,12 @@ def test_limits_of_the_user_or_of_the_board(
     limits_from: str, trips: dict[str, float], bounds: tuple[float, float]
 ) -> None:
     settings = GovernorSettings(limits_from=limits_from)
-    assert bounds_of(zone(50.0, **trips), settings) == TemperatureBounds(*bounds)
+    assert temperature_bounds(zone(50.0, **trips), settings) == TemperatureBounds(*bounds)
 
 
-def test_a_board_that_runs_hot_by_design_is_not_throttled_for_ever() -> None:
+def test_a_board_that_is_hot_by_design_is_not_throttled() -> None:
     settings = GovernorSettings(limits_from="board")
-    decision = Machine(Governor(settings), node()).see(zone(85.0, throttle=109.0))
+    decision = Machine(Governor(settings), node()).run(zone(85.0, throttle=109.0))
     assert decision.level is DirectiveLevel.FULL
 
 
@@ -112,15 +112,15 @@ def test_a_board_that_runs_hot_by_design_is_not_throttled_for_ever() -> None:
         (85, DirectiveLevel.MINIMUM, 0.1, 3.0),
     ],
 )
-def test_the_rate_is_the_factor_of_the_demand(
+def test_the_rate_is_the_factor_times_the_demand(
     temperature: float, level: DirectiveLevel, factor: float, rate: float | None
 ) -> None:
-    decision = Machine(Governor(GovernorSettings()), node()).see(zone(temperature))
-    asked = by_name(decision.directives)["/detector"]
-    assert asked.level is level
-    assert asked.throttle_factor == pytest.approx(factor)
-    assert asked.limits.max_rate_hz == (None if rate is None else pytest.approx(rate))
-    assert (asked.limits.precision_ceiling, asked.limits.max_batch) == ("", None)
+    decision = Machine(Governor(GovernorSettings()), node()).run(zone(temperature))
+    directive = by_name(decision.directives)["/detector"]
+    assert directive.level is level
+    assert directive.throttle_factor == pytest.approx(factor)
+    assert directive.limits.max_rate_hz == (None if rate is None else pytest.approx(rate))
+    assert (directive.limits.precision_ceiling, directive.limits.max_batch) == ("", None)
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_the_rate_is_the_factor_of_the_demand(
         ({"demand_hz": math.nan}, None),
     ],
 )
-def test_the_least_of_a_node_is_respected(workload: dict[str, Any], rate: float | None) -> None:
-    decision = Machine(Governor(GovernorSettings()), node(**workload)).see(zone(75.0))
+def test_the_minimum_rate_of_a_node_is_kept(workload: dict[str, Any], rate: float | None) -> None:
+    decision = Machine(Governor(GovernorSettings()), node(**workload)).run(zone(75.0))
     assert by_name(decision.directives)["/detector"].limits.max_rate_hz == rate
 
 
-def test_the_hottest_zone_decides_not_the_last() -> None:
+def test_the_hottest_zone_decides_and_not_the_last_one() -> None:
     machine = Machine(Governor(GovernorSettings()), node())
-    decision = machine.see(zone(78.0, "zone/tj"), zone(40.0, "zone/last"))
+    decision = machine.run(zone(78.0, "zone/tj"), zone(40.0, "zone/last"))
     assert by_name(decision.directives)["/detector"].throttle_factor == pytest.approx(0.2)
 
 

@@ -1,4 +1,4 @@
-"""Who gets how much of a budget, and with which engine."""
+"""The allocation of a budget to nodes, and the choice of their engines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from edge_inference.governor.allocation import (
     PowerDemand,
     allocate,
     best_point,
-    share_with,
-    want_of,
+    make_power_demand,
+    share_at_point,
 )
-from edge_inference.governor.demand import cheapest_operating_point, inference_seconds, worthwhile
+from edge_inference.governor.directive_builder import (
+    cheapest_operating_point,
+    inference_seconds,
+    pareto_points,
+)
 from edge_inference.governor.settings import GovernorSettings
 from governor_cases import ENGINES, node
 
@@ -37,21 +41,21 @@ DETECTOR = PowerDemand("/detector", 0, 30.0, 3.0, 1, (0.42, 0.25, 0.14), (1.0, 0
     ],
 )
 def test_engines_before_rates(budget: float, operating_point: int, rate: float) -> None:
-    share = share_with(DETECTOR, best_point(DETECTOR, budget), budget)
+    share = share_at_point(DETECTOR, best_point(DETECTOR, budget), budget)
     assert (share.operating_point, share.rate_hz) == (operating_point, pytest.approx(rate))
     assert share.cost == pytest.approx(rate * DETECTOR.costs[operating_point])
-    assert not share.is_least
+    assert not share.is_below_minimum
 
 
 @pytest.mark.parametrize("budget", [0.4, 0.0, -5.0])
-def test_with_too_little_there_is_still_the_least(budget: float) -> None:
-    share = share_with(DETECTOR, best_point(DETECTOR, budget), budget)
-    assert (share.rate_hz, share.batch, share.is_least) == (3.0, 1, True)
+def test_below_the_minimum_a_node_still_gets_the_minimum(budget: float) -> None:
+    share = share_at_point(DETECTOR, best_point(DETECTOR, budget), budget)
+    assert (share.rate_hz, share.batch, share.is_below_minimum) == (3.0, 1, True)
 
 
 @pytest.mark.parametrize(("budget", "batch"), [(0.4, 7), (0.2, 3), (0.0, 1)])
-def test_below_the_least_rate_there_are_fewer_images_at_once(budget: float, batch: int) -> None:
-    share = share_with(replace(DETECTOR, batch=8), 2, budget)
+def test_below_the_minimum_rate_batches_get_smaller(budget: float, batch: int) -> None:
+    share = share_at_point(replace(DETECTOR, batch=8), 2, budget)
     assert (share.rate_hz, share.batch) == (3.0, batch)
     assert share.cost <= max(budget, 0.42 / 8) + 1e-9
 
@@ -63,59 +67,63 @@ def test_a_higher_priority_is_served_first() -> None:
     assert (shares["/a"].operating_point, shares["/a"].rate_hz) == (2, pytest.approx(0.5 / 0.14))
 
 
-def test_everyone_keeps_the_least_before_anyone_gets_more() -> None:
-    wants = [replace(DETECTOR, node=f"/{n}", priority=n) for n in range(3)]
-    shares = allocate(wants, 2.0)
+def test_the_minimum_of_every_node_is_reserved() -> None:
+    demands = [replace(DETECTOR, node=f"/{n}", priority=n) for n in range(3)]
+    shares = allocate(demands, 2.0)
     assert [shares[f"/{n}"].rate_hz for n in (0, 1)] == pytest.approx([3.0, 3.0])
     assert sum(share.cost for share in shares.values()) <= 2.0 + 1e-9
 
 
-def test_among_equals_the_name_decides_so_that_nothing_flaps() -> None:
-    wants = [replace(DETECTOR, node=name) for name in ("/b", "/a")]
-    assert allocate(wants, 8.0) == allocate(wants[::-1], 8.0)
+def test_nodes_of_equal_priority_are_served_by_name() -> None:
+    demands = [replace(DETECTOR, node=name) for name in ("/b", "/a")]
+    assert allocate(demands, 8.0) == allocate(demands[::-1], 8.0)
 
 
-def test_no_nodes_need_nothing() -> None:
+def test_without_nodes_nothing_is_allocated() -> None:
     assert allocate([], 10.0) == {}
 
 
-wants = st.builds(
+power_demands = st.builds(
     PowerDemand,
     node=st.sampled_from(["/a", "/b", "/c", "/d"]),
     priority=st.integers(-3, 3),
     demand_hz=st.floats(0.1, 200),
-    least_hz=st.floats(0.01, 0.1),
+    min_rate_hz=st.floats(0.01, 0.1),
     batch=st.integers(1, 8),
     costs=st.lists(st.floats(1e-3, 5), min_size=3, max_size=3).map(tuple),
     accuracies=st.lists(st.floats(0, 1), min_size=3, max_size=3).map(tuple),
 )
 
 
-@given(st.lists(wants, max_size=4, unique_by=lambda each: each.node), st.floats(-10, 500))
-def test_the_budget_is_kept_unless_the_least_is_more(
-    found: list[PowerDemand], budget: float
+@given(st.lists(power_demands, max_size=4, unique_by=lambda each: each.node), st.floats(-10, 500))
+def test_the_budget_is_kept_unless_the_minimum_exceeds_it(
+    demands: list[PowerDemand], budget: float
 ) -> None:
-    shares = allocate(found, budget)
-    assert set(shares) == {want.node for want in found}
-    least = sum(want.least for want in found)
-    assert sum(share.cost for share in shares.values()) <= max(budget, least) + 1e-6
-    for want in found:
-        rate = shares[want.node].rate_hz
-        assert want.least_hz <= rate <= want.demand_hz
+    shares = allocate(demands, budget)
+    assert set(shares) == {demand.node for demand in demands}
+    minimum = sum(demand.min_cost for demand in demands)
+    assert sum(share.cost for share in shares.values()) <= max(budget, minimum) + 1e-6
+    for demand in demands:
+        rate = shares[demand.node].rate_hz
+        assert demand.min_rate_hz <= rate <= demand.demand_hz
 
 
-@given(wants, st.floats(0, 500), st.floats(0, 500))
-def test_more_budget_is_never_worth_less(want: PowerDemand, one: float, other: float) -> None:
+@given(power_demands, st.floats(0, 500), st.floats(0, 500))
+def test_more_budget_never_lowers_the_utility(
+    demand: PowerDemand, one: float, other: float
+) -> None:
     low, high = sorted((one, other))
-    worths = [share_with(want, best_point(want, each), each).worth for each in (low, high)]
-    assert worths[0] <= worths[1] + 1e-9
+    low_utility, high_utility = (
+        share_at_point(demand, best_point(demand, each), each).utility for each in (low, high)
+    )
+    assert low_utility <= high_utility + 1e-9
 
 
-def test_what_was_measured_is_the_cost() -> None:
+def test_a_measured_duration_is_used() -> None:
     assert inference_seconds(ENGINES, GovernorSettings()) == pytest.approx([0.020, 0.012, 0.007])
 
 
-def test_what_was_not_measured_follows_from_what_was() -> None:
+def test_an_unmeasured_duration_is_estimated_from_measured_ones() -> None:
     settings = GovernorSettings(fp16_cost=0.5, int8_cost=0.25)
     operating_points = (
         OperatingPoint("net", "fp32", 1.0, None),
@@ -128,7 +136,7 @@ def test_what_was_not_measured_follows_from_what_was() -> None:
     )
 
 
-def test_with_nothing_measured_only_ratios_are_known() -> None:
+def test_without_measurements_durations_are_ratios() -> None:
     operating_points = tuple(replace(each, process_ms=None) for each in ENGINES)
     assert inference_seconds(operating_points, GovernorSettings()) == [1.0, 0.6, 0.4]
 
@@ -137,23 +145,23 @@ def test_with_nothing_measured_only_ratios_are_known() -> None:
     "changes",
     [{"demand_hz": None}, {"demand_hz": math.nan}, {"demand_hz": 0.0}, {"operating_points": ()}],
 )
-def test_a_node_that_does_not_say_enough_has_no_share(changes: dict[str, object]) -> None:
-    assert want_of(node(**changes), 1.0, GovernorSettings()) is None
+def test_a_node_with_an_unknown_demand_has_no_power_demand(changes: dict[str, object]) -> None:
+    assert make_power_demand(node(**changes), 1.0, GovernorSettings()) is None
 
 
 def test_unknown_accuracies_fall_in_the_order_of_the_operating_points() -> None:
     operating_points = tuple(replace(each, accuracy=None) for each in ENGINES)
-    want = want_of(node(operating_points=operating_points), 1.0, GovernorSettings())
-    assert want is not None
-    assert want.accuracies == pytest.approx((0.98, 0.96, 0.94))
+    demand = make_power_demand(node(operating_points=operating_points), 1.0, GovernorSettings())
+    assert demand is not None
+    assert demand.accuracies == pytest.approx((0.98, 0.96, 0.94))
     known = (
         operating_points[0],
         replace(operating_points[1], accuracy=0.0),
         replace(operating_points[2], accuracy=0.7),
     )
-    want = want_of(node(operating_points=known), 1.0, GovernorSettings())
-    assert want is not None
-    assert want.accuracies == pytest.approx((0.98, 0.0, 0.7))
+    demand = make_power_demand(node(operating_points=known), 1.0, GovernorSettings())
+    assert demand is not None
+    assert demand.accuracies == pytest.approx((0.98, 0.0, 0.7))
 
 
 @pytest.mark.parametrize(
@@ -162,24 +170,22 @@ def test_unknown_accuracies_fall_in_the_order_of_the_operating_points() -> None:
         ([], []),
         ([1.0], [0]),
         ([1.0, 0.6, 0.4], [0, 1, 2]),
-        ([1.0, 1.2, 0.4], [0, 2]),  # fp16 on a processor
+        ([1.0, 1.2, 0.4], [0, 2]),  # fp16 on a CPU
         ([1.0, 1.0, 1.0], [0]),
-        ([1.0, 0.97, 0.96], [0]),  # within what a measurement is off by
+        ([1.0, 0.97, 0.96], [0]),  # within the error of a measurement
         ([1.0, 0.5, 0.6], [0, 1]),
         ([0.0, 0.0], [0, 1]),
     ],
 )
-def test_only_what_is_clearly_cheaper_is_worth_its_accuracy(
-    costs: list[float], usable: list[int]
-) -> None:
-    assert worthwhile(costs) == usable
+def test_only_clearly_cheaper_points_are_usable(costs: list[float], usable: list[int]) -> None:
+    assert pareto_points(costs) == usable
 
 
 @pytest.mark.parametrize("budget", [0.0, 1.0, 5.0, 20.0])
 def test_a_precision_that_is_not_faster_is_never_chosen(budget: float) -> None:
     slower = replace(DETECTOR, costs=(0.42, 0.50, 0.41), accuracies=(0.9, 0.95, 1.0))
     assert best_point(slower, budget) == 0
-    assert slower.least == pytest.approx(3.0 * 0.42)
+    assert slower.min_cost == pytest.approx(3.0 * 0.42)
     operating_points = (replace(ENGINES[0], process_ms=20.0), replace(ENGINES[2], process_ms=20.0))
     assert (
         cheapest_operating_point(node(operating_points=operating_points), GovernorSettings()) == 0

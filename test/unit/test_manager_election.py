@@ -17,10 +17,10 @@ def leaders(heard: dict[str, set[str]], born_ns: dict[str, int], until_ns: int) 
         for name, at in born_ns.items():
             if name not in alive and at <= now_ns:
                 alive[name] = ManagerElection(name, now_ns)
-        speak = [name for name, each in alive.items() if each.leads(now_ns)]
+        speak = [name for name, each in alive.items() if each.is_active(now_ns)]
         for name in speak:
             for other in heard[name] & alive.keys():
-                alive[other].hear(name, now_ns)
+                alive[other].receive(name, now_ns)
         told.append(speak)
     return told
 
@@ -51,18 +51,18 @@ def test_of_two_that_begin_at_once_the_first_by_name_goes_on() -> None:
 
 def test_names_that_somebody_makes_up_are_not_kept() -> None:
     standby = ManagerElection("b", 0)
-    standby.hear("a", 0)
+    standby.receive("a", 0)
     for number in range(5000):
-        standby.hear(f"made-up-{number}", number)
+        standby.receive(f"made-up-{number}", number)
     others = standby.others(5000)
     assert "a" in others
     assert len(others) <= 16
-    standby.hear("late", SILENCE_NS + 200_000)
+    standby.receive("late", SILENCE_NS + 200_000)
     assert standby.others(SILENCE_NS + 200_000) == ["late"]
 
 
 def test_one_takes_over_when_the_other_falls_silent() -> None:
     standby = ManagerElection("b", 0)
-    standby.hear("a", LISTEN_NS)
-    assert not standby.leads(LISTEN_NS + SILENCE_NS - 1)
-    assert standby.leads(LISTEN_NS + SILENCE_NS)
+    standby.receive("a", LISTEN_NS)
+    assert not standby.is_active(LISTEN_NS + SILENCE_NS - 1)
+    assert standby.is_active(LISTEN_NS + SILENCE_NS)
