@@ -19,7 +19,7 @@ from edge_inference.speech.language.grammar import GrammarSentence
 from edge_inference.speech.language.stop_phrases import is_stop
 from edge_inference.speech.language.understanding import Understanding
 from edge_inference.speech.recognition.activity import ActivityDetector
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 
@@ -53,7 +53,7 @@ class Cores:
         self._backends: list[Backend] = [self._activity_model, encoder, decoder]
         tokenizer = load_tokenizer(model.path("tokenizer"))
         self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)
-        self.command = listen_for(self.grammar, self.recogniser, settings)
+        self.command = make_command_mode(self.grammar, self.recogniser, settings)
         self._understanding = Understanding(self.grammar, IntentParserSettings())
         #: How long each recognition of a whole utterance took, and how much of it the processor
         #: worked on it: on a busy machine the first is longer.

@@ -19,7 +19,7 @@ from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language_model.constrained_decoding import Constraint, Vocabulary
 from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
 from edge_inference.speech.language_model.plan_schema import PlanSchema
-from edge_inference.speech.language_model.prompt import Prompt, examples_for, read_prompt
+from edge_inference.speech.language_model.prompt import Prompt, read_prompt, select_examples
 from edge_inference.speech.planning.limits import read_limits
 from edge_inference.speech.planning.planner import ActionPlanner
 from edge_inference.speech.recognition.speech_model import load_speech_model
@@ -240,7 +240,7 @@ def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
     assert prompt.end == ("</s>",)
     with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*'fly height=3' is no plan"):
-        examples_for(PlanSchema(shipped()), INFERRED, shipped(), own)
+        select_examples(PlanSchema(shipped()), INFERRED, shipped(), own)
 
 
 @pytest.mark.parametrize(
@@ -265,12 +265,12 @@ def test_only_a_language_model_has_a_prompt(tmp_path: Path) -> None:
 
 
 def test_examples_are_those_that_the_grammar_knows(tmp_path: Path) -> None:
-    known = examples_for(PlanSchema(shipped()), INFERRED, shipped(), [])
+    known = select_examples(PlanSchema(shipped()), INFERRED, shipped(), [])
     assert ("rotate left", "turn direction=left") in known
     assert ("i am tired", "none") in known
     file = tmp_path / "grammar.yaml"
     file.write_text("intents:\n  sing: {phrases: [sing a song]}\n")
     other = read_grammar(file)
-    shown = examples_for(PlanSchema(other), INFERRED, other, [])
+    shown = select_examples(PlanSchema(other), INFERRED, other, [])
     assert ("sing a song", "sing") in shown
     assert {plan for _, plan in shown} == {"sing", "none"}

@@ -13,7 +13,7 @@ from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.planning.scene import Scene, SceneSettings
-from edge_inference.speech.planning.scene_sentences import SceneNames, answer, read_names
+from edge_inference.speech.planning.scene_sentences import SceneNames, format_answer, read_names
 
 SECOND = 1_000_000_000
 NOW = 100 * SECOND
@@ -60,7 +60,7 @@ def said(
     chosen = build(SceneSettings, settings)
     for result in results:
         scene.add(result, NOW, all_labels=all_labels)
-    return answer(scene.view(now_ns, chosen), target, NAMES, chosen, TOPIC)
+    return format_answer(scene.view(now_ns, chosen), target, NAMES, chosen, TOPIC)
 
 
 @pytest.mark.parametrize("target", ["", "cup"])
@@ -233,6 +233,6 @@ def test_things_without_end_are_neither_remembered_nor_listed() -> None:
         scene.add(result, NOW, all_labels=False)
     view = scene.view(NOW, settings)
     assert len(view.seen) == 300
-    words = answer(view, "", NAMES, settings, TOPIC)
+    words = format_answer(view, "", NAMES, settings, TOPIC)
     assert words.endswith("and 288 other things.")
     assert len(words) < 400

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.speech.language.stop_phrases import is_stop
-from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedWords
+from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedTextTracker
 from edge_inference.speech.planning.motion import Motion
 
 
@@ -28,7 +28,7 @@ class CommandInterrupts:
         self._lock = lock
         self._stop = stop
         self._leave = leave
-        self._unplanned = UnplannedWords()
+        self._unplanned = UnplannedTextTracker()
 
     def hear(self, transcript: Transcript, stop_words: Collection[str], now_ns: int) -> None:
         """Take what was said, final or partial."""

@@ -15,7 +15,7 @@ from edge_inference.nodes.conversions.results import classification_adapter, det
 from edge_inference.nodes.voice.voice_files import find_scene_names
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 from edge_inference.speech.planning.scene import Scene, SceneSettings
-from edge_inference.speech.planning.scene_sentences import answer
+from edge_inference.speech.planning.scene_sentences import format_answer
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,6 @@ class SceneReporter(Component):
                 return
             self._answered = asked
             view = self._scene.view(self.now_ns(), settings)
-        words = answer(view, step.target, self._names, settings, self._topic)
+        words = format_answer(view, step.target, self._names, settings, self._topic)
         self.health.note("said", words)
         self._say.publish(words)

@@ -22,7 +22,7 @@ from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
 from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from edge_inference.speech.recognition.transcription import Transcriber
@@ -153,7 +153,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)
-        phrases = listen_for(grammar, self._recogniser, settings, settings.stop_words)
+        phrases = make_command_mode(grammar, self._recogniser, settings, settings.stop_words)
         self._hearing = Transcriber(self._recogniser, phrases)
 
     def _hear_of(self, intent: Intent, by_reference: bool) -> None:

@@ -19,7 +19,7 @@ from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.stage import FrameDropped, Stage
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
-from edge_inference.speech.audio.audio_advice import SoundAdvice
+from edge_inference.speech.audio.audio_advice import AudioAdvice
 from edge_inference.speech.audio.sample_clock import SampleClock
 from edge_inference.speech.recognition.activity import ActivityDetector
 from edge_inference.speech.recognition.robot_speech import RobotSpeech
@@ -74,7 +74,7 @@ class VoiceActivity(Stage[AudioChunk]):
         self._detector.reset()
         self._asked_until = 0.0
         self._talk, self._is_mixed = RobotSpeech(time.monotonic), False
-        self._arrival, self._advice = SampleClock(), SoundAdvice()
+        self._arrival, self._advice = SampleClock(), AudioAdvice()
         self._without_sound_s = 0.0
         super().start()
         self._watch = self.make_timer(_WATCH_S, self._end_what_ceased)

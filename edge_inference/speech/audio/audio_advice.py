@@ -10,7 +10,7 @@ from edge_inference.speech.audio.chunks import ChunkCounts
 _SHOWN_S = 5.0
 
 
-class SoundAdvice:
+class AudioAdvice:
     """Turns counts of one stream into a sentence; for one thread."""
 
     def __init__(self) -> None:

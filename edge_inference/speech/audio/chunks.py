@@ -9,10 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import LONGEST_CHUNK_S, SAMPLE_RATE, AudioChunk
+from edge_inference.core.audio import MAX_CHUNK_S, SAMPLE_RATE, AudioChunk
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
-from edge_inference.speech.audio.resample import HIGHEST_RATE, LOWEST_RATE, Resampler, check_rate
+from edge_inference.speech.audio.resample import (
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    Resampler,
+    check_rate,
+)
 
 _FULL_SCALE = 0.999
 _LATEST_NS = 1_000_000_000
@@ -178,16 +183,16 @@ def _check(chunk: AudioChunk) -> None:
         )
     if not np.isfinite(samples).all():
         raise InputError("a chunk with samples that are no numbers; check the audio source")
-    if not LOWEST_RATE <= chunk.sample_rate <= HIGHEST_RATE:
+    if not MIN_SAMPLE_RATE <= chunk.sample_rate <= MAX_SAMPLE_RATE:
         raise InputError(
-            f"a chunk of {chunk.sample_rate} samples a second; expected {LOWEST_RATE} to "
-            f"{HIGHEST_RATE}; set the rate at the audio source"
+            f"a chunk of {chunk.sample_rate} samples a second; expected {MIN_SAMPLE_RATE} to "
+            f"{MAX_SAMPLE_RATE}; set the rate at the audio source"
         )
     check_rate(chunk.sample_rate)
-    if len(samples) > chunk.sample_rate * LONGEST_CHUNK_S:
+    if len(samples) > chunk.sample_rate * MAX_CHUNK_S:
         raise InputError(
             f"a chunk of {len(samples) / chunk.sample_rate:.1f} s; expected at most "
-            f"{LONGEST_CHUNK_S:g} s: a command waits for the chunk's end"
+            f"{MAX_CHUNK_S:g} s: a command waits for the chunk's end"
         )
 
 

@@ -10,17 +10,17 @@ from edge_inference.core.voice import IntentSlot
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.phrase import (
     Elements,
-    Holder,
     SlotMatch,
-    form_count,
-    forms,
-    matches,
+    SlotPlaceholder,
+    count_expansions,
+    expand_elements,
+    match_elements,
 )
-from edge_inference.speech.language.slot_kinds import Kind
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.slot_kinds import SlotKind
+from edge_inference.speech.language.text_normalization import split_words
 
 #: More sentences than this are no grammar for command mode.
-MOST_SENTENCES = 50_000
+MAX_SENTENCES = 50_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Template:
 
     phrase: Phrase
     words: tuple[str | None, ...]
-    holders: tuple[Holder, ...]
+    holders: tuple[SlotPlaceholder, ...]
 
 
 class Grammar:
@@ -74,7 +74,7 @@ class Grammar:
         self,
         file: Path,
         phrases: Sequence[Phrase],
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, SlotKind],
         ignored: Iterable[str] = (),
         joiners: Iterable[str] = (),
     ) -> None:
@@ -93,7 +93,7 @@ class Grammar:
     def read(self, words: Sequence[str]) -> PhraseReading | None:
         """Return what a text means as a whole, or None where no phrase fits exactly."""
         for phrase in self._phrases:
-            for end, heard in matches(phrase.elements, words, 0, self._hear):
+            for end, heard in match_elements(phrase.elements, words, 0, self._hear):
                 if end == len(words):
                     return _reading(phrase, heard)
         return None
@@ -105,7 +105,7 @@ class Grammar:
         """
         found = []
         for phrase in self._phrases:
-            for end, heard in matches(phrase.elements, words, 0, self._guess):
+            for end, heard in match_elements(phrase.elements, words, 0, self._guess):
                 guessed = sum(value.guessed for value in heard)
                 if end == len(words) and guessed < len(words):
                     found.append((guessed, _reading(phrase, heard).problem))
@@ -118,7 +118,7 @@ class Grammar:
         Raises ConfigError where there are more than ``MOST_SENTENCES``.
         """
 
-        def say(holder: Holder) -> Iterator[tuple[str, IntentSlot]]:
+        def say(holder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
             return self.kinds[holder.kind].spoken(holder.slot, digits=digits)
 
         found: dict[str, GrammarSentence] = {}
@@ -134,43 +134,47 @@ class Grammar:
         """Return the phrases with every choice made and places for values left open."""
         found: dict[tuple[object, ...], Template] = {}
         for phrase in self._phrases:
-            for words, slots in forms(phrase.elements, _open_place):
-                holders = tuple(Holder(slot.name, str(slot.value)) for slot in slots)
+            for words, slots in expand_elements(phrase.elements, _open_place):
+                holders = tuple(SlotPlaceholder(slot.name, str(slot.value)) for slot in slots)
                 places = tuple(word or None for word in words)
                 key = (phrase.intent, places, holders, tuple(phrase.fixed.items()))
                 found.setdefault(key, Template(phrase, places, holders))
         return tuple(found.values())
 
-    def _hear(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
+    def _hear(
+        self, holder: SlotPlaceholder, words: Sequence[str], start: int
+    ) -> Iterator[SlotMatch]:
         heard = self.kinds[holder.kind].heard(holder.slot, words, start)
         return (value for value in heard if not value.problem)
 
-    def _guess(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
+    def _guess(
+        self, holder: SlotPlaceholder, words: Sequence[str], start: int
+    ) -> Iterator[SlotMatch]:
         return self.kinds[holder.kind].guessed(holder.slot, words, start)
 
     def _forms(
-        self, say: Callable[[Holder], Iterator[tuple[str, IntentSlot]]]
+        self, say: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         for phrase in self._phrases:
-            for words, slots in forms(phrase.elements, say):
+            for words, slots in expand_elements(phrase.elements, say):
                 named = {**phrase.fixed, **{slot.name: slot for slot in slots}}
                 yield " ".join(words), phrase, named
 
     def _bounded_forms(
-        self, say: Callable[[Holder], Iterator[tuple[str, IntentSlot]]]
+        self, say: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         count = 0
         for phrase in self._phrases:
-            count += form_count(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
-            if count > MOST_SENTENCES:
+            count += count_expansions(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
+            if count > MAX_SENTENCES:
                 raise ConfigError(
                     f"{self.file}, line {phrase.line}: with {phrase.text!r} there are more than "
-                    f"{MOST_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
+                    f"{MAX_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
                 )
         return self._forms(say)
 
     def _check_conflicts(self) -> None:
-        def outline(holder: Holder) -> Iterator[tuple[str, IntentSlot]]:
+        def outline(holder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
             return self.kinds[holder.kind].outlines(holder.slot)
 
         first: dict[str, tuple[Phrase, dict[str, IntentSlot]]] = {}
@@ -185,10 +189,10 @@ class Grammar:
 
 
 def _longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple(sorted(map(words_of, texts), key=len, reverse=True))
+    return tuple(sorted(map(split_words, texts), key=len, reverse=True))
 
 
-def _open_place(holder: Holder) -> list[tuple[str, IntentSlot | None]]:
+def _open_place(holder: SlotPlaceholder) -> list[tuple[str, IntentSlot | None]]:
     return [("", IntentSlot(holder.slot, holder.kind))]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.voice import IntentSlot
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.text_normalization import split_words
 
 _PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
 _HOLDER = re.compile(r"\{\s*([a-z]\w*)\s*(?::\s*([a-z]\w*)\s*)?\}")
@@ -22,14 +22,14 @@ _LONGEST = 500
 
 
 @dataclass(frozen=True)
-class Word:
+class PhraseWord:
     """A word that is said as it stands."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Holder:
+class SlotPlaceholder:
     """A place for a value: it fills the slot ``slot`` with a value of kind ``kind``."""
 
     slot: str
@@ -37,13 +37,13 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Alternatives:
     """One of several ways to say something; an empty one may be left out."""
 
     options: tuple[Elements, ...]
 
 
-Element = Word | Holder | Choice
+Element = PhraseWord | SlotPlaceholder | Alternatives
 Elements = tuple[Element, ...]
 
 
@@ -77,7 +77,7 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     options, rest = _options(pieces, synonyms, closing="")
     if rest:
         raise ValueError(f"{rest[0]!r} closes nothing")
-    elements = options[0] if len(options) == 1 else (Choice(options),)
+    elements = options[0] if len(options) == 1 else (Alternatives(options),)
     if _may_be_empty(elements):
         raise ValueError("nothing needs to be said; a word must stand outside brackets")
     twice = next((slot for slot, count in _most_often(elements).items() if count > 1), None)
@@ -86,72 +86,72 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     return elements
 
 
-def holders(elements: Elements) -> Iterator[Holder]:
+def find_placeholders(elements: Elements) -> Iterator[SlotPlaceholder]:
     """Yield every place for a value."""
     for element in elements:
-        if isinstance(element, Holder):
+        if isinstance(element, SlotPlaceholder):
             yield element
-        elif isinstance(element, Choice):
+        elif isinstance(element, Alternatives):
             for option in element.options:
-                yield from holders(option)
+                yield from find_placeholders(option)
 
 
-def matches(
+def match_elements(
     elements: Elements,
     words: Sequence[str],
     start: int,
-    hear: Callable[[Holder, Sequence[str], int], Iterable[SlotMatch]],
+    hear: Callable[[SlotPlaceholder, Sequence[str], int], Iterable[SlotMatch]],
 ) -> Iterator[tuple[int, tuple[SlotMatch, ...]]]:
     """Yield every way to read the words from ``start``: the place behind it and the values."""
     if not elements:
         yield start, ()
         return
     first, rest = elements[0], elements[1:]
-    if isinstance(first, Word):
+    if isinstance(first, PhraseWord):
         if start < len(words) and words[start] == first.text:
-            yield from matches(rest, words, start + 1, hear)
-    elif isinstance(first, Choice):
+            yield from match_elements(rest, words, start + 1, hear)
+    elif isinstance(first, Alternatives):
         for option in first.options:
-            yield from matches(option + rest, words, start, hear)
+            yield from match_elements(option + rest, words, start, hear)
     else:
         for heard in hear(first, words, start):
-            for end, more in matches(rest, words, heard.end, hear):
+            for end, more in match_elements(rest, words, heard.end, hear):
                 yield end, (heard, *more)
 
 
-def form_count(elements: Elements, count: Callable[[Holder], int]) -> int:
+def count_expansions(elements: Elements, count: Callable[[SlotPlaceholder], int]) -> int:
     """Return in how many ways a phrase can be said; ``count`` tells it of a place for a value."""
     total = 1
     for element in elements:
-        if isinstance(element, Choice):
-            total *= sum(form_count(option, count) for option in element.options)
-        elif isinstance(element, Holder):
+        if isinstance(element, Alternatives):
+            total *= sum(count_expansions(option, count) for option in element.options)
+        elif isinstance(element, SlotPlaceholder):
             total *= count(element)
     return total
 
 
-def forms(
-    elements: Elements, say: Callable[[Holder], Iterable[tuple[str, IntentSlot | None]]]
+def expand_elements(
+    elements: Elements, say: Callable[[SlotPlaceholder], Iterable[tuple[str, IntentSlot | None]]]
 ) -> Iterator[tuple[tuple[str, ...], tuple[IntentSlot, ...]]]:
     """Yield every way to say a phrase: its words, and the values in it."""
     if not elements:
         yield (), ()
         return
     first, rest = elements[0], elements[1:]
-    if isinstance(first, Choice):
+    if isinstance(first, Alternatives):
         for option in first.options:
-            yield from forms(option + rest, say)
+            yield from expand_elements(option + rest, say)
         return
     said: Iterable[tuple[str, IntentSlot | None]]
-    said = [(first.text, None)] if isinstance(first, Word) else say(first)
+    said = [(first.text, None)] if isinstance(first, PhraseWord) else say(first)
     for text, slot in said:
-        for words, slots in forms(rest, say):
+        for words, slots in expand_elements(rest, say):
             yield (text, *words), slots if slot is None else (slot, *slots)
 
 
 def _may_be_empty(elements: Elements) -> bool:
     return all(
-        isinstance(element, Choice) and any(map(_may_be_empty, element.options))
+        isinstance(element, Alternatives) and any(map(_may_be_empty, element.options))
         for element in elements
     )
 
@@ -160,9 +160,9 @@ def _most_often(elements: Elements) -> Counter[str]:
     """Return how often one way to say the elements fills each slot, at most."""
     total: Counter[str] = Counter()
     for element in elements:
-        if isinstance(element, Holder):
+        if isinstance(element, SlotPlaceholder):
             total[element.slot] += 1
-        elif isinstance(element, Choice):
+        elif isinstance(element, Alternatives):
             most: Counter[str] = Counter()
             for option in element.options:
                 most |= _most_often(option)
@@ -183,7 +183,7 @@ def _options(
             current = []
         elif piece in _CLOSING:
             inner, pieces = _options(pieces, synonyms, _CLOSING[piece])
-            current.append(Choice((*inner, ()) if piece == "[" else inner))
+            current.append(Alternatives((*inner, ()) if piece == "[" else inner))
         else:
             current += _elements(piece, synonyms)
     if closing and (not pieces or pieces[0] != closing):
@@ -197,8 +197,8 @@ def _elements(piece: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> li
         held = _HOLDER.fullmatch(piece)
         if not held:
             raise ValueError(f"{piece!r} is no slot; write {{slot}} or {{slot:kind}}")
-        return [Holder(held[1], held[2] or held[1])]
-    words = words_of(piece)
+        return [SlotPlaceholder(held[1], held[2] or held[1])]
+    words = split_words(piece)
     if not words:
         raise ValueError(f"{piece!r} has no word that can be said")
     return [_word(word, synonyms) for word in words]
@@ -207,6 +207,6 @@ def _elements(piece: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> li
 def _word(word: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Element:
     others = synonyms.get(word, ())
     if not others:
-        return Word(word)
+        return PhraseWord(word)
     ways = ((word,), *others)
-    return Choice(tuple(tuple(Word(part) for part in way) for way in ways))
+    return Alternatives(tuple(tuple(PhraseWord(part) for part in way) for way in ways))

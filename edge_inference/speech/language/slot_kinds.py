@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import IntentSlot
 from edge_inference.speech.language.phrase import SlotMatch
+from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.language.units import (
     SpokenQuantity,
     Unit,
-    quantity_at,
-    quantity_forms,
-    unit_named,
+    find_unit,
+    format_quantity,
+    parse_quantity,
 )
-from edge_inference.speech.language.words import words_of
 
 # An unknown value is taken to have this many words at most.
 _LONGEST_GUESS = 3
@@ -33,7 +33,7 @@ class NumberSettings:
 
     def check(self) -> str | None:
         """Return why the values do not go together."""
-        if self.unit and unit_named(self.unit) is None:
+        if self.unit and find_unit(self.unit) is None:
             return f"unit: {self.unit!r} is not known; write e.g. meters, degrees, seconds"
         if self.minimum > self.maximum:
             return f"minimum: {self.minimum:g} is above the maximum, {self.maximum:g}"
@@ -49,7 +49,7 @@ class NumberKind:
     def __init__(self, name: str, settings: NumberSettings) -> None:
         self.name = name
         self._settings = settings
-        self._unit = unit_named(settings.unit) if settings.unit else None
+        self._unit = find_unit(settings.unit) if settings.unit else None
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -63,7 +63,7 @@ class NumberKind:
 
     def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield the number at ``start``, with a problem where it cannot be meant."""
-        quantity = quantity_at(words, start)
+        quantity = parse_quantity(words, start)
         if quantity is None:
             return
         said = " ".join(words[start : quantity.end])
@@ -87,7 +87,7 @@ class NumberKind:
         """Yield the values that command mode listens for, in words or digits."""
         factor, si = (self._unit.factor, self._unit.si) if self._unit else (1.0, "")
         for number in self._settings.spoken:
-            for form in quantity_forms(number, self._unit, digits=digits):
+            for form in format_quantity(number, self._unit, digits=digits):
                 yield form, IntentSlot(slot, number * factor, si)
 
     def outlines(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
@@ -163,9 +163,9 @@ class WordKind:
         return frozenset(word for way in self._ways for word in way)
 
 
-Kind = NumberKind | WordKind
+SlotKind = NumberKind | WordKind
 
 
-def ways_to_say(value: str, others: Sequence[str]) -> list[tuple[str, ...]]:
+def list_phrasings(value: str, others: Sequence[str]) -> list[tuple[str, ...]]:
     """Return a value's own name in words (``_`` parts them) and the other ways to say it."""
-    return [words_of(way) for way in (value.replace("_", " "), *others)]
+    return [split_words(way) for way in (value.replace("_", " "), *others)]

@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import UNKNOWN, Intent, Transcript
+from edge_inference.speech.language.affirmation import is_affirmation
 from edge_inference.speech.language.grammar import Grammar, PhraseReading
-from edge_inference.speech.language.nearest import (
-    Embed,
-    NearestByLetters,
-    NearestByMeaning,
-    letters_alike,
-)
-from edge_inference.speech.language.sequence import joined
+from edge_inference.speech.language.intent_sequence import join_intents
 from edge_inference.speech.language.stop_phrases import (
     NegationGuard,
     StopSettings,
+    find_stop_word,
     is_stop,
-    stop_word_of,
 )
-from edge_inference.speech.language.words import words_of
-from edge_inference.speech.language.yes_phrases import says_yes
+from edge_inference.speech.language.template_matching import (
+    EmbeddingMatcher,
+    FuzzyMatcher,
+    TextEmbedder,
+    load_edit_similarity,
+)
+from edge_inference.speech.language.text_normalization import split_words
 
 __all__ = ["UNKNOWN", "Understanding", "UnderstandingSettings", "is_stop"]
 
@@ -31,8 +31,8 @@ _ACTS_AT_ONCE = ("grammar", "fuzzy")
 # What may be said behind a negation that a pause cut off.
 _STILL_INTENTS = frozenset({"stop", "look", "deny"})
 #: A longer text is talk, not a command.
-MOST_WORDS = 100
-MOST_LETTERS = 1000
+MAX_WORDS = 100
+MAX_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Understanding:
         self,
         grammar: Grammar,
         settings: UnderstandingSettings | None = None,
-        embed: Embed | None = None,
+        embed: TextEmbedder | None = None,
     ) -> None:
         self._grammar = grammar
         self._settings = settings or UnderstandingSettings()
         self.notes: tuple[str, ...] = ()
         self._letters = self._by_letters()
-        self._meaning = NearestByMeaning(grammar, embed) if embed else None
+        self._meaning = EmbeddingMatcher(grammar, embed) if embed else None
         self._held_back = NegationGuard()
 
     def intent(self, transcript: Transcript) -> Intent:
@@ -85,7 +85,7 @@ class Understanding:
         if transcript.start_ns:
             held_back = self._held_back.hear(transcript, transcript.stamp_ns)
         meant = self._intent(transcript)
-        may_move = bool(meant.name) or says_yes(meant.text)
+        may_move = bool(meant.name) or is_affirmation(meant.text)
         if held_back and may_move and meant.name not in _STILL_INTENTS:
             return self._nothing(transcript, held_back)
         return meant
@@ -93,18 +93,18 @@ class Understanding:
     def _intent(self, transcript: Transcript) -> Intent:
         if transcript.problem:  # what was heard beside it is no command, and needs no answer
             return replace(self._nothing(transcript, transcript.problem), text="")
-        if len(transcript.text) > MOST_LETTERS:
-            short = replace(transcript, text=transcript.text[:MOST_LETTERS])
+        if len(transcript.text) > MAX_CHARACTERS:
+            short = replace(transcript, text=transcript.text[:MAX_CHARACTERS])
             problem = f"{len(transcript.text)} letters are too many for a command"
             return self._nothing(short, problem)
-        words = words_of(transcript.text)
-        if len(words) > MOST_WORDS:  # before anything looks at them all again and again
+        words = split_words(transcript.text)
+        if len(words) > MAX_WORDS:  # before anything looks at them all again and again
             return self._nothing(transcript, f"{len(words)} words are too many for a command")
         words = self._stripped(words)
         if not words:
             nothing = self._nothing(transcript, "I heard nothing")
             # "Okay" is a word around commands, and a yes to a question.
-            is_answer = says_yes(transcript.text) and self._is_heard_well(transcript)
+            is_answer = is_affirmation(transcript.text) and self._is_heard_well(transcript)
             return replace(nothing, source=UNKNOWN) if is_answer else nothing
         text, stop_words = transcript.text, self._settings.stop_words
         stop = self._made(PhraseReading("stop", {}), "grammar", 1.0, transcript)
@@ -112,7 +112,7 @@ class Understanding:
         if whole is None and is_stop(text, stop_words):
             whole = stop
         # "Slow down and stop" is no sequence of commands, and says stop all the same.
-        otherwise = stop if stop_word_of(text, stop_words, in_turn=False) else None
+        otherwise = stop if find_stop_word(text, stop_words, in_turn=False) else None
         if not self._is_heard_well(transcript):
             if whole is None or whole.name != "stop":
                 whole = otherwise or self._nothing(transcript, "I did not hear that well")
@@ -124,23 +124,23 @@ class Understanding:
     def _is_heard_well(self, transcript: Transcript) -> bool:
         return transcript.confidence >= self._settings.min_confidence
 
-    def _by_letters(self) -> NearestByLetters | None:
+    def _by_letters(self) -> FuzzyMatcher | None:
         if not self._settings.fuzzy:
             return None
-        alike = letters_alike()
+        alike = load_edit_similarity()
         if alike is None:
             self.notes += (
                 "fuzzy matching is left out: rapidfuzz is not installed; "
                 "install it with: pip install rapidfuzz",
             )
             return None
-        return NearestByLetters(self._grammar, alike)
+        return FuzzyMatcher(self._grammar, alike)
 
     def _exactly(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
         readings = self._readings(words)
         if not readings:
             return None
-        return joined([self._made(r, "grammar", 1.0, transcript) for r in readings])
+        return join_intents([self._made(r, "grammar", 1.0, transcript) for r in readings])
 
     def _readings(self, words: Sequence[str]) -> list[PhraseReading]:
         """Return the readings of a text of one or several commands; none if one does not fit."""
@@ -196,7 +196,7 @@ class Understanding:
             if intent.problem:
                 return intent
             parts.append(intent)
-        return joined(parts)
+        return join_intents(parts)
 
     def _joints(self, words: Sequence[str]) -> list[tuple[int, int]]:
         """Return where joiners stand between words: the first word of each, and the one behind."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from edge_inference.core.voice import ActionPlan, Transcript
-from edge_inference.speech.language.stop_phrases import begins_with_no, stop_word_of
+from edge_inference.speech.language.stop_phrases import find_stop_word, starts_with_no
 
 _REMEMBERED = 16
 
@@ -32,7 +32,7 @@ class UnplannedText(NamedTuple):
         return not self.is_stop or any(step.action == "stop" for step in plan.steps)
 
 
-class UnplannedWords:
+class UnplannedTextTracker:
     """Gives back each stop or no of which no plan has come; for one thread at a time.
 
     A plan and its text have the same stamp, and may come in either order.
@@ -51,8 +51,8 @@ class UnplannedWords:
         ``longest_s`` is how long its plan may take.
         """
         text = transcript.text
-        is_stop = bool(stop_word_of(text, stop_words, in_turn=False))
-        if not transcript.is_final or not (is_stop or begins_with_no(text, stop_words)):
+        is_stop = bool(find_stop_word(text, stop_words, in_turn=False))
+        if not transcript.is_final or not (is_stop or starts_with_no(text, stop_words)):
             return None
         until_ns = self._steady_ns() + int(longest_s * 1e9)
         word = UnplannedText(transcript, is_stop, until_ns)

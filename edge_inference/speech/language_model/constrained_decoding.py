@@ -88,7 +88,7 @@ class DecodingLimits:
     clock: Callable[[], float]
 
 
-def write_plan(
+def decode_plan(
     model: TokenScorer,
     scores: NDArray[np.float32],
     constraint: Constraint,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
-from edge_inference.speech.language.stop_phrases import NegationGuard, may_take_back, says_no
+from edge_inference.speech.language.stop_phrases import NegationGuard, is_rejection, may_retract
 from edge_inference.speech.planning.clock_monitor import ClockMonitor
 from edge_inference.speech.planning.limits import VoiceLimits
 
@@ -116,9 +116,9 @@ class Motion:
 
     def is_taken_back(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
         """Tell, in any thread, whether a text is a no, or may be meant of the plan at work."""
-        if says_no(transcript.text, stop_words):
+        if is_rejection(transcript.text, stop_words):
             return True
-        return self._is_at_work() and may_take_back(transcript, self._plan, stop_words)
+        return self._is_at_work() and may_retract(transcript, self._plan, stop_words)
 
     def stop(self, now_ns: int, problem: str = "") -> None:
         """Give up the plan; every ``command`` from now on is zero until the next ``begin``.

@@ -19,9 +19,9 @@ from edge_inference.core.voice import (
     Intent,
     Transcript,
 )
-from edge_inference.speech.language.sequence import parts
-from edge_inference.speech.language.stop_phrases import STOP_WORDS, declines
-from edge_inference.speech.language.yes_phrases import says_yes
+from edge_inference.speech.language.affirmation import is_affirmation
+from edge_inference.speech.language.intent_sequence import split_intent
+from edge_inference.speech.language.stop_phrases import STOP_WORDS, closes_question
 from edge_inference.speech.planning.limits import MotionLimits, VoiceLimits
 from edge_inference.speech.planning.planner_slots import PlannerSlots, UnclearError
 
@@ -85,7 +85,7 @@ class ActionPlanner:
             asked = self._asked
             if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
                 return
-            if declines(transcript.text, self.stop_words):
+            if closes_question(transcript.text, self.stop_words):
                 self._close_by(transcript.text)
 
     def forget(self, why: str) -> None:
@@ -105,7 +105,7 @@ class ActionPlanner:
         is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
         # What is known, but held back or not heard well, is no yes.
         is_new = is_nothing and not intent.name and intent.source == UNKNOWN
-        if is_new and self._asked is not None and says_yes(intent.text):
+        if is_new and self._asked is not None and is_affirmation(intent.text):
             is_nothing, intent = False, replace(intent, name=YES, problem="")
         if is_nothing and intent.text:
             self._close_by(intent.text)
@@ -158,7 +158,7 @@ class ActionPlanner:
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[ActionStep] = []
         try:
-            each = parts(intent)
+            each = split_intent(intent)
             if sum(len(part.slots) for part in each) != len(intent.slots):
                 raise UnclearError("I do not know which part of that a value belongs to")
             for part in each:
@@ -180,12 +180,12 @@ class ActionPlanner:
             intent=intent.name,
             steps=tuple(steps),
             stamp_ns=intent.stamp_ns,
-            reason=", then ".join(map(described, steps)),
+            reason=", then ".join(map(describe_step, steps)),
             frame_id=intent.frame_id,
         )
 
 
-def described(step: ActionStep) -> str:
+def describe_step(step: ActionStep) -> str:
     """Return a step in words, to be spoken."""
     if step.action == "move" and step.distance_m is not None:
         way = "forward" if step.distance_m >= 0 else "back"

@@ -158,7 +158,7 @@ def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObj
     return SeenObjects(name, across)
 
 
-def by_side(seen: SeenObjects) -> Counter[str]:
+def count_by_side(seen: SeenObjects) -> Counter[str]:
     """Count things by side, from left to right; empty where the places are not known."""
     known = [at for at in seen.across if at is not None]
     return Counter("left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known)

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.yaml_file import load_yaml
-from edge_inference.speech.planning.scene import SceneSettings, SceneView, SeenObjects, by_side
+from edge_inference.speech.planning.scene import (
+    SceneSettings,
+    SceneView,
+    SeenObjects,
+    count_by_side,
+)
 
 _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
@@ -65,7 +70,7 @@ def read_names(file: Path) -> SceneNames:
     return SceneNames(by_label, dict(plurals))
 
 
-def answer(
+def format_answer(
     view: SceneView, target: str, names: SceneNames, settings: SceneSettings, topic: str
 ) -> str:
     """Return what to say to somebody who asks what is seen, or for a ``target``.
@@ -99,7 +104,7 @@ def answer(
 
 def _where(seen: SeenObjects, names: SceneNames) -> str:
     what = names.counted(seen.name, len(seen))
-    sides = by_side(seen)
+    sides = count_by_side(seen)
     if not sides:
         return f"I see {what}."
     if len(sides) == 1:

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.settings import setting
-from edge_inference.speech.language.stop_phrases import stop_word_of
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.stop_phrases import find_stop_word
+from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.recognition.phrase_graph import GraphPosition, PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser, confidence_of
+from edge_inference.speech.recognition.recogniser import Recogniser, mean_probability
 from edge_inference.speech.recognition.tokenizer import END, START
 
 
@@ -112,7 +112,7 @@ class _Sentence(NamedTuple):
         return sum(self.scores) - _RARE * max(len(self.said) - 1, 0)
 
 
-class FoundSentences(NamedTuple):
+class BeamSearchResult(NamedTuple):
     """The sentences of the grammar that were found, and what was heard freely."""
 
     sentences: dict[tuple[str, ...], _Sentence]
@@ -174,7 +174,7 @@ class CommandMode:
         """
         return self.judge(self.search(samples, is_asked=is_asked), is_final=is_final)
 
-    def judge(self, found: FoundSentences, *, is_final: bool) -> CommandResult:
+    def judge(self, found: BeamSearchResult, *, is_final: bool) -> CommandResult:
         """Return which of the sentences that were found counts, or why none does.
 
         Eager phrases are taken eagerly only of speech that is over: the beginning of much sounds
@@ -187,10 +187,10 @@ class CommandMode:
         stop = self._stop_beside(text, heard)
         if stop:
             scores = found.free.scores
-            return CommandResult(stop, confidence_of(list(scores)), scores, heard=heard)
-        return CommandResult(text, confidence_of(list(best.scores)), best.scores, problem, heard)
+            return CommandResult(stop, mean_probability(list(scores)), scores, heard=heard)
+        return CommandResult(text, mean_probability(list(best.scores)), best.scores, problem, heard)
 
-    def written(self, found: FoundSentences) -> str:
+    def written(self, found: BeamSearchResult) -> str:
         """Return what was heard freely, as far as it was followed."""
         return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
 
@@ -200,12 +200,12 @@ class CommandMode:
         "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
         grammar says.
         """
-        if words_of(heard) == words_of(text):
+        if split_words(heard) == split_words(text):
             return ""
-        is_last_of_several = bool(stop_word_of(text, self._stop_words, in_turn=False))
-        return stop_word_of(heard, self._stop_words, in_turn=is_last_of_several)
+        is_last_of_several = bool(find_stop_word(text, self._stop_words, in_turn=False))
+        return find_stop_word(heard, self._stop_words, in_turn=is_last_of_several)
 
-    def _objection(self, best: _Sentence, found: FoundSentences, is_final: bool) -> str:
+    def _objection(self, best: _Sentence, found: BeamSearchResult, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
         if not best.said:
             return "none of the grammar's phrases"
@@ -238,7 +238,7 @@ class CommandMode:
     def _is_eager(self, sentence: _Sentence) -> bool:
         return len(sentence.said) == 1 and sentence.said[0] in self._eager
 
-    def _rival(self, best: _Sentence, found: FoundSentences) -> tuple[str, ...]:
+    def _rival(self, best: _Sentence, found: BeamSearchResult) -> tuple[str, ...]:
         """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
         if self._meanings is None:
             return ()
@@ -264,7 +264,7 @@ class CommandMode:
 
     def search(
         self, samples: NDArray[np.float32], *, is_asked: bool, to_end: bool = True
-    ) -> FoundSentences:
+    ) -> BeamSearchResult:
         """Follow the phrases, and beside them what is most probable of all, to their ends.
 
         ``is_asked`` tells that an answer is waited for. Without ``to_end`` what is most probable
@@ -272,7 +272,7 @@ class CommandMode:
         """
         state = self._recogniser.listen(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
-        found = FoundSentences({}, _Free())
+        found = BeamSearchResult({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
         for _ in range(self._recogniser.most_tokens(len(samples))):
             chances = state.step(ids)
@@ -300,7 +300,7 @@ class CommandMode:
             state.keep(rows)
         return found
 
-    def _is_open(self, found: FoundSentences) -> bool:
+    def _is_open(self, found: BeamSearchResult) -> bool:
         """Tell whether what is heard freely may still decide."""
         best = found.best(self.settings.threshold)
         is_eager = self._is_eager(best)

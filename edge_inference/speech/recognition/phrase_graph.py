@@ -9,8 +9,8 @@ from edge_inference.errors import ConfigError
 from edge_inference.speech.recognition.tokenizer import Tokenizer
 
 #: More commands in one sentence are not followed, nor more that means nothing around them.
-MOST_COMMANDS = 4
-MOST_IGNORED = 2
+MAX_COMMANDS = 4
+MAX_IGNORED = 2
 
 _ENDINGS = (".", "!", "?")
 
@@ -109,9 +109,9 @@ class PhraseGraph:
             yield from self.moves(GraphPosition(self._behind, more, ignored))
         if node.opens is None:
             return
-        if node.is_ignored and ignored < MOST_IGNORED:
+        if node.is_ignored and ignored < MAX_IGNORED:
             yield from self.moves(GraphPosition(node.opens, said, ignored + 1))
-        elif not node.is_ignored and len(said) < MOST_COMMANDS:
+        elif not node.is_ignored and len(said) < MAX_COMMANDS:
             yield from self.moves(GraphPosition(node.opens, said, ignored))
 
     def ended(self, place: GraphPosition) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ class Recogniser:
             if last == END:
                 break
             ids.append(last)
-        return RecognitionResult(self.tokenizer.text(ids), confidence_of(scores), tuple(scores))
+        return RecognitionResult(self.tokenizer.text(ids), mean_probability(scores), tuple(scores))
 
     def most_tokens(self, samples: int) -> int:
         """Return the most tokens that so many samples are taken for, the end mark among them."""
@@ -123,6 +123,6 @@ class Recogniser:
         return np.pad(samples, (0, missing)) if missing > 0 else samples
 
 
-def confidence_of(log_probabilities: list[float]) -> float:
+def mean_probability(log_probabilities: list[float]) -> float:
     """Return the geometric mean of the tokens' probabilities; 0 where there is no token."""
     return math.exp(sum(log_probabilities) / len(log_probabilities)) if log_probabilities else 0.0

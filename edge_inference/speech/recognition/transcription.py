@@ -9,12 +9,12 @@ from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.stop_phrases import (
     STOP_WORDS,
-    begins_with_no,
-    holds_back,
-    says_no,
-    stop_word_of,
+    find_stop_word,
+    has_negation_or_condition,
+    is_rejection,
+    starts_with_no,
 )
-from edge_inference.speech.recognition.command_mode import CommandMode, FoundSentences
+from edge_inference.speech.recognition.command_mode import BeamSearchResult, CommandMode
 from edge_inference.speech.recognition.recogniser import Recogniser
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
@@ -41,7 +41,7 @@ class _Ahead(NamedTuple):
     start_ns: int
     stamp_ns: int
     is_asked: bool
-    found: FoundSentences
+    found: BeamSearchResult
 
 
 class Transcriber:
@@ -73,7 +73,10 @@ class Transcriber:
             if mode == COMMAND or command.text or not segment.is_final:
                 # What turns the next sentence around, or says no to what goes on, is no phrase, and
                 # must be known of.
-                turns = any(tell(command.heard) for tell in (holds_back, says_no, begins_with_no))
+                turns = any(
+                    tell(command.heard)
+                    for tell in (has_negation_or_condition, is_rejection, starts_with_no)
+                )
                 text = command.text or (command.heard if turns else "")
                 return SpeechTranscript(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.free(segment.samples)
@@ -95,12 +98,12 @@ class Transcriber:
             found = self._found(segment, is_asked=False)
             command = self.command_mode.judge(found, is_final=segment.is_final)
             texts, confidence = [command.text, self.command_mode.written(found)], command.confidence
-        stops = (stop_word_of(text, stop_words, in_turn=False) for text in texts)
-        noes = (text for text in texts if segment.is_final and says_no(text, stop_words))
+        stops = (find_stop_word(text, stop_words, in_turn=False) for text in texts)
+        noes = (text for text in texts if segment.is_final and is_rejection(text, stop_words))
         said = next(filter(None, (*stops, *noes)), "")
         return SpeechTranscript(said, confidence, FREE if mode == FREE else COMMAND, _OWN)
 
-    def _found(self, segment: SpeechSegment, is_asked: bool) -> FoundSentences:
+    def _found(self, segment: SpeechSegment, is_asked: bool) -> BeamSearchResult:
         key = segment.start_ns, segment.stamp_ns, is_asked
         ahead, self._ahead = self._ahead, None
         if segment.is_final and ahead is not None and ahead[:3] == key:

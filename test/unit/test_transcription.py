@@ -142,13 +142,13 @@ def test_of_what_may_be_the_robots_own_only_a_stop_counts(
 def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcription, "says_no", lambda text, stop_words: text == "C c")
+    monkeypatch.setattr(transcription, "is_rejection", lambda text, stop_words: text == "C c")
     mixed = replace(segment(192, is_final=is_final), is_mixed=True)
     assert hearing_of("C c")[0].hear_mixed(mixed, mode, ["h"]).text == text
 
 
 def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcription, "begins_with_no", lambda text: text == "D e")
+    monkeypatch.setattr(transcription, "starts_with_no", lambda text: text == "D e")
     heard = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
     assert (heard.text, bool(heard.problem)) == ("D e", True)
 
@@ -156,7 +156,7 @@ def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch
 def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transcription, "says_no", lambda text: text == "D e")
+    monkeypatch.setattr(transcription, "is_rejection", lambda text: text == "D e")
     final = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
     assert final.text == "D e"
     assert final.problem  # it is no command

@@ -8,7 +8,7 @@ import pytest
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.language.stop_phrases import STOP_WORDS, says_no
+from edge_inference.speech.language.stop_phrases import STOP_WORDS, is_rejection
 from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
 from edge_inference.speech.planning.limits import PlanLimits, VoiceLimits
 from edge_inference.speech.planning.motion import Motion
@@ -247,7 +247,7 @@ def test_a_plan_at_work_is_taken_back_by_what_may_belong_to_it(
     words = said(text, (plan.stamp_ns - BEGUN) / S + begun_s, 0.5)
     assert robot.motion.is_taken_back(words, STOP_WORDS) is is_taken_back
     robot.motion.stop(robot.now_ns)
-    assert robot.motion.is_taken_back(words, STOP_WORDS) is says_no(text)
+    assert robot.motion.is_taken_back(words, STOP_WORDS) is is_rejection(text)
 
 
 def test_what_has_no_stamp_takes_back_only_by_a_no() -> None:

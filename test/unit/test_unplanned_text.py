@@ -6,14 +6,14 @@ import pytest
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.speech.language.stop_phrases import STOP_WORDS
-from edge_inference.speech.language.unplanned_text import UnplannedWords
+from edge_inference.speech.language.unplanned_text import UnplannedTextTracker
 
 MOVE, STOP = ActionStep("move", distance_m=1.0), ActionStep("stop")
 STAMP = 7
 LONGEST_S = 3.0
 
 
-class Words(UnplannedWords):
+class Words(UnplannedTextTracker):
     """They hear what is said at one moment; the steady clock goes as it is told to."""
 
     def __init__(self) -> None:

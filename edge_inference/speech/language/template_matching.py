@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.speech.language.delexicalization import (
+    DelexicalizedText,
+    delexicalize,
+    render_words,
+)
 from edge_inference.speech.language.grammar import Grammar, PhraseReading, Template
 from edge_inference.speech.language.numbers import NUMBER_WORDS
-from edge_inference.speech.language.outline import Outline, outline_of, outline_text
-from edge_inference.speech.language.stop_phrases import TURNING
+from edge_inference.speech.language.stop_phrases import NEGATIONS_AND_CONDITIONS
 from edge_inference.speech.language.units import UNIT_WORDS
 
 #: Gives a vector for each text, float32 [n, d]; what is alike in meaning has a small angle.
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+TextEmbedder = Callable[[Sequence[str]], NDArray[np.float32]]
 #: Gives how alike two texts are, 0 to 1.
-Alike = Callable[[str, str], float]
+TextSimilarity = Callable[[str, str], float]
 
 # Two readings so near to each other are told apart by nobody.
 _MARGIN = 0.02
@@ -25,14 +29,14 @@ _SHORTEST_CORRECTED = 5
 
 
 @dataclass(frozen=True)
-class NearestReading:
+class ScoredReading:
     """The nearest reading and how near it is, 0 to 1."""
 
     reading: PhraseReading
     score: float
 
 
-def letters_alike() -> Alike | None:
+def load_edit_similarity() -> TextSimilarity | None:
     """Return rapidfuzz's normalised edit similarity of two texts, or None without rapidfuzz."""
     try:
         from rapidfuzz import fuzz
@@ -41,10 +45,10 @@ def letters_alike() -> Alike | None:
     return lambda one, other: float(fuzz.ratio(one, other)) / 100.0
 
 
-class NearestByLetters:
+class FuzzyMatcher:
     """Finds what differs from a text by a few letters, values excepted."""
 
-    def __init__(self, grammar: Grammar, alike: Alike) -> None:
+    def __init__(self, grammar: Grammar, alike: TextSimilarity) -> None:
         self._grammar = grammar
         self._alike = alike
         self._templates = grammar.templates()
@@ -52,7 +56,7 @@ class NearestByLetters:
 
     def find(
         self, words: Sequence[str], threshold: float, word_threshold: float
-    ) -> NearestReading | None:
+    ) -> ScoredReading | None:
         """Return the nearest reading of at least ``threshold``, or None.
 
         If there is none, unknown words are first replaced by the known ones that they are nearly
@@ -65,15 +69,15 @@ class NearestByLetters:
         near = self._find(corrected, threshold)
         if near is None:
             return None
-        return NearestReading(
+        return ScoredReading(
             near.reading, near.score * self._alike(" ".join(words), " ".join(corrected))
         )
 
-    def _find(self, words: Sequence[str], threshold: float) -> NearestReading | None:
-        outline = outline_of(self._grammar, words)
+    def _find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
+        outline = delexicalize(self._grammar, words)
         text = outline.text()
         scored = [
-            (self._alike(text, outline_text(template.words)), template)
+            (self._alike(text, render_words(template.words)), template)
             for template in _fitting(outline, self._templates)
         ]
         return _best(scored, outline, threshold)
@@ -89,18 +93,18 @@ class NearestByLetters:
         return word if known in NUMBER_WORDS else known
 
 
-class NearestByMeaning:
+class EmbeddingMatcher:
     """Finds what means nearly the same, by sentence vectors; values are read exactly."""
 
-    def __init__(self, grammar: Grammar, embed: Embed) -> None:
+    def __init__(self, grammar: Grammar, embed: TextEmbedder) -> None:
         self._grammar = grammar
         self._embed = embed
         self._templates = grammar.templates()
         self._vectors = _unit_vectors(embed([_by_kind(t) for t in self._templates]))
 
-    def find(self, words: Sequence[str], threshold: float) -> NearestReading | None:
+    def find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
         """Return the nearest reading of at least ``threshold`` (a cosine), or None."""
-        outline = outline_of(self._grammar, words)
+        outline = delexicalize(self._grammar, words)
         fitting = _fitting(outline, self._templates)
         if not fitting:
             return None
@@ -112,14 +116,14 @@ class NearestByMeaning:
         return _best(scored, outline, threshold)
 
 
-def _fitting(outline: Outline, templates: Sequence[Template]) -> list[Template]:
-    turning = TURNING.intersection(word for word in outline.words if word)
+def _fitting(outline: DelexicalizedText, templates: Sequence[Template]) -> list[Template]:
+    turning = NEGATIONS_AND_CONDITIONS.intersection(word for word in outline.words if word)
     return [t for t in templates if outline.fits(t) and turning <= set(t.words)]
 
 
 def _best(
-    scored: Sequence[tuple[float, Template]], outline: Outline, threshold: float
-) -> NearestReading | None:
+    scored: Sequence[tuple[float, Template]], outline: DelexicalizedText, threshold: float
+) -> ScoredReading | None:
     score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
     if best is None or score < threshold:
         return None
@@ -131,8 +135,8 @@ def _best(
             reading.slots,
         ):
             problem = f"that could be {reading.intent} or {other.intent}; say it in other words"
-            return NearestReading(PhraseReading(reading.intent, reading.slots, problem), score)
-    return NearestReading(reading, score)
+            return ScoredReading(PhraseReading(reading.intent, reading.slots, problem), score)
+    return ScoredReading(reading, score)
 
 
 def _by_kind(template: Template) -> str:

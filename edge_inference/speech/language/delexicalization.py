@@ -15,7 +15,7 @@ from edge_inference.speech.language.phrase import SlotMatch
 
 
 @dataclass(frozen=True)
-class Outline:
+class DelexicalizedText:
     """A text: ``None`` in ``words`` for each value; by kind, what the value can be."""
 
     words: tuple[str | None, ...]
@@ -23,7 +23,7 @@ class Outline:
 
     def text(self, fallback: str = "_") -> str:
         """Return the words with ``fallback`` for each value."""
-        return outline_text(self.words, fallback)
+        return render_words(self.words, fallback)
 
     def fits(self, template: Template) -> bool:
         """Tell whether the values are of the template's kinds, in its order."""
@@ -43,12 +43,12 @@ class Outline:
         return PhraseReading(template.phrase.intent, slots, "; ".join(filter(None, problems)))
 
 
-def outline_text(words: Sequence[str | None], fallback: str = "_") -> str:
+def render_words(words: Sequence[str | None], fallback: str = "_") -> str:
     """Return words as one text, with ``fallback`` for each ``None``."""
     return " ".join(fallback if word is None else word for word in words)
 
 
-def outline_of(grammar: Grammar, words: Sequence[str]) -> Outline:
+def delexicalize(grammar: Grammar, words: Sequence[str]) -> DelexicalizedText:
     """Return a text's outline: from left to right the longest value of any kind is taken out."""
     left: list[str | None] = []
     values: list[Mapping[str, SlotMatch]] = []
@@ -62,7 +62,7 @@ def outline_of(grammar: Grammar, words: Sequence[str]) -> Outline:
         else:
             left.append(words[place])
             place += 1
-    return Outline(tuple(left), tuple(values))
+    return DelexicalizedText(tuple(left), tuple(values))
 
 
 def _values_at(grammar: Grammar, words: Sequence[str], place: int) -> dict[str, SlotMatch]:
