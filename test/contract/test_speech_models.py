@@ -49,7 +49,7 @@ def detector_model() -> Iterator[OrtBackend]:
 
 
 def speech_in(model: OrtBackend, samples: np.ndarray, rate: int) -> list[SpeechSegment]:
-    detector = ActivityDetector(model, ActivitySettings(partial_ms=0.0))
+    detector = ActivityDetector(model, ActivitySettings(partial_period_ms=0.0))
     return [segment for chunk in chunks(samples, rate) for segment in detector.feed(chunk)]
 
 

@@ -133,7 +133,7 @@ def test_time_runs_out() -> None:
 
 def test_tokens_run_out() -> None:
     model = model_of(saying("move direction=forward; move direction=forward; stop"))
-    model.settings = LanguageModelSettings(most_tokens=8)
+    model.settings = LanguageModelSettings(max_tokens=8)
     assert model.intent(unknown()).problem.endswith("the language model wrote too much")
 
 
@@ -177,9 +177,7 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
     def answer(text: str) -> NDArray[np.float32]:
         return (random.standard_normal(len(PIECES)) * sharpness).astype(np.float32)
 
-    model = model_of(
-        Decoder(answer), LanguageModelSettings(most_tokens=500, min_model_confidence=0)
-    )
+    model = model_of(Decoder(answer), LanguageModelSettings(max_tokens=500, min_model_confidence=0))
     text = "scoot ahead two meters or six feet at half a meter per second with the mug to the door"
     schema, words = PlanSchema(shipped(), 3), tuple(text.split())
     written = model.write(text)

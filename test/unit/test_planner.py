@@ -302,7 +302,7 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("", "empty"),
         ("speed: 1\n", "line 1, speed: unknown key"),
         ("motion:\n  max_speed_mps: 50\n", "line 2, motion.max_speed_mps: expected a number"),
-        ("motion:\n  usual_speed_mps: 2.0\n", "line 2, motion: usual_speed_mps: 2 is above"),
+        ("motion:\n  default_speed_mps: 2.0\n", "line 2, motion: default_speed_mps: 2 is above"),
         ("motion: 1\n", "expected a mapping"),
         ("plan:\n  actions: [move]\n", "stop must be among them"),
         ("plan:\n  actions: [fly, stop]\n", "got 'fly'"),

@@ -58,8 +58,8 @@ def test_the_mask_of_the_decoder_is_one_of_samples() -> None:
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ConfigError, match="shortest_s: 3 is above longest_s 2"):
-        build(RecogniserSettings, {"shortest_s": 3.0, "longest_s": 2.0})
+    with pytest.raises(ConfigError, match="min_speech_s: 3 is above max_speech_s 2"):
+        build(RecogniserSettings, {"min_speech_s": 3.0, "max_speech_s": 2.0})
 
 
 @pytest.mark.parametrize("text", ["", "A", "A B C", "H a é"])
@@ -81,7 +81,7 @@ def test_the_confidence_is_the_mean_probability_of_the_tokens() -> None:
 
 
 def test_a_decoder_that_never_ends_is_stopped() -> None:
-    settings = RecogniserSettings(tokens_per_second=3.0)
+    settings = RecogniserSettings(max_tokens_per_second=3.0)
     recognised = recogniser_that(lambda _: {A: 0.0}, settings).free(np.zeros(32_000, np.float32))
     assert recognised.text == " ".join("A" * 7)
 

@@ -26,7 +26,7 @@ def talk(clock: Clock) -> RobotSpeech:
 
 
 def tell(talk: RobotSpeech, speaks: bool) -> None:
-    talk.tell(speaks, longest_talk_s=15.0, deaf_after_s=0.3)
+    talk.tell(speaks, max_talk_s=15.0, echo_tail_s=0.3)
 
 
 def test_nobody_has_said_that_the_robot_speaks(talk: RobotSpeech) -> None:

@@ -124,7 +124,7 @@ def test_what_one_image_shows_is_not_spoken_of() -> None:
     assert said(nothing, dog) == "I see nothing that I know."
     assert said(nothing, dog, target="dog") == "I see no dog."
     assert said(dog, nothing, dog) == "I see a dog."
-    assert said(nothing, dog, seen_in=1) == "I see a dog."
+    assert said(nothing, dog, min_images=1) == "I see a dog."
     assert said(dog, dog, *[nothing] * 5) == "I see nothing that I know."
     two = make_image(("dog", LEFT), ("dog", RIGHT))
     assert said(dog, dog, two) == "I see a dog."
@@ -133,7 +133,7 @@ def test_what_one_image_shows_is_not_spoken_of() -> None:
 def test_one_image_is_too_few_to_tell() -> None:
     dog = make_image(("dog", LEFT))
     assert said(dog) == "I have seen only one image in the last 3 seconds."
-    assert said(dog, dog, seen_in=3) == "I have seen only two images in the last 3 seconds."
+    assert said(dog, dog, min_images=3) == "I have seen only two images in the last 3 seconds."
 
 
 def test_the_place_is_that_of_the_latest_image() -> None:
@@ -163,7 +163,7 @@ def test_what_was_seen_before_the_clock_was_set_back_does_not_count() -> None:
 def test_low_scores_do_not_count() -> None:
     seen = [make_image(("dog", LEFT, 0.9), ("cup", LEFT, 0.3))] * 2
     assert said(*seen) == "I see a dog."
-    assert said(*seen, minimum_score=0.2) == "I see a dog and a cup."
+    assert said(*seen, min_score=0.2) == "I see a dog and a cup."
 
 
 def test_a_classifier_tells_what_the_image_looks_like() -> None:
@@ -181,8 +181,8 @@ def test_another_model_begins_anew() -> None:
 
 
 def test_settings_that_do_not_go_together() -> None:
-    with pytest.raises(ConfigError, match="seen_in: 3 is more than images, 2"):
-        build(SceneSettings, {"images": 2, "seen_in": 3})
+    with pytest.raises(ConfigError, match="min_images: 3 is more than max_images, 2"):
+        build(SceneSettings, {"max_images": 2, "min_images": 3})
 
 
 def test_plurals() -> None:

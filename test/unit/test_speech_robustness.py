@@ -45,7 +45,7 @@ grammar_keys = st.sampled_from(
 )
 limit_keys = st.sampled_from(
     [
-        *("motion", "plan", "places", "max_speed_mps", "usual_speed_mps", "acceleration_mps2"),
+        *("motion", "plan", "places", "max_speed_mps", "default_speed_mps", "acceleration_mps2"),
         *("max_steps", "actions", "things", "dead_man_s", "x_m", "y_m", "yaw_rad", "kitchen"),
     ]
 )

@@ -164,12 +164,12 @@ class VoiceActivity(Stage[AudioChunk]):
     def _on_speaking(self, speaking: bool, by_reference: bool) -> None:
         del by_reference
         settings = self.parameters.current
-        self._talk.tell(speaking, settings.longest_talk_s, settings.deaf_after_s)
+        self._talk.tell(speaking, settings.max_talk_s, settings.echo_tail_s)
 
     def _long_talk(self, settings: VoiceActivitySettings) -> str:
         """Return what to say of a robot that hardly ever lets anybody else speak."""
         lasts_s = self._talk.lasts_s
-        if settings.listen_while_speaking or lasts_s <= settings.longest_talk_s:
+        if settings.listen_while_speaking or lasts_s <= settings.max_talk_s:
             return ""
         return _LONG_TALK.format(lasts_s, self.count_publishers(self._speaking.topic))
 

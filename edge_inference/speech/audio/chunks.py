@@ -36,7 +36,7 @@ class ChunkSettings:
         unit="ms",
         minimum=0.0,
     )
-    bridged_ms: float = setting(
+    max_filled_gap_ms: float = setting(
         120.0, "a shorter gap is filled with silence", unit="ms", minimum=0.0, maximum=1000.0
     )
     clipped_share: float = setting(
@@ -151,7 +151,7 @@ class Rechunker:
         """Return the chunk with silence for what is missing before it, if that is little."""
         assert self._last is not None
         missing = round((chunk.stamp_ns - self._last.end_ns) * chunk.sample_rate / 1e9)
-        most = self.settings.bridged_ms / 1e3 * chunk.sample_rate
+        most = self.settings.max_filled_gap_ms / 1e3 * chunk.sample_rate
         if not 0 < missing <= most or chunk.sample_rate != self._last.sample_rate:
             self.reset()
             return chunk

@@ -55,17 +55,17 @@ class FuzzyMatcher:
         self._vocabulary = _vocabulary(grammar, self._templates)
 
     def find(
-        self, words: Sequence[str], threshold: float, word_threshold: float
+        self, words: Sequence[str], threshold: float, fuzzy_word_threshold: float
     ) -> ScoredReading | None:
         """Return the nearest reading of at least ``threshold``, or None.
 
         If there is none, unknown words are first replaced by the known ones that they are nearly
-        (``word_threshold``). Short words and numbers stay: one letter makes others of them.
+        (``fuzzy_word_threshold``). Short words and numbers stay: one letter makes others of them.
         """
         near = self._find(words, threshold)
         if near:
             return near
-        corrected = [self._corrected(word, word_threshold) for word in words]
+        corrected = [self._corrected(word, fuzzy_word_threshold) for word in words]
         near = self._find(corrected, threshold)
         if near is None:
             return None

@@ -43,7 +43,7 @@ class UnderstandingSettings(StopSettings):
     fuzzy_threshold: float = setting(
         0.88, "likeness from which a fuzzy match is accepted", minimum=0.5, maximum=1.0
     )
-    word_threshold: float = setting(
+    fuzzy_word_threshold: float = setting(
         0.85, "likeness from which an unknown word is a known one", minimum=0.5, maximum=1.0
     )
     embedding_threshold: float = setting(
@@ -176,7 +176,7 @@ class Understanding:
         if self._letters is None:
             return None
         settings = self._settings
-        near = self._letters.find(words, settings.fuzzy_threshold, settings.word_threshold)
+        near = self._letters.find(words, settings.fuzzy_threshold, settings.fuzzy_word_threshold)
         return self._made(near.reading, "fuzzy", near.score, transcript) if near else None
 
     def _in_parts(self, words: Sequence[str], transcript: Transcript) -> Intent | None:

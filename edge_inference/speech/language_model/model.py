@@ -43,13 +43,13 @@ MAX_CHARACTERS = 400
 class LanguageModelSettings:
     """How far the language model is trusted, and how long it may take."""
 
-    most_steps: int = setting(
+    max_steps: int = setting(
         3, "most steps of a plan that the model writes", minimum=1, maximum=8, read_only=True
     )
     inferred_slots: tuple[str, ...] = setting(
         ("direction",), "slots whose value need not be said; all others are read from the text"
     )
-    most_tokens: int = setting(
+    max_tokens: int = setting(
         96, "most tokens of a plan; a longer one is given up", minimum=8, maximum=1024
     )
     time_limit_s: float = setting(
@@ -85,7 +85,7 @@ class PlanGenerator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings or LanguageModelSettings()
-        self._schema = PlanSchema(grammar, self.settings.most_steps)
+        self._schema = PlanSchema(grammar, self.settings.max_steps)
         self._clock = clock
         self._tokens = tokens
         self._vocabulary = Vocabulary(tokens.texts(), {*self._schema.alphabet, *_IN_QUANTITIES})
@@ -134,7 +134,7 @@ class PlanGenerator:
         deadline_s = self._clock() + settings.time_limit_s
         model = self._read.copy()
         scores = model.read(self._tokens.encode(" ".join(words) + self._behind))
-        bounds = DecodingLimits(settings.most_tokens, deadline_s, self._clock)
+        bounds = DecodingLimits(settings.max_tokens, deadline_s, self._clock)
         constraint = Constraint(schema, self._vocabulary)
         return decode_plan(model, scores, constraint, self._tokens.encode, self._end_ids, bounds)
 

@@ -91,14 +91,14 @@ State = frozenset[_Place]
 
 
 class PlanSchema:
-    """The plans of up to ``most_steps`` steps with the intents of a grammar."""
+    """The plans of up to ``max_steps`` steps with the intents of a grammar."""
 
     def __init__(
-        self, grammar: Grammar, most_steps: int = 4, without: Collection[str] = (YES, NO)
+        self, grammar: Grammar, max_steps: int = 4, without: Collection[str] = (YES, NO)
     ) -> None:
-        if most_steps < 1:
-            raise ValueError(f"most_steps: expected at least 1, got {most_steps}")
-        self._most_steps = most_steps
+        if max_steps < 1:
+            raise ValueError(f"max_steps: expected at least 1, got {max_steps}")
+        self._most_steps = max_steps
         self._take(_forms(grammar, without))
 
     def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:

@@ -293,8 +293,8 @@ class Motion:
     def _top(self) -> float:
         motion, step = self.limits.motion, self._step()
         if self._turns:
-            return min(step.rate_radps or motion.usual_rate_radps, motion.max_rate_radps)
-        return min(step.speed_mps or motion.usual_speed_mps, motion.max_speed_mps)
+            return min(step.rate_radps or motion.default_rate_radps, motion.max_rate_radps)
+        return min(step.speed_mps or motion.default_speed_mps, motion.max_speed_mps)
 
     def _stoppable(self) -> float:
         """Return the highest speed that, held for one period, still leaves the way to brake.

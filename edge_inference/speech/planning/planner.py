@@ -221,11 +221,11 @@ def _move(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     distance_m, duration_s = slots.size("distance", "m"), slots.size("duration", "s")
     if distance_m is not None and duration_s is not None:
         raise UnclearError("I can go for a distance or for a time, not for both")
-    speed_mps = limits.usual_speed_mps if speed_mps is None else speed_mps
+    speed_mps = limits.default_speed_mps if speed_mps is None else speed_mps
     if duration_s is not None:
         distance_m = duration_s * speed_mps
     elif distance_m is None:
-        distance_m = limits.usual_distance_m
+        distance_m = limits.default_distance_m
     way = -distance_m if direction == "backward" else distance_m
     return [ActionStep("move", distance_m=way, speed_mps=speed_mps)]
 
@@ -234,13 +234,13 @@ def _turn(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     direction = slots.choice("direction", ("left", "right", "around"))
     angle_rad, rate_radps = slots.size("angle", "rad"), slots.size("rate", "rad/s")
     if angle_rad is None:
-        angle_rad = math.pi if direction == "around" else limits.usual_angle_rad
+        angle_rad = math.pi if direction == "around" else limits.default_angle_rad
     way = -angle_rad if direction == "right" else angle_rad
     return [
         ActionStep(
             "turn",
             angle_rad=way,
-            rate_radps=limits.usual_rate_radps if rate_radps is None else rate_radps,
+            rate_radps=limits.default_rate_radps if rate_radps is None else rate_radps,
         )
     ]
 

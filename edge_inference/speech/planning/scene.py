@@ -25,14 +25,18 @@ class SceneSettings:
     max_age_s: float = setting(
         3.0, "older images do not count", unit="s", minimum=0.1, maximum=600.0
     )
-    images: int = setting(5, "as many of the latest images count", minimum=1, maximum=_MOST_IMAGES)
-    seen_in: int = setting(2, "in so many of them a thing must be", minimum=1, maximum=_MOST_IMAGES)
-    minimum_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
+    max_images: int = setting(
+        5, "as many of the latest images count", minimum=1, maximum=_MOST_IMAGES
+    )
+    min_images: int = setting(
+        2, "in so many of them a thing must be", minimum=1, maximum=_MOST_IMAGES
+    )
+    min_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
 
     def check(self) -> str | None:
         """Return why the values do not go together."""
-        if self.seen_in > self.images:
-            return f"seen_in: {self.seen_in} is more than images, {self.images}"
+        if self.min_images > self.images:
+            return f"min_images: {self.min_images} is more than max_images, {self.images}"
         return None
 
 
@@ -71,8 +75,8 @@ class _Image:
     moment_ns: int
     found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, place across
 
-    def of(self, name: str, minimum_score: float) -> list[float | None]:
-        return [at for score, at in self.found.get(name, ()) if score >= minimum_score]
+    def of(self, name: str, min_score: float) -> list[float | None]:
+        return [at for score, at in self.found.get(name, ()) if score >= min_score]
 
 
 class Scene:
@@ -115,7 +119,7 @@ class Scene:
         oldest_ns = now_ns - int(settings.max_age_s * 1e9)
         latest_ns = now_ns + FUTURE_TOLERANCE_NS  # the clock may have been set back
         fresh = [each for each in self._images if oldest_ns <= each.moment_ns <= latest_ns]
-        fresh = fresh[: settings.images]
+        fresh = fresh[: settings.max_images]
         names = dict.fromkeys(name for each in fresh for name in each.found)
         seen = (_agreed(name, fresh, settings) for name in names)
         return SceneView(
@@ -145,13 +149,13 @@ def _across(result: Detections, index: int) -> float | None:
 
 
 def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObjects:
-    """Return as many of a thing as ``seen_in`` images have, where the latest such one has them.
+    """Return as many of a thing as ``min_images`` images have, where the latest such one has them.
 
     Images come newest first, their results best first.
     """
-    places = [each.of(name, settings.minimum_score) for each in images]
+    places = [each.of(name, settings.min_score) for each in images]
     counts = sorted(map(len, places), reverse=True)
-    count = counts[settings.seen_in - 1] if len(counts) >= settings.seen_in else 0
+    count = counts[settings.min_images - 1] if len(counts) >= settings.min_images else 0
     latest = next((each for each in places if len(each) >= count), [])[:count]
     known = sorted(at for at in latest if at is not None)
     across: tuple[float | None, ...] = tuple(known) if len(known) == count else (None,) * count

@@ -84,7 +84,7 @@ def format_answer(
     name = names.name_of(target)
     if target and view.known is not None and name not in view.known:
         return f"I do not know what {names.counted(name, 1)} looks like."
-    if view.fresh < settings.seen_in:
+    if view.fresh < settings.min_images:
         images = f"{_number(view.fresh)} image{'s' if view.fresh > 1 else ''}"
         return f"I have seen only {images} in the last {_seconds(settings.max_age_s)}."
     if not target:

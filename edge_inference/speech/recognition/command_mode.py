@@ -30,7 +30,7 @@ from edge_inference.speech.recognition.tokenizer import END, START
 class CommandModeSettings:
     """How wide the search is, and what it accepts."""
 
-    beam: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
+    beam_width: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
     threshold: float = setting(
         -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
     )
@@ -274,7 +274,7 @@ class CommandMode:
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
         found = BeamSearchResult({}, _Free())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
-        for _ in range(self._recogniser.most_tokens(len(samples))):
+        for _ in range(self._recogniser.max_tokens(len(samples))):
             chances = state.step(ids)
             for hypothesis, chance in zip(beam, chances, strict=False):
                 said = self._graph.ended(hypothesis.place)
@@ -325,7 +325,7 @@ class CommandMode:
                 if total >= least
             )
         options.sort(key=lambda option: option[0], reverse=True)
-        kept = options[: self.settings.beam]
+        kept = options[: self.settings.beam_width]
         return [row for _, row, _, _ in kept], [
             _Hypothesis(place, token, total, (*beam[row].scores, float(chances[row, token])))
             for total, row, token, place in kept

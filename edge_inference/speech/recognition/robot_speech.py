@@ -9,7 +9,7 @@ from collections.abc import Callable
 class RobotSpeech:
     """Tells speech that was heard while the robot itself spoke from other speech.
 
-    ``longest_talk_s`` is how long it counts as speaking since it last said so, ``deaf_after_s`` how
+    ``max_talk_s`` is how long it counts as speaking since it last said so, ``echo_tail_s`` how
     long the room goes on to sound. Times are those of ``steady_s``. ``tell`` may come in a thread
     of its own.
     """
@@ -19,12 +19,12 @@ class RobotSpeech:
         self._until_s = self._since_s = steady_s()
         self._is_mixed = False
 
-    def tell(self, speaks: bool, longest_talk_s: float, deaf_after_s: float) -> None:
+    def tell(self, speaks: bool, max_talk_s: float, echo_tail_s: float) -> None:
         """Take note of what the robot says of itself."""
         now_s = self._steady_s()
         if now_s >= self._until_s:
             self._since_s = now_s
-        self._until_s = now_s + (longest_talk_s if speaks else deaf_after_s)
+        self._until_s = now_s + (max_talk_s if speaks else echo_tail_s)
 
     @property
     def lasts_s(self) -> float:
