@@ -72,7 +72,7 @@ def test_the_model_decides_what_is_meant(
     name: str,
     slots: dict[str, str | float],
 ) -> None:
-    intent = opened(language_model(tmp_path, follows), grammar).intent(unknown(text))
+    intent = opened(language_model(tmp_path, follows), grammar).parse(unknown(text))
     assert intent.name == name
     assert {key: slot.value for key, slot in intent.slots.items()} == slots
     assert intent.needs_confirmation is (name in ("move", "turn"))
@@ -80,9 +80,9 @@ def test_the_model_decides_what_is_meant(
 
 def test_one_text_leaves_nothing_behind_for_the_next(tmp_path: Path, grammar: Grammar) -> None:
     model = opened(language_model(tmp_path, {"\n": "m", "=": "f", "d": END}), grammar)
-    first = model.write("scoot ahead")
-    model.write("something else entirely")
-    assert model.write("scoot ahead") == first
+    first = model.generate("scoot ahead")
+    model.generate("something else entirely")
+    assert model.generate("scoot ahead") == first
 
 
 def test_tokens_have_their_texts(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_vectors_have_length_one_and_are_those_of_the_text(tmp_path: Path) -> No
 
 def test_what_is_near_in_meaning_is_asked_about(tmp_path: Path, grammar: Grammar) -> None:
     understanding = Understanding(grammar, embed=embedding(tmp_path))
-    intent = understanding.intent(Transcript("around turn", 0.9, "free", 7))
+    intent = understanding.parse(Transcript("around turn", 0.9, "free", 7))
     assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
 
 

@@ -104,7 +104,7 @@ class FakeDevice(AudioInput):
             if type(self).opened > 2:
                 return None
             raise SourceError("device gives no more sound; is it still plugged in?")
-        return AudioBlock(np.zeros(512, np.float32), 16_000, lost=self.left == 2)
+        return AudioBlock(np.zeros(512, np.float32), 16_000, follows_gap=self.left == 2)
 
     def close(self) -> None:
         pass

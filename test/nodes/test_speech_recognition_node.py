@@ -106,7 +106,7 @@ def test_an_answer_is_expected_after_a_question(
     transcripts = rig.tap("/ai/transcript")
     speech.publish(said(0.5, stamp_ns=10**11))
     transcripts.wait()
-    assert node._hearing.command_mode.is_asked == is_asked
+    assert node._hearing.command_mode.expects_answer == is_asked
 
 
 def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:

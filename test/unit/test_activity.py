@@ -111,7 +111,7 @@ def test_speech_that_a_gap_cuts_is_no_sentence(silence: int, is_final: bool) -> 
     for number in range(10 + silence):
         assert detector.feed(chunk(number)) == []
     (segment,) = detector.feed(chunk(100))
-    assert (segment.is_final, detector.cut) == (is_final, int(not is_final))
+    assert (segment.is_final, detector.truncated_segments) == (is_final, int(not is_final))
     assert windows_of(segment) == list(range(10 + silence))
 
 
@@ -159,15 +159,15 @@ def test_sound_that_ceases_ends_speech_after_a_while() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
     for number in range(5):
         assert detector.feed(chunk(number)) == []
-    assert detector.cease(0.99) == []
-    (segment,) = detector.cease(1.0)
+    assert detector.end_on_timeout(0.99) == []
+    (segment,) = detector.end_on_timeout(1.0)
     assert windows_of(segment) == list(range(5))
     assert (segment.stamp_ns, segment.is_final, segment.frame_id) == (
         5 * WINDOW_NS,
         True,
         "microphone",
     )
-    assert detector.cease(2.0) == []
+    assert detector.end_on_timeout(2.0) == []
     # What was only late is heard with what was before it.
     for number in range(5, 30):
         found = detector.feed(chunk(number))

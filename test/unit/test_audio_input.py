@@ -280,11 +280,11 @@ def test_a_device_records_from_the_first_read_on(port: FakePortAudio) -> None:
     assert sound.is_live and stream.stopped
     piece = sound.read()
     assert piece.samples.tolist() == [0.5] * 512
-    assert (piece.sample_rate, piece.lost) == (16_000, False)
+    assert (piece.sample_rate, piece.follows_gap) == (16_000, False)
     assert (stream.given["device"], stream.given["blocksize"]) == (None, 512)
     stream.say(3.0, overflow=True)
     loud = sound.read()
-    assert loud.samples.max() == 1.0 and loud.lost
+    assert loud.samples.max() == 1.0 and loud.follows_gap
     sound.close()
     sound.close()
     assert not stream.is_open
@@ -318,9 +318,9 @@ def test_a_reader_that_is_too_slow_learns_of_what_was_lost(port: FakePortAudio) 
     sound.read()
     for _ in range(3):
         port.streams[0].say(0.1)
-    assert [sound.read().lost, sound.read().lost] == [False, False]
+    assert [sound.read().follows_gap, sound.read().follows_gap] == [False, False]
     port.streams[0].say(0.1)
-    assert sound.read().lost
+    assert sound.read().follows_gap
 
 
 def test_a_device_that_is_not_there(port: FakePortAudio) -> None:

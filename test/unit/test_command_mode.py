@@ -103,10 +103,10 @@ def test_what_is_not_over_is_not_taken_eagerly() -> None:
     assert mode.recognise(SECOND, is_final=False).text == ""
 
 
-@pytest.mark.parametrize(("is_asked", "text"), [(False, ""), (True, "a")])
-def test_answers_count_only_after_a_question(is_asked: bool, text: str) -> None:
+@pytest.mark.parametrize(("expects_answer", "text"), [(False, ""), (True, "a")])
+def test_answers_count_only_after_a_question(expects_answer: bool, text: str) -> None:
     mode = mode_of(recogniser_that(saying(TOKENIZER.ids("A"))), ["a", "b c"], answers=["a"])
-    assert mode.recognise(SECOND, is_asked=is_asked).text == text
+    assert mode.recognise(SECOND, expects_answer=expects_answer).text == text
 
 
 @pytest.mark.parametrize(
@@ -199,4 +199,4 @@ def test_hearing_freely_beside_the_phrases_is_hearing_freely(
     settings = CommandModeSettings(beam_width=beam, margin=0.0, lead=0.0, threshold=-100.0)
     command = mode_of(recogniser, sorted(phrases), settings).recognise(SECOND)
     if command.problem.startswith("I heard"):
-        assert f"I heard {recogniser.free(SECOND).text!r}," in command.problem
+        assert f"I heard {recogniser.transcribe(SECOND).text!r}," in command.problem

@@ -16,8 +16,8 @@ def readings(graph: PhraseGraph, written: str) -> set[tuple[str, ...]]:
     """Return the phrases of every way through the graph that writes exactly this."""
     places = [graph.start]
     for token in TOKENIZER.ids(written):
-        places = [to for place in places for step, to in graph.moves(place) if step == token]
-    return {graph.ended(place) for place in places} - {()}
+        places = [to for place in places for step, to in graph.transitions(place) if step == token]
+    return {graph.completed_phrases(place) for place in places} - {()}
 
 
 @pytest.mark.parametrize(

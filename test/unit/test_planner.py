@@ -288,8 +288,8 @@ def test_the_shipped_limits_can_be_read() -> None:
     assert limits.places["kitchen"].frame_id == "map"
     assert not ActionPlanner(limits).plan(intent("go_to", place="kitchen")).is_refused
     grammar = read_grammar(SHIPPED.with_name("grammar.yaml"))
-    assert {slot.value for _, slot in grammar.kinds["place"].outlines("")} == set(limits.places)
-    assert {slot.value for _, slot in grammar.kinds["thing"].outlines("")} == set(
+    assert {slot.value for _, slot in grammar.kinds["place"].placeholders("")} == set(limits.places)
+    assert {slot.value for _, slot in grammar.kinds["thing"].placeholders("")} == set(
         limits.plan.things
     )
     full_turn = intent("turn", angle=2 * math.pi)

@@ -56,7 +56,7 @@ def said(
     now_ns: int = NOW,
     **settings: float,
 ) -> str:
-    scene = Scene(NAMES.name_of)
+    scene = Scene(NAMES.spoken_name)
     chosen = build(SceneSettings, settings)
     for result in results:
         scene.add(result, NOW, all_labels=all_labels)
@@ -188,7 +188,7 @@ def test_settings_that_do_not_go_together() -> None:
 def test_plurals() -> None:
     words = {"cup": "cups", "bus": "buses", "couch": "couches", "toy": "toys", "puppy": "puppies"}
     for name, plural in words.items():
-        assert NAMES.counted(name, 2) == f"two {plural}"
+        assert NAMES.with_count(name, 2) == f"two {plural}"
 
 
 def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
@@ -196,12 +196,12 @@ def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
     names = read_names(config / "scene.yaml")
     labels = (share_folder() / "models" / "nanodet" / "labels.txt").read_text().splitlines()
     assert set(names.by_label) <= set(labels)
-    known = {names.name_of(label) for label in labels}
-    assert set(names.plurals) <= known
+    known_names = {names.spoken_name(label) for label in labels}
+    assert set(names.plurals) <= known_names
     things = read_grammar(config / "grammar.yaml")
     asked = {s.slots["thing"].value for s in things.sentences() if s.intent == "look" and s.slots}
     # No shipped model knows a box when it sees one, and the robot says so.
-    assert asked - known == {"box"}
+    assert asked - known_names == {"box"}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_things_without_end_are_neither_remembered_nor_listed() -> None:
     boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1))
     scores, ids = np.full(count, 0.9, np.float32), np.arange(count, dtype=np.int32)
     result = Detections(boxes, scores, ids, labels, 600, 400, "m", NOW)
-    scene, settings = Scene(NAMES.name_of), build(SceneSettings, {"images": 100})
+    scene, settings = Scene(NAMES.spoken_name), build(SceneSettings, {"max_images": 100})
     for _ in range(100):
         scene.add(result, NOW, all_labels=False)
     view = scene.view(NOW, settings)

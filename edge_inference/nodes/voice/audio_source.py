@@ -150,7 +150,7 @@ class AudioSource(Component):
         return self.finished.is_set()
 
     def _publish(self, piece: AudioBlock, clock: SampleClock) -> None:
-        if piece.lost:
+        if piece.follows_gap:
             self.health.dropped("overflow")
             self._sequence += 1  # so that those who listen see the gap
         stamp_ns = clock.stamp_ns(len(piece.samples), piece.sample_rate, self.now_ns())

@@ -98,7 +98,7 @@ class IntentParser(Stage[Transcript]):
 
     def process(self, item: Transcript, settings: IntentParserSettings) -> Intent:
         """Understand one transcript."""
-        return self._understanding.intent(item)
+        return self._understanding.parse(item)
 
     def emit(self, output: Intent) -> None:
         """Publish what is meant; exactly one of two nodes answers what is unknown."""

@@ -108,7 +108,7 @@ class LanguageModel(Stage[Intent]):
             missing = f"the language model {settings.model!r} is not there"
             return replace(item, problem=f"{item.problem}; {missing}")
         try:
-            return self._model.intent(item)
+            return self._model.parse(item)
         except BaseException as error:
             # Who spoke gets an answer, whatever it is; the fault is on show.
             self.fail(error)

@@ -48,7 +48,7 @@ class SceneReporter(Component):
 
     def start(self) -> None:
         """Watch, and listen for questions."""
-        self._scene = Scene(self._names.name_of)
+        self._scene = Scene(self._names.spoken_name)
         self._answered: tuple[int, int] | None = None
         results = self.subscribe_to("detections", detection_adapter(), self._on_result)
         self._topic = results.topic

@@ -62,7 +62,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
         self._listen_for_phrases(settings)
         self._model_name, self._locale = model.name, model.locale
-        self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
+        self._recogniser.transcribe(np.zeros(SAMPLE_RATE, np.float32))
         self._transcripts = self.publish_on("transcript", TranscriptAdapter())
         self._managed.open()
         self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._managed.tell)
@@ -123,9 +123,9 @@ class SpeechRecognition(Stage[SpeechSegment]):
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
         if item.is_mixed:
-            heard = self._hearing.hear_mixed(item, settings.mode, settings.stop_words)
+            heard = self._hearing.transcribe_mixed(item, settings.mode, settings.stop_words)
         else:
-            heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
+            heard = self._hearing.transcribe(item, settings.mode, expects_answer=is_asked)
         if len(item.samples) > _LONG:
             give_back()
         ended_ns = time.monotonic_ns()

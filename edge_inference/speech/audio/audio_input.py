@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class AudioBlock:
-    """Samples of one channel, float32 [n] within -1..1; ``lost``: some before it are missing."""
+    """Samples of one channel, float32 [n] within -1..1; ``follows_gap``: some before it are missing."""
 
     samples: NDArray[np.float32]
     sample_rate: int
-    lost: bool = False
+    follows_gap: bool = False
 
 
 class AudioInput(ABC):

@@ -55,11 +55,11 @@ class GrammarSentence:
 
 @dataclass(frozen=True)
 class Template:
-    """A phrase with places left open: ``words`` has one ``None`` for each of ``holders``."""
+    """A phrase with places left open: ``words`` has one ``None`` for each of ``placeholders``."""
 
     phrase: Phrase
     words: tuple[str | None, ...]
-    holders: tuple[SlotPlaceholder, ...]
+    placeholders: tuple[SlotPlaceholder, ...]
 
 
 class Grammar:
@@ -90,25 +90,25 @@ class Grammar:
         """The names of the intents."""
         return tuple(dict.fromkeys(phrase.intent for phrase in self._phrases))
 
-    def read(self, words: Sequence[str]) -> PhraseReading | None:
+    def parse(self, words: Sequence[str]) -> PhraseReading | None:
         """Return what a text means as a whole, or None where no phrase fits exactly."""
         for phrase in self._phrases:
-            for end, heard in match_elements(phrase.elements, words, 0, self._hear):
+            for end, matched in match_elements(phrase.elements, words, 0, self._hear):
                 if end == len(words):
-                    return _reading(phrase, heard)
+                    return _reading(phrase, matched)
         return None
 
-    def nearest_problem(self, words: Sequence[str]) -> str:
+    def explain_mismatch(self, words: Sequence[str]) -> str:
         """Return why a text is none of a phrase that would fit but for its values; else empty.
 
         Of several phrases it is the one with the fewest unknown words.
         """
         found = []
         for phrase in self._phrases:
-            for end, heard in match_elements(phrase.elements, words, 0, self._guess):
-                guessed = sum(value.guessed for value in heard)
-                if end == len(words) and guessed < len(words):
-                    found.append((guessed, _reading(phrase, heard).problem))
+            for end, matched in match_elements(phrase.elements, words, 0, self._guess):
+                guessed_words = sum(value.guessed_words for value in matched)
+                if end == len(words) and guessed_words < len(words):
+                    found.append((guessed_words, _reading(phrase, matched).problem))
         return min(found)[1] if found else ""
 
     def sentences(self, *, digits: bool = False) -> tuple[GrammarSentence, ...]:
@@ -118,11 +118,11 @@ class Grammar:
         Raises ConfigError where there are more than ``MOST_SENTENCES``.
         """
 
-        def say(holder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
-            return self.kinds[holder.kind].spoken(holder.slot, digits=digits)
+        def expand_slot(placeholder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
+            return self.kinds[placeholder.kind].spoken(placeholder.slot, digits=digits)
 
         found: dict[str, GrammarSentence] = {}
-        for text, phrase, slots in self._bounded_forms(say):
+        for text, phrase, slots in self._bounded_forms(expand_slot):
             found.setdefault(text, GrammarSentence(text, phrase.intent, slots, phrase.line))
         return tuple(found.values())
 
@@ -135,50 +135,52 @@ class Grammar:
         found: dict[tuple[object, ...], Template] = {}
         for phrase in self._phrases:
             for words, slots in expand_elements(phrase.elements, _open_place):
-                holders = tuple(SlotPlaceholder(slot.name, str(slot.value)) for slot in slots)
+                placeholders = tuple(SlotPlaceholder(slot.name, str(slot.value)) for slot in slots)
                 places = tuple(word or None for word in words)
-                key = (phrase.intent, places, holders, tuple(phrase.fixed.items()))
-                found.setdefault(key, Template(phrase, places, holders))
+                key = (phrase.intent, places, placeholders, tuple(phrase.fixed.items()))
+                found.setdefault(key, Template(phrase, places, placeholders))
         return tuple(found.values())
 
     def _hear(
-        self, holder: SlotPlaceholder, words: Sequence[str], start: int
+        self, placeholder: SlotPlaceholder, words: Sequence[str], start: int
     ) -> Iterator[SlotMatch]:
-        heard = self.kinds[holder.kind].heard(holder.slot, words, start)
-        return (value for value in heard if not value.problem)
+        matched = self.kinds[placeholder.kind].match(placeholder.slot, words, start)
+        return (value for value in matched if not value.problem)
 
     def _guess(
-        self, holder: SlotPlaceholder, words: Sequence[str], start: int
+        self, placeholder: SlotPlaceholder, words: Sequence[str], start: int
     ) -> Iterator[SlotMatch]:
-        return self.kinds[holder.kind].guessed(holder.slot, words, start)
+        return self.kinds[placeholder.kind].match_or_guess(placeholder.slot, words, start)
 
     def _forms(
-        self, say: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
+        self, expand_slot: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         for phrase in self._phrases:
-            for words, slots in expand_elements(phrase.elements, say):
+            for words, slots in expand_elements(phrase.elements, expand_slot):
                 named = {**phrase.fixed, **{slot.name: slot for slot in slots}}
                 yield " ".join(words), phrase, named
 
     def _bounded_forms(
-        self, say: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
+        self, expand_slot: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         count = 0
         for phrase in self._phrases:
-            count += count_expansions(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
+            count += count_expansions(
+                phrase.elements, lambda placeholder: sum(1 for _ in expand_slot(placeholder))
+            )
             if count > MAX_SENTENCES:
                 raise ConfigError(
                     f"{self.file}, line {phrase.line}: with {phrase.text!r} there are more than "
                     f"{MAX_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
                 )
-        return self._forms(say)
+        return self._forms(expand_slot)
 
     def _check_conflicts(self) -> None:
-        def outline(holder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
-            return self.kinds[holder.kind].outlines(holder.slot)
+        def expand_slot(placeholder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
+            return self.kinds[placeholder.kind].placeholders(placeholder.slot)
 
         first: dict[str, tuple[Phrase, dict[str, IntentSlot]]] = {}
-        for text, phrase, slots in self._bounded_forms(outline):
+        for text, phrase, slots in self._bounded_forms(expand_slot):
             other, other_slots = first.setdefault(text, (phrase, slots))
             if (other.intent, other_slots) != (phrase.intent, slots):
                 raise ConfigError(
@@ -192,12 +194,12 @@ def _longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(map(split_words, texts), key=len, reverse=True))
 
 
-def _open_place(holder: SlotPlaceholder) -> list[tuple[str, IntentSlot | None]]:
-    return [("", IntentSlot(holder.slot, holder.kind))]
+def _open_place(placeholder: SlotPlaceholder) -> list[tuple[str, IntentSlot | None]]:
+    return [("", IntentSlot(placeholder.slot, placeholder.kind))]
 
 
-def _reading(phrase: Phrase, heard: Iterable[SlotMatch]) -> PhraseReading:
-    heard = tuple(heard)
-    slots = {**phrase.fixed, **{value.slot.name: value.slot for value in heard}}
-    problem = "; ".join(value.problem for value in heard if value.problem)
+def _reading(phrase: Phrase, matched: Iterable[SlotMatch]) -> PhraseReading:
+    matched = tuple(matched)
+    slots = {**phrase.fixed, **{value.slot.name: value.slot for value in matched}}
+    problem = "; ".join(value.problem for value in matched if value.problem)
     return PhraseReading(phrase.intent, slots, problem)

@@ -27,7 +27,7 @@ from edge_inference.speech.language.slot_kinds import (
 )
 from edge_inference.speech.language.text_normalization import split_words
 
-_MOST_WORDS = 20
+_MAX_WORDS = 20
 _NAME = re.compile(r"[^\W\d]\w*")
 _Synonyms = Mapping[str, list[tuple[str, ...]]]
 
@@ -72,8 +72,8 @@ def _synonyms(top: Section) -> _Synonyms:
         if split_words(word) != (word,):
             raise section.error(word, "expected one word in small letters as key")
         found[word] = [split_words(text) for text in _texts(section, word)]
-        for way in found[word]:
-            _check_length(section, word, way)
+        for phrasing in found[word]:
+            _check_length(section, word, phrasing)
     return found
 
 
@@ -107,20 +107,20 @@ def _check_spoken(section: Section, settings: NumberSettings) -> None:
 
 def _check_values(section: Section, said: Mapping[str, list[tuple[str, ...]]]) -> None:
     owner: dict[tuple[str, ...], str] = {}
-    for value, ways in said.items():
-        for way in ways:
-            if not way:
+    for value, phrasings in said.items():
+        for phrasing in phrasings:
+            if not phrasing:
                 raise section.error("values", f"{value!r} has no word that can be said")
-            _check_length(section, "values", way)
-            other = owner.setdefault(way, value)
+            _check_length(section, "values", phrasing)
+            other = owner.setdefault(phrasing, value)
             if other != value:
-                text = " ".join(way)
+                text = " ".join(phrasing)
                 raise section.error("values", f"{text!r} says both {other!r} and {value!r}")
 
 
-def _check_length(section: Section, key: str, way: tuple[str, ...]) -> None:
-    if len(way) > _MOST_WORDS:
-        raise section.error(key, f"expected at most {_MOST_WORDS} words, got {len(way)}")
+def _check_length(section: Section, key: str, phrasing: tuple[str, ...]) -> None:
+    if len(phrasing) > _MAX_WORDS:
+        raise section.error(key, f"expected at most {_MAX_WORDS} words, got {len(phrasing)}")
 
 
 def _texts(section: Section, key: str) -> list[str]:
@@ -176,11 +176,13 @@ def _phrase(
     if not isinstance(text, str):
         raise ValueError(f"expected a text, got {text!r}; put it in quotes")
     elements = parse_phrase(text, synonyms)
-    for holder in find_placeholders(elements):
-        if holder.kind not in kinds:
-            raise ValueError(f"unknown slot {holder.kind!r}{suggestion(holder.kind, kinds)}")
-        if holder.slot in fixed:
-            raise ValueError(f"the slot {holder.slot!r} is both said and fixed")
+    for placeholder in find_placeholders(elements):
+        if placeholder.kind not in kinds:
+            raise ValueError(
+                f"unknown slot {placeholder.kind!r}{suggestion(placeholder.kind, kinds)}"
+            )
+        if placeholder.slot in fixed:
+            raise ValueError(f"the slot {placeholder.slot!r} is both said and fixed")
     return Phrase(intent, text, elements, fixed, line)
 
 

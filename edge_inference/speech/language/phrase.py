@@ -17,8 +17,8 @@ from edge_inference.speech.language.text_normalization import split_words
 _PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
 _HOLDER = re.compile(r"\{\s*([a-z]\w*)\s*(?::\s*([a-z]\w*)\s*)?\}")
 _CLOSING = {"[": "]", "(": ")"}
-_MOST_BRACKETS = 50
-_LONGEST = 500
+_MAX_BRACKETS = 50
+_MAX_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ Elements = tuple[Element, ...]
 class SlotMatch:
     """A value found in a text, up to the word before ``end``.
 
-    ``problem`` says in words why it cannot be meant; ``guessed`` counts the words that were taken
+    ``problem`` says in words why it cannot be meant; ``guessed_words`` counts the words that were taken
     for a value though nobody knows it.
     """
 
     slot: IntentSlot
     end: int
     problem: str = ""
-    guessed: int = 0
+    guessed_words: int = 0
 
 
 def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Elements:
@@ -67,11 +67,11 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     Raises ValueError with a sentence for what cannot be read.
     """
     pieces = _PIECE.findall(text)
-    if sum(piece in _CLOSING for piece in pieces) > _MOST_BRACKETS:
-        raise ValueError(f"there are more than {_MOST_BRACKETS} brackets; write several phrases")
-    if len(text) > _LONGEST:
+    if sum(piece in _CLOSING for piece in pieces) > _MAX_BRACKETS:
+        raise ValueError(f"there are more than {_MAX_BRACKETS} brackets; write several phrases")
+    if len(text) > _MAX_CHARACTERS:
         raise ValueError(
-            f"a phrase of {len(text)} characters; expected at most {_LONGEST}: nobody says so much "
+            f"a phrase of {len(text)} characters; expected at most {_MAX_CHARACTERS}: nobody says so much "
             "for one command"
         )
     options, rest = _options(pieces, synonyms, closing="")
@@ -80,7 +80,7 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     elements = options[0] if len(options) == 1 else (Alternatives(options),)
     if _may_be_empty(elements):
         raise ValueError("nothing needs to be said; a word must stand outside brackets")
-    twice = next((slot for slot, count in _most_often(elements).items() if count > 1), None)
+    twice = next((slot for slot, count in _count_slots(elements).items() if count > 1), None)
     if twice:
         raise ValueError(f"the slot {twice!r} stands twice; call one {{other:{twice}}}")
     return elements
@@ -100,7 +100,7 @@ def match_elements(
     elements: Elements,
     words: Sequence[str],
     start: int,
-    hear: Callable[[SlotPlaceholder, Sequence[str], int], Iterable[SlotMatch]],
+    match_slot: Callable[[SlotPlaceholder, Sequence[str], int], Iterable[SlotMatch]],
 ) -> Iterator[tuple[int, tuple[SlotMatch, ...]]]:
     """Yield every way to read the words from ``start``: the place behind it and the values."""
     if not elements:
@@ -109,14 +109,14 @@ def match_elements(
     first, rest = elements[0], elements[1:]
     if isinstance(first, PhraseWord):
         if start < len(words) and words[start] == first.text:
-            yield from match_elements(rest, words, start + 1, hear)
+            yield from match_elements(rest, words, start + 1, match_slot)
     elif isinstance(first, Alternatives):
         for option in first.options:
-            yield from match_elements(option + rest, words, start, hear)
+            yield from match_elements(option + rest, words, start, match_slot)
     else:
-        for heard in hear(first, words, start):
-            for end, more in match_elements(rest, words, heard.end, hear):
-                yield end, (heard, *more)
+        for matched in match_slot(first, words, start):
+            for end, more in match_elements(rest, words, matched.end, match_slot):
+                yield end, (matched, *more)
 
 
 def count_expansions(elements: Elements, count: Callable[[SlotPlaceholder], int]) -> int:
@@ -131,7 +131,8 @@ def count_expansions(elements: Elements, count: Callable[[SlotPlaceholder], int]
 
 
 def expand_elements(
-    elements: Elements, say: Callable[[SlotPlaceholder], Iterable[tuple[str, IntentSlot | None]]]
+    elements: Elements,
+    expand_slot: Callable[[SlotPlaceholder], Iterable[tuple[str, IntentSlot | None]]],
 ) -> Iterator[tuple[tuple[str, ...], tuple[IntentSlot, ...]]]:
     """Yield every way to say a phrase: its words, and the values in it."""
     if not elements:
@@ -140,12 +141,12 @@ def expand_elements(
     first, rest = elements[0], elements[1:]
     if isinstance(first, Alternatives):
         for option in first.options:
-            yield from expand_elements(option + rest, say)
+            yield from expand_elements(option + rest, expand_slot)
         return
     said: Iterable[tuple[str, IntentSlot | None]]
-    said = [(first.text, None)] if isinstance(first, PhraseWord) else say(first)
+    said = [(first.text, None)] if isinstance(first, PhraseWord) else expand_slot(first)
     for text, slot in said:
-        for words, slots in expand_elements(rest, say):
+        for words, slots in expand_elements(rest, expand_slot):
             yield (text, *words), slots if slot is None else (slot, *slots)
 
 
@@ -156,7 +157,7 @@ def _may_be_empty(elements: Elements) -> bool:
     )
 
 
-def _most_often(elements: Elements) -> Counter[str]:
+def _count_slots(elements: Elements) -> Counter[str]:
     """Return how often one way to say the elements fills each slot, at most."""
     total: Counter[str] = Counter()
     for element in elements:
@@ -165,7 +166,7 @@ def _most_often(elements: Elements) -> Counter[str]:
         elif isinstance(element, Alternatives):
             most: Counter[str] = Counter()
             for option in element.options:
-                most |= _most_often(option)
+                most |= _count_slots(option)
             total += most
     return total
 
@@ -208,5 +209,7 @@ def _word(word: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Element
     others = synonyms.get(word, ())
     if not others:
         return PhraseWord(word)
-    ways = ((word,), *others)
-    return Alternatives(tuple(tuple(PhraseWord(part) for part in way) for way in ways))
+    phrasings = ((word,), *others)
+    return Alternatives(
+        tuple(tuple(PhraseWord(part) for part in phrasing) for phrasing in phrasings)
+    )

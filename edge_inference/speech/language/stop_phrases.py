@@ -235,7 +235,7 @@ class NegationGuard:
         #: What is being said, as far as it was heard of; its start is 0 where nobody speaks.
         self._open = self._cut_off
 
-    def hear(self, transcript: Transcript, now_ns: int) -> str:
+    def observe(self, transcript: Transcript, now_ns: int) -> str:
         """Take what was said, final or partial; return why it is held back, empty where it is not.
 
         ``now_ns`` is the moment of the last sample with speech or any later one.

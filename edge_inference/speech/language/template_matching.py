@@ -25,7 +25,7 @@ TextSimilarity = Callable[[str, str], float]
 
 # Two readings so near to each other are told apart by nobody.
 _MARGIN = 0.02
-_SHORTEST_CORRECTED = 5
+_MIN_CORRECTED_LENGTH = 5
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def load_edit_similarity() -> TextSimilarity | None:
 class FuzzyMatcher:
     """Finds what differs from a text by a few letters, values excepted."""
 
-    def __init__(self, grammar: Grammar, alike: TextSimilarity) -> None:
+    def __init__(self, grammar: Grammar, similarity: TextSimilarity) -> None:
         self._grammar = grammar
-        self._alike = alike
+        self._similarity = similarity
         self._templates = grammar.templates()
         self._vocabulary = _vocabulary(grammar, self._templates)
 
@@ -70,22 +70,22 @@ class FuzzyMatcher:
         if near is None:
             return None
         return ScoredReading(
-            near.reading, near.score * self._alike(" ".join(words), " ".join(corrected))
+            near.reading, near.score * self._similarity(" ".join(words), " ".join(corrected))
         )
 
     def _find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
-        outline = delexicalize(self._grammar, words)
-        text = outline.text()
+        delexicalized = delexicalize(self._grammar, words)
+        text = delexicalized.text()
         scored = [
-            (self._alike(text, render_words(template.words)), template)
-            for template in _fitting(outline, self._templates)
+            (self._similarity(text, render_words(template.words)), template)
+            for template in _fitting(delexicalized, self._templates)
         ]
-        return _best(scored, outline, threshold)
+        return _best(scored, delexicalized, threshold)
 
     def _corrected(self, word: str, threshold: float) -> str:
-        if len(word) < _SHORTEST_CORRECTED or word in self._vocabulary or word[0].isdigit():
+        if len(word) < _MIN_CORRECTED_LENGTH or word in self._vocabulary or word[0].isdigit():
             return word
-        near = {known: self._alike(word, known) for known in self._vocabulary}
+        near = {known: self._similarity(word, known) for known in self._vocabulary}
         best = sorted(near.values(), reverse=True)[:2]
         if not best or best[0] < threshold or (len(best) > 1 and best[0] - best[1] < _MARGIN):
             return word
@@ -104,32 +104,32 @@ class EmbeddingMatcher:
 
     def find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
         """Return the nearest reading of at least ``threshold`` (a cosine), or None."""
-        outline = delexicalize(self._grammar, words)
-        fitting = _fitting(outline, self._templates)
+        delexicalized = delexicalize(self._grammar, words)
+        fitting = _fitting(delexicalized, self._templates)
         if not fitting:
             return None
-        kinds = iter([next(iter(value)).replace("_", " ") for value in outline.values])
-        text = " ".join(next(kinds) if word is None else word for word in outline.words)
+        kinds = iter([next(iter(value)).replace("_", " ") for value in delexicalized.values])
+        text = " ".join(next(kinds) if word is None else word for word in delexicalized.words)
         likeness = self._vectors @ _unit_vectors(self._embed([text]))[0]
         places = {id(template): place for place, template in enumerate(self._templates)}
         scored = [(float(likeness[places[id(template)]]), template) for template in fitting]
-        return _best(scored, outline, threshold)
+        return _best(scored, delexicalized, threshold)
 
 
-def _fitting(outline: DelexicalizedText, templates: Sequence[Template]) -> list[Template]:
-    turning = NEGATIONS_AND_CONDITIONS.intersection(word for word in outline.words if word)
-    return [t for t in templates if outline.fits(t) and turning <= set(t.words)]
+def _fitting(delexicalized: DelexicalizedText, templates: Sequence[Template]) -> list[Template]:
+    turning = NEGATIONS_AND_CONDITIONS.intersection(word for word in delexicalized.words if word)
+    return [t for t in templates if delexicalized.matches(t) and turning <= set(t.words)]
 
 
 def _best(
-    scored: Sequence[tuple[float, Template]], outline: DelexicalizedText, threshold: float
+    scored: Sequence[tuple[float, Template]], delexicalized: DelexicalizedText, threshold: float
 ) -> ScoredReading | None:
     score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
     if best is None or score < threshold:
         return None
-    reading = outline.reading(best)
+    reading = delexicalized.reading(best)
     for other_score, template in scored:
-        other = outline.reading(template)
+        other = delexicalized.reading(template)
         if score - other_score < _MARGIN and (other.intent, other.slots) != (
             reading.intent,
             reading.slots,
@@ -140,7 +140,7 @@ def _best(
 
 
 def _by_kind(template: Template) -> str:
-    kinds = iter([holder.kind.replace("_", " ") for holder in template.holders])
+    kinds = iter([placeholder.kind.replace("_", " ") for placeholder in template.placeholders])
     return " ".join(next(kinds) if word is None else word for word in template.words)
 
 

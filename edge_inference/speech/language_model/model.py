@@ -101,7 +101,7 @@ class PlanGenerator:
         shown = examples(self._schema, self.settings.inferred_slots)
         self._read.read(tokens.encode(prompt.before(shown), whole=True))
 
-    def intent(self, unknown: Intent) -> Intent:
+    def parse(self, unknown: Intent) -> Intent:
         """Return what is meant by a text that is outside the grammar.
 
         What moves needs confirmation. A name that is empty has a ``problem`` in words.
@@ -124,7 +124,7 @@ class PlanGenerator:
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
         return join_intents([_intent(reading, unknown, written.confidence) for reading in readings])
 
-    def write(self, text: str) -> DecodedPlan:
+    def generate(self, text: str) -> DecodedPlan:
         """Return the plan that the model writes for a text."""
         words = split_words(text)
         return self._write(words, self._schema.for_text(words, self.settings.inferred_slots))

@@ -164,13 +164,15 @@ def find_values(slot: str, kind: SlotKind, words: Sequence[str]) -> dict[str, In
     Words are written by their own name, quantities as they were said.
     """
     if isinstance(kind, WordKind):
-        found = [heard for start in range(len(words)) for heard in kind.heard(slot, words, start)]
-        return {str(heard.slot.value): heard.slot for heard in found}
+        found = [
+            matched for start in range(len(words)) for matched in kind.match(slot, words, start)
+        ]
+        return {str(matched.slot.value): matched.slot for matched in found}
     return {
-        " ".join(words[start : quantity.end]): heard.slot
+        " ".join(words[start : quantity.end]): matched.slot
         for start, quantity in find_quantities(words)
-        for heard in kind.heard(slot, words, start)
-        if not heard.problem
+        for matched in kind.match(slot, words, start)
+        if not matched.problem
     }
 
 

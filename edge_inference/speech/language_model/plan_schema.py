@@ -219,7 +219,9 @@ def _form(grammar: Grammar, template: Template) -> _Form | None:
     fillers: list[Atom] = [
         FixedTexts(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
     ]
-    kinds = {holder.slot: grammar.kinds[holder.kind] for holder in template.holders}
+    kinds = {
+        placeholder.slot: grammar.kinds[placeholder.kind] for placeholder in template.placeholders
+    }
     for slot, kind in kinds.items():
         if isinstance(kind, WordKind):
             values = {v: IntentSlot(slot, v) for v in kind.values if not _RESERVED.search(v)}

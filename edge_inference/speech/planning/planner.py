@@ -47,7 +47,7 @@ class ActionPlanner:
     ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says,
     and so does all that is neither understood nor a yes; a yes that comes then moves nothing, and
     is told why. What :func:`says_yes` knows is a yes beside the intent confirm. ``stop_words`` may
-    be replaced between two calls; ``hear`` and ``forget`` may come in threads of their own.
+    be replaced between two calls; ``observe`` and ``close_question`` may come in threads of their own.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ActionPlanner:
         with self._lock:
             return self._plan(intent, now_ns)
 
-    def hear(self, transcript: Transcript) -> None:
+    def observe(self, transcript: Transcript) -> None:
         """Take what was said, final or partial: a stop or a negation closes the question.
 
         What was said before the question, or is what it asks about, is no answer.
@@ -88,7 +88,7 @@ class ActionPlanner:
             if closes_question(transcript.text, self.stop_words):
                 self._close_by(transcript.text)
 
-    def forget(self, why: str) -> None:
+    def close_question(self, why: str) -> None:
         """Close the question that is open, if there is one, for what ``why`` says."""
         with self._lock:
             if self._asked is not None:
@@ -97,7 +97,7 @@ class ActionPlanner:
     def _close_by(self, text: str) -> None:
         if self._asked is not None:
             said = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
-            self.forget(f"You said {said!r} after I had asked")
+            self.close_question(f"You said {said!r} after I had asked")
             self._is_to_tell = True
 
     def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:

@@ -96,7 +96,7 @@ class ActivityDetector:
         self._model = model
         self._frame_id = ""
         #: How often a gap has cut somebody short.
-        self.cut = 0
+        self.truncated_segments = 0
         self._rechunker = Rechunker(WINDOW, chunks)
         self._forget()
 
@@ -131,7 +131,7 @@ class ActivityDetector:
             segments += self._take(window, chunk.frame_id)
         return segments
 
-    def cease(self, without_sound_s: float) -> list[SpeechSegment]:
+    def end_on_timeout(self, without_sound_s: float) -> list[SpeechSegment]:
         """Return what was being said, once no sound has come for too long.
 
         The stream may go on: sound that is only late is joined to what was before.
@@ -196,7 +196,7 @@ class ActivityDetector:
         silence = len(self._spoken) - self._last_spoken
         if not self._spoken or self._is_noise() or 2 * silence >= self._hangover():
             return self._end(frame_id)
-        self.cut += 1
+        self.truncated_segments += 1
         segment = self._segment(False, frame_id)
         self._end(frame_id)
         return [segment]

@@ -74,7 +74,7 @@ class Recogniser:
         self._decoder_with_past = decoder_with_past
         self._encoder_takes_mask = any(spec.name == "attention_mask" for spec in encoder.inputs)
 
-    def listen(self, samples: NDArray[np.float32]) -> DecoderState:
+    def encode(self, samples: NDArray[np.float32]) -> DecoderState:
         """Run the encoder and return the decoder's state before the first token.
 
         ``samples`` is float32 [n] at 16 kHz. Raises InputError for anything else, and for
@@ -87,9 +87,9 @@ class Recogniser:
         states = self._encoder.infer(inputs)["last_hidden_state"]
         return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
 
-    def free(self, samples: NDArray[np.float32]) -> RecognitionResult:
+    def transcribe(self, samples: NDArray[np.float32]) -> RecognitionResult:
         """Return what was most probably said: greedy, up to the end mark or the limit."""
-        state = self.listen(samples)
+        state = self.encode(samples)
         ids: list[int] = []
         scores: list[float] = []
         last = START
