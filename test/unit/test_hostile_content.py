@@ -22,7 +22,7 @@ from edge_inference.platforms.recording.recording import (
     head_line,
     read_recording,
 )
-from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_json_tokenizer
 from hostile_files import expect_sentence, put, within_deadline
 
 PLAYLISTS: dict[str, str | bytes] = {
@@ -244,7 +244,7 @@ def test_a_tokenizer_that_panics_is_a_model_error(
     put(tmp_path / "tokenizer.json", json.dumps({"version": "1.0", "model": WORDS, **part}))
 
     def work() -> None:
-        tokens = load_text_tokens(tmp_path / "tokenizer.json")
+        tokens = load_json_tokenizer(tmp_path / "tokenizer.json")
         tokens.encode("a b") if call == "encode" else tokens.texts()
 
     error = within_deadline(work)

@@ -6,14 +6,14 @@ import pytest
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.speech.language.stop_phrases import STOP_WORDS
-from edge_inference.speech.language.unplanned_text import UnplannedWords
+from edge_inference.speech.language.unplanned_text import UnplannedTextTracker
 
 MOVE, STOP = ActionStep("move", distance_m=1.0), ActionStep("stop")
 STAMP = 7
 LONGEST_S = 3.0
 
 
-class Words(UnplannedWords):
+class Words(UnplannedTextTracker):
     """They hear what is said at one moment; the steady clock goes as it is told to."""
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class Words(UnplannedWords):
 
     def say(self, text: str, stamp_ns: int = STAMP, is_final: bool = True) -> bool:
         words = Transcript(text, 0.9, "free", stamp_ns, is_final)
-        return self.hear(words, STOP_WORDS, LONGEST_S) is not None
+        return self.add_transcript(words, STOP_WORDS, LONGEST_S) is not None
 
     def plan(self, *steps: ActionStep, refused: str = "", stamp_ns: int = STAMP) -> bool:
-        return self.take(ActionPlan("any", steps, stamp_ns, bool(refused), refused)) is not None
+        return self.add_plan(ActionPlan("any", steps, stamp_ns, bool(refused), refused)) is not None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_it_acts_where_the_plan_does_not(
     assert not first()
     assert second() is acts
     words.now_ns = int(1e12)
-    assert words.overdue() is None
+    assert words.pop_overdue() is None
 
 
 def test_it_acts_where_no_plan_comes_in_time() -> None:
@@ -64,11 +64,11 @@ def test_it_acts_where_no_plan_comes_in_time() -> None:
     assert not words.say("pick up the ball and stop")
     assert not words.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # that of another text
     words.now_ns = int(LONGEST_S * 1e9) - 1
-    assert words.overdue() is None
+    assert words.pop_overdue() is None
     words.now_ns += 1
-    overdue = words.overdue()
+    overdue = words.pop_overdue()
     assert overdue is not None and overdue.is_stop
-    assert words.overdue() is None
+    assert words.pop_overdue() is None
 
 
 def test_a_text_without_a_stamp_is_kept_by_no_plan_from_before() -> None:

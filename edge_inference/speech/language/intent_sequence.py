@@ -14,7 +14,7 @@ from edge_inference.core.voice import Intent, IntentSlot
 _JOINER = " then "
 
 
-def joined(intents: Sequence[Intent]) -> Intent:
+def join_intents(intents: Sequence[Intent]) -> Intent:
     """Return one intent for several of one utterance, as sure as the least sure of them."""
     if len(intents) == 1:
         return intents[0]
@@ -34,7 +34,7 @@ def joined(intents: Sequence[Intent]) -> Intent:
     )
 
 
-def parts(intent: Intent) -> tuple[Intent, ...]:
+def split_intent(intent: Intent) -> tuple[Intent, ...]:
     """Return the intents that :func:`joined` made one of, each with slots of plain names."""
     names = intent.name.split(_JOINER)
     if len(names) == 1:

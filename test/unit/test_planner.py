@@ -11,7 +11,7 @@ import pytest
 from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.language.sequence import joined, parts
+from edge_inference.speech.language.intent_sequence import join_intents, split_intent
 from edge_inference.speech.language.stop_phrases import is_stop
 from edge_inference.speech.planning.limits import NamedPlace, PlanLimits, VoiceLimits, read_limits
 from edge_inference.speech.planning.planner import ActionPlanner
@@ -33,7 +33,7 @@ def given(name: str, *slots: IntentSlot) -> Intent:
 
 
 def planned(*intents: Intent) -> ActionPlan:
-    return ActionPlanner(LIMITS).plan(joined(intents))
+    return ActionPlanner(LIMITS).plan(join_intents(intents))
 
 
 @pytest.mark.parametrize(
@@ -194,11 +194,11 @@ def test_too_long_a_sequence_is_refused() -> None:
 
 def test_a_sequence_comes_apart_as_it_was_joined() -> None:
     both = (intent("move", distance=2.0), intent("turn", direction="left"))
-    whole = joined(both)
+    whole = join_intents(both)
     assert whole.name == "move then turn"
     assert set(whole.slots) == {"1.distance", "2.direction"}
     assert all(slot.name == name for name, slot in whole.slots.items())
-    assert [(p.name, p.slots) for p in parts(whole)] == [(p.name, p.slots) for p in both]
+    assert [(p.name, p.slots) for p in split_intent(whole)] == [(p.name, p.slots) for p in both]
 
 
 UNSURE = replace(intent("move", distance=2.0), source="embedding", needs_confirmation=True)
@@ -228,7 +228,7 @@ def test_what_is_not_sure_waits_for_an_answer(
 
 
 def test_a_sequence_with_a_part_that_is_not_sure_waits_as_a_whole() -> None:
-    whole = joined([intent("turn", direction="left"), UNSURE])
+    whole = join_intents([intent("turn", direction="left"), UNSURE])
     assert (whole.source, whole.needs_confirmation) == ("embedding", True)
     assert "then going forward 2 meters? Say yes" in ActionPlanner(LIMITS).plan(whole).reason
 
@@ -288,8 +288,8 @@ def test_the_shipped_limits_can_be_read() -> None:
     assert limits.places["kitchen"].frame_id == "map"
     assert not ActionPlanner(limits).plan(intent("go_to", place="kitchen")).is_refused
     grammar = read_grammar(SHIPPED.with_name("grammar.yaml"))
-    assert {slot.value for _, slot in grammar.kinds["place"].outlines("")} == set(limits.places)
-    assert {slot.value for _, slot in grammar.kinds["thing"].outlines("")} == set(
+    assert {slot.value for _, slot in grammar.kinds["place"].placeholders("")} == set(limits.places)
+    assert {slot.value for _, slot in grammar.kinds["thing"].placeholders("")} == set(
         limits.plan.things
     )
     full_turn = intent("turn", angle=2 * math.pi)
@@ -302,7 +302,7 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("", "empty"),
         ("speed: 1\n", "line 1, speed: unknown key"),
         ("motion:\n  max_speed_mps: 50\n", "line 2, motion.max_speed_mps: expected a number"),
-        ("motion:\n  usual_speed_mps: 2.0\n", "line 2, motion: usual_speed_mps: 2 is above"),
+        ("motion:\n  default_speed_mps: 2.0\n", "line 2, motion: default_speed_mps: 2 is above"),
         ("motion: 1\n", "expected a mapping"),
         ("plan:\n  actions: [move]\n", "stop must be among them"),
         ("plan:\n  actions: [fly, stop]\n", "got 'fly'"),

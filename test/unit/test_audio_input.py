@@ -13,9 +13,9 @@ import pytest
 
 from edge_inference.errors import SourceError
 from edge_inference.speech.audio import microphone
+from edge_inference.speech.audio.audio_input import AudioBlock
 from edge_inference.speech.audio.sample_clock import SampleClock
-from edge_inference.speech.audio.sound import SoundPiece
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.sources import open_audio_input
 
 
 def write(file: Path, data: bytes, rate: int = 16_000, channels: int = 1, width: int = 2) -> str:
@@ -27,8 +27,8 @@ def write(file: Path, data: bytes, rate: int = 16_000, channels: int = 1, width:
     return str(file)
 
 
-def all_of(source: str, pause_s: float = 0.0) -> list[SoundPiece]:
-    sound = open_sound(source, pause_s)
+def all_of(source: str, pause_s: float = 0.0) -> list[AudioBlock]:
+    sound = open_audio_input(source, pause_s)
     return list(iter(sound.read, None))
 
 
@@ -80,7 +80,7 @@ def test_a_broken_file_is_named_and_the_next_one_comes(tmp_path: Path) -> None:
     pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     (tmp_path / "a.wav").write_bytes(b"no sound")
     write(tmp_path / "b.wav", bytes(4))
-    sound = open_sound(str(tmp_path))
+    sound = open_audio_input(str(tmp_path))
     with pytest.raises(SourceError, match=r"a\.wav: not a sound that can be read"):
         sound.read()
     assert len(sound.read().samples) == 2
@@ -94,7 +94,7 @@ def test_a_pause_follows_what_was_heard_of_a_broken_file(tmp_path: Path) -> None
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[: 44 + 512 * 2 + 101])
     write(tmp_path / "b.wav", np.full(512, 16384, "<i2").tobytes())
-    sound, levels = open_sound(str(tmp_path), pause_s=0.032), []
+    sound, levels = open_audio_input(str(tmp_path), pause_s=0.032), []
     with pytest.raises(SourceError, match=r"a\.wav: cut off: 0\.04 s of sound, 0\.06 s by its"):
         while True:
             levels.append(float(sound.read().samples[0]))
@@ -154,7 +154,7 @@ def test_samples_of_a_file_that_are_no_numbers_are_silence_and_told(tmp_path: Pa
     soundfile = pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     values = np.array([0.5, np.nan, np.inf, 0.25], np.float32)
     soundfile.write(tmp_path / "n.wav", values, 22_050, subtype="FLOAT")
-    sound = open_sound(str(tmp_path / "n.wav"))
+    sound = open_audio_input(str(tmp_path / "n.wav"))
     assert sound.read().samples.tolist() == [0.5, 0.0, 0.0, 0.25]
     with pytest.raises(SourceError, match="expected numbers for samples, got 2 times NaN or inf"):
         sound.read()
@@ -188,12 +188,12 @@ def test_what_is_no_source(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("la la")
     with pytest.raises(SourceError, match=words):
-        open_sound(str(tmp_path / name))
+        open_audio_input(str(tmp_path / name))
 
 
 def test_no_name_is_no_source() -> None:
     with pytest.raises(SourceError, match="no sound is named; expected a sound file"):
-        open_sound("")
+        open_audio_input("")
 
 
 # Devices ----------------------------------------------------------------------------------------
@@ -275,16 +275,16 @@ def port(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
 
 
 def test_a_device_records_from_the_first_read_on(port: FakePortAudio) -> None:
-    sound = open_sound("device")
+    sound = open_audio_input("device")
     (stream,) = port.streams
     assert sound.is_live and stream.stopped
     piece = sound.read()
     assert piece.samples.tolist() == [0.5] * 512
-    assert (piece.sample_rate, piece.lost) == (16_000, False)
+    assert (piece.sample_rate, piece.follows_gap) == (16_000, False)
     assert (stream.given["device"], stream.given["blocksize"]) == (None, 512)
     stream.say(3.0, overflow=True)
     loud = sound.read()
-    assert loud.samples.max() == 1.0 and loud.lost
+    assert loud.samples.max() == 1.0 and loud.follows_gap
     sound.close()
     sound.close()
     assert not stream.is_open
@@ -303,7 +303,7 @@ def test_a_device_in_what_it_can_give(
     port: FakePortAudio, takes: set, most: int, rate: int, level: float
 ) -> None:
     port.takes, port.most_channels = takes, most
-    sound = open_sound("device:3")
+    sound = open_audio_input("device:3")
     sound.read()
     assert port.streams[0].given["device"] == 3
     port.streams[0].say(0.4, 0.2)
@@ -313,23 +313,23 @@ def test_a_device_in_what_it_can_give(
 
 
 def test_a_reader_that_is_too_slow_learns_of_what_was_lost(port: FakePortAudio) -> None:
-    sound = open_sound("device:usb")
+    sound = open_audio_input("device:usb")
     sound._waiting = queue.Queue(2)
     sound.read()
     for _ in range(3):
         port.streams[0].say(0.1)
-    assert [sound.read().lost, sound.read().lost] == [False, False]
+    assert [sound.read().follows_gap, sound.read().follows_gap] == [False, False]
     port.streams[0].say(0.1)
-    assert sound.read().lost
+    assert sound.read().follows_gap
 
 
 def test_a_device_that_is_not_there(port: FakePortAudio) -> None:
     with pytest.raises(SourceError, match="device:none cannot be opened: No input device"):
-        open_sound("device:none")
+        open_audio_input("device:none")
 
 
 def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePortAudio) -> None:
-    sound = open_sound("device:usb")
+    sound = open_audio_input("device:usb")
     sound.read()
     port.plugged.remove("usb")
     port.streams[0].say(0.5)
@@ -337,23 +337,23 @@ def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePo
         sound.read()
     sound.close()
     with pytest.raises(SourceError, match="device:usb cannot be opened"):
-        open_sound("device:usb")
+        open_audio_input("device:usb")
     port.plugged.add("usb")
-    assert open_sound("device:usb").read().samples[0] == 0.5
+    assert open_audio_input("device:usb").read().samples[0] == 0.5
 
 
 def test_a_device_that_is_gone_before_it_records(port: FakePortAudio) -> None:
-    sound = open_sound("device:usb")
+    sound = open_audio_input("device:usb")
     port.plugged.remove("usb")
     with pytest.raises(SourceError, match=r"device:usb does not record: .*Device unavailable"):
         sound.read()
 
 
 def test_one_microphone_that_comes_back_does_not_end_another(port: FakePortAudio) -> None:
-    other, sound = open_sound("device"), open_sound("device:usb")
+    other, sound = open_audio_input("device"), open_audio_input("device:usb")
     other.read()
     sound.close()
-    sound = open_sound("device:usb")
+    sound = open_audio_input("device:usb")
     port.streams[0].say(0.2)
     assert other.read().samples[0] == np.float32(0.2)
     other.close()
@@ -361,7 +361,7 @@ def test_one_microphone_that_comes_back_does_not_end_another(port: FakePortAudio
 
 
 def test_samples_that_are_no_numbers_are_silence(port: FakePortAudio) -> None:
-    sound = open_sound("device")
+    sound = open_audio_input("device")
     sound.read()
     port.streams[0].say(float("nan"))
     assert sound.read().samples.tolist() == [0.0] * 512
@@ -370,7 +370,7 @@ def test_samples_that_are_no_numbers_are_silence(port: FakePortAudio) -> None:
 def test_no_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(SourceError, match="pip install sounddevice"):
-        open_sound("device")
+        open_audio_input("device")
 
 
 # Stamps -----------------------------------------------------------------------------------------

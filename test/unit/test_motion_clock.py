@@ -133,7 +133,7 @@ def test_a_word_cut_off_holds_back_by_both_clocks(pace: float, drives_after_s: f
         simulation = Simulation()
         simulation.run(2.0, pace)
         said = Transcript("don't", 1.0, "command", simulation.now_ns, True)
-        simulation.motion.hear(said, simulation.now_ns)
+        simulation.motion.observe(said, simulation.now_ns)
         simulation.run(after_s, pace)
         simulation.motion.begin(plan(AHEAD, stamp_ns=simulation.now_ns), simulation.now_ns)
         assert any(speed for speed, _ in simulation.run(0.5, pace)) is drives

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from itertools import groupby
 
-from edge_inference.speech.language.units import unit_named
+from edge_inference.speech.language.units import find_unit
 
 # Numbers, units with a stroke (m/s), words, and the two signs that stand for words.
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:/[^\W\d_]+)*|°|%")
@@ -36,7 +36,7 @@ _INVISIBLE = "Cf"
 _OTHER_FIGURE = "No"
 
 
-def words_of(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
     """Return the words of a text: small letters, no punctuation, ``10m`` as two words.
 
     Letters of other widths and shapes are plain ones (NFKC). Apostrophes vanish, whatever they look
@@ -46,7 +46,7 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(_plain(text)))
 
 
-def clauses_of(text: str) -> list[tuple[str, ...]]:
+def split_clauses(text: str) -> list[tuple[str, ...]]:
     """Return the words of a text, those between two marks of punctuation together."""
     parts = _PUNCTUATION.split(_plain(text))
     return [words for part in parts if (words := tuple(_WORD.findall(part)))]
@@ -61,7 +61,7 @@ def _plain(text: str) -> str:
 
 def _parted(words: re.Match[str]) -> str:
     """Return words on either side of a stroke apart, a unit (m/s) as it is."""
-    return words[0] if unit_named(words[0]) else words[0].replace("/", " / ")
+    return words[0] if find_unit(words[0]) else words[0].replace("/", " / ")
 
 
 def _composed(text: str) -> str:

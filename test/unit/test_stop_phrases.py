@@ -8,13 +8,13 @@ import pytest
 
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.stop_phrases import (
-    begins_with_no,
-    declines,
+    closes_question,
+    find_stop_word,
+    is_rejection,
     is_stop,
-    says_no,
-    stop_word_of,
+    starts_with_no,
 )
-from edge_inference.speech.language.words import clauses_of, words_of
+from edge_inference.speech.language.text_normalization import split_clauses, split_words
 
 
 def wide(text: str) -> str:
@@ -105,18 +105,18 @@ def test_it_goes_on(text: str) -> None:
 
 @pytest.mark.parametrize("text", NOES)
 def test_it_is_a_no(text: str) -> None:
-    assert says_no(text)
-    assert declines(text)
+    assert is_rejection(text)
+    assert closes_question(text)
 
 
 @pytest.mark.parametrize("text", NO_NOES)
 def test_it_is_no_no(text: str) -> None:
-    assert not says_no(text)
+    assert not is_rejection(text)
 
 
 @pytest.mark.parametrize("text", ["slow down and stop", "go forward and stop", "go on. And stop"])
 def test_the_last_of_several_commands_stops_where_there_are_no_others(text: str) -> None:
-    assert (stop_word_of(text), stop_word_of(text, in_turn=False)) == ("", "stop")
+    assert (find_stop_word(text), find_stop_word(text, in_turn=False)) == ("", "stop")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_last_of_several_commands_stops_where_there_are_no_others(text: str)
     ],
 )
 def test_what_begins_with_a_no(text: str, begins: bool) -> None:
-    assert begins_with_no(text) is begins
+    assert starts_with_no(text) is begins
 
 
 def test_no_phrase_of_the_shipped_grammar_is_a_stop_or_a_no_by_chance() -> None:
@@ -142,19 +142,19 @@ def test_no_phrase_of_the_shipped_grammar_is_a_stop_or_a_no_by_chance() -> None:
         each.text
         for each in sentences
         if each.intent not in ("stop", "deny")
-        and (is_stop(each.text) or says_no(each.text) or begins_with_no(each.text))
+        and (is_stop(each.text) or is_rejection(each.text) or starts_with_no(each.text))
     ]
     assert by_chance == []
 
 
 def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
     basta = ("basta ya",)
-    assert stop_word_of("now basta ya please", basta) == "basta ya"
+    assert find_stop_word("now basta ya please", basta) == "basta ya"
     assert not is_stop("stop", basta)
     assert is_stop("baaasta ya", basta)
     assert not is_stop("hop", ("hoop",))
-    assert not says_no("don't basta ya", basta)
-    assert says_no("don't stop", basta)
+    assert not is_rejection("don't basta ya", basta)
+    assert is_rejection("don't stop", basta)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
     ],
 )
 def test_letters_and_apostrophes_of_any_kind(text: str, words: tuple[str, ...]) -> None:
-    assert words_of(text) == words
+    assert split_words(text) == words
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_letters_and_apostrophes_of_any_kind(text: str, words: tuple[str, ...]) 
     ],
 )
 def test_punctuation_parts_what_is_said(text: str, clauses: list[tuple[str, ...]]) -> None:
-    assert clauses_of(text) == clauses
+    assert split_clauses(text) == clauses
 
 
 def test_a_stop_or_a_no_in_a_long_text_is_found() -> None:
     long = "don't stop " * 5000
     assert not is_stop(long)
     assert is_stop(f"{long} please stop")
-    assert not says_no(long)
-    assert says_no(f"{long} don't do that")
+    assert not is_rejection(long)
+    assert is_rejection(f"{long} don't do that")

@@ -37,14 +37,14 @@ class Counted:
         graph = PhraseGraph(phrases, recogniser.tokenizer)
         self._mode = CommandMode(recogniser, graph, answers=["c"], stop_words=["h"])
         self.searches = 0
-        self.judge, self.written = self._mode.judge, self._mode.written
+        self.decide, self.free_text = self._mode.decide, self._mode.free_text
 
-    def search(self, samples: np.ndarray, *, is_asked: bool, to_end: bool):
+    def search(self, samples: np.ndarray, *, expects_answer: bool, to_end: bool):
         self.searches += 1
-        return self._mode.search(samples, is_asked=is_asked, to_end=to_end)
+        return self._mode.search(samples, expects_answer=expects_answer, to_end=to_end)
 
 
-def hearing_of(said: str) -> tuple[Transcriber, Counted]:
+def make_transcriber(said: str) -> tuple[Transcriber, Counted]:
     recogniser = recogniser_that(saying(TOKENIZER.ids(said)))
     counted = Counted(recogniser, ["a b", "c"])
     return Transcriber(recogniser, counted), counted
@@ -62,26 +62,26 @@ def hearing_of(said: str) -> tuple[Transcriber, Counted]:
     ],
 )
 def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
-    heard = hearing_of(said)[0].hear(segment(192, is_final=True), mode)
+    heard = make_transcriber(said)[0].transcribe(segment(192, is_final=True), mode)
     assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
 
 
 def test_an_unknown_mode_writes_nothing_down() -> None:
     with pytest.raises(ConfigError, match="expected one of command, free, both, got 'Command'"):
-        hearing_of("D e")[0].hear(segment(192, is_final=True), "Command")
+        make_transcriber("D e")[0].transcribe(segment(192, is_final=True), "Command")
 
 
 def test_only_what_is_over_is_written_down_as_well() -> None:
-    heard = hearing_of("D e")[0].hear(segment(0, is_final=False), BOTH)
+    heard = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
     assert (heard.text, heard.mode) == ("", COMMAND)
 
 
 def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
-    transcription, counted = hearing_of("A b")
-    partial = transcription.hear(segment(64, is_final=False), COMMAND)
-    assert transcription.hear(segment(192, is_final=True), COMMAND) == partial
+    transcription, counted = make_transcriber("A b")
+    partial = transcription.transcribe(segment(64, is_final=False), COMMAND)
+    assert transcription.transcribe(segment(192, is_final=True), COMMAND) == partial
     assert counted.searches == 1
-    transcription.hear(segment(192, is_final=True), COMMAND)
+    transcription.transcribe(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
 
 
@@ -90,25 +90,27 @@ def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
 def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
     said: str, paused: bool
 ) -> None:
-    transcription, counted = hearing_of(said)
+    transcription, counted = make_transcriber(said)
     if paused:
-        transcription.hear(segment(64, is_final=False), COMMAND)
-    heard = transcription.hear(segment(192, is_final=True), COMMAND)
+        transcription.transcribe(segment(64, is_final=False), COMMAND)
+    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
     assert (heard.text, heard.problem, counted.searches) == ("h", "", 1)
 
 
 @pytest.mark.parametrize(
-    ("before", "is_asked"),
+    ("before", "expects_answer"),
     [
         (segment(0, is_final=False), False),  # the last word might be cut off
         (segment(64, is_final=False, start_ns=5), False),
         (segment(64, is_final=False), True),
     ],
 )
-def test_what_might_have_been_something_else_is(before: SpeechSegment, is_asked: bool) -> None:
-    transcription, counted = hearing_of("C")
-    transcription.hear(before, COMMAND, is_asked=is_asked)
-    heard = transcription.hear(segment(192, is_final=True), COMMAND)
+def test_what_might_have_been_something_else_is(
+    before: SpeechSegment, expects_answer: bool
+) -> None:
+    transcription, counted = make_transcriber("C")
+    transcription.transcribe(before, COMMAND, expects_answer=expects_answer)
+    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
     assert counted.searches == 2
     assert heard == SpeechTranscript("", heard.confidence, COMMAND, "none of the grammar's phrases")
 
@@ -133,7 +135,7 @@ def test_of_what_may_be_the_robots_own_only_a_stop_counts(
 ) -> None:
     silence_ms = 192 if is_final else 0
     mixed = replace(segment(silence_ms, is_final=is_final), is_mixed=True)
-    heard = hearing_of(said)[0].hear_mixed(mixed, mode, ["h"])
+    heard = make_transcriber(said)[0].transcribe_mixed(mixed, mode, ["h"])
     assert (heard.text, heard.problem) == (text, "the robot itself spoke meanwhile")
 
 
@@ -142,23 +144,23 @@ def test_of_what_may_be_the_robots_own_only_a_stop_counts(
 def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcription, "says_no", lambda text, stop_words: text == "C c")
+    monkeypatch.setattr(transcription, "is_rejection", lambda text, stop_words: text == "C c")
     mixed = replace(segment(192, is_final=is_final), is_mixed=True)
-    assert hearing_of("C c")[0].hear_mixed(mixed, mode, ["h"]).text == text
+    assert make_transcriber("C c")[0].transcribe_mixed(mixed, mode, ["h"]).text == text
 
 
 def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcription, "begins_with_no", lambda text: text == "D e")
-    heard = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
+    monkeypatch.setattr(transcription, "starts_with_no", lambda text: text == "D e")
+    heard = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
     assert (heard.text, bool(heard.problem)) == ("D e", True)
 
 
 def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transcription, "says_no", lambda text: text == "D e")
-    final = hearing_of("D e")[0].hear(segment(192, is_final=True), COMMAND)
+    monkeypatch.setattr(transcription, "is_rejection", lambda text: text == "D e")
+    final = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
     assert final.text == "D e"
     assert final.problem  # it is no command
-    assert hearing_of("D e")[0].hear(segment(0, is_final=False), COMMAND).text == ""
-    assert hearing_of("D f")[0].hear(segment(192, is_final=True), COMMAND).text == ""
+    assert make_transcriber("D e")[0].transcribe(segment(0, is_final=False), COMMAND).text == ""
+    assert make_transcriber("D f")[0].transcribe(segment(192, is_final=True), COMMAND).text == ""

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.speech.language.numbers import number_at, number_words
-from edge_inference.speech.language.units import quantity_at, quantity_forms, unit_named
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.numbers import parse_number, spell_number
+from edge_inference.speech.language.text_normalization import split_words
+from edge_inference.speech.language.units import find_unit, format_quantity, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from edge_inference.speech.language.words import words_of
     ],
 )
 def test_a_text_as_words(text: str, words: tuple[str, ...]) -> None:
-    assert words_of(text) == words
+    assert split_words(text) == words
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_a_text_as_words(text: str, words: tuple[str, ...]) -> None:
     ],
 )
 def test_numbers_are_read(text: str, value: float, rest: int) -> None:
-    words = words_of(text)
-    found = number_at(words, 0)
+    words = split_words(text)
+    found = parse_number(words, 0)
     assert found is not None
     assert found[0] == pytest.approx(value)
     assert len(words) - found[1] == rest
@@ -78,30 +78,30 @@ ENDLESS = ["minus " * 10_000 + "two", "9" * 400, "9" * 400 + " and a half", "0."
 
 @pytest.mark.parametrize("text", NO_NUMBERS + ENDLESS)
 def test_what_is_no_number(text: str) -> None:
-    assert number_at(words_of(text), 0) is None
+    assert parse_number(split_words(text), 0) is None
 
 
 def test_digits_without_end_are_read_up_to_a_bound() -> None:
     words = ("one", "point", *["two"] * 10_000)
-    assert number_at(words, 0) == (pytest.approx(1.2222222), 17)
+    assert parse_number(words, 0) == (pytest.approx(1.2222222), 17)
 
 
 @given(st.integers(-999_999, 999_999))
 def test_whole_numbers_round_trip(value: int) -> None:
-    words = words_of(number_words(value))
-    assert number_at(words, 0) == (value, len(words))
+    words = split_words(spell_number(value))
+    assert parse_number(words, 0) == (value, len(words))
 
 
 @given(st.decimals(-999, 999, places=3, allow_nan=False, allow_infinity=False).map(float))
 def test_decimals_round_trip(value: float) -> None:
-    words = words_of(number_words(value))
-    assert number_at(words, 0) == (value, len(words))
+    words = split_words(spell_number(value))
+    assert parse_number(words, 0) == (value, len(words))
 
 
 @pytest.mark.parametrize("value", [1e6, math.nan, math.inf, 0.0001, 1 / 3])
 def test_what_cannot_be_put_in_words(value: float) -> None:
     with pytest.raises(ValueError, match="expected a number"):
-        number_words(value)
+        spell_number(value)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_cannot_be_put_in_words(value: float) -> None:
     ],
 )
 def test_quantities_are_read(text: str, value: float, si: str | None) -> None:
-    found = quantity_at(words_of(text), 0)
+    found = parse_quantity(split_words(text), 0)
     assert found is not None
     factor = found.unit.factor if found.unit else 1.0
     assert found.number * factor == pytest.approx(value)
@@ -143,7 +143,7 @@ def test_quantities_are_read(text: str, value: float, si: str | None) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "a cup", "meters", "an hour glass"[3:]])
 def test_what_is_no_quantity(text: str) -> None:
-    assert quantity_at(words_of(text), 0) is None
+    assert parse_quantity(split_words(text), 0) is None
 
 
 @given(
@@ -152,9 +152,9 @@ def test_what_is_no_quantity(text: str) -> None:
     st.booleans(),
 )
 def test_quantities_round_trip(number: float, unit_name: str, digits: bool) -> None:
-    unit = unit_named(unit_name)
-    for form in quantity_forms(number, unit, digits=digits):
-        words = words_of(form)
-        found = quantity_at(words, 0)
+    unit = find_unit(unit_name)
+    for form in format_quantity(number, unit, digits=digits):
+        words = split_words(form)
+        found = parse_quantity(words, 0)
         assert found is not None
         assert (found.number, found.unit, found.end) == (number, unit, len(words))

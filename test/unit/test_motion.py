@@ -202,8 +202,8 @@ def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(ActionStep("move", distance_m=1.0), ActionStep("turn", angle_rad=1.0)), 0)
     commands, _ = drive(motion, 0, 200)
-    assert max(linear for linear, _ in commands) == LIMITS.motion.usual_speed_mps
-    assert max(angular for _, angular in commands) == LIMITS.motion.usual_rate_radps
+    assert max(linear for linear, _ in commands) == LIMITS.motion.default_speed_mps
+    assert max(angular for _, angular in commands) == LIMITS.motion.default_rate_radps
 
 
 @pytest.mark.parametrize("acceleration", [0.01, 50.0, 1e300])
@@ -297,7 +297,7 @@ def test_it_is_never_faster_than_the_limits(happenings) -> None:
             motion.begin(plan(*event, stamp_ns=now_ns), now_ns)
         commands, now_ns = drive(motion, now_ns, cycles, period_ns)
         speeds = [
-            LIMITS.motion.usual_speed_mps if step.speed_mps is None else step.speed_mps
+            LIMITS.motion.default_speed_mps if step.speed_mps is None else step.speed_mps
             for step in event or ()
             if event != "stop"
         ]

@@ -23,7 +23,7 @@ class Machine:
         while self.steady_ns - begun_ns < seconds * S:
             self.steady_ns += LOOK
             now_ns = from_ns + int((self.steady_ns - begun_ns) * pace)
-            self.watch.look(now_ns)
+            self.watch.update(now_ns)
         return now_ns
 
 

@@ -80,7 +80,7 @@ def values(intent: Intent) -> dict[str, float | str]:
     ],
 )
 def test_the_grammar_is_understood(text: str, name: str, slots: dict[str, float | str]) -> None:
-    intent = by_grammar().intent(heard(text))
+    intent = by_grammar().parse(heard(text))
     assert (intent.name, values(intent), intent.problem) == (name, pytest.approx(slots), "")
     assert (intent.source, intent.needs_confirmation) == ("grammar", False)
     assert (intent.text, intent.stamp_ns, intent.frame_id) == (text, 7, "ear")
@@ -113,19 +113,19 @@ OUTSIDE = [
 @pytest.mark.parametrize(("text", "problem"), OUTSIDE)
 @pytest.mark.parametrize("understanding", [by_grammar, with_letters])
 def test_what_is_outside_has_a_reason(understanding, text: str, problem: str) -> None:
-    intent = understanding().intent(heard(text))
+    intent = understanding().parse(heard(text))
     assert intent.name == ""
     assert problem in intent.problem
     assert ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent).is_refused
 
 
 def test_what_is_too_long_is_handed_on_cut() -> None:
-    assert by_grammar().intent(heard("go " * 10**5)).text == ("go " * 10**5)[:1000]
+    assert by_grammar().parse(heard("go " * 10**5)).text == ("go " * 10**5)[:1000]
 
 
 def test_why_nothing_was_heard_is_handed_on() -> None:
     nothing = replace(heard(""), problem="below the threshold")
-    assert by_grammar().intent(nothing).problem == "below the threshold"
+    assert by_grammar().parse(nothing).problem == "below the threshold"
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_why_nothing_was_heard_is_handed_on() -> None:
     ],
 )
 def test_a_few_wrong_letters_are_forgiven(text: str, name: str, slots: dict[str, float]) -> None:
-    intent = with_letters().intent(heard(text))
+    intent = with_letters().parse(heard(text))
     assert intent.name == name
     assert values(intent).items() >= slots.items()
     assert intent.source == "fuzzy"
     assert 0.5 < intent.confidence < 0.9
-    assert by_grammar().intent(heard(text)).name == ""
+    assert by_grammar().parse(heard(text)).name == ""
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_a_few_wrong_letters_are_forgiven(text: str, name: str, slots: dict[str,
     [("grammar", False), ("fuzzy", False), ("embedding", True), ("a new way", True)],
 )
 def test_only_what_was_said_nearly_in_these_words_acts_at_once(source: str, asks: bool) -> None:
-    made = by_grammar()._made(PhraseReading("move", {}), source, 1.0, heard("move"))
+    made = by_grammar()._make_intent(PhraseReading("move", {}), source, 1.0, heard("move"))
     assert made.needs_confirmation is asks
 
 
 def test_a_fuzzy_number_out_of_range_is_a_problem() -> None:
-    intent = with_letters().intent(heard("go forwad 500 meters"))
+    intent = with_letters().parse(heard("go forwad 500 meters"))
     assert "'500 meters' is not from" in intent.problem
     assert intent.name == ""
 
@@ -165,33 +165,33 @@ def test_without_rapidfuzz_the_step_is_left_out_and_said(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     understanding = Understanding(shipped())
     assert "rapidfuzz is not installed" in understanding.notes[0]
-    assert understanding.intent(heard("what do you sea")).name == ""
-    assert understanding.intent(heard("what do you see")).name == "look"
+    assert understanding.parse(heard("what do you sea")).name == ""
+    assert understanding.parse(heard("what do you see")).name == "look"
 
 
 def test_what_was_hardly_heard_moves_nothing_but_stop_stops() -> None:
     strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
-    assert "did not hear" in strict.intent(heard("go forward", 0.4)).problem
-    assert strict.intent(heard("go forward", 0.5)).name == "move"
-    assert strict.intent(heard("stop", 0.1)).name == "stop"
+    assert "did not hear" in strict.parse(heard("go forward", 0.4)).problem
+    assert strict.parse(heard("go forward", 0.5)).name == "move"
+    assert strict.parse(heard("stop", 0.1)).name == "stop"
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.1])
 def test_a_stop_behind_what_is_no_command_stops(confidence: float) -> None:
     strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
-    assert strict.intent(heard("slow down and stop", confidence)).name == "stop"
-    assert strict.intent(heard("slow down and look", confidence)).name == ""
+    assert strict.parse(heard("slow down and stop", confidence)).name == "stop"
+    assert strict.parse(heard("slow down and look", confidence)).name == ""
 
 
 def test_a_stop_behind_a_command_that_is_nearly_right_is_its_end() -> None:
     pytest.importorskip("rapidfuzz")
-    meant = Understanding(shipped()).intent(heard("go forwward two meters and stop"))
+    meant = Understanding(shipped()).parse(heard("go forwward two meters and stop"))
     assert meant.name == "move then stop"
 
 
 def test_words_for_stop_can_be_set() -> None:
     settings = UnderstandingSettings(fuzzy=False, stop_words=("whoa",))
-    assert Understanding(shipped(), settings).intent(heard("whoa there")).name == "stop"
+    assert Understanding(shipped(), settings).parse(heard("whoa there")).name == "stop"
 
 
 def embed(texts: Sequence[str]):
@@ -206,7 +206,7 @@ def embed(texts: Sequence[str]):
 
 def test_what_only_means_the_same_is_asked_about() -> None:
     understanding = Understanding(shipped(), UnderstandingSettings(fuzzy=False), embed)
-    intent = understanding.intent(heard("stroll forward two meters"))
+    intent = understanding.parse(heard("stroll forward two meters"))
     assert (intent.name, intent.source, intent.needs_confirmation) == ("move", "embedding", True)
     assert values(intent) == {"direction": "forward", "distance": 2.0}
     plan = ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent)
@@ -216,15 +216,15 @@ def test_what_only_means_the_same_is_asked_about() -> None:
 
 def test_the_values_of_what_is_meant_must_be_there() -> None:
     understanding = Understanding(shipped(), UnderstandingSettings(fuzzy=False), embed)
-    assert understanding.intent(heard("stroll left two meters")).name == ""
-    assert understanding.intent(heard("never stroll forward two meters")).name == ""
+    assert understanding.parse(heard("stroll left two meters")).name == ""
+    assert understanding.parse(heard("never stroll forward two meters")).name == ""
 
 
 def test_what_could_be_two_things_is_neither(tmp_path: Path) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text("intents:\n  a: {phrases: [look there]}\n  b: {phrases: [look where]}\n")
     pytest.importorskip("rapidfuzz", reason="fuzzy matching needs rapidfuzz")
-    intent = Understanding(read_grammar(file)).intent(heard("look here"))
+    intent = Understanding(read_grammar(file)).parse(heard("look here"))
     assert intent.name == ""
     assert "could be a or b" in intent.problem
 
@@ -232,24 +232,24 @@ def test_what_could_be_two_things_is_neither(tmp_path: Path) -> None:
 @given(st.data())
 def test_every_sentence_is_understood_with_its_own_meaning(data: st.DataObject) -> None:
     sentence = data.draw(st.sampled_from(sentences()))
-    intent = by_grammar().intent(heard(f"Please {sentence.text.capitalize()}, now."))
+    intent = by_grammar().parse(heard(f"Please {sentence.text.capitalize()}, now."))
     assert (intent.name, intent.slots) == (sentence.intent, sentence.slots)
 
 
 @given(st.data())
 def test_two_sentences_are_understood_as_both(data: st.DataObject) -> None:
     both = [data.draw(st.sampled_from(sentences())) for _ in range(2)]
-    intent = by_grammar().intent(heard(f"{both[0].text} and then {both[1].text}"))
+    intent = by_grammar().parse(heard(f"{both[0].text} and then {both[1].text}"))
     assert intent.name == f"{both[0].intent} then {both[1].intent}"
 
 
 @given(st.text(max_size=60))
 def test_any_text_gives_an_intent_or_a_problem(text: str) -> None:
-    intent = with_letters().intent(heard(text))
+    intent = with_letters().parse(heard(text))
     assert bool(intent.name) is not bool(intent.problem)
 
 
 def test_what_was_heard_beside_a_problem_is_no_command_and_not_answered() -> None:
     beside = Transcript("go forward if not", 0.9, "command", 7, problem="none of the phrases")
-    intent = Understanding(shipped()).intent(beside)
+    intent = Understanding(shipped()).parse(beside)
     assert (intent.name, intent.text, intent.problem) == ("", "", "none of the phrases")

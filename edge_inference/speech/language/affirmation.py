@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.text_normalization import split_words
 
 #: What is a yes where the grammar has no meaning for it. Not "right": it may be the side.
-YES_WORDS = frozenset(
+AFFIRMATIONS = frozenset(
     {
         *("yes", "yeah", "yep", "yup", "aye", "sure", "okay", "ok", "alright", "all right"),
         *("correct", "exactly", "affirmative", "absolutely", "definitely", "indeed"),
@@ -17,13 +17,13 @@ _AROUND_YES = frozenset({"please", "robot", "hey", "oh", "um", "uh", "well", "si
 _LONGEST = 3
 
 
-def says_yes(text: str) -> bool:
+def is_affirmation(text: str) -> bool:
     """Tell whether a text is a yes, and nothing else: "yeah", "yes yes", "okay, go ahead"."""
-    words = [word for word in words_of(text) if word not in _AROUND_YES]
+    words = [word for word in split_words(text) if word not in _AROUND_YES]
     place = 0
     while place < len(words):
         ends = range(min(place + _LONGEST, len(words)), place, -1)
-        end = next((end for end in ends if " ".join(words[place:end]) in YES_WORDS), 0)
+        end = next((end for end in ends if " ".join(words[place:end]) in AFFIRMATIONS), 0)
         if not end:
             return False
         place = end

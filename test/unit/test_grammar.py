@@ -14,7 +14,7 @@ from edge_inference.errors import ConfigError
 from edge_inference.speech.language import grammar as grammar_module
 from edge_inference.speech.language.grammar import Grammar, GrammarSentence
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.text_normalization import split_words
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml"
 SLOTS = """\
@@ -95,7 +95,7 @@ def test_synonyms_stand_for_their_word(tmp_path: Path) -> None:
 def test_values_are_found(
     tmp_path: Path, phrase: str, text: str, slots: dict[str, tuple[float | str, str]]
 ) -> None:
-    reading = one_intent(tmp_path, f'"{phrase}"').read(words_of(text))
+    reading = one_intent(tmp_path, f'"{phrase}"').parse(split_words(text))
     assert reading is not None
     for name, (value, unit) in slots.items():
         slot = reading.slots[name]
@@ -106,7 +106,7 @@ def test_values_are_found(
 
 def test_a_phrase_may_set_a_slot_by_itself(tmp_path: Path) -> None:
     text = SLOTS + "intents:\n  act:\n    phrases:\n      - {say: back, slots: {side: rear}}\n"
-    reading = grammar_of(tmp_path, text).read(("back",))
+    reading = grammar_of(tmp_path, text).parse(("back",))
     assert reading is not None
     assert reading.slots["side"].value == "rear"
 
@@ -132,8 +132,8 @@ def test_a_phrase_may_set_a_slot_by_itself(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: str) -> None:
     phrases = ["go {distance}", "turn {side}", "turn {angle}", "to the {room}", "{count} times"]
     grammar = one_intent(tmp_path, *(f'"{phrase}"' for phrase in phrases))
-    assert grammar.read(words_of(text)) is None
-    found = grammar.nearest_problem(words_of(text))
+    assert grammar.parse(split_words(text)) is None
+    found = grammar.nearest_problem(split_words(text))
     assert problem in found
     assert bool(found) is bool(problem)
 
@@ -242,7 +242,7 @@ def test_one_text_may_be_said_by_two_phrases_of_one_meaning(tmp_path: Path) -> N
 def test_a_grammar_that_explodes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grammar_module, "MOST_SENTENCES", 2000)
+    monkeypatch.setattr(grammar_module, "MAX_SENTENCES", 2000)
     assert len(one_intent(tmp_path, '"x ' + "(a|b|c) " * 6 + '"').sentences()) == 3**6
     with pytest.raises(ConfigError, match=r"line 10: .*more than 2000 sent"):
         one_intent(tmp_path, '"x ' + "(a|b|c) " * 30 + '"')
@@ -251,7 +251,7 @@ def test_a_grammar_that_explodes_is_refused(
 def test_too_many_numbers_for_command_mode_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grammar_module, "MOST_SENTENCES", 2000)
+    monkeypatch.setattr(grammar_module, "MAX_SENTENCES", 2000)
     grammar = one_intent(tmp_path, '"' + " ".join(f"{{a{i}:distance}}" for i in range(11)) + '"')
     with pytest.raises(ConfigError, match="more than 2000 sentences"):
         grammar.phrases()
@@ -261,7 +261,7 @@ def test_too_many_numbers_for_command_mode_are_refused(
 def test_every_shipped_sentence_means_what_it_was_made_of(data: st.DataObject) -> None:
     digits = data.draw(st.booleans())
     sentence: GrammarSentence = data.draw(st.sampled_from(sentences(digits)))
-    reading = shipped().read(words_of(sentence.text))
+    reading = shipped().parse(split_words(sentence.text))
     assert reading is not None
     assert (reading.intent, reading.slots) == (sentence.intent, sentence.slots)
 
@@ -281,4 +281,4 @@ def test_the_example_of_the_documentation_can_be_read(tmp_path: Path) -> None:
 def test_templates_leave_places_open(tmp_path: Path) -> None:
     templates = one_intent(tmp_path, '"go [on] {distance}"').templates()
     assert [template.words for template in templates] == [("go", "on", None), ("go", None)]
-    assert templates[0].holders[0].kind == "distance"
+    assert templates[0].placeholders[0].kind == "distance"

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class SoundPiece:
-    """Samples of one channel, float32 [n] within -1..1; ``lost``: some before it are missing."""
+class AudioBlock:
+    """Samples of one channel, float32 [n] within -1..1; ``follows_gap``: some before it are missing."""
 
     samples: NDArray[np.float32]
     sample_rate: int
-    lost: bool = False
+    follows_gap: bool = False
 
 
-class Sound(ABC):
+class AudioInput(ABC):
     """An opened source of sound.
 
     ``is_live`` sources (devices) set the pace themselves. ``origin`` is the
@@ -29,7 +29,7 @@ class Sound(ABC):
     is_live = False
 
     @abstractmethod
-    def read(self) -> SoundPiece | None:
+    def read(self) -> AudioBlock | None:
         """Return the next piece; None at the end. Raises SourceError."""
 
     @abstractmethod

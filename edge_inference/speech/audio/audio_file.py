@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import MOST_CHANNELS, SAMPLE_RATE
+from edge_inference.core.audio import MAX_CHANNELS, SAMPLE_RATE
 from edge_inference.core.bounded_file import open_plain
 from edge_inference.errors import InputError, SourceError
 from edge_inference.speech.audio.resample import check_rate
@@ -28,7 +28,7 @@ _MOST_CHUNKS = 1000
 Samples = tuple[NDArray[np.float32], int]
 
 
-def pieces_of(file: Path, length_s: float) -> Iterator[Samples]:
+def read_blocks(file: Path, length_s: float) -> Iterator[Samples]:
     """Yield pieces of one channel (the mean of all), each with its sample rate.
 
     The last one may be shorter. Raises SourceError, also behind the last piece of a file that was
@@ -137,8 +137,8 @@ def _check_format(rate: int, channels: int, file: Path) -> None:
         check_rate(rate)
     except InputError as error:
         raise SourceError(f"{file}: {error}; convert it, or mend its header") from error
-    if channels > MOST_CHANNELS:
-        raise SourceError(f"{file}: expected at most {MOST_CHANNELS} channels, got {channels}")
+    if channels > MAX_CHANNELS:
+        raise SourceError(f"{file}: expected at most {MAX_CHANNELS} channels, got {channels}")
 
 
 def _import_soundfile(file: Path) -> Any:

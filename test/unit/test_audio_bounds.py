@@ -15,7 +15,7 @@ from edge_inference.speech.audio import resample
 from edge_inference.speech.audio.chunks import Rechunker
 from edge_inference.speech.audio.pcm import from_pcm
 from edge_inference.speech.audio.resample import Resampler
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.sources import open_audio_input
 
 # All of them have almost no factor in common with 16 kHz.
 ODD = (4_001, 5_513, 15_999, 16_001, 47_999, 96_002, 191_998, 191_999)
@@ -145,7 +145,7 @@ def test_a_folder_with_what_is_no_sound_is_heard_to_its_end(
         pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     make(tmp_path / f"a.{suffix}")
     sound(tmp_path / "b.wav")
-    opened = open_sound(str(tmp_path))
+    opened = open_audio_input(str(tmp_path))
     with pytest.raises(SourceError, match=rf"a\.{suffix}: .*{words}"):
         opened.read()
     assert opened.read() is not None
@@ -164,4 +164,4 @@ def test_a_folder_with_what_is_no_sound_is_heard_to_its_end(
 def test_a_file_that_costs_too_much_is_refused(tmp_path: Path, name: str, make, words: str) -> None:
     make(tmp_path / name)
     with pytest.raises(SourceError, match=rf"{name}: .*{words}"):
-        open_sound(str(tmp_path / name)).read()
+        open_audio_input(str(tmp_path / name)).read()
