@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from edge_inference.composition.launching import _parameter_files
 
 from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.models.quantized_folder import StagedFolder
 from edge_inference.cli.params_file import without_effect
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
-from edge_inference.composition.launching import _parameter_files
-from edge_inference.composition.parameter_text import read_value
+from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.images.media import ImageFiles, open_media
@@ -168,7 +168,7 @@ def test_a_parameter_that_costs_too_much_stays_a_text(text: str) -> None:
 
     def read_it() -> None:
         nonlocal read
-        read = read_value(value)
+        read = parse_value(value)
 
     assert within_deadline(read_it) is None
     assert read == value

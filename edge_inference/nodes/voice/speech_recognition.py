@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
-from edge_inference.composition.allocator import give_back
+from edge_inference.composition.allocator import release_free_memory
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.voice import Intent, Transcript
@@ -127,7 +127,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         else:
             heard = self._hearing.transcribe(item, settings.mode, expects_answer=is_asked)
         if len(item.samples) > _LONG:
-            give_back()
+            release_free_memory()
         ended_ns = time.monotonic_ns()
         self._throttle_client.meter.record_done(
             ended_ns, self._model_name, (ended_ns - started_ns) / 1e6
