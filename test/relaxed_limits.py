@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def patient_limits(folder: Path) -> str:
+def write_relaxed_limits(folder: Path) -> str:
     """Write the shipped limits for a busy machine, which is slower than a robot should bear."""
     text = (ROOT / "config" / "voice" / "limits.yaml").read_text()
     for shipped, patient in (("max_age_s: 3.0", "max_age_s: 60.0"), ("man_s: 0.25", "man_s: 2.0")):

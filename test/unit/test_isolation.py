@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-import purity
+import isolation
 
 
 def imports_onnxruntime() -> None:
@@ -33,7 +33,7 @@ def imports_onnxruntime() -> None:
 def test_a_process_is_refused(act: Callable[[], object]) -> None:
     with pytest.raises(pytest.fail.Exception, match="starts a process"):
         act()
-    assert len(purity.seen()) == 1
+    assert len(isolation.take_violations()) == 1
 
 
 def test_what_is_swallowed_is_still_known() -> None:
@@ -41,14 +41,14 @@ def test_what_is_swallowed_is_still_known() -> None:
         subprocess.run(["true"], check=True)
     except BaseException as swallowed:
         assert "belongs in test/process" in str(swallowed)
-    assert purity.seen() == ["starts a process (subprocess.Popen)"]
+    assert isolation.take_violations() == ["starts a process (subprocess.Popen)"]
 
 
 @pytest.mark.skipif("onnxruntime" in sys.modules, reason="another tier has imported it")
 def test_a_heavy_package_is_refused() -> None:
     with pytest.raises(pytest.fail.Exception, match="imports onnxruntime"):
         imports_onnxruntime()
-    assert len(purity.seen()) == 1
+    assert len(isolation.take_violations()) == 1
 
 
 def test_what_another_tier_has_imported_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,12 +57,12 @@ def test_what_another_tier_has_imported_is_not_opened(monkeypatch: pytest.Monkey
 
     imported = types.SimpleNamespace(InferenceSession=InferenceSession)
     monkeypatch.setitem(sys.modules, "onnxruntime", imported)
-    purity.forbid_opening("onnxruntime", monkeypatch)
+    isolation.forbid_opening("onnxruntime", monkeypatch)
     with pytest.raises(pytest.fail.Exception, match=r"opens onnxruntime\.InferenceSession"):
         InferenceSession()
-    assert len(purity.seen()) == 1
+    assert len(isolation.take_violations()) == 1
 
 
 def test_what_is_in_memory_is_left_alone() -> None:
     assert ctypes.CDLL(None)
-    assert purity.seen() == []
+    assert isolation.take_violations() == []

@@ -32,7 +32,7 @@ _seen: list[str] = []
 _patch = pytest.MonkeyPatch()
 
 
-def watch(test: str) -> None:
+def start_watching(test: str) -> None:
     """Refuse, from now on, what is no part of a unit test."""
     for package in PACKAGES:
         forbid_opening(package, _patch)
@@ -43,14 +43,14 @@ def watch(test: str) -> None:
     _running[:] = [test]
 
 
-def release() -> list[str]:
+def stop_watching() -> list[str]:
     """Stop refusing and return what was refused, which the test may have swallowed."""
     _running.clear()
     _patch.undo()
-    return seen()
+    return take_violations()
 
 
-def seen() -> list[str]:
+def take_violations() -> list[str]:
     """Return what was refused since the test began, and forget it."""
     found = list(_seen)
     _seen.clear()
