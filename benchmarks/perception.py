@@ -23,7 +23,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import find_model
 from edge_inference.core.results import Result
-from edge_inference.engines.serving.engine_check import reference
+from edge_inference.engines.serving.engine_check import reference_backend
 from edge_inference.nodes.conversions.images import ImageAdapter
 
 MODEL = "nanodet"
@@ -49,7 +49,7 @@ class BareLoop:
     def __init__(self) -> None:
         self._model = find_model(MODEL)
         self._preprocess = Preprocessor(self._model.input)
-        self._backend = reference(self._model).open()
+        self._backend = reference_backend(self._model).open()
 
     def __call__(self, frame: Frame) -> Result:
         """Return what is on the image."""

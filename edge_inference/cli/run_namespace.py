@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_inference.composition.pipeline import DEFAULT_NAMESPACE, ComponentDescription, Pipeline
 from edge_inference.engines.cache.cache_folder import default_cache_folder
-from edge_inference.engines.cache.cache_lock import only_one_at_once
+from edge_inference.engines.cache.cache_lock import try_exclusive_lock
 from edge_inference.errors import CacheError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _claimed(name: str) -> Iterator[bool]:
         try:
             folder = default_cache_folder() / "running"
             folder.mkdir(parents=True, exist_ok=True)
-            is_ours = stack.enter_context(only_one_at_once(folder / f"{name}.lock"))
+            is_ours = stack.enter_context(try_exclusive_lock(folder / f"{name}.lock"))
         except (CacheError, OSError):
             is_ours = True
         yield is_ours

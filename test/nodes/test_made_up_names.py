@@ -45,7 +45,7 @@ def test_stages_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 
 def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform_manager, "_MOST_NODES", 2)
+    monkeypatch.setattr(platform_manager, "_MAX_NODES", 2)
     node = rig.load("PlatformManager", recording=str(TREE), rate_hz=10.0)
     directives = rig.tap("/ai/performance_directive")
     publisher = rig.call(

@@ -8,13 +8,13 @@ import pytest
 
 from edge_inference.composition.process import open_container
 from edge_inference.errors import ConfigError
-from hostile_files import NO_FILES, YAML_TEXTS
+from hostile_files import UNREADABLE_FILES, YAML_TEXTS
 
 
 @pytest.mark.parametrize("option", ["--params-file", "--log-config-file"])
-@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("kind", UNREADABLE_FILES)
 def test_what_is_no_file(tmp_path: Path, option: str, kind: str) -> None:
-    NO_FILES[kind](tmp_path / "file")
+    UNREADABLE_FILES[kind](tmp_path / "file")
     refused(option, tmp_path / "file")
 
 
