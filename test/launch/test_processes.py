@@ -118,11 +118,11 @@ def test_an_unknown_model_leaves_the_others_running(processes: Processes, outsid
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--pipeline", "nope"], "no pipeline 'nope'"),
+        (["--pipeline", "nope"], "unknown pipeline 'nope'"),
         (["--pipeline", "perception", "--argument", "modell:=x"], "did you mean 'model'?"),
         (["--pipeline", "perception", "--argument", "model"], "expected name:=value"),
         (["--pipeline", "robot", "--container", "nope"], "no container 'nope'; there are ['perc"),
-        (["--container", "voice_container"], "expected a --pipeline with it"),
+        (["--container", "voice_container"], "needs --pipeline"),
         (["--ros-args", "--log-level", "loud"], "valid severity level"),
         (["--ros-args", "--params-file", "/no/such.yaml"], "/no/such.yaml"),
     ],

@@ -105,12 +105,12 @@ class Rig:
     def load_component(
         self, plugin: str, *arguments: str, autostart: bool = True, **parameters: Any
     ) -> LoadedComponent:
-        given = ["--ros-args", *arguments]
+        node_arguments = ["--ros-args", *arguments]
         for name, value in parameters.items():
-            given += ["-p", f"{name}:={format_value(value)}"]
+            node_arguments += ["-p", f"{name}:={format_value(value)}"]
         if "::" not in plugin:
             plugin = f"edge_inference::{plugin}"
-        return self.call(lambda: self.container.load(plugin, given, autostart))
+        return self.call(lambda: self.container.load(plugin, node_arguments, autostart))
 
     def tap(self, topic: str) -> Collected:
         """Collect the objects on a topic without a subscription."""

@@ -293,7 +293,7 @@ def test_a_listener_that_fails_does_not_keep_the_others_from_listening(
     _, seen = ends.subscribe()
     publisher.publish(frame())
     assert len(seen) == 1
-    assert "a listener on /images failed" in capfd.readouterr().err
+    assert "a subscription on /images failed" in capfd.readouterr().err
 
 
 def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:

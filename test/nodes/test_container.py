@@ -91,7 +91,7 @@ def test_every_node_of_the_package_is_found() -> None:
 
 def test_a_constructor_that_fails_leaves_nothing_behind(rig: Rig, outside: Outside) -> None:
     survivor = rig.load("plugins::Plain")
-    with pytest.raises(PluginError, match=r"FailsToConstruct cannot be made: .*no such sensor"):
+    with pytest.raises(PluginError, match=r"FailsToConstruct cannot be created: .*no such sensor"):
         rig.load("plugins::FailsToConstruct")
     wait_for(lambda: "/plain" in outside.nodes(), "/plain on the graph")
     wait_for(lambda: "/half_made" not in outside.nodes(), "/half_made leaving the graph")
@@ -101,7 +101,7 @@ def test_a_constructor_that_fails_leaves_nothing_behind(rig: Rig, outside: Outsi
 
 def test_a_component_that_ends_the_program_ends_no_other(rig: Rig) -> None:
     survivor = rig.load("plugins::Plain")
-    with pytest.raises(PluginError, match="ExitsInConstructor cannot be made: SystemExit: 4"):
+    with pytest.raises(PluginError, match="ExitsInConstructor cannot be created: SystemExit: 4"):
         rig.load("plugins::ExitsInConstructor")
     with pytest.raises(PluginError, match="SystemExit"):
         rig.load("unittest.__main__::TestProgram")
@@ -122,7 +122,7 @@ def test_parameters_that_are_refused_leave_nothing_behind(rig: Rig, outside: Out
     [
         ("FailsToConfigure", "configure", "the lens cap is on; expected it off"),
         ("RaisesInConfigure", "configure", "RuntimeError: a bug"),
-        ("StrangerRaises", "configure", "the reason stands above"),
+        ("StrangerRaises", "configure", "the reason is in the log above"),
         ("FailsToActivate", "activate", "no power; expected 5 V"),
     ],
 )
@@ -152,7 +152,7 @@ def test_what_failed_to_configure_stays_on_show_until_it_works(rig: Rig, outside
 
 def test_a_name_that_is_taken(rig: Rig) -> None:
     first = rig.load_component("plugins::Plain")
-    with pytest.raises(ConfigError, match=rf"/plain is loaded already \(id {first.id}\)"):
+    with pytest.raises(ConfigError, match=rf"/plain is already loaded \(id {first.id}\)"):
         rig.load("plugins::Plain")
     assert number_of(rig, "/plain") == 1
     rig.load("plugins::Plain", "-r", "__ns:=/other")

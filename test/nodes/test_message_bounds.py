@@ -66,7 +66,7 @@ def places(message_type: type[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
         if isinstance(kind, idl.AbstractString | idl.AbstractSequence):
             yield (name,), kind
         if isinstance(inner, idl.NamespacedType) and not isinstance(kind, idl.Array):
-            for way, found in places(message_bounds._class_of(inner)):
+            for way, found in places(message_bounds._find_class(inner)):
                 yield (name, *way), found
 
 
@@ -77,7 +77,7 @@ def filled(message_type: type[Any], way: tuple[str, ...], value: Any) -> Any:
     kind = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES, strict=True))[name]
     if rest:
         is_sequence = isinstance(kind, idl.AbstractSequence)
-        inner = message_bounds._class_of(kind.value_type if is_sequence else kind)
+        inner = message_bounds._find_class(kind.value_type if is_sequence else kind)
         value = filled(inner, tuple(rest), value)
         value = [value] if is_sequence else value
     setattr(message, name, value)
@@ -90,7 +90,7 @@ def many(kind: Any, count: int) -> Any:
     if isinstance(inner, idl.AbstractString):
         return [""] * count
     if isinstance(inner, idl.NamespacedType):
-        return [message_bounds._class_of(inner)()] * count
+        return [message_bounds._find_class(inner)()] * count
     values = {"boolean": False, "octet": b"\0", "float": 0.0, "double": 0.0}
     return [values.get(inner.typename, 0)] * count
 

@@ -95,11 +95,11 @@ def test_a_stranger_beside_the_pipeline_changes_nothing_and_is_named(
     for topic, (adapter, item, nodes) in topics.items():
         publisher = stranger.publisher(topic, adapter, nodes[0])
         name = own[topic.rpartition("/")[2]]
-        sentence = f"{topic}: expected one publisher, got two: /ai/{name} of this process, and not"
+        sentence = f"{topic}: expected one publisher, got two: /ai/{name} of this process, and"
 
         def is_told(nodes=nodes, publisher=publisher, item=item, sentence=sentence) -> bool:
             publisher.publish(item)
-            return all(errors(node, f"{sentence} heard: /ai/first") for node in nodes)
+            return all(errors(node, f"{sentence} refused: /ai/first") for node in nodes)
 
         wait_for(is_told, f"the stranger on {topic} to be named")
         for _ in range(20):

@@ -94,7 +94,7 @@ def test_a_wrong_file_is_refused_where_it_is_wrong(tmp_path: Path, text: str, wo
 
 @pytest.mark.parametrize("folders", [[], [Path("no/such/folder")]])
 def test_no_board_at_all_is_an_error(folders: list[Path]) -> None:
-    with pytest.raises(ConfigError, match="expected <board>.yaml in"):
+    with pytest.raises(ConfigError, match=r"expected <board>.yaml in"):
         load_boards(folders)
 
 

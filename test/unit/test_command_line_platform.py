@@ -78,9 +78,9 @@ def test_a_recording_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     header, *lines = capsys.readouterr().out.splitlines()
     assert header == "jetson_orin, mode 25W, 49.5 °C (zone/tj-thermal), 7.46 W, not throttled"
     found = {line.split()[0]: line for line in lines if line.strip()}
-    assert "7.46 W  5.04 V  1.48 A   the whole board" in found["rail/VDD_IN"]
+    assert "7.46 W  5.04 V  1.48 A   total power" in found["rail/VDD_IN"]
     assert "gated" in found["zone/cv0-thermal"]
-    assert "decides; slows down at 99, critical at 104.5" in found["zone/tj-thermal"]
+    assert "control temperature; throttles at 99, critical at 104.5" in found["zone/tj-thermal"]
     assert "612 MHz  45%" in found["gpu/17000000.gpu"]
     assert not any(name.startswith("over_current") for name in found)
 

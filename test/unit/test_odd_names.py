@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis import given
 
 from edge_inference.cli import command_line
 from edge_inference.cli.perception.frame_tracker import FrameRecord

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis import given
 
 from edge_inference import nodes
 from edge_inference.composition.parameter_format import format_value, parse_value
@@ -71,13 +71,13 @@ def test_defaults_are_filled_in_and_empty_ones_left_out(toy: Path) -> None:
         "depth": 3,
     }
     assert watch.remappings == {"image": "/eye", "out": "/fixed", "own": "~/private"}
-    assert watch.given == set()
+    assert watch.user_set == set()
 
 
 def test_given_arguments(toy: Path) -> None:
     watch, clock = load_pipeline(str(toy)).components({"rate": "2.5", "model": "big"})
     assert watch.parameters["rate"] == 2.5
-    assert watch.given == {"rate", "model", "label"}
+    assert watch.user_set == {"rate", "model", "label"}
     assert (clock.name, clock.namespace) == ("clock", "/")
 
 
@@ -102,7 +102,7 @@ def test_a_pipeline_beside_another_one_shares_only_what_is_named_in_full(
     toy: Path, eye: str, seen: str
 ) -> None:
     arguments = {"rate": "1", "eye_topic": eye}
-    watch, clock = load_pipeline(str(toy)).components(arguments, own="ai_2")
+    watch, clock = load_pipeline(str(toy)).components(arguments, base_namespace="ai_2")
     assert (watch.namespace, clock.namespace) == ("/ai_2", "/ai_2")
     assert watch.remappings == {"image": seen, "out": "/fixed", "own": "~/private"}
 
@@ -111,7 +111,7 @@ def test_a_compressed_topic_sets_its_transport(toy: Path) -> None:
     (watch,) = load_pipeline(str(toy)).components({"eye_topic": "/cam/compressed"})
     assert watch.remappings["image"] == "/cam"
     assert watch.parameters["transport"] == "compressed"
-    assert "transport" in watch.given
+    assert "transport" in watch.user_set
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_node_arguments() -> None:
         (
             "${eye_topic}",
             "${eye_topc}",
-            "no argument is called 'eye_topc'; did you mean 'eye_topic'",
+            "unknown argument 'eye_topc'; did you mean 'eye_topic'",
         ),
-        ("when: rate", "when: rat", "components[1]: no argument is called 'rat'"),
+        ("when: rate", "when: rat", "components[1]: unknown argument 'rat'"),
         ("    description: Which model\n", "", "arguments.model.description: missing"),
         ("default: small", "default: [1]", "line 6, arguments.model.default: expected a text"),
         ("    plugin: toys::Clock\n", "", "components[1].plugin: missing"),
@@ -203,7 +203,7 @@ def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, sa
 def test_an_unknown_argument_and_an_unknown_pipeline(toy: Path) -> None:
     with pytest.raises(ConfigError, match="unknown argument 'modle'; did you mean 'model'"):
         load_pipeline(str(toy)).components({"modle": "x"})
-    with pytest.raises(ConfigError, match=r"no pipeline 'nope'.*there are \[.*'perception'"):
+    with pytest.raises(ConfigError, match=r"unknown pipeline 'nope'.*expected one of \[.*'perception'"):
         load_pipeline("nope")
 
 

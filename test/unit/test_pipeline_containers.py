@@ -60,17 +60,17 @@ def test_values_come_to_a_container_as_to_all(toy: Path) -> None:
 def test_without_any_there_is_nothing_to_choose(toy: Path) -> None:
     toy.write_text(TOY.replace(PLAN, ""))
     assert load_pipeline(str(toy)).containers == {}
-    with pytest.raises(ConfigError, match=r"pipeline toy: no container 'eyes'; there are \[\]"):
+    with pytest.raises(ConfigError, match=r"pipeline toy: unknown container 'eyes'; expected one of \[\]"):
         names(toy, "eyes")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[drive]", "[]", "line 10, containers: drive: in no container; name each component"),
+        ("[drive]", "[]", "line 10, containers: drive: in no container; list each component"),
         ("[drive]", "[drive, watch]", "containers[1].components: watch is in eyes and in legs"),
-        ("[drive]", "[driv]", "no component is called 'driv'; did you mean 'drive'?"),
-        ("name: legs", "name: eyes", "containers[1].name: a container 'eyes' is there already"),
+        ("[drive]", "[driv]", "unknown component 'driv'; did you mean 'drive'?"),
+        ("name: legs", "name: eyes", "containers[1].name: expected a new name, got 'eyes' twice"),
         ("name: legs", "name: my legs", "containers[1].name: expected a node name of letters"),
         ("name: legs", "name: ai/legs", "containers[1].name: expected a node name of letters"),
         ("name: legs", 'name: ""', "containers[1].name: expected a node name of letters"),
@@ -95,7 +95,7 @@ def test_those_of_included_pipelines_hold_until_others_are_named(toy: Path) -> N
     assert names(outer, "legs") == ["drive"]
     more = 'components:\n  - {name: face, plugin: "toys::Face"}\n'
     outer.write_text(outer.read_text() + more)
-    with pytest.raises(ConfigError, match="face: in no container; name each component under"):
+    with pytest.raises(ConfigError, match="face: in no container; list each component under"):
         load_pipeline(str(outer))
     outer.write_text(
         outer.read_text() + "containers:\n  - {name: all, components: [face, watch, player, drive]}"

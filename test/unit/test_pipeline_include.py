@@ -83,18 +83,18 @@ def test_each_component_once_our_own_first(both: Path) -> None:
 
 
 def test_values_come_to_those_that_they_are_for(both: Path) -> None:
-    given = {"model": "big", "film": "a.mp4", "film_topic": "screen"}
-    by_name = {each.name: each for each in load_pipeline(str(both)).components(given, "robot")}
+    user_set = {"model": "big", "film": "a.mp4", "film_topic": "screen"}
+    by_name = {each.name: each for each in load_pipeline(str(both)).components(user_set, "robot")}
     assert by_name["watch"].parameters == {
         "model": "big",
         "folder": "/models",
         "label": "the big one",
     }
     assert by_name["watch"].remappings == {"image": "/robot/screen"}
-    assert by_name["watch"].given == {"model", "label"}
+    assert by_name["watch"].user_set == {"model", "label"}
     assert by_name["player"].parameters == {"source": "a.mp4"}
     assert by_name["listen"].parameters == {"model": "tiny", "folder": "/models"}
-    assert by_name["listen"].given == set()
+    assert by_name["listen"].user_set == set()
     assert by_name["face"].parameters == {"mood": "good", "model": "tiny"}
     with pytest.raises(ConfigError, match="unknown argument 'source'"):
         load_pipeline(str(both)).components({"source": "a.mp4"})
@@ -119,7 +119,7 @@ def test_a_pipeline_that_is_not_beside_it_is_a_shipped_one(both: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("pipeline: eye", "pipeline: ey", "line 10, include[0].pipeline: no pipeline 'ey'; there"),
+        ("pipeline: eye", "pipeline: ey", "line 10, include[0].pipeline: unknown pipeline 'ey'; expected one of"),
         ("pipeline: eye", "pipelin: eye", "include[0].pipelin: unknown key"),
         (BOTH[BOTH.index("include:") :], "include: eye", "include: expected a list of mappings"),
         (
@@ -132,16 +132,16 @@ def test_a_pipeline_that_is_not_beside_it_is_a_shipped_one(both: Path) -> None:
         (
             "    rename: {model: ear_model}\n",
             "",
-            "line 12, include[1]: the argument 'model' is one of eye and of ear: rename one of "
+            "line 12, include[1]: eye and ear both have an argument 'model': rename one of "
             "them, or declare 'model' under arguments for both",
         ),
-        ("name: face,", "name: watch,", "include[0]: the component /watch is there already, with"),
+        ("name: face,", "name: watch,", "include[0]: duplicate component /watch, with"),
         (
             "components:\n",
             'components:\n  - {name: face, plugin: "toys::Face"}\n',
-            "components[1]: the component /face is there already",
+            "components[1]: duplicate component /face",
         ),
-        ("${ear_model}", "${source}", "components[0]: no argument is called 'source'"),
+        ("${ear_model}", "${source}", "components[0]: unknown argument 'source'"),
     ],
 )
 def test_mistakes_are_told_with_file_and_place(both: Path, old: str, new: str, said: str) -> None:
@@ -155,7 +155,7 @@ def test_mistakes_are_told_with_file_and_place(both: Path, old: str, new: str, s
 
 def test_components_that_differ_are_not_taken_for_one(both: Path) -> None:
     (both.parent / "ear.yaml").write_text(EAR.replace("toys::Clock", "toys::BetterClock"))
-    with pytest.raises(ConfigError, match=r"include\[1\]: the component /ai/clock is there alre"):
+    with pytest.raises(ConfigError, match=r"include\[1\]: duplicate component /ai/clock"):
         load_pipeline(str(both))
 
 

@@ -40,7 +40,7 @@ class Bench:
     def hears(self, who: str, after_s: float = 0.0, known: bool = True) -> bool:
         self.now_ns += int(after_s * SECOND)
         gid = {"data": who.encode().ljust(16, b".")} if known else None
-        return self._one.admits({"publisher_gid": gid}, self.now_ns)
+        return self._one.accepts({"publisher_gid": gid}, self.now_ns)
 
 
 def test_a_single_publisher_is_heard_and_the_graph_is_left_alone() -> None:
@@ -54,8 +54,8 @@ def test_the_first_is_heard_and_another_is_told_of() -> None:
     heard = [bench.hears(who, 0.02) for _ in range(100) for who in "ab"]
     assert heard == [True, False] * 100
     assert set(bench.told) == {
-        f"{TOPIC}: expected one publisher, got two: /a, and not heard: /b; end one of them, or "
-        "give it a namespace or a ROS_DOMAIN_ID of its own"
+        f"{TOPIC}: expected one publisher, got two: /a, and refused: /b; stop one of them, or "
+        "give it its own namespace or ROS_DOMAIN_ID"
     }
     assert bench.looks <= 9  # not one for each message
 
@@ -108,7 +108,7 @@ def test_a_graph_that_names_publishers_otherwise_takes_nobody_away() -> None:
     bench = Bench("something", "else")
     bench.hears("a")
     assert not bench.hears("b", 0.5)
-    assert f"{TOPIC}: expected one publisher, got /else, /something: the first" in bench.told[0]
+    assert f"{TOPIC}: expected one publisher, got /else, /something: only the first" in bench.told[0]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -116,7 +116,7 @@ def test_our_own_comes_first_wherever_publishers_are_told_apart_or_not(known: bo
     bench = Bench("own", "b", own=("/own",))
     assert not any(bench.hears("b", 0.1, known) for _ in range(100))
     assert {told.partition("; ")[0] for told in bench.told} == {
-        f"{TOPIC}: expected one publisher, got two: /own of this process, and not heard: /b"
+        f"{TOPIC}: expected one publisher, got two: /own of this process, and refused: /b"
     }
     bench.own, bench.there = (), ["b"]
     assert bench.hears("b", 0.1, known)
@@ -126,7 +126,7 @@ def test_a_stranger_of_the_same_name_is_told_of() -> None:
     bench = Bench("own", "b", own=("/own",))
     bench.names = {"b": "own"}
     assert not bench.hears("b", 0.1)
-    assert "not heard: another /own;" in bench.told[0]
+    assert "refused: another /own;" in bench.told[0]
 
 
 @pytest.mark.parametrize("known", [True, False])
