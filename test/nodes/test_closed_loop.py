@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from edge_inference.nodes.platform import platform_settings
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedFiles
 from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
 
-HEATS_UP = Path(__file__).parents[1] / "platform_trees" / "orin_nx_heats_up.jsonl"
+HEATS_UP = Path(__file__).parents[1] / "platform_recordings" / "orin_nx_heats_up.jsonl"
 #: The time at which the recorded machine is hottest.
 HOTTEST_S = 34.0
 #: Rate of the camera, if the machine is fast enough.
@@ -22,7 +22,7 @@ CAMERA_HZ = 10.0
 QUICK = {"rate_hz": 10.0, "recording_speed": 10.0, "dwell_down_s": 1.0, "dwell_up_s": 3.0}
 
 
-class HeldTree(RecordedTree):
+class HotRecording(RecordedFiles):
     """Stays at its hottest state, while the clock runs, until it may cool down."""
 
     may_cool = threading.Event()
@@ -67,8 +67,8 @@ def test_rate_and_precision_fall_with_the_heat_and_recover(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer_everything(monkeypatch)
-    monkeypatch.setattr(platform_settings, "RecordedTree", HeldTree)
-    monkeypatch.setattr(HeldTree, "may_cool", threading.Event())
+    monkeypatch.setattr(platform_settings, "RecordedFiles", HotRecording)
+    monkeypatch.setattr(HotRecording, "may_cool", threading.Event())
     workloads = outside.listen("/ai/workload", "edge_inference/Workload")
     states = outside.listen("/ai/platform_state", "edge_inference/PlatformState")
     # Exact int8 is hardly faster than fp32 on some CPUs, and withdrawn on others.
@@ -100,7 +100,7 @@ def test_rate_and_precision_fall_with_the_heat_and_recover(
             "int8 in service",
         )
         wait_for(lambda: latest()["rate_hz"] < 0.7 * latest()["demand_hz"], "a lower rate")
-        HeldTree.may_cool.set()
+        HotRecording.may_cool.set()
         wait_for(
             lambda: latest()["operating_point"] == [0] and latest()["max_rate_hz"] == float("inf"),
             "fp32 at full rate again",

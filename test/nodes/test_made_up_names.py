@@ -17,7 +17,7 @@ from edge_inference.nodes.perception import latency
 from edge_inference.nodes.platform import platform_manager
 from rig import Outside, Rig, wait_for
 
-TREE = Path(__file__).parents[1] / "platform_trees" / "orin_nx.jsonl"
+TREE = Path(__file__).parents[1] / "platform_recordings" / "orin_nx.jsonl"
 LONG = "x" * 10**6
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.directives import directive as core
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.text_line import one_line

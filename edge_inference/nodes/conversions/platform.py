@@ -9,7 +9,7 @@ from typing import TypeVar
 from sensor_msgs.msg import BatteryState, Temperature
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import PATH_BYTES, MessageBounds
+from edge_inference.composition.message_bounds import MAX_PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
@@ -47,7 +47,7 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
     """PlatformReport as ``edge_inference/PlatformState``."""
 
     message_type = PlatformState
-    bounds = MessageBounds(size=1 << 20, texts={"source": PATH_BYTES})
+    bounds = MessageBounds(size=1 << 20, texts={"source": MAX_PATH_BYTES})
 
     def to_message(self, item: core.PlatformReport) -> PlatformState:
         """Build the message; ages are relative to the time of the report."""

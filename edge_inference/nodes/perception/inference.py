@@ -12,14 +12,15 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.batch_runner import BatchRunner
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import Selection, select_backend
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.engines.serving.service_costs import ServiceCosts
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.engine_state import EngineStates
 from edge_inference.nodes.perception.engine_trial import EngineTrial
-from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
 from edge_inference.nodes.perception.operating_points import (
     NotFasterError,
     OperatingPoints,
@@ -62,7 +63,7 @@ class Inference(Stage[TensorBatch]):
         """Make another engine ready beside the one in service."""
         if self._server is not None and self._server.engine is not None:
             with self._throttle_client.lock:
-                ways = self._ways.proven(self._server.engine.request.origin)
+                ways = self._ways.proven(settings_of(self._server.engine.request))
                 self._ways: OperatingPoints = OperatingPoints(
                     settings, ways, self.get_logger().warning
                 )
@@ -85,12 +86,12 @@ class Inference(Stage[TensorBatch]):
         self._states = EngineStates(self)
         self._throttle_client.open()
         self._service = ServiceCosts(default_cache(), self.get_logger().warning)
-        self._runner = BatchRunner(self._service.note)
+        self._runner = BatchRunner(self._service.add)
         self._last_model = ""
         settings = self.parameters.current
         self._ways = OperatingPoints(settings, None, self.get_logger().warning)
         self._server = EngineServer(default_cache(), self._check, self._took_over, self._failed)
-        self._server.open(settings.request(), may_fall_back=settings.fallback)
+        self._server.open(settings.request(), allow_fallback=settings.fallback)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
 
     def start(self) -> None:
@@ -166,7 +167,7 @@ class Inference(Stage[TensorBatch]):
                 self._pursue()
             elif self._server is not None:
                 # What is being made ready is what was asked for last.
-                self._ways = self._ways.proven(self._server.aim.origin)
+                self._ways = self._ways.proven(settings_of(self._server.target_request))
                 self.parameters.restore(self._ways.put_back_in(self.parameters.current))
                 self._pursue(again=False)
         self._publish_state()
@@ -175,7 +176,7 @@ class Inference(Stage[TensorBatch]):
 
     def _tell(self) -> None:
         self._throttle_client.update()
-        self._service.keep(time.monotonic_ns(), is_free=self._throttle_client.limits.is_free)
+        self._service.save_if_due(time.monotonic_ns(), is_free=self._throttle_client.limits.is_free)
         self._publish_state()
 
     def _publish_state(self) -> None:

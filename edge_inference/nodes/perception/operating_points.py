@@ -9,23 +9,24 @@ from edge_inference.core.directives.directive import (
     OperatingPoint,
     is_within_ceiling,
 )
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifacts import default_cache, precisions
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.serving.cost_recording import Report, operating_point
+from edge_inference.engines.serving.cost_recording import Report, engine_configuration
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import (
     EngineRequest,
     Selection,
     fallback,
     select_backend,
 )
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError
-from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
 from edge_inference.nodes.throttle_client import ServingState
 
 
@@ -97,7 +98,7 @@ class OperatingPoints:
         cache = default_cache()
         costs = CostCache(cache.folder).read(self._report)
         points = [
-            operating_point(
+            engine_configuration(
                 dataclasses.replace(self._own.request, model=way.model, precision=way.precision),
                 self._own.name,
                 way.precision,
@@ -117,23 +118,25 @@ class OperatingPoints:
                     self._report(f"{withdrawn[number]}; it is not served to save time or heat")
         self._costs, self._points, self._withdrawn = costs, points, withdrawn
 
-    def rival(self, origin: InferenceSettings) -> EngineRequest | None:
+    def baseline(self, settings: InferenceSettings) -> EngineRequest | None:
         """Return what a cheaper way must be faster than; None for the node's own way."""
-        if not self._index(origin):
+        if not self._index(settings):
             return None
-        return dataclasses.replace(self._own.request, precision=self._own.precision, origin=None)
+        return dataclasses.replace(self._own.request, precision=self._own.precision)
 
-    def refuse_if_not_faster(self, origin: InferenceSettings) -> None:
+    def refuse_if_not_faster(self, settings: InferenceSettings) -> None:
         """Raise NotFasterError where that way turns out to be of no use."""
         self._look_up_costs()
-        number = self._index(origin)
+        number = self._index(settings)
         if number in self._withdrawn:
             raise NotFasterError(self._withdrawn[number])
 
-    def proven(self, origin: InferenceSettings) -> OperatingPoints:
-        """Return those of which ``origin``, which has been served, is one: these, or others."""
-        known = (ways for ways in (self, self._before) if ways and ways._index(origin) is not None)
-        return next(known, None) or OperatingPoints(origin, None, self._report)
+    def proven(self, settings: InferenceSettings) -> OperatingPoints:
+        """Return those of which ``settings``, which has been served, is one: these, or others."""
+        known = (
+            ways for ways in (self, self._before) if ways and ways._index(settings) is not None
+        )
+        return next(known, None) or OperatingPoints(settings, None, self._report)
 
     def put_back_in(self, settings: InferenceSettings) -> InferenceSettings:
         """Return settings with the node's own engine, and its variants, as they are here."""
@@ -152,10 +155,10 @@ class OperatingPoints:
         chosen = self._within(limits)
         wanted = self._ways[chosen].settings
         waits_in_vain = again and engine.is_fallback and server.preparation is None
-        is_aim = wanted.same_engine(server.aim.origin) and not waits_in_vain
+        is_aim = wanted.same_engine(settings_of(server.target_request)) and not waits_in_vain
         if is_aim or (chosen == 0 and self._own_failed):
             return False
-        is_back = wanted.same_engine(engine.request.origin) and not engine.is_fallback
+        is_back = wanted.same_engine(settings_of(engine.request)) and not engine.is_fallback
         if not (is_back and server.keep(engine)):
             server.switch(wanted.request())
         return True
@@ -179,7 +182,11 @@ class OperatingPoints:
         self, engine: Engine | None, limits: DirectiveLimits, meter: WorkMeter
     ) -> ServingState:
         """Tell how the node can serve and does."""
-        used = None if engine is None or engine.is_fallback else self._index(engine.request.origin)
+        used = (
+            None
+            if engine is None or engine.is_fallback
+            else self._index(settings_of(engine.request))
+        )
         offered = [number for number in range(len(self._ways)) if number not in self._withdrawn]
         times = self._process_ms(used, meter)
         operating_points = tuple(

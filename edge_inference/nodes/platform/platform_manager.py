@@ -138,10 +138,10 @@ class PlatformManager(Component):
         if self._election.is_active(now_ns):
             self._publish_directives(decision)
             self._reports.publish(state, decision, machine_ns)
-            self._actuators.apply(decision.clock_cap)
+            self._actuators.cap_clocks(decision.clock_cap)
         else:  # another manager is active: this decision is not published
             self._governor.reset_escalations()
-            self._actuators.apply(None)
+            self._actuators.cap_clocks(None)
             if others:
                 self.health.fault("")
                 self.health.advise(f"{', '.join(others)} is active already; this manager stands by")
@@ -162,8 +162,8 @@ class PlatformManager(Component):
         missing = [each for each in state.readings if each.value is None]
         unknown = {each.name: f"{each.status.value}: {each.problem}" for each in missing}
         self.health.note_only({"reason": decision.reason, **decision.diagnostics, **unknown})
-        for outcome in self._actuators.take():
+        for outcome in self._actuators.take_outcomes():
             if outcome.is_problem:
-                self.refuse(EdgeInferenceError(outcome.words), "actuator", lost=False)
+                self.refuse(EdgeInferenceError(outcome.message), "actuator", lost=False)
             else:
-                self.get_logger().info(outcome.words)
+                self.get_logger().info(outcome.message)

@@ -9,9 +9,9 @@ from pathlib import Path
 from edge_inference.core.settings import setting
 from edge_inference.errors import ConfigError
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.platforms.actuators.catalogue import NAMES
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sensors.channel import Clock
 
 
@@ -49,7 +49,7 @@ class PlatformManagerSettings(GovernorSettings):
     actuators: tuple[str, ...] = setting(
         (),
         "actuators that may change this machine; empty for none",
-        choices=NAMES,
+        choices=ACTUATOR_NAMES,
         read_only=True,
     )
     dry_run: bool = setting(False, "true: only log what the actuators would set", read_only=True)
@@ -90,8 +90,8 @@ class PlatformManagerSettings(GovernorSettings):
         if not self.recording:
             return open_platform(folders, board=self.board), time.monotonic_ns
         file = _expanded(self.recording)
-        tree = RecordedTree(file, speed=self.recording_speed, loop=self.recording_loop)
-        return open_platform(folders, tree, self.board, clock=tree.now_ns), tree.now_ns
+        files = RecordedFiles(file, speed=self.recording_speed, loop=self.recording_loop)
+        return open_platform(folders, files, self.board, clock=files.now_ns), files.now_ns
 
 
 def _expanded(text: str) -> Path:

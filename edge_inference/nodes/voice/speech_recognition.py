@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
-from edge_inference.composition.allocator import give_back
+from edge_inference.composition.allocator import release_free_memory
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.voice import Intent, Transcript
@@ -22,7 +22,7 @@ from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
 from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from edge_inference.speech.recognition.transcription import Transcriber
@@ -62,7 +62,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
         self._listen_for_phrases(settings)
         self._model_name, self._locale = model.name, model.locale
-        self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
+        self._recogniser.transcribe(np.zeros(SAMPLE_RATE, np.float32))
         self._transcripts = self.publish_on("transcript", TranscriptAdapter())
         self._throttle_client.open()
         self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._throttle_client.update)
@@ -123,11 +123,11 @@ class SpeechRecognition(Stage[SpeechSegment]):
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
         if item.is_mixed:
-            heard = self._hearing.hear_mixed(item, settings.mode, settings.stop_words)
+            heard = self._hearing.transcribe_mixed(item, settings.mode, settings.stop_words)
         else:
-            heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
+            heard = self._hearing.transcribe(item, settings.mode, expects_answer=is_asked)
         if len(item.samples) > _LONG:
-            give_back()
+            release_free_memory()
         ended_ns = time.monotonic_ns()
         self._throttle_client.meter.record_done(
             ended_ns, self._model_name, (ended_ns - started_ns) / 1e6
@@ -155,7 +155,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)
-        phrases = listen_for(grammar, self._recogniser, settings, settings.stop_words)
+        phrases = make_command_mode(grammar, self._recogniser, settings, settings.stop_words)
         self._hearing = Transcriber(self._recogniser, phrases)
 
     def _hear_of(self, intent: Intent, by_reference: bool) -> None:
