@@ -121,15 +121,15 @@ def test_limits_change_at_runtime(rig: Rig, outside: Outside) -> None:
 def test_a_second_manager_stands_by_and_takes_over(rig: Rig) -> None:
     directives = rig.tap(TOPIC)
     first = manager(rig, "orin_nx", "-r", "__node:=first")
-    leader = directives.wait(1)[0].manager
+    active = directives.wait(1)[0].manager
     second = manager(rig, "orin_nx", "-r", "__node:=second")
     wait_for(
         lambda: "is active already" in second.health.status(0).message, "the second to stand by"
     )
-    assert {each.manager for each in directives} == {leader}
+    assert {each.manager for each in directives} == {active}
     wait_for(lambda: severity(first) is Severity.OK, "OK")
     rig.call(lambda: first.trigger_deactivate())
-    wait_for(lambda: directives[-1].manager != leader, "the second to take over")
+    wait_for(lambda: directives[-1].manager != active, "the second to take over")
 
 
 def test_a_node_acknowledges_follows_and_goes_to_its_safe_level(rig: Rig, later) -> None:
@@ -203,10 +203,8 @@ def test_a_failing_model_parameter_returns_to_the_previous_model(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workloads = rig.tap("/ai/workload")
-    settings = {
-        "manager_timeout_s": 600.0,
-        "int8_mode": "fast",
-    }  # exact int8 may be no faster than fp32
+    # Exact int8 may be no faster than fp32.
+    settings = {"manager_timeout_s": 600.0, "int8_mode": "fast"}
     pipeline = Pipeline(rig, model="nanodet", inference=settings)
     fake = FakeManager(rig)
     fake.send(1, precision_ceiling="int8")
@@ -292,17 +290,17 @@ def test_an_inactive_node_misses_no_manager(rig: Rig, later) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [("", "recording"), (json.dumps({"format": "other"}), "format")],
 )
 def test_an_invalid_recording_prevents_configuration(
-    rig: Rig, tmp_path: Path, content: str, words: str
+    rig: Rig, tmp_path: Path, content: str, message: str
 ) -> None:
     file = tmp_path / "odd.jsonl"
     file.write_text(content)
     node = rig.load("PlatformManager", recording=str(file))
     wait_for(lambda: severity(node) is Severity.ERROR, "ERROR")
-    assert words in node.health.status(0).message
+    assert message in node.health.status(0).message
 
 
 def test_an_actuator_request_must_be_allowed(rig: Rig, outside: Outside) -> None:
