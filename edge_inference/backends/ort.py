@@ -205,7 +205,7 @@ def _hint(error: Exception) -> str:
 def why(error: Exception) -> str:
     """Say why ONNX Runtime failed: the first line of its error, without its code prefix."""
     if is_memory_short(error):
-        return f"the memory does not suffice: {more_memory()}"
+        return f"not enough memory: {more_memory()}"
     text = str(error).strip().splitlines()
     line = text[0] if text else type(error).__name__
     return line.rsplit(" : ", 1)[-1].rstrip(".") if line.startswith("[ONNXRuntimeError]") else line
