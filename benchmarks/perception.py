@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile
 from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
-from edge_inference.composition.process import load_all
+from edge_inference.composition.process import load_components
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import find_model
@@ -77,7 +77,7 @@ class ContainedPipeline:
         self._context = Context()
         rclpy.init(context=self._context)
         self.container = Container(self._context)
-        failures = load_all(
+        failures = load_components(
             self.container, load_pipeline("perception").components({"model": MODEL})
         )
         if failures:

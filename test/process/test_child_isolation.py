@@ -69,8 +69,8 @@ def check(folder: Path) -> None:
     check_in_child(request, ArtifactCache(folder), "warn", "off", never)
 
 
-def guard(folder: Path) -> None:
-    Guardian.start(Machine(folder), folder, "writer", ()).let_go()
+def start_guardian(folder: Path) -> None:
+    Guardian.start(Machine(folder), folder, "writer", ()).release()
 
 
 def call_a_tool(folder: Path) -> None:
@@ -88,7 +88,7 @@ def run_code(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
-@pytest.mark.parametrize("child", [prepare, check, guard, call_a_tool, run_code])
+@pytest.mark.parametrize("child", [prepare, check, start_guardian, call_a_tool, run_code])
 def test_a_child_imports_nothing_from_the_working_folder(
     imported: Callable[[], list[str]], tmp_path: Path, child: Callable[[Path], None]
 ) -> None:

@@ -16,7 +16,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.int8 import NOT_QUANTIZED, TARGETS
 from edge_inference.errors import ConfigError, ModelError
-from int8_sums import int8_weights, saturates
+from int8_sums import can_saturate, int8_weights
 from precision_networks import (
     calibrated,
     classifier,
@@ -55,13 +55,13 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(
     source = make(tmp_path / "net.onnx")  # type: ignore[operator]
     whole = int8_weights(int8(source, "onnxruntime")[0])
     assert whole
-    assert all(saturates(numbers) for numbers in whole.values()), "8 bits are one too many"
+    assert all(can_saturate(numbers) for numbers in whole.values()), "8 bits are one too many"
     made, report = int8(source, "onnxruntime", weight_bits=7)
     assert report.summary().startswith("int8 with 7-bit weights for onnxruntime: ")
     found = int8_weights(made)
     assert found.keys() == whole.keys()
     for name, numbers in found.items():
-        assert not saturates(numbers), name
+        assert not can_saturate(numbers), name
         # Quantised to the whole range from the start, not cut down from 8 bits.
         channels = numbers.reshape(len(numbers), -1)
         assert all(each.min() == -64 or each.max() == 63 for each in channels), name

@@ -164,13 +164,13 @@ def test_an_actuator_that_breaks_is_told_and_the_next_wish_is_fulfilled(
     file.write_text("schedutil\n")
     actuators = Actuators(["cpu_governor"], machine=Machine(tmp_path), dry_run=True)
     with monkeypatch.context() as patch:
-        patch.setattr(actuators, "_would", raising(failure))
+        patch.setattr(actuators, "_dry_run_outcome", raising(failure))
         actuators.request("cpu_governor", "performance")
-        assert actuators.settle(DEADLINE_S)
-    (outcome,) = actuators.take()
-    assert outcome.result is ActuatorResult.FAILED and "injected" in outcome.words
+        assert actuators.wait_until_idle(DEADLINE_S)
+    (outcome,) = actuators.take_outcomes()
+    assert outcome.result is ActuatorResult.FAILED and "injected" in outcome.message
     actuators.request("cpu_governor", "performance")
-    assert actuators.settle(DEADLINE_S)
+    assert actuators.wait_until_idle(DEADLINE_S)
     assert "cpu_governor" in {each.actuator for each in actuators.outcomes()}
     assert actuators.close(DEADLINE_S)
 

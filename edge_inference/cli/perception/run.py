@@ -167,10 +167,10 @@ class _Run:
 
     def load(self) -> EngineSummary:
         """Load the nodes; raises ConfigError with what each that fails says."""
-        from edge_inference.composition.process import load_all
+        from edge_inference.composition.process import load_components
 
         self._overlays = self._overlay_files()
-        failures = load_all(self._container, self._components, self._options.params_file)
+        failures = load_components(self._container, self._components, self._options.params_file)
         for loaded in self._container.components:
             name = loaded.node.get_name()
             self._nodes[name] = loaded.node

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from edge_inference.core.directives.directive import DirectiveLimits, OperatingPoint, is_within
+from edge_inference.core.directives.directive import (
+    DirectiveLimits,
+    OperatingPoint,
+    is_within_ceiling,
+)
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
@@ -194,7 +198,7 @@ class OperatingPoints:
         problem = ""
         if limits.model not in ("", *(way.model.name for way in self._ways)):
             problem = f"model {limits.model!r} is asked for, which is none of this node's"
-        elif not is_within(precision, limits.precision_ceiling):
+        elif not is_within_ceiling(precision, limits.precision_ceiling):
             problem = f"nothing cheaper than {precision} can be had{why}"
         elif limits.model not in ("", model):
             problem = f"model {limits.model!r} is asked for and not served{why}"
@@ -221,7 +225,7 @@ class OperatingPoints:
         allowed = [
             number
             for number in usable
-            if is_within(self._ways[number].precision, limits.precision_ceiling)
+            if is_within_ceiling(self._ways[number].precision, limits.precision_ceiling)
             and limits.model in ("", self._ways[number].model.name)
         ]
         return allowed[0] if allowed else usable[-1]
@@ -270,7 +274,9 @@ def _variant(
 def _is_cheaper(precision: str, own: Selection) -> bool:
     # ONNX Runtime's CPU engine computes fp16 in fp32: nothing is gained.
     is_slow = own.name == "ort" and precision == "fp16"
-    return not is_slow and precision != own.precision and is_within(precision, own.precision)
+    return (
+        not is_slow and precision != own.precision and is_within_ceiling(precision, own.precision)
+    )
 
 
 def _share(model: ModelDescription, precision: str) -> float | None:
