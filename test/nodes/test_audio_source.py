@@ -83,7 +83,7 @@ def test_a_source_that_is_not_there(rig: Rig) -> None:
     component = rig.load_component("AudioSource", source="/no/such.wav")
     assert component.failure == "did not configure"
     message = component.node.health.status(0).message
-    assert message.startswith("'/no/such.wav': no such file or folder; expected a sound file")
+    assert message.startswith("'/no/such.wav': no such file or folder; expected an audio file")
 
 
 class FakeDevice(AudioInput):
