@@ -138,7 +138,7 @@ def test_both_parallel_steps_run() -> None:
 
 
 class Bench:
-    """A workspace whose venv, packages and build only record steps; ``broken`` is one that fails."""
+    """A workspace that only records its steps; ``broken`` names a step that fails."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.venv = folder / ".venv"
