@@ -17,7 +17,7 @@ from voice_rig import load_pipeline_in, models_or_skip
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS.parent / "models" / "nanodet" / "golden"
 # Its temperatures are far from any limit.
-MACHINE = TESTS / "platform_trees" / "orin_nx.jsonl"
+MACHINE = TESTS / "platform_recordings" / "orin_nx.jsonl"
 
 
 @pytest.fixture

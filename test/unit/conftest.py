@@ -41,7 +41,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
     workshop = Workshop(find_model("efficientnet_lite0"))
     monkeypatch.setattr(server_module, "select_backend", workshop.select)
-    monkeypatch.setattr(server_module, "prepare_beside", workshop.make)
+    monkeypatch.setattr(server_module, "prepare_in_child", workshop.make)
     return workshop
 
 

@@ -19,10 +19,10 @@ from edge_inference.optimize.sentence_encoder import read_safetensors, read_shap
 from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
-    head_line,
+    format_header,
     read_recording,
 )
-from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_json_tokenizer
 from hostile_files import assert_one_sentence, call_with_deadline, write_content
 
 PLAYLISTS: dict[str, str | bytes] = {
@@ -127,7 +127,7 @@ def test_a_pipe_beside_a_bag_is_not_waited_for(tmp_path: Path, ending: str) -> N
     assert_one_sentence(error, f"a.db3{ending}")
 
 
-HEAD = f"{head_line(RecordingHeader())}\n".encode()
+HEAD = f"{format_header(RecordingHeader())}\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ HEAD = f"{head_line(RecordingHeader())}\n".encode()
         b'{"t": 0, "files": {}}\n' * 201,
         b'{"t":0,"files":{%s}}\n' % b",".join(b'"%x":null' % n for n in range(250)) * 9,
     ],
-    ids=["looks", "changes"],
+    ids=["samples", "changes"],
 )
 def test_a_recording_of_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bytes
 ) -> None:
-    monkeypatch.setattr(recording, "_MOST_LOOKS", 200)
-    monkeypatch.setattr(recording, "_MOST_CHANGES", 2_000)
+    monkeypatch.setattr(recording, "_MAX_SAMPLES", 200)
+    monkeypatch.setattr(recording, "_MAX_CHANGES", 2_000)
     file = tmp_path / "r.jsonl.gz"
     file.write_bytes(gzip.compress(HEAD + lines, 1))
-    with pytest.raises(InputError, match="expected at most 200 looks with 2000 changes"):
+    with pytest.raises(InputError, match="expected at most 200 samples with 2000 changes"):
         read_recording(file)
 
 
@@ -246,7 +246,7 @@ def test_a_tokenizer_that_panics_is_a_model_error(
     )
 
     def work() -> None:
-        tokens = load_text_tokens(tmp_path / "tokenizer.json")
+        tokens = load_json_tokenizer(tmp_path / "tokenizer.json")
         tokens.encode("a b") if call == "encode" else tokens.texts()
 
     error = call_with_deadline(work)

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from edge_inference.composition.launching import _parameter_files
 
 from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.models.quantized_folder import StagedFolder
 from edge_inference.cli.params_file import without_effect
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
-from edge_inference.composition.launching import _parameter_files
-from edge_inference.composition.parameter_text import read_value
+from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.images.media import ImageFiles, open_media
@@ -36,10 +36,10 @@ from edge_inference.optimize.labelled_images import labelled_by_table
 from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
 from edge_inference.platforms.boards import load_boards
 from edge_inference.platforms.recording.recording import read_recording
-from edge_inference.speech.audio.sound_file import pieces_of
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.audio_file import read_blocks
+from edge_inference.speech.audio.sources import open_audio_input
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.planning.limits import read_limits
 from edge_inference.speech.planning.scene_sentences import read_names
 from edge_inference.speech.recognition.speech_model import load_speech_model
@@ -121,13 +121,13 @@ READERS: dict[str, tuple[str, Reader]] = {
     "shape": ("config.json", read_shape),
     "safetensors": ("model.safetensors", read_safetensors),
     "tokenizer": ("tokenizer.bin", load_tokenizer),
-    "tokens": ("tokenizer.json", load_text_tokens),
+    "tokens": ("tokenizer.json", load_json_tokenizer),
     "sidecar of a plan": ("some.plan.json", lambda file: read_sidecar(file.parent / "some.plan")),
     "entry of the cache": ("entry.json", lambda file: read_entry(file.parent)),
     "recording": ("some.jsonl", read_recording),
     "packed recording": ("some.jsonl.gz", read_recording),
-    "sound": ("some.wav", lambda file: list(pieces_of(file, 0.1))),
-    "raw sound": ("some.raw", lambda file: list(pieces_of(file, 0.1))),
+    "sound": ("some.wav", lambda file: list(read_blocks(file, 0.1))),
+    "raw sound": ("some.raw", lambda file: list(read_blocks(file, 0.1))),
 }
 if importlib.util.find_spec("tokenizers") is None:
     del READERS["tokens"]
@@ -178,7 +178,7 @@ def test_a_parameter_that_costs_too_much_stays_a_text(text: str) -> None:
 
     def read_it() -> None:
         nonlocal read
-        read = read_value(value)
+        read = parse_value(value)
 
     assert call_with_deadline(read_it) is None
     assert read == value
@@ -277,8 +277,8 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         lambda name: find_model("nanodet", search_folders(name)),
         lambda name: load_yaml(Path(name)),
         lambda name: read_grammar(Path(name)),
-        lambda name: list(pieces_of(Path(name + ".wav"), 0.1)),
-        open_sound,
+        lambda name: list(read_blocks(Path(name + ".wav"), 0.1)),
+        open_audio_input,
         find_grammar,
     ],
 )

@@ -15,7 +15,7 @@ from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, onnx_for
 from edge_inference.engines.precision import int8_mode
-from edge_inference.engines.precision.int8_mode import in_words, mode_in_use, weight_bits
+from edge_inference.engines.precision.int8_mode import describe_int8_mode, mode_in_use, weight_bits
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
@@ -53,7 +53,7 @@ def test_only_a_processor_that_saturates_has_two_ways(
 ) -> None:
     assert weight_bits(mode, processor) == bits
     assert mode_in_use(bits, processor) == in_use
-    assert in_words(mode_in_use(bits, processor)) == words
+    assert describe_int8_mode(mode_in_use(bits, processor)) == words
 
 
 def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
