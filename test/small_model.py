@@ -15,7 +15,7 @@ SIDE = 16
 DESCRIPTION = """\
 # Made for a test; every comment must survive.
 task: classification
-licence: Apache-2.0
+license: Apache-2.0
 
 input:
   name: image  # the ONNX's own name

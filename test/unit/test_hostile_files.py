@@ -97,7 +97,7 @@ def _with_calibration(file: Path) -> None:
 def _with_speech_weights(file: Path) -> None:
     write_content(
         file.parent / "speech.yaml",
-        f"task: activity\nlicence: MIT\nfiles:\n  model: {{file: {file.name}, sha256: {'a' * 64}}}",
+        f"task: activity\nlicense: MIT\nfiles:\n  model: {{file: {file.name}, sha256: {'a' * 64}}}",
     )
     load_speech_model(file.parent).verify_files()
 
