@@ -8,13 +8,13 @@ Three steps, from cheap and rough to dear and certain:
 2. *Singles*: for the worst places, one at a time, a derived model is made with only that one in
    fp32, and ranked by the noise that is left at the network's outputs.
 3. *Search*: derived models with the best of these in fp32 are held against the model's
-   self-check; ``smallest_set.py`` says in which order.
+   self-check; ``minimal_set.py`` says in which order.
 
 The number of derived models is limited, so the time is, too.
 
 int8 runs on ONNX Runtime's CPU engine as it will on a robot; its derived model for TensorRT has
 the same pairs of quantisation and runs there, too. fp16 is rounded as a GPU does
-(``half_on_cpu.py``), since a CPU would hide every overflow.
+(``fp16_emulation.py``), since a CPU would hide every overflow.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.self_check import SelfCheckReport, self_check
+from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import DeriveReport, derive
@@ -39,17 +39,17 @@ from edge_inference.engines.precision.exclude import WEIGHTED
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
 from edge_inference.errors import EdgeInferenceError, ModelError
-from edge_inference.optimize.calibrate import tensors
-from edge_inference.optimize.fp16_emulation import half_on_cpu
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.calibrate import preprocess_images
+from edge_inference.optimize.fp16_emulation import emulate_fp16
+from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
-from edge_inference.optimize.minimal_set import Members, MinimalSet, find_smallest
-from edge_inference.optimize.sensitivity import Culprit, Screening, screen
+from edge_inference.optimize.minimal_set import Members, MinimalSet, find_minimal_set
+from edge_inference.optimize.sensitivity import LayerSensitivity, NoiseSource, measure_sensitivity
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Stop = Callable[[], None]
+StopCheck = Callable[[], None]
 
 DEFAULT_TRIES = 80
 #: The ranking looks at so many images; more hardly change it.
@@ -68,11 +68,11 @@ class BisectRequest:
     precision: str
     images: ImageSet
     target: str = "onnxruntime"
-    thresholds: SelfCheck | None = None
+    thresholds: SelfCheckThresholds | None = None
     tries: int = DEFAULT_TRIES
 
     @property
-    def wanted(self) -> SelfCheck:
+    def wanted(self) -> SelfCheckThresholds:
         """Return the thresholds that hold."""
         return self.thresholds or self.model.self_check
 
@@ -95,13 +95,13 @@ class BisectReport:
     found: MinimalSet
     movable: int
     tries: int
-    screening: Screening
+    sensitivity: LayerSensitivity
     is_complete: bool = True
 
     @property
     def keep_fp32(self) -> tuple[str, ...]:
         """Return all nodes to be kept, those of model.yaml first."""
-        return (*self.kept_already, *self.screening.nodes_of(self.found.members or ()))
+        return (*self.kept_already, *self.sensitivity.nodes_of(self.found.members or ()))
 
     def yaml(self) -> str:
         """Return the lines for model.yaml."""
@@ -161,18 +161,18 @@ def _search(
     exact = fold(trials.source)
     converted = frozenset(node.name for node in exact.graph.node) - set(stays)
     progress("screening the layers", None)
-    screening = _screen(trials, order, exact, converted, stop)
+    sensitivity = _screen(trials, order, exact, converted, stop)
     movable = {
         layer.name: layer.operator
-        for layer in screening.layers
+        for layer in sensitivity.layers
         if converted.intersection(layer.nodes)
     }
     report = BisectReport(
-        order, base, before, None, MinimalSet((), True, 0), len(movable), 0, screening
+        order, base, before, None, MinimalSet((), True, 0), len(movable), 0, sensitivity
     )
     if before.passed:
         return report
-    ranking = _rank(trials, screening, order, progress, cancelled)
+    ranking = _rank(trials, sensitivity, order, progress, cancelled)
     checks: dict[Members, SelfCheckReport] = {}
 
     def passes(members: Members) -> bool:
@@ -180,11 +180,11 @@ def _search(
             f"search: {len(members)} of {len(movable)} layers in fp32",
             trials.made / order.tries,
         )
-        checks[members] = trials.check_keeping(screening.nodes_of(members))
+        checks[members] = trials.check_keeping(sensitivity.nodes_of(members))
         return checks[members].passed
 
     left = order.tries - trials.made
-    found = find_smallest(ranking, _heart(movable, order.precision), passes, left, cancelled)
+    found = find_minimal_set(ranking, _heart(movable, order.precision), passes, left, cancelled)
     return replace(
         report,
         after=None if found.members is None else checks[frozenset(found.members)],
@@ -202,15 +202,17 @@ def _heart(movable: Mapping[str, str], precision: str) -> Members:
 
 def _rank(
     trials: _Trials,
-    screening: Screening,
+    sensitivity: LayerSensitivity,
     order: BisectRequest,
     progress: Progress,
     cancelled: Cancelled,
 ) -> list[Members]:
     """Order places by the noise that is left with each alone in fp32, then those not tried."""
-    overflows = [one.layers for one in screening.culprits if not math.isfinite(one.born)]
+    overflows = [one.layers for one in sensitivity.noise_sources if not math.isfinite(one.noise)]
     places = [frozenset(name for layers in overflows for name in layers)] if overflows else []
-    places += [frozenset(one.layers) for one in screening.culprits if math.isfinite(one.born)]
+    places += [
+        frozenset(one.layers) for one in sensitivity.noise_sources if math.isfinite(one.noise)
+    ]
     places = list(dict.fromkeys(places))
     few = _few(order.images)
     noise_left: dict[Members, float] = {}
@@ -218,7 +220,7 @@ def _rank(
         if cancelled():
             break
         progress(f"singles: {', '.join(sorted(place))}", trials.made / order.tries)
-        report = trials.check_keeping(screening.nodes_of(place), few)
+        report = trials.check_keeping(sensitivity.nodes_of(place), few)
         noise_left[place] = _noise(report)
         if report.passed and trials.check().passed:
             return [place]  # what is left to do is to leave out what it does not need
@@ -271,7 +273,7 @@ class _Trials:
     def network(self) -> ModelProto:
         """Return the derived model as this machine's CPU computes it, its types known."""
         if self._order.precision == "fp16":
-            return half_on_cpu(self.file)
+            return emulate_fp16(self.file)
         onnx = import_onnx()
         return onnx.shape_inference.infer_shapes(onnx.load(str(self.file)))  # type: ignore[no-any-return]
 
@@ -290,7 +292,7 @@ class _Trials:
             file = self._runnable
             write_onnx(self.network(), file)
         with OrtBackend(file, precision=order.precision) as engine:
-            return self_check(
+            return run_self_check(
                 order.model,
                 self._reference,
                 engine.infer,
@@ -300,13 +302,13 @@ class _Trials:
 
 
 def _screen(
-    trials: _Trials, order: BisectRequest, exact: ModelProto, converted: Members, stop: Stop
-) -> Screening:
+    trials: _Trials, order: BisectRequest, exact: ModelProto, converted: Members, stop: StopCheck
+) -> LayerSensitivity:
     """Screen the derived model as it is, and behind each overflow."""
-    overflows: dict[Culprit, None] = {}
+    overflows: dict[NoiseSource, None] = {}
     first = found = _screen_once(trials, order, exact, converted, stop)
     while True:
-        new = [one for one in found.culprits if not math.isfinite(one.born)]
+        new = [one for one in found.noise_sources if not math.isfinite(one.noise)]
         new = [one for one in new if one not in overflows]
         if not new or trials.made >= order.tries // 2:
             break
@@ -314,15 +316,17 @@ def _screen(
         trials.made += 1
         trials.derive_keeping(first.nodes_of(name for one in overflows for name in one.layers))
         found = _screen_once(trials, order, exact, converted, stop)
-    rest = (one for one in found.culprits if one not in overflows)
-    return replace(first, culprits=(*overflows, *rest))
+    rest = (one for one in found.noise_sources if one not in overflows)
+    return replace(first, noise_sources=(*overflows, *rest))
 
 
 def _screen_once(
-    trials: _Trials, order: BisectRequest, exact: ModelProto, converted: Members, stop: Stop
-) -> Screening:
-    batches = (batch.copy() for batch in tensors(_few(order.images), order.model.input))
-    return screen(exact, trials.network(), order.model.input.name, batches, converted, stop)
+    trials: _Trials, order: BisectRequest, exact: ModelProto, converted: Members, stop: StopCheck
+) -> LayerSensitivity:
+    batches = (batch.copy() for batch in preprocess_images(_few(order.images), order.model.input))
+    return measure_sensitivity(
+        exact, trials.network(), order.model.input.name, batches, converted, stop
+    )
 
 
 def _quoted(name: str) -> str:

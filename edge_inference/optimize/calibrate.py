@@ -108,7 +108,7 @@ def calibrate_model(
     return calibrate(
         variant.file,
         model.input.name,
-        tensors(images, model.input),
+        preprocess_images(images, model.input),
         method,
         progress,
         cancelled=cancelled,
@@ -117,7 +117,9 @@ def calibrate_model(
     )
 
 
-def tensors(images: Iterable[Frame | CompressedFrame], spec: InputSpec) -> Iterator[NDArray[Any]]:
+def preprocess_images(
+    images: Iterable[Frame | CompressedFrame], spec: InputSpec
+) -> Iterator[NDArray[Any]]:
     """Yield the input tensor of each image. Raises ImageError for one that cannot be read."""
     preprocess = Preprocessor(spec)
     for image in images:

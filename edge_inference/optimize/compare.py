@@ -20,7 +20,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.models.self_check import SelfCheckReport, self_check
+from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
 from edge_inference.core.results import Classification
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
@@ -50,7 +50,7 @@ from edge_inference.errors import (
     ModelError,
     TensorError,
 )
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
 
 #: What can be compared, the reference's backend first.
@@ -328,7 +328,7 @@ class _Work:
         if row.is_reference:
             self._reference = remembered
         assert self._reference is not None
-        check = self_check(
+        check = run_self_check(
             order.model, self._reference, remembered, order.images, order.model.self_check
         )
         layers = _layers(row.backend, file)

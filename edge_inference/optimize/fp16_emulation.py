@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
-def half_on_cpu(derived: Path) -> ModelProto:
+def emulate_fp16(derived: Path) -> ModelProto:
     """Return what ``derive`` made for fp16, so that a CPU computes what a GPU would.
 
     Nodes keep their names, inputs and outputs are those of the derived model. Raises

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.golden_check import Infer
+from edge_inference.core.models.golden_check import InferFunction
 
 #: Bytes of outputs that are kept. More is computed anew each time.
 DEFAULT_LIMIT = 256 << 20
@@ -21,7 +21,7 @@ class MemoizedEngine:
     The outputs are handed out read-only: several callers hold the same arrays.
     """
 
-    def __init__(self, infer: Infer, limit_bytes: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, infer: InferFunction, limit_bytes: int = DEFAULT_LIMIT) -> None:
         self._infer = infer
         self._left = limit_bytes
         self._known: dict[bytes, Mapping[str, NDArray[Any]]] = {}

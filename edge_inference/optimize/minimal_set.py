@@ -31,7 +31,7 @@ class MinimalSet:
     tries: int
 
 
-def find_smallest(
+def find_minimal_set(
     ranking: Sequence[Members],
     everything: Members,
     passes: Passes,

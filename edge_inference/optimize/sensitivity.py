@@ -26,11 +26,11 @@ from edge_inference.optimize.layer_groups import group_layers
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Pair = tuple[str, str]
+TensorPair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class RankedLayer:
+class LayerNoise:
     """One layer: signal to noise of what it takes and gives, in dB.
 
     ``nodes`` are the first one and what is fused into it. None is what no fp32 tensor
@@ -40,8 +40,8 @@ class RankedLayer:
 
     nodes: tuple[str, ...]
     operator: str
-    taken_db: float | None
-    given_db: float | None
+    input_db: float | None
+    output_db: float | None
     is_finite: bool
 
     @property
@@ -51,31 +51,31 @@ class RankedLayer:
 
 
 @dataclass(frozen=True)
-class Culprit:
+class NoiseSource:
     """A place where noise is born, and the layers that must stay in fp32 to avoid it.
 
-    ``tensor`` is empty where it is the arithmetic of the one layer. ``born`` is noise
+    ``tensor`` is empty where it is the arithmetic of the one layer. ``noise`` is noise
     over signal, infinite for NaN and overflow: what does not fit when it is given does
     not fit when it is taken either.
     """
 
     layers: tuple[str, ...]
     tensor: str
-    born: float
+    noise: float
 
     def __str__(self) -> str:
         if not self.tensor:
             return f"the arithmetic of {self.layers[0]}"
-        what = "the rounding of" if math.isfinite(self.born) else "NaN or overflow in"
+        what = "the rounding of" if math.isfinite(self.noise) else "NaN or overflow in"
         return f"{what} {self.tensor} (at {', '.join(self.layers)})"
 
 
 @dataclass(frozen=True)
-class Screening:
+class LayerSensitivity:
     """All layers in graph order, and the culprits, worst first."""
 
-    layers: tuple[RankedLayer, ...]
-    culprits: tuple[Culprit, ...]
+    layers: tuple[LayerNoise, ...]
+    noise_sources: tuple[NoiseSource, ...]
 
     def nodes_of(self, layers: Iterable[str]) -> tuple[str, ...]:
         """Return the nodes of layers, in graph order."""
@@ -83,14 +83,14 @@ class Screening:
         return tuple(node for layer in self.layers if layer.name in wanted for node in layer.nodes)
 
 
-def screen(
+def measure_sensitivity(
     exact: ModelProto,
     derived: ModelProto,
     input_name: str,
     batches: Iterable[NDArray[Any]],
     movable: Collection[str],
     after_batch: Callable[[], None] = lambda: None,
-) -> Screening:
+) -> LayerSensitivity:
     """Measure every layer on some images.
 
     ``exact`` is the folded network; ``derived`` computes the same with nodes of the same
@@ -105,7 +105,7 @@ def screen(
         after_batch()
     if not network.is_measured:
         raise SourceError("layers: expected at least one image, got none")
-    return Screening(network.layers(), network.culprits(set(movable)))
+    return LayerSensitivity(network.layers(), network.noise_sources(set(movable)))
 
 
 class _Network:
@@ -115,9 +115,9 @@ class _Network:
         twins = {node.name: node for node in derived.graph.node}
         constants = {entry.name for entry in exact.graph.initializer}
         self._groups = group_layers(exact)
-        self._given: dict[str, list[Pair]] = {}
-        self._taken: dict[str, list[Pair]] = {}
-        self._sums: dict[Pair, TensorAgreement] = {}
+        self._given: dict[str, list[TensorPair]] = {}
+        self._taken: dict[str, list[TensorPair]] = {}
+        self._sums: dict[TensorPair, TensorAgreement] = {}
         for group in self._groups:
             first, last = twins.get(group.first.name), twins.get(group.last.name)
             taken = _zipped(group.first.input, first.input if first else ())
@@ -136,40 +136,40 @@ class _Network:
                 compared = compare_outputs({name: exact[name]}, {name: found[pair[1]]}).tensors[0]
                 self._sums[pair] = self._sums[pair] + compared if pair in self._sums else compared
 
-    def layers(self) -> tuple[RankedLayer, ...]:
+    def layers(self) -> tuple[LayerNoise, ...]:
         return tuple(
-            RankedLayer(
+            LayerNoise(
                 group.nodes,
                 group.first.op_type,
-                taken_db=self._lowest_db(self._taken[group.name]),
-                given_db=self._lowest_db(self._given[group.name]),
+                input_db=self._lowest_db(self._taken[group.name]),
+                output_db=self._lowest_db(self._given[group.name]),
                 is_finite=math.isfinite(self._noise(self._given[group.name])),
             )
             for group in self._groups
         )
 
-    def culprits(self, movable: set[str]) -> tuple[Culprit, ...]:
+    def noise_sources(self, movable: set[str]) -> tuple[NoiseSource, ...]:
         layers = {group.name for group in self._groups if movable.intersection(group.nodes)}
         found = []
         for one in (*self._arithmetic(), *self._rounding()):
             among = tuple(name for name in one.layers if name in layers)
-            if one.born > 0 and among:
-                found.append(Culprit(among, one.tensor, one.born))
-        return tuple(sorted(found, key=lambda one: one.born, reverse=True))
+            if one.noise > 0 and among:
+                found.append(NoiseSource(among, one.tensor, one.noise))
+        return tuple(sorted(found, key=lambda one: one.noise, reverse=True))
 
-    def _arithmetic(self) -> Iterable[Culprit]:
+    def _arithmetic(self) -> Iterable[NoiseSource]:
         for name, pairs in self._given.items():
-            born = _born(self._noise(pairs), self._noise(self._taken[name]))
-            if math.isfinite(born):
-                yield Culprit((name,), "", born)
+            noise = _born(self._noise(pairs), self._noise(self._taken[name]))
+            if math.isfinite(noise):
+                yield NoiseSource((name,), "", noise)
                 continue
             for pair in pairs:
                 if not math.isfinite(self._noise([pair])):
-                    yield Culprit((name, *self._takers(pair[0])), pair[0], born)
+                    yield NoiseSource((name, *self._takers(pair[0])), pair[0], noise)
 
-    def _rounding(self) -> Iterable[Culprit]:
+    def _rounding(self) -> Iterable[NoiseSource]:
         givers = {pair[0]: (name, pair) for name, pairs in self._given.items() for pair in pairs}
-        taken: dict[str, dict[str, Pair]] = {}
+        taken: dict[str, dict[str, TensorPair]] = {}
         for name, pairs in self._taken.items():
             for pair in pairs:
                 taken.setdefault(pair[0], {})[name] = pair
@@ -177,21 +177,21 @@ class _Network:
             giver = givers.get(tensor)
             before = self._noise([giver[1]]) if giver else 0.0
             layers = dict.fromkeys([*([giver[0]] if giver else []), *by_layer])
-            yield Culprit(tuple(layers), tensor, _born(self._noise(by_layer.values()), before))
+            yield NoiseSource(tuple(layers), tensor, _born(self._noise(by_layer.values()), before))
 
     def _takers(self, tensor: str) -> list[str]:
         return [name for name, pairs in self._taken.items() if tensor in dict(pairs)]
 
-    def _noise(self, pairs: Iterable[Pair]) -> float:
+    def _noise(self, pairs: Iterable[TensorPair]) -> float:
         """Return the largest noise over signal; infinite where values are not finite."""
         return max((_noise(self._sums[pair]) for pair in pairs if pair in self._sums), default=0.0)
 
-    def _lowest_db(self, pairs: Iterable[Pair]) -> float | None:
+    def _lowest_db(self, pairs: Iterable[TensorPair]) -> float | None:
         known = (self._sums[pair].sqnr_db for pair in pairs if pair in self._sums)
         return min(known, default=None)
 
 
-def _zipped(names: Iterable[str], twins: Iterable[str]) -> list[Pair]:
+def _zipped(names: Iterable[str], twins: Iterable[str]) -> list[TensorPair]:
     return [pair for pair in zip(names, twins, strict=False) if all(pair)]
 
 

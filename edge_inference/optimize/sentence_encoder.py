@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, parse_json, read_bytes, read_json
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, parse_json, read_bytes, read_json
 from edge_inference.engines.precision.onnx_file import import_onnx
 from edge_inference.errors import ModelError
 
@@ -31,7 +31,7 @@ _MASKED = -1e9
 
 
 @dataclass(frozen=True)
-class BertShape:
+class BertConfig:
     """How a BERT encoder is built."""
 
     layers: int
@@ -40,7 +40,7 @@ class BertShape:
     epsilon: float
 
 
-def read_shape(file: Path) -> BertShape:
+def read_bert_config(file: Path) -> BertConfig:
     """Read a ``config.json``. Raises ModelError for anything but a plain BERT encoder."""
     config = _json(file)
     kind = config.get("model_type"), config.get("hidden_act")
@@ -51,7 +51,7 @@ def read_shape(file: Path) -> BertShape:
             f"{kind[0]!s:.80}, {kind[1]!s:.80} and {position!s:.80}"
         )
     try:
-        shape = BertShape(
+        shape = BertConfig(
             int(config["num_hidden_layers"]),
             int(config["num_attention_heads"]),
             int(config["hidden_size"]),
@@ -80,7 +80,7 @@ def read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
     tells the places of. Raises ModelError for a file that is not like that.
     """
     try:
-        data = read_bytes(file, LARGEST_WEIGHTS)
+        data = read_bytes(file, MAX_WEIGHTS_BYTES)
         (length,) = struct.unpack_from("<Q", data)
         if length > min(len(data), _LARGEST_HEADER):
             raise ValueError(f"a header of {length} bytes")
@@ -112,7 +112,7 @@ def read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def bert_graph(shape: BertShape, weights: Weights) -> Any:
+def make_bert_graph(shape: BertConfig, weights: Weights) -> Any:
     """Return the ONNX model: ``input_ids``, ``attention_mask``, ``token_type_ids`` [n, tokens].
 
     Its output is ``last_hidden_state``, float32 [n, tokens, size]. Raises ModelError for a weight
@@ -122,7 +122,7 @@ def bert_graph(shape: BertShape, weights: Weights) -> Any:
 
 
 class _Graph:
-    def __init__(self, shape: BertShape, weights: Weights) -> None:
+    def __init__(self, shape: BertConfig, weights: Weights) -> None:
         self._shape = shape
         self._weights = weights
         self._onnx = import_onnx()

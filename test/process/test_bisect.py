@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from edge_inference.cli.main import main
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
@@ -23,13 +23,13 @@ from edge_inference.optimize.bisect import (
     BisectRequest,
     bisect,
 )
-from edge_inference.optimize.fp16_emulation import half_on_cpu
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.fp16_emulation import emulate_fp16
+from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.layer_groups import group_layers
 from small_model import write_model
 from spoilt_model import SPOILT, load_overflowing, load_spoilt, make_images
 
-STRICT = SelfCheck(agreement=0.9, cosine=0.99, sqnr_db=20.0)
+STRICT = SelfCheckThresholds(agreement=0.9, cosine=0.99, sqnr_db=20.0)
 
 
 def look_at(count: int = 6) -> ImageSet:
@@ -56,8 +56,8 @@ def test_one_layer_that_cannot_be_quantised_is_named(int8: BisectReport) -> None
     assert int8.found.is_minimal
     assert int8.after is not None
     assert int8.after.passed
-    assert int8.screening.culprits[0].layers == (SPOILT,)
-    assert str(int8.screening.culprits[0]) == "the arithmetic of spoilt"
+    assert int8.sensitivity.noise_sources[0].layers == (SPOILT,)
+    assert str(int8.sensitivity.noise_sources[0]) == "the arithmetic of spoilt"
 
 
 def test_what_it_finds_makes_the_model_pass(int8: BisectReport, tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_an_overflow_in_fp16_is_found_at_the_tensor_that_overflows(tmp_path: Pat
     model = load_model(write_model(tmp_path / "overflow", scale=4e5))
     report = bisect(order(model, "fp16"))
     assert not report.before.passed
-    worst = report.screening.culprits[0]
-    assert worst.born == math.inf
+    worst = report.sensitivity.noise_sources[0]
+    assert worst.noise == math.inf
     assert str(worst) == "NaN or overflow in b (at first, second)"
     assert set(report.found.members or ()) == {"first", "second"}
     assert set(report.keep_fp32) == {"first", "relu", "second"}
@@ -93,24 +93,24 @@ def test_an_overflow_in_fp16_is_found_at_the_tensor_that_overflows(tmp_path: Pat
 def test_an_overflow_behind_an_overflow_is_found_too(tmp_path: Path) -> None:
     report = bisect(order(load_overflowing(tmp_path / "twice"), "fp16"))
     assert not report.before.passed
-    found = {one.tensor for one in report.screening.culprits if one.born == math.inf}
+    found = {one.tensor for one in report.sensitivity.noise_sources if one.noise == math.inf}
     assert found == {"after_up1", "after_up2"}
     assert set(report.found.members or ()) == {"up1", "down1", "up2", "down2"}
     assert report.found.is_minimal
 
 
 def test_no_set_passes_where_fp32_alone_would(spoilt: ModelDescription) -> None:
-    exact = SelfCheck(sqnr_db=150.0)
+    exact = SelfCheckThresholds(sqnr_db=150.0)
     report = bisect(order(spoilt, thresholds=exact))
     assert report.found.members is None
     assert report.after is None
 
 
-def more_than_one_layer(spoilt: ModelDescription) -> SelfCheck:
+def more_than_one_layer(spoilt: ModelDescription) -> SelfCheckThresholds:
     """Return thresholds that keeping the spoilt layer alone does not reach."""
     after = bisect(order(spoilt)).after
     assert after is not None
-    return SelfCheck(sqnr_db=after.figures()["sqnr_db"] + 1)
+    return SelfCheckThresholds(sqnr_db=after.figures()["sqnr_db"] + 1)
 
 
 def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
@@ -137,7 +137,7 @@ def test_cancelled_among_the_derived_models_reports_what_it_has(
     report = bisect(strict, lambda phase, fraction: phases.append(phase), cancelled)
     assert not report.is_complete
     assert not report.found.is_minimal
-    assert report.screening.culprits[0].layers == (SPOILT,)
+    assert report.sensitivity.noise_sources[0].layers == (SPOILT,)
 
 
 def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_half_on_cpu_rounds_and_overflows_as_fp16_does(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "half", scale=4e5))
     derived = tmp_path / "half.onnx"
     derive(model.variants["fp32"].file, "fp16", "onnxruntime", derived)
-    made = half_on_cpu(derived)
+    made = emulate_fp16(derived)
     onnx.checker.check_model(made, full_check=True)
     names = [node.name for node in made.graph.node]
     assert {"first", "relu", "second"} <= set(names)

@@ -42,7 +42,7 @@ from edge_inference.optimize.compare import (
     MeasuredAccuracy,
     compare,
 )
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
 from small_model import write_model
 from spoilt_model import load_spoilt, make_images

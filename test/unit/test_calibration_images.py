@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.errors import SourceError
-from edge_inference.optimize import bag_images as bag_reader
-from edge_inference.optimize.calibration_images import calibration_images, spread
+from edge_inference.optimize.images import bag_images as bag_reader
+from edge_inference.optimize.images.calibration_images import calibration_images, pick_evenly
 
 WIDTH, HEIGHT = 32, 24
 
@@ -36,7 +36,7 @@ def shades(found: Any) -> list[int]:
 
 @given(count=st.integers(0, 500), limit=st.integers(1, 500))
 def test_places_are_spread_over_all(count: int, limit: int) -> None:
-    places = spread(count, limit)
+    places = pick_evenly(count, limit)
     assert len(places) == min(count, limit)
     assert sorted(set(places)) == places
     assert all(0 <= place < count for place in places)
@@ -269,10 +269,10 @@ def test_a_bag_that_unpacks_to_more_than_there_is_room_for_is_refused(
         about = yaml.safe_load((bag / "metadata.yaml").read_text())
         about["rosbag2_bagfile_information"]["relative_file_paths"] *= 2
         (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
-    monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size)
+    monkeypatch.setattr(bag_reader, "MAX_UNPACKED_BYTES", size.st_size)
     if not is_named_twice:
         assert len(list(calibration_images(bag))) == 1
-        monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size - 1)
+        monkeypatch.setattr(bag_reader, "MAX_UNPACKED_BYTES", size.st_size - 1)
     with pytest.raises(SourceError, match=r"unpacks to more than \d+ bytes.*TMPDIR"):
         list(calibration_images(bag))
 

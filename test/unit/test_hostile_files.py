@@ -24,7 +24,7 @@ from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.images.media import ImageFiles, open_media
 from edge_inference.core.models.golden_check import read_image
-from edge_inference.core.models.model import find_model, load_model, search_folders
+from edge_inference.core.models.model import find_model, load_model, parse_search_path
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.cache.cache_entry import read_entry
 from edge_inference.engines.precision.calibration import Calibration
@@ -32,8 +32,8 @@ from edge_inference.engines.precision.derivation import calibration_digest
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
 from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.optimize.labelled_images import labelled_by_table
-from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
+from edge_inference.optimize.images.labeled_images import load_labeled_table
+from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
 from edge_inference.platforms.boards import load_boards
 from edge_inference.platforms.recording.recording import read_recording
 from edge_inference.speech.audio.sound_file import pieces_of
@@ -110,9 +110,9 @@ READERS: dict[str, tuple[str, Reader]] = {
     "video of a source": ("a.mp4", lambda file: open_media(str(file)).read()),
     "images with classes": (
         "table.csv",
-        lambda file: labelled_by_table(find_model("efficientnet_lite0"), file, None),
+        lambda file: load_labeled_table(find_model("efficientnet_lite0"), file, None),
     ),
-    "shape": ("config.json", read_shape),
+    "shape": ("config.json", read_bert_config),
     "safetensors": ("model.safetensors", read_safetensors),
     "tokenizer": ("tokenizer.bin", load_tokenizer),
     "tokens": ("tokenizer.json", load_text_tokens),
@@ -262,7 +262,7 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         find_model,
         load_pipeline,
         open_media,
-        lambda name: find_model("nanodet", search_folders(name)),
+        lambda name: find_model("nanodet", parse_search_path(name)),
         lambda name: load_yaml(Path(name)),
         lambda name: read_grammar(Path(name)),
         lambda name: list(pieces_of(Path(name + ".wav"), 0.1)),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.precision import forms_of
+from benchmarks.precision import int8_variants_of
 from edge_inference.backends.processor import Processor
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
@@ -20,7 +20,7 @@ from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from int8_sums import pair_sums, saturates
 
 AVX2 = Processor("avx2", saturates=True)
@@ -140,12 +140,14 @@ def test_both_ways_are_compared_where_they_differ(
 
 
 def test_what_is_promised_depends_on_the_processor() -> None:
-    assert [(form.title, form.weight_bits, form.times_faster) for form in forms_of(AVX2)] == [
+    assert [
+        (form.title, form.weight_bits, form.times_faster) for form in int8_variants_of(AVX2)
+    ] == [
         ("int8-exact", 8, 1.05),
         ("int8-fast", 7, 1.4),
     ]
     for processor in (VNNI, ARM):
-        (form,) = forms_of(processor)
+        (form,) = int8_variants_of(processor)
         assert (form.title, form.weight_bits, form.times_faster) == ("int8", 8, 2.0)
 
 

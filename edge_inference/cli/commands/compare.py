@@ -103,7 +103,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.compare_models import CompareOptions, compare_models
+    from edge_inference.cli.models.compare_model import CompareOptions, compare_models
 
     asked = {
         name: value

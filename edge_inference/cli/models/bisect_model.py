@@ -18,12 +18,12 @@ from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.cli.progress import show_progress
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.settings import change
 from edge_inference.optimize.bisect import DEFAULT_TRIES, BisectReport, BisectRequest, bisect
-from edge_inference.optimize.sensitivity import RankedLayer
+from edge_inference.optimize.sensitivity import LayerNoise
 
 _PIPE_WIDTH = 140
 _LAYERS_SHOWN = 10
@@ -47,7 +47,7 @@ class BisectOptions:
     cosine: float | None = None
     sqnr_db: float | None = None
 
-    def thresholds(self, own: SelfCheck) -> SelfCheck:
+    def thresholds(self, own: SelfCheckThresholds) -> SelfCheckThresholds:
         """Return the model's thresholds with those that were given."""
         given = {name: getattr(self, name) for name in ("agreement", "cosine", "sqnr_db")}
         return change(own, {name: value for name, value in given.items() if value is not None})
@@ -69,7 +69,7 @@ def bisect_model(options: BisectOptions, as_json: bool) -> int:
     with cancellable() as cancelled, show_progress(title, stream) as progress:
         report = bisect(order, progress, cancelled)
     if as_json:
-        for layer in report.screening.layers:
+        for layer in report.sensitivity.layers:
             sys.stdout.write(json.dumps(_layer_as_json(layer)) + "\n")
         sys.stdout.write(json.dumps({"summary": _summary_as_json(report)}) + "\n")
     else:
@@ -101,13 +101,13 @@ def _print(report: BisectReport, stream: TextIO) -> None:
 def _layer_table(report: BisectReport) -> Table:
     kept = set(report.found.members or ())
     table = new_table("noisiest layers", "operator", "takes dB", "gives dB", "stays in fp32")
-    shown = dict.fromkeys(name for one in report.screening.culprits for name in one.layers)
-    layers = {layer.name: layer for layer in report.screening.layers}
+    shown = dict.fromkeys(name for one in report.sensitivity.noise_sources for name in one.layers)
+    layers = {layer.name: layer for layer in report.sensitivity.layers}
     for name in [*list(shown)[:_LAYERS_SHOWN], *(k for k in kept if k not in list(shown)[:10])]:
         layer = layers[name]
-        given = _decibels(layer.given_db) if layer.is_finite else "NaN or overflow"
+        given = _decibels(layer.output_db) if layer.is_finite else "NaN or overflow"
         mark = "yes" if name in kept else ""
-        table.add_row(name, layer.operator, _decibels(layer.taken_db), given, mark)
+        table.add_row(name, layer.operator, _decibels(layer.input_db), given, mark)
     return table
 
 
@@ -162,13 +162,13 @@ def _decibels(value: float | None) -> str:
     return f"{value:.1f}" if math.isfinite(value) else "exact" if value > 0 else "-inf"
 
 
-def _layer_as_json(layer: RankedLayer) -> dict[str, Any]:
+def _layer_as_json(layer: LayerNoise) -> dict[str, Any]:
     return {
         "layer": layer.name,
         "nodes": list(layer.nodes),
         "operator": layer.operator,
-        "takes_db": _finite(layer.taken_db),
-        "gives_db": _finite(layer.given_db),
+        "takes_db": _finite(layer.input_db),
+        "gives_db": _finite(layer.output_db),
         "is_finite": layer.is_finite,
     }
 
@@ -192,8 +192,8 @@ def _summary_as_json(report: BisectReport) -> dict[str, Any]:
         "movable_layers": report.movable,
         "models_tried": report.tries,
         "culprits": [
-            {"layers": list(one.layers), "tensor": one.tensor or None, "born": _finite(one.born)}
-            for one in report.screening.culprits[:_LAYERS_SHOWN]
+            {"layers": list(one.layers), "tensor": one.tensor or None, "born": _finite(one.noise)}
+            for one in report.sensitivity.noise_sources[:_LAYERS_SHOWN]
         ],
     }
 

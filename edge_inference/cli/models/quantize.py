@@ -24,8 +24,8 @@ from edge_inference.engines.precision.exclude import named_nodes
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ModelError
-from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate_model, tensors
-from edge_inference.optimize.calibration_images import calibration_images
+from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate_model, preprocess_images
+from edge_inference.optimize.images.calibration_images import calibration_images
 from edge_inference.optimize.overflow import find_overflows
 
 #: Every so many images one is held out of the calibration, up to so many in all.
@@ -210,7 +210,7 @@ class _Quantization:
         overflows = find_overflows(
             self._model.variants["fp32"].file,
             spec.name,
-            tensors(images, spec),
+            preprocess_images(images, spec),
             self._measured,
             cancelled=self._cancelled,
         )

@@ -18,10 +18,10 @@ from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.agreement import ResultAgreement
-from edge_inference.core.models.golden import SelfCheck
-from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.golden import SelfCheckThresholds
+from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_images
+from edge_inference.core.models.self_check import SelfCheckReport, run_self_check, self_check_images
 from edge_inference.errors import BackendError
 
 _PIPE_WIDTH = 120
@@ -45,7 +45,7 @@ class QuantizeResult:
 
     precision: str
     rows: tuple[QuantizeRow, ...]
-    wanted: SelfCheck
+    wanted: SelfCheckThresholds
     golden: str
     reasons: tuple[str, ...]
     steps: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ def compare(
             if images:
                 reference = _Timed(fp32, lambda: None)
                 timed = _Timed(candidate, count)
-                report = self_check(model, reference, timed, images, demands[name])
+                report = run_self_check(model, reference, timed, images, demands[name])
                 rows.append(
                     QuantizeRow(
                         name,
@@ -128,7 +128,7 @@ def compare(
                         statistics.median(timed.milliseconds),
                     )
                 )
-        golden = check_golden(model, candidate.infer)
+        golden = run_golden_check(model, candidate.infer)
     reasons = [f"{row.images} images: {text}" for row in rows for text in row.report.reasons]
     if not reasons:
         reasons += _disagreement(rows, model.self_check)
@@ -139,7 +139,7 @@ def compare(
     )
 
 
-def _disagreement(rows: Sequence[QuantizeRow], wanted: SelfCheck) -> list[str]:
+def _disagreement(rows: Sequence[QuantizeRow], wanted: SelfCheckThresholds) -> list[str]:
     found = [row.report.results for row in rows if row.report.results is not None]
     together = sum(found, start=ResultAgreement(0, 0))
     if together.share >= wanted.agreement:

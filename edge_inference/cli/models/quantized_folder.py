@@ -16,8 +16,8 @@ from types import TracebackType
 from edge_inference.cli.bounded_run import goes_with_child
 from edge_inference.cli.models.yaml_edit import Value, set_values
 from edge_inference.cli.usage import UsageError
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.disk import describe_write_error
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, ModelError
@@ -72,7 +72,7 @@ class StagedFolder:
         except OSError as error:
             self._remove()
             # copytree gathers what it met, in words alone.
-            words = why_not_written(error) if error.strerror else str(error.args[0][0][2])
+            words = describe_write_error(error) if error.strerror else str(error.args[0][0][2])
             raise self._cannot_be_copied(words) from error
         except _NotCopiedError as error:
             self._remove()
@@ -115,7 +115,9 @@ class StagedFolder:
         except ConfigError as error:
             raise _by_hand(self._source, values) from error
         except OSError as error:
-            raise ModelError(f"{file}: cannot be written ({why_not_written(error)})") from error
+            raise ModelError(
+                f"{file}: cannot be written ({describe_write_error(error)})"
+            ) from error
         if got != wanted:
             raise _by_hand(self._source, values)
         return load_model(self.folder)
@@ -185,17 +187,19 @@ def _copy(source: str, destination: str) -> str:
     Raises OSError for anything else, ModelError for one that is too large, _NotCopiedError.
     """
     size = Path(source).stat().st_size
-    if size > LARGEST_WEIGHTS:
+    if size > MAX_WEIGHTS_BYTES:
         raise ModelError(
-            f"{source}: {size >> 20} MiB; expected at most {LARGEST_WEIGHTS >> 20} MiB in a file, "
+            f"{source}: {size >> 20} MiB; expected at most {MAX_WEIGHTS_BYTES >> 20} MiB in a file, "
             "to derive another precision; run the model as it is"
         )
-    with open_plain(Path(source), LARGEST_WEIGHTS) as stream:
+    with open_regular_file(Path(source), MAX_WEIGHTS_BYTES) as stream:
         try:
             with Path(destination).open("xb") as copy:
                 shutil.copyfileobj(stream, copy)
         except OSError as error:
-            raise _NotCopiedError(f"{Path(destination).name}: {why_not_written(error)}") from error
+            raise _NotCopiedError(
+                f"{Path(destination).name}: {describe_write_error(error)}"
+            ) from error
     shutil.copymode(source, destination)
     return destination
 

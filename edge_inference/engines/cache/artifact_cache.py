@@ -28,7 +28,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edge_inference.core.disk import NO_RIGHT, NO_ROOM, why_not_written
+from edge_inference.core.disk import NO_PERMISSION_ERRNOS, NO_SPACE_ERRNOS, describe_write_error
 from edge_inference.engines.cache import cache_entry, cache_lock
 from edge_inference.engines.cache.cache_entry import CacheEntry, FileRecord
 from edge_inference.engines.cache.cache_folder import CACHE_VARIABLE, default_cache_folder
@@ -217,7 +217,7 @@ class ArtifactCache:
         try:
             return make(private)
         except OSError as error:
-            if error.errno in (*NO_ROOM, errno.EFBIG):
+            if error.errno in (*NO_SPACE_ERRNOS, errno.EFBIG):
                 raise self._refusal(error) from error
             raise
 
@@ -351,12 +351,12 @@ class ArtifactCache:
     def _refusal(self, error: OSError) -> CacheError:
         mend = f"choose another folder with ${CACHE_VARIABLE}"
         words = error.strerror
-        if error.errno in NO_ROOM:
+        if error.errno in NO_SPACE_ERRNOS:
             mend = f"free space, run `edge-inference engine clean`, or {mend}"
-        elif error.errno in NO_RIGHT:
+        elif error.errno in NO_PERMISSION_ERRNOS:
             mend = f"allow this user to write there, or {mend}"
         else:
-            words = why_not_written(error)
+            words = describe_write_error(error)
         return CacheError(f"{self.folder}: the cache cannot be written ({words}); {mend}")
 
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 
-class Branches(NamedTuple):
+class IfBranches(NamedTuple):
     """What runs where the condition holds, and where it does not."""
 
     when_true: ModelProto
     when_false: ModelProto
 
 
-def split_branches(model: ModelProto) -> Branches:
+def split_branches(model: ModelProto) -> IfBranches:
     """Return both branches of the one ``If`` of a graph, each with the outputs of the whole.
 
     Nodes outside of it become part of both; inputs, nodes and constants that a branch
@@ -36,7 +36,7 @@ def split_branches(model: ModelProto) -> Branches:
         )
     (choice,) = found
     graphs = {attribute.name: attribute.g for attribute in choice.attribute}
-    return Branches(
+    return IfBranches(
         _alone(model, choice, graphs["then_branch"]), _alone(model, choice, graphs["else_branch"])
     )
 

@@ -36,7 +36,7 @@ _LARGE = 1 << 14
 _SAME = ("Identity", "Unsqueeze", "Squeeze", "Reshape")
 
 
-def settle(model: ModelProto) -> ModelProto:
+def fold_constant_shapes(model: ModelProto) -> ModelProto:
     """Return the graph with everything constant computed; inputs and outputs stay.
 
     Raises ModelError or BackendError where ONNX Runtime cannot run the graph.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def read_model(file: Path) -> ModelProto:
+def read_ort_model(file: Path) -> ModelProto:
     """Read an ``.ort`` or ``.onnx`` file as it is, with the operators that it has.
 
     Raises ModelError for a file that ONNX Runtime cannot open, BackendError where a
@@ -41,7 +41,7 @@ def read_model(file: Path) -> ModelProto:
     return model  # type: ignore[no-any-return]
 
 
-def ranks_of(model: ModelProto, names: Iterable[str]) -> dict[str, int]:
+def infer_ranks(model: ModelProto, names: Iterable[str]) -> dict[str, int]:
     """Return how many axes some tensors have; ONNX Runtime knows them for its own operators too.
 
     Raises BackendError where it does not.

@@ -17,7 +17,7 @@ from edge_inference.engines.precision.onnx_file import import_onnx
 from edge_inference.errors import ModelError
 from edge_inference.optimize.onnx_lowering.branches import prune
 from edge_inference.optimize.onnx_lowering.constants import Constants
-from edge_inference.optimize.onnx_lowering.ort_file import ranks_of
+from edge_inference.optimize.onnx_lowering.ort_file import infer_ranks
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -28,7 +28,7 @@ _ACTIVATIONS = ("Relu", "Sigmoid", "Tanh")
 _INTEGER = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv")
 
 
-def make_public(model: ModelProto) -> None:
+def lower_to_standard_ops(model: ModelProto) -> None:
     """Replace, in place, every operator that is not ONNX's own, and integer arithmetic.
 
     The graph must not branch. Raises ModelError where it has an operator that is not known
@@ -74,7 +74,7 @@ class _Rewriting:
         #: Of constants that are stored in 8 bits: the same in fp32.
         self._restored: dict[tuple[str, ...], str] = {}
         fused = [node for node in model.graph.node if node.op_type == "FusedMatMul"]
-        self._ranks = ranks_of(model, [name for node in fused for name in node.input])
+        self._ranks = infer_ranks(model, [name for node in fused for name in node.input])
         self._rules: dict[tuple[str, str], Callable[[NodeProto], None]] = {
             ("", "DynamicQuantizeLinear"): self._remember,
             ("", "Gather"): self._gather,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.audio import MOST_CHANNELS, SAMPLE_RATE
-from edge_inference.core.bounded_file import open_plain
+from edge_inference.core.bounded_file import open_regular_file
 from edge_inference.errors import InputError, SourceError
 from edge_inference.speech.audio.resample import check_rate
 
@@ -65,7 +65,7 @@ def _reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
 
 def _raw(file: Path, length_s: float) -> Iterator[Samples]:
     size = max(1, round(length_s * SAMPLE_RATE)) * 2
-    with open_plain(file, round(_LONGEST_S * SAMPLE_RATE) * 2) as stream:
+    with open_regular_file(file, round(_LONGEST_S * SAMPLE_RATE) * 2) as stream:
         while data := stream.read(size):
             yield _one_channel(_from_pcm(data[: len(data) // 2 * 2], 2), 1), SAMPLE_RATE
 
@@ -73,7 +73,7 @@ def _raw(file: Path, length_s: float) -> Iterator[Samples]:
 def _is_plain_wave(file: Path) -> bool:
     """Tell whether Python's own reader knows this kind: whole numbers, no compression."""
     try:
-        with open_plain(file, _LARGEST_FILE) as stream:
+        with open_regular_file(file, _LARGEST_FILE) as stream:
             _check_chunks(stream, file)
             with wave.open(stream):
                 return True
@@ -95,7 +95,7 @@ def _check_chunks(stream: IO[bytes], file: Path) -> None:
 
 
 def _wave(file: Path, length_s: float) -> Iterator[Samples]:
-    with open_plain(file, _LARGEST_FILE) as data_file, wave.open(data_file) as stream:
+    with open_regular_file(file, _LARGEST_FILE) as data_file, wave.open(data_file) as stream:
         rate, channels, width = (
             stream.getframerate(),
             stream.getnchannels(),
@@ -120,7 +120,7 @@ def _wave(file: Path, length_s: float) -> Iterator[Samples]:
 
 def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
     soundfile = _import_soundfile(file)
-    open_plain(file, _LARGEST_FILE).close()
+    open_regular_file(file, _LARGEST_FILE).close()
     try:
         with soundfile.SoundFile(str(file)) as stream:
             rate = int(stream.samplerate)

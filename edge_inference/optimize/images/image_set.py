@@ -17,7 +17,7 @@ from edge_inference.core.images.media import IMAGE_SUFFIXES, open_media
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.errors import SourceError
-from edge_inference.optimize.calibration_images import calibration_images, spread
+from edge_inference.optimize.images.calibration_images import calibration_images, pick_evenly
 
 #: So many images without labels, unless another number is asked for.
 DEFAULT_LIMIT = 48
@@ -58,17 +58,17 @@ class ImageSet(Sequence[Frame]):
             class_ids = None if self.class_ids is None else self.class_ids[index]
             return ImageSet(self._images[index], self.described, class_ids, self.skipped)
         image = self._images[index]
-        return image if isinstance(image, Frame) else read_file(image)
+        return image if isinstance(image, Frame) else read_image_file(image)
 
 
-def own_images(model: ModelDescription) -> ImageSet:
+def golden_image_set(model: ModelDescription) -> ImageSet:
     """Return the golden images and crops that the self-check uses. Raises ModelError."""
     images = self_check_images(model)
     what = "golden images and crops of them" if model.golden else "invented image"
     return ImageSet(images, f"{len(images)} {what}")
 
 
-def images_of(source: str, topic: str = "", limit: int | None = None) -> ImageSet:
+def load_image_set(source: str, topic: str = "", limit: int | None = None) -> ImageSet:
     """Return at most ``limit`` images of a source, evenly spread over it.
 
     Sources are those of ``calibration_images``, which also says what it raises.
@@ -83,14 +83,14 @@ def images_of(source: str, topic: str = "", limit: int | None = None) -> ImageSe
     return ImageSet(found, _described(len(found), source), skipped=skipped)
 
 
-def labelled_files(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
+def load_labeled_files(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
     """Return files with the right class of each, at most ``limit``, evenly spread.
 
     What cannot be read is left out and said in ``skipped``. Raises SourceError
     where nothing is left.
     """
     files = list(class_of)
-    wanted = [files[place] for place in spread(len(files), limit or len(files))]
+    wanted = [files[place] for place in pick_evenly(len(files), limit or len(files))]
     readable, skipped = _readable(wanted)
     if not readable:
         raise SourceError(f"{source}: no image can be read; the first: {skipped[0]}")
@@ -98,7 +98,7 @@ def labelled_files(class_of: dict[Path, int], source: str, limit: int | None) ->
     return ImageSet(readable, _described(len(readable), source), class_ids, skipped)
 
 
-def read_file(file: Path) -> Frame:
+def read_image_file(file: Path) -> Frame:
     """Read one image file. Raises SourceError."""
     if file.suffix.lower() not in IMAGE_SUFFIXES:
         raise SourceError(f"{file}: not an image; expected {', '.join(IMAGE_SUFFIXES)}")
@@ -116,7 +116,7 @@ def _readable(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
     readable, reasons = [], []
     for file in files:
         try:
-            read_file(file)
+            read_image_file(file)
         except SourceError as error:
             reasons.append(str(error))
         else:

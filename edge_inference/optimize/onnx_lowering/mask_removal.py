@@ -19,7 +19,7 @@ _MOVING = ("Slice", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Expand", "I
 _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
 
 
-def remove_mask(model: ModelProto, name: str) -> None:
+def remove_mask_input(model: ModelProto, name: str) -> None:
     """Take an input that is ones throughout out of a graph, in place, and what it comes to.
 
     What is computed from it is one number in every place. Sums with zeros are left out; the

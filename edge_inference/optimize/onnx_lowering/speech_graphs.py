@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from edge_inference.engines.build.profiles import Profile
 from edge_inference.engines.precision.onnx_file import first_line, import_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.onnx_lowering.all_ones import remove_mask
 from edge_inference.optimize.onnx_lowering.branches import keep_outputs, split_branches
-from edge_inference.optimize.onnx_lowering.constant_shapes import settle
-from edge_inference.optimize.onnx_lowering.ort_file import read_model
-from edge_inference.optimize.onnx_lowering.standard_ops import make_public
+from edge_inference.optimize.onnx_lowering.constant_shapes import fold_constant_shapes
+from edge_inference.optimize.onnx_lowering.mask_removal import remove_mask_input
+from edge_inference.optimize.onnx_lowering.ort_file import read_ort_model
+from edge_inference.optimize.onnx_lowering.standard_ops import lower_to_standard_ops
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,10 +25,10 @@ _LEAST_OPSET = 17
 _PRODUCER = "edge_inference"
 
 #: Smallest, usual and largest length of an axis.
-Lengths = tuple[int, int, int]
+LengthRange = tuple[int, int, int]
 
 
-def public_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
+def lower_speech_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
     """Return one of the graphs encoder, decoder and decoder_with_past.
 
     ``files`` are the recogniser's, by role; without a decoder_with_past the decoder is a
@@ -38,22 +38,22 @@ def public_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
     """
     file = files[DECODER] if role == WITH_PAST and WITH_PAST not in files else files[role]
     try:
-        model = read_model(file)
+        model = read_ort_model(file)
         if role != ENCODER and WITH_PAST not in files:
             branches = split_branches(model)
             model = branches.when_true if role == WITH_PAST else branches.when_false
         if role == WITH_PAST:
             keep_outputs(model, lambda name: ".encoder." not in name)
-        make_public(model)
+        lower_to_standard_ops(model)
         for mask in _MASKS:
-            remove_mask(model, mask)
-        model = settle(_at_least(model, _LEAST_OPSET))
+            remove_mask_input(model, mask)
+        model = fold_constant_shapes(_at_least(model, _LEAST_OPSET))
     except ModelError as error:
         raise ModelError(f"{file.name}, {role}: {error}") from error
     return _checked(model, role)
 
 
-def profiles_of(model: ModelProto, lengths: Mapping[str, Lengths]) -> tuple[Profile, ...]:
+def shape_profiles(model: ModelProto, lengths: Mapping[str, LengthRange]) -> tuple[Profile, ...]:
     """Return which sizes the inputs of a graph have, from the lengths of its named axes.
 
     Raises ModelError for an axis that has no name there.
@@ -64,7 +64,7 @@ def profiles_of(model: ModelProto, lengths: Mapping[str, Lengths]) -> tuple[Prof
     )
 
 
-def _axes(entry, lengths: Mapping[str, Lengths]) -> Sequence[Lengths]:  # type: ignore[no-untyped-def]
+def _axes(entry, lengths: Mapping[str, LengthRange]) -> Sequence[LengthRange]:  # type: ignore[no-untyped-def]
     found = []
     for axis in entry.type.tensor_type.shape.dim:
         if axis.HasField("dim_value"):

@@ -12,8 +12,8 @@ from edge_inference.core.bounded_file import read_text
 from edge_inference.core.images.media import IMAGE_SUFFIXES
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.errors import ConfigError
-from edge_inference.optimize.calibration_images import spread
-from edge_inference.optimize.image_set import ImageSet, labelled_files
+from edge_inference.optimize.images.calibration_images import pick_evenly
+from edge_inference.optimize.images.image_set import ImageSet, load_labeled_files
 
 _HEADER = ["image", "label"]
 _LARGEST_TABLE = 128 << 20
@@ -21,7 +21,7 @@ _LARGEST_TABLE = 128 << 20
 _MOST_ROWS = 200_000
 
 
-def labelled_by_table(
+def load_labeled_table(
     model: ModelDescription, table: Path, folder: Path | None, limit: int | None = None
 ) -> ImageSet:
     """Read a CSV file of ``image,label`` lines, with or without these two words as its head.
@@ -50,12 +50,12 @@ def labelled_by_table(
     if not class_of:
         raise ConfigError(f"{table}: expected lines of image,label, got none")
     names = list(class_of)
-    wanted = [names[place] for place in spread(len(names), limit or len(names))]
+    wanted = [names[place] for place in pick_evenly(len(names), limit or len(names))]
     chosen = {(folder or table.parent) / name: class_of[name] for name in wanted}
-    return labelled_files(chosen, str(table), None)
+    return load_labeled_files(chosen, str(table), None)
 
 
-def labelled_by_folders(
+def load_labeled_folders(
     model: ModelDescription, folder: Path, limit: int | None = None
 ) -> ImageSet | None:
     """Take each folder in ``folder`` as a class; its name is the label.
@@ -73,7 +73,7 @@ def labelled_by_folders(
         if files:
             class_id = _class_id(model, place.name, f"{place}: the folder's name")
             class_of.update(dict.fromkeys(files, class_id))
-    return labelled_files(class_of, str(folder), limit) if class_of else None
+    return load_labeled_files(class_of, str(folder), limit) if class_of else None
 
 
 def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:

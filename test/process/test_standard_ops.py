@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_inference.errors import ModelError
-from edge_inference.optimize.onnx_lowering.standard_ops import make_public
+from edge_inference.optimize.onnx_lowering.standard_ops import lower_to_standard_ops
 from graph_kit import INT64, PLAIN, kinds_of, made, own, run
 
 RNG = np.random.default_rng(4)
@@ -19,7 +19,7 @@ WEIGHTS = RNG.integers(0, 255, (16, 5)).astype(np.uint8)
 
 def check_the_same(model: onnx.ModelProto, tolerance: float = 1e-5, **inputs: np.ndarray) -> None:
     wanted = run(model, **inputs)
-    make_public(model)
+    lower_to_standard_ops(model)
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     for name, value in run(model, **inputs).items():
@@ -145,4 +145,4 @@ def test_what_is_not_known_is_refused(node: onnx.NodeProto, complaint: str) -> N
     kinds = {"y": TensorProto.INT32} if node.op_type == "MatMulInteger" else {}
     model = made([cast, node], {"x": [2, 2, 2, 2]}, {"y": [None] * 4}, kinds=kinds)
     with pytest.raises(ModelError, match=complaint):
-        make_public(model)
+        lower_to_standard_ops(model)

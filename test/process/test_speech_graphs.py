@@ -11,11 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.errors import ModelError
-from edge_inference.optimize.onnx_lowering.all_ones import remove_mask
 from edge_inference.optimize.onnx_lowering.branches import keep_outputs, split_branches
-from edge_inference.optimize.onnx_lowering.constant_shapes import settle
-from edge_inference.optimize.onnx_lowering.ort_file import read_model
-from edge_inference.optimize.onnx_lowering.recogniser import profiles_of, public_graph
+from edge_inference.optimize.onnx_lowering.constant_shapes import fold_constant_shapes
+from edge_inference.optimize.onnx_lowering.mask_removal import remove_mask_input
+from edge_inference.optimize.onnx_lowering.ort_file import read_ort_model
+from edge_inference.optimize.onnx_lowering.speech_graphs import lower_speech_graph, shape_profiles
 from graph_kit import FLOAT, INT64, PLAIN, kinds_of, made, own, run
 
 
@@ -40,7 +40,7 @@ def test_known_sizes_become_constants_and_open_ones_stay() -> None:
         kinds={"open": INT64},
         **constant(last=1, first=0, two=2, axes=[0], one=[1]),
     )
-    settled = settle(model)
+    settled = fold_constant_shapes(model)
     assert sorted(kinds_of(settled)) == [
         "Gather",
         "Shape",
@@ -58,7 +58,7 @@ def test_a_size_that_became_a_fraction_is_no_size() -> None:
         helper.make_node("Cast", ["shape"], ["sizes"], "cast", to=FLOAT),
         helper.make_node("Sqrt", ["sizes"], ["y"], "root"),
     ]
-    settled = settle(made(nodes, {"x": ["n", 4]}, {"y": [2]}))
+    settled = fold_constant_shapes(made(nodes, {"x": ["n", 4]}, {"y": [2]}))
     assert run(settled, x=PLAIN[0, 0, :, :4])["y"].tolist() == [2.0, 2.0]
 
 
@@ -86,7 +86,7 @@ def test_repeating_each_number_needs_no_search_for_places() -> None:
         {"y": [None, None, None]},
         **constant(last=[1], range=[0, 1]),
     )
-    settled = settle(model)
+    settled = fold_constant_shapes(model)
     assert kinds_of(settled) == ["Gather"]
     x = PLAIN[0, 0, :, :3]
     assert run(settled, x=x)["y"][:, 0].tolist() == np.repeat(x, 2, axis=1).tolist()
@@ -120,7 +120,7 @@ def test_a_mask_that_hides_nothing_is_taken_out(order: list[str]) -> None:
     model.graph.node.append(helper.make_node("Softmax", ["sum"], ["y"], "softmax"))
     scores = PLAIN[0]
     wanted = run(model, scores=scores, mask=np.ones((3, 12), np.int64))["y"]
-    remove_mask(model, "mask")
+    remove_mask_input(model, "mask")
     assert kinds_of(model) == ["Softmax"]
     assert run(model, scores=scores)["y"] == pytest.approx(wanted)
 
@@ -128,14 +128,14 @@ def test_a_mask_that_hides_nothing_is_taken_out(order: list[str]) -> None:
 def test_a_graph_without_a_mask_stays() -> None:
     model = masked(helper.make_node("Add", ["scores", "bias"], ["y"], "sum"))
     before = model.SerializeToString()
-    remove_mask(model, "another")
+    remove_mask_input(model, "another")
     assert model.SerializeToString() == before
 
 
 def test_a_mask_that_is_used_in_another_way_is_refused() -> None:
     model = masked(helper.make_node("Mul", ["scores", "ones"], ["y"], "product"))
     with pytest.raises(ModelError, match="input 'mask': used for more than hiding"):
-        remove_mask(model, "mask")
+        remove_mask_input(model, "mask")
 
 
 def merged(condition: str = "again") -> onnx.ModelProto:
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "encoder.ort"
     file.write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"encoder\.ort: ONNX Runtime cannot read it"):
-        read_model(file)
+        read_ort_model(file)
 
 
 def test_the_same_file_makes_the_same_bytes(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_the_same_file_makes_the_same_bytes(tmp_path: Path) -> None:
     model.graph.node[0].input[0] = "attention_mask"
     onnx.save(model, tmp_path / "model.onnx")
     first, second = (
-        public_graph("encoder", {"encoder": tmp_path / "model.onnx"}) for _ in range(2)
+        lower_speech_graph("encoder", {"encoder": tmp_path / "model.onnx"}) for _ in range(2)
     )
     assert [entry.name for entry in first.graph.input] == ["scores"]
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(
@@ -219,14 +219,14 @@ def test_the_same_file_makes_the_same_bytes(tmp_path: Path) -> None:
 def test_an_old_graph_is_written_in_newer_operators(tmp_path: Path) -> None:
     model = made([own("Gelu", ["x"])], {"x": ["n"]}, {"y": ["n"]}, opset=14)
     onnx.save(model, tmp_path / "model.onnx")
-    graph = public_graph("encoder", {"encoder": tmp_path / "model.onnx"})
+    graph = lower_speech_graph("encoder", {"encoder": tmp_path / "model.onnx"})
     assert graph.opset_import[0].version == 17
 
 
 def test_profiles_follow_from_the_names_of_axes() -> None:
     node = helper.make_node("Relu", ["x"], ["y"], "relu")
     model = made([node], {"x": ["batch_size", 8, "past"]}, {"y": [None] * 3})
-    (found,) = profiles_of(model, {"batch_size": (1, 1, 4), "past": (1, 9, 90)})
+    (found,) = shape_profiles(model, {"batch_size": (1, 1, 4), "past": (1, 9, 90)})
     assert str(found) == "x:1x8x1,1x8x9,4x8x90"
     with pytest.raises(ModelError, match="input 'x': axis 'past' is not known; known: batch_size"):
-        profiles_of(model, {"batch_size": (1, 1, 4)})
+        shape_profiles(model, {"batch_size": (1, 1, 4)})

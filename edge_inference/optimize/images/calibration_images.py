@@ -11,19 +11,19 @@ from edge_inference.core.images.encodings import stored_pixels
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.media import IMAGE_SUFFIXES, ImageFiles, VideoFile, sample_video
 from edge_inference.errors import ImageError, SourceError
-from edge_inference.optimize.bag_images import bag_images, is_bag
+from edge_inference.optimize.images.bag_images import bag_images, is_bag
 
 DEFAULT_LIMIT = 200
 
 #: Is told in a sentence about each image that cannot be read.
-Skipped = Callable[[str], None]
+SkippedCallback = Callable[[str], None]
 
 
 def calibration_images(
     source: str | Path,
     topic: str = "",
     limit: int = DEFAULT_LIMIT,
-    skipped: Skipped | None = None,
+    skipped: SkippedCallback | None = None,
 ) -> Iterator[Frame | CompressedFrame]:
     """Return at most ``limit`` images of a source, evenly spread over it.
 
@@ -43,11 +43,11 @@ def calibration_images(
         if topic and not bag:
             raise SourceError(f"{path}: no recorded bag, so there is no topic {topic!r} in it")
         if bag:
-            images = bag_images(path, topic, lambda count: spread(count, limit))
+            images = bag_images(path, topic, lambda count: pick_evenly(count, limit))
             return _sound(images, skipped, path)
         if path.is_dir():
             files = _files_in(path)
-            return _from_files([files[place] for place in spread(len(files), limit)], skipped)
+            return _from_files([files[place] for place in pick_evenly(len(files), limit)], skipped)
         if not path.is_file():
             found = "neither a file nor a folder" if path.exists() else "no such file or folder"
             raise SourceError(
@@ -61,7 +61,7 @@ def calibration_images(
     return _from_video(path, limit)
 
 
-def spread(count: int, limit: int) -> list[int]:
+def pick_evenly(count: int, limit: int) -> list[int]:
     """Return the places of at most ``limit`` out of ``count`` things, evenly spread."""
     if count <= limit:
         return list(range(count))
@@ -93,7 +93,7 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _from_files(files: Sequence[Path], skipped: Skipped | None) -> Iterator[Frame]:
+def _from_files(files: Sequence[Path], skipped: SkippedCallback | None) -> Iterator[Frame]:
     reason = None
     is_any_read = False
     for file in files:
@@ -112,7 +112,7 @@ def _from_files(files: Sequence[Path], skipped: Skipped | None) -> Iterator[Fram
 
 
 def _sound(
-    images: Iterator[Frame | CompressedFrame], skipped: Skipped | None, path: Path
+    images: Iterator[Frame | CompressedFrame], skipped: SkippedCallback | None, path: Path
 ) -> Iterator[Frame | CompressedFrame]:
     """Leave out the images whose encoding, sizes or bytes are wrong."""
     reason = None
@@ -133,7 +133,7 @@ def _sound(
 
 def _from_video(file: Path, limit: int) -> Iterator[Frame]:
     # What a container says about its length is often wrong: count by reading.
-    wanted = set(spread(_length(file), limit))
+    wanted = set(pick_evenly(_length(file), limit))
     video = VideoFile(str(file))
     try:
         for place in range(max(wanted) + 1):

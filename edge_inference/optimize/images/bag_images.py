@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.runtime.memory_limit import more_memory
 from edge_inference.core.yaml_file import load_yaml
@@ -25,7 +25,7 @@ SUFFIXES = (".mcap", ".db3")
 _BESIDE_DB3 = ("-journal", "-wal", "-shm")
 
 #: Bytes of a bag whose files are packed as a whole: hours of images.
-MOST_UNPACKED = 64 << 30
+MAX_UNPACKED_BYTES = 64 << 30
 _PIECE = 1 << 20
 
 _IMAGE = "sensor_msgs/msg/Image"
@@ -60,7 +60,7 @@ def is_bag(path: Path) -> bool:
 def _expect_files(entries: Iterable[Path]) -> None:
     """Raise SourceError for what a reader would wait for: a pipe has no writer."""
     for entry in entries:
-        if os.path.lexists(entry) and not is_plain_file(entry):
+        if os.path.lexists(entry) and not is_regular_file(entry):
             raise SourceError(f"{entry}: expected a file of a recorded bag; record it again")
 
 
@@ -76,7 +76,7 @@ def _expect_room(path: Path) -> None:
         return
     unpack, damaged = _unpacker()
     folder = Path(tempfile.gettempdir())
-    left = room = min(shutil.disk_usage(folder).free, MOST_UNPACKED)
+    left = room = min(shutil.disk_usage(folder).free, MAX_UNPACKED_BYTES)
     names = about.get("relative_file_paths")
     for name in names if isinstance(names, list) else ():
         file = path / PurePath(str(name)).name

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.optimize.minimal_set import Members, MinimalSet, find_smallest
+from edge_inference.optimize.minimal_set import Members, MinimalSet, find_minimal_set
 
 NAMES = [f"n{index:02d}" for index in range(24)]
 
@@ -17,7 +17,7 @@ def groups(*names: str) -> list[Members]:
 
 def search(needed: set[str], ranking: list[Members], most_tries: int = 200) -> MinimalSet:
     everything = frozenset(NAMES)
-    return find_smallest(ranking, everything, lambda members: needed <= members, most_tries)
+    return find_minimal_set(ranking, everything, lambda members: needed <= members, most_tries)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_tries_are_bounded_and_what_is_reported_passed(
         tried.append(members)
         return needed <= members
 
-    found = find_smallest(groups(*ranking), frozenset(NAMES), passes, most_tries)
+    found = find_minimal_set(groups(*ranking), frozenset(NAMES), passes, most_tries)
     assert found.tries == len(tried) <= most_tries
     assert len(tried) == len(set(tried))
     assert frozenset(NAMES) not in tried
@@ -71,7 +71,7 @@ def test_nothing_can_be_given_back_even_where_more_is_not_better(data: st.DataOb
             answers[members] = data.draw(st.booleans())
         return answers[members]
 
-    found = find_smallest(groups(*NAMES[:8]), frozenset(NAMES), passes, 500)
+    found = find_minimal_set(groups(*NAMES[:8]), frozenset(NAMES), passes, 500)
     if found.members is not None:
         best = frozenset(found.members)
         assert answers[best]
@@ -86,5 +86,5 @@ def test_a_search_that_is_stopped_keeps_its_best() -> None:
         return len(members) >= 4
 
     ranking = groups(*NAMES[:8])
-    found = find_smallest(ranking, frozenset(NAMES), passes, 100, lambda: len(tried) == 3)
+    found = find_minimal_set(ranking, frozenset(NAMES), passes, 100, lambda: len(tried) == 3)
     assert found == MinimalSet(tuple(NAMES[:4]), False, 3)
