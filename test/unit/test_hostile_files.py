@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar
-from edge_inference.cli.models.quantized_folder import StagedFolder
 from edge_inference.cli.params_file import without_effect
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
@@ -33,6 +32,7 @@ from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
 from edge_inference.nodes.voice.voice_files import find_grammar
 from edge_inference.optimize.images.labeled_images import load_labeled_table
+from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
 from edge_inference.platforms.boards import load_boards
 from edge_inference.platforms.recording.recording import read_recording

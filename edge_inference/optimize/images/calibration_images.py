@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_inference.core.images import compressed
 from edge_inference.core.images.encodings import stored_pixels
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.media import IMAGE_SUFFIXES, ImageFiles, VideoFile, sample_video
@@ -14,6 +15,7 @@ from edge_inference.errors import ImageError, SourceError
 from edge_inference.optimize.images.bag_images import bag_images, is_bag
 
 DEFAULT_LIMIT = 200
+_ENCODINGS = {"gray": "mono8", "bgr": "bgr8", "bgra": "bgra8"}
 
 #: Is told in a sentence about each image that cannot be read.
 SkippedCallback = Callable[[str], None]
@@ -68,6 +70,14 @@ def pick_evenly(count: int, limit: int) -> list[int]:
     if limit == 1:
         return [count // 2]
     return [int(place) for place in np.linspace(0, count - 1, limit).round()]
+
+
+def decode_frame(image: Frame | CompressedFrame) -> Frame:
+    """Return an uncompressed frame. Raises ImageError."""
+    if isinstance(image, Frame):
+        return image
+    pixels, channels = compressed.decode(image)
+    return Frame.from_array(pixels, _ENCODINGS[channels], image.stamp_ns, image.frame_id)
 
 
 def _expanded(source: str | Path) -> Path:

@@ -11,18 +11,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
-from edge_inference.core.images import compressed
-from edge_inference.core.images.frame import CompressedFrame, Frame
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.media import IMAGE_SUFFIXES, open_media
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.errors import SourceError
-from edge_inference.optimize.images.calibration_images import calibration_images, pick_evenly
+from edge_inference.optimize.images.calibration_images import (
+    calibration_images,
+    decode_frame,
+    pick_evenly,
+)
 
 #: So many images without labels, unless another number is asked for.
 DEFAULT_LIMIT = 48
-
-_ENCODINGS = {"gray": "mono8", "bgr": "bgr8", "bgra": "bgra8"}
 
 
 class ImageSet(Sequence[Frame]):
@@ -77,7 +78,7 @@ def load_image_set(source: str, topic: str = "", limit: int | None = None) -> Im
     skipped: list[str] = []
     found: list[Frame | Path] = []
     for image in calibration_images(source, topic, limit or DEFAULT_LIMIT, skipped.append):
-        frame = _uncompressed(image)
+        frame = decode_frame(image)
         file = Path(frame.origin)
         found.append(file if file.suffix.lower() in IMAGE_SUFFIXES else frame)
     return ImageSet(found, _described(len(found), source), skipped=skipped)
@@ -126,10 +127,3 @@ def _readable(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
 
 def _described(count: int, source: str) -> str:
     return f"{count} image{'' if count == 1 else 's'} of {source}"
-
-
-def _uncompressed(image: Frame | CompressedFrame) -> Frame:
-    if isinstance(image, Frame):
-        return image
-    pixels, order = compressed.decode(image)
-    return Frame.from_array(pixels, _ENCODINGS[order])
