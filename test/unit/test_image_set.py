@@ -45,7 +45,7 @@ def test_a_model_has_its_own_images(model: ModelDescription) -> None:
     own = golden_image_set(model)
     assert len(own) == 11
     assert own.class_ids is None
-    assert own.described == "11 golden images and crops of them"
+    assert own.description == "11 golden images and crops of them"
     assert len(choose_images(model, None, limit=3)) == 3
 
 

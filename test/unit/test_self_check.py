@@ -25,7 +25,6 @@ from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import (
     SelfCheckReport,
-    SelfCheckThresholds,
     run_self_check,
     self_check_images,
 )

@@ -29,21 +29,21 @@ DEFAULT_LIMIT = 48
 class ImageSet(Sequence[Frame]):
     """Images, each read when it is wanted.
 
-    ``described`` says in words what they are, ``skipped`` why some were left out.
+    ``description`` says in words what they are, ``skipped`` why some were left out.
     ``class_ids`` is the right class of each, None where they have no labels.
     """
 
     def __init__(
         self,
         images: Sequence[Frame | Path],
-        described: str,
+        description: str,
         class_ids: Sequence[int] | None = None,
         skipped: Sequence[str] = (),
     ) -> None:
         if class_ids is not None and len(class_ids) != len(images):
             raise ValueError(f"{len(images)} images, {len(class_ids)} classes")
         self._images = tuple(images)
-        self.described = described
+        self.description = description
         self.class_ids = None if class_ids is None else tuple(class_ids)
         self.skipped = tuple(skipped)
 
@@ -57,7 +57,7 @@ class ImageSet(Sequence[Frame]):
     def __getitem__(self, index: int | slice) -> Frame | ImageSet:
         if isinstance(index, slice):
             class_ids = None if self.class_ids is None else self.class_ids[index]
-            return ImageSet(self._images[index], self.described, class_ids, self.skipped)
+            return ImageSet(self._images[index], self.description, class_ids, self.skipped)
         image = self._images[index]
         return image if isinstance(image, Frame) else read_image_file(image)
 
@@ -81,7 +81,7 @@ def load_image_set(source: str, topic: str = "", limit: int | None = None) -> Im
         frame = decode_frame(image)
         file = Path(frame.origin)
         found.append(file if file.suffix.lower() in IMAGE_SUFFIXES else frame)
-    return ImageSet(found, _described(len(found), source), skipped=skipped)
+    return ImageSet(found, _description(len(found), source), skipped=skipped)
 
 
 def load_labeled_files(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
@@ -96,7 +96,7 @@ def load_labeled_files(class_of: dict[Path, int], source: str, limit: int | None
     if not readable:
         raise SourceError(f"{source}: no image can be read; the first: {skipped[0]}")
     class_ids = [class_of[file] for file in readable]
-    return ImageSet(readable, _described(len(readable), source), class_ids, skipped)
+    return ImageSet(readable, _description(len(readable), source), class_ids, skipped)
 
 
 def read_image_file(file: Path) -> Frame:
@@ -125,5 +125,5 @@ def _readable(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
     return readable, reasons
 
 
-def _described(count: int, source: str) -> str:
+def _description(count: int, source: str) -> str:
     return f"{count} image{'' if count == 1 else 's'} of {source}"
