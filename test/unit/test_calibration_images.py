@@ -98,7 +98,7 @@ def test_a_video(tmp_path: Path) -> None:
     ("make", "says"),
     [
         (lambda folder: folder / "none", "no such file or folder"),
-        (lambda folder: folder, "no images in this folder or below"),
+        (lambda folder: folder, "no images in this folder or its subfolders"),
         (lambda folder: made(folder / "a.png", b""), r"none of 1 image\(s\) can be read"),
         (
             lambda folder: made(folder / "a.mp4", b"no video"),
@@ -122,7 +122,7 @@ def made(file: Path, content: bytes) -> Path:
 def test_a_limit_and_a_topic_must_make_sense(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="at least 1 image, got 0"):
         calibration_images(tmp_path, limit=0)
-    with pytest.raises(SourceError, match="no recorded bag, so there is no topic '/camera'"):
+    with pytest.raises(SourceError, match="expected a recorded bag for the topic '/camera'"):
         calibration_images(tmp_path, "/camera")
 
 
@@ -304,5 +304,5 @@ def test_a_part_that_takes_all_memory_is_told_as_such(
         raise MemoryError
 
     monkeypatch.setattr(bag_reader, "_connections", fail)
-    with pytest.raises(SourceError, match="unpacks to more memory than there is"):
+    with pytest.raises(SourceError, match="unpacks to more memory than is available"):
         list(calibration_images(bag))

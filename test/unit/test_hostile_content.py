@@ -114,7 +114,7 @@ def test_a_pipe_among_a_bag_is_not_waited_for(tmp_path: Path, name: str, storage
         os.mkfifo(pipe)
     error = within_deadline(lambda: list(calibration_images(bag)))
     assert isinstance(error, SourceError), repr(error)
-    assert "expected a file of a recorded bag" in str(error)
+    assert "expected a regular file of a recorded bag" in str(error)
     expect_sentence(error, pipe.name)
 
 

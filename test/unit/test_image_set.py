@@ -144,7 +144,7 @@ def test_a_table_of_images_that_are_not_there(model: ModelDescription, tmp_path:
 def test_a_table_of_too_many_images(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
-    monkeypatch.setattr(labeled_images, "_MOST_ROWS", 50)
+    monkeypatch.setattr(labeled_images, "_MAX_ROWS", 50)
     with pytest.raises(ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 images"):
         load_labeled_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
 

@@ -76,9 +76,7 @@ class QuantizeOptions:
         try:
             folder = Path(self.output).expanduser()
         except RuntimeError as error:
-            raise UsageError(
-                f"--output {self.output}: the user is unknown on this machine"
-            ) from error
+            raise UsageError(f"--output {self.output}: no such user on this machine") from error
         problem = find_output_problem(folder, model)
         if problem is not None:
             raise UsageError(f"--output {self.output}: {problem}")

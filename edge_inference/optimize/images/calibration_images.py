@@ -1,4 +1,4 @@
-"""Images to calibrate on: from an image, a folder, a video or a recorded bag."""
+"""Images for calibration: from an image, a folder, a video or a recorded bag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge_inference.optimize.images.bag_images import bag_images, is_bag
 DEFAULT_LIMIT = 200
 _ENCODINGS = {"gray": "mono8", "bgr": "bgr8", "bgra": "bgra8"}
 
-#: Is told in a sentence about each image that cannot be read.
+#: Called with a sentence about each image that cannot be read.
 SkippedCallback = Callable[[str], None]
 
 
@@ -27,29 +27,29 @@ def calibration_images(
     limit: int = DEFAULT_LIMIT,
     skipped: SkippedCallback | None = None,
 ) -> Iterator[Frame | CompressedFrame]:
-    """Return at most ``limit`` images of a source, evenly spread over it.
+    """Return an iterator over at most ``limit`` images of a source, evenly spread over it.
 
-    ``source`` is an image, a folder (with all folders in it), a video, ``sample``
-    for the sample video, or a recorded bag (a folder with metadata.yaml, an .mcap
-    or a .db3 file), from which the images of ``topic`` are taken; an empty
-    topic is the only one with images. Images are read one by one as they are
-    asked for. One that cannot be read is left out, and ``skipped`` is told; the
-    iterator raises SourceError where none can be read. Raises SourceError for a
-    source that is none of these.
+    ``source`` is an image, a folder (with its subfolders), a video, ``sample`` for the sample
+    video, or a recorded bag (a folder with metadata.yaml, an .mcap or a .db3 file). ``topic`` is
+    the bag's topic; it may be empty if only one topic has images. The iterator reads images one
+    by one, calls ``skipped`` for an image that cannot be read, and raises SourceError if none
+    can be read. Raises SourceError for any other source.
     """
     if limit < 1:
         raise SourceError(f"limit: expected at least 1 image, got {limit}")
-    path = sample_video() if source == "sample" else _expanded(source)
+    path = sample_video() if source == "sample" else _expand_user(source)
     try:
         bag = is_bag(path)
         if topic and not bag:
-            raise SourceError(f"{path}: no recorded bag, so there is no topic {topic!r} in it")
+            raise SourceError(
+                f"{path}: expected a recorded bag for the topic {topic!r}; leave the topic out"
+            )
         if bag:
             images = bag_images(path, topic, lambda count: pick_evenly(count, limit))
-            return _sound(images, skipped, path)
+            return _valid_images(images, skipped, path)
         if path.is_dir():
-            files = _files_in(path)
-            return _from_files([files[place] for place in pick_evenly(len(files), limit)], skipped)
+            files = _find_image_files(path)
+            return _from_files([files[index] for index in pick_evenly(len(files), limit)], skipped)
         if not path.is_file():
             found = "neither a file nor a folder" if path.exists() else "no such file or folder"
             raise SourceError(
@@ -64,12 +64,12 @@ def calibration_images(
 
 
 def pick_evenly(count: int, limit: int) -> list[int]:
-    """Return the places of at most ``limit`` out of ``count`` things, evenly spread."""
+    """Return at most ``limit`` indices below ``count``, evenly spread."""
     if count <= limit:
         return list(range(count))
     if limit == 1:
         return [count // 2]
-    return [int(place) for place in np.linspace(0, count - 1, limit).round()]
+    return [int(index) for index in np.linspace(0, count - 1, limit).round()]
 
 
 def decode_frame(image: Frame | CompressedFrame) -> Frame:
@@ -80,15 +80,15 @@ def decode_frame(image: Frame | CompressedFrame) -> Frame:
     return Frame.from_array(pixels, _ENCODINGS[channels], image.stamp_ns, image.frame_id)
 
 
-def _expanded(source: str | Path) -> Path:
+def _expand_user(source: str | Path) -> Path:
     try:
         return Path(source).expanduser()
     except RuntimeError as error:
-        raise SourceError(f"{str(source)!r}: no such user is known here") from error
+        raise SourceError(f"{str(source)!r}: no such user on this machine") from error
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """Return all images below a folder in order of their paths, hidden files and folders left."""
+def _find_image_files(folder: Path) -> list[Path]:
+    """Return all images below a folder, sorted by path, without hidden files and folders."""
     files = [
         file
         for file in folder.rglob("*")
@@ -98,7 +98,8 @@ def _files_in(folder: Path) -> list[Path]:
     ]
     if not files:
         raise SourceError(
-            f"{folder}: no images in this folder or below; expected {', '.join(IMAGE_SUFFIXES)}"
+            f"{folder}: no images in this folder or its subfolders; expected "
+            f"{', '.join(IMAGE_SUFFIXES)}"
         )
     return sorted(files)
 
@@ -118,13 +119,13 @@ def _from_files(files: Sequence[Path], skipped: SkippedCallback | None) -> Itera
             is_any_read = True
             yield Frame.from_array(image, origin=str(file))
     if not is_any_read:
-        raise SourceError(f"none of {len(files)} image(s) can be read, the last one says: {reason}")
+        raise SourceError(f"none of {len(files)} image(s) can be read; the last error: {reason}")
 
 
-def _sound(
+def _valid_images(
     images: Iterator[Frame | CompressedFrame], skipped: SkippedCallback | None, path: Path
 ) -> Iterator[Frame | CompressedFrame]:
-    """Leave out the images whose encoding, sizes or bytes are wrong."""
+    """Yield the images whose encoding, size and data are valid."""
     reason = None
     is_any_read = False
     for image in images:
@@ -138,23 +139,23 @@ def _sound(
         is_any_read = True
         yield image
     if not is_any_read:
-        raise SourceError(f"{path}: no image of this bag can be read, the last one says: {reason}")
+        raise SourceError(f"{path}: no image of this bag can be read; the last error: {reason}")
 
 
 def _from_video(file: Path, limit: int) -> Iterator[Frame]:
-    # What a container says about its length is often wrong: count by reading.
-    wanted = set(pick_evenly(_length(file), limit))
+    # Containers often store a wrong length: count by reading.
+    indices = set(pick_evenly(_count_frames(file), limit))
     video = VideoFile(str(file))
     try:
-        for place in range(max(wanted) + 1):
+        for index in range(max(indices) + 1):
             image = video.read()
-            if image is not None and place in wanted:
+            if image is not None and index in indices:
                 yield Frame.from_array(image, origin=str(file))
     finally:
         video.close()
 
 
-def _length(file: Path) -> int:
+def _count_frames(file: Path) -> int:
     video = VideoFile(str(file))
     try:
         count = 0

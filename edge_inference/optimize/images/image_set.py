@@ -1,8 +1,7 @@
-"""Images to judge a model on: its own, or those of a file, folder, video or recorded bag.
+"""Images to evaluate a model on: its own, or those of a file, folder, video or recorded bag.
 
-Images that are files stay on the disk and are read anew each time, so that a
-labelled folder may hold any number of them. Those of a video or a bag are held
-in memory, so there are few of them.
+Image files stay on the disk and are read each time, so that a labelled folder may hold any number
+of them. Images of a video or a bag are kept in memory, which limits their number.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from edge_inference.optimize.images.calibration_images import (
     pick_evenly,
 )
 
-#: So many images without labels, unless another number is asked for.
+#: Number of images without labels, unless the caller gives another limit.
 DEFAULT_LIMIT = 48
 
 
 class ImageSet(Sequence[Frame]):
-    """Images, each read when it is wanted.
+    """A sequence of images; image files are read on access.
 
-    ``description`` says in words what they are, ``skipped`` why some were left out.
-    ``class_ids`` is the right class of each, None where they have no labels.
+    ``description`` describes the images, ``skipped`` says why some were left out.
+    ``class_ids`` has the correct class of each image, None for images without labels.
     """
 
     def __init__(
@@ -65,55 +64,54 @@ class ImageSet(Sequence[Frame]):
 def golden_image_set(model: ModelDescription) -> ImageSet:
     """Return the golden images and crops that the self-check uses. Raises ModelError."""
     images = self_check_images(model)
-    what = "golden images and crops of them" if model.golden else "invented image"
-    return ImageSet(images, f"{len(images)} {what}")
+    kind = "golden images and crops of them" if model.golden else "generated image"
+    return ImageSet(images, f"{len(images)} {kind}")
 
 
 def load_image_set(source: str, topic: str = "", limit: int | None = None) -> ImageSet:
     """Return at most ``limit`` images of a source, evenly spread over it.
 
-    Sources are those of ``calibration_images``, which also says what it raises.
-    What cannot be read is left out and said in ``skipped``.
+    Takes the sources of ``calibration_images`` and raises what that raises. ``skipped`` says
+    which images cannot be read.
     """
     skipped: list[str] = []
-    found: list[Frame | Path] = []
+    images: list[Frame | Path] = []
     for image in calibration_images(source, topic, limit or DEFAULT_LIMIT, skipped.append):
         frame = decode_frame(image)
         file = Path(frame.origin)
-        found.append(file if file.suffix.lower() in IMAGE_SUFFIXES else frame)
-    return ImageSet(found, _description(len(found), source), skipped=skipped)
+        images.append(file if file.suffix.lower() in IMAGE_SUFFIXES else frame)
+    return ImageSet(images, _describe(len(images), source), skipped=skipped)
 
 
 def load_labeled_files(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
-    """Return files with the right class of each, at most ``limit``, evenly spread.
+    """Return at most ``limit`` files with the correct class of each, evenly spread.
 
-    What cannot be read is left out and said in ``skipped``. Raises SourceError
-    where nothing is left.
+    ``skipped`` says which files cannot be read. Raises SourceError if none can be read.
     """
     files = list(class_of)
-    wanted = [files[place] for place in pick_evenly(len(files), limit or len(files))]
-    readable, skipped = _readable(wanted)
+    picked = [files[index] for index in pick_evenly(len(files), limit or len(files))]
+    readable, skipped = _find_readable(picked)
     if not readable:
-        raise SourceError(f"{source}: no image can be read; the first: {skipped[0]}")
+        raise SourceError(f"{source}: no image can be read; the first error: {skipped[0]}")
     class_ids = [class_of[file] for file in readable]
-    return ImageSet(readable, _description(len(readable), source), class_ids, skipped)
+    return ImageSet(readable, _describe(len(readable), source), class_ids, skipped)
 
 
 def read_image_file(file: Path) -> Frame:
     """Read one image file. Raises SourceError."""
     if file.suffix.lower() not in IMAGE_SUFFIXES:
-        raise SourceError(f"{file}: not an image; expected {', '.join(IMAGE_SUFFIXES)}")
+        raise SourceError(f"{file}: not an image file; expected {', '.join(IMAGE_SUFFIXES)}")
     media = open_media(str(file))
     try:
         image = media.read()
     finally:
         media.close()
     if image is None:
-        raise SourceError(f"{file}: holds no image")
+        raise SourceError(f"{file}: the file has no image")
     return Frame.from_array(image, origin=str(file))
 
 
-def _readable(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
+def _find_readable(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
     readable, reasons = [], []
     for file in files:
         try:
@@ -125,5 +123,5 @@ def _readable(files: Iterable[Path]) -> tuple[list[Path], list[str]]:
     return readable, reasons
 
 
-def _description(count: int, source: str) -> str:
+def _describe(count: int, source: str) -> str:
     return f"{count} image{'' if count == 1 else 's'} of {source}"
