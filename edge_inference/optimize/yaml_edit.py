@@ -1,8 +1,7 @@
-"""Changes a few values of a YAML file and leaves every other character as it was.
+"""Changes a few values in the text of a YAML file and leaves every other character as it is.
 
-Comments, order and layout belong to whoever wrote the file, and no YAML library
-in use here keeps them; so the values' places are looked up and only these are
-written anew.
+PyYAML does not keep comments, order and layout. So this looks up the positions of the values in
+the text and replaces only those.
 """
 
 from __future__ import annotations
@@ -18,44 +17,46 @@ from edge_inference.errors import ConfigError
 
 Value = str | Sequence[str]
 
+#: Texts that need no quotes.
 _PLAIN = re.compile(r"[A-Za-z_/][\w./:-]*[\w./]|[A-Za-z]", re.ASCII)
-_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+#: Texts that YAML reads as a boolean or null without quotes.
+_RESERVED = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
 _INDENT = "  "
 
 
 def set_values(text: str, section: str, values: Mapping[str, Value]) -> str:
-    """Return the text with values of one top-level section set; the section is made if need be.
+    """Set values of one top-level section, which is added if it is missing; return the text.
 
-    A value is a text or a list of texts. Raises ConfigError for a text whose top
-    is no block of ``key: value`` lines. What the result means is for the caller
-    to check: YAML has more ways to write a thing than are known here.
+    A value is a text or a list of texts. Raises ConfigError for a text whose top level is not a
+    block of ``key: value`` lines. The caller must check that the result has the intended values,
+    since not every YAML layout is supported.
     """
-    break_ = "\r\n" if "\r\n" in text else "\n"
+    newline = "\r\n" if "\r\n" in text else "\n"
     top = _compose(text)
-    found = _value_node(top, section)
-    if found is None:
-        added = f"{section}:\n{_lines(values, _INDENT)}"
-        return _ending_with(text, break_) + break_ + _broken(added, break_)
-    if not isinstance(found, yaml.MappingNode) or found.flow_style or not found.value:
+    node = _value_node(top, section)
+    if node is None:
+        added = f"{section}:\n{_format_entries(values, _INDENT)}"
+        return _end_with_newline(text, newline) + newline + _use_newline(added, newline)
+    if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
         old = yaml.load(text, Loader=BoundedLoader)[section] or {}
-        # JSON is YAML, too.
-        return _replaced(text, found, json.dumps({**old, **values}, ensure_ascii=False))
+        # JSON is valid YAML.
+        return _replace_node(text, node, json.dumps({**old, **values}, ensure_ascii=False))
     for key, value in values.items():
-        text = _set(text, section, key, value, break_)
+        text = _set_value(text, section, key, value, newline)
     return text
 
 
-def _set(text: str, section: str, key: str, value: Value, break_: str) -> str:
+def _set_value(text: str, section: str, key: str, value: Value, newline: str) -> str:
     block = _value_node(_compose(text), section)
     assert isinstance(block, yaml.MappingNode)
     indent = " " * block.start_mark.column
-    written = _written(value, indent + _INDENT)
+    formatted = _format_value(value, indent + _INDENT)
     old = _value_node(block, key)
     if old is not None:
         start = _key_end(text, block, key)
-        return text[:start] + _broken(written, break_) + text[_end(old) :]
-    at = _line_end(text, _end(block.value[-1][1]))
-    return text[:at] + _broken(f"\n{indent}{key}:{written}", break_) + text[at:]
+        return text[:start] + _use_newline(formatted, newline) + text[_node_end(old) :]
+    position = _line_end(text, _node_end(block.value[-1][1]))
+    return text[:position] + _use_newline(f"\n{indent}{key}:{formatted}", newline) + text[position:]
 
 
 def _compose(text: str) -> yaml.MappingNode:
@@ -64,7 +65,7 @@ def _compose(text: str) -> yaml.MappingNode:
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {error}") from error
     if not isinstance(top, yaml.MappingNode) or top.flow_style or top.start_mark.column:
-        raise ConfigError("expected lines of `key: value` that start at the left margin")
+        raise ConfigError("expected lines of `key: value` without indentation at the top level")
     return top
 
 
@@ -73,55 +74,55 @@ def _value_node(mapping: yaml.MappingNode, key: str) -> yaml.Node | None:
 
 
 def _key_end(text: str, mapping: yaml.MappingNode, key: str) -> int:
-    """Return where the value of a key may begin: behind its colon."""
+    """Return the position after the colon of a key."""
     (name,) = (name for name, _ in mapping.value if name.value == key)
     return text.index(":", name.end_mark.index) + 1
 
 
-def _end(node: yaml.Node) -> int:
-    """Return where a node ends. A block's own mark lies behind the comments that follow it."""
+def _node_end(node: yaml.Node) -> int:
+    """Return the end of a node. The end mark of a block is after the comments that follow it."""
     if isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
-        return _end(last[1] if isinstance(node, yaml.MappingNode) else last)
+        return _node_end(last[1] if isinstance(node, yaml.MappingNode) else last)
     return int(node.end_mark.index)
 
 
-def _line_end(text: str, at: int) -> int:
-    found = re.compile(r"\r?\n|\Z").search(text, at)
-    return at if found is None else found.start()
+def _line_end(text: str, position: int) -> int:
+    match = re.compile(r"\r?\n|\Z").search(text, position)
+    return position if match is None else match.start()
 
 
-def _replaced(text: str, node: yaml.Node, written: str) -> str:
+def _replace_node(text: str, node: yaml.Node, formatted: str) -> str:
     start = node.start_mark.index
     space = "" if text[start - 1].isspace() else " "
-    return text[:start] + space + written + text[_end(node) :]
+    return text[:start] + space + formatted + text[_node_end(node) :]
 
 
-def _ending_with(text: str, break_: str) -> str:
-    return text if text.endswith("\n") else text + break_
+def _end_with_newline(text: str, newline: str) -> str:
+    return text if text.endswith("\n") else text + newline
 
 
-def _broken(text: str, break_: str) -> str:
-    return text.replace("\n", break_)
+def _use_newline(text: str, newline: str) -> str:
+    return text.replace("\n", newline)
 
 
-def _lines(values: Mapping[str, Value], indent: str) -> str:
+def _format_entries(values: Mapping[str, Value], indent: str) -> str:
     return "".join(
-        f"{indent}{key}:{_written(value, indent + _INDENT)}\n" for key, value in values.items()
+        f"{indent}{key}:{_format_value(value, indent + _INDENT)}\n" for key, value in values.items()
     )
 
 
-def _written(value: Value, indent: str) -> str:
-    """Write what follows a key's colon."""
+def _format_value(value: Value, indent: str) -> str:
+    """Return the text after the colon of a key."""
     if isinstance(value, str):
-        return " " + _scalar(value)
+        return " " + _format_scalar(value)
     if not value:
         return " []"
-    return "".join(f"\n{indent}- {_scalar(entry)}" for entry in value)
+    return "".join(f"\n{indent}- {_format_scalar(entry)}" for entry in value)
 
 
-def _scalar(text: str) -> str:
-    """Write a text plainly where that cannot be read as anything else, in quotes otherwise."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS and not text.endswith(":"):
+def _format_scalar(text: str) -> str:
+    """Return a text, in quotes if YAML could read it as something else."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED and not text.endswith(":"):
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -90,8 +90,8 @@ def _check_disk_space(path: Path) -> None:
             raise SourceError(f"{file}: cannot be unpacked ({error}); record it again") from error
         if left < 0:
             raise SourceError(
-                f"{file}: the recorded bag unpacks to more than {available} bytes, the limit or the "
-                f"free space in {folder}; name another folder with $TMPDIR, or record less"
+                f"{file}: the recorded bag unpacks to more than {available} bytes, the limit or "
+                f"the free space in {folder}; name another folder with $TMPDIR, or record less"
             )
 
 
