@@ -38,7 +38,7 @@ from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.exclude import WEIGHTED
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
-from edge_inference.errors import EdgeInferenceError, ModelError
+from edge_inference.errors import CancelledError, ModelError
 from edge_inference.optimize.calibrate import preprocess_images
 from edge_inference.optimize.fp16_emulation import emulate_fp16
 from edge_inference.optimize.images.image_set import ImageSet
@@ -116,10 +116,6 @@ class BisectReport:
         return f"derive:\n  {self.request.precision}_keep_fp32:{names}"
 
 
-class BisectCancelledError(EdgeInferenceError):
-    """The search was cancelled before there was anything to report."""
-
-
 def bisect(
     request: BisectRequest,
     progress: Progress = lambda phase, fraction: None,
@@ -128,7 +124,7 @@ def bisect(
     """Search, and report the smallest passing set of layers.
 
     A search that is cancelled after the sensitivity is measured reports what it has; before that
-    it raises BisectCancelledError. Raises ModelError for a model without an fp32 variant and
+    it raises CancelledError. Raises ModelError for a model without an fp32 variant and
     for int8 without calibration, and what ``derive`` raises.
     """
     model = request.model
@@ -159,7 +155,7 @@ def _search(
 
     def stop_if_cancelled() -> None:
         if cancelled():
-            raise BisectCancelledError(f"{request.model.name}: the search was cancelled")
+            raise CancelledError(f"{request.model.name}: the search was cancelled")
 
     progress("derived model without changes", None)
     unconverted = trials.derive(already_fp32).kept

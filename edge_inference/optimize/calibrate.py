@@ -20,8 +20,8 @@ from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
 from edge_inference.errors import (
+    CancelledError,
     ConfigError,
-    EdgeInferenceError,
     ModelError,
     SourceError,
     TensorError,
@@ -33,10 +33,6 @@ DEFAULT_METHOD = "mse"
 #: Called with the number of images that are done.
 Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
-
-
-class CalibrationCancelledError(EdgeInferenceError):
-    """A run over the calibration images was cancelled before it was complete."""
 
 
 def calibrate(
@@ -55,7 +51,7 @@ def calibrate(
     Memory holds one batch with its inner tensors, and 64 KiB for each tensor. ``images``
     describes the batches. Raises ConfigError for an unknown method, ModelError and BackendError
     for a file that cannot be used, TensorError for a batch that does not fit or leads to values
-    that are not finite, SourceError without a batch, CalibrationCancelledError soon after
+    that are not finite, SourceError without a batch, CancelledError soon after
     ``cancelled`` says so.
     """
     if method not in METHODS:
@@ -66,7 +62,7 @@ def calibrate(
     count = 0
     for batch in batches:
         if cancelled():
-            raise CalibrationCancelledError(f"{onnx_file}: the calibration was cancelled")
+            raise CancelledError(f"{onnx_file}: the calibration was cancelled")
         digest.update(np.ascontiguousarray(batch).tobytes())
         _add_to_histograms(activations, batch, histograms)
         count += len(batch)

@@ -26,7 +26,7 @@ from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.interleaved_timing import time_in_turns
+from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
     FAST,
@@ -35,7 +35,7 @@ from edge_inference.engines.precision.int8_mode import (
     weight_bits,
 )
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
-from edge_inference.engines.serving.cost_recording import TimedRuns, point_of, record
+from edge_inference.engines.serving.cost_recording import TimedRuns, configuration_of, record_costs
 from edge_inference.engines.serving.selection import (
     BACKEND_NAMES,
     EngineRequest,
@@ -44,6 +44,7 @@ from edge_inference.engines.serving.selection import (
 )
 from edge_inference.errors import (
     BackendError,
+    CancelledError,
     ConfigError,
     EdgeInferenceError,
     ModelError,
@@ -202,10 +203,6 @@ class Comparison:
         return [row for row in self.rows if _has_changed(row)]
 
 
-class ComparisonCancelledError(EdgeInferenceError):
-    """The comparison was cancelled before it was complete."""
-
-
 def compare(
     request: CompareRequest,
     cache: ArtifactCache | None = None,
@@ -215,7 +212,7 @@ def compare(
     """Prepare, check and time every candidate, and store the costs in the cache.
 
     Files that an engine needs are built if they are missing, however long that takes. Raises
-    BackendError or ModelError if the reference cannot run, and ComparisonCancelledError soon
+    BackendError or ModelError if the reference cannot run, and CancelledError soon
     after ``cancelled`` says so.
     """
     if "fp32" not in request.model.variants:
@@ -300,12 +297,12 @@ class _CompareRun:
             self._progress("timing", fraction)
 
         sides = {name: make_side(name) for name in timed}
-        durations = time_in_turns(sides, self._request.runs, after_round=after_round)
-        points = {name: point_of(self._engines[name][0], self._cache) for name in timed}
+        durations = time_interleaved(sides, self._request.runs, after_round=after_round)
+        points = {name: configuration_of(self._engines[name][0], self._cache) for name in timed}
         samples = {
             points[name]: runs.samples() for name, runs in timed.items() if name not in failures
         }
-        recorded = record(self._cache, "compare", samples, self.problems.append)
+        recorded = record_costs(self._cache, "compare", samples, self.problems.append)
         costs = MeasuredCosts(() if recorded is None else (recorded,))
         return {
             name: {"failure": failures[name]}
@@ -354,7 +351,7 @@ class _CompareRun:
             file_bytes=file.stat().st_size,
             check=check,
             accuracy=_measure_accuracy(request, memoized),
-            previous_cost=self._previous_costs.newest(point_of(selection, self._cache)),
+            previous_cost=self._previous_costs.newest(configuration_of(selection, self._cache)),
         )
 
     def _count_inferences(
@@ -375,9 +372,7 @@ class _CompareRun:
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():
-            raise ComparisonCancelledError(
-                f"{self._request.model.name}: the comparison was cancelled"
-            )
+            raise CancelledError(f"{self._request.model.name}: the comparison was cancelled")
 
 
 def _measure_accuracy(request: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:

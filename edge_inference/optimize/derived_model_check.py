@@ -24,7 +24,7 @@ from edge_inference.core.models.self_check import (
     run_self_check,
     self_check_images,
 )
-from edge_inference.errors import BackendError
+from edge_inference.errors import CancelledError
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -87,7 +87,7 @@ def check_derived_model(
     """Run ONNX Runtime in fp32 and on the derived file, image by image, and compare.
 
     The golden images must pass as they do whenever the model is loaded. The held-out images
-    may be few, so the agreement threshold applies to all images together. Raises BackendError
+    may be few, so the agreement threshold applies to all images together. Raises CancelledError
     soon after ``cancelled`` says so.
     """
     image_sets = {"golden": self_check_images(model), "held out": list(held_out)}
@@ -103,7 +103,7 @@ def check_derived_model(
         done += 1
         progress(min(done / total, 1.0))
         if cancelled():
-            raise BackendError(f"model {model.name}: the comparison was cancelled")
+            raise CancelledError(f"model {model.name}: the comparison was cancelled")
 
     rows = []
     with (

@@ -131,8 +131,8 @@ def quantize(
     gets a sentence for each image that cannot be read. ``before_staging`` gets the temporary
     folder before it exists, so that a supervisor can remove it if this process is killed.
     Raises ConfigError for an output that cannot be used, ModelError for a model that cannot be
-    quantized, what ``calibrate`` and ``derive`` raise, and an EdgeInferenceError soon after
-    ``cancelled`` says so.
+    quantized, what ``calibrate`` and ``derive`` raise, and CancelledError soon after ``cancelled``
+    says so.
     """
     problem = find_output_problem(request.output, request.model)
     if problem is not None:

@@ -18,9 +18,9 @@ from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
 from edge_inference.errors import ConfigError, ModelError, TensorError
 from edge_inference.optimize.bisect import (
-    BisectCancelledError,
     BisectReport,
     BisectRequest,
+    CancelledError,
     bisect,
 )
 from edge_inference.optimize.fp16_emulation import emulate_fp16
@@ -120,7 +120,7 @@ def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
 
 
 def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
-    with pytest.raises(BisectCancelledError, match="cancelled"):
+    with pytest.raises(CancelledError, match="cancelled"):
         bisect(make_request(spoilt), cancelled=lambda: True)
 
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.models.cost_format import cost_as_json, moment
+from edge_inference.cli.models.cost_format import cost_as_json, measured_at
 from edge_inference.cli.perception.summary_table import milliseconds, new_table
 from edge_inference.cli.sizes import megabytes
-from edge_inference.engines.precision.int8_mode import in_words
+from edge_inference.engines.precision.int8_mode import describe_int8_mode
 from edge_inference.optimize.compare import CompareRow, Comparison
 
 _PIPE_WIDTH = 140
@@ -167,7 +167,7 @@ def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str
         yield f"cannot run here: {', '.join(names)}: {reason}"
     for row in comparison.rows:
         if row.int8_mode is not None and not row.failure:
-            yield f"{row.name}: {in_words(row.int8_mode)}"
+            yield f"{row.name}: {describe_int8_mode(row.int8_mode)}"
     for row in comparison.rows:
         used = row.precision_in_use
         if used is not None and used != row.precision and not row.failure:
@@ -186,7 +186,7 @@ def _format_changes(comparison: Comparison) -> Iterator[str]:
         (now, _), (previous, measurement) = row.measured_cost, row.previous_cost
         yield (
             f"{row.name} takes {milliseconds(1e3 * now.seconds)} ms; the previous measurement "
-            f"here took {milliseconds(1e3 * previous.seconds)} ms, {moment(measurement)}"
+            f"here took {milliseconds(1e3 * previous.seconds)} ms, {measured_at(measurement)}"
         )
 
 
