@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.bounded_file import is_plain_file, read_bytes
+from edge_inference.core.bounded_file import is_regular_file, read_bytes
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.sentence_encoder import bert_graph, read_safetensors, read_shape
+from edge_inference.optimize.sentence_encoder import (
+    make_bert_graph,
+    read_bert_config,
+    read_safetensors,
+)
 from edge_inference.speech.language_model.json_tokenizer import (
     MAX_TOKENIZER_BYTES,
     load_json_tokenizer,
@@ -43,13 +47,13 @@ def export_embedding_model(order: EmbeddingOptions) -> int:
     """
     source = _source(order.source)
     for name in _NEEDED:
-        if not is_plain_file(source / name):
+        if not is_regular_file(source / name):
             raise ModelError(f"{source}: expected {', '.join(_NEEDED)} in it; {name} is missing")
     output = Path(order.output).expanduser()
     if output.exists():
         raise ModelError(f"{output}: is there already; name a folder that is not")
-    graph = bert_graph(
-        read_shape(source / "config.json"), read_safetensors(source / "model.safetensors")
+    graph = make_bert_graph(
+        read_bert_config(source / "config.json"), read_safetensors(source / "model.safetensors")
     )
     output.mkdir(parents=True)
     try:
