@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge_inference.governor.decision import GovernorDecision
+from edge_inference.governor.state import GovernorDecision
 
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformState
