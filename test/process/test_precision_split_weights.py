@@ -110,7 +110,7 @@ def test_more_than_one_file_holds_is_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = split(network, tmp_path / "split")
-    monkeypatch.setattr(external_data, "LARGEST_WEIGHTS", 4096)
+    monkeypatch.setattr(external_data, "MAX_WEIGHTS_BYTES", 4096)
     assert "too large" in refusal(file)
 
 

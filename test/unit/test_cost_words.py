@@ -14,7 +14,7 @@ from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.optimize.compare import CompareRow, Comparison
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 
 FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, execution="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="b" * 64)

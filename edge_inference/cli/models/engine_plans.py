@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
@@ -48,7 +48,7 @@ class PlanFile(Artifact):
 def is_plan(text: str) -> bool:
     """Tell whether an argument is the path of a plan, not the name or folder of a model."""
     path = Path(text)
-    return path.suffix in _SUFFIXES or is_plain_file(path)
+    return path.suffix in _SUFFIXES or is_regular_file(path)
 
 
 def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Path:
@@ -65,7 +65,7 @@ def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Pa
 def plan_at(text: str) -> Path:
     """Return a plan by its path. Raises BackendError where it is missing."""
     plan = Path(text)
-    if not is_plain_file(plan):
+    if not is_regular_file(plan):
         raise BackendError(
             f"{text}: no such plan; build it with: edge-inference engine build MODEL "
             f"--output {text}"
