@@ -73,7 +73,7 @@ def test_the_node_finds_what_was_built(name: str, capsys: pytest.CaptureFixture[
     assert described["model"] == name
     assert described["layer_precisions"] == first["layers"]
     assert run(["engine", "check", name]) == 0
-    assert "files: as described" in capsys.readouterr().out
+    assert "files: verified" in capsys.readouterr().out
 
 
 def test_a_damaged_engine_is_built_anew(capsys: pytest.CaptureFixture[str]) -> None:

@@ -288,7 +288,7 @@ def test_a_plan_that_fits_is_sound_where_no_gpu_can_run_it(
     assert run(["engine", "check", str(plan)]) == 0
     text = capsys.readouterr().out
     assert "files: verified" in text
-    assert "the GPU cannot be told" in text
+    assert "the GPU is unknown" in text
 
 
 def test_a_plan_has_its_own_precision(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
