@@ -97,7 +97,7 @@ def _with_calibration(file: Path) -> None:
 def _with_speech_weights(file: Path) -> None:
     write_content(
         file.parent / "speech.yaml",
-        f"task: activity\nlicence: MIT\nfiles:\n  model: {{file: {file.name}, sha256: {'a' * 64}}}",
+        f"task: activity\nlicense: MIT\nfiles:\n  model: {{file: {file.name}, sha256: {'a' * 64}}}",
     )
     load_speech_model(file.parent).verify_files()
 
@@ -157,7 +157,9 @@ def test_yaml_that_costs_too_much_is_refused(tmp_path: Path, text: str) -> None:
     assert_one_sentence(error, file.name)
 
 
-@pytest.mark.parametrize("text", ["brackets", "laughs", "sixties", "digits", "another encoding"])
+@pytest.mark.parametrize(
+    "text", ["brackets", "billion laughs", "sexagesimal", "digits", "invalid UTF-8"]
+)
 @pytest.mark.parametrize("reader", YAML_READERS)
 def test_so_it_is_by_whoever_reads_yaml(tmp_path: Path, reader: str, text: str) -> None:
     name, read = YAML_READERS[reader]
@@ -167,7 +169,9 @@ def test_so_it_is_by_whoever_reads_yaml(tmp_path: Path, reader: str, text: str) 
     assert_one_sentence(error, name)
 
 
-@pytest.mark.parametrize("text", [YAML_TEXTS[name] for name in ("brackets", "laughs", "sixties")])
+@pytest.mark.parametrize(
+    "text", [YAML_TEXTS[name] for name in ("brackets", "billion laughs", "sexagesimal")]
+)
 def test_a_parameter_that_costs_too_much_stays_a_text(text: str) -> None:
     value = text.partition(": ")[2]
     read = None

@@ -107,7 +107,7 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -
     assert "in the model's folder" in text
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "circle", "nowhere"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "circle", "dangling"])
 def test_weights_that_are_no_file_are_refused(tmp_path: Path, kind: str) -> None:
     made = DECLARED["external data"]()
     del made.graph.initializer[0].dims[:]

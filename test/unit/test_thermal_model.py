@@ -111,7 +111,7 @@ def test_machines_are_the_same_for_the_same_seed_and_of_all_scenarios() -> None:
 @pytest.mark.parametrize("with_power", [True, False])
 def test_the_predictive_preset_has_more_utility_and_keeps_the_limit(with_power: bool) -> None:
     case = feasible(3, 1)[0]
-    # Long enough to heat up and settle; benchmarks/thermal.py runs whole hpredictive.
+    # Long enough to heat up and settle; benchmarks/thermal.py runs whole hours.
     predictive = run(
         Trial(case, GovernorSettings(preset="predictive"), 900.0, with_power=with_power)
     )

@@ -58,7 +58,7 @@ def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
         "name": model.name,
         "task": model.task,
         "description": model.description,
-        "licence": model.licence,
+        "license": model.license,
         "folder": str(model.folder),
         "input": [model.input.width, model.input.height],
         "classes": len(model.labels),
@@ -85,7 +85,7 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
     console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     names = ("model", "task", "input", "precision", "size", "takes here", "measured accuracy")
-    for name in (*names, "licence"):
+    for name in (*names, "license"):
         justify: JustifyMethod = "right" if name == "size" else "left"
         table.add_column(name, justify=justify, no_wrap=name == "takes here")
     for model, costs in listed:
@@ -98,7 +98,7 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
                 _takes(costs, precision),
                 # As Text: a description's brackets are no markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
-                Text(model.licence if index == 0 else ""),
+                Text(model.license if index == 0 else ""),
             )
         for precision in _derivable(model):
             table.add_row("", "", "", precision, "derived", _takes(costs, precision), "", "")

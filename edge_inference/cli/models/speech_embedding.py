@@ -36,7 +36,7 @@ class EmbeddingOptions:
 
     source: str
     output: str
-    licence: str
+    license: str
 
 
 def export_embedding_model(order: EmbeddingOptions) -> int:
@@ -102,7 +102,7 @@ def _describe(folder: Path, order: EmbeddingOptions) -> None:
     encoder, tokenizer = (sha256_of(folder / name) for name in ("encoder.onnx", "tokenizer.json"))
     (folder / DESCRIPTION_FILE).write_text(
         "task: embedding\n"
-        f"licence: {order.licence!r}\n"
+        f"license: {order.license!r}\n"
         f"source: {order.source!r}\n"
         "files:\n"
         f"  encoder: {{file: encoder.onnx, sha256: {encoder}}}\n"

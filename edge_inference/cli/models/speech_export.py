@@ -183,7 +183,7 @@ def _description(
         f"# Made by: edge-inference speech export {model.name}",
         "task: recognition",
         f"description: {json.dumps(f'{model.description}; written out in fp32, {form}')}",
-        f"licence: {json.dumps(model.licence)}",
+        f"license: {json.dumps(model.license)}",
         f"source: {json.dumps(model.source)}",
         f"locale: {json.dumps(model.locale)}",
         "",
@@ -198,7 +198,7 @@ def _notice(model: SpeechModel) -> str:
     """Return the notice of the model that this is made from, and what was changed."""
     notice = model.folder / _NOTICE
     try:
-        own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
+        own = read_text(notice) if notice.is_file() else f"License: {model.license}\n"
     except OSError as error:
         raise ModelError(f"{notice}: cannot be read ({error.strerror})") from error
     return (

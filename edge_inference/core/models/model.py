@@ -120,7 +120,7 @@ class ModelDescription:
     folder: Path
     task: str
     description: str
-    licence: str
+    license: str
     source: str
     input: InputSpec
     decoder: str
@@ -170,7 +170,7 @@ class ModelDescription:
 @dataclass(frozen=True)
 class _TopSettings:
     task: str = setting(description="what the model does", choices=TASKS)
-    licence: str = setting(description="licence of the weights")
+    license: str = setting(description="license of the weights")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
 
@@ -216,7 +216,7 @@ def load_model(folder: Path) -> ModelDescription:
         folder=folder,
         task=settings.task,
         description=settings.description,
-        licence=settings.licence,
+        license=settings.license,
         source=settings.source,
         input=top.section("input").read(InputSpec),
         decoder=decoder,

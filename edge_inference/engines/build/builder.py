@@ -190,7 +190,7 @@ def _build(request: _BuildRequest, report: Report, stop: threading.Event) -> Bui
         hardware=_hardware(prepared.config, request.options, targets),
         targets=targets,
         version_compatible=options.version_compatible,
-        profiles={name: profile.sizes for name, profile in prepared.profiles.items()},
+        profiles={name: each.sizes for name, each in prepared.profiles.items()},
         inputs=describe_inputs(network),
         outputs=describe_outputs(network),
         options={**dataclasses.asdict(options), "dla_core": dla_core(options)},

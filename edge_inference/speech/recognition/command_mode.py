@@ -197,7 +197,7 @@ class CommandMode:
         return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
 
     def _find_overlooked_stop(self, text: str, free_text: str) -> str:
-        """Return the word by which what was free_text freely says stop; empty where it does not.
+        """Return the word by which what was heard freely says stop; empty where it does not.
 
         "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
         grammar says.
@@ -221,7 +221,7 @@ class CommandMode:
             )
         if found.free.total - best.total > self._margin(best, is_eager):
             free_text = self._recogniser.tokenizer.text(found.free.tokens)
-            return f"I free_text {free_text!r}, which is no command; the nearest is {nearest!r}"
+            return f"I heard {free_text!r}, which is no command; the nearest is {nearest!r}"
         competitor = () if is_eager else self._competitor(best, found)
         if competitor:
             other = self._graph.text(competitor)

@@ -1,4 +1,4 @@
-"""Runs the commands of the set-up, with their output in a log."""
+"""Runs the commands of the set-up and writes their output to a log file."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from typing import TextIO
 
 from progress import Progress
 
-TAIL = 25
+TAIL_LINES = 25
 NO_SPACE = "No space left on device"
-# What pip, uv and the libraries under them say where an index is out of reach.
-NO_NETWORK = (
+# Messages of pip, uv and their libraries when an index is not reachable.
+NO_NETWORK_PATTERN = (
     r"failed to (fetch|download)|dns error|name resolution|error sending request|"
     r"NewConnectionError|Max retries exceeded|ConnectTimeout|ReadTimeout|certificate"
 )
 HINTS = (
-    (NO_SPACE, "The disk is full: the environment and its cache take about 1.5 GB here."),
+    (NO_SPACE, "The disk is full: the environment and its cache need about 1.5 GB here."),
     (
-        NO_NETWORK,
-        "The package index cannot be reached: is there a network? A proxy, a mirror or a "
-        "certificate of your own is taken from where pip reads it: HTTPS_PROXY, PIP_INDEX_URL, "
-        "PIP_CERT, pip.conf.",
+        NO_NETWORK_PATTERN,
+        "The package index is not reachable. Check the network connection. The set-up reads a "
+        "proxy, a mirror or your own certificate from pip's configuration: HTTPS_PROXY, "
+        "PIP_INDEX_URL, PIP_CERT, pip.conf.",
     ),
 )
 
 
 class SetUpError(Exception):
-    """A step of the set-up failed; the message says how to mend it."""
+    """A step of the set-up failed; the message says how to fix it."""
 
 
 class StoppedError(SetUpError):
-    """A command was ended, or not begun, because another step failed."""
+    """A command was ended, or not started, because another step failed."""
 
 
-def hint(output: str) -> str:
-    """Return a sentence on how to mend what a command's last lines complain of, or nothing."""
+def find_hint(output: str) -> str:
+    """Return a sentence on how to fix the error in a command's last lines, or "" for no hint."""
     for pattern, text in HINTS:
         if re.search(pattern, output, re.IGNORECASE):
             return f"\n{text}"
     return ""
 
 
-class Commands:
-    """Runs commands for one environment; what they print goes to one log file."""
+class CommandRunner:
+    """Runs commands for one environment; their output goes to one log file."""
 
     def __init__(
         self, python: Path, log: Path, cache: Path, progress: Progress | None = None
@@ -58,30 +58,30 @@ class Commands:
         self._cache = cache
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
-        self._stopped = False
+        self._is_stopped = False
 
     def run(self, command: list[str], *, step: str = "", **options: object) -> None:
-        """Run one command. Raises SetUpError, with its last lines, where it fails.
+        """Run one command. Raises SetUpError with its last lines if it fails.
 
-        ``step`` names the step whose progress the command's lines show.
+        ``step`` names the step whose progress shows the command's lines.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        tail: deque[str] = deque(maxlen=TAIL)
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
         with self.log.open("a") as log:
             log.write(f"$ {shlex.join(command)}\n")
             log.flush()
             try:
-                status = self._follow(command, step, log, tail, options)
+                status = self._stream_output(command, step, log, tail, options)
             except FileNotFoundError as error:
                 raise SetUpError(f"{error.filename} cannot be started: {error.strerror}") from error
-        if self._stopped:
+        if self._is_stopped:
             raise StoppedError(f"ended: {shlex.join(command)}")
         if status != 0:
             output = "".join(tail)
             failed = f"failed ({status}): {shlex.join(command)}"
-            raise SetUpError(f"{output}{failed}\nwhole log: {self.log}{hint(output)}")
+            raise SetUpError(f"{output}{failed}\nwhole log: {self.log}{find_hint(output)}")
 
-    def _follow(
+    def _stream_output(
         self,
         command: list[str],
         step: str,
@@ -90,8 +90,8 @@ class Commands:
         options: dict[str, object],
     ) -> int:
         with self._lock:
-            if self._stopped:
-                raise StoppedError(f"not begun: {shlex.join(command)}")
+            if self._is_stopped:
+                raise StoppedError(f"not started: {shlex.join(command)}")
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -104,33 +104,33 @@ class Commands:
             self._running.add(process)
         try:
             with process:
-                # Commands that run at the same time share the log: whole lines, told apart.
+                # Parallel commands share the log: each writes whole lines, marked with its step.
                 for line in process.stdout:
                     log.write(f"{step}: {line}" if step else line)
                     log.flush()
                     tail.append(line)
-                    self.progress.note(step, line.strip())
+                    self.progress.update(step, line.strip())
         finally:
             with self._lock:
                 self._running.discard(process)
         return process.returncode
 
     def stop(self) -> None:
-        """End what runs, and start nothing more."""
+        """End the running commands and refuse to start others."""
         with self._lock:
-            self._stopped = True
+            self._is_stopped = True
             for process in self._running:
                 process.terminate()
 
-    def pip(self, arguments: list[str], *, step: str = "", **options: object) -> None:
-        """Let the environment's pip install something."""
+    def pip_install(self, arguments: list[str], *, step: str = "", **options: object) -> None:
+        """Install packages with the environment's pip."""
         quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
         quiet += ["--cache-dir", str(self._cache)]
         command = [str(self.python), "-m", "pip", "install", *quiet, *arguments]
         self.run(command, step=step, **options)
 
-    def ask(self, code: str) -> str:
-        """Return what a line of Python prints in the environment, or nothing where it fails."""
+    def query_python(self, code: str) -> str:
+        """Return what a line of Python prints in the environment, or "" if it fails."""
         done = subprocess.run(
             [str(self.python), "-c", code], capture_output=True, text=True, check=False
         )
