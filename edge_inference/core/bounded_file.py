@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import IO, Any
 
 #: Most bytes of what people write: settings, labels, tables.
-LARGEST_TEXT = 1 << 20
+MAX_TEXT_BYTES = 1 << 20
 #: Most bytes of weights in one file: what protobuf, and so ONNX, can hold.
-LARGEST_WEIGHTS = (1 << 31) - 1
+MAX_WEIGHTS_BYTES = (1 << 31) - 1
 
 _LONGEST_NUMBER = 100
 
 
-def open_plain(file: Path, at_most: int) -> IO[bytes]:
+def open_regular_file(file: Path, at_most: int) -> IO[bytes]:
     """Open a plain file of at most so many bytes. Raises OSError for whatever else is there."""
     try:
         # Looked at before it is opened: that alone may set off a device.
@@ -38,21 +38,21 @@ def open_plain(file: Path, at_most: int) -> IO[bytes]:
         raise
 
 
-def is_plain_file(file: Path) -> bool:
+def is_regular_file(file: Path) -> bool:
     """Tell whether there is a file; not for a name that none can have, or that we may not ask."""
     return os.path.isfile(file)  # noqa: PTH113 - the method raises for some of these names
 
 
 def read_bytes(file: Path, at_most: int) -> bytes:
     """Return the content of a plain file of at most so many bytes. Raises OSError."""
-    with open_plain(file, at_most) as stream:
+    with open_regular_file(file, at_most) as stream:
         data = stream.read(at_most + 1)
     if len(data) > at_most:  # it has grown, or its length was not told, as in /proc
         raise _too_large(file, len(data), at_most)
     return data
 
 
-def read_text(file: Path, at_most: int = LARGEST_TEXT) -> str:
+def read_text(file: Path, at_most: int = MAX_TEXT_BYTES) -> str:
     """Return the text of a plain file in UTF-8 of at most so many bytes. Raises OSError.
 
     Line ends become one character each, as Python's own text files have them, and a byte order
@@ -67,7 +67,7 @@ def read_text(file: Path, at_most: int = LARGEST_TEXT) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(file: Path, at_most: int = LARGEST_TEXT) -> Any:
+def read_json(file: Path, at_most: int = MAX_TEXT_BYTES) -> Any:
     """Return what a JSON file holds. Raises OSError, and ValueError where it is no JSON."""
     return parse_json(read_text(file, at_most))
 

@@ -7,26 +7,26 @@ import resource
 import tempfile
 from pathlib import Path
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+NO_PERMISSION_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM)
 _PROBE = 1 << 20
 
 
-def why_not_written(error: OSError) -> str:
+def describe_write_error(error: OSError) -> str:
     """Return the system's words, and a hint for that cause."""
     words = error.strerror or str(error)
-    if error.errno in NO_ROOM:
+    if error.errno in NO_SPACE_ERRNOS:
         return f"{words}; free space there, or choose another disk"
     if error.errno == errno.EFBIG:
         limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         if limit != resource.RLIM_INFINITY:
             return f"{words}: this process may write {limit} bytes; allow more with ulimit -f"
-    if error.errno in NO_RIGHT:
+    if error.errno in NO_PERMISSION_ERRNOS:
         return f"{words}; allow this user to write there"
     return words
 
 
-def trouble_writing(file: Path) -> OSError | None:
+def probe_write_error(file: Path) -> OSError | None:
     """Return what keeps a file from growing, None where nothing does.
 
     For a library that writes itself and says nothing of the cause. What it has left is kept in

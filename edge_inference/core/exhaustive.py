@@ -7,7 +7,7 @@ from typing import NoReturn
 from edge_inference.errors import InputError
 
 
-def unhandled(value: NoReturn, what: str) -> InputError:
+def unhandled_error(value: NoReturn, what: str) -> InputError:
     """Make the error for a kind of value that ``what`` has no branch for.
 
     To be raised where every kind has been dealt with: mypy reports a call that can be reached, so

@@ -40,14 +40,14 @@ _MOST_NAMES = 20
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a setting accepts; ``type`` is bool, int, float or str, of one or (``many``) a list.
+    """What a setting accepts; ``type`` is bool, int, float or str, of one or (``is_list``) a list.
 
-    ``longest`` is the most entries of a list, or the most letters of a single text.
+    ``max_length`` is the most entries of a list, or the most letters of a single text.
     """
 
     name: str
     type: type
-    many: bool
+    is_list: bool
     default: Any
     description: str
     unit: str
@@ -55,7 +55,7 @@ class Rule:
     maximum: float | None
     choices: tuple[Any, ...]
     read_only: bool
-    longest: int
+    max_length: int
 
     @property
     def required(self) -> bool:
@@ -76,17 +76,17 @@ class Rule:
                 words += f" of at most {self.maximum:g}"
         if self.unit:
             words += f" ({self.unit})"
-        return f"a list, each entry {words}" if self.many else words
+        return f"a list, each entry {words}" if self.is_list else words
 
     def convert(self, value: Any) -> Any:
         """Return ``value`` in the declared type; raise ConfigError with a sentence otherwise."""
-        if not self.many:
+        if not self.is_list:
             return self._scalar(value)
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise self._refusal(value)
-        if len(value) > self.longest:
+        if len(value) > self.max_length:
             raise ConfigError(
-                f"{self.name}: expected at most {self.longest} entries, got {len(value)}"
+                f"{self.name}: expected at most {self.max_length} entries, got {len(value)}"
             )
         return tuple(self._scalar(item) for item in value)
 
@@ -97,11 +97,11 @@ class Rule:
             raise self._refusal(value)
         if isinstance(value, (int, float)) and not self._within(value):
             raise self._refusal(value)
-        longest = _MOST_LETTERS if self.many else self.longest
-        if isinstance(value, str) and len(value) > longest:
+        max_length = _MOST_LETTERS if self.is_list else self.max_length
+        if isinstance(value, str) and len(value) > max_length:
             raise ConfigError(
-                f"{self.name}: expected a text of at most {longest} letters, got {len(value)}: "
-                f"{shortened(value)}"
+                f"{self.name}: expected a text of at most {max_length} letters, got {len(value)}: "
+                f"{shorten(value)}"
             )
         return value
 
@@ -113,7 +113,7 @@ class Rule:
         )
 
     def _refusal(self, value: Any) -> ConfigError:
-        return ConfigError(f"{self.name}: expected {self.expected()}, got {shortened(value)}")
+        return ConfigError(f"{self.name}: expected {self.expected()}, got {shorten(value)}")
 
 
 def setting(
@@ -125,11 +125,11 @@ def setting(
     maximum: float | None = None,
     choices: Sequence[Any] = (),
     read_only: bool = False,
-    longest: int | None = None,
+    max_length: int | None = None,
 ) -> Any:
     """Declare one field of a settings class. A field without a default is required.
 
-    ``longest`` replaces the most entries of a list (1000) or letters of a single text (4096).
+    ``max_length`` replaces the most entries of a list (1000) or letters of a single text (4096).
     """
     return dataclasses.field(
         default=default,
@@ -140,7 +140,7 @@ def setting(
             "maximum": maximum,
             "choices": tuple(choices),
             "read_only": read_only,
-            "longest": longest,
+            "max_length": max_length,
         },
     )
 
@@ -151,19 +151,19 @@ def rules(settings_class: type[Any]) -> dict[str, Rule]:
     found = {}
     for field in dataclasses.fields(settings_class):
         hint = hints[field.name]
-        many = typing.get_origin(hint) is tuple
-        scalar = typing.get_args(hint)[0] if many else hint
+        is_list = typing.get_origin(hint) is tuple
+        scalar = typing.get_args(hint)[0] if is_list else hint
         if scalar not in _SCALARS:
             raise TypeError(
                 f"{settings_class.__name__}.{field.name}: {hint} is no type for a setting"
             )
-        longest = field.metadata["longest"] or (_MOST_ENTRIES if many else _MOST_LETTERS)
+        max_length = field.metadata["max_length"] or (_MOST_ENTRIES if is_list else _MOST_LETTERS)
         found[field.name] = Rule(
             name=field.name,
             type=scalar,
-            many=many,
+            is_list=is_list,
             default=field.default,
-            **{**field.metadata, "longest": longest},
+            **{**field.metadata, "max_length": max_length},
         )
     return found
 
@@ -176,7 +176,7 @@ def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings
     known = rules(settings_class)
     for name in values:
         if name not in known:
-            raise ConfigError(f"unknown setting {shortened(name)}{suggestion(name, known)}")
+            raise ConfigError(f"unknown setting {shorten(name)}{suggestion(name, known)}")
     missing = [name for name, rule in known.items() if rule.required and name not in values]
     if missing:
         raise ConfigError(f"{missing[0]}: missing; expected {known[missing[0]].expected()}")
@@ -203,7 +203,7 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
     return f"; known: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}"
 
 
-def shortened(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Return a value as Python writes it, its beginning where it is long."""
     if isinstance(value, Sequence):
         value = value[:_MOST_SHOWN]

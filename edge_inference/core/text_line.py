@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 #: Characters of a text that is shown.
-MOST_SHOWN = 1000
+MAX_CHARACTERS = 1000
 _CUT = " …"
 _BREAK = re.compile(r"\s*[\t-\r\x1c-\x1f\x85\u2028\u2029]\s*")
 
 
-def one_line(text: str, most: int = MOST_SHOWN) -> str:
+def one_line(text: str, most: int = MAX_CHARACTERS) -> str:
     """Return a text without line breaks and control characters, cut at ``most`` characters.
 
     A line of a log, or of a diagnosis, must not be made to look like another one.

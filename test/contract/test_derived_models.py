@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.unseen import Agreement, Judge, foolbox_images, unseen_images
+from benchmarks.unseen import Fp32Reference, ReferenceAgreement, foolbox_images, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.media import sample_video
-from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model
-from edge_inference.optimize.calibration_images import calibration_images
-from int8_sums import int8_weights, saturates
+from edge_inference.optimize.images.calibration_images import calibration_images
+from int8_sums import can_saturate, int8_weights
 from shared import derive_model, derived_model_of
 
 SHIPPED = Path(__file__).parents[2] / "models"
@@ -38,13 +38,13 @@ class Derived:
     def __init__(self, name: str) -> None:
         self.model: ModelDescription = find_model(name, [SHIPPED])
         with OrtBackend(self.model.variants["fp32"].file) as fp32:
-            self._judge = Judge(self.model, fp32, unseen_images(self.model, CROPS[name]))
-        self._found: dict[Path, Agreement] = {}
+            self._judge = Fp32Reference(self.model, fp32, unseen_images(self.model, CROPS[name]))
+        self._found: dict[Path, ReferenceAgreement] = {}
 
     def file(self, precision: str, target: str) -> Path:
         return derived_model_of(self.model, precision, target)
 
-    def judge(self, file: Path) -> Agreement:
+    def judge(self, file: Path) -> ReferenceAgreement:
         if file not in self._found:
             with OrtBackend(file) as backend:
                 self._found[file] = self._judge.judge(backend)
@@ -75,7 +75,7 @@ def test_a_derived_model_passes_the_golden_check(
     precision: str, target: str, derived: Derived
 ) -> None:
     with OrtBackend(derived.file(precision, target)) as backend:
-        report = check_golden(derived.model, backend.infer)
+        report = run_golden_check(derived.model, backend.infer)
     assert report.passed, report.summary()
     assert report.images == 2
 
@@ -85,8 +85,8 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived)
     whole = int8_weights(derived.file("int8", "onnxruntime"))
     assert fast.keys() == whole.keys()
     assert len(fast) > 30
-    assert not [name for name, numbers in fast.items() if saturates(numbers)]
-    assert all(saturates(numbers) for numbers in whole.values())
+    assert not [name for name, numbers in fast.items() if can_saturate(numbers)]
+    assert all(can_saturate(numbers) for numbers in whole.values())
 
 
 def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:

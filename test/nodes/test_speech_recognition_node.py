@@ -283,7 +283,7 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
     Asker(rig).ask(1, precision_ceiling="int8")
     speech.publish(said(0.5))
     transcripts.wait()
-    rig.call(node._managed.tell)
+    rig.call(node._throttle_client.update)
     last = workloads[-1]
     assert (last.node, last.demand_hz > 0, last.rate_hz > 0) == (
         "/ai/speech_recognition",
@@ -297,5 +297,5 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
     rig.call(node.trigger_deactivate)
     rig.call(node.trigger_cleanup)
     count = len(workloads)
-    rig.call(node._managed.tell)
+    rig.call(node._throttle_client.update)
     assert len(workloads) == count

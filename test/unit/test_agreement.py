@@ -108,7 +108,7 @@ def test_whole_numbers_are_compared_and_not_measured() -> None:
     )
     assert (found.cosine, found.sqnr_db) == (1.0, math.inf)
     assert found.largest_difference == 1
-    assert [tensor.continuous for tensor in found.tensors] == [False, False, True]
+    assert [tensor.is_continuous for tensor in found.tensors] == [False, False, True]
 
 
 def test_large_integers_do_not_overflow() -> None:

@@ -333,7 +333,9 @@ def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePo
     sound.read()
     port.plugged.remove("usb")
     port.streams[0].say(0.5)
-    with pytest.raises(SourceError, match="device:usb delivers no more samples; check that it is plugged"):
+    with pytest.raises(
+        SourceError, match="device:usb delivers no more samples; check that it is plugged"
+    ):
         sound.read()
     sound.close()
     with pytest.raises(SourceError, match="device:usb cannot be opened"):

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.precision import forms_of
+from benchmarks.precision import int8_variants_of
 from edge_inference.backends.processor import Processor
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, onnx_for
 from edge_inference.engines.precision import int8_mode
-from edge_inference.engines.precision.int8_mode import in_words, mode_in_use, weight_bits
+from edge_inference.engines.precision.int8_mode import describe_int8_mode, mode_in_use, weight_bits
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
-from edge_inference.optimize.image_set import ImageSet
-from int8_sums import pair_sums, saturates
+from edge_inference.optimize.images.image_set import ImageSet
+from int8_sums import can_saturate, saturating_pair_sums
 
 AVX2 = Processor("avx2", saturates=True)
 VNNI = Processor("avx512_vnni", saturates=False)
@@ -53,7 +53,7 @@ def test_only_a_processor_that_saturates_has_two_ways(
 ) -> None:
     assert weight_bits(mode, processor) == bits
     assert mode_in_use(bits, processor) == in_use
-    assert in_words(mode_in_use(bits, processor)) == words
+    assert describe_int8_mode(mode_in_use(bits, processor)) == words
 
 
 def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
@@ -120,38 +120,40 @@ def test_a_process_of_its_own_makes_what_was_asked_for(
     assert again.int8_mode == "fast"
 
 
-def test_both_ways_are_compared_where_they_differ(
+def test_both_modes_are_compared_where_they_differ(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = CompareRequest(
         model, ImageSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast")
     )
     be(AVX2, monkeypatch)
-    assert [way for way in order.ways() if way[1] == "int8"] == [
+    assert [way for way in order.candidates() if way[1] == "int8"] == [
         ("ort", "int8", "exact"),
         ("ort", "int8", "fast"),
         ("trt", "int8", None),
     ]
     be(VNNI, monkeypatch)
-    assert [way for way in order.ways() if way[1] == "int8"] == [
+    assert [way for way in order.candidates() if way[1] == "int8"] == [
         ("ort", "int8", None),
         ("trt", "int8", None),
     ]
 
 
 def test_what_is_promised_depends_on_the_processor() -> None:
-    assert [(form.title, form.weight_bits, form.times_faster) for form in forms_of(AVX2)] == [
+    assert [
+        (form.title, form.weight_bits, form.times_faster) for form in int8_variants_of(AVX2)
+    ] == [
         ("int8-exact", 8, 1.05),
         ("int8-fast", 7, 1.4),
     ]
     for processor in (VNNI, ARM):
-        (form,) = forms_of(processor)
+        (form,) = int8_variants_of(processor)
         assert (form.title, form.weight_bits, form.times_faster) == ("int8", 8, 2.0)
 
 
 def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
     def pair(one: tuple[int, int], other: tuple[int, int]) -> int:
-        return int(pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
+        return int(saturating_pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
 
     assert pair((255, 255), (127, 127)) == 32767  # 64770 in truth
     assert pair((255, 255), (-128, -128)) == -32768
@@ -159,5 +161,5 @@ def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
     assert pair((255, 255), (63, 63)) == 255 * 63 * 2
     assert pair((255, 255), (-64, -64)) == -32640
     assert pair((200, 100), (127, -128)) == 200 * 127 - 100 * 128
-    assert saturates(np.array([64, 65], np.int8))
-    assert not saturates(np.arange(-64, 65, dtype=np.int8))
+    assert can_saturate(np.array([64, 65], np.int8))
+    assert not can_saturate(np.arange(-64, 65, dtype=np.int8))

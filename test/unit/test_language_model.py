@@ -217,7 +217,7 @@ def folder(tmp_path: Path, prompt: str) -> Path:
         f"  {r}: {{file: {r}.bin, sha256: {'a' * 64}}}\n" for r in ("decoder", "tokenizer")
     )
     (tmp_path / "speech.yaml").write_text(
-        f"task: language_model\nlicence: MIT\nfiles:\n{files}{prompt}"
+        f"task: language_model\nlicense: MIT\nfiles:\n{files}{prompt}"
     )
     return tmp_path
 

@@ -19,10 +19,10 @@ from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.perception.run_output import RunJsonLines
 from edge_inference.cli.perception.source import SourceKind, is_topic_name, kind_of
-from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.images.media import open_media
-from edge_inference.core.models.model import find_model, search_folders
+from edge_inference.core.models.model import find_model, parse_search_path
 from edge_inference.core.results import Detections
 from edge_inference.errors import ModelError, SourceError
 
@@ -50,12 +50,12 @@ def test_a_model_reaches_the_nodes_as_it_was_written(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["./a #1.jpg", "one\ntwo", "  spaces  "])
 def test_words_without_quotes_stay_as_they_are(text: str) -> None:
-    assert read_value(text) == text
+    assert parse_value(text) == text
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs",))))
 def test_every_text_survives_yaml(text: str) -> None:
-    assert yaml.safe_load(as_yaml(text)) == text
+    assert yaml.safe_load(format_value(text)) == text
 
 
 def test_a_folder_with_everything_in_it_is_read_to_its_end(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_sources_that_lead_nowhere_are_refused_in_a_sentence(tmp_path: Path) -> 
 
 def test_an_unknown_user_in_a_model_path_is_refused() -> None:
     for asked in (
-        lambda: search_folders("/models:~nobody_of_this_name/models"),
+        lambda: parse_search_path("/models:~nobody_of_this_name/models"),
         lambda: find_model("~nobody_of_this_name/mine"),
     ):
         with pytest.raises(ModelError, match="~nobody_of_this_name"):
@@ -98,9 +98,9 @@ def test_an_unknown_user_in_a_model_path_is_refused() -> None:
 
 
 def test_a_model_path_of_more_folders_than_anybody_has_is_refused() -> None:
-    assert len(search_folders(":".join(["/models"] * 64) + "::")) == 64
+    assert len(parse_search_path(":".join(["/models"] * 64) + "::")) == 64
     with pytest.raises(ModelError, match="at most 64 folders, got 50000: '/m:/m") as caught:
-        search_folders("/m:" * 50_000)
+        parse_search_path("/m:" * 50_000)
     assert len(str(caught.value)) < 400
 
 

@@ -65,7 +65,9 @@ def test_other_formats_are_refused(name: str) -> None:
 
 
 def test_half_a_frame_is_refused() -> None:
-    with pytest.raises(InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\), got 6 bytes"):
+    with pytest.raises(
+        InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\), got 6 bytes"
+    ):
         from_pcm(bytes(6), "S16LE", 2)
     with pytest.raises(InputError, match="channels: expected 1 to 64, got 0"):
         from_pcm(b"", "S16LE", 0)

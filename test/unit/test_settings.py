@@ -28,10 +28,10 @@ class Fan:
 
 def test_a_rule_tells_everything_about_its_field() -> None:
     rule = rules(Fan)["speed"]
-    assert (rule.type, rule.many, rule.unit, rule.required) == (int, False, "rpm", True)
+    assert (rule.type, rule.is_list, rule.unit, rule.required) == (int, False, "rpm", True)
     assert rule.expected() == "an integer from 0 to 5000 (rpm)"
     steps = rules(Fan)["steps"]
-    assert (steps.many, steps.default) == (True, (1, 2))
+    assert (steps.is_list, steps.default) == (True, (1, 2))
     assert steps.expected() == "a list, each entry an integer of at least 1"
     assert rules(Fan)["quiet"].read_only
     assert list(rules(Fan)) == ["speed", "duty", "mode", "quiet", "steps"]
@@ -88,8 +88,8 @@ class Sign:
     width: int = setting(1, "width")
     words: tuple[str, ...] = setting((), "words")
     places: tuple[float, ...] = setting((), "places")
-    poem: str = setting("", "a long text", longest=10_000)
-    numbers: tuple[int, ...] = setting((), "a short list", longest=2)
+    poem: str = setting("", "a long text", max_length=10_000)
+    numbers: tuple[int, ...] = setting((), "a short list", max_length=2)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
         elif rule.type is bool:
             action = argparse.BooleanOptionalAction
             group.add_argument(flag, dest=name, action=action, default=None, help=text)
-        elif rule.many:
+        elif rule.is_list:
             group.add_argument(
                 flag,
                 dest=name,

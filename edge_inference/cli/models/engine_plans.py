@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
@@ -21,13 +21,13 @@ from edge_inference.errors import BackendError
 #: How a plan is called inside an entry of the cache.
 PLAN_FILE = "engine.plan"
 #: What the inference node takes where nobody says.
-USUAL_PRECISION = "fp16"
+DEFAULT_PRECISION = "fp16"
 
 _SUFFIXES = (".plan", ".engine", ".trt")
 
 
 @dataclass(frozen=True)
-class GivenPlan(Artifact):
+class PlanFile(Artifact):
     """A plan that somebody named: there is nothing to make or to discard."""
 
     file: Path
@@ -48,7 +48,7 @@ class GivenPlan(Artifact):
 def is_plan(text: str) -> bool:
     """Tell a plan's path from a model's name or folder."""
     path = Path(text)
-    return path.suffix in _SUFFIXES or is_plain_file(path)
+    return path.suffix in _SUFFIXES or is_regular_file(path)
 
 
 def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Path:
@@ -58,14 +58,14 @@ def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Pa
     machine, and CacheError where that one is damaged.
     """
     if is_plan(text):
-        return named_plan(text)
+        return plan_at(text)
     return cached_plan(find_model(text, search_path(model_path)), precision, gpu)
 
 
-def named_plan(text: str) -> Path:
+def plan_at(text: str) -> Path:
     """Return a plan by its path. Raises BackendError where it is missing."""
     plan = Path(text)
-    if not is_plain_file(plan):
+    if not is_regular_file(plan):
         raise BackendError(
             f"{text}: no such plan; build it with: edge-inference engine build MODEL "
             f"--output {text}"
@@ -76,7 +76,7 @@ def named_plan(text: str) -> Path:
 def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Path:
     """Return a model's plan in the cache, as the inference node would take it."""
     cache = default_cache()
-    wanted = precision or USUAL_PRECISION
+    wanted = precision or DEFAULT_PRECISION
     plan = engine_plan(model, wanted, gpu).find(cache)
     if plan is not None:
         return plan

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.bounded_file import is_plain_file, read_bytes
+from edge_inference.core.bounded_file import is_regular_file, read_bytes
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.sentence_encoder import bert_graph, read_safetensors, read_shape
+from edge_inference.optimize.sentence_encoder import (
+    make_bert_graph,
+    read_bert_config,
+    read_safetensors,
+)
 from edge_inference.speech.language_model.json_tokenizer import (
     MAX_TOKENIZER_BYTES,
     load_json_tokenizer,
@@ -32,10 +36,10 @@ class EmbeddingOptions:
 
     source: str
     output: str
-    licence: str
+    license: str
 
 
-def make_folder(order: EmbeddingOptions) -> int:
+def export_embedding_model(order: EmbeddingOptions) -> int:
     """Write the folder, try it, and say where it is; returns the exit code.
 
     Raises ModelError for a source that is no BERT encoder, for a folder that is there already,
@@ -43,13 +47,13 @@ def make_folder(order: EmbeddingOptions) -> int:
     """
     source = _source(order.source)
     for name in _NEEDED:
-        if not is_plain_file(source / name):
+        if not is_regular_file(source / name):
             raise ModelError(f"{source}: expected {', '.join(_NEEDED)} in it; {name} is missing")
     output = Path(order.output).expanduser()
     if output.exists():
         raise ModelError(f"{output}: is there already; name a folder that is not")
-    graph = bert_graph(
-        read_shape(source / "config.json"), read_safetensors(source / "model.safetensors")
+    graph = make_bert_graph(
+        read_bert_config(source / "config.json"), read_safetensors(source / "model.safetensors")
     )
     output.mkdir(parents=True)
     try:
@@ -98,7 +102,7 @@ def _describe(folder: Path, order: EmbeddingOptions) -> None:
     encoder, tokenizer = (sha256_of(folder / name) for name in ("encoder.onnx", "tokenizer.json"))
     (folder / DESCRIPTION_FILE).write_text(
         "task: embedding\n"
-        f"licence: {order.licence!r}\n"
+        f"license: {order.license!r}\n"
         f"source: {order.source!r}\n"
         "files:\n"
         f"  encoder: {{file: encoder.onnx, sha256: {encoder}}}\n"

@@ -30,13 +30,13 @@ from edge_inference.engines.build.builder import build_engine, write_engine
 from edge_inference.engines.cache.artifacts import environment_here
 from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.onnx_lowering.recogniser import (
+from edge_inference.optimize.onnx_lowering.speech_graphs import (
     DECODER,
     ENCODER,
     WITH_PAST,
-    Lengths,
-    profiles_of,
-    public_graph,
+    LengthRange,
+    lower_speech_graph,
+    shape_profiles,
 )
 from edge_inference.speech.recognition.recogniser import RecogniserSettings
 from edge_inference.speech.recognition.speech_model import (
@@ -96,7 +96,7 @@ def _write(
     for number, role in enumerate(GRAPHS):
         progress(f"rewriting the {role.replace('_', ' ')}", number / len(GRAPHS))
         written[role] = folder / f"{role}.onnx"
-        write_onnx(public_graph(role, files), written[role])
+        write_onnx(lower_speech_graph(role, files), written[role])
     if order.engine:
         written = _build(written, model.name, order, progress, cancelled)
     written[_TOKENIZER] = folder / files[_TOKENIZER].name
@@ -120,7 +120,7 @@ def _build(
     plans: dict[str, Path] = {}
     for role, file in graphs.items():
         lengths = _lengths(role, frames, order)
-        profiles = profiles_of(onnx.load(str(file), load_external_data=False), lengths)
+        profiles = shape_profiles(onnx.load(str(file), load_external_data=False), lengths)
         built = build_engine(
             file,
             change(BuildOptions(), {"profiles": [str(each) for each in profiles]}),
@@ -138,7 +138,7 @@ def _build(
     return plans
 
 
-def _samples(longest_s: float) -> Lengths:
+def _samples(longest_s: float) -> LengthRange:
     least = RecogniserSettings().min_speech_s
     return (
         round(least * SAMPLE_RATE),
@@ -147,7 +147,7 @@ def _samples(longest_s: float) -> Lengths:
     )
 
 
-def _frames(encoder: Path, longest_s: float) -> Lengths:
+def _frames(encoder: Path, longest_s: float) -> LengthRange:
     """Return how many frames the encoder makes of the lengths that speech may have."""
     with OrtBackend(encoder) as backend:
         counts = [
@@ -158,7 +158,7 @@ def _frames(encoder: Path, longest_s: float) -> Lengths:
     return least, usual, most
 
 
-def _lengths(role: str, frames: Lengths, order: SpeechExportOptions) -> dict[str, Lengths]:
+def _lengths(role: str, frames: LengthRange, order: SpeechExportOptions) -> dict[str, LengthRange]:
     """Return the lengths of a graph's named axes, as Moonshine's exporters call them."""
     if role == ENCODER:
         samples = _samples(order.longest_s)
@@ -183,7 +183,7 @@ def _description(
         f"# Made by: edge-inference speech export {model.name}",
         "task: recognition",
         f"description: {json.dumps(f'{model.description}; written out in fp32, {form}')}",
-        f"licence: {json.dumps(model.licence)}",
+        f"license: {json.dumps(model.license)}",
         f"source: {json.dumps(model.source)}",
         f"locale: {json.dumps(model.locale)}",
         "",
@@ -198,7 +198,7 @@ def _notice(model: SpeechModel) -> str:
     """Return the notice of the model that this is made from, and what was changed."""
     notice = model.folder / _NOTICE
     try:
-        own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
+        own = read_text(notice) if notice.is_file() else f"License: {model.license}\n"
     except OSError as error:
         raise ModelError(f"{notice}: cannot be read ({error.strerror})") from error
     return (

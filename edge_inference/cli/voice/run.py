@@ -223,9 +223,9 @@ class _Run:
 
     def start(self, components: Any) -> None:
         """Load the nodes; raises ConfigError with what each that fails says."""
-        from edge_inference.composition.process import load_all
+        from edge_inference.composition.process import load_components
 
-        failures = load_all(self._container, components)
+        failures = load_components(self._container, components)
         said_by: dict[str, list[str]] = {}
         for loaded in self._container.components:
             self._nodes[loaded.node.get_name()] = loaded.node

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.golden_check import box_overlaps
+from edge_inference.core.models.golden_check import box_ious
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -26,9 +26,9 @@ from edge_inference.core.results import (
 from edge_inference.errors import TensorError
 
 #: Least intersection over union of two boxes that are the same object.
-SAME_OBJECT_IOU = 0.5
+MATCH_IOU = 0.5
 #: Largest relative difference of two depths that are the same.
-SAME_DEPTH = 0.05
+DEPTH_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class TensorAgreement:
     squares of the reference, ``candidate`` of its squares, ``product`` of
     reference times candidate, ``noise`` of the squared differences.
     ``nan_count`` and ``inf_count`` are of the candidate's values where the
-    reference is finite. ``continuous`` is false where the reference holds whole
+    reference is finite. ``is_continuous`` is false where the reference holds whole
     numbers or truth values: classes and counts, which have no scale.
     """
 
     name: str
-    continuous: bool
+    is_continuous: bool
     signal: float
     candidate: float
     product: float
@@ -75,7 +75,7 @@ class TensorAgreement:
     def __add__(self, other: TensorAgreement) -> TensorAgreement:
         return TensorAgreement(
             self.name,
-            self.continuous and other.continuous,
+            self.is_continuous and other.is_continuous,
             self.signal + other.signal,
             self.candidate + other.candidate,
             self.product + other.product,
@@ -95,12 +95,12 @@ class OutputAgreement:
     @property
     def cosine(self) -> float:
         """Lowest cosine of a continuous tensor; 1 where there is none."""
-        return min((tensor.cosine for tensor in self.tensors if tensor.continuous), default=1.0)
+        return min((tensor.cosine for tensor in self.tensors if tensor.is_continuous), default=1.0)
 
     @property
     def sqnr_db(self) -> float:
         """Lowest SQNR of a continuous tensor, in dB; infinite where there is none."""
-        found = (tensor.sqnr_db for tensor in self.tensors if tensor.continuous)
+        found = (tensor.sqnr_db for tensor in self.tensors if tensor.is_continuous)
         return min(found, default=math.inf)
 
     @property
@@ -216,7 +216,7 @@ def _compare(name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> Ten
     difference = found - expected
     return TensorAgreement(
         name,
-        continuous=bool(np.issubdtype(reference.dtype, np.floating)),
+        is_continuous=bool(np.issubdtype(reference.dtype, np.floating)),
         signal=float(expected @ expected),
         candidate=float(found @ found),
         product=float(expected @ found),
@@ -255,8 +255,8 @@ def _partners(wanted: Detections, offered: Detections) -> int:
     boxes = offered.boxes.astype(np.float64)
     for index in range(len(wanted)):
         rivals = np.flatnonzero(free & (labels == wanted.label(index)))
-        overlaps = box_overlaps(wanted.boxes[index].astype(np.float64), boxes[rivals])
-        if overlaps.max(initial=0.0) >= SAME_OBJECT_IOU:
+        overlaps = box_ious(wanted.boxes[index].astype(np.float64), boxes[rivals])
+        if overlaps.max(initial=0.0) >= MATCH_IOU:
             free[rivals[overlaps.argmax()]] = False
     return int(np.count_nonzero(~free))
 
@@ -272,7 +272,7 @@ def _same_depths(reference: DepthMap, candidate: DepthMap) -> ResultAgreement:
     looked = ~(np.isnan(reference.depth) & np.isnan(candidate.depth))
     expected, found = reference.depth.astype(np.float64), candidate.depth.astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinite on both sides
-        near = np.abs(found - expected) <= SAME_DEPTH * np.abs(expected)
+        near = np.abs(found - expected) <= DEPTH_TOLERANCE * np.abs(expected)
     return _count((found == expected) | (near & np.isfinite(found)), looked)
 
 

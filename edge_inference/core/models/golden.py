@@ -67,7 +67,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class SelfCheck:
+class SelfCheckThresholds:
     """What a candidate must reach against the reference; everything above passes.
 
     The defaults let a careful int8 quantisation through and no careless one: made per

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.images import image_file
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
@@ -37,7 +37,7 @@ from edge_inference.core.results import (
 )
 from edge_inference.errors import ImageError, ModelError, TensorError
 
-Infer = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+InferFunction = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class GoldenReport:
         return f"golden check: failed: {'; '.join(self.reasons)}{figures}"
 
 
-def check_golden(model: ModelDescription, infer: Infer) -> GoldenReport:
+def run_golden_check(model: ModelDescription, infer: InferFunction) -> GoldenReport:
     """Run a model's golden images through ``infer`` and compare.
 
     ``infer`` takes and gives arrays by tensor name, as ``Backend.infer`` does.
@@ -93,7 +93,7 @@ def check_golden(model: ModelDescription, infer: Infer) -> GoldenReport:
             comparison.compare(name, golden, result)
     if not model.golden:
         try:
-            _result(model, preprocess, infer, ramp())
+            _result(model, preprocess, infer, make_ramp_image())
         except TensorError as error:
             comparison.reasons.append(f"trial run: {error}")
     return GoldenReport(
@@ -115,7 +115,7 @@ def read_image(file: Path) -> Frame:
 
 
 def _result(
-    model: ModelDescription, preprocess: Preprocessor, infer: Infer, image: Frame
+    model: ModelDescription, preprocess: Preprocessor, infer: InferFunction, image: Frame
 ) -> Result:
     tensor, geometry = preprocess(image)
     try:
@@ -125,14 +125,14 @@ def _result(
     return model.decode(outputs, geometry)
 
 
-def ramp() -> Frame:
+def make_ramp_image() -> Frame:
     """Return an image of nothing; unlike an even one, it has a deviation to divide by."""
     side = 64
     values = np.arange(side * side * 3, dtype=np.uint32) % 256
     return Frame.from_array(values.astype(np.uint8).reshape(side, side, 3))
 
 
-def box_overlaps(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+def box_ious(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the intersection over union of a box ``(4,)`` with each of ``(N, 4)``, x1 y1 x2 y2."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     shared = np.prod(np.maximum(sides, 0), axis=1)
@@ -167,7 +167,7 @@ class _Comparison:
             self.reasons.append(f"{name}: nothing to compare a depth map with; remove the image")
             return
         else:
-            raise unhandled(result, name)
+            raise unhandled_error(result, name)
         if compared < len(expected):
             self.reasons.append(
                 f"{name}: {len(expected) - compared} of what is expected are of another kind than "
@@ -185,7 +185,7 @@ class _Comparison:
         for wanted in expected:
             x, y, width, height = wanted.box
             box = np.array([x, y, x + width, y + height])
-            overlaps = box_overlaps(box, found.boxes.astype(np.float64))
+            overlaps = box_ious(box, found.boxes.astype(np.float64))
             rivals = [index for index in free if found.label(index) == wanted.label]
             best = max(rivals, key=lambda index: float(overlaps[index]), default=None)
             overlap = 0.0 if best is None else float(overlaps[best])

@@ -18,11 +18,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.core import decoders
-from edge_inference.core.bounded_file import is_plain_file, read_text
+from edge_inference.core.bounded_file import is_regular_file, read_text
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.golden import Golden, SelfCheck, read_golden
+from edge_inference.core.models.golden import Golden, SelfCheckThresholds, read_golden
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -30,23 +30,23 @@ from edge_inference.core.results import (
     Result,
     Segmentation,
 )
-from edge_inference.core.settings import setting, shortened, suggestion
+from edge_inference.core.settings import setting, shorten, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError, PluginError
 
 DESCRIPTION_FILE = "model.yaml"
 SEARCH_PATH_VARIABLE = "EDGE_INFERENCE_MODELS"
 #: What the models of each task give.
-RESULTS: dict[str, type[Result]] = {
+RESULT_TYPES: dict[str, type[Result]] = {
     "detection": Detections,
     "classification": Classification,
     "segmentation": Segmentation,
     "depth": DepthMap,
 }
-TASKS = tuple(RESULTS)
+TASKS = tuple(RESULT_TYPES)
 PRECISIONS = ("fp32", "fp16", "int8")
 #: So many layers of a model can be named in a list at the most.
-MOST_LAYERS = 100_000
+MAX_LAYERS = 100_000
 
 _MOST_FOLDERS = 64
 _SHARE = Path("share", "edge_inference", "models")
@@ -96,10 +96,10 @@ class Derivation:
 
     calibration: str = setting("", "calibrated ranges for int8: a file relative to the folder")
     fp16_keep_fp32: tuple[str, ...] = setting(
-        (), "ONNX nodes that stay fp32 in fp16", longest=MOST_LAYERS
+        (), "ONNX nodes that stay fp32 in fp16", max_length=MAX_LAYERS
     )
     int8_keep_fp32: tuple[str, ...] = setting(
-        (), "ONNX nodes that stay fp32 in int8", longest=MOST_LAYERS
+        (), "ONNX nodes that stay fp32 in int8", max_length=MAX_LAYERS
     )
 
     def keep_fp32(self, precision: str) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ class ModelDescription:
     folder: Path
     task: str
     description: str
-    licence: str
+    license: str
     source: str
     input: InputSpec
     decoder: str
@@ -131,7 +131,7 @@ class ModelDescription:
     variants: Mapping[str, Variant]
     golden: tuple[Golden, ...]
     derive: Derivation = Derivation()
-    self_check: SelfCheck = field(default_factory=SelfCheck)
+    self_check: SelfCheckThresholds = field(default_factory=SelfCheckThresholds)
     engine: Section | None = None
 
     @property
@@ -144,7 +144,7 @@ class ModelDescription:
         for variant in self.variants.values():
             variant.verify()
         for golden in self.golden:
-            if not is_plain_file(golden.image):
+            if not is_regular_file(golden.image):
                 raise ModelError(f"{golden.image}: the golden image is missing; put it back")
 
     def decode(
@@ -161,10 +161,10 @@ class ModelDescription:
         )
         chosen = self.decoder_settings if settings is None else settings
         result = decoders.find(self.decoder).function(outputs, context, chosen)
-        if not isinstance(result, RESULTS[self.task]):
+        if not isinstance(result, RESULT_TYPES[self.task]):
             raise ModelError(
                 f"model {self.name}: the decoder {self.decoder} gives {type(result).__name__}, "
-                f"expected {RESULTS[self.task].__name__} for the task {self.task}; correct task "
+                f"expected {RESULT_TYPES[self.task].__name__} for the task {self.task}; correct task "
                 f"or decoder in {DESCRIPTION_FILE}"
             )
         return result
@@ -173,7 +173,7 @@ class ModelDescription:
 @dataclass(frozen=True)
 class _Head:
     task: str = setting(description="what the model does", choices=TASKS)
-    licence: str = setting(description="licence of the weights")
+    license: str = setting(description="license of the weights")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
 
@@ -198,7 +198,7 @@ def load_model(folder: Path) -> ModelDescription:
     """
     folder = Path(folder)
     file = folder / DESCRIPTION_FILE
-    if not is_plain_file(file):
+    if not is_regular_file(file):
         raise ModelError(f"{folder}: no model folder; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(file)
     head = top.read(
@@ -219,7 +219,7 @@ def load_model(folder: Path) -> ModelDescription:
         folder=folder,
         task=head.task,
         description=head.description,
-        licence=head.licence,
+        license=head.license,
         source=head.source,
         input=top.section("input").read(InputSpec),
         decoder=decoder,
@@ -227,12 +227,14 @@ def load_model(folder: Path) -> ModelDescription:
         labels=labels,
         variants=_variants(top, folder),
         golden=tuple(
-            read_golden(entry, head.task, labels, inside(folder, entry, "image"))
+            read_golden(entry, head.task, labels, path_inside(folder, entry, "image"))
             for entry in (top.section_list("golden") if "golden" in top else ())
         ),
         derive=_derivation(top, folder),
         self_check=(
-            top.section("self_check").read(SelfCheck) if "self_check" in top else SelfCheck()
+            top.section("self_check").read(SelfCheckThresholds)
+            if "self_check" in top
+            else SelfCheckThresholds()
         ),
         engine=top.section("engine") if "engine" in top else None,
     )
@@ -254,7 +256,7 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     listing = "; ".join(f"{place}: {', '.join(_models_in(place)) or 'none'}" for place in places)
     hint = suggestion(name_or_path, found) if found else ""
     raise ModelError(
-        f"unknown model {shortened(name_or_path)}{hint}; looked in "
+        f"unknown model {shorten(name_or_path)}{hint}; looked in "
         f"{listing or 'no folder at all'}; add folders with {SEARCH_PATH_VARIABLE}, or give a path"
     )
 
@@ -275,7 +277,7 @@ def default_search_path(environ: Mapping[str, str] | None = None) -> tuple[Path,
     the shipped ones: of the source tree, of every colcon prefix, of the venv.
     """
     environ = os.environ if environ is None else environ
-    named = search_folders(environ.get(SEARCH_PATH_VARIABLE, ""))
+    named = parse_search_path(environ.get(SEARCH_PATH_VARIABLE, ""))
     tree = Path(__file__).parents[2]
     shipped = [tree / "models"] if (tree / "package.xml").is_file() else []
     prefixes = environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
@@ -285,7 +287,7 @@ def default_search_path(environ: Mapping[str, str] | None = None) -> tuple[Path,
     return tuple(dict.fromkeys(places))
 
 
-def search_folders(text: str) -> list[Path]:
+def parse_search_path(text: str) -> list[Path]:
     """Return the folders of a colon-separated list.
 
     Raises ModelError for an unknown ~user, and for more folders than anybody has.
@@ -294,12 +296,12 @@ def search_folders(text: str) -> list[Path]:
     if len(entries) > _MOST_FOLDERS:
         raise ModelError(
             f"model path: expected at most {_MOST_FOLDERS} folders, got {len(entries)}: "
-            f"{shortened(text)}; put the models into fewer folders"
+            f"{shorten(text)}; put the models into fewer folders"
         )
     return [_expanded(entry) for entry in entries]
 
 
-def inside(folder: Path, section: Section, key: str) -> Path:
+def path_inside(folder: Path, section: Section, key: str) -> Path:
     """Return the file that ``key`` names, which must be inside the folder.
 
     The path's text decides, not where links lead: a colcon symlink install
@@ -334,7 +336,7 @@ def _labels(top: Section, folder: Path) -> tuple[str, ...]:
             if not isinstance(label, str):
                 raise top.error("labels", f"expected texts, got {label!r}; put it in quotes")
         return tuple(value)
-    file = inside(folder, top, "labels")
+    file = path_inside(folder, top, "labels")
     try:
         lines = read_text(file).splitlines()
     except OSError as error:
@@ -350,7 +352,7 @@ def _derivation(top: Section, folder: Path) -> Derivation:
         return Derivation()
     section = top.section("derive")
     if "calibration" in section:
-        inside(folder, section, "calibration")
+        path_inside(folder, section, "calibration")
     return section.read(Derivation)
 
 
@@ -367,7 +369,7 @@ def _variant(precision: str, section: Section, folder: Path) -> Variant:
     measured = section.section_list("accuracy") if "accuracy" in section else ()
     return Variant(
         precision=precision,
-        file=inside(folder, section, "file"),
+        file=path_inside(folder, section, "file"),
         sha256=values.sha256,
         accuracy=tuple(entry.read(Accuracy) for entry in measured),
         note=values.note,
@@ -387,7 +389,7 @@ def _models_in(place: Path) -> list[str]:
 
 def _expanded(text: str) -> Path:
     if "\0" in text:
-        raise ModelError(f"{shortened(text)}: no name of a folder; leave the NUL out")
+        raise ModelError(f"{shorten(text)}: no name of a folder; leave the NUL out")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

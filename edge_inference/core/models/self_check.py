@@ -26,15 +26,15 @@ from edge_inference.core.models.agreement import (
     compare_outputs,
     compare_results,
 )
-from edge_inference.core.models.golden import SelfCheck
-from edge_inference.core.models.golden_check import Infer, ramp, read_image
+from edge_inference.core.models.golden import SelfCheckThresholds
+from edge_inference.core.models.golden_check import InferFunction, make_ramp_image, read_image
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.settings import change
 from edge_inference.errors import TensorError
 
 #: How much lower the confidence is for the partner of a box, and how much apart two
 #: classes' scores may be to count as a tie.
-MARGIN = 0.1
+SCORE_MARGIN = 0.1
 #: Sides of the crops as parts of an image's sides: four corners and the centre of each.
 CROPS = (0.75, 0.5)
 
@@ -94,12 +94,12 @@ class SelfCheckReport:
         )
 
 
-def self_check(
+def run_self_check(
     model: ModelDescription,
-    reference: Infer,
-    candidate: Infer,
+    reference: InferFunction,
+    candidate: InferFunction,
     images: Sequence[Frame],
-    wanted: SelfCheck | None = None,
+    wanted: SelfCheckThresholds | None = None,
 ) -> SelfCheckReport:
     """Run images through both and hold the candidate against what the model wants, or ``wanted``.
 
@@ -132,7 +132,7 @@ def self_check_images(model: ModelDescription, count: int = 24) -> list[Frame]:
     """
     whole = [read_image(golden.image) for golden in model.golden]
     if not whole:
-        return [ramp()]
+        return [make_ramp_image()]
     crops = zip(*(_crops(image) for image in whole), strict=True)
     return [*whole, *(crop for turn in crops for crop in turn)][:count]
 
@@ -140,7 +140,9 @@ def self_check_images(model: ModelDescription, count: int = 24) -> list[Frame]:
 class _Comparison:
     """Adds up what the images give."""
 
-    def __init__(self, model: ModelDescription, reference: Infer, candidate: Infer) -> None:
+    def __init__(
+        self, model: ModelDescription, reference: InferFunction, candidate: InferFunction
+    ) -> None:
         self.results: ResultAgreement | None = None
         self.outputs: OutputAgreement | None = None
         self._model = model
@@ -168,7 +170,7 @@ class _Comparison:
             results = compare_results(
                 truth[0],
                 strict,
-                margin=MARGIN,
+                margin=SCORE_MARGIN,
                 lenient_reference=truth[1],
                 lenient_candidate=lenient,
             )
@@ -195,23 +197,23 @@ def _lenient_settings(model: ModelDescription) -> Any:
     names = {field.name for field in dataclasses.fields(model.decoder_settings)}
     if model.task != "detection" or "confidence" not in names:
         return None
-    confidence = max(model.decoder_settings.confidence - MARGIN, 0.0)
+    confidence = max(model.decoder_settings.confidence - SCORE_MARGIN, 0.0)
     return change(model.decoder_settings, {"confidence": confidence})
 
 
-def _shortcomings(comparison: _Comparison, wanted: SelfCheck) -> list[str]:
+def _shortcomings(comparison: _Comparison, wanted: SelfCheckThresholds) -> list[str]:
     """Say which figures are not what is wanted. A figure that is no number is not enough."""
     found = []
     for tensor in comparison.outputs.tensors if comparison.outputs else ():
         for count, what in ((tensor.nan_count, "NaN"), (tensor.inf_count, "infinite")):
             if count:
                 found.append(f"output {tensor.name}: {count} {what} values, none in the reference")
-        if tensor.continuous and not tensor.cosine >= wanted.cosine:
+        if tensor.is_continuous and not tensor.cosine >= wanted.cosine:
             found.append(
                 f"output {tensor.name}: cosine similarity {tensor.cosine:.3f}, "
                 f"at least {wanted.cosine:g} is needed"
             )
-        if tensor.continuous and not tensor.sqnr_db >= wanted.sqnr_db:
+        if tensor.is_continuous and not tensor.sqnr_db >= wanted.sqnr_db:
             found.append(
                 f"output {tensor.name}: SQNR {tensor.sqnr_db:.1f} dB, "
                 f"at least {wanted.sqnr_db:g} dB is needed"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment

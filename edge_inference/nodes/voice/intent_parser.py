@@ -105,7 +105,7 @@ class IntentParser(Stage[Transcript]):
         is_known = output.source != UNKNOWN or is_affirmation(output.text)  # to the planner
         if is_known or not self.adopted.language_model:
             self._intents.publish(output)
-        elif self._unknown.is_wanted():
+        elif self._unknown.has_subscribers():
             self._unknown.publish(output)
         else:
             problem = f"{output.problem}; the language model is not running"

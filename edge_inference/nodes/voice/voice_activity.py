@@ -81,7 +81,7 @@ class VoiceActivity(Stage[AudioChunk]):
         self._speaking = self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
         self.subscribe_to("listening", BoolAdapter(), self._on_listening, LATCHED)
         self._audio = self.subscribe_to(
-            "audio", AudioChunkAdapter(), self._hear, _CHUNKS, reliability_follows=True
+            "audio", AudioChunkAdapter(), self._hear, _CHUNKS, match_reliability=True
         )
 
     def stop(self) -> None:

@@ -88,7 +88,10 @@ def open_audio_input(source: str, pause_s: float = 0.0) -> AudioInput:
         return Microphone(source.partition(":")[2], BLOCK_S)
     try:
         return AudioFileInput(_find_files(source), pause_s)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, or ~ of an unknown user
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: a loop of links, or ~ of an unknown user
         raise SourceError(f"{source!r}: cannot be read: {error}") from error
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class RobotSpeech:
-    """Tells speech that was heard while the robot itself spoke from other speech.
+    """Marks speech as mixed if the robot spoke at the same time.
 
-    ``max_talk_s`` is how long it counts as speaking since it last said so, ``echo_tail_s`` how
-    long the room goes on to sound. Times are those of ``steady_s``. ``tell`` may come in a thread
-    of its own.
+    The robot counts as speaking for ``max_talk_s`` after its last message that it speaks, and for
+    ``echo_tail_s`` after it has ended, because of the reverberation of the room. Times are those
+    of ``steady_s``. ``update`` may be called from another thread.
     """
 
     def __init__(self, steady_s: Callable[[], float] = time.monotonic) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.model import default_search_path, inside
+from edge_inference.core.models.model import default_search_path, path_inside
 from edge_inference.core.settings import rules, setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError
@@ -48,7 +48,7 @@ class SpeechFile:
 
     def verify(self) -> None:
         """Raise ModelError if the file is missing or its checksum differs."""
-        if not is_plain_file(self.path):
+        if not is_regular_file(self.path):
             raise ModelError(f"{self.path}: no such file; {self.hint}")
         try:
             found = sha256_of(self.path)
@@ -69,7 +69,7 @@ class SpeechModel:
     folder: Path
     task: str
     description: str
-    licence: str
+    license: str
     source: str
     locale: str
     files: Mapping[str, SpeechFile]
@@ -93,7 +93,7 @@ class SpeechModel:
 @dataclass(frozen=True)
 class _Head:
     task: str = setting(description="what the model does", choices=tuple(ROLES))
-    licence: str = setting(description="licence of the weights")
+    license: str = setting(description="license of the weights")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
     locale: str = setting("", "language of the model, such as 'en'; empty for any")
@@ -119,7 +119,7 @@ def load_speech_model(folder: Path) -> SpeechModel:
     """
     folder = Path(folder)
     description = folder / DESCRIPTION_FILE
-    if not is_plain_file(description):
+    if not is_regular_file(description):
         raise ModelError(f"{folder}: no speech model; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(description)
     head = top.read(_Head, "files", *(name for names in SECTIONS.values() for name in names))
@@ -133,7 +133,7 @@ def load_speech_model(folder: Path) -> SpeechModel:
         folder=folder,
         task=head.task,
         description=head.description,
-        licence=head.licence,
+        license=head.license,
         source=head.source,
         locale=head.locale,
         files={role: _file(files.section(role), folder, head.install) for role in roles},
@@ -174,7 +174,7 @@ def _file(section: Section, folder: Path, install: str) -> SpeechFile:
     values = section.read(_FileSettings)
     if not values.file.startswith(_IN_PACKAGE):
         hint = f"copy it there, or correct the entry in {DESCRIPTION_FILE}"
-        return SpeechFile(inside(folder, section, "file"), values.sha256, hint)
+        return SpeechFile(path_inside(folder, section, "file"), values.sha256, hint)
     path = PurePosixPath(values.file.removeprefix(_IN_PACKAGE))
     package = path.parts[0] if path.parts else ""
     if not package.isidentifier() or ".." in path.parts or len(path.parts) < 2:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from double_control import Double
-from edge_inference.core.models.golden_check import check_golden, read_image
+from edge_inference.core.models.golden_check import read_image, run_golden_check
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.serving.engine_check import reference
+from edge_inference.engines.serving.engine_check import reference_backend
 from trt_on_double import make_backend
 
 SHIPPED = Path(__file__).resolve().parents[3] / "models"
@@ -24,9 +24,9 @@ def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -
     model = find_model(name, [SHIPPED])
     file = Path(shutil.copy(model.variants["fp32"].file, tmp_path))
     types = {model.input.name: engine}
-    with make_backend(file, header={"types": types}) as backend, reference(model) as wanted:
+    with make_backend(file, header={"types": types}) as backend, reference_backend(model) as wanted:
         assert (backend.inputs, backend.outputs) == (wanted.inputs, wanted.outputs)
-        report = check_golden(model, backend.infer)
+        report = run_golden_check(model, backend.infer)
         assert report.passed, report.summary()
 
         frames = iter([read_image(golden.image) for golden in model.golden])
@@ -35,6 +35,6 @@ def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -
             """Leave the tensors, which the processor made, and take the image itself."""
             return backend.infer_image(next(frames), model.input)[0]
 
-        report = check_golden(model, infer)
+        report = run_golden_check(model, infer)
         assert report.passed, report.summary()
         assert double.count("cuLaunchKernel") == 2
