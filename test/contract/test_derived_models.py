@@ -80,7 +80,7 @@ def test_a_derived_model_passes_the_golden_check(
     assert report.images == 2
 
 
-def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived) -> None:
+def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(derived: Derived) -> None:
     fast = int8_weights(derived.file("7-bit int8", "onnxruntime"))
     whole = int8_weights(derived.file("int8", "onnxruntime"))
     assert fast.keys() == whole.keys()
@@ -89,7 +89,7 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived)
     assert all(can_saturate(numbers) for numbers in whole.values())
 
 
-def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:
+def test_a_bad_quantization_fails_the_check(derived: Derived, tmp_path: Path) -> None:
     good = derived.judge(derived.file("int8", "tensorrt"))
     derive_model(derived.model, "int8", "tensorrt", tmp_path / "bad.onnx", per_channel=False)
     bad = derived.judge(tmp_path / "bad.onnx")
@@ -108,7 +108,7 @@ def test_a_derived_model_has_the_same_bytes_each_time(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_ranges_come_from_the_images_that_they_name(name: str) -> None:
+def test_the_ranges_come_from_the_named_images(name: str) -> None:
     model = find_model(name, [SHIPPED])
     assert model.calibration is not None
     kept = Calibration.load(model.calibration)
