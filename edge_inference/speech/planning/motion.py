@@ -112,7 +112,7 @@ class Motion:
 
     def observe_unreadable(self, now_ns: int) -> None:
         """Take words that cannot be read, in any thread: they may have been a negation."""
-        self._negation_guard.hold("something that I cannot read", now_ns)
+        self._negation_guard.block("something that I cannot read", now_ns)
 
     def is_retracted(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
         """Tell, in any thread, whether a text is a no, or may be meant of the plan at work."""
