@@ -202,8 +202,8 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
 
 def test_tokens_that_no_plan_has_are_never_allowed() -> None:
     schema = PlanSchema(shipped())
-    constraint = Constraint(schema, Vocabulary(Pieces().texts(), schema.alphabet))
-    numbers, texts = constraint.allowed(constraint.schema.start)
+    constraint = Constraint(schema, Vocabulary(Pieces().token_texts(), schema.alphabet))
+    numbers, texts = constraint.allowed_tokens(constraint.schema.start)
     assert {"none", "move", "st", "stop", "m"} <= set(texts)
     assert not {"éö", "?", "x", " forward", "hello"} & set(texts)
     assert [PIECES[number] for number in numbers] == list(texts)
@@ -225,12 +225,12 @@ def folder(tmp_path: Path, prompt: str) -> Path:
 def test_a_folder_without_a_prompt_has_the_usual_one(tmp_path: Path) -> None:
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, "")))
     assert (prompt, own) == (Prompt(), [])
-    shown = prompt.before([("halt", "stop")])
+    shown = prompt.prefix([("halt", "stop")])
     assert shown.startswith("<|im_start|>system\nTranslate")
     assert shown.endswith(
         "<|im_start|>user\nhalt<|im_end|>\n<|im_start|>assistant\nstop<|im_end|>\n<|im_start|>user\n"
     )
-    assert prompt.behind() == "<|im_end|>\n<|im_start|>assistant\n"
+    assert prompt.suffix() == "<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:

@@ -141,9 +141,9 @@ def find_stop_word(
 def is_rejection(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     """Tell whether a text is a rejection: "no", "don't do that", "no no", "not there".
 
-    *Don't* and similar words count anywhere, except in a statement ("I don't know") or about a stop
-    """Tell whether a text is a rejection: "no", "do not do that", "no no", "not there".
-    a rejection.
+    *Don't* and similar words count anywhere, except in a statement ("I don't know") or about a
+    stop word ("don't stop"). A no counts alone, repeated or last ("go forward, no"). "No, go left"
+    is not a rejection.
     """
     tokens = _normalized_words(text, stop_words)
     words = [word.text for word in tokens]

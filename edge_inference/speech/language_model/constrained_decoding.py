@@ -39,15 +39,15 @@ class DecodedPlan:
 class Vocabulary:
     """The tokens of a model by their text, one character after the other.
 
-    ``texts`` is the text of every token by its number, None for one that never may be written.
+    ``token_texts`` is the text of every token by its number, None for one that never may be written.
     Tokens with other characters than ``alphabet`` are left out.
     """
 
-    def __init__(self, texts: Sequence[str | None], alphabet: Collection[str]) -> None:
+    def __init__(self, token_texts: Sequence[str | None], alphabet: Collection[str]) -> None:
         letters = set(alphabet)
         #: The tokens that begin with each character; those that end here are under ``_IDS``.
         self.root: dict[str, Any] = {}
-        for number, text in enumerate(texts):
+        for number, text in enumerate(token_texts):
             if text and letters.issuperset(text):
                 node = self.root
                 for character in text:
@@ -62,12 +62,12 @@ class Constraint:
         self.schema = schema
         self._root = vocabulary.root
 
-    def allowed(self, state: State) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    def allowed_tokens(self, state: State) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Return the tokens that may come next, int64 [n], and the text of each."""
         tokens: list[tuple[int, str]] = []
         self._collect(self._root, state, tokens)
-        numbers = np.array([number for number, _ in tokens], np.int64)
-        return numbers, tuple(text for _, text in tokens)
+        token_ids = np.array([number for number, _ in tokens], np.int64)
+        return token_ids, tuple(text for _, text in tokens)
 
     def _collect(self, node: dict[str, Any], state: State, tokens: list[tuple[int, str]]) -> None:
         for character, below in node.items():
@@ -106,27 +106,27 @@ def decode_plan(
     schema = constraint.schema
     ends = np.array(sorted(end_ids), np.int64)
     state, text, tokens = schema.start, "", 0
-    chances: list[float] = []
+    log_probs: list[float] = []
     while True:
-        numbers, texts = constraint.allowed(state)
+        token_ids, token_texts = constraint.allowed_tokens(state)
         is_complete = schema.is_complete(state)
         if is_complete:
-            numbers = np.concatenate((numbers, ends))
-        if not len(numbers):
+            token_ids = np.concatenate((token_ids, ends))
+        if not len(token_ids):
             return DecodedPlan("", 0.0, tokens, "the language model has no token to go on with")
-        log_chances = log_softmax(scores)
-        place = int(log_chances[numbers].argmax())
-        chances.append(float(log_chances[numbers[place]]))
+        log_probabilities = log_softmax(scores)
+        position = int(log_probabilities[token_ids].argmax())
+        log_probs.append(float(log_probabilities[token_ids[position]]))
         tokens += 1
-        if place >= len(texts):
-            return DecodedPlan(text, _mean(chances), tokens)
-        said = texts[place]
-        ids = [int(numbers[place])]
+        if position >= len(token_texts):
+            return DecodedPlan(text, _mean_probability(log_probs), tokens)
+        said = token_texts[position]
+        ids = [int(token_ids[position])]
         after = schema.after(state, said)
         assert after is not None, "an allowed token keeps the plan alive"
         state, text = after, text + said
         # A blank belongs to the token behind it, as it does in what the model has read.
-        rest = schema.forced(state).rstrip(" ")
+        rest = schema.forced_text(state).rstrip(" ")
         if rest:
             after = schema.after(state, rest)
             assert after is not None, "what is forced keeps the plan alive"
@@ -140,5 +140,5 @@ def decode_plan(
         scores = model.read(ids)
 
 
-def _mean(log_chances: Sequence[float]) -> float:
-    return math.exp(sum(log_chances) / len(log_chances))
+def _mean_probability(log_probabilities: Sequence[float]) -> float:
+    return math.exp(sum(log_probabilities) / len(log_probabilities))

@@ -18,13 +18,13 @@ MAX_TOKENIZER_BYTES = 64 << 20
 class JsonTokenizer(Protocol):
     """What a model reads text with."""
 
-    def encode(self, text: str, *, whole: bool = False) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Return the tokens of a text; of a ``whole`` one with the marks around it."""
 
-    def number(self, token: str) -> int | None:
+    def token_id(self, token: str) -> int | None:
         """Return the number of a token by its name; None where there is none."""
 
-    def texts(self) -> list[str | None]:
+    def token_texts(self) -> list[str | None]:
         """Return the text of every token by its number; None for one that has none of its own."""
 
 
@@ -38,33 +38,33 @@ class TokenizerFile:
         self._tokenizer = tokenizer
         self._origin = origin
 
-    def encode(self, text: str, *, whole: bool = False) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Return the tokens of a text; of a ``whole`` one with the marks around it."""
-        with _failures(f"{self._origin}: cannot encode {text!r:.80}"):
-            return list(self._tokenizer.encode(text, add_special_tokens=whole).ids)
+        with _model_errors(f"{self._origin}: cannot encode {text!r:.80}"):
+            return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
-    def number(self, token: str) -> int | None:
+    def token_id(self, token: str) -> int | None:
         """Return the number of a token by its name; None where there is none."""
-        with _failures(f"{self._origin}: cannot look for {token!r:.80}"):
+        with _model_errors(f"{self._origin}: cannot look for {token!r:.80}"):
             found = self._tokenizer.token_to_id(token)
         return None if found is None else int(found)
 
-    def texts(self) -> list[str | None]:
+    def token_texts(self) -> list[str | None]:
         """Return the text of every token by its number; None for one that has none of its own.
 
         Marks have none, and neither has a part of a character.
         """
-        with _failures(f"{self._origin}: cannot decode its tokens"):
-            return self._texts()
+        with _model_errors(f"{self._origin}: cannot decode its tokens"):
+            return self._token_texts()
 
-    def _texts(self) -> list[str | None]:
+    def _token_texts(self) -> list[str | None]:
         special = set(self._tokenizer.get_added_tokens_decoder())
         count = self._tokenizer.get_vocab_size(with_added_tokens=True)
         # Alone, a token of some tokenizers loses the blank in front of it.
         anchor = next(iter(self.encode("a")), None)
-        before = [] if anchor is None else [anchor]
-        start = len(self._tokenizer.decode(before))
-        every: Sequence[str] = self._tokenizer.decode_batch([[*before, n] for n in range(count)])
+        prefix = [] if anchor is None else [anchor]
+        start = len(self._tokenizer.decode(prefix))
+        every: Sequence[str] = self._tokenizer.decode_batch([[*prefix, n] for n in range(count)])
         return [
             None if number in special or _MARK in text else text[start:]
             for number, text in enumerate(every)
@@ -84,7 +84,7 @@ def load_json_tokenizer(file: Path) -> TokenizerFile:
         text = read_text(file, MAX_TOKENIZER_BYTES)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
-    with _failures(f"{file}: cannot be read as a tokenizer.json"):
+    with _model_errors(f"{file}: cannot be read as a tokenizer.json"):
         tokenizer = Tokenizer.from_str(text)
         # A limit or padding of its training is none of ours.
         tokenizer.no_truncation()
@@ -93,7 +93,7 @@ def load_json_tokenizer(file: Path) -> TokenizerFile:
 
 
 @contextmanager
-def _failures(what: str) -> Iterator[None]:
+def _model_errors(what: str) -> Iterator[None]:
     """Raise ModelError for whatever fails within, with the reason on one line."""
     try:
         yield

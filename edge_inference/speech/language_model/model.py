@@ -88,18 +88,20 @@ class PlanGenerator:
         self._schema = PlanSchema(grammar, self.settings.max_steps)
         self._clock = clock
         self._tokens = tokens
-        self._vocabulary = Vocabulary(tokens.texts(), {*self._schema.alphabet, *_IN_QUANTITIES})
-        found = {name: tokens.number(name) for name in prompt.end}
+        self._vocabulary = Vocabulary(
+            tokens.token_texts(), {*self._schema.alphabet, *_IN_QUANTITIES}
+        )
+        found = {name: tokens.token_id(name) for name in prompt.end}
         self._end_ids = [number for number in found.values() if number is not None]
         if not self._end_ids:
             raise ModelError(
                 f"the tokenizer has none of the tokens {', '.join(prompt.end)} that end an answer; "
                 "name the right ones in prompt.end"
             )
-        self._behind = prompt.behind()
+        self._suffix = prompt.suffix()
         self._read = LanguageDecoder(decoder)
         shown = examples(self._schema, self.settings.inferred_slots)
-        self._read.read(tokens.encode(prompt.before(shown), whole=True))
+        self._read.read(tokens.encode(prompt.prefix(shown), add_special_tokens=True))
 
     def parse(self, unknown: Intent) -> Intent:
         """Return what is meant by a text that is outside the grammar.
@@ -112,28 +114,30 @@ class PlanGenerator:
             # To leave out a not or an if turns a text around.
             return unknown
         schema = self._schema.for_text(words, self.settings.inferred_slots)
-        written = self._write(words, schema)
-        if written.problem:
-            return replace(unknown, problem=f"{unknown.problem}; {written.problem}")
-        readings = schema.parse(written.text)
+        generated = self._generate(words, schema)
+        if generated.problem:
+            return replace(unknown, problem=f"{unknown.problem}; {generated.problem}")
+        readings = schema.parse(generated.text)
         assert readings is not None, "what was written is a plan"
         if not readings:
             return unknown
-        is_sure = written.confidence >= self.settings.min_model_confidence
-        if not is_sure or not _has_quantities(written.text, words):
+        is_sure = generated.confidence >= self.settings.min_model_confidence
+        if not is_sure or not _has_quantities(generated.text, words):
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
-        return join_intents([_intent(reading, unknown, written.confidence) for reading in readings])
+        return join_intents(
+            [_intent(reading, unknown, generated.confidence) for reading in readings]
+        )
 
     def generate(self, text: str) -> DecodedPlan:
         """Return the plan that the model writes for a text."""
         words = split_words(text)
-        return self._write(words, self._schema.for_text(words, self.settings.inferred_slots))
+        return self._generate(words, self._schema.for_text(words, self.settings.inferred_slots))
 
-    def _write(self, words: Sequence[str], schema: PlanSchema) -> DecodedPlan:
+    def _generate(self, words: Sequence[str], schema: PlanSchema) -> DecodedPlan:
         settings = self.settings
         deadline_s = self._clock() + settings.time_limit_s
         model = self._read.copy()
-        scores = model.read(self._tokens.encode(" ".join(words) + self._behind))
+        scores = model.read(self._tokens.encode(" ".join(words) + self._suffix))
         bounds = DecodingLimits(settings.max_tokens, deadline_s, self._clock)
         constraint = Constraint(schema, self._vocabulary)
         return decode_plan(model, scores, constraint, self._tokens.encode, self._end_ids, bounds)

@@ -14,9 +14,9 @@ from edge_inference.speech.language.units import SpokenQuantity, Unit, parse_qua
 # Numbers are written with two decimals at the most, so they are counted in hundredths.
 _DECIMALS = 2
 _GRID: int = 10**_DECIMALS
-_MOST_DIGITS = 5
-_LARGEST = 10**_MOST_DIGITS * _GRID - 1
-_BEGUN = re.compile(rf"(0|[1-9]\d{{0,{_MOST_DIGITS - 1}}})(\.\d{{0,{_DECIMALS}}})?")
+_MAX_DIGITS = 5
+_MAX_VALUE = 10**_MAX_DIGITS * _GRID - 1
+_PREFIX = re.compile(rf"(0|[1-9]\d{{0,{_MAX_DIGITS - 1}}})(\.\d{{0,{_DECIMALS}}})?")
 
 
 class FixedTexts:
@@ -36,11 +36,11 @@ class FixedTexts:
         """Whether there is any text."""
         return bool(self._values)
 
-    def begins(self, text: str) -> bool:
+    def is_prefix(self, text: str) -> bool:
         """Tell whether something whole begins with this."""
         return any(each.startswith(text) for each in self._values)
 
-    def is_whole(self, text: str) -> bool:
+    def is_complete(self, text: str) -> bool:
         """Tell whether this is one of the texts."""
         return text in self._values
 
@@ -58,7 +58,7 @@ class FixedTexts:
 
     def write(self, slot: IntentSlot) -> str | None:
         """Return the text of a value; None where it is none of these."""
-        return next((text for text, own in self._values.items() if _is_same(own, slot)), None)
+        return next((text for text, own in self._values.items() if _is_equal(own, slot)), None)
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,17 @@ class NumberText:
         self._ranges = tuple(_ranges(kind))
         self.exists = bool(self._ranges)
 
-    def begins(self, text: str) -> bool:
+    def is_prefix(self, text: str) -> bool:
         """Tell whether something whole begins with this."""
         figures, space, unit = text.partition(" ")
         if not space:
-            return not figures or any(self._leads_to(figures, r) for r in self._ranges)
+            return not figures or any(self._can_reach(figures, r) for r in self._ranges)
         value = _hundredths(figures)
         return value is not None and any(
             r.low <= value <= r.high and r.name(value).startswith(f" {unit}") for r in self._ranges
         )
 
-    def is_whole(self, text: str) -> bool:
+    def is_complete(self, text: str) -> bool:
         """Tell whether this is a number within the bounds, with its unit."""
         return self._range(text) is not None
 
@@ -127,7 +127,7 @@ class NumberText:
         own = self._ranges[0]
         hundredths = round(slot.value / (own.unit.factor if own.unit else 1.0) * _GRID)
         text = f"{hundredths / _GRID:g}{own.name(hundredths)}"
-        return text if self.is_whole(text) else None
+        return text if self.is_complete(text) else None
 
     def _range(self, text: str) -> _Range | None:
         figures, space, unit = text.partition(" ")
@@ -144,13 +144,13 @@ class NumberText:
         )
 
     @staticmethod
-    def _leads_to(figures: str, bounds: _Range) -> bool:
+    def _can_reach(figures: str, bounds: _Range) -> bool:
         low, high = bounds.low, bounds.high
         if figures.startswith("-"):
             figures, low, high = figures[1:], -high, -low
             if not figures:
                 return high > 0
-        return _BEGUN.fullmatch(figures) is not None and any(
+        return _PREFIX.fullmatch(figures) is not None and any(
             first <= high and last >= low for first, last in _completions(figures)
         )
 
@@ -188,7 +188,7 @@ def find_quantities(words: Sequence[str]) -> list[tuple[int, SpokenQuantity]]:
     return found
 
 
-def _is_same(one: IntentSlot, other: IntentSlot) -> bool:
+def _is_equal(one: IntentSlot, other: IntentSlot) -> bool:
     if isinstance(one.value, float) and isinstance(other.value, float):
         return one.unit == other.unit and math.isclose(one.value, other.value)
     return one.value == other.value
@@ -202,8 +202,8 @@ def _ranges(kind: NumberKind) -> Iterator[_Range]:
         factor = _GRID * (own.factor / unit.factor if own and unit else 1.0)
         # A bound must not be lost by the conversion between units.
         slack = 1e-9 * max(abs(low), abs(high)) * factor
-        first = max(math.ceil(low * factor - slack), -_LARGEST)
-        last = min(math.floor(high * factor + slack), _LARGEST)
+        first = max(math.ceil(low * factor - slack), -_MAX_VALUE)
+        last = min(math.floor(high * factor + slack), _MAX_VALUE)
         if first <= last:
             yield _Range(unit, first, last)
 
@@ -212,7 +212,7 @@ def _hundredths(figures: str) -> int | None:
     """Return a number in hundredths; None where it is not written to its end."""
     sign = -1 if figures.startswith("-") else 1
     plain = figures.removeprefix("-")
-    if not _BEGUN.fullmatch(plain) or plain.endswith("."):
+    if not _PREFIX.fullmatch(plain) or plain.endswith("."):
         return None
     whole, _, part = plain.partition(".")
     return sign * (int(whole) * _GRID + int(part.ljust(_DECIMALS, "0")))
@@ -226,7 +226,7 @@ def _completions(figures: str) -> Iterable[tuple[int, int]]:
         first = int(whole) * _GRID + int(part or "0") * step
         yield first, first + step - 1
         return
-    more = 0 if whole == "0" else _MOST_DIGITS - len(whole)
+    more = 0 if whole == "0" else _MAX_DIGITS - len(whole)
     for digits in range(more + 1):
         first = int(whole) * 10**digits
         yield first * _GRID, (first + 10**digits) * _GRID - 1

@@ -68,13 +68,13 @@ class _Form:
         if found is None:
             return None
         said = tuple(zip(self.fillers, found.groups(), strict=True))
-        if not all(filler.is_whole(part) for filler, part in said):
+        if not all(filler.is_complete(part) for filler, part in said):
             return None
         return PhraseReading(self.intent, {filler.slot: filler.read(part) for filler, part in said})
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     """How far a plan is written: which step, in which form, which piece, and what of it.
 
     ``form`` is -1 behind a step, where ``text`` is what there is of the separator.
@@ -87,19 +87,19 @@ class _Place:
 
 
 #: Where a plan can be that has been written so far.
-State = frozenset[_Place]
+State = frozenset[_Position]
 
 
 class PlanSchema:
     """The plans of up to ``max_steps`` steps with the intents of a grammar."""
 
     def __init__(
-        self, grammar: Grammar, max_steps: int = 4, without: Collection[str] = (YES, NO)
+        self, grammar: Grammar, max_steps: int = 4, excluded: Collection[str] = (YES, NO)
     ) -> None:
         if max_steps < 1:
             raise ValueError(f"max_steps: expected at least 1, got {max_steps}")
-        self._most_steps = max_steps
-        self._take(_forms(grammar, without))
+        self._max_steps = max_steps
+        self._take(_step_forms(grammar, excluded))
 
     def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:
         """Return the schema of the plans whose values a text says.
@@ -107,36 +107,38 @@ class PlanSchema:
         Slots named in ``inferred`` keep all their values.
         """
         narrowed = PlanSchema.__new__(PlanSchema)
-        narrowed._most_steps = self._most_steps
+        narrowed._max_steps = self._max_steps
         narrowed._take(
-            tuple(found for form in self._forms if (found := _narrowed(form, words, inferred)))
+            tuple(
+                found for form in self._step_forms if (found := _narrow_form(form, words, inferred))
+            )
         )
         return narrowed
 
     def _take(self, forms: tuple[_Form, ...]) -> None:
-        self._forms = forms
-        self._none = len(self._forms)
-        self._atoms = [form.atoms for form in self._forms] + [(FixedTexts.fixed(NONE),)]
-        self.start: State = self._begun(0)
+        self._step_forms = forms
+        self._none = len(self._step_forms)
+        self._atoms = [form.atoms for form in self._step_forms] + [(FixedTexts.fixed(NONE),)]
+        self.start: State = self._start_step(0)
         #: Every character that a plan can have.
         self.alphabet = _alphabet(self._atoms)
 
     def after(self, state: State, text: str) -> State | None:
         """Return the state after some more text, or None where no plan goes on so."""
         for character in text:
-            places: set[_Place] = set()
-            for place in state:
-                self._follow(place, character, places)
-            if not places:
+            positions: set[_Position] = set()
+            for position in state:
+                self._follow(position, character, positions)
+            if not positions:
                 return None
-            state = frozenset(places)
+            state = frozenset(positions)
         return state
 
     def is_complete(self, state: State) -> bool:
         """Tell whether what has been written is a whole plan."""
-        return any(place.form == -1 and not place.text for place in state)
+        return any(position.form == -1 and not position.text for position in state)
 
-    def forced(self, state: State) -> str:
+    def forced_text(self, state: State) -> str:
         """Return what must follow, as far as there is only one way to go on."""
         text = ""
         while not self.is_complete(state):
@@ -156,11 +158,11 @@ class PlanSchema:
         if text == NONE:
             return ()
         steps = text.split(_NEXT)
-        if len(steps) > self._most_steps:
+        if len(steps) > self._max_steps:
             return None
         found = []
         for step in steps:
-            reading = next(filter(None, (form.read(step) for form in self._forms)), None)
+            reading = next(filter(None, (form.read(step) for form in self._step_forms)), None)
             if reading is None:
                 return None
             found.append(reading)
@@ -169,52 +171,52 @@ class PlanSchema:
     def write(self, readings: Sequence[PhraseReading]) -> str | None:
         """Return the text of a plan, ``none`` for no step; None where it cannot be written."""
         steps = [
-            next(filter(None, (form.write(each) for form in self._forms)), None)
+            next(filter(None, (form.write(each) for form in self._step_forms)), None)
             for each in readings
         ]
-        if len(steps) > self._most_steps or None in steps:
+        if len(steps) > self._max_steps or None in steps:
             return None
         return _NEXT.join(filter(None, steps)) or NONE
 
-    def _begun(self, step: int) -> State:
-        forms = range(len(self._forms) + (step == 0))
-        return frozenset(_Place(step, form, 0, "") for form in forms)
+    def _start_step(self, step: int) -> State:
+        forms = range(len(self._step_forms) + (step == 0))
+        return frozenset(_Position(step, form, 0, "") for form in forms)
 
-    def _follow(self, place: _Place, character: str, places: set[_Place]) -> None:
-        text = place.text + character
-        if place.form == -1:
-            is_last = place.step + 1 >= self._most_steps
+    def _follow(self, position: _Position, character: str, positions: set[_Position]) -> None:
+        text = position.text + character
+        if position.form == -1:
+            is_last = position.step + 1 >= self._max_steps
             if text == _NEXT:
-                places |= self._begun(place.step + 1)
+                positions |= self._start_step(position.step + 1)
             elif _NEXT.startswith(text) and not is_last:
-                places.add(_Place(place.step, -1, 0, text))
+                positions.add(_Position(position.step, -1, 0, text))
             return
-        atoms = self._atoms[place.form]
-        atom = atoms[place.atom]
-        if atom.is_whole(text):
-            if place.atom + 1 < len(atoms):
-                places.add(_Place(place.step, place.form, place.atom + 1, ""))
+        atoms = self._atoms[position.form]
+        atom = atoms[position.atom]
+        if atom.is_complete(text):
+            if position.atom + 1 < len(atoms):
+                positions.add(_Position(position.step, position.form, position.atom + 1, ""))
             else:
                 # Nothing comes after none: it counts as the last step.
-                step = self._most_steps if place.form == self._none else place.step
-                places.add(_Place(step, -1, 0, ""))
-        if atom.begins(text):
-            places.add(_Place(place.step, place.form, place.atom, text))
+                step = self._max_steps if position.form == self._none else position.step
+                positions.add(_Position(step, -1, 0, ""))
+        if atom.is_prefix(text):
+            positions.add(_Position(position.step, position.form, position.atom, text))
 
 
-def _forms(grammar: Grammar, without: Collection[str]) -> tuple[_Form, ...]:
+def _step_forms(grammar: Grammar, excluded: Collection[str]) -> tuple[_Form, ...]:
     found: dict[tuple[object, ...], _Form] = {}
     for template in grammar.templates():
         intent = template.phrase.intent
-        if intent in without or intent == NONE or _RESERVED.search(intent):
+        if intent in excluded or intent == NONE or _RESERVED.search(intent):
             continue
-        form = _form(grammar, template)
+        form = _make_step_form(grammar, template)
         if form:
             found.setdefault((intent, form.pattern.pattern), form)
     return tuple(found.values())
 
 
-def _form(grammar: Grammar, template: Template) -> _Form | None:
+def _make_step_form(grammar: Grammar, template: Template) -> _Form | None:
     """Return how an intent is written with the slots of one phrase; None where it cannot be."""
     fillers: list[Atom] = [
         FixedTexts(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
@@ -230,10 +232,10 @@ def _form(grammar: Grammar, template: Template) -> _Form | None:
             fillers.append(NumberText(slot, kind))
     # Two phrases with the same slots in another order mean the same.
     fillers.sort(key=lambda atom: isinstance(atom, NumberText))
-    return _written(template.phrase.intent, kinds, fillers)
+    return _make_form(template.phrase.intent, kinds, fillers)
 
 
-def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
+def _narrow_form(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
     fillers: list[Atom] = []
     for filler in form.fillers:
         if filler.slot not in inferred and filler.slot in form.kinds:
@@ -241,10 +243,10 @@ def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _
             values = {text: slot for text, slot in said.items() if not _RESERVED.search(text)}
             filler = FixedTexts(filler.slot, values)
         fillers.append(filler)
-    return _written(form.intent, form.kinds, fillers)
+    return _make_form(form.intent, form.kinds, fillers)
 
 
-def _written(intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> _Form | None:
+def _make_form(intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> _Form | None:
     return _Form(intent, kinds, fillers) if all(each.exists for each in fillers) else None
 
 

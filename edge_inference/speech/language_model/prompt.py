@@ -60,14 +60,14 @@ class Prompt:
 
     def check(self) -> str | None:
         """Say which place is missing."""
-        for name, place in (("start", "{system}"), ("ask", "{text}"), ("answer", "{plan}")):
-            if getattr(self, name).count(place) != 1:
-                return f"{name}: expected {place} in it, once"
+        for name, position in (("start", "{system}"), ("ask", "{text}"), ("answer", "{plan}")):
+            if getattr(self, name).count(position) != 1:
+                return f"{name}: expected {position} in it, once"
         if not self.end:
             return "end: expected at least one token"
         return None
 
-    def before(self, examples: list[tuple[str, str]]) -> str:
+    def prefix(self, examples: list[tuple[str, str]]) -> str:
         """Return the prompt up to the text that is to be understood."""
         shown = "".join(
             self.ask.replace("{text}", text) + self.answer.replace("{plan}", plan)
@@ -75,7 +75,7 @@ class Prompt:
         )
         return self.start.replace("{system}", self.system) + shown + self.ask.split("{text}")[0]
 
-    def behind(self) -> str:
+    def suffix(self) -> str:
         """Return what follows the text that is to be understood."""
         return self.ask.split("{text}")[1]
 
@@ -133,7 +133,7 @@ def select_examples(
         key = sentence.intent, frozenset(sentence.slots)
         if key not in found:
             reading = PhraseReading(sentence.intent, sentence.slots)
-            written = schema.for_text(split_words(sentence.text), inferred).write([reading])
-            if written:
-                found[key] = sentence.text, written
+            generated = schema.for_text(split_words(sentence.text), inferred).write([reading])
+            if generated:
+                found[key] = sentence.text, generated
     return [*found.values(), *known]
