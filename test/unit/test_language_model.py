@@ -148,7 +148,7 @@ def test_the_prompt_is_read_once() -> None:
 
 def test_a_tokenizer_without_the_end_is_refused() -> None:
     prompt = Prompt(end=("<nothing>",))
-    with pytest.raises(ModelError, match=r"none of the tokens <nothing>.*prompt\.end"):
+    with pytest.raises(ModelError, match=r"none of the end tokens <nothing>.*prompt\.end"):
         PlanGenerator(saying("stop"), Pieces(), shipped(), prompt, lambda schema, inferred: [])
 
 
@@ -237,7 +237,7 @@ def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
     text = "prompt:\n  end: [</s>]\n  examples:\n    - {say: fly, plan: fly height=3}\n"
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
     assert prompt.end == ("</s>",)
-    with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*'fly height=3' is no plan"):
+    with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*got 'fly height=3'"):
         select_examples(PlanSchema(shipped()), INFERRED, shipped(), own)
 
 

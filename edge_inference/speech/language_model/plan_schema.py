@@ -1,13 +1,13 @@
-"""The plans that a model may write, and nothing else: an acceptor, character by character.
+"""The schema of plans: an acceptor for generated text, character by character.
 
-A plan is the intents and slots of a grammar in a fixed form::
+A plan is a sequence of intents and slots of a grammar in a fixed form::
 
     move direction=forward distance=2 meters; turn direction=left
     none
 
-Values are those of the grammar, numbers are within its bounds, and slots stand together as in one
-of its phrases. ``for_text`` narrows that down to the values that a text says. The answers to a
-question of the robot are left out: only a person gives them.
+Values come from the grammar, numbers are within its bounds, and a step has the slots of one of its
+phrases. ``for_text`` restricts the values to those in a text. Answers to a question of the robot
+are excluded: only a person answers.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from edge_inference.speech.language_model.plan_atoms import (
     find_values,
 )
 
-#: What is written where no plan is meant.
+#: The text for no plan.
 NONE = "none"
 _NEXT = "; "
 _RESERVED = re.compile(r"[;=\n]|^\s|\s$|^$")
 
 
 class _Form:
-    """One way to write a step: what fills its slots, in their order.
+    """One form of a step: the fillers of its slots, in order.
 
-    ``kinds`` are those of the slots that are not fixed.
+    ``kinds`` are the kinds of the slots that are not fixed.
     """
 
     def __init__(self, intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> None:
@@ -50,7 +50,7 @@ class _Form:
         self.pattern = re.compile(re.escape(intent) + slots)
 
     def write(self, reading: PhraseReading) -> str | None:
-        """Return the text of a step; None where it is not of this form."""
+        """Return the text of a step; None if it does not have this form."""
         if (self.intent, {each.slot for each in self.fillers}) != (
             reading.intent,
             set(reading.slots),
@@ -63,7 +63,7 @@ class _Form:
         return self.intent + "".join(slots)
 
     def read(self, text: str) -> PhraseReading | None:
-        """Return what a step means, or None where it is not of this form."""
+        """Return the meaning of a step, or None if it does not have this form."""
         found = self.pattern.fullmatch(text)
         if found is None:
             return None
@@ -102,7 +102,7 @@ class PlanSchema:
         self._take(_step_forms(grammar, excluded))
 
     def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:
-        """Return the schema of the plans whose values a text says.
+        """Return the schema restricted to the values in a text.
 
         Slots named in ``inferred`` keep all their values.
         """
@@ -120,11 +120,11 @@ class PlanSchema:
         self._none = len(self._step_forms)
         self._atoms = [form.atoms for form in self._step_forms] + [(FixedTexts.fixed(NONE),)]
         self.start: State = self._start_step(0)
-        #: Every character that a plan can have.
+        #: All characters of plans.
         self.alphabet = _alphabet(self._atoms)
 
     def after(self, state: State, text: str) -> State | None:
-        """Return the state after some more text, or None where no plan goes on so."""
+        """Return the state after more text, or None if no plan continues with it."""
         for character in text:
             positions: set[_Position] = set()
             for position in state:
@@ -135,11 +135,11 @@ class PlanSchema:
         return state
 
     def is_complete(self, state: State) -> bool:
-        """Tell whether what has been written is a whole plan."""
+        """Tell whether the text so far is a complete plan."""
         return any(position.form == -1 and not position.text for position in state)
 
     def forced_text(self, state: State) -> str:
-        """Return what must follow, as far as there is only one way to go on."""
+        """Return the text that must follow, as far as there is no alternative."""
         text = ""
         while not self.is_complete(state):
             ways = [
@@ -154,7 +154,7 @@ class PlanSchema:
         return text
 
     def parse(self, text: str) -> tuple[PhraseReading, ...] | None:
-        """Return what every step of a plan means, nothing for ``none``; None for no plan."""
+        """Return the meaning of every step; empty for ``none``; None for an invalid plan."""
         if text == NONE:
             return ()
         steps = text.split(_NEXT)
@@ -169,7 +169,7 @@ class PlanSchema:
         return tuple(found)
 
     def write(self, readings: Sequence[PhraseReading]) -> str | None:
-        """Return the text of a plan, ``none`` for no step; None where it cannot be written."""
+        """Return the text of a plan, ``none`` for no step; None if the schema has no such plan."""
         steps = [
             next(filter(None, (form.write(each) for form in self._step_forms)), None)
             for each in readings
@@ -197,7 +197,7 @@ class PlanSchema:
             if position.atom + 1 < len(atoms):
                 positions.add(_Position(position.step, position.form, position.atom + 1, ""))
             else:
-                # Nothing comes after none: it counts as the last step.
+                # Nothing follows "none": it counts as the last step.
                 step = self._max_steps if position.form == self._none else position.step
                 positions.add(_Position(step, -1, 0, ""))
         if atom.is_prefix(text):
@@ -217,7 +217,7 @@ def _step_forms(grammar: Grammar, excluded: Collection[str]) -> tuple[_Form, ...
 
 
 def _make_step_form(grammar: Grammar, template: Template) -> _Form | None:
-    """Return how an intent is written with the slots of one phrase; None where it cannot be."""
+    """Return the form of an intent with the slots of one phrase; None if it has no form."""
     fillers: list[Atom] = [
         FixedTexts(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
     ]
@@ -230,7 +230,7 @@ def _make_step_form(grammar: Grammar, template: Template) -> _Form | None:
             fillers.append(FixedTexts(slot, values))
         else:
             fillers.append(NumberText(slot, kind))
-    # Two phrases with the same slots in another order mean the same.
+    # Two phrases with the same slots in another order have the same meaning.
     fillers.sort(key=lambda atom: isinstance(atom, NumberText))
     return _make_form(template.phrase.intent, kinds, fillers)
 
