@@ -132,7 +132,7 @@ def _agreement(
     found = judge.judge(engine, every)
     what = f"{model}-{form.title}"
     report.figure(f"{what}: images and crops", len(judge.inputs[::every]))
-    report.figure(f"{what}: things compared", found.results.counted)
+    report.figure(f"{what}: things compared", found.results.compared)
     for tensor in found.outputs.tensors:
         report.figure(f"{what}: SQNR of {tensor.name}", tensor.sqnr_db, "dB")
     report.claim(f"{what}-agreement-with-fp32", found.results.share, at_least=form.agreement)

@@ -115,7 +115,7 @@ def test_the_same_engine_passes() -> None:
     assert report.figures() == {
         "agreement": 1.0,
         "cosine": 1.0,
-        "largest_difference": 0.0,
+        "max_difference": 0.0,
         "nan": 0,
         "inf": 0,
     }
@@ -175,12 +175,12 @@ def test_the_sqnr_threshold_is_where_it_is_set(level: float, threshold: float) -
         (
             then(lambda array: array[:, 1:]),
             LOOSE,
-            "output 'logits': expected shape [1, 40] as the reference gives, got [1, 39]",
+            "output 'logits': expected shape [1, 40] as in the reference, got [1, 39]",
         ),
         (
             lambda inputs: {"other": classify(inputs)["logits"]},
             LOOSE,
-            "outputs: expected logits as the reference gives, got other",
+            "outputs: expected logits as in the reference, got other",
         ),
     ],
 )

@@ -95,10 +95,15 @@ class Sign:
 @pytest.mark.parametrize(
     ("name", "taken", "refused", "message"),
     [
-        ("text", "x" * 4096, "x" * 4097, "text: expected a text of at most 4096 letters, got 4097"),
+        (
+            "text",
+            "x" * 4096,
+            "x" * 4097,
+            "text: expected a text of at most 4096 characters, got 4097",
+        ),
         ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 letters"),
         ("words", ["x" * 4096] * 1000, ["x"] * 1001, "words: expected at most 1000 entries, got"),
-        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 letters"),
+        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 characters"),
         ("places", [0.5] * 1000, [0.5] * 1_000_000, "expected at most 1000 entries, got 1000000"),
         ("numbers", (1, 2), (1, 2, 3), "numbers: expected at most 2 entries, got 3"),
         ("mode", "off", "x" * (8 << 20), "mode: expected one of on, off, got 'xxx"),
