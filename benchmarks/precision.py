@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Report, interleave
-from benchmarks.unseen import Judge, unseen_images
+from benchmarks.unseen import Fp32Reference, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.models.model import ModelDescription, find_model
@@ -40,7 +40,7 @@ _UNDISTURBED = 10
 
 
 @dataclass(frozen=True)
-class Form:
+class DerivedVariant:
     """One derived file, and what is promised of it; None where nothing is."""
 
     title: str
@@ -53,20 +53,22 @@ class Form:
 
 
 _FOR_TENSORRT = (
-    Form("int8-for-tensorrt", "int8", "tensorrt"),
-    Form("fp16-for-tensorrt", "fp16", "tensorrt"),
+    DerivedVariant("int8-for-tensorrt", "int8", "tensorrt"),
+    DerivedVariant("fp16-for-tensorrt", "fp16", "tensorrt"),
 )
 
 
-def forms_of(processor: Processor) -> tuple[Form, ...]:
+def int8_variants_of(processor: Processor) -> tuple[DerivedVariant, ...]:
     """Return the forms of int8 that a processor has, and what is promised of each."""
     if not processor.saturates:
-        return (Form("int8", "int8", times_faster=2.0, sqnr_db=16.0),)
+        return (DerivedVariant("int8", "int8", times_faster=2.0, sqnr_db=16.0),)
     bits = {mode: weight_bits(mode, processor) for mode in (EXACT, FAST)}
     return (
-        Form("int8-exact", "int8", weight_bits=bits[EXACT], times_faster=1.05, sqnr_db=16.0),
+        DerivedVariant(
+            "int8-exact", "int8", weight_bits=bits[EXACT], times_faster=1.05, sqnr_db=16.0
+        ),
         # Half as many steps of a weight are 6 dB at the most, and a class that was hardly ahead.
-        Form(
+        DerivedVariant(
             "int8-fast",
             "int8",
             weight_bits=bits[FAST],
@@ -84,12 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.figure("instruction set", processor.instruction_set)
     with tempfile.TemporaryDirectory() as folder:
         for name in _MODELS:
-            _measure(report, find_model(name), forms_of(processor), Path(folder))
+            _measure(report, find_model(name), int8_variants_of(processor), Path(folder))
     return report.finish()
 
 
 def _measure(
-    report: Report, model: ModelDescription, forms: tuple[Form, ...], folder: Path
+    report: Report, model: ModelDescription, forms: tuple[DerivedVariant, ...], folder: Path
 ) -> None:
     with ExitStack() as opened:
         fp32 = opened.enter_context(OrtBackend(model.variants["fp32"].file))
@@ -97,7 +99,7 @@ def _measure(
             form: opened.enter_context(OrtBackend(_derived(report, model, form, folder)))
             for form in (*forms, *_FOR_TENSORRT)
         }
-        judge = Judge(model, fp32, unseen_images(model, least=_LEAST_IMAGES))
+        judge = Fp32Reference(model, fp32, unseen_images(model, least=_LEAST_IMAGES))
         report.figure(f"{model.name}: unseen images and crops", len(judge.inputs))
         inputs = {model.input.name: judge.inputs[0][0]}
         sides = {"fp32": lambda: fp32.infer(inputs)} | {
@@ -120,12 +122,17 @@ def _measure(
 
 
 def _agreement(
-    report: Report, judge: Judge, engine: OrtBackend, form: Form, model: str, every: int
+    report: Report,
+    judge: Fp32Reference,
+    engine: OrtBackend,
+    form: DerivedVariant,
+    model: str,
+    every: int,
 ) -> None:
     found = judge.judge(engine, every)
     what = f"{model}-{form.title}"
     report.figure(f"{what}: images and crops", len(judge.inputs[::every]))
-    report.figure(f"{what}: things compared", found.results.counted)
+    report.figure(f"{what}: things compared", found.results.compared)
     for tensor in found.outputs.tensors:
         report.figure(f"{what}: SQNR of {tensor.name}", tensor.sqnr_db, "dB")
     report.claim(f"{what}-agreement-with-fp32", found.results.share, at_least=form.agreement)
@@ -133,7 +140,7 @@ def _agreement(
         report.claim(f"{what}-worst-sqnr-db", found.outputs.sqnr_db, at_least=form.sqnr_db)
 
 
-def _derived(report: Report, model: ModelDescription, form: Form, folder: Path) -> Path:
+def _derived(report: Report, model: ModelDescription, form: DerivedVariant, folder: Path) -> Path:
     if model.calibration is None:
         raise ModelError(f"model {model.name} has no calibration; add derive.calibration to it")
     file = folder / f"{model.name}-{form.title}.onnx"

@@ -31,7 +31,7 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import Result
 from edge_inference.core.settings import change
 from edge_inference.errors import SourceError
-from edge_inference.optimize.calibration_images import calibration_images
+from edge_inference.optimize.images.calibration_images import calibration_images
 
 #: A box this close to the confidence threshold may be there on one side only.
 _MARGIN = 0.1
@@ -56,14 +56,14 @@ _CROPS = (
 
 
 @dataclasses.dataclass
-class Agreement:
+class ReferenceAgreement:
     """The sums over all images."""
 
     results: ResultAgreement
     outputs: OutputAgreement
 
 
-class Judge:
+class Fp32Reference:
     """Runs fp32 once over the images, and holds others against it."""
 
     def __init__(self, model: ModelDescription, fp32: Backend, images: Sequence[Frame]) -> None:
@@ -82,7 +82,7 @@ class Judge:
             for outputs, (_, geometry) in zip(self._expected, self.inputs, strict=True)
         ]
 
-    def judge(self, candidate: Backend, every: int = 1) -> Agreement:
+    def judge(self, candidate: Backend, every: int = 1) -> ReferenceAgreement:
         """Compare on images: a class must be the very same one, a box have its partner.
 
         ``every`` second, third, … image is looked at.
@@ -98,9 +98,9 @@ class Judge:
                     right, seen, lenient_reference=lenient_right, lenient_candidate=lenient_seen
                 )
             )
-        total = Agreement(results[0], outputs[0])
+        total = ReferenceAgreement(results[0], outputs[0])
         for one, other in zip(results[1:], outputs[1:], strict=True):
-            total = Agreement(total.results + one, total.outputs + other)
+            total = ReferenceAgreement(total.results + one, total.outputs + other)
         return total
 
     def _decoded(self, outputs: dict[str, NDArray[Any]], geometry: Geometry) -> tuple[Result, Any]:

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.unseen import Agreement, Judge, foolbox_images, unseen_images
+from benchmarks.unseen import Fp32Reference, ReferenceAgreement, foolbox_images, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.media import sample_video
-from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model
-from edge_inference.optimize.calibration_images import calibration_images
+from edge_inference.optimize.images.calibration_images import calibration_images
 from int8_sums import can_saturate, int8_weights
 from shared import derive_model, derived_model_of
 
@@ -38,13 +38,13 @@ class Derived:
     def __init__(self, name: str) -> None:
         self.model: ModelDescription = find_model(name, [SHIPPED])
         with OrtBackend(self.model.variants["fp32"].file) as fp32:
-            self._judge = Judge(self.model, fp32, unseen_images(self.model, CROPS[name]))
-        self._found: dict[Path, Agreement] = {}
+            self._judge = Fp32Reference(self.model, fp32, unseen_images(self.model, CROPS[name]))
+        self._found: dict[Path, ReferenceAgreement] = {}
 
     def file(self, precision: str, target: str) -> Path:
         return derived_model_of(self.model, precision, target)
 
-    def judge(self, file: Path) -> Agreement:
+    def judge(self, file: Path) -> ReferenceAgreement:
         if file not in self._found:
             with OrtBackend(file) as backend:
                 self._found[file] = self._judge.judge(backend)
@@ -64,7 +64,7 @@ def test_a_derived_model_agrees_with_fp32_on_unseen_images(
     precision: str, target: str, derived: Derived
 ) -> None:
     found = derived.judge(derived.file(precision, target))
-    assert found.results.counted >= 48
+    assert found.results.compared >= 48
     assert found.results.share >= 0.95
     assert found.outputs.sqnr_db > {"int8": 14, "7-bit int8": 13, "fp16": 40}[precision]
     assert found.outputs.cosine > 0.97
@@ -75,7 +75,7 @@ def test_a_derived_model_passes_the_golden_check(
     precision: str, target: str, derived: Derived
 ) -> None:
     with OrtBackend(derived.file(precision, target)) as backend:
-        report = check_golden(derived.model, backend.infer)
+        report = run_golden_check(derived.model, backend.infer)
     assert report.passed, report.summary()
     assert report.images == 2
 

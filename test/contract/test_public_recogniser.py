@@ -13,15 +13,15 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import SAMPLE_RATE
-from edge_inference.optimize.onnx_lowering.ort_file import read_model
-from edge_inference.optimize.onnx_lowering.standard_ops import make_public
+from edge_inference.optimize.onnx_lowering.ort_file import read_ort_model
+from edge_inference.optimize.onnx_lowering.standard_ops import lower_to_standard_ops
 from edge_inference.speech.audio.resample import Resampler
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.speech_model import SpeechModel
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from shared import public_graph_of
+from shared import speech_graph_of
 from shipped_speech import model_or_skip, open_recogniser, person, recording, words
 
 GRAPHS = ("encoder", "decoder", "decoder_with_past")
@@ -36,7 +36,7 @@ def model() -> SpeechModel:
 
 @pytest.fixture(scope="module")
 def graphs(model: SpeechModel) -> dict[str, Path]:
-    return {role: public_graph_of(model, role) for role in GRAPHS}
+    return {role: speech_graph_of(model, role) for role in GRAPHS}
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def test_without_its_mask_the_encoder_computes_what_it_did(
     model: SpeechModel, graphs: dict[str, Path]
 ) -> None:
     """Only writing the operators anew may change numbers: integers are not rounded any more."""
-    rewritten = read_model(model.path("encoder"))
-    make_public(rewritten)
+    rewritten = read_ort_model(model.path("encoder"))
+    lower_to_standard_ops(rewritten)
     before = onnxruntime.InferenceSession(rewritten.SerializeToString())
     samples = person()[None]
     mask = np.ones(samples.shape, np.int64)

@@ -47,7 +47,7 @@ class FakeCommandMode:
         self.expects_answer = expects_answer
         return samples
 
-    def written(self, samples: np.ndarray) -> str:
+    def free_text(self, samples: np.ndarray) -> str:
         return "you are at level ten now" if samples[0] == 10.0 else ""
 
     def decide(self, samples: np.ndarray, *, is_final: bool) -> CommandResult:
@@ -82,7 +82,7 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     monkeypatch.setattr(speech_recognition, "open_role", open_role)
     monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
     monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
-    monkeypatch.setattr(speech_recognition, "listen_for", FakeCommandMode)
+    monkeypatch.setattr(speech_recognition, "make_command_mode", FakeCommandMode)
     monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
     FakeCommandMode.gate.set()
     return made

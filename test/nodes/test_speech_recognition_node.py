@@ -171,7 +171,7 @@ def test_a_grammar_that_has_vanished_leaves_everything_as_it_was(
     def vanish(*given: object) -> None:
         raise ConfigError("no such file")
 
-    monkeypatch.setattr(speech_recognition, "listen_for", vanish)
+    monkeypatch.setattr(speech_recognition, "make_command_mode", vanish)
     change = [Parameter("stop_words", value=["whoa"]), Parameter("max_speech_s", value=2.0)]
     rig.call(lambda: node.set_parameters_atomically(change))
     speech.publish(said(0.5))

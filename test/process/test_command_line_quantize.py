@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from edge_inference.cli.command_line import run
-from edge_inference.cli.models import quantize as quantizing
 from edge_inference.core.models.model import load_model
 from edge_inference.engines.cache.artifacts import precisions
 from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.optimize import quantize as quantize_module
 from edge_inference.optimize.calibrate import DEFAULT_METHOD
 from small_model import write_images, write_model
 
@@ -300,7 +300,7 @@ def test_force_keeps_it_and_still_fails(
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
     assert quantize(model, output, "--calibration", images, "--force") == 1
-    assert "kept all the same" in refused(capsys)
+    assert "is kept because of --force" in refused(capsys)
     assert load_model(output).calibration is not None
 
 
@@ -348,7 +348,7 @@ def test_an_interrupt_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real = quantizing.calibration_images
+    real = quantize_module.calibration_images
 
     def source(*arguments: object) -> object:
         for count, frame in enumerate(real(*arguments)):
@@ -356,7 +356,7 @@ def test_an_interrupt_leaves_nothing(
                 os.kill(os.getpid(), number)
             yield frame
 
-    monkeypatch.setattr(quantizing, "calibration_images", source)
+    monkeypatch.setattr(quantize_module, "calibration_images", source)
     assert quantize(model, output, "--calibration", images) == 128 + number
     assert capsys.readouterr().err == "edge-inference: interrupted\n"
     assert nothing_was_made(output)

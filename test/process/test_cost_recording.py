@@ -31,7 +31,7 @@ from edge_inference.engines.serving.engine_check import check_engine, record_che
 from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.optimize.compare import CompareRequest, compare
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from small_model import write_model
 from spoilt_model import load_spoilt, make_images
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.processor import Processor
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -56,7 +56,7 @@ def test_an_engine_says_how_it_computes_int8(
 def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
     model: ModelDescription, tmp_path: Path
 ) -> None:
-    strict = dataclasses.replace(model, self_check=SelfCheck(sqnr_db=60.0))
+    strict = dataclasses.replace(model, self_check=SelfCheckThresholds(sqnr_db=60.0))
     for mode, hint in (
         ("fast", "; set int8_mode to exact, or set self_check to warn"),
         ("exact", "; set self_check to warn"),

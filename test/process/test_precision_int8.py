@@ -113,7 +113,7 @@ def test_numbers_that_only_move_keep_their_scale(tmp_path: Path) -> None:
     behind = {
         node.output[0]: node.input[1] for node in nodes_of(made, lambda node: "Q" in node.name)
     }
-    assert behind["u_quantised"] == behind["m_quantised"] == behind["l1_quantised"]
+    assert behind["u_quantized"] == behind["m_quantized"] == behind["l1_quantized"]
 
 
 def test_what_comes_after_the_last_layer_stays(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def test_a_place_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize("location", ["../net.onnx.data", "/etc/passwd", ""])
-def test_weights_elsewhere_are_refused(network: Path, tmp_path: Path, location: str) -> None:
+def test_weights_outside_the_folder_are_refused(
+    network: Path, tmp_path: Path, location: str
+) -> None:
     file = split(network, tmp_path / "split")
     name(file, location)
     assert "in the model's folder" in refusal(file)
@@ -99,16 +101,16 @@ def test_weights_that_are_missing_or_cut_short_are_named(network: Path, tmp_path
     file = split(network, tmp_path / "split")
     weights = file.with_name("net.onnx.data")
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert "net.onnx.data: the weights" in refusal(file)
+    assert "net.onnx.data: expected at least" in refusal(file)
     weights.unlink()
-    assert "copy them too" in refusal(file)
+    assert "copy it too" in refusal(file)
 
 
 def test_more_than_one_file_holds_is_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = split(network, tmp_path / "split")
-    monkeypatch.setattr(external_data, "LARGEST_WEIGHTS", 4096)
+    monkeypatch.setattr(external_data, "MAX_WEIGHTS_BYTES", 4096)
     assert "too large" in refusal(file)
 
 

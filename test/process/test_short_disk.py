@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.disk import trouble_writing, why_not_written
+from edge_inference.core.disk import describe_write_error, probe_write_error
 
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
@@ -77,18 +77,18 @@ def test_output_onto_a_full_disk() -> None:
 def test_what_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
     file = tmp_path / "some"
     file.write_bytes(bytes(1000))
-    assert trouble_writing(file) is None
-    assert trouble_writing(tmp_path / "new") is None
+    assert probe_write_error(file) is None
+    assert probe_write_error(tmp_path / "new") is None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # the probe's bytes alone would fit
     try:
-        trouble = trouble_writing(file)
+        trouble = probe_write_error(file)
         assert trouble is not None
-        assert "1048576 bytes; allow more with ulimit -f" in why_not_written(trouble)
+        assert "1048576 bytes; allow more with ulimit -f" in describe_write_error(trouble)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    missing = trouble_writing(tmp_path / "no" / "some")
-    assert missing is not None and why_not_written(missing) == "No such file or directory"
+    missing = probe_write_error(tmp_path / "no" / "some")
+    assert missing is not None and describe_write_error(missing) == "No such file or directory"
     assert [entry.name for entry in tmp_path.iterdir()] == ["some"]
 
 
@@ -103,4 +103,4 @@ def test_what_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_each_cause_has_its_hint(number: int, words: str) -> None:
-    assert words in why_not_written(OSError(number, os.strerror(number)))
+    assert words in describe_write_error(OSError(number, os.strerror(number)))

@@ -110,7 +110,7 @@ def test_int8_by_flags_needs_ranges(bench: Bench) -> None:
     assert "needs the value ranges of a calibration" in sentence
 
 
-def test_quantised_onnx_needs_no_ranges(bench: Bench) -> None:
+def test_quantized_onnx_needs_no_ranges(bench: Bench) -> None:
     release = tensorrt_8_6(network=quantized())
     built = bench.build(release, precision="int8")
     assert "INT8" in release.config.flags

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.errors import SourceError
-from edge_inference.optimize import bag_images as bag_reader
-from edge_inference.optimize.calibration_images import calibration_images, spread
+from edge_inference.optimize.images import bag_images as bag_reader
+from edge_inference.optimize.images.calibration_images import calibration_images, pick_evenly
 
 WIDTH, HEIGHT = 32, 24
 
@@ -36,7 +36,7 @@ def shades(found: Any) -> list[int]:
 
 @given(count=st.integers(0, 500), limit=st.integers(1, 500))
 def test_places_are_spread_over_all(count: int, limit: int) -> None:
-    places = spread(count, limit)
+    places = pick_evenly(count, limit)
     assert len(places) == min(count, limit)
     assert sorted(set(places)) == places
     assert all(0 <= place < count for place in places)
@@ -98,7 +98,7 @@ def test_a_video(tmp_path: Path) -> None:
     ("make", "says"),
     [
         (lambda folder: folder / "none", "no such file or folder"),
-        (lambda folder: folder, "no images in this folder or below"),
+        (lambda folder: folder, "no images in this folder or its subfolders"),
         (lambda folder: made(folder / "a.png", b""), r"none of 1 image\(s\) can be read"),
         (
             lambda folder: made(folder / "a.mp4", b"no video"),
@@ -122,7 +122,7 @@ def made(file: Path, content: bytes) -> Path:
 def test_a_limit_and_a_topic_must_make_sense(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="at least 1 image, got 0"):
         calibration_images(tmp_path, limit=0)
-    with pytest.raises(SourceError, match="no recorded bag, so there is no topic '/camera'"):
+    with pytest.raises(SourceError, match="expected a recorded bag for the topic '/camera'"):
         calibration_images(tmp_path, "/camera")
 
 
@@ -269,10 +269,10 @@ def test_a_bag_that_unpacks_to_more_than_there_is_room_for_is_refused(
         about = yaml.safe_load((bag / "metadata.yaml").read_text())
         about["rosbag2_bagfile_information"]["relative_file_paths"] *= 2
         (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
-    monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size)
+    monkeypatch.setattr(bag_reader, "MAX_UNPACKED_BYTES", size.st_size)
     if not is_named_twice:
         assert len(list(calibration_images(bag))) == 1
-        monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size - 1)
+        monkeypatch.setattr(bag_reader, "MAX_UNPACKED_BYTES", size.st_size - 1)
     with pytest.raises(SourceError, match=r"unpacks to more than \d+ bytes.*TMPDIR"):
         list(calibration_images(bag))
 
@@ -291,7 +291,7 @@ def test_a_packed_file_that_is_damaged_is_named(write_bag: WriteBag) -> None:
     bag = packed_as_files(write_bag([("/camera", "Image", raw(1))]))
     file = next(entry for entry in bag.iterdir() if entry.suffix == ".zstd")
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(SourceError, match=r"\.zstd: cannot be unpacked"):
+    with pytest.raises(SourceError, match=r"\.zstd: cannot be decompressed"):
         list(calibration_images(bag))
 
 
@@ -304,5 +304,5 @@ def test_a_part_that_takes_all_memory_is_told_as_such(
         raise MemoryError
 
     monkeypatch.setattr(bag_reader, "_connections", fail)
-    with pytest.raises(SourceError, match="unpacks to more memory than there is"):
+    with pytest.raises(SourceError, match="unpacks to more memory than is available"):
         list(calibration_images(bag))

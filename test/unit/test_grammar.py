@@ -133,7 +133,7 @@ def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: 
     phrases = ["go {distance}", "turn {side}", "turn {angle}", "to the {room}", "{count} times"]
     grammar = one_intent(tmp_path, *(f'"{phrase}"' for phrase in phrases))
     assert grammar.parse(split_words(text)) is None
-    found = grammar.nearest_problem(split_words(text))
+    found = grammar.explain_mismatch(split_words(text))
     assert problem in found
     assert bool(found) is bool(problem)
 

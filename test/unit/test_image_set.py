@@ -14,9 +14,14 @@ from edge_inference.cli.usage import UsageError
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ConfigError, SourceError
-from edge_inference.optimize import labelled_images
-from edge_inference.optimize.image_set import ImageSet, images_of, own_images, read_file
-from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table
+from edge_inference.optimize.images import labeled_images
+from edge_inference.optimize.images.image_set import (
+    ImageSet,
+    golden_image_set,
+    load_image_set,
+    read_image_file,
+)
+from edge_inference.optimize.images.labeled_images import load_labeled_folders, load_labeled_table
 from small_model import make_image, write_images, write_model
 
 
@@ -37,15 +42,15 @@ def table(folder: Path, text: str) -> Path:
 
 
 def test_a_model_has_its_own_images(model: ModelDescription) -> None:
-    own = own_images(model)
+    own = golden_image_set(model)
     assert len(own) == 11
     assert own.class_ids is None
-    assert own.described == "11 golden images and crops of them"
+    assert own.description == "11 golden images and crops of them"
     assert len(choose_images(model, None, limit=3)) == 3
 
 
 def test_images_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
-    found = images_of(str(folder))
+    found = load_image_set(str(folder))
     assert (len(found), found.skipped) == (4, ())
     assert [Path(frame.origin).name for frame in found] == [f"{n:03d}.png" for n in range(4)]
     np.testing.assert_array_equal(found[1].data.reshape(32, 48, 3), make_image(1, "green"))
@@ -65,7 +70,7 @@ def test_a_broken_image_is_left_out_and_told(
 
 @pytest.mark.parametrize(("limit", "names"), [(1, 1), (2, 2), (9, 4)])
 def test_a_limit_spreads_evenly(folder: Path, limit: int, names: int) -> None:
-    assert len(images_of(str(folder), limit=limit)) == names
+    assert len(load_image_set(str(folder), limit=limit)) == names
 
 
 def test_images_of_a_video_are_held(tmp_path: Path) -> None:
@@ -74,7 +79,7 @@ def test_images_of_a_video_are_held(tmp_path: Path) -> None:
     for index in range(6):
         writer.write(make_image(index))
     writer.release()
-    found = images_of(str(file), limit=3)
+    found = load_image_set(str(file), limit=3)
     assert [(frame.width, frame.height) for frame in found] == [(48, 32)] * 3
 
 
@@ -88,7 +93,7 @@ def test_slices_keep_their_labels() -> None:
 
 def test_a_file_that_is_no_image_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not an image"):
-        read_file(tmp_path / "notes.txt")
+        read_image_file(tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +105,7 @@ def test_a_file_that_is_no_image_is_no_image(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> None:
-    found = labelled_by_table(model, table(folder, text), None)
+    found = load_labeled_table(model, table(folder, text), None)
     assert found.class_ids == (0, 1)
     assert found[0].origin.endswith("000.png")
 
@@ -127,36 +132,36 @@ def test_a_wrong_table_names_its_line(
     model: ModelDescription, folder: Path, text: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        labelled_by_table(model, table(folder, text), None)
+        load_labeled_table(model, table(folder, text), None)
 
 
 def test_a_table_of_images_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no image can be read"):
-        labelled_by_table(model, table(tmp_path, "none.png,red\n"), None)
+        load_labeled_table(model, table(tmp_path, "none.png,red\n"), None)
 
 
 @pytest.mark.parametrize("head", ["", "image,label\n"])
 def test_a_table_of_too_many_images(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
-    monkeypatch.setattr(labelled_images, "_MOST_ROWS", 50)
+    monkeypatch.setattr(labeled_images, "_MAX_ROWS", 50)
     with pytest.raises(ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 images"):
-        labelled_by_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
+        load_labeled_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
 
 
 def test_only_wanted_rows_of_a_table_become_files(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[dict[Path, int]] = []
-    real = labelled_images.labelled_files
+    real = labeled_images.load_labeled_files
 
     def seen(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
         made.append(class_of)
         return real(class_of, source, limit)
 
-    monkeypatch.setattr(labelled_images, "labelled_files", seen)
+    monkeypatch.setattr(labeled_images, "load_labeled_files", seen)
     rows = "000.png,red\n003.png,blue\n" + "".join(f"{n}.png,green\n" for n in range(5, 90))
-    found = labelled_by_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
+    found = load_labeled_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
     assert len(made[0]) == 2
     assert [Path(frame.origin).name for frame in found] == ["000.png", "002.png"]
     assert found.class_ids == (0, 2)
@@ -166,14 +171,14 @@ def test_a_table_that_is_not_text(model: ModelDescription, tmp_path: Path) -> No
     file = tmp_path / "labels.csv"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="UTF-8"):
-        labelled_by_table(model, file, None)
+        load_labeled_table(model, file, None)
 
 
 def test_labels_are_for_classification(model: ModelDescription, folder: Path) -> None:
     detector = dataclasses.replace(model, task="detection")
     with pytest.raises(ConfigError, match="for classification only"):
-        labelled_by_table(detector, table(folder, "000.png,red\n"), None)
-    assert labelled_by_folders(detector, folder.parent) is None
+        load_labeled_table(detector, table(folder, "000.png,red\n"), None)
+    assert load_labeled_folders(detector, folder.parent) is None
 
 
 def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None:

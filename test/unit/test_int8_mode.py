@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.precision import forms_of
+from benchmarks.precision import int8_variants_of
 from edge_inference.backends.processor import Processor
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
@@ -20,7 +20,7 @@ from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from int8_sums import can_saturate, saturating_pair_sums
 
 AVX2 = Processor("avx2", saturates=True)
@@ -120,32 +120,34 @@ def test_a_process_of_its_own_makes_what_was_asked_for(
     assert again.int8_mode == "fast"
 
 
-def test_both_ways_are_compared_where_they_differ(
+def test_both_modes_are_compared_where_they_differ(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = CompareRequest(
         model, ImageSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast")
     )
     be(AVX2, monkeypatch)
-    assert [way for way in order.ways() if way[1] == "int8"] == [
+    assert [way for way in order.candidates() if way[1] == "int8"] == [
         ("ort", "int8", "exact"),
         ("ort", "int8", "fast"),
         ("trt", "int8", None),
     ]
     be(VNNI, monkeypatch)
-    assert [way for way in order.ways() if way[1] == "int8"] == [
+    assert [way for way in order.candidates() if way[1] == "int8"] == [
         ("ort", "int8", None),
         ("trt", "int8", None),
     ]
 
 
 def test_what_is_promised_depends_on_the_processor() -> None:
-    assert [(form.title, form.weight_bits, form.times_faster) for form in forms_of(AVX2)] == [
+    assert [
+        (form.title, form.weight_bits, form.times_faster) for form in int8_variants_of(AVX2)
+    ] == [
         ("int8-exact", 8, 1.05),
         ("int8-fast", 7, 1.4),
     ]
     for processor in (VNNI, ARM):
-        (form,) = forms_of(processor)
+        (form,) = int8_variants_of(processor)
         assert (form.title, form.weight_bits, form.times_faster) == ("int8", 8, 2.0)
 
 

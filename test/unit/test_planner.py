@@ -315,7 +315,7 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("motion:\n  max_angle_rad: .nan\n", "max_angle_rad: expected a number .*got nan"),
         ("plan:\n  max_steps: -1\n", "expected an integer from 1 to 100, got -1"),
         ("plan:\n  dead_man_s: 0.01\n", "dead_man_s: expected a number from 0.1 to 2"),
-        ("motion: {}\nmotion: {}\n", "stands twice, on lines 1 and 2"),
+        ("motion: {}\nmotion: {}\n", "duplicate key, on lines 1 and 2"),
     ],
 )
 def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, error: str) -> None:

@@ -28,10 +28,10 @@ class Fan:
 
 def test_a_rule_tells_everything_about_its_field() -> None:
     rule = rules(Fan)["speed"]
-    assert (rule.type, rule.many, rule.unit, rule.required) == (int, False, "rpm", True)
+    assert (rule.type, rule.is_list, rule.unit, rule.required) == (int, False, "rpm", True)
     assert rule.expected() == "an integer from 0 to 5000 (rpm)"
     steps = rules(Fan)["steps"]
-    assert (steps.many, steps.default) == (True, (1, 2))
+    assert (steps.is_list, steps.default) == (True, (1, 2))
     assert steps.expected() == "a list, each entry an integer of at least 1"
     assert rules(Fan)["quiet"].read_only
     assert list(rules(Fan)) == ["speed", "duty", "mode", "quiet", "steps"]
@@ -88,17 +88,22 @@ class Sign:
     width: int = setting(1, "width")
     words: tuple[str, ...] = setting((), "words")
     places: tuple[float, ...] = setting((), "places")
-    poem: str = setting("", "a long text", longest=10_000)
-    numbers: tuple[int, ...] = setting((), "a short list", longest=2)
+    poem: str = setting("", "a long text", max_length=10_000)
+    numbers: tuple[int, ...] = setting((), "a short list", max_length=2)
 
 
 @pytest.mark.parametrize(
     ("name", "taken", "refused", "message"),
     [
-        ("text", "x" * 4096, "x" * 4097, "text: expected a text of at most 4096 letters, got 4097"),
+        (
+            "text",
+            "x" * 4096,
+            "x" * 4097,
+            "text: expected a text of at most 4096 characters, got 4097",
+        ),
         ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 letters"),
         ("words", ["x" * 4096] * 1000, ["x"] * 1001, "words: expected at most 1000 entries, got"),
-        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 letters"),
+        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 characters"),
         ("places", [0.5] * 1000, [0.5] * 1_000_000, "expected at most 1000 entries, got 1000000"),
         ("numbers", (1, 2), (1, 2, 3), "numbers: expected at most 2 entries, got 3"),
         ("mode", "off", "x" * (8 << 20), "mode: expected one of on, off, got 'xxx"),

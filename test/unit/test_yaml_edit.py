@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.cli.models.yaml_edit import set_values
 from edge_inference.errors import ConfigError
+from edge_inference.optimize.yaml_edit import set_values
 
 ROOT = Path(__file__).parents[2]
 TEXTS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)

@@ -103,11 +103,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.compare_models import CompareOptions, compare_models
+    from edge_inference.cli.models.compare_model import CompareOptions, compare_model
 
     asked = {
         name: value
         for name, value in vars(options).items()
         if name in CompareOptions.__dataclass_fields__ and value is not None
     }
-    return compare_models(CompareOptions(**asked), as_json=options.json)
+    return compare_model(CompareOptions(**asked), as_json=options.json)

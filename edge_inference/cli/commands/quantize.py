@@ -91,9 +91,9 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.quantize import QuantizeOptions, quantize
+    from edge_inference.cli.models.quantize_model import QuantizeOptions, quantize_model
 
-    order = QuantizeOptions(
+    quantize_options = QuantizeOptions(
         model=options.model,
         model_path=options.model_path,
         precision=options.precision,
@@ -107,4 +107,4 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
         target=options.target,
         force=options.force,
     )
-    return quantize(order, as_json=options.json)
+    return quantize_model(quantize_options, as_json=options.json)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from edge_inference.cli.usage import UsageError, complain
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.optimize.image_set import ImageSet, images_of, own_images
-from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table
+from edge_inference.optimize.images.image_set import ImageSet, golden_image_set, load_image_set
+from edge_inference.optimize.images.labeled_images import load_labeled_folders, load_labeled_table
 
 
 def choose_images(
@@ -37,9 +37,9 @@ def _chosen(
         folder = None if source is None else Path(source)
         if folder is not None and not folder.is_dir():
             raise UsageError(f"--images {source}: with --labels, the folder that they are in")
-        return labelled_by_table(model, Path(labels), folder, limit)
+        return load_labeled_table(model, Path(labels), folder, limit)
     if source is None:
-        own = own_images(model)
+        own = golden_image_set(model)
         return own if limit is None else own[:limit]
-    labelled = None if topic else labelled_by_folders(model, Path(source), limit)
-    return labelled or images_of(source, topic, limit)
+    labelled = None if topic else load_labeled_folders(model, Path(source), limit)
+    return labelled or load_image_set(source, topic, limit)

@@ -15,7 +15,7 @@ ELEMENT_BYTES = {1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8
 FLOAT_BYTES = 4
 
 #: Fields of the messages in a file; a network has some ten for each node.
-MOST_FIELDS = 10_000_000
+MAX_FIELDS = 10_000_000
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END, _FIXED32 = range(6)
 _WINDOW = 1 << 16
@@ -30,11 +30,11 @@ _WHOLE_DATA, _FLOAT_DATA = {6: 5, 7: 7}, {1: 4, 11: 10}
 _INT64_SIGN = 1 << 63
 
 
-class MalformedError(ValueError):
+class MalformedMessageError(ValueError):
     """The bytes are no message."""
 
 
-class ExcessError(ValueError):
+class LimitExceededError(ValueError):
     """More of something than any network has."""
 
 
@@ -67,13 +67,13 @@ class ByteSource:
             if byte < 0x80:
                 return value, at
             shift += 7
-        raise MalformedError("a number without an end")
+        raise MalformedMessageError("a number without an end")
 
     def count_field(self) -> None:
         """Note a field that is looked at. Raises ExcessError."""
         self._fields += 1
-        if self._fields > MOST_FIELDS:
-            raise ExcessError(f"expected at most {MOST_FIELDS} fields, got more")
+        if self._fields > MAX_FIELDS:
+            raise LimitExceededError(f"expected at most {MAX_FIELDS} fields, got more")
 
     def bytes(self, first: int, last: int) -> bytes:
         """Return the bytes of a place."""
@@ -116,7 +116,7 @@ class WireMessage:
             elif kind == _BYTES:
                 length, at = source.varint(at)
                 if at + length > end:
-                    raise MalformedError("a field that is longer than its message")
+                    raise MalformedMessageError("a field that is longer than its message")
                 yield WireField(
                     key >> 3, length, WireMessage(source, (at, at + length)), is_number=False
                 )
@@ -128,14 +128,14 @@ class WireMessage:
             elif kind == _GROUP:
                 at = self._after_group(at, key >> 3, end)
             else:
-                raise MalformedError(f"a field of kind {kind}")
+                raise MalformedMessageError(f"a field of kind {kind}")
 
     def _after_group(self, at: int, number: int, end: int) -> int:
         """Return where a group ends: an old form of a field, which ONNX has nowhere."""
         source, groups = self._source, [number]
         while groups:
             if at >= end or len(groups) > _DEEPEST_GROUP:
-                raise MalformedError("a group without an end")
+                raise MalformedMessageError("a group without an end")
             source.count_field()
             key, at = source.varint(at)
             kind = key & 7
@@ -149,7 +149,7 @@ class WireMessage:
             elif kind == _GROUP:
                 groups.append(key >> 3)
             elif kind != _END or groups.pop() != key >> 3:
-                raise MalformedError("a group that ends as another")
+                raise MalformedMessageError("a group that ends as another")
         return at
 
     def __len__(self) -> int:
@@ -163,7 +163,9 @@ class WireMessage:
     def text(self) -> str:
         """Return a name. Raises ExcessError for one that is longer than any."""
         if len(self) > _LONGEST_NAME:
-            raise ExcessError(f"expected names of at most {_LONGEST_NAME} bytes, got {len(self)}")
+            raise LimitExceededError(
+                f"expected names of at most {_LONGEST_NAME} bytes, got {len(self)}"
+            )
         return self.data().decode(errors="replace")
 
     def all(self, number: int) -> Iterator[WireMessage]:
@@ -182,7 +184,7 @@ class WireMessage:
 
     def one(self, number: int) -> WireMessage | None:
         """Return the message of one field, all of it where it comes in parts."""
-        return as_one([*self.all(number)])
+        return merge_messages([*self.all(number)])
 
     def numbers(self, number: int) -> list[int]:
         """Return the values of a field of whole numbers, packed or one by one.
@@ -213,14 +215,14 @@ class WireMessage:
         return found
 
 
-def as_one(messages: Sequence[WireMessage]) -> WireMessage | None:
+def merge_messages(messages: Sequence[WireMessage]) -> WireMessage | None:
     """Return the parts of a message as one, as protobuf does; None for none."""
     if not messages:
         return None
     return WireMessage(messages[0]._source, *(span for part in messages for span in part._spans))
 
 
-def text_of(messages: Sequence[WireMessage]) -> str:
+def last_text(messages: Sequence[WireMessage]) -> str:
     """Return the text that counts of some; none is empty. Raises ExcessError."""
     return messages[-1].text() if messages else ""
 
@@ -234,7 +236,7 @@ def _unpacked(message: WireMessage, form: str) -> list[float]:
 
 def _expect_few(count: int) -> None:
     if count > _MOST_VALUES:
-        raise ExcessError(f"expected shapes of at most {_MOST_VALUES} axes, got more")
+        raise LimitExceededError(f"expected shapes of at most {_MOST_VALUES} axes, got more")
 
 
 class OnnxTensor(NamedTuple):

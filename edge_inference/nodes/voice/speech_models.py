@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.models.model import default_search_path, search_folders
+from edge_inference.core.models.model import default_search_path, parse_search_path
 from edge_inference.errors import ModelError
 from edge_inference.speech.recognition.speech_model import SpeechModel, find_speech_model
 
@@ -13,7 +13,7 @@ PLAN = ".plan"
 
 def find_speech(name: str, model_path: str, task: str) -> SpeechModel:
     """Read a speech model's folder; ModelError for one of another task."""
-    model = find_speech_model(name, (*search_folders(model_path), *default_search_path()))
+    model = find_speech_model(name, (*parse_search_path(model_path), *default_search_path()))
     if model.task != task:
         raise ModelError(f"speech model {name!r}: expected one for {task}, got {model.task}")
     return model

@@ -45,7 +45,7 @@ _EXAMPLES = (
 class Prompt:
     """The text around what is said. The defaults are ChatML, as SmolLM2 and Qwen2.5 have it."""
 
-    system: str = setting(_SYSTEM, "what the model is for", longest=65_536)
+    system: str = setting(_SYSTEM, "what the model is for", max_length=65_536)
     start: str = setting(
         "<|im_start|>system\n{system}<|im_end|>\n", "the beginning; {system} is the text above"
     )

@@ -12,29 +12,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
-from edge_inference.core.models.onnx_constants import (
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
+from edge_inference.core.models.onnx_reader import (
+    ELEMENT_BYTES,
+    ByteSource,
+    LimitExceededError,
+    MalformedMessageError,
+    OnnxTensor,
+    WireMessage,
+    last_text,
+    merge_messages,
+    read_tensor,
+)
+from edge_inference.core.models.onnx_shapes import (
     KnownTensor,
     OnnxAttribute,
     OnnxNode,
     Scope,
-    made,
-    of_constant,
-    of_sparse,
-    of_tensor,
-    plain_domain,
-    product,
-)
-from edge_inference.core.models.onnx_reader import (
-    ELEMENT_BYTES,
-    ByteSource,
-    ExcessError,
-    MalformedError,
-    OnnxTensor,
-    WireMessage,
-    as_one,
-    read_tensor,
-    text_of,
+    count_elements,
+    describe_constant_node,
+    describe_sparse_tensor,
+    describe_tensor,
+    infer_output,
+    normalize_domain,
 )
 from edge_inference.core.runtime.memory_limit import (
     allow_more,
@@ -44,7 +44,7 @@ from edge_inference.core.runtime.memory_limit import (
 from edge_inference.errors import ModelError
 
 #: More nodes than networks have; ONNX Runtime's time grows with their square.
-MOST_NODES = 50_000
+MAX_NODES = 50_000
 #: Graphs within each other, as a loop's in a branch's.
 _DEEPEST = 16
 #: Of a file's length so much may be holes: exporters leave them where they align weights.
@@ -71,7 +71,7 @@ _passed: dict[tuple[int, ...], _Passed] = {}
 _MOST_PASSED = 64
 
 
-def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> None:
+def check_memory(file: Path, most_mib: int | None = None, option: str = "") -> None:
     """Raise ModelError for an ONNX file that declares to need more than ``most_mib`` of memory.
 
     Without it, that is what this process may take, or what the machine has. ``option`` is what
@@ -82,7 +82,7 @@ def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> Non
     if file.name.lower().endswith(_RUNTIMES_OWN):
         return
     try:
-        with open_plain(file, LARGEST_WEIGHTS) as stream:
+        with open_regular_file(file, MAX_WEIGHTS_BYTES) as stream:
             check = _Check(file, limit << 20, hint)
             found = os.fstat(stream.fileno())
             version = (
@@ -105,7 +105,7 @@ def check_cost(file: Path, most_mib: int | None = None, option: str = "") -> Non
         return
     except ModelError:
         raise
-    except (ExcessError, MalformedError) as error:
+    except (LimitExceededError, MalformedMessageError) as error:
         raise ModelError(
             f"{file}: no network that can be followed ({error}); export it again"
         ) from error
@@ -126,7 +126,7 @@ def _outermost(message: WireMessage) -> dict[int, list[WireMessage]] | None:
     """Return the graph and the functions of a file; None for one that plainly is none of ONNX."""
     try:
         return message.parts(7, 25)
-    except MalformedError:
+    except MalformedMessageError:
         return None
 
 
@@ -154,9 +154,9 @@ class _Check:
     def model(self, graphs: Sequence[WireMessage], functions: Sequence[WireMessage]) -> None:
         for message in functions:
             parts = message.parts(1, 7, 10, 13)
-            name = plain_domain(text_of(parts[10])), text_of(parts[1]), text_of(parts[13])
+            name = normalize_domain(last_text(parts[10])), last_text(parts[1]), last_text(parts[13])
             self._functions.setdefault(name, []).extend(parts[7])
-        graph = as_one(graphs)
+        graph = merge_messages(graphs)
         if graph is not None:
             self._graph(graph, Scope(), 0)
         for name in self._functions.keys() - self._costs.keys():  # those that nobody calls
@@ -176,7 +176,7 @@ class _Check:
         for weights in parts[5]:
             tensor = read_tensor(weights)
             self._weigh(tensor, f"the weights {tensor.name!r:.100} of {list(tensor.dims)}")
-            scope.keep(tensor.name, of_tensor(tensor))
+            scope.keep(tensor.name, describe_tensor(tensor))
         self._body(parts[1], scope, depth)
 
     def _body(self, messages: Sequence[WireMessage], scope: Scope, depth: int) -> None:
@@ -188,7 +188,7 @@ class _Check:
                     scope.forget(name)
         for node in nodes:
             if node.is_constant:
-                known = of_constant(self._attributes(node, scope, depth))
+                known = describe_constant_node(self._attributes(node, scope, depth))
                 for name in node.outputs[:1]:
                     scope.keep(name, known)
         for node in nodes:
@@ -197,9 +197,9 @@ class _Check:
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
-        if self._nodes > MOST_NODES:
+        if self._nodes > MAX_NODES:
             raise ModelError(
-                f"{self._file}: expected at most {MOST_NODES} nodes, got more; simplify the graph"
+                f"{self._file}: expected at most {MAX_NODES} nodes, got more; simplify the graph"
             )
 
     def _node(self, node: OnnxNode, scope: Scope, depth: int) -> None:
@@ -208,7 +208,7 @@ class _Check:
         if function in self._functions:
             self._call(function, depth)
             return
-        known = made(node, scope, attributes)
+        known = infer_output(node, scope, attributes)
         if known is None:
             return
         self._expect(known.size, f"what its node {node.kind} makes takes")
@@ -246,14 +246,14 @@ class _Check:
         return attributes
 
     def _hold_sparse(self, message: WireMessage, scope: Scope | None) -> None:
-        known = of_sparse(message)
+        known = describe_sparse_tensor(message)
         self._add(known.size, f"a sparse tensor of {list(known.lengths)}")
         values = message.one(1)
         if scope is not None and values is not None:
             scope.keep(read_tensor(values).name, known)
 
     def _weigh(self, tensor: OnnxTensor, what: str) -> None:
-        self._add(product(tensor.dims) * tensor.element_bytes, what)
+        self._add(count_elements(tensor.dims) * tensor.element_bytes, what)
         if tensor.external is not None:
             self.look_at(tensor.external.get("location", ""))
 
@@ -273,7 +273,7 @@ class _Check:
         if location in self.external:
             return
         self.external.add(location)
-        if not is_inside(location):
+        if not is_relative_inside(location):
             raise ModelError(
                 f"{self._file}: its weights lie in {location!r:.200}; expected a file in the "
                 "model's folder"
@@ -283,7 +283,7 @@ class _Check:
             raise ModelError(
                 f"{place}: no such file; the weights of {self._file.name} lie there, copy them too"
             )
-        if not is_plain_file(place):
+        if not is_regular_file(place):
             raise ModelError(f"{place}: expected a file of weights; copy it again")
         size, held = _extent(place)
         if size - held > max(_MOST_HOLES * size, _LEAST_HOLES):
@@ -295,7 +295,7 @@ class _Check:
     def _declared(self, value: WireMessage, scope: Scope) -> None:
         """Look at the type of a value: ValueInfoProto, TypeProto, Tensor, shape."""
         parts = value.parts(1, 2)
-        called, kind = text_of(parts[1]), as_one(parts[2])
+        called, kind = last_text(parts[1]), merge_messages(parts[2])
         scope.forget(called)
         tensor = kind.one(1) if kind is not None else None
         shape = tensor.one(2) if tensor is not None else None
@@ -308,7 +308,7 @@ class _Check:
         self._expect(known.size, f"the tensor {called!r:.100} of {lengths} takes")
 
 
-def is_inside(location: str) -> bool:
+def is_relative_inside(location: str) -> bool:
     """Tell whether a name is one of a file below a folder; the text decides, as for all models."""
     path = PurePosixPath(location)
     return (

@@ -15,9 +15,9 @@ from edge_inference.core.models.onnx_reader import (
     FLOAT_BYTES,
     OnnxTensor,
     WireMessage,
-    as_one,
+    last_text,
+    merge_messages,
     read_tensor,
-    text_of,
 )
 
 _INT64_BYTES = 8
@@ -25,18 +25,18 @@ _INT64_BYTES = 8
 _MOST_INPUTS = 5
 _ONNX_DOMAINS = ("", "ai.onnx")
 
-Lengths = Sequence[float]
+Dims = Sequence[float]
 
 
 class KnownTensor(NamedTuple):
     """What is known of a tensor: its shape, what an element takes, and maybe its values."""
 
-    lengths: Lengths
+    lengths: Dims
     element_bytes: int
     tensor: OnnxTensor | None = None
-    numbers: Lengths = ()
+    numbers: Dims = ()
 
-    def values(self) -> Lengths:
+    def values(self) -> Dims:
         """Return its values where they are constant and few. Raises ExcessError."""
         return self.tensor.values() if self.tensor is not None else self.numbers
 
@@ -48,7 +48,7 @@ class KnownTensor(NamedTuple):
     @property
     def size(self) -> float:
         """Bytes that it takes."""
-        return product(self.lengths) * self.element_bytes
+        return count_elements(self.lengths) * self.element_bytes
 
 
 _UNKNOWN = KnownTensor((), 1)
@@ -88,13 +88,13 @@ class OnnxAttribute:
 
     def __init__(self, message: WireMessage) -> None:
         parts = message.parts(1, 5, 6, 10, 11, 22, 23)
-        self.name = text_of(parts[1])
+        self.name = last_text(parts[1])
         self.message = message
-        self.tensor = as_one(parts[5])
-        self.sparse = as_one(parts[22])
+        self.tensor = merge_messages(parts[5])
+        self.sparse = merge_messages(parts[22])
         #: All that it holds of a kind.
         self.tensors = [part for part in (self.tensor, *parts[10]) if part is not None]
-        self.graphs = [part for part in (as_one(parts[6]), *parts[11]) if part is not None]
+        self.graphs = [part for part in (merge_messages(parts[6]), *parts[11]) if part is not None]
         self.sparse_tensors = [part for part in (self.sparse, *parts[23]) if part is not None]
 
 
@@ -103,9 +103,9 @@ class OnnxNode:
 
     def __init__(self, message: WireMessage) -> None:
         parts = message.parts(1, 2, 4, 5, 7, 8)
-        self.kind = text_of(parts[4])
-        self.domain = plain_domain(text_of(parts[7]))
-        self.overload = text_of(parts[8])
+        self.kind = last_text(parts[4])
+        self.domain = normalize_domain(last_text(parts[7]))
+        self.overload = last_text(parts[8])
         self.attributes = parts[5]
         self.outputs = [name.text() for name in parts[2]]
         self._inputs = parts[1][:_MOST_INPUTS]
@@ -120,38 +120,38 @@ class OnnxNode:
         return self.kind == "Constant" and self.domain == ""
 
 
-def plain_domain(domain: str) -> str:
+def normalize_domain(domain: str) -> str:
     """Return the one name of ONNX's own domain, which has two."""
     return "" if domain in _ONNX_DOMAINS else domain
 
 
-def product(lengths: Lengths) -> float:
+def count_elements(lengths: Dims) -> float:
     """Multiply lengths; a negative one, or one that is not known, counts as one."""
     if any(length == 0 for length in lengths):
         return 0.0
     return math.prod(float(length) if length >= 1 else 1.0 for length in lengths)
 
 
-def of_tensor(tensor: OnnxTensor) -> KnownTensor:
+def describe_tensor(tensor: OnnxTensor) -> KnownTensor:
     """Return what is known of a tensor that is in the file."""
     return KnownTensor(tensor.dims, tensor.element_bytes, tensor)
 
 
-def of_sparse(message: WireMessage) -> KnownTensor:
+def describe_sparse_tensor(message: WireMessage) -> KnownTensor:
     """Return what is known of a SparseTensorProto: what it takes once it is unpacked."""
     values = message.one(1)
     element_bytes = read_tensor(values).element_bytes if values is not None else FLOAT_BYTES
     return KnownTensor(message.numbers(3), element_bytes)
 
 
-def of_constant(attributes: Sequence[OnnxAttribute]) -> KnownTensor:
+def describe_constant_node(attributes: Sequence[OnnxAttribute]) -> KnownTensor:
     """Return what a node ``Constant`` holds; nothing is known of one that holds something else."""
     for attribute in attributes:
         name = attribute.name
         if name == "value" and attribute.tensor is not None:
-            return of_tensor(read_tensor(attribute.tensor))
+            return describe_tensor(read_tensor(attribute.tensor))
         if name == "sparse_value" and attribute.sparse is not None:
-            return of_sparse(attribute.sparse)
+            return describe_sparse_tensor(attribute.sparse)
         if name in ("value_int", "value_ints"):
             whole = attribute.message.numbers(3 if name == "value_int" else 8)
             return KnownTensor((len(whole),), _INT64_BYTES, numbers=whole)
@@ -161,7 +161,9 @@ def of_constant(attributes: Sequence[OnnxAttribute]) -> KnownTensor:
     return _UNKNOWN
 
 
-def made(node: OnnxNode, scope: Scope, attributes: Sequence[OnnxAttribute]) -> KnownTensor | None:
+def infer_output(
+    node: OnnxNode, scope: Scope, attributes: Sequence[OnnxAttribute]
+) -> KnownTensor | None:
     """Return what a node makes of constants; None where that is not known. Raises ExcessError."""
     make = _MAKERS.get(node.kind) if node.domain == "" else None
     if make is None:
@@ -210,7 +212,7 @@ def _resize(inputs: _Inputs, attributes: _Attributes) -> KnownTensor | None:
     return _times(inputs[0], scales)
 
 
-def _times(known: KnownTensor, factors: Lengths) -> KnownTensor | None:
+def _times(known: KnownTensor, factors: Dims) -> KnownTensor | None:
     if not factors:
         return None
     lengths = [*known.lengths, *[1] * (len(factors) - len(known.lengths))]
