@@ -49,6 +49,24 @@ def test_the_policy_is_the_graph_of_the_pipeline() -> None:
     assert done.returncode == 0, f"run: python scripts/security_policy.py\n{done.stdout}"
 
 
+@pytest.mark.usefixtures("alone")
+def test_a_component_that_does_not_configure_is_an_error() -> None:
+    code = (
+        "import security_policy as policy; policy.ARGUMENTS['model'] = 'no_such_model'; "
+        "policy.render_policy()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("RuntimeError: "), done.stderr
+    assert "/ai/inference did not configure" in error
+
+
 def test_only_the_command_node_may_drive() -> None:
     drivers = {
         profile.get("node")
