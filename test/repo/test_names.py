@@ -31,6 +31,9 @@ MESSAGE_FIELD = re.compile(r"^\s*[\w/]+(?:<=\d+)?(?:\[[^\]]*\])?\s+(\w+)", re.MU
 YAML_KEY = re.compile(r"^[\s-]*([\w./-]+):(?:\s|$)", re.MULTILINE)
 # A string that is one name: a key, an option, a parameter.
 NAME_LITERAL = re.compile(r"""[rbf]*["']-{0,2}([a-z][a-z0-9]*[_-][a-z0-9_-]+)["']""")
+PARAMETER_ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+# The bounds of values are called min_… and max_….
+BOUND = re.compile(r"(?:least|most|lowest|highest|shortest|longest|smallest|largest)_")
 # Files of these folders apply a module to one purpose and have its name: the node of a function,
 # the command of a function, the messages of a type.
 ADAPTER_FOLDERS = {
@@ -189,6 +192,15 @@ def test_names_are_spelt_in_american_english() -> None:
     texts = {name: text_of(name) or "" for name in tracked_files() if name not in EXEMPT_FILES}
     faults = {str(name): sorted(british_names_in(name, text)) for name, text in texts.items()}
     assert {name: names for name, names in faults.items() if names} == {}
+
+
+def test_bounds_among_parameters_and_keys_are_min_and_max() -> None:
+    names = set(PARAMETER_ROW.findall(text_of(Path("docs/parameters.md")) or ""))
+    assert "max_age_ms" in names
+    for file in tracked_files():
+        if file.suffix in (".yaml", ".msg", ".action"):
+            names |= set(names_in(file, text_of(file) or ""))
+    assert {name for name in names if BOUND.match(name)} == set()
 
 
 @pytest.mark.parametrize(
