@@ -7,7 +7,7 @@ import io
 import re
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -115,6 +115,16 @@ def british_names_in(file: Path, text: str) -> set[str]:
     return {name for name in names_in(file, text) if BRITISH.search(name)}
 
 
+def modules_of_classes(sources: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the modules in which each public class name is defined."""
+    modules = defaultdict(list)
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules[node.name].append(module)
+    return dict(modules)
+
+
 def file_names_that_repeat(files: Iterable[Path]) -> dict[str, list[str]]:
     """Return the module names that more than one file has, without packages and adapters."""
     places = defaultdict(list)
@@ -163,13 +173,14 @@ def test_other_words_are_not_refused(text: str) -> None:
 
 
 def test_a_class_name_stands_for_one_class() -> None:
-    places = defaultdict(list)
-    for module, source in package_sources().items():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(module)
-    assert len(places) > 300
-    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+    modules = modules_of_classes(package_sources())
+    assert len(modules) > 300
+    assert {name: found for name, found in modules.items() if len(found) > 1} == {}
+
+
+def test_classes_of_the_same_name_are_found() -> None:
+    sources = {"a": "class A: ...\nclass _B: ...", "b": "class A:\n    class C: ...\nclass _B: ..."}
+    assert modules_of_classes(sources) == {"A": ["a", "b"], "C": ["b"]}
 
 
 def test_a_file_name_stands_for_one_module() -> None:
