@@ -74,12 +74,12 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     )()
     made: list[Opened] = []
 
-    def open_role(model, role) -> Opened:
+    def open_backend(model, role) -> Opened:
         made.append(Opened())
         return made[-1]
 
-    monkeypatch.setattr(speech_recognition, "find_speech", lambda *given: described)
-    monkeypatch.setattr(speech_recognition, "open_role", open_role)
+    monkeypatch.setattr(speech_recognition, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(speech_recognition, "open_backend", open_backend)
     monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
     monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
     monkeypatch.setattr(speech_recognition, "listen_for", FakeCommandMode)

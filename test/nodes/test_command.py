@@ -212,7 +212,7 @@ class Unbounded(VoiceLimits):
 def test_a_step_that_nobody_does_ends_the_plan(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: ActionStep, words: str
 ) -> None:
-    monkeypatch.setattr(command, "find_limits", lambda file: Unbounded())
+    monkeypatch.setattr(command, "load_limits", lambda file: Unbounded())
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     rig.load("Command")
@@ -331,13 +331,13 @@ def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) ->
 def test_a_simulation_that_is_halted_stops_the_robot(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patiently = command.find_limits
+    patiently = command.load_limits
 
     def less_patiently(file: str) -> VoiceLimits:
         limits = patiently(file)
         return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=4.0))
 
-    monkeypatch.setattr(command, "find_limits", less_patiently)
+    monkeypatch.setattr(command, "load_limits", less_patiently)
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command", use_sim_time=True)

@@ -21,8 +21,8 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
 from edge_inference.nodes.perception import latency
 from edge_inference.nodes.perception.latency import Latency
-from edge_inference.nodes.voice.abandoned_goals import AbandonedGoal, AbandonedGoals
 from edge_inference.nodes.voice.language_model import LanguageModel
+from edge_inference.nodes.voice.navigation.abandoned_goals import AbandonedGoal, AbandonedGoals
 from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, notify, wait_for
 from test_audio_source import recording

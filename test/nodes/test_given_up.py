@@ -9,7 +9,11 @@ from action_msgs.msg import GoalInfo
 from action_msgs.srv import CancelGoal
 from unique_identifier_msgs.msg import UUID
 
-from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES, AbandonedGoal, AbandonedGoals
+from edge_inference.nodes.voice.navigation.abandoned_goals import (
+    MAX_CANCEL_ATTEMPTS,
+    AbandonedGoal,
+    AbandonedGoals,
+)
 
 ID = UUID(uuid=[7] * 16)
 OTHER = UUID(uuid=[8] * 16)
@@ -93,15 +97,15 @@ def test_a_refusal_is_a_problem_at_once_and_asked_again(
 ) -> None:
     goal = AbandonedGoal(handle)
     watch.given_up.add(goal)
-    for tries in range(1, MOST_TRIES + 1):
+    for tries in range(1, MAX_CANCEL_ATTEMPTS + 1):
         assert len(handle.asked) == tries
         handle.answer(code, *ending)
         assert "refuses to end its goal" in watch.after(0.0)
         assert len(handle.asked) == tries  # not in a flood
         assert "refuses to end its goal" in watch.after(1.1)
-    assert len(handle.asked) == MOST_TRIES
+    assert len(handle.asked) == MAX_CANCEL_ATTEMPTS
     assert "refuses" in watch.after(100.0)  # for as long as it goes on
-    assert len(handle.asked) == MOST_TRIES
+    assert len(handle.asked) == MAX_CANCEL_ATTEMPTS
     watch.given_up.over(goal)
     assert watch.after(0.0) == ""
 
@@ -151,7 +155,7 @@ def test_a_goal_that_is_not_accepted_yet_is_asked_for_once_it_is(
 
 def test_a_goal_of_which_nobody_ever_hears_is_forgotten(watch: Watch) -> None:
     watch.given_up.add(AbandonedGoal())
-    problems = [watch.after(1.1) for _ in range(MOST_TRIES)]
+    problems = [watch.after(1.1) for _ in range(MAX_CANCEL_ATTEMPTS)]
     assert all(problems[:-1]) and not problems[-1]
 
 
@@ -183,7 +187,7 @@ def test_a_goal_that_was_forgotten_and_is_accepted_after_all_is_asked_for_as_oft
         pass
     goal.handle = handle
     watch.given_up.add(goal)
-    for tries in range(1, MOST_TRIES + 1):
+    for tries in range(1, MAX_CANCEL_ATTEMPTS + 1):
         assert len(handle.asked) == tries
         handle.answer(CancelGoal.Response.ERROR_REJECTED)
         assert "refuses to end its goal" in watch.after(1.1)
@@ -203,17 +207,17 @@ def test_a_goal_that_is_added_again_is_watched_once(watch: Watch, handle: Handle
 
 def test_who_insists_asks_at_once_and_as_often_as_at_first(watch: Watch, handle: Handle) -> None:
     watch.given_up.add(AbandonedGoal(handle))
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_CANCEL_ATTEMPTS):
         handle.answer(CancelGoal.Response.ERROR_REJECTED)
         watch.after(1.1)
-    assert len(handle.asked) == MOST_TRIES
+    assert len(handle.asked) == MAX_CANCEL_ATTEMPTS
     watch.given_up.insist()
-    for tries in range(1, MOST_TRIES + 1):
-        assert len(handle.asked) == MOST_TRIES + tries
+    for tries in range(1, MAX_CANCEL_ATTEMPTS + 1):
+        assert len(handle.asked) == MAX_CANCEL_ATTEMPTS + tries
         handle.answer(CancelGoal.Response.ERROR_REJECTED)
         watch.after(1.1)
     watch.after(100.0)
-    assert len(handle.asked) == 2 * MOST_TRIES
+    assert len(handle.asked) == 2 * MAX_CANCEL_ATTEMPTS
 
 
 def test_who_insists_leaves_time_to_a_goal_that_has_it_still(watch: Watch, handle: Handle) -> None:
@@ -231,12 +235,12 @@ def test_another_server_that_has_come_is_asked_though_the_first_one_was_asked_of
     watch: Watch, handle: Handle
 ) -> None:
     watch.given_up.add(AbandonedGoal(handle))
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_CANCEL_ATTEMPTS):
         handle.answer(CancelGoal.Response.ERROR_REJECTED)
         watch.after(1.1)
     watch.after(0.0, is_there=False)
     assert watch.after(5.1, is_there=True)
-    assert len(handle.asked) == MOST_TRIES + 1
+    assert len(handle.asked) == MAX_CANCEL_ATTEMPTS + 1
     handle.answer(CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID)
     assert watch.after(0.0) == ""
 

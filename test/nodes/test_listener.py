@@ -182,8 +182,8 @@ WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
 def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     """Load voice activity; return what publishes a word and waits until it has been worked on."""
     described = type("Described", (), {"name": "loud"})()
-    monkeypatch.setattr(voice_activity, "find_speech", lambda *given: described)
-    monkeypatch.setattr(voice_activity, "open_role", lambda *given: LoudIsSpeech())
+    monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(voice_activity, "open_backend", lambda *given: LoudIsSpeech())
     ear = rig.load("VoiceActivity", listening="on_demand")
     node = rig.container.node
     chunks = rig.call(lambda: Publisher(node, AudioChunkAdapter(), "/ai/audio", RELIABLE))

@@ -11,10 +11,10 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 
 from edge_inference.core.voice import ActionStep
-from edge_inference.nodes.voice import active_goals
-from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
-from edge_inference.nodes.voice.active_goals import ActiveGoals
-from edge_inference.nodes.voice.navigation import Navigation
+from edge_inference.nodes.voice.navigation import active_goals
+from edge_inference.nodes.voice.navigation.abandoned_goals import MAX_CANCEL_ATTEMPTS
+from edge_inference.nodes.voice.navigation.active_goals import ActiveGoals
+from edge_inference.nodes.voice.navigation.client import NavigationClient
 from navigation_rig import KITCHEN, STILL, Navigator, Robot
 from rig import Collected, Rig, later, wait_for
 
@@ -44,7 +44,7 @@ def crash(rig: Rig, robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a command node leave as one does that is killed: nobody hears of it."""
     (component,) = rig.container.components
     with monkeypatch.context() as patch:
-        patch.setattr(Navigation, "cancel", lambda self: None)
+        patch.setattr(NavigationClient, "cancel", lambda self: None)
         rig.call(lambda: rig.container.unload(component.id))
 
 
@@ -74,10 +74,10 @@ def test_what_one_that_crashed_has_left_hears_a_stop(
     navigator.refusals = 1000
     crash(rig, Robot(rig).sets_off(), monkeypatch)
     robot = Robot(rig)
-    navigator.cancels.wait(MOST_TRIES)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS)
     robot.say(text)
     # All goals at once, and then this one anew; a request may get lost on a busy machine.
-    navigator.cancels.wait(MOST_TRIES + 3)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 3)
 
 
 def test_what_others_drive_is_left_alone_until_somebody_says_stop(
@@ -186,7 +186,7 @@ def test_what_was_refused_often_enough_is_asked_for_again_by_another_stop(
     navigator.refusals = 1000
     robot = Robot(rig).sets_off()
     robot.say("stop")
-    navigator.cancels.wait(MOST_TRIES + 1)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 1)
     wait_for(lambda: robot.shows(REFUSES), "an error")
     navigator.refusals = len(navigator.cancels) + 3
     robot.say(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
+from edge_inference.nodes.voice.navigation.abandoned_goals import MAX_CANCEL_ATTEMPTS
 from navigation_rig import STILL, Navigator, Robot
 from rig import Rig, wait_for
 
@@ -28,10 +28,10 @@ def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
     navigator.refusals = 1000
     robot = Robot(rig).sets_off()
     robot.say("stop")
-    navigator.cancels.wait(MOST_TRIES)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS)
     wait_for(lambda: robot.shows("refuses to end its goal"), "an error")
     robot.stands()
-    assert len(navigator.cancels) == MOST_TRIES + 1  # all goals were told to end once, too
+    assert len(navigator.cancels) == MAX_CANCEL_ATTEMPTS + 1  # all goals were told to end once, too
     assert robot.said.count("Attention, navigation may still be driving me") == 1
 
 

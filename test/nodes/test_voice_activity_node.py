@@ -12,7 +12,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.voice import voice_activity
-from edge_inference.nodes.voice.speech_models import find_speech
+from edge_inference.nodes.voice.parameter_files import load_speech_model
 from rig import Outside, Rig, later, wait_for
 
 MS32 = 32_000_000
@@ -66,8 +66,8 @@ class Ear:
 def model(monkeypatch: pytest.MonkeyPatch) -> LoudIsSpeech:
     model = LoudIsSpeech()
     described = type("Described", (), {"name": "loud"})()
-    monkeypatch.setattr(voice_activity, "find_speech", lambda *given: described)
-    monkeypatch.setattr(voice_activity, "open_role", lambda *given: model)
+    monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(voice_activity, "open_backend", lambda *given: model)
     return model
 
 
@@ -223,7 +223,7 @@ def test_a_best_effort_microphone_is_heard(rig: Rig, outside: Outside, model: Lo
 )
 def test_a_model_of_another_task(name: str, words: str) -> None:
     with pytest.raises(ModelError) as caught:
-        find_speech(name, "", "activity")
+        load_speech_model(name, "", "activity")
     assert words in str(caught.value) or "is not installed" in str(caught.value)
 
 

@@ -31,7 +31,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derivation import calibration_digest
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import load_grammar
 from edge_inference.optimize.labelled_images import labelled_by_table
 from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
 from edge_inference.platforms.boards import load_boards
@@ -267,7 +267,7 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         lambda name: read_grammar(Path(name)),
         lambda name: list(pieces_of(Path(name + ".wav"), 0.1)),
         open_sound,
-        find_grammar,
+        load_grammar,
     ],
 )
 @pytest.mark.parametrize("name", ["./a\0b", "a\0b.yaml", "./\ud800", "./" + "a" * 5_000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from edge_inference.nodes.voice.navigation import Navigation
+from edge_inference.nodes.voice.navigation.client import NavigationClient
 from edge_inference.speech.planning.limits import NamedPlace
 from edge_inference.speech.planning.motion import Motion, MotionFeedback, MotionState
 
@@ -20,7 +20,10 @@ class ActionDispatcher:
     """
 
     def __init__(
-        self, navigation: Navigation, places: Mapping[str, NamedPlace], say: Callable[[str], None]
+        self,
+        navigation: NavigationClient,
+        places: Mapping[str, NamedPlace],
+        say: Callable[[str], None],
     ) -> None:
         self._navigation = navigation
         self._places = places

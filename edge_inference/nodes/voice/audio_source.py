@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.settings import setting
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.voice.audio_source_settings import AudioSourceSettings
-from edge_inference.nodes.voice.device_watch import DeviceWatch
+from edge_inference.nodes.voice.audio_reader import DeviceMonitor
 from edge_inference.speech.audio.sample_clock import SampleClock
 from edge_inference.speech.audio.sound import Sound, SoundPiece
 from edge_inference.speech.audio.sources import is_device, open_sound
 
 _RETRY_S = 1.0
+
+
+@dataclass(frozen=True)
+class AudioSourceSettings:
+    """Parameters of the audio source."""
+
+    source: str = setting(
+        "device",
+        "sound file, folder of sound files, device (the default input) or device:<name or number>",
+    )
+    pause_s: float = setting(
+        1.0,
+        "silence after each file, in which a speaker is heard to have ended",
+        unit="s",
+        minimum=0.0,
+        maximum=600.0,
+    )
+    loop: bool = setting(False, "start over at the end")
+    frame_id: str = setting("microphone", "frame_id in the header of every chunk")
 
 
 class AudioSource(Component):
@@ -109,7 +129,7 @@ class AudioSource(Component):
 
     def _publish_all(self, worker: Worker) -> None:
         clock, due, in_pass = SampleClock(), time.monotonic(), 0
-        watch = DeviceWatch(self.health, self.get_logger())
+        watch = DeviceMonitor(self.health, self.get_logger())
         while not worker.is_ending:
             try:
                 sound, piece = self._read()

@@ -4,28 +4,71 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.worker import Worker, attempt_each, words_of
+from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import WORDS, Component
-from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
+from edge_inference.nodes.conversions.command import (
+    FeedbackAdapter,
+    TwistAdapter,
+    TwistStampedAdapter,
+    Velocity,
+)
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher
 from edge_inference.nodes.voice.command_feedback import FeedbackReporter
 from edge_inference.nodes.voice.command_interrupts import CommandInterrupts
-from edge_inference.nodes.voice.command_settings import CommandSettings
-from edge_inference.nodes.voice.navigation import Navigation
-from edge_inference.nodes.voice.voice_files import find_limits
+from edge_inference.nodes.voice.navigation.client import NavigationClient
+from edge_inference.nodes.voice.parameter_files import load_limits
+from edge_inference.speech.language.stop_phrases import StopSettings
 from edge_inference.speech.planning.motion import Motion, MotionState
 
 _STILL = Velocity(0.0, 0.0)
 _AT_WORK = (MotionState.MOVING, MotionState.WAITING)
 _LEFT = "All right, I leave that"
+
+
+@dataclass(frozen=True)
+class CommandSettings(StopSettings):
+    """Parameters of the command node."""
+
+    rate_hz: float = setting(25.0, "velocities a second", unit="Hz", minimum=20.0, maximum=200.0)
+    zeros_s: float = setting(
+        1.0,
+        "zero velocity goes on so long after a motion; then the topic is left to others",
+        unit="s",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    cancel_s: float = setting(
+        1.0,
+        "navigation that has not ended a goal so long after it was told to is told again, five "
+        "times at the most, and it is an error",
+        unit="s",
+        minimum=0.1,
+        maximum=60.0,
+    )
+    stamped: bool = setting(
+        False,
+        "true publishes TwistStamped, as ros2_control from Jazzy and Nav2 from Kilted on expect it",
+        read_only=True,
+    )
+    frame_id: str = setting("base_link", "frame_id of stamped velocities", read_only=True)
+    limits: str = setting(
+        "", "file that says what the robot may do; empty for the shipped one", read_only=True
+    )
+
+    def velocity_adapter(self, now_ns: Callable[[], int]) -> TwistAdapter | TwistStampedAdapter:
+        """Return how velocities look as messages; the clock is for stamped ones."""
+        return TwistStampedAdapter(self.frame_id, now_ns) if self.stamped else TwistAdapter()
 
 
 class Command(Component):
@@ -50,11 +93,11 @@ class Command(Component):
     def open(self) -> None:
         """Read the limits."""
         settings = self.parameters.current
-        self._motion = Motion(find_limits(settings.limits))
+        self._motion = Motion(load_limits(settings.limits))
         self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
-        self._navigation = Navigation(self, lambda: self.parameters.current.cancel_s)
+        self._navigation = NavigationClient(self, lambda: self.parameters.current.cancel_s)
         self._elsewhere = ActionDispatcher(
             self._navigation, self._motion.limits.places, self._say.publish
         )

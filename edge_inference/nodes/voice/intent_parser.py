@@ -11,8 +11,7 @@ from edge_inference.core.voice import Intent, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
 from edge_inference.nodes.stage import Stage, StageSettings
-from edge_inference.nodes.voice.speech_models import find_speech, open_role
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import load_grammar, load_speech_model, open_backend
 from edge_inference.speech.language.nearest import Embed
 from edge_inference.speech.language.understanding import (
     UNKNOWN,
@@ -64,7 +63,7 @@ class IntentParser(Stage[Transcript]):
         """Read the grammar, and open the embeddings where some are named."""
         super().open()
         settings = self.parameters.current
-        self._grammar = find_grammar(settings.grammar)
+        self._grammar = load_grammar(settings.grammar)
         self._missing = self._open_embedding(settings) if settings.embedding_model else ""
         self.health.advise(self._missing)
         self._understand(settings)
@@ -87,12 +86,12 @@ class IntentParser(Stage[Transcript]):
     def accept(self, settings: IntentParserSettings) -> None:
         """Refuse a grammar that cannot be read; the old one stays."""
         if settings.grammar != self.parameters.current.grammar:
-            find_grammar(settings.grammar)
+            load_grammar(settings.grammar)
 
     def adopt(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
         """Go on with another grammar or other thresholds."""
         if new.grammar != old.grammar:
-            self._grammar = find_grammar(new.grammar)
+            self._grammar = load_grammar(new.grammar)
             self.health.note("grammar", str(self._grammar.file))
         self._understand(new)
 
@@ -119,9 +118,9 @@ class IntentParser(Stage[Transcript]):
     def _open_embedding(self, settings: IntentParserSettings) -> str:
         """Open the embeddings; return what is missing. Without them the grammar still serves."""
         try:
-            model = find_speech(settings.embedding_model, settings.model_path, "embedding")
+            model = load_speech_model(settings.embedding_model, settings.model_path, "embedding")
             tokens = load_text_tokens(model.path("tokenizer"))
-            self._encoder = open_role(model, "encoder")
+            self._encoder = open_backend(model, "encoder")
             self._embed = SentenceEmbedding(self._encoder, tokens)
             self._embed(["stop"])
         except EdgeInferenceError as error:

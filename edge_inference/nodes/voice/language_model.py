@@ -12,8 +12,7 @@ from edge_inference.core.voice import Intent
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.stage import Stage, StageSettings
-from edge_inference.nodes.voice.speech_models import find_speech
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import load_grammar, load_speech_model
 from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
 from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
@@ -60,7 +59,7 @@ class LanguageModel(Stage[Intent]):
         """Open the model and let it read its prompt; where it cannot be had, say so."""
         super().open()
         settings = self.parameters.current
-        grammar = find_grammar(settings.grammar)
+        grammar = load_grammar(settings.grammar)
         self._intents = self.publish_on("intent", IntentAdapter())
         try:
             self._open_model(settings)
@@ -92,14 +91,14 @@ class LanguageModel(Stage[Intent]):
     def accept(self, settings: LanguageModelNodeSettings) -> None:
         """Refuse a grammar that cannot be read; the old one stays."""
         if settings.grammar != self.parameters.current.grammar:
-            find_grammar(settings.grammar)
+            load_grammar(settings.grammar)
 
     def adopt(self, old: LanguageModelNodeSettings, new: LanguageModelNodeSettings) -> None:
         """Go on with other limits, or another grammar, for which the prompt is read again."""
         if self._model is None:
             return
         if (new.grammar, new.inferred_slots) != (old.grammar, old.inferred_slots):
-            self._model = self._made(find_grammar(new.grammar), new)
+            self._model = self._made(load_grammar(new.grammar), new)
         self._model.settings = new
 
     def process(self, item: Intent, settings: LanguageModelNodeSettings) -> Intent:
@@ -119,7 +118,7 @@ class LanguageModel(Stage[Intent]):
         self._intents.publish(output)
 
     def _open_model(self, settings: LanguageModelNodeSettings) -> None:
-        model = find_speech(settings.model, settings.model_path, "language_model")
+        model = load_speech_model(settings.model, settings.model_path, "language_model")
         self._prompt, self._examples = read_prompt(model)
         self._tokens = load_text_tokens(model.path("tokenizer"))
         self._backend = OrtBackend(model.path("decoder"), threads=settings.threads)

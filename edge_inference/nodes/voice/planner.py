@@ -16,7 +16,7 @@ from edge_inference.nodes.conversions.voice import (
     TranscriptAdapter,
 )
 from edge_inference.nodes.stage import Stage, StageSettings
-from edge_inference.nodes.voice.voice_files import find_limits
+from edge_inference.nodes.voice.parameter_files import load_limits
 from edge_inference.speech.language.stop_phrases import StopSettings
 from edge_inference.speech.planning import planner
 
@@ -43,7 +43,7 @@ class Planner(Stage[Intent]):
         super().open()
         settings = self.parameters.current
         self._planner = planner.ActionPlanner(
-            find_limits(settings.limits), stop_words=settings.stop_words
+            load_limits(settings.limits), stop_words=settings.stop_words
         )
         self._plans = self.publish_on("action_plan", ActionPlanAdapter())
         self._say = self.publish_on("say", StringAdapter())
@@ -51,13 +51,13 @@ class Planner(Stage[Intent]):
     def accept(self, settings: PlannerSettings) -> None:
         """Refuse limits that cannot be read; the old ones stay."""
         if settings.limits != self.parameters.current.limits:
-            find_limits(settings.limits)
+            load_limits(settings.limits)
 
     def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
         """Plan within other limits; a yes to what was asked within the old ones is too late."""
         if new.limits != old.limits:
             self._planner.forget("What I may do has changed since I asked")
-            self._planner.limits = find_limits(new.limits)
+            self._planner.limits = load_limits(new.limits)
 
     def start(self) -> None:
         """Listen to intents, and to what is said while a question is open."""

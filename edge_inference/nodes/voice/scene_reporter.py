@@ -12,7 +12,7 @@ from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.results import classification_adapter, detection_adapter
-from edge_inference.nodes.voice.voice_files import find_scene_names
+from edge_inference.nodes.voice.parameter_files import load_scene_names
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 from edge_inference.speech.planning.scene import Scene, SceneSettings
 from edge_inference.speech.planning.scene_sentences import answer
@@ -43,7 +43,7 @@ class SceneReporter(Component):
 
     def open(self) -> None:
         """Read what things are called."""
-        self._names = find_scene_names(self.parameters.current.names)
+        self._names = load_scene_names(self.parameters.current.names)
         self._say = self.publish_on("say", StringAdapter())
 
     def start(self) -> None:

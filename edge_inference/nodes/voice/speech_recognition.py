@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,69 @@ from edge_inference.backends.base import Backend
 from edge_inference.composition.allocator import give_back
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
+from edge_inference.core.settings import setting
 from edge_inference.core.voice import Intent, Transcript
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
-from edge_inference.nodes.stage import FrameDropped, Stage
-from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
-from edge_inference.nodes.voice.speech_models import find_speech, open_role
-from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
+from edge_inference.nodes.throttle_client import (
+    ServingState,
+    ThrottleClient,
+    ThrottleClientSettings,
+)
+from edge_inference.nodes.voice.parameter_files import load_grammar, load_speech_model, open_backend
+from edge_inference.speech.language.stop_phrases import StopSettings
+from edge_inference.speech.recognition.command_mode import CommandModeSettings
 from edge_inference.speech.recognition.command_phrases import listen_for
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recogniser import Recogniser, RecogniserSettings
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from edge_inference.speech.recognition.transcription import Transcriber
+from edge_inference.speech.recognition.transcription import MODES, Transcriber
 
 WORKLOAD_PERIOD_S = 1.0
 #: Commands are shorter, and what talk needs is soon more than all the rest (5 ms give back 70 MiB).
 _LONG = 4 * SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class SpeechRecognitionSettings(
+    CommandModeSettings, StopSettings, RecogniserSettings, ThrottleClientSettings, StageSettings
+):
+    """Parameters of speech recognition."""
+
+    safety_critical: bool = setting(
+        True, "false: the platform manager may ask for fewer partial results; final ones all come"
+    )
+    priority: int = setting(
+        80, "among several nodes the higher one is reduced last", minimum=0, maximum=100
+    )
+
+    queue_depth: int = setting(
+        10, "segments that wait for this stage at the most", minimum=1, maximum=100
+    )
+    model: str = setting(
+        "moonshine_tiny",
+        "model folder of the recogniser: a name on the model path, or a path to it",
+        read_only=True,
+    )
+    model_path: str = setting(
+        "",
+        "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
+        read_only=True,
+    )
+    mode: str = setting(
+        "command",
+        "command hears only phrases of the grammar; free writes down whatever is said; both writes "
+        "down what is none of the phrases",
+        choices=MODES,
+    )
+    answer_s: float = setting(
+        12.0,
+        "after a question, time for which command mode hears yes and no",
+        unit="s",
+        minimum=1.0,
+        maximum=600.0,
+    )
+    grammar: str = setting("", "grammar file of command mode; empty for the shipped one")
 
 
 class SpeechRecognition(Stage[SpeechSegment]):
@@ -54,10 +101,10 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Open the models and run them once: the first run is slow."""
         super().open()
         settings = self.parameters.current
-        model = find_speech(settings.model, settings.model_path, "recognition")
+        model = load_speech_model(settings.model, settings.model_path, "recognition")
         tokenizer = load_tokenizer(model.path("tokenizer"))
         for role in model.graphs:
-            self._backends.append(open_role(model, role))
+            self._backends.append(open_backend(model, role))
         encoder, decoder, *with_past = self._backends
         self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
         self._listen_for_phrases(settings)
@@ -95,7 +142,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
     def accept(self, settings: SpeechRecognitionSettings) -> None:
         """Refuse a grammar that cannot be listened for; the old one stays."""
         if settings.grammar != self.parameters.current.grammar:
-            find_grammar(settings.grammar).sentences()
+            load_grammar(settings.grammar).sentences()
 
     def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
         """Go on with another mode, grammar or other limits."""
@@ -152,7 +199,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self.receive(replace(segment, is_mixed=True), by_reference)
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
-        grammar = find_grammar(settings.grammar)
+        grammar = load_grammar(settings.grammar)
         phrases = listen_for(grammar, self._recogniser, settings, settings.stop_words)
         self._hearing = Transcriber(self._recogniser, phrases)
 

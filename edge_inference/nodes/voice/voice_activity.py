@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rclpy.qos import QoSProfile
@@ -12,16 +12,16 @@ from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import AudioChunk, SpeechSegment
+from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
 from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
-from edge_inference.nodes.stage import FrameDropped, Stage
-from edge_inference.nodes.voice.speech_models import find_speech, open_role
-from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
+from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
+from edge_inference.nodes.voice.parameter_files import load_speech_model, open_backend
 from edge_inference.speech.audio.audio_advice import SoundAdvice
 from edge_inference.speech.audio.sample_clock import SampleClock
-from edge_inference.speech.recognition.activity import ActivityDetector
+from edge_inference.speech.recognition.activity import ActivityDetector, ActivitySettings
 from edge_inference.speech.recognition.robot_speech import RobotSpeech
 
 #: A chunk lost is a gap in what is said: some seconds of them may wait.
@@ -35,6 +35,49 @@ _LONG_TALK = (
     "/robot_speaking has {} publishers: is each of them meant to be there?"
 )
 _CEASED = "the sound ceased in the middle of what was said; is its source still running?"
+
+
+@dataclass(frozen=True)
+class VoiceActivitySettings(ActivitySettings, StageSettings):
+    """Parameters of voice activity detection."""
+
+    queue_depth: int = setting(
+        100, "chunks that wait for this stage at the most", minimum=1, maximum=100
+    )
+    model: str = setting(
+        "silero_vad",
+        "model folder of the detector: a name on the model path, or a path to it",
+        read_only=True,
+    )
+    model_path: str = setting(
+        "",
+        "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
+        read_only=True,
+    )
+    listening: str = setting(
+        "always",
+        "on_demand hears only while somebody asks for it by the action listen",
+        choices=("always", "on_demand"),
+    )
+    listen_while_speaking: bool = setting(
+        False,
+        "true takes commands also while /robot_speaking says that the robot itself speaks; else "
+        "only a stop or a no counts then",
+    )
+    deaf_after_s: float = setting(
+        0.3,
+        "the robot counts as speaking for so long after it has spoken, while the room still sounds",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    longest_talk_s: float = setting(
+        15.0,
+        "a robot that has not said for so long that it still speaks is taken to have ended",
+        unit="s",
+        minimum=1.0,
+        maximum=600.0,
+    )
 
 
 class VoiceActivity(Stage[AudioChunk]):
@@ -60,8 +103,8 @@ class VoiceActivity(Stage[AudioChunk]):
         """Open the model."""
         super().open()
         settings = self.parameters.current
-        model = find_speech(settings.model, settings.model_path, "activity")
-        self._backend = open_role(model, "model")
+        model = load_speech_model(settings.model, settings.model_path, "activity")
+        self._backend = open_backend(model, "model")
         self._model_name = model.name
         self._detector = ActivityDetector(self._backend, settings)
         self._segments = self.publish_on("speech", SpeechSegmentAdapter())

@@ -14,7 +14,7 @@ _MUTE_S = 5.0
 _MUTE = "the device gives nothing but zeros: is it muted, or unplugged behind a sound server?"
 
 
-class DeviceWatch:
+class DeviceMonitor:
     """Follows one device through ``lost`` and ``heard``; for one thread."""
 
     def __init__(self, health: Health, logger: Any) -> None:

@@ -13,7 +13,7 @@ from action_msgs.srv import CancelGoal
 from edge_inference.core.runtime.worker import words_of
 
 #: So often navigation is told to end a goal; after that only who watches can help.
-MOST_TRIES = 5
+MAX_CANCEL_ATTEMPTS = 5
 _MOST_GOALS = 16
 _SILENT = "navigation does not answer when it is told to end its goal"
 _REFUSES = "navigation refuses to end its goal"
@@ -90,14 +90,14 @@ class AbandonedGoals:
                 if not is_there and goal.suspicion != _GONE:
                     goal.suspicion = goal.problem = _GONE
                     goal.tries = 0  # whoever comes back is another one
-                    goal.due_s = now_s + MOST_TRIES * self._wait_s()
+                    goal.due_s = now_s + MAX_CANCEL_ATTEMPTS * self._wait_s()
                 elif now_s >= goal.due_s:
-                    is_lost = goal.handle is None and goal.tries >= MOST_TRIES
+                    is_lost = goal.handle is None and goal.tries >= MAX_CANCEL_ATTEMPTS
                     if is_lost or (goal.suspicion == _GONE and not is_there):
                         self._goals.remove(goal)  # nobody is left to ask, or nothing to ask for
                         continue
                     goal.problem = goal.suspicion
-                    if goal.tries < MOST_TRIES:
+                    if goal.tries < MAX_CANCEL_ATTEMPTS:
                         again.append(goal)
         for goal in again:
             self._ask(goal)
@@ -131,7 +131,9 @@ class AbandonedGoals:
         with self._lock:
             goal.suspicion = suspicion
             if suspicion == _GOES_ON:
-                goal.tries = MOST_TRIES  # to say it again changes nothing; its end is waited for
+                goal.tries = (
+                    MAX_CANCEL_ATTEMPTS  # to say it again changes nothing; its end is waited for
+                )
             else:
                 goal.problem = suspicion
 

@@ -18,8 +18,8 @@ from rclpy.timer import Timer
 from edge_inference.core.text_line import one_line
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.headers import to_header
-from edge_inference.nodes.voice.abandoned_goals import AbandonedGoal, AbandonedGoals
-from edge_inference.nodes.voice.active_goals import ActiveGoals
+from edge_inference.nodes.voice.navigation.abandoned_goals import AbandonedGoal, AbandonedGoals
+from edge_inference.nodes.voice.navigation.active_goals import ActiveGoals
 from edge_inference.speech.planning.limits import NamedPlace
 
 _NO_NAVIGATION = "I have no navigation"
@@ -27,7 +27,7 @@ _ACTION = "/navigate_to_pose"
 _LOOK_S = 0.1
 
 
-class Navigation:
+class NavigationClient:
     """One goal at a time of the action ``navigate_to_pose``.
 
     Nothing here waits: answers come in the executor. A goal that was given up and has not ended

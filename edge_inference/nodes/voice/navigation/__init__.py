@@ -1,0 +1,1 @@
+"""The client of Nav2 and the goals that it watches."""
