@@ -11,7 +11,7 @@ from edge_inference.errors import ModelError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
-from edge_inference.nodes.voice import voice_activity
+from edge_inference.nodes.voice import listening_gate, voice_activity
 from edge_inference.nodes.voice.parameter_files import load_speech_model
 from rig import Outside, Rig, later, wait_for
 
@@ -104,7 +104,7 @@ def test_what_is_said_while_the_robot_speaks_has_a_topic_of_its_own(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    rig.load("VoiceActivity", deaf_after_s=0.0)
+    rig.load("VoiceActivity", echo_tail_s=0.0)
     ear = Ear(rig)
     ear.speak(True)
     ear.hear(*WORD)
@@ -120,7 +120,7 @@ def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    node = rig.load("VoiceActivity", deaf_after_s=0.0, partial_ms=64.0)
+    node = rig.load("VoiceActivity", echo_tail_s=0.0, partial_ms=64.0)
     ear = Ear(rig)
     ear.hear(*[0.5] * 3)
     segments.wait()
@@ -138,7 +138,7 @@ def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
 
 def test_nothing_of_the_robots_last_word_is_before_the_next(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    node = rig.load("VoiceActivity", deaf_after_s=0.0)
+    node = rig.load("VoiceActivity", echo_tail_s=0.0)
     ear = Ear(rig)
     ear.speak(True)
     ear.hear(*WORD)
@@ -154,7 +154,7 @@ def test_a_robot_that_never_ends_is_told_of(
     rig: Rig, model: LoudIsSpeech, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stranger may say so; stop is heard all the same."""
-    pass_s = later(monkeypatch, voice_activity)
+    pass_s = later(monkeypatch, listening_gate)
     mixed = rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity")
     outside.speak("/robot_speaking", "std_msgs/Bool")
@@ -307,4 +307,4 @@ def test_a_sentence_that_a_gap_has_cut_is_told_and_no_command(
     ear.hear(0.0)
     (segment,) = segments.wait()
     assert not segment.is_final
-    wait_for(lambda: "has cut somebody short" in node.health.status(0).message, "a sentence")
+    wait_for(lambda: "has cut an utterance short" in node.health.status(0).message, "a sentence")

@@ -64,7 +64,7 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
 
 def speak(rig: Rig, ear) -> None:
     """Have the robot speak for as long as a busy machine takes to listen."""
-    rig.call(lambda: ear.set_parameters([Parameter("longest_talk_s", value=600.0)]))
+    rig.call(lambda: ear.set_parameters([Parameter("max_talk_s", value=600.0)]))
     rig.call(lambda: ear._on_speaking(True, True))
 
 

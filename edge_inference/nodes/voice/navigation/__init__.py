@@ -1,1 +1,1 @@
-"""The client of Nav2 and the goals that it watches."""
+"""The action client for Nav2, and the tracking of its goals until they end."""

@@ -1,4 +1,4 @@
-"""The goals of an action that go on, whoever has sent them."""
+"""The active goals of an action, from all clients."""
 
 from __future__ import annotations
 
@@ -13,69 +13,72 @@ from rclpy.qos import qos_profile_action_status_default
 
 from edge_inference.nodes.component import Component
 
-_UNDER_WAY = (
+_ACTIVE = (
     GoalStatus.STATUS_ACCEPTED,
     GoalStatus.STATUS_EXECUTING,
     GoalStatus.STATUS_CANCELING,
 )
 
-#: Who has just come into the graph hears within this time of goals that were there before.
-_HEARS_WITHIN_S = 5.0
+#: A new subscriber receives the status of earlier goals within this time.
+_FIRST_STATUS_TIMEOUT_S = 5.0
 
 
 class ActiveGoals:
-    """Knows by the server's word which goals go on; numbers ours, so that they are told apart.
+    """Tracks active goals by the status that the action server publishes, and makes goal ids.
 
-    The id of a goal begins with what is the same for all who ever had this node's full name, and
-    goes on with what only this one has. ``end`` is given each goal that is to end: one that another
-    one of our name has sent, who has crashed or was cleaned up, and in ``end_all`` every one. It is
-    given the same one again and again.
+    A goal id begins with a digest of the node's full name, followed by bytes that are unique to
+    this process. So the goals of an earlier process with the same node name can be recognised.
+    ``cancel`` receives the id of each goal to cancel: those of such an earlier process, and in
+    ``cancel_all`` all of them. It may receive the same id several times.
     """
 
-    def __init__(self, node: Component, action: str, end: Callable[[bytes], None]) -> None:
+    def __init__(self, node: Component, action: str, cancel: Callable[[bytes], None]) -> None:
         self._node = node
-        self._end = end
-        self._name = hashlib.sha256(node.get_fully_qualified_name().encode()).digest()[:8]
-        self._ours = self._name + os.urandom(4)
+        self._cancel = cancel
+        self._name_prefix = hashlib.sha256(node.get_fully_qualified_name().encode()).digest()[:8]
+        self._own_prefix = self._name_prefix + os.urandom(4)
         self._count = 0
-        #: Their ids, ours too; None before the first word of them.
+        #: Ids of all active goals, own ones too; None before the first status message.
         self.ids: tuple[bytes, ...] | None = None
-        self._all_until_s = 0.0
+        self._cancel_until_s = 0.0
         self._subscription: Any = node.create_subscription(
             GoalStatusArray,
             f"{node.resolve_topic_name(action)}/_action/status",
-            node.guarded(self._take),
+            node.guarded(self._on_status),
             qos_profile_action_status_default,
         )
 
     def new_id(self) -> bytes:
-        """Return an id for another goal of ours."""
+        """Return an id for a new goal of this process."""
         self._count += 1
-        return self._ours + self._count.to_bytes(4, "big")
+        return self._own_prefix + self._count.to_bytes(4, "big")
 
-    def end_all(self, is_there: bool) -> None:
-        """End every goal that goes on; where nothing is known yet, as soon as it is.
+    def cancel_all(self, is_server_ready: bool) -> None:
+        """Cancel every active goal, or those of the first status if none has arrived yet.
 
-        ``is_there`` tells whether the server is known: one that comes tells all anew.
+        A server that is not ready publishes a new first status when it appears.
         """
-        if not is_there:
+        if not is_server_ready:
             self.ids = None
         if self.ids is None:
-            self._all_until_s = time.monotonic() + _HEARS_WITHIN_S
+            self._cancel_until_s = time.monotonic() + _FIRST_STATUS_TIMEOUT_S
         for each in self.ids or ():
-            self._end(each)
+            self._cancel(each)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Destroy the subscription."""
         self._node.destroy_subscription(self._subscription)
 
-    def _take(self, message: GoalStatusArray) -> None:
-        is_late = self.ids is None and time.monotonic() < self._all_until_s
+    def _on_status(self, message: GoalStatusArray) -> None:
+        cancel_all = self.ids is None and time.monotonic() < self._cancel_until_s
         self.ids = tuple(
             bytes(each.goal_info.goal_id.uuid)
             for each in message.status_list
-            if each.status in _UNDER_WAY
+            if each.status in _ACTIVE
         )
         for each in self.ids:
-            if is_late or (each.startswith(self._name) and not each.startswith(self._ours)):
-                self._end(each)
+            is_from_earlier_process = each.startswith(self._name_prefix) and not each.startswith(
+                self._own_prefix
+            )
+            if cancel_all or is_from_earlier_process:
+                self._cancel(each)

@@ -1,4 +1,4 @@
-"""Goes to places by Nav2, where nav2_msgs is installed."""
+"""The action client for Nav2's ``navigate_to_pose``, where nav2_msgs is installed."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from edge_inference.speech.planning.limits import NamedPlace
 
 _NO_NAVIGATION = "I have no navigation"
 _ACTION = "/navigate_to_pose"
-_LOOK_S = 0.1
+_UPDATE_PERIOD_S = 0.1
 
 
 class NavigationClient:
-    """One goal at a time of the action ``navigate_to_pose``.
+    """Sends one goal at a time to the action ``navigate_to_pose``.
 
-    Nothing here waits: answers come in the executor. A goal that was given up and has not ended
-    ``cancel_s()`` later is given up again, and shown as an error until it has. So is a goal that
-    one who had this node's name before has left behind.
+    No method blocks: responses arrive in the executor. If an abandoned goal has not ended after
+    ``cancel_timeout_s()``, the client cancels it again and reports an error until it ends. The
+    same holds for a goal that an earlier node of this name has left behind.
     """
 
-    def __init__(self, node: Component, cancel_s: Callable[[], float]) -> None:
+    def __init__(self, node: Component, cancel_timeout_s: Callable[[], float]) -> None:
         self._node = node
         self._lock = threading.Lock()
         self._goal: AbandonedGoal | None = None
         self._outcome: str | None = ""
-        self._given_up = AbandonedGoals(cancel_s)
+        self._abandoned = AbandonedGoals(cancel_timeout_s)
         self._client: Any = None
         self._timer: Timer | None = None
         try:
@@ -49,12 +49,12 @@ class NavigationClient:
             return
         self._action = NavigateToPose
         self._client = ActionClient(node, NavigateToPose, _ACTION)
-        self._under_way = ActiveGoals(node, _ACTION, self._take_over)
-        self._timer = node.make_timer(_LOOK_S, self._look)
+        self._active = ActiveGoals(node, _ACTION, self._cancel_by_id)
+        self._timer = node.make_timer(_UPDATE_PERIOD_S, self._update)
 
     @property
     def outcome(self) -> str | None:
-        """None while a goal is under way, empty when the robot has got there, else why not."""
+        """None while a goal is active, empty once the robot has arrived, else the reason."""
         with self._lock:
             lost = None
             if self._outcome is None and not self._client.server_is_ready():
@@ -62,56 +62,56 @@ class NavigationClient:
                 self._outcome = "Navigation is gone"
             outcome = self._outcome
         if lost is not None:
-            self._given_up.add(lost)
+            self._abandoned.add(lost)
         return outcome
 
     @property
     def problem(self) -> str:
-        """What keeps a goal that was given up from ending; empty where nothing does."""
-        return self._given_up.problem
+        """What keeps an abandoned goal from ending; empty if nothing does."""
+        return self._abandoned.problem
 
     def go(self, place: NamedPlace) -> None:
-        """Set off for a place, in place of the goal that is under way."""
+        """Send a goal for a place; it replaces the active goal."""
         self.cancel()
         if self._client is None or not self._client.server_is_ready():
             with self._lock:
                 self._outcome = _NO_NAVIGATION
             return
         with self._lock:
-            goal = self._goal = AbandonedGoal(id=self._under_way.new_id())
+            goal = self._goal = AbandonedGoal(id=self._active.new_id())
             self._outcome = None
         future = self._client.send_goal_async(self._message(place), goal_uuid=_uuid(goal.id))
-        future.add_done_callback(lambda done: self._settle(done, goal, self._answered))
+        future.add_done_callback(lambda done: self._handle_future(done, goal, self._on_response))
 
     def cancel(self) -> None:
-        """Give the goal up; one that is not yet accepted is cancelled as soon as it is."""
+        """Cancel the goal; one that is not accepted yet is canceled as soon as it is."""
         with self._lock:
             goal, self._goal = self._goal, None
             self._outcome = ""
         if goal is not None:
-            self._given_up.add(goal)
+            self._abandoned.add(goal)
 
     def cancel_all(self) -> None:
-        """Have all goals end, whoever has sent them: what was refused is asked for anew."""
-        self._given_up.insist()
+        """Cancel the goals of all clients; repeat the requests that navigation has rejected."""
+        self._abandoned.retry()
         self.cancel()
         if self._client is None:
             return
-        self._under_way.end_all(is_there := self._client.server_is_ready())
-        if not is_there:
+        self._active.cancel_all(is_server_ready := self._client.server_is_ready())
+        if not is_server_ready:
             return
-        # This reaches what navigation has not told of yet; an id of zeros means all of them.
-        answer = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
-        answer.add_done_callback(self._node.guarded(self._all_answered))
+        # An id of zeros means all goals, those that no status message has named yet as well.
+        response = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
+        response.add_done_callback(self._node.guarded(self._on_all_canceled))
 
     def close(self) -> None:
-        """Give up, and leave the graph."""
+        """Cancel the goal and destroy the action client."""
         self.cancel()
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None
         if self._client is not None:
-            self._under_way.close()
+            self._active.close()
             self._client.destroy()
             self._client = None
 
@@ -120,68 +120,68 @@ class NavigationClient:
         message.pose = to_pose(place, self._node.now_ns())
         return message
 
-    def _look(self) -> None:
-        self._given_up.look(self._client.server_is_ready())
-        problem = self._given_up.problem
+    def _update(self) -> None:
+        self._abandoned.update(self._client.server_is_ready())
+        problem = self._abandoned.problem
         if problem and self._node.health.goes_on("navigation", problem, time.monotonic_ns()):
             self._node.get_logger().error(problem)
 
-    def _settle(
-        self, done: Any, goal: AbandonedGoal, take: Callable[[Any, AbandonedGoal], None]
+    def _handle_future(
+        self, done: Any, goal: AbandonedGoal, handle: Callable[[Any, AbandonedGoal], None]
     ) -> None:
-        """Take an answer; a goal whose answer fails is over, so that nobody waits for its end."""
+        """Handle a result; a failure ends the goal, so that the plan does not wait for it."""
         try:
-            take(done.result(), goal)
+            handle(done.result(), goal)
         except BaseException:
             self._node.get_logger().error(traceback.format_exc())
-            if self._settled(goal, "Navigation has failed"):
-                self._given_up.add(goal)
+            if self._finish(goal, "Navigation has failed"):
+                self._abandoned.add(goal)
 
-    def _settled(self, goal: AbandonedGoal, outcome: str) -> bool:
-        """Note how a goal has come out; tell whether it was the one that is waited for."""
+    def _finish(self, goal: AbandonedGoal, outcome: str) -> bool:
+        """Set the outcome of a goal; return whether it is the current one."""
         with self._lock:
             if goal is not self._goal:
                 return False
             self._goal, self._outcome = None, outcome
             return True
 
-    def _answered(self, handle: Any, goal: AbandonedGoal) -> None:
+    def _on_response(self, handle: Any, goal: AbandonedGoal) -> None:
         if not handle.accepted:
-            self._given_up.over(goal)
-            self._settled(goal, "I cannot go there")
+            self._abandoned.remove(goal)
+            self._finish(goal, "I cannot go there")
             return
         goal.handle = handle
         if goal is not self._goal:
-            self._given_up.add(goal)
-        self._await_end(goal)
+            self._abandoned.add(goal)
+        self._request_result(goal)
 
-    def _await_end(self, goal: AbandonedGoal) -> None:
+    def _request_result(self, goal: AbandonedGoal) -> None:
         future = goal.handle.get_result_async()
-        future.add_done_callback(lambda done: self._settle(done, goal, self._ended))
+        future.add_done_callback(lambda done: self._handle_future(done, goal, self._on_result))
 
-    def _all_answered(self, done: Any) -> None:
+    def _on_all_canceled(self, done: Any) -> None:
         for each in done.result().goals_canceling:
-            self._take_over(bytes(each.goal_id.uuid))
+            self._cancel_by_id(bytes(each.goal_id.uuid))
 
-    def _take_over(self, goal_id: bytes) -> None:
-        """Have a goal end that is known by its id alone."""
+    def _cancel_by_id(self, goal_id: bytes) -> None:
+        """Cancel a goal of another client, and track it until it ends."""
         with self._lock:
-            is_ours = self._goal is not None and self._goal.id == goal_id
-        if (client := self._client) is None or is_ours or self._given_up.knows(goal_id):
+            is_current = self._goal is not None and self._goal.id == goal_id
+        if (client := self._client) is None or is_current or self._abandoned.contains(goal_id):
             return
         goal = AbandonedGoal(ClientGoalHandle(client, _uuid(goal_id), None), goal_id)
-        self._given_up.add(goal)
-        self._await_end(goal)
+        self._abandoned.add(goal)
+        self._request_result(goal)
 
-    def _ended(self, end: Any, goal: AbandonedGoal) -> None:
-        self._given_up.over(goal)
-        is_there = end.status == GoalStatus.STATUS_SUCCEEDED
-        if not self._settled(goal, "" if is_there else "I did not get there"):
+    def _on_result(self, result: Any, goal: AbandonedGoal) -> None:
+        self._abandoned.remove(goal)
+        has_arrived = result.status == GoalStatus.STATUS_SUCCEEDED
+        if not self._finish(goal, "" if has_arrived else "I did not get there"):
             return
-        # Before Jazzy the result does not say why.
-        why = getattr(end.result, "error_msg", "")
-        if not is_there and why:
-            self._node.get_logger().warning(one_line(f"navigation: {why}"))
+        # Before Jazzy the result has no field for the reason.
+        reason = getattr(result.result, "error_msg", "")
+        if not has_arrived and reason:
+            self._node.get_logger().warning(one_line(f"navigation: {reason}"))
 
 
 def _uuid(goal_id: bytes) -> Any:
