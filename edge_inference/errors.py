@@ -13,7 +13,8 @@
     │   └── EngineFileError   what it opens is damaged, or made for another machine
     ├── CacheError            a cache folder, or something built that is kept in it
     ├── SourceError           a camera, video or image that cannot be read
-    └── ActuatorError         a setting of the machine that cannot be read, changed or put back
+    ├── ActuatorError         a setting of the machine that cannot be read, changed or put back
+    └── CancelledError        the caller cancelled the work before it was complete
 
 A message names the thing, what was expected, what came, and how to mend it.
 Catch :class:`EdgeInferenceError` to catch them all; anything else is a bug.
@@ -68,3 +69,7 @@ class SourceError(EdgeInferenceError):
 
 class ActuatorError(EdgeInferenceError):
     """A setting of the machine (clocks, power mode …) cannot be read, changed or put back."""
+
+
+class CancelledError(EdgeInferenceError):
+    """The caller cancelled the work before it was complete."""

@@ -21,7 +21,7 @@ def hosted_here(what: str, verbose: bool) -> Iterator[Container]:
     Raises ConfigError where ROS 2 is missing.
     """
     try:
-        from edge_inference.composition.process import hosted
+        from edge_inference.composition.process import open_container
     except ImportError as error:
         raise ConfigError(
             f"`{what}` needs ROS 2, and {error.name or error} cannot be imported: use "
@@ -31,6 +31,6 @@ def hosted_here(what: str, verbose: bool) -> Iterator[Container]:
     arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
     with (
         leaving_though_busy("edge-inference"),
-        hosted("edge_inference", arguments, []) as container,
+        open_container("edge_inference", arguments, []) as container,
     ):
         yield container

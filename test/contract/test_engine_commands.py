@@ -156,7 +156,7 @@ def test_an_onnx_that_is_not_taken_is_refused(
     assert not plan.exists()
 
 
-def test_int8_of_a_quantised_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_int8_of_a_quantized_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = MODELS / "efficientnet_lite0" / "golden"
     folder = tmp_path / "lite_int8"
     arguments = ["--calibration", str(images), "--output", str(folder), "--force"]

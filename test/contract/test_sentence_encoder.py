@@ -172,11 +172,11 @@ def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_the_intent_parser_can_use(tmp_path: Path) -> None:
     source, output = encoder_folder(tmp_path / "source"), tmp_path / "mine"
-    command = ["speech", "embedding", str(source), "--output", str(output), "--licence", "MIT"]
+    command = ["speech", "embedding", str(source), "--output", str(output), "--license", "MIT"]
     assert main("edge-inference", command) == 0
     model = load_speech_model(output)
     model.verify_files()
-    assert (model.task, model.licence) == ("embedding", "MIT")
+    assert (model.task, model.license) == ("embedding", "MIT")
 
 
 def test_weights_that_tell_nothing_apart_leave_no_folder(

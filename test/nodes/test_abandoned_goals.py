@@ -78,7 +78,9 @@ def test_a_goal_that_ends_in_time_is_no_problem(tracker: Tracker, handle: Handle
     assert len(handle.callbacks) == 1
 
 
-def test_a_goal_that_the_server_does_not_know_is_no_problem(tracker: Tracker, handle: Handle) -> None:
+def test_a_goal_that_the_server_does_not_know_is_no_problem(
+    tracker: Tracker, handle: Handle
+) -> None:
     tracker.goals.add(AbandonedGoal(handle))
     handle.respond(CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID)
     assert tracker.problem_after(100.0) == ""
@@ -110,7 +112,9 @@ def test_a_rejection_is_a_problem_at_once_and_the_request_is_repeated(
     assert tracker.problem_after(0.0) == ""
 
 
-def test_a_missing_response_is_a_problem_and_the_request_is_repeated(tracker: Tracker, handle: Handle) -> None:
+def test_a_missing_response_is_a_problem_and_the_request_is_repeated(
+    tracker: Tracker, handle: Handle
+) -> None:
     tracker.goals.add(AbandonedGoal(handle))
     assert tracker.problem_after(0.9) == ""
     assert "does not answer" in tracker.problem_after(0.2)
@@ -159,11 +163,11 @@ def test_a_goal_that_is_never_accepted_is_forgotten(tracker: Tracker) -> None:
     assert all(problems[:-1]) and not problems[-1]
 
 
-def test_a_server_that_leaves_is_a_problem_for_some_time(
-    tracker: Tracker, handle: Handle
-) -> None:
+def test_a_server_that_leaves_is_a_problem_for_some_time(tracker: Tracker, handle: Handle) -> None:
     tracker.goals.add(AbandonedGoal(handle))
-    assert "left the graph before its goal ended" in tracker.problem_after(0.0, is_server_ready=False)
+    assert "left the graph before its goal ended" in tracker.problem_after(
+        0.0, is_server_ready=False
+    )
     assert tracker.problem_after(4.9, is_server_ready=False)
     assert tracker.problem_after(0.2, is_server_ready=False) == ""
     assert len(handle.callbacks) == 1
@@ -205,7 +209,9 @@ def test_a_goal_that_is_added_again_is_tracked_once(tracker: Tracker, handle: Ha
     assert len(handle.callbacks) == 2
 
 
-def test_retry_repeats_the_request_at_once_with_all_attempts(tracker: Tracker, handle: Handle) -> None:
+def test_retry_repeats_the_request_at_once_with_all_attempts(
+    tracker: Tracker, handle: Handle
+) -> None:
     tracker.goals.add(AbandonedGoal(handle))
     for _ in range(MAX_CANCEL_ATTEMPTS):
         handle.respond(CancelGoal.Response.ERROR_REJECTED)
@@ -220,7 +226,9 @@ def test_retry_repeats_the_request_at_once_with_all_attempts(tracker: Tracker, h
     assert len(handle.callbacks) == 2 * MAX_CANCEL_ATTEMPTS
 
 
-def test_retry_leaves_a_goal_alone_that_may_still_end_in_time(tracker: Tracker, handle: Handle) -> None:
+def test_retry_leaves_a_goal_alone_that_may_still_end_in_time(
+    tracker: Tracker, handle: Handle
+) -> None:
     tracker.goals.add(AbandonedGoal(handle))
     tracker.goals.retry()
     handle.respond(CancelGoal.Response.ERROR_NONE, ID)

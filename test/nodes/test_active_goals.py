@@ -124,7 +124,10 @@ def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
     monkeypatch.setattr(ActiveGoals, "_on_status", lambda self, message: None)
     robot = Robot(rig)
     robot.say("stop")
-    wait_for(lambda: robot.shows("has accepted a cancel request, but its goal is still active"), "an error")
+    wait_for(
+        lambda: robot.shows("has accepted a cancel request, but its goal is still active"),
+        "an error",
+    )
     operator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 

@@ -38,7 +38,10 @@ def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
 def test_it_agrees_and_goes_on(rig: Rig, navigator: Navigator) -> None:
     robot = Robot(rig).sets_off()
     robot.say("stop")
-    wait_for(lambda: robot.shows("has accepted a cancel request, but its goal is still active"), "an error")
+    wait_for(
+        lambda: robot.shows("has accepted a cancel request, but its goal is still active"),
+        "an error",
+    )
     robot.stands()
     navigator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
@@ -50,7 +53,9 @@ def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
     wait_for(lambda: "Navigation is gone" in robot.said, "word of it")
     wait_for(lambda: STILL in robot.velocities, "zero velocity")
     last = "last error"
-    wait_for(lambda: "left the graph before" in robot.node.health.status(0).values.get(last, ""), last)
+    wait_for(
+        lambda: "left the graph before" in robot.node.health.status(0).values.get(last, ""), last
+    )
 
 
 def test_it_heeds_at_once(rig: Rig, navigator: Navigator) -> None:

@@ -82,7 +82,10 @@ def test_the_grammar_is_live_and_a_bad_one_refused(
     assert str(bad) in answer.reason
     assert ask(other).successful
     speech.publish(said(0.5))
-    wait_for(lambda: node._model.transcriber.command_mode.grammar.phrases() == ("whoa",), "the other grammar")
+    wait_for(
+        lambda: node._model.transcriber.command_mode.grammar.phrases() == ("whoa",),
+        "the other grammar",
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +109,7 @@ def test_an_answer_is_expected_after_a_question(
     transcripts = rig.tap("/ai/transcript")
     speech.publish(said(0.5, stamp_ns=10**11))
     transcripts.wait()
-    assert node._model.transcriber.command_mode.is_asked == is_asked
+    assert node._model.transcriber.command_mode.expects_answer == is_asked
 
 
 def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:
@@ -171,12 +174,12 @@ def test_a_grammar_that_has_vanished_leaves_everything_as_it_was(
     def vanish(*given: object) -> None:
         raise ConfigError("no such file")
 
-    monkeypatch.setattr(recogniser_model, "listen_for", vanish)
-    change = [Parameter("stop_words", value=["whoa"]), Parameter("longest_s", value=2.0)]
+    monkeypatch.setattr(recogniser_model, "make_command_mode", vanish)
+    change = [Parameter("stop_words", value=["whoa"]), Parameter("max_speech_s", value=2.0)]
     rig.call(lambda: node.set_parameters_atomically(change))
     speech.publish(said(0.5))
     transcripts.wait()
-    assert node._model.recogniser.settings.longest_s == node.parameters.current.longest_s
+    assert node._model.recogniser.settings.max_speech_s == node.parameters.current.max_speech_s
     assert node.parameters.current == before
 
 
@@ -283,7 +286,7 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
     Asker(rig).ask(1, precision_ceiling="int8")
     speech.publish(said(0.5))
     transcripts.wait()
-    rig.call(node._throttle_client.tell)
+    rig.call(node._throttle_client.update)
     last = workloads[-1]
     assert (last.node, last.demand_hz > 0, last.rate_hz > 0) == (
         "/ai/speech_recognition",
@@ -297,5 +300,5 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
     rig.call(node.trigger_deactivate)
     rig.call(node.trigger_cleanup)
     count = len(workloads)
-    rig.call(node._throttle_client.tell)
+    rig.call(node._throttle_client.update)
     assert len(workloads) == count

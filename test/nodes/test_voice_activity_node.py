@@ -93,7 +93,7 @@ def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
 
 def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
-    rig.load("VoiceActivity", partial_ms=64.0)
+    rig.load("VoiceActivity", partial_period_ms=64.0)
     Ear(rig).hear(*[0.5] * 8)
     segments.wait(2)
     assert not any(segment.is_final for segment in segments)
@@ -120,7 +120,7 @@ def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    node = rig.load("VoiceActivity", echo_tail_s=0.0, partial_ms=64.0)
+    node = rig.load("VoiceActivity", echo_tail_s=0.0, partial_period_ms=64.0)
     ear = Ear(rig)
     ear.hear(*[0.5] * 3)
     segments.wait()
@@ -229,7 +229,7 @@ def test_a_model_of_another_task(name: str, words: str) -> None:
 
 def test_sound_that_ceases_in_mid_sentence_is_not_lost(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", ceased_after_s=0.5)
+    node = rig.load("VoiceActivity", input_timeout_s=0.5)
     ear = Ear(rig)
     ear.hear(*WORD[:5])
     (segment,) = segments.wait()
@@ -245,7 +245,7 @@ def test_sound_without_stamps_gets_those_of_its_arrival(
     rig: Rig, outside: Outside, model: LoudIsSpeech
 ) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", ceased_after_s=0.5)
+    node = rig.load("VoiceActivity", input_timeout_s=0.5)
     send = outside.speak_to_one_that_follows("/ai/audio", "edge_inference/AudioChunk")
     rig.hears(node, "/ai/audio")
     before_ns = node.now_ns()
@@ -262,7 +262,7 @@ def test_sound_without_stamps_gets_those_of_its_arrival(
     [
         (0, 512, "sample_rate: expected samples a second, got 0"),
         (3000, 512, "expected 4000 to 192000"),
-        (4000, 160_000, "a chunk of 40.0 s; expected at most 30 s"),
+        (4000, 160_000, "expected at most 30 s, got 40.0 s"),
     ],
 )
 def test_chunks_that_cannot_be_are_refused(
@@ -300,7 +300,7 @@ def test_a_sentence_that_a_gap_has_cut_is_told_and_no_command(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", partial_ms=0.0)
+    node = rig.load("VoiceActivity", partial_period_ms=0.0)
     ear = Ear(rig)
     ear.hear(*WORD[:5])
     ear.count += 20

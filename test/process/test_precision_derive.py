@@ -23,18 +23,18 @@ def network(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        (b"", "no ONNX model|not a sound ONNX model"),
+        (b"", "not an ONNX file|not a valid ONNX model"),
         (b"hello, this is text", "not an ONNX file"),
         (bytes(range(256)), "not an ONNX file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "not an ONNX file"),
     ],
 )
-def test_a_file_that_is_no_network_is_refused(content: bytes, says: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_network_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     source = tmp_path / "bad.onnx"
     source.write_bytes(content)
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         derive(source, "fp16", "tensorrt", tmp_path / "made.onnx")
     assert str(caught.value).startswith(f"{source}: ")
     assert "\n" not in str(caught.value)
@@ -54,15 +54,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         derive(tmp_path / "none.onnx", "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
-def test_an_opset_of_the_future_is_refused(network: Path, tmp_path: Path) -> None:
+def test_an_unknown_opset_is_refused(network: Path, tmp_path: Path) -> None:
     model = onnx.load(network)
     model.opset_import[0].version = 999
     onnx.save(model, network)
-    with pytest.raises(ModelError, match=r"opset 999, and the package onnx .* knows up to"):
+    with pytest.raises(ModelError, match=r"opset 999, but the package onnx .* supports up to"):
         derive(network, "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
-def test_an_operator_that_nobody_knows_is_refused(network: Path, tmp_path: Path) -> None:
+def test_an_unknown_operator_is_refused(network: Path, tmp_path: Path) -> None:
     model = onnx.load(network)
     model.opset_import.append(helper.make_opsetid("made.up", 1))
     model.graph.node[1].op_type, model.graph.node[1].domain = "Frobnicate", "made.up"
@@ -72,7 +72,7 @@ def test_an_operator_that_nobody_knows_is_refused(network: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("precision", "target", "says"),
+    ("precision", "target", "message"),
     [
         ("fp32", "tensorrt", "precision: expected one of fp16, int8, got 'fp32'"),
         ("int4", "tensorrt", "got 'int4'"),
@@ -80,9 +80,9 @@ def test_an_operator_that_nobody_knows_is_refused(network: Path, tmp_path: Path)
     ],
 )
 def test_an_unknown_wish_is_refused(
-    precision: str, target: str, says: str, network: Path, tmp_path: Path
+    precision: str, target: str, message: str, network: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         derive(network, precision, target, tmp_path / "made.onnx")
 
 
@@ -98,10 +98,12 @@ def test_int8_needs_ranges_of_this_very_file(network: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_a_node_that_is_not_there_is_refused_with_the_nearest(
+def test_an_unknown_node_is_refused_with_the_nearest_names(
     precision: str, network: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match=r"no node is named 'conv2'.*nearest: conv_2, conv_1"):
+    with pytest.raises(
+        ModelError, match=r"no node has the name 'conv2'.*nearest names are conv_2, conv_1"
+    ):
         derive(
             network,
             precision,
@@ -136,7 +138,7 @@ def test_the_report_says_what_was_made(network: Path, tmp_path: Path) -> None:
     made = tmp_path / "made.onnx"
     report = derive(network, "fp16", "tensorrt", made, keep_fp32=["gemm", "flatten"])
     assert report.summary().startswith(
-        "fp16 for tensorrt: 5 nodes in fp16, 2 in fp32 (2 asked for), opset 17, 0.0 -> 0.0 MB"
+        "fp16 for tensorrt: 5 nodes in fp16, 2 in fp32 (2 requested), opset 17, 0.0 -> 0.0 MB"
     )
     assert (report.bytes, report.source_bytes) == (made.stat().st_size, network.stat().st_size)
 
@@ -152,7 +154,7 @@ def test_nodes_without_names_can_be_named(tmp_path: Path) -> None:
     assert len(set(names)) == len(names)
     assert all(names)
     report = derive(source, "fp16", "tensorrt", tmp_path / "made.onnx", keep_fp32=[names[-1]])
-    assert report.kept == {names[-1]: "asked for"}
+    assert report.kept == {names[-1]: "requested"}
 
 
 def test_folding_changes_no_result(network: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def colcon(workspace: Path, *arguments: str) -> str:
 
 def made_from() -> str:
     """Digest what compiled messages depend on: their sources, how they are built, and the tools."""
-    build = package_build.Build(ROOT, Path(sys.prefix), sourced=False, run=print)
+    build = package_build.PackageBuild(ROOT, Path(sys.prefix), sourced=False, run=print)
     tools = sorted(f"{found.name} {found.version}" for found in distributions())
     parts = (build.fingerprint("generated"), underlay()["AMENT_PREFIX_PATH"], sys.version, *tools)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -36,7 +36,7 @@ ROS_PACKAGES = {"composition", "nodes"}
 # In a package that knows ROS, yet read by the command line on a workstation.
 ROS_FREE_MODULES = {
     "edge_inference.composition.pipeline",
-    "edge_inference.composition.parameter_text",
+    "edge_inference.composition.parameter_format",
 }
 OPENCV_PACKAGES = {"core", "nodes"}
 MOST_FILES = 20
@@ -213,15 +213,6 @@ def test_a_folder_can_be_seen_at_one_glance() -> None:
         for folder in folders
     }
     assert {name: n for name, n in counts.items() if n > MOST_FILES} == {}
-
-
-def test_a_class_name_stands_for_one_class() -> None:
-    places = defaultdict(list)
-    for module, source in sources().items():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(module)
-    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize(

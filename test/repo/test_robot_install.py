@@ -22,7 +22,7 @@ import pytest
 from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import commands
+import command_runner
 import installer
 
 CACHE = ROOT / ".cache"
@@ -86,11 +86,11 @@ def system_packages(fake: FakePython, python: Path) -> Path:
         unfinished = base.with_name(f"{base.name}.{os.getpid()}")
         site = unfinished / "lib" / fake.python / "site-packages"
         log = CACHE / "log" / "robot.log"
-        run = commands.Commands(python, log, CACHE / "pip")
+        run = command_runner.CommandRunner(python, log, CACHE / "pip")
         install = installer.Installer(run, ROOT / "requirements" / "installer.txt", CACHE / "uv")
         try:
             install.install(["--no-deps", "--target", str(site), *fake.requirements], step="double")
-        except commands.SetUpError as error:
+        except command_runner.SetUpError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if os.environ.get("CI"):
                 raise

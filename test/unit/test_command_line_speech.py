@@ -15,7 +15,7 @@ def model(tmp_path: Path) -> Path:
     """Return a recogniser whose files are none."""
     folder = tmp_path / "ears"
     folder.mkdir()
-    text = "task: recognition\nlicence: MIT\nfiles:\n"
+    text = "task: recognition\nlicense: MIT\nfiles:\n"
     for role in ("encoder", "decoder", "tokenizer"):
         (folder / role).write_bytes(b"no model")
         text += f"  {role}: {{file: {role}, sha256: {SHA256}}}\n"
@@ -33,7 +33,7 @@ def test_a_folder_that_is_there_is_left_alone(
 def test_a_model_that_recognises_nothing_is_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = f"task: activity\nlicence: MIT\nfiles:\n  model: {{file: encoder, sha256: {SHA256}}}\n"
+    text = f"task: activity\nlicense: MIT\nfiles:\n  model: {{file: encoder, sha256: {SHA256}}}\n"
     (model / "speech.yaml").write_text(text)
     assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 2
     assert "model 'ears' is for activity; expected a recogniser" in capsys.readouterr().err

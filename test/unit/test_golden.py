@@ -88,7 +88,7 @@ def make_model(folder: Path, *expected: Expected, **tolerance: float) -> ModelDe
         folder=folder,
         task=TASKS[type(expected[0])] if expected else "detection",
         description="",
-        licence="",
+        license="",
         source="",
         input=InputSpec("data", 16, 16),
         decoder="told",

@@ -25,7 +25,7 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 GOOD = f"""\
 task: classification
-licence: CC0
+license: CC0
 input:
   name: data
   width: 8
@@ -61,7 +61,7 @@ def make(parent: Path, text: str = GOOD, name: str = "mine") -> Path:
 def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
     folder = make(tmp_path)
     model = load_model(folder)
-    assert (model.name, model.folder, model.task, model.licence) == (
+    assert (model.name, model.folder, model.task, model.license) == (
         "mine",
         folder,
         "classification",
@@ -85,7 +85,7 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
     [
         ("task: classification\n", "", "line 1, task: missing; expected one of detection"),
         ("task: classification", "task: dancing", "line 1, task: expected one of detection"),
-        ("licence: CC0", "license: CC0", "line 2, license: unknown key; did you mean 'licence'?"),
+        ("license: CC0", "licence: CC0", "line 2, licence: unknown key; did you mean 'license'?"),
         ("width: 8", "width: abc", "line 5, input.width: expected an integer from 1 to 16384"),
         ("width: 8", "widht: 8", "line 5, input.widht: unknown key; did you mean 'width'?"),
         ("height: 4", "height: 4\n  mean: [1, 2]", "input: mean: expected 1 or 3 entries"),

@@ -46,7 +46,7 @@ def a_model(
         folder=Path("made-up"),
         task=task,
         description="",
-        licence="",
+        license="",
         source="",
         input=InputSpec("image", side, side, std=(255.0,)),
         decoder=decoder,

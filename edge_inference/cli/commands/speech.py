@@ -95,13 +95,13 @@ def _add_embedding(actions: Commands) -> None:
         "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
     )
     given.add_bounds(embedding, "source", timeout_s=3600)
-    embedding.add_argument("--licence", default="Apache-2.0", help="default: Apache-2.0")
+    embedding.add_argument("--license", default="Apache-2.0", help="default: Apache-2.0")
 
 
 def _start_embedding(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.speech_embedding import EmbeddingOptions, make_folder
+    from edge_inference.cli.models.speech_embedding import EmbeddingOptions, export_embedding_model
 
-    return make_folder(EmbeddingOptions(options.source, options.output, options.licence))
+    return export_embedding_model(EmbeddingOptions(options.source, options.output, options.license))
 
 
 def _start_export(options: argparse.Namespace, started_s: float) -> int:

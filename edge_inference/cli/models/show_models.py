@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from edge_inference.cli.models.cost_format import cost_as_json, cost_in_words
+from edge_inference.cli.models.cost_format import cost_as_json, cost_as_text
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.sizes import megabytes
 from edge_inference.cli.usage import complain
@@ -58,7 +58,7 @@ def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
         "name": model.name,
         "task": model.task,
         "description": model.description,
-        "licence": model.licence,
+        "license": model.license,
         "folder": str(model.folder),
         "input": [model.input.width, model.input.height],
         "classes": len(model.labels),
@@ -85,7 +85,7 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
     console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     names = ("model", "task", "input", "precision", "size", "takes here", "measured accuracy")
-    for name in (*names, "licence"):
+    for name in (*names, "license"):
         justify: JustifyMethod = "right" if name == "size" else "left"
         table.add_column(name, justify=justify, no_wrap=name == "takes here")
     for model, costs in listed:
@@ -98,7 +98,7 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
                 _takes(costs, precision),
                 # As Text: a description's brackets are no markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
-                Text(model.licence if index == 0 else ""),
+                Text(model.license if index == 0 else ""),
             )
         for precision in _derivable(model):
             table.add_row("", "", "", precision, "derived", _takes(costs, precision), "", "")
@@ -107,8 +107,8 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
 
 def _takes(costs: Costs, precision: str) -> str:
     """Say what is known of one precision, a line for each backend and form."""
-    known = (cost for cost, _ in costs if cost.point.precision == precision)
-    return "\n".join(cost_in_words(cost) for cost in known)
+    known = (cost for cost, _ in costs if cost.configuration.precision == precision)
+    return "\n".join(cost_as_text(cost) for cost in known)
 
 
 def _derivable(model: ModelDescription) -> list[str]:

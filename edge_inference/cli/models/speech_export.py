@@ -139,7 +139,7 @@ def _build(
 
 
 def _samples(longest_s: float) -> Lengths:
-    least = RecogniserSettings().shortest_s
+    least = RecogniserSettings().min_speech_s
     return (
         round(least * SAMPLE_RATE),
         round(min(max(_USUAL_S, least), longest_s) * SAMPLE_RATE),
@@ -165,7 +165,7 @@ def _lengths(role: str, frames: Lengths, order: SpeechExportOptions) -> dict[str
         names = ("encoder_sequence_length", "num_samples")
         return {"batch_size": (1, 1, 1), **dict.fromkeys(names, samples)}
     settings = RecogniserSettings()
-    tokens = math.ceil(order.longest_s * settings.tokens_per_second) + 1
+    tokens = math.ceil(order.longest_s * settings.max_tokens_per_second) + 1
     return {
         "batch_size": (1, 1, order.beam),
         "decoder_sequence_length": (1, 1, 1),
@@ -183,7 +183,7 @@ def _description(
         f"# Made by: edge-inference speech export {model.name}",
         "task: recognition",
         f"description: {json.dumps(f'{model.description}; written out in fp32, {form}')}",
-        f"licence: {json.dumps(model.licence)}",
+        f"license: {json.dumps(model.license)}",
         f"source: {json.dumps(model.source)}",
         f"locale: {json.dumps(model.locale)}",
         "",
@@ -198,7 +198,7 @@ def _notice(model: SpeechModel) -> str:
     """Return the notice of the model that this is made from, and what was changed."""
     notice = model.folder / _NOTICE
     try:
-        own = read_text(notice) if notice.is_file() else f"Licence: {model.licence}\n"
+        own = read_text(notice) if notice.is_file() else f"License: {model.license}\n"
     except OSError as error:
         raise ModelError(f"{notice}: cannot be read ({error.strerror})") from error
     return (

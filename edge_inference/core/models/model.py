@@ -122,7 +122,7 @@ class ModelDescription:
     folder: Path
     task: str
     description: str
-    licence: str
+    license: str
     source: str
     input: InputSpec
     decoder: str
@@ -173,7 +173,7 @@ class ModelDescription:
 @dataclass(frozen=True)
 class _Head:
     task: str = setting(description="what the model does", choices=TASKS)
-    licence: str = setting(description="licence of the weights")
+    license: str = setting(description="license of the weights")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
 
@@ -219,7 +219,7 @@ def load_model(folder: Path) -> ModelDescription:
         folder=folder,
         task=head.task,
         description=head.description,
-        licence=head.licence,
+        license=head.license,
         source=head.source,
         input=top.section("input").read(InputSpec),
         decoder=decoder,

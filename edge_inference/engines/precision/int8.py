@@ -1,10 +1,9 @@
-"""fp32 to int8: quantise and dequantise pairs around the nodes, in the style an engine wants.
+"""Converts a network from fp32 to int8: Q/DQ pairs around the nodes, in the style of an engine.
 
-The same ranges give both derived models. ONNX Runtime's CPU kernels want unsigned
-activations and pairs around everything, so that whole chains of nodes run on
-bytes. TensorRT wants signed symmetric numbers, pairs before layers with weights
-and none behind them (it fuses what follows into the layer), weights in fp32
-with a pair of their own, and biases as they are.
+One calibration serves both styles. ONNX Runtime's CPU kernels need unsigned activations and
+pairs around every node, so that chains of nodes compute in bytes. TensorRT needs signed
+symmetric numbers, pairs before layers with weights but none behind them (it fuses the next
+nodes into the layer), weights in fp32 with a pair of their own, and biases in fp32.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ from typing import TYPE_CHECKING
 
 from edge_inference.engines.precision.graph import float_tensors
 from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
-from edge_inference.engines.precision.qdq_pairs import PairWriter, Style
+from edge_inference.engines.precision.qdq_pairs import QdqStyle, QdqWriter
 from edge_inference.engines.precision.ranges import Range
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-#: Scales by channel came with this opset.
-LOWEST_OPSET = 13
+#: The first opset with scales per channel.
+MIN_OPSET = 13
 
-NOT_QUANTISED = "not quantised for this engine"
+NOT_QUANTIZED = "not quantized for this engine"
 
-STYLES: Mapping[str, Style] = {
-    "onnxruntime": Style(
-        # No ConvTranspose: ONNX Runtime's runs in fp32, and would dequantise its weights each time.
+QDQ_STYLES: Mapping[str, QdqStyle] = {
+    "onnxruntime": QdqStyle(
+        # No ConvTranspose: ONNX Runtime computes it in fp32 and would dequantize the weights.
         weighted=("Conv", "Gemm", "MatMul"),
         computing=(
             "Add",
@@ -55,7 +54,7 @@ STYLES: Mapping[str, Style] = {
         pairs_behind=True,
         stores_numbers=True,
     ),
-    "tensorrt": Style(
+    "tensorrt": QdqStyle(
         weighted=("Conv", "ConvTranspose", "Gemm", "MatMul"),
         computing=("Add", "AveragePool", "GlobalAveragePool"),
         moving=(),
@@ -64,7 +63,7 @@ STYLES: Mapping[str, Style] = {
         stores_numbers=False,
     ),
 }
-TARGETS = tuple(STYLES)
+TARGETS = tuple(QDQ_STYLES)
 
 
 def to_int8(
@@ -76,34 +75,34 @@ def to_int8(
     per_channel: bool = True,
     weight_bits: int = 8,
 ) -> tuple[ModelProto, dict[str, str]]:
-    """Return the folded network with pairs, and why each node in fp32 stayed there.
+    """Return the folded network with Q/DQ pairs, and the reason for each node in fp32.
 
-    ``keep`` are nodes that stay, with the reason. ``per_channel`` gives each
-    channel of the weights a scale of its own. ``weight_bits`` is 8, or 7 for kernels
-    that add two products in 16 bits. Raises ModelError for an opset that is too old, for
-    ranges that are missing, and where no node can turn.
+    ``keep`` maps nodes that stay in fp32 to the reason. ``per_channel`` gives each channel of
+    the weights its own scale. ``weight_bits`` is 8, or 7 for kernels that add two products in
+    16 bits. Raises ModelError for an opset that is too old, for missing ranges, and where no
+    node can compute in int8.
     """
     opset = opset_of(model)
-    if opset < LOWEST_OPSET:
+    if opset < MIN_OPSET:
         raise ModelError(
-            f"opset {opset}: int8 needs at least {LOWEST_OPSET}; export the model again with "
+            f"opset {opset}: int8 needs at least {MIN_OPSET}; export the model again with "
             "that opset, or raise it with onnx.version_converter"
         )
-    style = STYLES[target]
+    style = QDQ_STYLES[target]
     onnx = import_onnx()
     _check_ranges(model, style, ranges, keep)
     operators = {node.name: node.op_type for node in model.graph.node}
-    writer = PairWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
+    writer = QdqWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
     writer.run()
-    if not any(operators[name] in style.weighted for name in writer.quantised):
-        raise ModelError("no layer of the network can compute in int8; use it in fp32")
-    quantised = set(writer.quantised)
-    kept = {name: keep.get(name, NOT_QUANTISED) for name in operators if name not in quantised}
+    if not any(operators[name] in style.weighted for name in writer.quantized):
+        raise ModelError("no layer of the network can compute in int8; use the network in fp32")
+    quantized = set(writer.quantized)
+    kept = {name: keep.get(name, NOT_QUANTIZED) for name in operators if name not in quantized}
     return model, kept
 
 
 def _check_ranges(
-    model: ModelProto, style: Style, ranges: Mapping[str, Range], keep: Mapping[str, str]
+    model: ModelProto, style: QdqStyle, ranges: Mapping[str, Range], keep: Mapping[str, str]
 ) -> None:
     graph = model.graph
     floats = float_tensors(graph, import_onnx()) - {entry.name for entry in graph.initializer}

@@ -68,7 +68,7 @@ class AudioCommonOutput(Component):
         """Subscribe to sound."""
         self._rate = 0
         self.subscribe_to(
-            "audio", AudioChunkAdapter(), self._on_chunk, _CHUNKS, reliability_follows=True
+            "audio", AudioChunkAdapter(), self._on_chunk, _CHUNKS, match_reliability=True
         )
         self._timer = self.make_timer(_INFO_PERIOD_S, self._publish_info)
 

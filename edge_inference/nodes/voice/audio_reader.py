@@ -9,8 +9,8 @@ from typing import Any
 from edge_inference.core.runtime.health import Health
 from edge_inference.core.runtime.worker import Worker
 from edge_inference.errors import SourceError
-from edge_inference.speech.audio.sound import Sound, SoundPiece
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
+from edge_inference.speech.audio.sources import open_audio_input
 
 # A microphone in a quiet room still has noise: digital silence for so long is a fault.
 _MUTE_S = 5.0
@@ -23,7 +23,7 @@ class AudioReader:
     def __init__(self, source: Callable[[], tuple[str, float]], health: Health) -> None:
         self._source = source
         self._health = health
-        self._sound: Sound | None = None
+        self._sound: AudioInput | None = None
         self._opened: tuple[str, float] | None = None
 
     @property
@@ -36,11 +36,11 @@ class AudioReader:
         """Tell whether ``source`` has changed since the sound was opened."""
         return self._opened != self._source()
 
-    def open(self) -> Sound:
+    def open(self) -> AudioInput:
         """Open the sound again from its beginning."""
         self.close()
         self._opened = self._source()
-        self._sound = open_sound(*self._opened)
+        self._sound = open_audio_input(*self._opened)
         self._health.note("source", self._opened[0])
         return self._sound
 
@@ -51,7 +51,7 @@ class AudioReader:
             self.close()
         return is_outdated
 
-    def read(self) -> tuple[Sound, SoundPiece | None]:
+    def read(self) -> tuple[AudioInput, AudioBlock | None]:
         """Read the next piece, None at the end; open the sound first if it is closed."""
         sound = self._sound or self.open()
         return sound, sound.read()
@@ -69,7 +69,7 @@ class RealTimePacer:
     def __init__(self) -> None:
         self._due = time.monotonic()
 
-    def wait(self, piece: SoundPiece, worker: Worker) -> None:
+    def wait(self, piece: AudioBlock, worker: Worker) -> None:
         """Wait until the moment of the piece's last sample."""
         length_s = len(piece.samples) / piece.sample_rate
         # After a pause of the whole process the remaining pieces do not catch up.
@@ -98,7 +98,7 @@ class DeviceMonitor:
             self._logger.error(message)
         self._is_lost = True
 
-    def add_piece(self, piece: SoundPiece, origin: str) -> None:
+    def add_piece(self, piece: AudioBlock, origin: str) -> None:
         """Check a piece of sound from the device."""
         if self._is_lost:
             self._is_lost = False

@@ -13,9 +13,9 @@ from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.voice.audio_reader import AudioReader, DeviceMonitor, RealTimePacer
+from edge_inference.speech.audio.audio_input import AudioBlock
 from edge_inference.speech.audio.sample_clock import SampleClock
-from edge_inference.speech.audio.sound import SoundPiece
-from edge_inference.speech.audio.sources import is_device, open_sound
+from edge_inference.speech.audio.sources import is_device, open_audio_input
 
 _RETRY_S = 1.0
 
@@ -63,7 +63,7 @@ class AudioSource(Component):
     def accept(self, settings: AudioSourceSettings) -> None:
         """Refuse files that are not available; a device may appear later."""
         if settings.source != self.parameters.current.source and not is_device(settings.source):
-            open_sound(settings.source).close()
+            open_audio_input(settings.source).close()
 
     def changed(self, settings: AudioSourceSettings) -> None:
         """Start again if the old source has ended."""
@@ -151,8 +151,8 @@ class AudioSource(Component):
                 self.finished.set()
         return self.finished.is_set()
 
-    def _publish(self, piece: SoundPiece, clock: SampleClock) -> None:
-        if piece.lost:
+    def _publish(self, piece: AudioBlock, clock: SampleClock) -> None:
+        if piece.follows_gap:
             self.health.dropped("overflow")
             self._sequence += 1  # so that subscribers see the gap
         stamp_ns = clock.stamp_ns(len(piece.samples), piece.sample_rate, self.now_ns())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.speech.language.stop_phrases import is_stop
-from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedWords
+from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedTextTracker
 from edge_inference.speech.planning.motion import Motion
 
 
@@ -29,30 +29,30 @@ class CommandInterrupts:
         self._lock = lock
         self._stop = stop
         self._cancel = cancel
-        self._unplanned = UnplannedWords()
+        self._unplanned = UnplannedTextTracker()
 
     def add_transcript(
         self, transcript: Transcript, stop_words: Collection[str], now_ns: int
     ) -> None:
         """Handle a final or partial transcript."""
-        self._motion.hear(transcript, now_ns)
+        self._motion.observe(transcript, now_ns)
         if is_stop(transcript.text, stop_words):
             self._stop()
-        elif transcript.is_final and self._motion.is_taken_back(transcript, stop_words):
+        elif transcript.is_final and self._motion.is_retracted(transcript, stop_words):
             # Only a final one: a partial "don't" may become "don't stop".
             self._cancel(transcript)
         else:
             max_age_s = self._motion.limits.plan.max_age_s
             with self._lock:
-                self._handle(self._unplanned.hear(transcript, stop_words, max_age_s))
+                self._handle(self._unplanned.add_transcript(transcript, stop_words, max_age_s))
 
     def add_plan(self, plan: ActionPlan) -> None:
         """Handle a plan before it begins."""
-        self._handle(self._unplanned.take(plan))
+        self._handle(self._unplanned.add_plan(plan))
 
     def check_overdue(self) -> None:
         """Handle a transcript whose plan is overdue; call this in every control cycle."""
-        self._handle(self._unplanned.overdue())
+        self._handle(self._unplanned.pop_overdue())
 
     def clear(self) -> None:
         """Forget all pending transcripts, because the robot has stopped."""

@@ -18,14 +18,14 @@ from edge_inference.nodes.voice.parameter_files import (
     load_speech_model,
     open_backend,
 )
-from edge_inference.speech.language.nearest import Embed
+from edge_inference.speech.language.affirmation import is_affirmation
+from edge_inference.speech.language.template_matching import TextEmbedder
 from edge_inference.speech.language.understanding import (
     UNKNOWN,
     Understanding,
     UnderstandingSettings,
 )
-from edge_inference.speech.language.yes_phrases import says_yes
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.language_model.sentence_embedding import SentenceEmbedding
 
 
@@ -59,7 +59,7 @@ class IntentParser(Stage[Transcript]):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._encoder: Backend | None = None
-        self._embed: Embed | None = None
+        self._embed: TextEmbedder | None = None
 
     def open(self) -> None:
         """Read the grammar; open the model of the embeddings if one is named."""
@@ -99,14 +99,14 @@ class IntentParser(Stage[Transcript]):
 
     def process(self, item: Transcript, settings: IntentParserSettings) -> Intent:
         """Find the intent of one transcript."""
-        return self._understanding.intent(item)
+        return self._understanding.parse(item)
 
     def emit(self, output: Intent) -> None:
         """Publish the intent; for an unknown one exactly one of two nodes answers."""
-        is_known = output.source != UNKNOWN or says_yes(output.text)  # the planner answers
+        is_known = output.source != UNKNOWN or is_affirmation(output.text)  # the planner answers
         if is_known or not self.adopted.language_model:
             self._intents.publish(output)
-        elif self._unknown.is_wanted():
+        elif self._unknown.has_subscribers():
             self._unknown.publish(output)
         else:
             problem = f"{output.problem}; the language model is not running"
@@ -121,7 +121,7 @@ class IntentParser(Stage[Transcript]):
         """Open the model of the embeddings; return what is missing: the grammar works without."""
         try:
             model = load_speech_model(settings.embedding_model, settings.model_path, "embedding")
-            tokens = load_text_tokens(model.path("tokenizer"))
+            tokens = load_json_tokenizer(model.path("tokenizer"))
             self._encoder = open_backend(model, "encoder")
             self._embed = SentenceEmbedding(self._encoder, tokens)
             self._embed(["stop"])

@@ -19,9 +19,9 @@ from edge_inference.nodes.voice.parameter_files import (
     load_speech_model,
 )
 from edge_inference.speech.language.grammar import Grammar
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
-from edge_inference.speech.language_model.prompt import examples_for, read_prompt
+from edge_inference.speech.language_model.prompt import read_prompt, select_examples
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class LanguageModel(Stage[Intent]):
             missing = f"the language model {settings.model!r} is not available"
             return replace(item, problem=f"{item.problem}; {missing}")
         try:
-            return self._model.intent(item)
+            return self._model.parse(item)
         except BaseException as error:
             # The speaker gets an answer; /diagnostics shows the failure.
             self.fail(error)
@@ -121,7 +121,7 @@ class LanguageModel(Stage[Intent]):
     def _open_model(self, settings: LanguageModelNodeSettings) -> None:
         model = load_speech_model(settings.model, settings.model_path, "language_model")
         self._prompt, self._examples = read_prompt(model)
-        self._tokens = load_text_tokens(model.path("tokenizer"))
+        self._tokens = load_json_tokenizer(model.path("tokenizer"))
         self._backend = OrtBackend(model.path("decoder"), threads=settings.threads)
         self._backend.open()
 
@@ -129,5 +129,5 @@ class LanguageModel(Stage[Intent]):
         self, grammar: Grammar, settings: LanguageModelNodeSettings
     ) -> PlanGenerator:
         assert self._backend is not None, "the model is open"
-        examples = partial(examples_for, grammar=grammar, own=self._examples)
+        examples = partial(select_examples, grammar=grammar, own=self._examples)
         return PlanGenerator(self._backend, self._tokens, grammar, self._prompt, examples, settings)

@@ -58,7 +58,7 @@ class ListeningGate:
 
     def set_speaking(self, is_speaking: bool, settings: ListeningSettings) -> None:
         """Handle a report that the robot speaks or is silent."""
-        self._robot_speech.tell(is_speaking, settings.max_talk_s, settings.echo_tail_s)
+        self._robot_speech.update(is_speaking, settings.max_talk_s, settings.echo_tail_s)
 
     def set_requested(self, is_requested: bool) -> None:
         """Handle a request to listen, or its end."""
@@ -82,7 +82,7 @@ class ListeningGate:
 
         ``count_publishers`` counts the publishers of the reports.
         """
-        duration_s = self._robot_speech.lasts_s
+        duration_s = self._robot_speech.duration_s
         if settings.listen_while_speaking or duration_s <= settings.max_talk_s:
             return ""
         return _LONG_TALK.format(duration_s, count_publishers())

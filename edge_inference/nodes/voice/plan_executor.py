@@ -80,7 +80,7 @@ class PlanExecutor:
 
     def stop_for_unreadable(self, problem: str) -> None:
         """Stop because a message is unreadable; it may have been a stop or a negation."""
-        self._motion.hear_unreadable(self._node.now_ns())
+        self._motion.observe_unreadable(self._node.now_ns())
         self.stop(problem)
 
     def stop(self, problem: str = "") -> None:

@@ -54,12 +54,12 @@ class Planner(Stage[Intent]):
     def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
         """Plan within other limits; close a question that was asked within the old ones."""
         if new.limits != old.limits:
-            self._planner.forget("What I may do has changed since I asked")
+            self._planner.close_question("What I may do has changed since I asked")
             self._planner.limits = load_limits(new.limits)
 
     def start(self) -> None:
         """Subscribe to intents, and to transcripts, which may close a question."""
-        self._planner.forget("I was switched off after I had asked")
+        self._planner.close_question("I was switched off after I had asked")
         super().start()
         self.subscribe_to(
             "transcript",
@@ -87,9 +87,9 @@ class Planner(Stage[Intent]):
 
     def _on_transcript(self, transcript: Transcript, _: bool) -> None:
         self._planner.stop_words = self.parameters.current.stop_words
-        self._planner.hear(transcript)
+        self._planner.observe(transcript)
 
     def _on_unreadable(self, error: EdgeInferenceError) -> None:
         """Close the question: unreadable words may have been a stop."""
-        self._planner.forget("I could not read what was said since I asked")
+        self._planner.close_question("I could not read what was said since I asked")
         self.refuse(error)

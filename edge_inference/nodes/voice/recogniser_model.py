@@ -18,7 +18,7 @@ from edge_inference.nodes.voice.parameter_files import (
 )
 from edge_inference.speech.language.stop_phrases import StopSettings
 from edge_inference.speech.recognition.command_mode import CommandModeSettings
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from edge_inference.speech.recognition.recogniser import Recogniser, RecogniserSettings
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from edge_inference.speech.recognition.transcription import MODES, Transcriber
@@ -60,7 +60,7 @@ class RecogniserModel:
             encoder, decoder, *with_past = self._backends
             self.recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
             self.load_phrases(settings)
-            self.recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
+            self.recogniser.transcribe(np.zeros(SAMPLE_RATE, np.float32))
         except BaseException:
             self.close()
             raise
@@ -68,7 +68,7 @@ class RecogniserModel:
     def load_phrases(self, settings: RecogniserModelSettings) -> None:
         """Read the grammar and listen for its phrases and for the stop words."""
         grammar = load_grammar(settings.grammar)
-        command_mode = listen_for(grammar, self.recogniser, settings, settings.stop_words)
+        command_mode = make_command_mode(grammar, self.recogniser, settings, settings.stop_words)
         self.transcriber = Transcriber(self.recogniser, command_mode)
 
     def set_settings(self, settings: RecogniserModelSettings) -> None:

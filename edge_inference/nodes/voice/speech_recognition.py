@@ -9,7 +9,7 @@ from typing import Any
 
 from rclpy.timer import Timer
 
-from edge_inference.composition.allocator import give_back
+from edge_inference.composition.allocator import release_free_memory
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.settings import setting
@@ -76,7 +76,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._model_name = model.name
         self._transcripts = self.publish_on("transcript", TranscriptAdapter())
         self._throttle_client.open()
-        self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._throttle_client.tell)
+        self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._throttle_client.update)
         self.health.note("model", model.name)
         self.health.note("engine", model.describe_engine())
         self.health.note("mode", settings.mode)
@@ -132,17 +132,17 @@ class SpeechRecognition(Stage[SpeechSegment]):
             raise FrameDropped("superseded")  # the newest segment contains this one
         started_ns = time.monotonic_ns()
         # A question far in the future was asked before the clock ran back.
-        is_asked = abs(item.stamp_ns - self._question_ns) < settings.answer_timeout_s * 1e9
+        expects_answer = abs(item.stamp_ns - self._question_ns) < settings.answer_timeout_s * 1e9
         transcriber = self._model.transcriber
         if item.is_mixed:
-            result = transcriber.hear_mixed(item, settings.mode, settings.stop_words)
+            result = transcriber.transcribe_mixed(item, settings.mode, settings.stop_words)
         else:
-            result = transcriber.hear(item, settings.mode, is_asked=is_asked)
+            result = transcriber.transcribe(item, settings.mode, expects_answer=expects_answer)
         if len(item.samples) > _LONG_SPEECH:
-            give_back()
+            release_free_memory()
         ended_ns = time.monotonic_ns()
         took_ms = (ended_ns - started_ns) / 1e6
-        self._throttle_client.meter.done(ended_ns, self._model_name, took_ms)
+        self._throttle_client.meter.record_done(ended_ns, self._model_name, took_ms)
         if item.is_mixed and not result.text:
             raise FrameDropped("robot_speaking")
         return Transcript(

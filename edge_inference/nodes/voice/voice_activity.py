@@ -24,13 +24,15 @@ from edge_inference.nodes.voice.parameter_files import (
     load_speech_model,
     open_backend,
 )
-from edge_inference.speech.audio.audio_advice import SoundAdvice
+from edge_inference.speech.audio.audio_advice import AudioAdvice
 from edge_inference.speech.audio.sample_clock import SampleClock
 from edge_inference.speech.recognition.activity import ActivityDetector, ActivitySettings
 
 _CHUNKS = QoSProfile(depth=100)  # some seconds, because a lost chunk is a gap in an utterance
 _TIMEOUT_PERIOD_S = 0.1
-_TRUNCATED = "a gap in the sound has cut an utterance short; it is no command, but a stop in it counts"
+_TRUNCATED = (
+    "a gap in the sound has cut an utterance short; it is no command, but a stop in it counts"
+)
 _NO_SOUND = "the sound ended in the middle of an utterance; is its source still running?"
 
 
@@ -82,14 +84,14 @@ class VoiceActivity(Stage[AudioChunk]):
         """Subscribe to sound, to the robot's reports that it speaks, and to requests to listen."""
         self._detector.reset()
         self._gate = ListeningGate()
-        self._arrival, self._advice = SampleClock(), SoundAdvice()
+        self._arrival, self._advice = SampleClock(), AudioAdvice()
         self._without_sound_s = 0.0
         super().start()
         self._timeout_timer = self.make_timer(_TIMEOUT_PERIOD_S, self._check_timeout)
         self._speaking = self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
         self.subscribe_to("listening", BoolAdapter(), self._on_listening, LATCHED)
         self._audio = self.subscribe_to(
-            "audio", AudioChunkAdapter(), self._on_chunk, _CHUNKS, reliability_follows=True
+            "audio", AudioChunkAdapter(), self._on_chunk, _CHUNKS, match_reliability=True
         )
 
     def stop(self) -> None:
@@ -126,14 +128,14 @@ class VoiceActivity(Stage[AudioChunk]):
             self._detector.reset()
             return []
         counts = self._detector.counts
-        late, gaps, truncated = counts.late, counts.gaps, self._detector.cut
+        late, gaps, truncated = counts.late, counts.gaps, self._detector.truncated_segments
         segments = self._detector.feed(item)
         sources = self.count_publishers(self._audio.topic) if counts.gaps > gaps else 1
         self.health.note("gaps", str(counts.gaps))
-        advice = self._advice.look(counts, time.monotonic(), sources)
+        advice = self._advice.update(counts, time.monotonic(), sources)
         talk = self._gate.advice(settings, lambda: self.count_publishers(self._speaking.topic))
         self.health.advise(talk or advice)
-        if self._detector.cut > truncated:
+        if self._detector.truncated_segments > truncated:
             self.refuse(InputError(_TRUNCATED), "cut", lost=False)
         if counts.late > late:
             raise FrameDropped("late")
@@ -161,7 +163,7 @@ class VoiceActivity(Stage[AudioChunk]):
             return
         try:
             self._without_sound_s += _TIMEOUT_PERIOD_S
-            segments = self._detector.cease(self._without_sound_s)
+            segments = self._detector.end_on_timeout(self._without_sound_s)
         finally:
             self._detector_lock.release()
         if segments:

@@ -1,7 +1,7 @@
-"""The machine that is set: its files below a root, and its tools on a search path.
+"""The machine that actuators change: its files below a root, and its tools on a search path.
 
-The one door through which anything is written: what is not named here cannot be,
-and no fan is.
+Every write goes through this module. It writes only the files that are listed here, and
+never a file of a fan.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.tree import MachineTree
+from edge_inference.platforms.system_files import HostFiles
 
 _CLOCKS = r"scaling_(governor|min_freq|max_freq)"
 _KERNEL_FILE = re.compile(
@@ -28,27 +28,27 @@ _KERNEL_FILE = re.compile(
     r"|proc/sys/vm/swappiness"
 )
 _OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
-_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's path may lack the first
-_END_S = 1.0
-# Lets a tool end with the process that called it: one that went on would undo what is put
-# back when its caller has been killed. In a process of its own, as nothing of the kind is
-# safe between fork and exec in one with threads.
-_LEASH = """
+_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's PATH may lack /usr/sbin
+_EXIT_TIMEOUT_S = 1.0
+# Makes a tool end with the process that called it: a tool that went on after its caller was
+# killed would overwrite the restored originals. This runs in a process of its own, because
+# prctl is not safe between fork and exec in a process with threads.
+_DEATH_SIGNAL_LAUNCHER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
-_LAST_WORDS = 200
+_MAX_OUTPUT_CHARS = 200
 
 
 @dataclass(frozen=True)
 class Machine:
-    """``search_path`` is where tools are looked for, as in ``$PATH``; empty for the usual places.
+    """``search_path`` is searched for tools, as in ``$PATH``; empty means ``$PATH`` itself.
 
-    Below another root than / there are none, as they would work on this machine. A tool
-    that takes longer than ``timeout_s`` is killed.
+    With a root other than / no tools are found by default, because they would change this
+    machine. A tool that runs longer than ``timeout_s`` is killed.
     """
 
     root: Path = Path("/")
@@ -56,36 +56,36 @@ class Machine:
     timeout_s: float = 30.0
 
     @property
-    def tree(self) -> MachineTree:
-        """The same machine's files, as sensors read them."""
-        return MachineTree(self.root)
+    def files(self) -> HostFiles:
+        """The files of this machine, as sensors read them."""
+        return HostFiles(self.root)
 
     def read(self, path: str) -> str:
-        """Return a file's text without the space around it; raises ActuatorError."""
+        """Return the stripped text of a file; raises ActuatorError."""
         try:
-            return self.tree.read(path).decode(errors="replace").strip()
+            return self.files.read(path).decode(errors="replace").strip()
         except OSError as error:
             raise ActuatorError(f"{self.root / path}: {error.strerror}") from error
 
-    def has(self, path: str) -> bool:
-        """Tell whether there is such a file or folder, for all that we may see."""
+    def exists(self, path: str) -> bool:
+        """Tell whether a file or folder exists and is visible to this user."""
         try:
             return (self.root / path).exists()
         except OSError:
             return False
 
-    def folders(self, parent: str, *patterns: str) -> list[str]:
-        """Return the paths in a folder whose names match one of the patterns, sorted."""
+    def list_folders(self, parent: str, *patterns: str) -> list[str]:
+        """Return the sorted paths in a folder whose names match one of the patterns."""
         return [
             f"{parent}/{name}"
-            for name in self.tree.list(parent)
+            for name in self.files.list(parent)
             if any(fnmatchcase(name, pattern) for pattern in patterns)
         ]
 
     def write(self, path: str, text: str) -> None:
-        """Write to a file of the kernel's; raises ActuatorError."""
+        """Write to a kernel file; raises ActuatorError."""
         if not _KERNEL_FILE.fullmatch(path):
-            raise ActuatorError(f"{self.root / path}: not among the files that are ever set")
+            raise ActuatorError(f"{self.root / path}: not among the files that may be written")
         try:
             handle = os.open(self.root / path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
             try:
@@ -96,37 +96,37 @@ class Machine:
             raise self._refusal(path, error, f"while writing {text!r}") from error
 
     def replace(self, path: str, text: str | None) -> None:
-        """Make a configuration file of ours hold a text, or be gone (None), at once."""
+        """Replace one of our configuration files atomically, or remove it (None)."""
         if not _OWN_FILE.fullmatch(path):
-            raise ActuatorError(f"{self.root / path}: not among the files that are ever made")
+            raise ActuatorError(f"{self.root / path}: not among the files that may be created")
         file = self.root / path
         try:
             if text is None:
                 file.unlink(missing_ok=True)
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
-            # A name that neither sysctl nor the limits module would read.
-            made = file.with_suffix(".new")
-            made.write_text(text, encoding="utf-8")
-            made.chmod(0o644)
-            made.replace(file)
+            # Neither sysctl nor the limits module reads a file with this name.
+            new_file = file.with_suffix(".new")
+            new_file.write_text(text, encoding="utf-8")
+            new_file.chmod(0o644)
+            new_file.replace(file)
         except OSError as error:
             raise self._refusal(path, error, "while writing it") from error
 
-    def tool(self, name: str) -> str:
-        """Return a tool's path; raises ActuatorError where the machine has none."""
+    def find_tool(self, name: str) -> str:
+        """Return the path of a tool; raises ActuatorError if it is not installed."""
         found = shutil.which(name, path=self._search_path())
         if found is None:
-            raise ActuatorError(f"{name}: this machine has no such tool")
+            raise ActuatorError(f"{name}: not found on this machine")
         return found
 
     def call(self, name: str, *arguments: str) -> tuple[int, str]:
-        """Run a tool and return its exit code and all that it said; it can ask nothing.
+        """Run a tool without input and return its exit code and output.
 
-        Raises ActuatorError where there is none, or where it was killed for taking too long.
+        Raises ActuatorError if it is not installed, or was killed after the timeout.
         """
-        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
-        command = [*leash, self.tool(name), *arguments]
+        leash = [sys.executable, "-I", "-S", "-c", _DEATH_SIGNAL_LAUNCHER, str(os.getpid())]
+        command = [*leash, self.find_tool(name), *arguments]
         try:
             process = subprocess.Popen(
                 command,
@@ -143,15 +143,15 @@ class Machine:
         except subprocess.TimeoutExpired:
             _kill(process)
             raise ActuatorError(
-                f"{' '.join((name, *arguments))}: did not end in {self.timeout_s:g} s; killed"
+                f"{' '.join((name, *arguments))}: killed after {self.timeout_s:g} s"
             ) from None
         return process.returncode, output.decode(errors="replace")
 
     def run(self, name: str, *arguments: str) -> str:
-        """Run a tool as ``call`` does; raises ActuatorError too where it fails."""
+        """Run a tool as ``call`` does; also raises ActuatorError if it fails."""
         code, output = self.call(name, *arguments)
         if code:
-            raise ActuatorError(f"{' '.join((name, *arguments))}: {last_words(code, output)}")
+            raise ActuatorError(f"{' '.join((name, *arguments))}: {describe_failure(code, output)}")
         return output
 
     def _search_path(self) -> str:
@@ -165,17 +165,17 @@ class Machine:
         return ActuatorError(f"{self.root / path}: {error.strerror} {during}{hint}")
 
 
-def last_words(code: int, output: str) -> str:
-    """Say how a tool failed: its last line, and its exit code."""
+def describe_failure(code: int, output: str) -> str:
+    """Describe the failure of a tool by its last line and its exit code."""
     lines = output.strip().splitlines()
-    said = f" ({lines[-1].strip()[:_LAST_WORDS]})" if lines else ""
+    said = f" ({lines[-1].strip()[:_MAX_OUTPUT_CHARS]})" if lines else ""
     hint = "" if os.geteuid() == 0 else "; it may need root"
     return f"failed with exit code {code}{said}{hint}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a tool and what it started; what the kernel holds is left to end by itself."""
+    """Kill a tool and its children; a process that is blocked in the kernel is left alone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=_END_S)
+        process.communicate(timeout=_EXIT_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The one writer: takes the lock, keeps the originals, changes, reads back, puts back."""
+"""The session of the one writer: it takes the lock, saves originals, sets and restores."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from pathlib import Path
 
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Actuator, ActuatorOutcome, ActuatorResult
-from edge_inference.platforms.actuators.journal import Journal, JournalRecord, boot_of
+from edge_inference.platforms.actuators.journal import Journal, JournalRecord, read_boot_id
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.put_back import (
-    forget_what_a_restart_has_reset,
-    in_force,
-    put_back,
-    put_back_all,
+from edge_inference.platforms.actuators.restore import (
+    drop_reset_by_reboot,
+    read_or_none,
+    restore_actuator,
+    restore_all,
 )
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
-#: What each must not be changed beneath: put back before, and set again after.
-_BENEATH = {
+#: Actuators that depend on another one: restored before it is changed, and set again after.
+_DEPENDENTS = {
     "power_mode": ("jetson_clocks", "cpu_clock_cap", "gpu_clock_cap"),
     "jetson_clocks": ("cpu_clock_cap", "gpu_clock_cap"),
 }
 
 
 class ActuatorSession:
-    """Uses actuators in the caller's thread, which a tool may hold up for its timeout.
+    """Uses actuators in the caller's thread; a tool may block it up to the tool's timeout.
 
-    ``guard(writer)`` is called before the first change and must return only when
-    somebody watches over this process; it raises ActuatorError to forbid changes.
-    With ``goes_on`` what an earlier session has set is to last, and so is not put
-    back at the start: its originals are ours then.
+    ``start_guardian(writer)`` is called before the first change. It returns when a guardian
+    is ready, or raises ActuatorError to forbid changes. With ``persistent`` the changes of
+    earlier sessions stay: the start adopts their originals and does not restore them.
     """
 
     def __init__(
@@ -40,120 +39,123 @@ class ActuatorSession:
         state_folder: Path,
         journal_name: str,
         actuators: Mapping[str, Actuator],
-        guard: Callable[[str], None],
-        goes_on: bool = False,
+        start_guardian: Callable[[str], None],
+        persistent: bool = False,
     ) -> None:
         self._machine = machine
         self._actuators = actuators
         self._lock = WriterLock(state_folder)
         self._journal = Journal(state_folder / journal_name)
         self._record = JournalRecord(uuid.uuid4().hex, "")
-        self._guard = guard
-        self._guarded = False
-        self._goes_on = goes_on
-        self._asked: dict[str, str] = {}
+        self._start_guardian = start_guardian
+        self._is_guarded = False
+        self._is_persistent = persistent
+        self._requested: dict[str, str] = {}
 
     def start(self) -> list[ActuatorOutcome]:
-        """Become the writer and put back what an earlier one has left; ActuatorError if not.
+        """Become the writer and restore what an earlier writer has left.
 
-        What cannot be put back stays in our journal as the original that it is.
+        Raises ActuatorError if another process is the writer. An original that cannot be
+        restored stays in the journal.
         """
         if self._lock.is_held:
             return []
-        self._lock.take()
+        self._lock.acquire()
         try:
-            return self._take_over(self._journal.load())
+            return self._take_over_journal(self._journal.load())
         except ActuatorError:
-            self._lock.give_back()
+            self._lock.release()
             raise
 
     def set(self, name: str, value: str) -> ActuatorOutcome:
-        """Set one actuator; the outcome tells what came of it, whatever it was."""
+        """Set one actuator and return the outcome; raises no ActuatorError."""
         actuator = self._actuators[name]
         try:
             self.start()
         except ActuatorError as error:
-            return self._outcome(actuator, value, ActuatorResult.REFUSED, str(error))
+            return self._make_outcome(actuator, value, ActuatorResult.REFUSED, str(error))
         try:
             saved = self._record.originals.get(name)
             if not actuator.plan(value, saved):
-                return self._outcome(actuator, value, ActuatorResult.UNCHANGED, "is so already")
-            above = self._lift(name)
+                return self._make_outcome(actuator, value, ActuatorResult.UNCHANGED, "already set")
+            dependents = self._restore_dependents(name)
             try:
                 return self._change(actuator, value)
             finally:
-                for other, asked in reversed(above):
-                    self.set(other, asked)
+                for other, requested in reversed(dependents):
+                    self.set(other, requested)
         except ActuatorError as error:
-            return self._outcome(actuator, value, ActuatorResult.FAILED, str(error))
+            return self._make_outcome(actuator, value, ActuatorResult.FAILED, str(error))
 
     def restore(self, name: str) -> ActuatorOutcome | None:
-        """Put one back; None where it was never changed."""
+        """Restore one actuator; None if it was never changed."""
         if name not in self._record.originals:
             return None
-        above = self._lift(name)
-        outcome = put_back(self._actuators[name], self._record)
-        self._asked.pop(name, None)
+        dependents = self._restore_dependents(name)
+        outcome = restore_actuator(self._actuators[name], self._record)
+        self._requested.pop(name, None)
         self._journal.store(self._record)
-        for other, asked in reversed(above):
-            self.set(other, asked)
+        for other, requested in reversed(dependents):
+            self.set(other, requested)
         return outcome
 
     def restore_all(self) -> list[ActuatorOutcome]:
-        """Put everything back, newest change first."""
+        """Restore all originals, newest change first."""
         if not self._lock.is_held:
             return []
-        self._asked.clear()
-        return put_back_all(self._machine, self._actuators, self._journal, self._record)
+        self._requested.clear()
+        return restore_all(self._machine, self._actuators, self._journal, self._record)
 
     def end(self) -> None:
-        """Stop being the writer; what is not put back stays in the journal."""
-        self._lock.give_back()
+        """Release the lock; originals that are not restored stay in the journal."""
+        self._lock.release()
 
-    def _take_over(self, left: JournalRecord | None) -> list[ActuatorOutcome]:
-        self._record.boot = boot_of(self._machine)
-        if left is None:
+    def _take_over_journal(self, leftover: JournalRecord | None) -> list[ActuatorOutcome]:
+        self._record.boot_id = read_boot_id(self._machine)
+        if leftover is None:
             return []
         outcomes = []
-        if self._goes_on:
-            forget_what_a_restart_has_reset(self._machine, self._actuators, left)
+        if self._is_persistent:
+            drop_reset_by_reboot(self._machine, self._actuators, leftover)
         else:
-            outcomes = put_back_all(self._machine, self._actuators, self._journal, left)
-        self._record.originals = left.originals
+            outcomes = restore_all(self._machine, self._actuators, self._journal, leftover)
+        self._record.originals = leftover.originals
         self._journal.store(self._record)
         return outcomes
 
     def _change(self, actuator: Actuator, value: str) -> ActuatorOutcome:
         name = actuator.name
-        if not self._guarded:
-            self._guard(self._record.writer)
-            self._guarded = True
+        if not self._is_guarded:
+            self._start_guardian(self._record.writer)
+            self._is_guarded = True
         if name not in self._record.originals:
             originals = {**self._record.originals, name: actuator.save()}
-            self._journal.store(JournalRecord(self._record.writer, self._record.boot, originals))
+            self._journal.store(JournalRecord(self._record.writer, self._record.boot_id, originals))
             self._record.originals = originals
-        self._asked[name] = value
-        different = actuator.set(value, self._record.originals[name])
-        if different:
-            return self._outcome(actuator, value, ActuatorResult.DIFFERS, different)
-        now = in_force(actuator)
+        self._requested[name] = value
+        difference = actuator.set(value, self._record.originals[name])
+        if difference:
+            return self._make_outcome(actuator, value, ActuatorResult.DIFFERS, difference)
+        now = read_or_none(actuator)
         shown = "" if now in (None, value) else f" ({now})"
-        return self._outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
+        return self._make_outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
 
-    def _lift(self, name: str) -> list[tuple[str, str]]:
-        """Put back what was set on top of this one; return what to set again."""
-        above = []
+    def _restore_dependents(self, name: str) -> list[tuple[str, str]]:
+        """Restore the actuators that depend on this one; return what must be set again."""
+        dependents = []
         for other in reversed(tuple(self._record.originals)):
-            if other in _BENEATH.get(name, ()) and other in self._asked:
-                above.append((other, self._asked[other]))
-                outcome = put_back(self._actuators[other], self._record)
+            if other in _DEPENDENTS.get(name, ()) and other in self._requested:
+                dependents.append((other, self._requested[other]))
+                outcome = restore_actuator(self._actuators[other], self._record)
                 if outcome.is_problem:
-                    raise ActuatorError(outcome.words)
-        return above
+                    raise ActuatorError(outcome.message)
+        return dependents
 
-    def _outcome(
-        self, actuator: Actuator, asked: str, result: ActuatorResult, words: str
+    def _make_outcome(
+        self, actuator: Actuator, requested: str, result: ActuatorResult, message: str
     ) -> ActuatorOutcome:
-        now = in_force(actuator)
-        sentence = words if words.startswith(f"{actuator.name}:") else f"{actuator.name}: {words}"
-        return ActuatorOutcome(actuator.name, asked, result, now, sentence)
+        now = read_or_none(actuator)
+        sentence = (
+            message if message.startswith(f"{actuator.name}:") else f"{actuator.name}: {message}"
+        )
+        return ActuatorOutcome(actuator.name, requested, result, now, sentence)

@@ -69,7 +69,7 @@ class SpeechModel:
     folder: Path
     task: str
     description: str
-    licence: str
+    license: str
     source: str
     locale: str
     files: Mapping[str, SpeechFile]
@@ -93,7 +93,7 @@ class SpeechModel:
 @dataclass(frozen=True)
 class _Head:
     task: str = setting(description="what the model does", choices=tuple(ROLES))
-    licence: str = setting(description="licence of the weights")
+    license: str = setting(description="license of the weights")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
     locale: str = setting("", "the language that it knows, as in 'en'; empty where any")
@@ -133,7 +133,7 @@ def load_speech_model(folder: Path) -> SpeechModel:
         folder=folder,
         task=head.task,
         description=head.description,
-        licence=head.licence,
+        license=head.license,
         source=head.source,
         locale=head.locale,
         files={role: _file(files.section(role), folder, head.install) for role in roles},

@@ -1,4 +1,4 @@
-"""The kernel's own text, run thread by thread on the processor, against the Preprocessor."""
+"""The kernel's own text, run thread by thread on the CPU, against the Preprocessor."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_a_image_that_contradicts_itself(make: Callable[..., TrtBackend]) -> Non
 def test_two_inputs_take_no_image(doubling_onnx: Path) -> None:
     with make_backend(doubling_onnx) as backend:
         assert not backend.takes_images
-        assert "takes tensors only" in backend.describe()
+        assert "accepts tensors only" in backend.describe()
 
 
 def test_without_the_compiler_the_processor_serves(
@@ -256,7 +256,7 @@ def test_without_the_compiler_the_processor_serves(
     backend = make(spec_of())
     assert not backend.takes_images
     assert not backend.takes_image(make_frame("bgr8", 8, 8), spec_of())
-    assert "on the processor (libnvrtc" in backend.describe()
+    assert "on the CPU (libnvrtc" in backend.describe()
 
 
 def test_a_kernel_that_does_not_compile_says_why() -> None:

@@ -122,15 +122,15 @@ def test_an_altered_sidecar(double: Double, doubling_onnx: Path) -> None:
 def test_a_truncated_plan(double: Double, doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx)
     plan.write_bytes(plan.read_bytes()[:-10])
-    assert "cut off or exchanged; rebuild" in refused(TrtBackend(plan, vendor=vendor()))
+    assert "cut off or replaced; rebuild" in refused(TrtBackend(plan, vendor=vendor()))
     assert_nothing_left(double)
 
 
-def test_an_exchanged_plan(double: Double, doubling_onnx: Path) -> None:
+def test_a_replaced_plan(double: Double, doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx)
     content = plan.read_bytes()
     plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert "not the one its sidecar describes" in refused(TrtBackend(plan, vendor=vendor()))
+    assert "expected the plan of its sidecar" in refused(TrtBackend(plan, vendor=vendor()))
     assert_nothing_left(double)
 
 
@@ -157,7 +157,7 @@ def test_no_plan_at_all(double: Double, doubling_onnx: Path) -> None:
         ),
     ],
 )
-def test_a_plan_of_elsewhere(
+def test_a_plan_of_another_machine(
     double: Double, doubling_onnx: Path, change: dict[str, str], words: str
 ) -> None:
     here = Environment.here(MODULE, tensorrt_double.__version__, "Double", "8.7")
@@ -170,13 +170,13 @@ def test_a_plan_of_elsewhere(
 
 def test_a_tensor_in_blocks_of_channels(double: Double, doubling_onnx: Path) -> None:
     backend = make_backend(doubling_onnx, header={"formats": {"data": "CHW32"}})
-    assert "'data' of this plan is stored in blocks" in refused(backend)
+    assert "'data' of this plan: expected a linear layout" in refused(backend)
     assert_nothing_left(double)
 
 
 def test_no_device(double: Double, doubling_onnx: Path) -> None:
     double.set_devices(0)
-    assert "no CUDA device can be used" in refused(make_backend(doubling_onnx))
+    assert "no CUDA device is usable" in refused(make_backend(doubling_onnx))
     assert_nothing_left(double)
 
 
@@ -220,10 +220,10 @@ def test_what_fails_while_opening_leaves_nothing(
     assert_nothing_left(double)
 
 
-def test_no_room_for_the_second_context(double: Double, doubling_onnx: Path) -> None:
+def test_no_memory_for_the_second_context(double: Double, doubling_onnx: Path) -> None:
     backend = make_backend(doubling_onnx, header={"contexts": 1}, contexts=2)
     sentence = refused(backend)
-    assert "one more execution context: out of memory for one more context" in sentence
+    assert "another execution context: out of memory for one more context" in sentence
     assert_nothing_left(double)
 
 
@@ -235,7 +235,7 @@ def test_out_of_memory_says_how_much_and_the_next_call_works(
 ) -> None:
     with make_backend(doubling_onnx) as backend:
         double.set_memory(300)
-        with pytest.raises(BackendError, match=r"no room for 0\.0 MiB of GPU memory, 0\.0 MiB"):
+        with pytest.raises(BackendError, match=r"cannot allocate 0\.0 MiB of GPU memory, 0\.0 MiB"):
             backend.infer(FEED)
         double.set_memory(1 << 20)
         assert_works(backend)
@@ -255,7 +255,7 @@ def test_no_memory_while_growing(double: Double, doubling_onnx: Path, call: str,
         times = 2 if call == "cuMemAlloc_v2" else 1
         double.fail(call, OUT_OF_MEMORY, skip=skip, times=times)
         if skip < 3:
-            with pytest.raises(BackendError, match="no room for"):
+            with pytest.raises(BackendError, match="cannot allocate"):
                 backend.infer(large)
         assert_works(backend)
         double.reset()
@@ -287,10 +287,12 @@ def test_a_lost_context_says_restart(
     backend.open()
     assert_works(backend)
     double.fail("cuStreamSynchronize", LAUNCH_FAILED)
-    with pytest.raises(BackendError, match="state for this process is lost; restart it"):
+    with pytest.raises(
+        BackendError, match="GPU context of this process is lost; restart the process"
+    ):
         backend.infer(FEED)
     backend.close()
-    assert "not everything could be freed" in caplog.text
+    assert "a resource could not be freed" in caplog.text
     double.reset()  # what the streams held refers to the double's objects
     tensorrt_double.errors.clear()
     assert_nothing_left(double)
