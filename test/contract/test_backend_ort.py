@@ -56,9 +56,7 @@ def test_an_unknown_provider_is_an_error_with_the_known_ones(
         OrtBackend(doubling_onnx, providers).open()
 
 
-def test_a_silent_fallback_is_refused(
-    doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_fallback_is_refused(doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that is built in but cannot start: ONNX Runtime then takes the CPU."""
     available = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)

@@ -112,7 +112,9 @@ def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_pat
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_shipped_models_in_other_precisions(vendor: Vendor, model: ModelDescription, precision: str) -> None:
+def test_shipped_models_in_other_precisions(
+    vendor: Vendor, model: ModelDescription, precision: str
+) -> None:
     derived = derived_model_of(model, precision, "tensorrt")
     built = _make(vendor, derived, precision=precision, batch=_batch(model))
     assert main_precision(built.layers) == precision

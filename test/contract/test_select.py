@@ -64,9 +64,7 @@ def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cpu_only")
-def test_auto_has_a_reason(
-    model: ModelDescription, select: Select
-) -> None:
+def test_auto_has_a_reason(model: ModelDescription, select: Select) -> None:
     chosen = select("auto", model)
     assert (chosen.name, chosen.precision) == ("ort", "fp32")
     assert "backend ort: first of the automatic order that can run" in chosen.reason
@@ -182,9 +180,7 @@ def test_the_error_for_int8_without_calibration_has_a_hint(
         select("ort", without, "int8")
 
 
-def test_a_derivable_precision_must_be_made_first(
-    model: ModelDescription, select: Select
-) -> None:
+def test_a_derivable_precision_must_be_made_first(model: ModelDescription, select: Select) -> None:
     chosen = select("ort", model, "fp16")
     assert (chosen.name, chosen.precision, chosen.backend) == ("ort", "fp16", None)
 

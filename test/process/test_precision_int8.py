@@ -49,9 +49,7 @@ def what_runs(file: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize("make", [classifier, detector])
-def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(
-    make: object, tmp_path: Path
-) -> None:
+def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(make: object, tmp_path: Path) -> None:
     source = make(tmp_path / "net.onnx")  # type: ignore[operator]
     whole = int8_weights(int8(source, "onnxruntime")[0])
     assert whole

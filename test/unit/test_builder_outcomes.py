@@ -81,9 +81,7 @@ def bench(tmp_path: Path) -> Bench:
         ),
     ],
 )
-def test_parser_error_is_one_sentence(
-    bench: Bench, error: Any, log: list[str], words: str
-) -> None:
+def test_parser_error_is_one_sentence(bench: Bench, error: Any, log: list[str], words: str) -> None:
     sentence = bench.fails(tensorrt_11(parser_errors=[error], parser_log=log))
     assert words in sentence
     assert str(bench.file) in sentence

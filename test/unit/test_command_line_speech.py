@@ -23,9 +23,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_existing_folder_is_refused(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_existing_folder_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["speech", "export", str(model), "--output", str(model)]) == 2
     assert "expected a new folder, it exists already" in capsys.readouterr().err
 

@@ -128,9 +128,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_or_foreign_file_is_renamed_and_not_used(
-    name: str, cache: CostCache
-) -> None:
+def test_a_damaged_or_foreign_file_is_renamed_and_not_used(name: str, cache: CostCache) -> None:
     text, expected = DAMAGED[name]
     content = text.encode("utf-8", errors="surrogateescape")
     cache.file.parent.mkdir(parents=True)

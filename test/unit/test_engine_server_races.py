@@ -60,7 +60,9 @@ def test_a_failing_engine_is_exchanged_for_the_next(
     assert witness.failures == [("illegal memory access", "int8")]
 
 
-def test_closing_cancels_a_check(server: EngineServer, workshop: Workshop, witness: Witness) -> None:
+def test_closing_cancels_a_check(
+    server: EngineServer, workshop: Workshop, witness: Witness
+) -> None:
     server.open(workshop.request("fp32"))
     workshop.checks_until_cancelled.add("int8")
     server.switch(workshop.request("int8"))
@@ -70,9 +72,7 @@ def test_closing_cancels_a_check(server: EngineServer, workshop: Workshop, witne
     assert witness.failures == []
 
 
-def test_closing_waits_for_a_callback(
-    workshop: Workshop, witness: Witness, tmp_path: Path
-) -> None:
+def test_closing_waits_for_a_callback(workshop: Workshop, witness: Witness, tmp_path: Path) -> None:
     told = []
 
     def failed(error: EdgeInferenceError, engine: Engine) -> None:

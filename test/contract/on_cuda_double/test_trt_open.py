@@ -244,7 +244,9 @@ def test_out_of_memory_names_the_size_and_the_next_call_works(
 
 @pytest.mark.parametrize("call", ["cuMemAlloc_v2", "cuMemHostAlloc"])
 @pytest.mark.parametrize("skip", range(4))
-def test_no_memory_for_larger_buffers(double: Double, doubling_onnx: Path, call: str, skip: int) -> None:
+def test_no_memory_for_larger_buffers(
+    double: Double, doubling_onnx: Path, call: str, skip: int
+) -> None:
     large = {"data": np.ones((4, 3, 4), np.float32) * 7, "more": FEED["more"]}
     profiles = {"data": [[1, 3, 4], [1, 3, 4], [400, 3, 4]]}
     with make_backend(doubling_onnx, header={"profiles": profiles}) as backend:
@@ -298,9 +300,7 @@ def test_the_hint_for_a_lost_context_is_a_restart(
     assert_nothing_left(double)
 
 
-def test_a_context_popped_by_other_code_does_not_abort(
-    double: Double, doubling_onnx: Path
-) -> None:
+def test_a_context_popped_by_other_code_does_not_abort(double: Double, doubling_onnx: Path) -> None:
     with make_backend(doubling_onnx) as backend:
         assert_works(backend)
         double.fail("cuCtxPopCurrent_v2", NOT_SUPPORTED)

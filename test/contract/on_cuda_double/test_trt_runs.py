@@ -304,7 +304,9 @@ def test_a_graph_for_each_shape(make: Make, doubling_onnx: Path, double: Double)
     assert double.count("plans") == 0
 
 
-def test_the_number_of_contexts_and_graphs_is_limited(make: Make, doubling_onnx: Path, double: Double) -> None:
+def test_the_number_of_contexts_and_graphs_is_limited(
+    make: Make, doubling_onnx: Path, double: Double
+) -> None:
     profiles = {"data": [[1, 3, 4], [1, 3, 4], [50, 3, 4]]}
     backend = make(doubling_onnx, header={"profiles": profiles})
     for _ in range(2):
