@@ -136,7 +136,7 @@ def test_a_node_that_is_not_there_is_told_before_any_image_is_read(
 ) -> None:
     arguments = ("--calibration", "no/such", "--keep-fp32", "secnod")
     assert quantize(model, output, *arguments) == 1
-    assert "nearest: second" in refused(capsys)
+    assert "nearest names are second" in refused(capsys)
 
 
 def test_a_model_with_a_file_of_its_own_in_that_precision_is_refused(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge_inference.composition.launching import _parameter_files
+from edge_inference.composition.launch_description import _parameter_files
 
 from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.params_file import without_effect

@@ -101,7 +101,7 @@ class Sign:
             "x" * 4097,
             "text: expected a text of at most 4096 characters, got 4097",
         ),
-        ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 letters"),
+        ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 characters"),
         ("words", ["x" * 4096] * 1000, ["x"] * 1001, "words: expected at most 1000 entries, got"),
         ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 characters"),
         ("places", [0.5] * 1000, [0.5] * 1_000_000, "expected at most 1000 entries, got 1000000"),
