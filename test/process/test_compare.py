@@ -239,7 +239,7 @@ def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
     assert [found.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
 
 
-def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
+def test_sides_are_interleaved_and_warm_up_is_not_counted() -> None:
     calls: list[str] = []
     ticks = iter(range(0, 1_000_000_000, 1_000_000))
     found = time_interleaved(
@@ -252,7 +252,7 @@ def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
     assert found == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
 
 
-def test_nothing_to_time_takes_no_time() -> None:
+def test_without_sides_nothing_is_timed() -> None:
     assert time_interleaved({}, 5) == {}
 
 
@@ -275,7 +275,7 @@ def test_outputs_are_memoized_up_to_a_limit() -> None:
     assert memoized(same_numbers)["y"].shape == (1, 1)
 
 
-def test_machine_facts_are_those_of_the_machine(tmp_path: Path) -> None:
+def test_machine_facts_describe_the_machine(tmp_path: Path) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text("processor\t: 0\nmodel name\t: A Processor\n")
     facts = machine_facts(cpu)

@@ -98,7 +98,7 @@ def test_a_cancelled_run_ends_at_the_next_image(network: Path) -> None:
         ({"batches": [np.full((1, 3, 16, 16), np.nan, np.float32)]}, TensorError, "tensor 'x'"),
     ],
 )
-def test_what_cannot_be_used_is_said(
+def test_unusable_input_is_refused(
     network: Path, changed: dict[str, Any], kind: type[EdgeInferenceError], says: str
 ) -> None:
     given = {"input_name": "x", "batches": make_images(1), "method": "mse", **changed}
@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_said(
         calibrate(network, given["input_name"], given["batches"], given["method"])
 
 
-def test_the_file_gives_back_what_was_written(network: Path, tmp_path: Path) -> None:
+def test_a_calibration_is_read_back_unchanged(network: Path, tmp_path: Path) -> None:
     made = calibrate(
         network, "x", make_images(2), images='"quoted"\nü', input_settings={"a": [1.0]}
     )
@@ -119,7 +119,7 @@ def test_the_file_gives_back_what_was_written(network: Path, tmp_path: Path) -> 
         assert read.ranges[name] == pytest.approx(span, rel=1e-5)
 
 
-def test_a_sound_file_is_read() -> None:
+def test_a_valid_file_is_read() -> None:
     read = Calibration.from_json(json.dumps(SOUND))
     assert read.ranges == {"x": (-1.0, 2.5), "y": (0.0, 0.0)}
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge_inference.composition.launch_description import _parameter_files
 
 from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.params_file import without_effect
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
+from edge_inference.composition.launch_description import _parameter_files
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
