@@ -66,14 +66,14 @@ def test_the_node_finds_what_was_built(name: str, capsys: pytest.CaptureFixture[
     found = engine_plan(model, "fp16").find(default_cache())
     assert str(found) == first["plan"]
     again = build(capsys, name, "--model-path", MODELS)
-    assert (again["was_there"], again["plan"]) == (True, first["plan"])
+    assert (again["from_cache"], again["plan"]) == (True, first["plan"])
 
     assert run(["engine", "inspect", name, "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
     assert described["model"] == name
     assert described["layer_precisions"] == first["layers"]
     assert run(["engine", "check", name]) == 0
-    assert "files: as described" in capsys.readouterr().out
+    assert "files: verified" in capsys.readouterr().out
 
 
 def test_a_damaged_engine_is_built_anew(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,8 +84,8 @@ def test_a_damaged_engine_is_built_anew(capsys: pytest.CaptureFixture[str]) -> N
     assert run(["engine", "list"]) == 1
     assert str(plan) in capsys.readouterr().err
     again = build(capsys, "nanodet", "--precision", "fp32")
-    assert again["was_there"] is False
-    assert "built anew" in again["notes"][0]
+    assert again["from_cache"] is False
+    assert "built again" in again["notes"][0]
     assert run(["engine", "list"]) == 0
 
 

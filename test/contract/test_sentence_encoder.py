@@ -219,4 +219,4 @@ def test_what_is_there_is_not_overwritten(
     source = encoder_folder(tmp_path)
     command = ["speech", "embedding", str(source), "--output", str(source)]
     assert main("edge-inference", command) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "it exists already" in capsys.readouterr().err

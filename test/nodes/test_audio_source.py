@@ -168,7 +168,7 @@ def test_a_source_that_is_not_there_is_refused_and_the_old_one_stays(
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0, loop=True)
     answer = set_source(rig, node, "/no/such.wav")
     assert not answer.successful
-    assert answer.reason.startswith("'/no/such.wav': no such file or folder; expected a sound")
+    assert answer.reason.startswith("'/no/such.wav': no such file or folder; expected an audio")
     count = len(chunks)
     chunks.wait(count + 2)
 

@@ -225,7 +225,7 @@ def test_odd_sound_is_refused() -> None:
         adapter.from_message(both(4))
     with pytest.raises(InputError, match="rate: expected samples a second, got 0"):
         adapter.from_message(both(8, rate=0, int16_data=array("h")))
-    with pytest.raises(InputError, match="multiple of 4 bytes .2 channels of S16LE"):
+    with pytest.raises(InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\)"):
         adapter.from_message(both(8, channels=2, int16_data=array("h", [1])))
     with pytest.raises(
         InputError, match="at most 16777216 bytes of audio in one message, got 16777220"

@@ -81,7 +81,7 @@ def test_only_reading_it_all_finds_altered_bytes(
     for line in capsys.readouterr().out.splitlines():
         content = json.loads(line)
         states[content["label"]] = content["state"]
-    assert states == {"a-fp16-trt": "damaged", "b-int8-ort": "sound"}
+    assert states == {"a-fp16-trt": "damaged", "b-int8-ort": "intact"}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_costs_are_forgotten_when_asked(
     assert measured.read().measurements == ()
     assert len(filled.entries()) == 2
     assert run(["engine", "clean", "--costs"]) == 0
-    assert "measured costs forgotten (0 files)" in capsys.readouterr().out
+    assert "measured costs removed (0 files)" in capsys.readouterr().out
 
 
 def test_an_empty_cache_has_no_costs_either(

@@ -240,8 +240,8 @@ def _alter_sidecar(plan: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (_cut, "has 100 bytes, its sidecar says 4000"),
-        (_exchange, "not the one its sidecar describes"),
+        (_cut, "expected 4000 bytes, as its sidecar says, got 100"),
+        (_exchange, "expected the plan of its sidecar"),
         (_lose_sidecar, "sidecar cannot be read"),
         (_alter_sidecar, "altered after it was written"),
     ],
@@ -287,8 +287,8 @@ def test_a_plan_that_fits_is_sound_where_no_gpu_can_run_it(
     on_orin(device=None, compute_capability=None)
     assert run(["engine", "check", str(plan)]) == 0
     text = capsys.readouterr().out
-    assert "files: as described" in text
-    assert "the GPU cannot be told" in text
+    assert "files: verified" in text
+    assert "the GPU is unknown" in text
 
 
 def test_a_plan_has_its_own_precision(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:

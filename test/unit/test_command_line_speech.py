@@ -27,7 +27,7 @@ def test_a_folder_that_is_there_is_left_alone(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["speech", "export", str(model), "--output", str(model)]) == 2
-    assert "it exists already; name a new folder" in capsys.readouterr().err
+    assert "expected a new folder, it exists already" in capsys.readouterr().err
 
 
 def test_a_model_that_recognises_nothing_is_refused(
@@ -36,4 +36,6 @@ def test_a_model_that_recognises_nothing_is_refused(
     text = f"task: activity\nlicense: MIT\nfiles:\n  model: {{file: encoder, sha256: {SHA256}}}\n"
     (model / "speech.yaml").write_text(text)
     assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 2
-    assert "model 'ears' is for activity; expected a recogniser" in capsys.readouterr().err
+    assert (
+        "model 'ears': expected a recogniser, got a model for activity" in capsys.readouterr().err
+    )

@@ -277,7 +277,7 @@ def default_search_path(environ: Mapping[str, str] | None = None) -> tuple[Path,
     """
     environ = os.environ if environ is None else environ
     named = parse_search_path(environ.get(SEARCH_PATH_VARIABLE, ""))
-    tree = Path(__file__).parents[2]
+    tree = Path(__file__).parents[3]
     shipped = [tree / "models"] if (tree / "package.xml").is_file() else []
     prefixes = environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     shipped += [Path(text) / _SHARED_MODELS for text in prefixes if text]

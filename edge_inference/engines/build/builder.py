@@ -140,8 +140,8 @@ def write_engine(built: BuiltEngine, destination: Path) -> Path:
             plan.replace(destination)
     except OSError as error:
         raise BackendError(
-            f"{destination}: the engine cannot be written ({describe_write_error(error)}); free space, "
-            "or choose another folder"
+            f"{destination}: the engine cannot be written ({describe_write_error(error)}); free "
+            "space, or choose another folder"
         ) from error
     return destination
 

@@ -99,7 +99,7 @@ def test_a_plan_of_no_model_is_loaded_at_least(cache: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     done = command(cache, "engine", "check", str(other))
     assert done.returncode == 0, done.stderr
-    assert "left out, as its model is not to be found here" in done.stdout
+    assert "left out; the model was not found" in done.stdout
 
 
 def test_a_model_is_prepared_and_checked(cache: Path) -> None:
