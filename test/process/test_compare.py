@@ -389,14 +389,14 @@ def test_the_command(
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["--backends", "ort,,trt"], 2, "names with commas between"),
+        (["--backends", "ort,,trt"], 2, "names separated by commas"),
         (["--backends", "tensor"], 2, "--backends: 'tensor' is unknown"),
         (["--precisions", "fp32,int4"], 2, "expected some of fp32, fp16, int8"),
         (["--int8-modes", "quick"], 2, "--int8-modes: 'quick' is unknown"),
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
         (["--images", "nowhere"], 1, "no such file or folder"),
-        (["--topic", "/x"], 2, "--images names"),
+        (["--topic", "/x"], 2, "--topic needs --images"),
     ],
 )
 def test_wrong_options_are_one_sentence(

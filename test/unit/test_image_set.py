@@ -210,5 +210,5 @@ def test_folders_with_other_names_have_no_labels(model: ModelDescription, tmp_pa
 def test_options_that_exclude_each_other(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--topic"):
         choose_images(model, None, topic="/x")
-    with pytest.raises(UsageError, match="the folder that they are in"):
+    with pytest.raises(UsageError, match="expected the folder of the images"):
         choose_images(model, str(tmp_path / "none"), "labels.csv")
