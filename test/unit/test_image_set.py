@@ -42,11 +42,12 @@ def table(folder: Path, text: str) -> Path:
 
 
 def test_a_model_has_golden_images_and_crops(model: ModelDescription) -> None:
-    own = golden_image_set(model)
-    assert len(own) == 11
-    assert own.class_ids is None
-    assert own.description == "11 golden images and crops of them"
-    assert len(choose_images(model, None, limit=3)) == 3
+    images = golden_image_set(model)
+    assert len(images) == 11
+    assert images.class_ids is None
+    assert images.description == "11 golden images and crops of them"
+    first = choose_images(model, None, limit=3)
+    assert (len(first), first.description) == (3, "3 golden images and crops of them")
 
 
 def test_images_of_a_folder_are_read_on_access(folder: Path) -> None:

@@ -39,7 +39,6 @@ def _load_images(
             raise UsageError(f"--images {source}: expected the folder of the images in --labels")
         return load_labeled_table(model, Path(labels), folder, limit)
     if source is None:
-        golden = golden_image_set(model)
-        return golden if limit is None else golden[:limit]
+        return golden_image_set(model, limit)
     labeled = None if topic else load_labeled_folders(model, Path(source), limit)
     return labeled or load_image_set(source, topic, limit)
