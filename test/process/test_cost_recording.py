@@ -67,7 +67,7 @@ def test_runs_are_timed_after_the_first_ones() -> None:
     assert TimedRuns(lambda inputs: inputs, by_cpu=False).samples().cpu_s is None
 
 
-def test_compare_keeps_what_it_measures_and_tells_what_was_known(
+def test_compare_stores_its_costs_and_reports_the_previous_ones(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     order = CompareRequest(
@@ -81,10 +81,10 @@ def test_compare_keeps_what_it_measures_and_tells_what_was_known(
         for cost in measurement.costs
     )
     assert measurement.by == "compare"
-    assert [row.known for row in first.rows] == [None, None, None]
-    assert [row.measured[0] for row in first.rows] == list(measurement.costs)
+    assert [row.previous_cost for row in first.rows] == [None, None, None]
+    assert [row.measured_cost[0] for row in first.rows] == list(measurement.costs)
     again = compare(order, cache)
-    assert [row.known[0] for row in again.rows] == list(measurement.costs)
+    assert [row.previous_cost[0] for row in again.rows] == list(measurement.costs)
     assert len(kept(cache)) == 1  # the new one has taken the old one's place
     assert kept(cache) != (measurement,)
 
