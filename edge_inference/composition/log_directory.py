@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 
 LOG_VARIABLE = "ROS_LOG_DIR"
 _HINT = f"set another directory with ${LOG_VARIABLE}"
@@ -29,7 +29,7 @@ def find_log_problem(environ: Mapping[str, str] | None = None) -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        reason = why_not_written(error) if isinstance(error, OSError) else str(error)
+        reason = describe_write_error(error) if isinstance(error, OSError) else str(error)
         return f"the ROS log directory {folder} cannot be created ({reason}); {_HINT}"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the ROS log directory {folder} cannot be written (Permission denied); {_HINT}"

@@ -132,8 +132,8 @@ class _String:
         end: int = begin + length
         if length > self._max_bytes + 1:  # with the NUL at its end
             raise InputError(
-                f"{message.name} message: {self._field}: expected at most {self._max_bytes} bytes of "
-                f"text, got {length}"
+                f"{message.name} message: {self._field}: expected at most {self._max_bytes} bytes "
+                f"of text, got {length}"
             )
         if end > message.end:
             raise _cut_short(message.name, len(data))

@@ -27,7 +27,7 @@ from edge_inference.composition.load_services import add_load_services
 from edge_inference.composition.log_directory import find_log_problem
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
-from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
+from edge_inference.core.bounded_file import MAX_TEXT_BYTES, open_regular_file
 from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
 from edge_inference.core.text_line import one_line
 from edge_inference.core.yaml_file import load_yaml
@@ -246,7 +246,7 @@ def _run_host(
 
 @contextmanager
 def _stop_on_signals(container: Container) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Stop spinning on SIGINT and SIGTERM before the context shuts down, so that components clean up.
+    """Stop spinning on SIGINT and SIGTERM while the context is valid, so that components clean up.
 
     rclpy's own handler would shut down the context first. Yields two events: the first is set by
     a signal, the caller sets the second when the container is filled. A component may take minutes
@@ -340,7 +340,7 @@ def _check_files(ros: Sequence[str]) -> None:
             if option == _PARAMETER_FILE:
                 load_yaml(Path(name))
             elif option == _LOG_FILE:
-                open_plain(Path(name), LARGEST_TEXT).close()
+                open_regular_file(Path(name), MAX_TEXT_BYTES).close()
         except ConfigError as error:
             raise ConfigError(f"{option} {error}") from error
         except OSError as error:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import strategies as st
 from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_inference import nodes
 from edge_inference.composition.parameter_format import format_value, parse_value
@@ -203,7 +203,9 @@ def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, sa
 def test_an_unknown_argument_and_an_unknown_pipeline(toy: Path) -> None:
     with pytest.raises(ConfigError, match="unknown argument 'modle'; did you mean 'model'"):
         load_pipeline(str(toy)).components({"modle": "x"})
-    with pytest.raises(ConfigError, match=r"unknown pipeline 'nope'.*expected one of \[.*'perception'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown pipeline 'nope'.*expected one of \[.*'perception'"
+    ):
         load_pipeline("nope")
 
 

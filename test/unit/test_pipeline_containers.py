@@ -60,7 +60,9 @@ def test_values_come_to_a_container_as_to_all(toy: Path) -> None:
 def test_without_any_there_is_nothing_to_choose(toy: Path) -> None:
     toy.write_text(TOY.replace(PLAN, ""))
     assert load_pipeline(str(toy)).containers == {}
-    with pytest.raises(ConfigError, match=r"pipeline toy: unknown container 'eyes'; expected one of \[\]"):
+    with pytest.raises(
+        ConfigError, match=r"pipeline toy: unknown container 'eyes'; expected one of \[\]"
+    ):
         names(toy, "eyes")
 
 

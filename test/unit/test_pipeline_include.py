@@ -119,7 +119,11 @@ def test_a_pipeline_that_is_not_beside_it_is_a_shipped_one(both: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("pipeline: eye", "pipeline: ey", "line 10, include[0].pipeline: unknown pipeline 'ey'; expected one of"),
+        (
+            "pipeline: eye",
+            "pipeline: ey",
+            "line 10, include[0].pipeline: unknown pipeline 'ey'; expected one of",
+        ),
         ("pipeline: eye", "pipelin: eye", "include[0].pipelin: unknown key"),
         (BOTH[BOTH.index("include:") :], "include: eye", "include: expected a list of mappings"),
         (

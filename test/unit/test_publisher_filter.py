@@ -108,7 +108,9 @@ def test_a_graph_that_names_publishers_otherwise_takes_nobody_away() -> None:
     bench = Bench("something", "else")
     bench.hears("a")
     assert not bench.hears("b", 0.5)
-    assert f"{TOPIC}: expected one publisher, got /else, /something: only the first" in bench.told[0]
+    assert (
+        f"{TOPIC}: expected one publisher, got /else, /something: only the first" in bench.told[0]
+    )
 
 
 @pytest.mark.parametrize("known", [True, False])
