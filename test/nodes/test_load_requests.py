@@ -31,7 +31,7 @@ def extra(**values: Any) -> Any:
         (extra(forward_global_arguments=True, autostart=False), False),
     ],
 )
-def test_who_is_activated(asked: Any, expected: bool) -> None:
+def test_autostart_argument(asked: Any, expected: bool) -> None:
     assert read_autostart(asked) is expected
 
 
@@ -44,18 +44,18 @@ def test_who_is_activated(asked: Any, expected: bool) -> None:
         (extra(lifecycle="off"), "unknown extra argument 'lifecycle'"),
     ],
 )
-def test_nobody_is_activated_against_a_wish_that_is_not_understood(asked: Any, words: str) -> None:
+def test_invalid_extra_arguments_are_refused(asked: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_autostart(asked)
 
 
 @pytest.mark.parametrize(("level", "name"), [(10, "debug"), (50, "fatal")])
-def test_levels_of_the_log(level: int, name: str) -> None:
+def test_log_levels(level: int, name: str) -> None:
     assert make_node_arguments(request(log_level=level))[-2:] == ["--log-level", name]
     assert "--log-level" not in make_node_arguments(request())
 
 
 @pytest.mark.parametrize("level", [1, 15, 60, 255])
-def test_an_unknown_level_of_the_log_is_refused(level: int) -> None:
+def test_unknown_log_level_is_refused(level: int) -> None:
     with pytest.raises(ConfigError, match=f"got {level}"):
         make_node_arguments(request(log_level=level))

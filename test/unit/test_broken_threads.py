@@ -114,7 +114,7 @@ def test_a_failing_progress_callback_does_not_block_the_child(failure: BaseExcep
 def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
-    made.let_go()
+    made.release_all()
     made.sampler.close()
 
 
