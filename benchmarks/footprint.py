@@ -21,9 +21,9 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float32
 
-from benchmarks.outsider import Outsider
+from benchmarks.outsider import SpinningNode
 from benchmarks.perception import MODEL, SIZES, make_image
-from benchmarks.programs import program
+from benchmarks.programs import run_program
 from benchmarks.report import Report, Samples
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
 
@@ -58,7 +58,7 @@ def _first_result(report: Report, runs: int) -> None:
 def _time_to_first_line() -> int:
     arguments = ["run", "perception", "--source", "sample", "--model", MODEL, "--json"]
     started = time.perf_counter_ns()
-    with program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
+    with run_program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         took = time.perf_counter_ns() - started
@@ -114,13 +114,13 @@ def _container(values: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], 
     domain = domains(1)[0]
     with (
         Side(domain, Listener) as listener,
-        program("component_container", arguments, domain) as process,
+        run_program("component_container", arguments, domain) as process,
     ):
         listener.ask("wait_until_active")
         yield process, listener
 
 
-class Listener(Outsider):
+class Listener(SpinningNode):
     """A robot's other processes: they read results and diagnostics."""
 
     def __init__(self) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from edge_inference.msg import PerformanceDirective, PlatformState
 
-from benchmarks.outsider import Outsider
-from benchmarks.programs import program
+from benchmarks.outsider import SpinningNode
+from benchmarks.programs import run_program
 from benchmarks.report import Report
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
 
@@ -50,7 +50,7 @@ def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float
     domain = domains(1)[0]
     with (
         Side(domain, Listener) as listener,
-        program("component_container", arguments, domain) as process,
+        run_program("component_container", arguments, domain) as process,
     ):
         if arguments:
             listener.ask("wait_until_heard")
@@ -68,7 +68,7 @@ def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float
     return percent
 
 
-class Listener(Outsider):
+class Listener(SpinningNode):
     """Another process that reads everything that the manager says."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from rclpy.node import Node
 _LOOK_S = 0.2
 
 
-class Outsider:
+class SpinningNode:
     """A subclass makes its subscriptions on ``self.node`` and answers questions."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from edge_inference.core.runtime.child_process import python_command, python_env
 
 
 @contextmanager
-def program(
+def run_program(
     entry_point: str,
     arguments: Sequence[str],
     domain: int,

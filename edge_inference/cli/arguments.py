@@ -11,12 +11,12 @@ from edge_inference.cli.usage import EXIT_USAGE
 from edge_inference.core.runtime.memory_limit import machine_memory_mib
 from edge_inference.core.text_line import one_line
 
-MEMORY, TIME = "--max-memory-mib", "--timeout-s"
+MEMORY_OPTION, TIMEOUT_OPTION = "--max-memory-mib", "--timeout-s"
 #: Enough for models of a gigabyte; most take a twentieth.
 _MEMORY_MIB = 8192
 #: Python and the libraries alone take a half of this.
 #: As long as the work may take to leave nothing behind, or to tell what it has found so far.
-GRACE_S, TELLING_S = 2.0, 30.0
+GRACE_S, REPORTING_GRACE_S = 2.0, 30.0
 _LEAST_MEMORY_MIB = 512
 
 #: Does what was asked for. Takes the parsed options and when the program started, in seconds
@@ -35,7 +35,7 @@ class OneLineParser(argparse.ArgumentParser):
 Commands: TypeAlias = "argparse._SubParsersAction[OneLineParser]"
 
 
-def add_verb(
+def add_command(
     commands: Commands, name: str, start: Start | None, *, help: str, description: str, epilog: str
 ) -> OneLineParser:
     """Add a verb, or an action of a verb. ``epilog`` holds examples and is shown as it is."""
@@ -74,7 +74,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add ``--gpu``."""
-    parser.add_argument("--gpu", type=whole(0), default=0, metavar="N", help="number of the GPU")
+    parser.add_argument(
+        "--gpu", type=whole_number(0), default=0, metavar="N", help="number of the GPU"
+    )
 
 
 def add_bounds(
@@ -87,23 +89,23 @@ def add_bounds(
     """
     parser.set_defaults(bounded=subject, grace_s=grace_s)
     parser.add_argument(
-        MEMORY,
-        type=whole(_LEAST_MEMORY_MIB),
+        MEMORY_OPTION,
+        type=whole_number(_LEAST_MEMORY_MIB),
         default=min(_MEMORY_MIB, machine_memory_mib() * 3 // 4),
         metavar="N",
         help=f"most memory for a model; default: {_MEMORY_MIB}, or three quarters of this "
         "machine's where that is less",
     )
     parser.add_argument(
-        TIME,
-        type=whole(0),
+        TIMEOUT_OPTION,
+        type=whole_number(0),
         default=timeout_s,
         metavar="N",
         help="most seconds for a model; default: %(default)s; 0: no end",
     )
 
 
-def whole(least: int) -> Callable[[str], int]:
+def whole_number(least: int) -> Callable[[str], int]:
     """Return a kind of value: a whole number of at least so much."""
 
     def parse(text: str) -> int:
@@ -116,7 +118,7 @@ def whole(least: int) -> Callable[[str], int]:
     return parse
 
 
-def number(low: float, high: float) -> Callable[[str], float]:
+def number_between(low: float, high: float) -> Callable[[str], float]:
     """Return a kind of value: a number between two others."""
 
     def parse(text: str) -> float:
@@ -133,7 +135,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
-def name(text: str) -> str:
+def non_empty_text(text: str) -> str:
     """Refuse what a shell makes of an unset variable, and what ROS cannot carry."""
     if not text:
         raise argparse.ArgumentTypeError("expected a name, got an empty one")
@@ -146,7 +148,7 @@ def name(text: str) -> str:
     return text
 
 
-def topic(text: str) -> str:
+def topic_name(text: str) -> str:
     """Refuse what is no absolute name of a topic."""
     from edge_inference.cli.perception.source import is_topic_name
 

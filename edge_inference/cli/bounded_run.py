@@ -25,9 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from edge_inference.cli.arguments import MEMORY, TIME
-from edge_inference.cli.exit_status import code_of_process, code_of_verb
-from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, complain
+from edge_inference.cli.arguments import MEMORY_OPTION, TIMEOUT_OPTION
+from edge_inference.cli.exit_status import run_command, run_process
+from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, print_error
 from edge_inference.core.runtime.memory_limit import limit_memory
 
 _PR_SET_PDEATHSIG = 1
@@ -68,7 +68,7 @@ def run_bounded(options: argparse.Namespace, started_s: float) -> int:
     return worst
 
 
-def goes_with_child(staged: Path) -> None:
+def remove_with_child(staged: Path) -> None:
     """Have a folder that is about to be made removed where this process, the child, is killed."""
     if _folder is not None:
         with suppress(OSError):  # a later run to the same place removes it
@@ -131,10 +131,10 @@ class _Supervision:
                 _note_folder(folder)
             if isinstance(sys.stdout, io.TextIOWrapper):  # what it has said outlives it
                 sys.stdout.reconfigure(line_buffering=True)
-            limit_memory(self._bounds.memory_mib, MEMORY)
+            limit_memory(self._bounds.memory_mib, MEMORY_OPTION)
             subject = self._subject
-            code = code_of_process(
-                lambda: code_of_verb(work, subject), "edge-inference", subject, _CLOSED
+            code = run_process(
+                lambda: run_command(work, subject), "edge-inference", subject, _CLOSED
             )
             sys.stderr.flush()
         except BaseException:
@@ -178,8 +178,8 @@ class _Supervision:
         if self._signalled is not None:
             sys.stderr.write("edge-inference: interrupted\n")
             return EXIT_SIGNALLED + self._signalled
-        complain(
-            f"{self._subject}: not done after {self._bounds.timeout_s} s; allow more with {TIME}, "
+        print_error(
+            f"{self._subject}: not done after {self._bounds.timeout_s} s; allow more with {TIMEOUT_OPTION}, "
             "or 0 for no end, where it is meant to take as long"
         )
         return EXIT_FAILED
@@ -194,12 +194,12 @@ class _Supervision:
         name = signal.Signals(-code).name
         why = (
             "as the kernel does where memory is short; end other programs, or allow less with "
-            f"{MEMORY} ({self._bounds.memory_mib} now)"
+            f"{MEMORY_OPTION} ({self._bounds.memory_mib} now)"
             if -code == signal.SIGKILL
             else "its files are damaged or meant to do this, a library has a fault, or the memory "
-            f"that it may take does not suffice ({MEMORY}, {self._bounds.memory_mib} now)"
+            f"that it may take does not suffice ({MEMORY_OPTION}, {self._bounds.memory_mib} now)"
         )
-        complain(f"{self._subject}: the process that ran it was ended by {name}: {why}")
+        print_error(f"{self._subject}: the process that ran it was ended by {name}: {why}")
         return EXIT_FAILED
 
 

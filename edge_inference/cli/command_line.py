@@ -13,9 +13,9 @@ import edge_inference
 from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import bisect, compare, engine, models, platform, quantize, speech
 from edge_inference.cli.commands import run as run_verb
-from edge_inference.cli.exit_status import code_of_verb
-from edge_inference.cli.library_memory import library_trouble
-from edge_inference.cli.usage import EXIT_FAILED, complain
+from edge_inference.cli.exit_status import run_command
+from edge_inference.cli.library_memory import library_memory_problem
+from edge_inference.cli.usage import EXIT_FAILED, print_error
 
 _VERBS = (run_verb, models, engine, quantize, compare, bisect, speech, platform)
 
@@ -32,15 +32,15 @@ def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:
         return int(end.code or 0)
     # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    trouble = library_trouble() if owns_process else None
+    trouble = library_memory_problem() if owns_process else None
     if trouble is not None:
-        complain(trouble)
+        print_error(trouble)
         return EXIT_FAILED
     if owns_process and hasattr(options, "bounded"):
         from edge_inference.cli.bounded_run import run_bounded
 
         return run_bounded(options, started_s)
-    return code_of_verb(lambda: int(options.start(options, started_s)))
+    return run_command(lambda: int(options.start(options, started_s)))
 
 
 def make_parser(arguments: Sequence[str] = ()) -> OneLineParser:

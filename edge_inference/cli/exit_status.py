@@ -7,16 +7,22 @@ import signal
 import sys
 from collections.abc import Callable
 
-from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
+from edge_inference.cli.usage import (
+    EXIT_FAILED,
+    EXIT_SIGNALLED,
+    EXIT_USAGE,
+    UsageError,
+    print_error,
+)
 from edge_inference.core.disk import why_not_written
-from edge_inference.core.runtime.memory_limit import allow_more, memory_limit_mib, more_memory
+from edge_inference.core.runtime.memory_limit import memory_hint, memory_limit_mib, raise_limit_hint
 from edge_inference.errors import EdgeInferenceError
 
 # Python has no kind of its own for it.
 _NO_THREAD = "can't start new thread"
 
 
-def code_of_verb(work: Callable[[], int], subject: str = "") -> int:
+def run_command(work: Callable[[], int], subject: str = "") -> int:
     """Do what a verb does; an error of ours, or an interruption, becomes a line and a code.
 
     ``subject`` is named where the memory does not suffice: who finds that may not know for what.
@@ -24,17 +30,15 @@ def code_of_verb(work: Callable[[], int], subject: str = "") -> int:
     try:
         return work()
     except EdgeInferenceError as error:
-        is_nameless = allow_more() in str(error) and subject not in str(error)
-        complain(f"{subject}: {error}" if is_nameless else error)
+        is_nameless = raise_limit_hint() in str(error) and subject not in str(error)
+        print_error(f"{subject}: {error}" if is_nameless else error)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt as end:
         sys.stderr.write("edge-inference: interrupted\n")
         return EXIT_SIGNALLED + (end.args[0] if end.args else signal.SIGINT)
 
 
-def code_of_process(
-    work: Callable[[], int], name: str, subject: str = "", closed_code: int = 0
-) -> int:
+def run_process(work: Callable[[], int], name: str, subject: str = "", closed_code: int = 0) -> int:
     """Do what a process is for; what the machine refuses becomes a line and a code.
 
     ``name`` is the program's, ``subject`` what it was about. ``closed_code`` is what it comes to
@@ -46,30 +50,30 @@ def code_of_process(
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough; both streams may lead there.
-        redirect(sys.stdout.fileno())
-        redirect(sys.stderr.fileno())
+        redirect_to_null(sys.stdout.fileno())
+        redirect_to_null(sys.stderr.fileno())
         code = closed_code
     except OSError as error:
-        redirect(sys.stdout.fileno())
+        redirect_to_null(sys.stdout.fileno())
         # Without a name it is a stream that took no more, ours as a rule.
         nameless = f"{about}the output cannot be written: {why_not_written(error)}"
-        complain(error if error.filename else nameless, name)
+        print_error(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:
         # A library that gets no memory has many words for it.
-        hint = "" if memory_limit_mib() is None else f"; {more_memory()}"
-        complain(f"{about}a module cannot be imported: {error}{hint}", name)
+        hint = "" if memory_limit_mib() is None else f"; {memory_hint()}"
+        print_error(f"{about}a module cannot be imported: {error}{hint}", name)
         code = EXIT_FAILED
     except (MemoryError, RuntimeError, SystemError) as error:
         # Without memory even Python's import may fail without saying of what.
         is_limit = isinstance(error, SystemError) and memory_limit_mib() is not None
         if not is_limit and not isinstance(error, MemoryError) and _NO_THREAD not in str(error):
             raise
-        complain(f"{about}{more_memory()}", name)
+        print_error(f"{about}{memory_hint()}", name)
         code = EXIT_FAILED
     return code
 
 
-def redirect(number: int) -> None:
+def redirect_to_null(number: int) -> None:
     """Send what is written to a file descriptor nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), number)

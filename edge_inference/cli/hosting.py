@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edge_inference.cli.interruption import leaving_though_busy
+from edge_inference.cli.interruption import exit_while_busy
 from edge_inference.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def hosted_here(what: str, verbose: bool) -> Iterator[Container]:
+def open_container(what: str, verbose: bool) -> Iterator[Container]:
     """Give a container for the command ``what``; ``verbose`` shows the nodes' own log.
 
     A model opens in a library, in the main thread: a signal ends the command all the same.
@@ -30,7 +30,7 @@ def hosted_here(what: str, verbose: bool) -> Iterator[Container]:
     # What goes wrong is told through the components' health, in one line each.
     arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
     with (
-        leaving_though_busy("edge-inference"),
+        exit_while_busy("edge-inference"),
         hosted("edge_inference", arguments, []) as container,
     ):
         yield container

@@ -11,13 +11,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from edge_inference.cli.usage import EXIT_SIGNALLED
-from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
+from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.errors import EdgeInferenceError
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
-class Interruption(threading.Event):
+class Interrupt(threading.Event):
     """Set by a signal, whose number it keeps."""
 
     number: int = signal.SIGINT
@@ -33,15 +33,15 @@ class Interruption(threading.Event):
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
+def catch_signals() -> Iterator[Interrupt]:
     """Give an event that the first SIGINT or SIGTERM sets; a second one ends the process at once.
 
     Outside of the main thread, where Python allows no handlers, it is never set.
     """
-    interrupted = Interruption()
+    interrupted = Interrupt()
 
     def note(number: int, frame: FrameType | None) -> None:
-        heard()
+        note_handler_call()
         if interrupted.is_set():
             _leave("edge-inference", EXIT_SIGNALLED + number)
         interrupted.number = number
@@ -59,7 +59,7 @@ def interruptible() -> Iterator[Interruption]:
 
 
 @contextmanager
-def leaving_at_once(name: str) -> Iterator[None]:
+def exit_on_signal(name: str) -> Iterator[None]:
     """End the process at the first SIGINT or SIGTERM, with the exit code of a shell.
 
     For the time in which there is nothing to end in good order: an exception amid an import, or
@@ -68,7 +68,7 @@ def leaving_at_once(name: str) -> Iterator[None]:
 
     def leave(number: int, frame: FrameType | None) -> None:
         del frame
-        heard()
+        note_handler_call()
         _leave(name, EXIT_SIGNALLED + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -84,23 +84,23 @@ def leaving_at_once(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def leaving_though_busy(name: str) -> Iterator[None]:
+def exit_while_busy(name: str) -> Iterator[None]:
     """End the process by a signal though the main thread is in a library that does not come back.
 
     ``name`` is who was interrupted.
     """
-    with left_unheard(lambda number: _leave(name, EXIT_SIGNALLED + number)):
+    with watch_signals(lambda number: _leave(name, EXIT_SIGNALLED + number)):
         yield
 
 
 @contextmanager
-def cancellable() -> Iterator[Interruption]:
+def cancel_on_signal() -> Iterator[Interrupt]:
     """Give what long work asks whether to end; see :func:`interruptible`.
 
     Work that then ends with an error of ours was interrupted: KeyboardInterrupt, with the
     signal's number.
     """
-    with interruptible() as interrupted:
+    with catch_signals() as interrupted:
         try:
             yield interrupted
         except EdgeInferenceError:

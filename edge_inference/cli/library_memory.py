@@ -21,7 +21,7 @@ _CPU_S = 12
 _SPARE = 96 << 20
 
 
-def library_trouble() -> str | None:
+def library_memory_problem() -> str | None:
     """Say that this process may take too little memory for the libraries, None where it is enough.
 
     Only for a process of which nothing has been imported yet, for it forks.

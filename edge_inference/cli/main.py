@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from edge_inference.cli.exit_status import code_of_process, redirect
-from edge_inference.cli.interruption import leaving_at_once
-from edge_inference.cli.library_memory import library_trouble
-from edge_inference.cli.usage import EXIT_FAILED, complain
-from edge_inference.core.runtime.child_process import forget_working_folder
+from edge_inference.cli.exit_status import redirect_to_null, run_process
+from edge_inference.cli.interruption import exit_on_signal
+from edge_inference.cli.library_memory import library_memory_problem
+from edge_inference.cli.usage import EXIT_FAILED, print_error
+from edge_inference.core.runtime.child_process import drop_working_folder
 
 
 def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = False) -> int:
@@ -20,8 +20,8 @@ def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = Fal
     ``owns_process`` says that nothing else goes on in this process. What takes signals its own way
     does so; until then, and afterwards, they end the process.
     """
-    forget_working_folder()
-    with leaving_at_once(entry_point):
+    drop_working_folder()
+    with exit_on_signal(entry_point):
         return _run(entry_point, arguments, owns_process)
 
 
@@ -30,9 +30,9 @@ def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
         from edge_inference.cli.command_line import run
 
         return run(arguments, owns_process=owns_process)
-    trouble = library_trouble() if owns_process else None
+    trouble = library_memory_problem() if owns_process else None
     if trouble is not None:
-        complain(trouble, entry_point)
+        print_error(trouble, entry_point)
         return EXIT_FAILED
     from edge_inference.composition.process import run_component, run_container
 
@@ -49,13 +49,13 @@ def console() -> int:
 
 def executable(entry_point: str) -> int:
     """Do what ``main`` does on the process's own arguments and streams, up to the process's end."""
-    with leaving_at_once(entry_point):
+    with exit_on_signal(entry_point):
         return _on_own_streams(entry_point)
 
 
 def _on_own_streams(entry_point: str) -> int:
     _prepare_streams()
-    code = code_of_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
+    code = run_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
     # From here on Ctrl-C could only show a traceback of Python's own end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
@@ -65,7 +65,7 @@ def _prepare_streams() -> None:
     # Python has no stream where the shell has closed one, and the next file would take its place.
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            redirect(number)
+            redirect_to_null(number)
             setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -13,7 +13,7 @@ from edge_inference.errors import ConfigError
 _PARAMETERS = "ros__parameters"
 
 
-def without_effect(file: Path, nodes: Mapping[str, Collection[str]]) -> list[str]:
+def find_unused_entries(file: Path, nodes: Mapping[str, Collection[str]]) -> list[str]:
     """Return a sentence for each entry that no node takes, with file, line and key.
 
     ``nodes`` are the declared parameters of each node by its full name. Raises

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge_inference.core.runtime.health import NAMESAKES
+from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME
 
 # A fault that comes with every frame is told this often.
 _REPEAT_S = 5.0
 # Each of these is about another file, so every one is told.
 _TOLD_EACH = ("source",)
 # The run looks for company itself, and says what mixes.
-_TOLD_BY_THE_RUN = (NAMESAKES,)
+_TOLD_BY_THE_RUN = (DUPLICATE_NODE_NAME,)
 
 
-class Problems:
+class ErrorReporter:
     """Gathers messages from the components' health and from any thread, and passes them on.
 
     ``tell`` hears each message, called by ``report`` only. ``now_s`` is a

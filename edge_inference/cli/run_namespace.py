@@ -35,7 +35,7 @@ class NamespacedPipeline(NamedTuple):
 
 
 @contextmanager
-def placed(
+def reserve_namespace(
     container: Container,
     pipeline: Pipeline,
     arguments: Mapping[str, str],

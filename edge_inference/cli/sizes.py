@@ -9,7 +9,7 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>[A-Za-z]*)", re.ASCII)
 
 
-def megabytes(size: int | None) -> str:
+def format_megabytes(size: int | None) -> str:
     """Write a file's size; None is a file that is not there."""
     return "missing" if size is None else f"{size / 1e6:.1f} MB"
 

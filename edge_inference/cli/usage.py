@@ -16,7 +16,7 @@ class UsageError(ConfigError):
     """Options that exclude each other, or that would have no effect."""
 
 
-def complain(text: object, name: str = "edge-inference") -> None:
+def print_error(text: object, name: str = "edge-inference") -> None:
     """Tell on stderr what went wrong, in one line: files' and tensors' names may hold anything."""
     sys.stderr.write(f"{name}: {one_line(str(text))}\n")
     sys.stderr.flush()

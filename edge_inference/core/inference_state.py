@@ -36,7 +36,7 @@ class InferenceState:
     frame_id: str = ""
 
 
-def is_name(model: str) -> bool:
+def is_model_name(model: str) -> bool:
     """Tell whether a text is the plain name of a model folder, and leads nowhere else."""
     return (
         0 < len(model) <= _LONGEST_NAME
@@ -47,6 +47,6 @@ def is_name(model: str) -> bool:
     )
 
 
-def shown(text: str) -> str:
+def quote(text: str) -> str:
     """Quote what a stranger has sent, so that it stays on one short line."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")

@@ -17,8 +17,8 @@ from rclpy.timer import Timer
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.allocator import give_back
 from edge_inference.composition.bus import Publisher, Subscription
-from edge_inference.core.runtime.health import NAMESAKES, Health
-from edge_inference.core.runtime.worker import Worker, tell, words_of
+from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
+from edge_inference.core.runtime.worker import Worker, format_error, report_failure
 from edge_inference.core.settings import suggestion
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import EdgeInferenceError
@@ -35,7 +35,7 @@ RELIABLE = QoSProfile(depth=5)
 #: For a state: who comes late gets the last one.
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 #: For words: a flood of others must not push stop out.
-WORDS = QoSProfile(depth=100)
+SPEECH = QoSProfile(depth=100)
 #: For images (REP 2003).
 SENSOR_DATA = qos_profile_sensor_data
 
@@ -60,7 +60,7 @@ class Component(LifecycleNode):
         self.health = Health()
         try:
             self.parameters: NodeParameters[Any] = NodeParameters(
-                self, self.settings_class, accept=self.accept, changed=self.guarded(self.changed)
+                self, self.settings_class, accept=self.accept, on_change=self.guard(self.on_change)
             )
         except EdgeInferenceError:
             super().destroy_node()
@@ -77,7 +77,7 @@ class Component(LifecycleNode):
     def accept(self, settings: Any) -> None:
         """Refuse settings by raising EdgeInferenceError; runs in the executor, so be quick."""
 
-    def changed(self, settings: Any) -> None:
+    def on_change(self, settings: Any) -> None:
         """Begin what changed settings ask for; runs in the executor, so be quick."""
 
     def open(self) -> None:
@@ -99,13 +99,13 @@ class Component(LifecycleNode):
     def make_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """Make a timer of real time, so that it also runs while simulated time stands still."""
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        return self.create_timer(period_s, self.guarded(callback), clock=clock)
+        return self.create_timer(period_s, self.guard(callback), clock=clock)
 
     def make_worker(self, work: Callable[[Worker], None]) -> Worker:
         """Start a thread that does ``work``; whatever that raises is shown, and it goes on."""
-        return Worker(self.get_name(), work, self.fail)
+        return Worker(self.get_name(), work, self.report_exception)
 
-    def guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
+    def guard(self, callback: Callable[..., None]) -> Callable[..., None]:
         """Return a callback whose failure is shown here, and troubles nobody who calls it."""
 
         @functools.wraps(callback)
@@ -115,11 +115,11 @@ class Component(LifecycleNode):
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                tell(error, self.fail)
+                report_failure(error, self.report_exception)
 
         return call
 
-    def publish_on(
+    def make_publisher(
         self, topic: str, adapter: Adapter[Object], qos: QoSProfile = RELIABLE
     ) -> Publisher[Object]:
         """Make a publisher that lives until cleanup."""
@@ -147,8 +147,8 @@ class Component(LifecycleNode):
             self,
             adapter,
             topic,
-            self.guarded(callback),
-            self.guarded(on_error or self.refuse),
+            self.guard(callback),
+            self.guard(on_error or self.report_error),
             qos,
             reliability_follows,
             self._tell_of_company if exclusive else None,
@@ -174,23 +174,29 @@ class Component(LifecycleNode):
             subscription.follow_publishers()
 
     def _tell_of_company(self, message: str) -> None:
-        if self.health.goes_on("publishers", message, time.monotonic_ns()):
+        if self.health.report_ongoing("publishers", message, time.monotonic_ns()):
             self.get_logger().error(message)
 
-    def refuse(self, error: EdgeInferenceError, reason: str = "invalid", lost: bool = True) -> None:
+    def report_error(
+        self, error: EdgeInferenceError, reason: str = "invalid", lost: bool = True
+    ) -> None:
         """Count what went wrong and say why; the log gets each reason every 5 s at the most.
 
         ``lost`` tells whether it has cost a frame.
         """
         message = one_line(str(error))
-        if self.health.error(reason, message, time.monotonic_ns(), lost):
+        if self.health.count_error(reason, message, time.monotonic_ns(), lost):
             self.get_logger().error(message)
 
-    def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
+    def report_exception(
+        self, error: BaseException, reason: str = "failed", lost: bool = False
+    ) -> None:
         """Show what nobody foresaw as ``refuse`` does, with its traceback in the log."""
         if isinstance(error, EdgeInferenceError):
-            self.refuse(error, reason, lost)
-        elif self.health.error(reason, words := words_of(error), time.monotonic_ns(), lost):
+            self.report_error(error, reason, lost)
+        elif self.health.count_error(
+            reason, words := format_error(error), time.monotonic_ns(), lost
+        ):
             self.get_logger().error("\n".join((words, *traceback.format_exception(error))))
 
     # Lifecycle ----------------------------------------------------------------------------------
@@ -209,7 +215,7 @@ class Component(LifecycleNode):
             self._halt()
             return TransitionCallbackReturn.FAILURE
         self._warn_of_unknown_parameters()
-        self.health.activate(True)
+        self.health.set_active(True)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -249,8 +255,8 @@ class Component(LifecycleNode):
         except BaseException as error:
             # rclpy would swallow it without a word, or end with it.
             self.get_logger().error(traceback.format_exc())
-            return self._show_fault(f"{action.__name__}: {words_of(error)}")
-        self.health.fault("")
+            return self._show_fault(f"{action.__name__}: {format_error(error)}")
+        self.health.set_fault("")
         return True
 
     def _warn_of_unknown_parameters(self) -> None:
@@ -271,13 +277,13 @@ class Component(LifecycleNode):
             self.health.note("unknown parameters", ", ".join(unknown))
 
     def _show_fault(self, message: str) -> bool:
-        self.health.fault(message)
-        self.health.error("configuration", message, time.monotonic_ns(), lost=False)
+        self.health.set_fault(message)
+        self.health.count_error("configuration", message, time.monotonic_ns(), lost=False)
         self.get_logger().error(message)
         return False
 
     def _halt(self) -> None:
-        self.health.activate(False)
+        self.health.set_active(False)
         self.unsubscribe()
         self.stop()
 
@@ -299,7 +305,7 @@ class Component(LifecycleNode):
                 "files) or a ROS_DOMAIN_ID of its own (one that has crashed is known for some "
                 "seconds)"
             )
-            if self.health.goes_on(NAMESAKES, words, time.monotonic_ns()):
+            if self.health.report_ongoing(DUPLICATE_NODE_NAME, words, time.monotonic_ns()):
                 self.get_logger().error(words)
         if namesakes != self._namesakes:
             self.health.note("other nodes of this name", str(namesakes))

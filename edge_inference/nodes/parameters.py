@@ -25,7 +25,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import Rule, build, change, rules
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import ConfigError, EdgeInferenceError
@@ -67,13 +67,13 @@ class NodeParameters(Generic[Settings]):
         settings_class: type[Settings],
         defaults: Mapping[str, Any] | None = None,
         accept: Callable[[Settings], None] | None = None,
-        changed: Callable[[Settings], None] | None = None,
+        on_change: Callable[[Settings], None] | None = None,
     ) -> None:
         self._node = node
-        self._tell = changed
+        self._on_change = on_change
         self._rules = rules(settings_class)
         self._accept = accept
-        self._here = threading.local()
+        self._local = threading.local()
         given = {name: rule.default for name, rule in self._rules.items()} | dict(defaults or {})
         values = {}
         for name, rule in self._rules.items():
@@ -110,11 +110,11 @@ class NodeParameters(Generic[Settings]):
             for name in self._rules
             if getattr(settings, name) != getattr(self.current, name)
         }
-        self._here.restoring = True
+        self._local.restoring = True
         try:
             self.set(changed)
         finally:
-            self._here.restoring = False
+            self._local.restoring = False
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change some parameters from inside the node, as a user would from outside."""
@@ -147,31 +147,31 @@ class NodeParameters(Generic[Settings]):
             return SetParametersResult(successful=False, reason=one_line(str(error)))
         except Exception as error:  # raised further, it would leave who asks without an answer
             self._node.get_logger().error(traceback.format_exc())
-            reason = f"it cannot be checked: {words_of(error)}"
+            reason = f"it cannot be checked: {format_error(error)}"
             return SetParametersResult(successful=False, reason=one_line(reason))
         if changed is not None and not self._has_post_set:
             self.current = changed
             executor = self._node.executor
             if executor is None:
-                self._told(changed)
+                self._notify(changed)
             elif not self._is_restoring():
                 # Once the node has the values: who is told may put them back.
-                executor.create_task(self._told, changed)
+                executor.create_task(self._notify, changed)
         return SetParametersResult(successful=True)
 
     def _on_post_set(self, parameters: list[Parameter]) -> None:
         changed = self._changed(parameters)
         if changed is not None:
             self.current = changed
-            self._told(changed)
+            self._notify(changed)
 
-    def _told(self, settings: Settings) -> None:
-        if self._tell is not None and not self._is_restoring():
-            self._tell(settings)
+    def _notify(self, settings: Settings) -> None:
+        if self._on_change is not None and not self._is_restoring():
+            self._on_change(settings)
 
     def _is_restoring(self) -> bool:
         """Tell whether the parameters are put back by this very thread."""
-        return getattr(self._here, "restoring", False)
+        return getattr(self._local, "restoring", False)
 
     def _keep_types(self, names: Iterable[str]) -> None:
         """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""

@@ -64,7 +64,7 @@ class Stage(Component, Generic[Input]):
     """A component with a mailbox and a worker thread.
 
     A subclass passes ``receive`` to its subscriptions and fills in ``process``
-    and ``emit``. ``adopt`` is called in the worker, between two frames, when
+    and ``emit``. ``apply_settings`` is called in the worker, between two frames, when
     settings have changed.
     """
 
@@ -75,7 +75,7 @@ class Stage(Component, Generic[Input]):
         self._mailbox: Mailbox[_Entry[Input]] = Mailbox()
         self._worker: Worker | None = None
         #: The settings that frames are worked on with.
-        self.adopted = self.parameters.current
+        self.active_settings = self.parameters.current
 
     # For subclasses -----------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class Stage(Component, Generic[Input]):
     def emit(self, output: Any) -> None:
         """Publish what ``process`` returned."""
 
-    def adopt(self, old: Any, new: Any) -> None:
+    def apply_settings(self, old: Any, new: Any) -> None:
         """Take over changed settings, or raise EdgeInferenceError to go on with the old ones."""
 
     def admits(self, item: Input) -> bool:
@@ -118,14 +118,14 @@ class Stage(Component, Generic[Input]):
 
     def open(self) -> None:
         """Open the timing record; subclasses call this too."""
-        self._timings = self.publish_on("stage_timing", StageTimingAdapter())
-        self.adopted = self.parameters.current
+        self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
+        self.active_settings = self.parameters.current
 
     def start(self) -> None:
         """Start the worker; subclasses subscribe afterwards."""
         settings = self.parameters.current
         self._mailbox = Mailbox(settings.queue_depth, settings.when_full == "wait")
-        self._worker = Worker(self.get_name(), self._run, partial(self.fail, lost=True))
+        self._worker = Worker(self.get_name(), self._run, partial(self.report_exception, lost=True))
 
     def stop(self) -> None:
         """Let the worker finish its frame and end it."""
@@ -161,29 +161,29 @@ class Stage(Component, Generic[Input]):
 
     def _work_on(self, entry: _Entry[Input]) -> None:
         started_ns = time.monotonic_ns()
-        output = self.process(entry.item, self.adopted)
+        output = self.process(entry.item, self.active_settings)
         timing = self._timing(entry, started_ns)
         self.emit(output)
-        self.health.processed()
+        self.health.count_processed()
         self._timings.publish(timing)
 
     def _adopt_changes(self) -> None:
         new = self.parameters.current
-        if new is self.adopted:
+        if new is self.active_settings:
             return
-        old = self.adopted
+        old = self.active_settings
         try:
-            self.adopt(old, new)
+            self.apply_settings(old, new)
         except BaseException as error:
             # Whatever a vendor's library raises while it opens a model: the old one goes on.
-            self.fail(error, "configuration")
+            self.report_exception(error, "configuration")
             self.parameters.restore(old)
             return
         self._mailbox.configure(new.queue_depth, new.when_full == "wait")
-        self.adopted = new
+        self.active_settings = new
 
     def _keep_to(self, schedule: ThreadSchedule) -> None:
-        wanted = (self.adopted.thread_priority, self.adopted.cpu_affinity)
+        wanted = (self.active_settings.thread_priority, self.active_settings.cpu_affinity)
         if not schedule.differs(*wanted):
             return
         for problem in schedule.set(*wanted):
@@ -195,7 +195,7 @@ class Stage(Component, Generic[Input]):
         fault = stamp_fault(stamp_ns, now_ns)
         if fault:
             # Its age cannot be told, so it is not dropped for its age; the fault is on show.
-            self.refuse(
+            self.report_error(
                 EdgeInferenceError(
                     f"{fault}: expected the moment of capture on the node's clock, got "
                     f"{stamp_ns} ns at {now_ns} ns; mend the stamps of its source, or use_sim_time"
@@ -204,7 +204,7 @@ class Stage(Component, Generic[Input]):
                 lost=False,
             )
             return True
-        limit = self.adopted.max_age_ms
+        limit = self.active_settings.max_age_ms
         # By the steady clock it is at least as old as it has waited here: theirs may stand still.
         waited = (time.monotonic_ns() - entry.arrived_ns) / 1e6
         if 0 < limit < max(waited, age_ms(stamp_ns, now_ns) or 0.0):
@@ -213,11 +213,11 @@ class Stage(Component, Generic[Input]):
         return True
 
     def _fail(self, entry: _Entry[Input], reason: str, error: BaseException) -> None:
-        self.fail(error, reason, lost=True)
+        self.report_exception(error, reason, lost=True)
         self._record_drop(entry, reason)
 
     def _drop(self, entry: _Entry[Input], reason: str) -> None:
-        self.health.dropped(reason)
+        self.health.count_dropped(reason)
         self._record_drop(entry, reason)
 
     def _record_drop(self, entry: _Entry[Input], reason: str) -> None:

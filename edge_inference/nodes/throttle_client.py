@@ -123,7 +123,7 @@ class ThrottleClient:
         self._obedience = DirectiveArbiter(self._node.get_fully_qualified_name())
         self.in_force = ActiveDirective()
         self.meter = WorkMeter()
-        self._workloads = self._node.publish_on("workload", WorkloadAdapter())
+        self._workloads = self._node.make_publisher("workload", WorkloadAdapter())
 
     def start(self) -> None:
         """Listen to the manager."""
@@ -162,7 +162,7 @@ class ThrottleClient:
     def _hear(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
         if directive.problem and directive.node in ("", self._node.get_fully_qualified_name()):
-            self._node.refuse(InputError(directive.problem), "directive", lost=False)
+            self._node.report_error(InputError(directive.problem), "directive", lost=False)
         with self.changing:
             self._obedience.hear(directive, time.monotonic_ns())
             before = self.in_force.directive

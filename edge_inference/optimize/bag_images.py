@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.images.frame import CompressedFrame, Frame
-from edge_inference.core.runtime.memory_limit import more_memory
+from edge_inference.core.runtime.memory_limit import memory_hint
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, SourceError
 
@@ -125,7 +125,7 @@ def bag_images(
     except MemoryError as error:
         raise SourceError(
             f"{path}: a message or a part of the recorded bag unpacks to more memory than there "
-            f"is: {more_memory()}"
+            f"is: {memory_hint()}"
         ) from error
     except Exception as error:  # its readers raise whatever a damaged file leads to
         raise SourceError(

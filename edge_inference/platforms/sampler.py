@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Reading, ReadingStatus
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
 
@@ -210,7 +210,7 @@ class Sampler:
                 self._take_over(found)
         except BaseException as error:  # said as the problem; what was found before goes on
             with self._changed:
-                self._problem = f"looking for sensors failed: {words_of(error)}"
+                self._problem = f"looking for sensors failed: {format_error(error)}"
         with self._changed:
             if not task.set_aside:
                 self._add_reads()
@@ -233,7 +233,7 @@ class Sampler:
         self._gone = self._latest.keys() - covered
 
     def _failed(self, sensor: Sensor, error: BaseException) -> list[Reading]:
-        problem = f"reading it failed: {words_of(error)}"
+        problem = f"reading it failed: {format_error(error)}"
         with self._changed:
             return [
                 without_value(self._latest[name], ReadingStatus.INVALID, problem, self._clock())

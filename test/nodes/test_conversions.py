@@ -28,7 +28,11 @@ from edge_inference.core.runtime import latency
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter, caution
+from edge_inference.nodes.conversions.maps import (
+    DepthAdapter,
+    SegmentationAdapter,
+    depth_unit_warning,
+)
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -247,8 +251,12 @@ def test_a_mask_of_numbers_that_no_image_has() -> None:
 
 def test_depth_that_is_not_in_metres_is_warned_of() -> None:
     depth = np.zeros((2, 3), np.float32)
-    assert caution(DepthMap(depth, "m")) == caution(Segmentation(depth, (), 0.5)) == ""
-    assert "takes it for metres" in caution(DepthMap(depth, "relative"))
+    assert (
+        depth_unit_warning(DepthMap(depth, "m"))
+        == depth_unit_warning(Segmentation(depth, (), 0.5))
+        == ""
+    )
+    assert "takes it for metres" in depth_unit_warning(DepthMap(depth, "relative"))
 
 
 def test_a_result_of_an_unknown_kind_has_no_score() -> None:

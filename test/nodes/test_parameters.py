@@ -267,7 +267,7 @@ def test_without_post_set_callbacks_a_change_is_told_once_the_node_has_it(
         monkeypatch.delattr(Node, f"{verb}_post_set_parameters_callback", raising=False)
     told = []
     monkeypatch.setattr(
-        Inference, "changed", lambda node, _: told.append(node.get_parameter("threads").value)
+        Inference, "on_change", lambda node, _: told.append(node.get_parameter("threads").value)
     )
     node = rig.load("Inference", autostart=False)
     assert change(outside, "/ai/inference", threads=2) == [True, ""]

@@ -163,7 +163,7 @@ def test_images_are_given_up_first_of_all_and_still_count_as_demand(rig: Rig) ->
         pipeline.send()
         pipeline.rig.call(lambda: None)
     wait_for(lambda: sum(pipeline.lost().values()) >= 98, "most to be given up")
-    assert pipeline.inference.health.counts() == {}
+    assert pipeline.inference.health.drop_counts() == {}
     asker.ask(2)
     wait_for(lambda: pipeline.states[-1].max_rate_hz is None)
     pipeline.next(pipeline.classes)

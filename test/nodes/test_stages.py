@@ -59,7 +59,7 @@ def hold(gate, camera: Camera) -> Frame:
 
 
 def counts(gate) -> dict[str, int]:
-    return gate.health.counts()
+    return gate.health.drop_counts()
 
 
 # Freshness --------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def test_images_of_a_batch_that_are_left_when_decode_stops_are_left_out(
     monkeypatch.setattr(ModelDescription, "decode", decode)
     geometry = Geometry(8, 8, 1.0, 1.0, 0.0, 0.0)
     node.receive(TensorBatch({}, (geometry,) * 3, "nanodet", node.now_ns()), True)
-    wait_for(lambda: node.health.counts() == {"stopped": 1}, "the drop")
+    wait_for(lambda: node.health.drop_counts() == {"stopped": 1}, "the drop")
     assert len(decoded) == 1
 
 

@@ -28,7 +28,7 @@ exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usag
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the verb."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "compare",
         _start,
@@ -51,27 +51,27 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     add_images(parser)
     parser.add_argument(
-        "--labels", type=given.name, metavar="FILE.csv", help="lines of image,label"
+        "--labels", type=given.non_empty_text, metavar="FILE.csv", help="lines of image,label"
     )
     parser.add_argument(
-        "--runs", type=given.whole(1), metavar="N", help="timed runs of each; default: 50"
+        "--runs", type=given.whole_number(1), metavar="N", help="timed runs of each; default: 50"
     )
     parser.add_argument(
         "--threads",
-        type=given.whole(1),
+        type=given.whole_number(1),
         default=1,
         metavar="N",
         help="of engines on the CPU; default: 1",
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
-    given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.TELLING_S)
+    given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.REPORTING_GRACE_S)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each row, last a summary"
     )
     parser.add_argument(
         "--plot",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="FILE",
         help="draw milliseconds against closeness into a .png or .svg; needs matplotlib",
     )
@@ -81,7 +81,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     """Add ``--images``, ``--topic`` and ``--limit``."""
     parser.add_argument(
         "--images",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="SOURCE",
         help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
         "images and crops of them",
@@ -89,7 +89,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", default="", help="the bag's topic; needed where it has several")
     parser.add_argument(
         "--limit",
-        type=given.whole(1),
+        type=given.whole_number(1),
         metavar="N",
         help="use at most so many images; default: all with labels, else 48",
     )

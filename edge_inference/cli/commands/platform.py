@@ -40,7 +40,7 @@ _ROOT_HELP = "where the machine's files are seen, in a container; default: /"
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the verb."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "platform",
         None,
@@ -55,7 +55,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 
 def _add_show(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "show",
         _start_show,
@@ -64,11 +64,11 @@ def _add_show(actions: Commands) -> None:
         epilog=_SHOW_EXAMPLES,
     )
     parser.add_argument(
-        "--recording", type=given.name, metavar="FILE", help="instead of this machine"
+        "--recording", type=given.non_empty_text, metavar="FILE", help="instead of this machine"
     )
     parser.add_argument(
         "--speed",
-        type=given.number(0.01, 1000),
+        type=given.number_between(0.01, 1000),
         default=1.0,
         metavar="X",
         help="so many times as fast as it was recorded",
@@ -77,7 +77,7 @@ def _add_show(actions: Commands) -> None:
     parser.add_argument("--once", action="store_true", help="a single look")
     parser.add_argument(
         "--period",
-        type=given.number(0.05, 3600),
+        type=given.number_between(0.05, 3600),
         default=1.0,
         metavar="S",
         help="seconds between looks; default: 1",
@@ -85,12 +85,14 @@ def _add_show(actions: Commands) -> None:
     parser.add_argument(
         "--board", default="", metavar="NAME", help="for a machine that is not recognised"
     )
-    parser.add_argument("--root", type=given.name, default="/", metavar="DIR", help=_ROOT_HELP)
+    parser.add_argument(
+        "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line and look")
 
 
 def _add_record(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "record",
         _start_record,
@@ -101,32 +103,34 @@ def _add_record(actions: Commands) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=given.name,
+        type=given.non_empty_text,
         required=True,
         metavar="FILE",
         help="a new file; packed where its name ends in .gz",
     )
     parser.add_argument(
         "--duration",
-        type=given.number(0, 86400 * 30),
+        type=given.number_between(0, 86400 * 30),
         default=60.0,
         metavar="S",
         help="seconds; 0 is a single look; default: 60",
     )
     parser.add_argument(
         "--period",
-        type=given.number(0.05, 3600),
+        type=given.number_between(0.05, 3600),
         default=0.5,
         metavar="S",
         help="seconds between looks; default: 0.5",
     )
     parser.add_argument("--note", default="", metavar="TEXT", help="kept in the recording")
-    parser.add_argument("--root", type=given.name, default="/", metavar="DIR", help=_ROOT_HELP)
+    parser.add_argument(
+        "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_tune(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "tune",
         _start_tune,

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.models.cost_format import cost_as_json, moment
-from edge_inference.cli.perception.summary_table import milliseconds, new_table
-from edge_inference.cli.sizes import megabytes
+from edge_inference.cli.perception.summary_table import format_milliseconds, new_table
+from edge_inference.cli.sizes import format_megabytes
 from edge_inference.engines.precision.int8_mode import in_words
 from edge_inference.optimize.compare import CompareRow, Comparison
 
@@ -123,7 +123,7 @@ def _table(comparison: Comparison) -> Table:
         table.add_row(
             row.name,
             _computes_in(row),
-            megabytes(row.bytes),
+            format_megabytes(row.bytes),
             *_closeness(row),
             *([top1] if has_labels else []),
             *_times(row),
@@ -153,7 +153,9 @@ def _closeness(row: CompareRow) -> tuple[str, str, str]:
 def _times(row: CompareRow) -> tuple[str, str, str]:
     if row.latency is None:
         return "", "", ""
-    p50, p90, p99 = (milliseconds(t) for t in (row.latency.p50, row.latency.p90, row.latency.p99))
+    p50, p90, p99 = (
+        format_milliseconds(t) for t in (row.latency.p50, row.latency.p90, row.latency.p99)
+    )
     return p50, p90, p99
 
 
@@ -189,7 +191,7 @@ def _changed(comparison: Comparison) -> Iterator[str]:
         now_ms, before_ms = (1e3 * cost.seconds for cost, _ in (row.measured, row.known))
         if not 1 / _CLEARLY < now_ms / before_ms < _CLEARLY:
             yield (
-                f"{row.name} takes {milliseconds(now_ms)} ms; it was {milliseconds(before_ms)} ms "
+                f"{row.name} takes {format_milliseconds(now_ms)} ms; it was {format_milliseconds(before_ms)} ms "
                 f"when it was measured here before, {moment(row.known[1])}"
             )
 
@@ -208,7 +210,7 @@ def _pick(comparison: Comparison) -> str:
     if fastest is None or fastest.latency is None:
         return "nothing passes the self-check"
     found = f"fastest that passes the self-check: {fastest.name}"
-    took = f"{milliseconds(fastest.latency.p50)} ms"
+    took = f"{format_milliseconds(fastest.latency.p50)} ms"
     if fastest.is_reference:
         return f"{found}, the reference itself, {took}"
     return f"{found}, {took}, {comparison.speedup(fastest):.2f} times as fast as the reference"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from edge_inference.cli.perception.summary_table import milliseconds
+from edge_inference.cli.perception.summary_table import format_milliseconds
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
 
 
@@ -31,13 +31,13 @@ def cost_in_words(cost: Cost) -> str:
     """Say what one run takes, and on what."""
     point = cost.point
     batch = f", batch {point.batch}" if point.batch > 1 else ""
-    return f"{milliseconds(1e3 * cost.seconds)} ms {point.backend} {point.form}{batch}"
+    return f"{format_milliseconds(1e3 * cost.seconds)} ms {point.backend} {point.form}{batch}"
 
 
 def against_reference(measurement: Measurement) -> str:
     """Say what the first of a measurement takes, and which share of the second's time that is."""
     cost, *others = measurement.costs
-    said = f"{milliseconds(1e3 * cost.seconds)} ms"
+    said = f"{format_milliseconds(1e3 * cost.seconds)} ms"
     if others:
         ratio = MeasuredCosts((measurement,)).ratio(cost.point, others[0].point)
         assert ratio is not None

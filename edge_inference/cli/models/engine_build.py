@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.interruption import cancel_on_signal
 from edge_inference.cli.models.engine_format import described
 from edge_inference.cli.models.engine_plans import USUAL_PRECISION
 from edge_inference.cli.perception.run_options import search_path
@@ -72,7 +72,7 @@ def build(order: EngineBuildOptions, as_json: bool) -> int:
     """Build an engine and say what it is; return the exit code."""
     order.check()
     title = f"building {order.model or order.onnx}"
-    with cancellable() as cancelled, show_progress(title, sys.stdout, as_json) as progress:
+    with cancel_on_signal() as cancelled, show_progress(title, sys.stdout, as_json) as progress:
         outcome = _built(order, progress, cancelled)
     if as_json:
         sys.stdout.write(json.dumps({"summary": _as_json(outcome)}) + "\n")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.interruption import cancel_on_signal
 from edge_inference.cli.models.quantize_report import QuantizeResult, compare, print_outcome
 from edge_inference.cli.models.quantized_folder import CALIBRATION_FILE, StagedFolder, new_folder
 from edge_inference.cli.models.yaml_edit import Value
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import ProgressDisplay, show_progress
-from edge_inference.cli.usage import UsageError, complain
+from edge_inference.cli.usage import UsageError, print_error
 from edge_inference.core.images import compressed
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.models.model import ModelDescription, find_model
@@ -106,7 +106,7 @@ def quantize(order: QuantizeOptions, as_json: bool) -> int:
     output = new_folder(order.output, model)
     _check_model(model, order)
     title = f"quantizing {model.name}"
-    with cancellable() as cancelled, StagedFolder(model.folder, output) as staged:
+    with cancel_on_signal() as cancelled, StagedFolder(model.folder, output) as staged:
         with show_progress(title, sys.stdout, as_json) as progress:
             outcome = _Quantization(model, order, staged, progress, cancelled).run()
         kept = outcome.passed or order.force
@@ -262,4 +262,4 @@ def _refusal(
 
 
 def _tell(sentence: str) -> None:
-    complain(sentence)
+    print_error(sentence)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from edge_inference.cli.bounded_run import goes_with_child
+from edge_inference.cli.bounded_run import remove_with_child
 from edge_inference.cli.models.yaml_edit import Value, set_values
 from edge_inference.cli.usage import UsageError
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
@@ -59,7 +59,7 @@ class StagedFolder:
 
     def __enter__(self) -> StagedFolder:
         _remove_left(self._destination)
-        goes_with_child(self._outer)
+        remove_with_child(self._outer)
         try:
             self._outer.mkdir(parents=True)
             self._lock = _locked(self._outer)

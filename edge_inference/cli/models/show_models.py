@@ -9,8 +9,8 @@ from typing import Any
 
 from edge_inference.cli.models.cost_format import cost_as_json, cost_in_words
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.cli.sizes import megabytes
-from edge_inference.cli.usage import complain
+from edge_inference.cli.sizes import format_megabytes
+from edge_inference.cli.usage import print_error
 from edge_inference.core.measured_costs import Cost, Measurement
 from edge_inference.core.models.model import (
     Accuracy,
@@ -37,7 +37,7 @@ def list_models(model_path: str, as_json: bool) -> int:
             models.append(load_model(folder))
         except EdgeInferenceError as error:
             failed += 1
-            complain(f"{name}: {error}")
+            print_error(f"{name}: {error}")
     cache = default_cache()
     known = CostCache(cache.folder).read(_warn)
     listed = [(model, current_costs(model, known, cache)) for model in models]
@@ -50,7 +50,7 @@ def list_models(model_path: str, as_json: bool) -> int:
 
 
 def _warn(sentence: str) -> None:
-    complain(sentence)
+    print_error(sentence)
 
 
 def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
             table.add_row(
                 *(head if index == 0 else ("", "", "")),
                 precision,
-                megabytes(_size(variant)),
+                format_megabytes(_size(variant)),
                 _takes(costs, precision),
                 # As Text: a description's brackets are no markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),

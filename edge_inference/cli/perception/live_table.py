@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.text import Text
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
-from edge_inference.cli.perception.result_format import result_as_text
+from edge_inference.cli.perception.result_format import format_result
 from edge_inference.cli.perception.run_output import RunOutput, RunProgress
-from edge_inference.cli.perception.run_summary import RunSummary, in_order
+from edge_inference.cli.perception.run_summary import RunSummary, sort_stages
 from edge_inference.cli.perception.summary_table import (
     END_TO_END,
-    counts,
-    milliseconds,
+    format_counts,
+    format_milliseconds,
     new_table,
     print_on,
 )
@@ -70,21 +70,25 @@ class PerceptionLiveTable(RunOutput):
         head = Text.assemble(f"{progress.engine}\n", (progress.source, "bold"), results)
         if progress.drops:
             total = sum(progress.drops.values())
-            head.append(f", {total} dropped ({counts(progress.drops)})", "yellow")
+            head.append(f", {total} dropped ({format_counts(progress.drops)})", "yellow")
         head.append("   Ctrl-C ends", "dim")
         stages = new_table("stage", "rate /s", "p50 ms", "p95 ms", "p99 ms", "dropped")
-        for stage in in_order(progress.latency):
+        for stage in sort_stages(progress.latency):
             times = (stage.process.p50, stage.process.p95, stage.process.p99)
             drops = str(sum(stage.drops.values()))
-            stages.add_row(stage.stage, f"{stage.rate_hz:.1f}", *map(milliseconds, times), drops)
+            stages.add_row(
+                stage.stage, f"{stage.rate_hz:.1f}", *map(format_milliseconds, times), drops
+            )
         for age in (s.age for s in progress.latency.stages if s.stage == "decode"):
-            stages.add_row(END_TO_END, "", *map(milliseconds, (age.p50, age.p95, age.p99)), "")
+            stages.add_row(
+                END_TO_END, "", *map(format_milliseconds, (age.p50, age.p95, age.p99)), ""
+            )
         return Group(head, stages, self._findings())
 
     def _findings(self) -> Text:
         """Return a fixed number of lines, so that the table does not jump."""
         if self._last is None:
             return Text("waiting for the first result" + "\n" * _FINDINGS_SHOWN, style="dim")
-        lines = result_as_text(self._last.result, _FINDINGS_SHOWN) or ["nothing found"]
+        lines = format_result(self._last.result, _FINDINGS_SHOWN) or ["nothing found"]
         lines += [""] * (_FINDINGS_SHOWN - len(lines))
         return Text(f"frame {self._last.number}\n" + "\n".join(f"  {line}" for line in lines))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.image_file import write_jpeg
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.errors import ConfigError, ImageError
 
 # So many images wait for the disk before the overlay stage waits too.
@@ -59,7 +59,7 @@ class OverlayFiles:
             try:
                 self._write(overlay)
             except BaseException as error:  # who receives would wait for this thread
-                self._fail(f"an overlay is not written: {words_of(error)}")
+                self._fail(f"an overlay is not written: {format_error(error)}")
 
     def _write(self, overlay: Frame) -> None:
         number = self._number_of(overlay.stamp_ns)

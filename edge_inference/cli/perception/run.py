@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.hosting import hosted_here
-from edge_inference.cli.interruption import Interruption, interruptible
-from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.hosting import open_container
+from edge_inference.cli.interruption import Interrupt, catch_signals
+from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.bus_listener import BusListener
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.overlay_files import OverlayFiles
@@ -27,11 +27,11 @@ from edge_inference.cli.perception.run_summary import (
     EngineSummary,
     ResultCounts,
     RunSummary,
-    in_order,
+    sort_stages,
 )
 from edge_inference.cli.perception.source import SourceKind
-from edge_inference.cli.problems import Problems
-from edge_inference.cli.run_namespace import NamespacedPipeline, placed
+from edge_inference.cli.problems import ErrorReporter
+from edge_inference.cli.run_namespace import NamespacedPipeline, reserve_namespace
 from edge_inference.cli.usage import EXIT_FAILED
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
@@ -64,7 +64,7 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     pipeline = load_pipeline("perception")
     output = _output(options)
     if options.names_an_engine:
-        with interruptible() as interrupted:
+        with catch_signals() as interrupted:
             is_ready = _made_ready(options, model, output, interrupted)
             if not is_ready or interrupted.is_set():
                 return interrupted.exit_code
@@ -80,13 +80,13 @@ def _run(
 ) -> int:
     arguments = options.pipeline_arguments()
     with (
-        hosted_here("run perception", options.verbose) as container,
-        placed(container, pipeline, arguments, "inference", output.problem) as place,
+        open_container("run perception", options.verbose) as container,
+        reserve_namespace(container, pipeline, arguments, "inference", output.problem) as place,
     ):
         run = _Run(container, place, options, model, output, started_s)
         try:
             engine = run.load()
-            with interruptible() as interrupted:
+            with catch_signals() as interrupted:
                 return run.run(engine, interrupted)
         finally:
             run.close()
@@ -124,13 +124,13 @@ class _Run:
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
         self._cleanup = ExitStack()
         self._overlays: OverlayFiles | None = None
-        self._problems = Problems(output.problem)
+        self._problems = ErrorReporter(output.problem)
         self._found = ResultCounts()
         self._results = 0
         self._first_s: float | None = None
         self._last_s: float | None = None
 
-    def run(self, engine: EngineSummary, interrupted: Interruption) -> int:
+    def run(self, engine: EngineSummary, interrupted: Interrupt) -> int:
         """Start the pipeline, show what it finds, sum up; return the exit code."""
         self._output.start(self._options.source, engine)
         self._spinner.start()
@@ -191,7 +191,7 @@ class _Run:
                 node.get_fully_qualified_name(): node.get_parameters_by_prefix("")
                 for node in self._nodes.values()
             }
-            for text in without_effect(Path(self._options.params_file), declared):
+            for text in find_unused_entries(Path(self._options.params_file), declared):
                 self._output.problem(text)
 
     # While it runs ------------------------------------------------------------------------------
@@ -285,12 +285,12 @@ class _Run:
             ended=ended,
             read=None if source is None else self._listener.book.announced,
             results=self._results,
-            unreadable=0 if source is None else source.health.counts().get("source", 0),
+            unreadable=0 if source is None else source.health.drop_counts().get("source", 0),
             drops=dict(self._listener.book.drops),
             wall_s=ended_s - self._started_s,
             first_result_s=None if self._first_s is None else self._first_s - self._started_s,
             rate_hz=self._rate_hz(),
-            stages=in_order(self._listener.whole.report(time.monotonic_ns())),
+            stages=sort_stages(self._listener.whole.report(time.monotonic_ns())),
             found=self._found,
             is_lossless=self._options.is_lossless,
             overlay_folder="" if overlays is None else str(overlays.folder),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.perception.source import SourceKind, kind_of
+from edge_inference.cli.perception.source import SourceKind, source_kind
 from edge_inference.cli.usage import UsageError
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.bounded_file import is_plain_file
@@ -39,7 +39,7 @@ class RunOptions:
     @property
     def kind(self) -> SourceKind:
         """Return what the source is."""
-        return kind_of(self.source)
+        return source_kind(self.source)
 
     @property
     def is_lossless(self) -> bool:

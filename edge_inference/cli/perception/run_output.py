@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
-from edge_inference.cli.perception.result_format import record_as_json, result_as_text
+from edge_inference.cli.perception.result_format import format_result, record_to_json
 from edge_inference.cli.perception.run_summary import EngineSummary, RunSummary
 from edge_inference.cli.progress import ProgressDisplay, show_progress
-from edge_inference.cli.usage import complain
+from edge_inference.cli.usage import print_error
 from edge_inference.core.runtime.latency import LatencyReport
 
 _LINES_AT_FIRST = 3
@@ -54,7 +54,7 @@ class RunOutput(ABC):
 
     def problem(self, text: str) -> None:
         """Hear of something that went wrong, or that the user should know."""
-        complain(text)
+        print_error(text)
 
     @abstractmethod
     def finish(self, summary: RunSummary | None) -> None:
@@ -69,7 +69,7 @@ class RunJsonLines(RunOutput):
 
     def frame(self, record: FrameRecord) -> None:
         """Write the frame."""
-        self._write(record_as_json(record))
+        self._write(record_to_json(record))
 
     def finish(self, summary: RunSummary | None) -> None:
         """Write the summary."""
@@ -105,7 +105,7 @@ class RunPlainLines(RunOutput):
             return
         self._shown += 1
         self._due = now + _LINE_PERIOD_S
-        found = "; ".join(result_as_text(record.result, _NAMED_IN_A_LINE)) or "nothing"
+        found = "; ".join(format_result(record.result, _NAMED_IN_A_LINE)) or "nothing"
         times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in record.process_ms.items())
         self._write(f"frame {record.number}: {found} ({times} ms)")
 

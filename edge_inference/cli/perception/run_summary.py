@@ -116,7 +116,7 @@ class ResultCounts:
             self.best_score[label] = max(score, self.best_score.get(label, score))
 
 
-def in_order(report: LatencyReport) -> tuple[StageLatency, ...]:
+def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
     """Return a report's stages in the order that an image passes them; others after them."""
     place = {name: index for index, name in enumerate(STAGES)}
     return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))

@@ -18,7 +18,7 @@ class SourceKind(enum.Enum):
     TOPIC = "topic"
 
 
-def kind_of(source: str) -> SourceKind:
+def source_kind(source: str) -> SourceKind:
     """Tell a topic from a device from everything else, which is files.
 
     A topic starts with a slash, has a topic's characters, and is no path that

@@ -66,7 +66,7 @@ def _footnotes(summary: RunSummary) -> Iterable[str]:
     if summary.found.images:
         yield "found, in how many images (best score): " + _labels(summary.found)
     if summary.drops:
-        yield f"dropped: {counts(summary.drops)}"
+        yield f"dropped: {format_counts(summary.drops)}"
     if summary.unreadable:
         yield f"could not be read: {summary.unreadable}"
     if summary.overlay_folder:
@@ -102,14 +102,14 @@ def new_table(first: str, *others: str) -> Table:
 
 def _figures(percentiles: Percentiles) -> list[str]:
     p = percentiles
-    return [milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
+    return [format_milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
 
 
-def milliseconds(value: float | None) -> str:
+def format_milliseconds(value: float | None) -> str:
     """Write a time, nothing where it is not known."""
     return "" if value is None else f"{value:.1f}"
 
 
-def counts(drops: Mapping[str, int]) -> str:
+def format_counts(drops: Mapping[str, int]) -> str:
     """Write how many frames each reason has cost."""
     return ", ".join(f"{reason} {count}" for reason, count in sorted(drops.items()))

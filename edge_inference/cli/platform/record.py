@@ -9,9 +9,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import interruptible
+from edge_inference.cli.interruption import catch_signals
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError, complain
+from edge_inference.cli.usage import UsageError, print_error
 from edge_inference.platforms.attributes import text_of
 from edge_inference.platforms.recording.capture import CaptureSummary, record
 from edge_inference.platforms.recording.recording import RecordingHeader, RecordingSpace
@@ -40,7 +40,7 @@ def record_platform(order: RecordOptions, as_json: bool) -> int:
     head = RecordingHeader(machine_name(tree), platform.release(), order.note, constructed=False)
     start_s = time.monotonic()
     progress = show_progress(order.output, sys.stderr, as_json)
-    with interruptible() as interrupted, progress:
+    with catch_signals() as interrupted, progress:
 
         def wait(seconds: float) -> bool:
             passed_s = time.monotonic() - start_s
@@ -71,7 +71,7 @@ def machine_name(tree: Tree) -> str:
 
 def _tell(file: str, head: RecordingHeader, captured: CaptureSummary, as_json: bool) -> None:
     if captured.is_full:
-        complain(
+        print_error(
             f"{file}: ended after {captured.duration_s:.0f} s, as {RecordingSpace.words()}; record "
             "the rest into another file, or look less often with --period"
         )

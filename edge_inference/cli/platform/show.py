@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from edge_inference.cli.interruption import interruptible
+from edge_inference.cli.interruption import catch_signals
 from edge_inference.cli.platform.sensor_format import headline, rows, state_as_json
 from edge_inference.cli.usage import UsageError
 from edge_inference.composition.pipeline import share_folder
@@ -120,7 +120,7 @@ def show(
     ``wait`` lets so many seconds of ``clock`` pass and tells whether the user has ended it.
     """
     order.check()
-    with _display(as_json, order.once) as display, interruptible() as interrupted:
+    with _display(as_json, order.once) as display, catch_signals() as interrupted:
         waiting = wait or interrupted.wait
         if order.recording is None:
             with _opened(order, MachineTree(Path(order.root))) as platform:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.hosting import hosted_here
-from edge_inference.cli.interruption import Interruption, interruptible
-from edge_inference.cli.problems import Problems
-from edge_inference.cli.run_namespace import NamespacedPipeline, placed
+from edge_inference.cli.hosting import open_container
+from edge_inference.cli.interruption import Interrupt, catch_signals
+from edge_inference.cli.problems import ErrorReporter
+from edge_inference.cli.run_namespace import NamespacedPipeline, reserve_namespace
 from edge_inference.cli.usage import EXIT_FAILED, UsageError
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
 from edge_inference.cli.voice.file_matching import (
@@ -152,13 +152,15 @@ def run_voice(options: VoiceOptions) -> int:
     arguments = options.pipeline_arguments(pause_s)
     output = _output(options)
     with (
-        hosted_here("run voice", options.verbose) as container,
-        placed(container, pipeline, arguments, "speech_recognition", output.problem) as place,
+        open_container("run voice", options.verbose) as container,
+        reserve_namespace(
+            container, pipeline, arguments, "speech_recognition", output.problem
+        ) as place,
     ):
         run = _Run(container, place, options, output, record, checks, heard)
         try:
             run.start(place.components)
-            with interruptible() as interrupted:
+            with catch_signals() as interrupted:
                 return run.watch(interrupted)
         finally:
             run.close()
@@ -182,7 +184,7 @@ class _Run:
         self._checks = checks
         self._output = output
         self._namespace = place.namespace
-        self._problems = Problems(self._output.problem)
+        self._problems = ErrorReporter(self._output.problem)
         self._nodes: dict[str, Any] = {}
         self._finished: queue.Queue[Utterance] = queue.Queue()
         self._count = self._planned = self._understood = 0
@@ -239,7 +241,7 @@ class _Run:
             raise ConfigError("; ".join(failures))
         self._spinner.start()
 
-    def watch(self, interrupted: Interruption) -> int:
+    def watch(self, interrupted: Interrupt) -> int:
         """Show utterances until the end; return the exit code."""
         source = self._nodes["audio_source"]
         last_s = time.monotonic()
@@ -316,7 +318,7 @@ class _Run:
         for checked in self._checks.add(utterance):
             self._output.checked(checked)
 
-    def _end(self, interrupted: Interruption) -> int:
+    def _end(self, interrupted: Interrupt) -> int:
         checks = self._checks
         if checks is not None and not interrupted():
             for checked in checks.finish():

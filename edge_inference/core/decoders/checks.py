@@ -26,7 +26,7 @@ class Output(NamedTuple):
     array: NDArray[Any]
 
 
-def choose(
+def choose_output(
     outputs: Mapping[str, NDArray[Any]],
     named: str,
     *,
@@ -43,7 +43,7 @@ def choose(
     one of ``words`` in their name.
     """
     if named:
-        return by_name(outputs, named, setting)
+        return output_by_name(outputs, named, setting)
     free = {name: array for name, array in outputs.items() if name not in taken}
     if len(outputs) == 1 and free:
         return Output(*next(iter(free.items())))
@@ -53,23 +53,23 @@ def choose(
     if len(found) != 1:
         several = f"; {' and '.join(found)} look alike" if found else ""
         raise TensorError(
-            f"expected one output with {wanted}, got {listing(outputs)}{several}; "
+            f"expected one output with {wanted}, got {format_outputs(outputs)}{several}; "
             f"name the tensor with {setting} in model.yaml"
         )
     return Output(found[0], free[found[0]])
 
 
-def by_name(outputs: Mapping[str, NDArray[Any]], name: str, setting: str) -> Output:
+def output_by_name(outputs: Mapping[str, NDArray[Any]], name: str, setting: str) -> Output:
     """Return the output of that name, which came from ``setting``."""
     if name not in outputs:
         raise TensorError(
-            f"output {name!r} is missing; the model gives {listing(outputs)}; "
+            f"output {name!r} is missing; the model gives {format_outputs(outputs)}; "
             f"correct {setting} in model.yaml{suggestion(name, outputs)}"
         )
     return Output(name, outputs[name])
 
 
-def listing(outputs: Mapping[str, NDArray[Any]]) -> str:
+def format_outputs(outputs: Mapping[str, NDArray[Any]]) -> str:
     """Write the names and shapes of a model's outputs."""
     return ", ".join(f"{name} {_shape(array.shape)}" for name, array in outputs.items()) or "none"
 
@@ -112,7 +112,7 @@ def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -
     return whole
 
 
-def numbers(output: Output) -> NDArray[np.float32]:
+def to_floats(output: Output) -> NDArray[np.float32]:
     """Return the values as float32 after a check that all are finite floats."""
     if not np.issubdtype(output.array.dtype, np.floating):
         raise TensorError(
@@ -141,7 +141,7 @@ def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
         )
 
 
-def probabilities(
+def to_probabilities(
     name: str, scores: NDArray[np.float32], mend: str = "see activation in model.yaml"
 ) -> NDArray[np.float32]:
     """Return scores clipped to 0..1 after a check that they are not logits."""

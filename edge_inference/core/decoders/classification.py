@@ -36,7 +36,7 @@ def decode(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: ClassificationSettings
 ) -> Classification:
     """Decode scores ``[1, C]`` (or ``[1, C, 1, 1]``, ``[1, 1, 1, C]``), logits or probabilities."""
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.scores_output,
         setting="scores_output",
@@ -48,8 +48,8 @@ def decode(
         output = checks.Output(output.name, output.array.reshape(1, -1))
     checks.expect_shape(output, (1, "C"), "name the class scores with scores_output in model.yaml")
     checks.expect_classes(output, output.array.shape[1], context.labels)
-    scores = activate(settings.activation, checks.numbers(output)[0])
-    scores = checks.probabilities(output.name, scores)
+    scores = activate(settings.activation, checks.to_floats(output)[0])
+    scores = checks.to_probabilities(output.name, scores)
     order = np.argsort(-scores, kind="stable")[: settings.top_k]
     order = order[scores[order] >= settings.confidence]
     return Classification(order.astype(np.int32), scores[order], context.labels, context.model)

@@ -48,7 +48,7 @@ def decode(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: DepthSettings
 ) -> DepthMap:
     """Decode ``[1, h, w]``, ``[1, 1, h, w]`` or ``[1, h, w, 1]``, which cover the model's input."""
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.depth_output,
         setting="depth_output",
@@ -67,6 +67,6 @@ def decode(
             f"output {output.name!r}: expected shape [1, h, w], [1, 1, h, w] or [1, h, w, 1], "
             f"got {list(shape)}; name the depth map with depth_output in model.yaml"
         )
-    values = checks.numbers(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
+    values = checks.to_floats(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
     place = _PLACES[settings.interpolation]
     return DepthMap(place(values, context, float("nan")), settings.unit, context.model)

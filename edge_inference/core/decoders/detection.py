@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders.checks import expect_finite
-from edge_inference.core.decoders.nms import suppress
+from edge_inference.core.decoders.nms import non_maximum_suppression
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting, shortened, suggestion
@@ -62,12 +62,12 @@ class Candidates:
         )
 
 
-def suppressed(
+def select_non_overlapping(
     candidates: Candidates, context: DecodeContext, settings: OverlapSettings
 ) -> Detections:
     """Report candidates after non-maximum suppression."""
     visible = _visible(candidates, context, settings)
-    kept = suppress(
+    kept = non_maximum_suppression(
         visible.boxes,
         visible.scores,
         visible.class_ids,
@@ -78,7 +78,7 @@ def suppressed(
     return _detections(visible.at(kept), context)
 
 
-def ranked(
+def select_best(
     candidates: Candidates, context: DecodeContext, settings: SelectionSettings
 ) -> Detections:
     """Report candidates of a model that finds each object once."""
@@ -87,7 +87,7 @@ def ranked(
     return _detections(visible.at(order), context)
 
 
-def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
+def class_mask(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
     """Return ``(len(labels),)`` true for each label in ``classes``.
 
     Raises ConfigError for a class that is no label.
@@ -103,7 +103,7 @@ def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bo
 def check_classes(settings: object, labels: Sequence[str]) -> None:
     """Raise ConfigError where a decoder's settings choose a class that is no label."""
     if isinstance(settings, SelectionSettings):
-        class_choice(settings.classes, labels)
+        class_mask(settings.classes, labels)
 
 
 def corners(centres: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -122,7 +122,7 @@ def _visible(
 ) -> Candidates:
     """Drop unwanted classes and boxes without area or wholly outside the image."""
     if settings.classes:
-        choice = class_choice(settings.classes, context.labels)
+        choice = class_mask(settings.classes, context.labels)
         candidates = candidates.at(np.flatnonzero(choice[candidates.class_ids]))
     expect_finite(candidates.source, candidates.boxes)
     clipped = context.geometry.boxes_to_source(candidates.boxes)

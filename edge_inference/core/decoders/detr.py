@@ -19,7 +19,7 @@ from edge_inference.core.decoders.detection import (
     SelectionSettings,
     corners,
     input_size,
-    ranked,
+    select_best,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -50,7 +50,7 @@ def decode(
 
     Boxes are centre x, y, width, height from 0 to 1. Each query gives its best class.
     """
-    boxes = checks.choose(
+    boxes = checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
@@ -60,7 +60,7 @@ def decode(
     )
     checks.expect_shape(boxes, (1, "Q", 4), "name it with boxes_output in model.yaml")
     queries = boxes.array.shape[1]
-    logits = checks.choose(
+    logits = checks.choose_output(
         outputs,
         settings.logits_output,
         setting="logits_output",
@@ -77,13 +77,13 @@ def decode(
             f"output {logits.name!r}: expected a class besides 'no object', got "
             f"{list(logits.array.shape)}; set activation to sigmoid in model.yaml"
         )
-    scores = activate(settings.activation, checks.numbers(logits)[0])[:, :classes]
+    scores = activate(settings.activation, checks.to_floats(logits)[0])[:, :classes]
     best = scores.max(axis=1)
-    rows = checks.numbers(boxes)[0]
+    rows = checks.to_floats(boxes)[0]
     places = np.flatnonzero(best >= settings.confidence)
     size = input_size(context)
     found = corners(rows[places, :2] * size, rows[places, 2:] * size)
-    return ranked(
+    return select_best(
         Candidates(found, best[places], scores[places].argmax(axis=1), boxes.name),
         context,
         settings,

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import sigmoid, softmax
-from edge_inference.core.decoders.detection import Candidates, OverlapSettings, suppressed
+from edge_inference.core.decoders.detection import (
+    Candidates,
+    OverlapSettings,
+    select_non_overlapping,
+)
 from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -81,7 +85,7 @@ def decode(
         _level(scores, distances, of, context, settings)
         for (scores, distances), of in zip(levels, strides, strict=True)
     ]
-    return suppressed(
+    return select_non_overlapping(
         Candidates(
             np.concatenate([level.boxes for level in found]),
             np.concatenate([level.scores for level in found]),
@@ -121,7 +125,7 @@ def _pair(
     count = len(grid(context.input_width, context.input_height, strides).cells)
     classes = len(context.labels)
     names = settings.scores_outputs[index : index + 1]
-    scores = checks.choose(
+    scores = checks.choose_output(
         outputs,
         names[0] if names else "",
         setting="scores_outputs",
@@ -133,7 +137,7 @@ def _pair(
         words=("cls", "class", "score"),
     )
     names = settings.distances_outputs[index : index + 1]
-    distances = checks.choose(
+    distances = checks.choose_output(
         outputs,
         names[0] if names else "",
         setting="distances_outputs",
@@ -163,12 +167,12 @@ def _level(
             f"{distances_output.array.shape[2]} values; correct labels or distances_outputs "
             "in model.yaml"
         )
-    scores = checks.numbers(scores_output)[0]
-    distances = checks.numbers(distances_output)[0]
+    scores = checks.to_floats(scores_output)[0]
+    distances = checks.to_floats(distances_output)[0]
     best = scores.max(axis=1)
     if not settings.sigmoid_scores:
         best = sigmoid(best)
-    best = checks.probabilities(
+    best = checks.to_probabilities(
         scores_output.name, best, "set sigmoid_scores to false in model.yaml if these are logits"
     )
     places = np.flatnonzero(best >= settings.confidence)

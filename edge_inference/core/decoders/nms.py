@@ -13,7 +13,7 @@ PRE_LIMIT = 3000
 _BLOCK = 64
 
 
-def suppress(
+def non_maximum_suppression(
     boxes: NDArray[np.floating[Any]],
     scores: NDArray[np.floating[Any]],
     class_ids: NDArray[np.integer[Any]],

@@ -53,7 +53,7 @@ def decode(
     model's input at any resolution. Class numbers carry no probability, so the
     result's score is then NaN.
     """
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.mask_output,
         setting="mask_output",
@@ -137,8 +137,8 @@ def _one_channel(
             f"{list(output.array.shape)}; set activation to sigmoid or none in model.yaml"
         )
     activation = "none" if settings.activation == "auto" else settings.activation
-    chance = activate(activation, checks.numbers(checks.Output(output.name, plane)))
-    chance = checks.probabilities(output.name, chance)
+    chance = activate(activation, checks.to_floats(checks.Output(output.name, plane)))
+    chance = checks.to_probabilities(output.name, chance)
     ids = chance >= settings.threshold
     score = np.where(ids, chance, 1 - chance).mean(dtype=np.float64)
     return ids.astype(np.int32), float(score)
@@ -151,12 +151,12 @@ def _class_scores(
     settings: SegmentationSettings,
 ) -> tuple[NDArray[np.int32], float]:
     checks.expect_classes(output, len(planes), context.labels, "set layout")
-    scores = checks.numbers(checks.Output(output.name, planes))
+    scores = checks.to_floats(checks.Output(output.name, planes))
     best = scores.max(axis=0)
     if settings.activation == "sigmoid":
         chance = activate("sigmoid", best)
     elif settings.activation == "none":
-        chance = checks.probabilities(output.name, best)
+        chance = checks.to_probabilities(output.name, best)
     elif settings.activation in ("auto", "softmax"):
         chance = 1 / np.exp(scores - best).sum(axis=0)
     else:

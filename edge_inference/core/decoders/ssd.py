@@ -15,8 +15,8 @@ from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     input_size,
-    ranked,
-    suppressed,
+    select_best,
+    select_non_overlapping,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -69,7 +69,7 @@ def decode(
     the model gives it, their count ``[1]``; the model has suppressed overlaps
     already, so that is not done again.
     """
-    boxes = checks.choose(
+    boxes = checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
@@ -78,7 +78,7 @@ def decode(
         words=("box", "loc"),
     )
     checks.expect_shape(boxes, (1, "N", 4), "name it with boxes_output in model.yaml")
-    scores = checks.choose(
+    scores = checks.choose_output(
         outputs,
         settings.scores_output,
         setting="scores_output",
@@ -90,8 +90,8 @@ def decode(
         taken=(boxes.name, settings.classes_output),
     )
     if scores.array.ndim == 2:
-        return ranked(_finished(outputs, boxes, scores, context, settings), context, settings)
-    return suppressed(_priors(boxes, scores, context, settings), context, settings)
+        return select_best(_finished(outputs, boxes, scores, context, settings), context, settings)
+    return select_non_overlapping(_priors(boxes, scores, context, settings), context, settings)
 
 
 def _priors(
@@ -110,8 +110,8 @@ def _priors(
             f"output {scores.name!r}: expected a class besides the background, got "
             f"{list(scores.array.shape)}; set background to false in model.yaml"
         )
-    each = activate(settings.activation, checks.numbers(scores)[0])[:, first:]
-    best = checks.probabilities(scores.name, each.max(axis=1))
+    each = activate(settings.activation, checks.to_floats(scores)[0])[:, first:]
+    best = checks.to_probabilities(scores.name, each.max(axis=1))
     places = np.flatnonzero(best >= settings.confidence)
     corners = _corners(boxes, context, settings)[places]
     return Candidates(corners, best[places], each[places].argmax(axis=1), boxes.name)
@@ -126,7 +126,7 @@ def _finished(
 ) -> Candidates:
     """Read the lists of a model that ends with its own suppression."""
     length = boxes.array.shape[1]
-    classes = checks.choose(
+    classes = checks.choose_output(
         outputs,
         settings.classes_output,
         setting="classes_output",
@@ -138,7 +138,7 @@ def _finished(
     checks.expect_shape(classes, (1, length), "correct classes_output in model.yaml")
     checks.expect_shape(scores, (1, length), "correct scores_output in model.yaml")
     count = _count(outputs, length, settings)
-    values = checks.probabilities(scores.name, checks.numbers(scores)[0, :count])
+    values = checks.to_probabilities(scores.name, checks.to_floats(scores)[0, :count])
     ids = classes.array[0, :count].astype(np.float64) - int(settings.background)
     places = np.flatnonzero((values >= settings.confidence) & (ids != -1))
     whole = checks.expect_class_ids(classes, ids[places], context.labels)
@@ -149,7 +149,7 @@ def _finished(
 def _count(outputs: Mapping[str, NDArray[Any]], length: int, settings: SsdSettings) -> int:
     """Return how many of the boxes count: all of them where the model does not say."""
     if settings.count_output:
-        count = checks.by_name(outputs, settings.count_output, "count_output")
+        count = checks.output_by_name(outputs, settings.count_output, "count_output")
     else:
         single = [name for name, array in outputs.items() if array.shape in ((1,), (1, 1))]
         single = [name for name in single if "num" in name.lower() or length != 1]
@@ -168,7 +168,7 @@ def _corners(
     boxes: checks.Output, context: DecodeContext, settings: SsdSettings
 ) -> NDArray[np.float32]:
     """Return x1, y1, x2, y2 in input pixels."""
-    values = checks.numbers(boxes)[0]
+    values = checks.to_floats(boxes)[0]
     values = values[:, _ORDERS[settings.box_order]]
     size = np.tile(input_size(context), 2)
     return np.asarray(values * size) if settings.normalized else values

@@ -15,8 +15,8 @@ from edge_inference.core.decoders.detection import (
     OverlapSettings,
     corners,
     input_size,
-    ranked,
-    suppressed,
+    select_best,
+    select_non_overlapping,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -60,12 +60,12 @@ def decode_yolov5(
         context.labels,
         "use decoder yolov8 if it has no objectness",
     )
-    rows = checks.numbers(output)[0]
-    objectness = checks.probabilities(output.name, rows[:, 4], _MEND_SCORES)
+    rows = checks.to_floats(output)[0]
+    objectness = checks.to_probabilities(output.name, rows[:, 4], _MEND_SCORES)
     # No class score exceeds 1, so objectness alone rules out most rows.
     rows = rows[objectness >= settings.confidence]
-    scores = checks.probabilities(output.name, rows[:, 5:], _MEND_SCORES) * rows[:, 4:5]
-    return suppressed(
+    scores = checks.to_probabilities(output.name, rows[:, 5:], _MEND_SCORES) * rows[:, 4:5]
+    return select_non_overlapping(
         _above_confidence(rows[:, :4], scores, output.name, context, settings), context, settings
     )
 
@@ -84,7 +84,7 @@ def decode_yolov8(
     output = _choose(outputs, settings, "[1, 4 + C, N] or [1, N, 4 + C]")
     layout = _layout(output, context, settings)
     if layout == "end_to_end":
-        return ranked(_end_to_end(output, context, settings), context, settings)
+        return select_best(_end_to_end(output, context, settings), context, settings)
     axis = 1 if layout == "channels_first" else 2
     shape = (1, "4 + C", "N") if axis == 1 else (1, "N", "4 + C")
     checks.expect_shape(output, shape, "correct layout or boxes_output in model.yaml")
@@ -94,12 +94,12 @@ def decode_yolov8(
         context.labels,
         "use decoder yolov5 if it has objectness",
     )
-    values = checks.numbers(output)[0]
+    values = checks.to_floats(output)[0]
     columns = values if axis == 1 else values.T
-    best = checks.probabilities(output.name, columns[4:].max(axis=0), _MEND_SCORES)
+    best = checks.to_probabilities(output.name, columns[4:].max(axis=0), _MEND_SCORES)
     rows = columns[:, best >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
-    return suppressed(found, context, settings)
+    return select_non_overlapping(found, context, settings)
 
 
 _MEND_SCORES = "export the model with its sigmoid, or correct boxes_output in model.yaml"
@@ -108,7 +108,7 @@ _MEND_SCORES = "export the model with its sigmoid, or correct boxes_output in mo
 def _choose(
     outputs: Mapping[str, NDArray[Any]], settings: Yolov5Settings, shape: str
 ) -> checks.Output:
-    return checks.choose(
+    return checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
@@ -149,8 +149,8 @@ def _end_to_end(
     output: checks.Output, context: DecodeContext, settings: Yolov8Settings
 ) -> Candidates:
     checks.expect_shape(output, (1, "N", 6), "correct layout or boxes_output in model.yaml")
-    rows = checks.numbers(output)[0]
-    scores = checks.probabilities(output.name, rows[:, 4], _MEND_SCORES)
+    rows = checks.to_floats(output)[0]
+    scores = checks.to_probabilities(output.name, rows[:, 4], _MEND_SCORES)
     above = scores >= settings.confidence
     class_ids = checks.expect_class_ids(output, rows[above, 5], context.labels)
     boxes = rows[above, :4]

@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.detection import Candidates, OverlapSettings, corners, suppressed
+from edge_inference.core.decoders.detection import (
+    Candidates,
+    OverlapSettings,
+    corners,
+    select_non_overlapping,
+)
 from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -42,7 +47,7 @@ def decode(
 
     A raw box is (x, y) + cell, exp(width, height), all times the stride.
     """
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
@@ -55,12 +60,12 @@ def decode(
         output, (1, count, "5 + C"), "correct strides, decoded or boxes_output in model.yaml"
     )
     checks.expect_classes(output, output.array.shape[2] - 5, context.labels)
-    rows = checks.numbers(output)[0]
+    rows = checks.to_floats(output)[0]
     mend = "export the model with its sigmoid, or correct boxes_output in model.yaml"
-    objectness = checks.probabilities(output.name, rows[:, 4], mend)
+    objectness = checks.to_probabilities(output.name, rows[:, 4], mend)
     # No class score exceeds 1, so objectness alone rules out most rows.
     places = np.flatnonzero(objectness >= settings.confidence)
-    scores = checks.probabilities(output.name, rows[places, 5:], mend)
+    scores = checks.to_probabilities(output.name, rows[places, 5:], mend)
     scores = scores * objectness[places, None]
     best = scores.max(axis=1)
     above = best >= settings.confidence
@@ -71,4 +76,6 @@ def decode(
         with np.errstate(over="ignore"):  # an infinite size is refused with the boxes
             lengths = np.exp(lengths) * sizes[places]
     boxes = corners(centres, lengths)
-    return suppressed(Candidates(boxes, best, class_ids, output.name), context, settings)
+    return select_non_overlapping(
+        Candidates(boxes, best, class_ids, output.name), context, settings
+    )

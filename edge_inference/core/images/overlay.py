@@ -29,7 +29,7 @@ _SAMPLE = 7
 """Every so many pixels are looked at to find the range of a depth map's colours."""
 _BACKGROUND = frozenset({"background", "__background__", "_background_"})
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
@@ -56,7 +56,7 @@ def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
     return canvas
 
 
-def colours(count: int) -> NDArray[np.uint8]:
+def class_colors(count: int) -> NDArray[np.uint8]:
     """Return ``(count, 3)`` BGR colours; a class has the same one in every image."""
     table = _colour_table()
     chosen: NDArray[np.uint8] = table[np.arange(count) % len(table)]
@@ -77,7 +77,7 @@ def _colour_table() -> NDArray[np.uint8]:
 def _draw_detections(canvas: NDArray[np.uint8], result: Detections) -> None:
     if not len(result):
         return
-    palette = colours(int(result.class_ids.max()) + 1)
+    palette = class_colors(int(result.class_ids.max()) + 1)
     width = _line_width(canvas)
     # A box may end at the image's far edge, one past the last pixel.
     last = np.array([canvas.shape[1], canvas.shape[0]] * 2) - 1
@@ -99,7 +99,7 @@ def _draw_classification(canvas: NDArray[np.uint8], result: Classification) -> N
 def _draw_segmentation(canvas: NDArray[np.uint8], result: Segmentation) -> None:
     counts = np.bincount(result.mask.ravel(), minlength=len(result.labels))
     counts[result.unknown_id :] = 0
-    palette = colours(len(counts))
+    palette = class_colors(len(counts))
     tinted = counts > 0
     for class_id, label in enumerate(result.labels):
         tinted[class_id] &= label.lower() not in _BACKGROUND
@@ -128,14 +128,14 @@ def _draw_depth(canvas: NDArray[np.uint8], result: DepthMap) -> None:
     _write_list(canvas, [f"{low:.3g} to {high:.3g}{unit}"], [(40, 40, 40)])
 
 
-def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Colour]) -> None:
+def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Color]) -> None:
     bottom = 0
     for line, back in zip(lines, backs, strict=True):
         bottom += _line_height(canvas)
         _write(canvas, line, (0, bottom), back)
 
 
-def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Colour) -> None:
+def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Color) -> None:
     """Write on a coloured plate whose lower left is ``corner``, moved into the image."""
     height, margin = _text_height(canvas), _margin(canvas)
     scale, thickness = height / _FONT_HEIGHT, max(1, round(height / 9))
@@ -170,7 +170,7 @@ def _line_width(canvas: NDArray[np.uint8]) -> int:
     return max(1, round(int(min(canvas.shape[:2])) / 240))
 
 
-def _colour(bgr: NDArray[np.uint8]) -> Colour:
+def _colour(bgr: NDArray[np.uint8]) -> Color:
     return int(bgr[0]), int(bgr[1]), int(bgr[2])
 
 

@@ -37,9 +37,9 @@ from edge_inference.core.models.onnx_reader import (
     text_of,
 )
 from edge_inference.core.runtime.memory_limit import (
-    allow_more,
     machine_memory_mib,
     memory_limit_mib,
+    raise_limit_hint,
 )
 from edge_inference.errors import ModelError
 
@@ -135,7 +135,7 @@ def _limit(most_mib: int | None, option: str) -> tuple[int, str]:
     if most_mib is not None:
         return most_mib, f"allow more with {option}"
     if limit is not None:
-        return limit, allow_more()
+        return limit, raise_limit_hint()
     return machine_memory_mib(), "the machine has no more; use a smaller model"
 
 

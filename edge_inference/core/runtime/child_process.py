@@ -42,7 +42,7 @@ def import_path() -> list[str]:
     return [path for path in sys.path if path and os.path.realpath(path) not in unwanted]
 
 
-def forget_working_folder() -> None:
+def drop_working_folder() -> None:
     """Take the working folder off this process's path where only an empty entry put it there.
 
     An empty entry of PYTHONPATH means it; few who leave one know that.

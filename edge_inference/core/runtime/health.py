@@ -20,7 +20,7 @@ _KEPT_MESSAGES = 100
 _DROP_SHARE = 0.1
 
 #: Reason of the error that another node bears the full name of a component.
-NAMESAKES = "namesakes"
+DUPLICATE_NODE_NAME = "namesakes"
 
 
 class HealthLevel(enum.IntEnum):
@@ -53,8 +53,8 @@ class Health:
         self._dropped: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._fault = ""
-        self._advice = ""
-        self._awaited = ""
+        self._warning = ""
+        self._expected = ""
         self._noted: dict[str, str] = {}
         self._noted_together: set[str] = set()
         self._last_error = ""
@@ -65,7 +65,7 @@ class Health:
         self._processed_before = 0
         self._dropped_before: Counter[str] = Counter()
 
-    def activate(self, active: bool) -> None:
+    def set_active(self, active: bool) -> None:
         """Note whether data flows."""
         with self._lock:
             self._active = active
@@ -75,7 +75,7 @@ class Health:
         with self._lock:
             self._noted[key] = one_line(value)
 
-    def note_only(self, facts: Mapping[str, str]) -> None:
+    def replace_notes(self, facts: Mapping[str, str]) -> None:
         """Show these facts together, instead of those of the last call."""
         with self._lock:
             for key in self._noted_together - facts.keys():
@@ -83,27 +83,27 @@ class Health:
             self._noted_together = set(facts)
             self._noted.update({key: one_line(value) for key, value in facts.items()})
 
-    def processed(self) -> None:
+    def count_processed(self) -> None:
         """Count a frame."""
         with self._lock:
             self._processed += 1
 
-    def dropped(self, reason: str) -> None:
+    def count_dropped(self, reason: str) -> None:
         """Count a frame that was given up for a reason that is no fault of its own."""
         with self._lock:
             self._dropped[reason] += 1
 
-    def fault(self, message: str) -> None:
+    def set_fault(self, message: str) -> None:
         """Show what keeps the component from working until it is mended (an empty message)."""
         with self._lock:
             self._fault = one_line(message)
 
-    def advise(self, message: str) -> None:
+    def set_warning(self, message: str) -> None:
         """Show what somebody ought to look at until it is mended (an empty message)."""
         with self._lock:
-            self._advice = one_line(message)
+            self._warning = one_line(message)
 
-    def error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
+    def count_error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
         """Count something that went wrong; True when the message is due in the log.
 
         ``lost`` tells whether it has cost a frame.
@@ -121,7 +121,7 @@ class Health:
                 self._reported_ns[reason] = now_ns
             return due
 
-    def goes_on(self, reason: str, message: str, now_ns: int) -> bool:
+    def report_ongoing(self, reason: str, message: str, now_ns: int) -> bool:
         """Keep what is wrong on show while this is called; True at the first time, for the log.
 
         It counts once, and costs no frame.
@@ -137,12 +137,12 @@ class Health:
                 self._untaken[message] = reason
             return is_new
 
-    def awaits(self, what: str) -> None:
+    def expect(self, what: str) -> None:
         """Warn from now on while none of this comes; for a component that is fed from outside."""
         with self._lock:
-            self._awaited = what
+            self._expected = what
 
-    def counts(self) -> dict[str, int]:
+    def drop_counts(self) -> dict[str, int]:
         """Return how many frames each reason has cost so far."""
         with self._lock:
             return dict(self._dropped)
@@ -180,14 +180,14 @@ class Health:
             return HealthLevel.ERROR, self._last_error
         if not self._active:
             return HealthLevel.OK, "not active"
-        if self._advice:
-            return HealthLevel.WARN, self._advice
+        if self._warning:
+            return HealthLevel.WARN, self._warning
         frames = done + lost.total()
         if lost.total() > _DROP_SHARE * frames:
             reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
             return HealthLevel.WARN, f"gave up {lost.total()} of {frames} frames: {reasons}"
-        if not frames and self._awaited:
-            return HealthLevel.WARN, f"no {self._awaited} since the last report"
+        if not frames and self._expected:
+            return HealthLevel.WARN, f"no {self._expected} since the last report"
         return HealthLevel.OK, f"active, {done} frames since the last report"
 
     def _values(self) -> dict[str, str]:

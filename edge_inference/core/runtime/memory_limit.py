@@ -41,20 +41,20 @@ def machine_memory_mib() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
 
 
-def more_memory() -> str:
+def memory_hint() -> str:
     """Say what to do where the memory is short."""
     limit = memory_limit_mib()
     if limit is None:
         return "the memory is short; end other programs"
-    return f"it may take at most {limit} MiB of memory; {allow_more()}"
+    return f"it may take at most {limit} MiB of memory; {raise_limit_hint()}"
 
 
-def allow_more() -> str:
+def raise_limit_hint() -> str:
     """Say how the limit of :func:`memory_limit_mib` is raised."""
     option = _given.get(memory_limit_mib() or 0, "ulimit")
     return f"allow more with {option} where it is meant to take as much"
 
 
-def is_memory_short(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error, a library's too, means that there was no memory to be had."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _SHORT)

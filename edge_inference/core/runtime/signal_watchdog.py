@@ -19,18 +19,18 @@ GRACE_S = 2.0
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 _LOOK_S = 0.05
 
-_heard = 0
+_handler_calls = 0
 
 
-def heard() -> None:
+def note_handler_call() -> None:
     """Note that a handler of Python's runs; every one that is meant to end the process calls it."""
     # No lock: a handler may have interrupted its holder.
-    global _heard
-    _heard += 1
+    global _handler_calls
+    _handler_calls += 1
 
 
 @contextmanager
-def left_unheard(leave: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[None]:
+def watch_signals(leave: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[None]:
     """Call ``leave`` with a signal's number where its handler is not called within ``grace_s``.
 
     It is called in a thread of its own, and is to end the process. Outside of the main thread,
@@ -43,7 +43,10 @@ def left_unheard(leave: Callable[[int], None], grace_s: float = GRACE_S) -> Iter
     os.set_blocking(writing, False)
     ended = threading.Event()
     watch = threading.Thread(
-        target=_watch, args=(reading, leave, grace_s, ended, _heard), name="signals", daemon=True
+        target=_watch,
+        args=(reading, leave, grace_s, ended, _handler_calls),
+        name="signals",
+        daemon=True,
     )
     watch.start()
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -68,12 +71,12 @@ def _watch(
         told = [number for number in numbers if number in _WATCHED]
         end_s = time.monotonic() + grace_s
         # It may have been heard before this thread was told of it.
-        while told and _heard == heard_before and not ended.is_set():
+        while told and _handler_calls == heard_before and not ended.is_set():
             if time.monotonic() > end_s:
                 leave(told[0])
                 break
             ended.wait(_LOOK_S)
-        heard_before = _heard
+        heard_before = _handler_calls
 
 
 def _forget() -> None:

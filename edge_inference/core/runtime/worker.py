@@ -52,11 +52,11 @@ class Worker:
                 self._work(self)
                 return
             except BaseException as error:
-                tell(error, self._failed)
+                report_failure(error, self._failed)
                 self._ending.wait(RETRY_S)
 
 
-def tell(error: BaseException, failed: Callable[[BaseException], None]) -> None:
+def report_failure(error: BaseException, failed: Callable[[BaseException], None]) -> None:
     """Tell of a failure, whatever that raises in turn."""
     try:
         failed(error)
@@ -65,13 +65,13 @@ def tell(error: BaseException, failed: Callable[[BaseException], None]) -> None:
             sys.stderr.write(traceback.format_exc())
 
 
-def attempt_each(*actions: Callable[[], object]) -> None:
+def call_each(*actions: Callable[[], object]) -> None:
     """Do each of these, whatever the others raise."""
     for action in actions:
         with suppress(BaseException):
             action()
 
 
-def words_of(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Return kind and message of an exception that nobody foresaw, whatever its message does."""
     return traceback.format_exception_only(error)[-1].strip()

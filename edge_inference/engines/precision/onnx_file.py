@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import trouble_writing, why_not_written
-from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory
+from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.engines.precision.external_data import embed_weights
 from edge_inference.errors import BackendError, ModelError
 
@@ -141,7 +141,7 @@ def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, without a closing full stop."""
-    if is_memory_short(error):
-        return f"the memory does not suffice: {more_memory()}"
+    if is_out_of_memory(error):
+        return f"the memory does not suffice: {memory_hint()}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")

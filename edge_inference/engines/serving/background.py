@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
 from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.errors import BackendError, EdgeInferenceError
@@ -84,7 +84,7 @@ class Background(Generic[Result]):
         except EdgeInferenceError as error:
             self._give_up(self, error)
         except BaseException as error:  # whatever a vendor's library raises: the old one goes on
-            self._give_up(self, BackendError(words_of(error)))
+            self._give_up(self, BackendError(format_error(error)))
         else:
             self._deliver(self, result)
 

@@ -24,7 +24,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.models.model import load_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
 from edge_inference.engines.serving.cost_recording import Report, point_of, time_together
@@ -181,7 +181,7 @@ class _Talk:
                 try:
                     self._progress(said["phase"], said["fraction"])
                 except BaseException as error:  # the child would wait for its reader
-                    self._complaints.append(words_of(error))
+                    self._complaints.append(format_error(error))
             self._outcome.found = said.get("done", self._outcome.found)
             self._outcome.error = said.get("error", self._outcome.error)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
 from edge_inference.engines.serving.background import Background, Preparation, at_low_priority
@@ -232,7 +232,7 @@ class EngineServer:
             try:
                 self._exchange()
             except BaseException as error:  # it serves all the same
-                self._report(BackendError(words_of(error)))
+                self._report(BackendError(format_error(error)))
 
     def _give_up(self, background: Background[Engine], error: EdgeInferenceError) -> None:
         with self._planning:

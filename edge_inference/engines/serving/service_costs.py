@@ -10,7 +10,7 @@ import threading
 from collections import deque
 
 from edge_inference.core.measured_costs import Samples, Spread
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.cost_recording import Report, is_timed_by_cpu, point_of, record
 from edge_inference.engines.serving.server import Engine
@@ -82,4 +82,4 @@ class ServiceCosts:
             point = point_of(engine.selection, self._cache)
             record(self._cache, "service", {point: samples}, self._report)
         except BaseException as error:  # nobody else would hear of it
-            self._report(f"what inferences take is not kept: {words_of(error)}")
+            self._report(f"what inferences take is not kept: {format_error(error)}")

@@ -13,8 +13,8 @@ from edge_inference.nodes.conversions.numbers import (
     RATE_HZ,
     SHARE,
     from_optional,
-    to_known,
     to_limit,
+    to_optional,
 )
 
 
@@ -57,7 +57,7 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
             engine=message.engine,
             takes_images=message.takes_images,
             wanted=message.wanted,
-            progress=to_known(message.progress, SHARE, f"{who}: progress"),
+            progress=to_optional(message.progress, SHARE, f"{who}: progress"),
             problem=message.problem,
             max_rate_hz=to_limit(message.max_rate_hz, RATE_HZ, f"{who}: max_rate_hz"),
             stamp_ns=stamp_ns(message.header),

@@ -81,7 +81,7 @@ class DepthAdapter(Adapter[results.DepthMap]):
         )
 
 
-def caution(result: results.Result) -> str:
+def depth_unit_warning(result: results.Result) -> str:
     """Return what readers of a result's message have to know, and the message cannot say."""
     if isinstance(result, results.DepthMap) and result.unit != "m":
         return (

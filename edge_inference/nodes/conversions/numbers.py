@@ -54,7 +54,7 @@ def to_number(value: float, within: NumberRange, name: str) -> float:
     return float(value)
 
 
-def to_known(value: float, within: NumberRange, name: str) -> float | None:
+def to_optional(value: float, within: NumberRange, name: str) -> float | None:
     """Return a message's number, None where NaN stands for unknown; InputError as above."""
     if math.isnan(value):
         return None

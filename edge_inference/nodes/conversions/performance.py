@@ -17,9 +17,9 @@ from edge_inference.nodes.conversions.numbers import (
     SHARE,
     TIME_MS,
     from_optional,
-    to_known,
     to_limit,
     to_number,
+    to_optional,
 )
 
 #: Ways in which one node can serve: the governor compares each with every other one.
@@ -125,16 +125,16 @@ class WorkloadAdapter(Adapter[core.Workload]):
             node=message.node,
             priority=message.priority,
             safety_critical=message.safety_critical,
-            demand_hz=to_known(message.demand_hz, RATE_HZ, f"{who}: demand_hz"),
-            rate_hz=to_known(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
+            demand_hz=to_optional(message.demand_hz, RATE_HZ, f"{who}: demand_hz"),
+            rate_hz=to_optional(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
             minimum_rate_hz=to_number(message.minimum_rate_hz, RATE_HZ, f"{who}: minimum_rate_hz"),
             batch=message.batch,
             operating_points=tuple(
                 core.OperatingPoint(
                     each.model,
                     each.precision,
-                    to_known(each.accuracy, SHARE, f"{who}: accuracy"),
-                    to_known(each.process_ms, TIME_MS, f"{who}: process_ms"),
+                    to_optional(each.accuracy, SHARE, f"{who}: accuracy"),
+                    to_optional(each.process_ms, TIME_MS, f"{who}: process_ms"),
                 )
                 for each in message.operating_points
             ),

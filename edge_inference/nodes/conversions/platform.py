@@ -20,8 +20,8 @@ from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import (
     NumberRange,
     from_optional,
-    to_known,
     to_number,
+    to_optional,
 )
 
 #: What a reading can be, in its quantity's unit: far beyond any machine that computes.
@@ -76,7 +76,7 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
             raise InputError(f"PlatformState: expected a level of {levels}, got {message.level}")
         return core.PlatformReport(
             state=core.PlatformState(message.board, readings, 0, message.mode, message.problem),
-            headroom=to_known(message.headroom, _HEADROOM, "PlatformState: headroom"),
+            headroom=to_optional(message.headroom, _HEADROOM, "PlatformState: headroom"),
             throttling=tuple(message.throttling),
             level=DirectiveLevel(message.level),
             reason=message.reason,
@@ -99,7 +99,7 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
     def from_message(self, message: Temperature) -> core.StampedReading:
         """Build the object; InputError for a temperature that cannot be."""
         within = _RANGES[Quantity.TEMPERATURE]
-        value = to_known(message.temperature, within, "Temperature: temperature")
+        value = to_optional(message.temperature, within, "Temperature: temperature")
         status = ReadingStatus.STALE if value is None else ReadingStatus.OK
         name = message.header.frame_id
         reading = Reading(name, Quantity.TEMPERATURE, value, "topic", 0, status)
@@ -165,7 +165,7 @@ def _from_reading(message: PlatformReading) -> Reading:
 
     def known(field: str) -> float | None:
         name = f"PlatformReading {message.name!r}: {field}"
-        return to_known(getattr(message, field), _RANGES[quantity], name)
+        return to_optional(getattr(message, field), _RANGES[quantity], name)
 
     age_s = to_number(message.age_s, _AGE_S, f"PlatformReading {message.name!r}: age_s")
     try:

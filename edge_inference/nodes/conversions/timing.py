@@ -14,8 +14,8 @@ from edge_inference.nodes.conversions.numbers import (
     TIME_MS,
     NumberRange,
     from_optional,
-    to_known,
     to_number,
+    to_optional,
 )
 
 _WINDOW_S = NumberRange(0.0, 1e6)
@@ -46,8 +46,8 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             node=message.node,
             model=message.model,
             queue_ms=to_number(message.queue_ms, TIME_MS, "StageTiming: queue_ms"),
-            process_ms=to_known(message.process_ms, TIME_MS, "StageTiming: process_ms"),
-            age_ms=to_known(message.age_ms, AGE_MS, "StageTiming: age_ms"),
+            process_ms=to_optional(message.process_ms, TIME_MS, "StageTiming: process_ms"),
+            age_ms=to_optional(message.age_ms, AGE_MS, "StageTiming: age_ms"),
             dropped=message.dropped,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -107,7 +107,7 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
     who = f"LatencyReport: stage {message.stage!r}"
 
     def time_ms(field: str, within: NumberRange = TIME_MS) -> float | None:
-        return to_known(getattr(message, field), within, f"{who}: {field}")
+        return to_optional(getattr(message, field), within, f"{who}: {field}")
 
     if len(message.drop_reasons) != len(message.drop_counts):
         raise InputError(

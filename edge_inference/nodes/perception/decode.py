@@ -15,7 +15,7 @@ from edge_inference.core.results import Classification, DepthMap, Detections, Re
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.maps import caution
+from edge_inference.nodes.conversions.maps import depth_unit_warning
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -64,7 +64,7 @@ class Decode(Stage[TensorBatch]):
         self._left.clear()
         self._follower = ModelFollower(self)
         self._publishers_by_kind: dict[type[Any], Any] = {}
-        self._scores = self.publish_on("inference_result", Float32Adapter())
+        self._scores = self.make_publisher("inference_result", Float32Adapter())
         self._load(self.parameters.current)
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class Decode(Stage[TensorBatch]):
         """Return the model in use."""
         return self._model.name
 
-    def adopt(self, old: ModelSettings, new: ModelSettings) -> None:
+    def apply_settings(self, old: ModelSettings, new: ModelSettings) -> None:
         """Change the model."""
         if not new.same_model(old):
             self._load(new)
@@ -111,7 +111,7 @@ class Decode(Stage[TensorBatch]):
         """Publish the results and their best scores."""
         for result in output:
             self._publishers_by_kind[type(result)].publish(result)
-            self.health.advise(caution(result))
+            self.health.set_warning(depth_unit_warning(result))
             score = top_score(result)
             if score is not None:
                 self._scores.publish(score)
@@ -132,7 +132,7 @@ class Decode(Stage[TensorBatch]):
         model = settings.find_model()
         kind = RESULTS[model.task]
         if kind not in self._publishers_by_kind:
-            publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
+            publisher = self.make_publisher(TOPICS[kind], self._adapters[kind])
             self._publishers_by_kind[kind] = publisher
         before = (self._model, self._decoder.current) if self._decoder is not None else None
         self._declare(model)

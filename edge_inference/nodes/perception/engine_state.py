@@ -11,14 +11,14 @@ from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 
 
-class EngineStates:
+class EngineStatePublisher:
     """Publishes on ``inference_state``; from any thread."""
 
     def __init__(self, node: Component) -> None:
         self._node = node
         #: States go out one after the other, so that the last one heard is true.
         self._lock = threading.RLock()
-        self._publisher = node.publish_on("inference_state", InferenceStateAdapter())
+        self._publisher = node.make_publisher("inference_state", InferenceStateAdapter())
         self._previous_model = self.model_in_use = ""
         self.problem = ""
 

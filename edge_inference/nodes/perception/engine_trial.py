@@ -16,7 +16,7 @@ from edge_inference.nodes.perception.operating_points import OperatingPoints
 
 
 @dataclass(frozen=True)
-class EngineTrial:
+class EngineValidation:
     """Checks an opened engine and measures its cost; ``report`` gets what is to be warned of."""
 
     settings: InferenceSettings

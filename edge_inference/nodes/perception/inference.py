@@ -17,13 +17,13 @@ from edge_inference.engines.serving.server import Engine, EngineServer
 from edge_inference.engines.serving.service_costs import ServiceCosts
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.perception.engine_state import EngineStates
-from edge_inference.nodes.perception.engine_trial import EngineTrial
+from edge_inference.nodes.perception.engine_state import EngineStatePublisher
+from edge_inference.nodes.perception.engine_trial import EngineValidation
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
 from edge_inference.nodes.perception.operating_points import (
     NotFasterError,
     OperatingPoints,
-    point_in_use,
+    timing_key,
 )
 from edge_inference.nodes.stage import Stage
 from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
@@ -56,7 +56,7 @@ class Inference(Stage[TensorBatch]):
         if not is_same or settings.variants != self.parameters.current.variants:
             OperatingPoints(settings)
 
-    def changed(self, settings: InferenceSettings) -> None:
+    def on_change(self, settings: InferenceSettings) -> None:
         """Make another engine ready beside the one in service."""
         if self._server is not None and self._server.engine is not None:
             with self._managed.changing:
@@ -79,8 +79,8 @@ class Inference(Stage[TensorBatch]):
     def open(self) -> None:
         """Open the model and check it on its golden images, which also warms it up."""
         super().open()
-        self._outputs = self.publish_on("raw_output", TensorListAdapter())
-        self._states = EngineStates(self)
+        self._outputs = self.make_publisher("raw_output", TensorListAdapter())
+        self._states = EngineStatePublisher(self)
         self._managed.open()
         self._service = ServiceCosts(default_cache(), self.get_logger().warning)
         self._runner = BatchRunner(self._service.note)
@@ -127,7 +127,7 @@ class Inference(Stage[TensorBatch]):
         started_ns = time.monotonic_ns()
         output = self._runner(engine, item, self._managed.limits.max_batch)
         ended_ns = time.monotonic_ns()
-        self._managed.meter.done(ended_ns, point_in_use(engine), (ended_ns - started_ns) / 1e6)
+        self._managed.meter.done(ended_ns, timing_key(engine), (ended_ns - started_ns) / 1e6)
         return output
 
     def emit(self, output: TensorBatch) -> None:
@@ -141,20 +141,20 @@ class Inference(Stage[TensorBatch]):
     ) -> Mapping[str, str]:
         server = self._server  # None while we close
         in_service = server is None or server.engine is not None
-        trial = EngineTrial(self.parameters.current, self._ways, self.get_logger().warning)
+        trial = EngineValidation(self.parameters.current, self._ways, self.get_logger().warning)
         return trial(selection, backend, cancelled, in_service=in_service)
 
     def _took_over(self, engine: Engine) -> None:
         model = engine.request.model.name
         self._states.took_over(model)
         self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
-        self.health.note_only(engine.facts())
+        self.health.replace_notes(engine.facts())
         self._publish_state()
 
     def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
         is_wrong = not isinstance(error, NotFasterError)  # of that one the workload tells
         if is_wrong:
-            self.refuse(error, "engine", lost=False)
+            self.report_error(error, "engine", lost=False)
         with self._managed.changing:  # after whoever has begun it
             self._states.problem = str(error) if is_wrong else self._states.problem
             if self._ways.fail(error, self._managed.limits):

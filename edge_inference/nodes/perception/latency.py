@@ -45,8 +45,8 @@ class Latency(Component):
     def open(self) -> None:
         """Make the publishers and an empty log."""
         self._log = LatencyLog(self.parameters.current.window_s, time.monotonic_ns())
-        self._inference = self.publish_on("inference_latency", Float32Adapter())
-        self._reports = self.publish_on("latency_report", LatencyReportAdapter())
+        self._inference = self.make_publisher("inference_latency", Float32Adapter())
+        self._reports = self.make_publisher("latency_report", LatencyReportAdapter())
 
     def start(self) -> None:
         """Listen to the stages."""
@@ -65,9 +65,9 @@ class Latency(Component):
             message = (
                 f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.STAGES} others"
             )
-            self.refuse(InputError(f"{message} already; it is not in the report"), "stages")
+            self.report_error(InputError(f"{message} already; it is not in the report"), "stages")
             return
-        self.health.processed()
+        self.health.count_processed()
         if timing.stage == "inference" and timing.process_ms is not None:
             self._inference.publish(timing.process_ms)
 

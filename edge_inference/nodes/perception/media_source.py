@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.media import Media, open_media
-from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.core.settings import setting
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
@@ -68,7 +68,7 @@ class MediaSource(Component):
 
     def open(self) -> None:
         """Open the source, so that a wrong name is told at once."""
-        self._images = self.publish_on("image_raw", ImageAdapter())
+        self._images = self.make_publisher("image_raw", ImageAdapter())
         self._media = open_media(self.parameters.current.source)
         self.health.note("source", self.parameters.current.source)
 
@@ -96,7 +96,7 @@ class MediaSource(Component):
             self._publish_all(worker)
         except BaseException as error:
             if self._is_failing:  # again, without an image in between
-                self.health.fault(words_of(error))
+                self.health.set_fault(format_error(error))
                 self.finished.set()
             self._is_failing = True
             if self._media is None or self._media.is_live:
@@ -115,7 +115,7 @@ class MediaSource(Component):
             try:
                 image, origin = self._read()
             except SourceError as error:
-                self.refuse(error, "source")
+                self.report_error(error, "source")
                 self._reopen_camera(worker)
                 continue
             if image is None:
@@ -129,11 +129,11 @@ class MediaSource(Component):
             )
             self._published += 1
             self._published_of_pass += 1
-            self.health.processed()
+            self.health.count_processed()
             if self._is_failing:
                 self._is_failing = False
                 self.finished.clear()
-                self.health.fault("")
+                self.health.set_fault("")
             due = self._wait_until_due(due, settings, worker)
 
     def _read(self) -> tuple[NDArray[np.uint8] | None, str]:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.inference_state import InferenceState, is_name, shown
+from edge_inference.core.inference_state import InferenceState, is_model_name, quote
 from edge_inference.core.models.model import (
     ModelDescription,
     default_search_path,
@@ -65,8 +65,8 @@ class ModelFollower:
             with self._lock:
                 self._follow(state, by_reference, time.monotonic_ns())
         except EdgeInferenceError as error:
-            sentence = f"InferenceState of {shown(state.node)}: {error}"
-            self._stage.refuse(InputError(sentence), "model", lost=False)
+            sentence = f"InferenceState of {quote(state.node)}: {error}"
+            self._stage.report_error(InputError(sentence), "model", lost=False)
 
     def _follow(self, state: InferenceState, by_reference: bool, now_ns: int) -> None:
         is_alone = not self._leader or now_ns - self._heard_ns > _LEADER_GONE_NS
@@ -75,7 +75,7 @@ class ModelFollower:
             self._heard_ns = now_ns
         settings: ModelSettings = self._stage.parameters.current
         name = self._stage.model_name()
-        if not settings.same_model(self._stage.adopted):
+        if not settings.same_model(self._stage.active_settings):
             name = settings.find_model().name
         if name != state.model_name:
             has_left_ours = name == state.previous_model and (leads or by_reference)
@@ -102,11 +102,11 @@ class ModelFollower:
 
     def _check_is_name(self, state: InferenceState, own_path: str) -> None:
         """Raise InputError for a state from outside with more than a name on our own path."""
-        if is_name(state.model) and state.model_path in ("", own_path):
+        if is_model_name(state.model) and state.model_path in ("", own_path):
             return
         node = self._stage.get_fully_qualified_name()
         raise InputError(
             f"expected the name of a model, and model_path {own_path!r} as here or none; got "
-            f"model {shown(state.model)}, model_path {shown(state.model_path)}: topics carry no "
+            f"model {quote(state.model)}, model_path {quote(state.model_path)}: topics carry no "
             f"paths; if it is yours, set model and model_path of {node} to the same"
         )

@@ -224,7 +224,7 @@ class OperatingPoints:
         return next(same, None)
 
 
-def point_in_use(engine: Engine) -> tuple[str, str] | str:
+def timing_key(engine: Engine) -> tuple[str, str] | str:
     """Return what the times of this engine's inferences are kept under."""
     if engine.is_fallback:  # its times tell nothing of the engine that it stands in for
         return "fallback"

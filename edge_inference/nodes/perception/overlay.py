@@ -55,7 +55,7 @@ class Overlay(Stage[Any]):
     def open(self) -> None:
         """Make the publisher."""
         super().open()
-        self._overlays = self.publish_on("overlay", ImageAdapter())
+        self._overlays = self.make_publisher("overlay", ImageAdapter())
 
     def start(self) -> None:
         """Listen as soon as somebody looks."""

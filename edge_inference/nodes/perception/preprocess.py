@@ -53,7 +53,7 @@ class Preprocess(Stage[Image]):
         self._thinning = Thinning()
         self._follower = ModelFollower(self)
         self._load(self.parameters.current)
-        self._tensors = self.publish_on("tensor", TensorListAdapter())
+        self._tensors = self.make_publisher("tensor", TensorListAdapter())
 
     def start(self) -> None:
         """Listen to images."""
@@ -62,14 +62,14 @@ class Preprocess(Stage[Image]):
             "inference_state", InferenceStateAdapter(), self._on_state, exclusive=True
         )
         topic = subscribe_to_images(self, self.receive, self.parameters.current.queue_depth)
-        self.health.awaits(f"images on {topic}")
+        self.health.expect(f"images on {topic}")
         self.get_logger().info(f"waiting for images on {topic}")
 
     def model_name(self) -> str:
         """Return the model in use."""
         return self._model.name
 
-    def adopt(self, old: PreprocessSettings, new: PreprocessSettings) -> None:
+    def apply_settings(self, old: PreprocessSettings, new: PreprocessSettings) -> None:
         """Change the model."""
         if not new.same_model(old):
             self._load(new)

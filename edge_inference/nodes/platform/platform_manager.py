@@ -49,7 +49,7 @@ class PlatformManager(Component):
         shipped = share_folder() / "config" / "platforms"
         self._platform, self._machine_clock = settings.open_platform(shipped)
         self._actuators = self._open_actuators(settings)
-        self._directives = self.publish_on("performance_directive", DirectiveAdapter())
+        self._directives = self.make_publisher("performance_directive", DirectiveAdapter())
         self._reports = PlatformReports(self)
         self.health.note("board", self._platform.board.name)
 
@@ -83,7 +83,7 @@ class PlatformManager(Component):
         if platform is not None:
             platform.close()
 
-    def changed(self, settings: PlatformManagerSettings) -> None:
+    def on_change(self, settings: PlatformManagerSettings) -> None:
         """Set on the machine what has changed; without a value it is put back."""
         before, self._wished = self._wished, settings.wishes()
         if hasattr(self, "_actuators") and not settings.recording:
@@ -106,12 +106,12 @@ class PlatformManager(Component):
         del by_reference
         if not self._workloads.hear(workload.node, workload, time.monotonic_ns()):
             words = f"workload of {workload.node!r}: expected {_MOST_NODES} nodes at most, got more"
-            self.refuse(InputError(words), "workload", lost=False)
+            self.report_error(InputError(words), "workload", lost=False)
 
     def _hear_directive(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
         if directive.problem:  # who cannot be understood does not lead
-            self.refuse(InputError(directive.problem), "directive", lost=False)
+            self.report_error(InputError(directive.problem), "directive", lost=False)
         else:
             self._leadership.hear(directive.manager, time.monotonic_ns())
 
@@ -141,8 +141,10 @@ class PlatformManager(Component):
             self._governor.trust_all()
             self._actuators.apply(None)
             if others:
-                self.health.fault("")
-                self.health.advise(f"{', '.join(others)} leads already; this manager stands by")
+                self.health.set_fault("")
+                self.health.set_warning(
+                    f"{', '.join(others)} leads already; this manager stands by"
+                )
                 return
         self._show(state, decision)
 
@@ -154,14 +156,14 @@ class PlatformManager(Component):
             )
 
     def _show(self, state: PlatformState, decision: GovernorDecision) -> None:
-        self.health.processed()
-        self.health.fault(decision.reason if decision.severity == "error" else "")
-        self.health.advise(decision.reason if decision.severity == "warn" else "")
+        self.health.count_processed()
+        self.health.set_fault(decision.reason if decision.severity == "error" else "")
+        self.health.set_warning(decision.reason if decision.severity == "warn" else "")
         unseen = [each for each in state.readings if each.value is None]
         unknown = {each.name: f"{each.status.value}: {each.problem}" for each in unseen}
-        self.health.note_only({"reason": decision.reason, **decision.facts, **unknown})
+        self.health.replace_notes({"reason": decision.reason, **decision.facts, **unknown})
         for outcome in self._actuators.take():
             if outcome.is_problem:
-                self.refuse(EdgeInferenceError(outcome.words), "actuator", lost=False)
+                self.report_error(EdgeInferenceError(outcome.words), "actuator", lost=False)
             else:
                 self.get_logger().info(outcome.words)

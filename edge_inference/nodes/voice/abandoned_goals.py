@@ -10,7 +10,7 @@ from typing import Any
 
 from action_msgs.srv import CancelGoal
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 
 #: So often navigation is told to end a goal; after that only who watches can help.
 MOST_TRIES = 5
@@ -114,7 +114,7 @@ class AbandonedGoals:
             answer = goal.handle.cancel_goal_async()
         except Exception as error:
             with self._lock:
-                goal.problem = f"navigation cannot be told to end its goal: {words_of(error)}"
+                goal.problem = f"navigation cannot be told to end its goal: {format_error(error)}"
             return
         answer.add_done_callback(lambda done: self._answered(goal, done))
 
@@ -122,7 +122,7 @@ class AbandonedGoals:
         try:
             answer = done.result()
         except BaseException as error:
-            suspicion = f"navigation fails to end its goal: {words_of(error)}"
+            suspicion = f"navigation fails to end its goal: {format_error(error)}"
         else:
             if answer.return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID:
                 self.over(goal)

@@ -57,8 +57,8 @@ class AudioCommonInput(Component):
     def open(self) -> None:
         """Find out which package is installed."""
         self._messages = audio_common_messages()
-        self._chunks = self.publish_on("audio", AudioChunkAdapter())
-        self.health.awaits("sound")
+        self._chunks = self.make_publisher("audio", AudioChunkAdapter())
+        self.health.expect("sound")
 
     def start(self) -> None:
         """Listen to the sound, and to what it is."""
@@ -100,7 +100,7 @@ class AudioCommonInput(Component):
             known = infos.from_bytes(data)
         except EdgeInferenceError as error:
             adapter.sound_format = None
-            self.refuse(error, "info", lost=False)
+            self.report_error(error, "info", lost=False)
             return
         adapter.sound_format = known
         words = f"{known.sample_format}, {known.sample_rate} Hz, {known.channels} channels"
@@ -109,7 +109,7 @@ class AudioCommonInput(Component):
     def _pass_on(self, chunk: AudioChunk, by_reference: bool) -> None:
         del by_reference
         self._chunks.publish(chunk)
-        self.health.processed()
+        self.health.count_processed()
 
 
 def beside(topic: str) -> str:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
@@ -47,7 +47,7 @@ class AudioSource(Component):
         if settings.source != self.parameters.current.source and not is_device(settings.source):
             open_sound(settings.source).close()
 
-    def changed(self, settings: AudioSourceSettings) -> None:
+    def on_change(self, settings: AudioSourceSettings) -> None:
         """Begin anew if the old source has come to its end."""
         with self._ending:
             is_over = self._reader is not None and self.finished.is_set()
@@ -57,13 +57,13 @@ class AudioSource(Component):
 
     def open(self) -> None:
         """Open the source, so that a wrong name is told at once."""
-        self._chunks = self.publish_on("audio", AudioChunkAdapter())
+        self._chunks = self.make_publisher("audio", AudioChunkAdapter())
         self._open_sound()
 
     def start(self) -> None:
         """Start reading."""
         self.finished.clear()
-        self.health.fault("")
+        self.health.set_fault("")
         self._sequence, self._is_failing = 0, False
         self._reader = self.make_worker(self._run)
 
@@ -97,7 +97,7 @@ class AudioSource(Component):
             self._publish_all(worker)
         except BaseException as error:
             if self._is_failing:  # again, without a chunk in between
-                self.health.fault(words_of(error))
+                self.health.set_fault(format_error(error))
                 self.finished.set()
             self._is_failing = True
             if self._sound is None or self._sound.is_live:
@@ -115,7 +115,7 @@ class AudioSource(Component):
                 sound, piece = self._read()
             except SourceError as error:
                 if self._sound is not None and not self._sound.is_live:
-                    self.refuse(error, "source")  # and on with the next file
+                    self.report_error(error, "source")  # and on with the next file
                     continue
                 watch.lost(error)
                 self._let_go(worker)
@@ -151,7 +151,7 @@ class AudioSource(Component):
 
     def _publish(self, piece: SoundPiece, clock: SampleClock) -> None:
         if piece.lost:
-            self.health.dropped("overflow")
+            self.health.count_dropped("overflow")
             self._sequence += 1  # so that those who listen see the gap
         stamp_ns = clock.stamp_ns(len(piece.samples), piece.sample_rate, self.now_ns())
         frame_id = self.parameters.current.frame_id
@@ -159,11 +159,11 @@ class AudioSource(Component):
             AudioChunk(piece.samples, piece.sample_rate, stamp_ns, self._sequence, frame_id)
         )
         self._sequence += 1
-        self.health.processed()
+        self.health.count_processed()
         if self._is_failing:
             self._is_failing = False
             self.finished.clear()
-            self.health.fault("")
+            self.health.set_fault("")
 
     def _let_go(self, worker: Worker) -> None:
         """Let go of a device that failed, and wait before it is opened again."""

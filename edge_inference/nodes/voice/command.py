@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.core.runtime.worker import Worker, attempt_each, words_of
+from edge_inference.core.runtime.worker import Worker, call_each, format_error
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.component import WORDS, Component
+from edge_inference.nodes.component import SPEECH, Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
@@ -51,14 +51,14 @@ class Command(Component):
         """Read the limits."""
         settings = self.parameters.current
         self._motion = Motion(find_limits(settings.limits))
-        self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
-        self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
-        self._say = self.publish_on("say", StringAdapter())
+        self._velocities = self.make_publisher("/cmd_vel", settings.velocity_adapter(self.now_ns))
+        self._feedback = self.make_publisher("command_feedback", FeedbackAdapter())
+        self._say = self.make_publisher("say", StringAdapter())
         self._navigation = Navigation(self, lambda: self.parameters.current.cancel_s)
         self._elsewhere = ActionDispatcher(
             self._navigation, self._motion.limits.places, self._say.publish
         )
-        self._timings = self.publish_on("stage_timing", StageTimingAdapter())
+        self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
         """Begin the control cycle; listen to plans, and for the word stop."""
@@ -69,7 +69,7 @@ class Command(Component):
         self._worker = self.make_worker(self._run)
         odd = self._on_odd
         self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=odd)
-        self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, WORDS, on_error=odd)
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, SPEECH, on_error=odd)
 
     def stop(self) -> None:
         """Stop the robot, and end the control cycle."""
@@ -83,17 +83,19 @@ class Command(Component):
                 self._elsewhere.give_up()
                 self._account.tell(self.now_ns())
 
-    def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
+    def report_exception(
+        self, error: BaseException, reason: str = "failed", lost: bool = False
+    ) -> None:
         """Stop the robot first, whatever it was that failed."""
-        problem = f"I stop, as something has failed: {words_of(error)}"
+        problem = f"I stop, as something has failed: {format_error(error)}"
         with self._lock:
             if self._is_driving:
-                attempt_each(
+                call_each(
                     lambda: self._velocities.publish(_STILL),
                     lambda: self._motion.stop(self.now_ns(), problem),
                     self._elsewhere.give_up,
                 )
-        super().fail(error, reason, lost)
+        super().report_exception(error, reason, lost)
 
     def close(self) -> None:
         """Leave navigation alone."""
@@ -109,7 +111,7 @@ class Command(Component):
             now_ns = self.now_ns()
             # A stop that lies ahead is from before the clock ran back.
             if plan.stamp_ns <= self._stop_ns <= now_ns:
-                self.health.dropped("said_before_stop")
+                self.health.count_dropped("said_before_stop")
                 if any(step.action != "stop" for step in plan.steps):
                     self._say.publish(_LEFT)  # the planner has announced it
                 return
@@ -120,7 +122,7 @@ class Command(Component):
             if plan.steps and plan.steps[0].action == "stop":
                 self._elsewhere.give_up_all()
             self._cycle(now_ns)
-        self.health.processed()
+        self.health.count_processed()
         name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
         spoken = plan.stamp_ns, self.now_ns(), plan.frame_id
         self._timings.publish(StageTiming.at_once(self.default_name, name, took_ms, *spoken))
@@ -130,7 +132,7 @@ class Command(Component):
 
     def _on_odd(self, error: EdgeInferenceError) -> None:
         """Stop: a plan that cannot be read is not safe; such words may have been stop, or don't."""
-        self.refuse(error)
+        self.report_error(error)
         self._motion.hear_unreadable(self.now_ns())
         self._stop_at_once(f"I stop, as I cannot read what I was told: {error}")
 

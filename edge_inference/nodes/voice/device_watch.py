@@ -25,8 +25,8 @@ class DeviceWatch:
 
     def lost(self, error: SourceError) -> None:
         """Show a device that fails until it is heard again."""
-        self._health.error("source", str(error), time.monotonic_ns())
-        self._health.fault(f"{error}; it is tried again every second")
+        self._health.count_error("source", str(error), time.monotonic_ns())
+        self._health.set_fault(f"{error}; it is tried again every second")
         if not self._is_lost:
             self._logger.error(f"{error}; it is tried again every second")
         self._is_lost = True
@@ -35,7 +35,7 @@ class DeviceWatch:
         """Look at what a device gives."""
         if self._is_lost:
             self._is_lost = False
-            self._health.fault("")
+            self._health.set_fault("")
             self._logger.info(f"{origin} is back")
         self._zeros_s += len(piece.samples) / piece.sample_rate
         if piece.samples.any():
@@ -43,6 +43,6 @@ class DeviceWatch:
         is_mute = self._zeros_s >= _MUTE_S
         if is_mute != self._is_mute:
             self._is_mute = is_mute
-            self._health.advise(_MUTE if is_mute else "")
+            self._health.set_warning(_MUTE if is_mute else "")
             if is_mute:
                 self._logger.warning(_MUTE)

@@ -66,10 +66,10 @@ class IntentParser(Stage[Transcript]):
         settings = self.parameters.current
         self._grammar = find_grammar(settings.grammar)
         self._missing = self._open_embedding(settings) if settings.embedding_model else ""
-        self.health.advise(self._missing)
+        self.health.set_warning(self._missing)
         self._understand(settings)
-        self._intents = self.publish_on("intent", IntentAdapter())
-        self._unknown = self.publish_on("intent_unknown", IntentAdapter())
+        self._intents = self.make_publisher("intent", IntentAdapter())
+        self._unknown = self.make_publisher("intent_unknown", IntentAdapter())
         self.health.note("grammar", str(self._grammar.file))
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class IntentParser(Stage[Transcript]):
         if settings.grammar != self.parameters.current.grammar:
             find_grammar(settings.grammar)
 
-    def adopt(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
+    def apply_settings(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
         """Go on with another grammar or other thresholds."""
         if new.grammar != old.grammar:
             self._grammar = find_grammar(new.grammar)
@@ -103,7 +103,7 @@ class IntentParser(Stage[Transcript]):
     def emit(self, output: Intent) -> None:
         """Publish what is meant; exactly one of two nodes answers what is unknown."""
         is_known = output.source != UNKNOWN or says_yes(output.text)  # to the planner
-        if is_known or not self.adopted.language_model:
+        if is_known or not self.active_settings.language_model:
             self._intents.publish(output)
         elif self._unknown.is_wanted():
             self._unknown.publish(output)

@@ -60,13 +60,13 @@ class Listener(Component):
     def open(self) -> None:
         """Offer the action; goals are refused until activation."""
         self._is_active = False
-        self._listening = self.publish_on("listening", BoolAdapter(), LATCHED)
+        self._listening = self.make_publisher("listening", BoolAdapter(), LATCHED)
         self._server = ActionServer(
             self,
             Listen,
             "listen",
             execute_callback=_never,
-            handle_accepted_callback=self.guarded(self._begin),
+            handle_accepted_callback=self.guard(self._begin),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
 
@@ -109,7 +109,7 @@ class Listener(Component):
                 else:
                     problem = "another goal is being listened for; cancel it, or wait for its end"
         if problem:
-            self.health.dropped("refused")
+            self.health.count_dropped("refused")
             handle.execute(lambda handle: _end(handle, _nothing(problem)))
 
     def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
@@ -148,7 +148,7 @@ class Listener(Component):
                     self._listening.publish(False)
         finally:  # who asked waits for it
             if goal is not None:
-                self.health.processed()
+                self.health.count_processed()
                 goal.handle.execute(lambda handle: _end(handle, transcript))
 
 

@@ -102,7 +102,7 @@ class Navigation:
             return
         # This reaches what navigation has not told of yet; an id of zeros means all of them.
         answer = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
-        answer.add_done_callback(self._node.guarded(self._all_answered))
+        answer.add_done_callback(self._node.guard(self._all_answered))
 
     def close(self) -> None:
         """Give up, and leave the graph."""
@@ -123,7 +123,7 @@ class Navigation:
     def _look(self) -> None:
         self._given_up.look(self._client.server_is_ready())
         problem = self._given_up.problem
-        if problem and self._node.health.goes_on("navigation", problem, time.monotonic_ns()):
+        if problem and self._node.health.report_ongoing("navigation", problem, time.monotonic_ns()):
             self._node.get_logger().error(problem)
 
     def _settle(

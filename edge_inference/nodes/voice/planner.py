@@ -8,7 +8,7 @@ from typing import Any
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Intent, Transcript
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.component import WORDS
+from edge_inference.nodes.component import SPEECH
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
@@ -45,15 +45,15 @@ class Planner(Stage[Intent]):
         self._planner = planner.ActionPlanner(
             find_limits(settings.limits), stop_words=settings.stop_words
         )
-        self._plans = self.publish_on("action_plan", ActionPlanAdapter())
-        self._say = self.publish_on("say", StringAdapter())
+        self._plans = self.make_publisher("action_plan", ActionPlanAdapter())
+        self._say = self.make_publisher("say", StringAdapter())
 
     def accept(self, settings: PlannerSettings) -> None:
         """Refuse limits that cannot be read; the old ones stay."""
         if settings.limits != self.parameters.current.limits:
             find_limits(settings.limits)
 
-    def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
+    def apply_settings(self, old: PlannerSettings, new: PlannerSettings) -> None:
         """Plan within other limits; a yes to what was asked within the old ones is too late."""
         if new.limits != old.limits:
             self._planner.forget("What I may do has changed since I asked")
@@ -63,7 +63,7 @@ class Planner(Stage[Intent]):
         """Listen to intents, and to what is said while a question is open."""
         self._planner.forget("I was switched off after I had asked")
         super().start()
-        self.subscribe_to("transcript", TranscriptAdapter(), self._hear, WORDS, on_error=self._odd)
+        self.subscribe_to("transcript", TranscriptAdapter(), self._hear, SPEECH, on_error=self._odd)
         self.subscribe_to("intent", IntentAdapter(), self.receive)
 
     def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
@@ -88,4 +88,4 @@ class Planner(Stage[Intent]):
     def _odd(self, error: EdgeInferenceError) -> None:
         """Close the question: such words may have been stop."""
         self._planner.forget("I could not read what was said since I asked")
-        self.refuse(error)
+        self.report_error(error)

@@ -63,7 +63,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._listen_for_phrases(settings)
         self._model_name, self._locale = model.name, model.locale
         self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
-        self._transcripts = self.publish_on("transcript", TranscriptAdapter())
+        self._transcripts = self.make_publisher("transcript", TranscriptAdapter())
         self._managed.open()
         self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._managed.tell)
         self.health.note("model", model.name)
@@ -97,7 +97,9 @@ class SpeechRecognition(Stage[SpeechSegment]):
         if settings.grammar != self.parameters.current.grammar:
             find_grammar(settings.grammar).sentences()
 
-    def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
+    def apply_settings(
+        self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings
+    ) -> None:
         """Go on with another mode, grammar or other limits."""
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
             self._listen_for_phrases(new)  # first: where that fails the old ones hold

@@ -64,10 +64,10 @@ class VoiceActivity(Stage[AudioChunk]):
         self._backend = open_role(model, "model")
         self._model_name = model.name
         self._detector = ActivityDetector(self._backend, settings)
-        self._segments = self.publish_on("speech", SpeechSegmentAdapter())
-        self._mixed = self.publish_on("mixed_speech", SpeechSegmentAdapter())
+        self._segments = self.make_publisher("speech", SpeechSegmentAdapter())
+        self._mixed = self.make_publisher("mixed_speech", SpeechSegmentAdapter())
         self.health.note("model", model.name)
-        self.health.awaits("sound")
+        self.health.expect("sound")
 
     def start(self) -> None:
         """Listen to sound, and to whether the robot speaks."""
@@ -101,7 +101,7 @@ class VoiceActivity(Stage[AudioChunk]):
         """Return the model in use."""
         return self._model_name
 
-    def adopt(self, old: VoiceActivitySettings, new: VoiceActivitySettings) -> None:
+    def apply_settings(self, old: VoiceActivitySettings, new: VoiceActivitySettings) -> None:
         """Go on with other thresholds and times."""
         self._detector.settings = new
 
@@ -125,9 +125,9 @@ class VoiceActivity(Stage[AudioChunk]):
         sources = self.count_publishers(self._audio.topic) if counts.gaps > gaps else 1
         self.health.note("gaps", str(counts.gaps))
         advice = self._advice.look(counts, time.monotonic(), sources)
-        self.health.advise(self._long_talk(settings) or advice)
+        self.health.set_warning(self._long_talk(settings) or advice)
         if self._detector.cut > cut:
-            self.refuse(InputError(_CUT), "cut", lost=False)
+            self.report_error(InputError(_CUT), "cut", lost=False)
         if counts.late > late:
             raise FrameDropped("late")
         return segments
@@ -158,7 +158,7 @@ class VoiceActivity(Stage[AudioChunk]):
         finally:
             self._hearing.release()
         if segments:
-            self.refuse(InputError(_CEASED), "ceased", lost=False)
+            self.report_error(InputError(_CEASED), "ceased", lost=False)
             self.emit(segments)
 
     def _on_speaking(self, speaking: bool, by_reference: bool) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ActuatorError, ConfigError
 from edge_inference.platforms.actuators.actuator import ActuatorOutcome, ActuatorResult
@@ -221,7 +221,7 @@ class Actuators:
             self._tell(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
         except BaseException as error:
             # Whatever it is, the thread must live to put back what it has set.
-            self._tell(ActuatorOutcome("", "", ActuatorResult.FAILED, None, words_of(error)))
+            self._tell(ActuatorOutcome("", "", ActuatorResult.FAILED, None, format_error(error)))
 
     def _wish(self, name: str, value: str) -> None:
         with self._changed:
