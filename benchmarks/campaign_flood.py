@@ -13,7 +13,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
 from benchmarks.campaign_messages import grown
-from benchmarks.outsider import SpinningNode
+from benchmarks.spinning_node import SpinningNode
 from edge_inference import msg
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript

@@ -21,11 +21,11 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float32
 
-from benchmarks.outsider import SpinningNode
 from benchmarks.perception import MODEL, SIZES, make_image
 from benchmarks.programs import run_program
 from benchmarks.report import Report, Samples
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
+from benchmarks.spinning_node import SpinningNode
 
 _FIRST_RESULT_BOUND_S = 3.0
 _MEMORY_BOUND_MIB = 350.0

@@ -16,10 +16,10 @@ from typing import Any
 
 from edge_inference.msg import PerformanceDirective, PlatformState
 
-from benchmarks.outsider import SpinningNode
 from benchmarks.programs import run_program
 from benchmarks.report import Report
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
+from benchmarks.spinning_node import SpinningNode
 
 _BOUND_PERCENT = 1.0
 _RECORDING = Path(__file__).parents[1] / "test" / "platform_trees" / "orin_nx.jsonl"

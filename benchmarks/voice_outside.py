@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from rclpy.qos import QoSProfile
 
-from benchmarks.outsider import SpinningNode
+from benchmarks.spinning_node import SpinningNode
 from benchmarks.voice_sound import Sound
 from edge_inference import msg
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk

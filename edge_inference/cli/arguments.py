@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
-from edge_inference.cli.usage import EXIT_USAGE
+from edge_inference.cli.exit_status import EXIT_USAGE
 from edge_inference.core.runtime.memory_limit import machine_memory_mib
 from edge_inference.core.text_line import one_line
 

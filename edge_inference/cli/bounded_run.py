@@ -26,8 +26,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge_inference.cli.arguments import MEMORY_OPTION, TIMEOUT_OPTION
-from edge_inference.cli.exit_status import run_command, run_process
-from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, print_error
+from edge_inference.cli.exit_status import (
+    EXIT_FAILED,
+    EXIT_SIGNALLED,
+    print_error,
+    run_command,
+    run_process,
+)
 from edge_inference.core.runtime.memory_limit import limit_memory
 
 _PR_SET_PDEATHSIG = 1

@@ -13,9 +13,8 @@ import edge_inference
 from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import bisect, compare, engine, models, platform, quantize, speech
 from edge_inference.cli.commands import run as run_verb
-from edge_inference.cli.exit_status import run_command
+from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
 from edge_inference.cli.library_memory import library_memory_problem
-from edge_inference.cli.usage import EXIT_FAILED, print_error
 
 _VERBS = (run_verb, models, engine, quantize, compare, bisect, speech, platform)
 

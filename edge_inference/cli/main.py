@@ -7,10 +7,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from edge_inference.cli.exit_status import redirect_to_null, run_process
-from edge_inference.cli.interruption import exit_on_signal
+from edge_inference.cli.exit_status import EXIT_FAILED, print_error, redirect_to_null, run_process
 from edge_inference.cli.library_memory import library_memory_problem
-from edge_inference.cli.usage import EXIT_FAILED, print_error
+from edge_inference.cli.signals import exit_on_signal
 from edge_inference.core.runtime.child_process import drop_working_folder
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import edge_inference
 from edge_inference.cli.command_line import run
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.perception.source import SourceKind, source_kind
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.models.model import find_model
 
 ROOT = Path(__file__).parents[2]

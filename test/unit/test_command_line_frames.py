@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.cli.perception.result_format import (
@@ -15,7 +16,6 @@ from edge_inference.cli.perception.result_format import (
     record_to_json,
     result_to_json,
 )
-from edge_inference.cli.problems import ErrorReporter
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import (
     Classification,

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.interruption import cancel_on_signal
 from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.cli.progress import show_progress
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.golden import SelfCheck
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport

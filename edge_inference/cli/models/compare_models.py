@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import cancel_on_signal
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.models import comparison_plot
 from edge_inference.cli.models.comparison_format import (
     print_comparison,
@@ -18,7 +18,7 @@ from edge_inference.cli.models.comparison_format import (
 from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError, print_error
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.model import PRECISIONS, find_model
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.precision.int8_mode import INT8_MODES

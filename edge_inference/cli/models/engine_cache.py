@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.models.engine_plans import PLAN_FILE
 from edge_inference.cli.sizes import format_megabytes
-from edge_inference.cli.usage import print_error
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, CacheEntry
 from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_cache

@@ -14,10 +14,10 @@ from edge_inference.backends.trt.metadata import (
     read_sidecar,
     verify_plan,
 )
+from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
 from edge_inference.cli.models.cost_format import against_reference
 from edge_inference.cli.models.engine_plans import GivenPlan, cached_plan, is_plan, named_plan
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.cli.usage import EXIT_FAILED, UsageError, print_error
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifacts import default_cache, environment_here
 from edge_inference.engines.serving.engine_check import check_engine, record_check

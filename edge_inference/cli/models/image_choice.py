@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_inference.cli.usage import UsageError, print_error
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.optimize.image_set import ImageSet, images_of, own_images
 from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import cancel_on_signal
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.models.quantize_report import QuantizeResult, compare, print_outcome
 from edge_inference.cli.models.quantized_folder import CALIBRATION_FILE, StagedFolder, new_folder
 from edge_inference.cli.models.yaml_edit import Value
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import ProgressDisplay, show_progress
-from edge_inference.cli.usage import UsageError, print_error
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.images import compressed
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.models.model import ModelDescription, find_model

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_inference.cli.bounded_run import remove_with_child
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.models.yaml_edit import Value, set_values
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
 from edge_inference.core.disk import why_not_written
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model

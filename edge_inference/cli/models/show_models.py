@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.models.cost_format import cost_as_json, cost_in_words
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.sizes import format_megabytes
-from edge_inference.cli.usage import print_error
 from edge_inference.core.measured_costs import Cost, Measurement
 from edge_inference.core.models.model import (
     Accuracy,

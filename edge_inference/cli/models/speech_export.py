@@ -16,11 +16,11 @@ import numpy as np
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.cli.interruption import cancel_on_signal
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import ProgressDisplay, show_progress
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.cli.sizes import format_megabytes
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.core.bounded_file import read_text
 from edge_inference.core.checksum import sha256_of

@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.hosting import open_container
-from edge_inference.cli.interruption import Interrupt, catch_signals
+from edge_inference.cli.container import open_container
+from edge_inference.cli.error_reporter import ErrorReporter
+from edge_inference.cli.exit_status import EXIT_FAILED
 from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.bus_listener import BusListener
 from edge_inference.cli.perception.frame_tracker import FrameRecord
@@ -30,9 +31,8 @@ from edge_inference.cli.perception.run_summary import (
     sort_stages,
 )
 from edge_inference.cli.perception.source import SourceKind
-from edge_inference.cli.problems import ErrorReporter
 from edge_inference.cli.run_namespace import NamespacedPipeline, reserve_namespace
-from edge_inference.cli.usage import EXIT_FAILED
+from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription, find_model
@@ -353,7 +353,7 @@ def _output(options: RunOptions) -> RunOutput:
         return RunJsonLines(sys.stdout)
     if sys.stdout.isatty() and not options.verbose:
         from edge_inference.cli.perception.live_table import PerceptionLiveTable
-        from edge_inference.cli.terminal import can_redraw
+        from edge_inference.cli.progress import can_redraw
 
         if can_redraw(sys.stdout):
             return PerceptionLiveTable(sys.stdout)

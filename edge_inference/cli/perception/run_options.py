@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.source import SourceKind, source_kind
-from edge_inference.cli.usage import UsageError
 from edge_inference.composition.parameter_text import as_yaml, read_value
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.models.model import ModelDescription, default_search_path, search_folders

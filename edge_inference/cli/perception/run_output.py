@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.result_format import format_result, record_to_json
 from edge_inference.cli.perception.run_summary import EngineSummary, RunSummary
 from edge_inference.cli.progress import ProgressDisplay, show_progress
-from edge_inference.cli.usage import print_error
 from edge_inference.core.runtime.latency import LatencyReport
 
 _LINES_AT_FIRST = 3

@@ -9,9 +9,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import catch_signals
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError, print_error
+from edge_inference.cli.signals import catch_signals
 from edge_inference.platforms.attributes import text_of
 from edge_inference.platforms.recording.capture import CaptureSummary, record
 from edge_inference.platforms.recording.recording import RecordingHeader, RecordingSpace

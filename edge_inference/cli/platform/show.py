@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from edge_inference.cli.interruption import catch_signals
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.platform.sensor_format import headline, rows, state_as_json
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.signals import catch_signals
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.platforms.platform import Platform, open_platform
@@ -168,7 +168,7 @@ def _display(as_json: bool, once: bool) -> Display:
     if sys.stdout.isatty() and not once:  # asked first, for what draws is slow to import
         from rich.console import Console
 
-        from edge_inference.cli.terminal import can_redraw
+        from edge_inference.cli.progress import can_redraw
 
         if can_redraw(sys.stdout):
             return SensorLiveTable(Console(file=sys.stdout, highlight=False))

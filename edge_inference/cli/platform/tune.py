@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.cli import arguments as given
-from edge_inference.cli.usage import EXIT_FAILED, UsageError, print_error
+from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
 
 if TYPE_CHECKING:
     from edge_inference.platforms.actuators.actuator import ActuatorOutcome

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.hosting import open_container
-from edge_inference.cli.interruption import Interrupt, catch_signals
-from edge_inference.cli.problems import ErrorReporter
+from edge_inference.cli.container import open_container
+from edge_inference.cli.error_reporter import ErrorReporter
+from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
 from edge_inference.cli.run_namespace import NamespacedPipeline, reserve_namespace
-from edge_inference.cli.usage import EXIT_FAILED, UsageError
+from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
 from edge_inference.cli.voice.file_matching import (
     FileMatcher,
@@ -341,7 +341,7 @@ def _output(options: VoiceOptions) -> VoiceOutput:
     if options.json:
         return VoiceJson(sys.stdout)
     if sys.stdout.isatty() and not options.verbose:
-        from edge_inference.cli.terminal import can_redraw
+        from edge_inference.cli.progress import can_redraw
 
         if can_redraw(sys.stdout):
             from edge_inference.cli.voice.live_view import VoiceLiveView

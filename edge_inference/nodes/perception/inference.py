@@ -18,7 +18,7 @@ from edge_inference.engines.serving.service_costs import ServiceCosts
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.engine_state import EngineStatePublisher
-from edge_inference.nodes.perception.engine_trial import EngineValidation
+from edge_inference.nodes.perception.engine_validation import EngineValidation
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
 from edge_inference.nodes.perception.operating_points import (
     NotFasterError,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edge_inference.cli.interruption import exit_while_busy
+from edge_inference.cli.signals import exit_while_busy
 from edge_inference.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from edge_inference.cli.usage import EXIT_SIGNALLED
+from edge_inference.cli.exit_status import EXIT_SIGNALLED
 from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.errors import EdgeInferenceError
 

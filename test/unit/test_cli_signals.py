@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from edge_inference.cli.interruption import cancel_on_signal, catch_signals
+from edge_inference.cli.signals import cancel_on_signal, catch_signals
 from edge_inference.errors import ConfigError
 
 
