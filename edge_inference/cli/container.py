@@ -1,4 +1,4 @@
-"""A container in the process of a command."""
+"""A component container in the process of a command."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_container(what: str, verbose: bool) -> Iterator[Container]:
-    """Give a container for the command ``what``; ``verbose`` shows the nodes' own log.
+def open_container(command: str, verbose: bool) -> Iterator[Container]:
+    """Yield a container for a command; ``verbose`` shows the log of the nodes.
 
-    A model opens in a library, in the main thread: a signal ends the command all the same.
+    A library opens the model in the main thread; a signal ends the command even during that.
     Raises ConfigError where ROS 2 is missing.
     """
     try:
         from edge_inference.composition.process import hosted
     except ImportError as error:
         raise ConfigError(
-            f"`{what}` needs ROS 2, and {error.name or error} cannot be imported: use "
-            "`make demo` or `make set-up`, or source a ROS 2 installation with this package in it"
+            f"`{command}` needs ROS 2, and {error.name or error} cannot be imported: use "
+            "`make demo` or `make set-up`, or source a ROS 2 installation that has this package"
         ) from error
-    # What goes wrong is told through the components' health, in one line each.
+    # The command reports errors itself, from the health of the components, one line each.
     arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
     with (
         exit_while_busy("edge-inference"),

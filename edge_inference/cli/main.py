@@ -16,8 +16,8 @@ from edge_inference.core.runtime.child_process import drop_working_folder
 def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = False) -> int:
     """Run ``edge-inference``, ``component_container``, or a node by the name of its executable.
 
-    ``owns_process`` says that nothing else goes on in this process. What takes signals its own way
-    does so; until then, and afterwards, they end the process.
+    ``owns_process`` states that this process runs nothing else. A signal ends the process, except
+    while the entry point handles signals itself.
     """
     drop_working_folder()
     with exit_on_signal(entry_point):
@@ -29,9 +29,9 @@ def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
         from edge_inference.cli.command_line import run
 
         return run(arguments, owns_process=owns_process)
-    trouble = library_memory_problem() if owns_process else None
-    if trouble is not None:
-        print_error(trouble, entry_point)
+    problem = library_memory_problem() if owns_process else None
+    if problem is not None:
+        print_error(problem, entry_point)
         return EXIT_FAILED
     from edge_inference.composition.process import run_component, run_container
 
@@ -42,12 +42,12 @@ def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
 
 
 def console() -> int:
-    """Run ``edge-inference`` on the process's own arguments and streams."""
+    """Run ``edge-inference`` with the arguments and streams of this process."""
     return executable("edge-inference")
 
 
 def executable(entry_point: str) -> int:
-    """Do what ``main`` does on the process's own arguments and streams, up to the process's end."""
+    """Run ``main`` with the arguments and streams of this process, until the process ends."""
     with exit_on_signal(entry_point):
         return _on_own_streams(entry_point)
 
@@ -55,18 +55,18 @@ def executable(entry_point: str) -> int:
 def _on_own_streams(entry_point: str) -> int:
     _prepare_streams()
     code = run_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
-    # From here on Ctrl-C could only show a traceback of Python's own end.
+    # From here on Ctrl-C would only print a traceback of Python's shutdown.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
 def _prepare_streams() -> None:
-    # Python has no stream where the shell has closed one, and the next file would take its place.
+    # Where the shell closed a stream, Python has none, and the next open file would get its number.
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             redirect_to_null(number)
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # An image's name need not fit the terminal's encoding.
+            # A file name may contain characters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an event, so that a run can end in good order."""
+"""Ctrl-C and SIGTERM as an event, so that a run can clean up and end."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interrupt(threading.Event):
-    """Set by a signal, whose number it keeps."""
+    """An event that a signal sets; ``number`` is the signal."""
 
     number: int = signal.SIGINT
 
     @property
     def exit_code(self) -> int:
-        """That of a process that the signal ends."""
+        """Return the exit code of a process that the signal ended."""
         return EXIT_SIGNALLED + self.number
 
     def __call__(self) -> bool:
-        """Tell whether there was one."""
+        """Tell whether a signal came."""
         return self.is_set()
 
 
 @contextmanager
 def catch_signals() -> Iterator[Interrupt]:
-    """Give an event that the first SIGINT or SIGTERM sets; a second one ends the process at once.
+    """Yield an event that the first SIGINT or SIGTERM sets; the second ends the process at once.
 
-    Outside of the main thread, where Python allows no handlers, it is never set.
+    Outside the main thread, where Python allows no signal handlers, the event is never set.
     """
     interrupted = Interrupt()
 
     def note(number: int, frame: FrameType | None) -> None:
         note_handler_call()
         if interrupted.is_set():
-            _leave("edge-inference", EXIT_SIGNALLED + number)
+            _exit("edge-inference", EXIT_SIGNALLED + number)
         interrupted.number = number
         interrupted.set()
 
@@ -60,16 +60,16 @@ def catch_signals() -> Iterator[Interrupt]:
 
 @contextmanager
 def exit_on_signal(name: str) -> Iterator[None]:
-    """End the process at the first SIGINT or SIGTERM, with the exit code of a shell.
+    """End the process at the first SIGINT or SIGTERM, with the exit code that a shell uses.
 
-    For the time in which there is nothing to end in good order: an exception amid an import, or
-    amid a library's call, could only show its traceback. ``name`` is who was interrupted.
+    For phases without anything to clean up: an exception during an import or a library call
+    would only print a traceback. ``name`` is the program.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
         del frame
         note_handler_call()
-        _leave(name, EXIT_SIGNALLED + number)
+        _exit(name, EXIT_SIGNALLED + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -79,26 +79,26 @@ def exit_on_signal(name: str) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is leave:  # nobody has taken over
+            if signal.getsignal(number) is leave:  # no other handler was installed meanwhile
                 signal.signal(number, handler)
 
 
 @contextmanager
 def exit_while_busy(name: str) -> Iterator[None]:
-    """End the process by a signal though the main thread is in a library that does not come back.
+    """End the process by a signal even while the main thread is inside a library call.
 
-    ``name`` is who was interrupted.
+    ``name`` is the program.
     """
-    with watch_signals(lambda number: _leave(name, EXIT_SIGNALLED + number)):
+    with watch_signals(lambda number: _exit(name, EXIT_SIGNALLED + number)):
         yield
 
 
 @contextmanager
 def cancel_on_signal() -> Iterator[Interrupt]:
-    """Give what long work asks whether to end; see :func:`interruptible`.
+    """Yield an event that long work polls to learn whether to end; see :func:`catch_signals`.
 
-    Work that then ends with an error of ours was interrupted: KeyboardInterrupt, with the
-    signal's number.
+    Raises KeyboardInterrupt, with the signal's number, where the work ends with an
+    EdgeInferenceError after a signal.
     """
     with catch_signals() as interrupted:
         try:
@@ -109,9 +109,9 @@ def cancel_on_signal() -> Iterator[Interrupt]:
             raise
 
 
-def _leave(name: str, code: int) -> None:
-    """Go without cleaning up: an exception amid the clean-up would leave threads to crash."""
-    with suppress(OSError):  # the terminal may be gone, which is why we are to go
+def _exit(name: str, code: int) -> None:
+    """Exit without cleanup: an exception during cleanup would leave threads that crash."""
+    with suppress(OSError):  # the terminal may be closed already
         if sys.stdout.isatty():
             os.write(1, _SHOW_CURSOR)
         os.write(2, f"{name}: interrupted\n".encode())

@@ -54,9 +54,9 @@ class TestFrameBook:
         records: list[FrameRecord] = []
         book = FrameTracker("folder", True, records.append)
         book.announce(frame(7, "folder/a.jpg"))
-        assert (book.announced, book.settled) == (1, 0)
+        assert (book.announced, book.finished) == (1, 0)
         pass_all(book, 7)
-        assert (book.announced, book.settled, book.results) == (1, 1, 1)
+        assert (book.announced, book.finished, book.results) == (1, 1, 1)
         assert (records[0].number, records[0].source) == (1, "folder/a.jpg")
         assert records[0].process_ms == dict.fromkeys(STAGES, 1.5)
 
@@ -71,22 +71,22 @@ class TestFrameBook:
         assert [record.number for record in records] == [1]
 
     @pytest.mark.parametrize("order", [("preprocess", "inference"), ("inference", "preprocess")])
-    def test_a_dropped_frame_is_settled_without_a_record(self, order: tuple[str, ...]) -> None:
+    def test_a_dropped_frame_is_finished_without_a_record(self, order: tuple[str, ...]) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         for stage in order:
             dropped = "superseded" if stage == "inference" else ""
-            assert book.settled == 0
+            assert book.finished == 0
             book.add_timing(timing(stage, 7, dropped))
-        assert (book.settled, dict(book.drops), records) == (1, {"superseded": 1}, [])
+        assert (book.finished, dict(book.drops), records) == (1, {"superseded": 1}, [])
 
     def test_frames_of_somebody_else_do_not_count(self) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         pass_all(book, 8)
-        assert (book.settled, book.results, records, book.foreign) == (0, 0, [], 1)
+        assert (book.finished, book.results, records, book.foreign) == (0, 0, [], 1)
 
     def test_frames_of_a_topic_are_numbered_by_result(self) -> None:
         records: list[FrameRecord] = []
@@ -94,7 +94,7 @@ class TestFrameBook:
         book.add_timing(timing("preprocess", 5, "superseded"))
         pass_all(book, 6)
         assert [(record.number, record.source) for record in records] == [(1, "/image")]
-        assert book.settled == 2
+        assert book.finished == 2
 
     def test_frames_without_stamps_keep_their_order(self) -> None:
         records: list[FrameRecord] = []
@@ -113,7 +113,7 @@ class TestFrameBook:
         for stamp_ns in (1, 2):
             book.announce(frame(stamp_ns))
             pass_all(book, stamp_ns)
-        assert (book.settled, book.results, len(records)) == (2, 1, 1)
+        assert (book.finished, book.results, len(records)) == (2, 1, 1)
         assert (book.number_of(1), book.number_of(2)) == (1, None)
 
 
@@ -233,6 +233,6 @@ class TestProblems:
         told: list[str] = []
         problems = ErrorReporter(told.append)
         for _ in range(2):
-            problems.put("no image yet")
+            problems.add("no image yet")
             problems.report({})
         assert told == ["no image yet"]

@@ -20,7 +20,7 @@ from edge_inference.errors import InputError
 
 
 def record_to_json(record: FrameRecord) -> dict[str, Any]:
-    """Return one frame as the command line's ``--json`` writes it."""
+    """Return one frame as an object of the output of ``--json``."""
     return {
         "source": record.source,
         "frame": record.number,
@@ -37,11 +37,11 @@ def record_to_json(record: FrameRecord) -> dict[str, Any]:
 
 
 def result_to_json(result: Result) -> list[dict[str, Any]]:
-    """Return what was found, best first.
+    """Return the findings, best first.
 
-    Objects have label, score and box (x, y, width, height in source pixels);
-    classes label and score; masks the share of the image of each class;
-    depth its minimum, median and maximum, null where nothing was measured.
+    Detections have label, score and box (x, y, width, height in source pixels);
+    classifications label and score; segmentations the share of the image for each class;
+    depth maps minimum, median and maximum, null where nothing was measured.
     """
     if isinstance(result, Detections):
         return [
@@ -65,7 +65,7 @@ def result_to_json(result: Result) -> list[dict[str, Any]]:
 
 
 def format_result(result: Result, limit: int) -> list[str]:
-    """Return a line for each of the first ``limit`` things found."""
+    """Return one line for each of the first ``limit`` findings."""
     if isinstance(result, DepthMap):
         depth = _depth(result)
         figures = [depth["min"], depth["median"], depth["max"]]

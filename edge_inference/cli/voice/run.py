@@ -199,7 +199,7 @@ class _Run:
         self._cleanup = ExitStack()
         self._listen(Bus.of(container.context), heard)
         if options.play:
-            player = Player(self._problems.put)
+            player = Player(self._problems.add)
             self._cleanup.callback(player.close)
             audio = f"{place.namespace}/audio"
             self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
@@ -275,7 +275,7 @@ class _Run:
         for name in _ONE_VOICE:
             topic = f"{self._namespace}/{name}"
             if self._container.node.count_publishers(topic) > 1:
-                self._problems.put(
+                self._problems.add(
                     f"somebody else publishes on {topic} too: each run hears the other's sound and "
                     "does what the other plans, a robot as well; end one of them, or set another "
                     "ROS_DOMAIN_ID for this one"

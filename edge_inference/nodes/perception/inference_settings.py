@@ -46,7 +46,7 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
         choices=INT8_MODES,
     )
     threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)
-    gpu: int = setting(0, "number of the GPU", minimum=0, maximum=63)
+    gpu: int = setting(0, "GPU index", minimum=0, maximum=63)
     stream_priority: str = setting(
         "normal",
         "which of several nodes' work a GPU does first",
