@@ -215,15 +215,6 @@ def test_a_folder_can_be_seen_at_one_glance() -> None:
     assert {name: n for name, n in counts.items() if n > MOST_FILES} == {}
 
 
-def test_a_class_name_stands_for_one_class() -> None:
-    places = defaultdict(list)
-    for module, source in sources().items():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(module)
-    assert {name: found for name, found in places.items() if len(found) > 1} == {}
-
-
 @pytest.mark.parametrize(
     ("modules", "circle"),
     [
