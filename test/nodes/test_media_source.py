@@ -144,7 +144,9 @@ class FakeCamera(Media):
     def read(self):
         self.left -= 1
         if self.left < 0:
-            raise SourceError("camera /dev/video9 gives no more images; is it plugged in?")
+            raise SourceError(
+                "camera /dev/video9 sends no more images; check that it is still connected"
+            )
         return np.zeros((2, 2, 3), np.uint8)
 
     def close(self) -> None:

@@ -102,8 +102,8 @@ def decode() -> Iterator[str]:
         ("when_full", "stop", "when_full: expected one of drop_oldest, wait, got 'stop'"),
         ("model", "nanodett", "unknown model 'nanodett'; did you mean 'nanodet'"),
         ("strides", [8], "read-only parameter: strides"),
-        ("classes", ["persn"], "classes: 'persn' is no label .*did you mean 'person'"),
-        ("classes", ["cup", ""], "classes: '' is no label of this model"),
+        ("classes", ["persn"], "classes: 'persn' is not a label .*did you mean 'person'"),
+        ("classes", ["cup", ""], "classes: '' is not a label of this model"),
     ],
 )
 def test_a_bad_value_is_refused_in_a_sentence(
@@ -229,7 +229,7 @@ def test_a_file_overrides_the_models_values(rig: Rig, tmp_path: Path, outside: O
     ("text", "expected"),
     [
         ("confidence: high", "confidence: expected a number from 0 to 1, got 'high'"),
-        ("classes: [persn]", "classes: 'persn' is no label of this model; did you mean 'person'?"),
+        ("classes: [persn]", "classes: 'persn' is not a label of this model; did you mean 'person'?"),
     ],
 )
 def test_a_decoders_value_that_is_wrong_in_a_file_is_an_error_of_configure(

@@ -160,7 +160,7 @@ def test_images_of_another_form_are_refused(image):
 
 @pytest.mark.parametrize("kind", ["detections", "segmentation", "depth"])
 def test_images_of_another_size_are_refused(kind):
-    with pytest.raises(ImageError, match=r"expected the 64x48 image.*got 64x40"):
+    with pytest.raises(ImageError, match=r"expected the 64x48 source image.*got 64x40"):
         draw(grey(40, 64), results(48, 64)[kind])
 
 

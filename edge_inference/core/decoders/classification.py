@@ -1,4 +1,4 @@
-"""Classification: one score a class for the whole image."""
+"""Classification: one score per class for the whole image."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from edge_inference.core.settings import setting
 
 @dataclass(frozen=True)
 class ClassificationSettings:
-    """How class scores become a short list."""
+    """Which classes are reported."""
 
-    top_k: int = setting(5, "most classes reported", minimum=1, maximum=1000)
-    confidence: float = setting(0.0, "lowest score reported", minimum=0.0, maximum=1.0)
+    top_k: int = setting(5, "maximum number of classes reported", minimum=1, maximum=1000)
+    confidence: float = setting(0.0, "minimum score reported", minimum=0.0, maximum=1.0)
     activation: str = setting(
         "softmax",
-        "what turns the output into probabilities; none where the model does it itself",
+        "activation that converts the output to probabilities; none: the model applies it itself",
         choices=("softmax", "sigmoid", "none"),
         read_only=True,
     )
-    scores_output: str = setting("", "output with the class scores; empty finds it", read_only=True)
+    scores_output: str = setting(
+        "", "output with the class scores; empty: automatic", read_only=True
+    )
 
 
 @register("classification", ClassificationSettings)
@@ -40,9 +42,9 @@ def decode(
         outputs,
         settings.scores_output,
         setting="scores_output",
-        wanted="the class scores [1, C]",
+        expected="the class scores [1, C]",
         fits=lambda array: array.ndim == 2,
-        words=("logit", "score", "prob", "class"),
+        keywords=("logit", "score", "prob", "class"),
     )
     if output.array.ndim == 4 and output.array.size == max(output.array.shape):
         output = checks.Output(output.name, output.array.reshape(1, -1))
