@@ -188,7 +188,7 @@ class Stage(Component, Generic[Input]):
             return
         for problem in schedule.set(*wanted):
             self.get_logger().warning(problem)
-        self.health.note("worker thread", schedule.words())
+        self.health.note("worker thread", schedule.describe())
 
     def _is_fresh(self, entry: _Entry[Input]) -> bool:
         stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()

@@ -229,7 +229,10 @@ def test_a_file_overrides_the_models_values(rig: Rig, tmp_path: Path, outside: O
     ("text", "expected"),
     [
         ("confidence: high", "confidence: expected a number from 0 to 1, got 'high'"),
-        ("classes: [persn]", "classes: 'persn' is not a label of this model; did you mean 'person'?"),
+        (
+            "classes: [persn]",
+            "classes: 'persn' is not a label of this model; did you mean 'person'?",
+        ),
     ],
 )
 def test_a_decoders_value_that_is_wrong_in_a_file_is_an_error_of_configure(

@@ -262,7 +262,7 @@ def test_diagnostics_tell(rig: Rig, camera: Camera) -> None:
     for _ in range(4):
         camera.send(encoding="skip")
     wait_for(lambda: counts(gate) == {"boring": 4}, "the drops")
-    assert look() == (HealthLevel.WARN, "gave up 4 of 5 frames: boring 4")
+    assert look() == (HealthLevel.WARN, "dropped 4 of 5 frames: boring 4")
     assert look() == (HealthLevel.OK, "active, 0 frames since the last report")
     camera.send(encoding="broken")
     wait_for(lambda: counts(gate).get("invalid"), "the error")

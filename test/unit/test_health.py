@@ -48,7 +48,7 @@ def test_a_warning_says_what_was_lost_and_why() -> None:
     health.count_processed()
     for reason in ("too_old", "superseded", "superseded"):
         health.count_dropped(reason)
-    assert look(health) == (HealthLevel.WARN, "gave up 3 of 4 frames: superseded 2, too_old 1")
+    assert look(health) == (HealthLevel.WARN, "dropped 3 of 4 frames: superseded 2, too_old 1")
 
 
 def test_an_error_is_shown_for_five_seconds_and_counted_for_good() -> None:

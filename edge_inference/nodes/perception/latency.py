@@ -62,9 +62,7 @@ class Latency(Component):
     def _record(self, timing: StageTiming, by_reference: bool) -> None:
         del by_reference
         if not self._log.add(timing, time.monotonic_ns()):
-            message = (
-                f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.STAGES} others"
-            )
+            message = f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.MAX_STAGES} others"
             self.report_error(InputError(f"{message} already; it is not in the report"), "stages")
             return
         self.health.count_processed()
