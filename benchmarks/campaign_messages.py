@@ -23,7 +23,7 @@ from rosidl_parser import definition as idl
 from edge_inference.composition.bus import Bus, Subscription
 from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
-from edge_inference.composition.process import load_all
+from edge_inference.composition.process import load_components
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.media import open_media
 from edge_inference.core.runtime.latency import StageTiming
@@ -180,7 +180,7 @@ class Target:
         rclpy.init(context=self._context)
         self._container = Container(self._context)
         arguments = dict(ARGUMENTS)
-        failures = load_all(self._container, load_pipeline(PIPELINE).components(arguments))
+        failures = load_components(self._container, load_pipeline(PIPELINE).components(arguments))
         if failures:
             raise RuntimeError("; ".join(failures))
         way_in = ["--ros-args", "-r", f"__ns:={COMPRESSED}", "-p", "image_transport:=compressed"]

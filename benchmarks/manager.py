@@ -22,7 +22,7 @@ from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
 from benchmarks.spinning_node import SpinningNode
 
 _BOUND_PERCENT = 1.0
-_RECORDING = Path(__file__).parents[1] / "test" / "platform_trees" / "orin_nx.jsonl"
+_RECORDING = Path(__file__).parents[1] / "test" / "platform_recordings" / "orin_nx.jsonl"
 _WAIT_S = 30.0
 _LOOK_S = 0.2
 _SETTLE_S = 3.0

@@ -18,12 +18,12 @@ from rclpy.qos import QoSProfile
 from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.composition.container import Container
 from edge_inference.composition.pipeline import load_pipeline
-from edge_inference.composition.process import load_all
+from edge_inference.composition.process import load_components
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import find_model
 from edge_inference.core.results import Result
-from edge_inference.engines.serving.engine_check import reference
+from edge_inference.engines.serving.engine_check import reference_backend
 from edge_inference.nodes.conversions.images import ImageAdapter
 
 MODEL = "nanodet"
@@ -49,7 +49,7 @@ class BareLoop:
     def __init__(self) -> None:
         self._model = find_model(MODEL)
         self._preprocess = Preprocessor(self._model.input)
-        self._backend = reference(self._model).open()
+        self._backend = reference_backend(self._model).open()
 
     def __call__(self, frame: Frame) -> Result:
         """Return what is on the image."""
@@ -77,7 +77,7 @@ class ContainedPipeline:
         self._context = Context()
         rclpy.init(context=self._context)
         self.container = Container(self._context)
-        failures = load_all(
+        failures = load_components(
             self.container, load_pipeline("perception").components({"model": MODEL})
         )
         if failures:

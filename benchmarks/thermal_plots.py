@@ -1,4 +1,4 @@
-"""Draws what the thermal benchmark found, as SVG."""
+"""Plots the results of the thermal benchmark as SVG."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.thermal_plants import MAX_C
+from benchmarks.thermal_machines import MAX_C
 from benchmarks.thermal_run import Outcome
 
-_COLOURS = {"ramp": "#b5651d", "predictive": "#1f5fa8"}
+_COLORS = {"ramp": "#b5651d", "predictive": "#1f5fa8"}
 _GREY = "#777777"
 #: The same input gives the same file.
 _STYLE = {"svg.hashsalt": "edge_inference", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 
 
 def draw_hour(traces: Mapping[str, Outcome], path: Path) -> None:
-    """Draw one machine through an hour: heat, power, rate and engine of each preset."""
+    """Plot one machine over an hour: temperature, power, rate and engine of each preset."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(4, 1, figsize=(8, 8), sharex=True)
     case = next(iter(traces.values())).trial.case
     engines = [engine.precision for engine in case.nodes[1].engines]
     for name, outcome in traces.items():
         minutes = [moment.time_s / 60.0 for moment in outcome.trace]
-        look = {"color": _COLOURS[name], "label": name, "linewidth": 1.0}
-        axes[0].plot(minutes, [moment.die_c for moment in outcome.trace], **look)
-        axes[1].plot(minutes, [moment.power_w for moment in outcome.trace], **look)
-        axes[2].plot(minutes, [moment.rate_hz for moment in outcome.trace], **look)
+        style = {"color": _COLORS[name], "label": name, "linewidth": 1.0}
+        axes[0].plot(minutes, [moment.die_c for moment in outcome.trace], **style)
+        axes[1].plot(minutes, [moment.power_w for moment in outcome.trace], **style)
+        axes[2].plot(minutes, [moment.rate_hz for moment in outcome.trace], **style)
         used = [moment.engine for moment in outcome.trace]
-        axes[3].step(minutes, used, where="post", **look)
+        axes[3].step(minutes, used, where="post", **style)
     axes[0].axhline(MAX_C, color="black", linewidth=0.8, linestyle="--")
     for axis in axes:
         axis.axvline(case.event_s / 60.0, color=_GREY, linewidth=0.8, linestyle=":")
@@ -43,46 +43,48 @@ def draw_hour(traces: Mapping[str, Outcome], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_plants(outcomes: Mapping[str, Sequence[Outcome]], path: Path) -> None:
-    """Draw all machines: the worst temperatures, and the utility of one preset by another."""
+def draw_machines(outcomes: Mapping[str, Sequence[Outcome]], path: Path) -> None:
+    """Plot all machines: the maximum temperatures, and the utility of one preset by the other."""
     pyplot = _pyplot()
-    figure, (heat, use) = pyplot.subplots(1, 2, figsize=(9, 3.8))
-    for name, found in outcomes.items():
-        worst = sorted(outcome.worst_c for outcome in found)
-        share = [(number + 1) / len(worst) for number in range(len(worst))]
-        heat.step(worst, share, where="post", color=_COLOURS[name], label=name)
-    heat.axvline(MAX_C, color="black", linewidth=0.8, linestyle="--")
-    heat.set_xlabel("worst temperature of the die in an hour, °C")
-    heat.set_ylabel("share of machines")
-    heat.legend(loc="upper left")
+    figure, (temperature, utility) = pyplot.subplots(1, 2, figsize=(9, 3.8))
+    for name, results in outcomes.items():
+        hottest = sorted(outcome.max_c for outcome in results)
+        share = [(number + 1) / len(hottest) for number in range(len(hottest))]
+        temperature.step(hottest, share, where="post", color=_COLORS[name], label=name)
+    temperature.axvline(MAX_C, color="black", linewidth=0.8, linestyle="--")
+    temperature.set_xlabel("maximum temperature of the die in an hour, °C")
+    temperature.set_ylabel("share of machines")
+    temperature.legend(loc="upper left")
     ramp = [outcome.utility for outcome in outcomes["ramp"]]
     predictive = [outcome.utility for outcome in outcomes["predictive"]]
-    use.scatter(ramp, predictive, s=10, color=_COLOURS["predictive"])
-    most = max([*ramp, *predictive])
-    use.plot([0.0, most], [0.0, most], color="black", linewidth=0.8, linestyle="--")
-    use.set_xlabel("utility of the ramp, Hz x accuracy")
-    use.set_ylabel("utility of predictive")
+    utility.scatter(ramp, predictive, s=10, color=_COLORS["predictive"])
+    top = max([*ramp, *predictive])
+    utility.plot([0.0, top], [0.0, top], color="black", linewidth=0.8, linestyle="--")
+    utility.set_xlabel("utility of the ramp, Hz x accuracy")
+    utility.set_ylabel("utility of predictive")
     _save(figure, path)
 
 
 def draw_loss(outcomes: Mapping[str, Outcome], path: Path) -> None:
-    """Draw what happens around the loss of the sensors."""
+    """Plot temperature and rate around the loss of the sensors."""
     pyplot = _pyplot()
-    figure, (heat, rate) = pyplot.subplots(2, 1, figsize=(8, 4.5), sharex=True)
+    figure, (temperature, rate) = pyplot.subplots(2, 1, figsize=(8, 4.5), sharex=True)
     for name, outcome in outcomes.items():
         lost_s = outcome.trial.lost_s or 0.0
         near = [each for each in outcome.trace if -30.0 <= each.time_s - lost_s <= 60.0]
         seconds = [moment.time_s - lost_s for moment in near]
-        heat.plot(seconds, [moment.die_c for moment in near], color=_COLOURS[name], label=name)
+        temperature.plot(
+            seconds, [moment.die_c for moment in near], color=_COLORS[name], label=name
+        )
         rates = [moment.rate_hz for moment in near]
-        rate.step(seconds, rates, where="post", color=_COLOURS[name])
-    for axis in (heat, rate):
+        rate.step(seconds, rates, where="post", color=_COLORS[name])
+    for axis in (temperature, rate):
         axis.axvline(0.0, color="black", linewidth=0.8, linestyle="--")
         axis.axvline(5.0, color=_GREY, linewidth=0.8, linestyle=":")
-    heat.set_ylabel("die, °C")
+    temperature.set_ylabel("die, °C")
     rate.set_ylabel("inferences, Hz")
     rate.set_xlabel("seconds since the temperature was lost")
-    heat.legend(loc="upper right")
+    temperature.legend(loc="upper right")
     _save(figure, path)
 
 

@@ -92,7 +92,7 @@ class Trial:
         for voice, text, is_first in self._said(self.others, condition):
             sound = spoil(_padded(speak(text, voice)))
             # Speech that goes on costs several recognitions; one voice a sentence is enough.
-            heard = self.cores.hear(sound, partial=condition == CLEAN and is_first)
+            heard = self.cores.transcribe(sound, partial=condition == CLEAN and is_first)
             tally.add_other(heard.intents)
             self.result.stops_early += heard.stops_early
             if heard.meanings or heard.stops_early:
@@ -104,7 +104,7 @@ class Trial:
         self, condition: str, who: object, sentence: GrammarSentence, sound: Sound, tally: Tally
     ) -> None:
         # Answers are listened for after a question only.
-        heard = self.cores.hear(sound, is_asked=sentence.intent in (YES, NO))
+        heard = self.cores.transcribe(sound, expects_answer=sentence.intent in (YES, NO))
         found = outcome(meaning(sentence), heard.meanings)
         tally.add_command(found)
         if found != RIGHT:
@@ -128,7 +128,7 @@ class Trial:
         """Listen to people's recordings, none of which is a command; there may be none."""
         tally = Tally()
         for recording in people()[0]:
-            heard = self.cores.hear(_padded(recording.sound))
+            heard = self.cores.transcribe(_padded(recording.sound))
             tally.add_other(heard.intents)
             if heard.meanings:
                 self._tell(f"people: {recording.name} {recording.text!r} accepted: {heard.texts}")

@@ -19,7 +19,7 @@ from edge_inference.speech.language.grammar import GrammarSentence
 from edge_inference.speech.language.stop_phrases import is_stop
 from edge_inference.speech.language.understanding import Understanding
 from edge_inference.speech.recognition.activity import ActivityDetector
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 
@@ -53,7 +53,7 @@ class Cores:
         self._backends: list[Backend] = [self._activity_model, encoder, decoder]
         tokenizer = load_tokenizer(model.path("tokenizer"))
         self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)
-        self.command = listen_for(self.grammar, self.recogniser, settings)
+        self.command = make_command_mode(self.grammar, self.recogniser, settings)
         self._understanding = Understanding(self.grammar, IntentParserSettings())
         #: How long each recognition of a whole utterance took, and how much of it the processor
         #: worked on it: on a busy machine the first is longer.
@@ -80,18 +80,20 @@ class Cores:
                     yield segment
         yield from detector.flush()
 
-    def hear(self, sound: Sound, *, partial: bool = False, is_asked: bool = False) -> Heard:
+    def transcribe(
+        self, sound: Sound, *, partial: bool = False, expects_answer: bool = False
+    ) -> Heard:
         """Return the commands that a sound becomes.
 
         With ``partial`` speech that goes on is listened to for stop, every piece of it; the
-        node leaves some out where it is late. ``is_asked`` tells that a question came before.
+        node leaves some out where it is late. ``expects_answer`` tells that a question came before.
         """
         heard = Heard([], [], [], [])
         stops_early = False
         for segment in self.segments(sound, partial=partial):
             started, worked = time.perf_counter_ns(), time.thread_time_ns()
             command = self.command.recognise(
-                segment.samples, is_final=segment.is_final, is_asked=is_asked
+                segment.samples, is_final=segment.is_final, expects_answer=expects_answer
             )
             if not segment.is_final:
                 stops_early |= is_stop(command.text)
@@ -109,10 +111,12 @@ class Cores:
 
     def write_down(self, sound: Sound) -> str:
         """Return what free mode writes of a sound."""
-        return " ".join(self.recogniser.free(each.samples).text for each in self.segments(sound))
+        return " ".join(
+            self.recogniser.transcribe(each.samples).text for each in self.segments(sound)
+        )
 
     def _meant(self, text: str, confidence: float) -> Intent:
-        return self._understanding.intent(Transcript(text, confidence, "command", stamp_ns=0))
+        return self._understanding.parse(Transcript(text, confidence, "command", stamp_ns=0))
 
 
 def meaning(said: GrammarSentence | Intent) -> Hashable:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from edge_inference.speech.language.numbers import number_at, number_words
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.numbers import parse_number, spell_number
+from edge_inference.speech.language.text_normalization import split_words
 
 #: By meaning: what was said, another command or more than one, nothing.
 RIGHT, WRONG, NONE = "right", "wrong", "none"
@@ -60,17 +60,17 @@ class Tally:
 
 def spelled(text: str) -> list[str]:
     """Return the words of a text, numbers always written out, so that 2 is two."""
-    words = words_of(text)
+    words = split_words(text)
     written: list[str] = []
     place = 0
     while place < len(words):
-        found = number_at(words, place) if words[place][0].isdigit() else None
+        found = parse_number(words, place) if words[place][0].isdigit() else None
         value, end = found or (None, place + 1)
         if value is None:
             written.append(words[place])
         else:
             try:
-                written += number_words(value).split()
+                written += spell_number(value).split()
             except ValueError:  # too long for words, so it stays as it is written
                 written += words[place:end]
         place = end

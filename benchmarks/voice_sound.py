@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmarks.voice_sentences import Voice
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.audio import SAMPLE_RATE
+from edge_inference.speech.audio.audio_file import read_blocks
 from edge_inference.speech.audio.resample import Resampler
-from edge_inference.speech.audio.sound_file import pieces_of
 
 Sound = NDArray[np.float32]
 
@@ -65,7 +65,7 @@ def speak(text: str, voice: Voice) -> Sound:
 
 def read(file: Path) -> Sound:
     """Return the sound of a file."""
-    pieces = list(pieces_of(file, _PIECE_S))
+    pieces = list(read_blocks(file, _PIECE_S))
     resampler = Resampler(pieces[0][1])
     parts = [*(resampler.feed(piece) for piece, _ in pieces), resampler.flush()]
     # Between the samples of loud speech lie louder ones.

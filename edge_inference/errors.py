@@ -13,7 +13,8 @@
     │   └── EngineFileError   an engine file that is damaged, or built for another machine
     ├── CacheError            a cache folder, or an artifact in it
     ├── SourceError           a camera, video or image that cannot be read
-    └── ActuatorError         a machine setting that cannot be read, changed or restored
+    ├── ActuatorError         a machine setting that cannot be read, changed or restored
+    └── CancelledError        the caller cancelled the work before it was complete
 
 A message names the subject, what was expected, what was got, and a hint how to fix it.
 Catch :class:`EdgeInferenceError` to catch all of them; any other exception is a bug.
@@ -68,3 +69,7 @@ class SourceError(EdgeInferenceError):
 
 class ActuatorError(EdgeInferenceError):
     """A machine setting (clocks, power mode …) cannot be read, changed or restored."""
+
+
+class CancelledError(EdgeInferenceError):
+    """The caller cancelled the work before it was complete."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edge_inference.composition.launching import describe
+from edge_inference.composition.launch_description import describe_pipeline
 from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe it."""
-    return describe("platform")
+    return describe_pipeline("platform")

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge_inference.composition.load_services import add_load_services
 from edge_inference.composition.pipeline import Pipeline, load_pipeline
-from edge_inference.composition.process import hosted, load_all
+from edge_inference.composition.process import load_components, open_container
 
 FILE = Path(__file__).parents[1] / "config" / "security" / "robot.policy.xml"
 
@@ -61,9 +61,9 @@ def render() -> str:
 
 def _part(pipeline: Pipeline, name: str) -> dict[tuple[str, str], Rules]:
     """Return the rules of each node in one of the pipeline's containers, itself among them."""
-    with hosted(name) as container:
+    with open_container(name) as container:
         add_load_services(container)
-        failures = load_all(container, pipeline.components(ARGUMENTS, container=name))
+        failures = load_components(container, pipeline.components(ARGUMENTS, container=name))
         if failures:
             raise RuntimeError("; ".join(failures))
         nodes = [container.node, *(component.node for component in container.components)]

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SHOWN = 8
+MAX_SHOWN = 8
 
 
 class Cases:
@@ -40,5 +40,5 @@ class Cases:
 
     def _summary(self) -> str:
         count = len(self._failures)
-        shown = [f"{count} of {self._tried} cases fail", *self._failures[:SHOWN]]
-        return "\n".join([*shown, *(["…"] if count > SHOWN else [])])
+        shown = [f"{count} of {self._tried} cases fail", *self._failures[:MAX_SHOWN]]
+        return "\n".join([*shown, *(["…"] if count > MAX_SHOWN else [])])

@@ -23,7 +23,7 @@ def _sparse(file: Path) -> None:
 
 
 #: What is no file that can be read, by its name.
-NO_FILES: dict[str, Callable[[Path], None]] = {
+UNREADABLE_FILES: dict[str, Callable[[Path], None]] = {
     "pipe": os.mkfifo,
     "device": lambda file: file.symlink_to("/dev/zero"),
     "socket": _socket,
@@ -65,12 +65,12 @@ YAML_TEXTS = {
 }
 
 
-def put(file: Path, text: str | bytes) -> None:
+def write_content(file: Path, text: str | bytes) -> None:
     """Write a file."""
     file.write_bytes(text.encode() if isinstance(text, str) else text)
 
 
-def within_deadline(call: Callable[[], object]) -> BaseException | None:
+def call_with_deadline(call: Callable[[], object]) -> BaseException | None:
     """Return what a call raises; fail where it does not come back."""
     raised: list[BaseException] = []
 
@@ -88,7 +88,7 @@ def within_deadline(call: Callable[[], object]) -> BaseException | None:
     return raised[0] if raised else None
 
 
-def expect_sentence(error: object, name: str) -> None:
+def assert_one_sentence(error: object, name: str) -> None:
     """Check that a text is one sentence that names the file, and can be read."""
     text = str(error)
     assert name in text, text[:300]

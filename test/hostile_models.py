@@ -20,7 +20,7 @@ HUGE = [65_536, 65_536]
 _LENGTH = 4 << 30
 
 
-def bomb(folder: Path, kind: str) -> Path:
+def write_hostile_model(folder: Path, kind: str) -> Path:
     """Write the model folder of a network in :data:`NETWORKS` and return it."""
     folder.mkdir(parents=True)
     return write_model(folder, NETWORKS[kind]())
@@ -41,7 +41,7 @@ def write_model(folder: Path, network: onnx.ModelProto) -> Path:
     return folder
 
 
-def network(
+def make_network(
     nodes: list[onnx.NodeProto], constants: dict[str, object], weights: Sequence[TensorProto] = ()
 ) -> onnx.ModelProto:
     """Return a network that computes its logits from the image's means."""
@@ -61,7 +61,7 @@ def network(
 
 def _with(node: onnx.NodeProto, **constants: object) -> onnx.ModelProto:
     """Return a network whose logits need everything that a node makes."""
-    return network([node, *_gathered(node.output[0])], constants)
+    return make_network([node, *_gathered(node.output[0])], constants)
 
 
 def _gathered(name: str) -> list[onnx.NodeProto]:
@@ -79,7 +79,7 @@ def _worked_out() -> onnx.ModelProto:
         helper.make_node("Mul", ["count", "factor"], ["length"]),
         helper.make_node("ConstantOfShape", ["length"], ["made"]),
     ]
-    return network([*nodes, *_gathered("made")], {"factor": [1 << 30]})
+    return make_network([*nodes, *_gathered("made")], {"factor": [1 << 30]})
 
 
 def _loop() -> onnx.ModelProto:
@@ -97,13 +97,13 @@ def _loop() -> onnx.ModelProto:
         ],
     )
     node = helper.make_node("Loop", ["turns", "yes", "means"], ["logits"], body=body)
-    return network([node], {"turns": (1 << 63) - 1, "yes": True})
+    return make_network([node], {"turns": (1 << 63) - 1, "yes": True})
 
 
 def _chain(length: int) -> onnx.ModelProto:
     names = ["means", *(f"x{n}" for n in range(length - 1)), "logits"]
     nodes = [helper.make_node("Add", [a, a], [b]) for a, b in itertools.pairwise(names)]
-    return network(nodes, {})
+    return make_network(nodes, {})
 
 
 def _external() -> onnx.ModelProto:
@@ -112,11 +112,11 @@ def _external() -> onnx.ModelProto:
     for key, value in (("location", "weights.bin"), ("length", str(_LENGTH))):
         entry = weights.external_data.add()
         entry.key, entry.value = key, value
-    return network(_gathered("w"), {}, [weights])
+    return make_network(_gathered("w"), {}, [weights])
 
 
 def _sparse_weights() -> onnx.ModelProto:
-    made = network(_gathered("w"), {})
+    made = make_network(_gathered("w"), {})
     values = numpy_helper.from_array(np.float32([1]), "w")
     indices = numpy_helper.from_array(np.int64([1]), "places")
     made.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, HUGE))
@@ -124,7 +124,7 @@ def _sparse_weights() -> onnx.ModelProto:
 
 
 def _declared() -> onnx.ModelProto:
-    made = network(_gathered("means"), {})
+    made = make_network(_gathered("means"), {})
     made.graph.value_info.append(
         helper.make_tensor_value_info("as_floats", TensorProto.FLOAT, HUGE)
     )
@@ -150,14 +150,14 @@ def _of_a_constant_node() -> onnx.ModelProto:
         helper.make_node("Constant", [], ["shape"], value=value),
         helper.make_node("ConstantOfShape", ["shape"], ["made"]),
     ]
-    return network([*nodes, *_gathered("made")], {})
+    return make_network([*nodes, *_gathered("made")], {})
 
 
 def _unpacked() -> onnx.ModelProto:
     """The shape lies in int64_data instead of raw_data."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [2], HUGE)
     node = helper.make_node("ConstantOfShape", ["shape"], ["made"])
-    return network([node, *_gathered("made")], {}, [shape])
+    return make_network([node, *_gathered("made")], {}, [shape])
 
 
 def _of(operator: str, inputs: list[str], **attributes: object) -> onnx.NodeProto:
@@ -189,7 +189,7 @@ def _constant(**value: object) -> onnx.ModelProto:
         helper.make_node("Constant", [], ["shape"], **value),
         helper.make_node("ConstantOfShape", ["shape"], ["made"]),
     ]
-    return network([*nodes, *_gathered("made")], {})
+    return make_network([*nodes, *_gathered("made")], {})
 
 
 def _sparse_constant() -> onnx.ModelProto:
@@ -197,7 +197,7 @@ def _sparse_constant() -> onnx.ModelProto:
     indices = numpy_helper.from_array(np.int64([1]), "places")
     sparse = helper.make_sparse_tensor(values, indices, HUGE)
     node = helper.make_node("Constant", [], ["made"], sparse_value=sparse)
-    return network([node, *_gathered("made")], {})
+    return make_network([node, *_gathered("made")], {})
 
 
 def _range_of(**attributes: object) -> onnx.ModelProto:
@@ -205,14 +205,14 @@ def _range_of(**attributes: object) -> onnx.ModelProto:
         helper.make_node("Constant", [], [name], **{next(iter(attributes)): value})
         for name, value in zip("abc", next(iter(attributes.values())), strict=True)
     ]
-    return network([*constants, _of("Range", ["a", "b", "c"]), *_gathered("made")], {})
+    return make_network([*constants, _of("Range", ["a", "b", "c"]), *_gathered("made")], {})
 
 
 def _scalar_of_floats() -> onnx.ModelProto:
     """The numbers lie in float_data instead of raw_data."""
     numbers = {"a": 0.0, "b": 1.0, "c": 1e-12}
     weights = [helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in numbers.items()]
-    return network([_of("Range", ["a", "b", "c"]), *_gathered("made")], {}, weights)
+    return make_network([_of("Range", ["a", "b", "c"]), *_gathered("made")], {}, weights)
 
 
 def _late_constant() -> onnx.ModelProto:
@@ -223,10 +223,12 @@ def _late_constant() -> onnx.ModelProto:
     return made
 
 
-def calling(bodies: Mapping[str, Sequence[onnx.NodeProto]], first: str) -> onnx.ModelProto:
+def make_network_with_functions(
+    bodies: Mapping[str, Sequence[onnx.NodeProto]], first: str
+) -> onnx.ModelProto:
     """Return a network that calls a function; each takes ``x`` and gives ``y``."""
     domain = helper.make_opsetid("mine", 1)
-    made = network([helper.make_node(first, ["means"], ["logits"], domain="mine")], {})
+    made = make_network([helper.make_node(first, ["means"], ["logits"], domain="mine")], {})
     made.opset_import.append(domain)
     versions = [helper.make_opsetid("", 13), domain]
     for name, nodes in bodies.items():
@@ -234,7 +236,7 @@ def calling(bodies: Mapping[str, Sequence[onnx.NodeProto]], first: str) -> onnx.
     return made
 
 
-def call(name: str, x: str, y: str) -> onnx.NodeProto:
+def make_call_node(name: str, x: str, y: str) -> onnx.NodeProto:
     """Return a node that calls a function."""
     return helper.make_node(name, [x], [y], domain="mine")
 
@@ -243,8 +245,8 @@ def _calls() -> onnx.ModelProto:
     bodies = {"f0": [helper.make_node("Relu", ["x"], ["y"])]}
     for number in range(1, 40):
         inner = f"f{number - 1}"
-        bodies[f"f{number}"] = [call(inner, "x", "t"), call(inner, "t", "y")]
-    return calling(bodies, "f39")
+        bodies[f"f{number}"] = [make_call_node(inner, "x", "t"), make_call_node(inner, "t", "y")]
+    return make_network_with_functions(bodies, "f39")
 
 
 def _calls_with_constants() -> onnx.ModelProto:
@@ -257,12 +259,12 @@ def _calls_with_constants() -> onnx.ModelProto:
     bodies = {"f0": nodes}
     for number in range(1, 11):  # 4 MiB, 1024 times
         inner = f"f{number - 1}"
-        bodies[f"f{number}"] = [call(inner, "x", "t"), call(inner, "t", "y")]
-    return calling(bodies, "f10")
+        bodies[f"f{number}"] = [make_call_node(inner, "x", "t"), make_call_node(inner, "t", "y")]
+    return make_network_with_functions(bodies, "f10")
 
 
 #: What says so in ways that no exporter takes.
-ODD = {
+UNUSUAL = {
     "Constant of ints": lambda: _constant(value_ints=HUGE),
     "Constant of an int": lambda: _range_of(value_int=[0, 1 << 40, 1]),
     "Constant of a float": lambda: _range_of(value_float=[0.0, 1.0, 1e-12]),
@@ -286,5 +288,5 @@ ODD = {
     "functions with constants": _calls_with_constants,
 }
 #: What costs without saying so before it runs.
-RUNNING = {"a shape that is worked out": _worked_out, "a loop": _loop}
-NETWORKS = {**DECLARED, **ODD, **RUNNING}
+COSTLY_AT_RUN_TIME = {"a shape that is worked out": _worked_out, "a loop": _loop}
+NETWORKS = {**DECLARED, **UNUSUAL, **COSTLY_AT_RUN_TIME}

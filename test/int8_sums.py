@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pair_sums(inputs: NDArray[np.uint8], weights: NDArray[np.int8]) -> NDArray[np.int16]:
+def saturating_pair_sums(inputs: NDArray[np.uint8], weights: NDArray[np.int8]) -> NDArray[np.int16]:
     """Return u8 [..., 2] times s8 [..., 2], added in pairs and cut off, as ``vpmaddubsw`` does."""
     products = inputs.astype(np.int16) * weights.astype(np.int16)  # each fits: 255 * -128
     sums = products[..., 0].astype(np.int32) + products[..., 1]
@@ -17,14 +17,14 @@ def pair_sums(inputs: NDArray[np.uint8], weights: NDArray[np.int8]) -> NDArray[n
     return np.clip(sums, limits.min, limits.max).astype(np.int16)
 
 
-def saturates(numbers: NDArray[np.int8]) -> bool:
+def can_saturate(numbers: NDArray[np.int8]) -> bool:
     """Tell whether any two weights, in any order, have inputs for which their sum is cut off."""
     values = np.unique(numbers)
     pairs = np.stack(np.meshgrid(values, values), axis=-1)
     for inputs in ((255, 255), (255, 0), (0, 255)):  # a sum is largest where inputs are extreme
         given = np.broadcast_to(np.array(inputs, np.uint8), pairs.shape)
         exact = (given.astype(np.int32) * pairs).sum(axis=-1)
-        if (pair_sums(given, pairs) != exact).any():
+        if (saturating_pair_sums(given, pairs) != exact).any():
             return True
     return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_inference.errors import BackendError
 
-DRIVER = "libcuda.so.1"
+DRIVER_LIBRARY = "libcuda.so.1"
 
 # From cuda.h: CUdevice_attribute.
 _COMPUTE_CAPABILITY_MAJOR = 75
@@ -30,9 +30,9 @@ def find_gpu(index: int = 0) -> Gpu:
     An ONNX Runtime with CUDA, or TensorRT, can be installed on machines without a GPU.
     """
     try:
-        driver = ctypes.CDLL(DRIVER)
+        driver = ctypes.CDLL(DRIVER_LIBRARY)
     except OSError as error:
-        raise BackendError(f"no NVIDIA driver ({DRIVER} cannot be loaded)") from error
+        raise BackendError(f"no NVIDIA driver ({DRIVER_LIBRARY} cannot be loaded)") from error
     status = driver.cuInit(0)
     if status != 0:
         raise BackendError(f"the NVIDIA driver does not start (cuInit gives error {status})")

@@ -21,7 +21,7 @@ def open_container(command: str, verbose: bool) -> Iterator[Container]:
     Raises ConfigError where ROS 2 is missing.
     """
     try:
-        from edge_inference.composition.process import hosted
+        from edge_inference.composition import process
     except ImportError as error:
         raise ConfigError(
             f"`{command}` needs ROS 2, and {error.name or error} cannot be imported: use "
@@ -31,6 +31,6 @@ def open_container(command: str, verbose: bool) -> Iterator[Container]:
     arguments = ["--ros-args", "--log-level", "info" if verbose else "fatal"]
     with (
         exit_while_busy("edge-inference"),
-        hosted("edge_inference", arguments, []) as container,
+        process.open_container("edge_inference", arguments, []) as container,
     ):
         yield container

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_inference.composition.pipeline import OWN, ComponentDescription, Pipeline
+from edge_inference.composition.pipeline import DEFAULT_NAMESPACE, ComponentDescription, Pipeline
 from edge_inference.engines.cache.cache_folder import default_cache_folder
-from edge_inference.engines.cache.cache_lock import only_one_at_once
+from edge_inference.engines.cache.cache_lock import try_exclusive_lock
 from edge_inference.errors import CacheError
 
 if TYPE_CHECKING:
@@ -61,17 +61,17 @@ def reserve_namespace(
     domain = container.context.get_domain_id()
     with ExitStack() as locks:
         for number in itertools.count(1):
-            own = OWN if number == 1 else f"{OWN}_{number}"
+            own = DEFAULT_NAMESPACE if number == 1 else f"{DEFAULT_NAMESPACE}_{number}"
             if not locks.enter_context(_try_lock(f"domain_{domain}_{own}_{main_node}")):
                 continue
             while not is_used(own) and time.monotonic() < deadline_s:
                 time.sleep(_POLL_PERIOD_S)
             if not is_used(own):
                 break
-        if own != OWN:
+        if own != DEFAULT_NAMESPACE:
             on_message(
-                f"another pipeline runs in the namespace /{OWN} (or was just killed there): this "
-                f"one runs in /{own}, and its topics are /{own}/…"
+                f"another pipeline runs in the namespace /{DEFAULT_NAMESPACE} (or was just killed "
+                f"there): this one runs in /{own}, and its topics are /{own}/…"
             )
         yield NamespacedPipeline(f"/{own}", pipeline.components(arguments, own=own), main_node)
 
@@ -86,7 +86,7 @@ def _try_lock(name: str) -> Iterator[bool]:
         try:
             folder = default_cache_folder() / "running"
             folder.mkdir(parents=True, exist_ok=True)
-            is_ours = stack.enter_context(only_one_at_once(folder / f"{name}.lock"))
+            is_ours = stack.enter_context(try_exclusive_lock(folder / f"{name}.lock"))
         except (CacheError, OSError):
             is_ours = True
         yield is_ours

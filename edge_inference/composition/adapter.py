@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar, final
 
 from rclpy.serialization import deserialize_message, serialize_message
 
-from edge_inference.composition.cdr import with_plain_header
-from edge_inference.composition.gate import Gate, MessageBounds
+from edge_inference.composition.cdr import normalize_header
+from edge_inference.composition.message_bounds import BoundsChecker, MessageBounds
 from edge_inference.errors import InputError
 
 Object = TypeVar("Object")
@@ -52,7 +52,7 @@ class Adapter(ABC, Generic[Object]):
     def read(self, data: bytes) -> Object:
         """Build the object from a serialised message within its bounds."""
         name = self.message_type.__name__
-        plain = with_plain_header(data, name)
+        plain = normalize_header(data, name)
         try:
             message = deserialize_message(plain, self.message_type)
         except Exception as error:  # of whichever middleware there is
@@ -62,5 +62,5 @@ class Adapter(ABC, Generic[Object]):
         return self.from_message(message)
 
     @cached_property
-    def _gate(self) -> Gate:
-        return Gate(self.message_type, self.bounds)
+    def _gate(self) -> BoundsChecker:
+        return BoundsChecker(self.message_type, self.bounds)

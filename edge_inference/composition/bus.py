@@ -122,7 +122,7 @@ class Publisher(Generic[Object]):
             if not self._closed:
                 raise
 
-    def is_wanted(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Tell whether anybody listens, inside the process or outside."""
         return bool(self._own_receivers().all) or self._ros.get_subscription_count() > 0
 
@@ -157,8 +157,8 @@ class Subscription(Generic[Object]):
     ``callback(item, by_reference)`` runs in the publisher's thread when the
     object comes from this process, in the executor's otherwise; it must be
     quick and must not raise. ``on_error`` gets the errors of messages that
-    cannot be turned into an object. ``reliability_follows`` lets
-    :meth:`follow_publishers` choose between reliable and best effort. With
+    cannot be turned into an object. ``match_reliability`` lets
+    :meth:`match_publishers` choose between reliable and best effort. With
     ``on_company`` the topic has one publisher, as ``OnePublisher`` says, and
     ``on_company`` is told of others.
     """
@@ -171,7 +171,7 @@ class Subscription(Generic[Object]):
         callback: Callable[[Object, bool], None],
         on_error: Callable[[EdgeInferenceError], None],
         qos: QoSProfile,
-        reliability_follows: bool = False,
+        match_reliability: bool = False,
         on_company: Callable[[str], None] | None = None,
     ) -> None:
         self._node = node
@@ -183,7 +183,7 @@ class Subscription(Generic[Object]):
         self._qos = copy.copy(qos)  # as in Publisher
         self._ros = self._connect(topic, QoSOverridingOptions.with_default_policies())
         # A user's override that changed the reliability is the last word.
-        self._follows = reliability_follows and self._qos.reliability == qos.reliability
+        self._follows = match_reliability and self._qos.reliability == qos.reliability
         self.topic: str = self._ros.topic_name
         self._topic = Bus.of(node.context).topic(self.topic)
         self._one: PublisherFilter | None = None
@@ -194,7 +194,7 @@ class Subscription(Generic[Object]):
         self._receiver = _Receiver(lambda item: callback(item, True), adapter, self._qos)
         self._leave = self._topic.add(self._receiver)
 
-    def follow_publishers(self) -> None:
+    def match_publishers(self) -> None:
         """Be reliable while every publisher on the topic is, best effort otherwise.
 
         A reliable subscription gets nothing from a best-effort publisher; a

@@ -26,7 +26,7 @@ _NO_OPTIONS = b"\x00\x00"
 _PADDING = 0b11
 
 
-def body_end(data: bytes, kind: str) -> int:
+def find_body_end(data: bytes, kind: str) -> int:
     """Return the place behind a serialised message's members; what is left is padding.
 
     Raises InputError for a message shorter than it says, or in another representation than ROS
@@ -46,14 +46,14 @@ def body_end(data: bytes, kind: str) -> int:
     return len(data) - padding
 
 
-def with_plain_header(data: bytes, kind: str) -> bytes:
+def normalize_header(data: bytes, kind: str) -> bytes:
     """Return a serialised message with a header that every reader of CDR survives.
 
     Fast CDR subtracts the padding that a header announces from the body's end without a look at
-    the body's length, and then reads what lies before it. Raises InputError as :func:`body_end`
+    the body's length, and then reads what lies before it. Raises InputError as :func:`find_body_end`
     does.
     """
-    end = body_end(data, kind)
+    end = find_body_end(data, kind)
     if data[2:HEADER_BYTES] == _NO_OPTIONS:
         return data
     return data[:2] + _NO_OPTIONS + data[HEADER_BYTES:end]

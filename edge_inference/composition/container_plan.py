@@ -22,7 +22,7 @@ class _ContainerEntry:
     components: tuple[str, ...] = setting(description="node names of the components in it")
 
 
-def read_plan(
+def read_container_plan(
     root: Section, names: Iterable[str], included: Sequence[ContainerPlan]
 ) -> ContainerPlan:
     """Return the containers that a description names, else those of the pipelines in it.

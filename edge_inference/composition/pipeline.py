@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_inference.composition.container_plan import ContainerPlan, read_plan
-from edge_inference.composition.parameter_text import as_yaml, read_value
-from edge_inference.composition.substitution import filled, references, with_names
+from edge_inference.composition.container_plan import ContainerPlan, read_container_plan
+from edge_inference.composition.parameter_format import format_value, parse_value
+from edge_inference.composition.substitution import find_references, rename_references, substitute
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
@@ -27,7 +27,7 @@ _COMPRESSED = "/compressed"
 # Two that each include two, and so on, would never be read to an end.
 _MOST_INCLUDED = 64
 #: Namespace of the shipped pipelines' nodes and topics.
-OWN = "ai"
+DEFAULT_NAMESPACE = "ai"
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class _Component(NamedTuple):
         """Return it with other names for its arguments."""
         return _Component(
             replace(self.entry, when=names.get(self.entry.when, self.entry.when)),
-            {key: with_names(value, names) for key, value in self.parameters.items()},
-            {key: with_names(value, names) for key, value in self.remappings.items()},
+            {key: rename_references(value, names) for key, value in self.parameters.items()},
+            {key: rename_references(value, names) for key, value in self.remappings.items()},
         )
 
 
@@ -123,7 +123,7 @@ class ComponentDescription:
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
         for name, value in self.parameters.items():
-            arguments += ["-p", f"{name}:={as_yaml(value)}"]
+            arguments += ["-p", f"{name}:={format_value(value)}"]
         if params_file:
             arguments += ["--params-file", params_file]
         return arguments
@@ -145,7 +145,7 @@ class Pipeline:
         self,
         values: Mapping[str, str] | None = None,
         namespace: str = "",
-        own: str = OWN,
+        own: str = DEFAULT_NAMESPACE,
         container: str = "",
     ) -> list[ComponentDescription]:
         """Fill in the arguments and return the components to start, in order.
@@ -181,18 +181,20 @@ class Pipeline:
                 name=entry.name,
                 plugin=entry.plugin,
                 namespace=_below(namespace, _apart(own, entry.namespace)),
-                parameters=filled(parameters, values),
+                parameters=substitute(parameters, values),
                 remappings={
                     source: _below(namespace, _apart(own, str(target)))
-                    for source, target in filled(remappings, values).items()
+                    for source, target in substitute(remappings, values).items()
                 },
                 given=frozenset(
-                    name for name, value in parameters.items() if references(value) & given.keys()
+                    name
+                    for name, value in parameters.items()
+                    if find_references(value) & given.keys()
                 ),
             )
             for entry, parameters, remappings in self._components
             if (not container or entry.name in self.containers[container])
-            and (not entry.when or read_value(values[entry.when]) != "")
+            and (not entry.when or parse_value(values[entry.when]) != "")
         ]
 
 
@@ -224,7 +226,7 @@ def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
     sections = root.section_list("components") if "components" in root or not included else ()
     names = {argument.name for argument in arguments}
     components = _all_components([(each, _component(each, names)) for each in sections], included)
-    plan = read_plan(
+    plan = read_container_plan(
         root,
         [each.entry.name for each in components],
         [each.pipeline.containers for each in included],
@@ -343,7 +345,7 @@ def _component(section: Section, arguments: set[str]) -> _Component:
     remappings = section.section("remappings").plain() if "remappings" in section else {}
     used = [entry.when] if entry.when else []
     for value in (*parameters.values(), *remappings.values()):
-        used += references(value)
+        used += find_references(value)
     for name in used:
         if name not in arguments:
             raise section.error(
@@ -361,10 +363,10 @@ def _below(namespace: str, name: str) -> str:
 
 def _apart(own: str, name: str) -> str:
     """Put a relative name into a namespace instead of ``ai``; others stay as they are."""
-    if own == OWN or name.startswith(("/", "~")):
+    if own == DEFAULT_NAMESPACE or name.startswith(("/", "~")):
         return name
     head, _, rest = name.partition("/")
-    return "/".join(filter(None, (own, rest if head == OWN else name)))
+    return "/".join(filter(None, (own, rest if head == DEFAULT_NAMESPACE else name)))
 
 
 def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[str, str]:

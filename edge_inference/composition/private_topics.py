@@ -141,12 +141,12 @@ class PublisherFilter:
     def _publishers(self) -> dict[bytes | None, str]:
         """Return the full name of each publisher's node, by the publisher's identity."""
         return {
-            bytes(info.endpoint_gid)[:_GID_LENGTH]: full_name(info.node_name, info.node_namespace)
+            bytes(info.endpoint_gid)[:_GID_LENGTH]: join_name(info.node_name, info.node_namespace)
             for info in self._node.get_publishers_info_by_topic(self._topic)
         }
 
 
-def full_name(name: str, namespace: str) -> str:
+def join_name(name: str, namespace: str) -> str:
     """Put a node's namespace before its name."""
     return f"{namespace.rstrip('/')}/{name}"
 

@@ -24,8 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from edge_inference.composition.container import Container
 from edge_inference.composition.load_services import add_load_services
-from edge_inference.composition.log_folder import log_trouble
-from edge_inference.composition.parameter_text import read_value
+from edge_inference.composition.log_directory import find_log_problem
+from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
 from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
@@ -81,7 +81,9 @@ def run_container(arguments: Sequence[str]) -> int:
             rules, others = _rules_apart(ros)
             shared = [rule for rule in rules if not _NAMING.match(rule)]
             extra = _as_arguments(shared, others)
-            load_all(container, components, extra=extra, autostart=options.autostart, ended=ended)
+            load_components(
+                container, components, extra=extra, autostart=options.autostart, ended=ended
+            )
         elif options.container:
             raise ConfigError(f"--container {options.container}: expected a --pipeline with it")
 
@@ -108,7 +110,7 @@ def run_component(plugin: str, arguments: Sequence[str]) -> int:
 
     def fill(container: Container, ended: Callable[[], bool]) -> None:
         del ended  # there is one component
-        values = {name: read_value(text) for name, text in _assignments(options.set).items()}
+        values = {name: parse_value(text) for name, text in _assignments(options.set).items()}
         container.load(plugin, ros, options.autostart, _parameters(values))
 
     # A leading underscore hides the host itself from `ros2 node list`.
@@ -117,7 +119,7 @@ def run_component(plugin: str, arguments: Sequence[str]) -> int:
     return _host(f"_{class_name}_host", ros, fill, _as_arguments(place))
 
 
-def load_all(
+def load_components(
     container: Container,
     components: Sequence[ComponentDescription],
     params_file: str = "",
@@ -150,7 +152,7 @@ def load_all(
 
 
 @contextmanager
-def hosted(
+def open_container(
     name: str,
     ros_arguments: Sequence[str] = (),
     own_arguments: Sequence[str] | None = None,
@@ -164,7 +166,7 @@ def hosted(
     """
     _check_files(ros_arguments)
     # Asked before ROS finds out: some releases say it in words of their own, too.
-    trouble = None if _NO_LOGS in ros_arguments else log_trouble()
+    trouble = None if _NO_LOGS in ros_arguments else find_log_problem()
     if trouble is not None:
         raise ConfigError(trouble)
     context = Context()
@@ -217,7 +219,7 @@ def _host(
 ) -> int:
     try:
         with (
-            hosted(name, ros_arguments, own_arguments) as container,
+            open_container(name, ros_arguments, own_arguments) as container,
             _ended_by_signals(container) as (ended, filled),
         ):
             fill(container, ended.is_set)

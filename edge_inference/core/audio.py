@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 #: What every stage behind the source works on, samples a second.
 SAMPLE_RATE = 16_000
 #: Longest chunk of sound from outside: a command waits for a chunk's end.
-LONGEST_CHUNK_S = 30.0
+MAX_CHUNK_S = 30.0
 #: Longest that somebody may speak in one go.
-LONGEST_SPEECH_S = 60.0
+MAX_SPEECH_S = 60.0
 #: Most channels that a sound may have.
-MOST_CHANNELS = 64
+MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True, eq=False)

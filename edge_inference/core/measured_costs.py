@@ -1,8 +1,8 @@
-"""What operating points cost on one machine, as it was measured.
+"""Measured inference times of engine configurations on one machine.
 
-What was timed in turns makes one measurement. Within it a ratio is exact, however
-hot or busy the machine was; between two measurements it is not, for clocks and
-load differ. So a ratio is taken from one measurement or not at all.
+One measurement holds configurations that were timed interleaved. Within a measurement a
+ratio of two times is exact, however hot or busy the machine was. Between two measurements it
+is not, because clocks and load differ. A ratio therefore always comes from one measurement.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_inference.core.operating_point import EngineConfiguration
+from edge_inference.core.engine_configuration import EngineConfiguration
 
-#: With fewer runs nothing is said: one pause of the machine would decide.
+#: Fewer runs give no cost: one pause of the machine would decide it.
 MINIMUM_RUNS = 10
-#: One operating point is faster than another if it takes at most this share of its time;
-#: what is nearer may be noise, and is not worth what it loses.
+#: A configuration is faster than another if it takes at most this share of its time. A smaller
+#: gain may be noise and does not pay for the lost accuracy.
 FASTER = 0.95
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Seconds of one run: the median, and what 95 % of the runs do not exceed."""
+    """Seconds of one run: the median and the 95th percentile."""
 
     median_s: float
     p95_s: float
@@ -37,7 +37,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Samples:
-    """Seconds of each run; ``cpu_s`` is None where CPU time does not tell what a run takes."""
+    """Seconds of each run; ``cpu_s`` is None where the CPU time of the thread has no meaning."""
 
     wall_s: Sequence[float]
     cpu_s: Sequence[float] | None = None
@@ -45,26 +45,29 @@ class Samples:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of an operating point takes.
+    """The time of one run of a configuration.
 
-    ``cpu`` is the CPU time of an engine that computes in one thread of the processor: other
-    work on the machine does not change it much. It is None for every other engine.
+    ``cpu`` is the CPU time of an engine that computes in one thread of the CPU: other load on
+    the machine hardly changes it. It is None for every other engine.
     """
 
-    point: EngineConfiguration
+    configuration: EngineConfiguration
     runs: int
     wall: Spread
     cpu: Spread | None = None
 
     @property
     def seconds(self) -> float:
-        """Seconds of one run on a machine that is not busy otherwise."""
+        """Seconds of one run on a machine without other load."""
         return (self.cpu or self.wall).median_s
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was timed in turns. ``by`` names who did, ``taken_s`` is in seconds since the epoch."""
+    """Costs that were timed interleaved.
+
+    ``by`` names the program part that measured, ``taken_s`` is in seconds since the epoch.
+    """
 
     by: str
     taken_s: float
@@ -74,57 +77,59 @@ class Measurement:
     def of(
         cls, by: str, taken_s: float, samples: Mapping[EngineConfiguration, Samples]
     ) -> Measurement | None:
-        """Summarize what ran often enough; None where nothing did."""
+        """Summarize the configurations with enough runs; None where there are none."""
         costs = tuple(
             Cost(
-                point,
+                configuration,
                 len(each.wall_s),
                 Spread.of(each.wall_s),
                 None if each.cpu_s is None else Spread.of(each.cpu_s),
             )
-            for point, each in samples.items()
+            for configuration, each in samples.items()
             if len(each.wall_s) >= MINIMUM_RUNS
         )
         return cls(by, taken_s, costs) if costs else None
 
-    def cost(self, point: EngineConfiguration | None) -> Cost | None:
-        """Find an operating point."""
-        return next((each for each in self.costs if each.point == point), None)
+    def cost(self, configuration: EngineConfiguration | None) -> Cost | None:
+        """Return the cost of a configuration, None where it was not measured."""
+        return next((each for each in self.costs if each.configuration == configuration), None)
 
     def supersedes(self, other: Measurement) -> bool:
-        """Tell whether this one has all that the other has."""
-        return {each.point for each in other.costs} <= {each.point for each in self.costs}
+        """Tell whether this measurement has every configuration of the other."""
+        return {each.configuration for each in other.costs} <= {
+            each.configuration for each in self.costs
+        }
 
 
 @dataclass(frozen=True)
 class MeasuredCosts:
     """All measurements of one machine, the oldest first.
 
-    What was not measured is unknown, as is None, which stands for an operating point whose
-    file is not made yet.
+    The cost of a configuration that was not measured is unknown. None stands for a
+    configuration whose file does not exist yet; its cost is unknown too.
     """
 
     measurements: tuple[Measurement, ...] = ()
 
-    def newest(self, point: EngineConfiguration | None) -> tuple[Cost, Measurement] | None:
-        """Return the newest cost of an operating point with its measurement; None unknown."""
-        found = ((each.cost(point), each) for each in reversed(self.measurements))
+    def newest(self, configuration: EngineConfiguration | None) -> tuple[Cost, Measurement] | None:
+        """Return the newest cost of a configuration with its measurement; None if unknown."""
+        found = ((each.cost(configuration), each) for each in reversed(self.measurements))
         return next(((cost, each) for cost, each in found if cost is not None), None)
 
-    def cost(self, point: EngineConfiguration | None) -> Cost | None:
-        """Return the newest cost of an operating point; None where it is unknown."""
-        newest = self.newest(point)
+    def cost(self, configuration: EngineConfiguration | None) -> Cost | None:
+        """Return the newest cost of a configuration; None if unknown."""
+        newest = self.newest(configuration)
         return None if newest is None else newest[0]
 
     def ratio(
-        self, point: EngineConfiguration | None, base: EngineConfiguration | None
+        self, configuration: EngineConfiguration | None, base: EngineConfiguration | None
     ) -> float | None:
-        """Return the time of an operating point over that of another; None where it is unknown.
+        """Return the time of a configuration divided by that of ``base``; None if unknown.
 
-        By CPU time where both have one. Both were timed in turns, the last time that they were.
+        The ratio comes from the newest measurement of both, by CPU time where both have one.
         """
         for measurement in reversed(self.measurements):
-            one, other = measurement.cost(point), measurement.cost(base)
+            one, other = measurement.cost(configuration), measurement.cost(base)
             if one is not None and other is not None:
                 if one.cpu is not None and other.cpu is not None:
                     return one.cpu.median_s / other.cpu.median_s
@@ -133,45 +138,45 @@ class MeasuredCosts:
 
     def expected_s(
         self,
-        point: EngineConfiguration | None,
+        configuration: EngineConfiguration | None,
         used: EngineConfiguration | None,
         used_s: float | None,
         last_s: float | None = None,
     ) -> float | None:
-        """Return the seconds that a run of ``point`` would take now; None where nobody can tell.
+        """Return the expected seconds of a run of ``configuration`` now; None if unknown.
 
-        ``used_s`` is what ``used`` takes now: a machine that is hot or busy slows both down
-        alike. Where the two were never timed in turns, it is ``last_s``, what ``point`` took
-        when it ran here last, or else what was measured once.
+        ``used_s`` is the present time of ``used``: a hot or busy machine slows both down alike.
+        Without a measurement of both the result is ``last_s``, the time of ``configuration``
+        when it served last, or else its newest cost.
         """
-        ratio = self.ratio(point, used)
+        ratio = self.ratio(configuration, used)
         if ratio is not None and used_s is not None:
             return ratio * used_s
         if last_s is not None:
             return last_s
-        cost = self.cost(point)
+        cost = self.cost(configuration)
         return None if cost is None else cost.seconds
 
     def is_faster(
-        self, point: EngineConfiguration | None, base: EngineConfiguration | None
+        self, configuration: EngineConfiguration | None, base: EngineConfiguration | None
     ) -> bool | None:
-        """Tell whether an operating point takes clearly less time than another; None unknown."""
-        ratio = self.ratio(point, base)
+        """Tell whether a configuration takes clearly less time than ``base``; None if unknown."""
+        ratio = self.ratio(configuration, base)
         return None if ratio is None else ratio <= FASTER
 
-    def of_model(self, model: str) -> list[tuple[Cost, Measurement]]:
-        """Return the newest cost of each operating point of a model, with its measurement."""
+    def newest_of_model(self, model: str) -> list[tuple[Cost, Measurement]]:
+        """Return the newest cost of each configuration of a model, with its measurement."""
         found: dict[EngineConfiguration, tuple[Cost, Measurement]] = {}
         for measurement in self.measurements:
             for cost in measurement.costs:
-                if cost.point.model == model:
-                    found[cost.point] = (cost, measurement)
+                if cost.configuration.model == model:
+                    found[cost.configuration] = (cost, measurement)
         return list(found.values())
 
-    def with_new(self, measurement: Measurement, most: int) -> MeasuredCosts:
-        """Add a measurement; what it supersedes goes, and the oldest beyond ``most`` costs."""
+    def with_measurement(self, measurement: Measurement, max_costs: int) -> MeasuredCosts:
+        """Add a measurement; drop superseded ones, and the oldest beyond ``max_costs`` costs."""
         kept = [each for each in self.measurements if not measurement.supersedes(each)]
         kept.append(measurement)
-        while len(kept) > 1 and sum(len(each.costs) for each in kept) > most:
+        while len(kept) > 1 and sum(len(each.costs) for each in kept) > max_costs:
             del kept[0]
         return MeasuredCosts(tuple(kept))

@@ -1,4 +1,4 @@
-"""One look at all sensors of a machine."""
+"""The state of a machine: the readings of all its sensors at one moment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from edge_inference.core.reading import Reading, Role
 
 @dataclass(frozen=True)
 class PlatformState:
-    """``stamp_ns`` is on the monotonic clock; ``mode`` the power mode's name, empty where unknown.
+    """``stamp_ns`` is on the monotonic clock; ``mode`` names the power mode, empty if unknown.
 
-    ``problem`` is what keeps the platform from being sensed as a whole; empty when nothing does.
+    ``problem`` says why the platform as a whole cannot be sensed; empty if it can.
     """
 
     board: str
@@ -23,21 +23,21 @@ class PlatformState:
     problem: str = ""
 
     def by_role(self, role: Role) -> Iterator[Reading]:
-        """Yield the readings with this role, without a value too."""
+        """Yield the readings with this role, including those without a value."""
         return (reading for reading in self.readings if reading.role is role)
 
     def named(self, name: str) -> Reading | None:
-        """Return the reading of this name."""
+        """Return the reading with this name."""
         return next((reading for reading in self.readings if reading.name == name), None)
 
     @property
     def power_w(self) -> float | None:
-        """Power of the whole board in watts, None where nothing measures that."""
+        """Power of the whole board in watts, None without a sensor."""
         return self._value(Role.TOTAL_POWER)
 
     @property
     def hottest(self) -> Reading | None:
-        """The hottest of the temperatures that decide, None where none has a value."""
+        """The hottest control temperature, None if none has a value."""
         valid = [reading for reading in self.by_role(Role.CONTROL) if reading.value is not None]
         return max(valid, key=lambda reading: reading.value or 0.0, default=None)
 
@@ -47,10 +47,10 @@ class PlatformState:
 
 @dataclass(frozen=True)
 class PlatformReport:
-    """What the platform manager tells of the machine; as in ``msg/PlatformState``.
+    """The report of the platform manager, as in ``msg/PlatformState``.
 
-    ``now_ns`` is the moment of the report on the monotonic clock, which ages are counted from;
-    ``stamp_ns`` the same moment on the node's clock.
+    ``now_ns`` is the time of the report on the monotonic clock; ages are relative to it.
+    ``stamp_ns`` is the same time on the clock of the node.
     """
 
     state: PlatformState
@@ -65,7 +65,7 @@ class PlatformReport:
 
 @dataclass(frozen=True)
 class StampedReading:
-    """One reading on its own, stamped on the node's clock; ``frame_id`` is its name."""
+    """A single reading, stamped on the clock of the node; ``frame_id`` is its name."""
 
     reading: Reading
     stamp_ns: int

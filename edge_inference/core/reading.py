@@ -1,4 +1,4 @@
-"""One look at one sensor: a value or the reason why there is none."""
+"""A sensor reading: a value, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 
 class ReadingStatus(enum.Enum):
-    """What a reading is worth. Only OK has a value."""
+    """The validity of a reading. Only OK has a value."""
 
     OK = "ok"
-    #: The unit that the sensor sits in is switched off; no fault.
+    #: The unit that contains the sensor is powered off; this is no fault.
     GATED = "gated"
-    #: The sensor has not answered in time; what it said before is not repeated.
+    #: The sensor has not answered in time; its last value is not repeated.
     STALE = "stale"
-    #: It answered, but not with a value that can be true.
+    #: The sensor answered with an impossible value.
     INVALID = "invalid"
-    #: It was there once, and is not any more.
+    #: The sensor existed before and does not exist any more.
     ABSENT = "absent"
 
 
 class Quantity(enum.Enum):
-    """What is measured; ``unit`` is the one unit that all readings of it have."""
+    """The measured quantity; all its readings have the same ``unit``."""
 
     TEMPERATURE = "temperature"
     POWER = "power"
@@ -31,14 +31,14 @@ class Quantity(enum.Enum):
     FREQUENCY = "frequency"
     #: A share from 0 to 1: load, state of charge, memory in use.
     SHARE = "share"
-    #: A count of events since the machine started; only ever rises.
+    #: A number of events since the machine started; it never falls.
     COUNT = "count"
-    #: Above 0 while it holds (a throttle alert), else 0.
+    #: Above 0 while the state is active (a throttle alert), else 0.
     STATE = "state"
 
     @property
     def unit(self) -> str:
-        """The unit, as UCUM writes it; empty for a number without one."""
+        """The unit in UCUM notation; empty for a number without a unit."""
         return _UNITS.get(self, "")
 
 
@@ -53,20 +53,20 @@ _UNITS = {
 
 
 class Role(enum.Enum):
-    """What a reading is good for beyond being shown."""
+    """The purpose of a reading, besides being displayed."""
 
     NONE = "none"
-    #: A temperature that decides: of the die, or what the vendor names as its maximum.
+    #: A temperature that the governor limits: of the die, or the vendor's maximum of several.
     CONTROL = "control"
-    #: Power that the whole board takes in.
+    #: Input power of the whole board.
     TOTAL_POWER = "total_power"
-    #: The sum of the rails that are measured; less than the whole board takes.
+    #: Sum of the measured rails; less than the power of the whole board.
     RAILS_SUM = "rails_sum"
-    #: Rises, or is above 0, while the machine slows itself down.
+    #: Rises, or is above 0, while the machine throttles.
     THROTTLE = "throttle"
-    #: Power that the battery gives (positive: discharging).
+    #: Output power of the battery (positive: discharging).
     BATTERY_POWER = "battery_power"
-    #: Energy left in the battery.
+    #: Remaining energy of the battery.
     BATTERY_ENERGY = "battery_energy"
     #: State of charge of the battery.
     BATTERY_CHARGE = "battery_charge"
@@ -78,10 +78,10 @@ class Role(enum.Enum):
 class Reading:
     """``value`` is None unless ``status`` is OK; ``problem`` then says why in a sentence.
 
-    ``name`` is ``<kind>/<what the machine calls it>`` (``zone/tj-thermal``, ``rail/VDD_IN``) and
-    stays the same over reboots. ``source`` is where it was read (a file, or an API's name).
-    ``stamp_ns`` is the moment of reading on the monotonic clock. ``throttle`` and ``critical``
-    are the sensor's own trip points in its unit, None where it has none.
+    ``name`` is ``<kind>/<name on the machine>`` (``zone/tj-thermal``, ``rail/VDD_IN``) and
+    does not change over reboots. ``source`` is the file or API that was read. ``stamp_ns`` is the
+    time of reading on the monotonic clock. ``throttle`` and ``critical`` are the trip points of
+    the sensor in its unit, None if it has none.
     """
 
     name: str
@@ -96,6 +96,6 @@ class Reading:
     critical: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a value that is not OK, and OK without a value: a programming error."""
+        """Raise ValueError for a value without OK, or OK without a value: a programming error."""
         if (self.value is not None) != (self.status is ReadingStatus.OK):
             raise ValueError(f"{self.name}: value {self.value} with status {self.status.value}")

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 
 #: Calls of each before the clock counts: caches, processor clocks and lazy buffers settle.
-WARM_UP = 3
+WARM_UP_CALLS = 3
 
 
-def time_in_turns(
+def time_interleaved(
     sides: Mapping[str, Callable[[int], object]],
     runs: int,
     *,
-    warm_up: int = WARM_UP,
+    warm_up: int = WARM_UP_CALLS,
     now_ns: Callable[[], int] = time.perf_counter_ns,
     after_round: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, list[float]]:

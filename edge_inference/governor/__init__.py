@@ -1,1 +1,1 @@
-"""What to ask of inference, from what is sensed; pure functions of time and readings."""
+"""Thermal and power control: decides from sensor readings how much inference nodes may do."""

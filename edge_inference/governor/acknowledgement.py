@@ -1,4 +1,4 @@
-"""Whether nodes do what they are asked, and what follows when they do not."""
+"""Checks that nodes follow their directives, and escalates where they do not."""
 
 from __future__ import annotations
 
@@ -6,98 +6,99 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, Workload
-from edge_inference.governor.demand import number
+from edge_inference.governor.directive_builder import valid_number
 
-#: From the next cheaper engine to the least.
-_MOST = 2
-#: A node that is this much faster than asked does not obey, however it acknowledges.
-_FASTER = 1.25
-_FASTER_HZ = 1.0
+#: Escalation 1 asks for the next cheaper engine, 2 for the minimum.
+_MAX_ESCALATION = 2
+#: A node above its limit by more than this does not comply, whatever it acknowledges.
+_RATE_TOLERANCE = 1.25
+_RATE_TOLERANCE_HZ = 1.0
 
 
 @dataclass
-class _Trust:
+class _Compliance:
     escalation: int = 0
-    #: Since when the node is behind, and the directive that it had then.
-    behind_since_s: float | None = None
-    had: int = 0
-    #: Since when it does as it is asked.
-    good_since_s: float | None = None
+    #: Since when the node does not comply, and the directive that it acknowledged then.
+    late_since_s: float | None = None
+    acknowledged_id: int = 0
+    compliant_since_s: float | None = None
 
 
 class Acknowledgements:
-    """Remembers since when a node has not taken over what it was asked."""
+    """Remembers for each node since when it does not follow its directive."""
 
     def __init__(self, manager: str = "") -> None:
-        """Trust everyone at first. With a ``manager``, obeying another one does not count."""
+        """Start without escalations. With a ``manager``, a node must acknowledge this manager."""
         self._manager = manager
-        self._trust: dict[str, _Trust] = {}
+        self._compliance: dict[str, _Compliance] = {}
 
-    def look(
+    def update(
         self,
         workloads: Iterable[Workload],
-        asked: Mapping[str, Directive],
+        directives: Mapping[str, Directive],
         time_s: float,
         *,
-        patience_s: float,
-        forgive_s: float,
+        timeout_s: float,
+        recovery_s: float,
     ) -> dict[str, int]:
-        """Return the nodes that do not obey, each with its escalation: 1 at first, then 2.
+        """Return the nodes that do not follow their directive, with their escalation: 1, then 2.
 
-        A node that has obeyed for ``forgive_s`` is asked as any other again.
+        The escalation of a node ends after it has complied for ``recovery_s``.
         """
-        trust = {}
+        compliance = {}
         for workload in workloads:
-            directive = asked.get(workload.node)
+            directive = directives.get(workload.node)
             if directive is None or workload.safety_critical:
                 continue
-            known = trust[workload.node] = self._trust.get(workload.node, _Trust())
+            known = compliance[workload.node] = self._compliance.get(workload.node, _Compliance())
             if directive.level is DirectiveLevel.FULL:
-                trust[workload.node] = _Trust()
-            elif not self._acknowledges(workload, directive):
-                _blame(known, workload, time_s, patience_s)
-            elif not _is_slow_enough(workload, directive):
-                # The rate is one of the last seconds, and may be of before.
-                _blame(known, workload, time_s, 2.0 * patience_s)
+                compliance[workload.node] = _Compliance()
+            elif not self._is_acknowledged(workload, directive):
+                _record_violation(known, workload, time_s, timeout_s)
+            elif not _is_rate_kept(workload, directive):
+                # The rate is a mean of the last seconds: part of it may precede the directive.
+                _record_violation(known, workload, time_s, 2.0 * timeout_s)
             else:
-                _forgive(known, time_s, forgive_s)
-        self._trust = trust
-        return {node: each.escalation for node, each in trust.items() if each.escalation}
+                _record_compliance(known, time_s, recovery_s)
+        self._compliance = compliance
+        return {node: each.escalation for node, each in compliance.items() if each.escalation}
 
-    def distrust(self, nodes: Iterable[str]) -> None:
-        """Ask more of nodes whose obeying shows no effect."""
+    def escalate(self, nodes: Iterable[str]) -> None:
+        """Escalate nodes whose acknowledged directives have no effect."""
         for node in nodes:
-            if node in self._trust:
-                trust = self._trust[node]
-                trust.escalation = min(_MOST, trust.escalation + 1)
-                trust.good_since_s = None
+            if node in self._compliance:
+                known = self._compliance[node]
+                known.escalation = min(_MAX_ESCALATION, known.escalation + 1)
+                known.compliant_since_s = None
 
-    def _acknowledges(self, workload: Workload, directive: Directive) -> bool:
+    def _is_acknowledged(self, workload: Workload, directive: Directive) -> bool:
         if workload.directive_id != directive.id:
             return False
         return not self._manager or workload.manager == self._manager
 
 
-def _is_slow_enough(workload: Workload, directive: Directive) -> bool:
-    rate, limit = number(workload.rate_hz), directive.limits.max_rate_hz
-    return rate is None or limit is None or rate <= _FASTER * limit + _FASTER_HZ
+def _is_rate_kept(workload: Workload, directive: Directive) -> bool:
+    rate, limit = valid_number(workload.rate_hz), directive.limits.max_rate_hz
+    return rate is None or limit is None or rate <= _RATE_TOLERANCE * limit + _RATE_TOLERANCE_HZ
 
 
-def _forgive(trust: _Trust, time_s: float, forgive_s: float) -> None:
-    trust.behind_since_s = None
-    if trust.good_since_s is None or time_s < trust.good_since_s:
-        trust.good_since_s = time_s
-    if time_s - trust.good_since_s >= forgive_s:
-        trust.escalation = 0
+def _record_compliance(known: _Compliance, time_s: float, recovery_s: float) -> None:
+    known.late_since_s = None
+    if known.compliant_since_s is None or time_s < known.compliant_since_s:
+        known.compliant_since_s = time_s
+    if time_s - known.compliant_since_s >= recovery_s:
+        known.escalation = 0
 
 
-def _blame(trust: _Trust, workload: Workload, time_s: float, patience_s: float) -> None:
-    """Count how long a node is behind; one that follows, though late, starts anew."""
-    trust.good_since_s = None
-    follows = workload.directive_id != trust.had
-    trust.had = workload.directive_id
-    if trust.behind_since_s is None or follows or time_s < trust.behind_since_s:
-        trust.behind_since_s = time_s
-    elif time_s - trust.behind_since_s >= patience_s:
-        trust.escalation = min(_MOST, trust.escalation + 1)
-        trust.behind_since_s = time_s
+def _record_violation(
+    known: _Compliance, workload: Workload, time_s: float, timeout_s: float
+) -> None:
+    """Escalate after ``timeout_s``; a newly acknowledged directive restarts the timeout."""
+    known.compliant_since_s = None
+    has_progressed = workload.directive_id != known.acknowledged_id
+    known.acknowledged_id = workload.directive_id
+    if known.late_since_s is None or has_progressed or time_s < known.late_since_s:
+        known.late_since_s = time_s
+    elif time_s - known.late_since_s >= timeout_s:
+        known.escalation = min(_MAX_ESCALATION, known.escalation + 1)
+        known.late_since_s = time_s

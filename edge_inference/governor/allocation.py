@@ -1,6 +1,7 @@
-"""Shares a budget out among nodes: by priority, each with the engine that gives it most.
+"""Allocates a power budget to nodes, by priority; each gets the engine with the highest utility.
 
-Costs and the budget are in the same unit, watts or busy shares. Pure functions.
+The utility is the rate of inferences times their accuracy. Costs and the budget have the same
+unit, watts or utilization. Pure functions.
 """
 
 from __future__ import annotations
@@ -9,141 +10,148 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.directives.directive import Workload
-from edge_inference.governor.demand import (
+from edge_inference.governor.directive_builder import (
     demand_hz,
     inference_seconds,
-    least_hz,
-    number,
-    worthwhile,
+    min_rate_hz,
+    pareto_points,
+    valid_number,
 )
 from edge_inference.governor.settings import GovernorSettings
 
-#: An operating point of unknown accuracy counts as this much less accurate than the one before it.
+#: An unknown accuracy is assumed to be this much lower than that of the point before.
 _UNKNOWN_STEP = 0.02
-#: A budget for exactly the least is enough for it.
+#: A budget of exactly the minimum must suffice despite rounding.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class PowerDemand:
-    """What a node would do with enough power; costs are those of one inference per second."""
+    """What a node can use at most; ``costs`` are those of one inference per second."""
 
     node: str
     priority: int
     demand_hz: float
-    least_hz: float
+    min_rate_hz: float
     batch: int
     costs: tuple[float, ...]
     accuracies: tuple[float, ...]
 
     @property
-    def usable(self) -> list[int]:
-        """Indexes of the operating points that may be asked for, the dearest first."""
-        return worthwhile(self.costs)
+    def usable_points(self) -> list[int]:
+        """Indices of the operating points that may be requested, the most expensive first."""
+        return pareto_points(self.costs)
 
     @property
-    def cheapest(self) -> int:
-        """Index of the operating point that costs least."""
-        return self.usable[-1]
+    def cheapest_point(self) -> int:
+        """Index of the operating point with the lowest cost."""
+        return self.usable_points[-1]
 
     @property
-    def least(self) -> float:
-        """What the node costs at its least rate, its whole batch included."""
-        return self.least_hz * self.costs[self.cheapest]
+    def min_cost(self) -> float:
+        """Cost at the minimum rate, with the whole batch."""
+        return self.min_rate_hz * self.costs[self.cheapest_point]
 
     @property
-    def most(self) -> float:
-        """What the node costs with all that it wants."""
-        return self.demand_hz * self.costs[self.usable[0]]
+    def max_cost(self) -> float:
+        """Cost of the whole demand with the most accurate operating point."""
+        return self.demand_hz * self.costs[self.usable_points[0]]
 
 
 @dataclass(frozen=True)
 class PowerShare:
-    """What a node gets: ``operating_point`` at ``rate_hz``, worth so many accurate inferences a second.
+    """The share of a node: ``operating_point`` at ``rate_hz``.
 
-    ``batch`` is None where it is not limited; ``is_least``: there was not even the least.
+    ``batch`` is None where it is not limited. ``is_below_minimum`` means that the budget did not
+    suffice for the minimum.
     """
 
     operating_point: int
     rate_hz: float
     cost: float
-    worth: float
+    utility: float
     batch: int | None = None
-    is_least: bool = False
+    is_below_minimum: bool = False
 
 
-#: Chooses an operating point for a node that has so much of the budget.
-Choose = Callable[[PowerDemand, float], int]
+#: Chooses the operating point of a node for an available budget.
+ChoosePoint = Callable[[PowerDemand, float], int]
 
 
-def want_of(workload: Workload, price: float, settings: GovernorSettings) -> PowerDemand | None:
-    """Return what a node wants at ``price`` for a second of work; None while it is not known."""
+def make_power_demand(
+    workload: Workload, full_load_w: float, settings: GovernorSettings
+) -> PowerDemand | None:
+    """Return the demand of a node, at ``full_load_w`` per second of inference; None if unknown."""
     demand = demand_hz(workload)
     if not workload.operating_points or not demand:
         return None
+    seconds = inference_seconds(workload.operating_points, settings)
     return PowerDemand(
         workload.node,
         workload.priority,
         demand,
-        least_hz(workload, settings),
+        min_rate_hz(workload, settings),
         max(1, workload.batch),
-        tuple(price * each for each in inference_seconds(workload.operating_points, settings)),
+        tuple(full_load_w * each for each in seconds),
         _accuracies(workload),
     )
 
 
-def best_point(want: PowerDemand, budget: float) -> int:
-    """Return the operating point with the most accurate inferences a second for a budget.
+def best_point(demand: PowerDemand, budget: float) -> int:
+    """Return the operating point with the highest utility for a budget.
 
-    Where there is not even the least, the cheapest.
+    If the budget does not suffice for the minimum, return the cheapest one.
     """
-    shares = [share_with(want, operating_point, budget) for operating_point in want.usable]
-    enough = [share for share in shares if not share.is_least]
-    return max(enough, key=lambda share: share.worth).operating_point if enough else want.cheapest
+    shares = [share_at_point(demand, point, budget) for point in demand.usable_points]
+    sufficient = [share for share in shares if not share.is_below_minimum]
+    if not sufficient:
+        return demand.cheapest_point
+    return max(sufficient, key=lambda share: share.utility).operating_point
 
 
-def share_with(want: PowerDemand, operating_point: int, budget: float) -> PowerShare:
-    """Return what a node gets with one operating point."""
-    cost = want.costs[operating_point]
-    rate = want.demand_hz if cost <= 0.0 else min(want.demand_hz, budget / cost)
-    if rate < want.least_hz * (1.0 - _ROUNDING):
-        return _less_than_least(want, operating_point, budget)
-    rate = max(rate, want.least_hz)
-    return PowerShare(operating_point, rate, rate * cost, rate * want.accuracies[operating_point])
+def share_at_point(demand: PowerDemand, operating_point: int, budget: float) -> PowerShare:
+    """Return the share of a node with one operating point."""
+    cost = demand.costs[operating_point]
+    rate = demand.demand_hz if cost <= 0.0 else min(demand.demand_hz, budget / cost)
+    if rate < demand.min_rate_hz * (1.0 - _ROUNDING):
+        return _share_below_minimum(demand, operating_point, budget)
+    rate = max(rate, demand.min_rate_hz)
+    utility = rate * demand.accuracies[operating_point]
+    return PowerShare(operating_point, rate, rate * cost, utility)
 
 
 def allocate(
-    wants: Sequence[PowerDemand], budget: float, choose: Choose = best_point
+    demands: Sequence[PowerDemand], budget: float, choose_point: ChoosePoint = best_point
 ) -> dict[str, PowerShare]:
-    """Share out ``budget``.
+    """Allocate ``budget`` to nodes.
 
-    Everyone has the least reserved; what is left goes to the highest priority until it has all
-    that it wants, then to the next. Nodes of one priority are served in order of name.
+    The minimum of every node is reserved. The rest goes to the node with the highest priority up
+    to its demand, then to the next one. Nodes of equal priority are served in order of name.
     """
-    reserved = sum(want.least for want in wants)
+    reserved = sum(demand.min_cost for demand in demands)
     shares = {}
-    for want in sorted(wants, key=lambda each: (-each.priority, each.node)):
-        reserved -= want.least
+    for demand in sorted(demands, key=lambda each: (-each.priority, each.node)):
+        reserved -= demand.min_cost
         available = budget - reserved
-        shares[want.node] = share_with(want, choose(want, available), available)
-        budget -= shares[want.node].cost
+        shares[demand.node] = share_at_point(demand, choose_point(demand, available), available)
+        budget -= shares[demand.node].cost
     return shares
 
 
-def _less_than_least(want: PowerDemand, operating_point: int, budget: float) -> PowerShare:
-    """Give the least rate, with as many images at once as the budget has room for."""
-    cost = want.least_hz * want.costs[operating_point]
-    room = budget / cost if cost > 0.0 else 1.0  # too little to count
-    # Before it is made whole: a cost may be so small that there is room without end.
-    batch = max(1, int(want.batch * min(1.0, max(0.0, room))))
-    cost *= batch / want.batch
-    return PowerShare(operating_point, want.least_hz, cost, 0.0, batch, is_least=True)
+def _share_below_minimum(demand: PowerDemand, operating_point: int, budget: float) -> PowerShare:
+    """Return the minimum rate, with as many images per batch as the budget allows."""
+    cost = demand.min_rate_hz * demand.costs[operating_point]
+    part = budget / cost if cost > 0.0 else 1.0  # a cost of 0 always fits
+    # Clamp before the conversion to int: with a tiny cost the part may be infinite.
+    batch = max(1, int(demand.batch * min(1.0, max(0.0, part))))
+    cost *= batch / demand.batch
+    return PowerShare(operating_point, demand.min_rate_hz, cost, 0.0, batch, is_below_minimum=True)
 
 
 def _accuracies(workload: Workload) -> tuple[float, ...]:
-    found: list[float] = []
+    accuracies: list[float] = []
     for operating_point in workload.operating_points:
-        known = number(operating_point.accuracy)
-        before = found[-1] if found else 1.0
-        found.append(max(0.0, before - _UNKNOWN_STEP) if known is None else known)
-    return tuple(found)
+        known = valid_number(operating_point.accuracy)
+        before = accuracies[-1] if accuracies else 1.0
+        accuracies.append(max(0.0, before - _UNKNOWN_STEP) if known is None else known)
+    return tuple(accuracies)

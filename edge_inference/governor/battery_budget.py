@@ -1,4 +1,4 @@
-"""What the battery may give so that it lasts as long as it is asked to."""
+"""The power that the battery may deliver to last for a given time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_inference.core.reading import Role
 
 @dataclass(frozen=True)
 class BatteryPlan:
-    """``budget_w`` is None where nothing can or need be planned; ``problem`` then may say why."""
+    """``budget_w`` is None if there is no plan; ``problem`` says why one is not possible."""
 
     budget_w: float | None = None
     minutes_left: float | None = None
@@ -19,7 +19,7 @@ class BatteryPlan:
 
 
 class BatteryBudget:
-    """Counts down from the moment at which the minutes are set."""
+    """Counts down from the moment at which ``minutes_to_last`` is set."""
 
     def __init__(self) -> None:
         """Start without a plan."""
@@ -29,7 +29,7 @@ class BatteryBudget:
     def plan(
         self, state: PlatformState, now_ns: int, minutes_to_last: float, reserve: float
     ) -> BatteryPlan:
-        """Return the power that the battery may give from now on."""
+        """Return the power that the battery may deliver from now on."""
         if minutes_to_last != self._minutes:
             self._minutes = minutes_to_last
             self._until_ns = now_ns + int(minutes_to_last * 60e9)
@@ -40,13 +40,13 @@ class BatteryBudget:
             return BatteryPlan(minutes_left=0.0)
         power = _value(state, Role.BATTERY_POWER)
         if power is not None and power <= 0.0:
-            return BatteryPlan(minutes_left=left_s / 60.0)  # it is being charged
+            return BatteryPlan(minutes_left=left_s / 60.0)  # the battery is charging
         energy = _value(state, Role.BATTERY_ENERGY)
         charge = _value(state, Role.BATTERY_CHARGE)
         if energy is None or energy < 0.0:
             return BatteryPlan(
                 minutes_left=left_s / 60.0,
-                problem="minutes_to_last: no battery tells how much energy is left in it",
+                problem="minutes_to_last: no battery reports its remaining energy",
             )
         full = energy / charge if charge is not None and 0.0 < charge <= 1.0 else energy
         usable = max(0.0, energy - reserve * full)

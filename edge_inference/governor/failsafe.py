@@ -1,4 +1,8 @@
-"""Which temperatures can be relied on, and what holds when none can."""
+"""Temperature bounds, and the choice of the temperatures that the governor can rely on.
+
+The bounds of a zone are the user's own numbers or follow from the board's trip points. When no
+temperature is reliable for ``sensor_timeout_s``, the governor goes to the safe level.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,33 @@ from dataclasses import dataclass
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.governor.limits import TemperatureBounds, bounds_of
 from edge_inference.governor.settings import GovernorSettings
 
-#: The limits of the zones that are left come down by at most this much for one that is lost.
-_MOST_LOWERED_C = 15.0
+#: Trip points outside this range are placeholders of the firmware.
+_PLAUSIBLE_TRIP_C = (50.0, 125.0)
+#: A board without a throttle trip point starts to throttle about this far below the critical one.
+_THROTTLE_BEFORE_CRITICAL_C = 6.0
+#: A lost zone lowers the bounds of the other zones by at most this much.
+_MAX_LOWERED_C = 15.0
+
+
+@dataclass(frozen=True)
+class TemperatureBounds:
+    """The governor reduces from ``throttle_c`` on; the temperature must not exceed ``max_c``."""
+
+    throttle_c: float
+    max_c: float
+
+    def lowered(self, by_c: float) -> TemperatureBounds:
+        """Return bounds that are lower by ``by_c``."""
+        return TemperatureBounds(self.throttle_c - by_c, self.max_c - by_c)
 
 
 class SensorCoverage(enum.Enum):
-    """How well the machine's heat is known."""
+    """How well the temperature of the machine is known."""
 
     SENSED = "sensed"
-    #: Nothing right now, but not for long: what was decided holds, and nothing is given back.
+    #: No temperature for less than the timeout: the last directives stay in force.
     WAITING = "waiting"
     #: There never was a temperature, and the user has allowed that.
     UNMONITORED = "unmonitored"
@@ -28,115 +47,103 @@ class SensorCoverage(enum.Enum):
 
 @dataclass(frozen=True)
 class ZoneTemperature:
-    """One temperature that decides, and its bounds."""
+    """The temperature of one control zone, and its bounds."""
 
     name: str
     temperature_c: float
     bounds: TemperatureBounds
 
     @property
-    def below_max_c(self) -> float:
-        """How far below its limit."""
+    def margin_c(self) -> float:
+        """Distance below the limit; negative above it."""
         return self.bounds.max_c - self.temperature_c
 
 
 @dataclass(frozen=True)
 class SensorView:
-    """What is known of the machine's heat; ``lost`` names zones that ought to be there."""
+    """The usable temperatures of one moment; ``lost`` names the control zones without a value."""
 
-    sight: SensorCoverage
-    heats: tuple[ZoneTemperature, ...] = ()
+    coverage: SensorCoverage
+    zones: tuple[ZoneTemperature, ...] = ()
     lost: tuple[str, ...] = ()
     problem: str = ""
 
-    @property
-    def hottest(self) -> ZoneTemperature | None:
-        """The one nearest to its limit, or furthest above it."""
-        return min(self.heats, key=lambda heat: heat.below_max_c, default=None)
-
-
-@dataclass
-class _Zone:
-    seen_ns: int
-    #: How much nearer to its limit than the nearest of the others it was when last seen.
-    ahead_c: float = 0.0
-
 
 class SensorWatch:
-    """Remembers which zones there were; a zone that is gated is not missed."""
+    """Remembers the known zones and reports a lost one; a gated zone is not lost."""
 
     def __init__(self) -> None:
-        """Start without having seen any."""
-        self._zones: dict[str, _Zone] = {}
+        """Start without known zones."""
+        #: For each known zone: how much nearer to its limit than the next zone it last was.
+        self._leads_c: dict[str, float] = {}
         self._last_ns: int | None = None
         self._lost_since_ns: int | None = None
         self._back_since_ns: int | None = None
 
-    def look(self, state: PlatformState, now_ns: int, settings: GovernorSettings) -> SensorView:
-        """Judge one look at the sensors."""
+    def update(self, state: PlatformState, now_ns: int, settings: GovernorSettings) -> SensorView:
+        """Evaluate one state of the sensors."""
         timeout_ns = int(settings.sensor_timeout_s * 1e9)
         control = [each for each in state.by_role(Role.CONTROL) if _is_temperature(each)]
         usable = [each for each in control if _is_usable(each, now_ns, timeout_ns)]
-        heats = [
-            ZoneTemperature(each.name, each.value, bounds_of(each, settings))
+        zones = [
+            ZoneTemperature(each.name, each.value, temperature_bounds(each, settings))
             for each in usable
             if each.value is not None
         ]
-        if not heats:
-            return self._blind(control, now_ns, timeout_ns, settings)
+        if not zones:
+            return self._view_without_zones(control, now_ns, timeout_ns, settings)
         self._last_ns = max(each.stamp_ns for each in usable)
         gated = {each.name for each in control if each.status is ReadingStatus.GATED}
-        self._remember(heats, now_ns)
-        lost = self._missing({heat.name for heat in heats} | gated)
-        if self._still_recovering(now_ns, timeout_ns):
+        self._remember(zones)
+        present = {zone.name for zone in zones} | gated
+        lost = tuple(sorted(name for name in self._leads_c if name not in present))
+        if self._is_recovering(now_ns, timeout_ns):
             return SensorView(
                 SensorCoverage.LOST, problem="temperatures have come back only just now"
             )
-        lowered = max((self._zones[name].ahead_c for name in lost), default=0.0)
-        if lowered > 0.0:
-            heats = [
-                ZoneTemperature(heat.name, heat.temperature_c, heat.bounds.lowered(lowered))
-                for heat in heats
+        lowered_c = max((self._leads_c[name] for name in lost), default=0.0)
+        if lowered_c > 0.0:
+            zones = [
+                ZoneTemperature(zone.name, zone.temperature_c, zone.bounds.lowered(lowered_c))
+                for zone in zones
             ]
-        return SensorView(SensorCoverage.SENSED, tuple(heats), lost, _about_lost(lost, lowered))
+        problem = _describe_lost(lost, lowered_c)
+        return SensorView(SensorCoverage.SENSED, tuple(zones), lost, problem)
 
-    def _blind(
+    def _view_without_zones(
         self, control: list[Reading], now_ns: int, timeout_ns: int, settings: GovernorSettings
     ) -> SensorView:
         self._back_since_ns = None
-        lost = tuple(sorted({*self._zones, *(each.name for each in control)}))
+        lost = tuple(sorted({*self._leads_c, *(each.name for each in control)}))
+        causes = _describe_causes(control)
         if self._last_ns is None:
             if settings.allow_unmonitored:
                 return SensorView(
-                    SensorCoverage.UNMONITORED, problem="no temperature that decides was ever read"
+                    SensorCoverage.UNMONITORED, problem="no control temperature was ever read"
                 )
             return SensorView(
-                SensorCoverage.LOST, lost=lost, problem=f"no temperature to go by{_why(control)}"
+                SensorCoverage.LOST, lost=lost, problem=f"no control temperature{causes}"
             )
         away_ns = now_ns - self._last_ns
         if self._lost_since_ns is None and 0 <= away_ns < timeout_ns:
             return SensorView(
-                SensorCoverage.WAITING, lost=lost, problem=f"no temperature{_why(control)}"
+                SensorCoverage.WAITING, lost=lost, problem=f"no temperature right now{causes}"
             )
         self._lost_since_ns = self._lost_since_ns or now_ns
         return SensorView(
-            SensorCoverage.LOST, lost=lost, problem=f"no temperature any more{_why(control)}"
+            SensorCoverage.LOST, lost=lost, problem=f"all temperatures are lost{causes}"
         )
 
-    def _remember(self, heats: list[ZoneTemperature], now_ns: int) -> None:
-        nearest = sorted(heat.below_max_c for heat in heats)
-        for heat in heats:
-            zone = self._zones.setdefault(heat.name, _Zone(now_ns))
-            zone.seen_ns = now_ns
-            if len(heats) > 1:
-                other = nearest[1] if heat.below_max_c == nearest[0] else nearest[0]
-                zone.ahead_c = min(_MOST_LOWERED_C, max(0.0, other - heat.below_max_c))
+    def _remember(self, zones: list[ZoneTemperature]) -> None:
+        margins = sorted(zone.margin_c for zone in zones)
+        for zone in zones:
+            self._leads_c.setdefault(zone.name, 0.0)
+            if len(zones) > 1:
+                other = margins[1] if zone.margin_c == margins[0] else margins[0]
+                self._leads_c[zone.name] = min(_MAX_LOWERED_C, max(0.0, other - zone.margin_c))
 
-    def _missing(self, there: set[str]) -> tuple[str, ...]:
-        return tuple(sorted(name for name in self._zones if name not in there))
-
-    def _still_recovering(self, now_ns: int, timeout_ns: int) -> bool:
-        """Tell whether temperatures that were lost have not been back for long enough."""
+    def _is_recovering(self, now_ns: int, timeout_ns: int) -> bool:
+        """Tell whether lost temperatures have not been back for the whole timeout yet."""
         if self._lost_since_ns is None:
             return False
         if self._back_since_ns is None or now_ns < self._back_since_ns:
@@ -147,24 +154,49 @@ class SensorWatch:
         return False
 
 
+def temperature_bounds(reading: Reading, settings: GovernorSettings) -> TemperatureBounds:
+    """Return the bounds of one temperature; without a trip point, the absolute ones."""
+    absolute = TemperatureBounds(settings.throttle_c, settings.max_c)
+    if settings.limits_from != "board":
+        return absolute
+    trip_c = _throttle_trip(reading)
+    if trip_c is None:
+        return absolute
+    max_c = trip_c - settings.trip_margin_c
+    return TemperatureBounds(max_c - (settings.max_c - settings.throttle_c), max_c)
+
+
+def _throttle_trip(reading: Reading) -> float | None:
+    if _is_plausible(reading.throttle):
+        return reading.throttle
+    if reading.critical is not None and _is_plausible(reading.critical):
+        return reading.critical - _THROTTLE_BEFORE_CRITICAL_C
+    return None
+
+
+def _is_plausible(trip_c: float | None) -> bool:
+    lowest, highest = _PLAUSIBLE_TRIP_C
+    return trip_c is not None and lowest <= trip_c <= highest
+
+
 def _is_temperature(reading: Reading) -> bool:
     return reading.quantity is Quantity.TEMPERATURE
 
 
 def _is_usable(reading: Reading, now_ns: int, timeout_ns: int) -> bool:
-    """Tell whether a reading has a value that can be true, and is not of another time."""
+    """Tell whether a reading has a finite value and a recent stamp."""
     value = reading.value
     is_number = value is not None and math.isfinite(value)
     return is_number and abs(now_ns - reading.stamp_ns) <= timeout_ns
 
 
-def _why(control: list[Reading]) -> str:
-    words = [f"{each.name} {each.problem or each.status.value}" for each in control]
-    return f" ({'; '.join(words)})" if words else ""
+def _describe_causes(control: list[Reading]) -> str:
+    causes = [f"{each.name} {each.problem or each.status.value}" for each in control]
+    return f" ({'; '.join(causes)})" if causes else ""
 
 
-def _about_lost(lost: tuple[str, ...], lowered: float) -> str:
+def _describe_lost(lost: tuple[str, ...], lowered_c: float) -> str:
     if not lost:
         return ""
-    words = f"without {', '.join(lost)}"
-    return f"{words}, limits {lowered:.1f} °C lower instead" if lowered > 0.0 else words
+    names = f"without {', '.join(lost)}"
+    return f"{names}, limits {lowered_c:.1f} °C lower instead" if lowered_c > 0.0 else names

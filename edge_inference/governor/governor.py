@@ -1,4 +1,4 @@
-"""The governor: one decision from one look at the machine and what its nodes say."""
+"""The governor: makes one decision from the state of the machine and the workloads of its nodes."""
 
 from __future__ import annotations
 
@@ -7,158 +7,181 @@ from collections.abc import Sequence
 from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits, Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.governor.acknowledgement import Acknowledgements
-from edge_inference.governor.decision import GovernorDecision
-from edge_inference.governor.directive_builder import everything, share_level, the_least
+from edge_inference.governor.directive_builder import (
+    DirectiveBuilder,
+    DirectiveRequest,
+    level_of_factor,
+    request_full,
+    request_minimum,
+)
 from edge_inference.governor.failsafe import SensorCoverage, SensorView, SensorWatch
-from edge_inference.governor.orders import DirectiveBuilder, DirectiveRequest
-from edge_inference.governor.outlook import TemperatureForecaster, worst_headroom
-from edge_inference.governor.passing_time import Timestep
-from edge_inference.governor.power_budget import PowerTracker, busy_share
-from edge_inference.governor.power_fall import PowerFall
+from edge_inference.governor.power_budget import PowerTracker, total_utilization
+from edge_inference.governor.power_model import PowerDropCheck
 from edge_inference.governor.predictive import PredictivePreset
-from edge_inference.governor.ramping import RampPreset
+from edge_inference.governor.ramp import RampPreset
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.governor.state import GovernorPlan, GovernorState
+from edge_inference.governor.state import (
+    Assessment,
+    GovernorDecision,
+    GovernorPlan,
+    GovernorState,
+)
+from edge_inference.governor.temperature_forecast import (
+    TemperatureForecaster,
+    Timestep,
+    worst_headroom,
+)
 from edge_inference.governor.throttling import ThrottleWatch
-from edge_inference.governor.verdict import Assessment
 
-_PLANNERS: dict[str, type[RampPreset] | type[PredictivePreset]] = {
+_PRESETS: dict[str, type[RampPreset] | type[PredictivePreset]] = {
     "ramp": RampPreset,
     "predictive": PredictivePreset,
 }
-#: A general share that changes by less is not worth another directive.
+#: A smaller change of the general factor does not make a new directive.
 _TOLERANCE = 0.1
-_CRITICAL = "safety-critical: never asked to reduce"
+_CRITICAL = "safety-critical: never reduced"
 
 
 class Governor:
-    """Decides what is asked of inference nodes. ``settings`` may be replaced between decisions.
+    """Decides the directives for inference nodes. ``settings`` may change between decisions.
 
-    ``manager`` is the name under which directives are sent; with it, a node that obeys another
-    manager counts as one that does not obey.
+    ``manager`` is the name under which directives are sent. A node that follows another manager
+    counts as one that does not follow its directive.
     """
 
     def __init__(self, settings: GovernorSettings, manager: str = "") -> None:
-        """Start with nothing seen and nothing asked."""
+        """Start without history."""
         self.settings = settings
-        self._preset = ""
-        self._planner: RampPreset | PredictivePreset = RampPreset()
-        self._time = Timestep()
+        self._preset_name = ""
+        self._preset: RampPreset | PredictivePreset = RampPreset()
+        self._timestep = Timestep()
         self._sensors = SensorWatch()
         self._throttle = ThrottleWatch()
         self._forecaster = TemperatureForecaster()
-        self._watts = PowerTracker()
+        self._power = PowerTracker()
         self._manager = manager
-        self.trust_all()
-        self._verdict = Assessment()
-        self._orders = DirectiveBuilder()
+        self.reset_escalations()
+        self._assessment = Assessment()
+        self._builder = DirectiveBuilder()
 
-    def trust_all(self) -> None:
-        """Blame nobody for what was decided so far, as where nobody was told of it."""
+    def reset_escalations(self) -> None:
+        """Forget who did not follow earlier directives; call this when none were sent."""
         self._acknowledgements = Acknowledgements(self._manager)
-        self._power_fall = PowerFall()
+        self._power_drop = PowerDropCheck()
 
     def decide(
-        self, state: PlatformState, workloads: Sequence[Workload], now_ns: int
+        self, platform: PlatformState, workloads: Sequence[Workload], now_ns: int
     ) -> GovernorDecision:
-        """Return what holds from now on. ``now_ns`` is on the clock of the readings' stamps."""
+        """Return the decision from now on. ``now_ns`` is on the clock of the readings' stamps."""
         settings = self.settings
-        self._time.advance(now_ns)
-        throttling = self._throttle.look(state, self._time.elapsed_s, settings.minimum_factor)
-        view = self._sensors.look(state, now_ns, settings)
-        situation = self._situation(state, view, workloads, now_ns)
-        headroom = worst_headroom(situation.outlooks)
+        self._timestep.advance(now_ns)
+        elapsed_s = self._timestep.elapsed_s
+        throttling = self._throttle.update(platform, elapsed_s, settings.minimum_factor)
+        view = self._sensors.update(platform, now_ns, settings)
+        state = self._make_state(platform, view, workloads, now_ns)
+        headroom = worst_headroom(state.forecasts)
         if settings.preset == "off":
-            return self._off(situation, headroom, throttling)
-        planner = self._chosen_planner()
-        if view.sight is SensorCoverage.WAITING and self._orders.asked:
-            held = self._orders.repeat(but=_critical(workloads))
-            return GovernorDecision(
-                held, "warn", f"{view.problem}; what was asked holds", None, throttling
-            )
-        if view.sight not in (SensorCoverage.SENSED, SensorCoverage.UNMONITORED):
-            planner.give_up(situation)
-            return self._fail_safe(view, situation, throttling)
-        plan = planner.plan(situation)
-        self._check_power(plan, situation)
-        severity, reason = self._verdict.of(plan, situation, view, throttling)
-        level = share_level(plan.share, settings)
-        general = DirectiveRequest("", level, plan.share, reason=plan.reason, tolerance=_TOLERANCE)
-        directives = self._orders.directives([*plan.orders, *_critical(workloads), general])
+            return self._decide_off(state, headroom, throttling)
+        preset = self._select_preset()
+        if view.coverage is SensorCoverage.WAITING and self._builder.last:
+            directives = self._builder.repeat(_request_critical(workloads))
+            reason = f"{view.problem}; the last directives stay in force"
+            return GovernorDecision(directives, "warn", reason, None, throttling)
+        if view.coverage not in (SensorCoverage.SENSED, SensorCoverage.UNMONITORED):
+            preset.enter_failsafe(state)
+            return self._decide_failsafe(view, state, throttling)
+        plan = preset.plan(state)
+        self._check_power_drop(plan, state)
+        severity, reason = self._assessment.assess(plan, state, view, throttling)
+        general = DirectiveRequest(
+            "",
+            level_of_factor(plan.default_factor, settings),
+            plan.default_factor,
+            reason=plan.reason,
+            tolerance=_TOLERANCE,
+        )
+        directives = self._builder.build([*plan.requests, *_request_critical(workloads), general])
         return GovernorDecision(
-            directives, severity, reason, headroom, throttling, plan.clock_cap, plan.facts
+            directives, severity, reason, headroom, throttling, plan.clock_cap, plan.diagnostics
         )
 
-    def _situation(
-        self, state: PlatformState, view: SensorView, workloads: Sequence[Workload], now_ns: int
+    def _make_state(
+        self,
+        platform: PlatformState,
+        view: SensorView,
+        workloads: Sequence[Workload],
+        now_ns: int,
     ) -> GovernorState:
-        settings, time = self.settings, self._time
-        busy = busy_share(workloads, settings)
+        settings, timestep = self.settings, self._timestep
+        utilization = total_utilization(workloads, settings)
         return GovernorState(
             settings=settings,
-            time_s=time.time_s,
-            elapsed_s=time.elapsed_s,
-            outlooks=self._forecaster.look(
-                view.heats, time.time_s, ahead_s=settings.forecast_s, jumped=time.jumped
+            time_s=timestep.time_s,
+            elapsed_s=timestep.elapsed_s,
+            forecasts=self._forecaster.update(
+                view.zones, timestep.time_s, ahead_s=settings.forecast_s, jumped=timestep.jumped
             ),
-            left=self._throttle.factor,
-            watts=self._watts.look(state, busy, time.elapsed_s, now_ns, settings),
+            throttle_factor=self._throttle.factor,
+            power=self._power.update(platform, utilization, timestep.elapsed_s, now_ns, settings),
             workloads=workloads,
-            escalations=self._acknowledgements.look(
+            escalations=self._acknowledgements.update(
                 workloads,
-                self._orders.asked,
-                time.time_s,
-                patience_s=settings.acknowledge_s,
-                forgive_s=settings.dwell_up_s,
+                self._builder.last,
+                timestep.time_s,
+                timeout_s=settings.acknowledge_timeout_s,
+                recovery_s=settings.dwell_up_s,
             ),
         )
 
-    def _chosen_planner(self) -> RampPreset | PredictivePreset:
-        if self.settings.preset != self._preset:
-            self._planner = _PLANNERS[self.settings.preset]()
-            self._preset = self.settings.preset
-        return self._planner
+    def _select_preset(self) -> RampPreset | PredictivePreset:
+        if self.settings.preset != self._preset_name:
+            self._preset = _PRESETS[self.settings.preset]()
+            self._preset_name = self.settings.preset
+        return self._preset
 
-    def _check_power(self, plan: GovernorPlan, situation: GovernorState) -> None:
-        """Ask more of everybody where power stays up although it is hot."""
-        power_w = situation.watts.power_w
-        if not self._power_fall.is_missing(situation.time_s, plan.ordered_w, power_w):
+    def _check_power_drop(self, plan: GovernorPlan, state: GovernorState) -> None:
+        """Escalate all reduced nodes if the power does not drop although the machine is hot."""
+        power_w = state.power.power_w
+        if not self._power_drop.is_missing(state.time_s, plan.expected_w, power_w):
             return
-        target_c = self.settings.target_margin_c
-        if any(each.ahead_c > each.heat.bounds.max_c - target_c for each in situation.outlooks):
-            self._acknowledgements.distrust(
-                order.node for order in plan.orders if order.level is not DirectiveLevel.FULL
+        margin_c = self.settings.target_margin_c
+        if any(each.forecast_c > each.zone.bounds.max_c - margin_c for each in state.forecasts):
+            self._acknowledgements.escalate(
+                request.node
+                for request in plan.requests
+                if request.level is not DirectiveLevel.FULL
             )
 
-    def _off(
-        self, situation: GovernorState, headroom: float | None, throttling: tuple[str, ...]
+    def _decide_off(
+        self, state: GovernorState, headroom: float | None, throttling: tuple[str, ...]
     ) -> GovernorDecision:
         reason = "the governor is off"
-        orders = [everything(each, reason) for each in situation.workloads]
-        orders.append(DirectiveRequest("", DirectiveLevel.FULL, 1.0, reason=reason))
-        directives = self._orders.directives(orders)
+        requests = [request_full(each, reason) for each in state.workloads]
+        requests.append(DirectiveRequest("", DirectiveLevel.FULL, 1.0, reason=reason))
+        directives = self._builder.build(requests)
         return GovernorDecision(
             directives, "warn" if throttling else "ok", reason, headroom, throttling
         )
 
-    def _fail_safe(
-        self, view: SensorView, situation: GovernorState, throttling: tuple[str, ...]
+    def _decide_failsafe(
+        self, view: SensorView, state: GovernorState, throttling: tuple[str, ...]
     ) -> GovernorDecision:
         settings = self.settings
-        reason = f"the machine's heat is not known: {view.problem}"
-        orders = [
-            the_least(each, DirectiveLevel.FAILSAFE, settings, reason)
-            for each in situation.flexible
+        reason = f"the temperature of the machine is unknown: {view.problem}"
+        requests = [
+            request_minimum(each, DirectiveLevel.FAILSAFE, settings, reason)
+            for each in state.flexible
         ]
-        # For nodes that have not been heard of yet; soon they are asked by name.
-        least = DirectiveLimits(max_rate_hz=settings.safe_rate_hz, max_batch=1)
+        # Nodes that have not reported yet; each gets a directive by name once it has.
+        limits = DirectiveLimits(max_rate_hz=settings.safe_rate_hz, max_batch=1)
         general = DirectiveRequest(
-            "", DirectiveLevel.FAILSAFE, settings.minimum_factor, least, reason
+            "", DirectiveLevel.FAILSAFE, settings.minimum_factor, limits, reason
         )
-        orders += [*_critical(situation.workloads), general]
-        return GovernorDecision(self._orders.directives(orders), "error", reason, None, throttling)
+        requests += [*_request_critical(state.workloads), general]
+        directives = self._builder.build(requests)
+        return GovernorDecision(directives, "error", reason, None, throttling)
 
 
-def _critical(workloads: Sequence[Workload]) -> list[DirectiveRequest]:
-    """Ask nothing of critical nodes, by name, so that the general directive is not for them."""
-    return [everything(each, _CRITICAL) for each in workloads if each.safety_critical]
+def _request_critical(workloads: Sequence[Workload]) -> list[DirectiveRequest]:
+    """Limit nothing for critical nodes, by name: the general directive must not apply to them."""
+    return [request_full(each, _CRITICAL) for each in workloads if each.safety_critical]

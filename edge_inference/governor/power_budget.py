@@ -1,4 +1,11 @@
-"""Power as it is now, and the most that a user's limit or a battery leaves."""
+"""The present power, and the power budget from the thermal limit, the user and the battery.
+
+``PowerController`` is a PI controller from the distance to a target temperature to a budget,
+after Linux's power allocator (IPA): ``budget = sustainable + kp * error``. The sustainable power
+is the integral, so no property of the board needs to be known. The budget falls fast and rises
+slowly. It is in watts or, on a machine without a power sensor, in utilization: the gains scale
+with the span.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +17,35 @@ from edge_inference.core.directives.directive import Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role
 from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
-from edge_inference.governor.demand import inference_seconds, number
+from edge_inference.governor.directive_builder import inference_seconds, valid_number
 from edge_inference.governor.power_model import PowerModel
 from edge_inference.governor.settings import GovernorSettings
 
-_SMOOTH_S = 6.0
-#: A limit is aimed at from a little below.
+_SMOOTH_POWER_S = 6.0
+#: The governor aims this far below a limit in watts.
 _AIM = 0.97
+
+#: An error of this many degrees takes the whole span away.
+_PROPORTIONAL_C = 12.0
+#: In this time the integral moves as far as the proportional part.
+_INTEGRAL_DOWN_S = 60.0
+_INTEGRAL_UP_S = 120.0
+#: The error is smoothed over this time: a forecast far ahead magnifies the noise.
+_SMOOTH_ERROR_S = 4.0
+#: Share of the span by which the budget may rise per second.
+_RISE_PER_S = 0.02
 
 
 @dataclass(frozen=True)
 class PowerBudget:
-    """``price`` is watts for a second of work per second, None where nothing measures power.
+    """``full_load_w`` is the power of inference at a utilization of 1; None without a sensor.
 
-    ``base_w`` is what the machine takes without any inference, ``budget_w`` the most that it may
-    take in all, measured where ``power_w`` is; None without a limit that can be kept. ``reason``
-    names the limit, ``problems`` what keeps a limit from being kept.
+    ``base_w`` is the power of the machine without inference. ``budget_w`` is the maximum power in
+    total, measured where ``power_w`` is; None without a limit that can be kept. ``reason`` names
+    the limit, and ``problems`` say why a limit cannot be kept.
     """
 
-    price: float | None
+    full_load_w: float | None
     power_w: float | None
     base_w: float
     budget_w: float | None
@@ -38,75 +55,80 @@ class PowerBudget:
 
 
 class PowerTracker:
-    """Follows power and what is planned with it."""
+    """Follows the power and its limits."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
+        """Start without knowledge."""
         self._model = PowerModel()
-        self._mission = BatteryBudget()
+        self._battery = BatteryBudget()
         self._smooth: dict[Role, float] = {}
 
-    def look(
+    def update(
         self,
         state: PlatformState,
-        busy: float,
+        utilization: float,
         elapsed_s: float,
         now_ns: int,
         settings: GovernorSettings,
     ) -> PowerBudget:
-        """Bring everything up to date with one look."""
-        self._model.update(state, busy, elapsed_s)
-        self._follow(state, elapsed_s)
-        battery = self._mission.plan(
+        """Return the power and its budget for one state of the machine."""
+        self._model.update(state, utilization, elapsed_s)
+        self._update_smooth(state, elapsed_s)
+        battery = self._battery.plan(
             state, now_ns, settings.minutes_to_last, settings.battery_reserve
         )
         problems = [battery.problem] if battery.problem else []
-        spare: list[tuple[float, str]] = []
+        margins: list[tuple[float, str]] = []
         if settings.power_limit_w > 0.0:
-            self._user_limit(settings.power_limit_w, spare, problems)
+            self._add_user_limit(settings.power_limit_w, margins, problems)
         if battery.budget_w is not None:
-            self._battery_limit(battery.budget_w, spare, problems)
-        budget, reason = None, ""
-        power = self._model.power_w
-        if spare and power is not None:
-            least, reason = min(spare)
-            budget = power + least
-        price = self._model.watts_per_busy
+            self._add_battery_limit(battery.budget_w, margins, problems)
+        budget_w, reason = None, ""
+        power_w = self._model.power_w
+        if margins and power_w is not None:
+            margin_w, reason = min(margins)
+            budget_w = power_w + margin_w
         return PowerBudget(
-            price, power, self._model.base_w, budget, reason, tuple(problems), battery
+            self._model.full_load_w,
+            power_w,
+            self._model.base_w,
+            budget_w,
+            reason,
+            tuple(problems),
+            battery,
         )
 
-    def _user_limit(
-        self, limit_w: float, spare: list[tuple[float, str]], problems: list[str]
+    def _add_user_limit(
+        self, limit_w: float, margins: list[tuple[float, str]], problems: list[str]
     ) -> None:
         measured = self._smooth.get(Role.TOTAL_POWER)
         if measured is None:
             measured = self._smooth.get(Role.RAILS_SUM)
             problems.append(
-                "power_limit_w: nothing measures the power of this board; it cannot be kept"
+                "power_limit_w cannot be kept: this board has no power sensor"
                 if measured is None
                 else "power_limit_w: only a sum of rails is measured; the board takes more"
             )
         if measured is not None:
-            spare.append((_AIM * limit_w - measured, f"the limit of {limit_w:g} W"))
+            margins.append((_AIM * limit_w - measured, f"the limit of {limit_w:g} W"))
 
-    def _battery_limit(
-        self, budget_w: float, spare: list[tuple[float, str]], problems: list[str]
+    def _add_battery_limit(
+        self, budget_w: float, margins: list[tuple[float, str]], problems: list[str]
     ) -> None:
         for role in (Role.BATTERY_POWER, Role.TOTAL_POWER):
             if role in self._smooth:
-                words = f"the battery, which may give {budget_w:.1f} W"
-                spare.append((budget_w - self._smooth[role], words))
+                reason = f"the battery budget of {budget_w:.1f} W"
+                margins.append((budget_w - self._smooth[role], reason))
                 return
-        problems.append("minutes_to_last: nothing measures power; it cannot be kept")
+        problems.append("minutes_to_last cannot be kept: this machine has no power sensor")
 
-    def _follow(self, state: PlatformState, elapsed_s: float) -> None:
+    def _update_smooth(self, state: PlatformState, elapsed_s: float) -> None:
         values: dict[Role, float] = {}
         for role in (Role.TOTAL_POWER, Role.RAILS_SUM, Role.BATTERY_POWER):
             for reading in state.by_role(role):
                 if reading.value is not None and math.isfinite(reading.value):
                     values.setdefault(role, reading.value)
-        weight = min(1.0, elapsed_s / _SMOOTH_S)
+        weight = min(1.0, elapsed_s / _SMOOTH_POWER_S)
         self._smooth = {
             role: before + weight * (value - before)
             for role, value in values.items()
@@ -114,13 +136,51 @@ class PowerTracker:
         }
 
 
-def busy_share(workloads: Sequence[Workload], settings: GovernorSettings) -> float:
-    """Return the seconds of work done per second by some nodes, as they report it."""
-    return sum(_busy(each, settings) for each in workloads)
+class PowerController:
+    """Holds the sustainable power, between the bounds of each update: it cannot wind up."""
+
+    def __init__(self) -> None:
+        """Start without a limit."""
+        self._sustainable = self._budget = 0.0
+        self._error_c: float | None = None
+        self._is_unlimited = True
+
+    def update(self, error_c: float, elapsed_s: float, lowest: float, highest: float) -> float:
+        """Return the budget for a temperature ``error_c`` below its target (above: negative)."""
+        error_c = self._smooth(error_c, elapsed_s)
+        span = max(0.0, highest - lowest)
+        gain = span / _PROPORTIONAL_C
+        if self._is_unlimited:
+            # As long as nothing was limited, a higher demand is not limited either.
+            self._sustainable = self._budget = highest
+        integral_s = _INTEGRAL_UP_S if error_c > 0.0 else _INTEGRAL_DOWN_S
+        moved = self._sustainable + gain * error_c * elapsed_s / integral_s
+        self._sustainable = min(highest, max(lowest, moved))
+        budget = min(highest, max(lowest, self._sustainable + gain * error_c))
+        budget = min(budget, max(lowest, self._budget) + _RISE_PER_S * span * elapsed_s)
+        self._budget = budget
+        self._is_unlimited = budget >= highest and self._sustainable >= highest
+        return budget
+
+    def drop(self) -> None:
+        """Set the budget to the minimum at once; it then rises slowly as always."""
+        self._budget = 0.0
+        self._is_unlimited = False
+
+    def _smooth(self, error_c: float, elapsed_s: float) -> float:
+        if self._error_c is None:
+            self._error_c = error_c
+        self._error_c += min(1.0, elapsed_s / _SMOOTH_ERROR_S) * (error_c - self._error_c)
+        return self._error_c
 
 
-def _busy(workload: Workload, settings: GovernorSettings) -> float:
-    rate = number(workload.rate_hz)
+def total_utilization(workloads: Sequence[Workload], settings: GovernorSettings) -> float:
+    """Return the seconds of inference per second of some nodes, as they report them."""
+    return sum(_utilization(each, settings) for each in workloads)
+
+
+def _utilization(workload: Workload, settings: GovernorSettings) -> float:
+    rate = valid_number(workload.rate_hz)
     operating_point = workload.operating_point
     if (
         not rate

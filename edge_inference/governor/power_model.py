@@ -1,105 +1,147 @@
-"""How much power work costs: ``power = base + watts_per_busy * busy``, learned while running.
+"""Learns the power that inference costs: ``power_w = base_w + full_load_w * utilization``.
 
-``busy`` is inferences per second times the seconds of one inference, summed over all nodes. The
-slope comes from how power and work vary together over the last minutes, the base is what is left;
-both follow slowly when the machine, its leakage or what else it does changes.
+The utilization is the rate of inferences times the seconds of one inference, summed over all
+nodes. The slope ``full_load_w`` follows from how power and utilization vary together over the
+last minutes; the rest of the power is ``base_w``. Both follow slowly when the machine, its
+leakage or its other work changes. ``PowerDropCheck`` tells whether lower limits have an effect.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
-from edge_inference.governor.demand import number
+from edge_inference.governor.directive_builder import valid_number
 
-#: Where power is looked for, best first; the first that has a value is gone by.
+#: Sources of the power, best first; the first one with a value counts.
 _SOURCES = (Role.TOTAL_POWER, Role.RAILS_SUM, Role.BATTERY_POWER)
 _LEARN_S = 120.0
-_FOLLOW_S = 6.0
-#: The standard deviation that work must have had before its price is believed.
-_LEAST_SPREAD = 0.02
-#: Until then this part of the power is taken to be work; later it is never more than the second.
-_ASSUMED_WORK = 0.5
-_MOST_WORK = 0.9
+_SMOOTH_S = 6.0
+#: The slope is learned once the utilization has had at least this standard deviation.
+_MIN_DEVIATION = 0.02
+#: Until then this share of the power counts as work; a learned share is at most the second one.
+_ASSUMED_WORK_SHARE = 0.5
+_MAX_WORK_SHARE = 0.9
+
+#: Power is compared with its value this long ago, under limits that have settled since.
+_DROP_WINDOW_S = 12.0
+_SETTLE_S = 5.0
+#: A smaller expected drop, in watts or as a share of the power, is not evaluated.
+_MIN_DROP_W = 1.5
+_MIN_DROP_SHARE = 0.1
+#: Share of the expected drop that must be measured.
+_REQUIRED_SHARE = 0.25
 
 
 class PowerModel:
-    """Learns base and slope from one look after the other."""
+    """Learns base and slope from successive states."""
 
     def __init__(self) -> None:
-        """Start knowing nothing."""
-        self._forget()
+        """Start without knowledge."""
+        self._reset()
 
-    def _forget(self) -> None:
-        self._mean_w = self._mean_busy = self._variance = self._covariance = 0.0
+    def _reset(self) -> None:
+        self._mean_w = self._mean_utilization = self._variance = self._covariance = 0.0
         self._learned_s = 0.0
-        self._price: float | None = None
+        self._slope_w: float | None = None
         self.source: Role | None = None
         #: Smoothed power in watts, None while nothing measures it.
         self.power_w: float | None = None
-        #: Power that is there without any inference.
+        #: Power without any inference.
         self.base_w = 0.0
 
     @property
-    def watts_per_busy(self) -> float | None:
-        """Watts of one inference after the other without a pause; None while not known."""
-        return self._price if self.power_w is not None else None
+    def full_load_w(self) -> float | None:
+        """Power of inferences without a pause, in watts; None while unknown."""
+        return self._slope_w if self.power_w is not None else None
 
-    def update(self, state: PlatformState, busy: float, elapsed_s: float) -> None:
-        """Learn from a look at the machine and the work done at that time."""
+    def update(self, state: PlatformState, utilization: float, elapsed_s: float) -> None:
+        """Learn from the power of the machine and the utilization at the same time."""
         reading = power_reading(state.readings)
         if reading is None or reading.value is None:
             self.power_w = None
             return
         if reading.role is not self.source:
-            self._forget()
+            self._reset()
             self.source = reading.role
         if self.power_w is None:
             self.power_w = reading.value
-            self.base_w = reading.value - (self._price or 0.0) * busy
-        self._learn(reading.value, busy, elapsed_s)
-        weight = min(1.0, elapsed_s / _FOLLOW_S)
+            self.base_w = reading.value - (self._slope_w or 0.0) * utilization
+        self._learn(reading.value, utilization, elapsed_s)
+        weight = min(1.0, elapsed_s / _SMOOTH_S)
         self.power_w += weight * (reading.value - self.power_w)
-        left = reading.value - (self._price or 0.0) * busy
-        self.base_w += weight * (left - self.base_w)
+        rest_w = reading.value - (self._slope_w or 0.0) * utilization
+        self.base_w += weight * (rest_w - self.base_w)
 
-    def _learn(self, power_w: float, busy: float, elapsed_s: float) -> None:
+    def _learn(self, power_w: float, utilization: float, elapsed_s: float) -> None:
         self._learned_s += elapsed_s
         if self._mean_w == 0.0:
-            self._mean_w, self._mean_busy = power_w, busy
-        # At first a plain average, later one that forgets.
+            self._mean_w, self._mean_utilization = power_w, utilization
+        # First a plain mean, later an exponential one.
         weight = elapsed_s / max(elapsed_s, min(_LEARN_S, self._learned_s), 1e-9)
-        over_w, over_busy = power_w - self._mean_w, busy - self._mean_busy
+        over_w, over = power_w - self._mean_w, utilization - self._mean_utilization
         self._mean_w += weight * over_w
-        self._mean_busy += weight * over_busy
-        self._variance += weight * ((1.0 - weight) * over_busy * over_busy - self._variance)
-        self._covariance += weight * ((1.0 - weight) * over_busy * over_w - self._covariance)
-        if self._mean_busy <= 0.0 or self._mean_w <= 0.0:
+        self._mean_utilization += weight * over
+        self._variance += weight * ((1.0 - weight) * over * over - self._variance)
+        self._covariance += weight * ((1.0 - weight) * over * over_w - self._covariance)
+        if self._mean_utilization <= 0.0 or self._mean_w <= 0.0:
             return
-        average = self._mean_w / self._mean_busy
-        if self._variance > _LEAST_SPREAD**2 and self._covariance > 0.0:
-            learned = min(self._covariance / self._variance, _MOST_WORK * average)
-            self._move_price(learned, average)
-        elif self._price is None:
-            self._move_price(_ASSUMED_WORK * average, average)
+        average_w = self._mean_w / self._mean_utilization
+        if self._variance > _MIN_DEVIATION**2 and self._covariance > 0.0:
+            learned_w = min(self._covariance / self._variance, _MAX_WORK_SHARE * average_w)
+            self._set_slope(learned_w, average_w)
+        elif self._slope_w is None:
+            self._set_slope(_ASSUMED_WORK_SHARE * average_w, average_w)
 
-    def _move_price(self, price: float, average: float) -> None:
-        """Take over a price, and leave the power explained as it was."""
-        price = max(price, 0.1 * average)
-        if self._price is not None:
-            self.base_w += (self._price - price) * self._mean_busy
-        self._price = price
+    def _set_slope(self, slope_w: float, average_w: float) -> None:
+        """Set the slope, and move the base so that the modelled power stays the same."""
+        slope_w = max(slope_w, 0.1 * average_w)
+        if self._slope_w is not None:
+            self.base_w += (self._slope_w - slope_w) * self._mean_utilization
+        self._slope_w = slope_w
+
+
+class PowerDropCheck:
+    """Tells whether power drops after nodes are asked for less; if not, it has another cause."""
+
+    def __init__(self) -> None:
+        """Start without samples."""
+        self._samples: deque[tuple[float, float, float]] = deque()
+
+    def is_missing(self, time_s: float, expected_w: float | None, power_w: float | None) -> bool:
+        """Add a sample; tell whether a clear drop of the expected power is not measured.
+
+        ``expected_w`` is the power of inference that the directives allow.
+        """
+        if expected_w is None or power_w is None:
+            self._samples.clear()
+            return False
+        self._samples.append((time_s, expected_w, power_w))
+        while time_s - self._samples[0][0] > _DROP_WINDOW_S:
+            self._samples.popleft()
+        first_s, expected_before_w, power_before_w = self._samples[0]
+        if time_s - first_s < _DROP_WINDOW_S - _SETTLE_S / 2.0:
+            return False
+        settled = [each_w for at_s, each_w, _ in self._samples if time_s - at_s <= _SETTLE_S]
+        drop_w = expected_before_w - max(settled)
+        if drop_w < max(_MIN_DROP_W, _MIN_DROP_SHARE * power_before_w):
+            return False
+        if power_before_w - power_w >= _REQUIRED_SHARE * drop_w:
+            return False
+        self._samples.clear()
+        return True
 
 
 def power_reading(readings: Iterable[Reading]) -> Reading | None:
-    """Return the reading to go by: of the board, else the sum of rails, else of the battery.
+    """Return the best power reading: of the board, else the sum of rails, else of the battery.
 
-    A battery that is being charged tells nothing.
+    The power of a charging battery does not count.
     """
-    found = {each.role: each for each in readings if each.role in _SOURCES and _is_true(each)}
+    found = {each.role: each for each in readings if each.role in _SOURCES and _is_positive(each)}
     return next((found[role] for role in _SOURCES if role in found), None)
 
 
-def _is_true(reading: Reading) -> bool:
-    return bool(number(reading.value))
+def _is_positive(reading: Reading) -> bool:
+    return bool(valid_number(reading.value))

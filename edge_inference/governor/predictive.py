@@ -1,4 +1,8 @@
-"""The predictive preset: a power budget, shared out by priority, engines before rates."""
+"""The predictive preset: allocates a power budget by priority, changes engines before rates.
+
+``ClockCapController`` proposes a lower clock for the optional actuator: the same work at a lower
+clock and voltage costs less energy.
+"""
 
 from __future__ import annotations
 
@@ -11,341 +15,387 @@ from edge_inference.governor.allocation import (
     PowerShare,
     allocate,
     best_point,
-    share_with,
-    want_of,
+    make_power_demand,
+    share_at_point,
 )
-from edge_inference.governor.clock_cap import ClockCapController
-from edge_inference.governor.directive_builder import a_share, operating_point_limits, the_least
+from edge_inference.governor.directive_builder import (
+    DirectiveRequest,
+    limit_to_operating_point,
+    request_factor,
+    request_minimum,
+)
 from edge_inference.governor.dwell import Dwell
-from edge_inference.governor.orders import DirectiveRequest
-from edge_inference.governor.power_budget import busy_share
-from edge_inference.governor.power_control import PowerController
+from edge_inference.governor.power_budget import PowerController, total_utilization
 from edge_inference.governor.ramp import ramp_factor
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.governor.state import GovernorPlan, GovernorState
 
-#: This near to the limit, everything goes to the least at once.
+#: This near to the limit, all nodes go to the minimum at once.
 _EMERGENCY_C = 1.0
-#: Engines are chosen by a budget smoothed over this time, rates by the budget as it is.
-_CALM_S = 30.0
-#: Share of the whole range by which work may grow in a second.
+#: Engines are chosen by a budget smoothed over this time, rates by the budget itself.
+_SMOOTH_S = 30.0
+#: Share of the whole range by which work may grow per second.
 _RISE_PER_S = 0.02
-#: Another engine must be this much better before it is asked for, a dearer one on less budget.
-_CLEARLY = 1.05
-_SPARE = 0.92
-#: A rate this near to the demand is no limit any more; one that was no limit becomes one later.
-_ALL = 0.985
-_STILL_ALL = 0.93
-#: A rate that changes by less is not worth another directive.
+#: An engine must have this much more utility to be chosen, a more expensive one on less budget.
+_UTILITY_GAIN = 1.05
+_BUDGET_SHARE = 0.92
+#: A rate this near to the demand becomes no limit; no limit becomes a rate below the second one.
+_UNLIMITED_FROM = 0.985
+_LIMITED_BELOW = 0.93
+#: A smaller change of the rate does not make a new directive.
 _TOLERANCE = 0.06
+
+_CLOCK_STEP = 0.1
+_MIN_CLOCK = 0.6
+_CLOCK_DOWN_S = 30.0
+_CLOCK_UP_S = 60.0
+#: Below this utilization a lower clock suffices; above the second one the clock rises.
+_IDLE_UTILIZATION = 0.6
+_FULL_UTILIZATION = 0.8
+
+
+class ClockCapController:
+    """Steps the cap down while nodes are limited and time remains, else up."""
+
+    def __init__(self) -> None:
+        """Start with the highest clock."""
+        self.share = 1.0
+        self._changed_s = 0.0
+
+    def update(self, time_s: float, utilization: float, *, is_limited: bool) -> float | None:
+        """Return the share of the highest clock that suffices; None for no cap."""
+        waited_s = time_s - self._changed_s
+        if utilization > _FULL_UTILIZATION and waited_s >= _CLOCK_STEP * _CLOCK_DOWN_S:
+            self._move(_CLOCK_STEP, time_s)
+        elif is_limited and utilization < _IDLE_UTILIZATION and waited_s >= _CLOCK_DOWN_S:
+            self._move(-_CLOCK_STEP, time_s)
+        elif not is_limited and waited_s >= _CLOCK_UP_S:
+            self._move(_CLOCK_STEP, time_s)
+        return self.share if self.share < 1.0 else None
+
+    def _move(self, by: float, time_s: float) -> None:
+        self.share = round(min(1.0, max(_MIN_CLOCK, self.share + by)), 3)
+        self._changed_s = time_s
 
 
 @dataclass(frozen=True)
-class _Range:
-    """What work costs: ``floor`` cannot be changed, the rest lies between least and most."""
+class _CostRange:
+    """Costs of all work: ``fixed`` cannot be reduced, the total is between lowest and highest."""
 
-    floor: float
+    fixed: float
     lowest: float
     highest: float
 
+    def factor(self, budget: float) -> float | None:
+        """Return the position of a budget in the range; None if there is nothing to reduce."""
+        span = self.highest - self.lowest
+        return (budget - self.lowest) / span if span > 0.0 else None
+
 
 class PredictivePreset:
-    """Remembers the sustainable power and what each node serves with."""
+    """Remembers the sustainable power, and the engine and rate of each node."""
 
     def __init__(self) -> None:
-        """Start with everything allowed."""
+        """Start without a limit."""
         self._control = PowerController()
-        self._in_watts: bool | None = None
-        self._calm: float | None = None
-        self._untroubled: float | None = None
+        self._is_in_watts: bool | None = None
+        #: The smoothed budget, as a share of the range.
+        self._smooth_factor: float | None = None
+        self._unthrottled_budget: float | None = None
         self._dwells: dict[str, Dwell] = {}
-        #: What each node offers; with other operating points a number means another engine.
-        self._offered: dict[str, list[tuple[str, str]]] = {}
-        #: Rate of each node, and the operating point that it was priced as.
+        #: Operating points of each node; when they change, an index means another engine.
+        self._known_points: dict[str, list[tuple[str, str]]] = {}
+        #: Rate of each node, and the operating point whose cost was assumed for it.
         self._granted: dict[str, tuple[float, int]] | None = None
         self._unlimited: set[str] = set()
         self._clock_cap = ClockCapController()
 
-    def plan(self, situation: GovernorState) -> GovernorPlan:
-        """Return what everyone is to do."""
-        settings, watts = situation.settings, situation.watts
-        self._forget_other_operating_points(situation)
-        wants = _wants(situation)
-        limits = _range(situation, wants)
-        emergency = _is_emergency(situation)
-        budget = self._budget(situation, limits, emergency)
-        calm = self._calm_budget(budget, limits, situation.elapsed_s, emergency)
-        held = self._choose(situation, list(wants.values()), calm - limits.floor, emergency)
-        shares = self._share_out(situation, wants, limits, budget, held)
-        reason = _reason(situation, emergency)
-        share = self._share(situation, limits, budget)
-        orders = []
-        for workload in situation.flexible:
-            want = wants.get(workload.node)
-            if situation.escalations.get(workload.node, 0) > 1:
-                orders.append(the_least(workload, DirectiveLevel.MINIMUM, settings, reason))
-            elif want is None:
-                factor = min(share, _ramp(situation))
-                orders.append(a_share(workload, factor, settings, reason))
+    def plan(self, state: GovernorState) -> GovernorPlan:
+        """Return the requests for all flexible nodes."""
+        settings, power = state.settings, state.power
+        self._forget_changed_nodes(state)
+        demands = _power_demands(state)
+        costs = _cost_range(state, demands)
+        emergency = _is_emergency(state)
+        budget = self._update_budget(state, costs, emergency)
+        smooth = self._smooth_budget(budget, costs, state.elapsed_s, emergency)
+        chosen = self._choose_points(state, list(demands.values()), smooth - costs.fixed, emergency)
+        shares = self._allocate(state, demands, costs, budget, chosen)
+        reason = _describe_reason(state, emergency)
+        default_factor = _default_factor(state, costs, budget)
+        requests = []
+        for workload in state.flexible:
+            demand = demands.get(workload.node)
+            if state.escalations.get(workload.node, 0) > 1:
+                requests.append(request_minimum(workload, DirectiveLevel.MINIMUM, settings, reason))
+            elif demand is None:
+                factor = min(default_factor, _thermal_factor(state))
+                requests.append(request_factor(workload, factor, settings, reason))
             else:
-                orders.append(self._order(workload, want, shares[workload.node], settings, reason))
-        unit = "busy" if watts.price is None else "W"
-        facts = {
-            "budget": f"{budget:.2f} {unit}",
-            "least and most": f"{limits.lowest:.2f} to {limits.highest:.2f} {unit}",
-        }
+                share = shares[workload.node]
+                requests.append(self._make_request(workload, demand, share, settings, reason))
+        unit = "utilization" if power.full_load_w is None else "W"
+        is_minimum = default_factor <= settings.minimum_factor
         return GovernorPlan(
-            orders,
-            share,
+            requests,
+            default_factor,
             reason,
-            exhausted=budget <= limits.lowest if wants else share <= settings.minimum_factor,
-            short_w=watts.budget_w is not None and watts.budget_w < limits.lowest,
-            ordered_w=sum(each.cost for each in shares.values()) if watts.price else None,
-            clock_cap=self._cap(situation, orders),
-            facts=facts,
+            exhausted=budget <= costs.lowest if demands else is_minimum,
+            exceeds_power=power.budget_w is not None and power.budget_w < costs.lowest,
+            expected_w=sum(each.cost for each in shares.values()) if power.full_load_w else None,
+            clock_cap=self._update_clock_cap(state, requests),
+            diagnostics={
+                "budget": f"{budget:.2f} {unit}",
+                "budget range": f"{costs.lowest:.2f} to {costs.highest:.2f} {unit}",
+            },
         )
 
-    def give_up(self, situation: GovernorState) -> None:
-        """Note that everyone was told to do the least; full speed comes back slowly."""
-        for node, want in _wants(situation).items():
-            self._dwells[node] = Dwell(want.cheapest, situation.time_s, changed=True)
+    def enter_failsafe(self, state: GovernorState) -> None:
+        """Note that all nodes go to the safe level; full speed then comes back slowly."""
+        for node, demand in _power_demands(state).items():
+            self._dwells[node] = Dwell(demand.cheapest_point, state.time_s, changed=True)
         self._control.drop()
-        self._calm = None
+        self._smooth_factor = None
 
-    def _forget_other_operating_points(self, situation: GovernorState) -> None:
-        """Begin anew with nodes whose operating points are others, as where one has been withdrawn."""
-        offered = {
-            each.node: [
-                (operating_point.model, operating_point.precision)
-                for operating_point in each.operating_points
-            ]
-            for each in situation.flexible
+    def _forget_changed_nodes(self, state: GovernorState) -> None:
+        """Forget nodes whose operating points have changed, as when one is withdrawn."""
+        known_points = {
+            each.node: [(point.model, point.precision) for point in each.operating_points]
+            for each in state.flexible
         }
-        for node, operating_points in offered.items():
-            if self._offered.get(node, operating_points) != operating_points:
+        for node, points in known_points.items():
+            if self._known_points.get(node, points) != points:
                 self._dwells.pop(node, None)
                 if self._granted is not None:
                     self._granted.pop(node, None)
-        self._offered = offered
+        self._known_points = known_points
 
-    def _budget(self, situation: GovernorState, limits: _Range, emergency: bool) -> float:
-        watts = situation.watts
-        in_watts = watts.price is not None
-        if self._in_watts is not in_watts:
-            # In another unit the sustainable power is another number.
+    def _update_budget(self, state: GovernorState, costs: _CostRange, emergency: bool) -> float:
+        power = state.power
+        is_in_watts = power.full_load_w is not None
+        if self._is_in_watts is not is_in_watts:
+            # The unit changes, and with it the value of the sustainable power.
             self._control = PowerController()
-            self._in_watts = in_watts
-            self._calm = self._untroubled = self._granted = None
+            self._is_in_watts = is_in_watts
+            self._smooth_factor = self._unthrottled_budget = self._granted = None
         budget = self._control.update(
-            _error_c(situation), situation.elapsed_s, limits.lowest, limits.highest
+            _target_error_c(state), state.elapsed_s, costs.lowest, costs.highest
         )
-        if situation.left >= 1.0 or self._untroubled is None:
-            self._untroubled = budget
-        if situation.left < 1.0:
-            most = max(0.0, self._untroubled - limits.lowest)
-            budget = min(budget, limits.lowest + situation.left * most)
-        if watts.budget_w is not None and in_watts:
-            budget = min(budget, watts.budget_w)
+        if state.throttle_factor >= 1.0 or self._unthrottled_budget is None:
+            self._unthrottled_budget = budget
+        if state.throttle_factor < 1.0:
+            reducible = max(0.0, self._unthrottled_budget - costs.lowest)
+            budget = min(budget, costs.lowest + state.throttle_factor * reducible)
+        if power.budget_w is not None and is_in_watts:
+            budget = min(budget, power.budget_w)
         if emergency:
             self._control.drop()
-            budget = limits.lowest
-        return max(limits.lowest, budget)
+            budget = costs.lowest
+        return max(costs.lowest, budget)
 
-    def _share_out(
+    def _smooth_budget(
+        self, budget: float, costs: _CostRange, elapsed_s: float, emergency: bool
+    ) -> float:
+        """Smooth the budget as a share of the range: a new cost of work must not change it."""
+        factor = costs.factor(budget)
+        factor = 1.0 if factor is None else factor
+        if self._smooth_factor is None or emergency:
+            self._smooth_factor = factor
+        self._smooth_factor += min(1.0, elapsed_s / _SMOOTH_S) * (factor - self._smooth_factor)
+        return costs.lowest + self._smooth_factor * (costs.highest - costs.lowest)
+
+    def _choose_points(
+        self, state: GovernorState, demands: Sequence[PowerDemand], budget: float, emergency: bool
+    ) -> dict[str, int]:
+        """Return the operating point for each node; it changes rarely."""
+        chosen: dict[str, int] = {}
+
+        def choose_point(demand: PowerDemand, available: float) -> int:
+            dwell = self._dwells.get(demand.node)
+            if dwell is None or dwell.operating_point >= len(demand.costs):
+                used = state.operating_points[demand.node]
+                known = used if used in range(len(demand.costs)) else 0
+                dwell = Dwell(known or 0, state.time_s)
+                self._dwells[demand.node] = dwell
+            escalated = state.escalations.get(demand.node, 0) > 0
+            current = dwell.operating_point
+            best = _best_change(demand, current, available, emergency, escalated)
+            chosen[demand.node] = dwell.choose(
+                best,
+                is_cheaper=demand.costs[best] < demand.costs[current],
+                time_s=state.time_s,
+                down_s=state.settings.dwell_down_s,
+                up_s=state.settings.dwell_up_s,
+                is_urgent=emergency or escalated,
+            )
+            return chosen[demand.node]
+
+        allocate(demands, budget, choose_point)
+        self._unlimited &= {workload.node for workload in state.flexible}
+        self._dwells = {node: self._dwells[node] for node in chosen}
+        return chosen
+
+    def _allocate(
         self,
-        situation: GovernorState,
-        wants: Mapping[str, PowerDemand],
-        limits: _Range,
+        state: GovernorState,
+        demands: Mapping[str, PowerDemand],
+        costs: _CostRange,
         budget: float,
-        held: Mapping[str, int],
+        chosen: Mapping[str, int],
     ) -> dict[str, PowerShare]:
-        """Give out the budget, but let work grow only slowly: heat shows late."""
+        """Allocate the budget, but let work grow only slowly: the temperature follows late."""
         if self._granted is not None:
-            spent = sum(_cost(want, self._granted.get(node)) for node, want in wants.items())
-            rise = _RISE_PER_S * (limits.highest - limits.lowest) * situation.elapsed_s
-            budget = min(budget, max(limits.lowest, limits.floor + spent) + rise)
-        served = {node: _dearer(want, held[node], situation) for node, want in wants.items()}
-        priced = [_priced_as(want, held[node], served[node]) for node, want in wants.items()]
-        shares = allocate(priced, budget - limits.floor, lambda want, _: held[want.node])
-        self._granted = {node: (share.rate_hz, served[node]) for node, share in shares.items()}
+            spent = sum(_cost(each, self._granted.get(node)) for node, each in demands.items())
+            rise = _RISE_PER_S * (costs.highest - costs.lowest) * state.elapsed_s
+            budget = min(budget, max(costs.lowest, costs.fixed + spent) + rise)
+        costed = {node: _costed_point(each, chosen[node], state) for node, each in demands.items()}
+        adjusted = [
+            _with_cost_of(each, chosen[node], costed[node]) for node, each in demands.items()
+        ]
+        shares = allocate(adjusted, budget - costs.fixed, lambda each, _: chosen[each.node])
+        self._granted = {node: (share.rate_hz, costed[node]) for node, share in shares.items()}
         return shares
 
-    def _calm_budget(
-        self, budget: float, limits: _Range, elapsed_s: float, emergency: bool
-    ) -> float:
-        """Smooth the budget, as a share, so that a new price of work changes nothing."""
-        span = limits.highest - limits.lowest
-        share = (budget - limits.lowest) / span if span > 0.0 else 1.0
-        if self._calm is None or emergency:
-            self._calm = share
-        self._calm += min(1.0, elapsed_s / _CALM_S) * (share - self._calm)
-        return limits.lowest + self._calm * span
+    def _update_clock_cap(
+        self, state: GovernorState, requests: Sequence[DirectiveRequest]
+    ) -> float | None:
+        utilization = total_utilization(state.workloads, state.settings)
+        is_limited = any(request.level is not DirectiveLevel.FULL for request in requests)
+        return self._clock_cap.update(state.time_s, utilization, is_limited=is_limited)
 
-    def _choose(
-        self, situation: GovernorState, wants: Sequence[PowerDemand], budget: float, emergency: bool
-    ) -> dict[str, int]:
-        """Return the operating point that each node is to serve with, changes being rare."""
-        held: dict[str, int] = {}
-
-        def choose(want: PowerDemand, available: float) -> int:
-            dwell = self._dwells.get(want.node)
-            if dwell is None or dwell.operating_point >= len(want.costs):
-                used = situation.in_use[want.node]
-                known = used if used in range(len(want.costs)) else 0
-                dwell = Dwell(known or 0, situation.time_s)
-                self._dwells[want.node] = dwell
-            escalated = situation.escalations.get(want.node, 0) > 0
-            wanted = _wanted(want, dwell.operating_point, available, emergency, escalated)
-            held[want.node] = dwell.choose(
-                wanted,
-                is_cheaper=want.costs[wanted] < want.costs[dwell.operating_point],
-                time_s=situation.time_s,
-                down_s=situation.settings.dwell_down_s,
-                up_s=situation.settings.dwell_up_s,
-                now=emergency or escalated,
-            )
-            return held[want.node]
-
-        allocate(wants, budget, choose)
-        self._unlimited &= {workload.node for workload in situation.flexible}
-        self._dwells = {node: self._dwells[node] for node in held}
-        return held
-
-    def _cap(self, situation: GovernorState, orders: Sequence[DirectiveRequest]) -> float | None:
-        busy = busy_share(situation.workloads, situation.settings)
-        held_back = any(order.level is not DirectiveLevel.FULL for order in orders)
-        return self._clock_cap.update(situation.time_s, busy, held_back=held_back)
-
-    def _order(
+    def _make_request(
         self,
         workload: Workload,
-        want: PowerDemand,
+        demand: PowerDemand,
         share: PowerShare,
         settings: GovernorSettings,
         reason: str,
     ) -> DirectiveRequest:
-        """Put a share into words; a rate just below the demand limits nothing."""
-        enough = _STILL_ALL if workload.node in self._unlimited else _ALL
+        """Turn a share into a request; a rate just below the demand limits nothing."""
+        threshold = _LIMITED_BELOW if workload.node in self._unlimited else _UNLIMITED_FROM
         rate = None
         self._unlimited.add(workload.node)
-        if share.is_least or share.rate_hz < enough * want.demand_hz:
+        if share.is_below_minimum or share.rate_hz < threshold * demand.demand_hz:
             rate = share.rate_hz
             self._unlimited.discard(workload.node)
         limits = DirectiveLimits(max_rate_hz=rate, max_batch=share.batch)
         if share.operating_point > 0:
-            limits = operating_point_limits(workload, share.operating_point, limits)
+            limits = limit_to_operating_point(workload, share.operating_point, limits)
         if limits.is_free:
             return DirectiveRequest(workload.node, DirectiveLevel.FULL, 1.0, reason=reason)
-        factor = share.cost / want.most if want.most > 0.0 else 1.0
+        factor = share.cost / demand.max_cost if demand.max_cost > 0.0 else 1.0
         factor = min(1.0, max(settings.minimum_factor, factor))
-        is_least = share.operating_point == want.cheapest and share.rate_hz <= 1.001 * want.least_hz
-        level = DirectiveLevel.MINIMUM if share.is_least or is_least else DirectiveLevel.REDUCED
+        is_minimum = share.is_below_minimum or (
+            share.operating_point == demand.cheapest_point
+            and share.rate_hz <= 1.001 * demand.min_rate_hz
+        )
+        level = DirectiveLevel.MINIMUM if is_minimum else DirectiveLevel.REDUCED
         return DirectiveRequest(workload.node, level, factor, limits, reason, _TOLERANCE)
 
-    def _share(self, situation: GovernorState, limits: _Range, budget: float) -> float:
-        """Return the share of full speed for nodes that are not known by name."""
-        span = limits.highest - limits.lowest
-        share = (budget - limits.lowest) / span if span > 0.0 else _ramp(situation)
-        return max(situation.settings.minimum_factor, min(1.0, share, situation.left))
+
+def _power_demands(state: GovernorState) -> dict[str, PowerDemand]:
+    full_load_w = state.power.full_load_w or 1.0
+    demands = (make_power_demand(each, full_load_w, state.settings) for each in state.flexible)
+    return {demand.node: demand for demand in demands if demand is not None}
 
 
-def _wants(situation: GovernorState) -> dict[str, PowerDemand]:
-    price = situation.watts.price or 1.0
-    found = (want_of(each, price, situation.settings) for each in situation.flexible)
-    return {want.node: want for want in found if want is not None}
+def _cost_range(state: GovernorState, demands: Mapping[str, PowerDemand]) -> _CostRange:
+    power = state.power
+    others = [each for each in state.workloads if each.node not in demands]
+    fixed = (power.full_load_w or 1.0) * total_utilization(others, state.settings)
+    if power.full_load_w is not None:
+        fixed += power.base_w
+    lowest = fixed + sum(demand.min_cost for demand in demands.values())
+    # Slightly more than the demand: else the most expensive engine never has budget to spare.
+    highest = fixed + sum(demand.max_cost for demand in demands.values()) / _BUDGET_SHARE
+    return _CostRange(fixed, lowest, max(lowest, highest))
 
 
-def _range(situation: GovernorState, wants: dict[str, PowerDemand]) -> _Range:
-    watts = situation.watts
-    others = [each for each in situation.workloads if each.node not in wants]
-    floor = (watts.price or 1.0) * busy_share(others, situation.settings)
-    if watts.price is not None:
-        floor += watts.base_w
-    lowest = floor + sum(want.least for want in wants.values())
-    # A little more than all, or the dearest engine would never seem to have power to spare.
-    highest = floor + sum(want.most for want in wants.values()) / _SPARE
-    return _Range(floor, lowest, max(lowest, highest))
-
-
-def _cost(want: PowerDemand, granted: tuple[float, int] | None) -> float:
-    """Return what was granted at today's costs; a node that is new has all that it wants."""
-    if granted is None or granted[1] >= len(want.costs):
-        return want.most
+def _cost(demand: PowerDemand, granted: tuple[float, int] | None) -> float:
+    """Return the present cost of what was granted; a new node counts with its whole demand."""
+    if granted is None or granted[1] >= len(demand.costs):
+        return demand.max_cost
     rate_hz, operating_point = granted
-    return rate_hz * want.costs[operating_point]
+    return rate_hz * demand.costs[operating_point]
 
 
-def _dearer(want: PowerDemand, held: int, situation: GovernorState) -> int:
-    """Return the operating point that a node costs as: the one in use, while a cheaper one is made ready."""
-    used = situation.in_use[want.node]
-    if used is None or used not in range(len(want.costs)):
-        return held
-    return max(held, used, key=lambda operating_point: want.costs[operating_point])
+def _costed_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int:
+    """Return the point whose cost applies: the one in use, until a cheaper engine is ready."""
+    used = state.operating_points[demand.node]
+    if used is None or used not in range(len(demand.costs)):
+        return chosen
+    return max(chosen, used, key=lambda point: demand.costs[point])
 
 
-def _priced_as(want: PowerDemand, held: int, served: int) -> PowerDemand:
-    costs = (*want.costs[:held], want.costs[served], *want.costs[held + 1 :])
-    return replace(want, costs=costs)
+def _with_cost_of(demand: PowerDemand, chosen: int, costed: int) -> PowerDemand:
+    costs = (*demand.costs[:chosen], demand.costs[costed], *demand.costs[chosen + 1 :])
+    return replace(demand, costs=costs)
 
 
-def _error_c(situation: GovernorState) -> float:
-    """Return how far the temperatures will stay below their target; without any, far."""
-    margin = situation.settings.target_margin_c
+def _target_error_c(state: GovernorState) -> float:
+    """Return how far the forecasts stay below the target; a large value without a forecast."""
+    margin_c = state.settings.target_margin_c
     return min(
-        (each.heat.bounds.max_c - margin - each.ahead_c for each in situation.outlooks),
+        (each.zone.bounds.max_c - margin_c - each.forecast_c for each in state.forecasts),
         default=100.0,
     )
 
 
-def _is_emergency(situation: GovernorState) -> bool:
+def _is_emergency(state: GovernorState) -> bool:
     return any(
-        max(each.recent_c, each.now_c) >= each.heat.bounds.max_c - _EMERGENCY_C
-        or each.ahead_c >= each.heat.bounds.max_c + _EMERGENCY_C
-        for each in situation.outlooks
+        max(each.recent_c, each.current_c) >= each.zone.bounds.max_c - _EMERGENCY_C
+        or each.forecast_c >= each.zone.bounds.max_c + _EMERGENCY_C
+        for each in state.forecasts
     )
 
 
-def _ramp(situation: GovernorState) -> float:
-    minimum = situation.settings.minimum_factor
+def _default_factor(state: GovernorState, costs: _CostRange, budget: float) -> float:
+    """Return the share of full speed for nodes that have not reported yet."""
+    factor = costs.factor(budget)
+    factor = _thermal_factor(state) if factor is None else factor
+    return max(state.settings.minimum_factor, min(1.0, factor, state.throttle_factor))
+
+
+def _thermal_factor(state: GovernorState) -> float:
+    minimum = state.settings.minimum_factor
     return min(
-        (ramp_factor(each.now_c, each.heat.bounds, minimum) for each in situation.outlooks),
+        (ramp_factor(each.current_c, each.zone.bounds, minimum) for each in state.forecasts),
         default=1.0,
     )
 
 
-def _wanted(
-    want: PowerDemand, current: int, available: float, emergency: bool, escalated: bool
+def _best_change(
+    demand: PowerDemand, current: int, available: float, emergency: bool, escalated: bool
 ) -> int:
-    """Return the operating point that a node should serve with, the current one unless it is worth it."""
+    """Return the operating point to change to; the current one unless another is clearly better."""
     if emergency:
-        return want.cheapest
+        return demand.cheapest_point
+    costs = demand.costs
     if escalated:
-        cheaper = [each for each in want.usable if want.costs[each] < want.costs[current]]
-        return max(cheaper, key=lambda index: want.costs[index], default=current)
-    best = best_point(want, available)
-    if want.costs[best] > want.costs[current]:
-        # One step at a time, and only with power to spare.
-        available *= _SPARE
-        dearer = [each for each in want.usable if want.costs[each] > want.costs[current]]
-        best = min(dearer, key=lambda index: want.costs[index])
-    new, old = share_with(want, best, available), share_with(want, current, available)
-    has_all = new.rate_hz >= _ALL * want.demand_hz
-    is_better = new.worth > (1.0 if has_all else _CLEARLY) * old.worth
-    is_better |= old.is_least and not new.is_least
-    is_better |= current not in want.usable and want.costs[best] <= want.costs[current]
+        cheaper = [each for each in demand.usable_points if costs[each] < costs[current]]
+        return max(cheaper, key=lambda index: costs[index], default=current)
+    best = best_point(demand, available)
+    if costs[best] > costs[current]:
+        # One step at a time, and only with budget to spare.
+        available *= _BUDGET_SHARE
+        more_expensive = [each for each in demand.usable_points if costs[each] > costs[current]]
+        best = min(more_expensive, key=lambda index: costs[index])
+    new, old = share_at_point(demand, best, available), share_at_point(demand, current, available)
+    meets_demand = new.rate_hz >= _UNLIMITED_FROM * demand.demand_hz
+    is_better = new.utility > (1.0 if meets_demand else _UTILITY_GAIN) * old.utility
+    is_better |= old.is_below_minimum and not new.is_below_minimum
+    is_better |= current not in demand.usable_points and costs[best] <= costs[current]
     return best if is_better else current
 
 
-def _reason(situation: GovernorState, emergency: bool) -> str:
+def _describe_reason(state: GovernorState, emergency: bool) -> str:
     nearest = min(
-        situation.outlooks,
-        key=lambda each: each.heat.bounds.max_c - each.ahead_c,
-        default=None,
+        state.forecasts, key=lambda each: each.zone.bounds.max_c - each.forecast_c, default=None
     )
     if nearest is None:
         return "no temperature is known"
-    words = (
-        f"{nearest.heat.name} at {nearest.now_c:.1f} °C, going to {nearest.ahead_c:.1f}, "
-        f"limit {nearest.heat.bounds.max_c:.0f}"
+    reason = (
+        f"{nearest.zone.name} at {nearest.current_c:.1f} °C, forecast {nearest.forecast_c:.1f}, "
+        f"limit {nearest.zone.bounds.max_c:.0f}"
     )
-    return f"emergency: {words}" if emergency else words
+    return f"emergency: {reason}" if emergency else reason

@@ -1,4 +1,4 @@
-"""A simulated inference node: obeys directives as the real one, and takes power."""
+"""A simulated inference node: follows directives as the real one does, and takes power."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edge_inference.core.directives.directive import (
     DirectiveLimits,
     OperatingPoint,
     Workload,
-    is_within,
+    is_within_ceiling,
 )
 
 
 @dataclass(frozen=True)
 class SimulatedEngine:
-    """One engine: its accuracy, and the energy and time of one inference."""
+    """An engine: its precision and accuracy, and the energy and duration of one inference."""
 
     precision: str
     accuracy: float
@@ -26,7 +26,7 @@ class SimulatedEngine:
 
 @dataclass(frozen=True)
 class SimulatedNodeParameters:
-    """A node: what it is offered and how fast it follows a directive."""
+    """A node: its engines, its demand, and how fast it follows a directive."""
 
     name: str
     engines: tuple[SimulatedEngine, ...]
@@ -34,26 +34,26 @@ class SimulatedNodeParameters:
     minimum_rate_hz: float
     priority: int = 0
     safety_critical: bool = False
-    follows_after_s: float = 0.5
-    changes_engine_in_s: float = 2.0
+    response_s: float = 0.5
+    engine_change_s: float = 2.0
 
 
 class SimulatedNode:
-    """Serves with one engine at a time; the old one serves while the next one is made ready."""
+    """Serves with one engine at a time; it keeps the old one until the next one is ready."""
 
-    #: The rate that a node reports is smoothed over this time.
-    _REPORTS_OVER_S = 2.0
+    #: The reported rate is smoothed over this time.
+    _SMOOTH_S = 2.0
 
-    def __init__(self, parameters: SimulatedNodeParameters, chance: random.Random) -> None:
-        """Start with the first engine at full rate."""
+    def __init__(self, parameters: SimulatedNodeParameters, rng: random.Random) -> None:
+        """Start with the first engine at the full rate."""
         self.parameters = parameters
         self.demand_hz = parameters.demand_hz
         self.engine = 0
         self.engine_changes = 0
-        self._chance = chance
+        self._rng = rng
         self._measured: list[float | None] = [None] * len(parameters.engines)
         self._limits = DirectiveLimits()
-        self._in_force: Directive | None = None
+        self._directive: Directive | None = None
         self._next: tuple[float, Directive] | None = None
         self._next_engine: tuple[float, int] | None = None
         self._reported_hz = 0.0
@@ -61,57 +61,57 @@ class SimulatedNode:
 
     @property
     def rate_hz(self) -> float:
-        """Inferences per second right now."""
-        most = 1.0 / self.parameters.engines[self.engine].seconds
-        asked = self._limits.max_rate_hz
-        return min(self.demand_hz, most, self.demand_hz if asked is None else asked)
+        """The present rate of inferences."""
+        possible = 1.0 / self.parameters.engines[self.engine].seconds
+        allowed = self._limits.max_rate_hz
+        return min(self.demand_hz, possible, self.demand_hz if allowed is None else allowed)
 
     @property
     def power_w(self) -> float:
-        """Power that the inferences take."""
+        """The power of the inferences."""
         return self.rate_hz * self.parameters.engines[self.engine].joules
 
     @property
     def utility(self) -> float:
-        """Accurate inferences per second."""
+        """The rate of inferences times their accuracy."""
         return self.rate_hz * self.parameters.engines[self.engine].accuracy
 
     @property
-    def is_slowest(self) -> bool:
-        """Tell whether the rate is the least that the node can do with."""
+    def is_at_minimum_rate(self) -> bool:
+        """Tell whether the rate is the minimum rate of the node."""
         return self.rate_hz <= self.parameters.minimum_rate_hz + 1e-6
 
     @property
-    def is_at_least(self) -> bool:
-        """Tell whether the engine is the last one, too."""
-        return self.is_slowest and self.engine == len(self.parameters.engines) - 1
+    def is_at_minimum(self) -> bool:
+        """Tell whether the rate is the minimum rate and the engine the cheapest one."""
+        return self.is_at_minimum_rate and self.engine == len(self.parameters.engines) - 1
 
-    def hear(self, directive: Directive) -> None:
-        """Take over a directive a little later; a critical node refuses to be limited."""
-        newest = self._next[1] if self._next else self._in_force
+    def receive(self, directive: Directive) -> None:
+        """Follow a directive after a short delay; a critical node refuses to be limited."""
+        newest = self._next[1] if self._next else self._directive
         if newest is not None and newest.id == directive.id:
             return
-        follows_s = self._next[0] if self._next else self._time_s + self.parameters.follows_after_s
+        follows_s = self._next[0] if self._next else self._time_s + self.parameters.response_s
         self._next = (follows_s, directive)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._time_s += seconds
         if self._next and self._time_s >= self._next[0]:
-            self._obey(self._next[1])
+            self._apply(self._next[1])
             self._next = None
         if self._next_engine and self._time_s >= self._next_engine[0]:
             self.engine = self._next_engine[1]
             self.engine_changes += 1
             self._next_engine = None
-        weight = min(1.0, seconds / self._REPORTS_OVER_S)
+        weight = min(1.0, seconds / self._SMOOTH_S)
         self._reported_hz += weight * (self.rate_hz - self._reported_hz)
         self._measured[self.engine] = self.parameters.engines[self.engine].seconds * 1e3
 
     def workload(self) -> Workload:
-        """Return what the node reports of itself. An engine that never ran has no time."""
+        """Return the report of the node. An engine that never ran has no duration."""
         its = self.parameters
-        noise = self._chance.gauss
+        noise = self._rng.gauss
         operating_points = tuple(
             OperatingPoint(
                 "model", engine.precision, engine.accuracy, ms and ms * (1 + noise(0.0, 0.02))
@@ -128,25 +128,25 @@ class SimulatedNode:
             batch=1,
             operating_points=operating_points,
             operating_point=self.engine,
-            directive_id=self._in_force.id if self._in_force else 0,
+            directive_id=self._directive.id if self._directive else 0,
             manager="",
             limits=self._limits,
-            obeys="directive" if self._in_force else "nothing",
+            obeys="directive" if self._directive else "nothing",
         )
 
-    def _obey(self, directive: Directive) -> None:
-        self._in_force = directive
+    def _apply(self, directive: Directive) -> None:
+        self._directive = directive
         if self.parameters.safety_critical:
             return
         self._limits = directive.limits
         engines = self.parameters.engines
-        wanted = next(
+        allowed = next(
             index
             for index, engine in enumerate(engines)
-            if is_within(engine.precision, directive.limits.precision_ceiling)
+            if is_within_ceiling(engine.precision, directive.limits.precision_ceiling)
         )
-        if wanted == self.engine:
+        if allowed == self.engine:
             self._next_engine = None
-        elif self._next_engine is None or self._next_engine[1] != wanted:
-            ready_s = self._time_s + self.parameters.changes_engine_in_s
-            self._next_engine = (ready_s, wanted)
+        elif self._next_engine is None or self._next_engine[1] != allowed:
+            ready_s = self._time_s + self.parameters.engine_change_s
+            self._next_engine = (ready_s, allowed)

@@ -1,8 +1,8 @@
-"""A simulated machine, for proving the governor.
+"""A simulated machine, to test the governor.
 
-Two heat capacities: the junction (die) and the sink; leakage grows exponentially with the die's
-temperature. The governor gets what a real machine gives, a temperature with noise and a delay
-and the total power; it is never told a parameter of the plant.
+It has two heat capacities, the die (junction) and the sink. The leakage grows exponentially with
+the temperature of the die. The governor reads what a real machine reports: a temperature with
+noise and delay, and the total power. It knows none of the parameters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEP_S = 0.1
 
 @dataclass(frozen=True)
 class ThermalModelParameters:
-    """A machine: J/K, K/W, watts, °C. ``leak_w`` is the leakage at 60 °C."""
+    """Parameters of a machine: J/K, K/W, watts, °C. ``leak_w`` is the leakage at 60 °C."""
 
     die_j_per_k: float = 8.0
     die_to_sink_k_per_w: float = 0.6
@@ -36,11 +36,11 @@ class ThermalModelParameters:
     power_noise: float = 0.02
 
     def leakage_w(self, die_c: float) -> float:
-        """Return the leakage at a temperature of the die; it saturates far above any limit."""
+        """Return the leakage at a die temperature; it saturates far above any limit."""
         return self.leak_w * math.exp(min(80.0, die_c - 60.0) / self.leak_scale_c)
 
-    def settles_at_c(self, work_w: float) -> float:
-        """Return the die's temperature in the end at a constant power of work; inf: never."""
+    def steady_state_c(self, work_w: float) -> float:
+        """Return the final die temperature at a constant power of work; inf for a runaway."""
         die_c = self.ambient_c
         resistance = self.die_to_sink_k_per_w + self.sink_to_air_k_per_w
         for _ in range(500):
@@ -55,18 +55,18 @@ class ThermalModelParameters:
 
 
 class ThermalModel:
-    """The machine's heat, and the sensors that look at it. ``parameters`` may change any time."""
+    """Simulates temperatures, power and sensors. ``parameters`` may change at any time."""
 
-    def __init__(self, parameters: ThermalModelParameters, chance: random.Random) -> None:
-        """Start cold, at the temperature of the air."""
+    def __init__(self, parameters: ThermalModelParameters, rng: random.Random) -> None:
+        """Start at the ambient temperature."""
         self.parameters = parameters
         self.die_c = self.sink_c = parameters.ambient_c
         self.power_w = parameters.base_w
-        self._chance = chance
+        self._rng = rng
         self._past: deque[float] = deque([self.die_c], maxlen=int(10.0 / STEP_S))
 
     def advance(self, seconds: float, work_w: float) -> None:
-        """Let time pass while inference takes ``work_w``."""
+        """Advance the time while inference takes ``work_w``."""
         its = self.parameters
         for _ in range(round(seconds / STEP_S)):
             self.power_w = its.base_w + work_w + its.leakage_w(self.die_c)
@@ -76,9 +76,9 @@ class ThermalModel:
             self.sink_c += STEP_S * (to_sink - to_air) / its.sink_j_per_k
             self._past.append(self.die_c)
 
-    def sense(self, now_ns: int, *, with_power: bool = True) -> PlatformState:
-        """Return what the sensors show: the die a little late and noisy, and the power."""
-        its, gauss = self.parameters, self._chance.gauss
+    def read_sensors(self, now_ns: int, *, with_power: bool = True) -> PlatformState:
+        """Return the readings: the die temperature with delay and noise, and the power."""
+        its, gauss = self.parameters, self._rng.gauss
         ago = min(len(self._past), 1 + round(its.delay_s / STEP_S))
         shown_c = self._past[-ago] + gauss(0.0, its.noise_c)
         readings = [_reading("zone/die", Quantity.TEMPERATURE, shown_c, Role.CONTROL, now_ns)]

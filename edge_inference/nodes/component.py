@@ -15,7 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.timer import Timer
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.allocator import give_back
+from edge_inference.composition.allocator import release_free_memory
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
 from edge_inference.core.runtime.worker import Worker, format_error, report_failure
@@ -133,13 +133,13 @@ class Component(LifecycleNode):
         adapter: Adapter[Object],
         callback: Callable[[Object, bool], None],
         qos: QoSProfile = RELIABLE,
-        reliability_follows: bool = False,
+        match_reliability: bool = False,
         on_error: Callable[[EdgeInferenceError], None] | None = None,
         exclusive: bool = False,
     ) -> Subscription[Object]:
         """Make a subscription that lives until deactivation.
 
-        With ``reliability_follows`` it is reliable while all publishers are. Messages that cannot
+        With ``match_reliability`` it is reliable while all publishers are. Messages that cannot
         be read go to ``on_error``, without it to ``refuse``. Of an ``exclusive`` topic one
         publisher is heard, and others are an error on show.
         """
@@ -150,12 +150,12 @@ class Component(LifecycleNode):
             self.guard(callback),
             self.guard(on_error or self.report_error),
             qos,
-            reliability_follows,
+            match_reliability,
             self._tell_of_company if exclusive else None,
         )
         self._subscriptions_made.append(subscription)
-        if reliability_follows:
-            subscription.follow_publishers()
+        if match_reliability:
+            subscription.match_publishers()
             if self._follow_timer is None:
                 self._follow_timer = self.make_timer(FOLLOW_PERIOD_S, self._follow_publishers)
         return subscription
@@ -171,7 +171,7 @@ class Component(LifecycleNode):
 
     def _follow_publishers(self) -> None:
         for subscription in self._subscriptions_made:
-            subscription.follow_publishers()
+            subscription.match_publishers()
 
     def _tell_of_company(self, message: str) -> None:
         if self.health.report_ongoing("publishers", message, time.monotonic_ns()):
@@ -206,7 +206,7 @@ class Component(LifecycleNode):
         if not self._attempt(self.open):
             self._release()
             return TransitionCallbackReturn.FAILURE
-        give_back()
+        release_free_memory()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

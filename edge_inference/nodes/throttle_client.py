@@ -1,4 +1,4 @@
-"""A node's part under the platform manager: hears directives, tells its workload."""
+"""The node side of throttling: receives directives and reports the workload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_inference.core.directives.directive_arbiter import (
     FailsafePolicy,
 )
 from edge_inference.core.models.model import PRECISIONS
-from edge_inference.core.runtime.rate_limit import RateLimit
+from edge_inference.core.runtime.rate_limit import RateLimiter
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import setting
 from edge_inference.core.text_line import one_line
@@ -28,38 +28,38 @@ from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 
-#: What comes was thinned before; it must not be thinned twice because it jitters.
+#: Upstream nodes limit the rate already; jitter must not make this node drop more.
 _TOLERANCE = 1.5
 
 
 @dataclass(frozen=True)
 class ThrottleClientSettings:
-    """What a node lets the platform manager do with it."""
+    """How the platform manager may reduce a node."""
 
     safety_critical: bool = setting(
-        False, "true: never asked to reduce, and refuses where it is asked all the same"
+        False, "true: the manager never reduces this node, and the node refuses to be reduced"
     )
     priority: int = setting(
-        50, "among several nodes the higher one is reduced last", minimum=0, maximum=100
+        50, "the manager reduces nodes of lower priority first", minimum=0, maximum=100
     )
     minimum_rate_hz: float = setting(
         1.0,
-        "the least that this node can do with; it is never asked for less",
+        "the lowest rate that the manager may ask of this node",
         unit="Hz",
         minimum=0.5,
         maximum=1000.0,
     )
     manager_timeout_s: float = setting(
         5.0,
-        "after so long without a word from a manager that was there the safe level holds; a few "
-        "times the period of its looks",
+        "time without a directive after which a manager is lost and the safe level applies; use a "
+        "few times the manager's period",
         unit="s",
         minimum=1.0,
         maximum=600.0,
     )
     safe_rate_hz: float = setting(
         5.0,
-        "safe level: inferences per second at the most; 0 for no limit",
+        "safe level: maximum inferences per second; 0 for no limit",
         unit="Hz",
         minimum=0.0,
         maximum=1000.0,
@@ -70,124 +70,128 @@ class ThrottleClientSettings:
         choices=("", *PRECISIONS),
     )
 
-    def duty(self) -> FailsafePolicy:
-        """Return when and how the node obeys."""
-        safe = DirectiveLimits(
+    def failsafe_policy(self) -> FailsafePolicy:
+        """Return when and how the node follows directives."""
+        safe_limits = DirectiveLimits(
             max_rate_hz=self.safe_rate_hz or None, precision_ceiling=self.safe_precision
         )
-        return FailsafePolicy(int(self.manager_timeout_s * 1e9), safe, self.safety_critical)
+        return FailsafePolicy(int(self.manager_timeout_s * 1e9), safe_limits, self.safety_critical)
 
 
 @dataclass(frozen=True)
 class ServingState:
-    """How a node can serve, the most accurate way first; ``used`` is an index or None.
+    """The operating points of a node, the most accurate first, and the index of the one in use.
 
-    ``problem`` says why it does not serve in the way that is allowed.
+    ``operating_point`` is None while none of them is in use. ``problem`` says why the node does
+    not serve as its limits require.
     """
 
     operating_points: tuple[OperatingPoint, ...]
-    used: int | None
+    operating_point: int | None
     problem: str = ""
 
 
 class ThrottleClient:
-    """Belongs to a component whose settings are ``ManagedSettings``.
+    """Belongs to a component whose settings include ``ThrottleClientSettings``.
 
-    ``changed`` is called in the executor when what holds has changed; ``serving``
-    tells how the node can serve.
+    It calls ``on_change`` in the executor after the limits have changed. It calls
+    ``serving_state`` for the state that it publishes.
     """
 
     def __init__(
-        self, node: Component, changed: Callable[[], None], serving: Callable[[], ServingState]
+        self,
+        node: Component,
+        on_change: Callable[[], None],
+        serving_state: Callable[[], ServingState],
     ) -> None:
         self._node = node
-        self._changed = changed
-        self._serving = serving
-        self._hearing: Subscription[Directive] | None = None
+        self._on_change = on_change
+        self._serving_state = serving_state
+        self._subscription: Subscription[Directive] | None = None
         self._batch = 1
-        self._rate_limit = RateLimit(_TOLERANCE)
-        self._receiving = threading.Lock()
-        #: Held while what holds changes, and what follows from that is begun: directives come in
-        #: the thread of whoever publishes them.
-        self.changing = threading.RLock()
+        self._rate_limiter = RateLimiter(_TOLERANCE)
+        self._admit_lock = threading.Lock()
+        #: Held while the limits change and ``on_change`` runs: an intra-process publisher
+        #: delivers a directive in its own thread.
+        self.lock = threading.RLock()
         self.meter = WorkMeter()
-        self.in_force = ActiveDirective()
+        self.active = ActiveDirective()
 
     @property
     def limits(self) -> DirectiveLimits:
-        """What holds now."""
-        return self.in_force.limits
+        """The limits that apply now."""
+        return self.active.limits
 
     def open(self) -> None:
-        """Make the publisher, and forget what was asked before."""
-        self._obedience = DirectiveArbiter(self._node.get_fully_qualified_name())
-        self.in_force = ActiveDirective()
+        """Create the publisher and forget all earlier directives."""
+        self._arbiter = DirectiveArbiter(self._node.get_fully_qualified_name())
+        self.active = ActiveDirective()
         self.meter = WorkMeter()
         self._workloads = self._node.make_publisher("workload", WorkloadAdapter())
 
     def start(self) -> None:
-        """Listen to the manager."""
-        self._obedience.renew(time.monotonic_ns())
-        self._hearing = self._node.subscribe_to(
-            "performance_directive", DirectiveAdapter(), self._hear
+        """Subscribe to directives."""
+        self._arbiter.restart_timeouts(time.monotonic_ns())
+        self._subscription = self._node.subscribe_to(
+            "performance_directive", DirectiveAdapter(), self._receive
         )
 
     def admits(self, batch: int, skipped: int) -> bool:
-        """Tell whether a batch that has just come may be worked on.
+        """Tell whether the node may process a batch that has just arrived.
 
-        ``skipped`` is how many were given up upstream before it.
+        ``skipped`` is the number of batches that upstream nodes dropped before it.
         """
-        with self._receiving:
+        with self._admit_lock:
             now_ns = time.monotonic_ns()
             self._batch = batch
-            self.meter.offer(now_ns, 1 + skipped)
-            return self._rate_limit.admits(now_ns, self.limits.max_rate_hz)
+            self.meter.record_offered(now_ns, 1 + skipped)
+            return self._rate_limiter.admits(now_ns, self.limits.max_rate_hz)
 
-    def tell(self) -> None:
-        """See what holds by now, and publish the workload; called once a second, too.
+    def update(self) -> None:
+        """Apply the limits of this moment and publish the workload; also called once a second.
 
-        A node that hears nobody, as it is not active, has no manager to miss and no work to tell.
+        An inactive node has no subscription: it misses no manager and has no workload to report.
         """
-        if self._hearing is None or not self._hearing.is_open:
+        if self._subscription is None or not self._subscription.is_open:
             return
-        with self.changing:
-            before = self.in_force
-            duty = self._node.parameters.current.duty()
-            self.in_force = self._obedience.in_force(duty, time.monotonic_ns())
-            self._show(before)
-            if self.in_force.limits != before.limits:
-                self._changed()
+        with self.lock:
+            before = self.active
+            policy = self._node.parameters.current.failsafe_policy()
+            self.active = self._arbiter.resolve(policy, time.monotonic_ns())
+            self._report_change(before)
+            if self.active.limits != before.limits:
+                self._on_change()
             self._publish()
 
-    def _hear(self, directive: Directive, by_reference: bool) -> None:
+    def _receive(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
         if directive.problem and directive.node in ("", self._node.get_fully_qualified_name()):
             self._node.report_error(InputError(directive.problem), "directive", lost=False)
-        with self.changing:
-            self._obedience.hear(directive, time.monotonic_ns())
-            before = self.in_force.directive
-            duty = self._node.parameters.current.duty()
-            now = self._obedience.in_force(duty, time.monotonic_ns()).directive
-            asked = [each and (each.manager, each.id, each.node) for each in (before, now)]
-            if asked[0] != asked[1]:
-                self.tell()
+        with self.lock:
+            self._arbiter.receive(directive, time.monotonic_ns())
+            before = self.active.directive
+            policy = self._node.parameters.current.failsafe_policy()
+            now = self._arbiter.resolve(policy, time.monotonic_ns()).directive
+            keys = [each and (each.manager, each.id, each.node) for each in (before, now)]
+            if keys[0] != keys[1]:
+                self.update()
 
-    def _show(self, before: ActiveDirective) -> None:
-        now = self.in_force
+    def _report_change(self, before: ActiveDirective) -> None:
+        now = self.active
         directive = now.directive
         reason = directive.reason if directive is not None else now.problem
         self._node.health.note("obeys", f"{now.obeys}: {reason}" if reason else now.obeys)
         if now.obeys != before.obeys:
-            words = f"obeys {now.obeys}: {reason}" if reason else f"obeys {now.obeys}"
-            self._node.get_logger().info(one_line(words))
+            message = f"obeys {now.obeys}: {reason}" if reason else f"obeys {now.obeys}"
+            self._node.get_logger().info(one_line(message))
         if now.problem and now.problem != before.problem:
             self._node.get_logger().warning(one_line(now.problem))
 
     def _publish(self) -> None:
         settings = self._node.parameters.current
         now_ns = time.monotonic_ns()
-        directive = self.in_force.directive
-        serving = self._serving()
+        directive = self.active.directive
+        serving = self._serving_state()
         self._workloads.publish(
             Workload(
                 node=self._node.get_fully_qualified_name(),
@@ -198,12 +202,12 @@ class ThrottleClient:
                 minimum_rate_hz=settings.minimum_rate_hz,
                 batch=self._batch,
                 operating_points=serving.operating_points,
-                operating_point=serving.used,
+                operating_point=serving.operating_point,
                 directive_id=directive.id if directive is not None else 0,
                 manager=directive.manager if directive is not None else "",
                 limits=self.limits,
-                obeys=self.in_force.obeys,
-                problem="; ".join(filter(None, (serving.problem, self.in_force.problem))),
+                obeys=self.active.obeys,
+                problem="; ".join(filter(None, (serving.problem, self.active.problem))),
                 stamp_ns=self._node.now_ns(),
             )
         )

@@ -38,7 +38,7 @@ from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.exclude import WEIGHTED
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
-from edge_inference.errors import EdgeInferenceError, ModelError
+from edge_inference.errors import CancelledError, ModelError
 from edge_inference.optimize.calibrate import tensors
 from edge_inference.optimize.fp16_emulation import half_on_cpu
 from edge_inference.optimize.image_set import ImageSet
@@ -109,10 +109,6 @@ class BisectReport:
         return f"derive:\n  {self.order.precision}_keep_fp32:{names}"
 
 
-class BisectCancelledError(EdgeInferenceError):
-    """The search was cancelled before there was anything to report."""
-
-
 def bisect(
     order: BisectRequest,
     progress: Progress = lambda phase, fraction: None,
@@ -121,7 +117,7 @@ def bisect(
     """Search, and report the smallest set of nodes found.
 
     Once the layers are screened, a search that is cancelled reports what it has;
-    before that it raises BisectCancelledError. Raises ModelError for a model without
+    before that it raises CancelledError. Raises ModelError for a model without
     fp32 and int8 without calibration, and what deriving raises.
     """
     model = order.model
@@ -152,7 +148,7 @@ def _search(
 
     def stop() -> None:
         if cancelled():
-            raise BisectCancelledError(f"{order.model.name}: the search was cancelled")
+            raise CancelledError(f"{order.model.name}: the search was cancelled")
 
     progress("the derived model as it is", None)
     stays = trials.derive(base).kept

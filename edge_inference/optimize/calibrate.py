@@ -20,8 +20,8 @@ from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
 from edge_inference.errors import (
+    CancelledError,
     ConfigError,
-    EdgeInferenceError,
     ModelError,
     SourceError,
     TensorError,
@@ -33,10 +33,6 @@ DEFAULT_METHOD = "mse"
 #: Is told how many images are done.
 Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
-
-
-class CalibrationCancelledError(EdgeInferenceError):
-    """A run over the calibration images was cancelled before it came to its end."""
 
 
 def calibrate(
@@ -56,7 +52,7 @@ def calibrate(
     tensor. ``images`` says in words what the batches are. Raises ConfigError
     for an unknown method, ModelError and BackendError for a file that cannot be
     used, TensorError for a batch that does not fit or gives values that are not
-    finite, SourceError where there is no batch, CalibrationCancelledError soon after
+    finite, SourceError where there is no batch, CancelledError soon after
     ``cancelled`` says so.
     """
     if method not in METHODS:
@@ -67,7 +63,7 @@ def calibrate(
     count = 0
     for batch in batches:
         if cancelled():
-            raise CalibrationCancelledError(f"{onnx_file}: the calibration was cancelled")
+            raise CancelledError(f"{onnx_file}: the calibration was cancelled")
         digest.update(np.ascontiguousarray(batch).tobytes())
         _collect(activations, batch, histograms)
         count += len(batch)

@@ -27,7 +27,7 @@ from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.interleaved_timing import time_in_turns
+from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
     FAST,
@@ -36,7 +36,7 @@ from edge_inference.engines.precision.int8_mode import (
     weight_bits,
 )
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
-from edge_inference.engines.serving.cost_recording import TimedRuns, point_of, record
+from edge_inference.engines.serving.cost_recording import TimedRuns, configuration_of, record_costs
 from edge_inference.engines.serving.selection import (
     BACKEND_NAMES,
     EngineRequest,
@@ -45,6 +45,7 @@ from edge_inference.engines.serving.selection import (
 )
 from edge_inference.errors import (
     BackendError,
+    CancelledError,
     ConfigError,
     EdgeInferenceError,
     ModelError,
@@ -196,10 +197,6 @@ class Comparison:
         return self.rows[min(timed, key=lambda index: timed[index])] if timed else None
 
 
-class ComparisonCancelledError(EdgeInferenceError):
-    """The comparison was cancelled before it came to its end."""
-
-
 def compare(
     order: CompareRequest,
     cache: ArtifactCache | None = None,
@@ -210,7 +207,7 @@ def compare(
 
     What an engine needs is made where it is missing, however long that takes. Raises
     BackendError or ModelError where the reference itself cannot run, and
-    ComparisonCancelledError soon after ``cancelled`` says so.
+    CancelledError soon after ``cancelled`` says so.
     """
     if "fp32" not in order.model.variants:
         raise ModelError(
@@ -289,12 +286,12 @@ class _Work:
             self._progress("timing in turns", fraction)
 
         sides = {name: side(name) for name in timed}
-        durations = time_in_turns(sides, self._order.runs, after_round=after_round)
-        points = {name: point_of(self._engines[name][0], self._cache) for name in timed}
+        durations = time_interleaved(sides, self._order.runs, after_round=after_round)
+        points = {name: configuration_of(self._engines[name][0], self._cache) for name in timed}
         samples = {
             points[name]: runs.samples() for name, runs in timed.items() if name not in failures
         }
-        found = record(self._cache, "compare", samples, self.problems.append)
+        found = record_costs(self._cache, "compare", samples, self.problems.append)
         known = MeasuredCosts(() if found is None else (found,))
         return {
             name: {"obstacle": failures[name]}
@@ -340,7 +337,7 @@ class _Work:
             bytes=file.stat().st_size,
             check=check,
             accuracy=_accuracy(order, remembered),
-            known=self._known.newest(point_of(selection, self._cache)),
+            known=self._known.newest(configuration_of(selection, self._cache)),
         )
 
     def _counted(
@@ -361,9 +358,7 @@ class _Work:
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():
-            raise ComparisonCancelledError(
-                f"{self._order.model.name}: the comparison was cancelled"
-            )
+            raise CancelledError(f"{self._order.model.name}: the comparison was cancelled")
 
 
 def _accuracy(order: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:

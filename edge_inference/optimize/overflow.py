@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import LARGEST
-from edge_inference.errors import SourceError
+from edge_inference.errors import CancelledError, SourceError
 from edge_inference.optimize.activations import Activations
-from edge_inference.optimize.calibrate import (
-    CalibrationCancelledError,
-    Cancelled,
-    Progress,
-)
+from edge_inference.optimize.calibrate import Cancelled, Progress
 
 #: Other images give larger values than those tried.
 HEADROOM = 2.0
@@ -43,7 +39,7 @@ def find_overflows(
     count = 0
     for batch in batches:
         if cancelled():
-            raise CalibrationCancelledError(f"{onnx_file}: the search for overflows was cancelled")
+            raise CancelledError(f"{onnx_file}: the search for overflows was cancelled")
         for name, values in activations.run(batch):
             if values.size:
                 found = float(np.abs(values).max())

@@ -1,4 +1,4 @@
-"""Reading one attribute file: the kernel shows one text or number in each."""
+"""Reading one sysfs attribute: a file that holds one text or number."""
 
 from __future__ import annotations
 
@@ -8,72 +8,72 @@ from collections.abc import Iterable
 
 from edge_inference.core.reading import ReadingStatus
 from edge_inference.errors import InputError
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
-#: No number of the kernel has more digits; a longer text is not worth parsing.
-_LONGEST_NUMBER = 24
-_LONGEST_QUOTE = 40
-#: Longer than any name that a driver gives.
-_LONGEST_TEXT = 80
+#: No number of the kernel has more digits, so a longer text is not parsed.
+_MAX_NUMBER_BYTES = 24
+_MAX_QUOTE_CHARS = 40
+#: Longer than any name that a driver reports.
+_MAX_TEXT_CHARS = 80
 _VANISHED = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR}
 _SWITCHED_OFF = {errno.EAGAIN, errno.ENODATA}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
-def read_number(tree: Tree, path: str) -> int:
-    """Return the whole number that a file holds.
+def read_number(files: SystemFiles, path: str) -> int:
+    """Return the whole number in a file.
 
-    Raises OSError as the kernel gave it, InputError (a sentence) for anything else than a number.
+    Raises the kernel's OSError, or InputError (a sentence) if the content is not a number.
     """
-    data = tree.read(path)
+    data = files.read(path)
     try:
-        if len(data) <= _LONGEST_NUMBER and b"_" not in data:
+        if len(data) <= _MAX_NUMBER_BYTES and b"_" not in data:
             return int(data)
     except ValueError:
-        pass  # said below, with what came
+        pass  # reported below, with the content
     if not data.strip():
-        raise InputError("the file is empty; expected a number")
+        raise InputError("expected a number, got an empty file")
     raise InputError(f"expected a number, got {_quoted(data)}")
 
 
-def text_of(tree: Tree, path: str) -> str:
-    """Return the text that a file holds, without white space around; empty where there is none."""
+def read_text(files: SystemFiles, path: str) -> str:
+    """Return the stripped text in a file; empty if the file cannot be read."""
     try:
-        data = tree.read(path)
+        data = files.read(path)
     except OSError:
         return ""
-    return _printable(data)[:_LONGEST_TEXT]
+    return _printable(data)[:_MAX_TEXT_CHARS]
 
 
-def number_of(tree: Tree, path: str) -> int | None:
-    """Return the number that a file holds; None where it cannot be read or is none."""
+def read_number_or_none(files: SystemFiles, path: str) -> int | None:
+    """Return the number in a file; None if it cannot be read or is not a number."""
     try:
-        return read_number(tree, path)
+        return read_number(files, path)
     except (OSError, InputError):
         return None
 
 
-def verdict(error: OSError) -> tuple[ReadingStatus, str]:
-    """Return what an error of reading means for a sensor, and a sentence on it."""
+def classify_error(error: OSError) -> tuple[ReadingStatus, str]:
+    """Return the status of a reading whose file cannot be read, and the reason as a sentence."""
     code = errno.errorcode.get(error.errno or 0, str(error.errno))
     if error.errno in _SWITCHED_OFF:
-        return ReadingStatus.GATED, f"the unit that it measures is switched off ({code})"
+        return ReadingStatus.GATED, f"the measured unit is powered off ({code})"
     if error.errno in _VANISHED:
-        return ReadingStatus.ABSENT, f"it is not there any more ({code})"
+        return ReadingStatus.ABSENT, f"the sensor no longer exists ({code})"
     if error.errno in _FORBIDDEN:
         return ReadingStatus.INVALID, f"this user may not read it ({code}); allow it by a udev rule"
-    return ReadingStatus.INVALID, f"reading failed: {error.strerror or 'no reason given'} ({code})"
+    return ReadingStatus.INVALID, f"reading failed: {error.strerror or 'unknown error'} ({code})"
 
 
-def numbered(tree: Tree, folder: str, prefix: str) -> list[str]:
-    """Return the paths of ``<prefix><number>`` in a folder, in the order of their numbers."""
+def list_numbered(files: SystemFiles, folder: str, prefix: str) -> list[str]:
+    """Return the paths of ``<prefix><number>`` in a folder, sorted by number."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)")
-    found = [match for name in tree.list(folder) if (match := pattern.fullmatch(name))]
+    found = [match for name in files.list(folder) if (match := pattern.fullmatch(name))]
     return [f"{folder}/{match[0]}" for match in sorted(found, key=lambda match: int(match[1]))]
 
 
-def unique(name: str, taken: Iterable[str]) -> str:
-    """Return ``name``, or ``name#2``, ``name#3``, … where it is taken."""
+def make_unique(name: str, taken: Iterable[str]) -> str:
+    """Return ``name``, or ``name#2``, ``name#3``, … if it is taken."""
     known = set(taken)
     candidate, count = name, 1
     while candidate in known:
@@ -88,5 +88,5 @@ def _printable(data: bytes) -> str:
 
 
 def _quoted(data: bytes) -> str:
-    text = _printable(data[: 2 * _LONGEST_QUOTE])
-    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…")
+    text = _printable(data[: 2 * _MAX_QUOTE_CHARS])
+    return repr(text if len(text) <= _MAX_QUOTE_CHARS else f"{text[:_MAX_QUOTE_CHARS]}…")

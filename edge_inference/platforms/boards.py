@@ -1,7 +1,7 @@
-"""Boards: what a machine cannot tell of itself, read from one YAML file for each family.
+"""Board descriptions: facts that a machine does not report, one YAML file for each family.
 
-Which temperature decides, which zone measures nothing, which rail feeds the
-whole board. ``config/platforms/<name>.yaml`` holds the shipped ones; a new
+A board names the control temperatures, the zones that measure nothing and the rail that
+feeds the whole board. ``config/platforms/<name>.yaml`` holds the shipped boards; a new
 board is one more file.
 """
 
@@ -16,8 +16,8 @@ from edge_inference.core.reading import Role
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.attributes import text_of
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.attributes import read_text
+from edge_inference.platforms.system_files import SystemFiles
 
 _COMPATIBLE = ("proc/device-tree/compatible", "sys/firmware/devicetree/base/compatible")
 _DMI = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
@@ -25,94 +25,93 @@ _DMI = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
 
 @dataclass(frozen=True)
 class BoardSettings:
-    """The keys of a board's file. Patterns are as in a shell, upper and lower case alike.
+    """The keys of a board file. Patterns are shell patterns and ignore case.
 
-    Patterns of readings are matched against whole names, as in ``zone/tj-therm*``.
+    A pattern of readings must match the whole name, as in ``zone/tj-therm*``.
     """
 
-    description: str = setting(description="what machines these are")
+    description: str = setting(description="which machines the file describes")
     compatible: tuple[str, ...] = setting(
-        (), "patterns of the device tree's 'compatible' entries that tell such a board"
+        (), "patterns of the device tree's 'compatible' entries that identify the board"
     )
     dmi: tuple[str, ...] = setting(
-        (), "patterns of the firmware's '<vendor> <product>' that tell such a board"
+        (), "patterns of the firmware's '<vendor> <product>' that identify the board"
     )
-    fallback: bool = setting(False, "whether it stands for every machine that no file tells")
-    control: tuple[str, ...] = setting((), "temperatures that decide: patterns of readings")
-    control_otherwise: tuple[str, ...] = setting(
-        (), "zones that decide where no zone matches 'control': patterns of readings"
+    fallback: bool = setting(False, "true for the board of machines that no other file matches")
+    control: tuple[str, ...] = setting((), "control temperatures: patterns of readings")
+    control_fallback: tuple[str, ...] = setting(
+        (), "control temperatures where no reading matches 'control': patterns of readings"
     )
     placeholders: tuple[str, ...] = setting(
-        (), "sensors that say a number but measure nothing: patterns of readings"
+        (), "sensors that report a number but measure nothing: patterns of readings"
     )
     total_power: tuple[str, ...] = setting(
-        (), "power that the whole board takes in: patterns of readings"
+        (), "input power of the whole board: patterns of readings"
     )
     summed_power: tuple[str, ...] = setting(
-        (), "powers that do not overlap and are summed up where nothing measures the total"
+        (), "powers that do not overlap; they are added up where no sensor measures the total"
     )
     throttling: tuple[str, ...] = setting(
         (), "cooling devices that slow the machine down while above 0: patterns of readings"
     )
-    gpus: tuple[str, ...] = setting((), "GPU among the devfreq devices: patterns of their names")
-    nvml: bool = setting(False, "whether to ask NVIDIA's management library for GPUs")
-    lowest_c: float = setting(-40.0, "a temperature below cannot be true", unit="Cel")
-    highest_c: float = setting(130.0, "a temperature above cannot be true", unit="Cel")
-    largest_jump_c: float = setting(
+    gpus: tuple[str, ...] = setting((), "GPUs among the devfreq devices: patterns of their names")
+    nvml: bool = setting(False, "true reads GPUs with NVIDIA's management library (NVML)")
+    min_c: float = setting(-40.0, "a lower temperature is invalid", unit="Cel")
+    max_c: float = setting(130.0, "a higher temperature is invalid", unit="Cel")
+    max_jump_c: float = setting(
         30.0,
-        "a temperature that changes by more from one look to the next has to be confirmed "
-        "by the look after it",
+        "a temperature that changes by more between two samples must be confirmed by the next one",
         unit="Cel",
         minimum=1.0,
     )
 
     def check(self) -> str | None:
-        """Say what contradicts itself."""
-        if self.lowest_c >= self.highest_c:
-            return f"lowest_c ({self.lowest_c:g}) must be below highest_c ({self.highest_c:g})"
+        """Return what contradicts itself, None if nothing does."""
+        if self.min_c >= self.max_c:
+            return f"min_c ({self.min_c:g}) must be below max_c ({self.max_c:g})"
         if not (self.compatible or self.dmi or self.fallback):
-            return "nothing tells such a board; give 'compatible', 'dmi' or 'fallback: true'"
+            return "nothing identifies the board; set 'compatible', 'dmi' or 'fallback: true'"
         return None
 
 
 @dataclass(frozen=True)
 class Board:
-    """A family of machines. ``name`` is its file's name without ``.yaml``."""
+    """A family of machines. ``name`` is the name of its file without ``.yaml``."""
 
     name: str
     settings: BoardSettings
 
-    def role_of_power(self, name: str) -> Role:
+    def power_role(self, name: str) -> Role:
         """Return the role of a power reading by its name."""
-        is_total = matches(name, self.settings.total_power)
+        is_total = matches_any(name, self.settings.total_power)
         return Role.TOTAL_POWER if is_total else Role.NONE
 
-    def deciding(self, names: Sequence[str]) -> set[str]:
-        """Return those of the zones ``names`` that decide."""
-        for patterns in (self.settings.control, self.settings.control_otherwise):
-            found = {name for name in names if self._decides(name, patterns)}
+    def control_names(self, names: Sequence[str]) -> set[str]:
+        """Return those of ``names`` that are control temperatures."""
+        for patterns in (self.settings.control, self.settings.control_fallback):
+            found = {name for name in names if self._is_control(name, patterns)}
             if found:
                 return found
         return set()
 
     def is_placeholder(self, name: str) -> bool:
-        """Tell whether a sensor of this name measures nothing."""
-        return matches(name, self.settings.placeholders)
+        """Tell whether the sensor of this name measures nothing."""
+        return matches_any(name, self.settings.placeholders)
 
-    def _decides(self, name: str, patterns: Iterable[str]) -> bool:
-        return matches(name, patterns) and not self.is_placeholder(name)
+    def _is_control(self, name: str, patterns: Iterable[str]) -> bool:
+        return matches_any(name, patterns) and not self.is_placeholder(name)
 
 
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a name matches any of the patterns, upper and lower case alike."""
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a name matches any of the patterns; case is ignored."""
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def load_boards(folders: Sequence[Path]) -> list[Board]:
-    """Read every board's file in these folders; of two with one name the first folder's counts.
+    """Read all board files in these folders; a name in an earlier folder takes precedence.
 
-    Raises ConfigError with file, line and key for whatever is wrong in a file,
-    and where no folder has any.
+    Raises ConfigError with file, line and key for an error in a file, and
+    ConfigError if no folder holds a board file.
     """
     boards: dict[str, Board] = {}
     for folder in folders:
@@ -120,45 +119,45 @@ def load_boards(folders: Sequence[Path]) -> list[Board]:
             if file.stem not in boards:
                 boards[file.stem] = Board(file.stem, load_yaml(file).read(BoardSettings))
     if not boards:
-        places = ", ".join(str(folder) for folder in folders) or "no folder at all"
-        raise ConfigError(f"no board is described in {places}; expected <board>.yaml files there")
+        places = ", ".join(str(folder) for folder in folders) or "an empty list of folders"
+        raise ConfigError(f"board files: expected <board>.yaml in {places}, got none")
     return list(boards.values())
 
 
-def recognise(tree: Tree, boards: Sequence[Board]) -> Board:
-    """Return the board that the device tree tells, else the firmware, else the fallback.
+def detect_board(files: SystemFiles, boards: Sequence[Board]) -> Board:
+    """Return the board that matches the device tree, else the firmware, else the fallback.
 
-    A device tree names the machine from its exact make to its chip; the board
-    that matches the most exact of these names is taken.
+    A device tree lists names from the exact product to the chip; the board
+    that matches the most specific name wins.
     """
-    for entry in _compatible(tree):
+    for entry in _read_compatible(files):
         for board in boards:
-            if matches(entry, board.settings.compatible):
+            if matches_any(entry, board.settings.compatible):
                 return board
-    firmware = " ".join(text_of(tree, path) for path in _DMI).strip()
+    firmware = " ".join(read_text(files, path) for path in _DMI).strip()
     for board in boards:
-        if firmware and matches(firmware, board.settings.dmi):
+        if firmware and matches_any(firmware, board.settings.dmi):
             return board
     for board in boards:
         if board.settings.fallback:
             return board
     names = ", ".join(board.name for board in boards)
-    raise ConfigError(f"this machine is none of {names}; mark one file with 'fallback: true'")
+    raise ConfigError(f"this machine matches none of {names}; set 'fallback: true' in one file")
 
 
-def board_named(name: str, boards: Sequence[Board]) -> Board:
-    """Return the board of this name; ConfigError that lists the known ones otherwise."""
+def find_board(name: str, boards: Sequence[Board]) -> Board:
+    """Return the board of this name; raises ConfigError with a suggestion if it is unknown."""
     for board in boards:
         if board.name == name:
             return board
     known = [board.name for board in boards]
-    raise ConfigError(f"no board is called {name!r}{suggestion(name, known)}")
+    raise ConfigError(f"unknown board {name!r}{suggestion(name, known)}")
 
 
-def _compatible(tree: Tree) -> list[str]:
+def _read_compatible(files: SystemFiles) -> list[str]:
     for path in _COMPATIBLE:
         try:
-            data = tree.read(path)
+            data = files.read(path)
         except OSError:
             continue
         return [entry for entry in data.decode("utf-8", "replace").split("\0") if entry.strip()]

@@ -1,4 +1,4 @@
-"""A machine that is sensed: what is on it, and one look at all of it at a time."""
+"""The sensors of one machine, read together as one ``PlatformState``."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
-from edge_inference.platforms.boards import Board, board_named, load_boards, recognise
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.boards import Board, detect_board, find_board, load_boards
+from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors import nvml
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.sensors.power_mode import PowerMode
+from edge_inference.platforms.sensors.power_mode import PowerModeSensor
 from edge_inference.platforms.sensors.probes import find_sensors
 from edge_inference.platforms.sensors.rails_sum import rails_sum
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import MachineTree, Tree
+from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
-#: Less than half a second, the period of a look; a pass takes a few milliseconds.
+#: Less than the sampling period of half a second; a pass takes a few milliseconds.
 _WAIT_S = 0.4
 
 
 class Platform:
-    """A machine's sensors. ``sense`` never waits longer than ``wait_s``, whatever hangs."""
+    """The sensors of a machine. ``sense`` never waits longer than ``wait_s``, even if one hangs."""
 
     def __init__(
         self,
-        tree: Tree,
+        files: SystemFiles,
         board: Board,
         sampler: Sampler,
-        mode: PowerMode | None = None,
+        mode: PowerModeSensor | None = None,
         *,
         wait_s: float = _WAIT_S,
     ) -> None:
-        self.tree = tree
+        self.files = files
         self.board = board
         self._sampler = sampler
         self._mode = mode
         self._wait_s = wait_s
 
     def sense(self, now_ns: int) -> PlatformState:
-        """Look at every sensor once. ``now_ns`` is on the monotonic clock."""
+        """Read every sensor once. ``now_ns`` is on the monotonic clock."""
         readings = self._sampler.read(self._wait_s)
         total = rails_sum(readings, self.board)
         return PlatformState(
             board=self.board.name,
             readings=(*readings, total) if total else readings,
             stamp_ns=now_ns,
-            mode=self._mode.text if self._mode else "",
+            mode=self._mode.mode_name if self._mode else "",
             problem=self._problem(readings),
         )
 
     def close(self) -> None:
-        """Stop reading. Does not wait for a sensor that hangs, and lets a recorded one go."""
+        """Stop reading. Does not wait for a sensor that hangs; unblocks reads of a recording."""
         self._sampler.close()
-        if isinstance(self.tree, RecordedTree):
-            self.tree.close()
+        if isinstance(self.files, RecordedFiles):
+            self.files.close()
 
     def __enter__(self) -> Platform:
-        """Return the platform; it is closed on leaving."""
+        """Return the platform; leaving the context closes it."""
         return self
 
     def __exit__(
@@ -76,38 +76,38 @@ class Platform:
     def _problem(self, readings: Sequence[Reading]) -> str:
         if self._sampler.problem:
             return self._sampler.problem
-        deciding = [each for each in readings if each.role is Role.CONTROL]
-        if not deciding:
+        control = [each for each in readings if each.role is Role.CONTROL]
+        if not control:
             return (
-                f"no temperature decides on this machine (board {self.board.name}); "
-                "name one in its file, under 'control'"
+                f"this machine has no control temperature (board {self.board.name}); "
+                "name one in the board's file, under 'control'"
             )
-        if all(each.value is None for each in deciding):
-            first = deciding[0]
-            return f"no temperature that decides is known; {first.name}: {first.problem}"
+        if all(each.value is None for each in control):
+            first = control[0]
+            return f"no control temperature has a value; {first.name}: {first.problem}"
         return ""
 
 
 def open_platform(
     folders: Sequence[Path],
-    tree: Tree | None = None,
+    files: SystemFiles | None = None,
     board: str = "",
     *,
     clock: Clock = time.monotonic_ns,
 ) -> Platform:
-    """Open this machine, or the one that ``tree`` shows.
+    """Open this machine, or the one that ``files`` shows.
 
     ``folders`` hold the boards' files; ``board`` names one of them, for a
     machine that is not recognised. GPUs are asked of NVML only on this machine:
     a tree has none. Raises ConfigError for a file that is wrong
     and for a board that is not known.
     """
-    shown = MachineTree() if tree is None else tree
+    shown = HostFiles() if files is None else files
     boards = load_boards(folders)
-    chosen = board_named(board, boards) if board else recognise(shown, boards)
-    mode = PowerMode(shown, clock)
+    chosen = find_board(board, boards) if board else detect_board(shown, boards)
+    mode = PowerModeSensor(shown, clock)
 
-    ask_nvml = tree is None and chosen.settings.nvml
+    ask_nvml = files is None and chosen.settings.nvml
 
     def find() -> list[Sensor]:
         gpus = nvml.find(clock=clock) if ask_nvml else []

@@ -10,10 +10,10 @@ from pathlib import Path
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Actuator, ActuatorOutcome, Saved
 from edge_inference.platforms.actuators.actuators import STATE_FOLDER
-from edge_inference.platforms.actuators.catalogue import all_actuators
-from edge_inference.platforms.actuators.guardian import JOURNAL
+from edge_inference.platforms.actuators.guardian import JOURNAL_NAME
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.actuators.power_mode import PowerModeActuator
+from edge_inference.platforms.actuators.registry import make_actuators
 from edge_inference.platforms.actuators.session import ActuatorSession
 
 _TUNE_JOURNAL = "tune.json"
@@ -74,9 +74,9 @@ class Swappiness:
     def restore(self, saved: Saved) -> None:
         """Write the saved value, and have our file as it was."""
         self._machine.replace(_SWAPPINESS_FILE, saved["file"])
-        left = self._write(str(saved["now"]))
-        if left:
-            raise ActuatorError(f"could not be put back: {left}")
+        leftover = self._write(str(saved["now"]))
+        if leftover:
+            raise ActuatorError(f"could not be put back: {leftover}")
 
     def _write(self, value: str) -> str:
         self._machine.write(_SWAPPINESS, value)
@@ -141,7 +141,7 @@ class RealTimeLimits:
 
 
 @dataclass(frozen=True)
-class Advice:
+class Recommendation:
     """One thing that a robot wants: ``problem`` says why it cannot be had on this machine.
 
     ``steps`` is what would be done; empty where all is as wanted, or cannot be had.
@@ -161,14 +161,14 @@ class Tuning:
     def __init__(self, machine: Machine, user: str) -> None:
         self._machine = machine
         self._folder = machine.root / STATE_FOLDER
-        known = all_actuators(machine)
+        known = make_actuators(machine)
         self._actuators: dict[str, Actuator] = {
             name: known[name] for name in ("power_mode", "cpu_governor", "jetson_clocks")
         }
         for actuator in (Swappiness(machine), RealTimeLimits(machine)):
             self._actuators[actuator.name] = actuator
         self._wanted: dict[str, Callable[[], str]] = {
-            "power_mode": PowerModeActuator(machine).most_powerful,
+            "power_mode": PowerModeActuator(machine).find_most_powerful,
             "cpu_governor": lambda: "performance",
             "jetson_clocks": lambda: "on",
             "swappiness": lambda: SWAPPINESS,
@@ -180,7 +180,7 @@ class Tuning:
         """Return the folder in which the originals are kept."""
         return self._folder
 
-    def look(self) -> list[Advice]:
+    def look(self) -> list[Recommendation]:
         """Compare what is with what is wanted; changes nothing."""
         return [self._advice(actuator) for actuator in self._actuators.values()]
 
@@ -213,7 +213,7 @@ class Tuning:
     def _put_back_left_behind(self) -> list[ActuatorOutcome]:
         """Put back what a program that was killed, and its guardian with it, has left."""
         session = ActuatorSession(
-            self._machine, self._folder, JOURNAL, all_actuators(self._machine), _no_guard
+            self._machine, self._folder, JOURNAL_NAME, make_actuators(self._machine), _no_guard
         )
         outcomes = session.start()
         session.end()
@@ -221,18 +221,18 @@ class Tuning:
 
     def _session(self) -> ActuatorSession:
         return ActuatorSession(
-            self._machine, self._folder, _TUNE_JOURNAL, self._actuators, _no_guard, goes_on=True
+            self._machine, self._folder, _TUNE_JOURNAL, self._actuators, _no_guard, persistent=True
         )
 
-    def _advice(self, actuator: Actuator) -> Advice:
+    def _advice(self, actuator: Actuator) -> Recommendation:
         name, what = actuator.name, actuator.describe()
         now = wanted = None
         try:
             now = actuator.read()
             wanted = self._wanted[name]()
-            return Advice(name, what, now, wanted, tuple(actuator.plan(wanted, None)))
+            return Recommendation(name, what, now, wanted, tuple(actuator.plan(wanted, None)))
         except ActuatorError as error:
-            return Advice(name, what, now, wanted, problem=str(error))
+            return Recommendation(name, what, now, wanted, problem=str(error))
 
 
 def _no_guard(writer: str) -> None:

@@ -18,7 +18,7 @@ from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.calibration_images import calibration_images
-from int8_sums import int8_weights, saturates
+from int8_sums import can_saturate, int8_weights
 from shared import derive_model, derived_model_of
 
 SHIPPED = Path(__file__).parents[2] / "models"
@@ -85,8 +85,8 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived)
     whole = int8_weights(derived.file("int8", "onnxruntime"))
     assert fast.keys() == whole.keys()
     assert len(fast) > 30
-    assert not [name for name, numbers in fast.items() if saturates(numbers)]
-    assert all(saturates(numbers) for numbers in whole.values())
+    assert not [name for name, numbers in fast.items() if can_saturate(numbers)]
+    assert all(can_saturate(numbers) for numbers in whole.values())
 
 
 def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:

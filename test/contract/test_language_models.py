@@ -15,9 +15,9 @@ from edge_inference.errors import ModelError
 from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.understanding import Understanding
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.language_model.model import PlanGenerator
-from edge_inference.speech.language_model.prompt import examples_for, read_prompt
+from edge_inference.speech.language_model.prompt import read_prompt, select_examples
 from edge_inference.speech.language_model.sentence_embedding import SentenceEmbedding
 from edge_inference.speech.recognition.speech_model import load_speech_model
 from tiny_language_models import END, embedding_model, language_model
@@ -34,9 +34,9 @@ def opened(folder: Path, grammar: Grammar) -> PlanGenerator:
     model = load_speech_model(folder)
     model.verify_files()
     prompt, own = read_prompt(model)
-    tokens = load_text_tokens(model.path("tokenizer"))
+    tokens = load_json_tokenizer(model.path("tokenizer"))
     decoder = OrtBackend(model.path("decoder")).open()
-    examples = partial(examples_for, grammar=grammar, own=own)
+    examples = partial(select_examples, grammar=grammar, own=own)
     return PlanGenerator(decoder, tokens, grammar, prompt, examples)
 
 
@@ -72,7 +72,7 @@ def test_the_model_decides_what_is_meant(
     name: str,
     slots: dict[str, str | float],
 ) -> None:
-    intent = opened(language_model(tmp_path, follows), grammar).intent(unknown(text))
+    intent = opened(language_model(tmp_path, follows), grammar).parse(unknown(text))
     assert intent.name == name
     assert {key: slot.value for key, slot in intent.slots.items()} == slots
     assert intent.needs_confirmation is (name in ("move", "turn"))
@@ -80,13 +80,13 @@ def test_the_model_decides_what_is_meant(
 
 def test_one_text_leaves_nothing_behind_for_the_next(tmp_path: Path, grammar: Grammar) -> None:
     model = opened(language_model(tmp_path, {"\n": "m", "=": "f", "d": END}), grammar)
-    first = model.write("scoot ahead")
-    model.write("something else entirely")
-    assert model.write("scoot ahead") == first
+    first = model.generate("scoot ahead")
+    model.generate("something else entirely")
+    assert model.generate("scoot ahead") == first
 
 
 def test_tokens_have_their_texts(tmp_path: Path) -> None:
-    tokens = load_text_tokens(language_model(tmp_path, {}) / "tokenizer.json")
+    tokens = load_json_tokenizer(language_model(tmp_path, {}) / "tokenizer.json")
     texts = tokens.texts()
     assert texts[:3] == [None, None, None]
     (place,) = tokens.encode(" ")
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_text("{}")
     with pytest.raises(ModelError, match=rf"{file}: cannot be read as a tokenizer\.json"):
-        load_text_tokens(file)
+        load_json_tokenizer(file)
 
 
 def test_without_the_package_it_is_said_what_to_install(
@@ -110,13 +110,13 @@ def test_without_the_package_it_is_said_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ModelError, match="pip install tokenizers"):
-        load_text_tokens(tmp_path / "tokenizer.json")
+        load_json_tokenizer(tmp_path / "tokenizer.json")
 
 
 def embedding(folder: Path) -> SentenceEmbedding:
     model = load_speech_model(embedding_model(folder))
     encoder = OrtBackend(model.path("encoder")).open()
-    return SentenceEmbedding(encoder, load_text_tokens(model.path("tokenizer")))
+    return SentenceEmbedding(encoder, load_json_tokenizer(model.path("tokenizer")))
 
 
 def test_vectors_have_length_one_and_are_those_of_the_text(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_vectors_have_length_one_and_are_those_of_the_text(tmp_path: Path) -> No
 
 def test_what_is_near_in_meaning_is_asked_about(tmp_path: Path, grammar: Grammar) -> None:
     understanding = Understanding(grammar, embed=embedding(tmp_path))
-    intent = understanding.intent(Transcript("around turn", 0.9, "free", 7))
+    intent = understanding.parse(Transcript("around turn", 0.9, "free", 7))
     assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
 
 
@@ -138,4 +138,4 @@ def test_another_kind_of_encoder_is_refused(tmp_path: Path) -> None:
     folder = language_model(tmp_path, {})
     decoder = OrtBackend(folder / "decoder.onnx").open()
     with pytest.raises(ModelError, match=r"has the inputs .*position_ids.*; expected input_ids"):
-        SentenceEmbedding(decoder, load_text_tokens(folder / "tokenizer.json"))
+        SentenceEmbedding(decoder, load_json_tokenizer(folder / "tokenizer.json"))

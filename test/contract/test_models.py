@@ -12,7 +12,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.golden_check import check_golden, read_image
 from edge_inference.core.models.model import ModelDescription, available_models, find_model
-from edge_inference.engines.serving.engine_check import reference
+from edge_inference.engines.serving.engine_check import reference_backend
 
 SHIPPED = Path(__file__).parents[2] / "models"
 NAMES = sorted(available_models([SHIPPED]))
@@ -20,7 +20,7 @@ NAMES = sorted(available_models([SHIPPED]))
 
 def load(name: str) -> tuple[ModelDescription, Backend]:
     model = find_model(name, [SHIPPED])
-    return model, reference(model)
+    return model, reference_backend(model)
 
 
 def test_both_models_are_shipped() -> None:

@@ -13,11 +13,10 @@ import pytest
 
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import PreparationCancelledError
 from edge_inference.engines.serving import preparation
-from edge_inference.engines.serving.preparation import prepare_beside
+from edge_inference.engines.serving.preparation import prepare_in_child
 from edge_inference.engines.serving.selection import EngineRequest
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, CancelledError
 
 DEADLINE_S = 60.0
 
@@ -48,7 +47,7 @@ def test_it_makes_what_is_missing_and_tells_how_far_it_is(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     told = []
-    prepare_beside(
+    prepare_in_child(
         EngineRequest(model, "ort", "fp16"), cache, lambda *said: told.append(said), never
     )
     assert told == [("deriving fp16", None)]
@@ -57,25 +56,25 @@ def test_it_makes_what_is_missing_and_tells_how_far_it_is(
     entry.verify()
 
 
-def test_the_childs_sentence_is_the_error(model: ModelDescription, cache: ArtifactCache) -> None:
+def test_the_error_of_the_child_is_raised(model: ModelDescription, cache: ArtifactCache) -> None:
     with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
-        prepare_beside(EngineRequest(model, "trt"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "trt"), cache, lambda *said: None, never)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kill -9 $$", "was ended by signal 9 .it said nothing.; out of memory"),
-        ("echo 'no room' >&2; exit 3", "ended with 3 .no room."),
-        ("echo '{}'; echo 'not JSON'; exit 0", "ended with 0"),
+        ("kill -9 $$", "was killed by signal 9 .no output.; the usual cause is a lack of memory"),
+        ("echo 'no room' >&2; exit 3", "ended with exit code 3 .no room."),
+        ("echo '{}'; echo 'not JSON'; exit 0", "ended with exit code 0"),
         (
             """echo 7; echo '{"error": "efficientnet_lite0 for ort in fp16: no room"}'; exit 1""",
             "no room",
         ),
-        ("printf '\\377 no room\\n' >&2; exit 3", "ended with 3 .\ufffd no room."),
+        ("printf '\\377 no room\\n' >&2; exit 3", "ended with exit code 3 .\ufffd no room."),
     ],
 )
-def test_a_child_that_dies_is_told(
+def test_a_child_that_ends_without_a_result(
     model: ModelDescription,
     cache: ArtifactCache,
     tmp_path: Path,
@@ -85,7 +84,7 @@ def test_a_child_that_dies_is_told(
 ) -> None:
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError, match=f"efficientnet_lite0 for ort in fp16.*{words}"):
-        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
 
 
 def test_cancelling_ends_the_child(
@@ -101,8 +100,10 @@ def test_cancelling_ends_the_child(
     # Ends when its input does, or never.
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
-    with pytest.raises(PreparationCancelledError, match="cancelled"):
-        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True)
+    with pytest.raises(CancelledError, match="cancelled"):
+        prepare_in_child(
+            EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True
+        )
     assert started[0].poll() is not None
     assert cache.entries() == []
 
@@ -114,8 +115,8 @@ def test_ctrl_c_reaches_the_child_through_its_parent_only(
     text = f"exec {sys.executable} -c '{program}'"
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError) as raised:
-        prepare_beside(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
-    (group,) = re.findall(r"ended with 0 \((\d+)\)", str(raised.value))
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+    (group,) = re.findall(r"ended with exit code 0 \((\d+)\)", str(raised.value))
     assert int(group) != os.getpgrp()
 
 

@@ -89,9 +89,9 @@ def test_without_its_mask_the_encoder_computes_what_it_did(
 def test_people_are_heard_alike(public: Recogniser) -> None:
     shipped = open_recogniser()
     for samples in (person(), beckett()[: SPOKEN_S * SAMPLE_RATE]):
-        text = public.free(samples).text
+        text = public.transcribe(samples).text
         assert len(words(text)) >= 4
-        assert text == shipped.free(samples).text
+        assert text == shipped.transcribe(samples).text
 
 
 def test_command_mode_follows_several_hypotheses(public: Recogniser) -> None:

@@ -139,7 +139,7 @@ def test_the_null_backend_has_the_models_tensors(model: ModelDescription, select
         (("int8",), "auto", "int8", "the only variant"),
         (("int8", "fp16", "fp32"), "auto", "fp32", "the most accurate variant"),
         (("int8", "fp16"), "auto", "fp16", "the most accurate variant"),
-        (("int8", "fp32"), "int8", "int8", "asked for"),
+        (("int8", "fp32"), "int8", "int8", "requested"),
     ],
 )
 def test_the_precision(
@@ -170,7 +170,7 @@ def test_the_usual_precision_needs_a_way_to_get_it(
 def test_a_precision_that_is_not_there_lists_the_variants(
     model: ModelDescription, select: Select, precision: str
 ) -> None:
-    with pytest.raises(ModelError, match="it has fp16, int8; ask for one of them"):
+    with pytest.raises(ModelError, match="it has fp16, int8; choose one of them"):
         select("ort", with_variants(model, "int8", "fp16"), precision)
 
 

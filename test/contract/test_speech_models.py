@@ -49,7 +49,7 @@ def detector_model() -> Iterator[OrtBackend]:
 
 
 def speech_in(model: OrtBackend, samples: np.ndarray, rate: int) -> list[SpeechSegment]:
-    detector = ActivityDetector(model, ActivitySettings(partial_ms=0.0))
+    detector = ActivityDetector(model, ActivitySettings(partial_period_ms=0.0))
     return [segment for chunk in chunks(samples, rate) for segment in detector.feed(chunk)]
 
 
@@ -65,7 +65,7 @@ def test_each_sentence_is_a_segment_and_its_text(
     samples, rate = recording("beckett.wav")
     found = speech_in(detector_model, samples, rate)
     assert len(found) == 6
-    heard = [recogniser.free(segment.samples) for segment in found]
+    heard = [recogniser.transcribe(segment.samples) for segment in found]
     assert word_errors(BECKETT, " ".join(each.text for each in heard)) <= 2
     assert all(0.3 < each.confidence <= 1.0 for each in heard)
 
@@ -76,7 +76,7 @@ def test_another_rate_gives_the_same_words(
     samples, rate = recording("two_cities.wav")
     assert rate == 48_000
     found = speech_in(detector_model, samples[: 13 * rate], rate)
-    heard = " ".join(recogniser.free(segment.samples).text for segment in found)
+    heard = " ".join(recogniser.transcribe(segment.samples).text for segment in found)
     assert word_errors(CITIES, heard) <= 2
 
 
@@ -84,7 +84,7 @@ def test_the_tokenizer_writes_as_the_decoder_does(
     recogniser: Recogniser, detector_model: OrtBackend
 ) -> None:
     for segment in speech_in(detector_model, *recording("beckett.wav")):
-        heard = recogniser.free(segment.samples)
+        heard = recogniser.transcribe(segment.samples)
         # One probability for each token and one for the end.
         assert len(recogniser.tokenizer.ids(heard.text)) + 1 == len(heard.log_probabilities)
 
@@ -113,7 +113,7 @@ def test_what_is_in_the_grammar_is_a_command(
 
 def test_a_person_gives_a_command(recogniser: Recogniser, detector_model: OrtBackend) -> None:
     (segment,) = speech_in(detector_model, person(), SAMPLE_RATE)
-    assert words(recogniser.free(segment.samples).text) == ["go", "forward", "ten", "meters"]
+    assert words(recogniser.transcribe(segment.samples).text) == ["go", "forward", "ten", "meters"]
     assert CommandMode(recogniser, PhraseGraph(PHRASES, recogniser.tokenizer)).recognise(
         segment.samples
     ).text == ("go forward ten meters")

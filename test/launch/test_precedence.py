@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.pipeline import load_pipeline
-from edge_inference.composition.process import hosted, load_all
+from edge_inference.composition.process import load_components, open_container
 
 FILES = {
     "exact": "/ai/preprocess:\n  ros__parameters: {max_age_ms: 2.0, model: efficientnet_lite0}\n",
@@ -28,8 +28,8 @@ def test_arguments_over_files_over_the_description(
     file.write_text(text)
     components = load_pipeline("perception").components(given)
     extra = ["--ros-args", "--params-file", str(file), "-r", "image_raw:=/mine"]
-    with hosted("container") as container:
-        assert load_all(container, components, extra=extra, autostart=False) == []
+    with open_container("container") as container:
+        assert load_components(container, components, extra=extra, autostart=False) == []
         nodes = {component.full_name: component.node for component in container.components}
         preprocess = nodes["/ai/preprocess"]
         assert preprocess.parameters.current.max_age_ms == holds

@@ -22,7 +22,7 @@ from edge_inference.errors import ModelError
 from edge_inference.nodes.voice.speech_models import find_speech
 from launch_double import ROOT
 from launch_files import LaunchFile
-from patience import patient_limits
+from relaxed_limits import write_relaxed_limits
 from running import Outside, Processes
 
 IMAGE = str(ROOT / "models" / "nanodet" / "golden" / "chelsea.jpg")
@@ -100,7 +100,7 @@ def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
         image_loop="true",
         image_rate="5",
         audio_source="''",
-        limits=patient_limits(tmp_path),
+        limits=write_relaxed_limits(tmp_path),
     )
     outside, processes = Outside(), Processes(tmp_path)
     for node in started:

@@ -10,7 +10,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from rig import Collected, Rig
 
-TREES = Path(__file__).parents[1] / "platform_trees"
+TREES = Path(__file__).parents[1] / "platform_recordings"
 TOPIC = "/ai/performance_directive"
 
 

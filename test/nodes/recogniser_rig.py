@@ -31,7 +31,7 @@ class FakeRecogniser:
     def __init__(self, encoder, decoder, tokenizer, settings) -> None:
         self.settings = settings
 
-    def free(self, samples: np.ndarray) -> RecognitionResult:
+    def transcribe(self, samples: np.ndarray) -> RecognitionResult:
         return RecognitionResult("" if samples[0] == 0.0 else f"level {samples[0]:g}", 0.5, ())
 
 
@@ -41,16 +41,16 @@ class FakeCommandMode:
 
     def __init__(self, grammar, recogniser, settings, stop_words) -> None:
         self.grammar, self.stop_words = grammar, stop_words
-        self.is_asked = False
+        self.expects_answer = False
 
-    def search(self, samples: np.ndarray, *, is_asked: bool, to_end: bool) -> np.ndarray:
-        self.is_asked = is_asked
+    def search(self, samples: np.ndarray, *, expects_answer: bool, to_end: bool) -> np.ndarray:
+        self.expects_answer = expects_answer
         return samples
 
     def written(self, samples: np.ndarray) -> str:
         return "you are at level ten now" if samples[0] == 10.0 else ""
 
-    def judge(self, samples: np.ndarray, *, is_final: bool) -> CommandResult:
+    def decide(self, samples: np.ndarray, *, is_final: bool) -> CommandResult:
         self.working.release()
         self.gate.wait()
         if samples[0] in (0.0, 0.125):

@@ -24,7 +24,7 @@ from rclpy.context import Context
 
 from edge_inference.composition.bus import Bus
 from edge_inference.composition.container import Container, LoadedComponent
-from edge_inference.composition.parameter_text import as_yaml
+from edge_inference.composition.parameter_format import format_value
 
 # It costs time only where a test fails; the machine may have much else to do.
 DEADLINE_S = 300.0
@@ -107,7 +107,7 @@ class Rig:
     ) -> LoadedComponent:
         given = ["--ros-args", *arguments]
         for name, value in parameters.items():
-            given += ["-p", f"{name}:={as_yaml(value)}"]
+            given += ["-p", f"{name}:={format_value(value)}"]
         if "::" not in plugin:
             plugin = f"edge_inference::{plugin}"
         return self.call(lambda: self.container.load(plugin, given, autostart))
@@ -174,7 +174,7 @@ class Outside:
         return lambda **named: self._ask(name, **named)
 
     def listen(self, topic: str, message_type: str, reliable: bool = True) -> Collected:
-        """Subscribe and collect; wait for ``Publisher.is_wanted`` before counting on it."""
+        """Subscribe and collect; wait for ``Publisher.has_subscribers`` before counting on it."""
         self._received[topic] = Collected()
         self._ask("subscribe", topic=topic, type=message_type, reliable=reliable)
         return self._received[topic]

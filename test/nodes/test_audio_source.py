@@ -15,7 +15,7 @@ from edge_inference.composition.bus import Bus
 from edge_inference.core.runtime.health import Health, HealthLevel
 from edge_inference.errors import SourceError
 from edge_inference.nodes.voice import audio_source
-from edge_inference.speech.audio.sound import Sound, SoundPiece
+from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
@@ -86,7 +86,7 @@ def test_a_source_that_is_not_there(rig: Rig) -> None:
     assert message.startswith("'/no/such.wav': no such file or folder; expected a sound file")
 
 
-class FakeDevice(Sound):
+class FakeDevice(AudioInput):
     """Gives a piece, then is gone; opened again it fails once, then works for good."""
 
     is_live = True
@@ -98,13 +98,13 @@ class FakeDevice(Sound):
         if type(self).opened == 2:
             raise SourceError("device cannot be opened; is it plugged in?")
 
-    def read(self) -> SoundPiece | None:
+    def read(self) -> AudioBlock | None:
         self.left -= 1
         if self.left < 0:
             if type(self).opened > 2:
                 return None
             raise SourceError("device gives no more sound; is it still plugged in?")
-        return SoundPiece(np.zeros(512, np.float32), 16_000, lost=self.left == 2)
+        return AudioBlock(np.zeros(512, np.float32), 16_000, follows_gap=self.left == 2)
 
     def close(self) -> None:
         pass
@@ -184,10 +184,10 @@ def test_a_device_that_is_gone_is_on_show_until_it_is_back(
             if type(self).opened > 1 and not plugged.is_set():
                 raise SourceError("device cannot be opened; is it plugged in?")
 
-        def read(self) -> SoundPiece | None:
+        def read(self) -> AudioBlock | None:
             if type(self).opened == 1:
                 raise SourceError("device gives no more sound; is it still plugged in?")
-            return SoundPiece(np.ones(512, np.float32), 16_000)
+            return AudioBlock(np.ones(512, np.float32), 16_000)
 
     monkeypatch.setattr(audio_source, "open_sound", Device)
     monkeypatch.setattr(audio_source, "_RETRY_S", 0.01)
@@ -213,11 +213,11 @@ def test_a_device_that_gives_nothing_but_zeros_is_told(
         def __init__(self, source: str, pause_s: float) -> None:
             self.left = 12
 
-        def read(self) -> SoundPiece | None:
+        def read(self) -> AudioBlock | None:
             self.left -= 1
             if self.left < 0:
                 return None
-            return SoundPiece(np.full(8000, float(self.left == 0), np.float32), 16_000)
+            return AudioBlock(np.full(8000, float(self.left == 0), np.float32), 16_000)
 
     monkeypatch.setattr(audio_source, "open_sound", Muted)
     advised: list[str] = []

@@ -18,7 +18,7 @@ from edge_inference.core.models.model import find_model
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes import component
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from hostile_models import bomb
+from hostile_models import write_hostile_model
 from rig import Collected, Outside, Rig, as_base64, wait_for
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -334,7 +334,7 @@ def test_a_model_that_finds_something_else_than_its_golden_images_show(
 
 @pytest.mark.parametrize("kind", ["external data", "ConstantOfShape", "a declared shape"])
 def test_a_model_that_says_that_it_needs_too_much(rig: Rig, tmp_path: Path, kind: str) -> None:
-    model = bomb(tmp_path / "mine", kind)
+    model = write_hostile_model(tmp_path / "mine", kind)
     component = rig.load_component("Inference", model=str(model), model_max_mb=2048)
     assert component.failure == "did not configure"
     message = component.node.health.status(2**62).message

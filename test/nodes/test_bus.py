@@ -109,7 +109,7 @@ def test_inside_a_process_the_object_itself_arrives_and_no_message_is_built(ends
 
 def test_nobody_listens(ends: Ends) -> None:
     publisher = ends.publisher()
-    assert not publisher.is_wanted()
+    assert not publisher.has_subscribers()
     publisher.publish(frame())
     assert publisher._adapter.built == 0
 
@@ -272,13 +272,13 @@ def test_a_tap_hears_everything_until_it_ends(ends: Ends, rig: Rig) -> None:
     publisher = ends.publisher()
     heard: list[Frame] = []
     leave = Bus.of(rig.context).tap(TOPIC, heard.append)
-    assert publisher.is_wanted()
+    assert publisher.has_subscribers()
     image = frame()
     publisher.publish(image)
     leave()
     publisher.publish(frame())
     assert len(heard) == 1 and heard[0] is image
-    assert not publisher.is_wanted()
+    assert not publisher.has_subscribers()
     assert publisher._adapter.built == 0
 
 
@@ -301,7 +301,7 @@ def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:
     subscription, seen = ends.subscribe()
     rig.call(subscription.close)
     publisher.publish(frame())
-    wait_for(lambda: not publisher.is_wanted(), "the subscription's end")
+    wait_for(lambda: not publisher.has_subscribers(), "the subscription's end")
     rig.call(publisher.close)
     publisher.publish(frame())  # a worker may be finishing its frame
     assert seen == []

@@ -15,9 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from all_adapters import adapters
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.cdr import (
+    normalize_header,
     read_compressed_image,
     read_image,
-    with_plain_header,
     write_image,
 )
 from edge_inference.core.images.frame import Frame
@@ -223,8 +223,8 @@ def test_whatever_the_header_is_an_object_or_an_input_error(adapter: Adapter) ->
 def test_padding_is_no_part_of_a_message() -> None:
     whole = serialize_message(CompressedImage(format="jpeg", data=array("B", b"\7\7\7\7")))
     padded = b"\0\1\0\2" + whole[4:] + b"\0\0"
-    assert with_plain_header(padded, "CompressedImage") == whole
-    assert with_plain_header(whole, "CompressedImage") is whole
+    assert normalize_header(padded, "CompressedImage") == whole
+    assert normalize_header(whole, "CompressedImage") is whole
 
 
 @pytest.mark.parametrize(
@@ -239,4 +239,4 @@ def test_padding_is_no_part_of_a_message() -> None:
 )
 def test_a_header_that_cannot_be_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        with_plain_header(data, "Transcript")
+        normalize_header(data, "Transcript")

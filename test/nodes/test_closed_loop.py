@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from edge_inference.nodes.platform import platform_settings
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedFiles
 from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
 
-HEATS_UP = Path(__file__).parents[1] / "platform_trees" / "orin_nx_heats_up.jsonl"
+HEATS_UP = Path(__file__).parents[1] / "platform_recordings" / "orin_nx_heats_up.jsonl"
 #: When the recorded machine is at its hottest.
 HOTTEST_S = 34.0
 #: Images a second that the camera offers, if the machine is fast enough.
@@ -22,7 +22,7 @@ CAMERA_HZ = 10.0
 QUICK = {"rate_hz": 10.0, "recording_speed": 10.0, "dwell_down_s": 1.0, "dwell_up_s": 3.0}
 
 
-class HeldTree(RecordedTree):
+class HeldTree(RecordedFiles):
     """Stays at its hottest, while time goes on, until it may cool down."""
 
     may_cool = threading.Event()
@@ -67,7 +67,7 @@ def test_rate_and_precision_go_down_with_the_heat_and_come_back(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer_everything(monkeypatch)
-    monkeypatch.setattr(platform_settings, "RecordedTree", HeldTree)
+    monkeypatch.setattr(platform_settings, "RecordedFiles", HeldTree)
     monkeypatch.setattr(HeldTree, "may_cool", threading.Event())
     workloads = outside.listen("/ai/workload", "edge_inference/Workload")
     states = outside.listen("/ai/platform_state", "edge_inference/PlatformState")

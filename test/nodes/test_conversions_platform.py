@@ -91,7 +91,10 @@ def test_what_nobody_knows_is_refused(message: PlatformState, words: str) -> Non
             {"max_rate_hz": -1.0},
             "max_rate_hz: expected 0, or a number from 0.0001 to 1e+06, or infinity",
         ),
-        ({"precision_ceiling": "fp7"}, "precision_ceiling of fp32, fp16, int8 or none, got 'fp7'"),
+        (
+            {"precision_ceiling": "fp7"},
+            "precision_ceiling: expected fp32, fp16, int8 or an empty text, got 'fp7'",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_failsafe(given: dict, words: str) -> None:

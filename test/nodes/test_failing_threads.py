@@ -27,7 +27,7 @@ from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, notify, wait_for
 from test_audio_source import recording
 
-TREES = Path(__file__).parents[1] / "platform_trees"
+TREES = Path(__file__).parents[1] / "platform_recordings"
 STILL = (0.0, 0.0)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.engines.precision.int8_mode import (
     INT8_MODES,
-    in_words,
+    describe_int8_mode,
     mode_in_use,
     weight_bits,
 )
@@ -58,7 +58,7 @@ def stamps(results) -> list[int]:
 
 def test_a_precision_changes_without_a_lost_or_doubled_frame(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="efficientnet_lite0")
-    exact, fast = (in_words(mode_in_use(weight_bits(mode))) for mode in INT8_MODES)
+    exact, fast = (describe_int8_mode(mode_in_use(weight_bits(mode))) for mode in INT8_MODES)
     with camera(pipeline) as sent:
         for values, words in (
             ({"precision": "int8"}, exact),

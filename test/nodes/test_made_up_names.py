@@ -17,7 +17,7 @@ from edge_inference.nodes.perception import latency
 from edge_inference.nodes.platform import platform_manager
 from rig import Outside, Rig, wait_for
 
-TREE = Path(__file__).parents[1] / "platform_trees" / "orin_nx.jsonl"
+TREE = Path(__file__).parents[1] / "platform_recordings" / "orin_nx.jsonl"
 LONG = "x" * 10**6
 
 
@@ -45,7 +45,7 @@ def test_stages_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 
 def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform_manager, "_MOST_NODES", 2)
+    monkeypatch.setattr(platform_manager, "_MAX_NODES", 2)
     node = rig.load("PlatformManager", recording=str(TREE), rate_hz=10.0)
     directives = rig.tap("/ai/performance_directive")
     publisher = rig.call(

@@ -52,7 +52,7 @@ def test_a_manager_that_is_unloaded_leaves_no_limit(rig: Rig) -> None:
     wait_for(lambda: is_obeyed(workloads), "a directive to be obeyed")
     assert not last(workloads).limits.is_free
     rig.call(lambda: rig.container.unload(component.id))
-    assert asked[-1].is_farewell
+    assert asked[-1].is_release
     wait_for(lambda: last(workloads).obeys == "nothing", "the directive to end")
     assert last(workloads).limits.is_free
 
@@ -111,7 +111,7 @@ def test_our_own_manager_counts_again_after_a_foreign_one_that_crashed(
     # It says no more, and has not said farewell.
     silent = len(workloads)
     wait_for(lambda: len(workloads) > silent + 50 and settled(), "our own manager to count again")
-    assert "gives directives too" not in last(workloads).problem
+    assert "also sends directives" not in last(workloads).problem
 
 
 def test_without_another_manager_a_foreign_one_that_crashed_is_missed(rig: Rig) -> None:
@@ -136,6 +136,6 @@ def test_a_manager_that_is_only_deactivated_is_missed(rig: Rig, later) -> None:
     node = manager(rig)
     wait_for(lambda: workloads and last(workloads).directive_id, "a directive to be obeyed")
     rig.call(node.trigger_deactivate)
-    assert not any(each.is_farewell for each in asked)
+    assert not any(each.is_release for each in asked)
     later(601.0)
     wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be missed")

@@ -8,12 +8,12 @@ import pytest
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.serving.cost_recording import operating_point
+from edge_inference.engines.serving.cost_recording import engine_configuration
 from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
@@ -31,7 +31,7 @@ def costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CostCache:
 
 def point(model: str, costs: CostCache) -> EngineConfiguration:
     request = EngineRequest(find_model(model), "ort", "fp32")
-    found = operating_point(request, "ort", "fp32", ArtifactCache(costs.file.parents[1]))
+    found = engine_configuration(request, "ort", "fp32", ArtifactCache(costs.file.parents[1]))
     assert found is not None
     return found
 

@@ -45,11 +45,12 @@ def scene(rig: Rig) -> Scene:
 
 def test_nobody_looks_nobody_listens(rig: Rig, scene: Scene, outside: Outside) -> None:
     overlay = rig.load("Overlay")
-    assert not scene.images.is_wanted()
+    assert not scene.images.has_subscribers()
     scene.show()
     seen = outside.listen("/ai/overlay", "sensor_msgs/Image")
     wait_for(
-        lambda: scene.images.is_wanted() and scene.results.is_wanted(), "the overlay listening"
+        lambda: scene.images.has_subscribers() and scene.results.has_subscribers(),
+        "the overlay listening",
     )
     rig.is_heard(overlay, "/ai/overlay")
     stamp = scene.show()
@@ -58,8 +59,8 @@ def test_nobody_looks_nobody_listens(rig: Rig, scene: Scene, outside: Outside) -
     assert header["stamp"]["sec"] * 10**9 + header["stamp"]["nanosec"] == stamp
     assert (seen[0]["width"], seen[0]["height"], seen[0]["encoding"]) == (80, 60, "bgr8")
     outside.unsubscribe(topic="/ai/overlay")
-    wait_for(lambda: not scene.images.is_wanted(), "the overlay to leave the images")
-    wait_for(lambda: not scene.results.is_wanted(), "the overlay to leave the results")
+    wait_for(lambda: not scene.images.has_subscribers(), "the overlay to leave the images")
+    wait_for(lambda: not scene.results.has_subscribers(), "the overlay to leave the results")
 
 
 def test_drawn_by_reference(rig: Rig, scene: Scene) -> None:
@@ -116,7 +117,7 @@ def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:
     seen = rig.tap("/ai/overlay")
     node = rig.load("Overlay", when_full="wait")
     rig.call(node.trigger_deactivate)
-    wait_for(lambda: not scene.images.is_wanted(), "the overlay listening no more")
+    wait_for(lambda: not scene.images.has_subscribers(), "the overlay listening no more")
     scene.show()
     rig.call(node._look)
     assert not node._listening

@@ -124,7 +124,9 @@ def test_of_two_managers_one_stands_by_and_takes_over(rig: Rig) -> None:
     first = manager(rig, "orin_nx", "-r", "__node:=first")
     leader = asked.wait(1)[0].manager
     second = manager(rig, "orin_nx", "-r", "__node:=second")
-    wait_for(lambda: "leads already" in second.health.status(0).message, "the second to stand by")
+    wait_for(
+        lambda: "is active already" in second.health.status(0).message, "the second to stand by"
+    )
     assert {each.manager for each in asked} == {leader}
     wait_for(lambda: severity(first) is Severity.OK, "OK")
     rig.call(lambda: first.trigger_deactivate())

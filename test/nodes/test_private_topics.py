@@ -41,7 +41,7 @@ class Stranger:
 
     def publisher(self, topic: str, adapter, node: Node) -> Publisher:
         publisher = Publisher(self.node, adapter, topic, RELIABLE)
-        wait_for(publisher.is_wanted, "the listener")
+        wait_for(publisher.has_subscribers, "the listener")
         wait_for(
             lambda: any(
                 (each.node_name, each.node_namespace)

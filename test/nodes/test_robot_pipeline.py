@@ -10,21 +10,21 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
-from patience import patient_limits
+from relaxed_limits import write_relaxed_limits
 from rig import Rig, wait_for
 from voice_rig import load_pipeline_in, models_or_skip
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS.parent / "models" / "nanodet" / "golden"
 # Its temperatures are far from any limit.
-MACHINE = TESTS / "platform_trees" / "orin_nx.jsonl"
+MACHINE = TESTS / "platform_recordings" / "orin_nx.jsonl"
 
 
 @pytest.fixture
 def robot(rig: Rig, tmp_path: Path):
     """Load the pipeline with arguments."""
     models_or_skip()
-    given = {"limits": patient_limits(tmp_path)}
+    given = {"limits": write_relaxed_limits(tmp_path)}
 
     def load(**arguments: str) -> dict:
         machine = ("-p", f"recording:={MACHINE}")

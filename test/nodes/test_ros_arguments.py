@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.composition.process import hosted
+from edge_inference.composition.process import open_container
 from edge_inference.errors import ConfigError
-from hostile_files import NO_FILES, YAML_TEXTS
+from hostile_files import UNREADABLE_FILES, YAML_TEXTS
 
 
 @pytest.mark.parametrize("option", ["--params-file", "--log-config-file"])
-@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("kind", UNREADABLE_FILES)
 def test_what_is_no_file(tmp_path: Path, option: str, kind: str) -> None:
-    NO_FILES[kind](tmp_path / "file")
+    UNREADABLE_FILES[kind](tmp_path / "file")
     refused(option, tmp_path / "file")
 
 
@@ -26,7 +26,7 @@ def test_parameters_that_cost_too_much(tmp_path: Path, kind: str) -> None:
 
 def refused(option: str, file: Path) -> None:
     arguments = ["--ros-args", "-r", "__ns:=/odd", option, str(file)]
-    with pytest.raises(ConfigError) as caught, hosted("odd_host", arguments):
+    with pytest.raises(ConfigError) as caught, open_container("odd_host", arguments):
         pass
     assert str(caught.value).startswith(f"{option} {file}")
 
@@ -46,7 +46,7 @@ def test_what_ros_refuses_is_told_without_where_in_its_source(
 ) -> None:
     with (
         pytest.raises(ConfigError, match=message) as caught,
-        hosted("odd_host", ["--ros-args", *arguments]),
+        open_container("odd_host", ["--ros-args", *arguments]),
     ):
         pass
     assert ".c" not in str(caught.value) and "\n" not in str(caught.value)
@@ -55,6 +55,6 @@ def test_what_ros_refuses_is_told_without_where_in_its_source(
 def test_a_good_parameter_file_holds(tmp_path: Path) -> None:
     file = tmp_path / "good.yaml"
     file.write_text("/**:\n  ros__parameters:\n    model: nanodet\n")
-    with hosted("odd_host", ["--ros-args", "--params-file", str(file)]) as container:
+    with open_container("odd_host", ["--ros-args", "--params-file", str(file)]) as container:
         values = container.node._parameter_overrides
     assert values["model"].value == "nanodet"

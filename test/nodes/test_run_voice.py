@@ -16,7 +16,7 @@ import pytest
 
 from edge_inference.cli.commands import run_voice
 from edge_inference.speech.recognition.transcription import MODES
-from patience import patient_limits
+from relaxed_limits import write_relaxed_limits
 from voice_rig import PERSON, ROOT, models_or_skip
 
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
@@ -47,7 +47,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_person_s_words_become_velocities(tmp_path: Path) -> None:
-    limits = patient_limits(tmp_path)
+    limits = write_relaxed_limits(tmp_path)
     done = run("--source", str(PERSON), "--mode", "free", "--limits", limits, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     utterance, last = map(json.loads, done.stdout.splitlines())
@@ -103,7 +103,7 @@ def test_what_is_expected_is_checked(tmp_path: Path, intent: str, code: int) -> 
         "steps: [], held: []}]"
     )
     # The plan is refused: the robot may drive one meter only.
-    strict = Path(patient_limits(tmp_path))
+    strict = Path(write_relaxed_limits(tmp_path))
     text = strict.read_text()
     strict.write_text(text.replace("max_distance_m: 10.0", "max_distance_m: 1.0"))
     done = run("--source", str(PERSON), "--expect", str(file), "--limits", str(strict), "--json")

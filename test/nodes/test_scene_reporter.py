@@ -128,7 +128,7 @@ def test_the_planner_leaves_the_answer_to_who_sees(rig: Rig, publish) -> None:
 
 def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
     said = rig.tap("/ai/say")
-    rig.load("SceneReporter", minimum_score=0.0, max_age_s=600.0)
+    rig.load("SceneReporter", min_score=0.0, max_age_s=600.0)
     rig.load("Command")
     pipeline = Pipeline(rig, model="efficientnet_lite0")
     labels = [pipeline.next(pipeline.classes).label(0) for _ in range(2)]

@@ -106,7 +106,7 @@ def test_an_answer_is_expected_after_a_question(
     transcripts = rig.tap("/ai/transcript")
     speech.publish(said(0.5, stamp_ns=10**11))
     transcripts.wait()
-    assert node._hearing.command_mode.is_asked == is_asked
+    assert node._hearing.command_mode.expects_answer == is_asked
 
 
 def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:
@@ -172,11 +172,11 @@ def test_a_grammar_that_has_vanished_leaves_everything_as_it_was(
         raise ConfigError("no such file")
 
     monkeypatch.setattr(speech_recognition, "listen_for", vanish)
-    change = [Parameter("stop_words", value=["whoa"]), Parameter("longest_s", value=2.0)]
+    change = [Parameter("stop_words", value=["whoa"]), Parameter("max_speech_s", value=2.0)]
     rig.call(lambda: node.set_parameters_atomically(change))
     speech.publish(said(0.5))
     transcripts.wait()
-    assert node._recogniser.settings.longest_s == node.parameters.current.longest_s
+    assert node._recogniser.settings.max_speech_s == node.parameters.current.max_speech_s
     assert node.parameters.current == before
 
 
@@ -283,7 +283,7 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
     Asker(rig).ask(1, precision_ceiling="int8")
     speech.publish(said(0.5))
     transcripts.wait()
-    rig.call(node._managed.tell)
+    rig.call(node._throttle_client.update)
     last = workloads[-1]
     assert (last.node, last.demand_hz > 0, last.rate_hz > 0) == (
         "/ai/speech_recognition",
@@ -297,5 +297,5 @@ def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> 
     rig.call(node.trigger_deactivate)
     rig.call(node.trigger_cleanup)
     count = len(workloads)
-    rig.call(node._managed.tell)
+    rig.call(node._throttle_client.update)
     assert len(workloads) == count

@@ -306,7 +306,7 @@ def test_round_and_round_while_frames_flow(rig: Rig, camera: Camera) -> None:
 def test_a_stage_that_is_not_active_takes_nothing(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate")
     rig.call(gate.trigger_deactivate)
-    wait_for(lambda: not camera.publisher.is_wanted(), "the subscription's end")
+    wait_for(lambda: not camera.publisher.has_subscribers(), "the subscription's end")
     camera.send()
     rig.call(gate.trigger_activate)
     sent = camera.send()

@@ -15,7 +15,7 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from patience import patient_limits
+from relaxed_limits import write_relaxed_limits
 from rig import Rig, wait_for
 from voice_rig import (
     PERSON,
@@ -32,7 +32,7 @@ from voice_rig import (
 def pipeline(rig: Rig, tmp_path: Path):
     """Load the pipeline with arguments; where the sound comes from is the test's."""
     models_or_skip()
-    given = {"source": "", "limits": patient_limits(tmp_path)}
+    given = {"source": "", "limits": write_relaxed_limits(tmp_path)}
     return lambda **arguments: load_pipeline_in(rig, "voice", {**given, **arguments})
 
 

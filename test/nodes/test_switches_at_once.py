@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.engines.serving import server
-from edge_inference.errors import BackendError, ModelError
+from edge_inference.errors import BackendError, CancelledError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
@@ -77,15 +77,15 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
     may_go_on = threading.Event()
-    prepare_beside = server.prepare_beside
+    prepare_in_child = server.prepare_in_child
 
     def prepare_later(request, cache, progress, cancelled) -> None:
         while not may_go_on.wait(0.01):
             if cancelled():
-                raise server.PreparationCancelledError("cancelled")
-        prepare_beside(request, cache, progress, cancelled)
+                raise CancelledError("cancelled")
+        prepare_in_child(request, cache, progress, cancelled)
 
-    monkeypatch.setattr(server, "prepare_beside", prepare_later)
+    monkeypatch.setattr(server, "prepare_in_child", prepare_later)
     pipeline = Pipeline(rig, model="nanodet")
     change(outside, "/ai/inference", threads=2)
     wait_for(lambda: "2 thread" in pipeline.inference.health.notes()["backend"])

@@ -20,7 +20,7 @@ from rig import Rig, wait_for
 
 KINDS = (Component, Adapter, Backend, Publisher, Subscription, Worker)
 MODELS = Path(__file__).parents[2] / "models"
-TREES = Path(__file__).parents[1] / "platform_trees"
+TREES = Path(__file__).parents[1] / "platform_recordings"
 SOUND = MODELS / "moonshine_tiny" / "golden" / "go_forward_ten_meters.wav"
 PARAMETERS: dict[str, dict[str, Any]] = {
     "AudioSource": {"source": str(SOUND)},

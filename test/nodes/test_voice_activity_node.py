@@ -93,7 +93,7 @@ def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
 
 def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
-    rig.load("VoiceActivity", partial_ms=64.0)
+    rig.load("VoiceActivity", partial_period_ms=64.0)
     Ear(rig).hear(*[0.5] * 8)
     segments.wait(2)
     assert not any(segment.is_final for segment in segments)
@@ -104,7 +104,7 @@ def test_what_is_said_while_the_robot_speaks_has_a_topic_of_its_own(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    rig.load("VoiceActivity", deaf_after_s=0.0)
+    rig.load("VoiceActivity", echo_tail_s=0.0)
     ear = Ear(rig)
     ear.speak(True)
     ear.hear(*WORD)
@@ -120,7 +120,7 @@ def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    node = rig.load("VoiceActivity", deaf_after_s=0.0, partial_ms=64.0)
+    node = rig.load("VoiceActivity", echo_tail_s=0.0, partial_period_ms=64.0)
     ear = Ear(rig)
     ear.hear(*[0.5] * 3)
     segments.wait()
@@ -138,7 +138,7 @@ def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
 
 def test_nothing_of_the_robots_last_word_is_before_the_next(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
-    node = rig.load("VoiceActivity", deaf_after_s=0.0)
+    node = rig.load("VoiceActivity", echo_tail_s=0.0)
     ear = Ear(rig)
     ear.speak(True)
     ear.hear(*WORD)
@@ -229,7 +229,7 @@ def test_a_model_of_another_task(name: str, words: str) -> None:
 
 def test_sound_that_ceases_in_mid_sentence_is_not_lost(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", ceased_after_s=0.5)
+    node = rig.load("VoiceActivity", input_timeout_s=0.5)
     ear = Ear(rig)
     ear.hear(*WORD[:5])
     (segment,) = segments.wait()
@@ -245,7 +245,7 @@ def test_sound_without_stamps_gets_those_of_its_arrival(
     rig: Rig, outside: Outside, model: LoudIsSpeech
 ) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", ceased_after_s=0.5)
+    node = rig.load("VoiceActivity", input_timeout_s=0.5)
     send = outside.speak_to_one_that_follows("/ai/audio", "edge_inference/AudioChunk")
     rig.hears(node, "/ai/audio")
     before_ns = node.now_ns()
@@ -300,7 +300,7 @@ def test_a_sentence_that_a_gap_has_cut_is_told_and_no_command(
     rig: Rig, model: LoudIsSpeech
 ) -> None:
     segments = rig.tap("/ai/speech")
-    node = rig.load("VoiceActivity", partial_ms=0.0)
+    node = rig.load("VoiceActivity", partial_period_ms=0.0)
     ear = Ear(rig)
     ear.hear(*WORD[:5])
     ear.count += 20

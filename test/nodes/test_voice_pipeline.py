@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rclpy.parameter import Parameter
 
-from patience import patient_limits
+from relaxed_limits import write_relaxed_limits
 from rig import Collected, Outside, Rig, wait_for
 from voice_rig import (
     PERSON,
@@ -26,7 +26,7 @@ from voice_rig import (
 def pipeline(rig: Rig, tmp_path: Path):
     """Load the pipeline with arguments; where the sound comes from is the test's."""
     models_or_skip()
-    given = {"source": "", "limits": patient_limits(tmp_path)}
+    given = {"source": "", "limits": write_relaxed_limits(tmp_path)}
     return lambda **arguments: load_pipeline_in(rig, "voice", {**given, **arguments})
 
 
@@ -64,7 +64,7 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
 
 def speak(rig: Rig, ear) -> None:
     """Have the robot speak for as long as a busy machine takes to listen."""
-    rig.call(lambda: ear.set_parameters([Parameter("longest_talk_s", value=600.0)]))
+    rig.call(lambda: ear.set_parameters([Parameter("max_talk_s", value=600.0)]))
     rig.call(lambda: ear._on_speaking(True, True))
 
 

@@ -26,7 +26,7 @@ WORDS = "go forward ten meters"
 RATE = 16_000
 _PIECE = RATE // 10
 # A busy machine's pauses are no end of the sound, and what it has seen is soon some seconds old.
-PATIENCE = {"voice_activity": "ceased_after_s:=10.0", "scene_reporter": "max_age_s:=600.0"}
+PATIENCE = {"voice_activity": "input_timeout_s:=10.0", "scene_reporter": "max_age_s:=600.0"}
 
 
 def models_or_skip() -> None:

@@ -101,8 +101,8 @@ class Workshop:
         self.put("sys/devices/pwm-fan/target_pwm", 80)
         self.put("etc/nvpmodel.conf", NVPMODEL_CONF)
         self.put("var/lib/nvpmodel/status", "pmode:0002")
-        self.tool("nvpmodel", _NVPMODEL.replace("BAD_INPUT", "1"))
-        self.tool("jetson_clocks", _JETSON_CLOCKS)
+        self.add_tool("nvpmodel", _NVPMODEL.replace("BAD_INPUT", "1"))
+        self.add_tool("jetson_clocks", _JETSON_CLOCKS)
 
     def machine(self, timeout_s: float = DEADLINE_S) -> Machine:
         return Machine(self.root, str(self.tools), timeout_s)
@@ -115,7 +115,7 @@ class Workshop:
     def get(self, path: str) -> str:
         return (self.root / path).read_text().strip()
 
-    def tool(self, name: str, code: str) -> None:
+    def add_tool(self, name: str, code: str) -> None:
         """Make a tool of Python code that knows ``root`` and notes each of its runs."""
         self.tools.mkdir(parents=True, exist_ok=True)
         file = self.tools / name
@@ -160,5 +160,5 @@ def wait_for(predicate: Callable[[], Any], what: str) -> Any:
 def came_of(actuators: Actuators, name: str, value: str) -> ActuatorOutcome:
     """Wish for something and return what came of it."""
     actuators.request(name, value)
-    assert actuators.settle(DEADLINE_S)
+    assert actuators.wait_until_idle(DEADLINE_S)
     return {outcome.actuator: outcome for outcome in actuators.outcomes()}[name]

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from edge_inference.platforms.actuators.actuators import Actuators
-from edge_inference.platforms.actuators.catalogue import NAMES
 from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
 
 _DEADLINE_S = 20.0
 
@@ -34,16 +34,16 @@ class FatalMachine(Machine):
         super().write(path, text)
 
 
-def main(root: Path, fatal: int, words: list[str]) -> None:
+def main(root: Path, fatal: int, message: list[str]) -> None:
     FatalMachine.fatal = fatal
     machine = FatalMachine(root, str(root / "usr" / "bin"), _DEADLINE_S)
-    actuators = Actuators(NAMES, machine=machine)
-    for name, _, value in (word.partition("=") for word in words):
+    actuators = Actuators(ACTUATOR_NAMES, machine=machine)
+    for name, _, value in (word.partition("=") for word in message):
         if name == "cap":
-            actuators.apply(float(value))
+            actuators.cap_clocks(float(value))
         else:
             actuators.request(name, value)
-        actuators.settle(_DEADLINE_S)
+        actuators.wait_until_idle(_DEADLINE_S)
     guardian = actuators._guardian
     print("ready", guardian.pid if guardian else "", flush=True)
     for line in sys.stdin:

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.cost_cache import CostCache
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "fcntl.flock")
@@ -20,8 +20,8 @@ MACHINE = {"cpu": "A Processor"}
 
 
 def measurement(writer: str, number: int) -> Measurement:
-    point = EngineConfiguration(writer, "fp32", "ort", f"{number:064x}")
-    return Measurement(writer, float(number), (Cost(point, 20, Spread(0.01, 0.02)),))
+    configuration = EngineConfiguration(writer, "fp32", "ort", f"{number:064x}")
+    return Measurement(writer, float(number), (Cost(configuration, 20, Spread(0.01, 0.02)),))
 
 
 def stand_still_at_changes(cache: Path) -> None:

@@ -16,8 +16,8 @@ from actuator_machine import CPU, DEADLINE_S, GPU, Workshop, wait_for
 from edge_inference.platforms.actuators import guardian
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
-from edge_inference.platforms.actuators.catalogue import NAMES
 from edge_inference.platforms.actuators.journal import Journal, JournalRecord
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
 EVERYTHING = (
@@ -40,10 +40,10 @@ def workshop(tmp_path: Path) -> Workshop:
 class Writer:
     """The process of ``actuator_writer.py``."""
 
-    def __init__(self, workshop: Workshop, *words: str, fatal: int = 0) -> None:
+    def __init__(self, workshop: Workshop, *message: str, fatal: int = 0) -> None:
         program = Path(__file__).with_name("actuator_writer.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(program), str(workshop.root), str(fatal), *words],
+            [sys.executable, str(program), str(workshop.root), str(fatal), *message],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,8 +75,8 @@ class Writer:
 def start(workshop: Workshop) -> Iterator[type]:
     started: list[Writer] = []
 
-    def start_one(*words: str, fatal: int = 0) -> Writer:
-        started.append(Writer(workshop, *words, fatal=fatal))
+    def start_one(*message: str, fatal: int = 0) -> Writer:
+        started.append(Writer(workshop, *message, fatal=fatal))
         return started[-1]
 
     yield start_one
@@ -138,7 +138,7 @@ def test_killed_while_a_tool_runs(workshop: Workshop, start, moment: str) -> Non
     hang += "time.sleep(1000)\n"
     steps = [hang, change] if moment == "before" else [change, hang]
     body = "".join(f"    {line}\n" for line in "".join(steps).splitlines())
-    workshop.tool("nvpmodel", f"if sys.argv[2] == '0':\n{body}else:\n    {change}")
+    workshop.add_tool("nvpmodel", f"if sys.argv[2] == '0':\n{body}else:\n    {change}")
     writer = start("power_mode=MAXN")
     with reports.open() as output:
         tool = int(output.readline())
@@ -191,8 +191,8 @@ def test_with_the_guardian_killed_too_the_next_start_puts_back(workshop: Worksho
     following = Actuators(["cpu_governor"], machine=workshop.machine())
     wait_for(lambda: workshop.settings() == before, "putting back")
     assert following.close(DEADLINE_S)
-    results = {outcome.actuator: outcome.result for outcome in following.take()}
-    assert results == dict.fromkeys(NAMES, ActuatorResult.RESTORED)
+    results = {outcome.actuator: outcome.result for outcome in following.take_outcomes()}
+    assert results == dict.fromkeys(ACTUATOR_NAMES, ActuatorResult.RESTORED)
 
 
 def test_with_the_guardian_killed_the_writer_still_puts_back(workshop: Workshop, start) -> None:
@@ -215,7 +215,7 @@ def test_after_a_restart_only_what_lasts_is_put_back(workshop: Workshop, start) 
     assert following.close(DEADLINE_S)
     assert workshop.get("var/lib/nvpmodel/status") == "pmode:0002"
     assert clocks.items() <= workshop.settings().items()
-    assert [outcome.actuator for outcome in following.take()] == ["power_mode"]
+    assert [outcome.actuator for outcome in following.take_outcomes()] == ["power_mode"]
     assert not (workshop.state / "actuators.json").exists()
 
 
@@ -223,12 +223,12 @@ def test_a_second_process_is_refused(workshop: Workshop, start) -> None:
     before = workshop.settings()
     writer = start("cap=0.3").ready()
     held = workshop.settings()
-    second = Actuators(NAMES, machine=workshop.machine())
+    second = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     second.request("cpu_governor", "performance")
-    assert second.settle(DEADLINE_S)
+    assert second.wait_until_idle(DEADLINE_S)
     outcome = second.outcomes()[-1]
     assert outcome.result is ActuatorResult.REFUSED
-    assert f"process {writer.process.pid} sets this machine's clocks" in outcome.words
+    assert f"process {writer.process.pid} sets this machine's clocks" in outcome.message
     assert second.close(DEADLINE_S)
     assert workshop.settings() == held != before
     writer.tell("close")
@@ -244,8 +244,8 @@ def test_the_second_gets_its_turn(workshop: Workshop, start) -> None:
     second.request("gpu_governor", "performance")
 
     def results() -> dict[str, ActuatorResult]:
-        second.apply(0.6)  # again and again, as a control loop does
-        assert second.settle(DEADLINE_S)
+        second.cap_clocks(0.6)  # again and again, as a control loop does
+        assert second.wait_until_idle(DEADLINE_S)
         outcomes = {outcome.actuator: outcome.result for outcome in second.outcomes()}
         return {name: outcomes[name] for name in second.allowed}
 
@@ -266,20 +266,20 @@ def test_a_guardian_leaves_the_next_writer_alone(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next writer comes and goes between the guardian's look and its taking the lock."""
-    governor = f"{CPU}/policy0/scaling_governor"
-    originals = {"cpu_governor": {"files": {governor: "performance"}}}
+    governor_file = f"{CPU}/policy0/scaling_governor"
+    originals = {"cpu_governor": {"files": {governor_file: "performance"}}}
     journal = Journal(workshop.state / "actuators.json")
     workshop.state.mkdir(parents=True)
     journal.store(JournalRecord("first", "first", originals))
 
     class LateLock(WriterLock):
-        def take(self) -> None:
+        def acquire(self) -> None:
             journal.store(JournalRecord("second", "first", originals))
-            super().take()
+            super().acquire()
 
     monkeypatch.setattr(guardian, "WriterLock", LateLock)
-    guardian.watch(workshop.state, "first", workshop.machine(), ())
-    assert workshop.get(governor) == "schedutil"
+    guardian.restore_when_writer_ended(workshop.state, "first", workshop.machine(), ())
+    assert workshop.get(governor_file) == "schedutil"
     monkeypatch.undo()
-    guardian.watch(workshop.state, "second", workshop.machine(), ())
-    assert workshop.get(governor) == "performance"
+    guardian.restore_when_writer_ended(workshop.state, "second", workshop.machine(), ())
+    assert workshop.get(governor_file) == "performance"

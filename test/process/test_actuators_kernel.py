@@ -12,8 +12,8 @@ from actuator_machine import CPU, DEADLINE_S, GPU, STEPS_KHZ, Workshop, came_of
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
-from edge_inference.platforms.actuators.catalogue import NAMES, all_actuators
 from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES, make_actuators
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 @pytest.fixture
 def actuators(workshop: Workshop) -> Iterator[Actuators]:
-    made = Actuators(NAMES, machine=workshop.machine())
+    made = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     yield made
     assert made.close(DEADLINE_S)
 
@@ -40,31 +40,31 @@ class StubbornMachine(Machine):
 
 
 @pytest.mark.parametrize(
-    ("up", "result", "in_force"),
+    ("up", "result", "current_value"),
     [
         (False, ActuatorResult.SET, "1300000, 1300000 kHz"),
         (True, ActuatorResult.DIFFERS, "1400000, 1400000 kHz"),
     ],
 )
 def test_a_kernel_that_rounds_is_read_back(
-    workshop: Workshop, up: bool, result: ActuatorResult, in_force: str
+    workshop: Workshop, up: bool, result: ActuatorResult, current_value: str
 ) -> None:
     for number in (0, 4):
         (workshop.root / f"{CPU}/policy{number}/scaling_available_frequencies").unlink()
     machine = StubbornMachine(workshop.root)
     object.__setattr__(machine, "up", up)
-    cap = all_actuators(machine)["cpu_clock_cap"]
-    different = cap.set("0.7", cap.save())
-    assert bool(different) == (result is ActuatorResult.DIFFERS)
-    assert cap.read() == in_force
-    if different:
-        assert "is 1400000, asked was 1388800" in different
+    cap = make_actuators(machine)["cpu_clock_cap"]
+    difference = cap.set("0.7", cap.save())
+    assert bool(difference) == (result is ActuatorResult.DIFFERS)
+    assert cap.read() == current_value
+    if difference:
+        assert "is 1400000, asked was 1388800" in difference
 
 
 def test_a_cap_is_no_lower_than_the_clock_goes(workshop: Workshop) -> None:
     for number in (0, 4):
         (workshop.root / f"{CPU}/policy{number}/scaling_available_frequencies").unlink()
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
+    cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     cap.set("0", cap.save())
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[0])
 
@@ -88,7 +88,7 @@ def test_the_lowest_clock_is_never_above_the_highest(
 ) -> None:
     before = workshop.settings()
     for actuator in (
-        all_actuators(OrderlyMachine(workshop.root))[name]
+        make_actuators(OrderlyMachine(workshop.root))[name]
         for name in ("cpu_clock_cap", "gpu_clock_cap")
     ):
         saved = actuator.save()
@@ -102,7 +102,7 @@ def test_originals_come_back_whichever_end_has_to_move_first(workshop: Workshop)
     for number in (0, 4):
         workshop.put(f"{CPU}/policy{number}/scaling_max_freq", STEPS_KHZ[2])
     before = workshop.settings()
-    cap = all_actuators(OrderlyMachine(workshop.root))["cpu_clock_cap"]
+    cap = make_actuators(OrderlyMachine(workshop.root))["cpu_clock_cap"]
     saved = cap.save()
     for number in (0, 4):  # somebody locks the clocks at their highest meanwhile
         workshop.put(f"{CPU}/policy{number}/scaling_max_freq", STEPS_KHZ[-1])
@@ -113,14 +113,14 @@ def test_originals_come_back_whichever_end_has_to_move_first(workshop: Workshop)
 
 @pytest.mark.parametrize("value", ["nan", "-0.1", "1.1", "fast", ""])
 def test_a_share_that_is_none(workshop: Workshop, value: str) -> None:
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
+    cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     with pytest.raises(ActuatorError, match="expected a share from 0 to 1"):
         cap.plan(value, None)
 
 
 def test_a_ceiling_that_stood_before_stands(workshop: Workshop) -> None:
     workshop.put(f"{CPU}/policy0/scaling_max_freq", STEPS_KHZ[2])
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
+    cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     saved = cap.save()
     cap.set("0.2", saved)
     cap.set("1", saved)
@@ -129,7 +129,7 @@ def test_a_ceiling_that_stood_before_stands(workshop: Workshop) -> None:
 
 def test_a_ceiling_below_all_steps_stands(workshop: Workshop) -> None:
     workshop.put(f"{CPU}/policy0/scaling_max_freq", STEPS_KHZ[0] - 1)
-    cap = all_actuators(workshop.machine())["cpu_clock_cap"]
+    cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     cap.set("0.5", cap.save())
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[0] - 1)
 
@@ -140,14 +140,14 @@ def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuator
     file.symlink_to("/dev/full")
     outcome = came_of(actuators, "gpu_governor", "performance")
     assert outcome.result is ActuatorResult.FAILED
-    assert f"{file}: No space left on device while writing 'performance'" in outcome.words
+    assert f"{file}: No space left on device while writing 'performance'" in outcome.message
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ACTUATOR_NAMES)
 def test_a_machine_without_any_of_it(tmp_path: Path, name: str) -> None:
-    actuators = Actuators(NAMES, machine=Machine(tmp_path, str(tmp_path)))
+    actuators = Actuators(ACTUATOR_NAMES, machine=Machine(tmp_path, str(tmp_path)))
     outcome = came_of(actuators, name, "0.5")
-    assert (outcome.result, outcome.in_force) == (ActuatorResult.FAILED, None)
+    assert (outcome.result, outcome.current_value) == (ActuatorResult.FAILED, None)
     actuators.restore()
     assert actuators.close(DEADLINE_S)
 
@@ -157,7 +157,7 @@ def test_clusters_that_go_away_are_not_put_back(workshop: Workshop, actuators: A
     for file in (workshop.root / f"{CPU}/policy4").iterdir():
         file.unlink()
     actuators.restore()
-    assert actuators.settle(DEADLINE_S)
+    assert actuators.wait_until_idle(DEADLINE_S)
     assert actuators.outcomes()[-1].result is ActuatorResult.RESTORED
     assert workshop.get(f"{CPU}/policy0/scaling_governor") == "schedutil"
 
@@ -188,7 +188,7 @@ def test_a_clock_that_tells_no_number_is_left_alone(
     before = workshop.settings()
     outcome = came_of(actuators, "cpu_clock_cap", "0.5")
     assert outcome.result is ActuatorResult.FAILED
-    assert "policy4/scaling_max_freq: expected a frequency, got" in outcome.words
+    assert "policy4/scaling_max_freq: expected a frequency, got" in outcome.message
     assert workshop.settings() == before
 
 
@@ -198,7 +198,7 @@ def test_originals_that_cannot_be_understood_are_kept_and_told(workshop: Worksho
         "power_mode": {"number": 1},
         "rocket_engine": {},
     }
-    record = {"writer": "x", "boot": "first", "originals": originals}
+    record = {"writer": "x", "boot_id": "first", "originals": originals}
     workshop.put("var/lib/edge_inference/actuators.json", json.dumps(record))
     following = Actuators(["gpu_governor"], machine=workshop.machine())
     assert following.close(DEADLINE_S)
@@ -216,10 +216,10 @@ def test_originals_that_cannot_be_understood_are_kept_and_told(workshop: Worksho
 def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
     workshop.put("var/lib/edge_inference/actuators.json", "{")
     before = workshop.content()
-    actuators = Actuators(NAMES, machine=workshop.machine())
+    actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     outcome = came_of(actuators, "cpu_governor", "performance")
     assert outcome.result is ActuatorResult.REFUSED
-    assert "damaged, so what was set before is not known" in outcome.words
+    assert "damaged, so what was set before is not known" in outcome.message
     assert actuators.close(DEADLINE_S)
     assert workshop.content() == before
 
@@ -227,9 +227,9 @@ def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
 def test_a_folder_that_cannot_be_made_forbids_changes(workshop: Workshop) -> None:
     workshop.put("var/lib/edge_inference", "a file")
     before = workshop.settings()
-    actuators = Actuators(NAMES, machine=workshop.machine())
+    actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     outcome = came_of(actuators, "cpu_governor", "performance")
     assert outcome.result is ActuatorResult.REFUSED
-    assert "run as root, or make it and give it to this user" in outcome.words
+    assert "run as root, or make it and give it to this user" in outcome.message
     assert actuators.close(DEADLINE_S)
     assert workshop.settings() == before

@@ -20,8 +20,8 @@ from actuator_machine import (
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
-from edge_inference.platforms.actuators.catalogue import NAMES
 from edge_inference.platforms.actuators.power_mode import PowerModeActuator
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 @pytest.fixture
 def actuators(workshop: Workshop) -> Iterator[Actuators]:
-    made = Actuators(NAMES, machine=workshop.machine())
+    made = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     yield made
     assert made.close(DEADLINE_S)
 
@@ -42,13 +42,13 @@ def actuators(workshop: Workshop) -> Iterator[Actuators]:
 @pytest.mark.parametrize("value", ["10W", "1"])
 def test_a_mode_by_name_or_number(workshop: Workshop, actuators: Actuators, value: str) -> None:
     outcome = came_of(actuators, "power_mode", value)
-    assert (outcome.result, outcome.in_force) == (ActuatorResult.SET, "10W")
+    assert (outcome.result, outcome.current_value) == (ActuatorResult.SET, "10W")
     assert workshop.calls() == ["nvpmodel -m 1"]
-    assert actuators.take()[-1].words.startswith("power_mode: set to ")
+    assert actuators.take_outcomes()[-1].message.startswith("power_mode: set to ")
     # By whichever name: it is no news, and nothing is run.
     for _ in range(2):
         came_of(actuators, "power_mode", value)
-    assert actuators.take() == ()
+    assert actuators.take_outcomes() == ()
     assert came_of(actuators, "power_mode", "10W").result in (
         ActuatorResult.SET,
         ActuatorResult.UNCHANGED,
@@ -64,26 +64,26 @@ def test_a_mode_that_needs_a_reboot_is_refused(
     (workshop.tools / "nvpmodel").write_text(tool.replace("sys.exit(1)", f"sys.exit({code})"))
     outcome = came_of(actuators, "power_mode", "7W")
     assert outcome.result is ActuatorResult.FAILED
-    assert "7W needs a reboot, so it was not set" in outcome.words
-    assert outcome.in_force == "15W"
+    assert "7W needs a reboot, so it was not set" in outcome.message
+    assert outcome.current_value == "15W"
     assert not (workshop.root / "rebooted").exists()
 
 
 def test_a_tool_finds_nobody_to_ask(workshop: Workshop, actuators: Actuators) -> None:
-    workshop.tool("nvpmodel", "import os; sys.exit(f'{sys.stdin.read()!r} {os.isatty(0)}')")
+    workshop.add_tool("nvpmodel", "import os; sys.exit(f'{sys.stdin.read()!r} {os.isatty(0)}')")
     outcome = came_of(actuators, "power_mode", "MAXN")
-    assert "failed with exit code 1 ('' False)" in outcome.words
+    assert "failed with exit code 1 ('' False)" in outcome.message
 
 
 def test_a_mode_that_is_not_taken_is_told(workshop: Workshop, actuators: Actuators) -> None:
-    workshop.tool("nvpmodel", "print('all is well')")
+    workshop.add_tool("nvpmodel", "print('all is well')")
     outcome = came_of(actuators, "power_mode", "MAXN")
-    assert (outcome.result, outcome.in_force) == (ActuatorResult.DIFFERS, "15W")
-    assert outcome.words == "power_mode: the power mode is 15W, asked was MAXN"
+    assert (outcome.result, outcome.current_value) == (ActuatorResult.DIFFERS, "15W")
+    assert outcome.message == "power_mode: the power mode is 15W, asked was MAXN"
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "words"),
+    ("path", "text", "message"),
     [
         ("etc/nvpmodel.conf", "", "expected POWER_MODEL entries"),
         ("etc/nvpmodel.conf", "\0\xff< POWER_MODEL ID=", "expected POWER_MODEL entries"),
@@ -92,18 +92,18 @@ def test_a_mode_that_is_not_taken_is_told(workshop: Workshop, actuators: Actuato
     ],
 )
 def test_a_machine_that_cannot_be_understood_is_left_alone(
-    workshop: Workshop, actuators: Actuators, path: str, text: str, words: str
+    workshop: Workshop, actuators: Actuators, path: str, text: str, message: str
 ) -> None:
     workshop.put(path, text)
     outcome = came_of(actuators, "power_mode", "MAXN")
-    assert (outcome.result, outcome.in_force) == (ActuatorResult.FAILED, None)
-    assert words in outcome.words
+    assert (outcome.result, outcome.current_value) == (ActuatorResult.FAILED, None)
+    assert message in outcome.message
     assert workshop.calls() == []
 
 
 def test_an_unknown_mode(workshop: Workshop, actuators: Actuators) -> None:
-    words = came_of(actuators, "power_mode", "20W").words
-    assert words.endswith("expected one of MAXN (0), 10W (1), 15W (2), 7W (3), got '20W'")
+    message = came_of(actuators, "power_mode", "20W").message
+    assert message.endswith("expected one of MAXN (0), 10W (1), 15W (2), 7W (3), got '20W'")
 
 
 def test_without_a_note_it_is_the_mode_at_start(workshop: Workshop) -> None:
@@ -130,9 +130,9 @@ def test_the_most_powerful_mode_goes_by_name(
     mode = PowerModeActuator(workshop.machine())
     if most is None:
         with pytest.raises(ActuatorError, match="is not known"):
-            mode.most_powerful()
+            mode.find_most_powerful()
     else:
-        assert mode.most_powerful() == most
+        assert mode.find_most_powerful() == most
 
 
 def test_a_tool_that_hangs_is_killed_and_holds_nobody_up(workshop: Workshop) -> None:
@@ -140,22 +140,22 @@ def test_a_tool_that_hangs_is_killed_and_holds_nobody_up(workshop: Workshop) -> 
     hang += "pause = 'import signal; signal.pause()'\n"
     hang += "child = subprocess.Popen([sys.executable, '-IS', '-c', pause])\n"
     hang += "(root / 'pids').write_text(f'{os.getpid()}\\n{child.pid}\\n')\ntime.sleep(1000)\n"
-    workshop.tool("nvpmodel", hang)
+    workshop.add_tool("nvpmodel", hang)
     actuators = Actuators(["power_mode", "cpu_clock_cap"], machine=workshop.machine(1.0))
     actuators.request("power_mode", "MAXN")
     file = workshop.root / "pids"
     wait_for(lambda: file.exists() and file.read_text().count("\n") == 2, "the tool's start")
     pids = [int(pid) for pid in file.read_text().split()]
     # While it hangs every call returns: they end, or this test does not.
-    calls = [lambda: actuators.apply(0.5), actuators.outcomes, actuators.take]
+    calls = [lambda: actuators.cap_clocks(0.5), actuators.outcomes, actuators.take_outcomes]
     for call in (*calls, lambda: actuators.request("power_mode", "10W")):
         thread = threading.Thread(target=call)
         thread.start()
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
-    assert actuators.settle(DEADLINE_S)
+    assert actuators.wait_until_idle(DEADLINE_S)
     outcomes = {outcome.actuator: outcome for outcome in actuators.outcomes()}
-    assert "did not end in 1 s; killed" in outcomes["power_mode"].words
+    assert "did not end in 1 s; killed" in outcomes["power_mode"].message
     assert outcomes["cpu_clock_cap"].result is ActuatorResult.SET
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), "the tool's end")
@@ -173,7 +173,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_closing_does_not_wait_for_ever(workshop: Workshop) -> None:
-    workshop.tool("nvpmodel", "import time; time.sleep(1000)")
+    workshop.add_tool("nvpmodel", "import time; time.sleep(1000)")
     actuators = Actuators(["power_mode"], machine=workshop.machine(1.0))
     actuators.request("power_mode", "MAXN")
     wait_for(lambda: workshop.calls(), "the tool's start")
@@ -184,10 +184,10 @@ def test_closing_does_not_wait_for_ever(workshop: Workshop) -> None:
 def test_no_tool(workshop: Workshop, actuators: Actuators) -> None:
     for name in ("nvpmodel", "jetson_clocks"):
         (workshop.tools / name).unlink()
-    assert came_of(actuators, "power_mode", "MAXN").words == (
+    assert came_of(actuators, "power_mode", "MAXN").message == (
         "power_mode: nvpmodel: this machine has no such tool"
     )
-    assert came_of(actuators, "jetson_clocks", "on").words == (
+    assert came_of(actuators, "jetson_clocks", "on").message == (
         "jetson_clocks: this machine has no such tool"
     )
 
@@ -199,10 +199,10 @@ def test_clocks_are_stored_locked_and_restored_and_the_fan_is_left(
     workshop: Workshop, actuators: Actuators
 ) -> None:
     before = workshop.settings()
-    assert came_of(actuators, "jetson_clocks", "on").in_force == "on"
+    assert came_of(actuators, "jetson_clocks", "on").current_value == "on"
     assert workshop.get(f"{CPU}/policy4/scaling_min_freq") == str(STEPS_KHZ[-1])
     workshop.put("sys/devices/pwm-fan/target_pwm", 255)  # by the machine's own fan control
-    assert came_of(actuators, "jetson_clocks", "off").in_force == "off"
+    assert came_of(actuators, "jetson_clocks", "off").current_value == "off"
     assert workshop.get("sys/devices/pwm-fan/target_pwm") == "255"
     workshop.put("sys/devices/pwm-fan/target_pwm", 80)
     assert workshop.settings() == before
@@ -216,12 +216,12 @@ def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Act
     assert came_of(actuators, "jetson_clocks", "on").result is ActuatorResult.UNCHANGED
     outcome = came_of(actuators, "jetson_clocks", "off")
     assert outcome.result is ActuatorResult.FAILED
-    assert "somebody else has locked the clocks" in outcome.words
+    assert "somebody else has locked the clocks" in outcome.message
     assert workshop.calls() == []
 
 
 @pytest.mark.parametrize(
-    ("code", "result", "words"),
+    ("code", "result", "message"),
     [
         ("", ActuatorResult.FAILED, "it has written nothing"),
         ("sys.exit('no permission')", ActuatorResult.FAILED, "(no permission)"),
@@ -233,12 +233,12 @@ def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Act
     ],
 )
 def test_clocks_that_are_not_locked_are_told(
-    workshop: Workshop, actuators: Actuators, code: str, result: ActuatorResult, words: str
+    workshop: Workshop, actuators: Actuators, code: str, result: ActuatorResult, message: str
 ) -> None:
-    workshop.tool("jetson_clocks", code)
+    workshop.add_tool("jetson_clocks", code)
     outcome = came_of(actuators, "jetson_clocks", "on")
     assert outcome.result is result
-    assert words in outcome.words
+    assert message in outcome.message
 
 
 def test_a_new_mode_goes_beneath_locked_clocks_and_caps(
@@ -246,7 +246,7 @@ def test_a_new_mode_goes_beneath_locked_clocks_and_caps(
 ) -> None:
     """Locked clocks are stored of the new mode, so going back to them is going back to it."""
     before = workshop.settings()
-    actuators.apply(0.7)
+    actuators.cap_clocks(0.7)
     came_of(actuators, "jetson_clocks", "on")
     assert workshop.get(f"{CPU}/policy0/scaling_min_freq") == str(STEPS_KHZ[2])
     came_of(actuators, "power_mode", "10W")

@@ -43,7 +43,7 @@ def test_there_are_few_arenas(tmp_path: Path) -> None:
 
 TRIMMED = """
 import ctypes
-from edge_inference.composition.allocator import give_back, keep_large_blocks
+from edge_inference.composition.allocator import release_free_memory, keep_large_blocks
 
 def resident_kib():
     with open("/proc/self/status") as status:
@@ -58,7 +58,7 @@ for block in blocks:
 for block in blocks:
     libc.free(ctypes.c_void_p(block))
 before = resident_kib()
-give_back()
+release_free_memory()
 print(before - resident_kib())
 """
 

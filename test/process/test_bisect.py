@@ -16,13 +16,8 @@ from edge_inference.core.models.golden import SelfCheck
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
-from edge_inference.errors import ConfigError, ModelError, TensorError
-from edge_inference.optimize.bisect import (
-    BisectCancelledError,
-    BisectReport,
-    BisectRequest,
-    bisect,
-)
+from edge_inference.errors import CancelledError, ConfigError, ModelError, TensorError
+from edge_inference.optimize.bisect import BisectReport, BisectRequest, bisect
 from edge_inference.optimize.fp16_emulation import half_on_cpu
 from edge_inference.optimize.image_set import ImageSet
 from edge_inference.optimize.layer_groups import group_layers
@@ -120,7 +115,7 @@ def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
 
 
 def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
-    with pytest.raises(BisectCancelledError, match="cancelled"):
+    with pytest.raises(CancelledError, match="cancelled"):
         bisect(order(spoilt), cancelled=lambda: True)
 
 

@@ -13,7 +13,7 @@ import pytest
 from edge_inference.core.models.model import find_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.serving.preparation import check_beside, prepare_beside
+from edge_inference.engines.serving.preparation import check_in_child, prepare_in_child
 from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.platforms.actuators.guardian import Guardian
 from edge_inference.platforms.actuators.machine import Machine
@@ -61,16 +61,16 @@ def test_the_trap_works(imported: Callable[[], list[str]]) -> None:
 
 def prepare(folder: Path) -> None:
     request = EngineRequest(find_model("efficientnet_lite0"), "ort", "fp16")
-    prepare_beside(request, ArtifactCache(folder), lambda phase, fraction: None, never)
+    prepare_in_child(request, ArtifactCache(folder), lambda phase, fraction: None, never)
 
 
 def check(folder: Path) -> None:
     request = EngineRequest(find_model("efficientnet_lite0"), "ort", "fp32")
-    check_beside(request, ArtifactCache(folder), "warn", "off", never)
+    check_in_child(request, ArtifactCache(folder), "warn", "off", never)
 
 
-def guard(folder: Path) -> None:
-    Guardian.start(Machine(folder), folder, "writer", ()).let_go()
+def start_guardian(folder: Path) -> None:
+    Guardian.start(Machine(folder), folder, "writer", ()).release()
 
 
 def call_a_tool(folder: Path) -> None:
@@ -88,7 +88,7 @@ def run_code(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
-@pytest.mark.parametrize("child", [prepare, check, guard, call_a_tool, run_code])
+@pytest.mark.parametrize("child", [prepare, check, start_guardian, call_a_tool, run_code])
 def test_a_child_imports_nothing_from_the_working_folder(
     imported: Callable[[], list[str]], tmp_path: Path, child: Callable[[Path], None]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostile_files import NO_FILES, YAML_TEXTS, expect_sentence, put
+from hostile_files import UNREADABLE_FILES, YAML_TEXTS, assert_one_sentence, write_content
 
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
@@ -20,10 +20,10 @@ _TIMEOUT_S = 120.0
 
 def hostile(file: Path, kind: str) -> None:
     """Put what is meant by ``kind`` where a file is expected."""
-    if kind in NO_FILES:
-        NO_FILES[kind](file)
+    if kind in UNREADABLE_FILES:
+        UNREADABLE_FILES[kind](file)
     else:
-        put(file, YAML_TEXTS[kind])
+        write_content(file, YAML_TEXTS[kind])
 
 
 def refusal(folder: Path, *arguments: str) -> str:
@@ -51,7 +51,7 @@ def test_a_strangers_model(tmp_path: Path, part: str, kind: str) -> None:
     hostile(model / part, kind)
     arguments = ["--precision", "int8"] if part == "calibration.json" else []
     text = refusal(tmp_path, "models", "check", str(model), "--backend", "ort", *arguments)
-    expect_sentence(text, "nanodet")
+    assert_one_sentence(text, "nanodet")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])
@@ -61,7 +61,7 @@ def test_a_strangers_golden_image(tmp_path: Path, kind: str) -> None:
     image.unlink()
     hostile(image, kind)
     text = refusal(tmp_path, "models", "check", str(model), "--backend", "ort")
-    expect_sentence(text, image.name)
+    assert_one_sentence(text, image.name)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])
@@ -76,4 +76,4 @@ def test_a_strangers_golden_image(tmp_path: Path, kind: str) -> None:
 )
 def test_a_strangers_file(tmp_path: Path, name: str, arguments: list[str], kind: str) -> None:
     hostile(tmp_path / name, kind)
-    expect_sentence(refusal(tmp_path, *arguments, name), name)
+    assert_one_sentence(refusal(tmp_path, *arguments, name), name)

@@ -28,17 +28,16 @@ from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.environment import machine_facts
-from edge_inference.engines.interleaved_timing import time_in_turns
+from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
-from edge_inference.errors import BackendError, ConfigError, ModelError
+from edge_inference.errors import BackendError, CancelledError, ConfigError, ModelError
 from edge_inference.optimize import compare as compare_module
 from edge_inference.optimize.compare import (
     BACKENDS,
     CompareRequest,
     CompareRow,
     Comparison,
-    ComparisonCancelledError,
     MeasuredAccuracy,
     compare,
 )
@@ -170,7 +169,7 @@ def test_a_cancelled_comparison_ends(
     model: ModelDescription, cache: ArtifactCache, labelled: ImageSet, asked: int
 ) -> None:
     count = iter(range(asked))
-    with pytest.raises(ComparisonCancelledError):
+    with pytest.raises(CancelledError):
         compare(
             CompareRequest(model, labelled, CPU), cache, cancelled=lambda: next(count, None) is None
         )
@@ -239,7 +238,7 @@ def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
 def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
     calls: list[str] = []
     ticks = iter(range(0, 1_000_000_000, 1_000_000))
-    found = time_in_turns(
+    found = time_interleaved(
         {"a": lambda turn: calls.append(f"a{turn}"), "b": lambda turn: calls.append(f"b{turn}")},
         2,
         warm_up=1,
@@ -250,7 +249,7 @@ def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
 
 
 def test_nothing_to_time_takes_no_time() -> None:
-    assert time_in_turns({}, 5) == {}
+    assert time_interleaved({}, 5) == {}
 
 
 def test_what_was_computed_is_remembered_up_to_a_limit() -> None:

@@ -19,16 +19,16 @@ from edge_inference.core.measured_costs import (
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.interleaved_timing import WARM_UP
+from edge_inference.engines.interleaved_timing import WARM_UP_CALLS
 from edge_inference.engines.serving import cost_recording
 from edge_inference.engines.serving.cost_recording import (
     TimedRuns,
     current_costs,
-    operating_point,
-    record,
+    engine_configuration,
+    record_costs,
 )
 from edge_inference.engines.serving.engine_check import check_engine, record_check
-from edge_inference.engines.serving.preparation import check_beside
+from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.optimize.compare import CompareRequest, compare
 from edge_inference.optimize.image_set import ImageSet
@@ -60,7 +60,7 @@ def kept(cache: ArtifactCache) -> tuple[Measurement, ...]:
 
 def test_runs_are_timed_after_the_first_ones() -> None:
     by_cpu = TimedRuns(lambda inputs: inputs, by_cpu=True)
-    for _ in range(WARM_UP + 2):
+    for _ in range(WARM_UP_CALLS + 2):
         assert by_cpu({}) == {}
     samples = by_cpu.samples()
     assert (len(samples.wall_s), len(samples.cpu_s)) == (2, 2)
@@ -71,12 +71,15 @@ def test_compare_keeps_what_it_measures_and_tells_what_was_known(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     order = CompareRequest(
-        model, ImageSet(make_images(3), "three"), ("ort",), runs=WARM_UP + MINIMUM_RUNS
+        model, ImageSet(make_images(3), "three"), ("ort",), runs=WARM_UP_CALLS + MINIMUM_RUNS
     )
     first = compare(order, cache)
     (measurement,) = kept(cache)
-    assert [cost.point.precision for cost in measurement.costs] == ["fp32", "fp16", "int8"]
-    assert all(cost.cpu and cost.point.form.startswith("threads=1") for cost in measurement.costs)
+    assert [cost.configuration.precision for cost in measurement.costs] == ["fp32", "fp16", "int8"]
+    assert all(
+        cost.cpu and cost.configuration.execution.startswith("threads=1")
+        for cost in measurement.costs
+    )
     assert measurement.by == "compare"
     assert [row.known for row in first.rows] == [None, None, None]
     assert [row.measured[0] for row in first.rows] == list(measurement.costs)
@@ -91,11 +94,12 @@ def test_with_several_threads_cpu_time_tells_nothing(
 ) -> None:
     pair = ImageSet(make_images(2), "two")
     compare(
-        CompareRequest(model, pair, ("ort",), ("int8",), WARM_UP + MINIMUM_RUNS, threads=2), cache
+        CompareRequest(model, pair, ("ort",), ("int8",), WARM_UP_CALLS + MINIMUM_RUNS, threads=2),
+        cache,
     )
     (measurement,) = kept(cache)
     assert [cost.cpu for cost in measurement.costs] == [None, None]
-    assert all(cost.point.form.startswith("threads=2") for cost in measurement.costs)
+    assert all(cost.configuration.execution.startswith("threads=2") for cost in measurement.costs)
 
 
 def test_costs_that_cannot_be_kept_cost_nothing_else(
@@ -103,7 +107,7 @@ def test_costs_that_cannot_be_kept_cost_nothing_else(
 ) -> None:
     cache.folder.mkdir(parents=True)
     (cache.folder / "costs").write_text("in the way")
-    runs = WARM_UP + MINIMUM_RUNS
+    runs = WARM_UP_CALLS + MINIMUM_RUNS
     found = compare(
         CompareRequest(model, ImageSet(make_images(2), "two"), ("ort",), ("fp32",), runs), cache
     )
@@ -127,7 +131,7 @@ def test_a_check_times_the_engine_and_what_it_is_compared_with(
         checked = check_engine(selection, backend, golden="off", agreement="warn")
     measured = record_check(selection, checked, cache, silent)
     assert kept(cache) == (measured,)
-    assert [cost.point.precision for cost in measured.costs] == ["int8", "fp32"]
+    assert [cost.configuration.precision for cost in measured.costs] == ["int8", "fp32"]
     assert [cost.runs for cost in measured.costs] == [12, 12]
 
 
@@ -136,14 +140,16 @@ def test_a_child_times_an_engine_with_its_rival(
 ) -> None:
     request, rival = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
     prepare(request, cache)
-    checked = check_beside(request, cache, "off", "off", never, rival)
+    checked = check_in_child(request, cache, "off", "off", never, rival)
     assert checked.warnings == ()
     (measured,) = kept(cache)
-    points = [operating_point(each, "ort", each.precision, cache) for each in (request, rival)]
-    assert [cost.point for cost in measured.costs] == points
+    configurations = [
+        engine_configuration(each, "ort", each.precision, cache) for each in (request, rival)
+    ]
+    assert [cost.configuration for cost in measured.costs] == configurations
     assert measured.by == "preparation"
-    assert MINIMUM_RUNS <= measured.costs[0].runs <= cost_recording.MOST_RUNS
-    check_beside(request, cache, "off", "off", never)
+    assert MINIMUM_RUNS <= measured.costs[0].runs <= cost_recording.MAX_RUNS
+    check_in_child(request, cache, "off", "off", never)
     assert kept(cache) == (measured,)
 
 
@@ -152,7 +158,7 @@ def test_a_changed_model_is_another_operating_point(
 ) -> None:
     other = load_model(write_model(tmp_path / model.name))
     here, there = (
-        operating_point(EngineRequest(each, "ort", "fp32"), "ort", "fp32", cache)
+        engine_configuration(EngineRequest(each, "ort", "fp32"), "ort", "fp32", cache)
         for each in (model, other)
     )
     assert here.model == there.model
@@ -172,12 +178,12 @@ def test_what_is_not_made_or_cannot_run_has_no_cost(
     change: Callable[[EngineRequest], EngineRequest], model: ModelDescription, cache: ArtifactCache
 ) -> None:
     request = change(EngineRequest(model, "ort", "fp32"))
-    point = operating_point(request, request.backend, request.precision, cache)
-    assert point is None
+    configuration = engine_configuration(request, request.backend, request.precision, cache)
+    assert configuration is None
     runs = TimedRuns(lambda inputs: inputs, by_cpu=True)
-    for _ in range(WARM_UP + MINIMUM_RUNS):
+    for _ in range(WARM_UP_CALLS + MINIMUM_RUNS):
         runs({})
-    assert record(cache, "test", {point: runs.samples()}, silent) is None
+    assert record_costs(cache, "test", {configuration: runs.samples()}, silent) is None
 
 
 @pytest.mark.parametrize("flags", ["avx2", "avx2 avx512_vnni"])
@@ -197,10 +203,12 @@ def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
     requests = [EngineRequest(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
     for request in requests:
         prepare(request, cache)
-    points = [operating_point(request, "ort", "int8", cache) for request in requests]
-    assert len(set(points)) == (2 if processor.saturates else 1)
+    configurations = [engine_configuration(request, "ort", "int8", cache) for request in requests]
+    assert len(set(configurations)) == (2 if processor.saturates else 1)
     words = ["threads=1, exact", "threads=1, fast"] if processor.saturates else ["threads=1"] * 2
-    assert [point.form for point in points] == words
-    costs = tuple(Cost(point, 20, Spread(0.1, 0.2)) for point in dict.fromkeys(points))
+    assert [configuration.execution for configuration in configurations] == words
+    costs = tuple(
+        Cost(configuration, 20, Spread(0.1, 0.2)) for configuration in dict.fromkeys(configurations)
+    )
     known = MeasuredCosts((Measurement("a test", 1.0, costs),))
     assert [cost for cost, _ in current_costs(model, known, cache)] == list(costs)

@@ -79,5 +79,5 @@ def test_with_vnni_both_ways_are_one(
     exact, fast = (prepared(model, mode, tmp_path) for mode in ("exact", "fast"))
     assert exact.artifact == fast.artifact
     assert fast.int8_mode is None
-    assert "precision int8: asked for" in fast.reason
+    assert "precision int8: requested" in fast.reason
     assert len(ArtifactCache(tmp_path).entries()) == 1

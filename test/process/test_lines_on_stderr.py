@@ -14,7 +14,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from edge_inference.core.models.model import find_model
-from hostile_models import network, write_model
+from hostile_models import make_network, write_model
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
@@ -57,16 +57,16 @@ def _fails_when_run() -> ModelProto:
         helper.make_node("ReduceMax", ["large"], ["most"], keepdims=0),
         helper.make_node("Add", ["means", "most"], ["logits"]),
     ]
-    return network(nodes, {})
+    return make_network(nodes, {})
 
 
 def _of_no_operator() -> ModelProto:
-    return network([helper.make_node("NoSuchThing", ["means"], ["logits"])], {})
+    return make_network([helper.make_node("NoSuchThing", ["means"], ["logits"])], {})
 
 
 def _of_types_that_do_not_fit() -> ModelProto:
     node = helper.make_node("Add", ["means", "number"], ["logits"])
-    return network([node], {"number": np.int64([1])})
+    return make_network([node], {"number": np.int64([1])})
 
 
 def _of_a_file_that_is_not_there() -> ModelProto:
@@ -74,7 +74,7 @@ def _of_a_file_that_is_not_there() -> ModelProto:
     weights.data_location = TensorProto.EXTERNAL
     entry = weights.external_data.add()
     entry.key, entry.value = "location", "gone.bin"
-    made = network([helper.make_node("Add", ["means", "w"], ["logits"])], {})
+    made = make_network([helper.make_node("Add", ["means", "w"], ["logits"])], {})
     made.graph.initializer.append(weights)
     return made
 
@@ -97,7 +97,7 @@ def test_a_bad_model_is_one_line(tmp_path: Path, kind: str, verb: list[str]) -> 
         write_model(folder, _of_a_file_that_is_not_there())
         (folder / "weights.bin").unlink()
     else:
-        write_model(folder, network([], {}))
+        write_model(folder, make_network([], {}))
         file, old = folder / "small.onnx", (folder / "small.onnx").read_bytes()
         file.write_bytes(old[: len(old) // 2] if kind == "cut off" else b"no model")
         described = (folder / "model.yaml").read_text()

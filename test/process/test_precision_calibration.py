@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import (
+    CancelledError,
     ConfigError,
     EdgeInferenceError,
     ModelError,
     SourceError,
     TensorError,
 )
-from edge_inference.optimize.calibrate import CalibrationCancelledError, calibrate
+from edge_inference.optimize.calibrate import calibrate
 from precision_networks import classifier, make_images
 
 SOUND = {
@@ -79,7 +80,7 @@ def test_one_batch_at_a_time_is_in_memory(network: Path) -> None:
 
 def test_a_cancelled_run_ends_at_the_next_image(network: Path) -> None:
     told: list[int] = []
-    with pytest.raises(CalibrationCancelledError, match="cancelled"):
+    with pytest.raises(CancelledError, match="cancelled"):
         calibrate(
             network, "x", make_images(5), progress=told.append, cancelled=lambda: len(told) == 2
         )

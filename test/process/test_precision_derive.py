@@ -136,7 +136,7 @@ def test_the_report_says_what_was_made(network: Path, tmp_path: Path) -> None:
     made = tmp_path / "made.onnx"
     report = derive(network, "fp16", "tensorrt", made, keep_fp32=["gemm", "flatten"])
     assert report.summary().startswith(
-        "fp16 for tensorrt: 5 nodes in fp16, 2 in fp32 (2 asked for), opset 17, 0.0 -> 0.0 MB"
+        "fp16 for tensorrt: 5 nodes in fp16, 2 in fp32 (2 requested), opset 17, 0.0 -> 0.0 MB"
     )
     assert (report.bytes, report.source_bytes) == (made.stat().st_size, network.stat().st_size)
 
@@ -152,7 +152,7 @@ def test_nodes_without_names_can_be_named(tmp_path: Path) -> None:
     assert len(set(names)) == len(names)
     assert all(names)
     report = derive(source, "fp16", "tensorrt", tmp_path / "made.onnx", keep_fp32=[names[-1]])
-    assert report.kept == {names[-1]: "asked for"}
+    assert report.kept == {names[-1]: "requested"}
 
 
 def test_folding_changes_no_result(network: Path, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
-from edge_inference.errors import ModelError, SourceError
-from edge_inference.optimize.calibrate import CalibrationCancelledError
+from edge_inference.errors import CancelledError, ModelError, SourceError
 from edge_inference.optimize.overflow import find_overflows
 from precision_networks import (
     classifier,
@@ -70,7 +69,7 @@ def test_everything_turns_and_inputs_and_outputs_stay(make: object, tmp_path: Pa
 def test_a_named_node_stays_with_its_weights(tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     made, report = half(source, "conv_2")
-    assert report.kept == {"conv_2": "asked for"}
+    assert report.kept == {"conv_2": "requested"}
     assert report.converted == {"Conv": 1, "Clip": 1, "Relu": 1, "GlobalAveragePool": 1} | {
         "Flatten": 1,
         "Gemm": 1,
@@ -104,7 +103,7 @@ def test_no_overflow_no_node(tmp_path: Path) -> None:
     assert told == [1, 2]
     with pytest.raises(SourceError, match="at least one image"):
         find_overflows(source, "x", [])
-    with pytest.raises(CalibrationCancelledError, match="cancelled"):
+    with pytest.raises(CancelledError, match="cancelled"):
         find_overflows(source, "x", make_images(2), cancelled=lambda: True)
 
 

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import DeriveReport, derive
-from edge_inference.engines.precision.int8 import NOT_QUANTISED, TARGETS
+from edge_inference.engines.precision.int8 import NOT_QUANTIZED, TARGETS
 from edge_inference.errors import ConfigError, ModelError
-from int8_sums import int8_weights, saturates
+from int8_sums import can_saturate, int8_weights
 from precision_networks import (
     calibrated,
     classifier,
@@ -55,13 +55,13 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(
     source = make(tmp_path / "net.onnx")  # type: ignore[operator]
     whole = int8_weights(int8(source, "onnxruntime")[0])
     assert whole
-    assert all(saturates(numbers) for numbers in whole.values()), "8 bits are one too many"
+    assert all(can_saturate(numbers) for numbers in whole.values()), "8 bits are one too many"
     made, report = int8(source, "onnxruntime", weight_bits=7)
     assert report.summary().startswith("int8 with 7-bit weights for onnxruntime: ")
     found = int8_weights(made)
     assert found.keys() == whole.keys()
     for name, numbers in found.items():
-        assert not saturates(numbers), name
+        assert not can_saturate(numbers), name
         # Quantised to the whole range from the start, not cut down from 8 bits.
         channels = numbers.reshape(len(numbers), -1)
         assert all(each.min() == -64 or each.max() == 63 for each in channels), name
@@ -127,7 +127,7 @@ def test_what_comes_after_the_last_layer_stays(tmp_path: Path) -> None:
 def test_tensorrt_gets_signed_pairs_before_its_layers_alone(tmp_path: Path) -> None:
     made, report = int8(classifier(tmp_path / "net.onnx"), "tensorrt")
     assert report.converted == {"Conv": 2, "GlobalAveragePool": 1, "Gemm": 1}
-    assert report.kept == dict.fromkeys(("clip_1", "relu_2", "flatten"), NOT_QUANTISED)
+    assert report.kept == dict.fromkeys(("clip_1", "relu_2", "flatten"), NOT_QUANTIZED)
     constants = {entry.name: entry for entry in onnx.load(made).graph.initializer}
     quantising = nodes_of(made, lambda node: node.op_type == "QuantizeLinear")
     assert len(quantising) == 4 + 3  # before each node, and for the weights of each layer
@@ -172,7 +172,7 @@ def test_one_scale_for_all_channels_is_worse(tmp_path: Path) -> None:
 def test_a_named_node_stays_as_it_was(target: str, tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     made, report = int8(source, target, "conv_2", "relu_2")
-    assert report.kept["conv_2"] == report.kept["relu_2"] == "asked for"
+    assert report.kept["conv_2"] == report.kept["relu_2"] == "requested"
     (conv,) = nodes_of(made, lambda node: node.name == "conv_2")
     assert list(conv.input[1:]) == ["w2", "b2"]
     assert sqnr_db(source, made, make_images()) > 25
@@ -229,7 +229,7 @@ def test_a_transposed_convolution(tmp_path: Path) -> None:
     ]
     constants = {"w": weights(3, 6, 2, 2), "b": weights(6), "w2": weights(4, 6, 1, 1)}
     source = write(tmp_path / "net.onnx", nodes, constants, ["y"])
-    for target, where in (("tensorrt", None), ("onnxruntime", NOT_QUANTISED)):
+    for target, where in (("tensorrt", None), ("onnxruntime", NOT_QUANTIZED)):
         made, report = int8(source, target)
         assert report.kept.get("up") == where
         assert sqnr_db(source, made, make_images()) > 28

@@ -12,7 +12,7 @@ from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.errors import ModelError
-from hostile_files import expect_sentence
+from hostile_files import assert_one_sentence
 from precision_networks import calibrated, classifier, make_images, run
 
 
@@ -85,7 +85,7 @@ def test_a_place_that_is_none_is_refused(
 ) -> None:
     file = split(network, tmp_path / "split")
     name(file, "net.onnx.data", **values)
-    expect_sentence(refusal(file), "net.onnx")
+    assert_one_sentence(refusal(file), "net.onnx")
 
 
 @pytest.mark.parametrize("location", ["../net.onnx.data", "/etc/passwd", ""])

@@ -35,10 +35,10 @@ def tuning(workshop: Workshop) -> Tuning:
     return Tuning(workshop.machine(), "anna")
 
 
-def run_tune(*words: str) -> int:
+def run_tune(*message: str) -> int:
     parser = argparse.ArgumentParser()
     tune.add_arguments(parser)
-    return tune.run(parser.parse_args(words))
+    return tune.run(parser.parse_args(message))
 
 
 # What is set ------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_files_of_ours_that_were_there_come_back(workshop: Workshop) -> None:
 def test_a_mode_that_needs_a_reboot_is_left_to_the_user(workshop: Workshop) -> None:
     workshop.put("etc/nvpmodel.conf", NVPMODEL_CONF.replace("NAME=7W", "NAME=MAXN_SUPER"))
     outcomes = {outcome.actuator: outcome for outcome in tuning(workshop).apply()}
-    assert "MAXN_SUPER needs a reboot" in outcomes["power_mode"].words
+    assert "MAXN_SUPER needs a reboot" in outcomes["power_mode"].message
     assert outcomes["jetson_clocks"].result is ActuatorResult.SET
     assert not (workshop.root / "rebooted").exists()
 
@@ -127,8 +127,8 @@ def test_a_user_that_is_none(workshop: Workshop, user: str) -> None:
 
 def test_one_writer(workshop: Workshop) -> None:
     running = Actuators(["cpu_clock_cap"], machine=workshop.machine())
-    running.apply(0.5)
-    assert running.settle(DEADLINE_S)
+    running.cap_clocks(0.5)
+    assert running.wait_until_idle(DEADLINE_S)
     held = workshop.settings()
     for action in (tuning(workshop).apply, tuning(workshop).undo):
         with pytest.raises(ActuatorError, match=f"process {os.getpid()} sets this machine"):

@@ -36,7 +36,7 @@ ROS_PACKAGES = {"composition", "nodes"}
 # In a package that knows ROS, yet read by the command line on a workstation.
 ROS_FREE_MODULES = {
     "edge_inference.composition.pipeline",
-    "edge_inference.composition.parameter_text",
+    "edge_inference.composition.parameter_format",
 }
 OPENCV_PACKAGES = {"core", "nodes"}
 MOST_FILES = 20

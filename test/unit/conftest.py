@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import purity
+import isolation
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import server as server_module
@@ -23,7 +23,7 @@ with contextlib.suppress(ImportError, OSError):
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Refuse what is no unit test's, from the first fixture on."""
-    purity.watch(item.nodeid)
+    isolation.start_watching(item.nodeid)
     return (yield)
 
 
@@ -33,15 +33,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        if found := purity.release():
-            pytest.fail(f"{item.nodeid} {' and '.join(found)}: {purity.ADVICE}")
+        if found := isolation.stop_watching():
+            pytest.fail(f"{item.nodeid} {' and '.join(found)}: {isolation.ADVICE}")
 
 
 @pytest.fixture
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
     made = Workshop(find_model("efficientnet_lite0"))
     monkeypatch.setattr(server_module, "select_backend", made.select)
-    monkeypatch.setattr(server_module, "prepare_beside", made.make)
+    monkeypatch.setattr(server_module, "prepare_in_child", made.make)
     return made
 
 

@@ -14,10 +14,11 @@ from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.null import NullBackend
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import PreparationCancelledError, ShippedFile
+from edge_inference.engines.cache.artifacts import ShippedFile
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import EngineRequest, Selection
-from edge_inference.engines.serving.server import Engine, EngineServer
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.engines.serving.server import EngineServer
+from edge_inference.errors import CancelledError, EdgeInferenceError
 
 DEADLINE_S = 20.0
 X = TensorSpec("x", np.dtype(np.float32), (1,))
@@ -44,7 +45,7 @@ class Workshop:
         self.backends: list[Backend] = []
 
     def request(self, precision: str, backend: str = "ort") -> EngineRequest:
-        return EngineRequest(self.model, backend, precision, origin=precision)
+        return EngineRequest(self.model, backend, precision)
 
     def select(self, request: EngineRequest, cache: ArtifactCache) -> Selection:
         precision = "fp32" if request.precision == "auto" else request.precision
@@ -64,7 +65,7 @@ class Workshop:
         self.making.set()
         while not self.may_finish.wait(0.01):
             if cancelled():
-                raise PreparationCancelledError("cancelled")
+                raise CancelledError("cancelled")
         self.made.append(request.precision)
         self.missing.discard(request.precision)
         self.broken_open.pop(request.precision, None)
@@ -75,7 +76,7 @@ class Workshop:
         if selection.precision in self.checks_until_cancelled:
             self.checking.set()
             until(cancelled)
-            raise PreparationCancelledError("cancelled")
+            raise CancelledError("cancelled")
         return {"self-check": "fine"}
 
     def open_backends(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Machines and nodes in few words, for tests of the governor."""
+"""Builders of machines and nodes, for tests of the governor."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from edge_inference.core.directives.directive import (
     DirectiveLimits,
     OperatingPoint,
     Workload,
-    is_within,
+    is_within_ceiling,
 )
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.governor.decision import GovernorDecision
 from edge_inference.governor.governor import Governor
+from edge_inference.governor.state import GovernorDecision
 
 START_NS = 1_000_000_000_000
 SECOND = 1_000_000_000
@@ -35,8 +35,8 @@ def zone(
     status: ReadingStatus | None = None,
     **more: Any,
 ) -> Reading:
-    found = status or (ReadingStatus.OK if value is not None else ReadingStatus.STALE)
-    return Reading(name, Quantity.TEMPERATURE, value, "test", stamp_ns, found, Role.CONTROL, **more)
+    given = status or (ReadingStatus.OK if value is not None else ReadingStatus.STALE)
+    return Reading(name, Quantity.TEMPERATURE, value, "test", stamp_ns, given, Role.CONTROL, **more)
 
 
 def sensor(role: Role, value: float, quantity: Quantity, name: str = "") -> Reading:
@@ -45,6 +45,10 @@ def sensor(role: Role, value: float, quantity: Quantity, name: str = "") -> Read
 
 def watts(value: float, role: Role = Role.TOTAL_POWER) -> Reading:
     return sensor(role, value, Quantity.POWER)
+
+
+def energy(joules: float) -> Reading:
+    return sensor(Role.BATTERY_ENERGY, joules, Quantity.ENERGY)
 
 
 def alert(value: float, quantity: Quantity = Quantity.STATE, name: str = "alert") -> Reading:
@@ -76,47 +80,48 @@ def node(name: str = "/detector", **more: Any) -> Workload:
 
 
 class Machine:
-    """A governor whose nodes obey at once, looked at every half second."""
+    """A governor whose nodes follow directives at once; it decides every half second."""
 
     def __init__(self, governor: Governor, *workloads: Workload) -> None:
         self.governor = governor
         self.workloads = list(workloads)
         self.now_ns = START_NS
-        self.engines_are_ready = True
+        self.engines_ready = True
         self.decisions: list[GovernorDecision] = []
 
-    def see(
-        self, *readings: Reading, seconds: float = 0.5, obeying: bool = True
+    def run(
+        self, *readings: Reading, seconds: float = 0.5, compliant: bool = True
     ) -> GovernorDecision:
-        """Let time pass with sensors that show this; return the last decision."""
+        """Run for some time with constant readings; return the last decision."""
         for _ in range(round(seconds / 0.5)):
             self.now_ns += SECOND // 2
-            seen = state(*readings, now_ns=self.now_ns)
-            decision = self.governor.decide(seen, self.workloads, self.now_ns)
+            platform = state(*readings, now_ns=self.now_ns)
+            decision = self.governor.decide(platform, self.workloads, self.now_ns)
             self.decisions.append(decision)
-            if obeying:
+            if compliant:
                 self.workloads = [
-                    obey(each, decision.directives, ready=self.engines_are_ready)
+                    follow(each, decision.directives, ready=self.engines_ready)
                     for each in self.workloads
                 ]
         return self.decisions[-1]
 
 
-def obey(workload: Workload, directives: Sequence[Directive], *, ready: bool = True) -> Workload:
-    asked = by_name(directives)[workload.node]
-    limits = asked.limits
+def follow(workload: Workload, directives: Sequence[Directive], *, ready: bool = True) -> Workload:
+    directive = by_name(directives)[workload.node]
+    limits = directive.limits
     rate = workload.demand_hz or 0.0
     if limits.max_rate_hz is not None:
         rate = min(rate, limits.max_rate_hz)
     within = (
         number
         for number, each in enumerate(workload.operating_points)
-        if is_within(each.precision, limits.precision_ceiling) and limits.model in ("", each.model)
+        if is_within_ceiling(each.precision, limits.precision_ceiling)
+        and limits.model in ("", each.model)
     )
     operating_point = next(within, workload.operating_point) if ready else workload.operating_point
     return replace(
         workload,
-        directive_id=asked.id,
+        directive_id=directive.id,
         limits=limits,
         rate_hz=rate,
         operating_point=operating_point,

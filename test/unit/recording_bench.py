@@ -7,13 +7,13 @@ from pathlib import Path
 
 from edge_inference.platforms.recording.capture import CaptureSummary, record
 from edge_inference.platforms.recording.recording import (
-    Content,
-    RecordedChanges,
+    FileContent,
+    RecordedSample,
     RecordingHeader,
-    head_line,
-    look_line,
+    format_header,
+    format_sample,
 )
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 ZONE = "sys/class/thermal/thermal_zone0"
 HEAD = RecordingHeader("a board", "6.1.0", "a note", False)
@@ -39,17 +39,17 @@ class Time:
 
 
 def recorded(
-    tree: Tree,
+    files: SystemFiles,
     file: Path,
     time: Time,
     duration_s: float = 0.0,
-    head: RecordingHeader = HEAD,
+    header: RecordingHeader = HEAD,
     host: str = "",
 ) -> CaptureSummary:
     return record(
-        tree,
+        files,
         file,
-        head,
+        header,
         duration_s=duration_s,
         period_s=0.5,
         wait=time.wait,
@@ -59,18 +59,18 @@ def recorded(
     )
 
 
-def written(file: Path, *looks: tuple[float, dict[str, Content | None]]) -> Path:
+def written(file: Path, *samples: tuple[float, dict[str, FileContent | None]]) -> Path:
     lines = [
-        head_line(HEAD),
-        *(look_line(RecordedChanges(moment, files)) for moment, files in looks),
+        format_header(HEAD),
+        *(format_sample(RecordedSample(moment, files)) for moment, files in samples),
     ]
     file.write_text("\n".join(lines) + "\n")
     return file
 
 
-def as_read(tree: Tree, path: str) -> bytes | int:
+def as_read(files: SystemFiles, path: str) -> bytes | int:
     try:
-        return tree.read(path)
+        return files.read(path)
     except OSError as error:
         assert error.errno is not None
         return error.errno

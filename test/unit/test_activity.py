@@ -12,7 +12,7 @@ from edge_inference.speech.recognition.activity import ActivityDetector, Activit
 from speech_doubles import Probabilities
 
 WINDOW_NS = 32_000_000
-QUIET = ActivitySettings(partial_ms=0.0)
+QUIET = ActivitySettings(partial_period_ms=0.0)
 
 
 def chunk(number: int, sequence: int | None = None) -> AudioChunk:
@@ -71,7 +71,7 @@ def test_a_pause_as_long_as_the_hangover_ends_speech(pause: int, count: int) -> 
 
 
 def test_the_hangover_is_a_setting() -> None:
-    slow = ActivitySettings(hangover_ms=960.0, partial_ms=0.0)
+    slow = ActivitySettings(hangover_ms=960.0, partial_period_ms=0.0)
     assert len(segments([0.9] * 5 + [0.0] * 29 + [0.9] * 5, slow, more=40)) == 1
 
 
@@ -82,7 +82,7 @@ def test_between_the_two_probabilities_speech_goes_on_but_does_not_start() -> No
 
 
 def test_long_speech_is_cut_without_losing_any() -> None:
-    settings = ActivitySettings(longest_s=1.0, partial_ms=0.0)
+    settings = ActivitySettings(max_speech_s=1.0, partial_period_ms=0.0)
     found = segments([0.9] * 100, settings)
     assert all(len(segment.samples) <= 16_000 + 512 for segment in found)
     heard = [number for segment in found for number in windows_of(segment)]
@@ -90,7 +90,7 @@ def test_long_speech_is_cut_without_losing_any() -> None:
 
 
 def test_partial_segments_come_while_speech_goes_on() -> None:
-    found = segments([0.9] * 32, ActivitySettings(partial_ms=320.0))
+    found = segments([0.9] * 32, ActivitySettings(partial_period_ms=320.0))
     assert [segment.is_final for segment in found] == [False, False, False, False, True]
     # The last two are one look at the pause behind it, and the end of the hangover.
     assert [segment.stamp_ns // WINDOW_NS for segment in found] == [11, 21, 31, 32, 32]
@@ -99,7 +99,7 @@ def test_partial_segments_come_while_speech_goes_on() -> None:
 
 
 def test_silence_is_looked_at_once() -> None:
-    found = segments([0.9] * 8, ActivitySettings(partial_ms=32.0, hangover_ms=320.0))
+    found = segments([0.9] * 8, ActivitySettings(partial_period_ms=32.0, hangover_ms=320.0))
     # Seven windows of speech that is no noise any more, the pause, and the end.
     assert [segment.is_final for segment in found] == [False] * 8 + [True]
 
@@ -111,7 +111,7 @@ def test_speech_that_a_gap_cuts_is_no_sentence(silence: int, is_final: bool) -> 
     for number in range(10 + silence):
         assert detector.feed(chunk(number)) == []
     (segment,) = detector.feed(chunk(100))
-    assert (segment.is_final, detector.cut) == (is_final, int(not is_final))
+    assert (segment.is_final, detector.truncated_segments) == (is_final, int(not is_final))
     assert windows_of(segment) == list(range(10 + silence))
 
 
@@ -140,7 +140,7 @@ def test_a_gap_ends_speech_with_what_came_before_it() -> None:
 
 
 def test_a_gap_in_silence_gives_nothing() -> None:
-    detector = ActivityDetector(Probabilities([0.0] * 9), ActivitySettings(shortest_ms=0.0))
+    detector = ActivityDetector(Probabilities([0.0] * 9), ActivitySettings(min_speech_ms=0.0))
     detector.feed(chunk(0))
     assert detector.feed(chunk(50)) == []
     assert detector.flush() == []
@@ -159,15 +159,15 @@ def test_sound_that_ceases_ends_speech_after_a_while() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
     for number in range(5):
         assert detector.feed(chunk(number)) == []
-    assert detector.cease(0.99) == []
-    (segment,) = detector.cease(1.0)
+    assert detector.end_on_timeout(0.99) == []
+    (segment,) = detector.end_on_timeout(1.0)
     assert windows_of(segment) == list(range(5))
     assert (segment.stamp_ns, segment.is_final, segment.frame_id) == (
         5 * WINDOW_NS,
         True,
         "microphone",
     )
-    assert detector.cease(2.0) == []
+    assert detector.end_on_timeout(2.0) == []
     # What was only late is heard with what was before it.
     for number in range(5, 30):
         found = detector.feed(chunk(number))

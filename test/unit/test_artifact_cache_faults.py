@@ -113,8 +113,8 @@ SEEN_BY_FIND = {
         write("entry.json", b"\xff\xfe\x00"),
         "entry.json: cannot be read (not UTF-8",
     ),
-    "sidecar a list": (write("entry.json", b"[]"), "expected a description of format 1, got None"),
-    "sidecar hollow": (write("entry.json", b'{"format": 1}'), "the description was altered"),
+    "sidecar a list": (write("entry.json", b"[]"), "expected a sidecar of format 1, got None"),
+    "sidecar hollow": (write("entry.json", b'{"format": 1}'), "the sidecar was altered"),
     "sidecar NaN": (
         write("entry.json", b'{"format": 1, "entry": NaN}'),
         "entry.json: expected JSON",
@@ -122,15 +122,15 @@ SEEN_BY_FIND = {
     "sidecar deep": (write("entry.json", b"[" * 100_000), "entry.json: expected JSON"),
     "newer format": (
         rewrite(lambda document: document.update(format=2)),
-        "entry.json: expected a description of format 1, got 2",
+        "entry.json: expected a sidecar of format 1, got 2",
     ),
     "metadata altered": (
         rewrite(lambda document: document["entry"]["metadata"].update(device="another")),
-        "entry.json: the description was altered: expected checksum",
+        "entry.json: the sidecar was altered: expected checksum",
     ),
     "checksum gone": (
         rewrite(lambda document: document.pop("checksum")),
-        "the description was altered: expected checksum None, got",
+        "the sidecar was altered: expected checksum None, got",
     ),
 }
 SEEN_BY_VERIFY = {
@@ -213,7 +213,7 @@ def test_clean_removes_what_is_damaged_only(cache: ArtifactCache, damage: Any, w
 def test_an_entry_under_another_key_is_damaged(cache: ArtifactCache) -> None:
     folder = cache.get_or_make(OTHER, make).folder
     folder.rename(cache.folder / f"entry-{KEY[:16]}")
-    with pytest.raises(CacheError, match=f"expected the entry made for {KEY}, .* for {OTHER}"):
+    with pytest.raises(CacheError, match=f"expected the entry of key {KEY}, got one of {OTHER}"):
         cache.find(KEY)
     assert cache.get_or_make(KEY, make).key == KEY
 

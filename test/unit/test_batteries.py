@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import power_supply
-from machine_trees import Files, MemoryTree, look
+from machine_files import Files, MemoryFiles, look
 
-PC = board_named("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
+PC = find_board("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
 ROOT = "sys/class/power_supply"
 
 
@@ -22,7 +22,7 @@ def supply(name: str = "BAT0", **values: str | int) -> Files:
 
 
 def batteries(files: Files) -> dict[str, Reading]:
-    return look(power_supply.find(MemoryTree(files), PC))
+    return look(power_supply.find(MemoryFiles(files), PC))
 
 
 def by_role(**values: str | int) -> dict[Role, Reading]:

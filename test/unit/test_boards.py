@@ -8,8 +8,8 @@ import pytest
 
 from edge_inference.core.reading import Role
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.boards import Board, board_named, load_boards, recognise
-from machine_trees import MemoryTree
+from edge_inference.platforms.boards import Board, detect_board, find_board, load_boards
+from machine_files import MemoryFiles
 
 SHIPPED = Path(__file__).parents[2] / "config" / "platforms"
 LOWEST = "description: it\nfallback: true\n"
@@ -42,30 +42,30 @@ def written(folder: Path, text: str, name: str = "mine") -> Path:
     ],
 )
 def test_a_device_tree_tells_the_board(boards: list[Board], compatible: str, name: str) -> None:
-    tree = MemoryTree({"proc/device-tree/compatible": compatible})
-    assert recognise(tree, boards).name == name
+    files = MemoryFiles({"proc/device-tree/compatible": compatible})
+    assert detect_board(files, boards).name == name
 
 
 def test_the_firmware_tells_a_pc(boards: list[Board]) -> None:
     files = {"sys/class/dmi/id/sys_vendor": "ASUS\n", "sys/class/dmi/id/product_name": "PN64\n"}
-    assert recognise(MemoryTree(files), boards).name == "pc"
+    assert detect_board(MemoryFiles(files), boards).name == "pc"
 
 
 def test_a_machine_that_tells_nothing_is_the_fallback(boards: list[Board]) -> None:
-    assert recognise(MemoryTree({}), boards).name == "generic"
+    assert detect_board(MemoryFiles({}), boards).name == "generic"
 
 
 def test_without_a_fallback_an_unknown_machine_is_an_error(tmp_path: Path) -> None:
     boards = load_boards([written(tmp_path, "description: it\ncompatible: [a]\n")])
     with pytest.raises(ConfigError, match="none of mine"):
-        recognise(MemoryTree({}), boards)
+        detect_board(MemoryFiles({}), boards)
 
 
 def test_the_most_exact_name_of_the_device_tree_counts(tmp_path: Path) -> None:
     written(tmp_path, "description: chip\ncompatible: ['nvidia,tegra234']\n", "a_chip")
     written(tmp_path, "description: robot\ncompatible: ['acme,robot']\n", "robot")
-    tree = MemoryTree({"proc/device-tree/compatible": "acme,robot\0nvidia,tegra234\0"})
-    assert recognise(tree, load_boards([tmp_path])).name == "robot"
+    files = MemoryFiles({"proc/device-tree/compatible": "acme,robot\0nvidia,tegra234\0"})
+    assert detect_board(files, load_boards([tmp_path])).name == "robot"
 
 
 def test_the_first_folder_wins(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_no_board_at_all_is_an_error(folders: list[Path]) -> None:
 
 
 def test_a_board_by_name(boards: list[Board]) -> None:
-    assert board_named("jetson_thor", boards).name == "jetson_thor"
+    assert find_board("jetson_thor", boards).name == "jetson_thor"
     with pytest.raises(ConfigError, match="did you mean 'jetson_orin'"):
-        board_named("jetson_orion", boards)
+        find_board("jetson_orion", boards)
 
 
 def test_every_shipped_jetson_knows_the_zone_that_measures_nothing(boards: list[Board]) -> None:
@@ -112,14 +112,14 @@ def test_every_shipped_jetson_knows_the_zone_that_measures_nothing(boards: list[
 
 
 def test_agx_orin_has_no_rail_that_is_a_total(boards: list[Board]) -> None:
-    orin = board_named("jetson_orin", boards)
+    orin = find_board("jetson_orin", boards)
     for rail in ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"):
         assert orin.role_of_power(f"rail/{rail}") is Role.NONE
     assert orin.role_of_power("rail/VDD_IN") is Role.TOTAL_POWER
 
 
 def test_what_decides_is_tj_where_there_is_one(boards: list[Board]) -> None:
-    orin = board_named("jetson_orin", boards)
+    orin = find_board("jetson_orin", boards)
     assert orin.deciding(["zone/cpu-thermal", "zone/tj-thermal"]) == {"zone/tj-thermal"}
     assert orin.deciding(["zone/CPU-therm", "zone/Tj-therm"]) == {"zone/Tj-therm"}
     assert orin.deciding(["zone/cpu-thermal", "zone/x"]) == {"zone/cpu-thermal"}

@@ -17,7 +17,8 @@ from edge_inference.core.reading import ReadingStatus
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving import service_costs as service_costs_module
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.engines.serving.service_costs import RUNS, ServiceCosts
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
@@ -68,7 +69,7 @@ def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
 ) -> None:
     server.open(workshop.request("fp32"))
     with monkeypatch.context() as patch:
-        patch.setattr(server, "_changed", raising(failure))
+        patch.setattr(server, "_on_changed", raising(failure))
         server.switch(workshop.request("int8"))
         witness.wait_for(lambda: bool(witness.failures))
     assert witness.failures == [(f"{type(failure).__name__}: injected", "int8")]
@@ -77,30 +78,33 @@ def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
 
 
 @failing
-def test_costs_that_cannot_be_written_are_told(
+def test_costs_that_cannot_be_written_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
-    monkeypatch.setattr(service_costs_module, "point_of", raising(failure))
+    monkeypatch.setattr(service_costs_module, "configuration_of", raising(failure))
     monkeypatch.setattr(service_costs_module, "is_timed_by_cpu", lambda selection: False)
     told: list[str] = []
     costs = ServiceCosts(ArtifactCache(tmp_path), told.append)
     engine = Engine(None, None, None)  # type: ignore[arg-type]
     for _ in range(RUNS):
-        costs.note(engine, 1, 0.05, 0.02)
-    costs.keep(0, is_free=True)
+        costs.add(engine, 1, 0.05, 0.02)
+    costs.save_if_due(0, is_free=True)
     costs.close()
-    assert told == [f"what inferences take is not kept: {type(failure).__name__}: injected"]
+    assert told == [f"the measured costs are not saved: {type(failure).__name__}: injected"]
 
 
 @failing
-def test_progress_that_cannot_be_shown_does_not_hold_a_child_up(failure: BaseException) -> None:
-    talk = object.__new__(preparation._Talk)
-    talk._progress = raising(failure)
-    talk._outcome, talk._complaints = preparation._Outcome(), []
+def test_a_failing_progress_callback_does_not_block_the_child(failure: BaseException) -> None:
+    connection = object.__new__(preparation._ChildConnection)
+    connection._progress = raising(failure)
+    connection._outcome, connection._stderr_lines = preparation._Outcome(), []
     said = '{"phase": "building", "fraction": 0.5}\n{"phase": "odd"}\n{"done": {"notes": 1}}\n'
-    talk._read_progress(io.StringIO(said))
-    assert talk._outcome.found == {"notes": 1}
-    assert talk._complaints == [f"{type(failure).__name__}: injected", "KeyError: 'fraction'"]
+    connection._read_progress(io.StringIO(said))
+    assert connection._outcome.done == {"notes": 1}
+    assert connection._stderr_lines == [
+        f"{type(failure).__name__}: injected",
+        "KeyError: 'fraction'",
+    ]
 
 
 # Sensors and actuators --------------------------------------------------------------------------
@@ -160,13 +164,13 @@ def test_an_actuator_that_breaks_is_told_and_the_next_wish_is_fulfilled(
     file.write_text("schedutil\n")
     actuators = Actuators(["cpu_governor"], machine=Machine(tmp_path), dry_run=True)
     with monkeypatch.context() as patch:
-        patch.setattr(actuators, "_would", raising(failure))
+        patch.setattr(actuators, "_dry_run_outcome", raising(failure))
         actuators.request("cpu_governor", "performance")
-        assert actuators.settle(DEADLINE_S)
-    (outcome,) = actuators.take()
-    assert outcome.result is ActuatorResult.FAILED and "injected" in outcome.words
+        assert actuators.wait_until_idle(DEADLINE_S)
+    (outcome,) = actuators.take_outcomes()
+    assert outcome.result is ActuatorResult.FAILED and "injected" in outcome.message
     actuators.request("cpu_governor", "performance")
-    assert actuators.settle(DEADLINE_S)
+    assert actuators.wait_until_idle(DEADLINE_S)
     assert "cpu_governor" in {each.actuator for each in actuators.outcomes()}
     assert actuators.close(DEADLINE_S)
 

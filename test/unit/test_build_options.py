@@ -37,9 +37,9 @@ def test_profile_of_the_wrong_form(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x:1xa", "expected numbers with x between them, got '1xa'"),
+        ("x:1xa", "expected numbers separated by x, got '1xa'"),
         ("x:1x,2x3,3x4", "got '1x'"),
-        ("x:1x2,1x2x3,1x2", "as many axes"),
+        ("x:1x2,1x2x3,1x2", "same number of axes"),
         ("x:4,2,8", "got 4, 2, 8 on axis 0"),
         ("x:1x8,1x9,1x7", "got 8, 9, 7 on axis 1"),
     ],
@@ -111,8 +111,8 @@ def test_values_of_a_shape_input(holder: DeclaredInput) -> None:
 @pytest.mark.parametrize(
     ("declared", "profile", "batch", "words"),
     [
-        (BATCHED, "", (), "axis 0 (batch) is dynamic and nothing says its sizes; give a range"),
-        (IMAGE, "", (), "axis 0 (batch) is dynamic and nothing says its sizes; give a profile"),
+        (BATCHED, "", (), "axis 0 (batch) is dynamic and has no sizes; give a range"),
+        (IMAGE, "", (), "axis 0 (batch) is dynamic and has no sizes; give a profile"),
         (IMAGE, "", (1, 4, 8), "axis 2 (height) is dynamic"),
         (IMAGE, "", (), "--profile image:1x3x1x64,4x3x4x64,8x3x8x64"),
         (BATCHED, "frames:1x3x32x64", (), "no such input; known: image"),
@@ -146,9 +146,9 @@ def test_profile_missing_or_contradicting(
         ({"batch": [1, 2]}, "batch: expected smallest, usual and largest"),
         ({"batch": [2, 1, 3]}, "batch: expected smallest <= usual <= largest"),
         ({"batch": [0]}, "at least 1"),
-        ({"exclude_lean_runtime": True}, "only with version_compatible"),
+        ({"exclude_lean_runtime": True}, "needs version_compatible"),
         ({"targets": ["86"]}, "as in '8.6', got '86'"),
-        ({"targets": ["8.6"], "hardware": "ampere_plus"}, "leave hardware at 'same'"),
+        ({"targets": ["8.6"], "hardware": "ampere_plus"}, "leave it at 'same'"),
     ],
 )
 def test_options_that_do_not_fit(values: dict[str, Any], words: str) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.engines.build.build_progress import BuildProgress, PhaseTree
-from edge_inference.engines.build.supervision import BuildCancelledError, supervise
+from edge_inference.engines.build.build_thread import run_in_thread
+from edge_inference.errors import CancelledError
 
 NAMES = st.sampled_from(["a", "b", "c"])
 CALLS = st.lists(
@@ -93,7 +94,7 @@ def test_supervised_work_gives_its_result_and_progress() -> None:
         report(BuildProgress("on it", 0.5))  # type: ignore[operator]
         return "made"
 
-    assert supervise(work, hear, _never) == "made"
+    assert run_in_thread(work, hear, _never) == "made"
     assert threads == [threading.main_thread()]
 
 
@@ -102,7 +103,7 @@ def test_supervised_work_that_fails() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        supervise(work, lambda _progress: None, _never)
+        run_in_thread(work, lambda _progress: None, _never)
 
 
 def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
@@ -117,15 +118,15 @@ def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
         raise KeyboardInterrupt  # as Ctrl-C does on the main thread
 
     with pytest.raises(KeyboardInterrupt):
-        supervise(work, interrupt, _never)
+        run_in_thread(work, interrupt, _never)
     assert ended.is_set()
 
 
 def test_work_that_cannot_be_stopped_is_left_alone() -> None:
     release = threading.Event()
     try:
-        with pytest.raises(BuildCancelledError):
-            supervise(
+        with pytest.raises(CancelledError):
+            run_in_thread(
                 lambda _report, _stop: release.wait(),
                 lambda _progress: None,
                 lambda: True,
@@ -137,8 +138,8 @@ def test_work_that_cannot_be_stopped_is_left_alone() -> None:
 
 def test_cancelled_after_the_last_step() -> None:
     answers = iter([False])
-    with pytest.raises(BuildCancelledError):
-        supervise(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
+    with pytest.raises(CancelledError):
+        run_in_thread(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
 
 
 def test_work_that_ends_although_cancelled_is_dropped() -> None:
@@ -148,5 +149,5 @@ def test_work_that_ends_although_cancelled_is_dropped() -> None:
         done.set()
         return "made"
 
-    with pytest.raises(BuildCancelledError):
-        supervise(work, lambda _progress: None, done.is_set)
+    with pytest.raises(CancelledError):
+        run_in_thread(work, lambda _progress: None, done.is_set)

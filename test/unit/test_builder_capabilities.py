@@ -90,7 +90,7 @@ def test_named_layers_stay_in_fp32(bench: Bench) -> None:
 
 def test_unknown_layer_to_keep_is_told_with_the_nearest(bench: Bench) -> None:
     sentence = bench.fails(tensorrt_8_6(), precision="fp16", keep_fp32=["konv"])
-    assert "no layer is called 'konv'" in sentence
+    assert "no layer has the name 'konv'" in sentence
     assert "'conv'" in sentence
 
 
@@ -187,7 +187,7 @@ def test_dla_runs_what_it_can(bench: Bench) -> None:
     assert release.config.default_device_type == "dla"
     assert release.config.DLA_core == 1
     assert {"GPU_FALLBACK", "FP16"} <= release.config.flags
-    assert built.notes == ("dla1 takes 1 of 2 layers, the GPU the others",)
+    assert built.notes == ("dla1 runs 1 of 2 layers, the GPU the others",)
     assert built.metadata.options["dla_core"] == 1
 
 

@@ -34,8 +34,7 @@ from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.build.supervision import BuildCancelledError
-from edge_inference.errors import BackendError, EngineFileError
+from edge_inference.errors import BackendError, CancelledError, EngineFileError
 
 ORIN = Environment("tensorrt", "0", "Linux", "aarch64", "Orin", "8.7")
 
@@ -51,34 +50,34 @@ def bench(tmp_path: Path) -> Bench:
         (
             parser_error(node_name="last", node_operator="Wobble", desc='x && "No such plugin"'),
             [],
-            "does not take the node 'last' (Wobble): No such plugin; export",
+            "cannot parse the node 'last' (Wobble): No such plugin; export",
         ),
         (
             parser_error(desc="false"),  # a release that names nodes in its log only
             ['While parsing node number 7 [Unique -> "z"]:', '--- Begin node ---\nname: "u"\n'],
-            "does not take the node 'u' (Unique): not supported; export",
+            "cannot parse the node 'u' (Unique): not supported; export",
         ),
         (
             parser_error(desc="", code="UNSUPPORTED_NODE"),
             ["While parsing node number 7 [Unique]:"],
-            "does not take the node 'number 7' (Unique): unsupported node; export",
+            "cannot parse the node 'number 7' (Unique): unsupported node; export",
         ),
         (
             parser_error(
                 desc="Assertion failed: a->b(&c): Failed", code="MODEL_DESERIALIZE_FAILED"
             ),
             [],
-            "no whole ONNX model",
+            "not a complete ONNX model",
         ),
         (
             parser_error(desc="Failed to import initializer", code="INVALID_GRAPH"),
             ["WeightsContext.cpp:203: Failed to open file: /there/big.bin"],
-            "weights lie in 'big.bin'",
+            "the file of its weights, 'big.bin', cannot be opened",
         ),
         (
             parser_error(desc="Assertion failed: stat() == 0: It is a bad graph"),
             [],
-            "does not take it: It is a bad graph; export it again",
+            "cannot parse it: It is a bad graph; export it again",
         ),
     ],
 )
@@ -91,12 +90,12 @@ def test_parser_errors_in_one_sentence(
 
 
 def test_parser_that_only_logs(bench: Bench) -> None:
-    assert "does not take it: too bad" in bench.fails(tensorrt_11(parser_log=["too bad."]))
+    assert "cannot parse it: too bad" in bench.fails(tensorrt_11(parser_log=["too bad."]))
 
 
 def test_file_without_outputs(bench: Bench) -> None:
     release = tensorrt_11(network=Network([], [], []))
-    assert "expected an ONNX model, found no outputs" in bench.fails(release)
+    assert "expected an ONNX model, got one without outputs" in bench.fails(release)
 
 
 def test_missing_file(bench: Bench) -> None:
@@ -113,7 +112,7 @@ def test_missing_file(bench: Bench) -> None:
         ),
         (
             "1: [allocator.cpp::allocate::20] Error Code 1: Cuda Runtime (out of memory)",
-            "built no engine: out of memory; close what else uses the memory",
+            "built no engine: out of memory; close other programs",
         ),
         (
             "Error Code 1: Myelin ([tactic.cpp:16: run] No tactics within workspace limit.; More)",
@@ -132,16 +131,16 @@ def test_failed_build_tells_its_cause(bench: Bench, line: str, words: str) -> No
 
 def test_failed_build_without_a_word(bench: Bench) -> None:
     release = tensorrt_11(build=lambda _release: None)
-    assert "it gave no reason" in bench.fails(release)
+    assert "TensorRT gave no reason" in bench.fails(release)
     assert release.builds == 1
 
 
-def test_memory_of_the_machine_used_up(bench: Bench) -> None:
+def test_a_machine_without_free_memory(bench: Bench) -> None:
     def run_out(_release: Release) -> bytes:
         raise MemoryError("std::bad_alloc")
 
     sentence = bench.fails(tensorrt_11(build=run_out))
-    assert "memory is used up" in sentence
+    assert "has no memory left" in sentence
     assert "workspace_mib" in sentence
 
 
@@ -154,7 +153,7 @@ def test_no_gpu_to_build_on(bench: Bench) -> None:
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     vendor.trt.Builder = refuse
-    with pytest.raises(BackendError, match=r"does not start building: CUDA.*35; build on the mach"):
+    with pytest.raises(BackendError, match=r"cannot create a builder: CUDA.*35; build on the mach"):
         build_engine(bench.file, BuildOptions(), vendor=vendor)
 
 
@@ -196,7 +195,7 @@ def test_cancelled_midway(bench: Bench) -> None:
         return entered.is_set()
 
     how = {"cancelled": cancelled, "timing_cache": bench.cache}
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         bench.build_with(tensorrt_11(build=slow), how)
     assert going_on[0]
     assert not going_on[-1]
@@ -213,7 +212,7 @@ def test_build_that_ends_although_cancelled_writes_nothing(bench: Bench) -> None
         return PLAN
 
     how = {"cancelled": entered.is_set, "timing_cache": bench.cache}
-    with pytest.raises(BuildCancelledError):
+    with pytest.raises(CancelledError):
         bench.build_with(tensorrt_11(build=finish_all_the_same), how)
     assert not bench.cache.exists()
 
@@ -246,7 +245,7 @@ def test_build_that_fails_with_its_timing_cache_is_tried_without(bench: Bench) -
     release = tensorrt_11(build=lambda release: PLAN if release.builds == 2 else None)
     built = bench.build_with(release, {"timing_cache": bench.cache})
     assert built.timing_cache == "replaced"
-    assert "tried again without" in built.notes[0]
+    assert "repeated without" in built.notes[0]
     assert bench.cache.read_bytes() == b"+measured"
 
 

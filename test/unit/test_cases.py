@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cases import SHOWN, Cases
+from cases import MAX_SHOWN, Cases
 
 
 def test_every_case_that_fails_is_told() -> None:
@@ -31,7 +31,7 @@ def test_of_many_failures_the_first_are_shown() -> None:
             with cases(number):
                 assert number < 0
     assert "100 of 100 cases fail" in str(told.value)
-    assert len(str(told.value).splitlines()) < 4 * SHOWN
+    assert len(str(told.value).splitlines()) < 4 * MAX_SHOWN
 
 
 def test_none_at_all_is_a_failure() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from edge_inference.cli.command_line import run
 from edge_inference.cli.sizes import parse_size
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.engines.cache.cost_cache import CostCache
 
@@ -139,8 +139,12 @@ def measured(cache: Path) -> CostCache:
     """Give costs of the shipped model, and of what it was before it was changed."""
     costs = CostCache(cache)
     for artifact, seconds in ((FP32, 0.016), ("0" * 64, 0.5)):
-        point = EngineConfiguration("efficientnet_lite0", "fp32", "ort", artifact, form="threads=1")
-        cost = Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, 1.1 * seconds))
+        configuration = EngineConfiguration(
+            "efficientnet_lite0", "fp32", "ort", artifact, execution="threads=1"
+        )
+        cost = Cost(
+            configuration, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, 1.1 * seconds)
+        )
         costs.add(Measurement("a test", 1780000000.0, (cost,)))
     return costs
 

@@ -23,9 +23,8 @@ from edge_inference.cli.command_line import make_parser, run
 from edge_inference.cli.models import engine_build, engine_check, engine_plans
 from edge_inference.cli.models.build_flags import given_build_options
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.supervision import BuildCancelledError
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.errors import BackendError
+from edge_inference.errors import BackendError, CancelledError
 
 BUILD = ["engine", "build"]
 HERE = Environment("tensorrt", "10.3.0", "Linux", "aarch64", "Orin", "8.7")
@@ -170,7 +169,7 @@ def test_an_interrupt_ends_a_build_and_leaves_nothing(
         os.kill(os.getpid(), number)
         while not cancelled():
             pass
-        raise BuildCancelledError("the build was cancelled")
+        raise CancelledError("the build was cancelled")
 
     monkeypatch.setattr(engine_build, "build_engine", slow_build)
     monkeypatch.setattr(engine_build, "import_tensorrt", lambda: None)

@@ -14,7 +14,7 @@ from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.recording.recording import read_recording
 
-TREES = Path(__file__).parents[1] / "platform_trees"
+TREES = Path(__file__).parents[1] / "platform_recordings"
 SHOW = ["platform", "show", "--once", "--period", "0.05"]
 
 
@@ -75,8 +75,8 @@ def test_help_has_an_example(action: list[str], capsys: pytest.CaptureFixture[st
 
 def test_a_recording_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*SHOW, "--recording", str(TREES / "orin_nx.jsonl")]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head == "jetson_orin, mode 25W, 49.5 °C (zone/tj-thermal), 7.46 W, not throttled"
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header == "jetson_orin, mode 25W, 49.5 °C (zone/tj-thermal), 7.46 W, not throttled"
     found = {line.split()[0]: line for line in lines if line.strip()}
     assert "7.46 W  5.04 V  1.48 A   the whole board" in found["rail/VDD_IN"]
     assert "gated" in found["zone/cv0-thermal"]
@@ -105,9 +105,11 @@ def test_each_look_has_its_time_in_the_recording(capsys: pytest.CaptureFixture[s
 
     order = ShowOptions(str(TREES / "pc.jsonl"), period_s=0.25, speed=4.0)
     assert show(order, as_json=True, clock=lambda: now_ns, wait=wait) == 0
-    looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [look["t"] for look in looks] == [0.0, 1.0, 2.0]
-    powers = [{each["name"]: each for each in look["readings"]}["rapl/package-0"] for look in looks]
+    samples = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [sample["t"] for sample in samples] == [0.0, 1.0, 2.0]
+    powers = [
+        {each["name"]: each for each in sample["readings"]}["rapl/package-0"] for sample in samples
+    ]
     # Power is counted energy by time: known from the second look on.
     assert [power["status"] for power in powers[1:]] == ["ok", "ok"]
     assert (powers[-1]["unit"], powers[-1]["quantity"]) == ("W", "power")
@@ -125,8 +127,8 @@ def test_a_machine_is_recorded_and_shown(
     assert "r.jsonl.gz: A Board, " in told
     assert "3 files" in told
     recording = read_recording(file)
-    assert (recording.head.board, recording.head.note) == ("A Board", "a test")
-    assert not recording.head.constructed
+    assert (recording.header.board, recording.header.note) == ("A Board", "a test")
+    assert not recording.header.synthetic
     assert run([*SHOW, "--recording", str(file), "--json"]) == 0
     replayed = json.loads(capsys.readouterr().out)
     assert replayed["readings"] == seen["readings"]
@@ -142,7 +144,7 @@ def test_recording_is_told_in_json(
     assert json.loads(capsys.readouterr().out) == {
         "recording": str(file),
         "board": "A Board",
-        "looks": 1,
+        "samples": 1,
         "files": 3,
         "failing": 0,
         "duration_s": 0.0,

@@ -40,7 +40,9 @@ def test_a_phrase_that_is_said_is_found(phrases: set[str], data: st.DataObject, 
     ending = data.draw(st.sampled_from(["", ".", "!", "?"]))
     spelling = said[0].upper() + said[1:] + ending
     recogniser = recogniser_that(saying(TOKENIZER.ids(spelling)))
-    command = mode_of(recogniser, sorted(phrases), CommandModeSettings(beam=beam)).recognise(SECOND)
+    command = mode_of(recogniser, sorted(phrases), CommandModeSettings(beam_width=beam)).recognise(
+        SECOND
+    )
     assert (command.text, command.problem) == (said, "")
     assert command.confidence > 0.99
 
@@ -101,10 +103,10 @@ def test_what_is_not_over_is_not_taken_eagerly() -> None:
     assert mode.recognise(SECOND, is_final=False).text == ""
 
 
-@pytest.mark.parametrize(("is_asked", "text"), [(False, ""), (True, "a")])
-def test_answers_count_only_after_a_question(is_asked: bool, text: str) -> None:
+@pytest.mark.parametrize(("expects_answer", "text"), [(False, ""), (True, "a")])
+def test_answers_count_only_after_a_question(expects_answer: bool, text: str) -> None:
     mode = mode_of(recogniser_that(saying(TOKENIZER.ids("A"))), ["a", "b c"], answers=["a"])
-    assert mode.recognise(SECOND, is_asked=is_asked).text == text
+    assert mode.recognise(SECOND, expects_answer=expects_answer).text == text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_a_wider_beam_finds_what_starts_badly() -> None:
 
     def heard(beam: int) -> str:
         phrases = ["a B C", "d E F"]
-        settings = CommandModeSettings(beam=beam)
+        settings = CommandModeSettings(beam_width=beam)
         return mode_of(recogniser_that(misleading), phrases, settings).recognise(SECOND).text
 
     assert heard(1) == ""
@@ -194,7 +196,7 @@ def test_hearing_freely_beside_the_phrases_is_hearing_freely(
 ) -> None:
     """The extra row of the beam gives what the recogniser itself would write down."""
     recogniser = recogniser_that(saying(said))
-    settings = CommandModeSettings(beam=beam, margin=0.0, lead=0.0, threshold=-100.0)
+    settings = CommandModeSettings(beam_width=beam, margin=0.0, lead=0.0, threshold=-100.0)
     command = mode_of(recogniser, sorted(phrases), settings).recognise(SECOND)
     if command.problem.startswith("I heard"):
-        assert f"I heard {recogniser.free(SECOND).text!r}," in command.problem
+        assert f"I heard {recogniser.transcribe(SECOND).text!r}," in command.problem

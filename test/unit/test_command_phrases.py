@@ -9,7 +9,7 @@ from edge_inference.speech.language import stop_phrases
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.recognition import command_phrases
 from edge_inference.speech.recognition.command_mode import CommandModeSettings
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 GRAMMAR = """
@@ -40,7 +40,7 @@ def test_the_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> No
     file = tmp_path / "grammar.yaml"
     file.write_text(GRAMMAR)
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
-    mode = listen_for(read_grammar(file), recogniser, CommandModeSettings())
+    mode = make_command_mode(read_grammar(file), recogniser, CommandModeSettings())
     assert mode.recognise(SECOND).text == text
 
 
@@ -56,7 +56,7 @@ def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: s
     def torn(tokens: list[int]) -> dict[int, float]:
         return {1: {a: 0.0}, 2: {b: 0.0, e: -1.0}}.get(len(tokens), {2: 0.0})
 
-    mode = listen_for(read_grammar(file), recogniser_that(torn), CommandModeSettings())
+    mode = make_command_mode(read_grammar(file), recogniser_that(torn), CommandModeSettings())
     assert mode.recognise(SECOND).text == text
 
 
@@ -78,7 +78,7 @@ def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, te
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
-    mode = listen_for(read_grammar(file), recogniser, CommandModeSettings(), ("h", "whoa"))
+    mode = make_command_mode(read_grammar(file), recogniser, CommandModeSettings(), ("h", "whoa"))
     assert mode.recognise(SECOND).text == text
 
 
@@ -90,7 +90,7 @@ def test_a_stop_is_the_last_of_several_only_behind_a_command(
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
-    mode = listen_for(read_grammar(file), recogniser, CommandModeSettings(), ("h",))
+    mode = make_command_mode(read_grammar(file), recogniser, CommandModeSettings(), ("h",))
     assert mode.recognise(SECOND).text == text
 
 
@@ -99,7 +99,9 @@ def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str
     """``stop at the kitchen`` may be a way to drive there."""
     file = tmp_path / "grammar.yaml"
     file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
-    mode = listen_for(read_grammar(file), recogniser_that(hardly), CommandModeSettings(), ("h",))
+    mode = make_command_mode(
+        read_grammar(file), recogniser_that(hardly), CommandModeSettings(), ("h",)
+    )
     assert mode.recognise(SECOND).text == text
 
 
@@ -107,10 +109,12 @@ def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str
 def test_what_takes_a_command_back_is_heard_as_eagerly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phrases: tuple[str, ...], text: str
 ) -> None:
-    monkeypatch.setattr(command_phrases, "TAKING_BACK", phrases)
+    monkeypatch.setattr(command_phrases, "RETRACTION_PHRASES", phrases)
     file = tmp_path / "grammar.yaml"
     file.write_text("intents: {go: {phrases: [a b]}}\n")
-    mode = listen_for(read_grammar(file), recogniser_that(hardly), CommandModeSettings(), ("e",))
+    mode = make_command_mode(
+        read_grammar(file), recogniser_that(hardly), CommandModeSettings(), ("e",)
+    )
     assert mode.recognise(SECOND).text == text
 
 

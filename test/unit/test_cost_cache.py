@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement, Spread
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache import cache_entry, cache_lock, cost_cache, cost_document
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.cost_cache import MOST_COSTS, MOST_FILES, CostCache
+from edge_inference.engines.cache.cost_cache import MAX_COSTS, MAX_FILES, CostCache
 from edge_inference.engines.cache.environment import machine_identity
 from edge_inference.errors import CacheError
 
 HERE = {"cpu": "A Processor", "onnxruntime": "1.2"}
-FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, form="threads=1")
+FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, execution="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="c" * 64, batch=4)
 PAIR = Measurement(
     "test",
@@ -99,10 +99,10 @@ DAMAGED = {
     "empty": ("", "expected JSON"),
     "cut off": (WHOLE[:-30], "expected JSON"),
     "not JSON": (WHOLE.replace("0.04", "NaN", 1), "expected JSON"),
-    "a list": ("[1]", "format 1, got None"),
-    "a later format": (WHOLE.replace('"format": 1', '"format": 2'), "format 1, got 2"),
+    "a list": ("[1]", "format 2, got None"),
+    "a later format": (WHOLE.replace('"format": 2', '"format": 3'), "format 2, got 3"),
     "altered": (WHOLE.replace("0.04", "0.01", 1), "altered"),
-    "nothing in it": (json.dumps({"format": 1}), "altered"),
+    "nothing in it": (json.dumps({"format": 2}), "altered"),
     "another machine": (cost_document.write(MeasuredCosts(), {"cpu": "B"}), "another machine"),
     "content is a list": (_altered([]), "another machine"),  # type: ignore[arg-type]
     "no measurements": (_with(lambda c: c.pop("measurements")), "measurements: expected a list"),
@@ -165,26 +165,26 @@ def test_what_is_no_file_is_not_read(kind: str, cache: CostCache, tmp_path: Path
 def test_the_file_stays_small(cache: CostCache) -> None:
     many = tuple(
         Cost(replace(FP32, artifact=f"{number:064x}"), 20, Spread(0.01, 0.02))
-        for number in range(MOST_COSTS // 2)
+        for number in range(MAX_COSTS // 2)
     )
     for _ in range(2):
         cache.add(replace(PAIR, costs=many))
     cache.add(replace(PAIR, costs=many[1:] + PAIR.costs))
     cache.add(PAIR)
     kept = cache.read().measurements
-    assert sum(len(each.costs) for each in kept) <= MOST_COSTS
+    assert sum(len(each.costs) for each in kept) <= MAX_COSTS
     assert kept[-1] == PAIR
     assert cache.file.stat().st_size < 300_000
 
 
 def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
-    stores = [CostCache(tmp_path, {"cpu": str(number)}) for number in range(MOST_FILES + 3)]
+    stores = [CostCache(tmp_path, {"cpu": str(number)}) for number in range(MAX_FILES + 3)]
     for age, cache in enumerate(reversed(stores)):
         cache.add(PAIR)
         os.utime(cache.file, (age, age))
     stores[-1].add(PAIR)
     there = [cache.file.exists() for cache in stores]
-    assert there.count(True) == MOST_FILES
+    assert there.count(True) == MAX_FILES
     assert there[-1]
     assert not any(there[-4:-1])
 
@@ -215,20 +215,20 @@ def test_a_failed_write_leaves_what_was_there(
     assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
 
 
-def test_another_writer_is_not_waited_for_without_end(
+def test_the_wait_for_another_writer_ends(
     cache: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost_cache, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(cost_cache, "_LOCK_TIMEOUT_S", 0.0)
     cache.add(PAIR)
     with (
-        cache_lock.only_one(cache._lock_file, lambda: False),
-        pytest.raises(CacheError, match="another process was at work"),
+        cache_lock.exclusive_lock(cache._lock_file, lambda: False),
+        pytest.raises(CacheError, match="waiting for another process"),
     ):
         cache.add(replace(PAIR, by="another"))
     assert cache.read().measurements == (PAIR,)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(CacheError, match="EDGE_INFERENCE_CACHE"):
         CostCache(tmp_path / "cache", HERE).add(PAIR)

@@ -7,32 +7,32 @@ import json
 from dataclasses import replace
 
 from edge_inference.cli.models.comparison_format import print_comparison, row_as_json
-from edge_inference.cli.models.cost_format import against_reference, cost_in_words
+from edge_inference.cli.models.cost_format import cost_as_text, ratio_to_reference
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.optimize.compare import CompareRow, Comparison
 from edge_inference.optimize.image_set import ImageSet
 
-FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, form="threads=1")
+FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, execution="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="b" * 64)
 
 
-def cost(point: EngineConfiguration, seconds: float) -> Cost:
-    return Cost(point, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, seconds))
+def cost(configuration: EngineConfiguration, seconds: float) -> Cost:
+    return Cost(configuration, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, seconds))
 
 
 def test_a_check_tells_the_share_of_the_reference() -> None:
     pair = Measurement("self-check", 0.0, (cost(INT8, 0.015), cost(FP32, 0.04)))
-    assert against_reference(pair) == "15.0 ms, 0.38 of what net ort fp32, threads=1 takes"
-    assert against_reference(replace(pair, costs=pair.costs[:1])) == "15.0 ms"
+    assert ratio_to_reference(pair) == "15.0 ms, 0.38 of what net ort fp32, threads=1 takes"
+    assert ratio_to_reference(replace(pair, costs=pair.costs[:1])) == "15.0 ms"
 
 
 def test_a_cost_names_its_operating_point() -> None:
-    assert cost_in_words(cost(FP32, 0.04)) == "40.0 ms ort threads=1"
-    assert cost_in_words(cost(replace(FP32, batch=4), 0.1)) == "100.0 ms ort threads=1, batch 4"
+    assert cost_as_text(cost(FP32, 0.04)) == "40.0 ms ort threads=1"
+    assert cost_as_text(cost(replace(FP32, batch=4), 0.1)) == "100.0 ms ort threads=1, batch 4"
 
 
 def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:

@@ -10,7 +10,8 @@ import pytest
 
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.serving import server as server_module
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 from engine_workshop import DEADLINE_S, Witness, Workshop, answer
 
@@ -37,7 +38,7 @@ def test_what_is_missing_is_made_while_another_serves(
     preparation = server.preparation
     assert preparation is not None
     assert (preparation.phase, preparation.fraction) == ("building", 0.5)
-    assert "fp16: building 50%" in preparation.words()
+    assert "fp16: building 50%" in preparation.describe()
     workshop.may_finish.set()
     witness.wait_for(lambda: witness.changes == ["fp32", "fp16"])
     assert answer(server) == 16
@@ -48,7 +49,7 @@ def test_what_is_missing_is_made_while_another_serves(
 
 def test_without_a_fallback_it_waits(server: EngineServer, workshop: Workshop) -> None:
     workshop.missing.add("fp16")
-    server.open(workshop.request("fp16"), may_fall_back=False)
+    server.open(workshop.request("fp16"), allow_fallback=False)
     assert answer(server) == 16
     assert workshop.made == ["fp16"]
 
@@ -56,7 +57,7 @@ def test_without_a_fallback_it_waits(server: EngineServer, workshop: Workshop) -
 def test_without_a_fallback_a_failure_is_raised(server: EngineServer, workshop: Workshop) -> None:
     workshop.impossible["fp16"] = BackendError("no driver")
     with pytest.raises(BackendError, match="no driver"):
-        server.open(workshop.request("fp16"), may_fall_back=False)
+        server.open(workshop.request("fp16"), allow_fallback=False)
 
 
 def test_what_cannot_run_here_is_told_once_and_another_serves(
@@ -177,7 +178,7 @@ def test_the_latest_switch_wins(server: EngineServer, workshop: Workshop, witnes
     workshop.may_finish.clear()
     server.switch(workshop.request("int8"))
     assert workshop.making.wait(DEADLINE_S)
-    assert server.aim.precision == "int8"
+    assert server.target_request.precision == "int8"
     server.switch(workshop.request("fp16"))
     witness.wait_for(lambda: witness.changes == ["fp32", "fp16"])
     assert answer(server) == 16

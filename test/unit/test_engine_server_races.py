@@ -7,8 +7,9 @@ import threading
 from pathlib import Path
 
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.serving.background import at_low_priority
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.preparation_thread import run_at_low_priority
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
 from engine_workshop import DEADLINE_S, Witness, Workshop, answer, until
 
@@ -21,9 +22,9 @@ def test_a_finished_engine_that_is_not_wanted_any_more_is_not_exchanged(
     def work(engine: Engine) -> None:
         server.switch(workshop.request("int8"))
         until(lambda: server.preparation is None)
-        assert server.aim.precision == "int8"
+        assert server.target_request.precision == "int8"
         assert server.keep(engine)
-        assert server.aim.precision == "fp32"
+        assert server.target_request.precision == "fp32"
 
     server.run(work)
     assert answer(server) == 32
@@ -97,11 +98,11 @@ def test_checks_of_a_process_of_low_priority_are_not_lifted() -> None:
 
     def work() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
-        at_low_priority(lambda: found.append(priority()))
+        run_at_low_priority(lambda: found.append(priority()))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join(DEADLINE_S)
-    at_low_priority(lambda: found.append(priority()))
+    run_at_low_priority(lambda: found.append(priority()))
     assert found[0] == 15
     assert found[1] >= 10

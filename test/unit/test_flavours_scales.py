@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from edge_inference.engines.precision.scales import (
     activation_scale,
     bias_scale,
-    dequantise,
-    quantise,
-    quantise_weights,
+    dequantize,
+    quantize,
+    quantize_weights,
     weight_scale,
 )
 
@@ -51,7 +51,7 @@ def test_an_activation(
 def test_0_is_exact_and_the_range_is_held(low: float, high: float, signed: bool) -> None:
     scale = activation_scale((low, high), signed=signed)
     values = np.array([0, low, high], np.float32)
-    numbers = quantise(values, scale)
+    numbers = quantize(values, scale)
     back = (numbers.astype(np.float64) - scale.zero_point) * scale.scale
     assert back[0] == 0
     assert back == pytest.approx(values, abs=1.01 * float(scale.scale))
@@ -64,7 +64,7 @@ def test_weights_are_rounded_to_either_side_and_sum_up(
     axis = data.draw(st.integers(0, weights.ndim - 1))
     scale = weight_scale(weights, axis)
     assert scale.scale.shape == (weights.shape[axis],)
-    numbers = quantise_weights(weights, scale)
+    numbers = quantize_weights(weights, scale)
     assert numbers.dtype == np.int8
     assert numbers.min() >= -127
     shape = [1] * weights.ndim
@@ -75,13 +75,13 @@ def test_weights_are_rounded_to_either_side_and_sum_up(
     others = tuple(place for place in range(weights.ndim) if place != axis)
     assert np.abs(errors.sum(axis=others)).max() <= 0.501
     # What stands for the numbers gives the same numbers again.
-    assert np.array_equal(quantise(dequantise(numbers, scale), scale), numbers)
+    assert np.array_equal(quantize(dequantize(numbers, scale), scale), numbers)
 
 
 @given(weights=WEIGHTS)
 def test_one_scale_for_all_rounds_to_the_nearest(weights: NDArray[np.float32]) -> None:
     scale = weight_scale(weights, None)
-    errors = quantise_weights(weights, scale) * float(scale.scale) - weights
+    errors = quantize_weights(weights, scale) * float(scale.scale) - weights
     assert np.abs(errors).max() <= 0.501 * float(scale.scale)
 
 
@@ -91,7 +91,7 @@ def test_a_channel_without_weights_has_room_for_its_bias() -> None:
     scale = weight_scale(weights, 0, bias, 0.5)
     assert float(scale.scale[2]) == pytest.approx(0.01)
     biases = bias_scale(scale, 0.5)
-    numbers = quantise(bias, biases)
+    numbers = quantize(bias, biases)
     assert numbers.dtype == np.int32
     assert numbers * biases.scale.astype(np.float64) == pytest.approx(bias, rel=1e-6)
     assert np.array_equal(weight_scale(np.zeros((2, 1), np.float32), 0).scale, [1, 1])

@@ -13,7 +13,7 @@ import pytest
 from edge_inference.cli.command_line import run
 from edge_inference.engines.cache.cache_entry import FORMAT, canonical, read_entry
 from edge_inference.errors import CacheError
-from hostile_files import expect_sentence
+from hostile_files import assert_one_sentence
 
 FILE = {"size": 0, "sha256": hashlib.sha256(b"").hexdigest()}
 SOUND: dict[str, Any] = {"key": "k" * 64, "files": {"x": FILE}, "metadata": {}, "created_s": 1.5}
@@ -74,7 +74,7 @@ def test_a_strange_entry_is_refused_listed_and_removed(
     write_entry(folder, STRANGE[what])
     with pytest.raises(CacheError) as caught:
         read_entry(folder)
-    expect_sentence(caught.value, "entry.json")
+    assert_one_sentence(caught.value, "entry.json")
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
     assert run(["engine", "list", "--verify"]) == 1
     assert str(folder) in capsys.readouterr().err

@@ -19,11 +19,11 @@ from edge_inference.optimize.sentence_encoder import read_safetensors, read_shap
 from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
-    head_line,
+    format_header,
     read_recording,
 )
-from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_text_tokens
-from hostile_files import expect_sentence, put, within_deadline
+from edge_inference.speech.language_model.json_tokenizer import TokenizerFile, load_json_tokenizer
+from hostile_files import assert_one_sentence, call_with_deadline, write_content
 
 PLAYLISTS: dict[str, str | bytes] = {
     "ffconcat": "ffconcat version 1.0\nfile pipe.mp4\n",
@@ -48,11 +48,11 @@ PLAYLISTS: dict[str, str | bytes] = {
 @pytest.mark.parametrize("what", PLAYLISTS)
 def test_a_playlist_is_no_video(tmp_path: Path, what: str, name: str) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    put(tmp_path / name, PLAYLISTS[what])
-    error = within_deadline(lambda: open_media(str(tmp_path / name)).read())
+    write_content(tmp_path / name, PLAYLISTS[what])
+    error = call_with_deadline(lambda: open_media(str(tmp_path / name)).read())
     assert isinstance(error, SourceError), repr(error)
     assert "does not begin like a video" in str(error)
-    expect_sentence(error, name)
+    assert_one_sentence(error, name)
 
 
 def test_what_ffmpeg_takes_for_a_playlist_all_the_same(
@@ -60,10 +60,10 @@ def test_what_ffmpeg_takes_for_a_playlist_all_the_same(
 ) -> None:
     monkeypatch.setattr(media, "is_video", lambda _: True)
     os.mkfifo(tmp_path / "pipe.mp4")
-    put(tmp_path / "a.mp4", PLAYLISTS["ffconcat"])
-    error = within_deadline(lambda: open_media(str(tmp_path / "a.mp4")).read())
+    write_content(tmp_path / "a.mp4", PLAYLISTS["ffconcat"])
+    error = call_with_deadline(lambda: open_media(str(tmp_path / "a.mp4")).read())
     assert isinstance(error, SourceError), repr(error)
-    expect_sentence(error, "a.mp4")
+    assert_one_sentence(error, "a.mp4")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_ffmpeg_takes_for_a_playlist_all_the_same(
     ],
 )
 def test_how_videos_begin(tmp_path: Path, head: bytes) -> None:
-    put(tmp_path / "a", head)
+    write_content(tmp_path / "a", head)
     assert is_video(tmp_path / "a")
 
 
@@ -105,29 +105,29 @@ rosbag2_bagfile_information:
 def test_a_pipe_among_a_bag_is_not_waited_for(tmp_path: Path, name: str, storage: str) -> None:
     bag = tmp_path / "bag"
     bag.mkdir()
-    put(bag / "metadata.yaml", BAG.format(storage=storage, name=name))
+    write_content(bag / "metadata.yaml", BAG.format(storage=storage, name=name))
     pipe = bag / Path(name).name
     if name == "link":
         os.mkfifo(tmp_path / "pipe")
         pipe.symlink_to(tmp_path / "pipe")
     else:
         os.mkfifo(pipe)
-    error = within_deadline(lambda: list(calibration_images(bag)))
+    error = call_with_deadline(lambda: list(calibration_images(bag)))
     assert isinstance(error, SourceError), repr(error)
     assert "expected a file of a recorded bag" in str(error)
-    expect_sentence(error, pipe.name)
+    assert_one_sentence(error, pipe.name)
 
 
 @pytest.mark.parametrize("ending", ["-journal", "-wal"])
 def test_a_pipe_beside_a_bag_is_not_waited_for(tmp_path: Path, ending: str) -> None:
-    put(tmp_path / "a.db3", b"SQLite format 3\0" + bytes(84))
+    write_content(tmp_path / "a.db3", b"SQLite format 3\0" + bytes(84))
     os.mkfifo(tmp_path / f"a.db3{ending}")
-    error = within_deadline(lambda: list(calibration_images(tmp_path / "a.db3")))
+    error = call_with_deadline(lambda: list(calibration_images(tmp_path / "a.db3")))
     assert isinstance(error, SourceError), repr(error)
-    expect_sentence(error, f"a.db3{ending}")
+    assert_one_sentence(error, f"a.db3{ending}")
 
 
-HEAD = f"{head_line(RecordingHeader())}\n".encode()
+HEAD = f"{format_header(RecordingHeader())}\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ HEAD = f"{head_line(RecordingHeader())}\n".encode()
         b'{"t": 0, "files": {}}\n' * 201,
         b'{"t":0,"files":{%s}}\n' % b",".join(b'"%x":null' % n for n in range(250)) * 9,
     ],
-    ids=["looks", "changes"],
+    ids=["samples", "changes"],
 )
 def test_a_recording_of_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bytes
 ) -> None:
-    monkeypatch.setattr(recording, "_MOST_LOOKS", 200)
-    monkeypatch.setattr(recording, "_MOST_CHANGES", 2_000)
+    monkeypatch.setattr(recording, "_MAX_SAMPLES", 200)
+    monkeypatch.setattr(recording, "_MAX_CHANGES", 2_000)
     file = tmp_path / "r.jsonl.gz"
     file.write_bytes(gzip.compress(HEAD + lines, 1))
-    with pytest.raises(InputError, match="expected at most 200 looks with 2000 changes"):
+    with pytest.raises(InputError, match="expected at most 200 samples with 2000 changes"):
         read_recording(file)
 
 
@@ -163,7 +163,7 @@ def put_safetensors(file: Path, places: dict[str, tuple[int, int]], length: int)
             for name, found in places.items()
         }
     ).encode()
-    put(file, len(header).to_bytes(8, "little") + header + bytes(length))
+    write_content(file, len(header).to_bytes(8, "little") + header + bytes(length))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_tensors_that_share_their_bytes_are_refused(
     put_safetensors(tmp_path / "m.safetensors", places, 64)
     with pytest.raises(ModelError, match=r"the places of '[abc]' are none") as caught:
         read_safetensors(tmp_path / "m.safetensors")
-    expect_sentence(caught.value, "m.safetensors")
+    assert_one_sentence(caught.value, "m.safetensors")
 
 
 def test_tensors_side_by_side_are_read(tmp_path: Path) -> None:
@@ -210,18 +210,18 @@ def test_tensors_side_by_side_are_read(tmp_path: Path) -> None:
 def test_an_encoder_of_a_strange_shape_is_refused(tmp_path: Path, name: str, value: object) -> None:
     sound = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 3}
     config = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12, **sound}
-    put(tmp_path / "config.json", json.dumps(config))
+    write_content(tmp_path / "config.json", json.dumps(config))
     assert read_shape(tmp_path / "config.json").size == 3
-    put(tmp_path / "config.json", json.dumps({**config, name: value}))
+    write_content(tmp_path / "config.json", json.dumps({**config, name: value}))
     with pytest.raises(ModelError) as caught:
         read_shape(tmp_path / "config.json")
-    expect_sentence(caught.value, "config.json")
+    assert_one_sentence(caught.value, "config.json")
 
 
 @pytest.mark.parametrize("text", ["1e400", "-1e400"])
 def test_an_encoder_of_no_finite_size_is_refused(tmp_path: Path, text: str) -> None:
     config = {"model_type": "bert", "hidden_act": "gelu", "num_hidden_layers": "here"}
-    put(tmp_path / "config.json", json.dumps(config).replace('"here"', text))
+    write_content(tmp_path / "config.json", json.dumps(config).replace('"here"', text))
     with pytest.raises(ModelError):
         read_shape(tmp_path / "config.json")
 
@@ -241,15 +241,17 @@ def test_a_tokenizer_that_panics_is_a_model_error(
     tmp_path: Path, part: dict[str, object], call: str
 ) -> None:
     pytest.importorskip("tokenizers", reason="its panics are looked at")
-    put(tmp_path / "tokenizer.json", json.dumps({"version": "1.0", "model": WORDS, **part}))
+    write_content(
+        tmp_path / "tokenizer.json", json.dumps({"version": "1.0", "model": WORDS, **part})
+    )
 
     def work() -> None:
-        tokens = load_text_tokens(tmp_path / "tokenizer.json")
+        tokens = load_json_tokenizer(tmp_path / "tokenizer.json")
         tokens.encode("a b") if call == "encode" else tokens.texts()
 
-    error = within_deadline(work)
+    error = call_with_deadline(work)
     assert isinstance(error, ModelError), repr(error)
-    expect_sentence(error, "tokenizer.json")
+    assert_one_sentence(error, "tokenizer.json")
 
 
 CALLS: list[Callable[[TokenizerFile], object]] = [
@@ -284,4 +286,4 @@ def test_only_who_ends_the_program_gets_through_a_tokenizer(
     with pytest.raises(expected) as caught:
         call(TokenizerFile(Failing(), "some.json"))
     if expected is ModelError:
-        expect_sentence(caught.value, "some.json")
+        assert_one_sentence(caught.value, "some.json")

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from edge_inference.composition.launching import _parameter_files
 
 from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.models.quantized_folder import StagedFolder
 from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
-from edge_inference.composition.launching import _parameter_files
-from edge_inference.composition.parameter_text import read_value
+from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.images.media import ImageFiles, open_media
@@ -36,15 +36,21 @@ from edge_inference.optimize.labelled_images import labelled_by_table
 from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
 from edge_inference.platforms.boards import load_boards
 from edge_inference.platforms.recording.recording import read_recording
-from edge_inference.speech.audio.sound_file import pieces_of
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.audio_file import read_blocks
+from edge_inference.speech.audio.sources import open_audio_input
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.planning.limits import read_limits
 from edge_inference.speech.planning.scene_sentences import read_names
 from edge_inference.speech.recognition.speech_model import load_speech_model
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from hostile_files import NO_FILES, YAML_TEXTS, expect_sentence, put, within_deadline
+from hostile_files import (
+    UNREADABLE_FILES,
+    YAML_TEXTS,
+    assert_one_sentence,
+    call_with_deadline,
+    write_content,
+)
 
 Reader = Callable[[Path], object]
 
@@ -89,7 +95,7 @@ def _with_calibration(file: Path) -> None:
 
 
 def _with_speech_weights(file: Path) -> None:
-    put(
+    write_content(
         file.parent / "speech.yaml",
         f"task: activity\nlicence: MIT\nfiles:\n  model: {{file: {file.name}, sha256: {'a' * 64}}}",
     )
@@ -115,13 +121,13 @@ READERS: dict[str, tuple[str, Reader]] = {
     "shape": ("config.json", read_shape),
     "safetensors": ("model.safetensors", read_safetensors),
     "tokenizer": ("tokenizer.bin", load_tokenizer),
-    "tokens": ("tokenizer.json", load_text_tokens),
+    "tokens": ("tokenizer.json", load_json_tokenizer),
     "sidecar of a plan": ("some.plan.json", lambda file: read_sidecar(file.parent / "some.plan")),
     "entry of the cache": ("entry.json", lambda file: read_entry(file.parent)),
     "recording": ("some.jsonl", read_recording),
     "packed recording": ("some.jsonl.gz", read_recording),
-    "sound": ("some.wav", lambda file: list(pieces_of(file, 0.1))),
-    "raw sound": ("some.raw", lambda file: list(pieces_of(file, 0.1))),
+    "sound": ("some.wav", lambda file: list(read_blocks(file, 0.1))),
+    "raw sound": ("some.raw", lambda file: list(read_blocks(file, 0.1))),
 }
 if importlib.util.find_spec("tokenizers") is None:
     del READERS["tokens"]
@@ -130,35 +136,35 @@ if importlib.util.find_spec("tokenizers") is None:
 FOUND_IN_FOLDERS = ("model", "speech model")
 
 
-@pytest.mark.parametrize("what", NO_FILES)
+@pytest.mark.parametrize("what", UNREADABLE_FILES)
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_no_file_is_refused(tmp_path: Path, reader: str, what: str) -> None:
     name, read = READERS[reader]
     if (reader, what) == ("video of a source", "sparse"):
         pytest.skip("a video may have any length; FFmpeg reads as much of it as it needs")
-    NO_FILES[what](tmp_path / name)
-    error = within_deadline(lambda: read(tmp_path / name))
+    UNREADABLE_FILES[what](tmp_path / name)
+    error = call_with_deadline(lambda: read(tmp_path / name))
     assert isinstance(error, EdgeInferenceError), repr(error)
-    expect_sentence(error, name)
+    assert_one_sentence(error, name)
 
 
 @pytest.mark.parametrize("text", YAML_TEXTS)
 def test_yaml_that_costs_too_much_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "some.yaml"
-    put(file, YAML_TEXTS[text])
-    error = within_deadline(lambda: load_yaml(file))
+    write_content(file, YAML_TEXTS[text])
+    error = call_with_deadline(lambda: load_yaml(file))
     assert isinstance(error, ConfigError), repr(error)
-    expect_sentence(error, file.name)
+    assert_one_sentence(error, file.name)
 
 
 @pytest.mark.parametrize("text", ["brackets", "laughs", "sixties", "digits", "another encoding"])
 @pytest.mark.parametrize("reader", YAML_READERS)
 def test_so_it_is_by_whoever_reads_yaml(tmp_path: Path, reader: str, text: str) -> None:
     name, read = YAML_READERS[reader]
-    put(tmp_path / name, YAML_TEXTS[text])
-    error = within_deadline(lambda: read(tmp_path / name))
+    write_content(tmp_path / name, YAML_TEXTS[text])
+    error = call_with_deadline(lambda: read(tmp_path / name))
     assert isinstance(error, EdgeInferenceError), repr(error)
-    expect_sentence(error, name)
+    assert_one_sentence(error, name)
 
 
 @pytest.mark.parametrize("text", [YAML_TEXTS[name] for name in ("brackets", "laughs", "sixties")])
@@ -168,9 +174,9 @@ def test_a_parameter_that_costs_too_much_stays_a_text(text: str) -> None:
 
     def read_it() -> None:
         nonlocal read
-        read = read_value(value)
+        read = parse_value(value)
 
-    assert within_deadline(read_it) is None
+    assert call_with_deadline(read_it) is None
     assert read == value
 
 
@@ -206,10 +212,10 @@ JSON_READERS = {
 @pytest.mark.parametrize("reader", JSON_READERS)
 def test_json_that_is_none_is_refused(tmp_path: Path, reader: str, text: str) -> None:
     name, read = JSON_READERS[reader]
-    put(tmp_path / name, JSON_TEXTS[text])
-    error = within_deadline(lambda: read(tmp_path / name))
+    write_content(tmp_path / name, JSON_TEXTS[text])
+    error = call_with_deadline(lambda: read(tmp_path / name))
     assert isinstance(error, EdgeInferenceError), repr(error)
-    expect_sentence(error, name)
+    assert_one_sentence(error, name)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +229,10 @@ def test_json_that_is_none_is_refused(tmp_path: Path, reader: str, text: str) ->
 )
 def test_safetensors_of_a_strange_header(tmp_path: Path, header: str) -> None:
     file = tmp_path / "model.safetensors"
-    put(file, len(header).to_bytes(8, "little") + header.encode() + bytes(64))
-    error = within_deadline(lambda: read_safetensors(file))
+    write_content(file, len(header).to_bytes(8, "little") + header.encode() + bytes(64))
+    error = call_with_deadline(lambda: read_safetensors(file))
     assert isinstance(error, EdgeInferenceError), repr(error)
-    expect_sentence(error, file.name)
+    assert_one_sentence(error, file.name)
 
 
 def test_a_recording_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
@@ -237,7 +243,7 @@ def test_a_recording_that_unpacks_without_end_is_refused(tmp_path: Path) -> None
         for _ in range(300):
             stream.write(bytes(1 << 20))
     tracemalloc.start()
-    error = within_deadline(lambda: read_recording(file))
+    error = call_with_deadline(lambda: read_recording(file))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(error, EdgeInferenceError), repr(error)
@@ -248,11 +254,13 @@ def test_a_recording_that_unpacks_without_end_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("key", ["file", "labels", "image"])
 def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> None:
     text = (find_model("nanodet").folder / "model.yaml").read_text()
-    put(tmp_path / "labels.txt", (find_model("nanodet").folder / "labels.txt").read_text())
-    put(tmp_path / "model.yaml", re.sub(rf"(?m)\b{key}: .*", rf'{key}: "a\\0b"', text))
-    error = within_deadline(lambda: load_model(tmp_path))
+    write_content(
+        tmp_path / "labels.txt", (find_model("nanodet").folder / "labels.txt").read_text()
+    )
+    write_content(tmp_path / "model.yaml", re.sub(rf"(?m)\b{key}: .*", rf'{key}: "a\\0b"', text))
+    error = call_with_deadline(lambda: load_model(tmp_path))
     assert isinstance(error, ConfigError), repr(error)
-    expect_sentence(error, "model.yaml")
+    assert_one_sentence(error, "model.yaml")
     assert "NUL" in str(error)
 
 
@@ -265,14 +273,14 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         lambda name: find_model("nanodet", search_folders(name)),
         lambda name: load_yaml(Path(name)),
         lambda name: read_grammar(Path(name)),
-        lambda name: list(pieces_of(Path(name + ".wav"), 0.1)),
-        open_sound,
+        lambda name: list(read_blocks(Path(name + ".wav"), 0.1)),
+        open_audio_input,
         find_grammar,
     ],
 )
 @pytest.mark.parametrize("name", ["./a\0b", "a\0b.yaml", "./\ud800", "./" + "a" * 5_000])
 def test_a_name_that_no_file_can_have_is_refused(find: Callable[[str], object], name: str) -> None:
-    error = within_deadline(lambda: find(name))
+    error = call_with_deadline(lambda: find(name))
     assert isinstance(error, EdgeInferenceError), repr(error)
 
 
@@ -280,9 +288,9 @@ def test_pipelines_that_include_more_and_more_are_refused(tmp_path: Path) -> Non
     head = "name: some\ndescription: some\n"
     for number in range(30):
         names = [{"pipeline": f"p{number + 1}"}] * 2
-        put(tmp_path / f"p{number}.yaml", f"{head}include: {json.dumps(names)}\n")
-    put(tmp_path / "p30.yaml", f"{head}arguments: {{}}\ncomponents: []\n")
-    error = within_deadline(lambda: load_pipeline(str(tmp_path / "p0.yaml")))
+        write_content(tmp_path / f"p{number}.yaml", f"{head}include: {json.dumps(names)}\n")
+    write_content(tmp_path / "p30.yaml", f"{head}arguments: {{}}\ncomponents: []\n")
+    error = call_with_deadline(lambda: load_pipeline(str(tmp_path / "p0.yaml")))
     assert isinstance(error, ConfigError), repr(error)
     assert "more than 64 pipelines are included" in str(error)
 
@@ -308,7 +316,7 @@ def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
     """As files of the kernel, which tell no length before."""
     with pytest.raises(OSError, match="too many; it has at most 5"):
         read_bytes(Path("/proc/self/status"), 5)
-    put(tmp_path / "a", "one\r\ntwo\rthree")
+    write_content(tmp_path / "a", "one\r\ntwo\rthree")
     assert read_text(tmp_path / "a") == "one\ntwo\nthree"
 
 

@@ -15,13 +15,13 @@ from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, onnx_for
 from edge_inference.engines.precision import int8_mode
-from edge_inference.engines.precision.int8_mode import in_words, mode_in_use, weight_bits
+from edge_inference.engines.precision.int8_mode import describe_int8_mode, mode_in_use, weight_bits
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
 from edge_inference.optimize.image_set import ImageSet
-from int8_sums import pair_sums, saturates
+from int8_sums import can_saturate, saturating_pair_sums
 
 AVX2 = Processor("avx2", saturates=True)
 VNNI = Processor("avx512_vnni", saturates=False)
@@ -53,7 +53,7 @@ def test_only_a_processor_that_saturates_has_two_ways(
 ) -> None:
     assert weight_bits(mode, processor) == bits
     assert mode_in_use(bits, processor) == in_use
-    assert in_words(mode_in_use(bits, processor)) == words
+    assert describe_int8_mode(mode_in_use(bits, processor)) == words
 
 
 def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
@@ -151,7 +151,7 @@ def test_what_is_promised_depends_on_the_processor() -> None:
 
 def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
     def pair(one: tuple[int, int], other: tuple[int, int]) -> int:
-        return int(pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
+        return int(saturating_pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
 
     assert pair((255, 255), (127, 127)) == 32767  # 64770 in truth
     assert pair((255, 255), (-128, -128)) == -32768
@@ -159,5 +159,5 @@ def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
     assert pair((255, 255), (63, 63)) == 255 * 63 * 2
     assert pair((255, 255), (-64, -64)) == -32640
     assert pair((200, 100), (127, -128)) == 200 * 127 - 100 * 128
-    assert saturates(np.array([64, 65], np.int8))
-    assert not saturates(np.arange(-64, 65, dtype=np.int8))
+    assert can_saturate(np.array([64, 65], np.int8))
+    assert not can_saturate(np.arange(-64, 65, dtype=np.int8))

@@ -19,7 +19,7 @@ from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language_model.constrained_decoding import Constraint, Vocabulary
 from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
 from edge_inference.speech.language_model.plan_schema import PlanSchema
-from edge_inference.speech.language_model.prompt import Prompt, examples_for, read_prompt
+from edge_inference.speech.language_model.prompt import Prompt, read_prompt, select_examples
 from edge_inference.speech.planning.limits import read_limits
 from edge_inference.speech.planning.planner import ActionPlanner
 from edge_inference.speech.recognition.speech_model import load_speech_model
@@ -53,7 +53,7 @@ def unknown(text: str = "scoot ahead") -> Intent:
 
 def test_a_plan_becomes_an_intent_that_is_asked_about() -> None:
     said = unknown("scoot ahead two meters")
-    intent = model_of(saying("move direction=forward distance=two meters")).intent(said)
+    intent = model_of(saying("move direction=forward distance=two meters")).parse(said)
     assert (intent.name, intent.source, intent.needs_confirmation) == (
         "move",
         "language_model",
@@ -65,7 +65,7 @@ def test_a_plan_becomes_an_intent_that_is_asked_about() -> None:
 
 
 def test_several_steps_are_one_intent() -> None:
-    intent = model_of(saying("turn direction=left; stop")).intent(unknown())
+    intent = model_of(saying("turn direction=left; stop")).parse(unknown())
     assert intent.name == "turn then stop"
     assert intent.slots["1.direction"].value == "left"
     assert intent.needs_confirmation
@@ -73,7 +73,7 @@ def test_several_steps_are_one_intent() -> None:
 
 @pytest.mark.parametrize("plan", ["stop", "look", "look thing=cup"])
 def test_what_moves_nothing_is_not_asked_about(plan: str) -> None:
-    intent = model_of(saying(plan)).intent(unknown("what about my cup"))
+    intent = model_of(saying(plan)).parse(unknown("what about my cup"))
     assert (intent.name, intent.needs_confirmation) == (plan.partition(" ")[0], False)
 
 
@@ -86,17 +86,17 @@ def test_what_moves_nothing_is_not_asked_about(plan: str) -> None:
     ],
 )
 def test_a_plan_without_a_quantity_that_was_said_is_another_one(text: str, plan: str) -> None:
-    intent = model_of(saying(plan)).intent(unknown(text))
+    intent = model_of(saying(plan)).parse(unknown(text))
     assert (intent.name, intent.problem) == ("", f"I am not sure what {text!r} means")
 
 
 @pytest.mark.parametrize("plan", ["move direction=forward distance=two meters", "look thing=cup"])
 def test_values_that_nobody_said_cannot_be_written(plan: str) -> None:
-    assert model_of(saying(plan)).write("scoot ahead").text != plan
+    assert model_of(saying(plan)).generate("scoot ahead").text != plan
 
 
 def test_none_leaves_the_text_as_little_understood_as_it_was() -> None:
-    assert model_of(saying("none")).intent(unknown()) == unknown()
+    assert model_of(saying("none")).parse(unknown()) == unknown()
 
 
 @pytest.mark.parametrize(
@@ -106,17 +106,17 @@ def test_texts_that_the_model_is_not_asked_about(text: str) -> None:
     decoder = saying("move direction=forward")
     model = model_of(decoder)
     before = decoder.runs
-    assert model.intent(unknown(text)) == unknown(text)
+    assert model.parse(unknown(text)) == unknown(text)
     assert decoder.runs == before
 
 
 def test_a_model_that_is_not_sure_is_not_believed() -> None:
-    intent = model_of(saying("move direction=forward", sure=1.0)).intent(unknown())
+    intent = model_of(saying("move direction=forward", sure=1.0)).parse(unknown())
     assert (intent.name, intent.problem) == ("", "I am not sure what 'scoot ahead' means")
 
 
 def test_a_model_that_would_rather_write_something_else_is_not_sure() -> None:
-    written = model_of(saying("hello there")).write("scoot ahead")
+    written = model_of(saying("hello there")).generate("scoot ahead")
     assert written.confidence < 0.1
     assert PlanSchema(shipped()).parse(written.text) is not None
 
@@ -125,7 +125,7 @@ def test_time_runs_out() -> None:
     ticks = iter(np.arange(0.0, 1000.0, 1.0).tolist())
     settings = LanguageModelSettings(time_limit_s=2.0)
     decoder = saying("move direction=forward; turn direction=left; stop")
-    intent = model_of(decoder, settings, ticks).intent(unknown())
+    intent = model_of(decoder, settings, ticks).parse(unknown())
     assert intent.name == ""
     assert intent.problem == "I do not understand; the language model took too long"
     assert decoder.runs <= 5
@@ -133,15 +133,15 @@ def test_time_runs_out() -> None:
 
 def test_tokens_run_out() -> None:
     model = model_of(saying("move direction=forward; move direction=forward; stop"))
-    model.settings = LanguageModelSettings(most_tokens=8)
-    assert model.intent(unknown()).problem.endswith("the language model wrote too much")
+    model.settings = LanguageModelSettings(max_tokens=8)
+    assert model.parse(unknown()).problem.endswith("the language model wrote too much")
 
 
 def test_the_prompt_is_read_once() -> None:
     decoder = saying("stop")
     model = model_of(decoder)
     assert decoder.runs == 1
-    assert model.write("a").text == model.write("b").text == "stop"
+    assert model.generate("a").text == model.generate("b").text == "stop"
     # The text behind the prompt, and nothing more: "op" follows by itself, and then the end.
     assert decoder.runs <= 5
 
@@ -177,12 +177,10 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
     def answer(text: str) -> NDArray[np.float32]:
         return (random.standard_normal(len(PIECES)) * sharpness).astype(np.float32)
 
-    model = model_of(
-        Decoder(answer), LanguageModelSettings(most_tokens=500, min_model_confidence=0)
-    )
+    model = model_of(Decoder(answer), LanguageModelSettings(max_tokens=500, min_model_confidence=0))
     text = "scoot ahead two meters or six feet at half a meter per second with the mug to the door"
     schema, words = PlanSchema(shipped(), 3), tuple(text.split())
-    written = model.write(text)
+    written = model.generate(text)
     if written.problem:
         assert written == type(written)(
             "", 0.0, written.tokens, "the language model wrote too much"
@@ -191,7 +189,7 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
     readings = schema.for_text(words, INFERRED).parse(written.text)
     assert readings is not None, written.text
     assert 0.0 <= written.confidence <= 1.0
-    intent = model.intent(unknown(text))
+    intent = model.parse(unknown(text))
     assert intent.name not in ("confirm", "deny")
     limits = read_limits(VOICE / "limits.yaml")
     planner = ActionPlanner(limits)
@@ -240,7 +238,7 @@ def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
     assert prompt.end == ("</s>",)
     with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*'fly height=3' is no plan"):
-        examples_for(PlanSchema(shipped()), INFERRED, shipped(), own)
+        select_examples(PlanSchema(shipped()), INFERRED, shipped(), own)
 
 
 @pytest.mark.parametrize(
@@ -265,12 +263,12 @@ def test_only_a_language_model_has_a_prompt(tmp_path: Path) -> None:
 
 
 def test_examples_are_those_that_the_grammar_knows(tmp_path: Path) -> None:
-    known = examples_for(PlanSchema(shipped()), INFERRED, shipped(), [])
+    known = select_examples(PlanSchema(shipped()), INFERRED, shipped(), [])
     assert ("rotate left", "turn direction=left") in known
     assert ("i am tired", "none") in known
     file = tmp_path / "grammar.yaml"
     file.write_text("intents:\n  sing: {phrases: [sing a song]}\n")
     other = read_grammar(file)
-    shown = examples_for(PlanSchema(other), INFERRED, other, [])
+    shown = select_examples(PlanSchema(other), INFERRED, other, [])
     assert ("sing a song", "sing") in shown
     assert {plan for _, plan in shown} == {"sing", "none"}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import (
     FASTER,
     MINIMUM_RUNS,
@@ -15,22 +16,23 @@ from edge_inference.core.measured_costs import (
     Samples,
     Spread,
 )
-from edge_inference.core.operating_point import EngineConfiguration
 
-FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, form="threads=1")
+FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, execution="threads=1")
 FP16 = replace(FP32, precision="fp16", artifact="b" * 64)
 INT8 = replace(FP32, precision="int8", artifact="c" * 64)
 
 
 def together(*times: tuple[EngineConfiguration, float], taken_s: float = 1.0) -> Measurement:
-    costs = (Cost(point, 20, Spread(seconds, seconds * 1.1)) for point, seconds in times)
+    costs = (
+        Cost(configuration, 20, Spread(seconds, seconds * 1.1)) for configuration, seconds in times
+    )
     return Measurement("test", taken_s, tuple(costs))
 
 
 def known(*measurements: Measurement) -> MeasuredCosts:
     found = MeasuredCosts()
     for measurement in measurements:
-        found = found.with_new(measurement, 100)
+        found = found.with_measurement(measurement, 100)
     return found
 
 
@@ -57,7 +59,7 @@ def test_too_few_runs_say_nothing() -> None:
     assert Measurement.of("test", 1.0, {FP32: few}) is None
     assert Measurement.of("test", 1.0, {}) is None
     measurement = Measurement.of("test", 1.0, {FP32: few, INT8: enough})
-    assert [cost.point for cost in measurement.costs] == [INT8]
+    assert [cost.configuration for cost in measurement.costs] == [INT8]
 
 
 def test_a_ratio_is_of_one_measurement() -> None:
@@ -78,9 +80,9 @@ def test_the_newest_ratio_counts() -> None:
 
 
 def test_a_ratio_is_of_cpu_times_where_both_have_one() -> None:
-    def cost(point: EngineConfiguration, wall_s: float, cpu_s: float | None) -> Cost:
+    def cost(configuration: EngineConfiguration, wall_s: float, cpu_s: float | None) -> Cost:
         cpu = None if cpu_s is None else Spread(cpu_s, cpu_s)
-        return Cost(point, 20, Spread(wall_s, wall_s), cpu)
+        return Cost(configuration, 20, Spread(wall_s, wall_s), cpu)
 
     busy = Measurement("test", 1.0, (cost(FP32, 0.04, 0.04), cost(INT8, 0.09, 0.02)))
     assert known(busy).ratio(INT8, FP32) == 0.5
@@ -99,7 +101,7 @@ def test_what_is_hardly_faster_is_not_faster(seconds: float, is_faster: bool) ->
     "other",
     [
         replace(INT8, artifact="d" * 64),
-        replace(INT8, form="threads=2"),
+        replace(INT8, execution="threads=2"),
         replace(INT8, batch=4),
         replace(INT8, backend="ort-cuda"),
         replace(INT8, model="other"),
@@ -122,19 +124,19 @@ def test_what_is_measured_again_is_replaced_and_the_rest_stays() -> None:
 def test_the_oldest_go_when_there_are_too_many() -> None:
     costs = MeasuredCosts()
     for number in range(10):
-        point = replace(FP32, artifact=f"{number:064x}")
-        costs = costs.with_new(together((point, 0.01), (INT8, 0.01)), 6)
-    kept = [each.costs[0].point.artifact[-1] for each in costs.measurements]
+        configuration = replace(FP32, artifact=f"{number:064x}")
+        costs = costs.with_measurement(together((configuration, 0.01), (INT8, 0.01)), 6)
+    kept = [each.costs[0].configuration.artifact[-1] for each in costs.measurements]
     assert kept == ["7", "8", "9"]
-    alone = MeasuredCosts().with_new(together((FP32, 1.0), (INT8, 1.0)), 1)
+    alone = MeasuredCosts().with_measurement(together((FP32, 1.0), (INT8, 1.0)), 1)
     assert len(alone.measurements) == 1  # the newest one stays in any case
 
 
 def test_the_newest_costs_of_a_model_are_listed() -> None:
     cool, hot = together((FP32, 0.04), (INT8, 0.02)), together((INT8, 0.03))
     other = together((replace(FP32, model="other"), 1.0))
-    found = known(cool, other, hot).of_model("net")
-    assert [(cost.point, cost.seconds, of) for cost, of in found] == [
+    found = known(cool, other, hot).newest_of_model("net")
+    assert [(cost.configuration, cost.seconds, of) for cost, of in found] == [
         (FP32, 0.04, cool),
         (INT8, 0.03, hot),
     ]
@@ -142,7 +144,7 @@ def test_the_newest_costs_of_a_model_are_listed() -> None:
 
 def test_a_point_has_a_title() -> None:
     assert INT8.title == "net ort int8, threads=1"
-    assert replace(INT8, batch=4, form="").title == "net ort int8, batch 4"
+    assert replace(INT8, batch=4, execution="").title == "net ort int8, batch 4"
 
 
 def test_what_a_run_would_take_now_follows_the_engine_in_use() -> None:

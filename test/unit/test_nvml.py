@@ -186,7 +186,7 @@ def test_what_is_not_supported_is_left_out(library: Library) -> None:
 def test_a_gpu_without_anything_is_no_sensor(library: Library) -> None:
     library.errors = dict.fromkeys(["temperature", "power", "utilisation", "clock", "reasons"], 3)
     notes: list[str] = []
-    assert nvml_probe.find(library, note=notes.append) == []
+    assert nvml_probe.find(library, on_problem=notes.append) == []
     assert notes == ["NVML measures nothing on GPU 0"]
 
 
@@ -243,7 +243,7 @@ def test_several_gpus_and_one_that_does_not_open() -> None:
 
     library.nvmlDeviceGetHandleByIndex = open_gpu  # type: ignore[attr-defined]
     notes: list[str] = []
-    sensors = nvml_probe.find(library, note=notes.append)
+    sensors = nvml_probe.find(library, on_problem=notes.append)
     names = [sensor.name for sensor in sensors]
     assert names == ["nvml/0000:01:00.0/temperature", "nvml/0002:01:00.0/temperature"]
     assert notes == ["NVML cannot open GPU 1: error 15"]
@@ -254,7 +254,7 @@ def test_without_a_driver_there_is_no_sensor_but_a_note(step: str, library: Libr
     library.errors = {step: 9}
     notes: list[str] = []
     assert nvml_probe.find(library) == []
-    assert nvml_probe.find(library, note=notes.append) == []
+    assert nvml_probe.find(library, on_problem=notes.append) == []
     assert len(notes) == 1
     assert "error 9" in notes[0]
 
@@ -274,7 +274,7 @@ def test_the_library_is_given_back(library: Library) -> None:
 def test_it_tells_of_itself_before_it_is_read(library: Library) -> None:
     (sensor,) = nvml_probe.find(library)
     assert isinstance(sensor, AnnouncedSensor)
-    found = sensor.unread(5)
+    found = sensor.announce(5)
     assert [reading.name for reading in found] == list(sensor.names)
     assert {(reading.status, reading.stamp_ns) for reading in found} == {(ReadingStatus.STALE, 5)}
 
@@ -282,7 +282,7 @@ def test_it_tells_of_itself_before_it_is_read(library: Library) -> None:
 def test_without_the_package_there_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     notes: list[str] = []
-    assert nvml_probe.find(note=notes.append) == []
+    assert nvml_probe.find(on_problem=notes.append) == []
     assert "nvidia-ml-py" in notes[0]
 
 
@@ -297,5 +297,5 @@ def test_the_fallback_is_as_the_library() -> None:
 def test_the_library_itself_finds_or_notes() -> None:
     pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     notes: list[str] = []
-    sensors = nvml_probe.find(note=notes.append)
+    sensors = nvml_probe.find(on_problem=notes.append)
     assert sensors or notes

@@ -19,7 +19,7 @@ from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.perception.run_output import RunJsonLines
 from edge_inference.cli.perception.source import SourceKind, is_topic_name, source_kind
-from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import find_model, search_folders
@@ -50,12 +50,12 @@ def test_a_model_reaches_the_nodes_as_it_was_written(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["./a #1.jpg", "one\ntwo", "  spaces  "])
 def test_words_without_quotes_stay_as_they_are(text: str) -> None:
-    assert read_value(text) == text
+    assert parse_value(text) == text
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs",))))
 def test_every_text_survives_yaml(text: str) -> None:
-    assert yaml.safe_load(as_yaml(text)) == text
+    assert yaml.safe_load(format_value(text)) == text
 
 
 def test_a_folder_with_everything_in_it_is_read_to_its_end(tmp_path: Path) -> None:

@@ -14,33 +14,39 @@ from edge_inference.core.models import onnx_reader
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.onnx_cost import MOST_NODES, check_cost
 from edge_inference.errors import ModelError
-from hostile_files import NO_FILES, expect_sentence, within_deadline
-from hostile_models import DECLARED, RUNNING, bomb, network, write_model
+from hostile_files import UNREADABLE_FILES, assert_one_sentence, call_with_deadline
+from hostile_models import (
+    COSTLY_AT_RUN_TIME,
+    DECLARED,
+    make_network,
+    write_hostile_model,
+    write_model,
+)
 
 OPTION = "some_option"
 
 
 def refusal(file: Path, most_mib: int = 2048) -> str:
     """Return the sentence that refuses a file."""
-    error = within_deadline(lambda: check_cost(file, most_mib, OPTION))
+    error = call_with_deadline(lambda: check_cost(file, most_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
     return str(error)
 
 
 @pytest.mark.parametrize("kind", DECLARED)
 def test_what_says_that_it_needs_too_much_is_refused(tmp_path: Path, kind: str) -> None:
-    folder = bomb(tmp_path / "mine", kind)
+    folder = write_hostile_model(tmp_path / "mine", kind)
     text = refusal(folder / "small.onnx")
-    expect_sentence(text, "small.onnx")
+    assert_one_sentence(text, "small.onnx")
     if kind == "a long chain":
         assert f"at most {MOST_NODES} nodes" in text
     else:
         assert "expected at most 2048" in text and OPTION in text
 
 
-@pytest.mark.parametrize("kind", RUNNING)
+@pytest.mark.parametrize("kind", COSTLY_AT_RUN_TIME)
 def test_what_is_worked_out_is_not_known_before(tmp_path: Path, kind: str) -> None:
-    check_cost(bomb(tmp_path / "mine", kind) / "small.onnx", 2048, OPTION)
+    check_cost(write_hostile_model(tmp_path / "mine", kind) / "small.onnx", 2048, OPTION)
 
 
 @pytest.mark.parametrize("name", ["nanodet", "efficientnet_lite0"])
@@ -53,7 +59,7 @@ def test_the_bound_is_met_exactly(tmp_path: Path) -> None:
     for count, passes in ((1 << 18, True), ((1 << 18) + 1, False)):
         folder = tmp_path / str(count)
         folder.mkdir()
-        file = write_model(folder, network([node], {"s": [count]})) / "small.onnx"
+        file = write_model(folder, make_network([node], {"s": [count]})) / "small.onnx"
         if passes:  # 4 bytes each are 1 MiB
             check_cost(file, 1, OPTION)
         else:
@@ -68,22 +74,22 @@ def test_elements_count_as_large_as_they_are(
 ) -> None:
     value = onnx.numpy_helper.from_array(np.zeros(1, dtype))
     node = helper.make_node("ConstantOfShape", ["s"], ["made"], value=value)
-    made = network([node], {"s": [(1 << 20) // element_bytes + 1]})
+    made = make_network([node], {"s": [(1 << 20) // element_bytes + 1]})
     assert "ConstantOfShape" in refusal(write_model(tmp_path, made) / "small.onnx", 1)
     check_cost(tmp_path / "small.onnx", 2, OPTION)
 
 
 def test_weights_count_together(tmp_path: Path) -> None:
     weights = {f"w{n}": np.zeros(100_000, np.float32) for n in range(6)}
-    file = write_model(tmp_path, network([], weights)) / "small.onnx"
+    file = write_model(tmp_path, make_network([], weights)) / "small.onnx"
     check_cost(file, 3, OPTION)
     assert "'w5'" in refusal(file, 2)
 
 
 def test_a_file_of_weights_with_holes_is_refused(tmp_path: Path) -> None:
-    folder = bomb(tmp_path / "mine", "external data")
+    folder = write_hostile_model(tmp_path / "mine", "external data")
     text = refusal(folder / "small.onnx", 8192)
-    expect_sentence(text, "weights.bin")
+    assert_one_sentence(text, "weights.bin")
     assert "holes" in text and str(4 << 30) in text
 
 
@@ -97,7 +103,7 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -
     file = tmp_path / "mine.onnx"
     file.write_bytes(made.SerializeToString())
     text = refusal(file)
-    expect_sentence(text, "mine.onnx")
+    assert_one_sentence(text, "mine.onnx")
     assert "in the model's folder" in text
 
 
@@ -107,12 +113,12 @@ def test_weights_that_are_no_file_are_refused(tmp_path: Path, kind: str) -> None
     del made.graph.initializer[0].dims[:]
     file = tmp_path / "mine.onnx"
     file.write_bytes(made.SerializeToString())
-    NO_FILES[kind](tmp_path / "weights.bin")
-    expect_sentence(refusal(file), "weights.bin")
+    UNREADABLE_FILES[kind](tmp_path / "weights.bin")
+    assert_one_sentence(refusal(file), "weights.bin")
 
 
 def test_a_file_of_weights_may_have_small_holes(tmp_path: Path) -> None:
-    folder = bomb(tmp_path / "mine", "external data")
+    folder = write_hostile_model(tmp_path / "mine", "external data")
     weights = folder / "weights.bin"
     weights.write_bytes(bytes(3 << 20))
     os.truncate(weights, 4 << 20)
@@ -133,21 +139,21 @@ def test_graphs_far_within_each_other_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_onnx_file_is_left_to_who_opens_it(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "some.onnx"
     file.write_bytes(data)
-    assert within_deadline(lambda: check_cost(file, 1, OPTION)) is None
+    assert call_with_deadline(lambda: check_cost(file, 1, OPTION)) is None
 
 
 def test_every_beginning_of_a_file_can_be_looked_at(tmp_path: Path) -> None:
-    whole = (bomb(tmp_path / "mine", "in a branch") / "small.onnx").read_bytes()
+    whole = (write_hostile_model(tmp_path / "mine", "in a branch") / "small.onnx").read_bytes()
     file = tmp_path / "part.onnx"
     for length in range(len(whole)):
         file.write_bytes(whole[:length])
-        error = within_deadline(lambda: check_cost(file, 2048, OPTION))
+        error = call_with_deadline(lambda: check_cost(file, 2048, OPTION))
         assert error is None or isinstance(error, ModelError), repr(error)
 
 
 @pytest.mark.parametrize(("name", "passes"), [("some.ort", True), ("some.onnx", False)])
 def test_onnx_runtimes_own_format_is_left_to_it(tmp_path: Path, name: str, passes: bool) -> None:
-    whole = (bomb(tmp_path / "mine", "ConstantOfShape") / "small.onnx").read_bytes()
+    whole = (write_hostile_model(tmp_path / "mine", "ConstantOfShape") / "small.onnx").read_bytes()
     file = tmp_path / name
     # As that format begins; here it is the name of the producer, by its letters.
     file.write_bytes(b"\x12\x06xxORTM" + whole)
@@ -174,9 +180,9 @@ def test_strange_numbers_are_no_error(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         node = helper.make_node("ConstantOfShape", ["s"], ["made"])
-        made = network([node], {"s": np.array(shape, np.int64)})
+        made = make_network([node], {"s": np.array(shape, np.int64)})
         check_cost(write_model(folder, made) / "small.onnx", 1, OPTION)
     tensor = TensorProto(name="s", data_type=77, dims=[2])
     folder = tmp_path / "odd"
     folder.mkdir()
-    check_cost(write_model(folder, network([node], {}, [tensor])) / "small.onnx", 1, OPTION)
+    check_cost(write_model(folder, make_network([node], {}, [tensor])) / "small.onnx", 1, OPTION)

@@ -14,8 +14,16 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_inference.core.models import onnx_cost
 from edge_inference.core.models.onnx_cost import MOST_NODES, check_cost
 from edge_inference.errors import ModelError
-from hostile_files import expect_sentence, within_deadline
-from hostile_models import HUGE, ODD, bomb, call, calling, network, write_model
+from hostile_files import assert_one_sentence, call_with_deadline
+from hostile_models import (
+    HUGE,
+    UNUSUAL,
+    make_call_node,
+    make_network,
+    make_network_with_functions,
+    write_hostile_model,
+    write_model,
+)
 
 OPTION = "some_option"
 MOST_INT64 = (1 << 63) - 1
@@ -25,9 +33,9 @@ GROUP = b"\xa3\x06\xab\x06\x08\x01\x15abcd\x12\x01x\xac\x06\xa4\x06"
 
 def refusal(file: Path, most_mib: int = 2048) -> str:
     """Return the sentence that refuses a file."""
-    error = within_deadline(lambda: check_cost(file, most_mib, OPTION))
+    error = call_with_deadline(lambda: check_cost(file, most_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
-    expect_sentence(str(error), file.name)
+    assert_one_sentence(str(error), file.name)
     return str(error)
 
 
@@ -36,9 +44,9 @@ def written(folder: Path, model: onnx.ModelProto) -> Path:
     return write_model(folder, model) / "small.onnx"
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("kind", UNUSUAL)
 def test_what_needs_too_much_is_refused_however_it_says_so(tmp_path: Path, kind: str) -> None:
-    text = refusal(bomb(tmp_path / "mine", kind) / "small.onnx")
+    text = refusal(write_hostile_model(tmp_path / "mine", kind) / "small.onnx")
     if kind == "functions that call each other":
         assert f"at most {MOST_NODES} nodes" in text
     else:
@@ -47,7 +55,7 @@ def test_what_needs_too_much_is_refused_however_it_says_so(tmp_path: Path, kind:
 
 def huge() -> onnx.ModelProto:
     """Return a network with one node that makes too much."""
-    return network([helper.make_node("ConstantOfShape", ["s"], ["made"])], {"s": HUGE})
+    return make_network([helper.make_node("ConstantOfShape", ["s"], ["made"])], {"s": HUGE})
 
 
 def test_fields_of_other_kinds_are_stepped_over(tmp_path: Path) -> None:
@@ -76,7 +84,7 @@ def test_a_name_without_an_end_is_refused(tmp_path: Path) -> None:
 
 def test_a_shape_of_more_axes_than_any_has_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("ConstantOfShape", ["s"], ["made"])
-    assert "axes" in refusal(written(tmp_path, network([node], {"s": [1] * 70})))
+    assert "axes" in refusal(written(tmp_path, make_network([node], {"s": [1] * 70})))
 
 
 def test_what_ends_within_the_graph_is_refused(tmp_path: Path) -> None:
@@ -89,7 +97,7 @@ def test_what_ends_within_the_graph_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_nodes_may_lack_their_inputs(tmp_path: Path, kind: str, count: int) -> None:
     node = helper.make_node(kind, ["one"] * count, ["made"])
-    check_cost(written(tmp_path, network([node], {"one": 1})), 1, OPTION)
+    check_cost(written(tmp_path, make_network([node], {"one": 1})), 1, OPTION)
 
 
 def test_whatever_goes_wrong_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +137,7 @@ def test_branches_do_not_see_each_other(tmp_path: Path, is_first: bool) -> None:
     node = helper.make_node(
         "If", ["yes"], ["logits"], then_branch=branches[0], else_branch=branches[1]
     )
-    check_cost(written(tmp_path, network([node], {"yes": True})), 1, OPTION)
+    check_cost(written(tmp_path, make_network([node], {"yes": True})), 1, OPTION)
 
 
 def test_a_branch_has_names_of_its_own(tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_a_branch_has_names_of_its_own(tmp_path: Path) -> None:
         node = helper.make_node("If", ["yes"], ["made"], then_branch=graph, else_branch=graph)
         folder = tmp_path / str(number)
         folder.mkdir()
-        return written(folder, network([node, *after], {"yes": True, "k": [MOST_INT64]}))
+        return written(folder, make_network([node, *after], {"yes": True, "k": [MOST_INT64]}))
 
     after: list[onnx.NodeProto] = []
     check_cost(file(zeros_like("means", "k", "y"), 0), 1, OPTION)
@@ -159,7 +167,7 @@ def test_a_function_sees_none_but_its_own_names(tmp_path: Path) -> None:
         helper.make_node("ConstantOfShape", ["k"], ["zeros"]),
         helper.make_node("Add", ["x", "zeros"], ["y"]),
     ]
-    model = calling({"f": nodes}, "f")
+    model = make_network_with_functions({"f": nodes}, "f")
     model.graph.initializer.append(numpy_helper.from_array(np.int64([MOST_INT64]), "k"))
     check_cost(written(tmp_path, model), 1, OPTION)
 
@@ -172,7 +180,7 @@ def test_the_input_of_a_graph_is_no_constant_of_another(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     node = helper.make_node("SequenceMap", ["many"], ["made"], body=body)
-    check_cost(written(tmp_path, network([node], {"k": [MOST_INT64]})), 1, OPTION)
+    check_cost(written(tmp_path, make_network([node], {"k": [MOST_INT64]})), 1, OPTION)
 
 
 def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
@@ -181,10 +189,13 @@ def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
         names = ["x", *(f"t{n}" for n in range(98)), "y"]
         inner = [helper.make_node("Relu", [a], [b]) for a, b in itertools.pairwise(names)]
         names = ["x", *(f"t{n}" for n in range(count - 1)), "y"]
-        outer = [call("inner", a, b) for a, b in itertools.pairwise(names)]
+        outer = [make_call_node("inner", a, b) for a, b in itertools.pairwise(names)]
         folder = tmp_path / str(count)
         folder.mkdir()
-        file = written(folder, calling({"inner": inner, "outer": outer, "unused": relu}, "outer"))
+        file = written(
+            folder,
+            make_network_with_functions({"inner": inner, "outer": outer, "unused": relu}, "outer"),
+        )
         if passes:
             check_cost(file, 1, OPTION)
         else:
@@ -192,16 +203,18 @@ def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
 
 
 def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
-    bodies = {"f": [call("g", "x", "y")], "g": [call("f", "x", "y")]}
-    assert "call each other" in refusal(written(tmp_path, calling(bodies, "f")))
-    assert "call each other" in refusal(written(tmp_path, calling(bodies, "Relu")))
+    bodies = {"f": [make_call_node("g", "x", "y")], "g": [make_call_node("f", "x", "y")]}
+    assert "call each other" in refusal(written(tmp_path, make_network_with_functions(bodies, "f")))
+    assert "call each other" in refusal(
+        written(tmp_path, make_network_with_functions(bodies, "Relu"))
+    )
 
 
 def test_a_node_with_a_million_inputs_is_looked_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = helper.make_node("Sum", ["means", *["a"] * 100_000], ["logits"])
-    file = written(tmp_path, network([node], {"a": np.zeros((1, 3), np.float32)}))
+    file = written(tmp_path, make_network([node], {"a": np.zeros((1, 3), np.float32)}))
     monkeypatch.setattr("edge_inference.core.models.onnx_reader.MOST_FIELDS", 110_000)
     check_cost(file, 1, OPTION)
 
@@ -209,7 +222,7 @@ def test_a_node_with_a_million_inputs_is_looked_at_once(
 def test_a_file_that_has_passed_is_not_walked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = written(tmp_path, network([], {"w": np.zeros(1 << 18, np.float32)}))
+    file = written(tmp_path, make_network([], {"w": np.zeros(1 << 18, np.float32)}))
     check_cost(file, 2, OPTION)
     monkeypatch.setattr("edge_inference.core.models.onnx_reader.MOST_FIELDS", 0)
     check_cost(file, 2, OPTION)
@@ -221,18 +234,18 @@ def test_a_file_that_has_passed_is_not_walked_again(
 
 
 def test_its_weights_elsewhere_are_looked_at_again(tmp_path: Path) -> None:
-    folder = bomb(tmp_path / "mine", "external data")
+    folder = write_hostile_model(tmp_path / "mine", "external data")
     weights = folder / "weights.bin"
     weights.write_bytes(bytes(1 << 10))
     check_cost(folder / "small.onnx", 8192, OPTION)
     weights.unlink()
     weights.mkdir()
-    assert "weights.bin" in str(within_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
+    assert "weights.bin" in str(call_with_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
 
 
 def test_weights_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
-    folder = bomb(tmp_path / "mine", "external data")
+    folder = write_hostile_model(tmp_path / "mine", "external data")
     (folder / "weights.bin").unlink()
-    text = str(within_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
-    expect_sentence(text, "weights.bin")
+    text = str(call_with_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
+    assert_one_sentence(text, "weights.bin")
     assert "copy them too" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import (
     cooling_devices,
     cpu_clock,
@@ -18,11 +18,11 @@ from edge_inference.platforms.sensors import (
     power_mode,
     processor,
 )
-from machine_trees import Files, HandClock, MemoryTree, look, orin_nx
+from machine_files import Files, HandClock, MemoryFiles, look, orin_nx
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
 ORIN, NANO, PC, THOR = (
-    board_named(name, BOARDS) for name in ("jetson_orin", "jetson_nano", "pc", "jetson_thor")
+    find_board(name, BOARDS) for name in ("jetson_orin", "jetson_nano", "pc", "jetson_thor")
 )
 COOLING = "sys/class/thermal/cooling_device{}"
 
@@ -39,7 +39,7 @@ def cooling(*devices: tuple[str, str | int]) -> Files:
     "module", [cooling_devices, over_current, devfreq, cpu_clock, processor, hwmon_temperature]
 )
 def test_an_empty_machine_has_no_sensors(module: object) -> None:
-    assert module.find(MemoryTree({}), ORIN) == []  # type: ignore[attr-defined]
+    assert module.find(MemoryFiles({}), ORIN) == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_empty_machine_has_no_sensors(module: object) -> None:
     ],
 )
 def test_what_slows_an_orin_down(kind: str, throttles: bool) -> None:
-    (reading,) = look(cooling_devices.find(MemoryTree(cooling((kind, "1\n"))), ORIN)).values()
+    (reading,) = look(cooling_devices.find(MemoryFiles(cooling((kind, "1\n"))), ORIN)).values()
     assert reading.name == f"cooling/{kind}"
     assert (reading.value, reading.quantity) == (1, Quantity.STATE)
     assert (reading.role is Role.THROTTLE) == throttles
@@ -65,10 +65,10 @@ def test_what_slows_an_orin_down(kind: str, throttles: bool) -> None:
 
 def test_what_slows_other_boards_down() -> None:
     files = cooling(("cpu-balanced", "1"), ("thermal-cpufreq-0", "0"), ("pwm-fan", "3"))
-    roles = [each.role for each in look(cooling_devices.find(MemoryTree(files), NANO)).values()]
+    roles = [each.role for each in look(cooling_devices.find(MemoryFiles(files), NANO)).values()]
     assert roles == [Role.THROTTLE, Role.THROTTLE, Role.NONE]
     files = cooling(("Processor", "0"), ("Processor", "2"), ("TCC Offset", "5"), ("LCD", "1"))
-    readings = look(cooling_devices.find(MemoryTree(files), PC))
+    readings = look(cooling_devices.find(MemoryFiles(files), PC))
     assert [name for name, each in readings.items() if each.role is Role.THROTTLE] == [
         "cooling/Processor",
         "cooling/Processor#2",
@@ -76,8 +76,8 @@ def test_what_slows_other_boards_down() -> None:
 
 
 def test_powerclamp_says_minus_one_while_idle() -> None:
-    tree = MemoryTree(cooling(("intel_powerclamp", "-1\n")))
-    (reading,) = look(cooling_devices.find(tree, PC)).values()
+    files = MemoryFiles(cooling(("intel_powerclamp", "-1\n")))
+    (reading,) = look(cooling_devices.find(files, PC)).values()
     assert (reading.value, reading.role) == (0, Role.THROTTLE)
 
 
@@ -93,15 +93,15 @@ def test_powerclamp_says_minus_one_while_idle() -> None:
 def test_an_alert_that_cannot_be_read_is_not_taken_as_none(
     content: str | int, status: ReadingStatus
 ) -> None:
-    tree = MemoryTree(cooling(("cpu-throttle-alert", content)))
-    (reading,) = look(cooling_devices.find(tree, ORIN)).values()
+    files = MemoryFiles(cooling(("cpu-throttle-alert", content)))
+    (reading,) = look(cooling_devices.find(files, ORIN)).values()
     assert (reading.value, reading.status) == (None, status)
 
 
 def test_over_current_counts() -> None:
     files = {**orin_nx(), "sys/class/hwmon/hwmon0/oc2_event_cnt": "7\n"}
     files["sys/class/hwmon/hwmon0/oc1_throt_en"] = "1\n"
-    readings = look(over_current.find(MemoryTree(files), ORIN))
+    readings = look(over_current.find(MemoryFiles(files), ORIN))
     assert {name: each.value for name, each in readings.items()} == {
         "over_current/oc1": 0,
         "over_current/oc2": 7,
@@ -112,7 +112,7 @@ def test_over_current_counts() -> None:
 
 
 def test_a_gpu_has_a_clock_and_a_load() -> None:
-    readings = look(devfreq.find(MemoryTree(orin_nx()), ORIN))
+    readings = look(devfreq.find(MemoryFiles(orin_nx()), ORIN))
     assert {name: (each.value, each.quantity) for name, each in readings.items()} == {
         "gpu/17000000.gpu/clock": (306e6, Quantity.FREQUENCY),
         "gpu/17000000.gpu/load": (0.25, Quantity.SHARE),
@@ -120,18 +120,18 @@ def test_a_gpu_has_a_clock_and_a_load() -> None:
 
 
 def test_a_gpu_without_a_load() -> None:
-    tree = MemoryTree({"sys/class/devfreq/gpu-gpc-0/cur_freq": "1575000000\n"})
-    assert [each.name for each in devfreq.find(tree, THOR)] == ["gpu/gpu-gpc-0/clock"]
+    files = MemoryFiles({"sys/class/devfreq/gpu-gpc-0/cur_freq": "1575000000\n"})
+    assert [each.name for each in devfreq.find(files, THOR)] == ["gpu/gpu-gpc-0/clock"]
 
 
 def test_a_load_of_more_than_all_is_invalid() -> None:
     files = {**orin_nx(), "sys/class/devfreq/17000000.gpu/device/load": "1001\n"}
-    reading = look(devfreq.find(MemoryTree(files), ORIN))["gpu/17000000.gpu/load"]
+    reading = look(devfreq.find(MemoryFiles(files), ORIN))["gpu/17000000.gpu/load"]
     assert reading.status is ReadingStatus.INVALID
 
 
 def test_clusters_have_clocks_in_hertz() -> None:
-    readings = look(cpu_clock.find(MemoryTree(orin_nx()), ORIN))
+    readings = look(cpu_clock.find(MemoryFiles(orin_nx()), ORIN))
     assert {name: each.value for name, each in readings.items()} == {
         "cpu_clock/policy0": 1984000000,
         "cpu_clock/policy4": 1984000000,
@@ -144,17 +144,17 @@ def test_of_many_cores_one_of_each_kind_is_read() -> None:
         stem = f"sys/devices/system/cpu/cpufreq/policy{number}"
         files[f"{stem}/scaling_cur_freq"] = "800000\n"
         files[f"{stem}/cpuinfo_max_freq"] = "5000000\n" if number < 16 else "3800000\n"
-    names = [sensor.name for sensor in cpu_clock.find(MemoryTree(files), PC)]
+    names = [sensor.name for sensor in cpu_clock.find(MemoryFiles(files), PC)]
     assert names == ["cpu_clock/policy0", "cpu_clock/policy16"]
 
 
 class Load:
     def __init__(self) -> None:
-        self.tree = MemoryTree({"proc/stat": ""})
-        (self.sensor,) = processor.find(self.tree, PC, HandClock())
+        self.files = MemoryFiles({"proc/stat": ""})
+        (self.sensor,) = processor.find(self.files, PC, HandClock())
 
     def at(self, line: str) -> Reading:
-        self.tree.files["proc/stat"] = line
+        self.files.contents["proc/stat"] = line
         return self.sensor.read()[0]
 
 
@@ -195,17 +195,17 @@ def test_other_text_is_no_load(line: str) -> None:
     ],
 )
 def test_memory(text: str, value: float | None) -> None:
-    (reading,) = look(processor.find(MemoryTree({"proc/meminfo": text}), PC)).values()
+    (reading,) = look(processor.find(MemoryFiles({"proc/meminfo": text}), PC)).values()
     assert reading.value == value
     assert (reading.status is ReadingStatus.OK) == (value is not None)
 
 
 def test_modes_are_told_by_number_and_not_by_order() -> None:
-    tree = MemoryTree(orin_nx())
-    assert power_mode.modes(tree) == {0: "MAXN", 1: "10W", 2: "15W"}
-    assert power_mode.current(tree) == 2
-    assert power_mode.modes(MemoryTree({})) == {}
-    assert power_mode.current(MemoryTree({})) is None
+    files = MemoryFiles(orin_nx())
+    assert power_mode.read_modes(files) == {0: "MAXN", 1: "10W", 2: "15W"}
+    assert power_mode.read_current_mode(files) == 2
+    assert power_mode.read_modes(MemoryFiles({})) == {}
+    assert power_mode.read_current_mode(MemoryFiles({})) is None
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_modes_are_told_by_number_and_not_by_order() -> None:
     ],
 )
 def test_a_modes_name_may_tell_its_budget(name: str, watts: float | None) -> None:
-    assert power_mode.watts(name) == watts
+    assert power_mode.parse_watts(name) == watts
 
 
 def test_processors_without_a_zone() -> None:
@@ -232,7 +232,7 @@ def test_processors_without_a_zone() -> None:
         files[f"{chip}/temp{number}_label"] = f"{label}\n"
         files[f"{chip}/temp{number}_input"] = "61250\n"
     files |= {"sys/class/hwmon/hwmon1/name": "nvme\n", "sys/class/hwmon/hwmon1/temp1_input": "1"}
-    (reading,) = look(hwmon_temperature.find(MemoryTree(files), PC)).values()
+    (reading,) = look(hwmon_temperature.find(MemoryFiles(files), PC)).values()
     assert (reading.name, reading.value, reading.role) == ("temp/k10temp/Tctl", 61.25, Role.CONTROL)
     assert (reading.throttle, reading.critical) == (None, None)
 
@@ -245,6 +245,6 @@ def test_a_package_has_its_own_limits() -> None:
         files[f"{chip}/temp{number}_input"] = "50000\n"
         files[f"{chip}/temp{number}_max"] = "80000\n"
         files[f"{chip}/temp{number}_crit"] = "100000\n"
-    (reading,) = look(hwmon_temperature.find(MemoryTree(files), PC)).values()
+    (reading,) = look(hwmon_temperature.find(MemoryFiles(files), PC)).values()
     assert reading.name == "temp/coretemp/Package id 0"
     assert (reading.role, reading.throttle, reading.critical) == (Role.CONTROL, 80, 100)

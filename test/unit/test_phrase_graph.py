@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.errors import ConfigError
-from edge_inference.speech.recognition.phrase_graph import MOST_COMMANDS, PhraseGraph
+from edge_inference.speech.recognition.phrase_graph import MAX_COMMANDS, PhraseGraph
 from speech_doubles import small_tokenizer
 
 TOKENIZER = small_tokenizer()
@@ -16,8 +16,8 @@ def readings(graph: PhraseGraph, written: str) -> set[tuple[str, ...]]:
     """Return the phrases of every way through the graph that writes exactly this."""
     places = [graph.start]
     for token in TOKENIZER.ids(written):
-        places = [to for place in places for step, to in graph.moves(place) if step == token]
-    return {graph.ended(place) for place in places} - {()}
+        places = [to for place in places for step, to in graph.transitions(place) if step == token]
+    return {graph.completed_phrases(place) for place in places} - {()}
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_sentences(written: str, said: set[tuple[str, ...]]) -> None:
 
 def test_only_so_many_commands_are_followed() -> None:
     graph = PhraseGraph(["a", "b"], TOKENIZER, joiners=["d"])
-    said = ("a", "b") * MOST_COMMANDS
-    most = " d ".join(said[:MOST_COMMANDS])
-    assert readings(graph, most.replace("a", "A", 1)) == {said[:MOST_COMMANDS]}
-    assert readings(graph, f"{most} d {said[MOST_COMMANDS]}".replace("a", "A", 1)) == set()
+    said = ("a", "b") * MAX_COMMANDS
+    most = " d ".join(said[:MAX_COMMANDS])
+    assert readings(graph, most.replace("a", "A", 1)) == {said[:MAX_COMMANDS]}
+    assert readings(graph, f"{most} d {said[MAX_COMMANDS]}".replace("a", "A", 1)) == set()
 
 
 def test_the_first_of_two_phrases_written_the_same_wins() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference import nodes
-from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.pipeline import (
     ComponentDescription,
     load_pipeline,
@@ -132,7 +132,7 @@ def test_a_compressed_topic_sets_its_transport(toy: Path) -> None:
     ],
 )
 def test_values_are_read_as_yaml_where_a_parameter_can_hold_them(text: str, value: object) -> None:
-    assert read_value(text) == value
+    assert parse_value(text) == value
 
 
 SCALARS = st.one_of(
@@ -144,7 +144,7 @@ SCALARS = st.one_of(
 
 @given(st.one_of(SCALARS, st.lists(SCALARS, max_size=4)))
 def test_as_yaml_keeps_every_value(value: object) -> None:
-    assert yaml.safe_load(as_yaml(value)) == value
+    assert yaml.safe_load(format_value(value)) == value
 
 
 def test_node_arguments() -> None:

@@ -24,7 +24,7 @@ def shipped() -> Grammar:
 
 @cache
 def schema() -> PlanSchema:
-    return PlanSchema(shipped(), most_steps=3)
+    return PlanSchema(shipped(), max_steps=3)
 
 
 def grammar_of(folder: Path, text: str) -> Grammar:
@@ -222,5 +222,5 @@ def test_whatever_stays_alive_can_be_brought_to_an_end(data: st.DataObject) -> N
 
 
 def test_a_plan_has_a_step_at_least() -> None:
-    with pytest.raises(ValueError, match="most_steps: expected at least 1, got 0"):
-        PlanSchema(shipped(), most_steps=0)
+    with pytest.raises(ValueError, match="max_steps: expected at least 1, got 0"):
+        PlanSchema(shipped(), max_steps=0)

@@ -52,7 +52,7 @@ def answered(planner: ActionPlanner, name: str = "confirm", later_s: float = 5) 
 def test_no_word_for_yes_moves_anything_behind_a_no(text: str, is_final: bool) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.hear(said(text, 2, is_final))
+    planner.observe(said(text, 2, is_final))
     late = answered(planner)
     assert late.is_refused
     assert late.reason == f"You said {text!r} after I had asked, so I leave it; please say it again"
@@ -82,7 +82,7 @@ YES = [
 def test_what_the_grammar_does_not_know_may_be_a_yes(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.hear(said(text, 2))
+    planner.observe(said(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert [step.action for step in planner.plan(unknown).steps] == ["move"]
     assert planner.plan(unknown).is_refused  # it answers one question
@@ -116,7 +116,7 @@ def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
 def test_what_is_no_yes_closes_a_question(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.hear(said(text, 2))
+    planner.observe(said(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert planner.plan(unknown).reason == "Then I leave it"
     late = answered(planner)
@@ -134,8 +134,8 @@ def test_what_is_no_yes_closes_a_question(text: str) -> None:
 def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.hear(said("don't", 2, is_final=False))
-    planner.hear(said("don't do that", 2.2))
+    planner.observe(said("don't", 2, is_final=False))
+    planner.observe(said("don't do that", 2.2))
     assert planner.plan(meant).reason == reason
     assert planner.plan(intent("deny")).reason == "I have not asked anything"
 
@@ -144,7 +144,7 @@ def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
 def test_what_is_no_no_leaves_the_question_open(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.hear(said(text, 2))
+    planner.observe(said(text, 2))
     assert not answered(planner).is_refused
 
 
@@ -156,7 +156,7 @@ def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open
     question = replace(UNSURE, stamp_ns=100 * 10**9)
     planner = ActionPlanner(LIMITS)
     planner.plan(question)
-    planner.hear(replace(said("no", 0), stamp_ns=question.stamp_ns + int(later_s * 1e9)))
+    planner.observe(replace(said("no", 0), stamp_ns=question.stamp_ns + int(later_s * 1e9)))
     yes = replace(intent("confirm"), stamp_ns=109 * 10**9)
     assert planner.plan(yes).is_refused is not is_open
 
@@ -164,7 +164,7 @@ def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open
 def test_words_for_stop_of_ones_own_close_a_question() -> None:
     planner = ActionPlanner(LIMITS, stop_words=("basta",))
     planner.plan(UNSURE)
-    planner.hear(said("basta", 2))
+    planner.observe(said("basta", 2))
     assert answered(planner).is_refused
 
 
@@ -178,10 +178,10 @@ def test_a_question_is_over_once_something_else_is_asked_for(name: str) -> None:
 
 def test_a_question_that_is_forgotten_is_not_answered() -> None:
     planner = ActionPlanner(LIMITS)
-    planner.forget("The rules have changed")
+    planner.close_question("The rules have changed")
     assert answered(planner).reason == "I have not asked anything"
     planner.plan(UNSURE)
-    planner.forget("The rules have changed")
+    planner.close_question("The rules have changed")
     assert answered(planner).reason.startswith("The rules have changed, so I leave it")
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import hwmon_power, iio_power
 from edge_inference.platforms.sensors.rails_sum import rails_sum
-from machine_trees import INA3221, Files, MemoryTree, ina3221, look, orin_nx
+from machine_files import INA3221, Files, MemoryFiles, ina3221, look, orin_nx
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
-ORIN = board_named("jetson_orin", BOARDS)
-NANO = board_named("jetson_nano", BOARDS)
-XAVIER = board_named("jetson_xavier", BOARDS)
-THOR = board_named("jetson_thor", BOARDS)
+ORIN = find_board("jetson_orin", BOARDS)
+NANO = find_board("jetson_nano", BOARDS)
+XAVIER = find_board("jetson_xavier", BOARDS)
+THOR = find_board("jetson_thor", BOARDS)
 CHIP = INA3221.format(3)
 IIO = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
 INA238 = "sys/bus/i2c/drivers/ina238/2-0044/hwmon/hwmon5"
@@ -48,12 +48,12 @@ def ina238() -> Files:
 
 
 def hwmon(files: Files) -> dict[str, Reading]:
-    return look(hwmon_power.find(MemoryTree(files), ORIN))
+    return look(hwmon_power.find(MemoryFiles(files), ORIN))
 
 
 def test_a_machine_without_chips_has_no_rails() -> None:
     assert hwmon({}) == {}
-    assert iio_power.find(MemoryTree({}), NANO) == []
+    assert iio_power.find(MemoryFiles({}), NANO) == []
 
 
 def test_an_ina3221_gives_watts_volts_and_amperes() -> None:
@@ -79,10 +79,10 @@ def test_the_input_rail_is_the_total_and_no_other() -> None:
 
 
 def test_shunts_and_sums_are_never_read() -> None:
-    tree = MemoryTree(ina3221())
-    look(hwmon_power.find(tree, ORIN))
+    files = MemoryFiles(ina3221())
+    look(hwmon_power.find(files, ORIN))
     for file in ("in4_input", "in5_input", "in6_input", "in7_input", "in7_label", "curr4_input"):
-        assert f"{CHIP}/{file}" not in tree.reads
+        assert f"{CHIP}/{file}" not in files.reads
 
 
 @pytest.mark.parametrize("label", ["NC", "nc", "N/C", "", " \n"])
@@ -151,7 +151,7 @@ def test_neither_voltage_nor_current_is_negative(file: str, what: str) -> None:
 
 
 def test_the_old_driver_gives_milliwatts() -> None:
-    readings = look(iio_power.find(MemoryTree(nano_iio()), NANO))
+    readings = look(iio_power.find(MemoryFiles(nano_iio()), NANO))
     assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {
         "rail/POM_5V_IN": (3.0, "W"),
         "rail/POM_5V_IN/voltage": (5.0, "V"),
@@ -165,7 +165,7 @@ def test_the_old_driver_gives_milliwatts() -> None:
 
 def test_the_old_driver_may_be_negative_too() -> None:
     files = {**nano_iio(), f"{IIO}/in_power1_input": "-40\n"}
-    readings = look(iio_power.find(MemoryTree(files), NANO))
+    readings = look(iio_power.find(MemoryFiles(files), NANO))
     assert readings["rail/POM_5V_GPU"].status is ReadingStatus.INVALID
     assert readings["rail/POM_5V_IN"].status is ReadingStatus.OK
 
@@ -174,7 +174,7 @@ def test_the_old_driver_may_be_negative_too() -> None:
 def test_an_ina238_gives_microwatts(file: str | None) -> None:
     label = {f"{INA238}/{file}": "VIN\n"} if file else {}
     name = "rail/VIN" if file else "rail/ina238"
-    readings = look(hwmon_power.find(MemoryTree({**ina238(), **label}), THOR))
+    readings = look(hwmon_power.find(MemoryFiles({**ina238(), **label}), THOR))
     assert [(each.name, each.value) for each in readings.values()] == [
         (name, 38.0),
         (f"{name}/voltage", 19.0),

@@ -9,42 +9,42 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import board_named, load_boards
+from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import rapl
 from edge_inference.platforms.sensors.rails_sum import rails_sum
-from machine_trees import Files, HandClock, MemoryTree, look
+from machine_files import Files, HandClock, MemoryFiles, look
 
-PC = board_named("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
+PC = find_board("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
 ROOT = "sys/class/powercap"
 RANGE_UJ = 262143328850
 
 
 def domains(**names: str) -> Files:
-    files: Files = {f"{ROOT}/intel-rapl/enabled": "1\n"}
+    contents: Files = {f"{ROOT}/intel-rapl/enabled": "1\n"}
     for place, name in names.items():
         folder = f"{ROOT}/intel-rapl:{place.removeprefix('at_').replace('_', ':')}"
-        files[f"{folder}/name"] = f"{name}\n"
-        files[f"{folder}/energy_uj"] = "1000000\n"
-        files[f"{folder}/max_energy_range_uj"] = f"{RANGE_UJ}\n"
-    return files
+        contents[f"{folder}/name"] = f"{name}\n"
+        contents[f"{folder}/energy_uj"] = "1000000\n"
+        contents[f"{folder}/max_energy_range_uj"] = f"{RANGE_UJ}\n"
+    return contents
 
 
 class OneCounter:
     def __init__(self, energy: str | int = "1000000\n", reach: str = str(RANGE_UJ)) -> None:
-        self.tree = MemoryTree(domains(at_0="package-0"))
-        self.tree.files[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
-        self.tree.files[f"{ROOT}/intel-rapl:0/max_energy_range_uj"] = reach
+        self.files = MemoryFiles(domains(at_0="package-0"))
+        self.files.contents[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
+        self.files.contents[f"{ROOT}/intel-rapl:0/max_energy_range_uj"] = reach
         self.clock = HandClock()
-        (self.sensor,) = rapl.find(self.tree, PC, self.clock)
+        (self.sensor,) = rapl.find(self.files, PC, self.clock)
 
     def counts(self, energy: str | int, after_s: float = 0.5) -> Reading:
-        self.tree.files[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
+        self.files.contents[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
         self.clock.forward(after_s)
         return self.sensor.read()[0]
 
 
 def test_a_machine_without_counters_has_no_sensors() -> None:
-    assert rapl.find(MemoryTree({}), PC) == []
+    assert rapl.find(MemoryFiles({}), PC) == []
 
 
 def test_domains_are_named_with_the_one_around_them() -> None:
@@ -55,10 +55,10 @@ def test_domains_are_named_with_the_one_around_them() -> None:
         "at_1": "package-1",
         "at_1_0": "core",
     }
-    files = domains(**names)
-    files[f"{ROOT}/intel-rapl-mmio:0/name"] = "package-0\n"  # the same counter once more
-    files[f"{ROOT}/dtpm/name"] = "x\n"
-    assert [sensor.name for sensor in rapl.find(MemoryTree(files), PC)] == [
+    contents = domains(**names)
+    contents[f"{ROOT}/intel-rapl-mmio:0/name"] = "package-0\n"  # the same counter once more
+    contents[f"{ROOT}/dtpm/name"] = "x\n"
+    assert [sensor.name for sensor in rapl.find(MemoryFiles(contents), PC)] == [
         "rapl/package-0",
         "rapl/package-0/core",
         "rapl/package-0/dram",
@@ -136,7 +136,7 @@ def test_a_socket_that_takes_nothing_is_no_socket() -> None:
 
 def test_a_part_of_a_socket_may_take_nothing() -> None:
     clock = HandClock()
-    sensors = rapl.find(MemoryTree(domains(at_0="package-0", at_0_0="uncore")), PC, clock)
+    sensors = rapl.find(MemoryFiles(domains(at_0="package-0", at_0_0="uncore")), PC, clock)
     look(sensors)
     clock.forward(0.5)
     assert look(sensors)["rapl/package-0/uncore"].value == 0.0
@@ -150,13 +150,13 @@ def test_a_gap_is_not_averaged_over() -> None:
 
 
 def test_sockets_and_memory_are_summed_but_never_the_total() -> None:
-    files = domains(at_0="package-0", at_0_0="core", at_0_1="dram", at_1="psys")
-    tree, clock = MemoryTree(files), HandClock()
-    sensors = rapl.find(tree, PC, clock)
+    contents = domains(at_0="package-0", at_0_0="core", at_0_1="dram", at_1="psys")
+    files, clock = MemoryFiles(contents), HandClock()
+    sensors = rapl.find(files, PC, clock)
     look(sensors)
-    for path in files:
+    for path in contents:
         if path.endswith("energy_uj"):
-            tree.files[path] = "3000000\n"
+            files.contents[path] = "3000000\n"
     clock.forward(1.0)
     readings = look(sensors)
     total = rails_sum(list(readings.values()), PC)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.runtime.rate_limit import RateLimit, Thinning
+from edge_inference.core.runtime.rate_limit import DownstreamRateLimiter, RateLimiter
 
 SECOND = 1_000_000_000
 
 
-def admitted(limit: RateLimit, times_ns: list[int], max_rate_hz: float | None) -> list[int]:
+def admitted(limit: RateLimiter, times_ns: list[int], max_rate_hz: float | None) -> list[int]:
     return [now for now in times_ns if limit.admits(now, max_rate_hz)]
 
 
@@ -22,23 +22,23 @@ def every(period_s: float, count: int, start_ns: int = 0) -> list[int]:
 
 
 def test_no_limit_lets_everything_pass() -> None:
-    assert len(admitted(RateLimit(), every(0.001, 100), None)) == 100
+    assert len(admitted(RateLimiter(), every(0.001, 100), None)) == 100
 
 
 def test_a_limit_of_zero_lets_nothing_pass() -> None:
-    assert admitted(RateLimit(), every(1, 10), 0.0) == []
+    assert admitted(RateLimiter(), every(1, 10), 0.0) == []
 
 
 @pytest.mark.parametrize("limit_hz", [1e-310, 1e-45, 5e-324, -1.0, math.nan, -math.inf])
 def test_a_limit_that_is_no_rate_lets_nothing_pass(limit_hz: float) -> None:
-    limit = RateLimit()
+    limit = RateLimiter()
     assert admitted(limit, every(1, 10), limit_hz) == []
     assert len(admitted(limit, every(1, 10, 10 * SECOND), 1.0)) == 10
 
 
 @given(st.lists(st.floats() | st.none(), max_size=20))
 def test_a_limit_is_kept_after_whatever_limits(limits: list[float | None]) -> None:
-    limit = RateLimit()
+    limit = RateLimiter()
     for second, odd in enumerate(limits):
         limit.admits(second * SECOND, odd)
     passed = admitted(limit, every(0.1, 600, len(limits) * SECOND), 2.0)
@@ -52,7 +52,7 @@ def test_a_limit_is_kept_after_whatever_limits(limits: list[float | None]) -> No
 def test_the_long_run_rate_is_the_lower_of_both(
     source_hz: float, limit_hz: float, expected_hz: float
 ) -> None:
-    passed = admitted(RateLimit(), every(1 / source_hz, source_hz * 60), limit_hz)
+    passed = admitted(RateLimiter(), every(1 / source_hz, source_hz * 60), limit_hz)
     assert len(passed) / 60 == pytest.approx(expected_hz, rel=0.02)
 
 
@@ -65,39 +65,39 @@ def test_never_more_than_the_limit_and_a_burst(gaps: list[int], limit_hz: float)
     for gap in gaps:
         now += gap
         times.append(now)
-    passed = admitted(RateLimit(0.5), times, limit_hz)
+    passed = admitted(RateLimiter(0.5), times, limit_hz)
     assert len(passed) <= (times[-1] - times[0]) / SECOND * limit_hz + 3
 
 
 def test_what_was_thinned_before_is_not_thinned_again_for_its_jitter() -> None:
-    regular = admitted(RateLimit(0.5), every(1 / 30, 1800), 20.0)
+    regular = admitted(RateLimiter(0.5), every(1 / 30, 1800), 20.0)
     jitter = [0, 12_000_000, -9_000_000, 15_000_000]
     late = [now + jitter[number % 4] for number, now in enumerate(regular)]
-    assert admitted(RateLimit(1.5), late, 20.0) == late
+    assert admitted(RateLimiter(1.5), late, 20.0) == late
 
 
 def test_a_raised_limit_holds_at_once() -> None:
-    limit = RateLimit()
+    limit = RateLimiter()
     assert limit.admits(0, 0.1)
     assert not limit.admits(SECOND, 0.1)
     assert len(admitted(limit, every(0.1, 20, SECOND), 10.0)) >= 18
 
 
 def test_the_fastest_taker_decides_and_what_is_skipped_is_counted() -> None:
-    thinning = Thinning()
+    thinning = DownstreamRateLimiter()
     assert all(thinning.admits(now) for now in every(0.01, 50))
-    thinning.hear("slow", 2.0, SECOND)
-    thinning.hear("fast", 10.0, SECOND)
+    thinning.set_limit("slow", 2.0, SECOND)
+    thinning.set_limit("fast", 10.0, SECOND)
     passed = [now for now in every(1 / 30, 90, SECOND) if thinning.admits(now)]
     assert 29 <= len(passed) <= 32
     assert thinning.take_skipped() == 90 - len(passed)
     assert thinning.take_skipped() == 0
-    thinning.hear("free", None, 4 * SECOND)
+    thinning.set_limit("free", None, 4 * SECOND)
     assert all(thinning.admits(now) for now in every(1 / 30, 30, 4 * SECOND))
 
 
 def test_a_taker_that_has_gone_thins_no_more() -> None:
-    thinning = Thinning()
-    thinning.hear("gone", 1.0, 0)
+    thinning = DownstreamRateLimiter()
+    thinning.set_limit("gone", 1.0, 0)
     assert sum(thinning.admits(now) for now in every(1 / 30, 30)) <= 2
     assert all(thinning.admits(now) for now in every(1 / 30, 30, 6 * SECOND))

@@ -41,7 +41,7 @@ SECOND = np.zeros(16_000, np.float32)
 )
 def test_what_is_no_speech_is_refused(samples: np.ndarray, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        recogniser_that(saying([])).free(samples)
+        recogniser_that(saying([])).transcribe(samples)
 
 
 def test_a_decoder_without_past_is_refused() -> None:
@@ -53,18 +53,18 @@ def test_a_decoder_without_past_is_refused() -> None:
 
 def test_the_mask_of_the_decoder_is_one_of_samples() -> None:
     decoder = Decoder(saying(TOKENIZER.ids("A B")), len(TOKENIZER))
-    Recogniser(Encoder(), decoder, TOKENIZER).free(np.zeros(20_000, np.float32))
+    Recogniser(Encoder(), decoder, TOKENIZER).transcribe(np.zeros(20_000, np.float32))
     assert set(decoder.masks) == {(1, 20_000)}
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ConfigError, match="shortest_s: 3 is above longest_s 2"):
-        build(RecogniserSettings, {"shortest_s": 3.0, "longest_s": 2.0})
+    with pytest.raises(ConfigError, match="min_speech_s: 3 is above max_speech_s 2"):
+        build(RecogniserSettings, {"min_speech_s": 3.0, "max_speech_s": 2.0})
 
 
 @pytest.mark.parametrize("text", ["", "A", "A B C", "H a é"])
 def test_what_the_decoder_says_is_the_text(text: str) -> None:
-    recognised = recogniser_that(saying(TOKENIZER.ids(text))).free(SECOND)
+    recognised = recogniser_that(saying(TOKENIZER.ids(text))).transcribe(SECOND)
     assert recognised.text == text
     assert len(recognised.log_probabilities) == len(TOKENIZER.ids(text)) + 1
     assert recognised.confidence == pytest.approx(1.0, abs=0.01)
@@ -74,15 +74,17 @@ def test_the_confidence_is_the_mean_probability_of_the_tokens() -> None:
     def half_sure(tokens: list[int]) -> Mapping[int, float]:
         return {A: 0.0, A + 1: -0.001} if len(tokens) == 1 else {END: 0.0}
 
-    recognised = recogniser_that(half_sure).free(SECOND)
+    recognised = recogniser_that(half_sure).transcribe(SECOND)
     first, second = (math.exp(score) for score in recognised.log_probabilities)
     assert first == pytest.approx(0.5, abs=0.01)
     assert recognised.confidence == pytest.approx(math.sqrt(first * second))
 
 
 def test_a_decoder_that_never_ends_is_stopped() -> None:
-    settings = RecogniserSettings(tokens_per_second=3.0)
-    recognised = recogniser_that(lambda _: {A: 0.0}, settings).free(np.zeros(32_000, np.float32))
+    settings = RecogniserSettings(max_tokens_per_second=3.0)
+    recognised = recogniser_that(lambda _: {A: 0.0}, settings).transcribe(
+        np.zeros(32_000, np.float32)
+    )
     assert recognised.text == " ".join("A" * 7)
 
 
@@ -90,7 +92,7 @@ def test_a_decoder_that_never_ends_is_stopped() -> None:
 def test_short_speech_is_followed_by_silence(given: int, heard: int) -> None:
     encoder = Encoder()
     recogniser = Recogniser(encoder, Decoder(saying([]), len(TOKENIZER)), TOKENIZER)
-    recogniser.free(np.ones(given, np.float32))
+    recogniser.transcribe(np.ones(given, np.float32))
     (samples,) = encoder.heard
     assert samples.shape == (1, heard)
     assert samples.sum() == given
@@ -128,7 +130,7 @@ def test_hypotheses_keep_their_own_past(form: Callable[[Answer], tuple[Any, ...]
 def test_a_split_decoder_says_what_a_merged_one_says() -> None:
     first, with_past = split(saying(TOKENIZER.ids("A B C")))
     recogniser = Recogniser(Encoder(), first, TOKENIZER, decoder_with_past=with_past)
-    assert recogniser.free(SECOND).text == "A B C"
+    assert recogniser.transcribe(SECOND).text == "A B C"
     assert (first.runs, with_past.runs) == (1, 3)
 
 

@@ -13,15 +13,15 @@ from edge_inference.cli.platform.record import RecordOptions, record_platform
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.capture import CaptureSummary
-from edge_inference.platforms.recording.recorded_files import is_recorded, recorded_paths
+from edge_inference.platforms.recording.file_patterns import is_recorded, recorded_paths
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
     UnreadableFile,
     read_recording,
 )
-from edge_inference.platforms.recording.replay import RecordedTree
-from edge_inference.platforms.tree import MachineTree
-from fake_tree import FakeTree
+from edge_inference.platforms.recording.replay import RecordedFiles
+from edge_inference.platforms.system_files import HostFiles
+from fake_system_files import FakeSystemFiles
 from recording_bench import HEAD, ZONE, Time, as_read, recorded
 
 
@@ -31,16 +31,16 @@ def time() -> Time:
 
 
 def test_an_empty_machine_is_recorded(tmp_path: Path, time: Time) -> None:
-    captured = recorded(FakeTree({}), tmp_path / "r.jsonl", time)
-    assert captured == CaptureSummary(looks=1, files=0, failing=0, duration_s=0.0)
-    tree = RecordedTree(tmp_path / "r.jsonl")
-    assert tree.list("sys") == []
-    assert as_read(tree, "sys/anything") == errno.ENOENT
+    captured = recorded(FakeSystemFiles({}), tmp_path / "r.jsonl", time)
+    assert captured == CaptureSummary(samples=1, files=0, failing=0, duration_s=0.0)
+    files = RecordedFiles(tmp_path / "r.jsonl")
+    assert files.list("sys") == []
+    assert as_read(files, "sys/anything") == errno.ENOENT
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
 def test_bytes_and_errors_come_back_as_they_were(name: str, tmp_path: Path, time: Time) -> None:
-    files: dict[str, bytes | int] = {
+    contents: dict[str, bytes | int] = {
         f"{ZONE}/type": b"tj-thermal\n",
         f"{ZONE}/temp": errno.EAGAIN,
         "proc/device-tree/compatible": b"nvidia,p3767-0000\0nvidia,tegra234\0",
@@ -49,15 +49,15 @@ def test_bytes_and_errors_come_back_as_they_were(name: str, tmp_path: Path, time
         "sys/class/hwmon/hwmon0/in1_input": b"",
         "sys/class/hwmon/hwmon1/in1_input": errno.ENODEV,
     }
-    source = FakeTree(files)
+    source = FakeSystemFiles(contents)
     captured = recorded(source, tmp_path / name, time)
     assert (captured.files, captured.failing) == (7, 3)
-    tree = RecordedTree(tmp_path / name)
-    assert {path: as_read(tree, path) for path in files} == files
+    files = RecordedFiles(tmp_path / name)
+    assert {path: as_read(files, path) for path in contents} == contents
     for folder in ("sys", "sys/class", ZONE, "sys/class/hwmon", "nowhere"):
-        assert tree.list(folder) == source.list(folder)
-    assert as_read(tree, ZONE) == errno.EISDIR
-    assert tree.head == HEAD
+        assert files.list(folder) == source.list(folder)
+    assert as_read(files, ZONE) == errno.EISDIR
+    assert files.header == HEAD
 
 
 def test_a_real_folder_is_recorded(tmp_path: Path, time: Time) -> None:
@@ -67,34 +67,36 @@ def test_a_real_folder_is_recorded(tmp_path: Path, time: Time) -> None:
     (zone / "temp").write_text("51000\n")
     (zone / "serial_number").write_text("1425019\n")
     (zone / "trip_point_0_temp").mkdir()
-    recorded(MachineTree(tmp_path / "root"), tmp_path / "r.jsonl", time)
-    tree = RecordedTree(tmp_path / "r.jsonl")
-    assert tree.read(f"{ZONE}/temp") == b"51000\n"
-    assert tree.list(ZONE) == ["temp", "type"]
+    recorded(HostFiles(tmp_path / "root"), tmp_path / "r.jsonl", time)
+    files = RecordedFiles(tmp_path / "r.jsonl")
+    assert files.read(f"{ZONE}/temp") == b"51000\n"
+    assert files.list(ZONE) == ["temp", "type"]
 
 
 def test_only_changes_are_written_after_the_first_look(tmp_path: Path, time: Time) -> None:
-    tree = FakeTree({f"{ZONE}/type": b"tj\n", f"{ZONE}/temp": b"1\n", f"{ZONE}/mode": b"on\n"})
+    files = FakeSystemFiles(
+        {f"{ZONE}/type": b"tj\n", f"{ZONE}/temp": b"1\n", f"{ZONE}/mode": b"on\n"}
+    )
     time.events = {
-        0.5: lambda: tree.files.update({f"{ZONE}/temp": errno.EAGAIN}),
-        1.5: lambda: tree.files.pop(f"{ZONE}/mode") and None,
+        0.5: lambda: files.contents.update({f"{ZONE}/temp": errno.EAGAIN}),
+        1.5: lambda: files.contents.pop(f"{ZONE}/mode") and None,
     }
-    captured = recorded(tree, tmp_path / "r.jsonl", time, duration_s=1.6)
+    captured = recorded(files, tmp_path / "r.jsonl", time, duration_s=1.6)
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
-    looks = [json.loads(line) for line in lines[1:]]
-    assert [look["t"] for look in looks] == [0, 0.5, 1.0, 1.5, 1.6]
-    assert [look["files"] for look in looks[1:]] == [
+    samples = [json.loads(line) for line in lines[1:]]
+    assert [sample["t"] for sample in samples] == [0, 0.5, 1.0, 1.5, 1.6]
+    assert [sample["files"] for sample in samples[1:]] == [
         {f"{ZONE}/temp": {"errno": "EAGAIN"}},
         {},
         {f"{ZONE}/mode": None},
         {},
     ]
-    assert captured.looks == 5
+    assert captured.samples == 5
 
 
 def test_an_early_end_leaves_a_sound_recording(tmp_path: Path, time: Time) -> None:
     time.ends_after_s = 1.0
-    captured = recorded(FakeTree({f"{ZONE}/temp": b"1\n"}), tmp_path / "r.jsonl", time, 3600)
+    captured = recorded(FakeSystemFiles({f"{ZONE}/temp": b"1\n"}), tmp_path / "r.jsonl", time, 3600)
     assert captured.duration_s == 1.0
     assert read_recording(tmp_path / "r.jsonl").duration_s == 1.0
 
@@ -113,25 +115,25 @@ def test_a_file_that_blocks_is_recorded_as_such_and_does_so_again(
             pipe.write(b"42000\n")
 
     time.events = {1.0: answer}
-    captured = recorded(MachineTree(tmp_path / "root"), tmp_path / "r.jsonl", time, duration_s=0.5)
+    captured = recorded(HostFiles(tmp_path / "root"), tmp_path / "r.jsonl", time, duration_s=0.5)
     assert (captured.files, captured.failing) == (2, 1)
-    (look, _) = read_recording(tmp_path / "r.jsonl").looks
-    assert look.files == {f"{ZONE}/temp": UnreadableFile(None), f"{ZONE}/type": b"stuck\n"}
+    (sample, _) = read_recording(tmp_path / "r.jsonl").samples
+    assert sample.files == {f"{ZONE}/temp": UnreadableFile(None), f"{ZONE}/type": b"stuck\n"}
     time.wait(0.5)
 
-    tree = RecordedTree(tmp_path / "r.jsonl")
-    tree.close()  # what has blocked until then ends with an error of its own
-    assert as_read(tree, f"{ZONE}/temp") == errno.ECANCELED
-    assert tree.read(f"{ZONE}/type") == b"stuck\n"
+    files = RecordedFiles(tmp_path / "r.jsonl")
+    files.close()  # what has blocked until then ends with an error of its own
+    assert as_read(files, f"{ZONE}/temp") == errno.ECANCELED
+    assert files.read(f"{ZONE}/type") == b"stuck\n"
 
 
 def test_an_existing_file_is_kept(tmp_path: Path, time: Time) -> None:
     (tmp_path / "r.jsonl").write_text("precious")
     with pytest.raises(ConfigError, match="is there already"):
-        recorded(FakeTree({}), tmp_path / "r.jsonl", time)
+        recorded(FakeSystemFiles({}), tmp_path / "r.jsonl", time)
     assert (tmp_path / "r.jsonl").read_text() == "precious"
     with pytest.raises(ConfigError, match="cannot be written"):
-        recorded(FakeTree({}), tmp_path / "no folder" / "r.jsonl", time)
+        recorded(FakeSystemFiles({}), tmp_path / "no folder" / "r.jsonl", time)
 
 
 PRIVATE = {
@@ -144,9 +146,9 @@ PRIVATE = {
 @pytest.mark.parametrize("secret", PRIVATE)
 def test_what_is_private_is_not_in_a_recording(secret: str, tmp_path: Path, time: Time) -> None:
     folder = "sys/class/power_supply/hid-" + (secret if ":" in secret else "0")
-    files: dict[str, bytes | int] = {f"{folder}/status": PRIVATE[secret]}
-    head = RecordingHeader(note=f"measured on {PRIVATE[secret].decode()}")
-    recorded(FakeTree(files), tmp_path / "r.jsonl", time, head=head)
+    contents: dict[str, bytes | int] = {f"{folder}/status": PRIVATE[secret]}
+    header = RecordingHeader(note=f"measured on {PRIVATE[secret].decode()}")
+    recorded(FakeSystemFiles(contents), tmp_path / "r.jsonl", time, header=header)
     text = (tmp_path / "r.jsonl").read_text()
     assert secret not in text
     assert "status" in text
@@ -154,41 +156,41 @@ def test_what_is_private_is_not_in_a_recording(secret: str, tmp_path: Path, time
 
 def test_the_same_address_stays_the_same(tmp_path: Path, time: Time) -> None:
     first, second = "a4:53:85:0a:bc:de", "a4:53:85:0a:bc:df"
-    files: dict[str, bytes | int] = {
+    contents: dict[str, bytes | int] = {
         f"sys/class/power_supply/hid-{address}/{name}": address.encode()
         for address in (first, second)
         for name in ("status", "type")
     }
-    recorded(FakeTree(files), tmp_path / "r.jsonl", time)
-    tree = RecordedTree(tmp_path / "r.jsonl")
-    supplies = tree.list("sys/class/power_supply")
+    recorded(FakeSystemFiles(contents), tmp_path / "r.jsonl", time)
+    files = RecordedFiles(tmp_path / "r.jsonl")
+    supplies = files.list("sys/class/power_supply")
     assert supplies == ["hid-00:00:00:00:00:01", "hid-00:00:00:00:00:02"]
     for supply in supplies:
-        assert tree.read(f"sys/class/power_supply/{supply}/type").decode() == supply[4:]
+        assert files.read(f"sys/class/power_supply/{supply}/type").decode() == supply[4:]
 
 
 def test_the_host_is_not_named_and_what_sounds_like_it_stays(tmp_path: Path, time: Time) -> None:
-    files: dict[str, bytes | int] = {
+    contents: dict[str, bytes | int] = {
         "etc/nvpmodel.conf": b"# of nvidia, for nvidia-agx\n",
         "proc/device-tree/compatible": b"nvidia,tegra234\0",
     }
-    head = RecordingHeader("NVIDIA Jetson", "6.1.0", "taken on nvidia in the lab")
-    recorded(FakeTree(files), tmp_path / "r.jsonl", time, head=head, host="nvidia")
-    tree = RecordedTree(tmp_path / "r.jsonl")
-    assert tree.head.note == "taken on removed in the lab"
-    assert tree.read("etc/nvpmodel.conf") == b"# of removed, for nvidia-agx\n"
-    assert tree.read("proc/device-tree/compatible") == b"nvidia,tegra234\0"
+    header = RecordingHeader("NVIDIA Jetson", "6.1.0", "taken on nvidia in the lab")
+    recorded(FakeSystemFiles(contents), tmp_path / "r.jsonl", time, header=header, host="nvidia")
+    files = RecordedFiles(tmp_path / "r.jsonl")
+    assert files.header.note == "taken on removed in the lab"
+    assert files.read("etc/nvpmodel.conf") == b"# of removed, for nvidia-agx\n"
+    assert files.read("proc/device-tree/compatible") == b"nvidia,tegra234\0"
 
 
 def test_of_long_files_only_what_matters_is_kept(tmp_path: Path, time: Time) -> None:
-    files: dict[str, bytes | int] = {
+    contents: dict[str, bytes | int] = {
         "proc/stat": b"cpu  1 2 3\ncpu0 1 2 3\nintr 0 0 0\nctxt 5\n",
         "proc/meminfo": b"MemTotal: 8 kB\nBuffers: 1 kB\nSwapFree: 0 kB\n",
     }
-    recorded(FakeTree(files), tmp_path / "r.jsonl", time)
-    tree = RecordedTree(tmp_path / "r.jsonl")
-    assert tree.read("proc/stat") == b"cpu  1 2 3\ncpu0 1 2 3\n"
-    assert tree.read("proc/meminfo") == b"MemTotal: 8 kB\nSwapFree: 0 kB\n"
+    recorded(FakeSystemFiles(contents), tmp_path / "r.jsonl", time)
+    files = RecordedFiles(tmp_path / "r.jsonl")
+    assert files.read("proc/stat") == b"cpu  1 2 3\ncpu0 1 2 3\n"
+    assert files.read("proc/meminfo") == b"MemTotal: 8 kB\nSwapFree: 0 kB\n"
 
 
 @pytest.mark.parametrize(
@@ -209,13 +211,13 @@ def test_of_long_files_only_what_matters_is_kept(tmp_path: Path, time: Time) -> 
 )
 def test_which_files_are_recorded(path: str, expected: bool) -> None:
     assert is_recorded(path) is expected
-    assert list(recorded_paths(FakeTree({path: b""}))) == ([path] if expected else [])
+    assert list(recorded_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
 
 
 def test_a_folder_that_cannot_be_listed_costs_its_own_files_only(
     tmp_path: Path, time: Time
 ) -> None:
-    class Broken(FakeTree):
+    class Broken(FakeSystemFiles):
         def list(self, path: str) -> list[str]:
             if path == "sys/class/hwmon":
                 raise OSError(errno.EIO, "input/output error", path)
@@ -224,14 +226,14 @@ def test_a_folder_that_cannot_be_listed_costs_its_own_files_only(
     recorded(
         Broken({"sys/class/hwmon/hwmon0/name": b"x", "proc/stat": b"cpu 1\n"}), tmp_path / "r", time
     )
-    assert RecordedTree(tmp_path / "r").list("") == ["proc"]
+    assert RecordedFiles(tmp_path / "r").list("") == ["proc"]
 
 
 BOUNDS = {
-    "looks": ("_MOST_LOOKS", 4, 4),
-    "changes": ("_MOST_CHANGES", 5, 4),  # two in the first look, then one in each
-    "bytes": ("_LARGEST_FILE", 700, None),
-    "bytes packed": ("_LARGEST_PACKED", 1900, None),
+    "samples": ("_MAX_SAMPLES", 4, 4),
+    "changes": ("_MAX_CHANGES", 5, 4),  # two in the first look, then one in each
+    "bytes": ("_MAX_FILE_BYTES", 700, None),
+    "bytes packed": ("_MAX_PACKED_BYTES", 1900, None),
 }
 
 
@@ -239,47 +241,47 @@ BOUNDS = {
 def test_a_recording_ends_where_a_reader_takes_no_more(
     name: str, tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    constant, bound, looks = BOUNDS[name]
+    constant, bound, samples = BOUNDS[name]
     monkeypatch.setattr(recording, constant, bound)
     file = tmp_path / ("r.jsonl.gz" if "packed" in name else "r.jsonl")
-    tree = FakeTree({f"{ZONE}/type": b"tj\n", f"{ZONE}/temp": b"0\n"})
+    files = FakeSystemFiles({f"{ZONE}/type": b"tj\n", f"{ZONE}/temp": b"0\n"})
 
     def get_warmer() -> None:
-        tree.files[f"{ZONE}/temp"] = os.urandom(20).hex().encode() + b"\n"
+        files.contents[f"{ZONE}/temp"] = os.urandom(20).hex().encode() + b"\n"
 
     time.events = {moment / 2: get_warmer for moment in range(1, 100)}
-    captured = recorded(tree, file, time, duration_s=60.0)
+    captured = recorded(files, file, time, duration_s=60.0)
     read = read_recording(file)
     assert captured.is_full
-    assert captured.looks == len(read.looks)
+    assert captured.samples == len(read.samples)
     assert captured.duration_s == read.duration_s
-    assert looks is None or captured.looks == looks
-    assert 1 <= captured.looks < 100
+    assert samples is None or captured.samples == samples
+    assert 1 <= captured.samples < 100
 
 
 def test_a_whole_recording_is_not_full(tmp_path: Path, time: Time) -> None:
-    assert not recorded(FakeTree({}), tmp_path / "r.jsonl", time, duration_s=2.0).is_full
+    assert not recorded(FakeSystemFiles({}), tmp_path / "r.jsonl", time, duration_s=2.0).is_full
 
 
 def test_a_first_look_that_nobody_reads_is_refused(
     tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "_LONGEST_LINE", 300)
-    tree = FakeTree({f"{ZONE}/type": b"x" * 400})
+    monkeypatch.setattr(recording, "_MAX_LINE_BYTES", 300)
+    files = FakeSystemFiles({f"{ZONE}/type": b"x" * 400})
     with pytest.raises(ConfigError, match="first look is too large"):
-        recorded(tree, tmp_path / "r.jsonl", time)
+        recorded(files, tmp_path / "r.jsonl", time)
 
 
 def test_who_records_longer_than_anybody_reads_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(recording, "_MOST_LOOKS", 2)
+    monkeypatch.setattr(recording, "_MAX_SAMPLES", 2)
     (tmp_path / "sys").mkdir()
     file = tmp_path / "r.jsonl"
     order = RecordOptions(str(file), str(tmp_path), duration_s=600.0, period_s=0.05)
     assert record_platform(order, as_json=True) == 0
     shown = capsys.readouterr()
     (said,) = [line for line in shown.err.splitlines() if line.startswith("edge-inference: ")]
-    assert "at most 2 looks" in said and "--period" in said
+    assert "at most 2 samples" in said and "--period" in said
     assert json.loads(shown.out.splitlines()[-1])["is_full"] is True
-    assert len(read_recording(file).looks) == 2
+    assert len(read_recording(file).samples) == 2

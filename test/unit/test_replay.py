@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from edge_inference.errors import InputError
 from edge_inference.platforms.recording.recording import (
     FORMAT,
-    Content,
-    RecordedChanges,
+    FileContent,
+    RecordedSample,
     UnreadableFile,
-    head_line,
-    look_line,
+    format_header,
+    format_sample,
     read_recording,
 )
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedFiles
 from recording_bench import HEAD, Time, as_read, written
 
 
@@ -36,7 +36,7 @@ def test_a_blocked_read_goes_on_when_the_recording_does(tmp_path: Path) -> None:
         tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}), (1, {"a": b"1"}), (2, {"a": None})
     )
     moments = iter([0, 0, 0, 1_000_000_000])
-    assert RecordedTree(file, clock=lambda: next(moments)).read("a") == b"1"
+    assert RecordedFiles(file, clock=lambda: next(moments)).read("a") == b"1"
 
 
 def test_time_plays(tmp_path: Path, time: Time) -> None:
@@ -46,10 +46,10 @@ def test_time_plays(tmp_path: Path, time: Time) -> None:
         (1, {"d/a": UnreadableFile(errno.EAGAIN)}),
         (2, {"d/a": b"2", "d/b": None}),
     )
-    tree = RecordedTree(file, clock=time.clock)
+    files = RecordedFiles(file, clock=time.clock)
     seen = []
     for _ in range(6):
-        seen.append((as_read(tree, "d/a"), tree.list("d"), tree.has_ended))
+        seen.append((as_read(files, "d/a"), files.list("d"), files.has_ended))
         time.wait(0.5)
     eagain = errno.EAGAIN
     assert seen == [
@@ -75,32 +75,32 @@ def test_time_plays(tmp_path: Path, time: Time) -> None:
 def test_speed_and_loop(
     speed: float, loop: bool, expected: list[int], tmp_path: Path, time: Time
 ) -> None:
-    looks = [(float(t), {"a": str(t).encode()}) for t in (0, 1)]
-    file = written(tmp_path / "r.jsonl", *looks, (1.5, {"a": b"2"}))
-    tree = RecordedTree(file, clock=time.clock, speed=speed, loop=loop)
+    samples = [(float(t), {"a": str(t).encode()}) for t in (0, 1)]
+    file = written(tmp_path / "r.jsonl", *samples, (1.5, {"a": b"2"}))
+    files = RecordedFiles(file, clock=time.clock, speed=speed, loop=loop)
     seen = []
     for _ in expected:
-        seen.append(int(tree.read("a")))
+        seen.append(int(files.read("a")))
         time.wait(0.5)
     assert seen == expected
-    assert tree.has_ended is not loop
+    assert files.has_ended is not loop
 
 
 def test_a_single_look_lasts_for_ever(tmp_path: Path, time: Time) -> None:
-    tree = RecordedTree(written(tmp_path / "r.jsonl", (0, {"a": b"1"})), time.clock, loop=True)
+    files = RecordedFiles(written(tmp_path / "r.jsonl", (0, {"a": b"1"})), time.clock, loop=True)
     time.wait(1000)
-    assert tree.read("a") == b"1"
-    assert tree.has_ended
+    assert files.read("a") == b"1"
+    assert files.has_ended
 
 
 def test_a_clock_that_goes_back_does_no_harm(tmp_path: Path, time: Time) -> None:
     file = written(tmp_path / "r.jsonl", (0, {"a": b"0"}), (1, {"a": b"1"}))
-    tree = RecordedTree(file, time.clock)
+    files = RecordedFiles(file, time.clock)
     time.wait(-3600)
-    assert tree.read("a") == b"0"
+    assert files.read("a") == b"0"
 
 
-SOUND = [head_line(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 1, "files": {}}']
+SOUND = [format_header(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 1, "files": {}}']
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ SOUND = [head_line(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 1, "
         (2, '{"t": 0, "files": {"a": {"text": "1", "errno": "EIO"}}}', "line 2, 'a': expected"),
         (
             1,
-            head_line(HEAD)[:-1] + ', "unit": "K"}',
+            format_header(HEAD)[:-1] + ', "unit": "K"}',
             "line 1: expected format, board",
         ),
         (2, '{"t": true, "files": {}}', "line 2: expected t"),
@@ -142,7 +142,7 @@ def test_damage_is_told_with_its_line(number: int, line: str, words: str, tmp_pa
     file = tmp_path / "r.jsonl"
     file.write_text("\n".join(lines) + ("\n" if number < 3 else ""))
     with pytest.raises(InputError) as refusal:
-        RecordedTree(file)
+        RecordedFiles(file)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -150,7 +150,7 @@ def test_damage_is_told_with_its_line(number: int, line: str, words: str, tmp_pa
 def test_time_does_not_go_back(tmp_path: Path) -> None:
     file = written(tmp_path / "r.jsonl", (0, {}), (2, {}), (1, {}))
     with pytest.raises(InputError, match="line 4: t goes back from 2 to 1"):
-        RecordedTree(file)
+        RecordedFiles(file)
 
 
 @pytest.mark.parametrize(
@@ -165,20 +165,20 @@ def test_what_is_no_recording(content: bytes, words: str, tmp_path: Path) -> Non
     file = tmp_path / "r.jsonl"
     file.write_bytes(content)
     with pytest.raises(InputError, match=words):
-        RecordedTree(file)
+        RecordedFiles(file)
 
 
 def test_a_file_that_is_not_there_and_packed_ones_that_are_damaged(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.jsonl: cannot be read"):
-        RecordedTree(tmp_path / "none.jsonl")
+        RecordedFiles(tmp_path / "none.jsonl")
     packed = gzip.compress(("\n".join(SOUND) + "\n").encode())
     file = tmp_path / "r.jsonl.gz"
     for content in (b"no gzip", packed[:-12], packed[:20] + b"\0" * 20, packed[:3]):
         file.write_bytes(content)
         with pytest.raises(InputError, match=r"line \d+: cannot be unpacked"):
-            RecordedTree(file)
+            RecordedFiles(file)
     file.write_bytes(packed)
-    assert RecordedTree(file).read("a") == b"1"
+    assert RecordedFiles(file).read("a") == b"1"
 
 
 contents = st.one_of(
@@ -187,14 +187,14 @@ contents = st.one_of(
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), contents))
-def test_any_content_survives_writing(files: dict[str, Content | None]) -> None:
-    line = look_line(RecordedChanges(0.0, files))
+def test_any_content_survives_writing(files: dict[str, FileContent | None]) -> None:
+    line = format_sample(RecordedSample(0.0, files))
     assert "\n" not in line
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
-        file.write(f"{head_line(HEAD)}\n{line}\n")
+        file.write(f"{format_header(HEAD)}\n{line}\n")
         file.flush()
-        (look,) = read_recording(Path(file.name)).looks
-    assert look.files == files
+        (sample,) = read_recording(Path(file.name)).samples
+    assert sample.files == files
 
 
 @given(

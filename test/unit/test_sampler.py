@@ -13,7 +13,7 @@ from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors.channel import Channel
 from edge_inference.platforms.sensors.sensor import Sensor
-from machine_trees import HandClock
+from machine_files import HandClock
 
 LONG_S = 30.0
 # A busy machine may not run a healthy sensor for a tenth of a second.
@@ -45,8 +45,12 @@ class MadeSensor:
     def _channel(self) -> Channel:
         return Channel(self.name, "made", Quantity.TEMPERATURE)
 
-    def unread(self, stamp_ns: int) -> Sequence[Reading]:
-        return [self._channel.unknown(ReadingStatus.STALE, "it has not been read yet", stamp_ns)]
+    def announce(self, stamp_ns: int) -> Sequence[Reading]:
+        return [
+            self._channel.make_empty_reading(
+                ReadingStatus.STALE, "it has not been read yet", stamp_ns
+            )
+        ]
 
     def read(self) -> Sequence[Reading]:
         self.reads += 1
@@ -57,8 +61,8 @@ class MadeSensor:
         if self.error:
             raise self.error
         if self.status is ReadingStatus.OK:
-            return [self._channel.known(self.value, self.clock())]
-        return [self._channel.unknown(self.status, "made so", self.clock())]
+            return [self._channel.make_reading(self.value, self.clock())]
+        return [self._channel.make_empty_reading(self.status, "made so", self.clock())]
 
 
 class Bench:
@@ -71,7 +75,7 @@ class Bench:
         self.search_free = threading.Event()
         self.search_free.set()
         self.search_error: Exception | None = None
-        settings = {"stuck_after_s": LONG_S, "reprobe_s": 60.0, **options}
+        settings = {"read_timeout_s": LONG_S, "probe_period_s": 60.0, **options}
         self.sampler = Sampler(self.find, clock=self.clock, **settings)
         self.before = set(threading.enumerate())
 
@@ -116,7 +120,7 @@ def bench() -> Iterator[Bench]:
 @pytest.fixture
 def impatient() -> Iterator[Bench]:
     """A bench that sets aside what hangs."""
-    made = Bench(stuck_after_s=STUCK_S)
+    made = Bench(read_timeout_s=STUCK_S)
     yield made
     made.let_go()
     made.sampler.close()
@@ -152,7 +156,7 @@ def test_what_hangs_is_set_aside_and_the_others_go_on(impatient: Bench) -> None:
     ]
     assert readings["b"].value is None
     assert "has not come back" in readings["b"].problem
-    assert impatient.sampler.set_aside == ("b",)
+    assert impatient.sampler.blocked_sensors == ("b",)
     assert [sensor.reads for sensor in impatient.sensors] == [2, 2, 2]
 
 
@@ -169,7 +173,7 @@ def test_what_was_set_aside_comes_back_when_its_read_does(impatient: Bench) -> N
     impatient.sensors[1].free.clear()
     impatient.read()
     impatient.sensors[1].free.set()
-    until(lambda: not impatient.sampler.set_aside)
+    until(lambda: not impatient.sampler.blocked_sensors)
     assert impatient.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     until(lambda: impatient.threads() == 1)
 
@@ -190,7 +194,7 @@ def test_no_more_threads_than_what_hangs_and_one(impatient: Bench) -> None:
     assert set(impatient.statuses().values()) == {ReadingStatus.STALE}
     assert impatient.threads() <= 4
     impatient.let_go()
-    until(lambda: not impatient.sampler.set_aside)
+    until(lambda: not impatient.sampler.blocked_sensors)
     assert impatient.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     until(lambda: impatient.threads() == 1)
 
@@ -203,7 +207,7 @@ def test_no_sensor_is_ever_read_twice_at_once(impatient: Bench) -> None:
         impatient.clock.forward(100)  # a new search
         impatient.read()
         hanging.free.set()
-        until(lambda: not impatient.sampler.set_aside)
+        until(lambda: not impatient.sampler.blocked_sensors)
     assert hanging.most_at_once == 1
 
 
@@ -217,13 +221,13 @@ def test_a_sensor_found_anew_waits_for_the_read_of_its_name_that_hangs(impatient
         assert impatient.statuses()["b"] is ReadingStatus.STALE
     assert impatient.threads() == 2
     old.free.set()
-    until(lambda: not impatient.sampler.set_aside)
+    until(lambda: not impatient.sampler.blocked_sensors)
     assert impatient.read()["b"].value == 2.0
 
 
 def test_what_a_read_brings_for_a_sensor_that_is_gone_is_dropped(impatient: Bench) -> None:
     class Unannounced(MadeSensor):
-        unread = None  # type: ignore[assignment]
+        announce = None  # type: ignore[assignment]
 
     gone = impatient.sensors[1] = Unannounced("b", impatient.clock)
     gone.free.clear()
@@ -232,7 +236,7 @@ def test_what_a_read_brings_for_a_sensor_that_is_gone_is_dropped(impatient: Benc
     impatient.clock.forward(100)
     impatient.read()
     gone.free.set()
-    until(lambda: not impatient.sampler.set_aside)
+    until(lambda: not impatient.sampler.blocked_sensors)
     assert "b" not in impatient.read()
 
 

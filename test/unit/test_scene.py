@@ -13,7 +13,7 @@ from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.planning.scene import Scene, SceneSettings
-from edge_inference.speech.planning.scene_sentences import SceneNames, answer, read_names
+from edge_inference.speech.planning.scene_sentences import SceneNames, format_answer, read_names
 
 SECOND = 1_000_000_000
 NOW = 100 * SECOND
@@ -56,11 +56,11 @@ def said(
     now_ns: int = NOW,
     **settings: float,
 ) -> str:
-    scene = Scene(NAMES.name_of)
+    scene = Scene(NAMES.spoken_name)
     chosen = build(SceneSettings, settings)
     for result in results:
         scene.add(result, NOW, all_labels=all_labels)
-    return answer(scene.view(now_ns, chosen), target, NAMES, chosen, TOPIC)
+    return format_answer(scene.view(now_ns, chosen), target, NAMES, chosen, TOPIC)
 
 
 @pytest.mark.parametrize("target", ["", "cup"])
@@ -124,7 +124,7 @@ def test_what_one_image_shows_is_not_spoken_of() -> None:
     assert said(nothing, dog) == "I see nothing that I know."
     assert said(nothing, dog, target="dog") == "I see no dog."
     assert said(dog, nothing, dog) == "I see a dog."
-    assert said(nothing, dog, seen_in=1) == "I see a dog."
+    assert said(nothing, dog, min_images=1) == "I see a dog."
     assert said(dog, dog, *[nothing] * 5) == "I see nothing that I know."
     two = make_image(("dog", LEFT), ("dog", RIGHT))
     assert said(dog, dog, two) == "I see a dog."
@@ -133,7 +133,7 @@ def test_what_one_image_shows_is_not_spoken_of() -> None:
 def test_one_image_is_too_few_to_tell() -> None:
     dog = make_image(("dog", LEFT))
     assert said(dog) == "I have seen only one image in the last 3 seconds."
-    assert said(dog, dog, seen_in=3) == "I have seen only two images in the last 3 seconds."
+    assert said(dog, dog, min_images=3) == "I have seen only two images in the last 3 seconds."
 
 
 def test_the_place_is_that_of_the_latest_image() -> None:
@@ -163,7 +163,7 @@ def test_what_was_seen_before_the_clock_was_set_back_does_not_count() -> None:
 def test_low_scores_do_not_count() -> None:
     seen = [make_image(("dog", LEFT, 0.9), ("cup", LEFT, 0.3))] * 2
     assert said(*seen) == "I see a dog."
-    assert said(*seen, minimum_score=0.2) == "I see a dog and a cup."
+    assert said(*seen, min_score=0.2) == "I see a dog and a cup."
 
 
 def test_a_classifier_tells_what_the_image_looks_like() -> None:
@@ -181,14 +181,14 @@ def test_another_model_begins_anew() -> None:
 
 
 def test_settings_that_do_not_go_together() -> None:
-    with pytest.raises(ConfigError, match="seen_in: 3 is more than images, 2"):
-        build(SceneSettings, {"images": 2, "seen_in": 3})
+    with pytest.raises(ConfigError, match="min_images: 3 is more than max_images, 2"):
+        build(SceneSettings, {"max_images": 2, "min_images": 3})
 
 
 def test_plurals() -> None:
     words = {"cup": "cups", "bus": "buses", "couch": "couches", "toy": "toys", "puppy": "puppies"}
     for name, plural in words.items():
-        assert NAMES.counted(name, 2) == f"two {plural}"
+        assert NAMES.with_count(name, 2) == f"two {plural}"
 
 
 def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
@@ -196,12 +196,12 @@ def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
     names = read_names(config / "scene.yaml")
     labels = (share_folder() / "models" / "nanodet" / "labels.txt").read_text().splitlines()
     assert set(names.by_label) <= set(labels)
-    known = {names.name_of(label) for label in labels}
-    assert set(names.plurals) <= known
+    known_names = {names.spoken_name(label) for label in labels}
+    assert set(names.plurals) <= known_names
     things = read_grammar(config / "grammar.yaml")
     asked = {s.slots["thing"].value for s in things.sentences() if s.intent == "look" and s.slots}
     # No shipped model knows a box when it sees one, and the robot says so.
-    assert asked - known == {"box"}
+    assert asked - known_names == {"box"}
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ def test_things_without_end_are_neither_remembered_nor_listed() -> None:
     boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1))
     scores, ids = np.full(count, 0.9, np.float32), np.arange(count, dtype=np.int32)
     result = Detections(boxes, scores, ids, labels, 600, 400, "m", NOW)
-    scene, settings = Scene(NAMES.name_of), build(SceneSettings, {"images": 100})
+    scene, settings = Scene(NAMES.spoken_name), build(SceneSettings, {"max_images": 100})
     for _ in range(100):
         scene.add(result, NOW, all_labels=False)
     view = scene.view(NOW, settings)
     assert len(view.seen) == 300
-    words = answer(view, "", NAMES, settings, TOPIC)
+    words = format_answer(view, "", NAMES, settings, TOPIC)
     assert words.endswith("and 288 other things.")
     assert len(words) < 400

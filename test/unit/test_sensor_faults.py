@@ -7,20 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from edge_inference.governor.decision import GovernorDecision
 
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import ReadingStatus, Role
-from edge_inference.governor.decision import GovernorDecision
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.platforms.platform import open_platform
 from edge_inference.platforms.recording.recording import UnreadableFile, read_recording
-from fake_tree import FakeTree
+from fake_system_files import FakeSystemFiles
 from governor_cases import node
 
 ROOT = Path(__file__).parents[2]
-TREES = ROOT / "test" / "platform_trees"
+TREES = ROOT / "test" / "platform_recordings"
 PERIOD_NS = 500_000_000
 START_NS = 1_000_000_000_000
 
@@ -31,18 +31,18 @@ class Robot:
     """A recorded machine that can be tampered with, its sensors and its governor."""
 
     def __init__(self, name: str, preset: str = "ramp") -> None:
-        content = read_recording(TREES / f"{name}.jsonl").looks[0].files
+        content = read_recording(TREES / f"{name}.jsonl").samples[0].files
         self.files: Files = {
             path: each.errno if isinstance(each, UnreadableFile) else each
             for path, each in content.items()
         }
         self.now_ns = START_NS
         self.platform = open_platform(
-            [ROOT / "config" / "platforms"], FakeTree(self.files), clock=lambda: self.now_ns
+            [ROOT / "config" / "platforms"], FakeSystemFiles(self.files), clock=lambda: self.now_ns
         )
         self.governor = Governor(GovernorSettings(preset=preset))
 
-    def look(self, seconds: float = 0.5) -> tuple[PlatformState, GovernorDecision]:
+    def sample(self, seconds: float = 0.5) -> tuple[PlatformState, GovernorDecision]:
         """Look and decide twice a second for so long; return the last of both."""
         for _ in range(round(seconds * 1e9 / PERIOD_NS)):
             self.now_ns += PERIOD_NS
@@ -120,9 +120,9 @@ def test_a_fault_beside_the_temperature_that_decides_takes_nothing_away(
     name: str, tamper: Callable[[Robot], None], reading: str, status: ReadingStatus, preset: str
 ) -> None:
     robot = Robot(name, preset)
-    robot.look(5)
+    robot.sample(5)
     tamper(robot)
-    state, decision = robot.look(40)
+    state, decision = robot.sample(40)
     assert statuses(state)[reading] is status
     assert decision.level is DirectiveLevel.FULL
     assert decision.severity != "error"
@@ -134,12 +134,12 @@ def test_without_any_temperature_that_decides_the_safe_level_holds_within_five_s
     preset: str, content: bytes | int
 ) -> None:
     robot = Robot("orin_nx", preset)
-    _, decision = robot.look(5)
+    _, decision = robot.sample(5)
     assert decision.level is DirectiveLevel.FULL
     for path in list(robot.files):
         if "/thermal_zone" in path and path.endswith("/temp"):
             robot.files[path] = content
-    state, decision = robot.look(5)
+    state, decision = robot.sample(5)
     assert [each.value for each in state.by_role(Role.CONTROL) if each.value is not None] == []
     assert decision.level is DirectiveLevel.FAILSAFE
     assert decision.severity == "error"
@@ -147,12 +147,12 @@ def test_without_any_temperature_that_decides_the_safe_level_holds_within_five_s
 
 def test_a_chip_with_another_number_is_the_same_sensor() -> None:
     robot = Robot("orin_nx")
-    before, _ = robot.look(5)
+    before, _ = robot.sample(5)
     (number,) = {each.rpartition("hwmon")[2] for each in robot.folders("ina3221")}
     for path in list(robot.files):
         if f"hwmon{number}/" in path:
             robot.files[path.replace(f"hwmon{number}/", "hwmon77/")] = robot.files.pop(path)
-    after, decision = robot.look(40)
+    after, decision = robot.sample(40)
     assert after.power_w == before.power_w
     assert statuses(after)["rail/VDD_IN"] is ReadingStatus.OK
     assert decision.level is DirectiveLevel.FULL
@@ -160,20 +160,20 @@ def test_a_chip_with_another_number_is_the_same_sensor() -> None:
 
 def test_a_leap_of_one_look_is_no_temperature() -> None:
     robot = Robot("orin_nx")
-    robot.look(5)
+    robot.sample(5)
     before = robot.files[f"{robot.folders('tj-thermal')[0]}/temp"]
     robot.write("temp", b"99000\n", "tj-thermal")
-    state, decision = robot.look()
+    state, decision = robot.sample()
     assert statuses(state)["zone/tj-thermal"] is ReadingStatus.INVALID
     assert decision.level is DirectiveLevel.FULL
     robot.write("temp", before, "tj-thermal")
-    assert robot.look()[1].level is DirectiveLevel.FULL
+    assert robot.sample()[1].level is DirectiveLevel.FULL
 
 
 def test_heat_is_heat_all_the_same() -> None:
     robot = Robot("orin_nx")
-    robot.look(5)
+    robot.sample(5)
     for degrees in (60, 70, 78):
         robot.write("temp", f"{degrees}000\n".encode(), "tj-thermal")
-        _, decision = robot.look(2)
+        _, decision = robot.sample(2)
     assert decision.level is DirectiveLevel.REDUCED

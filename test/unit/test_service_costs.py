@@ -11,8 +11,8 @@ from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
 from edge_inference.engines.cache.cost_cache import CostCache
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import EngineRequest, Selection
-from edge_inference.engines.serving.server import Engine
 from edge_inference.engines.serving.service_costs import PERIOD_NS, RUNS, ServiceCosts
 
 
@@ -44,40 +44,44 @@ def kept(costs: ServiceCosts, cache: ArtifactCache) -> tuple[Measurement, ...]:
 
 def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -> None:
     for _ in range(runs):
-        costs.note(its, images, 0.05, 0.02)
+        costs.add(its, images, 0.05, 0.02)
 
 
 def test_enough_runs_are_kept(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its, RUNS - 1)
-    costs.keep(0, is_free=True)
+    costs.save_if_due(0, is_free=True)
     assert kept(costs, cache) == ()
     serve(costs, its, 1)
-    costs.keep(1, is_free=True)
+    costs.save_if_due(1, is_free=True)
     (measurement,) = kept(costs, cache)
     (cost,) = measurement.costs
-    assert (measurement.by, cost.runs, cost.point.form) == ("service", RUNS, "threads=1")
+    assert (measurement.by, cost.runs, cost.configuration.execution) == (
+        "service",
+        RUNS,
+        "threads=1",
+    )
     assert (cost.wall.median_s, cost.cpu.median_s) == (0.05, 0.02)
-    assert cost.point.artifact == its.request.model.variants["fp32"].sha256
+    assert cost.configuration.artifact == its.request.model.variants["fp32"].sha256
 
 
 def test_with_several_threads_only_wall_time_is_kept(
     costs: ServiceCosts, cache: ArtifactCache
 ) -> None:
     serve(costs, engine(threads=2))
-    costs.keep(0, is_free=True)
+    costs.save_if_due(0, is_free=True)
     assert kept(costs, cache)[0].costs[0].cpu is None
 
 
 def test_it_is_kept_once_in_a_while(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its)
-    costs.keep(0, is_free=True)
+    costs.save_if_due(0, is_free=True)
     first = kept(costs, cache)
     serve(costs, its)
-    costs.keep(PERIOD_NS - 1, is_free=True)
+    costs.save_if_due(PERIOD_NS - 1, is_free=True)
     assert kept(costs, cache) == first
-    costs.keep(PERIOD_NS, is_free=True)
+    costs.save_if_due(PERIOD_NS, is_free=True)
     assert len(kept(costs, cache)) == 1
     assert kept(costs, cache) != first
 
@@ -87,22 +91,22 @@ def test_while_the_node_is_held_back_nothing_counts(
 ) -> None:
     its = engine()
     serve(costs, its)
-    costs.keep(0, is_free=False)
-    costs.keep(1, is_free=True)
+    costs.save_if_due(0, is_free=False)
+    costs.save_if_due(1, is_free=True)
     assert kept(costs, cache) == ()
     serve(costs, its)
-    costs.keep(2, is_free=True)
+    costs.save_if_due(2, is_free=True)
     assert len(kept(costs, cache)) == 1
 
 
 def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     for run in range(RUNS):
-        costs.note(its, 1, 0.05, 0.02 if run % 10 else 0.2)
-    costs.keep(0, is_free=True)
+        costs.add(its, 1, 0.05, 0.02 if run % 10 else 0.2)
+    costs.save_if_due(0, is_free=True)
     assert kept(costs, cache) == ()
     serve(costs, its)
-    costs.keep(1, is_free=True)
+    costs.save_if_due(1, is_free=True)
     assert len(kept(costs, cache)) == 1
 
 
@@ -113,7 +117,7 @@ def test_another_engine_begins_anew_and_batches_do_not_count(
     other = engine()
     serve(costs, other, RUNS - 1)
     serve(costs, other, RUNS, images=2)
-    costs.keep(0, is_free=True)
+    costs.save_if_due(0, is_free=True)
     assert kept(costs, cache) == ()
 
 
@@ -122,7 +126,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     costs = ServiceCosts(ArtifactCache(tmp_path / "cache"), said.append)
     serve(costs, engine())
-    costs.keep(0, is_free=True)
+    costs.save_if_due(0, is_free=True)
     costs.close()
     assert len(said) == 1
     assert "cannot be written" in said[0]

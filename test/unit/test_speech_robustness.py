@@ -45,7 +45,7 @@ grammar_keys = st.sampled_from(
 )
 limit_keys = st.sampled_from(
     [
-        *("motion", "plan", "places", "max_speed_mps", "usual_speed_mps", "acceleration_mps2"),
+        *("motion", "plan", "places", "max_speed_mps", "default_speed_mps", "acceleration_mps2"),
         *("max_steps", "actions", "things", "dead_man_s", "x_m", "y_m", "yaw_rad", "kitchen"),
     ]
 )
@@ -87,7 +87,7 @@ def test_a_file_is_a_grammar_or_a_sentence_about_it(tmp_path: Path, text: str) -
     else:
         # What can be read can be used: in command mode, and to understand any text.
         assert all(sentence.text for sentence in grammar.sentences())
-        Understanding(grammar).intent(Transcript("go on", 1.0, "free", 1))
+        Understanding(grammar).parse(Transcript("go on", 1.0, "free", 1))
 
 
 @in_a_file
@@ -147,7 +147,7 @@ def test_a_plan_is_within_the_limits_or_refused(asked: list[Intent]) -> None:
 
 @given(st.text(max_size=80))
 def test_any_text_is_an_intent_or_a_problem(text: str) -> None:
-    intent = understanding().intent(Transcript(text, 1.0, "free", 1))
+    intent = understanding().parse(Transcript(text, 1.0, "free", 1))
     assert bool(intent.name) is not bool(intent.problem)
 
 
@@ -178,5 +178,5 @@ def test_velocities_are_finite_and_bounded_at_any_time(plans) -> None:
 
 @pytest.mark.parametrize("text", ["go forward " * 1000, "a" * 10_000, "go " * 100, "\0\u202e"])
 def test_a_text_that_nobody_would_say_is_understood_as_nothing(text: str) -> None:
-    intent = understanding().intent(Transcript(text, 1.0, "free", 1))
+    intent = understanding().parse(Transcript(text, 1.0, "free", 1))
     assert intent.name == "" and intent.problem

@@ -11,36 +11,36 @@ from hypothesis import strategies as st
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import Board, board_named, load_boards
+from edge_inference.platforms.boards import Board, find_board, load_boards
 from edge_inference.platforms.sensors import thermal_zones
 from edge_inference.platforms.sensors.sensor import Sensor
-from machine_trees import ZONE, HandClock, MemoryTree, look, orin_nx, zones
+from machine_files import ZONE, HandClock, MemoryFiles, look, orin_nx, zones
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
-ORIN = board_named("jetson_orin", BOARDS)
-NANO = board_named("jetson_nano", BOARDS)
+ORIN = find_board("jetson_orin", BOARDS)
+NANO = find_board("jetson_nano", BOARDS)
 
 
 class OneZone:
     """A machine with one zone, ``tj-thermal``, at which one looks again and again."""
 
     def __init__(self, temperature: str | int = "45000\n", board: Board = ORIN) -> None:
-        self.tree = MemoryTree(zones(tj_thermal=temperature))
+        self.files = MemoryFiles(zones(tj_thermal=temperature))
         self.clock = HandClock()
-        self.sensor: Sensor = thermal_zones.find(self.tree, board, self.clock)[0]
+        self.sensor: Sensor = thermal_zones.find(self.files, board, self.clock)[0]
 
     def says(self, temperature: str | int, after_s: float = 0.5) -> Reading:
-        self.tree.files[f"{ZONE.format(0)}/temp"] = temperature
+        self.files.contents[f"{ZONE.format(0)}/temp"] = temperature
         self.clock.forward(after_s)
         return self.sensor.read()[0]
 
 
 def test_a_machine_without_zones_has_no_sensors() -> None:
-    assert thermal_zones.find(MemoryTree({}), ORIN) == []
+    assert thermal_zones.find(MemoryFiles({}), ORIN) == []
 
 
 def test_a_zone_has_its_type_as_name_and_its_own_trip_points() -> None:
-    readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
+    readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     tj = readings["zone/tj-thermal"]
     assert (tj.value, tj.throttle, tj.critical) == (48.5, 99.0, 104.5)
     assert tj.source == f"{ZONE.format(8)}/temp"
@@ -48,7 +48,7 @@ def test_a_zone_has_its_type_as_name_and_its_own_trip_points() -> None:
 
 
 def test_only_tj_decides_on_an_orin() -> None:
-    readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
+    readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     assert [name for name, each in readings.items() if each.role is Role.CONTROL] == [
         "zone/tj-thermal"
     ]
@@ -62,7 +62,7 @@ def test_a_zone_of_a_unit_that_is_off_is_gated_and_has_no_value(off: str | int) 
 
 
 def test_gated_zones_leave_tj_valid() -> None:
-    readings = look(thermal_zones.find(MemoryTree(orin_nx()), ORIN))
+    readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     assert readings["zone/cv0-thermal"].status is ReadingStatus.GATED
     assert readings["zone/tj-thermal"].status is ReadingStatus.OK
 
@@ -129,34 +129,34 @@ def test_whole_degrees_are_no_thousandths() -> None:
 
 @pytest.mark.parametrize(("other", "is_believed"), [(2000, True), (-9000, True), (15000, False)])
 def test_a_degree_of_frost_is_confirmed_by_a_cold_zone(other: int, is_believed: bool) -> None:
-    tree = MemoryTree(zones(cpu_thermal=f"{other}\n", tj_thermal="-500\n"))
-    readings = look(thermal_zones.find(tree, ORIN))
+    files = MemoryFiles(zones(cpu_thermal=f"{other}\n", tj_thermal="-500\n"))
+    readings = look(thermal_zones.find(files, ORIN))
     assert readings["zone/tj-thermal"].value == (-0.5 if is_believed else None)
 
 
 def test_another_zone_confirms_nothing_that_it_said_long_ago() -> None:
-    tree, clock = MemoryTree(zones(cpu_thermal="2000\n", tj_thermal="88\n")), HandClock()
-    other, zone = thermal_zones.find(tree, ORIN, clock)
+    files, clock = MemoryFiles(zones(cpu_thermal="2000\n", tj_thermal="88\n")), HandClock()
+    other, zone = thermal_zones.find(files, ORIN, clock)
     other.read()
     clock.forward(11)
     assert zone.read()[0].status is ReadingStatus.INVALID
 
 
-def bind(files: dict, zone: int, *devices: tuple[str, str]) -> dict:
+def bind(contents: dict, zone: int, *devices: tuple[str, str]) -> dict:
     """Bind cooling devices, each by its type, to a trip point of a zone."""
     for number, (kind, trip) in enumerate(devices):
-        files[f"{ZONE.format(zone)}/cdev{number}/type"] = f"{kind}\n"
-        files[f"{ZONE.format(zone)}/cdev{number}_trip_point"] = trip
-    return files
+        contents[f"{ZONE.format(zone)}/cdev{number}/type"] = f"{kind}\n"
+        contents[f"{ZONE.format(zone)}/cdev{number}_trip_point"] = trip
+    return contents
 
 
 def orin_with_a_notice(*devices: tuple[str, str]) -> Reading:
     """Look at the tj of an Orin that also has a passive trip at 70 °C, number 2."""
-    files = orin_nx()
-    files[f"{ZONE.format(8)}/trip_point_2_type"] = "passive\n"
-    files[f"{ZONE.format(8)}/trip_point_2_temp"] = "70000\n"
-    tree = MemoryTree(bind(files, 8, *devices))
-    return look(thermal_zones.find(tree, ORIN))["zone/tj-thermal"]
+    contents = orin_nx()
+    contents[f"{ZONE.format(8)}/trip_point_2_type"] = "passive\n"
+    contents[f"{ZONE.format(8)}/trip_point_2_temp"] = "70000\n"
+    files = MemoryFiles(bind(contents, 8, *devices))
+    return look(thermal_zones.find(files, ORIN))["zone/tj-thermal"]
 
 
 @pytest.mark.parametrize(
@@ -267,8 +267,8 @@ def test_a_gated_zone_that_comes_back_is_read_again() -> None:
 
 
 def test_pmic_die_is_never_a_temperature() -> None:
-    tree = MemoryTree(zones(CPU_therm="50000\n", GPU_therm="48000\n", PMIC_Die="100000\n"))
-    readings = look(thermal_zones.find(tree, NANO))
+    files = MemoryFiles(zones(CPU_therm="50000\n", GPU_therm="48000\n", PMIC_Die="100000\n"))
+    readings = look(thermal_zones.find(files, NANO))
     pmic = readings["zone/PMIC-Die"]
     assert (pmic.value, pmic.status, pmic.role) == (None, ReadingStatus.INVALID, Role.NONE)
     assert "measures nothing" in pmic.problem
@@ -280,8 +280,8 @@ def test_pmic_die_is_never_a_temperature() -> None:
 @pytest.mark.parametrize("order", [("tj_thermal", "cpu_thermal"), ("cpu_thermal", "tj_thermal")])
 def test_the_last_zone_does_not_win(order: tuple[str, str]) -> None:
     temperatures = {"tj_thermal": "80000\n", "cpu_thermal": "30000\n"}
-    tree = MemoryTree(zones(**{name: temperatures[name] for name in order}))
-    readings = look(thermal_zones.find(tree, ORIN))
+    files = MemoryFiles(zones(**{name: temperatures[name] for name in order}))
+    readings = look(thermal_zones.find(files, ORIN))
     state = PlatformState("jetson_orin", tuple(readings.values()), 0)
     assert state.hottest is not None
     assert state.hottest.value == 80
@@ -289,18 +289,18 @@ def test_the_last_zone_does_not_win(order: tuple[str, str]) -> None:
 
 
 def test_zones_are_told_by_type_whatever_their_number() -> None:
-    before = look(thermal_zones.find(MemoryTree(zones(tj_thermal="10000", a="20000")), ORIN))
-    after = look(thermal_zones.find(MemoryTree(zones(a="20000", tj_thermal="10000")), ORIN))
+    before = look(thermal_zones.find(MemoryFiles(zones(tj_thermal="10000", a="20000")), ORIN))
+    after = look(thermal_zones.find(MemoryFiles(zones(a="20000", tj_thermal="10000")), ORIN))
     assert {name: each.value for name, each in before.items()} == {
         name: each.value for name, each in after.items()
     }
 
 
 def test_zones_of_one_type_are_kept_apart() -> None:
-    files = zones(a="30000\n", b="40000\n", c="50000\n")
+    contents = zones(a="30000\n", b="40000\n", c="50000\n")
     for number in range(3):
-        files[f"{ZONE.format(number)}/type"] = "acpitz\n"
-    readings = look(thermal_zones.find(MemoryTree(files), ORIN))
+        contents[f"{ZONE.format(number)}/type"] = "acpitz\n"
+    readings = look(thermal_zones.find(MemoryFiles(contents), ORIN))
     assert {name: each.value for name, each in readings.items()} == {
         "zone/acpitz": 30,
         "zone/acpitz#2": 40,
@@ -319,13 +319,13 @@ def test_zones_of_one_type_are_kept_apart() -> None:
     ],
 )
 def test_an_odd_type_makes_a_name_that_can_be_shown(kind: str | int, name: str) -> None:
-    files = {**zones(a="30000\n"), f"{ZONE.format(0)}/type": kind}
-    assert [sensor.name for sensor in thermal_zones.find(MemoryTree(files), ORIN)] == [name]
+    contents = {**zones(a="30000\n"), f"{ZONE.format(0)}/type": kind}
+    assert [sensor.name for sensor in thermal_zones.find(MemoryFiles(contents), ORIN)] == [name]
 
 
 def test_the_tenth_zone_comes_after_the_second() -> None:
-    files = zones(**{f"z{number}": "30000\n" for number in range(12)})
-    names = [sensor.name for sensor in thermal_zones.find(MemoryTree(files), ORIN)]
+    contents = zones(**{f"z{number}": "30000\n" for number in range(12)})
+    names = [sensor.name for sensor in thermal_zones.find(MemoryFiles(contents), ORIN)]
     assert names == [f"zone/z{number}" for number in range(12)]
 
 
@@ -344,18 +344,18 @@ def test_the_tenth_zone_comes_after_the_second() -> None:
 def test_trip_points(
     trips: list[tuple[str, str | int]], throttle: float | None, critical: float | None
 ) -> None:
-    files = zones(tj_thermal="45000\n")
+    contents = zones(tj_thermal="45000\n")
     for number, (kind, temperature) in enumerate(trips):
-        files[f"{ZONE.format(0)}/trip_point_{number}_type"] = kind
-        files[f"{ZONE.format(0)}/trip_point_{number}_temp"] = temperature
-    reading = look(thermal_zones.find(MemoryTree(files), ORIN))["zone/tj-thermal"]
+        contents[f"{ZONE.format(0)}/trip_point_{number}_type"] = kind
+        contents[f"{ZONE.format(0)}/trip_point_{number}_temp"] = temperature
+    reading = look(thermal_zones.find(MemoryFiles(contents), ORIN))["zone/tj-thermal"]
     assert (reading.throttle, reading.critical) == (throttle, critical)
 
 
 def test_looking_reads_nothing_but_temperatures() -> None:
-    tree = MemoryTree(orin_nx())
-    sensors = thermal_zones.find(tree, ORIN)
-    assert not [path for path in tree.reads if path.endswith("/temp")]
-    tree.reads.clear()
+    files = MemoryFiles(orin_nx())
+    sensors = thermal_zones.find(files, ORIN)
+    assert not [path for path in files.reads if path.endswith("/temp")]
+    files.reads.clear()
     look(sensors)
-    assert tree.reads == [f"{ZONE.format(number)}/temp" for number in range(9)]
+    assert files.reads == [f"{ZONE.format(number)}/temp" for number in range(9)]

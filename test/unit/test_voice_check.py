@@ -27,7 +27,7 @@ from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRe
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.sources import open_audio_input
 
 SHIPPED = sample() / EXPECTED_FILE
 TURN = ExpectedSentence(
@@ -134,7 +134,7 @@ def test_the_shipped_sentences_are_all_expected_and_all_there() -> None:
     assert {sentence.intent for sentence in found} == {"move", "turn", "look", "stop", ""}
     # It has to stay a short show: a machine that is not busy adds about three seconds.
     assert sum(length_s for _, length_s in files) < 36.0
-    piece = open_sound(str(sample() / names[1])).read()
+    piece = open_audio_input(str(sample() / names[1])).read()
     assert piece is not None and piece.sample_rate == 16_000
 
 

@@ -19,8 +19,8 @@ def test_nothing_is_known_before_anything_came() -> None:
 def test_demand_counts_what_was_skipped_upstream() -> None:
     meter = WorkMeter()
     for number in range(100):  # one of three is taken in
-        meter.offer(number * SECOND // 10, 1 + 2)
-        meter.done(number * SECOND // 10, "way", 5.0)
+        meter.record_offered(number * SECOND // 10, 1 + 2)
+        meter.record_done(number * SECOND // 10, "way", 5.0)
     now = 99 * SECOND // 10
     assert meter.demand_hz(now) == pytest.approx(30, rel=0.05)
     assert meter.rate_hz(now) == pytest.approx(10, rel=0.05)
@@ -28,8 +28,8 @@ def test_demand_counts_what_was_skipped_upstream() -> None:
 
 def test_rates_fall_to_zero_when_nothing_comes() -> None:
     meter = WorkMeter()
-    meter.offer(0)
-    meter.done(0, "way", 5.0)
+    meter.record_offered(0)
+    meter.record_done(0, "way", 5.0)
     assert meter.demand_hz(20 * SECOND) == 0
     assert meter.rate_hz(20 * SECOND) == 0
 
@@ -37,14 +37,14 @@ def test_rates_fall_to_zero_when_nothing_comes() -> None:
 def test_the_first_seconds_are_not_taken_for_a_whole_window() -> None:
     meter = WorkMeter()
     for number in range(61):
-        meter.offer(number * SECOND // 30)
+        meter.record_offered(number * SECOND // 30)
     assert meter.demand_hz(2 * SECOND) == pytest.approx(30, rel=0.05)
 
 
 def test_each_way_has_its_own_time() -> None:
     meter = WorkMeter()
-    meter.done(0, "fp32", 40.0)
+    meter.record_done(0, "fp32", 40.0)
     for number in range(200):
-        meter.done(number, "int8", 10.0 if number % 2 else 20.0)
+        meter.record_done(number, "int8", 10.0 if number % 2 else 20.0)
     assert meter.process_ms("fp32") == 40.0
     assert meter.process_ms("int8") == pytest.approx(15, abs=1.5)

@@ -18,7 +18,7 @@ Key = tuple[Hashable, Hashable]
 _log = logging.getLogger(__name__)
 
 #: Kept for each worker; the least recently used one goes first.
-MOST_GRAPHS = 8
+MAX_GRAPHS = 8
 
 
 class GraphSwitch:
@@ -88,7 +88,7 @@ class Graphs:
         return graph
 
     def _keep_few(self) -> None:
-        while len(self._graphs) > MOST_GRAPHS:
+        while len(self._graphs) > MAX_GRAPHS:
             self._drop(next(iter(self._graphs)))
 
     def _drop(self, key: Key) -> None:

@@ -119,7 +119,7 @@ def precision_of_type(words: str) -> str:
     return next((name for word, name in _TYPE_WORDS if word in shouted), UNKNOWN)
 
 
-def is_mover(kind: str) -> bool:
+def moves_data(kind: str) -> bool:
     """Tell whether layers of a kind only hold, move or convert values."""
     return kind.lower() in _MOVERS
 
@@ -129,7 +129,7 @@ def _parsed(entry: Any) -> LayerPrecision:
         return LayerPrecision(str(entry), "", UNKNOWN, computes=True)
     kind = str(entry.get("LayerType", ""))
     precision = _precision(entry)
-    computes = not is_mover(kind) and precision in (*COMPUTE_PRECISIONS, UNKNOWN)
+    computes = not moves_data(kind) and precision in (*COMPUTE_PRECISIONS, UNKNOWN)
     return LayerPrecision(
         str(entry.get("Name", "")), kind, precision, computes, bool(entry.get("Weights"))
     )

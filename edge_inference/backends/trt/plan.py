@@ -8,7 +8,7 @@ from typing import Any
 from edge_inference.backends.trt.bindings import Binding, read_bindings
 from edge_inference.backends.trt.layers import inspect_layers, main_precision
 from edge_inference.backends.trt.metadata import HOW_TO_REBUILD, EngineMetadata
-from edge_inference.backends.trt.vendor import Vendor, reason_of
+from edge_inference.backends.trt.vendor import Vendor, first_reason
 from edge_inference.errors import BackendError, EngineFileError
 
 
@@ -35,7 +35,7 @@ class LoadedPlan:
             self._prepare_runtime()
             self.engine = self.runtime.deserialize_cuda_engine(content)
         if self.engine is None:
-            reason = reason_of(lines, "it does not say why")
+            reason = first_reason(lines, "it does not say why")
             raise EngineFileError(
                 f"{self.file}: {self.vendor.title} cannot load the plan: {reason}; {HOW_TO_REBUILD}"
             )

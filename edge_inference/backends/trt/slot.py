@@ -12,7 +12,7 @@ from edge_inference.backends.trt.bindings import Binding
 from edge_inference.backends.trt.buffers import Buffers
 from edge_inference.backends.trt.output_allocator import make_output_allocator
 from edge_inference.backends.trt.plan import LoadedPlan
-from edge_inference.backends.trt.vendor import reason_of
+from edge_inference.backends.trt.vendor import first_reason
 from edge_inference.errors import BackendError, TensorError
 
 
@@ -61,7 +61,7 @@ class ExecutionSlot:
             accepted = accepted and self._infer_shapes()
         if not accepted:
             came = "; ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-            reason = reason_of(lines, "it does not say why")
+            reason = first_reason(lines, "it does not say why")
             raise TensorError(
                 f"{self._plan.file}: the inputs' shapes do not go together ({came}): {reason}; "
                 "pass shapes that the model can take at once"
@@ -80,7 +80,7 @@ class ExecutionSlot:
         if self._allocator is not None and self._allocator.error is not None:
             raise self._allocator.error
         if not queued:
-            reason = reason_of(lines, "it does not say why")
+            reason = first_reason(lines, "it does not say why")
             raise BackendError(f"{self._plan.file}: TensorRT failed to run it: {reason}")
 
     def view_late_outputs(self) -> dict[str, NDArray[Any]]:

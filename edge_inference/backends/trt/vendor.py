@@ -98,7 +98,7 @@ def enum_member(enum: Any, name: str) -> Any:
     return getattr(enum, name, None)
 
 
-def reason_of(lines: Sequence[str], otherwise: str) -> str:
+def first_reason(lines: Sequence[str], otherwise: str) -> str:
     """Return the errors' first sentence, which names the cause; later ones follow from it."""
     return lines[0].strip().splitlines()[0].rstrip(".") if lines else otherwise
 

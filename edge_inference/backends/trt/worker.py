@@ -24,7 +24,7 @@ from edge_inference.backends.trt.image_kernel import (
 )
 from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.slot import ExecutionSlot
-from edge_inference.backends.trt.vendor import reason_of
+from edge_inference.backends.trt.vendor import first_reason
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
@@ -32,7 +32,7 @@ from edge_inference.errors import BackendError
 
 #: Sets of input shapes that stay set up, each with an execution context of its own:
 #: a context that runs another shape invalidates what was recorded of it.
-MOST_SLOTS = 4
+MAX_SLOTS = 4
 
 #: Name of the image's buffer; no tensor can be called so.
 _IMAGE = "\0image"
@@ -196,7 +196,7 @@ class InferenceWorker:
     def _take_slot(self) -> ExecutionSlot:
         """Return a slot to set up for new shapes: an unused one, a new one, or the oldest."""
         oldest = next(iter(self._slots))
-        most = MOST_SLOTS if self._switch.on else 1
+        most = MAX_SLOTS if self._switch.on else 1
         if self._slots[oldest].generation is not None and len(self._slots) < most:
             # Without room for one more context the oldest serves.
             with suppress(BackendError):
@@ -209,7 +209,7 @@ class InferenceWorker:
         with self._plan.vendor.errors.collect() as lines:
             context = self._plan.make_context(self._stream.handle)
         if context is None:
-            reason = reason_of(lines, "it does not say why")
+            reason = first_reason(lines, "it does not say why")
             raise BackendError(
                 f"{self._plan.file}: TensorRT cannot make one more execution context: {reason}; "
                 "close other models, or ask for fewer contexts"

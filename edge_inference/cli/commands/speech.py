@@ -107,9 +107,9 @@ def _add_embedding(actions: Commands) -> None:
 
 
 def _start_embedding(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.speech_embedding import EmbeddingOptions, make_folder
+    from edge_inference.cli.models.speech_embedding import EmbeddingOptions, export_embedding_model
 
-    return make_folder(EmbeddingOptions(options.source, options.output, options.licence))
+    return export_embedding_model(EmbeddingOptions(options.source, options.output, options.licence))
 
 
 def _start_export(options: argparse.Namespace, started_s: float) -> int:

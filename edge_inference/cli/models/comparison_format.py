@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.models.cost_format import cost_as_json, moment
+from edge_inference.cli.models.cost_format import cost_as_json, measured_at
 from edge_inference.cli.perception.summary_table import format_milliseconds, new_table
 from edge_inference.cli.sizes import format_megabytes
-from edge_inference.engines.precision.int8_mode import in_words
+from edge_inference.engines.precision.int8_mode import describe_int8_mode
 from edge_inference.optimize.compare import CompareRow, Comparison
 
 _PIPE_WIDTH = 140
@@ -171,7 +171,7 @@ def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str
         yield f"cannot run here: {', '.join(names)}: {reason}"
     for row in comparison.rows:
         if row.int8_mode is not None and not row.obstacle:
-            yield f"{row.name}: {in_words(row.int8_mode)}"
+            yield f"{row.name}: {describe_int8_mode(row.int8_mode)}"
     for row in comparison.rows:
         if row.used is not None and row.used != row.precision and not row.obstacle:
             yield f"{row.name} is computed in {row.used}: this engine has no {row.precision} for it"
@@ -191,8 +191,9 @@ def _changed(comparison: Comparison) -> Iterator[str]:
         now_ms, before_ms = (1e3 * cost.seconds for cost, _ in (row.measured, row.known))
         if not 1 / _CLEARLY < now_ms / before_ms < _CLEARLY:
             yield (
-                f"{row.name} takes {format_milliseconds(now_ms)} ms; it was {format_milliseconds(before_ms)} ms "
-                f"when it was measured here before, {moment(row.known[1])}"
+                f"{row.name} takes {format_milliseconds(now_ms)} ms; it was "
+                f"{format_milliseconds(before_ms)} ms when it was measured here before, "
+                f"{measured_at(row.known[1])}"
             )
 
 

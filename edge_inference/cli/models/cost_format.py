@@ -1,4 +1,4 @@
-"""Measured costs in words and as JSON."""
+"""Measured costs as text and as JSON."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
 
 
 def cost_as_json(cost: Cost, measurement: Measurement) -> dict[str, Any]:
-    """Return one cost; times are milliseconds of one run, CPU time null where it is not told."""
+    """Return one cost; times are milliseconds of one run, CPU time null where it is unknown."""
     return {
-        "backend": cost.point.backend,
-        "precision": cost.point.precision,
-        "batch": cost.point.batch,
-        "form": cost.point.form,
-        "artifact": cost.point.artifact,
+        "backend": cost.configuration.backend,
+        "precision": cost.configuration.precision,
+        "batch": cost.configuration.batch,
+        "execution": cost.configuration.execution,
+        "artifact": cost.configuration.artifact,
         "runs": cost.runs,
         "median_ms": 1e3 * cost.wall.median_s,
         "p95_ms": 1e3 * cost.wall.p95_s,
         "cpu_median_ms": None if cost.cpu is None else 1e3 * cost.cpu.median_s,
         "cpu_p95_ms": None if cost.cpu is None else 1e3 * cost.cpu.p95_s,
         "by": measurement.by,
-        "taken": moment(measurement),
+        "taken": measured_at(measurement),
     }
 
 
-def cost_in_words(cost: Cost) -> str:
-    """Say what one run takes, and on what."""
-    point = cost.point
-    batch = f", batch {point.batch}" if point.batch > 1 else ""
-    return f"{format_milliseconds(1e3 * cost.seconds)} ms {point.backend} {point.form}{batch}"
+def cost_as_text(cost: Cost) -> str:
+    """Return the time of one run and the engine that it ran on."""
+    used = cost.configuration
+    batch = f", batch {used.batch}" if used.batch > 1 else ""
+    return f"{format_milliseconds(1e3 * cost.seconds)} ms {used.backend} {used.execution}{batch}"
 
 
-def against_reference(measurement: Measurement) -> str:
-    """Say what the first of a measurement takes, and which share of the second's time that is."""
+def ratio_to_reference(measurement: Measurement) -> str:
+    """Return the first cost of a measurement, and its ratio to the second one."""
     cost, *others = measurement.costs
-    said = f"{format_milliseconds(1e3 * cost.seconds)} ms"
+    text = f"{format_milliseconds(1e3 * cost.seconds)} ms"
     if others:
-        ratio = MeasuredCosts((measurement,)).ratio(cost.point, others[0].point)
+        ratio = MeasuredCosts((measurement,)).ratio(cost.configuration, others[0].configuration)
         assert ratio is not None
-        said += f", {ratio:.2f} of what {others[0].point.title} takes"
-    return said
+        text += f", {ratio:.2f} of what {others[0].configuration.title} takes"
+    return text
 
 
-def moment(measurement: Measurement) -> str:
-    """Say when it was measured."""
+def measured_at(measurement: Measurement) -> str:
+    """Return the date and time of a measurement."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(measurement.taken_s))

@@ -12,8 +12,8 @@ from typing import Any
 from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.exit_status import UsageError
-from edge_inference.cli.models.engine_format import described
-from edge_inference.cli.models.engine_plans import USUAL_PRECISION
+from edge_inference.cli.models.engine_format import describe_plan
+from edge_inference.cli.models.engine_plans import DEFAULT_PRECISION
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
@@ -29,7 +29,7 @@ from edge_inference.engines.cache.artifacts import (
     default_cache,
     engine_plan,
     environment_here,
-    find_or_none,
+    find_undamaged,
 )
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.errors import ConfigError
@@ -88,7 +88,7 @@ def _built(order: EngineBuildOptions, progress: Progress, cancelled: Cancelled) 
         return _into_file(order, Path(order.onnx), options, progress, cancelled)
     assert order.model is not None
     model = find_model(order.model, search_path(order.model_path))
-    precision = order.precision or USUAL_PRECISION
+    precision = order.precision or DEFAULT_PRECISION
     own = build_options(model, precision)
     options = _as_given(lambda: build_options(model, precision, order.options))
     artifact = engine_plan(model, options.precision, order.gpu, options)
@@ -129,7 +129,7 @@ def _into_cache(
     artifact: EnginePlan, progress: Progress, cancelled: Cancelled, is_usual: bool
 ) -> _Outcome:
     cache = default_cache()
-    there, damaged = find_or_none(artifact, cache)
+    there, damaged = find_undamaged(artifact, cache)
     plan = there or artifact.make(cache, progress, cancelled)
     notes = [f"built anew: {damaged}"] if damaged else []
     notes += artifact.notes(cache)
@@ -150,7 +150,7 @@ def _as_given(read: Callable[[], BuildOptions]) -> BuildOptions:
 
 
 def _print(outcome: _Outcome) -> None:
-    lines = [*described(outcome.plan, outcome.metadata)]
+    lines = [*describe_plan(outcome.plan, outcome.metadata)]
     if outcome.was_there:
         lines.append("  it was in the cache already; nothing was built")
     lines += [f"  note: {note}" for note in outcome.notes]

@@ -15,7 +15,7 @@ from edge_inference.cli.sizes import format_megabytes
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, CacheEntry
 from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_cache
-from edge_inference.engines.cache.cost_cache import forget_costs
+from edge_inference.engines.cache.cost_cache import remove_costs
 from edge_inference.errors import CacheError
 
 _PIPE_WIDTH = 140
@@ -52,7 +52,7 @@ def clean_cache(
     removed = cache.clean(sys.maxsize if damaged_only else limit_bytes)
     if limit_bytes == 0:
         shutil.rmtree(cache.folder / TIMING_FOLDER, ignore_errors=True)
-        forget_costs(cache.folder)
+        remove_costs(cache.folder)
     freed = sum(sizes.get(name, 0) for name in removed)
     left = cache.entries()
     if as_json:
@@ -69,7 +69,7 @@ def clean_cache(
 
 
 def _forget_costs(cache: ArtifactCache, as_json: bool) -> int:
-    removed = forget_costs(cache.folder)
+    removed = remove_costs(cache.folder)
     if as_json:
         sys.stdout.write(json.dumps({"cache": str(cache.folder), "costs_removed": removed}) + "\n")
     else:

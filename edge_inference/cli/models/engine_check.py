@@ -15,8 +15,8 @@ from edge_inference.backends.trt.metadata import (
     verify_plan,
 )
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
-from edge_inference.cli.models.cost_format import against_reference
-from edge_inference.cli.models.engine_plans import GivenPlan, cached_plan, is_plan, named_plan
+from edge_inference.cli.models.cost_format import ratio_to_reference
+from edge_inference.cli.models.engine_plans import PlanFile, cached_plan, is_plan, plan_at
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifacts import default_cache, environment_here
@@ -39,7 +39,7 @@ def check_plan_or_model(
             raise UsageError(
                 f"{text}: a plan has its backend and precision; name a model for others"
             )
-        return _check_plan(named_plan(text), None, gpu, model_path)
+        return _check_plan(plan_at(text), None, gpu, model_path)
     model = find_model(text, search_path(model_path))
     if backend in (None, _TRT):
         return _check_plan(cached_plan(model, precision, gpu), model, gpu, model_path)
@@ -67,7 +67,7 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     if "self-check" not in checked.notes:
         _say("self-check: left out, for this engine is what others are compared with")
     if measured is not None:
-        _say(f"takes: {against_reference(measured)}")
+        _say(f"takes: {ratio_to_reference(measured)}")
     for warning in checked.warnings:
         _warn(warning)
     return EXIT_FAILED if checked.warnings else 0
@@ -103,7 +103,7 @@ def _run_plan(
         name=_TRT,
         precision=metadata.precision,
         reason="the plan that was named",
-        artifact=GivenPlan(plan),
+        artifact=PlanFile(plan),
         backend=backend,
     )
     return run_checks(selection, backend)

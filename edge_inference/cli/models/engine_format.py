@@ -20,7 +20,7 @@ _TOLD_APART = ("precision", "batch", "profiles")
 _NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 
-def described(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
+def describe_plan(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
     """Yield the lines that describe a plan."""
     built = metadata.environment
     took = "" if metadata.build_seconds is None else f" in {metadata.build_seconds:.1f} s"

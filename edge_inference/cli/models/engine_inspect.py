@@ -19,7 +19,7 @@ from edge_inference.backends.trt.metadata import (
 from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.cli.models.engine_format import described
+from edge_inference.cli.models.engine_format import describe_plan
 from edge_inference.engines.cache.artifacts import environment_here
 from edge_inference.errors import BackendError
 
@@ -42,7 +42,7 @@ def inspect_engine(plan: Path, gpu: int, *, with_layers: bool, as_json: bool) ->
     if as_json:
         sys.stdout.write(json.dumps(_as_json(plan, metadata, found)) + "\n")
         return 0
-    sys.stdout.write("\n".join(described(plan, metadata)) + "\n")
+    sys.stdout.write("\n".join(describe_plan(plan, metadata)) + "\n")
     if found is not None:
         _print_layers(found)
     return 0

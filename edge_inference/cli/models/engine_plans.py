@@ -21,13 +21,13 @@ from edge_inference.errors import BackendError
 #: How a plan is called inside an entry of the cache.
 PLAN_FILE = "engine.plan"
 #: What the inference node takes where nobody says.
-USUAL_PRECISION = "fp16"
+DEFAULT_PRECISION = "fp16"
 
 _SUFFIXES = (".plan", ".engine", ".trt")
 
 
 @dataclass(frozen=True)
-class GivenPlan(Artifact):
+class PlanFile(Artifact):
     """A plan that somebody named: there is nothing to make or to discard."""
 
     file: Path
@@ -58,11 +58,11 @@ def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Pa
     machine, and CacheError where that one is damaged.
     """
     if is_plan(text):
-        return named_plan(text)
+        return plan_at(text)
     return cached_plan(find_model(text, search_path(model_path)), precision, gpu)
 
 
-def named_plan(text: str) -> Path:
+def plan_at(text: str) -> Path:
     """Return a plan by its path. Raises BackendError where it is missing."""
     plan = Path(text)
     if not is_plain_file(plan):
@@ -76,7 +76,7 @@ def named_plan(text: str) -> Path:
 def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Path:
     """Return a model's plan in the cache, as the inference node would take it."""
     cache = default_cache()
-    wanted = precision or USUAL_PRECISION
+    wanted = precision or DEFAULT_PRECISION
     plan = engine_plan(model, wanted, gpu).find(cache)
     if plan is not None:
         return plan

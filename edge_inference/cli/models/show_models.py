@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_inference.cli.exit_status import print_error
-from edge_inference.cli.models.cost_format import cost_as_json, cost_in_words
+from edge_inference.cli.models.cost_format import cost_as_json, cost_as_text
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.sizes import format_megabytes
 from edge_inference.core.measured_costs import Cost, Measurement
@@ -107,8 +107,8 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
 
 def _takes(costs: Costs, precision: str) -> str:
     """Say what is known of one precision, a line for each backend and form."""
-    known = (cost for cost, _ in costs if cost.point.precision == precision)
-    return "\n".join(cost_in_words(cost) for cost in known)
+    known = (cost for cost, _ in costs if cost.configuration.precision == precision)
+    return "\n".join(cost_as_text(cost) for cost in known)
 
 
 def _derivable(model: ModelDescription) -> list[str]:

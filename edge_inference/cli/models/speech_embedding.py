@@ -13,7 +13,10 @@ from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.errors import ModelError
 from edge_inference.optimize.sentence_encoder import bert_graph, read_safetensors, read_shape
-from edge_inference.speech.language_model.json_tokenizer import LARGEST_TOKENIZER, load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import (
+    MAX_TOKENIZER_BYTES,
+    load_json_tokenizer,
+)
 from edge_inference.speech.language_model.sentence_embedding import SentenceEmbedding
 from edge_inference.speech.recognition.speech_model import DESCRIPTION_FILE
 
@@ -32,7 +35,7 @@ class EmbeddingOptions:
     licence: str
 
 
-def make_folder(order: EmbeddingOptions) -> int:
+def export_embedding_model(order: EmbeddingOptions) -> int:
     """Write the folder, try it, and say where it is; returns the exit code.
 
     Raises ModelError for a source that is no BERT encoder, for a folder that is there already,
@@ -75,14 +78,14 @@ def _source(name: str) -> Path:
 
 def _copy(source: Path, destination: Path) -> None:
     try:
-        destination.write_bytes(read_bytes(source, LARGEST_TOKENIZER))
+        destination.write_bytes(read_bytes(source, MAX_TOKENIZER_BYTES))
     except OSError as error:
         raise ModelError(f"{source}: cannot be copied ({error.strerror})") from error
 
 
 def _try(folder: Path) -> None:
     with OrtBackend(folder / "encoder.onnx") as encoder:
-        tokens = load_text_tokens(folder / "tokenizer.json")
+        tokens = load_json_tokenizer(folder / "tokenizer.json")
         one, alike, other = SentenceEmbedding(encoder, tokens)(_TRIAL)
     if one @ alike <= one @ other:
         raise ModelError(

@@ -139,7 +139,7 @@ def _build(
 
 
 def _samples(longest_s: float) -> Lengths:
-    least = RecogniserSettings().shortest_s
+    least = RecogniserSettings().min_speech_s
     return (
         round(least * SAMPLE_RATE),
         round(min(max(_USUAL_S, least), longest_s) * SAMPLE_RATE),
@@ -165,7 +165,7 @@ def _lengths(role: str, frames: Lengths, order: SpeechExportOptions) -> dict[str
         names = ("encoder_sequence_length", "num_samples")
         return {"batch_size": (1, 1, 1), **dict.fromkeys(names, samples)}
     settings = RecogniserSettings()
-    tokens = math.ceil(order.longest_s * settings.tokens_per_second) + 1
+    tokens = math.ceil(order.longest_s * settings.max_tokens_per_second) + 1
     return {
         "batch_size": (1, 1, order.beam),
         "decoder_sequence_length": (1, 1, 1),

@@ -37,7 +37,7 @@ from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription, find_model
-from edge_inference.errors import ConfigError
+from edge_inference.errors import CancelledError, ConfigError
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
@@ -171,10 +171,10 @@ class _Run:
 
     def load(self) -> EngineSummary:
         """Load the nodes; raises ConfigError with the message of each node that fails."""
-        from edge_inference.composition.process import load_all
+        from edge_inference.composition.process import load_components
 
         self._overlays = self._save_overlays()
-        failures = load_all(self._container, self._components, self._options.params_file)
+        failures = load_components(self._container, self._components, self._options.params_file)
         for loaded in self._container.components:
             name = loaded.node.get_name()
             self._nodes[name] = loaded.node
@@ -332,9 +332,9 @@ def _prepare_engine(
 
     Raises EdgeInferenceError where they cannot be built, or the engine cannot run here.
     """
-    from edge_inference.engines.cache.artifacts import PreparationCancelledError, default_cache
+    from edge_inference.engines.cache.artifacts import default_cache
     from edge_inference.engines.precision.int8_mode import EXACT
-    from edge_inference.engines.serving.preparation import prepare_beside
+    from edge_inference.engines.serving.preparation import prepare_in_child
     from edge_inference.engines.serving.selection import EngineRequest, select_backend
 
     int8_mode = options.int8_mode or EXACT
@@ -347,8 +347,8 @@ def _prepare_engine(
     try:
         with output.preparing(title) as progress:
             progress("starting", None)
-            prepare_beside(request, cache, progress, interrupted.is_set)
-    except PreparationCancelledError:
+            prepare_in_child(request, cache, progress, interrupted.is_set)
+    except CancelledError:
         return False
     return True
 

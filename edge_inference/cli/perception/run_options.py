@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.source import SourceKind, source_kind
-from edge_inference.composition.parameter_text import as_yaml, read_value
+from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.core.bounded_file import is_plain_file
 from edge_inference.core.models.model import ModelDescription, default_search_path, search_folders
 from edge_inference.core.yaml_file import load_yaml
@@ -126,8 +126,8 @@ def check_int8_mode(int8_mode: str | None, precision: str) -> None:
 def _format_argument(value: str | int | float) -> str:
     """Format a value so that YAML does not read, for example, a model called "yes" as true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    is_misread = isinstance(value, str) and read_value(text) != text
-    return as_yaml(text) if is_misread else text
+    is_misread = isinstance(value, str) and parse_value(text) != text
+    return format_value(text) if is_misread else text
 
 
 def search_path(model_path: str) -> tuple[Path, ...]:

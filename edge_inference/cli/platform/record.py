@@ -12,10 +12,10 @@ from pathlib import Path
 from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import catch_signals
-from edge_inference.platforms.attributes import text_of
+from edge_inference.platforms.attributes import read_text
 from edge_inference.platforms.recording.capture import CaptureSummary, record
-from edge_inference.platforms.recording.recording import RecordingHeader, RecordingSpace
-from edge_inference.platforms.tree import MachineTree, Tree
+from edge_inference.platforms.recording.recording import RecordingHeader, RecordingLimits
+from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
 _MODEL = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
 _FIRMWARE = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
@@ -36,8 +36,8 @@ def record_platform(order: RecordOptions, as_json: bool) -> int:
     """Record until the time is over or the user ends it; either leaves a sound recording."""
     if not Path(order.root).is_dir():
         raise UsageError(f"--root {order.root}: expected a folder")
-    tree = MachineTree(Path(order.root))
-    head = RecordingHeader(machine_name(tree), platform.release(), order.note, constructed=False)
+    files = HostFiles(Path(order.root))
+    header = RecordingHeader(machine_name(files), platform.release(), order.note, synthetic=False)
     start_s = time.monotonic()
     progress = show_progress(order.output, sys.stderr, as_json)
     with catch_signals() as interrupted, progress:
@@ -49,41 +49,41 @@ def record_platform(order: RecordOptions, as_json: bool) -> int:
             return interrupted.wait(seconds)
 
         captured = record(
-            tree,
+            files,
             Path(order.output),
-            head,
+            header,
             duration_s=order.duration_s,
             period_s=order.period_s,
             wait=wait,
             host_name=platform.node(),
         )
-    _tell(order.output, head, captured, as_json)
+    _tell(order.output, header, captured, as_json)
     return 0
 
 
-def machine_name(tree: Tree) -> str:
+def machine_name(files: SystemFiles) -> str:
     """Return what the device tree, else the firmware, calls the machine; empty if neither does."""
     for path in _MODEL:
-        if text := text_of(tree, path):
+        if text := read_text(files, path):
             return text
-    return " ".join(filter(None, (text_of(tree, path) for path in _FIRMWARE)))
+    return " ".join(filter(None, (read_text(files, path) for path in _FIRMWARE)))
 
 
-def _tell(file: str, head: RecordingHeader, captured: CaptureSummary, as_json: bool) -> None:
+def _tell(file: str, header: RecordingHeader, captured: CaptureSummary, as_json: bool) -> None:
     if captured.is_full:
         print_error(
-            f"{file}: ended after {captured.duration_s:.0f} s, as {RecordingSpace.words()}; record "
+            f"{file}: ended after {captured.duration_s:.0f} s, as {RecordingLimits.describe()}; record "
             "the rest into another file, or look less often with --period"
         )
     size = Path(file).stat().st_size
     if as_json:
-        content = {"recording": file, "board": head.board, **asdict(captured), "bytes": size}
+        content = {"recording": file, "board": header.board, **asdict(captured), "bytes": size}
         sys.stdout.write(json.dumps(content) + "\n")
         return
-    looks = "1 look" if captured.looks == 1 else f"{captured.looks} looks"
+    samples = "1 look" if captured.samples == 1 else f"{captured.samples} looks"
     failing = f", {captured.failing} of them not readable" if captured.failing else ""
     sys.stdout.write(
-        f"{file}: {head.board or 'a machine that does not say what it is'}, {looks} in "
+        f"{file}: {header.board or 'a machine that does not say what it is'}, {samples} in "
         f"{captured.duration_s:.1f} s, {captured.files} files{failing}, {size / 1e3:.0f} kB\n"
         "Serial numbers, addresses and the host's name are left out; read it before you share it.\n"
     )

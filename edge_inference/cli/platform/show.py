@@ -18,9 +18,9 @@ from edge_inference.cli.signals import catch_signals
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.tree import MachineTree
+from edge_inference.platforms.system_files import HostFiles
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -123,22 +123,24 @@ def show(
     with _display(as_json, order.once) as display, catch_signals() as interrupted:
         waiting = wait or interrupted.wait
         if order.recording is None:
-            with _opened(order, MachineTree(Path(order.root))) as platform:
+            with _opened(order, HostFiles(Path(order.root))) as platform:
                 start_ns = clock()
                 _run(order, platform, display, waiting, lambda: (clock() - start_ns) / 1e9)
             return 0
-        tree = RecordedTree(Path(order.recording), clock, order.speed, order.loop)
-        with closing(tree), _opened(order, tree) as platform:
-            _run(order, platform, display, waiting, lambda: tree.elapsed_s, lambda: tree.has_ended)
+        files = RecordedFiles(Path(order.recording), clock, order.speed, order.loop)
+        with closing(files), _opened(order, files) as platform:
+            _run(
+                order, platform, display, waiting, lambda: files.elapsed_s, lambda: files.has_ended
+            )
     return 0
 
 
-def _opened(order: ShowOptions, tree: MachineTree | RecordedTree) -> Platform:
+def _opened(order: ShowOptions, files: HostFiles | RecordedFiles) -> Platform:
     folders = [share_folder() / "config" / "platforms"]
-    if isinstance(tree, RecordedTree):
-        return open_platform(folders, tree, order.board, clock=tree.now_ns)
+    if isinstance(files, RecordedFiles):
+        return open_platform(folders, files, order.board, clock=files.now_ns)
     # Without a tree it is this machine, which is asked for more than its files.
-    return open_platform(folders, tree if order.root != "/" else None, order.board)
+    return open_platform(folders, files if order.root != "/" else None, order.board)
 
 
 def _run(

@@ -16,7 +16,7 @@ from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
 
 if TYPE_CHECKING:
     from edge_inference.platforms.actuators.actuator import ActuatorOutcome
-    from edge_inference.platforms.tuning import Advice
+    from edge_inference.platforms.tuning import Recommendation
 
 EXAMPLES = """\
 examples:
@@ -90,7 +90,7 @@ def _caller() -> str:
         raise UsageError("who calls has no name here; give one with --user") from error
 
 
-def _show(advice: Sequence[Advice], as_json: bool) -> int:
+def _show(advice: Sequence[Recommendation], as_json: bool) -> int:
     if as_json:
         for each in advice:
             sys.stdout.write(json.dumps(each.__dict__) + "\n")
@@ -111,7 +111,7 @@ def _show(advice: Sequence[Advice], as_json: bool) -> int:
     return 0
 
 
-def _how(advice: Advice) -> str:
+def _how(advice: Recommendation) -> str:
     if advice.problem:
         return f"not possible: {advice.problem}"
     return "; ".join(advice.steps) or "is so"
@@ -123,6 +123,6 @@ def _tell(outcomes: Sequence[ActuatorOutcome], as_json: bool) -> None:
             content = {**outcome.__dict__, "result": outcome.result.value}
             sys.stdout.write(json.dumps(content) + "\n")
         elif outcome.is_problem:
-            print_error(outcome.words)
+            print_error(outcome.message)
         else:
-            sys.stdout.write(f"{outcome.words}\n")
+            sys.stdout.write(f"{outcome.message}\n")

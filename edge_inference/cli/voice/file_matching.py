@@ -16,7 +16,7 @@ from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.sources import open_audio_input
 
 # Less than any chunk lasts: sums of their lengths differ by rounding.
 _ROUNDING_S = 0.001
@@ -101,7 +101,7 @@ def files_of(source: str, pause_s: float) -> list[tuple[str, float]]:
     Reads them all. Raises SourceError.
     """
     found: dict[str, float] = {}
-    sound = open_sound(source, pause_s)
+    sound = open_audio_input(source, pause_s)
     try:
         while (piece := sound.read()) is not None:
             length_s = len(piece.samples) / piece.sample_rate

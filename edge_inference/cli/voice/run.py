@@ -32,7 +32,7 @@ from edge_inference.cli.voice.utterance_tracker import STAGES, Utterance, Uttera
 from edge_inference.cli.voice.velocity_record import VelocityRecord
 from edge_inference.composition.pipeline import load_pipeline, share_folder
 from edge_inference.errors import ConfigError
-from edge_inference.speech.audio.sources import open_sound
+from edge_inference.speech.audio.sources import open_audio_input
 
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
@@ -93,7 +93,7 @@ class VoiceOptions:
                     raise UsageError(f"--{name} goes with sound files, not with a device")
             check_input(self.source.partition(":")[2])
         else:
-            open_sound(self.path).close()
+            open_audio_input(self.path).close()
             if self.expect and not self.expected_file().exists():
                 raise ConfigError(
                     f"--expect: {self.expected_file()}: no such file; name one, or write it as "
@@ -225,9 +225,9 @@ class _Run:
 
     def start(self, components: Any) -> None:
         """Load the nodes; raises ConfigError with what each that fails says."""
-        from edge_inference.composition.process import load_all
+        from edge_inference.composition.process import load_components
 
-        failures = load_all(self._container, components)
+        failures = load_components(self._container, components)
         said_by: dict[str, list[str]] = {}
         for loaded in self._container.components:
             self._nodes[loaded.node.get_name()] = loaded.node

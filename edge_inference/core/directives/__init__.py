@@ -1,1 +1,1 @@
-"""Directives of the platform manager, and which of them counts."""
+"""Directives of the platform manager, and the choice of the one that applies."""

@@ -1,4 +1,4 @@
-"""What the platform manager asks of inference nodes, and what they tell it of themselves."""
+"""Directives of the platform manager to inference nodes, and the workloads that nodes report."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from edge_inference.core.models.model import PRECISIONS
 
 
 class DirectiveLevel(enum.IntEnum):
-    """How much is taken away, as in ``msg/PerformanceDirective``."""
+    """How much a node is reduced; the values are those of ``msg/PerformanceDirective``."""
 
     FULL = 0
     REDUCED = 1
-    #: The least that the nodes say they can do with.
+    #: The minimum that the node has declared.
     MINIMUM = 2
-    #: The platform cannot be sensed, or cannot be kept within its limits.
+    #: The platform cannot be sensed, or its limits cannot be kept.
     FAILSAFE = 3
 
 
 @dataclass(frozen=True)
 class DirectiveLimits:
-    """The most that a node may do. None, and an empty text, stand for no limit.
+    """Upper limits for a node. None and an empty text mean no limit.
 
-    ``precision_ceiling`` is the most expensive precision allowed (fp32 before fp16 before int8);
-    ``model`` the model to run instead of the node's own.
+    ``precision_ceiling`` is the most expensive precision allowed (fp32 before fp16 before int8).
+    ``model`` is the model to run instead of the node's own.
     """
 
     max_rate_hz: float | None = None
@@ -40,13 +40,12 @@ class DirectiveLimits:
 
 @dataclass(frozen=True)
 class Directive:
-    """As in ``msg/PerformanceDirective``.
+    """A directive as in ``msg/PerformanceDirective``.
 
-    ``node`` is the full name of the node that is asked; empty asks every node
-    that is asked nothing by name. ``id`` rises with every change of what is
-    asked, from 1; the same directive is repeated while it holds. ``manager`` tells one
-    manager's directives from another's. ``problem`` says what of it nobody here
-    understands: who is asked so goes to its safe level.
+    ``node`` is the full name of the addressed node; an empty name addresses every node without a
+    directive by name. ``id`` starts at 1 and rises with every change; an unchanged directive is
+    repeated with the same id. ``manager`` names the manager that sent it. ``problem`` says which
+    part of the message is invalid; the addressed node then goes to its safe level.
     """
 
     id: int
@@ -61,8 +60,8 @@ class Directive:
     problem: str = ""
 
     @property
-    def is_farewell(self) -> bool:
-        """Tell whether the manager leaves, and all that it has asked ends: id 0, and no limit."""
+    def is_release(self) -> bool:
+        """Tell whether the manager leaves and all its directives end: id 0 and no limit."""
         return (
             not self.id
             and self.level is DirectiveLevel.FULL
@@ -73,10 +72,10 @@ class Directive:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The model and precision that a node can serve with.
+    """A model and precision that a node can serve with.
 
-    ``accuracy`` is a share from 0 to 1, ``process_ms`` the time of one
-    inference as measured on this machine; None where nobody has measured it.
+    ``accuracy`` is a share from 0 to 1. ``process_ms`` is the duration of one inference, measured
+    on this machine. Both are None where they are unknown.
     """
 
     model: str
@@ -87,15 +86,18 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Workload:
-    """What an inference node does and could do; also its acknowledgement of a directive.
+    """What an inference node does and can do; it also acknowledges a directive.
 
-    ``demand_hz`` is the rate of images that are offered to it, those given up for the
-    commanded rate included; ``rate_hz`` that of its inferences; both over the last
-    seconds, None before there is a measurement. ``batch`` is how many images come at once.
-    ``operating_points`` are ordered from the most to the least accurate; ``operating_point`` is
-    the index of the one in use, None while it serves with none of them. ``directive_id`` and ``manager``
-    name the directive that is in force, 0 and empty for none. ``limits`` are in force now,
-    by whatever reason ``obeys`` gives. ``problem`` says why a directive is not met.
+    ``demand_hz`` is the rate of offered images, including those dropped for the commanded rate.
+    ``rate_hz`` is the rate of inferences. Both are measured over the last seconds and None before
+    the first measurement. ``batch`` is the number of images per input.
+
+    ``operating_points`` are sorted by accuracy, the most accurate first. ``operating_point`` is
+    the index of the one in use, None while none of them is in use.
+
+    ``directive_id`` and ``manager`` name the directive that the node follows, 0 and empty for
+    none. ``limits`` apply now; ``obeys`` says where they come from. ``problem`` says why the node
+    does not meet its directive.
     """
 
     node: str
@@ -116,24 +118,24 @@ class Workload:
     frame_id: str = ""
 
 
-def farewell(manager: str, stamp_ns: int) -> Directive:
-    """Return what a manager says when it leaves."""
+def make_release_directive(manager: str, stamp_ns: int) -> Directive:
+    """Return the directive with which a manager that leaves ends all its directives."""
     reason = "the manager has left"
     return Directive(0, manager, "", DirectiveLevel.FULL, 1.0, DirectiveLimits(), reason, stamp_ns)
 
 
-def cheapest_first(precision: str) -> int:
-    """Rank a precision by cost: int8 0, fp16 1, fp32 2. Mixed and others count as fp32."""
+def precision_rank(precision: str) -> int:
+    """Rank a precision by cost: int8 0, fp16 1, fp32 2. Mixed and unknown ones count as fp32."""
     order = PRECISIONS[::-1]
     return order.index(precision) if precision in order else len(order) - 1
 
 
-def is_within(precision: str, ceiling: str) -> bool:
+def is_within_ceiling(precision: str, ceiling: str) -> bool:
     """Tell whether a precision is no more expensive than the ceiling.
 
-    An empty ceiling allows all; under one that nobody knows only the cheapest is safe.
+    An empty ceiling allows every precision. An unknown ceiling allows only the cheapest one.
     """
     if not ceiling:
         return True
-    highest = cheapest_first(ceiling) if ceiling in PRECISIONS else 0
-    return cheapest_first(precision) <= highest
+    highest = precision_rank(ceiling) if ceiling in PRECISIONS else 0
+    return precision_rank(precision) <= highest

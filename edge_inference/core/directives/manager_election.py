@@ -1,44 +1,45 @@
-"""Which of several managers speaks: one at a time, without asking anybody."""
+"""Elects one active platform manager, without communication between the managers."""
 
 from __future__ import annotations
 
-from edge_inference.core.runtime.recent import RecentNames
+from edge_inference.core.runtime.expiring_map import ExpiringMap
 
-#: So long a newcomer listens before it speaks.
+#: A new manager listens for this long before it publishes.
 LISTEN_NS = 2_000_000_000
-#: A manager that has been silent for so long is gone.
+#: A manager that has been silent for this long is gone.
 SILENCE_NS = 3_000_000_000
-#: One other is enough to stand by.
-_MOST_OTHERS = 16
+#: One other manager is enough for this one to stand by.
+_MAX_OTHERS = 16
 
 
 class ManagerElection:
-    """One manager's view; ``own`` is its name. Times are nanoseconds of one rising clock.
+    """The view of one manager, named ``own``. Times are nanoseconds of one monotonic clock.
 
-    Whoever speaks goes on; whoever hears another one speak before it has begun stands by. Two
-    that begin at the same moment hear each other: the one whose name sorts first goes on.
+    An active manager stays active. A manager that receives directives of another one before it
+    becomes active stands by. If two managers become active at the same moment, each receives the
+    other's directives, and the one whose name sorts first stays active.
     """
 
     def __init__(self, own: str, now_ns: int) -> None:
         self._own = own
         self._started_ns = now_ns
-        self._heard: RecentNames[None] = RecentNames(_MOST_OTHERS, SILENCE_NS)
-        self._leads = False
+        self._others: ExpiringMap[None] = ExpiringMap(_MAX_OTHERS, SILENCE_NS)
+        self._is_active = False
 
-    def hear(self, manager: str, now_ns: int) -> None:
-        """Take note that a manager has spoken."""
+    def receive(self, manager: str, now_ns: int) -> None:
+        """Record that a manager has published a directive."""
         if manager != self._own:
-            self._heard.hear(manager, None, now_ns)
+            self._others.put(manager, None, now_ns)
 
     def others(self, now_ns: int) -> list[str]:
-        """Return the other managers that speak, sorted."""
-        return sorted(self._heard.known(now_ns))
+        """Return the names of the other active managers, sorted."""
+        return sorted(self._others.current(now_ns))
 
-    def leads(self, now_ns: int) -> bool:
-        """Tell whether this manager is the one to speak."""
+    def is_active(self, now_ns: int) -> bool:
+        """Tell whether this manager must publish directives."""
         others = self.others(now_ns)
-        if self._leads:
-            self._leads = not others or self._own < others[0]
+        if self._is_active:
+            self._is_active = not others or self._own < others[0]
         else:
-            self._leads = not others and now_ns - self._started_ns >= LISTEN_NS
-        return self._leads
+            self._is_active = not others and now_ns - self._started_ns >= LISTEN_NS
+        return self._is_active

@@ -1,24 +1,24 @@
-"""Thins a stream of items to a commanded rate."""
+"""Limits a stream of items to a commanded rate."""
 
 from __future__ import annotations
 
 import threading
 
-from edge_inference.core.runtime.recent import RecentNames
+from edge_inference.core.runtime.expiring_map import ExpiringMap
 
-#: A taker that has said nothing for so long is gone.
-_GONE_NS = 5_000_000_000
-_MOST_TAKERS = 64
-#: Fewer items a second are none: a period has to be a number of nanoseconds.
-_LEAST_HZ = 1e-6
+#: A consumer that has not reported its limit for this long no longer counts.
+_CONSUMER_TIMEOUT_NS = 5_000_000_000
+_MAX_CONSUMERS = 64
+#: A lower rate counts as zero: a period must be a number of nanoseconds.
+_MIN_HZ = 1e-6
 
 
-class RateLimit:
-    """Admits items so that in the long run there are no more than so many a second.
+class RateLimiter:
+    """Admits items so that their long-run rate does not exceed a limit.
 
-    After the generic cell rate algorithm (ITU-T I.371): an item may come ``tolerance`` periods
-    early or late, so that a source whose items jitter, or whose rate is no multiple of the limit,
-    is not thinned below the limit. Times are nanoseconds of one rising clock.
+    It follows the generic cell rate algorithm (ITU-T I.371): an item may come ``tolerance``
+    periods early or late. A source that jitters, or whose rate is no multiple of the limit, is
+    therefore not reduced below the limit. Times are nanoseconds of one monotonic clock.
     """
 
     def __init__(self, tolerance: float = 0.5) -> None:
@@ -26,51 +26,51 @@ class RateLimit:
         self._due_ns = 0.0
 
     def admits(self, now_ns: int, max_rate_hz: float | None) -> bool:
-        """Tell whether an item that comes now may pass; None is no limit."""
+        """Tell whether an item that comes now may pass; None means no limit."""
         if max_rate_hz is None:
             self._due_ns = now_ns
             return True
-        if not max_rate_hz >= _LEAST_HZ:  # NaN, too
+        if not max_rate_hz >= _MIN_HZ:  # also rejects NaN
             return False
         period_ns = 1e9 / max_rate_hz
         slack_ns = self._tolerance * period_ns
-        # A limit that has just been raised must not wait for the old one's turn.
+        # After a raise of the limit, the due time of the old limit must not delay an item.
         self._due_ns = min(self._due_ns, now_ns + period_ns + slack_ns)
         if now_ns < self._due_ns - slack_ns:
             return False
-        # Some of the lateness is made up for, else a rate just above the limit falls below it.
+        # A late item may be followed sooner; else a source just above the limit falls below it.
         self._due_ns = max(self._due_ns, now_ns - slack_ns) + period_ns
         return True
 
 
-class Thinning:
-    """Gives up, before they cost anything, the items that nobody behind may take.
+class DownstreamRateLimiter:
+    """Drops items that no consumer downstream may take, before they cost any work.
 
-    Each taker tells its own limit; the fastest one decides. Counts from any thread.
+    Each consumer reports its own limit; the highest one applies. Thread-safe.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._limit = RateLimit()
-        self._takers: RecentNames[float | None] = RecentNames(_MOST_TAKERS, _GONE_NS)
+        self._limiter = RateLimiter()
+        self._limits: ExpiringMap[float | None] = ExpiringMap(_MAX_CONSUMERS, _CONSUMER_TIMEOUT_NS)
         self._skipped = 0
 
-    def hear(self, taker: str, max_rate_hz: float | None, now_ns: int) -> None:
-        """Take note of how often a taker may take an item; None is no limit."""
-        self._takers.hear(taker, max_rate_hz, now_ns)
+    def set_limit(self, consumer: str, max_rate_hz: float | None, now_ns: int) -> None:
+        """Store the rate limit that a consumer has reported; None means no limit."""
+        self._limits.put(consumer, max_rate_hz, now_ns)
 
     def admits(self, now_ns: int) -> bool:
-        """Tell whether an item that comes now is to be worked on."""
+        """Tell whether an item that comes now must be processed."""
         with self._lock:
-            limits = list(self._takers.known(now_ns).values())
+            limits = list(self._limits.current(now_ns).values())
             rates = [limit for limit in limits if limit is not None]
             fastest = max(rates) if rates and len(rates) == len(limits) else None
-            admitted = self._limit.admits(now_ns, fastest)
+            admitted = self._limiter.admits(now_ns, fastest)
             self._skipped += not admitted
             return admitted
 
     def take_skipped(self) -> int:
-        """Return how many items were given up since the last call."""
+        """Return the number of items dropped since the last call."""
         with self._lock:
             skipped, self._skipped = self._skipped, 0
             return skipped

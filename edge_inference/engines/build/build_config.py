@@ -1,4 +1,7 @@
-"""The builder's configuration from our options; what a version lacks is said in one sentence."""
+"""Makes TensorRT's builder configuration from build options.
+
+An option that this version of TensorRT lacks is an error that names it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from edge_inference.backends.trt.layers import is_mover
+from edge_inference.backends.trt.layers import moves_data
 from edge_inference.backends.trt.vendor import Vendor, enum_member
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.build.build_options import BuildOptions
@@ -14,7 +17,7 @@ from edge_inference.engines.build.network import is_quantized, layers_of, tensor
 from edge_inference.engines.build.profiles import DeclaredInput, Profile
 from edge_inference.errors import BackendError
 
-#: For each tensor the lowest and highest value that calibration met.
+#: For each tensor its lowest and highest value in the calibration.
 Ranges = Mapping[str, tuple[float, float]]
 
 _MIB = 1 << 20
@@ -27,20 +30,20 @@ def make_config(
 ) -> Any:
     """Return a configuration with everything that does not depend on the network.
 
-    ``compute_capability`` is that of this machine's GPU, None without one.
-    Raises BackendError where this TensorRT or machine lacks what is asked for.
+    ``compute_capability`` is that of this machine's GPU, None without one. Raises BackendError
+    for an option that this TensorRT or this machine does not support.
     """
     trt = vendor.trt
     config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the layer report is empty
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the layer report needs it
     config.builder_optimization_level = options.optimization_level
     if options.workspace_mib:
         limit = options.workspace_mib * _MIB
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
-    _switch(config, trt.BuilderFlag.TF32, options.tf32)
-    _switch(config, trt.BuilderFlag.SPARSE_WEIGHTS, options.sparse_weights)
-    _switch(config, trt.BuilderFlag.VERSION_COMPATIBLE, options.version_compatible)
-    _switch(config, trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME, options.exclude_lean_runtime)
+    _set_flag(config, trt.BuilderFlag.TF32, options.tf32)
+    _set_flag(config, trt.BuilderFlag.SPARSE_WEIGHTS, options.sparse_weights)
+    _set_flag(config, trt.BuilderFlag.VERSION_COMPATIBLE, options.version_compatible)
+    _set_flag(config, trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME, options.exclude_lean_runtime)
     _set_hardware(vendor, config, options.hardware)
     _set_targets(vendor, config, targets_for(config, options, compute_capability))
     _set_device(vendor, builder, config, options)
@@ -49,7 +52,7 @@ def make_config(
 
 
 def _share_profiles(trt: Any, config: Any) -> None:
-    """Let several contexts use one profile; TensorRT 8.6 has to be told, later ones just do."""
+    """Let several contexts use one profile; TensorRT 8.6 needs a flag, later ones do not."""
     feature = enum_member(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806")
     if feature is not None and hasattr(config, "set_preview_feature"):
         config.set_preview_feature(feature, True)
@@ -58,9 +61,9 @@ def _share_profiles(trt: Any, config: Any) -> None:
 def targets_for(
     config: Any, options: BuildOptions, compute_capability: str | None
 ) -> tuple[str, ...]:
-    """Return the compute capabilities to build for; empty leaves the choice to TensorRT.
+    """Return the compute capabilities to build for; empty for TensorRT's default.
 
-    TensorRT-RTX builds for Ampere and later; an older GPU has to be named.
+    TensorRT-RTX builds for Ampere and later by default; an older GPU must be named.
     """
     if options.targets or compute_capability is None or not is_portable(config):
         return options.targets
@@ -69,37 +72,37 @@ def targets_for(
 
 
 def is_portable(config: Any) -> bool:
-    """Tell whether plans are for many GPUs, as those of TensorRT-RTX are."""
+    """Tell whether plans run on several models of GPU, as those of TensorRT-RTX do."""
     return hasattr(config, "num_compute_capabilities")
 
 
 def add_profile(
-    builder: Any, config: Any, inputs: Sequence[DeclaredInput], found: Mapping[str, Profile]
+    builder: Any, config: Any, inputs: Sequence[DeclaredInput], profiles: Mapping[str, Profile]
 ) -> None:
-    """Tell the builder the sizes of dynamic inputs. Raises BackendError where it refuses them."""
-    if not found:
+    """Set the sizes of dynamic inputs. Raises BackendError where TensorRT refuses them."""
+    if not profiles:
         return
     profile = builder.create_optimization_profile()
-    held = {declared.name for declared in inputs if declared.holds_shape}
-    for name, wanted in found.items():
+    shape_inputs = {declared.name for declared in inputs if declared.holds_shape}
+    for name, sizes_of_input in profiles.items():
         try:
-            if name in held:
-                profile.set_shape_input(name, *wanted.sizes)
+            if name in shape_inputs:
+                profile.set_shape_input(name, *sizes_of_input.sizes)
             else:
-                profile.set_shape(name, *wanted.sizes)
+                profile.set_shape(name, *sizes_of_input.sizes)
         except RuntimeError as error:
             raise BackendError(f"profile for {name!r}: TensorRT refuses it: {error}") from error
     if config.add_optimization_profile(profile) < 0:
         raise BackendError(
-            f"profiles for {', '.join(found)}: TensorRT refuses them; give sizes that the ONNX "
-            "takes, smallest <= usual <= largest"
+            f"profiles for {', '.join(profiles)}: TensorRT refuses them; give sizes that the ONNX "
+            "accepts, smallest <= usual <= largest"
         )
 
 
 def set_precision_flags(
     vendor: Vendor, config: Any, network: Any, options: BuildOptions, ranges: Ranges | None
 ) -> list[str]:
-    """Give a network that is not strongly typed its precision. Returns notes.
+    """Set the precision of a network that is not strongly typed. Returns notes.
 
     Raises BackendError where flags or calibration are missing.
     """
@@ -121,19 +124,19 @@ def set_precision_flags(
 
 
 def dla_note(config: Any, network: Any, options: BuildOptions) -> str:
-    """Say how much of a network the DLA takes."""
+    """Return a note on how many layers the DLA runs."""
     layers = list(layers_of(network))
-    taken = sum(bool(config.can_run_on_DLA(layer)) for layer in layers)
-    return f"{options.device} takes {taken} of {len(layers)} layers, the GPU the others"
+    on_dla = sum(bool(config.can_run_on_DLA(layer)) for layer in layers)
+    return f"{options.device} runs {on_dla} of {len(layers)} layers, the GPU the others"
 
 
 def dla_core(options: BuildOptions) -> int | None:
-    """Return the number of the DLA core asked for, None for the GPU."""
+    """Return the number of the DLA core in the options, None for the GPU."""
     return None if options.device == "gpu" else int(options.device.removeprefix("dla"))
 
 
 def assign_if_present(target: Any, name: str, value: Any) -> None:
-    """Set an attribute that only some versions have, where this one does."""
+    """Set an attribute if this version of TensorRT has it."""
     if hasattr(target, name):
         setattr(target, name, value)
 
@@ -194,7 +197,7 @@ def _set_device(vendor: Vendor, builder: Any, config: Any, options: BuildOptions
 def _precision_flags(options: BuildOptions) -> list[str]:
     names = {"fp32": [], "fp16": ["FP16"], "int8": ["INT8"]}[options.precision]
     if options.precision == "int8" and (options.typing == "flags" or options.device != "gpu"):
-        names = [*names, "FP16"]  # for layers that have no int8: a DLA has no fp32 at all
+        names = [*names, "FP16"]  # for layers without int8: a DLA has no fp32
     if options.keep_fp32:
         names = [*names, "OBEY_PRECISION_CONSTRAINTS"]
     return names
@@ -204,7 +207,7 @@ def _set_ranges(network: Any, ranges: Ranges | None) -> list[str]:
     if not ranges:
         raise BackendError(
             "precision int8 by builder flags needs the value ranges of a calibration; calibrate "
-            "the model with: edge-inference quantize MODEL, or give an ONNX that is quantised"
+            "the model with: edge-inference quantize MODEL, or give a quantized ONNX"
         )
     missing = 0
     for tensor in tensors_of(network):
@@ -225,12 +228,12 @@ def _keep_in_fp32(vendor: Vendor, config: Any, network: Any, patterns: Sequence[
     for layer in layers_of(network):
         matched = {p for p in patterns if p == layer.name or fnmatchcase(layer.name, p)}
         unmatched -= matched
-        if matched and not is_mover(layer.type.name):
+        if matched and not moves_data(layer.type.name):
             _constrain(layer, single)
     if unmatched:
         name = min(unmatched)
         names = [layer.name for layer in layers_of(network)]
-        raise BackendError(f"keep_fp32: no layer is called {name!r}{suggestion(name, names)}")
+        raise BackendError(f"keep_fp32: no layer has the name {name!r}{suggestion(name, names)}")
 
 
 def _constrain(layer: Any, single: Any) -> None:
@@ -246,7 +249,7 @@ def _known_targets(capabilities: Any) -> list[str]:
     return [f"{text[:-1]}.{text[-1]}" for text in digits]
 
 
-def _switch(config: Any, flag: Any, on: bool) -> None:
+def _set_flag(config: Any, flag: Any, on: bool) -> None:
     if on:
         config.set_flag(flag)
     else:

@@ -1,4 +1,4 @@
-"""How far a build is: TensorRT's nested phases made one number that only grows."""
+"""The progress of a build: one growing number from TensorRT's nested phases."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# A tenth of a per cent: a bar needs no more, and builds have thousands of steps.
-_FINEST = 0.001
+# A progress bar needs no finer steps, and builds have thousands of them.
+_MIN_STEP = 0.001
 
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """A phase in words, and the part of the whole that is done, from 0 to 1.
+    """The name of the phase, and the finished fraction of the whole, from 0 to 1.
 
-    ``fraction`` is None where TensorRT does not tell how far it is.
+    ``fraction`` is None where TensorRT does not report its progress.
     """
 
     phase: str
@@ -30,13 +30,13 @@ class _Phase:
     parent: str | None
     steps: int
     done: int = 0
-    finished_within: int = 0  # phases inside the current step
+    finished_children: int = 0  # finished phases inside the current step
 
 
 class PhaseTree:
-    """Phases within steps of other phases. Thread-safe: TensorRT reports from several threads.
+    """Phases inside steps of other phases. Thread-safe: TensorRT reports from several threads.
 
-    The fraction lies from ``start`` to ``end``.
+    The fraction runs from ``start`` to ``end``.
     """
 
     def __init__(self, report: Report, start: float, end: float) -> None:
@@ -44,52 +44,53 @@ class PhaseTree:
         self._start, self._end = start, end
         self._phases: dict[str, _Phase] = {}
         self._fraction = start
-        self._told = BuildProgress("", None)
+        self._reported = BuildProgress("", None)
         self._lock = threading.Lock()
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """Enter a phase of so many steps, within the current step of its parent."""
+        """Start a phase with a number of steps, inside the current step of its parent."""
         with self._lock:
             self._phases[name] = _Phase(parent, max(steps, 1))
-            self._tell(name)
+            self._report_phase(name)
 
     def step(self, name: str, step: int) -> None:
-        """Note that a step of a phase, counted from 0, is done."""
+        """Finish a step of a phase, counted from 0."""
         with self._lock:
             phase = self._phases.get(name)
             if phase is not None:
                 phase.done = min(max(phase.done, step + 1), phase.steps)
-                phase.finished_within = 0
-                self._tell(self._told.phase)
+                phase.finished_children = 0
+                self._report_phase(self._reported.phase)
 
     def finish(self, name: str) -> None:
-        """Leave a phase."""
+        """Finish a phase."""
         with self._lock:
             phase = self._phases.pop(name, None)
             if phase is None:
                 return
             parent = self._phases.get(phase.parent or "")
             if parent is not None:
-                parent.finished_within += 1
-            self._tell(phase.parent or name)
+                parent.finished_children += 1
+            self._report_phase(phase.parent or name)
 
-    def _tell(self, phase: str) -> None:
+    def _report_phase(self, phase: str) -> None:
         roots = [name for name, found in self._phases.items() if found.parent not in self._phases]
         done = max((self._done(name) for name in roots), default=0.0)
         grown = max(self._fraction, self._start + (self._end - self._start) * done)
-        if phase == self._told.phase and grown - (self._told.fraction or 0.0) < _FINEST:
+        if phase == self._reported.phase and grown - (self._reported.fraction or 0.0) < _MIN_STEP:
             return
         self._fraction = grown
-        self._told = BuildProgress(phase, grown)
-        self._report(self._told)
+        self._reported = BuildProgress(phase, grown)
+        self._report(self._reported)
 
     def _done(self, name: str) -> float:
-        """Return the part of a phase that is done.
+        """Return the finished fraction of a phase.
 
-        How many phases a step holds is not told: each takes half of what is left of it.
+        TensorRT does not report the number of phases in a step: each one counts as half of the
+        rest.
         """
         phase = self._phases[name]
-        left = 0.5**phase.finished_within
+        left = 0.5**phase.finished_children
         for child, found in self._phases.items():
             if found.parent == name:
                 left *= 1.0 - 0.5 * self._done(child)
@@ -97,16 +98,16 @@ class PhaseTree:
 
 
 def make_monitor(trt: Any, tree: PhaseTree, stop: threading.Event) -> Any:
-    """Return TensorRT's progress monitor, or None where this version has none.
+    """Return a progress monitor for TensorRT, or None where this version has none.
 
-    ``stop`` ends the build at its next step.
+    Setting ``stop`` ends the build at its next step.
     """
     base: Any = getattr(trt, "IProgressMonitor", None)
     if base is None:
         return None
 
     class Monitor(base):  # type: ignore[misc]
-        """Passes TensorRT's calls on."""
+        """Passes TensorRT's calls to the phase tree."""
 
         def __init__(self) -> None:
             base.__init__(self)

@@ -1,7 +1,7 @@
-"""ONNX to TensorRT plan, the same on every TensorRT from 8.6 on and on TensorRT-RTX.
+"""Builds a TensorRT plan from an ONNX file, with TensorRT 8.6 and later and TensorRT-RTX.
 
-Precision is in the ONNX: networks are built strongly typed where TensorRT can
-do that. TensorRT-RTX builds on machines without a GPU.
+The ONNX defines the precision: networks are strongly typed where TensorRT supports that.
+TensorRT-RTX also builds on machines without a GPU.
 """
 
 from __future__ import annotations
@@ -38,9 +38,15 @@ from edge_inference.engines.build.build_config import (
     set_precision_flags,
     targets_for,
 )
-from edge_inference.engines.build.build_failures import cause_of, remedy_for, why_building_failed
+from edge_inference.engines.build.build_failures import cause_of, explain_build_failure, hint_for
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.build_progress import PhaseTree, BuildProgress, Report, make_monitor
+from edge_inference.engines.build.build_progress import (
+    BuildProgress,
+    PhaseTree,
+    Report,
+    make_monitor,
+)
+from edge_inference.engines.build.build_thread import run_in_thread
 from edge_inference.engines.build.layer_report import report_layers
 from edge_inference.engines.build.network import (
     declared_inputs,
@@ -51,21 +57,20 @@ from edge_inference.engines.build.network import (
     require_precision,
 )
 from edge_inference.engines.build.profiles import Profile, resolve_profiles
-from edge_inference.engines.build.supervision import BuildCancelledError, supervise
-from edge_inference.engines.build.timing_cache import TimingFile
-from edge_inference.errors import BackendError
+from edge_inference.engines.build.timing_cache import TimingCacheFile
+from edge_inference.errors import BackendError, CancelledError
 
-# Parts of the whole: reading the ONNX is quick, so is the report.
+# Progress after reading the ONNX and after building: both ends are quick.
 _READ, _BUILT = 0.02, 0.98
 
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A plan with all that is known of it.
+    """A plan with its metadata.
 
-    ``layer_source`` tells whether ``layers`` come from the engine ("inspector")
-    or from the ONNX ("network"). ``timing_cache`` is "none", "new", "used" or
-    "replaced". ``notes`` are sentences for people.
+    ``layer_source`` is "inspector" where ``layers`` come from the engine, "network" where they
+    come from the ONNX. ``timing_cache`` is "none", "new", "used" or "replaced". ``notes`` are
+    sentences for the user.
     """
 
     plan: bytes
@@ -76,8 +81,8 @@ class BuiltEngine:
     notes: tuple[str, ...]
 
 
-def _silent(_progress: BuildProgress) -> None:
-    """Report to nobody."""
+def _ignore(_progress: BuildProgress) -> None:
+    """Ignore progress."""
 
 
 def _never() -> bool:
@@ -93,37 +98,38 @@ def build_engine(
     model: str = "",
     ranges: Ranges | None = None,
     timing_cache: Path | None = None,
-    progress: Report = _silent,
+    progress: Report = _ignore,
     cancelled: Callable[[], bool] = _never,
 ) -> BuiltEngine:
-    """Build a plan. ``progress`` and ``cancelled`` are called on this thread.
+    """Build a plan. This thread calls ``progress`` and ``cancelled``.
 
-    ``environment`` names the GPU that the plan is for; without it there is
-    none, and only TensorRT-RTX builds. ``ranges`` are the calibrated values
-    that int8 by builder flags needs. Nothing is written but the timing cache,
-    after success. Raises BackendError with one sentence, BuildCancelledError.
+    ``environment`` names the GPU of the plan; without it only TensorRT-RTX builds. ``ranges``
+    are the calibrated ranges for int8 by builder flags. The only file written is the timing
+    cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
     if not is_plain_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
     here = environment or Environment.here(vendor.library, vendor.version)
-    order = _Order(onnx_file, options, vendor, here, model, ranges, TimingFile(timing_cache))
+    request = _BuildRequest(
+        onnx_file, options, vendor, here, model, ranges, TimingCacheFile(timing_cache)
+    )
 
     def work(report: Report, stop: threading.Event) -> BuiltEngine:
         try:
-            return _build(order, report, stop)
+            return _build(request, report, stop)
         except MemoryError as error:
             raise BackendError(
-                f"{onnx_file}: the machine's memory is used up; {remedy_for(['out of memory'])}"
+                f"{onnx_file}: the machine has no memory left; {hint_for(['out of memory'])}"
             ) from error
 
-    return supervise(work, progress, cancelled)
+    return run_in_thread(work, progress, cancelled)
 
 
 def write_engine(built: BuiltEngine, destination: Path) -> Path:
-    """Write plan and sidecar, each whole or not at all. Raises BackendError.
+    """Write plan and sidecar, each atomically. Raises BackendError.
 
-    The sidecar's checksum refuses a plan that is not its own, so a reader
-    between the two sees a damaged engine, never a wrong one.
+    A reader between the two writes sees a damaged engine, never a wrong one: the sidecar's
+    checksum does not match the other plan.
     """
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -134,21 +140,21 @@ def write_engine(built: BuiltEngine, destination: Path) -> Path:
             plan.replace(destination)
     except OSError as error:
         raise BackendError(
-            f"{destination}: the engine cannot be written ({why_not_written(error)}); make room, "
+            f"{destination}: the engine cannot be written ({why_not_written(error)}); free space, "
             "or choose another folder"
         ) from error
     return destination
 
 
 @dataclass(frozen=True)
-class _Order:
+class _BuildRequest:
     onnx_file: Path
     options: BuildOptions
     vendor: Vendor
     environment: Environment
     model: str
     ranges: Ranges | None
-    timing: TimingFile
+    timing: TimingCacheFile
 
 
 @dataclass(frozen=True)
@@ -160,60 +166,62 @@ class _Prepared:
     notes: list[str]
 
 
-def _build(order: _Order, report: Report, stop: threading.Event) -> BuiltEngine:
+def _build(request: _BuildRequest, report: Report, stop: threading.Event) -> BuiltEngine:
     started = time.monotonic()
     report(BuildProgress("reading the ONNX", 0.0))
-    prepared = _prepare(order)
-    _go_on(stop)
-    plan = _serialize(order, prepared, report, stop)
+    prepared = _prepare(request)
+    _raise_if_stopped(stop)
+    plan = _serialize(request, prepared, report, stop)
     report(BuildProgress("reading the layers", _BUILT))
-    network, options = prepared.network, order.options
-    compute_capability = order.environment.compute_capability
+    network, options = prepared.network, request.options
+    compute_capability = request.environment.compute_capability
     has_gpu = compute_capability is not None
-    found = report_layers(order.vendor, plan, network, options, has_gpu=has_gpu)
-    _go_on(stop)
-    order.timing.save(prepared.config)
+    layer_report = report_layers(request.vendor, plan, network, options, has_gpu=has_gpu)
+    _raise_if_stopped(stop)
+    request.timing.save(prepared.config)
     targets = targets_for(prepared.config, options, compute_capability)
     metadata = EngineMetadata(
-        environment=order.environment,
+        environment=request.environment,
         precision=options.precision,
-        model=order.model,
-        onnx_sha256=sha256_of(order.onnx_file),
+        model=request.model,
+        onnx_sha256=sha256_of(request.onnx_file),
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         plan_bytes=len(plan),
-        hardware=_hardware(prepared.config, order.options, targets),
+        hardware=_hardware(prepared.config, request.options, targets),
         targets=targets,
         version_compatible=options.version_compatible,
-        profiles={name: wanted.sizes for name, wanted in prepared.profiles.items()},
+        profiles={name: profile.sizes for name, profile in prepared.profiles.items()},
         inputs=describe_inputs(network),
         outputs=describe_outputs(network),
         options={**dataclasses.asdict(options), "dla_core": dla_core(options)},
-        layer_precisions=count_precisions(found.layers),
-        layer_source=found.source,
+        layer_precisions=count_precisions(layer_report.layers),
+        layer_source=layer_report.source,
         build_seconds=round(time.monotonic() - started, 3),
     )
-    notes = (*prepared.notes, *order.timing.notes)
+    notes = (*prepared.notes, *request.timing.notes)
     report(BuildProgress("done", 1.0))
-    return BuiltEngine(plan, metadata, found.layers, found.source, order.timing.state, notes)
+    return BuiltEngine(
+        plan, metadata, layer_report.layers, layer_report.source, request.timing.state, notes
+    )
 
 
-def _prepare(order: _Order) -> _Prepared:
-    vendor, options = order.vendor, order.options
+def _prepare(request: _BuildRequest) -> _Prepared:
+    vendor, options = request.vendor, request.options
     strongly_typed = is_strongly_typed(vendor, options)
     builder = _make_builder(vendor)
-    config = make_config(vendor, builder, options, order.environment.compute_capability)
-    network = read_network(vendor, builder, order.onnx_file, strongly_typed)
+    config = make_config(vendor, builder, options, request.environment.compute_capability)
+    network = read_network(vendor, builder, request.onnx_file, strongly_typed)
     notes: list[str] = []
     if strongly_typed:
-        require_precision(order.onnx_file, network, options.precision)
+        require_precision(request.onnx_file, network, options.precision)
     else:
-        notes += set_precision_flags(vendor, config, network, options, order.ranges)
+        notes += set_precision_flags(vendor, config, network, options, request.ranges)
     inputs = declared_inputs(network)
     profiles = resolve_profiles(inputs, options.parsed_profiles(), options.batch)
     add_profile(builder, config, inputs, profiles)
     if options.device != "gpu":
         notes.append(dla_note(config, network, options))
-    order.timing.attach(vendor, config)
+    request.timing.attach(vendor, config)
     return _Prepared(builder, network, config, profiles, notes)
 
 
@@ -221,29 +229,31 @@ def _make_builder(vendor: Vendor) -> Any:
     with vendor.errors.collect() as lines:
         try:
             return vendor.trt.Builder(vendor.logger)
-        except (TypeError, RuntimeError) as error:  # pybind's word for a null from C++
+        except (TypeError, RuntimeError) as error:  # pybind raises these for a null from C++
             failure = error
     raise BackendError(
-        f"{vendor.title} does not start building: {cause_of(lines) if lines else failure}; "
-        f"{remedy_for([*lines, 'driver'])}"
+        f"{vendor.title} cannot create a builder: {cause_of(lines) if lines else failure}; "
+        f"{hint_for([*lines, 'driver'])}"
     ) from failure
 
 
-def _serialize(order: _Order, prepared: _Prepared, report: Report, stop: threading.Event) -> bytes:
+def _serialize(
+    request: _BuildRequest, prepared: _Prepared, report: Report, stop: threading.Event
+) -> bytes:
     builder, config, network = prepared.builder, prepared.config, prepared.network
     tree = PhaseTree(report, _READ, _BUILT)
-    monitor = make_monitor(order.vendor.trt, tree, stop)
+    monitor = make_monitor(request.vendor.trt, tree, stop)
     if monitor is None:
         report(BuildProgress("building", None))
     else:
         assign_if_present(config, "progress_monitor", monitor)
-    with order.vendor.errors.collect() as lines:
+    with request.vendor.errors.collect() as lines:
         serialized = builder.build_serialized_network(network, config)
-        if serialized is None and order.timing.state == "used" and not stop.is_set():
-            order.timing.give_up(order.vendor, config)
+        if serialized is None and request.timing.state == "used" and not stop.is_set():
+            request.timing.reset(request.vendor, config)
             serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise BackendError(why_building_failed(order.onnx_file, order.vendor.title, lines))
+        raise BackendError(explain_build_failure(request.onnx_file, request.vendor.title, lines))
     return bytes(serialized)
 
 
@@ -251,10 +261,10 @@ def _hardware(config: Any, options: BuildOptions, targets: tuple[str, ...]) -> s
     if targets:
         return "listed"
     if options.hardware == "ampere_plus" or is_portable(config):
-        return "ampere_plus"  # TensorRT-RTX leaves the rest to the GPU that runs the plan
+        return "ampere_plus"  # TensorRT-RTX compiles the rest on the GPU that runs the plan
     return "same"
 
 
-def _go_on(stop: threading.Event) -> None:
+def _raise_if_stopped(stop: threading.Event) -> None:
     if stop.is_set():
-        raise BuildCancelledError("the build was cancelled")
+        raise CancelledError("the build was cancelled")

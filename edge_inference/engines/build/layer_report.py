@@ -1,4 +1,4 @@
-"""Which precision each layer of a built plan computes in, and who says so."""
+"""Reports the precision of each layer of a built plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_inference.errors import BackendError
 
 @dataclass(frozen=True)
 class LayerReport:
-    """``source`` is "inspector" (what was built) or "network" (what was asked for)."""
+    """Layers; ``source`` is "inspector" (of the built engine) or "network" (of the ONNX)."""
 
     layers: tuple[LayerPrecision, ...]
     source: str
@@ -24,14 +24,14 @@ class LayerReport:
 def report_layers(
     vendor: Vendor, plan: bytes, network: Any, options: BuildOptions, has_gpu: bool
 ) -> LayerReport:
-    """Ask the engine inspector; where no engine can be loaded here, read the network."""
+    """Read the layers from the engine inspector, or from the network if no engine loads here."""
     if has_gpu:
         engine = _load(vendor, plan, options)
         if engine is not None:
             try:
                 return LayerReport(inspect_layers(vendor.trt, engine), "inspector")
             except BackendError:
-                pass  # a form of report that is not known yet: the network still tells
+                pass  # an unknown report format: use the network instead
     return LayerReport(layer_precisions(network), "network")
 
 
@@ -41,5 +41,5 @@ def _load(vendor: Vendor, plan: bytes, options: BuildOptions) -> Any:
     if core is not None:
         runtime.DLA_core = core
     if options.version_compatible:
-        runtime.engine_host_code_allowed = True  # we built it ourselves a moment ago
+        runtime.engine_host_code_allowed = True  # safe: this process built the plan
     return runtime.deserialize_cuda_engine(plan)

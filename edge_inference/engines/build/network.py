@@ -1,4 +1,4 @@
-"""From an ONNX file to TensorRT's network, and what can be read off the network."""
+"""Parses an ONNX file into a TensorRT network, and describes networks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from edge_inference.backends.trt.layers import (
     COMPUTE_PRECISIONS,
     LayerPrecision,
-    is_mover,
+    moves_data,
     precision_of_type,
 )
 from edge_inference.backends.trt.vendor import Vendor, enum_member
-from edge_inference.engines.build.build_failures import why_parsing_failed
+from edge_inference.engines.build.build_failures import explain_parse_failure
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.profiles import DeclaredInput
 from edge_inference.errors import BackendError
 
-# What numpy calls TensorRT's types of number.
+# The numpy name of each TensorRT type.
 _TYPE_NAMES: Mapping[str, str] = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -35,45 +35,45 @@ _WEIGHTED_KINDS = ("CONVOLUTION", "DECONVOLUTION", "FULLY_CONNECTED")
 def is_strongly_typed(vendor: Vendor, options: BuildOptions) -> bool:
     """Tell whether the network computes exactly in the types of the ONNX.
 
-    Raises BackendError where flags are asked for and this version has none.
+    Raises BackendError for typing "flags" where this version has none.
     """
     trt = vendor.trt
     has_flags = enum_member(trt.BuilderFlag, "FP16") is not None
     if options.typing == "flags":
         if not has_flags:
             raise BackendError(
-                f"typing 'flags': {vendor.title} takes the precision from the ONNX alone; set "
+                f"typing 'flags': {vendor.title} takes the precision from the ONNX only; set "
                 "typing to 'onnx'"
             )
         return False
     if options.device != "gpu" and has_flags:
-        return False  # where flags are known, a DLA is fed by them
+        return False  # a DLA takes its precision from flags where they exist
     return enum_member(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") is not None
 
 
 def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: bool) -> Any:
     """Parse an ONNX file. Raises BackendError that names the node, file or damage.
 
-    The parser owns the weights; TensorRT's bindings keep it as long as the network.
+    The parser owns the weights; TensorRT's bindings keep it alive as long as the network.
     """
     trt = vendor.trt
     network = builder.create_network(_creation_flags(trt, strongly_typed))
     parser = trt.OnnxParser(network, vendor.logger)
     with vendor.errors.collect() as lines:
-        taken = parser.parse_from_file(str(onnx_file))
-    if not taken:
-        raise BackendError(why_parsing_failed(onnx_file, vendor.title, parser, lines))
-    if network.num_outputs == 0:  # bytes that are no model can still be a valid empty message
+        is_parsed = parser.parse_from_file(str(onnx_file))
+    if not is_parsed:
+        raise BackendError(explain_parse_failure(onnx_file, vendor.title, parser, lines))
+    if network.num_outputs == 0:  # other bytes may be a valid empty protobuf message
         raise BackendError(
-            f"{onnx_file}: expected an ONNX model, found no outputs in it; export it again"
+            f"{onnx_file}: expected an ONNX model, got one without outputs; export it again"
         )
     return network
 
 
 def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
-    """Raise BackendError where a strongly typed network is not in the promised precision.
+    """Raise BackendError where a strongly typed network is not in the requested precision.
 
-    An fp32 ONNX may store its weights as float16: only layers that compute tell.
+    Only layers that compute count: an fp32 ONNX may store its weights as float16.
     """
     if precision == "fp16":
         layers = layer_precisions(network)
@@ -90,13 +90,13 @@ def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
         )
     if not found:
         raise BackendError(
-            f"{onnx_file}: expected an {precision} ONNX, found no {sign} in it; derive the "
-            f"{precision} derived model of the model first, or build it as fp32"
+            f"{onnx_file}: expected an {precision} ONNX, got one without {sign}; derive the "
+            f"{precision} model first, or build it as fp32"
         )
 
 
 def is_quantized(network: Any) -> bool:
-    """Tell whether the ONNX says itself where to quantise."""
+    """Tell whether the ONNX has quantize nodes."""
     return any(layer.type.name == "QUANTIZE" for layer in layers_of(network))
 
 
@@ -130,7 +130,7 @@ def layers_of(network: Any) -> Iterator[Any]:
 
 
 def tensors_of(network: Any) -> Iterator[Any]:
-    """Yield every tensor once: inputs, then what each layer puts out."""
+    """Yield every tensor once: the inputs, then the outputs of each layer."""
     for index in range(network.num_inputs):
         yield network.get_input(index)
     for layer in layers_of(network):
@@ -139,10 +139,9 @@ def tensors_of(network: Any) -> Iterator[Any]:
 
 
 def layer_precisions(network: Any) -> tuple[LayerPrecision, ...]:
-    """Return what each layer is to compute in, by the types in the network.
+    """Return the precision of each layer by the types in the network.
 
-    A layer between dequantised inputs is taken for an int8 layer: that is what
-    TensorRT makes of it.
+    A layer with dequantized inputs counts as an int8 layer, as TensorRT builds it so.
     """
     dequantized = {
         layer.get_output(0).name for layer in layers_of(network) if _kind(layer) == "DEQUANTIZE"
@@ -158,7 +157,7 @@ def _layer_precision(layer: Any, dequantized: set[str]) -> LayerPrecision:
     precisions = [precision_of_type(tensor.dtype.name) for tensor in inputs + outputs]
     computing = [name for name in precisions if name in COMPUTE_PRECISIONS]
     precision = next(iter(computing or precisions), "unknown")
-    computes = bool(computing) and not is_mover(kind)
+    computes = bool(computing) and not moves_data(kind)
     floats = [
         tensor.name for tensor in inputs if precision_of_type(tensor.dtype.name) in ("fp32", "fp16")
     ]
@@ -177,7 +176,7 @@ def _described(tensor: Any) -> tuple[Any, ...]:
 
 
 def _creation_flags(trt: Any, strongly_typed: bool) -> int:
-    """Explicit batch is a flag up to TensorRT 10, and the only way from 10 on."""
+    """Return the creation flags; explicit batch is a flag before TensorRT 10, then the default."""
     name = "STRONGLY_TYPED" if strongly_typed else "EXPLICIT_BATCH"
     member = enum_member(trt.NetworkDefinitionCreationFlag, name)
     return 0 if member is None else 1 << int(member)

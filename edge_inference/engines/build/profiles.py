@@ -1,8 +1,8 @@
-"""Which sizes an engine takes at run time: a profile for every input with dynamic axes.
+"""Optimization profiles: the input sizes that an engine accepts, for inputs with dynamic axes.
 
-A profile is written ``NAME:MIN,USUAL,MAX``, as in
-``image:1x3x224x224,4x3x224x224,8x3x224x224``; one size alone stands for all
-three. For an input that itself holds a shape, the numbers are its values.
+The text of a profile is ``NAME:MIN,USUAL,MAX``, as in
+``image:1x3x224x224,4x3x224x224,8x3x224x224``. A single size stands for all three. For an
+input that holds a shape, the numbers are its values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DYNAMIC = -1
 
 @dataclass(frozen=True)
 class Profile:
-    """The smallest, usual and largest size of one input, or its values (see above)."""
+    """The smallest, usual and largest size of one input, or its values if it holds a shape."""
 
     name: str
     minimum: Size
@@ -32,20 +32,20 @@ class Profile:
 
     @property
     def sizes(self) -> tuple[Size, Size, Size]:
-        """Smallest, usual and largest."""
+        """The smallest, usual and largest size."""
         return self.minimum, self.usual, self.maximum
 
     def __str__(self) -> str:
-        """Write it as it is read."""
+        """Return the text that ``parse_profile`` reads."""
         return f"{self.name}:{','.join('x'.join(map(str, size)) for size in self.sizes)}"
 
 
 @dataclass(frozen=True)
 class DeclaredInput:
-    """An input as the ONNX declares it: -1 for a dynamic axis.
+    """An input as the ONNX declares it, with -1 for a dynamic axis.
 
-    ``axis_names`` are the ONNX's names of its axes, empty where they have none.
-    ``holds_shape`` tells that the input's values are the shape of another tensor.
+    ``axis_names`` are the names of the axes in the ONNX, empty for an axis without a name.
+    ``holds_shape`` is True where the input's values are the shape of another tensor.
     """
 
     name: str
@@ -55,7 +55,7 @@ class DeclaredInput:
 
 
 def parse_profile(text: str) -> Profile:
-    """Read ``NAME:MIN,USUAL,MAX``. Raises ConfigError with what is wrong."""
+    """Parse ``NAME:MIN,USUAL,MAX``. Raises ConfigError."""
     name, colon, numbers = text.rpartition(":")
     parts = numbers.split(",")
     if not colon or not name or len(parts) not in (1, 3):
@@ -64,32 +64,32 @@ def parse_profile(text: str) -> Profile:
         )
     sizes = [_parse_size(text, part.strip()) for part in parts]
     minimum, usual, maximum = sizes * 3 if len(sizes) == 1 else sizes
-    found = Profile(name.strip(), minimum, usual, maximum)
-    if len({len(size) for size in found.sizes}) != 1:
-        raise ConfigError(f"profile {text!r}: expected as many axes in all three sizes")
-    axis = _first_disorder(found)
+    profile = Profile(name.strip(), minimum, usual, maximum)
+    if len({len(size) for size in profile.sizes}) != 1:
+        raise ConfigError(f"profile {text!r}: expected the same number of axes in all three sizes")
+    axis = _unordered_axis(profile)
     if axis is not None:
         raise ConfigError(
             f"profile {text!r}: expected smallest <= usual <= largest, got "
             f"{minimum[axis]}, {usual[axis]}, {maximum[axis]} on axis {axis}"
         )
-    return found
+    return profile
 
 
 def parse_batch(text: str) -> Size:
-    """Read ``1:4:8`` or ``4`` into three sizes. Raises ConfigError."""
+    """Parse ``1:4:8`` or ``4`` into three sizes. Raises ConfigError."""
     try:
         numbers = tuple(int(part) for part in text.split(":"))
     except ValueError:
         numbers = ()
-    sentence = check_batch(numbers) if numbers else "expected MIN:USUAL:MAX as in 1:4:8"
-    if sentence:
-        raise ConfigError(f"batch {text!r}: {sentence}")
+    problem = check_batch(numbers) if numbers else "expected MIN:USUAL:MAX as in 1:4:8"
+    if problem:
+        raise ConfigError(f"batch {text!r}: {problem}")
     return numbers * 3 if len(numbers) == 1 else numbers
 
 
 def check_batch(numbers: Sequence[int]) -> str | None:
-    """Say what is wrong with smallest, usual and largest batch; one number stands for all."""
+    """Return what is wrong with a batch of three sizes, or one size for all; None if valid."""
     if len(numbers) not in (0, 1, 3):
         return f"expected smallest, usual and largest, or one number, got {len(numbers)} numbers"
     if any(number < 1 for number in numbers):
@@ -104,11 +104,10 @@ def resolve_profiles(
 ) -> dict[str, Profile]:
     """Return the profile of every input that needs one.
 
-    ``batch`` serves inputs whose only dynamic axis is the first. Raises
-    BackendError where an input needs a profile and has none, or has one that
-    contradicts the ONNX.
+    ``batch`` applies to inputs whose only dynamic axis is the first. Raises BackendError where
+    an input needs a profile and has none, or has one that contradicts the ONNX.
     """
-    named = {wanted.name: wanted for wanted in given}
+    named = {profile.name: profile for profile in given}
     known = {declared.name: declared for declared in inputs}
     for name in named:
         if name not in known:
@@ -117,7 +116,7 @@ def resolve_profiles(
     used_batch = False
     for declared in inputs:
         if declared.name in named:
-            found[declared.name] = _checked(declared, named[declared.name])
+            found[declared.name] = _check_profile(declared, named[declared.name])
         elif declared.holds_shape:
             raise BackendError(_needs_values(declared))
         elif _DYNAMIC in declared.shape:
@@ -135,32 +134,32 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
         rest = declared.shape[1:]
         return Profile(declared.name, (smallest, *rest), (usual, *rest), (largest, *rest))
     axis = dynamic[0] if not batch or dynamic[0] != 0 else dynamic[1]
-    remedy = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
+    hint = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
     raise BackendError(
-        f"input {declared.name!r}: axis {_axis_words(declared, axis)} is dynamic and nothing "
-        f"says its sizes; give {remedy}a profile (--profile {_proposal(declared)})"
+        f"input {declared.name!r}: axis {_axis_text(declared, axis)} is dynamic and has "
+        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)})"
     )
 
 
-def _checked(declared: DeclaredInput, wanted: Profile) -> Profile:
+def _check_profile(declared: DeclaredInput, profile: Profile) -> Profile:
     if declared.holds_shape:
         count = declared.shape[0] if declared.shape else 1
-        if count not in (_DYNAMIC, len(wanted.usual)):
+        if count not in (_DYNAMIC, len(profile.usual)):
             raise BackendError(
                 f"profile for {declared.name!r}: the input holds {count} values, got "
-                f"{len(wanted.usual)}; {_needs_values(declared)}"
+                f"{len(profile.usual)}; {_needs_values(declared)}"
             )
-        return wanted
-    if len(wanted.usual) != len(declared.shape):
+        return profile
+    if len(profile.usual) != len(declared.shape):
         raise BackendError(
             f"profile for {declared.name!r}: the ONNX has {len(declared.shape)} axes "
-            f"{_shape_words(declared.shape)}, got {_shape_words(wanted.usual)}"
+            f"{_shape_text(declared.shape)}, got {_shape_text(profile.usual)}"
         )
     for axis, size in enumerate(declared.shape):
-        three = [sizes[axis] for sizes in wanted.sizes]
+        three = [sizes[axis] for sizes in profile.sizes]
         if size != _DYNAMIC and set(three) != {size}:
             raise BackendError(
-                f"profile for {declared.name!r}: axis {_axis_words(declared, axis)} is fixed at "
+                f"profile for {declared.name!r}: axis {_axis_text(declared, axis)} is fixed at "
                 f"{size} in the ONNX, got {', '.join(map(str, three))}; export the model with "
                 "that axis dynamic, or correct the profile"
             )
@@ -169,7 +168,7 @@ def _checked(declared: DeclaredInput, wanted: Profile) -> Profile:
                 f"profile for {declared.name!r}: expected sizes of at least 1, got {min(three)} "
                 f"on axis {axis}"
             )
-    return wanted
+    return profile
 
 
 def _require_fixed_batch(
@@ -180,47 +179,47 @@ def _require_fixed_batch(
         if declared.name not in named and set(batch) != {fixed}:
             raise BackendError(
                 f"batch {':'.join(map(str, batch))}: input {declared.name!r} is fixed at {fixed} "
-                f"on its first axis {_shape_words(declared.shape)}; export the model with a "
+                f"on its first axis {_shape_text(declared.shape)}; export the model with a "
                 "dynamic batch, or leave batch out"
             )
 
 
 def _needs_values(declared: DeclaredInput) -> str:
     count = max(declared.shape[0], 1) if declared.shape else 1
-    proposal = ",".join("x".join([number] * count) for number in ("1", "2", "4"))
+    example = ",".join("x".join([number] * count) for number in ("1", "2", "4"))
     return (
         f"input {declared.name!r} holds the shape of another tensor; give its smallest, usual "
-        f"and largest values as a profile (--profile {declared.name}:{proposal})"
+        f"and largest values as a profile (--profile {declared.name}:{example})"
     )
 
 
-def _proposal(declared: DeclaredInput) -> str:
+def _example_profile(declared: DeclaredInput) -> str:
     sizes = []
     for number in (1, 4, 8):
         sizes.append("x".join(str(number if n == _DYNAMIC else n) for n in declared.shape))
     return f"{declared.name}:{','.join(sizes)}"
 
 
-def _axis_words(declared: DeclaredInput, axis: int) -> str:
+def _axis_text(declared: DeclaredInput, axis: int) -> str:
     name = declared.axis_names[axis] if axis < len(declared.axis_names) else ""
     return f"{axis} ({name})" if name else str(axis)
 
 
-def _shape_words(shape: Size) -> str:
+def _shape_text(shape: Size) -> str:
     return "x".join("?" if size == _DYNAMIC else str(size) for size in shape) or "scalar"
 
 
 def _parse_size(text: str, part: str) -> Size:
     if not _SIZE.fullmatch(part):
         raise ConfigError(
-            f"profile {text!r}: expected numbers with x between them, got {part!r}; "
+            f"profile {text!r}: expected numbers separated by x, got {part!r}; "
             f"an example: {_EXAMPLE}"
         )
     return tuple(int(number) for number in part.split("x"))
 
 
-def _first_disorder(found: Profile) -> int | None:
-    for axis, three in enumerate(zip(*found.sizes, strict=True)):
+def _unordered_axis(profile: Profile) -> int | None:
+    for axis, three in enumerate(zip(*profile.sizes, strict=True)):
         if list(three) != sorted(three):
             return axis
     return None

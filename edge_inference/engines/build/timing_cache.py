@@ -1,7 +1,7 @@
-"""The timing cache: what TensorRT measured in earlier builds, kept in a file.
+"""The timing cache: TensorRT's measurements of earlier builds, in a file.
 
-It is a help, never a need: one that does not fit (another TensorRT, another
-GPU, a damaged file) is left unused, and replaced after the build.
+A build does not depend on it. A file that does not fit (another TensorRT, another GPU,
+damage) is not used, and is replaced after the build.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.core.bounded_file import read_bytes
 
-_LARGEST_FILE = 1 << 30
+_MAX_FILE_BYTES = 1 << 30
 
 
-class TimingFile:
-    """One timing cache file. ``notes`` say what became of it; ``state`` is what was used.
+class TimingCacheFile:
+    """One timing cache file. ``state`` is "none", "new", "used" or "replaced".
 
-    ``state`` is "none", "new", "used" or "replaced".
+    ``notes`` are sentences for the user on problems with the file.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -30,16 +30,16 @@ class TimingFile:
         self.notes: list[str] = []
 
     def attach(self, vendor: Vendor, config: Any) -> None:
-        """Give the builder's configuration the file's measurements, or an empty cache."""
+        """Set the file's measurements, or an empty cache, in the builder configuration."""
         if self._file is None:
             return
         if hasattr(vendor.trt, "IRuntimeCache"):
-            # It measures when an engine first runs and keeps that in the runtime cache.
-            self.notes.append(f"{vendor.title} measures nothing while building: no timing cache")
+            # TensorRT-RTX measures at an engine's first run and uses its runtime cache.
+            self.notes.append(f"{vendor.title} measures nothing during a build: no timing cache")
             return
         content = self._read()
         self.state = "new"
-        if content and not self._try(vendor, config, content):
+        if content and not self._set(vendor, config, content):
             self.state = "replaced"
             self.notes.append(
                 f"{self._file}: made by another TensorRT or GPU, or damaged; replaced"
@@ -47,16 +47,16 @@ class TimingFile:
         elif content:
             self.state = "used"
         if self.state != "used":
-            self._try(vendor, config, b"")
+            self._set(vendor, config, b"")
 
-    def give_up(self, vendor: Vendor, config: Any) -> None:
-        """Start anew, after a build with the file's measurements failed."""
+    def reset(self, vendor: Vendor, config: Any) -> None:
+        """Set an empty cache, after a build with the file's measurements failed."""
         self.state = "replaced"
-        self.notes.append(f"{self._file}: the build failed with it and was tried again without")
-        self._try(vendor, config, b"")
+        self.notes.append(f"{self._file}: the build failed with it and was repeated without")
+        self._set(vendor, config, b"")
 
     def save(self, config: Any) -> None:
-        """Write what is known now, whole or not at all. Trouble is a note."""
+        """Write the measurements atomically. A failure adds a note."""
         if self._file is None or self.state == "none":
             return
         timing_cache = config.get_timing_cache()
@@ -72,18 +72,18 @@ class TimingFile:
     def _read(self) -> bytes:
         assert self._file is not None
         try:
-            return read_bytes(self._file, _LARGEST_FILE)
+            return read_bytes(self._file, _MAX_FILE_BYTES)
         except FileNotFoundError:
             return b""
         except OSError as error:
             self.notes.append(f"{self._file}: cannot be read ({error.strerror}); not used")
             return b""
 
-    def _try(self, vendor: Vendor, config: Any, content: bytes) -> bool:
+    def _set(self, vendor: Vendor, config: Any, content: bytes) -> bool:
         with vendor.errors.collect() as errors:
             timing_cache = config.create_timing_cache(content)
-            taken = timing_cache is not None and config.set_timing_cache(timing_cache, False)
-        return bool(taken) and not errors
+            is_set = timing_cache is not None and config.set_timing_cache(timing_cache, False)
+        return bool(is_set) and not errors
 
 
 def _write_atomically(file: Path, content: bytes) -> None:

@@ -1,16 +1,14 @@
-"""The cache of built things: engines, derived models, whatever takes long to make.
+"""The cache of artifacts on disk: engines, derived models.
 
-A key stands for everything that changes the content, so an entry never goes
-stale; what is not asked for any more is removed when the cache grows too
-large. On the disk::
+The key of an entry covers everything that changes the content, so an entry never becomes
+stale. When the cache grows too large, it removes the least recently used entries. On disk::
 
     <folder>/<label>-<first 16 digits of the key>/   entry.json and the files
-    <folder>/.locks/                                 one file for each key being made
-    <folder>/.making/                                entries half made, or half removed
+    <folder>/.locks/                                 one file for each key in the making
+    <folder>/.making/                                incomplete and half-removed entries
 
-An entry is made in a folder of its own and gets its name by one rename after
-everything is on the disk: it is complete or not there. What a killed process
-leaves behind is removed by the next one that asks for anything.
+An entry is made in a temporary folder, flushed to disk and then renamed: it is complete or
+absent. The next caller removes what a killed process left.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ __all__ = [
     "key_of",
 ]
 
-#: Room for some hundred engines of small models, or for about ten large ones.
+#: Enough for some hundred engines of small models, or about ten large ones.
 DEFAULT_LIMIT_BYTES = 8 << 30
 
 Make = Callable[[Path], Mapping[str, Any]]
@@ -51,22 +49,21 @@ Make = Callable[[Path], Mapping[str, Any]]
 _LOCKS = ".locks"
 _MAKING = ".making"
 _ENTRY_NAME = re.compile(r"[\w.-]+-(?P<digits>[0-9a-f]{16})", re.ASCII)
-_LEFT_NAME = re.compile(_ENTRY_NAME.pattern + r"\.[0-9a-f]{8}(?P<gone>\.gone)?", re.ASCII)
+_LEFTOVER_NAME = re.compile(_ENTRY_NAME.pattern + r"\.[0-9a-f]{8}(?P<gone>\.gone)?", re.ASCII)
 
 
 def _never() -> bool:
     return False
 
 
-def _unsaid(_sentence: str) -> None:
-    """Report to nobody."""
+def _ignore(_message: str) -> None:
+    """Ignore a report."""
 
 
 class ArtifactCache:
     """A cache folder, shared by any number of processes and threads.
 
-    The folder need not exist. One that cannot be written still gives the
-    entries that it has.
+    The folder need not exist. A read-only folder still provides its entries.
     """
 
     def __init__(
@@ -76,19 +73,19 @@ class ArtifactCache:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take a folder and how large it may grow (``DEFAULT_LIMIT_BYTES`` if None)."""
+        """Use a folder that may grow to ``limit_bytes`` (``DEFAULT_LIMIT_BYTES`` if None)."""
         self.folder = Path(folder)
         self.limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._clock = clock
 
     def find(self, key: str) -> CacheEntry | None:
-        """Return the entry, marked as used just now, or None.
+        """Return the entry, or None; update its time of use.
 
-        The files' lengths are checked, not their content: ``Entry.read`` and
-        ``Entry.verify`` do that. Raises CacheError for a damaged entry.
+        The lengths of the files are checked, not their content: ``CacheEntry.read`` and
+        ``CacheEntry.verify`` do that. Raises CacheError for a damaged entry.
         """
         entry = self._read(key)
-        return None if entry is None else self._used(entry)
+        return None if entry is None else self._touch(entry)
 
     def get_or_make(
         self,
@@ -97,61 +94,58 @@ class ArtifactCache:
         *,
         label: str = "entry",
         cancelled: Callable[[], bool] = _never,
-        report: Callable[[str], None] = _unsaid,
+        report: Callable[[str], None] = _ignore,
     ) -> CacheEntry:
-        """Return the intact entry of a key; where there is none, make it.
+        """Return the intact entry of a key; make it if there is none.
 
-        ``make(folder)`` writes plain files into an empty folder and returns
-        metadata that JSON can hold; whatever it raises passes through and
-        leaves nothing. One process makes, the others wait for it and then read
-        the same entry; ``cancelled`` ends the waiting. ``label`` is for people:
-        the folder's name starts with it. A damaged entry is made anew, and
-        ``report`` gets the sentence that says what was wrong.
+        ``make(folder)`` writes plain files into an empty folder and returns metadata for JSON;
+        its errors pass through and leave nothing. One process makes the entry; the others wait
+        and then read it. ``cancelled`` ends the wait. The folder's name begins with ``label``.
+        A damaged entry is made again, and ``report`` gets its error.
 
-        Raises CacheError for a folder that cannot be written, a full disk, a
-        file system without locks, and for a cancelled wait. The caller then
-        does without: nothing was made that could be returned.
+        Raises CacheError for a folder that cannot be written, a full disk, a file system
+        without locks, and a cancelled wait. Nothing was made then.
         """
-        entry = self._intact(key, _unsaid)
+        entry = self._find_intact(key, _ignore)
         if entry is None:
-            with ExitStack() as alone:
+            with ExitStack() as lock_scope:
                 with self._writing():
                     lock = self._lock_file(key[:16])
-                    alone.enter_context(cache_lock.only_one(lock, cancelled))
-                entry = self._intact(key, report) or self._make(key, make, label)
+                    lock_scope.enter_context(cache_lock.exclusive_lock(lock, cancelled))
+                entry = self._find_intact(key, report) or self._make(key, make, label)
         self._sweep()
-        return self._used(entry)
+        return self._touch(entry)
 
     def remove(self, key: str) -> bool:
-        """Remove an entry, damaged or not; tell whether there was one.
+        """Remove an entry, damaged or not; return whether there was one.
 
         Raises CacheError where it is in use or cannot be removed.
         """
-        removed = False
+        was_removed = False
         for folder in self._folders(key):
             with self._writing():
-                gone = self._remove(folder)
-            if not gone and folder.is_dir():
+                is_gone = self._remove(folder)
+            if not is_gone and folder.is_dir():
                 raise CacheError(
                     f"{folder}: this cache entry is in use; end the process that uses it first"
                 )
-            removed = removed or gone
-        return removed
+            was_removed = was_removed or is_gone
+        return was_removed
 
     def entries(self) -> list[CacheEntry]:
-        """Return the entries whose description and file lengths are right, last used first."""
+        """Return the entries with a valid sidecar and file lengths, last used first."""
         return [entry for entry, _ in self._survey() if entry is not None]
 
     def faults(self) -> list[str]:
-        """Return a sentence for each entry that ``entries`` leaves out."""
+        """Return the error of each entry that ``entries`` leaves out."""
         return [fault for _, fault in self._survey() if fault]
 
     def clean(self, limit_bytes: int | None = None) -> list[str]:
-        """Remove damaged entries, left-overs, and what exceeds the limit, least used first.
+        """Remove damaged entries and leftovers, then the least recently used beyond the limit.
 
-        ``limit_bytes`` replaces the cache's own; 0 empties the cache. Every
-        file is read and checked. Entries in use stay. Returns the names of the
-        removed entries; raises CacheError where the folder cannot be written.
+        ``limit_bytes`` replaces the limit of the cache; 0 empties it. Every file is read and
+        verified. Entries in use stay. Returns the names of the removed entries. Raises
+        CacheError where the folder cannot be written.
         """
         with self._writing():
             removed = [folder.name for folder in self._folders() if self._is_damaged(folder)]
@@ -162,11 +156,11 @@ class ArtifactCache:
         return removed
 
     def _read(self, key: str) -> CacheEntry | None:
-        """Return the first sound entry of a key; raise the CacheError of a damaged one."""
+        """Return the first valid entry of a key, or None; raise CacheError if all are damaged."""
         fault = None
         for folder in self._folders(key):
             try:
-                entry = _sound(folder, key)
+                entry = _read_checked(folder, key)
             except CacheError as error:
                 fault = fault or error
             else:
@@ -176,8 +170,8 @@ class ArtifactCache:
             raise fault
         return None
 
-    def _intact(self, key: str, report: Callable[[str], None]) -> CacheEntry | None:
-        """Return the entry of a key after reading all of it, or None; report what is damaged."""
+    def _find_intact(self, key: str, report: Callable[[str], None]) -> CacheEntry | None:
+        """Return the fully verified entry of a key, or None; report damage."""
         try:
             entry = self._read(key)
             if entry is not None:
@@ -188,43 +182,43 @@ class ArtifactCache:
         return entry
 
     def _make(self, key: str, make: Make, label: str) -> CacheEntry:
-        """Make and publish an entry; the caller holds the lock of its key."""
-        name = f"{_plain(label)}-{key[:16]}"
+        """Make and publish an entry; the caller holds the lock of the key."""
+        name = f"{_safe_name(label)}-{key[:16]}"
         folder = self.folder / name
         with self._writing():
             self._sweep(own=key[:16])
-            private = self._private(_MAKING) / f"{name}.{secrets.token_hex(4)}"
-            private.mkdir()
+            temporary = self._internal_folder(_MAKING) / f"{name}.{secrets.token_hex(4)}"
+            temporary.mkdir()
         try:
-            metadata = self._made(make, private)
+            metadata = self._call_make(make, temporary)
             with self._writing():
-                cache_entry.write_sidecar(private, key, metadata, self._clock())
+                cache_entry.write_sidecar(temporary, key, metadata, self._clock())
                 for damaged in self._folders(key):
                     self._discard(damaged)
-                private.rename(folder)
+                temporary.rename(folder)
                 cache_entry.flush(self.folder)
         except BaseException:
-            shutil.rmtree(private, ignore_errors=True)  # what stays is swept by the next one
+            shutil.rmtree(temporary, ignore_errors=True)  # the next sweep removes the rest
             raise
         entry = self._read(key)
         if entry is None:
-            raise CacheError(f"{folder}: the entry vanished just after it was made; make it again")
+            raise CacheError(f"{folder}: another process removed the new entry; make it again")
         self._trim(self.limit_bytes, keep=folder)
         return entry
 
-    def _made(self, make: Make, private: Path) -> Mapping[str, Any]:
-        """Let the caller make; only a disk without room is the cache's own affair."""
+    def _call_make(self, make: Make, temporary: Path) -> Mapping[str, Any]:
+        """Call ``make``; a full disk becomes a CacheError, other errors pass through."""
         try:
-            return make(private)
+            return make(temporary)
         except OSError as error:
             if error.errno in (*NO_ROOM, errno.EFBIG):
-                raise self._refusal(error) from error
+                raise self._write_error(error) from error
             raise
 
     def _trim(self, limit_bytes: int, keep: Path | None = None) -> list[str]:
         """Remove the least recently used entries beyond the limit; return their names.
 
-        ``keep`` is the entry just made.
+        ``keep`` is a new entry, which stays.
         """
         known = sorted(
             ((*found, folder) for folder in self._folders() if (found := _use_and_size(folder))),
@@ -240,63 +234,63 @@ class ArtifactCache:
             except OSError:
                 if keep is None:
                     raise
-                continue  # another user's: it stays, and what was made is of use all the same
+                continue  # the entry of another user stays; the new entry is usable
             if gone:
                 removed.append(folder.name)
                 total -= size
         return removed
 
     def _remove(self, folder: Path) -> bool:
-        """Remove an entry unless it is in use or being made anew; tell whether it was removed."""
+        """Remove an entry that is neither in use nor being made; return whether it is removed."""
         with (
-            cache_lock.only_one_at_once(self._lock_file(folder.name[-16:])) as alone,
-            cache_lock.unused(folder) as unused,
+            cache_lock.try_exclusive_lock(self._lock_file(folder.name[-16:])) as has_key_lock,
+            cache_lock.try_exclusive_folder_lock(folder) as has_folder_lock,
         ):
-            if not (alone and unused):
+            if not (has_key_lock and has_folder_lock):
                 return False
             self._discard(folder)
         return True
 
     def _discard(self, folder: Path) -> None:
-        """Take an entry out of sight in one step, then delete it."""
-        gone = self._private(_MAKING) / f"{folder.name}.{secrets.token_hex(4)}.gone"
+        """Rename an entry out of the cache in one step, then delete it."""
+        gone = self._internal_folder(_MAKING) / f"{folder.name}.{secrets.token_hex(4)}.gone"
         folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)  # what stays is swept by the next one
+        shutil.rmtree(gone, ignore_errors=True)  # the next sweep removes the rest
 
     def _sweep(self, own: str = "") -> None:
         """Delete what ended processes left; ``own`` are the digits of the key locked here."""
-        for left in _listed(self.folder / _MAKING):
-            match = _LEFT_NAME.fullmatch(left.name)
+        for leftover in _list_files(self.folder / _MAKING):
+            match = _LEFTOVER_NAME.fullmatch(leftover.name)
             if match is None:
                 continue
             if match["gone"] or match["digits"] == own:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(leftover, ignore_errors=True)
                 continue
             with (
-                suppress(OSError, CacheError),  # it is another user's: it stays
-                cache_lock.only_one_at_once(self._lock_file(match["digits"])) as ended,
+                suppress(OSError, CacheError),  # a leftover of another user stays
+                cache_lock.try_exclusive_lock(self._lock_file(match["digits"])) as has_ended,
             ):
-                if ended:
-                    shutil.rmtree(left, ignore_errors=True)
+                if has_ended:
+                    shutil.rmtree(leftover, ignore_errors=True)
 
     def _sweep_locks(self) -> None:
         """Delete the lock files of killed processes."""
-        for file in _listed(self.folder / _LOCKS):
-            with suppress(OSError), cache_lock.only_one_at_once(file):
-                pass  # giving a lock back deletes its file
+        for file in _list_files(self.folder / _LOCKS):
+            with suppress(OSError), cache_lock.try_exclusive_lock(file):
+                pass  # releasing a lock deletes its file
 
     def _survey(self) -> list[tuple[CacheEntry | None, str]]:
         found: list[tuple[CacheEntry | None, str]] = []
         for folder in self._folders():
             try:
-                found.append((_sound(folder), ""))
+                found.append((_read_checked(folder), ""))
             except CacheError as error:
                 found.append((None, str(error)))
         return sorted(found, key=lambda pair: pair[0].used_s if pair[0] else 0.0, reverse=True)
 
     def _is_damaged(self, folder: Path) -> bool:
         try:
-            entry = _sound(folder)
+            entry = _read_checked(folder)
             if entry is not None:
                 entry.verify()
         except CacheError:
@@ -324,15 +318,15 @@ class ArtifactCache:
         ]
 
     def _lock_file(self, digits: str) -> Path:
-        return self._private(_LOCKS) / digits
+        return self._internal_folder(_LOCKS) / digits
 
-    def _private(self, name: str) -> Path:
+    def _internal_folder(self, name: str) -> Path:
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _used(self, entry: CacheEntry) -> CacheEntry:
-        """Note that an entry was used just now."""
+    def _touch(self, entry: CacheEntry) -> CacheEntry:
+        """Update the time of use of an entry."""
         now = self._clock()
         try:
             os.utime(entry.folder / cache_entry.SIDECAR, (now, now))
@@ -342,31 +336,31 @@ class ArtifactCache:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn a refusal of the file system into a sentence."""
+        """Turn an OSError of a write into a CacheError."""
         try:
             yield
         except OSError as error:
-            raise self._refusal(error) from error
+            raise self._write_error(error) from error
 
-    def _refusal(self, error: OSError) -> CacheError:
-        mend = f"choose another folder with ${CACHE_VARIABLE}"
-        words = error.strerror
+    def _write_error(self, error: OSError) -> CacheError:
+        hint = f"choose another folder with ${CACHE_VARIABLE}"
+        reason = error.strerror
         if error.errno in NO_ROOM:
-            mend = f"free space, run `edge-inference engine clean`, or {mend}"
+            hint = f"free space, run `edge-inference engine clean`, or {hint}"
         elif error.errno in NO_RIGHT:
-            mend = f"allow this user to write there, or {mend}"
+            hint = f"allow this user to write there, or {hint}"
         else:
-            words = why_not_written(error)
-        return CacheError(f"{self.folder}: the cache cannot be written ({words}); {mend}")
+            reason = why_not_written(error)
+        return CacheError(f"{self.folder}: the cache cannot be written ({reason}); {hint}")
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
-    """Return the sha256 over the parts, which are what JSON can hold; their order is nothing."""
+    """Return the sha256 of the parts, which JSON must be able to hold, in any order."""
     return hashlib.sha256(cache_entry.canonical(parts).encode()).hexdigest()
 
 
-def _sound(folder: Path, key: str | None = None) -> CacheEntry | None:
-    """Read an entry and check its files' lengths; None where it was removed meanwhile."""
+def _read_checked(folder: Path, key: str | None = None) -> CacheEntry | None:
+    """Read an entry and check its file lengths; None if another process removed it."""
     entry = cache_entry.read_entry(folder, key)
     try:
         if entry is not None:
@@ -379,27 +373,27 @@ def _sound(folder: Path, key: str | None = None) -> CacheEntry | None:
 
 
 def _use_and_size(folder: Path) -> tuple[float, int] | None:
-    """Return when an entry was used last and its bytes, damaged or not.
+    """Return the time of last use and the size of an entry, damaged or not.
 
-    None where it was removed meanwhile, or is another user's that cannot be read.
+    None if another process removed it, or if it is another user's and not readable.
     """
     try:
         sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
-        described = cache_entry.SIDECAR in sizes  # if not it is of no use: first to go
+        described = cache_entry.SIDECAR in sizes  # an entry without one is removed first
         used_s = (folder / cache_entry.SIDECAR).stat().st_mtime if described else 0.0
     except OSError:
         return None
     return used_s, sum(sizes.values())
 
 
-def _listed(folder: Path) -> list[Path]:
-    """List a folder that need not be there."""
+def _list_files(folder: Path) -> list[Path]:
+    """List a folder; a missing one is empty."""
     try:
         return list(folder.iterdir())
     except OSError:
         return []
 
 
-def _plain(label: str) -> str:
-    """Return a label as part of a file name."""
+def _safe_name(label: str) -> str:
+    """Return a label with characters that a file name may hold."""
     return re.sub(r"[^\w.-]+", "_", label, flags=re.ASCII)[:80].strip("._-") or "entry"

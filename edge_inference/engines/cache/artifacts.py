@@ -1,8 +1,7 @@
-"""What a backend opens, and how it is made where it is not there yet.
+"""The files that backends open, and how each is made.
 
-An artifact knows the key of the thing in the cache, so that it is found without
-being made, and how to make it. Artifacts are made of model and machine alone:
-another process that asks for the same gets the same.
+An artifact knows its key in the cache, with which it is found, and how it is made. Both
+depend on the model and the machine only: every process computes the same key.
 """
 
 from __future__ import annotations
@@ -29,20 +28,19 @@ from edge_inference.engines.precision.derivation import (
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
-from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, ModelError
+from edge_inference.errors import (
+    BackendError,
+    CacheError,
+    ModelError,
+)
 
-#: Is told a phase in words, and how far the whole is from 0 to 1 where that is known.
+#: Called with the name of a phase and the progress of the whole, 0 to 1, or None if unknown.
 Progress = Callable[[str, float | None], None]
 Cancelled = Callable[[], bool]
 
-
-class PreparationCancelledError(EdgeInferenceError):
-    """The preparation was cancelled before it came to its end."""
-
-
 _ONNX = "model.onnx"
 _PLAN = "engine.plan"
-#: Where measured tactics are kept, inside the cache's folder.
+#: Folder of the timing caches, inside the cache folder.
 TIMING_FOLDER = "timing"
 
 
@@ -52,22 +50,22 @@ def default_cache() -> ArtifactCache:
 
 
 class Artifact(ABC):
-    """One file for a backend."""
+    """A file for a backend."""
 
     @abstractmethod
     def find(self, cache: ArtifactCache) -> Path | None:
-        """Return the file, or None. Raises CacheError where it is there and damaged."""
+        """Return the file, or None where it does not exist yet. Raises CacheError if damaged."""
 
     @abstractmethod
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
-        """Return the file; make it first where it is missing or damaged."""
+        """Return the file; make it first if it is missing or damaged."""
 
     @abstractmethod
     def discard(self, cache: ArtifactCache) -> bool:
-        """Remove the file so that it is made anew; False where it is not ours to remove."""
+        """Remove the file, so that it is made again; False for a file outside the cache."""
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the file's sha256 in hexadecimal digits; None where it is not made yet.
+        """Return the file's sha256 in hexadecimal digits; None where it does not exist yet.
 
         Raises CacheError where it is damaged, OSError where it cannot be read.
         """
@@ -77,7 +75,7 @@ class Artifact(ABC):
 
 @dataclass(frozen=True)
 class ShippedFile(Artifact):
-    """A variant that the model folder holds."""
+    """A variant in the model folder."""
 
     variant: Variant
 
@@ -86,16 +84,16 @@ class ShippedFile(Artifact):
         return self.variant.file
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
-        """Return the variant's file, checked."""
+        """Return the variant's file after verifying its checksum."""
         self.variant.verify()
         return self.variant.file
 
     def discard(self, cache: ArtifactCache) -> bool:
-        """Leave the model folder alone."""
+        """Keep the file: the model folder does not change."""
         return False
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return what the model folder says; who opens the file has it verified."""
+        """Return the checksum in model.yaml; it is verified before a backend opens the file."""
         return self.variant.sha256
 
 
@@ -103,8 +101,7 @@ class ShippedFile(Artifact):
 class DerivedModel(Artifact):
     """The model in another precision, derived from its fp32 variant for one kind of engine.
 
-    ``weight_bits`` are those of int8: fewer than all are for processors that add products in
-    16 bits.
+    ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits.
     """
 
     model: ModelDescription
@@ -113,10 +110,10 @@ class DerivedModel(Artifact):
     weight_bits: int = FULL_BITS
 
     def parts(self) -> dict[str, Any]:
-        """Return everything that changes the file, or what it is found to compute.
+        """Return everything that changes the file or the result of its checks.
 
-        int8 for ONNX Runtime is computed by the processor: what was found out about the
-        file on one with other instructions does not hold.
+        The CPU computes int8 of ONNX Runtime: checks on a CPU with other instructions do not
+        hold here.
         """
         by_processor = self.precision == "int8" and self.target == "onnxruntime"
         return {
@@ -133,16 +130,16 @@ class DerivedModel(Artifact):
         }
 
     def find(self, cache: ArtifactCache) -> Path | None:
-        """Look into the cache."""
+        """Find the file in the cache."""
         entry = cache.find(key_of(self.parts()))
         return entry.path(_ONNX) if entry is not None else None
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Look into the cache."""
+        """Return the digest in the cache entry."""
         return _digest_in(cache, self.parts(), _ONNX)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
-        """Derive the derived model."""
+        """Derive the model in this precision."""
         bits = f"{self.weight_bits}-bit " if self.weight_bits < FULL_BITS else ""
         kind = f"{bits}{self.precision}"
         label = f"{self.model.name}-{kind.replace(' ', '-')}-{self.target}"
@@ -204,12 +201,12 @@ class EnginePlan(Artifact):
         }
 
     def find(self, cache: ArtifactCache) -> Path | None:
-        """Look into the cache."""
+        """Find the file in the cache."""
         entry = cache.find(key_of(self.parts()))
         return entry.path(_PLAN) if entry is not None else None
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Look into the cache."""
+        """Return the digest in the cache entry."""
         return _digest_in(cache, self.parts(), _PLAN)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
@@ -253,12 +250,12 @@ class EnginePlan(Artifact):
         return cache.remove(key_of(self.parts()))
 
     def notes(self, cache: ArtifactCache) -> tuple[str, ...]:
-        """Return what the builder had to say about the engine in the cache."""
+        """Return the builder's notes on the engine in the cache."""
         entry = cache.find(key_of(self.parts()))
         return () if entry is None else tuple(entry.metadata.get("notes", ()))
 
     def _ranges(self) -> Mapping[str, tuple[float, float]] | None:
-        """Return calibrated ranges, which int8 by flags needs; an int8 ONNX has its own."""
+        """Return the calibrated ranges for int8 by builder flags; an int8 ONNX has its own."""
         file = self.model.calibration
         if self.options.precision != "int8" or file is None:
             return None
@@ -267,7 +264,7 @@ class EnginePlan(Artifact):
         return Calibration.load(file).ranges
 
     def _timing_cache(self, cache: ArtifactCache) -> Path:
-        """Measured tactics hold for one GPU and one TensorRT, for all models."""
+        """Return the timing cache of this GPU and TensorRT; all models share it."""
         name = key_of(dataclasses.asdict(self.environment))[:16]
         return cache.folder / TIMING_FOLDER / f"{name}.cache"
 
@@ -275,11 +272,12 @@ class EnginePlan(Artifact):
 def onnx_for(
     model: ModelDescription, precision: str, target: str, weight_bits: int = FULL_BITS
 ) -> ShippedFile | DerivedModel:
-    """Return how to get the model in a precision. Raises ModelError where there is no way.
+    """Return the ONNX artifact of a model in a precision.
 
-    ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` are those of int8. A file of
-    the model folder comes first, except that int8 for TensorRT, or with fewer bits, is
-    derived where the ranges are known: a Q/DQ graph for the CPU does not parse there.
+    ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` apply to int8. A variant in the
+    model folder has priority, with one exception: int8 for TensorRT, or with 7 bits, is derived
+    if the model has a calibration, because TensorRT does not parse a Q/DQ graph for the CPU.
+    Raises ModelError where there is neither a variant nor a way to derive one.
     """
     is_int8 = precision == "int8"
     bits = weight_bits if is_int8 else FULL_BITS
@@ -294,12 +292,12 @@ def onnx_for(
         return DerivedModel(model, precision, target, bits)
     raise ModelError(
         f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
-        f"; {_how_to_get(model, precision)}"
+        f"; {_hint_for(model, precision)}"
     )
 
 
 def precisions(model: ModelDescription) -> list[str]:
-    """Return the precisions that a model has or that can be derived, most accurate first."""
+    """Return the precisions of a model, with those that can be derived, most accurate first."""
     derivable = set(model.variants)
     if "fp32" in model.variants:
         derivable |= {"fp16"} | ({"int8"} if model.calibration is not None else set())
@@ -312,10 +310,10 @@ def engine_plan(
     gpu: int = 0,
     options: BuildOptions | None = None,
 ) -> EnginePlan:
-    """Return how to get a TensorRT engine for this machine.
+    """Return the TensorRT engine of a model for this machine.
 
-    ``options`` replace those of the model's section ``engine``. Raises BackendError
-    where TensorRT or the GPU is missing, ModelError for a precision that cannot be.
+    ``options`` replace those of the section ``engine`` in model.yaml. Raises BackendError where
+    TensorRT or the GPU is missing, ModelError for a precision that is not available.
     """
     if options is None:
         options = build_options(model, precision)
@@ -325,10 +323,9 @@ def engine_plan(
 
 
 def environment_here(gpu: int = 0) -> Environment:
-    """Return TensorRT and GPU of this machine.
+    """Return the TensorRT and the GPU of this machine.
 
-    TensorRT-RTX builds without a GPU; for every other one, a missing GPU or
-    driver raises BackendError.
+    TensorRT-RTX builds without a GPU; TensorRT raises BackendError without a GPU or driver.
     """
     vendor = import_tensorrt()
     try:
@@ -343,14 +340,14 @@ def environment_here(gpu: int = 0) -> Environment:
 def build_options(
     model: ModelDescription, precision: str, changes: Mapping[str, Any] | None = None
 ) -> BuildOptions:
-    """Return the model's build options for a precision; ``changes`` come before them.
+    """Return the model's build options for a precision, with ``changes`` applied.
 
-    Where nothing says which sizes an input may have, it has the one that
-    preprocessing makes. Raises ConfigError, with file and line for the model's own.
+    Without a profile an input has the one size that preprocessing makes. Raises ConfigError,
+    with file and line for an option in model.yaml.
     """
     options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
     options = change(options, {**(changes or {}), "precision": precision})
-    # Where TensorRT chooses precisions itself, it has to hear which layers stay in fp32.
+    # TensorRT must know the fp32 layers where it chooses precisions itself.
     keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
     profiles = options.profiles
     if not profiles and not options.batch:
@@ -363,17 +360,17 @@ def _digest_in(cache: ArtifactCache, parts: Mapping[str, Any], name: str) -> str
     return None if entry is None else entry.files[name].sha256
 
 
-def _how_to_get(model: ModelDescription, precision: str) -> str:
+def _hint_for(model: ModelDescription, precision: str) -> str:
     if precision == "int8" and "fp32" in model.variants:
         return (
             f"make it with: edge-inference quantize {model.name} --calibration IMAGES "
             "--output FOLDER"
         )
-    return "ask for one of them or for 'auto'"
+    return "choose one of them, or 'auto'"
 
 
-def find_or_none(artifact: Artifact, cache: ArtifactCache) -> tuple[Path | None, str]:
-    """Return the file where it is there and sound, and a sentence where it is damaged."""
+def find_undamaged(artifact: Artifact, cache: ArtifactCache) -> tuple[Path | None, str]:
+    """Return the file, or None, and the error of a damaged file, or an empty text."""
     try:
         return artifact.find(cache), ""
     except CacheError as error:

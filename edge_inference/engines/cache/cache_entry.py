@@ -19,14 +19,14 @@ from edge_inference.errors import CacheError
 SIDECAR = "entry.json"
 FORMAT = 1
 
-_LARGEST_SIDECAR = 8 << 20
-_LATEST_S = 253_402_300_800  # the year 10000, in seconds since the epoch
-_MEND = "run `edge-inference engine clean`, it is made again when it is needed"
+_MAX_SIDECAR_BYTES = 8 << 20
+_MAX_TIME_S = 253_402_300_800  # the year 10000, in seconds since the epoch
+_HINT = "run `edge-inference engine clean`; the entry is made again when it is needed"
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file must be: its length in bytes and its sha256 in hexadecimal digits."""
+    """The expected length of a file in bytes and its sha256 in hexadecimal digits."""
 
     size: int
     sha256: str
@@ -34,7 +34,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A complete entry. ``files`` is keyed by name; times are seconds since the epoch.
+    """A complete entry. ``files`` maps names to records; times are seconds since the epoch.
 
     Another process may remove the entry at any time, except inside ``hold()``.
     """
@@ -48,20 +48,20 @@ class CacheEntry:
 
     @property
     def size(self) -> int:
-        """Length of all its files in bytes, without the sidecar."""
+        """Bytes of all files, without the sidecar."""
         return sum(record.size for record in self.files.values())
 
     def path(self, name: str) -> Path:
-        """Return where a file lies. Raises CacheError for a name that the entry does not have."""
+        """Return the path of a file. Raises CacheError for a name that is not in the entry."""
         if name not in self.files:
             raise CacheError(
-                f"{self.folder}: expected a file {name!r} in this cache entry, it has "
-                f"{', '.join(self.files) or 'none'}; {_MEND}"
+                f"{self.folder}: expected a file {name!r} in this cache entry, got "
+                f"{', '.join(self.files) or 'none'}; {_HINT}"
             )
         return self.folder / name
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes after checking these very bytes. Raises CacheError."""
+        """Return the verified bytes of a file. Raises CacheError."""
         file = self.path(name)
         try:
             _expect_size(file, self.files[name], file.stat().st_size)
@@ -73,7 +73,7 @@ class CacheEntry:
         return data
 
     def verify(self) -> None:
-        """Read every file once; raise CacheError for the first that is not as it was written."""
+        """Verify every file; raise CacheError for the first one that was changed."""
         self.verify_sizes()
         for name, record in self.files.items():
             file = self.folder / name
@@ -84,7 +84,7 @@ class CacheEntry:
             _expect_digest(file, record, found)
 
     def verify_sizes(self) -> None:
-        """Check that every file is there in its full length, without reading them."""
+        """Check the existence and length of every file, without reading them."""
         for name, record in self.files.items():
             file = self.folder / name
             try:
@@ -95,21 +95,21 @@ class CacheEntry:
 
     @contextmanager
     def hold(self) -> Iterator[CacheEntry]:
-        """Keep the entry from being removed for the block. Raises CacheError where it is gone."""
-        with cache_lock.in_use(self.folder) as held:
+        """Prevent the removal of the entry during the block. Raises CacheError if it is gone."""
+        with cache_lock.shared_folder_lock(self.folder) as held:
             if not held:
                 raise CacheError(
-                    f"{self.folder}: this cache entry was removed by another process; ask for it "
+                    f"{self.folder}: this cache entry was removed by another process; request it "
                     "again"
                 )
             yield self
 
 
 def write_sidecar(folder: Path, key: str, metadata: Mapping[str, Any], created_s: float) -> None:
-    """Describe the files that lie in a folder, and put them and the description on the disk.
+    """Write a sidecar for the files in a folder; flush them and the sidecar to disk.
 
-    Raises ValueError for anything in the folder but plain files, and for
-    metadata that JSON cannot hold: both are faults of who made them.
+    Raises ValueError for anything in the folder but plain files, and for metadata that JSON
+    cannot hold: both are bugs of the caller.
     """
     files = {}
     for file in sorted(folder.iterdir()):
@@ -120,8 +120,10 @@ def write_sidecar(folder: Path, key: str, metadata: Mapping[str, Any], created_s
             "sha256": sha256_of(file, file.stat().st_size),
         }
         flush(file)
-    said = {"key": key, "created_s": created_s, "files": files, "metadata": dict(metadata)}
-    content = json.loads(canonical(said))  # as it will be read: a number as a key is a text then
+    entry = {"key": key, "created_s": created_s, "files": files, "metadata": dict(metadata)}
+    content = json.loads(
+        canonical(entry)
+    )  # as a reader gets it: JSON turns number keys into strings
     document = {"format": FORMAT, "checksum": _checksum(content), "entry": content}
     sidecar = folder / SIDECAR
     sidecar.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -130,14 +132,14 @@ def write_sidecar(folder: Path, key: str, metadata: Mapping[str, Any], created_s
 
 
 def read_entry(folder: Path, key: str | None = None) -> CacheEntry | None:
-    """Read the entry that lies in a folder, or return None where there is no such folder.
+    """Read the entry in a folder, or return None where the folder does not exist.
 
-    Files are not opened (see ``Entry.verify``). Raises CacheError where the
+    Files are not opened (see ``CacheEntry.verify``). Raises CacheError where the
     sidecar is missing, altered, of another version or made for another ``key``.
     """
     sidecar = folder / SIDECAR
     try:
-        text = read_text(sidecar, _LARGEST_SIDECAR)
+        text = read_text(sidecar, _MAX_SIDECAR_BYTES)
         used_s = sidecar.stat().st_mtime
     except OSError as error:
         if not folder.is_dir():
@@ -146,8 +148,7 @@ def read_entry(folder: Path, key: str | None = None) -> CacheEntry | None:
     content = _content(sidecar, text)
     if key is not None and content["key"] != key:
         raise CacheError(
-            f"{sidecar}: expected the entry made for {key}, this one was made for "
-            f"{content['key']:.80}; {_MEND}"
+            f"{sidecar}: expected the entry of key {key}, got one of {content['key']:.80}; {_HINT}"
         )
     files = {name: FileRecord(**record) for name, record in content["files"].items()}
     return CacheEntry(
@@ -156,12 +157,12 @@ def read_entry(folder: Path, key: str | None = None) -> CacheEntry | None:
 
 
 def canonical(value: Any) -> str:
-    """Write JSON so that equal values give equal text; raises for what JSON cannot hold."""
+    """Return canonical JSON: equal values give equal text. Raises for other values than JSON's."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def flush(path: Path) -> None:
-    """Put a file, or the names in a folder, on the disk."""
+    """Flush a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -170,55 +171,55 @@ def flush(path: Path) -> None:
 
 
 def unreadable(file: Path, error: OSError) -> CacheError:
-    """Say which file of an entry is missing or cannot be read."""
-    return CacheError(f"{file}: cannot be read ({error.strerror}); {_MEND}")
+    """Return the error for a file of an entry that is missing or cannot be read."""
+    return CacheError(f"{file}: cannot be read ({error.strerror}); {_HINT}")
 
 
 def _content(sidecar: Path, text: str) -> dict[str, Any]:
-    """Check a sidecar's text and return what it says."""
+    """Check a sidecar's text and return its content."""
     try:
         document = parse_json(text)
     except ValueError as error:
-        raise CacheError(f"{sidecar}: expected JSON, got a text that is none; {_MEND}") from error
+        raise CacheError(f"{sidecar}: expected JSON, got another text; {_HINT}") from error
     version = document.get("format") if isinstance(document, dict) else None
     if version != FORMAT:
         raise CacheError(
-            f"{sidecar}: expected a description of format {FORMAT}, got {version!r:.80}; {_MEND}"
+            f"{sidecar}: expected a sidecar of format {FORMAT}, got {version!r:.80}; {_HINT}"
         )
     content = document.get("entry")
     expected = document.get("checksum")
     try:
         found = _checksum(content)
-    except (ValueError, RecursionError) as error:  # a number beyond all bounds is read as infinite
-        raise CacheError(f"{sidecar}: the description was altered: {error}; {_MEND}") from error
+    except (ValueError, RecursionError) as error:  # an infinite number, or deep nesting
+        raise CacheError(f"{sidecar}: the sidecar was altered: {error}; {_HINT}") from error
     if expected != found:
         raise CacheError(
-            f"{sidecar}: the description was altered: expected checksum {expected!s:.80}, got "
-            f"{found}; {_MEND}"
+            f"{sidecar}: the sidecar was altered: expected checksum {expected!s:.80}, got "
+            f"{found}; {_HINT}"
         )
-    # Whoever writes into the cache can write a checksum, too.
+    # A valid checksum does not make the content valid: any writer can compute one.
     match content:
         case {"key": str(), "files": dict(files), "metadata": dict(), "created_s": created_s} if (
-            _is_moment(created_s)
+            _is_time(created_s)
         ):
             wrong = next((name for name in files if not _is_file(name, files[name])), None)
             if wrong is None:
                 return dict(content)
             raise CacheError(
                 f"{sidecar}: expected the size and sha256 of a file in this folder, got "
-                f"{wrong!r:.80}: {files[wrong]!r:.200}; {_MEND}"
+                f"{wrong!r:.80}: {files[wrong]!r:.200}; {_HINT}"
             )
     raise CacheError(
         f"{sidecar}: expected key, files, metadata and created_s of an entry, got "
-        f"{content!r:.200}; {_MEND}"
+        f"{content!r:.200}; {_HINT}"
     )
 
 
-def _is_moment(seconds: Any) -> bool:
+def _is_time(seconds: Any) -> bool:
     return (
         isinstance(seconds, int | float)
         and not isinstance(seconds, bool)
-        and 0 <= seconds < _LATEST_S
+        and 0 <= seconds < _MAX_TIME_S
     )
 
 
@@ -241,11 +242,11 @@ def _checksum(content: Any) -> str:
 
 def _expect_size(file: Path, record: FileRecord, size: int) -> None:
     if size != record.size:
-        raise CacheError(f"{file}: expected {record.size} bytes, got {size}; {_MEND}")
+        raise CacheError(f"{file}: expected {record.size} bytes, got {size}; {_HINT}")
 
 
 def _expect_digest(file: Path, record: FileRecord, found: str) -> None:
     if found != record.sha256:
         raise CacheError(
-            f"{file}: the file was altered: expected sha256 {record.sha256}, got {found}; {_MEND}"
+            f"{file}: the file was altered: expected sha256 {record.sha256}, got {found}; {_HINT}"
         )

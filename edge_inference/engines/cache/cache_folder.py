@@ -1,4 +1,4 @@
-"""Where the things that this package builds are kept."""
+"""The folder of the artifact cache."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ def default_cache_folder(environ: Mapping[str, str] | None = None) -> Path:
         if environ.get(CACHE_VARIABLE):
             return Path(environ[CACHE_VARIABLE]).expanduser()
         base = Path(environ.get("XDG_CACHE_HOME", ""))
-        if not base.is_absolute():  # the XDG specification wants anything else ignored
+        if not base.is_absolute():  # the XDG specification ignores relative paths
             base = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
             base /= ".cache"
     except RuntimeError as error:
-        raise CacheError(
-            f"no folder for the cache: {error}; name one with ${CACHE_VARIABLE}"
-        ) from error
+        raise CacheError(f"no folder for the cache: {error}; set ${CACHE_VARIABLE}") from error
     return base / "edge_inference"

@@ -1,4 +1,4 @@
-"""Locks between processes: one a file, free at once when its holder ends, however it ends."""
+"""Locks between processes, one file each; the kernel frees a lock when its process ends."""
 
 from __future__ import annotations
 
@@ -17,45 +17,47 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E
 
 
 @contextmanager
-def only_one(file: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Hold a lock file for the block; wait for it where another process or thread has it.
+def exclusive_lock(file: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Hold a lock file during the block; wait while another process or thread holds it.
 
-    ``cancelled`` is asked several times a second; where it says yes, CacheError
-    is raised. The lock file exists only while it is held (or after its holder
-    was killed). A process forked inside the block shares the lock until it ends.
-    Raises CacheError too on a file system without locks.
+    The wait calls ``cancelled`` several times a second and raises CacheError if it returns
+    True. The lock file exists only while the lock is held, or after its holder was killed. A
+    process forked inside the block shares the lock until it ends. Raises CacheError also on a
+    file system without locks.
     """
-    while (descriptor := _taken(file)) is None:
+    while (descriptor := _try_lock(file)) is None:
         if cancelled():
-            raise CacheError(f"{file}: cancelled while another process was at work on this entry")
+            raise CacheError(
+                f"{file}: cancelled while waiting for another process that makes this entry"
+            )
         time.sleep(_POLL_S)
     try:
         yield
     finally:
-        _give_back(file, descriptor)
+        _release(file, descriptor)
 
 
 @contextmanager
-def only_one_at_once(file: Path) -> Iterator[bool]:
-    """Hold a lock file for the block if it is free; tell whether it was."""
-    descriptor = _taken(file)
+def try_exclusive_lock(file: Path) -> Iterator[bool]:
+    """Hold a lock file during the block if it is free; yield whether it is held."""
+    descriptor = _try_lock(file)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            _give_back(file, descriptor)
+            _release(file, descriptor)
 
 
 @contextmanager
-def in_use(folder: Path) -> Iterator[bool]:
-    """Mark a folder as used for the block, together with others; tell whether it is there still."""
+def shared_folder_lock(folder: Path) -> Iterator[bool]:
+    """Lock a folder against removal during the block; yield False where it does not exist."""
     with _folder_lock(folder, fcntl.LOCK_SH) as held:
         yield held
 
 
 @contextmanager
-def unused(folder: Path) -> Iterator[bool]:
-    """Keep a folder from being used for the block; tell whether nobody uses it and it is there."""
+def try_exclusive_folder_lock(folder: Path) -> Iterator[bool]:
+    """Lock a folder for removal during the block; yield False where it is in use or missing."""
     with _folder_lock(folder, fcntl.LOCK_EX) as held:
         yield held
 
@@ -68,32 +70,32 @@ def _folder_lock(folder: Path, kind: int) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _lock(folder, descriptor, kind) and _is_still(folder, descriptor)
+        yield _lock(folder, descriptor, kind) and _is_same_file(folder, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _taken(file: Path) -> int | None:
-    """Return the descriptor that holds the lock, or None where another holds it."""
+def _try_lock(file: Path) -> int | None:
+    """Return the descriptor that holds the lock, or None where another process holds it."""
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not _lock(file, descriptor, fcntl.LOCK_EX):
                 os.close(descriptor)
                 return None
-            if _is_still(file, descriptor):
+            if _is_same_file(file, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its last holder deleted the file between our opening and locking
+        os.close(descriptor)  # the last holder deleted the file between open and lock
 
 
-def _give_back(file: Path, descriptor: int) -> None:
-    """Delete the lock file while it is held, so that nobody can hold it without noticing."""
+def _release(file: Path, descriptor: int) -> None:
+    """Delete the lock file while the lock is held, then free the lock."""
     try:
-        with suppress(OSError):  # a lock file that stays does no harm
-            if _is_still(file, descriptor):
+        with suppress(OSError):  # a lock file that remains does no harm
+            if _is_same_file(file, descriptor):
                 file.unlink()
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child may have the descriptor too
@@ -115,8 +117,8 @@ def _lock(path: Path, descriptor: int, kind: int) -> bool:
     return True
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
-    """Tell whether the path leads to what was opened, not to a successor or to nothing."""
+def _is_same_file(path: Path, descriptor: int) -> bool:
+    """Tell whether the path still is the opened file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

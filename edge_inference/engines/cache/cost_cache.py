@@ -1,9 +1,9 @@
-"""The measured costs that are kept in the cache, a file for each machine.
+"""The measured costs in the cache, one file for each machine.
 
-A machine is what changes the time of an inference: processor, its instructions,
-and the libraries that compute. With another one of these nothing is known, and
-another file is used. A file is replaced whole by a rename, under a lock: any
-number of processes may write, and what a killed one leaves is swept by the next.
+A machine is everything that changes the time of an inference: the CPU, its instructions and
+the libraries that compute. A change of one of them gives another file, without costs. A
+writer replaces the file by a rename, under a lock: any number of processes may write, and
+the next writer removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from edge_inference.engines.cache.cache_folder import CACHE_VARIABLE
 from edge_inference.engines.cache.environment import machine_identity
 from edge_inference.errors import CacheError
 
-#: The folder inside that of the cache.
+#: Folder inside the cache folder.
 COSTS_FOLDER = "costs"
-#: Costs that one file holds; the oldest measurements go first.
-MOST_COSTS = 400
-#: Machines, or versions of libraries on one, that share a cache.
-MOST_FILES = 16
+#: Most costs in one file; the oldest measurements are dropped first.
+MAX_COSTS = 400
+#: Most files: one for each machine and version of the libraries.
+MAX_FILES = 16
 
-_LARGEST_FILE = 1 << 20
-_PATIENCE_S = 10.0
+_MAX_FILE_BYTES = 1 << 20
+_LOCK_TIMEOUT_S = 10.0
 _LOCKS = ".locks"
 
 
-def _unsaid(_sentence: str) -> None:
-    """Report to nobody."""
+def _ignore(_message: str) -> None:
+    """Ignore a report."""
 
 
-def forget_costs(cache: Path) -> int:
-    """Remove what was measured, on whatever machine; return the number of files removed.
+def remove_costs(cache: Path) -> int:
+    """Remove the measured costs of all machines; return the number of removed files.
 
     Raises CacheError where one cannot be removed.
     """
@@ -62,39 +62,39 @@ class CostCache:
     """The costs of this machine, shared by any number of processes and threads."""
 
     def __init__(self, cache: Path, machine: Mapping[str, str] | None = None) -> None:
-        """Take the cache's folder, and what ``machine_identity`` tells where it is None."""
+        """Use a cache folder; ``machine`` replaces the result of ``machine_identity``."""
         self.machine = dict(machine_identity() if machine is None else machine)
         self._cache = Path(cache)
         digits = key_of(self.machine)[:16]
         self.file = self._cache / COSTS_FOLDER / f"{digits}.v{cost_document.FORMAT}.json"
         self._lock_file = self._cache / _LOCKS / f"costs-{digits}"
 
-    def read(self, report: Callable[[str], None] = _unsaid) -> MeasuredCosts:
-        """Return what is known; nothing where the file is no good, and ``report`` gets why."""
+    def read(self, report: Callable[[str], None] = _ignore) -> MeasuredCosts:
+        """Return the costs; none if the file is unusable, and ``report`` gets the error."""
         try:
             return self._read()
         except CacheError as error:
             report(str(error))
             return MeasuredCosts()
 
-    def add(self, measurement: Measurement, report: Callable[[str], None] = _unsaid) -> None:
-        """Keep a measurement.
+    def add(self, measurement: Measurement, report: Callable[[str], None] = _ignore) -> None:
+        """Add a measurement to the file.
 
-        A file that is no good is set aside first: ``report`` gets the sentence. Raises
-        CacheError where the cache cannot be written; nothing is lost but the measurement.
+        An unusable file is renamed to *.damaged first, and ``report`` gets the error. Raises
+        CacheError where the cache cannot be written; only the measurement is lost then.
         """
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + _LOCK_TIMEOUT_S
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-            with cache_lock.only_one(self._lock_file, lambda: time.monotonic() > deadline_s):
+            with cache_lock.exclusive_lock(self._lock_file, lambda: time.monotonic() > deadline_s):
                 try:
                     known = self._read()
                 except CacheError as error:
                     report(str(error))
                     self.file.replace(self.file.with_suffix(".damaged"))
                     known = MeasuredCosts()
-                self._write(known.with_new(measurement, MOST_COSTS))
+                self._write(known.with_measurement(measurement, MAX_COSTS))
                 self._trim()
         except OSError as error:
             raise CacheError(
@@ -103,10 +103,10 @@ class CostCache:
             ) from error
 
     def _read(self) -> MeasuredCosts:
-        """Raise CacheError where the file is there and no good."""
-        hint = "it is not used, and set aside when something is measured again"
+        """Read the file; raise CacheError where it is unusable."""
+        hint = "it is not used; the next measurement renames it to *.damaged"
         try:
-            # Opening a pipe must not wait; a link may lead anywhere.
+            # O_NONBLOCK: opening a pipe must not wait. O_NOFOLLOW: a link may point anywhere.
             descriptor = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             return MeasuredCosts()
@@ -115,9 +115,9 @@ class CostCache:
         try:
             with os.fdopen(descriptor, "rb") as file:
                 found = os.fstat(descriptor)
-                if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
-                    raise CacheError(f"expected a file of at most {_LARGEST_FILE} bytes")
-                content = file.read(_LARGEST_FILE + 1)
+                if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_FILE_BYTES:
+                    raise CacheError(f"expected a file of at most {_MAX_FILE_BYTES} bytes")
+                content = file.read(_MAX_FILE_BYTES + 1)
             return cost_document.read(content.decode(), self.machine)
         except (CacheError, OSError, UnicodeDecodeError) as error:
             raise CacheError(f"{self.file}: {error}; {hint}") from error
@@ -139,12 +139,12 @@ class CostCache:
             raise
 
     def _trim(self) -> None:
-        """Remove the files of other machines that were not written for longest."""
+        """Remove the least recently written files of other machines."""
         found = []
         for file in self.file.parent.glob("*.json"):
             with suppress(OSError):
                 found.append((file.stat().st_mtime, file))
-        for _, file in sorted(found, reverse=True)[MOST_FILES:]:
+        for _, file in sorted(found, reverse=True)[MAX_FILES:]:
             if file != self.file:
                 with suppress(OSError):
                     file.unlink()

@@ -1,16 +1,17 @@
-"""Measured costs as a text: JSON of one version, with a checksum.
+"""Measured costs as JSON of one format version, with a checksum.
 
 ::
 
-    {"format": 1, "checksum": sha256 over the rest, "content": {
+    {"format": 2, "checksum": sha256 over the rest, "content": {
         "machine": {"cpu": …, "instructions": …, "onnxruntime": …},
         "measurements": [                     the oldest first
             {"by": "compare", "taken_s": seconds since the epoch,
-             "costs": [                       timed in turns
-                {"model", "precision", "backend", "artifact", "batch", "form": as OperatingPoint,
-                 "runs": how many were timed,
+             "costs": [                       timed interleaved
+                {"model", "precision", "backend", "artifact", "batch", "execution":
+                     the fields of EngineConfiguration,
+                 "runs": the number of timed runs,
                  "wall_median_s", "wall_p95_s": seconds of one run,
-                 "cpu_median_s", "cpu_p95_s": its CPU time, null where that tells nothing}]}]}}
+                 "cpu_median_s", "cpu_p95_s": its CPU time, null where it has no meaning}]}]}}
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.bounded_file import parse_json
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
     Cost,
@@ -32,33 +34,32 @@ from edge_inference.core.measured_costs import (
     Spread,
 )
 from edge_inference.core.models.model import PRECISIONS
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.settings import rules, setting
 from edge_inference.engines.cache.cache_entry import canonical
 from edge_inference.errors import CacheError, ConfigError
 
-FORMAT = 1
+FORMAT = 2
 
-_SHORTEST_S = 1e-9
-_LONGEST_S = 1e5
-_LONGEST_TEXT = 300
+_MIN_S = 1e-9
+_MAX_S = 1e5
+_MAX_TEXT = 300
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def _seconds() -> Any:
-    return setting(minimum=_SHORTEST_S, maximum=_LONGEST_S, unit="s")
+    return setting(minimum=_MIN_S, maximum=_MAX_S, unit="s")
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One cost, as it is written."""
+    """One cost in the document."""
 
     model: str = setting()
     precision: str = setting(choices=PRECISIONS)
     backend: str = setting()
     artifact: str = setting()
     batch: int = setting(minimum=1, maximum=65536)
-    form: str = setting()
+    execution: str = setting()
     runs: int = setting(minimum=MINIMUM_RUNS)
     wall_median_s: float = _seconds()
     wall_p95_s: float = _seconds()
@@ -68,12 +69,12 @@ class _Row:
 
 _ROW = rules(_Row)
 _OPTIONAL = ("cpu_median_s", "cpu_p95_s")
-_POINT = tuple(field.name for field in dataclasses.fields(EngineConfiguration))
-_HEAD = ("by", "costs", "taken_s")
+_CONFIGURATION = tuple(field.name for field in dataclasses.fields(EngineConfiguration))
+_MEASUREMENT_FIELDS = ("by", "costs", "taken_s")
 
 
 def write(costs: MeasuredCosts, machine: Mapping[str, str]) -> str:
-    """Return the text that :func:`read` gives back."""
+    """Return the document that :func:`read` reads."""
     content = {
         "machine": dict(machine),
         "measurements": [
@@ -90,15 +91,15 @@ def write(costs: MeasuredCosts, machine: Mapping[str, str]) -> str:
 
 
 def read(text: str, machine: Mapping[str, str]) -> MeasuredCosts:
-    """Return the costs that a text holds.
+    """Return the costs in a document.
 
-    Raises CacheError with what is wrong where it is another format, altered, of another
-    ``machine``, or holds what no measurement gives.
+    Raises CacheError where the document has another format, was altered, comes from another
+    ``machine``, or holds an impossible value.
     """
     try:
         document = parse_json(text)
     except ValueError as error:
-        raise CacheError("expected JSON, got a text that is none") from error
+        raise CacheError("expected JSON, got another text") from error
     version = document.get("format") if isinstance(document, dict) else None
     if version != FORMAT:
         raise CacheError(f"expected measured costs of format {FORMAT}, got {version}")
@@ -113,12 +114,12 @@ def read(text: str, machine: Mapping[str, str]) -> MeasuredCosts:
     try:
         return MeasuredCosts(tuple(_measurement(each) for each in _list(content, "measurements")))
     except ConfigError as error:
-        raise CacheError(f"no measurement gives this: {error}") from error
+        raise CacheError(f"not a valid measurement: {error}") from error
 
 
 def _row(cost: Cost) -> dict[str, Any]:
     return {
-        **dataclasses.asdict(cost.point),
+        **dataclasses.asdict(cost.configuration),
         "runs": cost.runs,
         "wall_median_s": cost.wall.median_s,
         "wall_p95_s": cost.wall.p95_s,
@@ -128,8 +129,8 @@ def _row(cost: Cost) -> dict[str, Any]:
 
 
 def _measurement(entry: Any) -> Measurement:
-    if not isinstance(entry, dict) or sorted(entry) != list(_HEAD):
-        raise ConfigError(f"a measurement: expected {', '.join(_HEAD)}")
+    if not isinstance(entry, dict) or sorted(entry) != list(_MEASUREMENT_FIELDS):
+        raise ConfigError(f"a measurement: expected {', '.join(_MEASUREMENT_FIELDS)}")
     taken_s = entry["taken_s"]
     if type(taken_s) not in (int, float):
         raise ConfigError(f"taken_s: expected seconds since the epoch, got {taken_s!r}")
@@ -153,8 +154,8 @@ def _cost(row: Any) -> Cost:
     cpu = None
     if None not in (values["cpu_median_s"], values["cpu_p95_s"]):
         cpu = Spread(values["cpu_median_s"], values["cpu_p95_s"])
-    point = EngineConfiguration(**{name: values[name] for name in _POINT})
-    return Cost(point, values["runs"], wall, cpu)
+    configuration = EngineConfiguration(**{name: values[name] for name in _CONFIGURATION})
+    return Cost(configuration, values["runs"], wall, cpu)
 
 
 def _list(entry: Mapping[str, Any], name: str) -> list[Any]:
@@ -165,8 +166,8 @@ def _list(entry: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        raise ConfigError(f"{name}: expected a text of at most {_LONGEST_TEXT} letters")
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise ConfigError(f"{name}: expected a text of at most {_MAX_TEXT} characters")
     return value
 
 

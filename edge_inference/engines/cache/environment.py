@@ -1,4 +1,4 @@
-"""The machine and the libraries that a figure was measured with; what is not there is left out."""
+"""The machine and the libraries of a measurement; missing libraries are left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.processor import CPU_FILE, UNKNOWN, find_processor
 from edge_inference.errors import BackendError
 
-#: A library, and the packages that it may have come with.
+#: Each library, and the packages that provide it.
 _LIBRARIES = {
     "numpy": ("numpy",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
@@ -22,18 +22,18 @@ _LIBRARIES = {
 }
 #: The libraries that compute an inference.
 _COMPUTING = ("onnxruntime", "tensorrt")
-#: What Linux tells of a core's kind, on x86 and on ARM.
-_KIND = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
-#: Instructions that kernels are chosen by; others come and go with the kernel of Linux.
+#: Fields of /proc/cpuinfo that identify a core, on x86 and on ARM.
+_CORE_FIELDS = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
+#: Instruction sets that choose a kernel; other flags depend on the version of Linux.
 _INSTRUCTIONS = re.compile(
     r"(sse|ssse|avx|fma|f16c|amx|bf16|i8mm|asimd|neon|vfp|sve|sme(?!p)|fphp|half).*"
 )
 
 
 def machine_facts(cpu_file: Path = CPU_FILE) -> dict[str, str]:
-    """Return facts by name; ``cpu_file`` is where Linux tells of the processor.
+    """Return facts by name; ``cpu_file`` is /proc/cpuinfo.
 
-    ``instructions`` are those that multiply bytes, in one word.
+    ``instructions`` names the instruction set that multiplies bytes.
     """
     facts = {
         "cpu": _cpu(cpu_file) or platform.machine(),
@@ -50,15 +50,15 @@ def machine_facts(cpu_file: Path = CPU_FILE) -> dict[str, str]:
 
 
 def machine_identity(cpu_file: Path = CPU_FILE) -> dict[str, str]:
-    """Return what an inference's time depends on, but for the GPU that it may run on."""
+    """Return everything that changes an inference's time on this machine, without the GPU."""
     lines = _entries(cpu_file)
-    kinds = {f"{key} {value}" for key, value in lines if key in _KIND}
-    words = {word for key, value in lines if key in ("flags", "Features") for word in value.split()}
+    kinds = {f"{key} {value}" for key, value in lines if key in _CORE_FIELDS}
+    flags = {flag for key, value in lines if key in ("flags", "Features") for flag in value.split()}
     libraries = {name: found for name, found in _libraries().items() if name in _COMPUTING}
     return {
         "cpu": _cpu(cpu_file) or platform.machine(),
         "kind": ", ".join(sorted(kinds)),
-        "instructions": " ".join(sorted(filter(_INSTRUCTIONS.fullmatch, words))),
+        "instructions": " ".join(sorted(filter(_INSTRUCTIONS.fullmatch, flags))),
         "cores": str(os.cpu_count() or 1),
         **libraries,
     }
@@ -80,7 +80,7 @@ def _cpu(file: Path) -> str | None:
 
 
 def _entries(file: Path) -> list[tuple[str, str]]:
-    """Return the lines of ``key : value``; none where the file cannot be read."""
+    """Return the ``key : value`` lines; none where the file cannot be read."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -90,7 +90,7 @@ def _entries(file: Path) -> list[tuple[str, str]]:
 
 
 def _cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

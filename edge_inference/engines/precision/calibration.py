@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.core.bounded_file import parse_json, read_text
-from edge_inference.engines.precision.onnx_file import write_whole
+from edge_inference.engines.precision.onnx_file import write_atomically
 from edge_inference.engines.precision.ranges import METHODS, Range
 from edge_inference.errors import ModelError
 
@@ -99,7 +99,7 @@ class Calibration:
 
     def save(self, file: Path) -> None:
         """Write the file whole or not at all. Raises ModelError."""
-        write_whole(file, self.to_json().encode())
+        write_atomically(file, self.to_json().encode())
 
     @classmethod
     def load(cls, file: Path) -> Calibration:

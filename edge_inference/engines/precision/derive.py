@@ -21,7 +21,7 @@ from edge_inference.engines.precision.onnx_file import (
     opset_of,
     write_onnx,
 )
-from edge_inference.engines.precision.scales import WEIGHT_NUMBERS
+from edge_inference.engines.precision.scales import WEIGHT_RANGES
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def derive(
     choices: tuple[tuple[str, object, Collection[object]], ...] = (
         ("precision", precision, DERIVED),
         ("target", target, TARGETS),
-        ("weight_bits", weight_bits, WEIGHT_NUMBERS.keys()),
+        ("weight_bits", weight_bits, WEIGHT_RANGES.keys()),
     )
     for name, value, known in choices:
         if value not in known:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 #: Where nearly all of a network's time goes.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
-ASKED = "asked for"
+REQUESTED = "requested"
 AFTER_LAST_LAYER = "after the last layer with weights"
 
 
 def named_nodes(model: ModelProto, names: Sequence[str], where: str) -> dict[str, str]:
     """Return the reason for each node that was asked for; ModelError for one that is not there."""
     check_node_names(names, (node.name for node in model.graph.node), where)
-    return dict.fromkeys(names, ASKED)
+    return dict.fromkeys(names, REQUESTED)
 
 
 def tail_nodes(model: ModelProto) -> dict[str, str]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
 from edge_inference.engines.precision.onnx_file import (
-    expect_room,
     first_line,
     import_onnx,
+    raise_if_disk_full,
     read_onnx,
-    serialised,
+    serialize_onnx,
 )
 from edge_inference.errors import BackendError, ModelError
 
@@ -41,12 +41,12 @@ def fold(source: Path) -> ModelProto:
         options.graph_optimization_level = level.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
         # Given the file, it would name the weights beside it in what it writes elsewhere.
-        given = serialised(network, source) if is_split else str(source)
+        given = serialize_onnx(network, source) if is_split else str(source)
         del network
         try:
             onnxruntime.InferenceSession(given, options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            expect_room(folded)
+            raise_if_disk_full(folded)
             raise BackendError(
                 f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so no other "
                 "precision can be derived from it"

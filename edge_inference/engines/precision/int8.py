@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge_inference.engines.precision.graph import float_tensors
 from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
-from edge_inference.engines.precision.qdq_pairs import PairWriter, Style
+from edge_inference.engines.precision.qdq_pairs import QdqStyle, QdqWriter
 from edge_inference.engines.precision.ranges import Range
 from edge_inference.errors import ModelError
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 #: Scales by channel came with this opset.
-LOWEST_OPSET = 13
+MIN_OPSET = 13
 
-NOT_QUANTISED = "not quantised for this engine"
+NOT_QUANTIZED = "not quantised for this engine"
 
-STYLES: Mapping[str, Style] = {
-    "onnxruntime": Style(
+QDQ_STYLES: Mapping[str, QdqStyle] = {
+    "onnxruntime": QdqStyle(
         # No ConvTranspose: ONNX Runtime's runs in fp32, and would dequantise its weights each time.
         weighted=("Conv", "Gemm", "MatMul"),
         computing=(
@@ -55,7 +55,7 @@ STYLES: Mapping[str, Style] = {
         pairs_behind=True,
         stores_numbers=True,
     ),
-    "tensorrt": Style(
+    "tensorrt": QdqStyle(
         weighted=("Conv", "ConvTranspose", "Gemm", "MatMul"),
         computing=("Add", "AveragePool", "GlobalAveragePool"),
         moving=(),
@@ -64,7 +64,7 @@ STYLES: Mapping[str, Style] = {
         stores_numbers=False,
     ),
 }
-TARGETS = tuple(STYLES)
+TARGETS = tuple(QDQ_STYLES)
 
 
 def to_int8(
@@ -84,26 +84,26 @@ def to_int8(
     ranges that are missing, and where no node can turn.
     """
     opset = opset_of(model)
-    if opset < LOWEST_OPSET:
+    if opset < MIN_OPSET:
         raise ModelError(
-            f"opset {opset}: int8 needs at least {LOWEST_OPSET}; export the model again with "
+            f"opset {opset}: int8 needs at least {MIN_OPSET}; export the model again with "
             "that opset, or raise it with onnx.version_converter"
         )
-    style = STYLES[target]
+    style = QDQ_STYLES[target]
     onnx = import_onnx()
     _check_ranges(model, style, ranges, keep)
     operators = {node.name: node.op_type for node in model.graph.node}
-    writer = PairWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
+    writer = QdqWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
     writer.run()
     if not any(operators[name] in style.weighted for name in writer.quantised):
         raise ModelError("no layer of the network can compute in int8; use it in fp32")
     quantised = set(writer.quantised)
-    kept = {name: keep.get(name, NOT_QUANTISED) for name in operators if name not in quantised}
+    kept = {name: keep.get(name, NOT_QUANTIZED) for name in operators if name not in quantised}
     return model, kept
 
 
 def _check_ranges(
-    model: ModelProto, style: Style, ranges: Mapping[str, Range], keep: Mapping[str, str]
+    model: ModelProto, style: QdqStyle, ranges: Mapping[str, Range], keep: Mapping[str, str]
 ) -> None:
     graph = model.graph
     floats = float_tensors(graph, import_onnx()) - {entry.name for entry in graph.initializer}

@@ -38,7 +38,7 @@ def mode_in_use(bits: int, processor: Processor | None = None) -> str | None:
     return FAST if bits < FULL_BITS else EXACT
 
 
-def in_words(mode: str | None) -> str:
+def describe_int8_mode(mode: str | None) -> str:
     """Say how int8 is computed."""
     what = {None: "", EXACT: " exact, no VNNI", FAST: " fast, 7-bit weights, no VNNI"}
     return f"int8{what[mode]}"

@@ -82,10 +82,10 @@ def write_onnx(model: ModelProto, destination: Path) -> None:
 
     Raises ModelError where it cannot be written.
     """
-    write_whole(destination, serialised(model, destination))
+    write_atomically(destination, serialize_onnx(model, destination))
 
 
-def serialised(model: ModelProto, file: Path) -> bytes:
+def serialize_onnx(model: ModelProto, file: Path) -> bytes:
     """Return a model as the bytes of ``file``. Raises ModelError where they are too many."""
     try:
         data: bytes = model.SerializeToString(deterministic=True)
@@ -96,7 +96,7 @@ def serialised(model: ModelProto, file: Path) -> bytes:
     return data
 
 
-def write_whole(destination: Path, data: bytes) -> None:
+def write_atomically(destination: Path, data: bytes) -> None:
     """Write a file through a temporary one beside it. Raises ModelError."""
     temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
     try:
@@ -109,7 +109,7 @@ def write_whole(destination: Path, data: bytes) -> None:
         raise ModelError(f"{destination}: cannot be written ({why_not_written(error)})") from error
 
 
-def expect_room(file: Path) -> None:
+def raise_if_disk_full(file: Path) -> None:
     """Raise BackendError where it is the disk that kept a library from writing a file."""
     trouble = trouble_writing(file)
     if trouble is not None:

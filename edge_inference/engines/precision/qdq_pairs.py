@@ -22,9 +22,9 @@ from edge_inference.engines.precision.scales import (
     Scale,
     activation_scale,
     bias_scale,
-    dequantise,
-    quantise,
-    quantise_weights,
+    dequantize,
+    quantize,
+    quantize_weights,
     weight_scale,
 )
 
@@ -35,7 +35,7 @@ _CLAMPS = ("Clip", "Relu")
 
 
 @dataclass(frozen=True)
-class Style:
+class QdqStyle:
     """What an engine wants.
 
     ``computing`` are the operators that get a range of their own, ``moving``
@@ -66,8 +66,8 @@ class _Paired:
     zero_name: str
 
 
-class PairWriter:
-    """One use: ``PairWriter(...).run()`` changes the model in place.
+class QdqWriter:
+    """One use: ``QdqWriter(...).run()`` changes the model in place.
 
     ``quantised`` is filled with the names of the nodes that work on 8-bit numbers.
     """
@@ -75,7 +75,7 @@ class PairWriter:
     def __init__(
         self,
         model: ModelProto,
-        style: Style,
+        style: QdqStyle,
         ranges: Mapping[str, Range],
         keep: Mapping[str, str],
         per_channel: bool,
@@ -178,11 +178,11 @@ class PairWriter:
         axis = _channel_axis(node, weights) if self._per_channel else None
         bits = self._weight_bits
         scale = weight_scale(weights, axis, bias, input_scale, bits)
-        numbers = quantise_weights(weights, scale, bits)
+        numbers = quantize_weights(weights, scale, bits)
         yield from self._constant(node, 1, reads[1], scale, numbers)
         if bias is not None:
             biases = bias_scale(scale, input_scale)
-            yield from self._constant(node, 2, reads[2], biases, quantise(bias, biases))
+            yield from self._constant(node, 2, reads[2], biases, quantize(bias, biases))
 
     def _has_plain_bias(self, node: NodeProto, reads: list[str]) -> bool:
         """Tell whether there is a bias to quantise: one number a channel, added as it is."""
@@ -203,7 +203,7 @@ class PairWriter:
             source = self._write(f"{base}_quantised", numbers)
         else:
             source = self._names.new(f"{base}_quantised")
-            values = self._write(f"{base}_values", dequantise(numbers, scale))
+            values = self._write(f"{base}_values", dequantize(numbers, scale))
             yield self._node("QuantizeLinear", [values, scale_name, zero_name], source, scale.axis)
         behind = self._names.new(f"{base}_dequantised")
         yield self._node("DequantizeLinear", [source, scale_name, zero_name], behind, scale.axis)
@@ -217,7 +217,7 @@ class PairWriter:
                 values = self._array(name)
                 span = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
                 scale = self._activation(span)
-                yield from self._constant(node, place, name, scale, quantise(values, scale))
+                yield from self._constant(node, place, name, scale, quantize(values, scale))
             return
         if name not in self._paired:
             scale = self._activation(self._ranges[name])

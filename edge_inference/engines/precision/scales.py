@@ -19,7 +19,7 @@ _LARGEST_SIGNED = 127
 _LARGEST_UNSIGNED = 255
 #: Least and largest number of a weight, by its bits. Two products of 7-bit weights with
 #: unsigned bytes fit in 16 bits together (2 * 255 * 64 = 32640), of 8-bit ones they do not.
-WEIGHT_NUMBERS: Mapping[int, tuple[int, int]] = {7: (-64, 63), 8: (-127, 127)}
+WEIGHT_RANGES: Mapping[int, tuple[int, int]] = {7: (-64, 63), 8: (-127, 127)}
 #: Keeps a bias inside 32 bits.
 _LARGEST_BIAS = 2.0**30
 #: Keeps the product of two scales away from zero; what is smaller is nothing.
@@ -59,7 +59,7 @@ def weight_scale(
     steps of scale times ``input_scale`` still fits in 32 bits.
     """
     others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
-    least, most = WEIGHT_NUMBERS[bits]
+    least, most = WEIGHT_RANGES[bits]
     below = -weights.min(axis=others, initial=0.0).astype(np.float64)
     above = weights.max(axis=others, initial=0.0).astype(np.float64)
     scale = np.maximum(below / -least, above / most)
@@ -76,7 +76,7 @@ def bias_scale(weights: Scale, input_scale: float) -> Scale:
     return Scale(scale, np.zeros(scale.shape, np.int32), None if weights.axis is None else 0)
 
 
-def quantise(values: NDArray[np.float32], scale: Scale) -> NDArray[Any]:
+def quantize(values: NDArray[np.float32], scale: Scale) -> NDArray[Any]:
     """Return the nearest numbers in the zero point's type, clipped to what it holds."""
     shape = [1] * values.ndim
     if scale.axis is not None:
@@ -89,7 +89,7 @@ def quantise(values: NDArray[np.float32], scale: Scale) -> NDArray[Any]:
     return np.clip(numbers, lowest, limits.max).astype(kind)
 
 
-def quantise_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) -> NDArray[np.int8]:
+def quantize_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) -> NDArray[np.int8]:
     """Return the numbers of weights so that each channel's rounding errors sum to nearly nothing.
 
     Inputs that are mostly positive would carry such a sum into the result as a
@@ -98,9 +98,9 @@ def quantise_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) 
     SQuant: On-the-Fly Data-Free Quantization, 2022; of its three levels the one of
     channels). Without channels, each number is the nearest.
     """
-    least, most = WEIGHT_NUMBERS[bits]
+    least, most = WEIGHT_RANGES[bits]
     if scale.axis is None:
-        return np.clip(quantise(weights, scale), least, most)
+        return np.clip(quantize(weights, scale), least, most)
     rows = np.moveaxis(weights, scale.axis, 0).reshape(weights.shape[scale.axis], -1)
     exact = rows.astype(np.float64) / scale.scale.astype(np.float64)[:, None]
     numbers = np.rint(exact)
@@ -115,7 +115,7 @@ def quantise_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) 
     return np.ascontiguousarray(np.moveaxis(numbers.reshape(shape), 0, scale.axis))
 
 
-def dequantise(numbers: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
+def dequantize(numbers: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
     """Return what the numbers stand for, for scales without a zero point."""
     shape = [1] * numbers.ndim
     if scale.axis is not None:

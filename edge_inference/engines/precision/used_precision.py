@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
-from edge_inference.engines.precision.onnx_file import expect_room, first_line, import_onnx
+from edge_inference.engines.precision.onnx_file import first_line, import_onnx, raise_if_disk_full
 from edge_inference.errors import BackendError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def onnxruntime_precisions(file: Path) -> dict[str, int]:
         try:
             onnxruntime.InferenceSession(str(file), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            expect_room(Path(options.optimized_model_filepath))
+            raise_if_disk_full(Path(options.optimized_model_filepath))
             raise BackendError(
                 f"{file}: ONNX Runtime cannot open it: {first_line(error)}"
             ) from error

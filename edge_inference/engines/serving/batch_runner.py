@@ -1,4 +1,4 @@
-"""One batch through whatever engine is in service."""
+"""Runs one batch on the engine in service."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
-from edge_inference.engines.serving.server import Engine
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.errors import TensorError
 
-#: Is told of each inference: the engine, how many images, its wall and its CPU seconds.
-Note = Callable[[Engine, int, float, float], None]
+#: Called after each inference with the engine, the number of images, wall and CPU seconds.
+OnInference = Callable[[Engine, int, float, float], None]
 
 
-def _unnoted(engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
-    """Note nothing."""
+def _ignore(engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
+    """Ignore the times."""
 
 
 class BatchRunner:
-    """Runs batches on engines. One thread at a time: it keeps a preprocessor.
+    """Runs batches on engines. Not thread-safe: it keeps a preprocessor.
 
-    ``note`` is told of each inference on tensors that were made before.
+    The runner calls ``on_inference`` after each inference on tensors that another stage made.
     """
 
-    def __init__(self, note: Note = _unnoted) -> None:
-        self._note = note
+    def __init__(self, on_inference: OnInference = _ignore) -> None:
+        self._on_inference = on_inference
         self._preprocessor: Preprocessor | None = None
 
     def __call__(
         self, engine: Engine, batch: TensorBatch, max_batch: int | None = None
     ) -> TensorBatch:
-        """Return the raw outputs; no more than ``max_batch`` images run at a time.
+        """Return the raw outputs; at most ``max_batch`` images run at a time.
 
-        The engine makes its inputs from the image where it can and nobody has made
-        them yet. Inputs for another model are made again from the image: they
-        were on their way when the model changed. Raises TensorError for inputs that do not
-        fit, and what the engine raises.
+        If the tensors do not exist yet and the engine takes images, the engine preprocesses the
+        image. Tensors for another model were sent before the model changed: the runner
+        preprocesses the image again. Raises TensorError for inputs that do not fit, and the
+        errors of the engine.
         """
         model = engine.request.model
         outputs: Mapping[str, NDArray[Any]]
         image = batch.images[0] if len(batch.images) == 1 else None
         geometry = batch.geometry
-        if image is not None and _is_for_device(engine, batch, image):
+        if image is not None and _takes_image(engine, batch, image):
             assert isinstance(image, Frame)
             outputs, place = engine.backend.infer_image(image, model.input)
             geometry = (place,)
@@ -70,11 +70,11 @@ class BatchRunner:
     def _infer(
         self, engine: Engine, batch: TensorBatch, max_batch: int | None
     ) -> Mapping[str, NDArray[Any]]:
-        """Run the batch, in parts where it is too large and every tensor counts images first."""
+        """Run the batch, in parts if it is too large and every tensor has it as first axis."""
         count = len(batch.geometry)
         tensors = dict(batch.tensors)
-        is_whole = any(not each.shape or each.shape[0] != count for each in tensors.values())
-        if max_batch is None or count <= max_batch or is_whole:
+        is_indivisible = any(not each.shape or each.shape[0] != count for each in tensors.values())
+        if max_batch is None or count <= max_batch or is_indivisible:
             return self._timed(engine, tensors, count)
         parts = [
             self._timed(
@@ -92,7 +92,7 @@ class BatchRunner:
         wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
         outputs = engine.backend.infer(tensors)
         cpu_s = (time.thread_time_ns() - cpu_ns) / 1e9
-        self._note(engine, images, (time.perf_counter_ns() - wall_ns) / 1e9, cpu_s)
+        self._on_inference(engine, images, (time.perf_counter_ns() - wall_ns) / 1e9, cpu_s)
         return outputs
 
     def _preprocess(
@@ -104,7 +104,7 @@ class BatchRunner:
         return self._preprocessor(image)
 
 
-def _is_for_device(engine: Engine, batch: TensorBatch, image: Frame | CompressedFrame) -> bool:
+def _takes_image(engine: Engine, batch: TensorBatch, image: Frame | CompressedFrame) -> bool:
     return (
         isinstance(image, Frame)
         and (isinstance(batch.tensors, DeferredTensors) or batch.model != engine.request.model.name)
@@ -113,7 +113,7 @@ def _is_for_device(engine: Engine, batch: TensorBatch, image: Frame | Compressed
 
 
 def _check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse what another process may send; inputs that are made here are finite."""
+    """Check tensors from another process; the preprocessing of this one gives finite values."""
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise TensorError(f"tensor {name!r} has NaN or infinite values; expected finite ones")

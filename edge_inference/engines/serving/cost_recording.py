@@ -1,4 +1,4 @@
-"""Timing engines, and keeping in the cache what was found."""
+"""Times engines and records their costs in the cache."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
@@ -21,10 +22,9 @@ from edge_inference.core.measured_costs import (
 from edge_inference.core.models.golden_check import Infer
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.interleaved_timing import WARM_UP, time_in_turns
+from edge_inference.engines.interleaved_timing import WARM_UP_CALLS, time_interleaved
 from edge_inference.engines.precision.int8_mode import INT8_MODES
 from edge_inference.engines.serving.selection import (
     EngineRequest,
@@ -34,18 +34,17 @@ from edge_inference.engines.serving.selection import (
 )
 from edge_inference.errors import CacheError, EdgeInferenceError
 
-#: So long engines are timed for the sake of their ratio, if that gives enough runs of each,
-#: and so often at the most.
+#: Seconds for interleaved timing, if they give enough runs of each engine, and the most runs.
 BUDGET_S = 1.0
-MOST_RUNS = 50
+MAX_RUNS = 50
 
 Report = Callable[[str], None]
 
 
 class TimedRuns:
-    """Wraps ``Backend.infer``; call it as that, in one thread.
+    """Wraps ``Backend.infer`` and times each call. Call it from one thread only.
 
-    The first ``WARM_UP`` runs do not count. ``by_cpu`` notes the thread's CPU time, too.
+    The first ``WARM_UP_CALLS`` runs do not count. ``by_cpu`` keeps the thread's CPU time, too.
     """
 
     @classmethod
@@ -69,76 +68,82 @@ class TimedRuns:
 
     @property
     def last_s(self) -> float:
-        """Wall seconds of the last run, the first ones included."""
+        """Wall seconds of the last run, including the warm-up."""
         return self._wall_s[-1]
 
     def samples(self) -> Samples:
-        """Return the times of all runs that count."""
-        cpu_s = self._cpu_s[WARM_UP:] if self._by_cpu else None
-        return Samples(self._wall_s[WARM_UP:], cpu_s)
+        """Return the times of all runs after the warm-up."""
+        cpu_s = self._cpu_s[WARM_UP_CALLS:] if self._by_cpu else None
+        return Samples(self._wall_s[WARM_UP_CALLS:], cpu_s)
 
 
 def is_timed_by_cpu(selection: Selection) -> bool:
-    """Tell whether the CPU time of the thread that infers is what an inference takes.
+    """Tell whether an inference runs entirely in the calling thread.
 
-    It is where one thread of the processor computes; otherwise others do.
+    It does for ONNX Runtime on the CPU with one thread; its CPU time is then the cost.
     """
     return selection.name == "ort" and selection.request.threads == 1
 
 
-def operating_point(
+def engine_configuration(
     request: EngineRequest, backend: str, precision: str, cache: ArtifactCache
 ) -> EngineConfiguration | None:
-    """Return what a request comes to on ``backend`` in ``precision``, one image at a time.
+    """Return the configuration of a request on ``backend`` in ``precision``, with batch 1.
 
-    None where its file is not made yet or is damaged, and where nothing computes.
+    None where its file does not exist yet or is damaged, and for the null backend.
     """
     if backend == "null":
         return None
     try:
         artifact = artifact_for(request, backend, precision)
         digest = artifact.digest(cache)
-        form = _form(request, backend, int8_mode_of(backend, precision, artifact))
-    except (EdgeInferenceError, OSError):  # what it takes is missing; who opens it says so
+        execution = _execution(request, backend, int8_mode_of(backend, precision, artifact))
+    except (EdgeInferenceError, OSError):  # a part is missing; opening the engine reports it
         return None
     if digest is None:
         return None
-    return EngineConfiguration(request.model.name, precision, backend, digest, form=form)
+    return EngineConfiguration(request.model.name, precision, backend, digest, execution=execution)
 
 
-def point_of(selection: Selection, cache: ArtifactCache) -> EngineConfiguration | None:
-    """Return what a selection comes to, as :func:`operating_point` does."""
-    return operating_point(selection.request, selection.name, selection.precision, cache)
+def configuration_of(selection: Selection, cache: ArtifactCache) -> EngineConfiguration | None:
+    """Return the configuration of a selection, see :func:`engine_configuration`."""
+    return engine_configuration(selection.request, selection.name, selection.precision, cache)
 
 
 def current_costs(
     model: ModelDescription, known: MeasuredCosts, cache: ArtifactCache
 ) -> list[tuple[Cost, Measurement]]:
-    """Return the newest costs of a model as it is now; what it was before is left out."""
+    """Return the newest costs of a model's present files; costs of older files are left out."""
     artifacts: dict[tuple[str, str], set[str]] = {}
     found = []
-    for cost, measurement in known.of_model(model.name):
-        way = cost.point.backend, cost.point.precision
-        if way not in artifacts:
-            requests = (EngineRequest(model, *way, int8_mode=mode) for mode in INT8_MODES)
-            points = (operating_point(request, *way, cache) for request in requests)
-            artifacts[way] = {point.artifact for point in points if point is not None}
-        if cost.point.artifact in artifacts[way]:
+    for cost, measurement in known.newest_of_model(model.name):
+        key = cost.configuration.backend, cost.configuration.precision
+        if key not in artifacts:
+            requests = (EngineRequest(model, *key, int8_mode=mode) for mode in INT8_MODES)
+            configurations = (engine_configuration(request, *key, cache) for request in requests)
+            artifacts[key] = {
+                configuration.artifact
+                for configuration in configurations
+                if configuration is not None
+            }
+        if cost.configuration.artifact in artifacts[key]:
             found.append((cost, measurement))
     return found
 
 
-def record(
+def record_costs(
     cache: ArtifactCache,
     by: str,
     samples: Mapping[EngineConfiguration | None, Samples],
     report: Report,
 ) -> Measurement | None:
-    """Keep in the cache what was timed in turns and return it; None where it tells nothing.
+    """Record interleaved times in the cache and return the measurement; None without enough runs.
 
-    A cache that cannot be written costs nothing but the measurement: ``report`` gets why.
+    If the cache cannot be written, ``report`` gets the error and only the record is lost.
     """
-    known = {point: each for point, each in samples.items() if point is not None}
+    known = {
+        configuration: each for configuration, each in samples.items() if configuration is not None
+    }
     measurement = Measurement.of(by, time.time(), known)
     if measurement is not None:
         try:
@@ -148,23 +153,25 @@ def record(
     return measurement
 
 
-def time_together(
+def time_engines(
     by: str, engines: Sequence[tuple[Selection, Backend]], cache: ArtifactCache, report: Report
 ) -> Measurement | None:
-    """Time open engines in turns and keep what was found. Raises what an inference raises.
+    """Time open engines interleaved and record their costs. Raises the errors of an inference.
 
-    Large models run as often as is needed, small ones more often.
+    Small models run more often than large ones: the time is bounded, not the number of runs.
     """
     timed: dict[EngineConfiguration | None, TimedRuns] = {}
     sides = {}
     for number, (selection, backend) in enumerate(engines):
-        runs = timed[point_of(selection, cache)] = TimedRuns.of(selection, backend.infer)
+        runs = timed[configuration_of(selection, cache)] = TimedRuns.of(selection, backend.infer)
         sides[str(number)] = _side(runs, selection.request.model)
-    time_in_turns(sides, 0, warm_up=WARM_UP)
+    time_interleaved(sides, 0, warm_up=WARM_UP_CALLS)
     round_s = sum(runs.last_s for runs in timed.values())
-    count = max(MINIMUM_RUNS, min(MOST_RUNS, int(BUDGET_S / round_s)))
-    time_in_turns(sides, count, warm_up=0)
-    return record(cache, by, {point: runs.samples() for point, runs in timed.items()}, report)
+    count = max(MINIMUM_RUNS, min(MAX_RUNS, int(BUDGET_S / round_s)))
+    time_interleaved(sides, count, warm_up=0)
+    return record_costs(
+        cache, by, {configuration: runs.samples() for configuration, runs in timed.items()}, report
+    )
 
 
 def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
@@ -173,7 +180,7 @@ def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
     return lambda turn: runs(inputs)
 
 
-def _form(request: EngineRequest, backend: str, int8_mode: str | None) -> str:
+def _execution(request: EngineRequest, backend: str, int8_mode: str | None) -> str:
     if backend == "ort":
         threads = f"threads={request.threads}"
         return threads if int8_mode is None else f"{threads}, {int8_mode}"

@@ -1,4 +1,4 @@
-"""Whether an opened engine computes what its model should: golden images, then the numbers."""
+"""Checks an opened engine: the golden check on images, then the self-check on numbers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from edge_inference.core.models.golden_check import Infer, check_golden
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check, self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError
+from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.int8_mode import FAST
 from edge_inference.engines.precision.used_precision import main_precision
 from edge_inference.engines.serving.cost_recording import (
     Report,
     TimedRuns,
-    operating_point,
-    point_of,
-    record,
+    configuration_of,
+    engine_configuration,
+    record_costs,
 )
 from edge_inference.engines.serving.selection import Selection, fallback
-from edge_inference.errors import BackendError, ModelError
+from edge_inference.errors import BackendError, CancelledError, ModelError
 
 #: TensorRT records its CUDA graph in the second run.
 _FIRST_RUNS = 2
@@ -37,10 +37,10 @@ _FIRST_RUNS = 2
 
 @dataclass(frozen=True)
 class EngineCheck:
-    """Facts to show, and what is wrong where that is only to be warned of.
+    """The result of the checks: notes for diagnostics, and the failures of checks that only warn.
 
-    ``precision`` is what the engine really computes in, None where it is not told.
-    ``timed`` are the self-check's inferences on the engine and on what it is compared with.
+    ``precision`` is the precision that the engine really computes in, None where it is unknown.
+    ``timed`` are the self-check's inferences on the engine and on the reference.
     """
 
     notes: Mapping[str, str]
@@ -59,11 +59,11 @@ def check_engine(
 ) -> EngineCheck:
     """Check an opened engine. ``golden`` and ``agreement`` are "refuse", "warn" or "off".
 
-    The golden check compares what is found with what the model folder says; the
-    self-check compares the numbers with those of ONNX Runtime in fp32 on the CPU,
-    and is left out where that very engine is the one to be checked. Raises
-    ModelError with the figures where a check fails that is to refuse, and
-    PreparationCancelledError before the next inference once ``cancelled`` says so.
+    The golden check compares the results with those in the model folder. The self-check
+    compares the numbers with ONNX Runtime in fp32 on the CPU; it does not run where that
+    reference is the engine itself. Raises ModelError with the figures where a check with
+    policy "refuse" fails, and CancelledError before the next inference once ``cancelled``
+    returns True.
     """
     model = selection.request.model
     notes: dict[str, str] = {}
@@ -72,25 +72,25 @@ def check_engine(
     def unless_cancelled(infer: Infer) -> Infer:
         def run(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
             if cancelled():
-                raise PreparationCancelledError(f"the checks of model {model.name}: cancelled")
+                raise CancelledError(f"the checks of model {model.name}: cancelled")
             return infer(inputs)
 
         return run
 
     infer = unless_cancelled(backend.infer)
-    otherwise = "set int8_mode to exact, or " if selection.int8_mode == FAST else ""
+    hint = "set int8_mode to exact, or " if selection.int8_mode == FAST else ""
     threads = selection.request.threads
     timed = None
 
-    def judge(name: str, policy: str, passed: bool, summary: str, parameter: str) -> None:
+    def report(name: str, policy: str, passed: bool, summary: str, parameter: str) -> None:
         notes[name] = summary
         if passed:
             return
         sentence = (
-            f"model {model.name} on {backend.describe()}: {summary}; {otherwise}set {parameter} "
-            "to warn to run it all the same"
+            f"model {model.name} on {backend.describe()}: {summary}; {hint}set {parameter} "
+            "to warn to run it nevertheless"
         )
-        if policy != "warn":  # one that nobody knows refuses, too
+        if policy != "warn":  # an unknown policy refuses, too
             raise ModelError(sentence)
         warnings.append(sentence)
 
@@ -98,37 +98,40 @@ def check_engine(
         return EngineCheck({}, ())
     if golden != "off":
         found = check_golden(model, infer)
-        judge("golden check", golden, found.passed, found.summary(), "golden_check")
+        report("golden check", golden, found.passed, found.summary(), "golden_check")
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
-        with reference(model, threads) as right:
+        with reference_backend(model, threads) as expected:
             candidate = TimedRuns.of(selection, infer)
-            expect = TimedRuns(unless_cancelled(right.infer), by_cpu=threads == 1)
-            compared = self_check(model, expect, candidate, self_check_images(model))
-            timed = candidate, expect
-        judge("self-check", agreement, compared.passed, compared.summary(), "self_check")
+            reference = TimedRuns(unless_cancelled(expected.infer), by_cpu=threads == 1)
+            compared = self_check(model, reference, candidate, self_check_images(model))
+            timed = candidate, reference
+        report("self-check", agreement, compared.passed, compared.summary(), "self_check")
     return EngineCheck(notes, tuple(warnings), _precision(selection, backend), timed)
 
 
 def record_check(
     selection: Selection, checked: EngineCheck, cache: ArtifactCache, report: Report
 ) -> Measurement | None:
-    """Keep in the cache what the self-check's inferences took; None where that tells nothing.
+    """Record the times of the self-check's inferences; None where there were too few.
 
-    They came in turns with those of the engine that this one was compared with.
+    The self-check runs the engine and the reference interleaved.
     """
     if checked.timed is None:
         return None
     request = fallback(selection.request)
-    points = (
-        point_of(selection, cache),
-        operating_point(request, request.backend, "fp32", cache),
+    configurations = (
+        configuration_of(selection, cache),
+        engine_configuration(request, request.backend, "fp32", cache),
     )
-    samples = {point: runs.samples() for point, runs in zip(points, checked.timed, strict=True)}
-    return record(cache, "self-check", samples, report)
+    samples = {
+        configuration: runs.samples()
+        for configuration, runs in zip(configurations, checked.timed, strict=True)
+    }
+    return record_costs(cache, "self-check", samples, report)
 
 
 def warm_up(model: ModelDescription, backend: Backend) -> None:
-    """Have an engine's first inferences, which are slow, before it serves."""
+    """Run an engine's first inferences, which are slow, before it serves."""
     spec = model.input
     image = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
     for _ in range(_FIRST_RUNS):
@@ -138,8 +141,8 @@ def warm_up(model: ModelDescription, backend: Backend) -> None:
             backend.infer_image(image, spec)
 
 
-def reference(model: ModelDescription, threads: int = 1) -> Backend:
-    """Return what every engine is compared with: ONNX Runtime in fp32 on the CPU, not open yet."""
+def reference_backend(model: ModelDescription, threads: int = 1) -> Backend:
+    """Return the reference of the self-check, not open yet: ONNX Runtime in fp32 on the CPU."""
     return OrtBackend(model.variants["fp32"].file, threads=threads, precision="fp32")
 
 
@@ -147,7 +150,7 @@ def _precision(selection: Selection, backend: Backend) -> str | None:
     if backend.precision_in_use is not None or not isinstance(backend, OrtBackend):
         return backend.precision_in_use
     if selection.name == "ort" and selection.precision != "fp32":
-        with suppress(BackendError):  # without the package onnx it is not told
+        with suppress(BackendError):  # unknown without the package onnx
             return main_precision(backend.file)
     return None
 

@@ -1,11 +1,11 @@
-"""Making and checking what an engine needs in a process of its own, at low priority.
+"""Prepares and checks engines in a child process at low priority.
 
-A build takes minutes, gigabytes and all the processor it gets, and what a
-vendor's builder does to its process is its own affair: the robot's nodes go on
-beside it, it can be ended at any moment, and its memory is given back whole.
+A build takes minutes, gigabytes of memory and all the CPU time that it gets. In a child
+process it does not disturb the nodes, it can be cancelled at any time, a crash of the
+vendor's builder does no harm, and all its memory is freed at the end.
 
-The child reads one request from its standard input, tells its progress line by
-line on its standard output, and ends when its parent is gone.
+The child reads one request from standard input, writes its progress to standard output, one
+JSON object a line, and ends when its parent ends.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from edge_inference.core.models.model import load_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
-from edge_inference.engines.serving.cost_recording import Report, point_of, time_together
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.serving.cost_recording import Report, configuration_of, time_engines
 from edge_inference.engines.serving.engine_check import EngineCheck, check_engine, record_check
 from edge_inference.engines.serving.selection import (
     EngineRequest,
@@ -35,130 +35,129 @@ from edge_inference.engines.serving.selection import (
     prepare,
     select_backend,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError
+from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 
 _LOWEST_PRIORITY = 19
 _POLL_S = 0.1
-_TOLD_LINES = 3
+_REPORTED_LINES = 3
 
 
-def prepare_beside(
+def prepare_in_child(
     request: EngineRequest, cache: ArtifactCache, progress: Progress, cancelled: Cancelled
 ) -> None:
-    """Make what ``request`` needs in the cache, in a child process, and wait for it.
+    """Make the artifact of ``request`` in the cache, in a child process, and wait for it.
 
-    Raises BackendError with the child's sentence where it fails, and
-    PreparationCancelledError soon after ``cancelled`` says so.
+    Raises BackendError with the child's error where it fails, and CancelledError soon after
+    ``cancelled`` returns True.
     """
-    _ask_child(request, cache, {}, progress, cancelled)
+    _run_child(request, cache, {}, progress, cancelled)
 
 
-def check_beside(
+def check_in_child(
     request: EngineRequest,
     cache: ArtifactCache,
     golden: str,
     agreement: str,
     cancelled: Cancelled,
-    rival: EngineRequest | None = None,
+    baseline: EngineRequest | None = None,
 ) -> EngineCheck:
-    """Do what ``check_engine`` does in a child process, on the engine that serves ``request``.
+    """Run ``check_engine`` in a child process, on the engine that serves ``request``.
 
-    In this process a check would take its turns at the interpreter from the frames.
-    What it takes is kept among the measured costs; with a ``rival`` it is timed in turns
-    with that, too. Raises BackendError with the child's sentence where a check refuses the
-    engine.
+    In this process a check would hold the interpreter lock and delay frames. The child
+    records the cost of the engine; with a ``baseline`` it also times the two interleaved.
+    Raises BackendError with the child's error where a check refuses the engine.
     """
     policy: dict[str, Any] = {"golden": golden, "agreement": agreement}
-    if rival is not None:
-        policy["rival"] = _to_json(rival, cache)
-    found = _ask_child(request, cache, policy, lambda phase, fraction: None, cancelled)
+    if baseline is not None:
+        policy["baseline"] = _to_json(baseline, cache)
+    found = _run_child(request, cache, policy, lambda phase, fraction: None, cancelled)
     return EngineCheck(found["notes"], tuple(found["warnings"]), found["precision"])
 
 
-def _ask_child(
+def _run_child(
     request: EngineRequest,
     cache: ArtifactCache,
     policy: dict[str, Any],
     progress: Progress,
     cancelled: Cancelled,
 ) -> dict[str, Any]:
-    """Have a child make what is missing, and check the engine where there is a policy."""
+    """Make a missing artifact in a child, and check the engine if there is a policy."""
     child = subprocess.Popen(
         python_command(f"from {__name__} import main; sys.exit(main())"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        errors="replace",  # a vendor's library writes what it likes
+        errors="replace",  # a vendor's library may write any bytes
         env=_environment(request.gpu),
-        start_new_session=True,  # Ctrl-C is for us; the child ends when we do
+        start_new_session=True,  # Ctrl-C reaches the parent only; the child ends with it
     )
-    talk = _Talk(child, progress)
+    connection = _ChildConnection(child, progress)
     try:
-        talk.ask({**_to_json(request, cache), "check": policy})
-        while not talk.ended(_POLL_S):
+        connection.send({**_to_json(request, cache), "check": policy})
+        while not connection.wait(_POLL_S):
             if cancelled():
-                raise PreparationCancelledError(f"{_title(request)}: cancelled")
-        return talk.judge(_title(request))
+                raise CancelledError(f"{_title(request)}: cancelled")
+        return connection.result(_title(request))
     finally:
-        talk.end()
+        connection.close()
 
 
 @dataclass
 class _Outcome:
-    found: dict[str, Any] | None = None
+    done: dict[str, Any] | None = None
     error: str = ""
 
 
-class _Talk:
-    """The parent's end of the conversation."""
+class _ChildConnection:
+    """The parent's side of the pipes."""
 
     def __init__(self, child: subprocess.Popen[str], progress: Progress) -> None:
         self._child = child
         self._progress = progress
         self._outcome = _Outcome()
-        self._complaints: list[str] = []
+        self._stderr_lines: list[str] = []
         assert child.stdout is not None and child.stderr is not None
         self._readers = [
             threading.Thread(target=self._read_progress, args=(child.stdout,), daemon=True),
-            threading.Thread(target=self._read_complaints, args=(child.stderr,), daemon=True),
+            threading.Thread(target=self._read_stderr, args=(child.stderr,), daemon=True),
         ]
         for reader in self._readers:
             reader.start()
 
-    def ask(self, asked: dict[str, Any]) -> None:
-        """Send the request; the pipe stays open, for its end tells the child that we are gone."""
+    def send(self, request: dict[str, Any]) -> None:
+        """Send the request. The pipe stays open: its end tells the child that the parent ended."""
         assert self._child.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once; judge() says what it said
-            self._child.stdin.write(json.dumps(asked) + "\n")
+        with suppress(BrokenPipeError):  # the child ended at once; result() reports why
+            self._child.stdin.write(json.dumps(request) + "\n")
             self._child.stdin.flush()
 
-    def ended(self, timeout_s: float) -> bool:
-        """Wait a little for the child's end."""
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the child to end; False where the time is over first."""
         try:
             self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return False
         return True
 
-    def judge(self, title: str) -> dict[str, Any]:
-        """Return what the child found; raise BackendError unless it said that it is done."""
+    def result(self, title: str) -> dict[str, Any]:
+        """Return the child's result; raise BackendError where it ended without one."""
         code = self._child.wait()
         for reader in self._readers:
             reader.join()
-        if self._outcome.found is not None:
-            return self._outcome.found
+        if self._outcome.done is not None:
+            return self._outcome.done
         if self._outcome.error:
             raise BackendError(self._outcome.error)
-        last = " / ".join(self._complaints[-_TOLD_LINES:]) or "it said nothing"
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+        last = " / ".join(self._stderr_lines[-_REPORTED_LINES:]) or "no output"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise BackendError(
-            f"{title}: the process that makes it {how} ({last}); out of memory is the usual "
-            "cause: free some, or lower workspace_mib in the section engine of model.yaml"
+            f"{title}: the child process {how} ({last}); the usual cause is a lack of memory: "
+            "free some, or lower workspace_mib in the section engine of model.yaml"
         )
 
-    def end(self) -> None:
-        """Leave nothing running."""
+    def close(self) -> None:
+        """Kill the child if it runs, and close the pipes."""
         if self._child.poll() is None:
             self._child.kill()
             self._child.wait()
@@ -166,30 +165,30 @@ class _Talk:
             reader.join()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
             assert pipe is not None
-            with suppress(BrokenPipeError):  # what was still to be written has no reader
+            with suppress(BrokenPipeError):  # unwritten data has no reader any more
                 pipe.close()
 
     def _read_progress(self, pipe: IO[str]) -> None:
         for line in pipe:
             try:
-                said = json.loads(line)
+                message = json.loads(line)
             except ValueError:
-                continue  # a vendor's library that prints
-            if not isinstance(said, dict):
+                continue  # a vendor's library printed the line
+            if not isinstance(message, dict):
                 continue
-            if "phase" in said:
+            if "phase" in message:
                 try:
-                    self._progress(said["phase"], said["fraction"])
-                except BaseException as error:  # the child would wait for its reader
-                    self._complaints.append(format_error(error))
-            self._outcome.found = said.get("done", self._outcome.found)
-            self._outcome.error = said.get("error", self._outcome.error)
+                    self._progress(message["phase"], message["fraction"])
+                except BaseException as error:  # go on reading, or the child blocks
+                    self._stderr_lines.append(format_error(error))
+            self._outcome.done = message.get("done", self._outcome.done)
+            self._outcome.error = message.get("error", self._outcome.error)
 
-    def _read_complaints(self, pipe: IO[str]) -> None:
+    def _read_stderr(self, pipe: IO[str]) -> None:
         for line in pipe:
             if line.strip():
-                self._complaints.append(line.strip())
-                del self._complaints[:-_TOLD_LINES]
+                self._stderr_lines.append(line.strip())
+                del self._stderr_lines[:-_REPORTED_LINES]
 
 
 def _to_json(request: EngineRequest, cache: ArtifactCache) -> dict[str, Any]:
@@ -198,7 +197,7 @@ def _to_json(request: EngineRequest, cache: ArtifactCache) -> dict[str, Any]:
         "backend": request.backend,
         "precision": request.precision,
         "threads": request.threads,
-        "gpu": 0,  # the only one that the child sees
+        "gpu": 0,  # the child sees one GPU only
         "cuda_graph": request.cuda_graph,
         "int8_mode": request.int8_mode,
         "model_max_mb": request.model_max_mb,
@@ -207,22 +206,22 @@ def _to_json(request: EngineRequest, cache: ArtifactCache) -> dict[str, Any]:
     }
 
 
-def _from_json(asked: dict[str, Any]) -> tuple[EngineRequest, ArtifactCache]:
+def _from_json(content: dict[str, Any]) -> tuple[EngineRequest, ArtifactCache]:
     request = EngineRequest(
-        load_model(Path(asked["model"])),
-        asked["backend"],
-        asked["precision"],
-        asked["threads"],
-        asked["gpu"],
-        cuda_graph=asked["cuda_graph"],
-        int8_mode=asked["int8_mode"],
-        model_max_mb=asked["model_max_mb"],
+        load_model(Path(content["model"])),
+        content["backend"],
+        content["precision"],
+        content["threads"],
+        content["gpu"],
+        cuda_graph=content["cuda_graph"],
+        int8_mode=content["int8_mode"],
+        model_max_mb=content["model_max_mb"],
     )
-    return request, ArtifactCache(Path(asked["cache"]), asked["limit_bytes"])
+    return request, ArtifactCache(Path(content["cache"]), content["limit_bytes"])
 
 
 def _environment(gpu: int) -> dict[str, str]:
-    """Return the child's environment: our modules, and only the GPU that the engine is for.
+    """Return the child's environment: the parent's modules, and only the engine's GPU.
 
     TensorRT builds for the first GPU that it sees.
     """
@@ -239,31 +238,31 @@ def _title(request: EngineRequest) -> str:
 
 
 def main() -> int:
-    """Be the child: do what standard input asks for; return the exit code."""
+    """Run the child: read the request from standard input; return the exit code."""
     os.nice(_LOWEST_PRIORITY)
     line = sys.stdin.readline()
     if not line:
         return 1
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # What a vendor's library prints must not come between our lines.
-    own = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    # Output of a vendor's library must not mix with the messages to the parent.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def say(**words: Any) -> None:
-        own.write(json.dumps(words) + "\n")
-        own.flush()
+    def send(**message: Any) -> None:
+        output.write(json.dumps(message) + "\n")
+        output.flush()
 
     try:
-        asked = json.loads(line)
-        request, cache = _from_json(asked)
+        content = json.loads(line)
+        request, cache = _from_json(content)
         selection = prepare(
-            request, cache, lambda phase, fraction: say(phase=phase, fraction=fraction)
+            request, cache, lambda phase, fraction: send(phase=phase, fraction=fraction)
         )
-        found = _check(selection, cache, asked["check"]) if asked["check"] else {}
+        result = _check(selection, cache, content["check"]) if content["check"] else {}
     except EdgeInferenceError as error:
-        say(error=str(error))
+        send(error=str(error))
         return 1
-    say(done=found)
+    send(done=result)
     return 0
 
 
@@ -275,8 +274,8 @@ def _check(selection: Selection, cache: ArtifactCache, policy: dict[str, Any]) -
         )
         warnings = list(checked.warnings)
         measured = record_check(selection, checked, cache, warnings.append)
-        if "rival" in policy:
-            request, _ = _from_json(policy["rival"])
+        if "baseline" in policy:
+            request, _ = _from_json(policy["baseline"])
             _time_with(request, measured, selection, backend, cache, warnings.append)
     return {"notes": checked.notes, "warnings": warnings, "precision": checked.precision}
 
@@ -289,17 +288,19 @@ def _time_with(
     cache: ArtifactCache,
     report: Report,
 ) -> None:
-    """Time an engine in turns with its rival, unless that is ``measured`` already.
+    """Time an engine interleaved with its baseline, unless ``measured`` holds the baseline.
 
-    A rival that does not run leaves the costs unknown.
+    The costs stay unknown where the baseline does not run.
     """
     try:
-        rival = select_backend(request, cache)
-        if measured is not None and measured.cost(point_of(rival, cache)) is not None:
+        baseline = select_backend(request, cache)
+        if measured is not None and measured.cost(configuration_of(baseline, cache)) is not None:
             return
-        if rival.backend is not None:
-            with rival.backend as other:
-                time_together("preparation", [(selection, backend), (rival, other)], cache, report)
+        if baseline.backend is not None:
+            with baseline.backend as other:
+                time_engines(
+                    "preparation", [(selection, backend), (baseline, other)], cache, report
+                )
     except EdgeInferenceError as error:
         report(f"the cost of {_title(selection.request)} stays unknown: {error}")
 
@@ -308,7 +309,7 @@ def _end_with_parent() -> None:
     try:
         sys.stdin.read()
     finally:
-        os._exit(1)  # not sys.exit: a builder inside a library would not notice
+        os._exit(1)  # sys.exit would not end a builder inside a library
 
 
 if __name__ == "__main__":

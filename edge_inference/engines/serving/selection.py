@@ -1,4 +1,4 @@
-"""From words in a configuration file to what runs a model, and why it is that."""
+"""Selects the backend, precision and file for a request, with the reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
@@ -25,14 +24,14 @@ from edge_inference.engines.cache.artifacts import (
     ShippedFile,
     default_cache,
     engine_plan,
-    find_or_none,
+    find_undamaged,
     onnx_for,
     precisions,
 )
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
     FULL_BITS,
-    in_words,
+    describe_int8_mode,
     mode_in_use,
     weight_bits,
 )
@@ -41,13 +40,13 @@ from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What is asked for: ``backend`` of :data:`BACKEND_NAMES`, ``precision`` may be "auto".
+    """A model with the requested ``backend`` (of :data:`BACKEND_NAMES`) and precision, or "auto".
 
-    ``threads`` and ``int8_mode`` of :data:`INT8_MODES` are for engines that run on the CPU.
-    ``gpu`` is the number of the GPU, ``stream_priority`` ("low", "normal", "high") and
-    ``cuda_graph`` say how it is used.
-    ``model_max_mb`` is the most memory, in MiB, that a model may declare to need; None for what
-    this process may take. ``origin`` is the asker's own, handed back with what serves the request.
+    ``threads`` and ``int8_mode`` (of :data:`INT8_MODES`) apply to engines on the CPU.
+    ``gpu`` is the number of the GPU; ``stream_priority`` ("low", "normal", "high") and
+    ``cuda_graph`` apply to engines on it.
+    ``model_max_mb`` is the most memory, in MiB, that a model may declare to need; None for the
+    limit of this process. A node extends the class with its settings.
     """
 
     model: ModelDescription
@@ -59,16 +58,15 @@ class EngineRequest:
     cuda_graph: bool = True
     int8_mode: str = EXACT
     model_max_mb: int | None = None
-    origin: Any = None
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What runs a model, and the reason.
+    """The backend, precision and artifact for a request, and the reason.
 
-    ``backend`` is not open yet; it is None where its file has to be made first, see
-    :func:`prepare`. ``damaged`` says what is wrong with a file that was there. ``int8_mode``
-    is the one in which this processor computes int8, None where it has no two ways.
+    ``backend`` is not open yet; it is None where its file does not exist yet, see
+    :func:`prepare`. ``damaged`` describes the damage of an existing file. ``int8_mode`` is the
+    mode in which this CPU computes int8, None where it has one mode only.
     """
 
     request: EngineRequest
@@ -83,37 +81,39 @@ class Selection:
 
 @dataclass(frozen=True)
 class EngineCandidate:
-    """A backend by name: what keeps it from running here, what it opens, and how.
+    """A backend by name.
 
-    ``make`` takes the precision in words. ``precision`` is what "auto" stands for where the
-    model can be had in it; otherwise, and for None, that is the most accurate variant.
+    ``unavailable_reason`` returns why the backend cannot run here, None where it can.
+    ``artifact`` returns the file to open, ``make`` the backend; its second parameter is the
+    precision as text. ``precision`` is the choice for "auto" if the model is available in it;
+    otherwise, and for None, "auto" is the most accurate variant.
     """
 
     name: str
-    obstacle: Callable[[], str | None]
+    unavailable_reason: Callable[[], str | None]
     artifact: Callable[[EngineRequest, str], Artifact]
     make: Callable[[EngineRequest, str, Path], Backend]
     precision: str | None = None
 
 
 def select_backend(request: EngineRequest, cache: ArtifactCache | None = None) -> Selection:
-    """Choose what runs a model; nothing is made, opened or waited for.
+    """Select a backend; nothing is made or opened.
 
-    "auto" takes the first of TensorRT, ONNX Runtime with CUDA, ONNX Runtime on the
-    CPU that can run here. Raises BackendError where what is asked for cannot run
-    here, PluginError for an unknown name, ConfigError for an unknown mode of int8,
-    ModelError for weights that are missing or altered, or need too much memory.
+    "auto" selects the first of TensorRT, ONNX Runtime with CUDA, and ONNX Runtime on the CPU
+    that can run here. Raises BackendError where the requested backend cannot run here,
+    PluginError for an unknown name, ConfigError for an unknown int8 mode, ModelError for
+    weights that are missing, altered, or need too much memory.
     """
     name = request.backend
-    weight_bits(request.int8_mode)  # says what is wrong with it, whatever serves
+    weight_bits(request.int8_mode)  # checks the mode, also where no int8 engine serves
     if name not in BACKEND_NAMES:
         raise PluginError(f"unknown backend {name!r}{suggestion(name, BACKEND_NAMES)}")
     refused: list[str] = []
     for candidate in _CANDIDATES if name == "auto" else (_by_name(name),):
-        obstacle = candidate.obstacle()
-        if obstacle is None:
+        reason = candidate.unavailable_reason()
+        if reason is None:
             return _select(candidate, request, cache or default_cache(), refused)
-        refused.append(f"{candidate.name} not available: {obstacle}")
+        refused.append(f"{candidate.name} not available: {reason}")
     raise BackendError(
         f"backend {name!r} cannot run model {request.model.name!r} here: {'; '.join(refused)}"
     )
@@ -125,9 +125,9 @@ def prepare(
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Selection:
-    """Choose as :func:`select_backend` does and make what is missing, however long it takes.
+    """Select as :func:`select_backend` does, and make a missing artifact; that may take minutes.
 
-    The selection's backend is never None. Raises what making it can raise, too.
+    The selection's backend is never None. Raises the errors of making the artifact, too.
     """
     cache = cache or default_cache()
     selection = select_backend(request, cache)
@@ -135,40 +135,42 @@ def prepare(
         selection.artifact.make(cache, progress, cancelled)
         selection = select_backend(request, cache)
     if selection.backend is None:
-        raise BackendError(selection.damaged or f"{selection.reason}: what was made is gone again")
+        raise BackendError(selection.damaged or f"{selection.reason}: the new file is gone again")
     return selection
 
 
 def artifact_for(request: EngineRequest, backend: str, precision: str) -> Artifact:
-    """Return how to get what ``backend``, which is not "auto", opens in a precision."""
+    """Return the artifact of a backend by name (not "auto") in a precision."""
     return _by_name(backend).artifact(request, precision)
 
 
 def int8_mode_of(backend: str, precision: str, artifact: Artifact) -> str | None:
-    """Return the mode in which this processor computes int8, None where it has no two ways."""
+    """Return the mode in which this CPU computes int8, None where it has one mode only."""
     if backend != "ort" or precision != "int8":
         return None
     return mode_in_use(artifact.weight_bits if isinstance(artifact, DerivedModel) else FULL_BITS)
 
 
 def fallback(request: EngineRequest) -> EngineRequest:
-    """Return what can serve at once while something better is made ready: ONNX Runtime."""
+    """Return the request that can serve at once during a preparation: ONNX Runtime."""
     return replace(request, backend="ort", precision="auto")
 
 
 def _select(
     candidate: EngineCandidate, request: EngineRequest, cache: ArtifactCache, refused: list[str]
 ) -> Selection:
-    for variant in request.model.variants.values():  # what serves is made of one of them
+    for (
+        variant
+    ) in request.model.variants.values():  # the artifact is one of them, or is derived from one
         check_cost(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, why_precision = _choose_precision(candidate, request)
     artifact = candidate.artifact(request, precision)
     if isinstance(artifact, ShippedFile):
         artifact.variant.verify()
-    file, damaged = find_or_none(artifact, cache)
+    file, damaged = find_undamaged(artifact, cache)
     int8_mode = int8_mode_of(candidate.name, precision, artifact)
-    computes = precision if int8_mode is None else in_words(int8_mode)
-    why = "asked for" if request.backend != "auto" else "first of the automatic order that can run"
+    computes = precision if int8_mode is None else describe_int8_mode(int8_mode)
+    why = "requested" if request.backend != "auto" else "first of the automatic order that can run"
     reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
     backend = candidate.make(request, computes, file) if file is not None else None
     return Selection(
@@ -185,7 +187,7 @@ def _select(
 
 def _choose_precision(candidate: EngineCandidate, request: EngineRequest) -> tuple[str, str]:
     if request.precision != "auto":
-        return request.precision, "asked for"
+        return request.precision, "requested"
     if candidate.precision in precisions(request.model):
         return candidate.precision, f"usual for {candidate.name}"
     variants = request.model.variants
@@ -193,7 +195,7 @@ def _choose_precision(candidate: EngineCandidate, request: EngineRequest) -> tup
     return best, "the only variant" if len(variants) == 1 else "the most accurate variant"
 
 
-def _obstacle(check: Callable[[], object]) -> str | None:
+def _error_of(check: Callable[[], object]) -> str | None:
     try:
         check()
     except EdgeInferenceError as error:
@@ -201,23 +203,23 @@ def _obstacle(check: Callable[[], object]) -> str | None:
     return None
 
 
-def _tensorrt_obstacle() -> str | None:
+def _tensorrt_unavailable() -> str | None:
     missing = importlib.util.find_spec("pycuda") is None
     pycuda = "Python module pycuda not installed; pip install pycuda" if missing else None
-    return _obstacle(find_gpu) or pycuda or _obstacle(import_tensorrt)
+    return _error_of(find_gpu) or pycuda or _error_of(import_tensorrt)
 
 
-def _onnxruntime_obstacle() -> str | None:
-    return _obstacle(import_onnxruntime)
+def _onnxruntime_unavailable() -> str | None:
+    return _error_of(import_onnxruntime)
 
 
-def _cuda_obstacle() -> str | None:
-    obstacle = _onnxruntime_obstacle()
-    if obstacle is not None:
-        return obstacle
+def _cuda_unavailable() -> str | None:
+    reason = _onnxruntime_unavailable()
+    if reason is not None:
+        return reason
     if CUDA not in import_onnxruntime().get_available_providers():
         return f"the installed ONNX Runtime has no {CUDA}"
-    return _obstacle(find_gpu)
+    return _error_of(find_gpu)
 
 
 def _onnx(request: EngineRequest, precision: str) -> Artifact:
@@ -253,19 +255,19 @@ def _make_trt(request: EngineRequest, precision: str, file: Path) -> Backend:
 
 
 def _make_null(request: EngineRequest, precision: str, file: Path) -> Backend:
-    """Take the tensors of the real model, so that the rest of a pipeline cannot tell."""
+    """Take the input and output tensors of the real model, so that the pipeline works with it."""
     with OrtBackend(file, (CPU,), request.threads) as real:
         return NullBackend(real.inputs, real.outputs)
 
 
 _CANDIDATES = (
-    EngineCandidate("trt", _tensorrt_obstacle, _plan, _make_trt, precision="fp16"),
-    EngineCandidate("ort-cuda", _cuda_obstacle, _onnx, _make_ort_cuda),
-    EngineCandidate("ort", _onnxruntime_obstacle, _onnx_on_cpu, _make_ort),
+    EngineCandidate("trt", _tensorrt_unavailable, _plan, _make_trt, precision="fp16"),
+    EngineCandidate("ort-cuda", _cuda_unavailable, _onnx, _make_ort_cuda),
+    EngineCandidate("ort", _onnxruntime_unavailable, _onnx_on_cpu, _make_ort),
 )
-_NULL = EngineCandidate("null", _onnxruntime_obstacle, _onnx, _make_null)
+_NULL = EngineCandidate("null", _onnxruntime_unavailable, _onnx, _make_null)
 
-#: What a :class:`Request` takes as backend.
+#: Values of ``EngineRequest.backend``.
 BACKEND_NAMES = ("auto", *(candidate.name for candidate in (*_CANDIDATES, _NULL)))
 
 

@@ -1,65 +1,40 @@
-"""Keeps a model served while its engine is built, exchanged, or fails.
+"""Keeps a model in service while its engine is built, exchanged, or fails.
 
-There is always one engine in service. Another one is made, opened and checked
-in the background and takes over between two inferences; until then, and where
-that fails, the one in service goes on.
+One engine is always in service. The server prepares, opens and checks the next one in the
+background and exchanges the two between two inferences. Until then, and if the next one
+fails, the engine in service stays.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, PreparationCancelledError, Progress
-from edge_inference.engines.serving.background import Background, Preparation, at_low_priority
-from edge_inference.engines.serving.preparation import prepare_beside
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.preparation import prepare_in_child
+from edge_inference.engines.serving.preparation_thread import (
+    PreparationStatus,
+    PreparationThread,
+    run_at_low_priority,
+)
 from edge_inference.engines.serving.selection import (
     EngineRequest,
     Selection,
     fallback,
     select_backend,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
+from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
 
-
-@dataclass(frozen=True)
-class Engine:
-    """An opened engine, the request that it serves, and what its checks found.
-
-    A fallback serves until what was asked for is ready.
-    """
-
-    request: EngineRequest
-    selection: Selection
-    backend: Backend
-    notes: Mapping[str, str] = field(default_factory=dict)
-    is_fallback: bool = False
-
-    @property
-    def precision(self) -> str:
-        """What really computes, as far as the engine tells."""
-        return self.backend.precision_in_use or self.selection.precision
-
-    def facts(self) -> dict[str, str]:
-        """Return what to show people about it."""
-        return {
-            "model": self.request.model.name,
-            "backend": self.backend.describe(),
-            "precision": self.precision,
-            "reason": self.selection.reason,
-            **self.notes,
-        }
-
-
-#: Checks an opened engine and returns facts to show; raises EdgeInferenceError to refuse it,
-#: and PreparationCancelledError soon after it may stop.
+#: Checks an opened engine and returns notes for diagnostics. Raises EdgeInferenceError to
+#: refuse the engine, and CancelledError soon after it is cancelled.
 Check = Callable[[Selection, Backend, Cancelled], Mapping[str, str]]
 
 
@@ -70,33 +45,33 @@ def _never() -> bool:
 class EngineServer:
     """Serves one model.
 
-    ``changed`` is called with the engine that has just been put into service,
-    before its first inference. ``failed`` is called with the reason when what
-    was asked for cannot be served, and with the engine that serves instead.
-    Both run in the thread where it happens and must not call ``run`` or ``close``.
+    The server calls ``on_changed`` with an engine that it has put into service, before the
+    engine's first inference. It calls ``on_failed`` with the error when it cannot serve a
+    request, and with the engine that serves instead. Both callbacks run in the thread in
+    which the event happens and must not call ``run`` or ``close``.
     """
 
     def __init__(
         self,
         cache: ArtifactCache,
         check: Check,
-        changed: Callable[[Engine], None],
-        failed: Callable[[EdgeInferenceError, Engine], None],
+        on_changed: Callable[[Engine], None],
+        on_failed: Callable[[EdgeInferenceError, Engine], None],
     ) -> None:
         self._cache = cache
         self._check = check
-        self._changed = changed
-        self._failed = failed
+        self._on_changed = on_changed
+        self._on_failed = on_failed
         #: Held during an inference, and to exchange the engine.
         self._in_use = threading.Lock()
-        #: What was in service before, and whether that was a fallback.
-        self._before: tuple[EngineRequest, bool] | None = None
-        #: Guards what is in service and what is going to be. Taken after ``_in_use``, if both are.
+        #: The request that was served before, and whether its engine was a fallback.
+        self._previous: tuple[EngineRequest, bool] | None = None
+        #: Guards the engine in service and the next one. Taken after ``_in_use``, if both are.
         self._planning = threading.Lock()
         self._engine: Engine | None = None
         self._next: Engine | None = None
-        self._preparation: Background[Engine] | None = None
-        self._started: list[Background[Engine]] = []
+        self._preparation: PreparationThread | None = None
+        self._started: list[PreparationThread] = []
 
     @property
     def engine(self) -> Engine | None:
@@ -104,8 +79,8 @@ class EngineServer:
         return self._engine
 
     @property
-    def aim(self) -> EngineRequest:
-        """What is served, or is going to be."""
+    def target_request(self) -> EngineRequest:
+        """The request in preparation, or else the one in service."""
         with self._planning:
             if self._preparation is not None:
                 return self._preparation.request
@@ -114,63 +89,65 @@ class EngineServer:
         return engine.request
 
     @property
-    def preparation(self) -> Preparation | None:
-        """What is being made ready, None where nothing is."""
+    def preparation(self) -> PreparationStatus | None:
+        """The status of the preparation, None without one."""
         with self._planning:
-            return None if self._preparation is None else self._preparation.state()
+            return None if self._preparation is None else self._preparation.status()
 
-    def open(self, request: EngineRequest, *, may_fall_back: bool = True) -> None:
-        """Put an engine into service; raises EdgeInferenceError where none can be.
+    def open(self, request: EngineRequest, *, allow_fallback: bool = True) -> None:
+        """Put an engine into service; raises EdgeInferenceError where no engine can serve.
 
-        Where what is asked for has to be made first, or fails, ONNX Runtime serves
-        and the wanted engine is made in the background. Without ``may_fall_back``
-        this waits until it is made, and raises where it fails.
+        If the requested engine does not exist yet or fails, ONNX Runtime serves while the
+        server prepares the requested one in the background. Without ``allow_fallback`` this
+        method waits for the requested engine and raises its error.
         """
-        if not may_fall_back:
-            self._put_into_service(self._made_and_opened(request, _ignore, _never))
+        if not allow_fallback:
+            self._put_into_service(self._prepare_and_open(request, _ignore, _never))
             return
         try:
             selection = select_backend(request, self._cache)
-        except BackendError as problem:
-            self._put_into_service(self._substitute(request, problem))
-            self._report(problem)
+        except BackendError as error:
+            self._put_into_service(self._open_fallback(request, error))
+            self._report(error)
             return
         if selection.backend is None:
-            self._put_into_service(self._substitute(request, None))
+            self._put_into_service(self._open_fallback(request, None))
             self.switch(request)
             return
         try:
-            engine = self._opened(selection)
-        except EdgeInferenceError as problem:
-            self._put_into_service(self._substitute(request, problem))
-            self._report(problem)
-            if isinstance(problem, EngineFileError):  # made anew, it may open
+            engine = self._open_and_check(selection)
+        except EdgeInferenceError as error:
+            self._put_into_service(self._open_fallback(request, error))
+            self._report(error)
+            if isinstance(error, EngineFileError):  # a rebuilt file may open
                 self.switch(request)
             return
         self._put_into_service(engine)
 
     def switch(self, request: EngineRequest) -> None:
-        """Make another engine ready in the background and put it into service; returns at once.
+        """Prepare another engine in the background and put it into service; returns at once.
 
-        A switch that is still under way is given up.
+        A switch that is under way is cancelled.
         """
-        background = Background(request, self._made_and_opened, self._deliver, self._give_up)
-        self._plan(background)
-        background.start()
+        preparation = PreparationThread(
+            request, self._prepare_and_open, self._on_prepared, self._on_preparation_error
+        )
+        self._replace_preparation(preparation)
+        preparation.start()
 
     def keep(self, engine: Engine) -> bool:
-        """Give up the switch that is under way, if any, so that this engine stays in service.
+        """Cancel the switch that is under way, so that this engine stays in service.
 
-        False where it is in service no more.
+        Returns False where the engine is no longer in service.
         """
-        return self._plan(None, only_with=engine)
+        return self._replace_preparation(None, only_if_serving=engine)
 
     def run(self, work: Callable[[Engine], Result]) -> Result:
-        """Do one piece of work on the engine in service.
+        """Call ``work`` with the engine in service and return its result.
 
-        An engine that fails (BackendError) is taken out of service, and the work is
-        done on the one before it, or on ONNX Runtime; only where that is not to be
-        had does the error pass through.
+        If the engine fails (BackendError), the server takes it out of service and repeats the
+        work on the previous engine, or on ONNX Runtime. The error passes through only where
+        neither is available.
         """
         with self._in_use:
             self._exchange()
@@ -178,96 +155,104 @@ class EngineServer:
             try:
                 return work(self._engine)
             except BackendError as error:
-                if not self._exchange():  # the next one may have come meanwhile
+                if not self._exchange():  # the next engine may be ready by now
                     self._roll_back(error)
                 self._report(error)
                 return work(self._engine)
 
     def close(self) -> None:
-        """End the preparation and free everything."""
-        self._plan(None)
-        for background in self._started:
-            background.join()
+        """Cancel the preparation and free everything."""
+        self._replace_preparation(None)
+        for preparation in self._started:
+            preparation.join()
         with self._in_use, self._planning:
             engine, self._engine = self._engine, None
         if engine is not None:
             engine.backend.close()
 
-    def _substitute(self, request: EngineRequest, problem: EdgeInferenceError | None) -> Engine:
-        """Open ONNX Runtime instead; where that fails too, the first problem tells why."""
+    def _open_fallback(self, request: EngineRequest, cause: EdgeInferenceError | None) -> Engine:
+        """Open ONNX Runtime instead; where that fails too, raise ``cause``, if any."""
         try:
-            opened = self._opened(select_backend(fallback(request), self._cache))
+            opened = self._open_and_check(select_backend(fallback(request), self._cache))
             return replace(opened, is_fallback=True)
         except EdgeInferenceError as error:
-            raise problem or error from error
+            raise cause or error from error
 
-    def _plan(self, background: Background[Engine] | None, only_with: Engine | None = None) -> bool:
-        """Replace the plan, and give up the one before; ``only_with`` that engine in service."""
+    def _replace_preparation(
+        self, preparation: PreparationThread | None, only_if_serving: Engine | None = None
+    ) -> bool:
+        """Cancel the current preparation and set another one.
+
+        With ``only_if_serving`` nothing happens, and the result is False, unless that engine is
+        in service.
+        """
         with self._planning:
-            if only_with not in (None, self._engine):
+            if only_if_serving not in (None, self._engine):
                 return False
-            given_up, self._preparation = self._preparation, background
+            cancelled, self._preparation = self._preparation, preparation
             unused, self._next = self._next, None
             self._started = [each for each in self._started if each.is_running()]
-            if background is not None:
-                self._started.append(background)
-        if given_up is not None:
-            given_up.cancel()
+            if preparation is not None:
+                self._started.append(preparation)
+        if cancelled is not None:
+            cancelled.cancel()
         if unused is not None:
             unused.backend.close()
         return True
 
-    # In the background --------------------------------------------------------------------------
+    # In the preparation's thread ----------------------------------------------------------------
 
-    def _deliver(self, background: Background[Engine], engine: Engine) -> None:
-        """Hand over a finished engine; whoever is first exchanges it, the worker or we."""
+    def _on_prepared(self, preparation: PreparationThread, engine: Engine) -> None:
+        """Hand over a finished engine; this thread or the next ``run`` exchanges it."""
         with self._planning:
-            is_wanted = self._preparation is background
-            if is_wanted:
+            is_current = self._preparation is preparation
+            if is_current:
                 self._preparation, self._next = None, engine
-        if not is_wanted:
+        if not is_current:
             engine.backend.close()
             return
         with self._in_use:
             try:
                 self._exchange()
-            except BaseException as error:  # it serves all the same
+            except BaseException as error:  # a callback failed; the engine is in service
                 self._report(BackendError(format_error(error)))
 
-    def _give_up(self, background: Background[Engine], error: EdgeInferenceError) -> None:
+    def _on_preparation_error(
+        self, preparation: PreparationThread, error: EdgeInferenceError
+    ) -> None:
         with self._planning:
-            if self._preparation is not background:
+            if self._preparation is not preparation:
                 return
             self._preparation = None
         self._report(error)
 
-    def _made_and_opened(
+    def _prepare_and_open(
         self, request: EngineRequest, progress: Progress, cancelled: Cancelled
     ) -> Engine:
-        """Make what is missing and open it; a file that cannot be used is made anew once."""
+        """Make a missing file and open the engine; an unusable file is rebuilt once."""
         selection = select_backend(request, self._cache)
         if selection.backend is not None:
             progress("opening", None)
             try:
-                return self._opened(selection, cancelled)
+                return self._open_and_check(selection, cancelled)
             except EngineFileError:
                 if not selection.artifact.discard(self._cache):
                     raise
-        prepare_beside(request, self._cache, progress, cancelled)
+        prepare_in_child(request, self._cache, progress, cancelled)
         progress("opening", None)
         selection = select_backend(request, self._cache)
         if selection.backend is None:
             raise BackendError(selection.damaged or f"{selection.reason}: nothing was made")
-        return self._opened(selection, cancelled)
+        return self._open_and_check(selection, cancelled)
 
-    def _opened(self, selection: Selection, cancelled: Cancelled = _never) -> Engine:
+    def _open_and_check(self, selection: Selection, cancelled: Cancelled = _never) -> Engine:
         backend = selection.backend
         assert backend is not None
         if cancelled():
-            raise PreparationCancelledError(f"{selection.request.model.name}: cancelled")
+            raise CancelledError(f"{selection.request.model.name}: cancelled")
         backend.open()
         try:
-            notes = at_low_priority(lambda: self._check(selection, backend, cancelled))
+            notes = run_at_low_priority(lambda: self._check(selection, backend, cancelled))
         except BaseException:
             backend.close()
             raise
@@ -280,7 +265,7 @@ class EngineServer:
             self._exchange(engine)
 
     def _exchange(self, engine: Engine | None = None) -> bool:
-        """Put an engine into service, without one the next; False where there is none."""
+        """Put an engine, by default the next one, into service; False where there is none."""
         with self._planning:
             if engine is None:
                 engine, self._next = self._next, None
@@ -288,44 +273,45 @@ class EngineServer:
                 return False
             old, self._engine = self._engine, engine
         try:
-            self._changed(engine)
+            self._on_changed(engine)
         finally:
             if old is not None:
-                self._before = (old.request, old.is_fallback)
+                self._previous = (old.request, old.is_fallback)
                 old.backend.close()
         return True
 
     def _roll_back(self, error: BackendError) -> None:
+        """Put the previous engine or ONNX Runtime into service; raise ``error`` without either."""
         failing = self._engine
         assert failing is not None
-        for before in (self._before, (fallback(failing.request), True)):
-            if before is None or before[0].model.folder != failing.request.model.folder:
+        for candidate in (self._previous, (fallback(failing.request), True)):
+            if candidate is None or candidate[0].model.folder != failing.request.model.folder:
                 continue
             try:
-                selection = select_backend(before[0], self._cache)
-                if _same(selection, failing.selection) or selection.backend is None:
+                selection = select_backend(candidate[0], self._cache)
+                if _is_same_engine(selection, failing.selection) or selection.backend is None:
                     continue
                 backend = selection.backend.open()
             except EdgeInferenceError:
-                continue  # the one below it is tried; where none is left, the first error tells
-            self._exchange(Engine(before[0], selection, backend, is_fallback=before[1]))
-            self._before = None
+                continue  # try the next candidate; without one the first error is raised
+            self._exchange(Engine(candidate[0], selection, backend, is_fallback=candidate[1]))
+            self._previous = None
             return
         raise error
 
     def _report(self, error: EdgeInferenceError) -> None:
         assert self._engine is not None
-        self._failed(error, self._engine)
+        self._on_failed(error, self._engine)
 
 
-def _same(one: Selection, other: Selection) -> bool:
-    """Tell whether both run the same thing in the same way."""
+def _is_same_engine(one: Selection, other: Selection) -> bool:
+    """Tell whether both selections run the same file with the same settings."""
     requests = [
-        replace(each.request, model=one.request.model, backend="", precision="", origin=None)
+        replace(each.request, model=one.request.model, backend="", precision="")
         for each in (one, other)
     ]
     return (one.name, one.precision, requests[0]) == (other.name, other.precision, requests[1])
 
 
 def _ignore(phase: str, fraction: float | None) -> None:
-    """Show progress to nobody."""
+    """Ignore progress."""

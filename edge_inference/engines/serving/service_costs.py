@@ -1,7 +1,7 @@
-"""What inferences take in service, kept among the measured costs now and then.
+"""Times of inferences in service, saved among the measured costs from time to time.
 
-Nothing was timed in turns with them, so they tell what a run takes, not whether another
-engine is faster.
+No other engine is timed interleaved with them: they give the time of a run, not a ratio to
+another engine.
 """
 
 from __future__ import annotations
@@ -12,47 +12,52 @@ from collections import deque
 from edge_inference.core.measured_costs import Samples, Spread
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.serving.cost_recording import Report, is_timed_by_cpu, point_of, record
-from edge_inference.engines.serving.server import Engine
+from edge_inference.engines.serving.cost_recording import (
+    Report,
+    configuration_of,
+    is_timed_by_cpu,
+    record_costs,
+)
+from edge_inference.engines.serving.engine import Engine
 
-#: So many inferences in a row are summed up.
+#: Number of successive inferences in one measurement.
 RUNS = 200
-#: How long an engine serves from one measurement to the next.
+#: Time from one measurement of an engine to the next.
 PERIOD_NS = 3_600_000_000_000
-#: Circumstances were the same all the time where 95 % took at most this factor of the median.
-STEADY = 1.5
+#: Conditions were steady if the 95th percentile is at most this factor of the median.
+MAX_P95_RATIO = 1.5
 
 
 class ServiceCosts:
-    """Collects from the worker's thread; writes in one of its own, which may wait for a disk."""
+    """Collects times in the worker's thread; writes them in another one, which may wait."""
 
     def __init__(self, cache: ArtifactCache, report: Report) -> None:
-        """Take the cache, and who gets the sentence where it cannot be written."""
+        """Save to ``cache``; ``report`` gets the error where it cannot be written."""
         self._cache = cache
         self._report = report
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._times: deque[tuple[float, float]] = deque(maxlen=RUNS)
-        self._kept_ns: int | None = None
+        self._saved_ns: int | None = None
         self._writer: threading.Thread | None = None
 
-    def note(self, engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
-        """Take in one inference; ``cpu_s`` is that of the thread that called it."""
+    def add(self, engine: Engine, images: int, wall_s: float, cpu_s: float) -> None:
+        """Add one inference; ``cpu_s`` is the CPU time of the calling thread."""
         with self._lock:
             if engine is not self._engine:
-                self._engine, self._kept_ns = engine, None
+                self._engine, self._saved_ns = engine, None
                 self._times.clear()
             if images == 1:
                 self._times.append((wall_s, cpu_s))
 
-    def keep(self, now_ns: int, *, is_free: bool) -> None:
-        """Keep what was collected where it is time for it; call it about once a second.
+    def save_if_due(self, now_ns: int, *, is_free: bool) -> None:
+        """Save the collected times if a measurement is due; call this about once a second.
 
-        While the node is held back (not ``is_free``) the machine is hot or short of power,
-        and nothing of that time counts.
+        While a directive limits the node (not ``is_free``), the machine is hot or short of
+        power, and the times do not count.
         """
         with self._lock:
-            is_due = self._kept_ns is None or now_ns - self._kept_ns >= PERIOD_NS
+            is_due = self._saved_ns is None or now_ns - self._saved_ns >= PERIOD_NS
             if not is_free:
                 self._times.clear()
             if not is_due or len(self._times) < RUNS or self._engine is None:
@@ -62,9 +67,9 @@ class ServiceCosts:
             wall_s, cpu_s = zip(*times, strict=True)
             by_cpu = is_timed_by_cpu(engine.selection)
             spread = Spread.of(cpu_s if by_cpu else wall_s)
-            if spread.p95_s > STEADY * spread.median_s:
+            if spread.p95_s > MAX_P95_RATIO * spread.median_s:
                 return
-            self._kept_ns = now_ns
+            self._saved_ns = now_ns
         self.close()
         samples = Samples(wall_s, cpu_s if by_cpu else None)
         self._writer = threading.Thread(
@@ -73,13 +78,13 @@ class ServiceCosts:
         self._writer.start()
 
     def close(self) -> None:
-        """Wait until what is being written is written."""
+        """Wait for the writing thread."""
         if self._writer is not None:
             self._writer.join()
 
     def _write(self, engine: Engine, samples: Samples) -> None:
         try:
-            point = point_of(engine.selection, self._cache)
-            record(self._cache, "service", {point: samples}, self._report)
-        except BaseException as error:  # nobody else would hear of it
-            self._report(f"what inferences take is not kept: {format_error(error)}")
+            configuration = configuration_of(engine.selection, self._cache)
+            record_costs(self._cache, "service", {configuration: samples}, self._report)
+        except BaseException as error:  # the thread has no caller that gets the error
+            self._report(f"the measured costs are not saved: {format_error(error)}")

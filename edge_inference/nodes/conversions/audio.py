@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core import audio as core
 from edge_inference.errors import InputError
 from edge_inference.msg import AudioChunk, SpeechSegment
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
-from edge_inference.speech.audio.resample import HIGHEST_RATE
+from edge_inference.speech.audio.resample import MAX_SAMPLE_RATE
 
-_MOST_SAMPLES = round(core.LONGEST_CHUNK_S * HIGHEST_RATE)
-_MOST_SPEECH = round(core.LONGEST_SPEECH_S * core.SAMPLE_RATE)
+_MOST_SAMPLES = round(core.MAX_CHUNK_S * MAX_SAMPLE_RATE)
+_MOST_SPEECH = round(core.MAX_SPEECH_S * core.SAMPLE_RATE)
 
 #: A minute of what somebody said; of pieces of sound a hundred may wait, as long as this at most.
 SOUND_BOUNDS = MessageBounds(size=4 << 20)

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.cdr import read_compressed_image, read_image, write_image
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.image_header import DEFAULT_BOUNDS, ImageBounds
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header

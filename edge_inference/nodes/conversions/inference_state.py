@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import PATH_BYTES, MessageBounds
+from edge_inference.composition.message_bounds import MAX_PATH_BYTES, MessageBounds
 from edge_inference.core import inference_state as core
 from edge_inference.msg import InferenceState
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
@@ -22,7 +22,7 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
     """One state; a progress that nobody knows is NaN in the message, None here."""
 
     message_type = InferenceState
-    bounds = MessageBounds(texts={"model": PATH_BYTES, "model_path": PATH_BYTES})
+    bounds = MessageBounds(texts={"model": MAX_PATH_BYTES, "model_path": MAX_PATH_BYTES})
 
     def to_message(self, item: core.InferenceState) -> InferenceState:
         """Build the message."""

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 
 from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core import results
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.image_header import MAX_SIDE

@@ -1,11 +1,11 @@
-"""What the platform manager asks, and what inference nodes tell it: Directive and Workload."""
+"""Converts directives of the platform manager and workloads of inference nodes."""
 
 from __future__ import annotations
 
 import math
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.directives import directive as core
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.text_line import one_line
@@ -22,8 +22,8 @@ from edge_inference.nodes.conversions.numbers import (
     to_optional,
 )
 
-#: Ways in which one node can serve: the governor compares each with every other one.
-_MOST_OPERATING_POINTS = 64
+#: Maximum per node: the governor compares each operating point with every other one.
+_MAX_OPERATING_POINTS = 64
 
 
 class DirectiveAdapter(Adapter[core.Directive]):
@@ -48,18 +48,14 @@ class DirectiveAdapter(Adapter[core.Directive]):
         )
 
     def from_message(self, message: PerformanceDirective) -> core.Directive:
-        """Build the object; one that cannot be meant is FAILSAFE, and its ``problem`` says why.
+        """Build the object; an invalid message becomes FAILSAFE, and its ``problem`` says why.
 
-        It is not refused as other messages are: whoever is asked may have to do less.
+        It is not refused as other messages are: the addressed node may have to do less.
         """
-        level, factor, limits, problem = (
-            core.DirectiveLevel.FAILSAFE,
-            0.0,
-            core.DirectiveLimits(),
-            "",
-        )
+        level, factor = core.DirectiveLevel.FAILSAFE, 0.0
+        limits, problem = core.DirectiveLimits(), ""
         try:
-            level, factor, limits = _asked(message)
+            level, factor, limits = _level_and_limits(message)
         except InputError as error:
             problem = str(error)
         return core.Directive(
@@ -80,7 +76,7 @@ class WorkloadAdapter(Adapter[core.Workload]):
     """Workload as ``edge_inference/Workload``."""
 
     message_type = Workload
-    bounds = MessageBounds(counts={"operating_points": _MOST_OPERATING_POINTS})
+    bounds = MessageBounds(counts={"operating_points": _MAX_OPERATING_POINTS})
 
     def to_message(self, item: core.Workload) -> Workload:
         """Build the message."""
@@ -114,34 +110,37 @@ class WorkloadAdapter(Adapter[core.Workload]):
         )
 
     def from_message(self, message: Workload) -> core.Workload:
-        """Build the object; InputError for one that cannot be meant."""
-        who = f"workload of {message.node or 'an unnamed node'}"
+        """Build the object; raise InputError for an invalid message."""
+        subject = f"workload of {message.node or 'an unnamed node'}"
         operating_point = next(iter(message.operating_point), None)
         if operating_point is not None and operating_point >= len(message.operating_points):
             raise InputError(
-                f"{who}: operating point {operating_point} is in use, yet there are {len(message.operating_points)}"
+                f"{subject}: operating_point: expected an index below "
+                f"{len(message.operating_points)}, got {operating_point}"
             )
         return core.Workload(
             node=message.node,
             priority=message.priority,
             safety_critical=message.safety_critical,
-            demand_hz=to_optional(message.demand_hz, RATE_HZ, f"{who}: demand_hz"),
-            rate_hz=to_optional(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
-            minimum_rate_hz=to_number(message.minimum_rate_hz, RATE_HZ, f"{who}: minimum_rate_hz"),
+            demand_hz=to_optional(message.demand_hz, RATE_HZ, f"{subject}: demand_hz"),
+            rate_hz=to_optional(message.rate_hz, RATE_HZ, f"{subject}: rate_hz"),
+            minimum_rate_hz=to_number(
+                message.minimum_rate_hz, RATE_HZ, f"{subject}: minimum_rate_hz"
+            ),
             batch=message.batch,
             operating_points=tuple(
                 core.OperatingPoint(
                     each.model,
                     each.precision,
-                    to_optional(each.accuracy, SHARE, f"{who}: accuracy"),
-                    to_optional(each.process_ms, TIME_MS, f"{who}: process_ms"),
+                    to_optional(each.accuracy, SHARE, f"{subject}: accuracy"),
+                    to_optional(each.process_ms, TIME_MS, f"{subject}: process_ms"),
                 )
                 for each in message.operating_points
             ),
             operating_point=None if operating_point is None else int(operating_point),
             directive_id=message.directive_id,
             manager=message.manager,
-            limits=_limits(message, who),
+            limits=_limits(message, subject),
             obeys=message.obeys,
             problem=message.problem,
             stamp_ns=stamp_ns(message.header),
@@ -149,23 +148,23 @@ class WorkloadAdapter(Adapter[core.Workload]):
         )
 
 
-def _asked(
+def _level_and_limits(
     message: PerformanceDirective,
 ) -> tuple[core.DirectiveLevel, float, core.DirectiveLimits]:
-    who = f"directive {message.id} of {message.manager or 'an unnamed manager'}"
+    subject = f"directive {message.id} of {message.manager or 'an unnamed manager'}"
     levels = [int(level) for level in core.DirectiveLevel]
     if message.level not in levels:
-        raise InputError(f"{who}: expected a level of {levels}, got {message.level}")
-    factor = to_number(message.throttle_factor, SHARE, f"{who}: throttle_factor")
-    return core.DirectiveLevel(message.level), factor, _limits(message, who)
+        raise InputError(f"{subject}: expected a level of {levels}, got {message.level}")
+    factor = to_number(message.throttle_factor, SHARE, f"{subject}: throttle_factor")
+    return core.DirectiveLevel(message.level), factor, _limits(message, subject)
 
 
-def _limits(message: PerformanceDirective | Workload, who: str) -> core.DirectiveLimits:
-    rate = to_limit(message.max_rate_hz, RATE_HZ, f"{who}: max_rate_hz")
+def _limits(message: PerformanceDirective | Workload, subject: str) -> core.DirectiveLimits:
+    rate = to_limit(message.max_rate_hz, RATE_HZ, f"{subject}: max_rate_hz")
     ceiling = message.precision_ceiling
     if ceiling and ceiling not in PRECISIONS:
         raise InputError(
-            f"{who}: expected a precision_ceiling of {', '.join(PRECISIONS)} or none, "
+            f"{subject}: precision_ceiling: expected {', '.join(PRECISIONS)} or an empty text, "
             f"got {ceiling!r}"
         )
     return core.DirectiveLimits(rate, message.max_batch or None, ceiling, message.model)

@@ -1,4 +1,4 @@
-"""What the platform manager senses: PlatformReport, and standard messages of sensor_msgs."""
+"""Converts a PlatformReport to the package's message and to messages of sensor_msgs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from sensor_msgs.msg import BatteryState, Temperature
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import PATH_BYTES, MessageBounds
+from edge_inference.composition.message_bounds import MAX_PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
@@ -24,7 +24,7 @@ from edge_inference.nodes.conversions.numbers import (
     to_optional,
 )
 
-#: What a reading can be, in its quantity's unit: far beyond any machine that computes.
+#: Valid values of a reading, in the unit of its quantity: far beyond those of any computer.
 _RANGES: Mapping[Quantity, NumberRange] = {
     Quantity.TEMPERATURE: NumberRange(-273.15, 1e4),
     Quantity.POWER: NumberRange(-1e6, 1e6),
@@ -37,7 +37,7 @@ _RANGES: Mapping[Quantity, NumberRange] = {
     Quantity.STATE: NumberRange(-(2.0**63), 2.0**64),
 }
 _HEADROOM = NumberRange(-1e3, 1e3)
-# A sensor that has never answered is as old as the machine's clock.
+# The age of a sensor that has never answered is the uptime of the machine.
 _AGE_S = NumberRange(0.0, 1e9)
 
 _Member = TypeVar("_Member", Quantity, ReadingStatus, Role)
@@ -47,10 +47,10 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
     """PlatformReport as ``edge_inference/PlatformState``."""
 
     message_type = PlatformState
-    bounds = MessageBounds(size=1 << 20, texts={"source": PATH_BYTES})
+    bounds = MessageBounds(size=1 << 20, texts={"source": MAX_PATH_BYTES})
 
     def to_message(self, item: core.PlatformReport) -> PlatformState:
-        """Build the message; ages are counted from the report's moment."""
+        """Build the message; ages are relative to the time of the report."""
         state = item.state
         return PlatformState(
             header=to_header(item.stamp_ns, item.frame_id),
@@ -66,9 +66,9 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
         )
 
     def from_message(self, message: PlatformState) -> core.PlatformReport:
-        """Build the object, on a monotonic clock that starts at the report's moment.
+        """Build the object, on a monotonic clock that starts at the time of the report.
 
-        InputError for words that no reading has, and for a level that nobody knows.
+        Raise InputError for an invalid reading or an unknown level.
         """
         readings = tuple(_from_reading(reading) for reading in message.readings)
         levels = [int(level) for level in DirectiveLevel]
@@ -87,17 +87,17 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
 
 
 class TemperatureAdapter(Adapter[core.StampedReading]):
-    """A temperature as ``sensor_msgs/Temperature``; its name is the frame_id, unknown is NaN."""
+    """A temperature as ``sensor_msgs/Temperature``: the name is the frame_id, NaN is unknown."""
 
     message_type = Temperature
 
     def to_message(self, item: core.StampedReading) -> Temperature:
-        """Build the message; variance 0 stands for unknown, as its definition says."""
+        """Build the message; a variance of 0 means unknown, as in the definition."""
         value = from_optional(item.reading.value)
         return Temperature(header=to_header(item.stamp_ns, item.frame_id), temperature=value)
 
     def from_message(self, message: Temperature) -> core.StampedReading:
-        """Build the object; InputError for a temperature that cannot be."""
+        """Build the object; raise InputError for an impossible temperature."""
         within = _RANGES[Quantity.TEMPERATURE]
         value = to_optional(message.temperature, within, "Temperature: temperature")
         status = ReadingStatus.STALE if value is None else ReadingStatus.OK
@@ -107,12 +107,12 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
 
 
 class BatteryAdapter(Adapter[core.PlatformReport]):
-    """The battery of a PlatformReport as ``sensor_msgs/BatteryState``; unknown is NaN."""
+    """The battery of a PlatformReport as ``sensor_msgs/BatteryState``; NaN is unknown."""
 
     message_type = BatteryState
 
     def to_message(self, item: core.PlatformReport) -> BatteryState:
-        """Build the message; a current is negative while the battery gives."""
+        """Build the message; the current is negative while the battery discharges."""
         power = _value(item, Role.BATTERY_POWER)
         current = _value(item, Role.BATTERY_CURRENT)
         charging = BatteryState.POWER_SUPPLY_STATUS_UNKNOWN
@@ -134,10 +134,8 @@ class BatteryAdapter(Adapter[core.PlatformReport]):
         )
 
     def from_message(self, message: BatteryState) -> core.PlatformReport:
-        """Refuse: nobody takes batteries from a topic."""
-        raise InputError(
-            "BatteryState: expected none: it is only published, not taken from a topic"
-        )
+        """Refuse the message: no node subscribes to batteries."""
+        raise InputError("BatteryState: expected no message: this package only publishes it")
 
 
 def _value(report: core.PlatformReport, role: Role) -> float | None:

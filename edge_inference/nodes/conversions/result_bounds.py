@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.errors import InputError
 
 #: As many detections as a decoder may report; a vision_msgs one takes half a kilobyte.

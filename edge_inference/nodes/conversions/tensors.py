@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.image_header import MAX_SIDE
 from edge_inference.core.tensors import TensorBatch

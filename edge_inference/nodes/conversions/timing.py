@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.runtime import latency as core
 from edge_inference.errors import InputError
 from edge_inference.msg import LatencyReport, StageLatency, StageTiming

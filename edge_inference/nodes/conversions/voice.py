@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.gate import MessageBounds
+from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core import voice as core
 from edge_inference.errors import InputError
 from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript

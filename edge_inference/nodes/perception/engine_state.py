@@ -9,6 +9,7 @@ from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
+from edge_inference.nodes.perception.inference_settings import settings_of
 
 
 class EngineStatePublisher:
@@ -35,14 +36,14 @@ class EngineStatePublisher:
             if server is None or engine is None:
                 return
             preparation = server.preparation
-            wanted = "" if preparation is None else preparation.words()
+            wanted = "" if preparation is None else preparation.describe()
             self._node.health.note("being made ready", wanted or "nothing")
-            origin = engine.request.origin
+            settings = settings_of(engine.request)
             self._publisher.publish(
                 InferenceState(
                     node=self._node.get_fully_qualified_name(),
-                    model=origin.model,
-                    model_path=origin.model_path,
+                    model=settings.model,
+                    model_path=settings.model_path,
                     model_name=engine.request.model.name,
                     previous_model=self._previous_model,
                     backend=engine.selection.name,

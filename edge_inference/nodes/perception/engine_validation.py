@@ -9,9 +9,9 @@ from edge_inference.backends.base import Backend
 from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.cost_recording import Report
 from edge_inference.engines.serving.engine_check import check_engine, record_check, warm_up
-from edge_inference.engines.serving.preparation import check_beside
+from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import Selection
-from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
 from edge_inference.nodes.perception.operating_points import OperatingPoints
 
 
@@ -33,20 +33,20 @@ class EngineValidation:
         where it was to save time or heat and does not.
         """
         golden, agreement = self.settings.golden_check, self.settings.self_check
-        origin = selection.request.origin
-        rival = self.ways.rival(origin)
-        if not in_service or (golden == agreement == "off" and rival is None):
+        settings = settings_of(selection.request)
+        baseline = self.ways.baseline(settings)
+        if not in_service or (golden == agreement == "off" and baseline is None):
             checked = check_engine(
                 selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
             )
             record_check(selection, checked, default_cache(), self.report)
         else:  # frames flow: they would feel it
-            checked = check_beside(
-                selection.request, default_cache(), golden, agreement, cancelled, rival
+            checked = check_in_child(
+                selection.request, default_cache(), golden, agreement, cancelled, baseline
             )
             warm_up(selection.request.model, backend)
         backend.precision_in_use = backend.precision_in_use or checked.precision
         for warning in checked.warnings:
             self.report(warning)
-        self.ways.refuse_if_not_faster(origin)
+        self.ways.refuse_if_not_faster(settings)
         return checked.notes

@@ -51,6 +51,6 @@ def subscribe_to_images(
     qos = copy.copy(RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA)
     qos.depth = min(qos.depth, most)
     follows = settings.image_reliability == "auto"
-    component.subscribe_to(topic, adapter, callback, qos, reliability_follows=follows)
+    component.subscribe_to(topic, adapter, callback, qos, match_reliability=follows)
     component.health.note("images from", topic)
     return topic

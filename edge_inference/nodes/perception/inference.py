@@ -12,14 +12,15 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.batch_runner import BatchRunner
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import Selection, select_backend
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.engines.serving.service_costs import ServiceCosts
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.engine_state import EngineStatePublisher
 from edge_inference.nodes.perception.engine_validation import EngineValidation
-from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
 from edge_inference.nodes.perception.operating_points import (
     NotFasterError,
     OperatingPoints,
@@ -44,7 +45,9 @@ class Inference(Stage[TensorBatch]):
     def __init__(self, **node_arguments: Any) -> None:
         self._server: EngineServer | None = None
         super().__init__(**node_arguments)
-        self._managed = ThrottleClient(self, lambda: self._pursue(again=False), self._serving)
+        self._throttle_client = ThrottleClient(
+            self, lambda: self._pursue(again=False), self._serving
+        )
         self._state_timer: Timer | None = None
         self._last_model = ""
 
@@ -59,8 +62,8 @@ class Inference(Stage[TensorBatch]):
     def on_change(self, settings: InferenceSettings) -> None:
         """Make another engine ready beside the one in service."""
         if self._server is not None and self._server.engine is not None:
-            with self._managed.changing:
-                ways = self._ways.proven(self._server.engine.request.origin)
+            with self._throttle_client.lock:
+                ways = self._ways.proven(settings_of(self._server.engine.request))
                 self._ways: OperatingPoints = OperatingPoints(
                     settings, ways, self.get_logger().warning
                 )
@@ -68,11 +71,11 @@ class Inference(Stage[TensorBatch]):
 
     def _pursue(self, *, again: bool = True) -> None:
         """See to it that what serves is what is wanted, as far as the platform manager allows."""
-        with self._managed.changing:
+        with self._throttle_client.lock:
             server = self._server
             if server is None or server.engine is None:
                 return
-            if self._ways.steer(server, self._managed.limits, again=again):
+            if self._ways.steer(server, self._throttle_client.limits, again=again):
                 self._states.problem = ""
         self._publish_state()
 
@@ -81,20 +84,20 @@ class Inference(Stage[TensorBatch]):
         super().open()
         self._outputs = self.make_publisher("raw_output", TensorListAdapter())
         self._states = EngineStatePublisher(self)
-        self._managed.open()
+        self._throttle_client.open()
         self._service = ServiceCosts(default_cache(), self.get_logger().warning)
-        self._runner = BatchRunner(self._service.note)
+        self._runner = BatchRunner(self._service.add)
         self._last_model = ""
         settings = self.parameters.current
         self._ways = OperatingPoints(settings, None, self.get_logger().warning)
         self._server = EngineServer(default_cache(), self._check, self._took_over, self._failed)
-        self._server.open(settings.request(), may_fall_back=settings.fallback)
+        self._server.open(settings.request(), allow_fallback=settings.fallback)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
 
     def start(self) -> None:
         """Listen to tensors, and to the platform manager."""
         super().start()
-        self._managed.start()
+        self._throttle_client.start()
         self.subscribe_to("tensor", TensorListAdapter(), self.receive, exclusive=True)
 
     def close(self) -> None:
@@ -102,7 +105,7 @@ class Inference(Stage[TensorBatch]):
         if self._state_timer is not None:
             self.destroy_timer(self._state_timer)
             self._state_timer = None
-        with self._managed.changing:  # a directive may be on its way in another thread
+        with self._throttle_client.lock:  # a directive may be on its way in another thread
             server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -114,7 +117,7 @@ class Inference(Stage[TensorBatch]):
 
     def admits(self, item: TensorBatch) -> bool:
         """Take in as many batches a second as the platform manager allows."""
-        return self._managed.admits(len(item.geometry), item.skipped)
+        return self._throttle_client.admits(len(item.geometry), item.skipped)
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
         """Run the model once."""
@@ -125,9 +128,11 @@ class Inference(Stage[TensorBatch]):
 
     def _run_on(self, engine: Engine, item: TensorBatch) -> TensorBatch:
         started_ns = time.monotonic_ns()
-        output = self._runner(engine, item, self._managed.limits.max_batch)
+        output = self._runner(engine, item, self._throttle_client.limits.max_batch)
         ended_ns = time.monotonic_ns()
-        self._managed.meter.done(ended_ns, timing_key(engine), (ended_ns - started_ns) / 1e6)
+        self._throttle_client.meter.record_done(
+            ended_ns, timing_key(engine), (ended_ns - started_ns) / 1e6
+        )
         return output
 
     def emit(self, output: TensorBatch) -> None:
@@ -155,14 +160,14 @@ class Inference(Stage[TensorBatch]):
         is_wrong = not isinstance(error, NotFasterError)  # of that one the workload tells
         if is_wrong:
             self.report_error(error, "engine", lost=False)
-        with self._managed.changing:  # after whoever has begun it
+        with self._throttle_client.lock:  # after whoever has begun it
             self._states.problem = str(error) if is_wrong else self._states.problem
-            if self._ways.fail(error, self._managed.limits):
+            if self._ways.fail(error, self._throttle_client.limits):
                 # It was not the user who asked for it.
                 self._pursue()
             elif self._server is not None:
                 # What is being made ready is what was asked for last.
-                self._ways = self._ways.proven(self._server.aim.origin)
+                self._ways = self._ways.proven(settings_of(self._server.target_request))
                 self.parameters.restore(self._ways.put_back_in(self.parameters.current))
                 self._pursue(again=False)
         self._publish_state()
@@ -170,13 +175,13 @@ class Inference(Stage[TensorBatch]):
     # Told to others -----------------------------------------------------------------------------
 
     def _tell(self) -> None:
-        self._managed.tell()
-        self._service.keep(time.monotonic_ns(), is_free=self._managed.limits.is_free)
+        self._throttle_client.update()
+        self._service.save_if_due(time.monotonic_ns(), is_free=self._throttle_client.limits.is_free)
         self._publish_state()
 
     def _publish_state(self) -> None:
-        self._states.publish(self._server, self._managed.limits.max_rate_hz)
+        self._states.publish(self._server, self._throttle_client.limits.max_rate_hz)
 
     def _serving(self) -> ServingState:
         engine = self._server.engine if self._server is not None else None
-        return self._ways.serving(engine, self._managed.limits, self._managed.meter)
+        return self._ways.serving(engine, self._throttle_client.limits, self._throttle_client.meter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_inference.core.models.model import PRECISIONS
@@ -92,7 +92,20 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
         """Return the values of the parameters that choose an engine."""
         return {name: getattr(self, name) for name in ("model", "model_path", *_ENGINE)}
 
-    def request(self) -> EngineRequest:
-        """Return what is to be served; raises ModelError or ConfigError."""
+    def request(self) -> InferenceRequest:
+        """Return the request for these settings; raises ModelError or ConfigError."""
         values = {name: getattr(self, name) for name in _ENGINE}
-        return EngineRequest(self.find_model(), **values, origin=self)
+        return InferenceRequest(self.find_model(), **values, settings=self)
+
+
+@dataclass(frozen=True)
+class InferenceRequest(EngineRequest):
+    """The engine request of an inference node, with the node's settings that it comes from."""
+
+    settings: InferenceSettings = field(kw_only=True, compare=False)
+
+
+def settings_of(request: EngineRequest) -> InferenceSettings:
+    """Return the settings that a request of an inference node comes from."""
+    assert isinstance(request, InferenceRequest)
+    return request.settings

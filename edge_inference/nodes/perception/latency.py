@@ -62,8 +62,11 @@ class Latency(Component):
     def _record(self, timing: StageTiming, by_reference: bool) -> None:
         del by_reference
         if not self._log.add(timing, time.monotonic_ns()):
-            message = f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.MAX_STAGES} others"
-            self.report_error(InputError(f"{message} already; it is not in the report"), "stages")
+            message = (
+                f"stage {timing.stage!r} of {timing.node!r} is not in the report: expected at most "
+                f"{LatencyLog.MAX_STAGES} stages"
+            )
+            self.report_error(InputError(message), "stages")
             return
         self.health.count_processed()
         if timing.stage == "inference" and timing.process_ms is not None:

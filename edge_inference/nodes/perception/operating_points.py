@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 
-from edge_inference.core.directives.directive import DirectiveLimits, OperatingPoint, is_within
+from edge_inference.core.directives.directive import (
+    DirectiveLimits,
+    OperatingPoint,
+    is_within_ceiling,
+)
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.operating_point import EngineConfiguration
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifacts import default_cache, precisions
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.engines.serving.cost_recording import Report, operating_point
+from edge_inference.engines.serving.cost_recording import Report, engine_configuration
+from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import (
     EngineRequest,
     Selection,
     fallback,
     select_backend,
 )
-from edge_inference.engines.serving.server import Engine, EngineServer
+from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError
-from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
 from edge_inference.nodes.throttle_client import ServingState
 
 
@@ -93,7 +98,7 @@ class OperatingPoints:
         cache = default_cache()
         costs = CostCache(cache.folder).read(self._report)
         points = [
-            operating_point(
+            engine_configuration(
                 dataclasses.replace(self._own.request, model=way.model, precision=way.precision),
                 self._own.name,
                 way.precision,
@@ -113,23 +118,25 @@ class OperatingPoints:
                     self._report(f"{withdrawn[number]}; it is not served to save time or heat")
         self._costs, self._points, self._withdrawn = costs, points, withdrawn
 
-    def rival(self, origin: InferenceSettings) -> EngineRequest | None:
+    def baseline(self, settings: InferenceSettings) -> EngineRequest | None:
         """Return what a cheaper way must be faster than; None for the node's own way."""
-        if not self._index(origin):
+        if not self._index(settings):
             return None
-        return dataclasses.replace(self._own.request, precision=self._own.precision, origin=None)
+        return dataclasses.replace(self._own.request, precision=self._own.precision)
 
-    def refuse_if_not_faster(self, origin: InferenceSettings) -> None:
+    def refuse_if_not_faster(self, settings: InferenceSettings) -> None:
         """Raise NotFasterError where that way turns out to be of no use."""
         self._look_up_costs()
-        number = self._index(origin)
+        number = self._index(settings)
         if number in self._withdrawn:
             raise NotFasterError(self._withdrawn[number])
 
-    def proven(self, origin: InferenceSettings) -> OperatingPoints:
-        """Return those of which ``origin``, which has been served, is one: these, or others."""
-        known = (ways for ways in (self, self._before) if ways and ways._index(origin) is not None)
-        return next(known, None) or OperatingPoints(origin, None, self._report)
+    def proven(self, settings: InferenceSettings) -> OperatingPoints:
+        """Return those of which ``settings``, which has been served, is one: these, or others."""
+        known = (
+            ways for ways in (self, self._before) if ways and ways._index(settings) is not None
+        )
+        return next(known, None) or OperatingPoints(settings, None, self._report)
 
     def put_back_in(self, settings: InferenceSettings) -> InferenceSettings:
         """Return settings with the node's own engine, and its variants, as they are here."""
@@ -148,10 +155,10 @@ class OperatingPoints:
         chosen = self._within(limits)
         wanted = self._ways[chosen].settings
         waits_in_vain = again and engine.is_fallback and server.preparation is None
-        is_aim = wanted.same_engine(server.aim.origin) and not waits_in_vain
+        is_aim = wanted.same_engine(settings_of(server.target_request)) and not waits_in_vain
         if is_aim or (chosen == 0 and self._own_failed):
             return False
-        is_back = wanted.same_engine(engine.request.origin) and not engine.is_fallback
+        is_back = wanted.same_engine(settings_of(engine.request)) and not engine.is_fallback
         if not (is_back and server.keep(engine)):
             server.switch(wanted.request())
         return True
@@ -175,7 +182,11 @@ class OperatingPoints:
         self, engine: Engine | None, limits: DirectiveLimits, meter: WorkMeter
     ) -> ServingState:
         """Tell how the node can serve and does."""
-        used = None if engine is None or engine.is_fallback else self._index(engine.request.origin)
+        used = (
+            None
+            if engine is None or engine.is_fallback
+            else self._index(settings_of(engine.request))
+        )
         offered = [number for number in range(len(self._ways)) if number not in self._withdrawn]
         times = self._process_ms(used, meter)
         operating_points = tuple(
@@ -187,7 +198,7 @@ class OperatingPoints:
         problem = ""
         if limits.model not in ("", *(way.model.name for way in self._ways)):
             problem = f"model {limits.model!r} is asked for, which is none of this node's"
-        elif not is_within(precision, limits.precision_ceiling):
+        elif not is_within_ceiling(precision, limits.precision_ceiling):
             problem = f"nothing cheaper than {precision} can be had{why}"
         elif limits.model not in ("", model):
             problem = f"model {limits.model!r} is asked for and not served{why}"
@@ -214,7 +225,7 @@ class OperatingPoints:
         allowed = [
             number
             for number in usable
-            if is_within(self._ways[number].precision, limits.precision_ceiling)
+            if is_within_ceiling(self._ways[number].precision, limits.precision_ceiling)
             and limits.model in ("", self._ways[number].model.name)
         ]
         return allowed[0] if allowed else usable[-1]
@@ -263,7 +274,9 @@ def _variant(
 def _is_cheaper(precision: str, own: Selection) -> bool:
     # ONNX Runtime's CPU engine computes fp16 in fp32: nothing is gained.
     is_slow = own.name == "ort" and precision == "fp16"
-    return not is_slow and precision != own.precision and is_within(precision, own.precision)
+    return (
+        not is_slow and precision != own.precision and is_within_ceiling(precision, own.precision)
+    )
 
 
 def _share(model: ModelDescription, precision: str) -> float | None:

@@ -84,7 +84,7 @@ class Overlay(Stage[Any]):
         self._overlays.publish(output)
 
     def _look(self) -> None:
-        wanted = self._running and self._overlays.is_wanted()
+        wanted = self._running and self._overlays.has_subscribers()
         if wanted and not self._listening:
             self._listen()
         elif self._listening and not wanted:

@@ -16,7 +16,7 @@ from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import place
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.inference_state import InferenceState
-from edge_inference.core.runtime.rate_limit import Thinning
+from edge_inference.core.runtime.rate_limit import DownstreamRateLimiter
 from edge_inference.core.tensors import DeferredTensors, TensorBatch
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -50,7 +50,7 @@ class Preprocess(Stage[Image]):
         """Read the model's input description."""
         super().open()
         self._is_deferring = False
-        self._thinning = Thinning()
+        self._rate_limiter = DownstreamRateLimiter()
         self._follower = ModelFollower(self)
         self._load(self.parameters.current)
         self._tensors = self.make_publisher("tensor", TensorListAdapter())
@@ -76,7 +76,7 @@ class Preprocess(Stage[Image]):
 
     def admits(self, item: Image) -> bool:
         """Give images up before they cost anything where inference may not take them."""
-        return self._thinning.admits(time.monotonic_ns())
+        return self._rate_limiter.admits(time.monotonic_ns())
 
     def process(self, item: Image, settings: PreprocessSettings) -> TensorBatch:
         """Make the tensor, or leave that to the engine where it can do it itself."""
@@ -98,7 +98,7 @@ class Preprocess(Stage[Image]):
             item.stamp_ns,
             item.frame_id,
             (item,),
-            self._thinning.take_skipped(),
+            self._rate_limiter.take_skipped(),
         )
 
     def emit(self, output: TensorBatch) -> None:
@@ -113,7 +113,7 @@ class Preprocess(Stage[Image]):
     def _on_state(self, state: InferenceState, by_reference: bool) -> None:
         # From another process the engine cannot reach our images.
         self._is_deferring = state.takes_images and by_reference
-        self._thinning.hear(state.node, state.max_rate_hz, time.monotonic_ns())
+        self._rate_limiter.set_limit(state.node, state.max_rate_hz, time.monotonic_ns())
         self._follower.hear(state, by_reference)
 
 

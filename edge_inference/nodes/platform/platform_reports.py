@@ -1,10 +1,10 @@
-"""What the platform manager tells of the machine, in its own message and in standard ones."""
+"""Publishes the state of the machine, in the package's message and in standard ones."""
 
 from __future__ import annotations
 
 from edge_inference.core.platform_state import PlatformReport, PlatformState, StampedReading
 from edge_inference.core.reading import Role
-from edge_inference.governor.decision import GovernorDecision
+from edge_inference.governor.state import GovernorDecision
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.platform import (
     BatteryAdapter,
@@ -14,7 +14,7 @@ from edge_inference.nodes.conversions.platform import (
 
 
 class PlatformReports:
-    """Publishes ``platform_state``, ``temperature`` of the zones that decide, ``battery_state``."""
+    """Publishes ``platform_state``, ``temperature`` of the control zones, and ``battery_state``."""
 
     def __init__(self, node: Component) -> None:
         self._node = node
@@ -23,7 +23,7 @@ class PlatformReports:
         self._batteries = node.make_publisher("battery_state", BatteryAdapter())
 
     def publish(self, state: PlatformState, decision: GovernorDecision, now_ns: int) -> None:
-        """Tell what was read and decided; ``now_ns`` is on the monotonic clock."""
+        """Publish the readings and the decision; ``now_ns`` is on the monotonic clock."""
         report = PlatformReport(
             state,
             decision.headroom,

@@ -9,65 +9,69 @@ from pathlib import Path
 from edge_inference.core.settings import setting
 from edge_inference.errors import ConfigError
 from edge_inference.governor.settings import GovernorSettings
-from edge_inference.platforms.actuators.catalogue import NAMES
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recording.replay import RecordedTree
+from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sensors.channel import Clock
 
 
 @dataclass(frozen=True)
 class PlatformManagerSettings(GovernorSettings):
-    """What to sense, how to decide, and what may be changed on the machine."""
+    """The sensors to read, the governor, and the actuators that may change the machine."""
 
     rate_hz: float = setting(
-        # Slower, nodes and other managers would take its silence for its end.
+        # At a lower rate, nodes and other managers would time out.
         2.0,
-        "looks at the sensors, and decisions",
+        "rate of sensor readings and decisions",
         unit="Hz",
         minimum=1.0,
         maximum=10.0,
     )
-    board: str = setting("", "board by name, for a machine that is not recognised", read_only=True)
+    board: str = setting("", "name of the board, if it is not detected", read_only=True)
     platform_path: str = setting(
-        "", "folders with boards' files, before the shipped ones; colon-separated", read_only=True
+        "",
+        "folders with board files, searched before the shipped ones; colon-separated",
+        read_only=True,
     )
     recording: str = setting(
-        "", "recorded machine to sense instead of this one; nothing is set then", read_only=True
+        "", "recording to read instead of this machine; actuators are then off", read_only=True
     )
     recording_speed: float = setting(
         1.0,
-        "how many times as fast the recording is played",
+        "playback speed of the recording",
         minimum=0.01,
         maximum=100.0,
         read_only=True,
     )
     recording_loop: bool = setting(
-        False, "true: the recording starts over when it ends", read_only=True
+        False, "true: the recording repeats when it ends", read_only=True
     )
     actuators: tuple[str, ...] = setting(
         (),
-        "what may be set on this machine; empty sets nothing",
-        choices=NAMES,
+        "actuators that may change this machine; empty for none",
+        choices=ACTUATOR_NAMES,
         read_only=True,
     )
-    dry_run: bool = setting(False, "true: only say what the actuators would set", read_only=True)
-    power_mode: str = setting("", "power mode by name, through that actuator; empty leaves it")
-    cpu_governor: str = setting("", "CPU governor, through that actuator; empty leaves it")
-    gpu_governor: str = setting("", "GPU governor, through that actuator; empty leaves it")
-    lock_clocks: bool = setting(False, "true: lock the clocks at their highest, by jetson_clocks")
+    dry_run: bool = setting(False, "true: only log what the actuators would set", read_only=True)
+    power_mode: str = setting(
+        "", "name of the power mode to set with that actuator; empty for no change"
+    )
+    cpu_governor: str = setting("", "CPU governor to set with that actuator; empty for no change")
+    gpu_governor: str = setting("", "GPU governor to set with that actuator; empty for no change")
+    lock_clocks: bool = setting(False, "true: lock the clocks at their maximum with jetson_clocks")
 
     def check(self) -> str | None:
-        """Return what is wrong between settings."""
-        for actuator in self.wishes():
+        """Return the conflict between settings, or None."""
+        for actuator in self.actuator_requests():
             if actuator not in self.actuators:
                 return (
-                    f"{actuator} is to be set, yet is not among actuators "
-                    f"({', '.join(self.actuators) or 'none'}); allow it there first"
+                    f"{actuator}: expected it in the parameter actuators, which allows "
+                    f"{', '.join(self.actuators) or 'none'}; allow it there first"
                 )
         return super().check()
 
-    def wishes(self) -> dict[str, str]:
-        """Return the values that are wished for, by actuator."""
+    def actuator_requests(self) -> dict[str, str]:
+        """Return the requested values by actuator."""
         values = {
             "power_mode": self.power_mode,
             "cpu_governor": self.cpu_governor,
@@ -77,21 +81,21 @@ class PlatformManagerSettings(GovernorSettings):
         return {name: value for name, value in values.items() if value}
 
     def open_platform(self, shipped: Path) -> tuple[Platform, Clock]:
-        """Open the machine, or the recorded one, and give the clock that its time is told by.
+        """Open this machine or the recorded one; return it with its clock.
 
-        Raises ConfigError or InputError.
+        Raise ConfigError or InputError.
         """
         folders = [_expanded(part) for part in self.platform_path.split(":") if part]
         folders.append(shipped)
         if not self.recording:
             return open_platform(folders, board=self.board), time.monotonic_ns
         file = _expanded(self.recording)
-        tree = RecordedTree(file, speed=self.recording_speed, loop=self.recording_loop)
-        return open_platform(folders, tree, self.board, clock=tree.now_ns), tree.now_ns
+        files = RecordedFiles(file, speed=self.recording_speed, loop=self.recording_loop)
+        return open_platform(folders, files, self.board, clock=files.now_ns), files.now_ns
 
 
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{text}: no such user is known here; write the path out") from error
+        raise ConfigError(f"{text}: this user does not exist; write the path without ~") from error

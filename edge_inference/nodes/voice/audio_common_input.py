@@ -69,7 +69,7 @@ class AudioCommonInput(Component):
         else:
             adapter = AudioStampedAdapter(self._messages)
         self.health.note("message", adapter.message_type.__name__)
-        self.subscribe_to("audio_in", adapter, self._pass_on, _CHUNKS, reliability_follows=True)
+        self.subscribe_to("audio_in", adapter, self._pass_on, _CHUNKS, match_reliability=True)
 
     def stop(self) -> None:
         """Listen to nothing."""

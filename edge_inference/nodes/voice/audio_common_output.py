@@ -68,7 +68,7 @@ class AudioCommonOutput(Component):
         """Listen to sound."""
         self._rate = 0
         self.subscribe_to(
-            "audio", AudioChunkAdapter(), self._pass_on, _CHUNKS, reliability_follows=True
+            "audio", AudioChunkAdapter(), self._pass_on, _CHUNKS, match_reliability=True
         )
         self._timer = self.make_timer(_INFO_PERIOD_S, self._tell)
 

@@ -13,9 +13,9 @@ from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.voice.audio_source_settings import AudioSourceSettings
 from edge_inference.nodes.voice.device_watch import DeviceWatch
+from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 from edge_inference.speech.audio.sample_clock import SampleClock
-from edge_inference.speech.audio.sound import Sound, SoundPiece
-from edge_inference.speech.audio.sources import is_device, open_sound
+from edge_inference.speech.audio.sources import is_device, open_audio_input
 
 _RETRY_S = 1.0
 
@@ -37,7 +37,7 @@ class AudioSource(Component):
         #: Set when the last chunk has been published.
         self.finished = threading.Event()
         self._reader: Worker | None = None
-        self._sound: Sound | None = None
+        self._sound: AudioInput | None = None
         self._opened: tuple[str, float] | None = None
         # Between the end of the last file and the start of another source.
         self._ending = threading.Lock()
@@ -45,7 +45,7 @@ class AudioSource(Component):
     def accept(self, settings: AudioSourceSettings) -> None:
         """Refuse a source that is not there; a device may come later."""
         if settings.source != self.parameters.current.source and not is_device(settings.source):
-            open_sound(settings.source).close()
+            open_audio_input(settings.source).close()
 
     def on_change(self, settings: AudioSourceSettings) -> None:
         """Begin anew if the old source has come to its end."""
@@ -80,11 +80,11 @@ class AudioSource(Component):
         if sound is not None:
             sound.close()
 
-    def _open_sound(self) -> Sound:
+    def _open_sound(self) -> AudioInput:
         settings = self.parameters.current
         self.close()
         self._opened = settings.source, settings.pause_s
-        self._sound = open_sound(*self._opened)
+        self._sound = open_audio_input(*self._opened)
         self.health.note("source", settings.source)
         return self._sound
 
@@ -134,7 +134,7 @@ class AudioSource(Component):
                 self._publish(piece, clock)
                 in_pass += 1
 
-    def _read(self) -> tuple[Sound, SoundPiece | None]:
+    def _read(self) -> tuple[AudioInput, AudioBlock | None]:
         sound = self._sound
         if self._is_changed():
             self._sequence += 1  # so that those who listen see that it does not go on
@@ -149,8 +149,8 @@ class AudioSource(Component):
                 self.finished.set()
         return self.finished.is_set()
 
-    def _publish(self, piece: SoundPiece, clock: SampleClock) -> None:
-        if piece.lost:
+    def _publish(self, piece: AudioBlock, clock: SampleClock) -> None:
+        if piece.follows_gap:
             self.health.count_dropped("overflow")
             self._sequence += 1  # so that those who listen see the gap
         stamp_ns = clock.stamp_ns(len(piece.samples), piece.sample_rate, self.now_ns())
@@ -171,7 +171,7 @@ class AudioSource(Component):
         self.close()
         worker.wait(_RETRY_S)
 
-    def _wait_until_heard(self, piece: SoundPiece, due: float, worker: Worker) -> float:
+    def _wait_until_heard(self, piece: AudioBlock, due: float, worker: Worker) -> float:
         """Wait until the piece's last sample would have been heard; return that moment."""
         length_s = len(piece.samples) / piece.sample_rate
         # After a pause of the whole process the rest does not hurry.

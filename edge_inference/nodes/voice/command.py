@@ -133,7 +133,7 @@ class Command(Component):
     def _on_odd(self, error: EdgeInferenceError) -> None:
         """Stop: a plan that cannot be read is not safe; such words may have been stop, or don't."""
         self.report_error(error)
-        self._motion.hear_unreadable(self.now_ns())
+        self._motion.observe_unreadable(self.now_ns())
         self._stop_at_once(f"I stop, as I cannot read what I was told: {error}")
 
     def _stop_at_once(self, problem: str = "") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.speech.language.stop_phrases import is_stop
-from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedWords
+from edge_inference.speech.language.unplanned_text import UnplannedText, UnplannedTextTracker
 from edge_inference.speech.planning.motion import Motion
 
 
@@ -28,27 +28,27 @@ class CommandInterrupts:
         self._lock = lock
         self._stop = stop
         self._leave = leave
-        self._unplanned = UnplannedWords()
+        self._unplanned = UnplannedTextTracker()
 
     def hear(self, transcript: Transcript, stop_words: Collection[str], now_ns: int) -> None:
         """Take what was said, final or partial."""
-        self._motion.hear(transcript, now_ns)
+        self._motion.observe(transcript, now_ns)
         if is_stop(transcript.text, stop_words):
             self._stop()
-        elif transcript.is_final and self._motion.is_taken_back(transcript, stop_words):
+        elif transcript.is_final and self._motion.is_retracted(transcript, stop_words):
             self._leave(transcript)  # no sooner: it might yet become "don't stop"
         else:
             longest_s = self._motion.limits.plan.max_age_s
             with self._lock:
-                self._act_on(self._unplanned.hear(transcript, stop_words, longest_s))
+                self._act_on(self._unplanned.add_transcript(transcript, stop_words, longest_s))
 
     def take(self, plan: ActionPlan) -> None:
         """Take a plan, before it is begun."""
-        self._act_on(self._unplanned.take(plan))
+        self._act_on(self._unplanned.add_plan(plan))
 
     def attend(self) -> None:
         """Act on what no plan has come of in time; to be called in every control cycle."""
-        self._act_on(self._unplanned.overdue())
+        self._act_on(self._unplanned.pop_overdue())
 
     def forget(self) -> None:
         """Wait for no plan: the robot has stopped."""

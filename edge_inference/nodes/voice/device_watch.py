@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_inference.core.runtime.health import Health
 from edge_inference.errors import SourceError
-from edge_inference.speech.audio.sound import SoundPiece
+from edge_inference.speech.audio.audio_input import AudioBlock
 
 # Digital silence for so long comes from no room.
 _MUTE_S = 5.0
@@ -31,7 +31,7 @@ class DeviceWatch:
             self._logger.error(f"{error}; it is tried again every second")
         self._is_lost = True
 
-    def heard(self, piece: SoundPiece, origin: str) -> None:
+    def heard(self, piece: AudioBlock, origin: str) -> None:
         """Look at what a device gives."""
         if self._is_lost:
             self._is_lost = False

@@ -13,14 +13,14 @@ from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdap
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.speech.language.nearest import Embed
+from edge_inference.speech.language.affirmation import is_affirmation
+from edge_inference.speech.language.template_matching import TextEmbedder
 from edge_inference.speech.language.understanding import (
     UNKNOWN,
     Understanding,
     UnderstandingSettings,
 )
-from edge_inference.speech.language.yes_phrases import says_yes
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.language_model.sentence_embedding import SentenceEmbedding
 
 
@@ -58,7 +58,7 @@ class IntentParser(Stage[Transcript]):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._encoder: Backend | None = None
-        self._embed: Embed | None = None
+        self._embed: TextEmbedder | None = None
 
     def open(self) -> None:
         """Read the grammar, and open the embeddings where some are named."""
@@ -98,14 +98,14 @@ class IntentParser(Stage[Transcript]):
 
     def process(self, item: Transcript, settings: IntentParserSettings) -> Intent:
         """Understand one transcript."""
-        return self._understanding.intent(item)
+        return self._understanding.parse(item)
 
     def emit(self, output: Intent) -> None:
         """Publish what is meant; exactly one of two nodes answers what is unknown."""
-        is_known = output.source != UNKNOWN or says_yes(output.text)  # to the planner
+        is_known = output.source != UNKNOWN or is_affirmation(output.text)  # to the planner
         if is_known or not self.active_settings.language_model:
             self._intents.publish(output)
-        elif self._unknown.is_wanted():
+        elif self._unknown.has_subscribers():
             self._unknown.publish(output)
         else:
             problem = f"{output.problem}; the language model is not running"
@@ -120,7 +120,7 @@ class IntentParser(Stage[Transcript]):
         """Open the embeddings; return what is missing. Without them the grammar still serves."""
         try:
             model = find_speech(settings.embedding_model, settings.model_path, "embedding")
-            tokens = load_text_tokens(model.path("tokenizer"))
+            tokens = load_json_tokenizer(model.path("tokenizer"))
             self._encoder = open_role(model, "encoder")
             self._embed = SentenceEmbedding(self._encoder, tokens)
             self._embed(["stop"])

@@ -15,9 +15,9 @@ from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice.speech_models import find_speech
 from edge_inference.nodes.voice.voice_files import find_grammar
 from edge_inference.speech.language.grammar import Grammar
-from edge_inference.speech.language_model.json_tokenizer import load_text_tokens
+from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
 from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
-from edge_inference.speech.language_model.prompt import examples_for, read_prompt
+from edge_inference.speech.language_model.prompt import read_prompt, select_examples
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class LanguageModel(Stage[Intent]):
             missing = f"the language model {settings.model!r} is not there"
             return replace(item, problem=f"{item.problem}; {missing}")
         try:
-            return self._model.intent(item)
+            return self._model.parse(item)
         except BaseException as error:
             # Who spoke gets an answer, whatever it is; the fault is on show.
             self.report_exception(error)
@@ -123,11 +123,11 @@ class LanguageModel(Stage[Intent]):
     def _open_model(self, settings: LanguageModelNodeSettings) -> None:
         model = find_speech(settings.model, settings.model_path, "language_model")
         self._prompt, self._examples = read_prompt(model)
-        self._tokens = load_text_tokens(model.path("tokenizer"))
+        self._tokens = load_json_tokenizer(model.path("tokenizer"))
         self._backend = OrtBackend(model.path("decoder"), threads=settings.threads)
         self._backend.open()
 
     def _made(self, grammar: Grammar, settings: LanguageModelNodeSettings) -> PlanGenerator:
         assert self._backend is not None, "the model is open"
-        examples = partial(examples_for, grammar=grammar, own=self._examples)
+        examples = partial(select_examples, grammar=grammar, own=self._examples)
         return PlanGenerator(self._backend, self._tokens, grammar, self._prompt, examples, settings)

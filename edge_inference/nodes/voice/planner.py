@@ -56,12 +56,12 @@ class Planner(Stage[Intent]):
     def apply_settings(self, old: PlannerSettings, new: PlannerSettings) -> None:
         """Plan within other limits; a yes to what was asked within the old ones is too late."""
         if new.limits != old.limits:
-            self._planner.forget("What I may do has changed since I asked")
+            self._planner.close_question("What I may do has changed since I asked")
             self._planner.limits = find_limits(new.limits)
 
     def start(self) -> None:
         """Listen to intents, and to what is said while a question is open."""
-        self._planner.forget("I was switched off after I had asked")
+        self._planner.close_question("I was switched off after I had asked")
         super().start()
         self.subscribe_to("transcript", TranscriptAdapter(), self._hear, SPEECH, on_error=self._odd)
         self.subscribe_to("intent", IntentAdapter(), self.receive)
@@ -83,9 +83,9 @@ class Planner(Stage[Intent]):
 
     def _hear(self, transcript: Transcript, _: bool) -> None:
         self._planner.stop_words = self.parameters.current.stop_words
-        self._planner.hear(transcript)
+        self._planner.observe(transcript)
 
     def _odd(self, error: EdgeInferenceError) -> None:
         """Close the question: such words may have been stop."""
-        self._planner.forget("I could not read what was said since I asked")
+        self._planner.close_question("I could not read what was said since I asked")
         self.report_error(error)

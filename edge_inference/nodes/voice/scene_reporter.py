@@ -15,7 +15,7 @@ from edge_inference.nodes.conversions.results import classification_adapter, det
 from edge_inference.nodes.voice.voice_files import find_scene_names
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 from edge_inference.speech.planning.scene import Scene, SceneSettings
-from edge_inference.speech.planning.scene_sentences import answer
+from edge_inference.speech.planning.scene_sentences import format_answer
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SceneReporter(Component):
 
     def start(self) -> None:
         """Watch, and listen for questions."""
-        self._scene = Scene(self._names.name_of)
+        self._scene = Scene(self._names.spoken_name)
         self._answered: tuple[int, int] | None = None
         results = self.subscribe_to("detections", detection_adapter(), self._on_result)
         self._topic = results.topic
@@ -73,6 +73,6 @@ class SceneReporter(Component):
                 return
             self._answered = asked
             view = self._scene.view(self.now_ns(), settings)
-        words = answer(view, step.target, self._names, settings, self._topic)
+        words = format_answer(view, step.target, self._names, settings, self._topic)
         self.health.note("said", words)
         self._say.publish(words)

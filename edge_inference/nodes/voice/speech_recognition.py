@@ -11,7 +11,7 @@ import numpy as np
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
-from edge_inference.composition.allocator import give_back
+from edge_inference.composition.allocator import release_free_memory
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.voice import Intent, Transcript
@@ -22,7 +22,7 @@ from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
 from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.speech.recognition.command_phrases import listen_for
+from edge_inference.speech.recognition.command_phrases import make_command_mode
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from edge_inference.speech.recognition.transcription import Transcriber
@@ -47,7 +47,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._backends: list[Backend] = []
         self._newest: SpeechSegment | None = None
         self._asked_ns = -math.inf
-        self._managed = ThrottleClient(self, lambda: None, self._serving)
+        self._throttle_client = ThrottleClient(self, lambda: None, self._serving)
         self._workload_timer: Timer | None = None
 
     def open(self) -> None:
@@ -62,10 +62,10 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
         self._listen_for_phrases(settings)
         self._model_name, self._locale = model.name, model.locale
-        self._recogniser.free(np.zeros(SAMPLE_RATE, np.float32))
+        self._recogniser.transcribe(np.zeros(SAMPLE_RATE, np.float32))
         self._transcripts = self.make_publisher("transcript", TranscriptAdapter())
-        self._managed.open()
-        self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._managed.tell)
+        self._throttle_client.open()
+        self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._throttle_client.update)
         self.health.note("model", model.name)
         self.health.note("engine", encoder.describe())
         self.health.note("mode", settings.mode)
@@ -74,7 +74,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Listen to speech, and to the platform manager."""
         self._asked_ns = -math.inf
         super().start()
-        self._managed.start()
+        self._throttle_client.start()
         self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
         self.subscribe_to("mixed_speech", SpeechSegmentAdapter(), self._receive_mixed)
         self.subscribe_to("intent", IntentAdapter(), self._hear_of)
@@ -111,7 +111,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def admits(self, item: SpeechSegment) -> bool:
         """Take in what ends a sentence, and of partial ones as many as the manager allows."""
-        is_admitted = self._managed.admits(batch=1, skipped=0) or item.is_final
+        is_admitted = self._throttle_client.admits(batch=1, skipped=0) or item.is_final
         if is_admitted:
             self._newest = item
         return is_admitted
@@ -125,13 +125,15 @@ class SpeechRecognition(Stage[SpeechSegment]):
         # Far ahead lies a question from before the clock ran back.
         is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
         if item.is_mixed:
-            heard = self._hearing.hear_mixed(item, settings.mode, settings.stop_words)
+            heard = self._hearing.transcribe_mixed(item, settings.mode, settings.stop_words)
         else:
-            heard = self._hearing.hear(item, settings.mode, is_asked=is_asked)
+            heard = self._hearing.transcribe(item, settings.mode, expects_answer=is_asked)
         if len(item.samples) > _LONG:
-            give_back()
+            release_free_memory()
         ended_ns = time.monotonic_ns()
-        self._managed.meter.done(ended_ns, self._model_name, (ended_ns - started_ns) / 1e6)
+        self._throttle_client.meter.record_done(
+            ended_ns, self._model_name, (ended_ns - started_ns) / 1e6
+        )
         if item.is_mixed and not heard.text:
             raise FrameDropped("robot_speaking")
         return Transcript(
@@ -155,7 +157,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
         grammar = find_grammar(settings.grammar)
-        phrases = listen_for(grammar, self._recogniser, settings, settings.stop_words)
+        phrases = make_command_mode(grammar, self._recogniser, settings, settings.stop_words)
         self._hearing = Transcriber(self._recogniser, phrases)
 
     def _hear_of(self, intent: Intent, by_reference: bool) -> None:
@@ -165,9 +167,11 @@ class SpeechRecognition(Stage[SpeechSegment]):
             self._asked_ns = intent.stamp_ns
 
     def _serving(self) -> ServingState:
-        asked, name = self._managed.limits, self._model_name
+        asked, name = self._throttle_client.limits, self._model_name
         problem = ""
         if asked.precision_ceiling or asked.model not in ("", name):
             problem = "there is only one recogniser: of partial results alone there can be fewer"
-        own = OperatingPoint(name, precision="", process_ms=self._managed.meter.process_ms(name))
+        own = OperatingPoint(
+            name, precision="", process_ms=self._throttle_client.meter.process_ms(name)
+        )
         return ServingState((own,), 0, problem)

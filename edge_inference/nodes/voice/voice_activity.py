@@ -19,7 +19,7 @@ from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.stage import FrameDropped, Stage
 from edge_inference.nodes.voice.speech_models import find_speech, open_role
 from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
-from edge_inference.speech.audio.audio_advice import SoundAdvice
+from edge_inference.speech.audio.audio_advice import AudioAdvice
 from edge_inference.speech.audio.sample_clock import SampleClock
 from edge_inference.speech.recognition.activity import ActivityDetector
 from edge_inference.speech.recognition.robot_speech import RobotSpeech
@@ -74,14 +74,14 @@ class VoiceActivity(Stage[AudioChunk]):
         self._detector.reset()
         self._asked_until = 0.0
         self._talk, self._is_mixed = RobotSpeech(time.monotonic), False
-        self._arrival, self._advice = SampleClock(), SoundAdvice()
+        self._arrival, self._advice = SampleClock(), AudioAdvice()
         self._without_sound_s = 0.0
         super().start()
         self._watch = self.make_timer(_WATCH_S, self._end_what_ceased)
         self._speaking = self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
         self.subscribe_to("listening", BoolAdapter(), self._on_listening, LATCHED)
         self._audio = self.subscribe_to(
-            "audio", AudioChunkAdapter(), self._hear, _CHUNKS, reliability_follows=True
+            "audio", AudioChunkAdapter(), self._hear, _CHUNKS, match_reliability=True
         )
 
     def stop(self) -> None:
@@ -120,13 +120,13 @@ class VoiceActivity(Stage[AudioChunk]):
             self._detector.reset()
             return []
         counts = self._detector.counts
-        late, gaps, cut = counts.late, counts.gaps, self._detector.cut
+        late, gaps, cut = counts.late, counts.gaps, self._detector.truncated_segments
         segments = self._detector.feed(item)
         sources = self.count_publishers(self._audio.topic) if counts.gaps > gaps else 1
         self.health.note("gaps", str(counts.gaps))
-        advice = self._advice.look(counts, time.monotonic(), sources)
+        advice = self._advice.update(counts, time.monotonic(), sources)
         self.health.set_warning(self._long_talk(settings) or advice)
-        if self._detector.cut > cut:
+        if self._detector.truncated_segments > cut:
             self.report_error(InputError(_CUT), "cut", lost=False)
         if counts.late > late:
             raise FrameDropped("late")
@@ -154,7 +154,7 @@ class VoiceActivity(Stage[AudioChunk]):
             return
         try:
             self._without_sound_s += _WATCH_S
-            segments = self._detector.cease(self._without_sound_s)
+            segments = self._detector.end_on_timeout(self._without_sound_s)
         finally:
             self._hearing.release()
         if segments:
@@ -164,12 +164,12 @@ class VoiceActivity(Stage[AudioChunk]):
     def _on_speaking(self, speaking: bool, by_reference: bool) -> None:
         del by_reference
         settings = self.parameters.current
-        self._talk.tell(speaking, settings.longest_talk_s, settings.deaf_after_s)
+        self._talk.update(speaking, settings.max_talk_s, settings.echo_tail_s)
 
     def _long_talk(self, settings: VoiceActivitySettings) -> str:
         """Return what to say of a robot that hardly ever lets anybody else speak."""
-        lasts_s = self._talk.lasts_s
-        if settings.listen_while_speaking or lasts_s <= settings.longest_talk_s:
+        lasts_s = self._talk.duration_s
+        if settings.listen_while_speaking or lasts_s <= settings.max_talk_s:
             return ""
         return _LONG_TALK.format(lasts_s, self.count_publishers(self._speaking.topic))
 

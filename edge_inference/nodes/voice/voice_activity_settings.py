@@ -36,14 +36,14 @@ class VoiceActivitySettings(ActivitySettings, StageSettings):
         "true takes commands also while /robot_speaking says that the robot itself speaks; else "
         "only a stop or a no counts then",
     )
-    deaf_after_s: float = setting(
+    echo_tail_s: float = setting(
         0.3,
         "the robot counts as speaking for so long after it has spoken, while the room still sounds",
         unit="s",
         minimum=0.0,
         maximum=10.0,
     )
-    longest_talk_s: float = setting(
+    max_talk_s: float = setting(
         15.0,
         "a robot that has not said for so long that it still speaks is taken to have ended",
         unit="s",

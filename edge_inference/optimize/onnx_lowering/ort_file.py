@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
-from edge_inference.engines.precision.onnx_file import expect_room, first_line, import_onnx
+from edge_inference.engines.precision.onnx_file import first_line, import_onnx, raise_if_disk_full
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def read_model(file: Path) -> ModelProto:
             onnxruntime.InferenceSession(str(file), options, providers=[CPU], enable_fallback=0)
             model = onnx.load(str(copy))
         except Exception as error:  # ONNX Runtime's errors share no base class
-            expect_room(copy)
+            raise_if_disk_full(copy)
             raise ModelError(
                 f"{file}: ONNX Runtime cannot read it ({first_line(error)}); expected a complete "
                 ".ort or .onnx file"

@@ -56,7 +56,7 @@ class ActuatorResult(enum.Enum):
     SET = "set"
     UNCHANGED = "unchanged"
     #: A dry run: nothing was written.
-    WOULD = "would"
+    DRY_RUN = "dry_run"
     RESTORED = "restored"
     #: Set, but what is in force now is something else.
     DIFFERS = "differs"
@@ -67,13 +67,13 @@ class ActuatorResult(enum.Enum):
 
 @dataclass(frozen=True)
 class ActuatorOutcome:
-    """What came of a wish: ``words`` is a sentence, ``in_force`` None where it cannot be read."""
+    """What came of a wish: ``message`` is a sentence, ``current_value`` None where it cannot be read."""
 
     actuator: str
-    asked: str
+    requested: str
     result: ActuatorResult
-    in_force: str | None
-    words: str
+    current_value: str | None
+    message: str
 
     @property
     def is_problem(self) -> bool:

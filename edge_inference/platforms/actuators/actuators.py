@@ -12,11 +12,11 @@ from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ActuatorError, ConfigError
 from edge_inference.platforms.actuators.actuator import ActuatorOutcome, ActuatorResult
-from edge_inference.platforms.actuators.catalogue import CLOCK_CAPS, NAMES, all_actuators
 from edge_inference.platforms.actuators.clock_domain import GPU_NAMES
-from edge_inference.platforms.actuators.guardian import JOURNAL, Guardian
+from edge_inference.platforms.actuators.guardian import JOURNAL_NAME, Guardian
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.put_back import in_force
+from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES, CLOCK_CAPS, make_actuators
+from edge_inference.platforms.actuators.restore import read_or_none
 from edge_inference.platforms.actuators.session import ActuatorSession
 
 #: Below the root: where the originals and the lock are kept; the same for every writer.
@@ -29,7 +29,7 @@ _RETRY_S = 1.0
 class Actuators:
     """Those of ``NAMES`` that are in ``allowed``; with none, nothing is ever written.
 
-    No method but ``settle`` and ``close`` waits for anything. Of several wishes for one
+    No method but ``wait_until_idle`` and ``close`` waits for anything. Of several wishes for one
     actuator that wait, the last is fulfilled; one that is refused since another process
     is the writer is tried again until it is not. Everything is put back by ``close``; by
     a guardian process where this one ends without it; else at the next start.
@@ -46,26 +46,26 @@ class Actuators:
         gpu_names: Sequence[str] = GPU_NAMES,
     ) -> None:
         for name in allowed:
-            if name not in NAMES:
-                raise ConfigError(f"no actuator {name!r}{suggestion(name, NAMES)}")
-        self.allowed = tuple(name for name in NAMES if name in allowed)
+            if name not in ACTUATOR_NAMES:
+                raise ConfigError(f"no actuator {name!r}{suggestion(name, ACTUATOR_NAMES)}")
+        self.allowed = tuple(name for name in ACTUATOR_NAMES if name in allowed)
         self._dry_run = dry_run
         self._machine = machine or Machine()
         self._folder = state_folder or self._machine.root / STATE_FOLDER
         self._gpu_names = tuple(gpu_names)
-        self._actuators = all_actuators(self._machine, gpu_names)
+        self._actuators = make_actuators(self._machine, gpu_names)
         self._session = ActuatorSession(
-            self._machine, self._folder, JOURNAL, self._actuators, self._watched
+            self._machine, self._folder, JOURNAL_NAME, self._actuators, self._start_guardian
         )
         self._guardian: Guardian | None = None
         self._changed = threading.Condition()
-        self._wishes: dict[str, str] = {}
+        self._requests: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._retry_at_s = 0.0
         self._busy = False
         self._ending = False
         self._latest: dict[str, ActuatorOutcome] = {}
-        self._untaken: list[ActuatorOutcome] = []
+        self._untaken_outcomes: list[ActuatorOutcome] = []
         self._thread: threading.Thread | None = None
         if self.allowed:
             self._thread = threading.Thread(target=self._work, name="actuators", daemon=True)
@@ -73,43 +73,43 @@ class Actuators:
 
     # From any thread ----------------------------------------------------------------------------
 
-    def apply(self, clock_cap: float | None) -> None:
+    def cap_clocks(self, clock_cap: float | None) -> None:
         """Wish that the clocks be no more than this share of the highest; None lifts the cap.
 
         Goes to those of the clock caps that are allowed.
         """
         for name in CLOCK_CAPS:
             if name in self.allowed:
-                self._wish(name, _ORIGINAL if clock_cap is None else f"{clock_cap:g}")
+                self._add_request(name, _ORIGINAL if clock_cap is None else f"{clock_cap:g}")
 
     def request(self, name: str, value: str) -> None:
         """Wish for a value of one actuator; an empty one wishes that it be put back."""
         if name in self.allowed:
-            self._wish(name, value)
+            self._add_request(name, value)
         else:
-            words = f"{name}: not allowed; allowed: {', '.join(self.allowed) or 'none'}"
-            self._tell(ActuatorOutcome(name, value, ActuatorResult.REFUSED, None, words))
+            message = f"{name}: not allowed; allowed: {', '.join(self.allowed) or 'none'}"
+            self._report(ActuatorOutcome(name, value, ActuatorResult.REFUSED, None, message))
 
     def restore(self) -> None:
         """Wish that everything be put back."""
         for name in self.allowed:
-            self._wish(name, _ORIGINAL)
+            self._add_request(name, _ORIGINAL)
 
     def outcomes(self) -> tuple[ActuatorOutcome, ...]:
         """Return what came of the last wish for each actuator."""
         with self._changed:
             return tuple(self._latest.values())
 
-    def take(self) -> tuple[ActuatorOutcome, ...]:
+    def take_outcomes(self) -> tuple[ActuatorOutcome, ...]:
         """Return what has come of wishes since the last call, repetitions left out."""
         with self._changed:
-            taken, self._untaken = tuple(self._untaken), []
+            taken, self._untaken_outcomes = tuple(self._untaken_outcomes), []
             return taken
 
-    def settle(self, timeout_s: float) -> bool:
+    def wait_until_idle(self, timeout_s: float) -> bool:
         """Wait until every wish is fulfilled, failed or refused; tell whether that was in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._wishes and not self._busy, timeout_s)
+            return self._changed.wait_for(lambda: not self._requests and not self._busy, timeout_s)
 
     def close(self, timeout_s: float | None = None) -> bool:
         """Put everything back and end; tell whether that was done in time.
@@ -118,7 +118,7 @@ class Actuators:
         longer than two of the tools' timeouts where nothing else is asked.
         """
         with self._changed:
-            self._wishes.clear()
+            self._requests.clear()
             self._ending = True
             self._changed.notify_all()
         if self._thread is None:
@@ -130,22 +130,22 @@ class Actuators:
 
     def _work(self) -> None:
         if not self._dry_run:
-            self._attempt(self._start)
-        while (wish := self._next()) is not None:
-            self._attempt(functools.partial(self._fulfil, *wish))
+            self._run_guarded(self._start)
+        while (request := self._next()) is not None:
+            self._run_guarded(functools.partial(self._carry_out, *request))
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-        self._attempt(self._end)
+        self._run_guarded(self._end)
 
     def _next(self) -> tuple[str, str] | None:
         with self._changed:
             while not self._ending:
                 wait_s = self._retry_refused()
-                if self._wishes:
-                    name = next(iter(self._wishes))
+                if self._requests:
+                    name = next(iter(self._requests))
                     self._busy = True
-                    return name, self._wishes.pop(name)
+                    return name, self._requests.pop(name)
                 self._changed.wait(wait_s)
             return None
 
@@ -156,92 +156,92 @@ class Actuators:
         left_s = self._retry_at_s - time.monotonic()
         if left_s > 0:
             return left_s
-        self._wishes = {**self._refused, **self._wishes}
+        self._requests = {**self._refused, **self._requests}
         self._refused = {}
         return None
 
-    def _fulfil(self, name: str, value: str) -> None:
+    def _carry_out(self, name: str, value: str) -> None:
         if self._dry_run:
-            outcome = self._would(name, value)
+            outcome = self._dry_run_outcome(name, value)
             if outcome is not None:
-                self._tell(outcome)
+                self._report(outcome)
         elif value != _ORIGINAL:
             outcome = self._session.set(name, value)
-            self._tell(outcome)
+            self._report(outcome)
             if outcome.result is ActuatorResult.REFUSED:
-                self._keep_for_later(name, value)
+                self._retry_later(name, value)
         elif (outcome := self._session.restore(name)) is not None:
-            self._tell(outcome)
+            self._report(outcome)
 
-    def _keep_for_later(self, name: str, value: str) -> None:
+    def _retry_later(self, name: str, value: str) -> None:
         with self._changed:
             if not self._refused:
                 self._retry_at_s = time.monotonic() + _RETRY_S
-            if name not in self._wishes:
+            if name not in self._requests:
                 self._refused[name] = value
 
-    def _would(self, name: str, value: str) -> ActuatorOutcome | None:
+    def _dry_run_outcome(self, name: str, value: str) -> ActuatorOutcome | None:
         actuator = self._actuators[name]
-        now = in_force(actuator)
+        now = read_or_none(actuator)
         if value == _ORIGINAL:
             before = self._latest.get(name)
-            if before is None or before.result is not ActuatorResult.WOULD:
+            if before is None or before.result is not ActuatorResult.DRY_RUN:
                 return None
             return ActuatorOutcome(
-                name, value, ActuatorResult.WOULD, now, f"{name}: dry run; would put it back"
+                name, value, ActuatorResult.DRY_RUN, now, f"{name}: dry run; would put it back"
             )
         try:
             steps = actuator.plan(value, None)
         except ActuatorError as error:
             return ActuatorOutcome(name, value, ActuatorResult.FAILED, now, f"{name}: {error}")
-        words = f"dry run; would {', then '.join(steps)}" if steps else "is so already"
-        result = ActuatorResult.WOULD if steps else ActuatorResult.UNCHANGED
-        return ActuatorOutcome(name, value, result, now, f"{name}: {words}")
+        message = f"dry run; would {', then '.join(steps)}" if steps else "is so already"
+        result = ActuatorResult.DRY_RUN if steps else ActuatorResult.UNCHANGED
+        return ActuatorOutcome(name, value, result, now, f"{name}: {message}")
 
     def _start(self) -> None:
         for outcome in self._session.start():
-            self._tell(outcome)
+            self._report(outcome)
 
     def _end(self) -> None:
         try:
             for outcome in self._session.restore_all():
-                self._tell(outcome)
+                self._report(outcome)
         finally:
             self._session.end()
             if self._guardian is not None:
-                self._guardian.let_go()
+                self._guardian.release()
 
-    def _watched(self, writer: str) -> None:
+    def _start_guardian(self, writer: str) -> None:
         self._guardian = Guardian.start(self._machine, self._folder, writer, self._gpu_names)
 
-    def _attempt(self, action: Callable[[], None]) -> None:
+    def _run_guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
         except ActuatorError as error:
-            self._tell(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
+            self._report(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
         except BaseException as error:
             # Whatever it is, the thread must live to put back what it has set.
-            self._tell(ActuatorOutcome("", "", ActuatorResult.FAILED, None, format_error(error)))
+            self._report(ActuatorOutcome("", "", ActuatorResult.FAILED, None, format_error(error)))
 
-    def _wish(self, name: str, value: str) -> None:
+    def _add_request(self, name: str, value: str) -> None:
         with self._changed:
             if not self._ending:
-                self._wishes.pop(name, None)
+                self._requests.pop(name, None)
                 self._refused.pop(name, None)
-                self._wishes[name] = value
+                self._requests[name] = value
                 self._changed.notify_all()
 
-    def _tell(self, outcome: ActuatorOutcome) -> None:
+    def _report(self, outcome: ActuatorOutcome) -> None:
         with self._changed:
             before = self._latest.get(outcome.actuator)
-            if before is not None and _says_the_same(before, outcome):
+            if before is not None and _is_repetition(before, outcome):
                 return
-            self._untaken.append(outcome)
+            self._untaken_outcomes.append(outcome)
             self._latest[outcome.actuator] = outcome
             self._changed.notify_all()
 
 
-def _says_the_same(before: ActuatorOutcome, now: ActuatorOutcome) -> bool:
+def _is_repetition(before: ActuatorOutcome, now: ActuatorOutcome) -> bool:
     """Tell whether an outcome is no news: the same again, or that what was set is so still."""
-    is_so_still = now.result is ActuatorResult.UNCHANGED and before.result is ActuatorResult.SET
-    return now == before or (is_so_still and now.asked == before.asked)
+    is_still_set = now.result is ActuatorResult.UNCHANGED and before.result is ActuatorResult.SET
+    return now == before or (is_still_set and now.requested == before.requested)

@@ -19,42 +19,42 @@ class ClockDomain:
     name: str
     parent: str
     patterns: Sequence[str]
-    governor: str
-    governors: str
-    lowest: str
-    highest: str
-    frequencies: str
+    governor_file: str
+    available_governors_file: str
+    min_file: str
+    max_file: str
+    available_frequencies_file: str
     unit: str
 
-    def folders(self, machine: Machine) -> list[str]:
+    def list_folders(self, machine: Machine) -> list[str]:
         """Return the folder of each clock; raises ActuatorError where there is none."""
         found = [
             folder
-            for folder in machine.folders(self.parent, *self.patterns)
-            if machine.has(f"{folder}/{self.highest}")
+            for folder in machine.list_folders(self.parent, *self.patterns)
+            if machine.exists(f"{folder}/{self.max_file}")
         ]
         if not found:
             raise ActuatorError(f"{self.name}: this machine shows no clock of it")
         return found
 
-    def available(self, machine: Machine, folder: str) -> list[int]:
+    def read_frequencies(self, machine: Machine, folder: str) -> list[int]:
         """Return the frequencies that a clock can have, rising; empty where they are no list."""
-        path = f"{folder}/{self.frequencies}"
-        if not machine.has(path):
+        path = f"{folder}/{self.available_frequencies_file}"
+        if not machine.exists(path):
             return []
-        words = machine.read(path).split()
-        return sorted(int(word) for word in words if word.isdecimal())
+        message = machine.read(path).split()
+        return sorted(int(word) for word in message if word.isdecimal())
 
 
 CPU = ClockDomain(
     name="cpu",
     parent="sys/devices/system/cpu/cpufreq",
     patterns=("policy*",),
-    governor="scaling_governor",
-    governors="scaling_available_governors",
-    lowest="scaling_min_freq",
-    highest="scaling_max_freq",
-    frequencies="scaling_available_frequencies",
+    governor_file="scaling_governor",
+    available_governors_file="scaling_available_governors",
+    min_file="scaling_min_freq",
+    max_file="scaling_max_freq",
+    available_frequencies_file="scaling_available_frequencies",
     unit="kHz",
 )
 
@@ -65,21 +65,21 @@ def gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
         name="gpu",
         parent="sys/class/devfreq",
         patterns=tuple(names),
-        governor="governor",
-        governors="available_governors",
-        lowest="min_freq",
-        highest="max_freq",
-        frequencies="available_frequencies",
+        governor_file="governor",
+        available_governors_file="available_governors",
+        min_file="min_freq",
+        max_file="max_freq",
+        available_frequencies_file="available_frequencies",
         unit="Hz",
     )
 
 
-def number_in(machine: Machine, path: str) -> int:
+def read_frequency(machine: Machine, path: str) -> int:
     """Return the whole number in a file; raises ActuatorError where it holds something else."""
-    return as_number(path, machine.read(path))
+    return parse_frequency(path, machine.read(path))
 
 
-def as_number(path: str, text: str) -> int:
+def parse_frequency(path: str, text: str) -> int:
     """Return the whole number that a file holds, or held, as in ``number_in``."""
     if not text.isdecimal():
         raise ActuatorError(f"/{path}: expected a frequency, got {text[:40]!r}")

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import edge_inference
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.catalogue import all_actuators
 from edge_inference.platforms.actuators.journal import Journal
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.put_back import put_back_all
+from edge_inference.platforms.actuators.registry import make_actuators
+from edge_inference.platforms.actuators.restore import restore_all
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
-JOURNAL = "actuators.json"
+JOURNAL_NAME = "actuators.json"
 _READY = b"+"
-_READY_S = 20.0
-_END_S = 5.0
-_LOOK_S = 0.05
+_READY_TIMEOUT_S = 20.0
+_EXIT_TIMEOUT_S = 5.0
+_LOCK_POLL_S = 0.05
 # Run by Python without its environment's or the working folder's modules: we need none.
 _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); "
@@ -71,45 +71,47 @@ class Guardian:
             raise ActuatorError(f"the guardian cannot be started: {error.strerror}") from error
         guardian = cls(process)
         if not guardian._is_ready():
-            guardian.let_go()
+            guardian.release()
             raise ActuatorError("the guardian did not come up; nothing was changed")
         return guardian
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Close its input; where all is put back it ends. Does not wait for long."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_S)
+            self._process.wait(_EXIT_TIMEOUT_S)
 
     def _is_ready(self) -> bool:
         output = self._process.stdout
         assert output is not None
-        readable, _, _ = select.select([output], [], [], _READY_S)
+        readable, _, _ = select.select([output], [], [], _READY_TIMEOUT_S)
         return bool(readable) and os.read(output.fileno(), 1) == _READY
 
 
-def watch(state_folder: Path, writer: str, machine: Machine, gpu_names: tuple[str, ...]) -> None:
+def restore_when_writer_ended(
+    state_folder: Path, writer: str, machine: Machine, gpu_names: tuple[str, ...]
+) -> None:
     """Put back what this writer has left in the journal, once nobody else is the writer.
 
     Whoever becomes the writer before us puts it back, or takes it over under its own name.
     """
-    journal = Journal(state_folder / JOURNAL)
+    journal = Journal(state_folder / JOURNAL_NAME)
     lock = WriterLock(state_folder)
     while (record := journal.load()) is not None and record.writer == writer:
         try:
-            lock.take()
+            lock.acquire()
         except ActuatorError:
-            time.sleep(_LOOK_S)
+            time.sleep(_LOCK_POLL_S)
             continue
         try:
             record = journal.load()
             if record is not None and record.writer == writer:
-                put_back_all(machine, all_actuators(machine, gpu_names), journal, record)
+                restore_all(machine, make_actuators(machine, gpu_names), journal, record)
             return
         finally:
-            lock.give_back()
+            lock.release()
 
 
 def main(arguments: list[str]) -> int:
@@ -122,5 +124,5 @@ def main(arguments: list[str]) -> int:
     os.write(sys.stdout.fileno(), _READY)
     while os.read(sys.stdin.fileno(), 1):
         continue
-    watch(Path(state_folder), writer, machine, tuple(given["gpu_names"]))
+    restore_when_writer_ended(Path(state_folder), writer, machine, tuple(given["gpu_names"]))
     return 0

@@ -15,7 +15,7 @@ from edge_inference.platforms.actuators.machine import Machine
 
 _TOOL = "jetson_clocks"
 # jetson_clocks also stores how fast the fan was, and would set it back to that.
-_OF_A_FAN = re.compile(r"fan|pwm", re.IGNORECASE)
+_FAN_LINE = re.compile(r"fan|pwm", re.IGNORECASE)
 
 
 class JetsonClocks:
@@ -38,7 +38,7 @@ class JetsonClocks:
 
     def read(self) -> str:
         """Return on where each CPU cluster and GPU has but one frequency allowed."""
-        self._machine.tool(_TOOL)
+        self._machine.find_tool(_TOOL)
         return "on" if all(low == high for low, high in self._ranges()) else "off"
 
     def save(self) -> Saved:
@@ -50,7 +50,7 @@ class JetsonClocks:
             if not file.exists():
                 raise ActuatorError("jetson_clocks --store: it has written nothing")
             stored = file.read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in stored.splitlines() if not _OF_A_FAN.search(line)]
+        lines = [line for line in stored.splitlines() if not _FAN_LINE.search(line)]
         return {"stored": "\n".join(lines) + "\n"}
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
@@ -90,12 +90,12 @@ class JetsonClocks:
 
     def _ranges(self) -> Iterator[tuple[str, str]]:
         domains = [CPU]
-        if self._machine.folders(self._gpu.parent, *self._gpu.patterns):
+        if self._machine.list_folders(self._gpu.parent, *self._gpu.patterns):
             domains.append(self._gpu)
         for domain in domains:
-            for folder in domain.folders(self._machine):
-                low = self._machine.read(f"{folder}/{domain.lowest}")
-                yield low, self._machine.read(f"{folder}/{domain.highest}")
+            for folder in domain.list_folders(self._machine):
+                low = self._machine.read(f"{folder}/{domain.min_file}")
+                yield low, self._machine.read(f"{folder}/{domain.max_file}")
 
 
 @contextmanager

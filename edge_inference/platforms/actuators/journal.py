@@ -21,12 +21,12 @@ _BOOT = "proc/sys/kernel/random/boot_id"
 class JournalRecord:
     """The originals by actuator, in the order of the first changes.
 
-    ``writer`` tells whose they are (a word of its own per writer), ``boot`` since which
+    ``writer`` tells whose they are (a word of its own per writer), ``boot_id`` since which
     start of the machine they hold.
     """
 
     writer: str
-    boot: str
+    boot_id: str
     originals: dict[str, Saved] = field(default_factory=dict)
 
 
@@ -41,7 +41,7 @@ class Journal:
         try:
             content = read_json(self.file)
             return JournalRecord(
-                str(content["writer"]), str(content["boot"]), _originals(content["originals"])
+                str(content["writer"]), str(content["boot_id"]), _originals(content["originals"])
             )
         except FileNotFoundError:
             return None
@@ -65,18 +65,18 @@ class Journal:
             raise ActuatorError(f"{self.file}: {error.strerror}; nothing was changed") from error
 
     def _write(self, text: str) -> None:
-        made = self.file.with_suffix(".new")
-        with made.open("w", encoding="utf-8") as file:
+        new_file = self.file.with_suffix(".new")
+        with new_file.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        made.replace(self.file)
+        new_file.replace(self.file)
         _sync_folder(self.file.parent)
 
 
-def boot_of(machine: Machine) -> str:
+def read_boot_id(machine: Machine) -> str:
     """Return a word that changes with every start of the machine; empty where it has none."""
-    return machine.read(_BOOT) if machine.has(_BOOT) else ""
+    return machine.read(_BOOT) if machine.exists(_BOOT) else ""
 
 
 def _originals(content: Any) -> dict[str, Saved]:

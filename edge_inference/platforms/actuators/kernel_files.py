@@ -12,12 +12,14 @@ from edge_inference.platforms.actuators.machine import Machine
 Writes = Sequence[tuple[str, str]]
 
 
-def words(machine: Machine, writes: Writes) -> list[str]:
+def describe_writes(machine: Machine, writes: Writes) -> list[str]:
     """Say what writing would do, leaving out what is there already."""
-    return [f"write {text} to {machine.root / path}" for path, text in pending(machine, writes)]
+    return [
+        f"write {text} to {machine.root / path}" for path, text in find_pending(machine, writes)
+    ]
 
 
-def pending(machine: Machine, writes: Writes) -> list[tuple[str, str]]:
+def find_pending(machine: Machine, writes: Writes) -> list[tuple[str, str]]:
     """Return the writes that would change something."""
     return [(path, text) for path, text in writes if machine.read(path) != text]
 
@@ -29,7 +31,7 @@ def write_all(machine: Machine, writes: Writes) -> None:
             machine.write(path, text)
 
 
-def differences(machine: Machine, writes: Writes) -> str:
+def find_differences(machine: Machine, writes: Writes) -> str:
     """Read back; return what differs from what was written, or an empty text."""
     found = []
     for path, text in writes:
@@ -39,12 +41,12 @@ def differences(machine: Machine, writes: Writes) -> str:
     return "; ".join(found)
 
 
-def save(machine: Machine, paths: Sequence[str]) -> dict[str, Any]:
+def save_files(machine: Machine, paths: Sequence[str]) -> dict[str, Any]:
     """Return what files hold."""
     return {"files": {path: machine.read(path) for path in paths}}
 
 
-def saved_text(saved: Mapping[str, Any], path: str) -> str:
+def get_saved_text(saved: Mapping[str, Any], path: str) -> str:
     """Return what a file held; raises ActuatorError for one that was not saved."""
     text = saved["files"].get(path)
     if text is None:
@@ -52,20 +54,20 @@ def saved_text(saved: Mapping[str, Any], path: str) -> str:
     return str(text)
 
 
-def put_back(machine: Machine, saved: Mapping[str, Any]) -> None:
+def restore_files(machine: Machine, saved: Mapping[str, Any]) -> None:
     """Make files hold again what they held; a file that is gone has nothing to put back.
 
     A kernel may refuse a lowest frequency above the highest one that another write is
     yet to raise, so what is refused is tried once more after the others.
     """
-    originals = {p: str(t) for p, t in saved["files"].items() if machine.has(p)}
+    originals = {p: str(t) for p, t in saved["files"].items() if machine.exists(p)}
     for last_try in (False, True):
-        for path, text in pending(machine, tuple(originals.items())):
+        for path, text in find_pending(machine, tuple(originals.items())):
             try:
                 machine.write(path, text)
             except ActuatorError:
                 if last_try:
                     raise
-    left = differences(machine, tuple(originals.items()))
-    if left:
-        raise ActuatorError(f"could not be put back: {left}")
+    leftover = find_differences(machine, tuple(originals.items()))
+    if leftover:
+        raise ActuatorError(f"could not be put back: {leftover}")

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.tree import MachineTree
+from edge_inference.platforms.system_files import HostFiles
 
 _CLOCKS = r"scaling_(governor|min_freq|max_freq)"
 _KERNEL_FILE = re.compile(
@@ -29,18 +29,18 @@ _KERNEL_FILE = re.compile(
 )
 _OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's path may lack the first
-_END_S = 1.0
+_EXIT_TIMEOUT_S = 1.0
 # Lets a tool end with the process that called it: one that went on would undo what is put
 # back when its caller has been killed. In a process of its own, as nothing of the kind is
 # safe between fork and exec in one with threads.
-_LEASH = """
+_DEATH_SIGNAL_LAUNCHER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])
 """
-_LAST_WORDS = 200
+_MAX_OUTPUT_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -56,29 +56,29 @@ class Machine:
     timeout_s: float = 30.0
 
     @property
-    def tree(self) -> MachineTree:
+    def files(self) -> HostFiles:
         """The same machine's files, as sensors read them."""
-        return MachineTree(self.root)
+        return HostFiles(self.root)
 
     def read(self, path: str) -> str:
         """Return a file's text without the space around it; raises ActuatorError."""
         try:
-            return self.tree.read(path).decode(errors="replace").strip()
+            return self.files.read(path).decode(errors="replace").strip()
         except OSError as error:
             raise ActuatorError(f"{self.root / path}: {error.strerror}") from error
 
-    def has(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
         """Tell whether there is such a file or folder, for all that we may see."""
         try:
             return (self.root / path).exists()
         except OSError:
             return False
 
-    def folders(self, parent: str, *patterns: str) -> list[str]:
+    def list_folders(self, parent: str, *patterns: str) -> list[str]:
         """Return the paths in a folder whose names match one of the patterns, sorted."""
         return [
             f"{parent}/{name}"
-            for name in self.tree.list(parent)
+            for name in self.files.list(parent)
             if any(fnmatchcase(name, pattern) for pattern in patterns)
         ]
 
@@ -106,14 +106,14 @@ class Machine:
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
             # A name that neither sysctl nor the limits module would read.
-            made = file.with_suffix(".new")
-            made.write_text(text, encoding="utf-8")
-            made.chmod(0o644)
-            made.replace(file)
+            new_file = file.with_suffix(".new")
+            new_file.write_text(text, encoding="utf-8")
+            new_file.chmod(0o644)
+            new_file.replace(file)
         except OSError as error:
             raise self._refusal(path, error, "while writing it") from error
 
-    def tool(self, name: str) -> str:
+    def find_tool(self, name: str) -> str:
         """Return a tool's path; raises ActuatorError where the machine has none."""
         found = shutil.which(name, path=self._search_path())
         if found is None:
@@ -125,8 +125,8 @@ class Machine:
 
         Raises ActuatorError where there is none, or where it was killed for taking too long.
         """
-        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
-        command = [*leash, self.tool(name), *arguments]
+        leash = [sys.executable, "-I", "-S", "-c", _DEATH_SIGNAL_LAUNCHER, str(os.getpid())]
+        command = [*leash, self.find_tool(name), *arguments]
         try:
             process = subprocess.Popen(
                 command,
@@ -151,7 +151,7 @@ class Machine:
         """Run a tool as ``call`` does; raises ActuatorError too where it fails."""
         code, output = self.call(name, *arguments)
         if code:
-            raise ActuatorError(f"{' '.join((name, *arguments))}: {last_words(code, output)}")
+            raise ActuatorError(f"{' '.join((name, *arguments))}: {describe_failure(code, output)}")
         return output
 
     def _search_path(self) -> str:
@@ -165,10 +165,10 @@ class Machine:
         return ActuatorError(f"{self.root / path}: {error.strerror} {during}{hint}")
 
 
-def last_words(code: int, output: str) -> str:
+def describe_failure(code: int, output: str) -> str:
     """Say how a tool failed: its last line, and its exit code."""
     lines = output.strip().splitlines()
-    said = f" ({lines[-1].strip()[:_LAST_WORDS]})" if lines else ""
+    said = f" ({lines[-1].strip()[:_MAX_OUTPUT_CHARS]})" if lines else ""
     hint = "" if os.geteuid() == 0 else "; it may need root"
     return f"failed with exit code {code}{said}{hint}"
 
@@ -178,4 +178,4 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=_END_S)
+        process.communicate(timeout=_EXIT_TIMEOUT_S)

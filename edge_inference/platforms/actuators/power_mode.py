@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Saved
-from edge_inference.platforms.actuators.machine import Machine, last_words
+from edge_inference.platforms.actuators.machine import Machine, describe_failure
 from edge_inference.platforms.sensors.power_mode import (
     MODES_FILE,
     STATUS_FILE,
-    current,
-    modes,
-    watts,
+    parse_watts,
+    read_current_mode,
+    read_modes,
 )
 
-_AT_START = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
+_DEFAULT_MODE = re.compile(r"^\s*<\s*PM_CONFIG\s+DEFAULT=(\d+)\s*>", re.MULTILINE)
 _CORES = re.compile(r"_(ALL|\d+CORE)(?:_|$)")
 _NEEDS_REBOOT = "reboot required"
 
@@ -56,7 +56,7 @@ class PowerModeActuator:
         number = self._number(value)
         if number == self._current():
             return []
-        self._machine.tool("nvpmodel")
+        self._machine.find_tool("nvpmodel")
         return [f"run nvpmodel -m {number} ({self._modes()[number]})"]
 
     def set(self, value: str, saved: Saved) -> str:
@@ -70,11 +70,11 @@ class PowerModeActuator:
 
     def restore(self, saved: Saved) -> None:
         """Go back to the saved mode; also where it is noted still, as a change may be half done."""
-        left = self.set(str(saved["mode"]), saved)
-        if left:
-            raise ActuatorError(f"could not be put back: {left}")
+        leftover = self.set(str(saved["mode"]), saved)
+        if leftover:
+            raise ActuatorError(f"could not be put back: {leftover}")
 
-    def most_powerful(self) -> str:
+    def find_most_powerful(self) -> str:
         """Return the mode without limits, else that of the most watts, and of those of most cores.
 
         Raises ActuatorError where no name tells.
@@ -83,7 +83,7 @@ class PowerModeActuator:
         for unlimited in ("MAXN_SUPER", "MAXN"):
             if unlimited in names:
                 return unlimited
-        budgets = {name: budget for name in names if (budget := watts(name)) is not None}
+        budgets = {name: budget for name in names if (budget := parse_watts(name)) is not None}
         if not budgets:
             raise ActuatorError(
                 f"power_mode: which of {', '.join(names)} is the most powerful is not known"
@@ -98,21 +98,21 @@ class PowerModeActuator:
                 f"it, run `sudo nvpmodel -m {number}` by hand and let it reboot"
             )
         if code:
-            raise ActuatorError(f"nvpmodel -m {number}: {last_words(code, output)}")
+            raise ActuatorError(f"nvpmodel -m {number}: {describe_failure(code, output)}")
 
     def _modes(self) -> Mapping[int, str]:
-        if not self._machine.has(MODES_FILE):
+        if not self._machine.exists(MODES_FILE):
             raise ActuatorError("power_mode: this machine has none (no nvpmodel.conf)")
-        found = modes(self._machine.tree)
+        found = read_modes(self._machine.files)
         if not found:
             raise ActuatorError(f"{self._machine.root / MODES_FILE}: expected POWER_MODEL entries")
         return found
 
     def _current(self) -> int:
-        if self._machine.has(STATUS_FILE):
-            number = current(self._machine.tree)
+        if self._machine.exists(STATUS_FILE):
+            number = read_current_mode(self._machine.files)
         else:  # nobody has chosen yet, so it is what the table names for the start
-            match = _AT_START.search(self._machine.read(MODES_FILE))
+            match = _DEFAULT_MODE.search(self._machine.read(MODES_FILE))
             number = int(match[1]) if match else None
         if number is None or number not in self._modes():
             raise ActuatorError(

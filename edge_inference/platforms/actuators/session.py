@@ -8,18 +8,18 @@ from pathlib import Path
 
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import Actuator, ActuatorOutcome, ActuatorResult
-from edge_inference.platforms.actuators.journal import Journal, JournalRecord, boot_of
+from edge_inference.platforms.actuators.journal import Journal, JournalRecord, read_boot_id
 from edge_inference.platforms.actuators.machine import Machine
-from edge_inference.platforms.actuators.put_back import (
-    forget_what_a_restart_has_reset,
-    in_force,
-    put_back,
-    put_back_all,
+from edge_inference.platforms.actuators.restore import (
+    drop_reset_by_reboot,
+    read_or_none,
+    restore_actuator,
+    restore_all,
 )
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
 #: What each must not be changed beneath: put back before, and set again after.
-_BENEATH = {
+_DEPENDENTS = {
     "power_mode": ("jetson_clocks", "cpu_clock_cap", "gpu_clock_cap"),
     "jetson_clocks": ("cpu_clock_cap", "gpu_clock_cap"),
 }
@@ -28,9 +28,9 @@ _BENEATH = {
 class ActuatorSession:
     """Uses actuators in the caller's thread, which a tool may hold up for its timeout.
 
-    ``guard(writer)`` is called before the first change and must return only when
+    ``start_guardian(writer)`` is called before the first change and must return only when
     somebody watches over this process; it raises ActuatorError to forbid changes.
-    With ``goes_on`` what an earlier session has set is to last, and so is not put
+    With ``persistent`` what an earlier session has set is to last, and so is not put
     back at the start: its originals are ours then.
     """
 
@@ -40,17 +40,17 @@ class ActuatorSession:
         state_folder: Path,
         journal_name: str,
         actuators: Mapping[str, Actuator],
-        guard: Callable[[str], None],
-        goes_on: bool = False,
+        start_guardian: Callable[[str], None],
+        persistent: bool = False,
     ) -> None:
         self._machine = machine
         self._actuators = actuators
         self._lock = WriterLock(state_folder)
         self._journal = Journal(state_folder / journal_name)
         self._record = JournalRecord(uuid.uuid4().hex, "")
-        self._guard = guard
-        self._guarded = False
-        self._goes_on = goes_on
+        self._start_guardian = start_guardian
+        self._is_guarded = False
+        self._is_persistent = persistent
         self._asked: dict[str, str] = {}
 
     def start(self) -> list[ActuatorOutcome]:
@@ -60,11 +60,11 @@ class ActuatorSession:
         """
         if self._lock.is_held:
             return []
-        self._lock.take()
+        self._lock.acquire()
         try:
-            return self._take_over(self._journal.load())
+            return self._adopt_journal(self._journal.load())
         except ActuatorError:
-            self._lock.give_back()
+            self._lock.release()
             raise
 
     def set(self, name: str, value: str) -> ActuatorOutcome:
@@ -78,12 +78,12 @@ class ActuatorSession:
             saved = self._record.originals.get(name)
             if not actuator.plan(value, saved):
                 return self._outcome(actuator, value, ActuatorResult.UNCHANGED, "is so already")
-            above = self._lift(name)
+            dependents = self._restore_dependents(name)
             try:
                 return self._change(actuator, value)
             finally:
-                for other, asked in reversed(above):
-                    self.set(other, asked)
+                for other, requested in reversed(dependents):
+                    self.set(other, requested)
         except ActuatorError as error:
             return self._outcome(actuator, value, ActuatorResult.FAILED, str(error))
 
@@ -91,12 +91,12 @@ class ActuatorSession:
         """Put one back; None where it was never changed."""
         if name not in self._record.originals:
             return None
-        above = self._lift(name)
-        outcome = put_back(self._actuators[name], self._record)
+        dependents = self._restore_dependents(name)
+        outcome = restore_actuator(self._actuators[name], self._record)
         self._asked.pop(name, None)
         self._journal.store(self._record)
-        for other, asked in reversed(above):
-            self.set(other, asked)
+        for other, requested in reversed(dependents):
+            self.set(other, requested)
         return outcome
 
     def restore_all(self) -> list[ActuatorOutcome]:
@@ -104,56 +104,58 @@ class ActuatorSession:
         if not self._lock.is_held:
             return []
         self._asked.clear()
-        return put_back_all(self._machine, self._actuators, self._journal, self._record)
+        return restore_all(self._machine, self._actuators, self._journal, self._record)
 
     def end(self) -> None:
         """Stop being the writer; what is not put back stays in the journal."""
-        self._lock.give_back()
+        self._lock.release()
 
-    def _take_over(self, left: JournalRecord | None) -> list[ActuatorOutcome]:
-        self._record.boot = boot_of(self._machine)
-        if left is None:
+    def _adopt_journal(self, leftover: JournalRecord | None) -> list[ActuatorOutcome]:
+        self._record.boot_id = read_boot_id(self._machine)
+        if leftover is None:
             return []
         outcomes = []
-        if self._goes_on:
-            forget_what_a_restart_has_reset(self._machine, self._actuators, left)
+        if self._is_persistent:
+            drop_reset_by_reboot(self._machine, self._actuators, leftover)
         else:
-            outcomes = put_back_all(self._machine, self._actuators, self._journal, left)
-        self._record.originals = left.originals
+            outcomes = restore_all(self._machine, self._actuators, self._journal, leftover)
+        self._record.originals = leftover.originals
         self._journal.store(self._record)
         return outcomes
 
     def _change(self, actuator: Actuator, value: str) -> ActuatorOutcome:
         name = actuator.name
-        if not self._guarded:
-            self._guard(self._record.writer)
-            self._guarded = True
+        if not self._is_guarded:
+            self._start_guardian(self._record.writer)
+            self._is_guarded = True
         if name not in self._record.originals:
             originals = {**self._record.originals, name: actuator.save()}
-            self._journal.store(JournalRecord(self._record.writer, self._record.boot, originals))
+            self._journal.store(JournalRecord(self._record.writer, self._record.boot_id, originals))
             self._record.originals = originals
         self._asked[name] = value
-        different = actuator.set(value, self._record.originals[name])
-        if different:
-            return self._outcome(actuator, value, ActuatorResult.DIFFERS, different)
-        now = in_force(actuator)
+        difference = actuator.set(value, self._record.originals[name])
+        if difference:
+            return self._outcome(actuator, value, ActuatorResult.DIFFERS, difference)
+        now = read_or_none(actuator)
         shown = "" if now in (None, value) else f" ({now})"
         return self._outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
 
-    def _lift(self, name: str) -> list[tuple[str, str]]:
+    def _restore_dependents(self, name: str) -> list[tuple[str, str]]:
         """Put back what was set on top of this one; return what to set again."""
-        above = []
+        dependents = []
         for other in reversed(tuple(self._record.originals)):
-            if other in _BENEATH.get(name, ()) and other in self._asked:
-                above.append((other, self._asked[other]))
-                outcome = put_back(self._actuators[other], self._record)
+            if other in _DEPENDENTS.get(name, ()) and other in self._asked:
+                dependents.append((other, self._asked[other]))
+                outcome = restore_actuator(self._actuators[other], self._record)
                 if outcome.is_problem:
-                    raise ActuatorError(outcome.words)
-        return above
+                    raise ActuatorError(outcome.message)
+        return dependents
 
     def _outcome(
-        self, actuator: Actuator, asked: str, result: ActuatorResult, words: str
+        self, actuator: Actuator, requested: str, result: ActuatorResult, message: str
     ) -> ActuatorOutcome:
-        now = in_force(actuator)
-        sentence = words if words.startswith(f"{actuator.name}:") else f"{actuator.name}: {words}"
-        return ActuatorOutcome(actuator.name, asked, result, now, sentence)
+        now = read_or_none(actuator)
+        sentence = (
+            message if message.startswith(f"{actuator.name}:") else f"{actuator.name}: {message}"
+        )
+        return ActuatorOutcome(actuator.name, requested, result, now, sentence)

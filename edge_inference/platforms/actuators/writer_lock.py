@@ -22,7 +22,7 @@ class WriterLock:
         """Tell whether this object holds it."""
         return self._handle is not None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take it; raises ActuatorError that names the process that has it."""
         if self.is_held:
             return
@@ -43,7 +43,7 @@ class WriterLock:
             raise ActuatorError(f"{self._file}: {error.strerror}") from error
         self._handle = handle
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let others have it."""
         if self._handle is not None:
             os.close(self._handle)

@@ -13,19 +13,19 @@ from typing import IO
 
 from edge_inference.core.disk import why_not_written
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.recording.private_data import PrivateData
-from edge_inference.platforms.recording.recorded_files import kept_part, recorded_paths
+from edge_inference.platforms.recording.anonymizer import Anonymizer
+from edge_inference.platforms.recording.file_patterns import kept_part, recorded_paths
 from edge_inference.platforms.recording.recording import (
-    Content,
-    RecordedChanges,
+    FileContent,
+    RecordedSample,
     RecordingHeader,
-    RecordingSpace,
+    RecordingLimits,
     UnreadableFile,
-    head_line,
-    look_line,
+    format_header,
+    format_sample,
     open_for_writing,
 )
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _BLOCKS_AFTER_S = 1.0
 # Not a file, or not one any more.
@@ -36,7 +36,7 @@ _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 class CaptureSummary:
     """What a recording has come to: how many looks, files, and files of those that fail."""
 
-    looks: int
+    samples: int
     files: int
     failing: int
     duration_s: float
@@ -45,9 +45,9 @@ class CaptureSummary:
 
 
 def record(
-    tree: Tree,
+    files: SystemFiles,
     destination: Path,
-    head: RecordingHeader,
+    header: RecordingHeader,
     *,
     duration_s: float,
     period_s: float,
@@ -62,13 +62,24 @@ def record(
     before the next begins. It ends, too, where a reader takes no more. Raises ConfigError where
     the file is there already or cannot be written; what is in it by then is a sound recording.
     """
-    private = PrivateData(host_name)
-    head = replace(head, note=private.text(head.note), kernel=private.text(head.kernel))
+    anonymizer = Anonymizer(host_name)
+    header = replace(
+        header,
+        note=anonymizer.anonymize_text(header.note),
+        kernel=anonymizer.anonymize_text(header.kernel),
+    )
     try:
-        with open_for_writing(destination) as file, _PatientReader(tree, blocks_after_s) as reader:
-            watch = _Watch(tree, private, reader)
+        with open_for_writing(destination) as file, _TimeoutReader(files, blocks_after_s) as reader:
+            detector = _ChangeDetector(files, anonymizer, reader)
             return _record(
-                watch, file, RecordingSpace(destination), head, duration_s, period_s, wait, clock
+                detector,
+                file,
+                RecordingLimits(destination),
+                header,
+                duration_s,
+                period_s,
+                wait,
+                clock,
             )
     except FileExistsError as error:
         raise ConfigError(
@@ -79,33 +90,33 @@ def record(
 
 
 def _record(
-    watch: _Watch,
+    detector: _ChangeDetector,
     file: IO[str],
-    room: RecordingSpace,
-    head: RecordingHeader,
+    limits: RecordingLimits,
+    header: RecordingHeader,
     duration_s: float,
     period_s: float,
     wait: Callable[[float], bool],
     clock: Callable[[], int],
 ) -> CaptureSummary:
-    first = head_line(head)
-    room.takes(first)
+    first = format_header(header)
+    limits.add_if_fits(first)
     _write(file, first)
-    start_ns, looks, ended, last_s = clock(), 0, False, 0.0
+    start_ns, samples, ended, last_s = clock(), 0, False, 0.0
     while True:
-        now_s = (clock() - start_ns) / 1e9 if looks else 0.0
-        changes = watch.changes()
-        line = look_line(RecordedChanges(now_s, changes))
-        is_full = not room.takes(line, len(changes))
-        if is_full and not looks:
-            raise ConfigError(f"the first look is too large: {RecordingSpace.words()}")
+        now_s = (clock() - start_ns) / 1e9 if samples else 0.0
+        changes = detector.changes()
+        line = format_sample(RecordedSample(now_s, changes))
+        is_full = not limits.add_if_fits(line, len(changes))
+        if is_full and not samples:
+            raise ConfigError(f"the first look is too large: {RecordingLimits.describe()}")
         if not is_full:
             _write(file, line)
-            looks, last_s = looks + 1, now_s
+            samples, last_s = samples + 1, now_s
         if is_full or ended or now_s >= duration_s:
-            files = watch.files.values()
+            files = detector.files.values()
             failing = sum(isinstance(content, UnreadableFile) for content in files)
-            return CaptureSummary(looks, len(files), failing, last_s, is_full)
+            return CaptureSummary(samples, len(files), failing, last_s, is_full)
         left_s = duration_s - now_s
         taken_s = (clock() - start_ns) / 1e9 - now_s
         # The last look is at the end, whatever the period.
@@ -117,44 +128,44 @@ def _write(file: IO[str], line: str) -> None:
     file.flush()
 
 
-class _Watch:
+class _ChangeDetector:
     """Tells what has changed in a tree from look to look."""
 
-    def __init__(self, tree: Tree, private: PrivateData, reader: _PatientReader) -> None:
-        self._tree = tree
-        self._private = private
+    def __init__(self, files: SystemFiles, anonymizer: Anonymizer, reader: _TimeoutReader) -> None:
+        self._files = files
+        self._anonymizer = anonymizer
         self._reader = reader
-        self.files: dict[str, Content] = {}
+        self.files: dict[str, FileContent] = {}
 
-    def changes(self) -> dict[str, Content | None]:
+    def changes(self) -> dict[str, FileContent | None]:
         """Look at all files."""
-        before, self.files = self.files, self._look()
+        before, self.files = self.files, self._read_files()
         gone = [path for path in before if path not in self.files]
         changed = {path: c for path, c in self.files.items() if before.get(path) != c}
         return {**changed, **dict.fromkeys(gone)}
 
-    def _look(self) -> dict[str, Content]:
-        found: dict[str, Content] = {}
-        for path in dict.fromkeys(recorded_paths(self._tree)):
+    def _read_files(self) -> dict[str, FileContent]:
+        found: dict[str, FileContent] = {}
+        for path in dict.fromkeys(recorded_paths(self._files)):
             content = self._reader.read(path)
             if isinstance(content, bytes):
-                content = self._private.content(path, kept_part(path, content))
+                content = self._anonymizer.anonymize_content(path, kept_part(path, content))
             elif content.errno in _NOTHING_THERE:
                 continue
-            found[self._private.path(path)] = content
+            found[self._anonymizer.anonymize_path(path)] = content
         return found
 
 
-class _PatientReader:
+class _TimeoutReader:
     """Reads files in a thread of its own, so that one that does not answer costs a moment only."""
 
-    def __init__(self, tree: Tree, blocks_after_s: float) -> None:
-        self._tree = tree
+    def __init__(self, files: SystemFiles, blocks_after_s: float) -> None:
+        self._files = files
         self._blocks_after_s = blocks_after_s
-        self._worker = _Worker(tree)
+        self._worker = _Worker(files)
         self._stuck: dict[str, _Worker] = {}
 
-    def __enter__(self) -> _PatientReader:
+    def __enter__(self) -> _TimeoutReader:
         """Return the reader."""
         return self
 
@@ -162,7 +173,7 @@ class _PatientReader:
         """Let the thread end."""
         self._worker.end()
 
-    def read(self, path: str) -> Content:
+    def read(self, path: str) -> FileContent:
         """Read a file; one that has not answered is not asked again before it has."""
         stuck = self._stuck.get(path)
         if stuck is not None and stuck.is_busy:
@@ -172,17 +183,17 @@ class _PatientReader:
         if content == UnreadableFile(None):
             self._stuck[path] = self._worker
             self._worker.end()
-            self._worker = _Worker(self._tree)
+            self._worker = _Worker(self._files)
         return content
 
 
 class _Worker:
     """A thread that reads one file after the other."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, files: SystemFiles) -> None:
+        self._files = files
         self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Content] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[FileContent] = queue.SimpleQueue()
         # A daemon: nothing can end a read that the kernel does not return from.
         threading.Thread(target=self._work, name="recording", daemon=True).start()
 
@@ -191,7 +202,7 @@ class _Worker:
         """Whether the last read has not come back."""
         return self._answers.empty()
 
-    def read(self, path: str, timeout_s: float) -> Content:
+    def read(self, path: str, timeout_s: float) -> FileContent:
         """Return a file's content, without errno where there is none in time."""
         self._asked.put(path)
         try:
@@ -206,7 +217,7 @@ class _Worker:
     def _work(self) -> None:
         while (path := self._asked.get()) is not None:
             try:
-                self._answers.put(self._tree.read(path))
+                self._answers.put(self._files.read(path))
             except OSError as error:
                 self._answers.put(UnreadableFile(error.errno or errno.EIO))
             except BaseException:  # without an answer it would count as blocked for ever

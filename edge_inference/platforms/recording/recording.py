@@ -2,7 +2,7 @@ r"""The file that a machine's tree is recorded in: JSON lines, packed where the 
 
 ::
 
-    {"format": "edge-inference-platform/1", "board": …, "kernel": …, "note": …, "constructed": …}
+    {"format": "edge-inference-platform/1", "board": …, "kernel": …, "note": …, "synthetic": …}
     {"t": 0, "files": {"sys/class/thermal/thermal_zone0/temp": {"text": "45000\n"}, …}}
     {"t": 0.5, "files": {"sys/class/thermal/thermal_zone0/temp": {"errno": "EAGAIN"}}}
     {"t": 1.0, "files": {}}
@@ -32,16 +32,16 @@ from edge_inference.errors import InputError
 FORMAT = "edge-inference-platform/1"
 _PACKED = ".gz"
 # Linux keeps numbers from here on for addresses.
-_MOST_ERRNO = 4096
+_MAX_ERRNO = 4096
 # Days of a machine with many sensors; unpacked, for a few bytes can stand for any number.
-_LARGEST_FILE = 128 << 20
-_LONGEST_LINE = 4 << 20
+_MAX_FILE_BYTES = 128 << 20
+_MAX_LINE_BYTES = 4 << 20
 # Packed, texts are a tenth of their length; more is a great many packings of nothing.
-_LARGEST_PACKED = 16 << 20
+_MAX_PACKED_BYTES = 16 << 20
 _PACKING = 1 << 10
 # A day of two looks a second, and the changes that fit into the largest file.
-_MOST_LOOKS = 200_000
-_MOST_CHANGES = 2_000_000
+_MAX_SAMPLES = 200_000
+_MAX_CHANGES = 2_000_000
 _ERRNOS = {name: number for number, name in errno.errorcode.items()}
 
 
@@ -53,71 +53,71 @@ class UnreadableFile:
 
 
 #: What stands in a file, or why that cannot be known.
-Content: TypeAlias = bytes | UnreadableFile
+FileContent: TypeAlias = bytes | UnreadableFile
 #: What has changed by file; None is a file that is gone.
-Changes: TypeAlias = Mapping[str, Content | None]
+FileChanges: TypeAlias = Mapping[str, FileContent | None]
 
 
 @dataclass(frozen=True)
 class RecordingHeader:
-    """Where a recording comes from. ``constructed`` is one that was written, not captured."""
+    """Where a recording comes from. ``synthetic`` is one that was written, not captured."""
 
     board: str = ""
     kernel: str = ""
     note: str = ""
-    constructed: bool = False
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)
-class RecordedChanges:
+class RecordedSample:
     """What had changed at a moment, in seconds from the beginning."""
 
     time_s: float
-    files: Changes
+    files: FileChanges
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A whole recording; ``looks`` begin at 0 s with every file, and their times rise."""
+    """A whole recording; ``samples`` begin at 0 s with every file, and their times rise."""
 
-    head: RecordingHeader
-    looks: tuple[RecordedChanges, ...]
+    header: RecordingHeader
+    samples: tuple[RecordedSample, ...]
 
     @property
     def duration_s(self) -> float:
         """The time of the last look."""
-        return self.looks[-1].time_s
+        return self.samples[-1].time_s
 
 
-class RecordingSpace:
+class RecordingLimits:
     """How much more a recording takes, so that none is written that nobody reads."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._looks = self._changes = 0
-        self._left = _LARGEST_FILE
+        self._samples = self._changes = 0
+        self._left = _MAX_FILE_BYTES
 
-    def takes(self, line: str, changes: int | None = None) -> bool:
+    def add_if_fits(self, line: str, changes: int | None = None) -> bool:
         """Tell whether a line still fits, and count it; ``changes`` are those of a look."""
         length = len(line) + 1
-        fits = length <= _LONGEST_LINE and length <= self._left
+        fits = length <= _MAX_LINE_BYTES and length <= self._left
         if changes is not None:
-            fits &= self._looks < _MOST_LOOKS and self._changes + changes <= _MOST_CHANGES
+            fits &= self._samples < _MAX_SAMPLES and self._changes + changes <= _MAX_CHANGES
         if self._file.name.endswith(_PACKED):
             # What does not get smaller gets a little larger.
-            fits &= self._file.stat().st_size + length + _PACKING <= _LARGEST_PACKED
+            fits &= self._file.stat().st_size + length + _PACKING <= _MAX_PACKED_BYTES
         if fits and changes is not None:
-            self._looks += 1
+            self._samples += 1
             self._changes += changes
         self._left -= length
         return fits
 
     @staticmethod
-    def words() -> str:
+    def describe() -> str:
         """Say how much a recording holds."""
         return (
-            f"a recording holds at most {_MOST_LOOKS} looks, {_MOST_CHANGES} changes and "
-            f"{_LARGEST_FILE >> 20} MiB, or {_LARGEST_PACKED >> 20} MiB packed"
+            f"a recording holds at most {_MAX_SAMPLES} samples, {_MAX_CHANGES} changes and "
+            f"{_MAX_FILE_BYTES >> 20} MiB, or {_MAX_PACKED_BYTES >> 20} MiB packed"
         )
 
 
@@ -128,15 +128,15 @@ def open_for_writing(file: Path) -> IO[str]:
     return file.open("x", encoding="ascii")
 
 
-def head_line(head: RecordingHeader) -> str:
+def format_header(header: RecordingHeader) -> str:
     """Return the first line, without its end."""
-    return json.dumps({"format": FORMAT, **asdict(head)})
+    return json.dumps({"format": FORMAT, **asdict(header)})
 
 
-def look_line(look: RecordedChanges) -> str:
+def format_sample(sample: RecordedSample) -> str:
     """Return a later line, without its end."""
-    files = {path: _written(content) for path, content in look.files.items()}
-    values = {"t": round(look.time_s, 3), "files": files}
+    files = {path: _encode_content(content) for path, content in sample.files.items()}
+    values = {"t": round(sample.time_s, 3), "files": files}
     return json.dumps(values, separators=(",", ":"))
 
 
@@ -147,47 +147,47 @@ def read_recording(file: Path) -> Recording:
         number, first = next(lines)
     except StopIteration:
         raise InputError(f"{file}: is empty, expected a recording of a platform") from None
-    head = _head(first, f"{file}, line {number}")
-    looks: list[RecordedChanges] = []
+    header = _parse_header(first, f"{file}, line {number}")
+    samples: list[RecordedSample] = []
     changes = 0
     for number, line in lines:
         where = f"{file}, line {number}"
-        look = _look(line, where)
-        changes += len(look.files)
-        if len(looks) == _MOST_LOOKS or changes > _MOST_CHANGES:
+        sample = _parse_sample(line, where)
+        changes += len(sample.files)
+        if len(samples) == _MAX_SAMPLES or changes > _MAX_CHANGES:
             raise InputError(
-                f"{where}: expected at most {_MOST_LOOKS} looks with {_MOST_CHANGES} changes; "
+                f"{where}: expected at most {_MAX_SAMPLES} samples with {_MAX_CHANGES} changes; "
                 "record a shorter time"
             )
-        if not looks and look.time_s != 0:
-            raise InputError(f"{where}: expected the first look at t = 0, got {look.time_s:g}")
-        if looks and look.time_s < looks[-1].time_s:
+        if not samples and sample.time_s != 0:
+            raise InputError(f"{where}: expected the first look at t = 0, got {sample.time_s:g}")
+        if samples and sample.time_s < samples[-1].time_s:
             raise InputError(
-                f"{where}: t goes back from {looks[-1].time_s:g} to {look.time_s:g}; "
+                f"{where}: t goes back from {samples[-1].time_s:g} to {sample.time_s:g}; "
                 "the lines are not in their order"
             )
-        looks.append(look)
-    if not looks:
+        samples.append(sample)
+    if not samples:
         raise InputError(f"{file}: ends after its first line, without a look at any file")
-    return Recording(head, tuple(looks))
+    return Recording(header, tuple(samples))
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         is_packed = file.name.endswith(_PACKED)
-        with open_plain(file, _LARGEST_PACKED if is_packed else _LARGEST_FILE) as packed:
+        with open_plain(file, _MAX_PACKED_BYTES if is_packed else _MAX_FILE_BYTES) as packed:
             stream = gzip.GzipFile(fileobj=packed) if is_packed else packed
-            left = _LARGEST_FILE
-            while line := stream.readline(_LONGEST_LINE + 1):
+            left = _MAX_FILE_BYTES
+            while line := stream.readline(_MAX_LINE_BYTES + 1):
                 number += 1
                 left -= len(line)
-                if len(line) > _LONGEST_LINE or left < 0:
+                if len(line) > _MAX_LINE_BYTES or left < 0:
                     raise InputError(
-                        f"{file}, line {number}: expected lines of at most {_LONGEST_LINE} bytes, "
-                        f"and {_LARGEST_FILE} in all, unpacked; record a shorter time"
+                        f"{file}, line {number}: expected lines of at most {_MAX_LINE_BYTES} bytes, "
+                        f"and {_MAX_FILE_BYTES} in all, unpacked; record a shorter time"
                     )
-                yield number, _decoded(line, f"{file}, line {number}")
+                yield number, _decode_line(line, f"{file}, line {number}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
             f"{file}, line {number + 1}: cannot be unpacked, the file is damaged or cut off "
@@ -197,15 +197,15 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from error
 
 
-def _decoded(line: bytes, where: str) -> str:
+def _decode_line(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8-sig")  # the first may have a byte order mark
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: is no UTF-8 ({error.reason}); record it again") from error
 
 
-def _head(line: str, where: str) -> RecordingHeader:
-    values = _object(line, where)
+def _parse_header(line: str, where: str) -> RecordingHeader:
+    values = _parse_object(line, where)
     if values.get("format") != FORMAT:
         raise InputError(
             f"{where}: expected a recording in format {FORMAT!r}, got {values.get('format')!r}; "
@@ -221,8 +221,8 @@ def _head(line: str, where: str) -> RecordingHeader:
     return RecordingHeader(**{name: values[name] for name in known})
 
 
-def _look(line: str, where: str) -> RecordedChanges:
-    values = _object(line, where)
+def _parse_sample(line: str, where: str) -> RecordedSample:
+    values = _parse_object(line, where)
     _require_known(values, ("t", "files"), where)
     time_s, files = values.get("t"), values.get("files")
     if (
@@ -233,8 +233,8 @@ def _look(line: str, where: str) -> RecordedChanges:
         raise InputError(f"{where}: expected t to be seconds from 0 on, got {time_s!r}")
     if not isinstance(files, dict):
         raise InputError(f"{where}: expected files to be an object, got {files!r}")
-    read = {path: _read(entry, f"{where}, {path!r}") for path, entry in files.items()}
-    return RecordedChanges(float(time_s), read)
+    contents = {path: _decode_content(entry, f"{where}, {path!r}") for path, entry in files.items()}
+    return RecordedSample(float(time_s), contents)
 
 
 def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -247,7 +247,7 @@ def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) 
             )
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def _parse_object(line: str, where: str) -> dict[str, Any]:
     try:
         values = parse_json(line)
     except ValueError as error:
@@ -260,7 +260,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
     return values
 
 
-def _written(content: Content | None) -> dict[str, Any] | None:
+def _encode_content(content: FileContent | None) -> dict[str, Any] | None:
     if content is None:
         return None
     if isinstance(content, UnreadableFile):
@@ -273,18 +273,18 @@ def _written(content: Content | None) -> dict[str, Any] | None:
         return {"base64": base64.b64encode(content).decode()}
 
 
-def _read(entry: Any, where: str) -> Content | None:
+def _decode_content(entry: Any, where: str) -> FileContent | None:
     match entry:
         case None:
             return None
         case {"text": str(text), **rest} if not rest:
             return text.encode()
         case {"base64": str(text), **rest} if not rest:
-            return _unpacked(text, where)
+            return _decode_base64(text, where)
         case {"errno": str(name), **rest} if not rest and name in _ERRNOS:
             return UnreadableFile(_ERRNOS[name])
         case {"errno": int(number), **rest} if (
-            not rest and 0 < number < _MOST_ERRNO and number is not True
+            not rest and 0 < number < _MAX_ERRNO and number is not True
         ):
             return UnreadableFile(number)
         case {"blocks": True, **rest} if not rest:
@@ -294,7 +294,7 @@ def _read(entry: Any, where: str) -> Content | None:
     )
 
 
-def _unpacked(text: str, where: str) -> bytes:
+def _decode_base64(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:

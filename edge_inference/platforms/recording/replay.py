@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_inference.platforms.recording.recording import Content, RecordingHeader, read_recording
+from edge_inference.platforms.recording.recording import (
+    FileContent,
+    RecordingHeader,
+    read_recording,
+)
 
 # A file that does not answer is looked at this often: it may answer later in the recording.
 _BLOCKED_POLL_S = 0.05
 
 
-class RecordedTree:
+class RecordedFiles:
     """Plays a recording as a ``Tree``. Any thread may read.
 
     ``clock`` gives nanoseconds that rise; the recording begins when the tree is made and goes
@@ -31,23 +35,23 @@ class RecordedTree:
         loop: bool = False,
     ) -> None:
         recording = read_recording(file)
-        self._head = recording.head
+        self._header = recording.header
         self._duration_s = recording.duration_s
-        self._looks = recording.looks
+        self._samples = recording.samples
         self._clock = clock
         self._speed = speed
         self._loops = loop and recording.duration_s > 0
         self._start_ns = clock()
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._files: dict[str, Content] = {}
+        self._files: dict[str, FileContent] = {}
         self._played = 0
         self._round = 0
 
     @property
-    def head(self) -> RecordingHeader:
+    def header(self) -> RecordingHeader:
         """Where the recording comes from."""
-        return self._head
+        return self._header
 
     @property
     def duration_s(self) -> float:
@@ -93,15 +97,15 @@ class RecordedTree:
         """Let go of the threads that wait for files that do not answer."""
         self._closed.set()
 
-    def _now(self) -> dict[str, Content]:
+    def _now(self) -> dict[str, FileContent]:
         """Return the files at this moment; called with the lock held."""
         elapsed_s = self.elapsed_s
         if self._loops:
             turn, elapsed_s = divmod(elapsed_s, self._duration_s)
             if turn != self._round:
                 self._round, self._played, self._files = int(turn), 0, {}
-        while self._played < len(self._looks) and self._is_due(self._played, elapsed_s):
-            for path, content in self._looks[self._played].files.items():
+        while self._played < len(self._samples) and self._is_due(self._played, elapsed_s):
+            for path, content in self._samples[self._played].files.items():
                 if content is None:
                     self._files.pop(path, None)
                 else:
@@ -109,8 +113,8 @@ class RecordedTree:
             self._played += 1
         return self._files
 
-    def _is_due(self, look: int, elapsed_s: float) -> bool:
-        return self._looks[look].time_s <= elapsed_s
+    def _is_due(self, sample: int, elapsed_s: float) -> bool:
+        return self._samples[sample].time_s <= elapsed_s
 
     def _missing(self, path: str) -> OSError:
         """Return what a kernel says of a path that is no file: it may be a folder."""

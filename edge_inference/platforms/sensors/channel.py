@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
-from edge_inference.platforms.attributes import read_number, verdict
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.attributes import classify_error, read_number
+from edge_inference.platforms.system_files import SystemFiles
 
 #: Gives nanoseconds on the monotonic clock.
 Clock = Callable[[], int]
@@ -20,33 +20,33 @@ Clock = Callable[[], int]
 class Channel:
     """What a file's number means: ``number * times / per`` is the value in ``quantity.unit``.
 
-    A value outside ``lowest`` and ``highest`` cannot be true and is INVALID.
+    A value outside ``min_value`` and ``max_value`` cannot be true and is INVALID.
     """
 
     name: str
     path: str
     quantity: Quantity
-    times: int = 1
-    per: int = 1
+    multiplier: int = 1
+    divisor: int = 1
     role: Role = Role.NONE
-    lowest: float = -math.inf
-    highest: float = math.inf
+    min_value: float = -math.inf
+    max_value: float = math.inf
     throttle: float | None = None
     critical: float | None = None
 
-    def look(self, tree: Tree, clock: Clock) -> Reading:
+    def read(self, files: SystemFiles, clock: Clock) -> Reading:
         """Read the file once."""
         try:
-            number = read_number(tree, self.path)
+            number = read_number(files, self.path)
         except OSError as error:
-            return self.unknown(*verdict(error), clock())
+            return self.make_empty_reading(*classify_error(error), clock())
         except InputError as error:
-            return self.unknown(ReadingStatus.INVALID, str(error), clock())
-        return self.known(number * self.times / self.per, clock())
+            return self.make_empty_reading(ReadingStatus.INVALID, str(error), clock())
+        return self.make_reading(number * self.multiplier / self.divisor, clock())
 
-    def known(self, value: float, stamp_ns: int) -> Reading:
+    def make_reading(self, value: float, stamp_ns: int) -> Reading:
         """Return a reading of this value; INVALID where it cannot be true."""
-        if self.lowest <= value <= self.highest:
+        if self.min_value <= value <= self.max_value:
             return Reading(
                 self.name,
                 self.quantity,
@@ -59,9 +59,9 @@ class Channel:
                 self.throttle,
                 self.critical,
             )
-        return self.unknown(ReadingStatus.INVALID, self._implausible(value), stamp_ns)
+        return self.make_empty_reading(ReadingStatus.INVALID, self._implausible(value), stamp_ns)
 
-    def unknown(self, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
+    def make_empty_reading(self, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
         """Return a reading without a value."""
         return Reading(
             self.name,
@@ -78,9 +78,9 @@ class Channel:
 
     def _implausible(self, value: float) -> str:
         got = f"{value:g} {self.quantity.unit}".rstrip()
-        if value < 0 and self.lowest == 0:
+        if value < 0 and self.min_value == 0:
             return f"it said {got}; that cannot be below 0"
-        return f"it said {got}; only {self.lowest:g} to {self.highest:g} can be true"
+        return f"it said {got}; only {self.min_value:g} to {self.max_value:g} can be true"
 
 
 @dataclass
@@ -92,7 +92,7 @@ class FileSensor:
     """
 
     channels: tuple[Channel, ...]
-    tree: Tree = field(compare=False)
+    files: SystemFiles = field(compare=False)
     clock: Clock = field(default=time.monotonic_ns, compare=False)
 
     @property
@@ -105,11 +105,14 @@ class FileSensor:
         """The names of all readings."""
         return [channel.name for channel in self.channels]
 
-    def unread(self, stamp_ns: int) -> Sequence[Reading]:
+    def announce(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""
         problem = "it has not been read yet"
-        return [each.unknown(ReadingStatus.STALE, problem, stamp_ns) for each in self.channels]
+        return [
+            each.make_empty_reading(ReadingStatus.STALE, problem, stamp_ns)
+            for each in self.channels
+        ]
 
     def read(self) -> Sequence[Reading]:
         """Look at every file once."""
-        return [channel.look(self.tree, self.clock) for channel in self.channels]
+        return [channel.read(self.files, self.clock) for channel in self.channels]

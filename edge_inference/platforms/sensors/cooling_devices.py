@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
-from edge_inference.platforms.attributes import numbered, read_number, text_of, unique, verdict
-from edge_inference.platforms.boards import Board, matches
+from edge_inference.platforms.attributes import (
+    classify_error,
+    list_numbered,
+    make_unique,
+    read_number,
+    read_text,
+)
+from edge_inference.platforms.boards import Board, matches_any
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/thermal"
 #: intel_powerclamp says so while it does nothing (Documentation/admin-guide/thermal).
@@ -27,30 +33,30 @@ class CoolingDevice(FileSensor):
         """Look once."""
         channel = self.channels[0]
         try:
-            state = read_number(self.tree, channel.path)
+            state = read_number(self.files, channel.path)
         except OSError as error:
-            return [channel.unknown(*verdict(error), self.clock())]
+            return [channel.make_empty_reading(*classify_error(error), self.clock())]
         except InputError as error:
-            return [channel.unknown(ReadingStatus.INVALID, str(error), self.clock())]
-        return [channel.known(0.0 if state == _IDLE else float(state), self.clock())]
+            return [channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())]
+        return [channel.make_reading(0.0 if state == _IDLE else float(state), self.clock())]
 
 
-def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each cooling device: ``cooling/<type>``.
 
     The board says which of them slow the machine down; the others, a fan, are only shown.
     """
     found: dict[str, Sensor] = {}
-    for path in numbered(tree, _FOLDER, "cooling_device"):
-        kind = text_of(tree, f"{path}/type") or path.rpartition("/")[2]
-        name = unique(f"cooling/{kind}", found)
-        throttles = matches(name, board.settings.throttling)
+    for path in list_numbered(files, _FOLDER, "cooling_device"):
+        kind = read_text(files, f"{path}/type") or path.rpartition("/")[2]
+        name = make_unique(f"cooling/{kind}", found)
+        throttles = matches_any(name, board.settings.throttling)
         channel = Channel(
             name,
             f"{path}/cur_state",
             Quantity.STATE,
             role=Role.THROTTLE if throttles else Role.NONE,
-            lowest=0,
+            min_value=0,
         )
-        found[name] = CoolingDevice((channel,), tree, clock)
+        found[name] = CoolingDevice((channel,), files, clock)
     return list(found.values())

@@ -5,31 +5,34 @@ from __future__ import annotations
 import time
 
 from edge_inference.core.reading import Quantity
-from edge_inference.platforms.attributes import number_of, numbered
+from edge_inference.platforms.attributes import list_numbered, read_number_or_none
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/devices/system/cpu/cpufreq"
 #: More clusters than a robot's board has; a server's cores each have a policy of their own.
 _MOST = 8
 
 
-def find(tree: Tree, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each cluster: ``cpu_clock/policy0``.
 
     Where there are too many to read them all, one of each kind of core is.
     """
-    policies = numbered(tree, _FOLDER, "policy")
+    policies = list_numbered(files, _FOLDER, "policy")
     if len(policies) > _MOST:
-        kinds = {number_of(tree, f"{path}/cpuinfo_max_freq"): path for path in reversed(policies)}
+        kinds = {
+            read_number_or_none(files, f"{path}/cpuinfo_max_freq"): path
+            for path in reversed(policies)
+        }
         policies = sorted(kinds.values(), key=policies.index)
     return [
-        FileSensor((_cluster(path.rpartition("/")[2], path),), tree, clock) for path in policies
+        FileSensor((_cluster(path.rpartition("/")[2], path),), files, clock) for path in policies
     ]
 
 
 def _cluster(name: str, path: str) -> Channel:
     file = f"{path}/scaling_cur_freq"
-    return Channel(f"cpu_clock/{name}", file, Quantity.FREQUENCY, times=1000, lowest=0)
+    return Channel(f"cpu_clock/{name}", file, Quantity.FREQUENCY, multiplier=1000, min_value=0)

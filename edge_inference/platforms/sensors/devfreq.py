@@ -5,26 +5,31 @@ from __future__ import annotations
 import time
 
 from edge_inference.core.reading import Quantity
-from edge_inference.platforms.boards import Board, matches
+from edge_inference.platforms.boards import Board, matches_any
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/devfreq"
 
 
-def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return sensors for each of the board's GPUs: ``gpu/<device>/clock`` and ``…/load``."""
     found: list[Sensor] = []
-    for device in tree.list(_FOLDER):
-        if not matches(device, board.settings.gpus):
+    for device in files.list(_FOLDER):
+        if not matches_any(device, board.settings.gpus):
             continue
         path, name = f"{_FOLDER}/{device}", f"gpu/{device}"
-        channel = Channel(f"{name}/clock", f"{path}/cur_freq", Quantity.FREQUENCY, lowest=0)
-        found.append(FileSensor((channel,), tree, clock))
-        if "load" in tree.list(f"{path}/device"):
+        channel = Channel(f"{name}/clock", f"{path}/cur_freq", Quantity.FREQUENCY, min_value=0)
+        found.append(FileSensor((channel,), files, clock))
+        if "load" in files.list(f"{path}/device"):
             load = Channel(
-                f"{name}/load", f"{path}/device/load", Quantity.SHARE, per=1000, lowest=0, highest=1
+                f"{name}/load",
+                f"{path}/device/load",
+                Quantity.SHARE,
+                divisor=1000,
+                min_value=0,
+                max_value=1,
             )
-            found.append(FileSensor((load,), tree, clock))
+            found.append(FileSensor((load,), files, clock))
     return found

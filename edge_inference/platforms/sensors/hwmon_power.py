@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from edge_inference.platforms.attributes import numbered, text_of, unique
+from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.rail import Rail, is_connected, rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _HWMON = "sys/class/hwmon"
 _DRIVERS = "sys/bus/i2c/drivers"
@@ -26,23 +26,23 @@ _ONE_LINE = {"ina238": ("ina238", "ina237"), "ina2xx": ("ina226", "ina219", "ina
 _MICROWATTS = 1_000_000
 
 
-def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each rail: ``rail/<label>``."""
     found: dict[str, Sensor] = {}
-    for chip in _chips(tree, _THREE_LINES, (_THREE_LINES,)):
+    for chip in _chips(files, _THREE_LINES, (_THREE_LINES,)):
         for line in _LINES:
-            label = text_of(tree, f"{chip}/in{line}_label")
+            label = read_text(files, f"{chip}/in{line}_label")
             if is_connected(label):
-                name = unique(f"rail/{label}", found)
-                found[name] = _multiplied(tree, board, clock, name, chip, line)
+                name = make_unique(f"rail/{label}", found)
+                found[name] = _multiplied(files, board, clock, name, chip, line)
     for driver, names in _ONE_LINE.items():
-        for chip in _chips(tree, driver, names):
-            name = unique(f"rail/{_label(tree, chip)}", found)
-            found[name] = _measured(tree, board, clock, name, chip)
+        for chip in _chips(files, driver, names):
+            name = make_unique(f"rail/{_label(files, chip)}", found)
+            found[name] = _measured(files, board, clock, name, chip)
     return list(found.values())
 
 
-def _chips(tree: Tree, driver: str, names: tuple[str, ...]) -> Iterator[str]:
+def _chips(files: SystemFiles, driver: str, names: tuple[str, ...]) -> Iterator[str]:
     """Yield the hwmon folders of a driver's chips.
 
     The driver's own list is preferred: a path by bus and address stays the same when hwmon
@@ -50,32 +50,34 @@ def _chips(tree: Tree, driver: str, names: tuple[str, ...]) -> Iterator[str]:
     """
     by_driver = [
         folder
-        for device in tree.list(f"{_DRIVERS}/{driver}")
-        for folder in numbered(tree, f"{_DRIVERS}/{driver}/{device}/hwmon", "hwmon")
+        for device in files.list(f"{_DRIVERS}/{driver}")
+        for folder in list_numbered(files, f"{_DRIVERS}/{driver}/{device}/hwmon", "hwmon")
     ]
     if by_driver:
         yield from by_driver
         return
-    for folder in numbered(tree, _HWMON, "hwmon"):
-        if text_of(tree, f"{folder}/name") in names:
+    for folder in list_numbered(files, _HWMON, "hwmon"):
+        if read_text(files, f"{folder}/name") in names:
             yield folder
 
 
-def _label(tree: Tree, chip: str) -> str:
+def _label(files: SystemFiles, chip: str) -> str:
     for file in ("in1_label", "power1_label", "label", "name"):
-        label = text_of(tree, f"{chip}/{file}")
+        label = read_text(files, f"{chip}/{file}")
         if label:
             return label
     return chip.rpartition("/")[2]
 
 
-def _multiplied(tree: Tree, board: Board, clock: Clock, name: str, chip: str, line: int) -> Rail:
+def _multiplied(
+    files: SystemFiles, board: Board, clock: Clock, name: str, chip: str, line: int
+) -> Rail:
     voltage, current = f"{chip}/in{line}_input", f"{chip}/curr{line}_input"
     channels = rail_channels(name, board, power=(voltage, 1), voltage=voltage, current=current)
-    return Rail(channels, tree, clock, multiplied=True)
+    return Rail(channels, files, clock, computes_power=True)
 
 
-def _measured(tree: Tree, board: Board, clock: Clock, name: str, chip: str) -> Rail:
+def _measured(files: SystemFiles, board: Board, clock: Clock, name: str, chip: str) -> Rail:
     channels = rail_channels(
         name,
         board,
@@ -83,4 +85,4 @@ def _measured(tree: Tree, board: Board, clock: Clock, name: str, chip: str) -> R
         voltage=f"{chip}/in1_input",
         current=f"{chip}/curr1_input",
     )
-    return Rail(channels, tree, clock)
+    return Rail(channels, files, clock)

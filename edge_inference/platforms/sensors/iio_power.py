@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import time
 
-from edge_inference.platforms.attributes import numbered, text_of, unique
+from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.rail import Rail, is_connected, rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _DRIVER = "sys/bus/i2c/drivers/ina3221x"
 _LINES = (0, 1, 2)
 _MILLIWATTS = 1000
 
 
-def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each rail: ``rail/<rail_name>``."""
     found: dict[str, Sensor] = {}
-    for device in tree.list(_DRIVER):
-        for chip in numbered(tree, f"{_DRIVER}/{device}", "iio:device"):
+    for device in files.list(_DRIVER):
+        for chip in list_numbered(files, f"{_DRIVER}/{device}", "iio:device"):
             for line in _LINES:
-                label = text_of(tree, f"{chip}/rail_name_{line}")
+                label = read_text(files, f"{chip}/rail_name_{line}")
                 if is_connected(label):
-                    name = unique(f"rail/{label}", found)
-                    found[name] = _rail(tree, board, clock, name, f"{chip}/in", line)
+                    name = make_unique(f"rail/{label}", found)
+                    found[name] = _rail(files, board, clock, name, f"{chip}/in", line)
     return list(found.values())
 
 
-def _rail(tree: Tree, board: Board, clock: Clock, name: str, stem: str, line: int) -> Rail:
+def _rail(files: SystemFiles, board: Board, clock: Clock, name: str, stem: str, line: int) -> Rail:
     channels = rail_channels(
         name,
         board,
@@ -37,4 +37,4 @@ def _rail(tree: Tree, board: Board, clock: Clock, name: str, stem: str, line: in
         voltage=f"{stem}_voltage{line}_input",
         current=f"{stem}_current{line}_input",
     )
-    return Rail(channels, tree, clock)
+    return Rail(channels, files, clock)

@@ -26,18 +26,18 @@ _NOT_AVAILABLE = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class _Quantity:
-    """One thing that is read of a GPU. ``look`` takes the library and the GPU's handle.
+    """One thing that is read of a GPU. ``query`` takes the library and the GPU's handle.
 
-    ``per`` divides what it returns to give the unit of ``quantity``.
+    ``divisor`` divides what it returns to give the unit of ``quantity``.
     """
 
     name: str
     quantity: Quantity
-    look: Callable[[Any, Any], int]
-    per: float = 1.0
+    query: Callable[[Any, Any], int]
+    divisor: float = 1.0
     role: Role = Role.NONE
-    lowest: float = 0.0
-    highest: float = math.inf
+    min_value: float = 0.0
+    max_value: float = math.inf
 
     def of(self, gpu: str) -> Channel:
         """Describe it on this GPU."""
@@ -46,8 +46,8 @@ class _Quantity:
             "NVML",
             self.quantity,
             role=self.role,
-            lowest=self.lowest,
-            highest=self.highest,
+            min_value=self.min_value,
+            max_value=self.max_value,
         )
 
 
@@ -102,14 +102,14 @@ _QUANTITIES = (
         Quantity.TEMPERATURE,
         _temperature,
         role=Role.CONTROL,
-        lowest=_LOWEST_C,
-        highest=_HIGHEST_C,
+        min_value=_LOWEST_C,
+        max_value=_HIGHEST_C,
     ),
-    _Quantity("power", Quantity.POWER, _power_mw, per=1e3),
-    _Quantity("load", Quantity.SHARE, _load, per=100, highest=1.0),
-    _Quantity("memory_load", Quantity.SHARE, _memory_load, per=100, highest=1.0),
-    _Quantity("clock", Quantity.FREQUENCY, _clock_mhz, per=1e-6),
-    _Quantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, per=1e-6),
+    _Quantity("power", Quantity.POWER, _power_mw, divisor=1e3),
+    _Quantity("load", Quantity.SHARE, _load, divisor=100, max_value=1.0),
+    _Quantity("memory_load", Quantity.SHARE, _memory_load, divisor=100, max_value=1.0),
+    _Quantity("clock", Quantity.FREQUENCY, _clock_mhz, divisor=1e-6),
+    _Quantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, divisor=1e-6),
     _Quantity("throttling", Quantity.STATE, _slowed_down, role=Role.THROTTLE),
     _Quantity("power_cap", Quantity.STATE, _at_power_cap),
 )
@@ -134,25 +134,28 @@ class NvmlGpu:
         """The names of all readings."""
         return [channel.name for _, channel in self.quantities]
 
-    def unread(self, stamp_ns: int) -> Sequence[Reading]:
+    def announce(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""
         problem = "it has not been read yet"
-        return [each.unknown(ReadingStatus.STALE, problem, stamp_ns) for _, each in self.quantities]
+        return [
+            each.make_empty_reading(ReadingStatus.STALE, problem, stamp_ns)
+            for _, each in self.quantities
+        ]
 
     def read(self) -> Sequence[Reading]:
         """Look once."""
-        return [self._look(quantity, channel) for quantity, channel in self.quantities]
+        return [self._read(quantity, channel) for quantity, channel in self.quantities]
 
-    def _look(self, quantity: _Quantity, channel: Channel) -> Reading:
+    def _read(self, quantity: _Quantity, channel: Channel) -> Reading:
         nvml = self.library.nvml
         try:
-            number = quantity.look(nvml, self.handle)
+            number = quantity.query(nvml, self.handle)
         except nvml.NVMLError as error:
-            return channel.unknown(*_verdict(nvml, error), self.clock())
+            return channel.make_empty_reading(*_classify_error(nvml, error), self.clock())
         if number == _NOT_AVAILABLE:
             problem = "the driver says that it is not available"
-            return channel.unknown(ReadingStatus.INVALID, problem, self.clock())
-        return channel.known(number / quantity.per, self.clock())
+            return channel.make_empty_reading(ReadingStatus.INVALID, problem, self.clock())
+        return channel.make_reading(number / quantity.divisor, self.clock())
 
 
 class _Library:
@@ -168,30 +171,30 @@ class _Library:
 def find(
     nvml: Any = None,
     clock: Clock = time.monotonic_ns,
-    note: Callable[[str], None] | None = None,
+    on_problem: Callable[[str], None] | None = None,
 ) -> list[Sensor]:
     """Return a sensor for each GPU: ``nvml/<PCI address>/temperature``, ``…/power`` and so on.
 
-    ``nvml`` is the module ``pynvml``, which is imported where none is given; ``note`` hears in
+    ``nvml`` is the module ``pynvml``, which is imported where none is given; ``on_problem`` hears in
     a sentence why there is no sensor. Raises nothing for what a machine may lack.
     """
-    tell = note or _say_nothing
+    report = on_problem or _ignore
     if nvml is None:
         try:
             import pynvml
         except ImportError:
-            tell("NVML is not asked: the package nvidia-ml-py is not installed (extra 'nvml')")
+            report("NVML is not asked: the package nvidia-ml-py is not installed (extra 'nvml')")
             return []
         nvml = pynvml
     try:
         library = _Library(nvml)
     except nvml.NVMLError as error:
-        tell(f"NVML finds no driver: {error}")
+        report(f"NVML finds no driver: {error}")
         return []
-    return list(_gpus(library, clock, tell))
+    return list(_gpus(library, clock, report))
 
 
-def _say_nothing(text: str) -> None:
+def _ignore(text: str) -> None:
     del text
 
 
@@ -200,27 +203,27 @@ def _shut_down(nvml: Any) -> None:
         nvml.nvmlShutdown()
 
 
-def _gpus(library: _Library, clock: Clock, tell: Callable[[str], None]) -> Iterator[Sensor]:
+def _gpus(library: _Library, clock: Clock, report: Callable[[str], None]) -> Iterator[Sensor]:
     nvml = library.nvml
     try:
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
-        tell(f"NVML cannot count the GPUs: {error}")
+        report(f"NVML cannot count the GPUs: {error}")
         return
     for index in range(count):
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
         except nvml.NVMLError as error:
-            tell(f"NVML cannot open GPU {index}: {error}")
+            report(f"NVML cannot open GPU {index}: {error}")
             continue
-        quantities = tuple(_supported(nvml, handle, _address(nvml, handle, index)))
+        quantities = tuple(_supported(nvml, handle, _format_address(nvml, handle, index)))
         if quantities:
             yield NvmlGpu(handle, quantities, library, clock)
         else:
-            tell(f"NVML measures nothing on GPU {index}")
+            report(f"NVML measures nothing on GPU {index}")
 
 
-def _address(nvml: Any, handle: Any, index: int) -> str:
+def _format_address(nvml: Any, handle: Any, index: int) -> str:
     """Return where a GPU is plugged in; a GPU without such a place goes by its number."""
     try:
         address = nvml.nvmlDeviceGetPciInfo(handle).busId
@@ -231,12 +234,12 @@ def _address(nvml: Any, handle: Any, index: int) -> str:
 
 
 def _supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_Quantity, Channel]]:
-    never = (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+    unsupported = (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
     for quantity in _QUANTITIES:
         try:
-            quantity.look(nvml, handle)
+            quantity.query(nvml, handle)
         except nvml.NVMLError as error:
-            if error.value in never:
+            if error.value in unsupported:
                 continue
         channel = quantity.of(gpu)
         if quantity.quantity is Quantity.TEMPERATURE:
@@ -246,11 +249,11 @@ def _supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_Quantity, Ch
 
 def _with_limits(nvml: Any, handle: Any, channel: Channel) -> Channel:
     """Add where the GPU begins to slow itself down, and where it switches off."""
-    begins = (
+    kinds = (
         nvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX,
         nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
     )
-    found = [_threshold(nvml, handle, kind) for kind in begins]
+    found = [_threshold(nvml, handle, kind) for kind in kinds]
     throttle = min((each for each in found if each is not None), default=None)
     critical = _threshold(nvml, handle, nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN)
     return replace(channel, throttle=throttle, critical=critical)
@@ -264,7 +267,7 @@ def _threshold(nvml: Any, handle: Any, kind: int) -> float | None:
     return limit if 0 < limit <= _HIGHEST_C else None
 
 
-def _verdict(nvml: Any, error: Any) -> tuple[ReadingStatus, str]:
+def _classify_error(nvml: Any, error: Any) -> tuple[ReadingStatus, str]:
     """Return what an error of reading means, and a sentence on it."""
     gone = (
         nvml.NVML_ERROR_GPU_IS_LOST,

@@ -6,27 +6,27 @@ import re
 import time
 
 from edge_inference.core.reading import Quantity, Role
-from edge_inference.platforms.attributes import numbered, text_of
+from edge_inference.platforms.attributes import list_numbered, read_text
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _HWMON = "sys/class/hwmon"
 _NAME = "soctherm_oc"
 _COUNTER = re.compile(r"(oc\d+)_event_cnt")
 
 
-def find(tree: Tree, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each counter: ``over_current/oc1``; it throttles while it rises."""
     return [
-        FileSensor((_counter(match[1], f"{folder}/{match[0]}"),), tree, clock)
-        for folder in numbered(tree, _HWMON, "hwmon")
-        if text_of(tree, f"{folder}/name") == _NAME
-        for file in tree.list(folder)
+        FileSensor((_counter(match[1], f"{folder}/{match[0]}"),), files, clock)
+        for folder in list_numbered(files, _HWMON, "hwmon")
+        if read_text(files, f"{folder}/name") == _NAME
+        for file in files.list(folder)
         if (match := _COUNTER.fullmatch(file))
     ]
 
 
 def _counter(name: str, path: str) -> Channel:
-    return Channel(f"over_current/{name}", path, Quantity.COUNT, role=Role.THROTTLE, lowest=0)
+    return Channel(f"over_current/{name}", path, Quantity.COUNT, role=Role.THROTTLE, min_value=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Reading
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 MODES_FILE = "etc/nvpmodel.conf"
 STATUS_FILE = "var/lib/nvpmodel/status"
@@ -24,35 +24,35 @@ _WATTS = re.compile(r"(?:^|_)(\d+)W(?:$|_)", re.IGNORECASE)
 _BELIEVED_NS = 10_000_000_000
 
 
-def modes(tree: Tree) -> dict[int, str]:
+def read_modes(files: SystemFiles) -> dict[int, str]:
     """Return the names of the modes that the machine has by number, as its file orders them."""
     try:
-        text = tree.read(MODES_FILE).decode("utf-8", "replace")
+        text = files.read(MODES_FILE).decode("utf-8", "replace")
     except OSError:
         return {}
     return {int(number): name for number, name in _MODE.findall(text)}
 
 
-def current(tree: Tree) -> int | None:
+def read_current_mode(files: SystemFiles) -> int | None:
     """Return the number of the present mode; None where the machine has none."""
     try:
-        match = _STATUS.search(tree.read(STATUS_FILE).decode("utf-8", "replace"))
+        match = _STATUS.search(files.read(STATUS_FILE).decode("utf-8", "replace"))
     except OSError:
         return None
     return int(match[1]) if match else None
 
 
-def watts(name: str) -> float | None:
+def parse_watts(name: str) -> float | None:
     """Return the budget that a mode's name tells (``MODE_15W``); None where it tells none."""
     match = _WATTS.search(name)
     return float(match[1]) if match else None
 
 
 @dataclass
-class PowerMode:
+class PowerModeSensor:
     """Looks at the mode among the sensors, since a file may block; a name is no reading."""
 
-    tree: Tree
+    files: SystemFiles
     clock: Clock = time.monotonic_ns
     _looked: tuple[str, int] = field(default=("", 0), init=False)
 
@@ -68,8 +68,8 @@ class PowerMode:
 
     def read(self) -> Sequence[Reading]:
         """Look once, for ``text``."""
-        number = current(self.tree)
-        text = "" if number is None else modes(self.tree).get(number, f"mode {number}")
+        number = read_current_mode(self.files)
+        text = "" if number is None else read_modes(self.files).get(number, f"mode {number}")
         self._looked = text, self.clock()
         return ()
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.attributes import number_of, text_of
+from edge_inference.platforms.attributes import read_number_or_none, read_text
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/power_supply"
 _MICRO = 1_000_000
@@ -31,116 +31,124 @@ _VOLTAGES = ("voltage_min_design", "voltage_now")
 class Battery(FileSensor):
     """One battery.
 
-    ``multiplied`` is True for one whose driver gives no power: it is then voltage times
+    ``computes_power`` is True for one whose driver gives no power: it is then voltage times
     current, and the power's channel has no file of its own.
     """
 
     status: str = ""
-    multiplied: bool = False
+    computes_power: bool = False
 
     def read(self) -> Sequence[Reading]:
         """Look at the battery once."""
-        looks = {
-            each.role: each.look(self.tree, self.clock)
+        readings = {
+            each.role: each.read(self.files, self.clock)
             for each in self.channels
-            if not (self.multiplied and each.role is Role.BATTERY_POWER)
+            if not (self.computes_power and each.role is Role.BATTERY_POWER)
         }
-        says = text_of(self.tree, self.status)
+        status_text = read_text(self.files, self.status)
         for role in _FLOWS:
-            if role in looks:
-                looks[role] = _outward(looks[role], says)
-        if self.multiplied:
+            if role in readings:
+                readings[role] = _with_discharge_sign(readings[role], status_text)
+        if self.computes_power:
             power = next(each for each in self.channels if each.role is Role.BATTERY_POWER)
-            looks[power.role] = _product(
-                power, looks[Role.BATTERY_VOLTAGE], looks[Role.BATTERY_CURRENT]
+            readings[power.role] = _product(
+                power, readings[Role.BATTERY_VOLTAGE], readings[Role.BATTERY_CURRENT]
             )
-        return list(looks.values())
+        return list(readings.values())
 
 
-def find(tree: Tree, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each battery of the machine: ``battery/<name>/charge`` and more.
 
     A battery in a mouse or a game pad (``scope`` Device) is none of the machine's.
     """
     found: list[Sensor] = []
-    for name in tree.list(_FOLDER):
+    for name in files.list(_FOLDER):
         path = f"{_FOLDER}/{name}"
-        is_battery = text_of(tree, f"{path}/type") == "Battery"
-        if is_battery and text_of(tree, f"{path}/scope") != "Device":
-            battery = _battery(tree, clock, f"battery/{name}", path)
+        is_battery = read_text(files, f"{path}/type") == "Battery"
+        if is_battery and read_text(files, f"{path}/scope") != "Device":
+            battery = _battery(files, clock, f"battery/{name}", path)
             found += [battery] if battery.channels else []
     return found
 
 
-def _battery(tree: Tree, clock: Clock, name: str, path: str) -> Battery:
-    files = tree.list(path)
+def _battery(files: SystemFiles, clock: Clock, name: str, path: str) -> Battery:
+    names = files.list(path)
     channels = []
-    if "capacity" in files:
+    if "capacity" in names:
         file = f"{path}/capacity"
         channels.append(
             Channel(
                 f"{name}/charge",
                 file,
                 Quantity.SHARE,
-                per=100,
+                divisor=100,
                 role=Role.BATTERY_CHARGE,
-                lowest=0,
-                highest=1,
+                min_value=0,
+                max_value=1,
             )
         )
-    if "voltage_now" in files:
+    if "voltage_now" in names:
         file = f"{path}/voltage_now"
         role = Role.BATTERY_VOLTAGE
         channels.append(
-            Channel(f"{name}/voltage", file, Quantity.VOLTAGE, per=_MICRO, role=role, lowest=0)
+            Channel(
+                f"{name}/voltage", file, Quantity.VOLTAGE, divisor=_MICRO, role=role, min_value=0
+            )
         )
-    if "current_now" in files:
+    if "current_now" in names:
         file = f"{path}/current_now"
         role = Role.BATTERY_CURRENT
-        channels.append(Channel(f"{name}/current", file, Quantity.CURRENT, per=_MICRO, role=role))
-    multiplied = "power_now" not in files and {"voltage_now", "current_now"} <= set(files)
-    if "power_now" in files or multiplied:
-        file = f"{path}/current_now" if multiplied else f"{path}/power_now"
+        channels.append(
+            Channel(f"{name}/current", file, Quantity.CURRENT, divisor=_MICRO, role=role)
+        )
+    computes_power = "power_now" not in names and {"voltage_now", "current_now"} <= set(names)
+    if "power_now" in names or computes_power:
+        file = f"{path}/current_now" if computes_power else f"{path}/power_now"
         role = Role.BATTERY_POWER
-        channels.append(Channel(f"{name}/power", file, Quantity.POWER, per=_MICRO, role=role))
-    energy = _energy(tree, name, path, files)
+        channels.append(Channel(f"{name}/power", file, Quantity.POWER, divisor=_MICRO, role=role))
+    energy = _energy(files, name, path, names)
     channels += [energy] if energy else []
-    return Battery(tuple(channels), tree, clock, f"{path}/status", multiplied)
+    return Battery(tuple(channels), files, clock, f"{path}/status", computes_power)
 
 
-def _energy(tree: Tree, name: str, path: str, files: Sequence[str]) -> Channel | None:
+def _energy(files: SystemFiles, name: str, path: str, names: Sequence[str]) -> Channel | None:
     """Describe the energy left: as such, or as a charge at the battery's usual voltage."""
-    if "energy_now" in files:
-        file, times = f"{path}/energy_now", _SECONDS_PER_HOUR
-        per = _MICRO
-    elif "charge_now" in files:
-        volts = next((v for each in _VOLTAGES if (v := number_of(tree, f"{path}/{each}"))), None)
+    if "energy_now" in names:
+        file, multiplier = f"{path}/energy_now", _SECONDS_PER_HOUR
+        divisor = _MICRO
+    elif "charge_now" in names:
+        volts = next(
+            (v for each in _VOLTAGES if (v := read_number_or_none(files, f"{path}/{each}"))), None
+        )
         if volts is None:
             return None
-        file, times = f"{path}/charge_now", volts * _SECONDS_PER_HOUR
-        per = _MICRO * _MICRO
+        file, multiplier = f"{path}/charge_now", volts * _SECONDS_PER_HOUR
+        divisor = _MICRO * _MICRO
     else:
         return None
     role = Role.BATTERY_ENERGY
-    return Channel(f"{name}/energy", file, Quantity.ENERGY, times, per, role, lowest=0)
+    return Channel(f"{name}/energy", file, Quantity.ENERGY, multiplier, divisor, role, min_value=0)
 
 
-def _outward(reading: Reading, says: str) -> Reading:
+def _with_discharge_sign(reading: Reading, status_text: str) -> Reading:
     """Give a flow the sign that the battery's status tells."""
     if reading.value is None or reading.value == 0:
         return reading
-    sign = _OUTWARD.get(says.lower())
+    sign = _OUTWARD.get(status_text.lower())
     if sign is not None:
         return replace(reading, value=sign * abs(reading.value))
     if reading.value < 0:  # without a status, a sign tells: it is negative while discharging
         return replace(reading, value=-reading.value)
-    problem = f"the battery does not say whether it is charged or discharged (status {says!r})"
+    problem = (
+        f"the battery does not say whether it is charged or discharged (status {status_text!r})"
+    )
     return replace(reading, value=None, status=ReadingStatus.INVALID, problem=problem)
 
 
 def _product(power: Channel, voltage: Reading, current: Reading) -> Reading:
     for factor in (voltage, current):
         if factor.value is None:
-            return power.unknown(factor.status, factor.problem, factor.stamp_ns)
+            return power.make_empty_reading(factor.status, factor.problem, factor.stamp_ns)
     assert voltage.value is not None and current.value is not None
-    return power.known(voltage.value * current.value, current.stamp_ns)
+    return power.make_reading(voltage.value * current.value, current.stamp_ns)

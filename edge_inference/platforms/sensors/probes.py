@@ -20,7 +20,7 @@ from edge_inference.platforms.sensors import (
 )
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 #: What throttles comes first, then what decides: a reader of a list sees them on top.
 _KINDS = (
@@ -38,6 +38,8 @@ _KINDS = (
 )
 
 
-def find_sensors(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find_sensors(
+    files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns
+) -> list[Sensor]:
     """Look through a tree for whatever can be read; only what does not change is read here."""
-    return [sensor for kind in _KINDS for sensor in kind.find(tree, board, clock)]
+    return [sensor for kind in _KINDS for sensor in kind.find(files, board, clock)]

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus
-from edge_inference.platforms.attributes import verdict
+from edge_inference.platforms.attributes import classify_error
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _STAT = "proc/stat"
 _MEMINFO = "proc/meminfo"
@@ -34,22 +34,22 @@ class CpuLoad(FileSensor):
         """Look once. The first look has no value yet."""
         channel = self.channels[0]
         try:
-            match = _CPU_TIMES.match(self.tree.read(channel.path))
+            match = _CPU_TIMES.match(self.files.read(channel.path))
         except OSError as error:
-            return [channel.unknown(*verdict(error), self.clock())]
+            return [channel.make_empty_reading(*classify_error(error), self.clock())]
         now = self.clock()
         if match is None:
             problem = "its first line does not hold the times of 'cpu'"
-            return [channel.unknown(ReadingStatus.INVALID, problem, now)]
+            return [channel.make_empty_reading(ReadingStatus.INVALID, problem, now)]
         times = [int(each) for each in match[1].split()]
         looked = sum(times), sum(times[_IDLE])
         before, self._before = self._before, looked
         if before is None or looked[0] <= before[0]:
             problem = "load is known from the second look on"
-            return [channel.unknown(ReadingStatus.STALE, problem, now)]
+            return [channel.make_empty_reading(ReadingStatus.STALE, problem, now)]
         idle = (looked[1] - before[1]) / (looked[0] - before[0])
         # Idle time may go back by a tick or two (see proc(5)); a share of less than 0 is none.
-        return [channel.known(min(max(1 - idle, 0.0), 1.0), now)]
+        return [channel.make_reading(min(max(1 - idle, 0.0), 1.0), now)]
 
 
 @dataclass
@@ -60,26 +60,26 @@ class MemoryUse(FileSensor):
         """Look once."""
         channel = self.channels[0]
         try:
-            text = self.tree.read(channel.path)
+            text = self.files.read(channel.path)
         except OSError as error:
-            return [channel.unknown(*verdict(error), self.clock())]
+            return [channel.make_empty_reading(*classify_error(error), self.clock())]
         total, available = _TOTAL.search(text), _AVAILABLE.search(text)
         if total is None or available is None or int(total[1]) == 0:
             problem = "it does not hold MemTotal and MemAvailable"
-            return [channel.unknown(ReadingStatus.INVALID, problem, self.clock())]
-        return [channel.known(1 - int(available[1]) / int(total[1]), self.clock())]
+            return [channel.make_empty_reading(ReadingStatus.INVALID, problem, self.clock())]
+        return [channel.make_reading(1 - int(available[1]) / int(total[1]), self.clock())]
 
 
-def find(tree: Tree, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return the sensors ``cpu/load`` and ``memory/used``."""
-    files = tree.list("proc")
+    names = files.list("proc")
     found: list[Sensor] = []
-    if "stat" in files:
-        found.append(CpuLoad((_share("cpu/load", _STAT),), tree, clock))
-    if "meminfo" in files:
-        found.append(MemoryUse((_share("memory/used", _MEMINFO),), tree, clock))
+    if "stat" in names:
+        found.append(CpuLoad((_share("cpu/load", _STAT),), files, clock))
+    if "meminfo" in names:
+        found.append(MemoryUse((_share("memory/used", _MEMINFO),), files, clock))
     return found
 
 
 def _share(name: str, path: str) -> Channel:
-    return Channel(name, path, Quantity.SHARE, lowest=0, highest=1)
+    return Channel(name, path, Quantity.SHARE, min_value=0, max_value=1)

@@ -17,23 +17,23 @@ _NOT_CONNECTED = {"", "nc", "n/c"}
 class Rail(FileSensor):
     """Power comes first, then voltage and current; all three as the chip's driver says them.
 
-    ``multiplied`` is True for a driver that gives no power: it is then voltage times current.
+    ``computes_power`` is True for a driver that gives no power: it is then voltage times current.
     """
 
-    multiplied: bool = field(default=False)
+    computes_power: bool = field(default=False)
 
     def read(self) -> Sequence[Reading]:
         """Look at the rail once."""
-        if not self.multiplied:
+        if not self.computes_power:
             return super().read()
         power, *factors = self.channels
-        voltage, current = (channel.look(self.tree, self.clock) for channel in factors)
+        voltage, current = (channel.read(self.files, self.clock) for channel in factors)
         if voltage.value is None:
-            first = power.unknown(voltage.status, voltage.problem, voltage.stamp_ns)
+            first = power.make_empty_reading(voltage.status, voltage.problem, voltage.stamp_ns)
         elif current.value is None:
-            first = power.unknown(current.status, current.problem, current.stamp_ns)
+            first = power.make_empty_reading(current.status, current.problem, current.stamp_ns)
         else:
-            first = power.known(voltage.value * current.value, current.stamp_ns)
+            first = power.make_reading(voltage.value * current.value, current.stamp_ns)
         return [first, voltage, current]
 
 
@@ -50,9 +50,11 @@ def rail_channels(
     ``power`` is its file and by what its number is divided for watts; ``voltage``
     and ``current`` are files in thousandths. Nothing of a rail flows backwards.
     """
-    path, per = power
+    path, divisor = power
     return (
-        Channel(name, path, Quantity.POWER, per=per, role=board.role_of_power(name), lowest=0),
-        Channel(f"{name}/voltage", voltage, Quantity.VOLTAGE, per=1000, lowest=0),
-        Channel(f"{name}/current", current, Quantity.CURRENT, per=1000, lowest=0),
+        Channel(
+            name, path, Quantity.POWER, divisor=divisor, role=board.role_of_power(name), min_value=0
+        ),
+        Channel(f"{name}/voltage", voltage, Quantity.VOLTAGE, divisor=1000, min_value=0),
+        Channel(f"{name}/current", current, Quantity.CURRENT, divisor=1000, min_value=0),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import Board, matches
+from edge_inference.platforms.boards import Board, matches_any
 
 RAILS_SUM = "power/rails_sum"
 
@@ -19,7 +19,7 @@ def rails_sum(readings: Sequence[Reading], board: Board) -> Reading | None:
     powers = [each for each in readings if each.quantity is Quantity.POWER]
     if any(each.role is Role.TOTAL_POWER for each in powers):
         return None
-    rails = [each for each in powers if matches(each.name, board.settings.summed_power)]
+    rails = [each for each in powers if matches_any(each.name, board.settings.summed_power)]
     if not rails:
         return None
     source = " + ".join(each.name for each in rails)

@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.errors import InputError
-from edge_inference.platforms.attributes import number_of, read_number, text_of, unique, verdict
+from edge_inference.platforms.attributes import (
+    classify_error,
+    make_unique,
+    read_number,
+    read_number_or_none,
+    read_text,
+)
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/powercap"
 #: More than any socket takes: the counter did not wrap but began anew.
@@ -37,58 +43,58 @@ class EnergyCounter(FileSensor):
         """Look once. The first look, and one after a long pause, has no value yet."""
         channel = self.channels[0]
         try:
-            energy = read_number(self.tree, channel.path)
+            energy = read_number(self.files, channel.path)
         except OSError as error:
             self._before = None
-            return [channel.unknown(*verdict(error), self.clock())]
+            return [channel.make_empty_reading(*classify_error(error), self.clock())]
         except InputError as error:
             self._before = None
-            return [channel.unknown(ReadingStatus.INVALID, str(error), self.clock())]
+            return [channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())]
         now = self.clock()
         before, self._before = self._before, (energy, now)
         if before is None or not 0 < now - before[1] <= _LONGEST_NS:
             problem = "power is known from the second look on"
-            return [channel.unknown(ReadingStatus.STALE, problem, now)]
+            return [channel.make_empty_reading(ReadingStatus.STALE, problem, now)]
         used = energy - before[0]
         if used < 0:
             if self.range_uj is None:
                 problem = "the counter of energy went back, and how far it counts is not known"
-                return [channel.unknown(ReadingStatus.INVALID, problem, now)]
+                return [channel.make_empty_reading(ReadingStatus.INVALID, problem, now)]
             used += self.range_uj
         if used == 0 and self.never_idle:
             problem = "the counter of energy stands still, yet a socket always takes some power"
-            return [channel.unknown(ReadingStatus.INVALID, problem, now)]
+            return [channel.make_empty_reading(ReadingStatus.INVALID, problem, now)]
         seconds = (now - before[1]) / 1e9
-        return [channel.known(used / _MICROJOULES / seconds, now)]
+        return [channel.make_reading(used / _MICROJOULES / seconds, now)]
 
 
-def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each domain: ``rapl/package-0``, and ``rapl/package-0/dram`` within."""
     found: dict[str, Sensor] = {}
     outer: dict[str, str] = {}
-    for zone in tree.list(_FOLDER):  # sorted: a domain comes before those within it
+    for zone in files.list(_FOLDER):  # sorted: a domain comes before those within it
         control, _, path = zone.partition(":")
         if control != "intel-rapl" or not path:
             continue
-        label = text_of(tree, f"{_FOLDER}/{zone}/name") or zone
+        label = read_text(files, f"{_FOLDER}/{zone}/name") or zone
         parent = outer.get(path.rpartition(":")[0])
-        name = unique(f"{parent}/{label}" if parent else f"rapl/{label}", found)
+        name = make_unique(f"{parent}/{label}" if parent else f"rapl/{label}", found)
         outer[path] = name
         within = parent is not None
-        found[name] = _counter(tree, board, clock, name, f"{_FOLDER}/{zone}", within)
+        found[name] = _counter(files, board, clock, name, f"{_FOLDER}/{zone}", within)
     return list(found.values())
 
 
 def _counter(
-    tree: Tree, board: Board, clock: Clock, name: str, folder: str, within: bool
+    files: SystemFiles, board: Board, clock: Clock, name: str, folder: str, within: bool
 ) -> EnergyCounter:
     channel = Channel(
         name,
         f"{folder}/energy_uj",
         Quantity.POWER,
         role=board.role_of_power(name),
-        lowest=0,
-        highest=_MOST_W,
+        min_value=0,
+        max_value=_MOST_W,
     )
-    reach = number_of(tree, f"{folder}/max_energy_range_uj")
-    return EnergyCounter((channel,), tree, clock, range_uj=reach, never_idle=not within)
+    reach = read_number_or_none(files, f"{folder}/max_energy_range_uj")
+    return EnergyCounter((channel,), files, clock, range_uj=reach, never_idle=not within)

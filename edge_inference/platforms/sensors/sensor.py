@@ -31,5 +31,5 @@ class Sensor(Protocol):
 class AnnouncedSensor(Sensor, Protocol):
     """A sensor that can tell of its readings before it is read, for one whose first read hangs."""
 
-    def unread(self, stamp_ns: int) -> Sequence[Reading]:
+    def announce(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
-from edge_inference.platforms.attributes import read_number, verdict
+from edge_inference.platforms.attributes import classify_error, read_number
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, FileSensor
 
@@ -29,38 +29,40 @@ class Temperature(FileSensor):
     """One file with thousandths of a degree.
 
     ``placeholder`` is True for one that says a number but measures nothing. Sensors of one machine
-    share ``believed``: by name, what each said last that was believed (°C), and when.
+    share ``last_valid``: by name, what each said last that was believed (°C), and when.
     """
 
     largest_jump_c: float = 30.0
     placeholder: bool = False
-    believed: dict[str, tuple[float, int]] = field(default_factory=dict, compare=False)
+    last_valid: dict[str, tuple[float, int]] = field(default_factory=dict, compare=False)
     _is_in_thousandths: bool = field(default=False, init=False, compare=False)
-    _doubted: float | None = field(default=None, init=False, compare=False)
+    _unconfirmed: float | None = field(default=None, init=False, compare=False)
 
     def read(self) -> Sequence[Reading]:
         """Look once."""
-        return [self._look(self.channels[0])]
+        return [self._read(self.channels[0])]
 
-    def _look(self, channel: Channel) -> Reading:
-        doubted, self._doubted = self._doubted, None
+    def _read(self, channel: Channel) -> Reading:
+        unconfirmed, self._unconfirmed = self._unconfirmed, None
         try:
-            number = read_number(self.tree, channel.path)
+            number = read_number(self.files, channel.path)
         except OSError as error:
-            return channel.unknown(*verdict(error), self.clock())
+            return channel.make_empty_reading(*classify_error(error), self.clock())
         except InputError as error:
-            return channel.unknown(ReadingStatus.INVALID, str(error), self.clock())
+            return channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())
         now = self.clock()
         if number == _SWITCHED_OFF_MC:
             problem = "the unit that it measures is switched off (-256 °C)"
-            return channel.unknown(ReadingStatus.GATED, problem, now)
-        reading = channel.known(number / 1000, now)
+            return channel.make_empty_reading(ReadingStatus.GATED, problem, now)
+        reading = channel.make_reading(number / 1000, now)
         if reading.value is None:
             return reading
-        problem = self._unit_problem(number, now) or self._doubt(reading.value, doubted, now)
+        problem = self._unit_problem(number, now) or self._reject_reason(
+            reading.value, unconfirmed, now
+        )
         if problem:
-            return channel.unknown(ReadingStatus.INVALID, problem, now)
-        self.believed[channel.name] = (reading.value, now)
+            return channel.make_empty_reading(ReadingStatus.INVALID, problem, now)
+        self.last_valid[channel.name] = (reading.value, now)
         return reading
 
     def _unit_problem(self, number: int, now_ns: int) -> str:
@@ -71,7 +73,7 @@ class Temperature(FileSensor):
             return ""
         others = [
             value
-            for name, (value, seen_ns) in list(self.believed.items())
+            for name, (value, seen_ns) in list(self.last_valid.items())
             if name != self.channels[0].name and now_ns - seen_ns <= _LEAP_WITHIN_NS
         ]
         if others and max(others) < _WARM_C:
@@ -82,23 +84,23 @@ class Temperature(FileSensor):
             "expected thousandths of a degree; its driver may give whole degrees"
         )
 
-    def _doubt(self, value: float, doubted: float | None, now_ns: int) -> str:
+    def _reject_reason(self, value: float, unconfirmed: float | None, now_ns: int) -> str:
         """Return why a value is not believed; empty where it is.
 
-        ``doubted`` is what the look before said, where that was not believed for a leap.
+        ``unconfirmed`` is what the look before said, where that was not believed for a leap.
         """
         if self.placeholder:
             return f"it always says {value:g} °C and measures nothing on this board"
-        before = self.believed.get(self.channels[0].name)
+        before = self.last_valid.get(self.channels[0].name)
         if value == _SUSPICIOUS_C and (before is None or abs(before[0]) > _NEAR_C):
             return "it said exactly 0 °C, as sensors do that measure nothing"
         if before is None or now_ns - before[1] > _LEAP_WITHIN_NS:
             return ""
         if abs(value - before[0]) <= self.largest_jump_c:
             return ""
-        if doubted is not None and abs(value - doubted) <= self.largest_jump_c:
+        if unconfirmed is not None and abs(value - unconfirmed) <= self.largest_jump_c:
             return ""  # a second look says so too
-        self._doubted = value
+        self._unconfirmed = value
         return f"it leapt from {before[0]:g} to {value:g} °C; to be confirmed by the next look"
 
 
@@ -116,10 +118,10 @@ def temperature_channel(
         name,
         path,
         Quantity.TEMPERATURE,
-        per=1000,
+        divisor=1000,
         role=Role.CONTROL if decides else Role.NONE,
-        lowest=board.settings.lowest_c,
-        highest=board.settings.highest_c,
+        min_value=board.settings.lowest_c,
+        max_value=board.settings.highest_c,
         throttle=throttle,
         critical=critical,
     )

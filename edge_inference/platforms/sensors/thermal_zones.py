@@ -6,76 +6,81 @@ import re
 import time
 from collections.abc import Container, Sequence
 
-from edge_inference.platforms.attributes import number_of, numbered, text_of, unique
-from edge_inference.platforms.boards import Board, matches
+from edge_inference.platforms.attributes import (
+    list_numbered,
+    make_unique,
+    read_number_or_none,
+    read_text,
+)
+from edge_inference.platforms.boards import Board, matches_any
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.sensors.temperature import Temperature, temperature_channel
-from edge_inference.platforms.tree import Tree
+from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/thermal"
 _TRIP_TYPE = re.compile(r"trip_point_(\d+)_type")
 _DEVICE = re.compile(r"cdev\d+")
 
 
-def find(tree: Tree, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
+def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each zone: ``zone/<type>``, with its trip points."""
     zones: dict[str, str] = {}
-    for path in numbered(tree, _FOLDER, "thermal_zone"):
-        kind = text_of(tree, f"{path}/type") or path.rpartition("/")[2]
-        zones[unique(f"zone/{kind}", zones)] = path
+    for path in list_numbered(files, _FOLDER, "thermal_zone"):
+        kind = read_text(files, f"{path}/type") or path.rpartition("/")[2]
+        zones[make_unique(f"zone/{kind}", zones)] = path
     deciding = board.deciding(list(zones))
-    believed: dict[str, tuple[float, int]] = {}
+    last_valid: dict[str, tuple[float, int]] = {}
     return [
-        _zone(tree, board, clock, name, path, name in deciding, believed)
+        _zone(files, board, clock, name, path, name in deciding, last_valid)
         for name, path in zones.items()
     ]
 
 
 def _zone(
-    tree: Tree,
+    files: SystemFiles,
     board: Board,
     clock: Clock,
     name: str,
     path: str,
     decides: bool,
-    believed: dict[str, tuple[float, int]],
+    last_valid: dict[str, tuple[float, int]],
 ) -> Temperature:
-    trips = _trip_points(tree, board, path)
-    highest = board.settings.highest_c
+    trips = _trip_points(files, board, path)
+    max_value = board.settings.highest_c
     channel = temperature_channel(
         name,
         f"{path}/temp",
         board,
         decides=decides,
-        throttle=_lowest(trips, "passive", highest),
-        critical=_lowest(trips, "critical", highest),
+        throttle=_lowest(trips, "passive", max_value),
+        critical=_lowest(trips, "critical", max_value),
     )
     return Temperature(
         (channel,),
-        tree,
+        files,
         clock,
         board.settings.largest_jump_c,
         board.is_placeholder(name),
-        believed,
+        last_valid,
     )
 
 
-def _trip_points(tree: Tree, board: Board, path: str) -> list[tuple[str, float]]:
+def _trip_points(files: SystemFiles, board: Board, path: str) -> list[tuple[str, float]]:
     """Return what each trip point of a zone does, and its temperature.
 
     Passive ones are left out where what they drive does not slow the machine down, such as a fan
     or an alert (Documentation/driver-api/thermal/sysfs-api.rst: ``cdevN_trip_point``).
     """
-    names = tree.list(path)
-    slowing = _slowing_trips(tree, board, path, names)
+    names = files.list(path)
+    slowing = _slowing_trips(files, board, path, names)
     found = []
     for name in names:
         match = _TRIP_TYPE.fullmatch(name)
         if match is None:
             continue
-        kind = text_of(tree, f"{path}/{name}")
-        temperature = number_of(tree, f"{path}/trip_point_{match[1]}_temp")
+        kind = read_text(files, f"{path}/{name}")
+        temperature = read_number_or_none(files, f"{path}/trip_point_{match[1]}_temp")
         is_idle = kind == "passive" and slowing is not None and int(match[1]) not in slowing
         if temperature is not None and not is_idle:
             found.append((kind, temperature / 1000))
@@ -83,7 +88,7 @@ def _trip_points(tree: Tree, board: Board, path: str) -> list[tuple[str, float]]
 
 
 def _slowing_trips(
-    tree: Tree, board: Board, path: str, names: Sequence[str]
+    files: SystemFiles, board: Board, path: str, names: Sequence[str]
 ) -> Container[int] | None:
     """Return the trip points that a throttling device is bound to; None where nothing tells."""
     devices = [name for name in names if _DEVICE.fullmatch(name)]
@@ -91,16 +96,16 @@ def _slowing_trips(
         return None
     found = set()
     for device in devices:
-        kind = text_of(tree, f"{path}/{device}/type")
-        if kind and not matches(f"cooling/{kind}", board.settings.throttling):
+        kind = read_text(files, f"{path}/{device}/type")
+        if kind and not matches_any(f"cooling/{kind}", board.settings.throttling):
             continue
-        trip = number_of(tree, f"{path}/{device}_trip_point")
+        trip = read_number_or_none(files, f"{path}/{device}_trip_point")
         if trip is None or trip < 0:
             return None  # bound to one that is not told
         found.add(trip)
     return found
 
 
-def _lowest(trips: list[tuple[str, float]], kind: str, highest: float) -> float | None:
+def _lowest(trips: list[tuple[str, float]], kind: str, max_value: float) -> float | None:
     """Return the lowest trip point of a kind; one at 0 or beyond all heat is switched off."""
-    return min((at for what, at in trips if what == kind and 0 < at <= highest), default=None)
+    return min((at for what, at in trips if what == kind and 0 < at <= max_value), default=None)

@@ -10,7 +10,7 @@ from edge_inference.speech.audio.chunks import ChunkCounts
 _SHOWN_S = 5.0
 
 
-class SoundAdvice:
+class AudioAdvice:
     """Turns counts of one stream into a sentence; for one thread."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class SoundAdvice:
         self._clipped_until = self._gaps_until = 0.0
         self._sources = 1
 
-    def look(self, counts: ChunkCounts, now_s: float, sources: int) -> str:
+    def update(self, counts: ChunkCounts, now_s: float, sources: int) -> str:
         """Return what is to be done, empty where all is well.
 
         ``now_s`` is of a clock that never runs back; ``sources`` publish the sound.
@@ -29,14 +29,14 @@ class SoundAdvice:
             self._gaps_until = now_s + _SHOWN_S
             self._sources = sources
         self._before = replace(counts)
-        found = []
+        problems = []
         if now_s < self._gaps_until:
-            found.append(self._of_gaps())
+            problems.append(self._describe_gaps())
         if now_s < self._clipped_until:
-            found.append("the sound is clipped: lower the gain")
-        return "; ".join(found)
+            problems.append("the sound is clipped: lower the gain")
+        return "; ".join(problems)
 
-    def _of_gaps(self) -> str:
+    def _describe_gaps(self) -> str:
         if self._sources > 1:
             return f"{self._sources} sources publish the sound in turn: leave one of them"
         return "the sound has gaps: see whether its source or the network loses some"

@@ -9,10 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import LONGEST_CHUNK_S, SAMPLE_RATE, AudioChunk
+from edge_inference.core.audio import MAX_CHUNK_S, SAMPLE_RATE, AudioChunk
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
-from edge_inference.speech.audio.resample import HIGHEST_RATE, LOWEST_RATE, Resampler, check_rate
+from edge_inference.speech.audio.resample import (
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    Resampler,
+    check_rate,
+)
 
 _FULL_SCALE = 0.999
 _LATEST_NS = 1_000_000_000
@@ -31,7 +36,7 @@ class ChunkSettings:
         unit="ms",
         minimum=0.0,
     )
-    bridged_ms: float = setting(
+    max_filled_gap_ms: float = setting(
         120.0, "a shorter gap is filled with silence", unit="ms", minimum=0.0, maximum=1000.0
     )
     clipped_share: float = setting(
@@ -146,7 +151,7 @@ class Rechunker:
         """Return the chunk with silence for what is missing before it, if that is little."""
         assert self._last is not None
         missing = round((chunk.stamp_ns - self._last.end_ns) * chunk.sample_rate / 1e9)
-        most = self.settings.bridged_ms / 1e3 * chunk.sample_rate
+        most = self.settings.max_filled_gap_ms / 1e3 * chunk.sample_rate
         if not 0 < missing <= most or chunk.sample_rate != self._last.sample_rate:
             self.reset()
             return chunk
@@ -178,16 +183,16 @@ def _check(chunk: AudioChunk) -> None:
         )
     if not np.isfinite(samples).all():
         raise InputError("a chunk with samples that are no numbers; check the audio source")
-    if not LOWEST_RATE <= chunk.sample_rate <= HIGHEST_RATE:
+    if not MIN_SAMPLE_RATE <= chunk.sample_rate <= MAX_SAMPLE_RATE:
         raise InputError(
-            f"a chunk of {chunk.sample_rate} samples a second; expected {LOWEST_RATE} to "
-            f"{HIGHEST_RATE}; set the rate at the audio source"
+            f"a chunk of {chunk.sample_rate} samples a second; expected {MIN_SAMPLE_RATE} to "
+            f"{MAX_SAMPLE_RATE}; set the rate at the audio source"
         )
     check_rate(chunk.sample_rate)
-    if len(samples) > chunk.sample_rate * LONGEST_CHUNK_S:
+    if len(samples) > chunk.sample_rate * MAX_CHUNK_S:
         raise InputError(
             f"a chunk of {len(samples) / chunk.sample_rate:.1f} s; expected at most "
-            f"{LONGEST_CHUNK_S:g} s: a command waits for the chunk's end"
+            f"{MAX_CHUNK_S:g} s: a command waits for the chunk's end"
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import SourceError
-from edge_inference.speech.audio.sound import Sound, SoundPiece
+from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 
 #: A device that gives nothing for so long is gone.
 _SILENT_S = 1.0
@@ -26,7 +26,7 @@ _port = threading.Lock()
 _opened: set[Microphone] = set()
 
 
-class Microphone(Sound):
+class Microphone(AudioInput):
     """One channel of an input device, at 16 kHz where the device can, else at its own rate.
 
     Of a device that cannot give a single channel it is the mean of two, or the first of more.
@@ -37,7 +37,7 @@ class Microphone(Sound):
     def __init__(self, name: str, piece_s: float) -> None:
         """``name`` is PortAudio's, a part of it or a number; empty for the default input."""
         self.origin = f"device:{name}" if name else "device"
-        self._waiting: queue.Queue[SoundPiece] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[AudioBlock] = queue.Queue(_WAITING)
         self._lost = False
         sounddevice = _import_sounddevice()
         self._error: type[Exception] = sounddevice.PortAudioError
@@ -61,7 +61,7 @@ class Microphone(Sound):
                 ) from error
             _opened.add(self)
 
-    def read(self) -> SoundPiece:
+    def read(self) -> AudioBlock:
         """Wait for the next piece; SourceError for a device that gives no more.
 
         Recording begins with the first call: what was said before nobody waited for.
@@ -92,7 +92,7 @@ class Microphone(Sound):
         samples.flags.writeable = False
         lost, self._lost = self._lost or bool(status.input_overflow), False
         try:
-            self._waiting.put_nowait(SoundPiece(samples, self._rate, lost))
+            self._waiting.put_nowait(AudioBlock(samples, self._rate, lost))
         except queue.Full:
             self._lost = True
 

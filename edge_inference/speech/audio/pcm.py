@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.audio import MOST_CHANNELS
+from edge_inference.core.audio import MAX_CHANNELS
 from edge_inference.errors import InputError
 from edge_inference.speech.audio.resample import to_mono
 
@@ -32,8 +32,8 @@ def from_pcm(data: bytes, sample_format: str, channels: int) -> NDArray[np.float
         raise InputError(f"sample_format {sample_format!r:.100}: expected {_KNOWN}")
     if match[3] and bits != 24:
         raise InputError(f"sample_format {sample_format!r:.100}: expected {_KNOWN}")
-    if not 1 <= channels <= MOST_CHANNELS:
-        raise InputError(f"channels: expected 1 to {MOST_CHANNELS}, got {channels}")
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise InputError(f"channels: expected 1 to {MAX_CHANNELS}, got {channels}")
     width = 4 if match[3] else bits // 8
     if len(data) % (width * channels):
         raise InputError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import InputError
 
-LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4_000, 192_000
 _ZERO_CROSSINGS = 16
 # Every usual rate needs a tenth of it, and one without a common factor the hundredfold.
 _MOST_WEIGHTS = 1 << 19
@@ -51,9 +51,9 @@ def to_mono(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 def check_rate(rate: int, target: int = SAMPLE_RATE) -> None:
     """Raise InputError for a rate that cannot be, or whose filter would be too large."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise InputError(
-            f"rate: expected {LOWEST_RATE} to {HIGHEST_RATE} samples a second, got {rate}"
+            f"rate: expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} samples a second, got {rate}"
         )
     up, down = _ratio(rate, target)
     if up * 2 * _half_length(up, down) > _MOST_WEIGHTS:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from edge_inference.errors import SourceError
-from edge_inference.speech.audio.sound import Sound, SoundPiece
-from edge_inference.speech.audio.sound_file import SUFFIXES, pieces_of
+from edge_inference.speech.audio.audio_file import SUFFIXES, read_blocks
+from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 
 #: Length of a piece: what the voice activity detector works on at 16 kHz.
-PIECE_S = 0.032
+BLOCK_S = 0.032
 
 _DEVICE = "device"
 _EXPECTED = (
@@ -20,7 +20,7 @@ _EXPECTED = (
 )
 
 
-class Recordings(Sound):
+class AudioFileInput(AudioInput):
     """Sound files one after the other, each with a pause of silence behind it.
 
     Without the pause nobody could tell that a speaker has ended.
@@ -29,10 +29,10 @@ class Recordings(Sound):
     def __init__(self, files: list[Path], pause_s: float) -> None:
         self._files = iter(files)
         self._pause_s = pause_s
-        self._pieces: Iterator[SoundPiece] = iter(())
+        self._pieces: Iterator[AudioBlock] = iter(())
         self._rate: int | None = None
 
-    def read(self) -> SoundPiece | None:
+    def read(self) -> AudioBlock | None:
         """Return the next piece; SourceError names a broken file, and the next call goes on."""
         while True:
             try:
@@ -53,21 +53,21 @@ class Recordings(Sound):
         """Close the file that is being read."""
         self._pieces = iter(())
 
-    def _play(self, file: Path) -> Iterator[SoundPiece]:
+    def _play(self, file: Path) -> Iterator[AudioBlock]:
         self._rate = None
-        for samples, sample_rate in pieces_of(file, PIECE_S):
+        for samples, sample_rate in read_blocks(file, BLOCK_S):
             self._rate = sample_rate
-            yield SoundPiece(samples, sample_rate)
+            yield AudioBlock(samples, sample_rate)
         yield from self._pause()
 
-    def _pause(self) -> Iterator[SoundPiece]:
+    def _pause(self) -> Iterator[AudioBlock]:
         """Yield silence behind what was played, if anything was."""
         if self._rate is None:
             return
-        silence = np.zeros(max(1, round(PIECE_S * self._rate)), np.float32)
+        silence = np.zeros(max(1, round(BLOCK_S * self._rate)), np.float32)
         silence.flags.writeable = False
-        for _ in range(round(self._pause_s / PIECE_S)):
-            yield SoundPiece(silence, self._rate)
+        for _ in range(round(self._pause_s / BLOCK_S)):
+            yield AudioBlock(silence, self._rate)
 
 
 def is_device(source: str) -> bool:
@@ -75,7 +75,7 @@ def is_device(source: str) -> bool:
     return source.partition(":")[0] == _DEVICE
 
 
-def open_sound(source: str, pause_s: float = 0.0) -> Sound:
+def open_audio_input(source: str, pause_s: float = 0.0) -> AudioInput:
     """Open a sound file, a folder of them, or a device.
 
     ``device`` is the machine's default input, ``device:<name or number>`` another. ``pause_s`` of
@@ -84,9 +84,9 @@ def open_sound(source: str, pause_s: float = 0.0) -> Sound:
     if is_device(source):
         from edge_inference.speech.audio.microphone import Microphone
 
-        return Microphone(source.partition(":")[2], PIECE_S)
+        return Microphone(source.partition(":")[2], BLOCK_S)
     try:
-        return Recordings(_files(source), pause_s)
+        return AudioFileInput(_files(source), pause_s)
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, ~nobody
         raise SourceError(f"{source!r}: cannot be read: {error}") from error
 

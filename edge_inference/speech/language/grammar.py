@@ -10,17 +10,17 @@ from edge_inference.core.voice import IntentSlot
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.phrase import (
     Elements,
-    Holder,
     SlotMatch,
-    form_count,
-    forms,
-    matches,
+    SlotPlaceholder,
+    count_expansions,
+    expand_elements,
+    match_elements,
 )
-from edge_inference.speech.language.slot_kinds import Kind
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.slot_kinds import SlotKind
+from edge_inference.speech.language.text_normalization import split_words
 
 #: More sentences than this are no grammar for command mode.
-MOST_SENTENCES = 50_000
+MAX_SENTENCES = 50_000
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class GrammarSentence:
 
 @dataclass(frozen=True)
 class Template:
-    """A phrase with places left open: ``words`` has one ``None`` for each of ``holders``."""
+    """A phrase with places left open: ``words`` has one ``None`` for each of ``placeholders``."""
 
     phrase: Phrase
     words: tuple[str | None, ...]
-    holders: tuple[Holder, ...]
+    placeholders: tuple[SlotPlaceholder, ...]
 
 
 class Grammar:
@@ -74,7 +74,7 @@ class Grammar:
         self,
         file: Path,
         phrases: Sequence[Phrase],
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, SlotKind],
         ignored: Iterable[str] = (),
         joiners: Iterable[str] = (),
     ) -> None:
@@ -90,25 +90,25 @@ class Grammar:
         """The names of the intents."""
         return tuple(dict.fromkeys(phrase.intent for phrase in self._phrases))
 
-    def read(self, words: Sequence[str]) -> PhraseReading | None:
+    def parse(self, words: Sequence[str]) -> PhraseReading | None:
         """Return what a text means as a whole, or None where no phrase fits exactly."""
         for phrase in self._phrases:
-            for end, heard in matches(phrase.elements, words, 0, self._hear):
+            for end, matched in match_elements(phrase.elements, words, 0, self._hear):
                 if end == len(words):
-                    return _reading(phrase, heard)
+                    return _reading(phrase, matched)
         return None
 
-    def nearest_problem(self, words: Sequence[str]) -> str:
+    def explain_mismatch(self, words: Sequence[str]) -> str:
         """Return why a text is none of a phrase that would fit but for its values; else empty.
 
         Of several phrases it is the one with the fewest unknown words.
         """
         found = []
         for phrase in self._phrases:
-            for end, heard in matches(phrase.elements, words, 0, self._guess):
-                guessed = sum(value.guessed for value in heard)
-                if end == len(words) and guessed < len(words):
-                    found.append((guessed, _reading(phrase, heard).problem))
+            for end, matched in match_elements(phrase.elements, words, 0, self._guess):
+                guessed_words = sum(value.guessed_words for value in matched)
+                if end == len(words) and guessed_words < len(words):
+                    found.append((guessed_words, _reading(phrase, matched).problem))
         return min(found)[1] if found else ""
 
     def sentences(self, *, digits: bool = False) -> tuple[GrammarSentence, ...]:
@@ -118,11 +118,11 @@ class Grammar:
         Raises ConfigError where there are more than ``MOST_SENTENCES``.
         """
 
-        def say(holder: Holder) -> Iterator[tuple[str, IntentSlot]]:
-            return self.kinds[holder.kind].spoken(holder.slot, digits=digits)
+        def expand_slot(placeholder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
+            return self.kinds[placeholder.kind].spoken(placeholder.slot, digits=digits)
 
         found: dict[str, GrammarSentence] = {}
-        for text, phrase, slots in self._bounded_forms(say):
+        for text, phrase, slots in self._bounded_forms(expand_slot):
             found.setdefault(text, GrammarSentence(text, phrase.intent, slots, phrase.line))
         return tuple(found.values())
 
@@ -134,47 +134,53 @@ class Grammar:
         """Return the phrases with every choice made and places for values left open."""
         found: dict[tuple[object, ...], Template] = {}
         for phrase in self._phrases:
-            for words, slots in forms(phrase.elements, _open_place):
-                holders = tuple(Holder(slot.name, str(slot.value)) for slot in slots)
+            for words, slots in expand_elements(phrase.elements, _open_place):
+                placeholders = tuple(SlotPlaceholder(slot.name, str(slot.value)) for slot in slots)
                 places = tuple(word or None for word in words)
-                key = (phrase.intent, places, holders, tuple(phrase.fixed.items()))
-                found.setdefault(key, Template(phrase, places, holders))
+                key = (phrase.intent, places, placeholders, tuple(phrase.fixed.items()))
+                found.setdefault(key, Template(phrase, places, placeholders))
         return tuple(found.values())
 
-    def _hear(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
-        heard = self.kinds[holder.kind].heard(holder.slot, words, start)
-        return (value for value in heard if not value.problem)
+    def _hear(
+        self, placeholder: SlotPlaceholder, words: Sequence[str], start: int
+    ) -> Iterator[SlotMatch]:
+        matched = self.kinds[placeholder.kind].match(placeholder.slot, words, start)
+        return (value for value in matched if not value.problem)
 
-    def _guess(self, holder: Holder, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
-        return self.kinds[holder.kind].guessed(holder.slot, words, start)
+    def _guess(
+        self, placeholder: SlotPlaceholder, words: Sequence[str], start: int
+    ) -> Iterator[SlotMatch]:
+        return self.kinds[placeholder.kind].match_or_guess(placeholder.slot, words, start)
 
     def _forms(
-        self, say: Callable[[Holder], Iterator[tuple[str, IntentSlot]]]
+        self, expand_slot: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         for phrase in self._phrases:
-            for words, slots in forms(phrase.elements, say):
+            for words, slots in expand_elements(phrase.elements, expand_slot):
                 named = {**phrase.fixed, **{slot.name: slot for slot in slots}}
                 yield " ".join(words), phrase, named
 
     def _bounded_forms(
-        self, say: Callable[[Holder], Iterator[tuple[str, IntentSlot]]]
+        self, expand_slot: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         count = 0
         for phrase in self._phrases:
-            count += form_count(phrase.elements, lambda holder: sum(1 for _ in say(holder)))
-            if count > MOST_SENTENCES:
+            count += count_expansions(
+                phrase.elements, lambda placeholder: sum(1 for _ in expand_slot(placeholder))
+            )
+            if count > MAX_SENTENCES:
                 raise ConfigError(
                     f"{self.file}, line {phrase.line}: with {phrase.text!r} there are more than "
-                    f"{MOST_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
+                    f"{MAX_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
                 )
-        return self._forms(say)
+        return self._forms(expand_slot)
 
     def _check_conflicts(self) -> None:
-        def outline(holder: Holder) -> Iterator[tuple[str, IntentSlot]]:
-            return self.kinds[holder.kind].outlines(holder.slot)
+        def expand_slot(placeholder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
+            return self.kinds[placeholder.kind].placeholders(placeholder.slot)
 
         first: dict[str, tuple[Phrase, dict[str, IntentSlot]]] = {}
-        for text, phrase, slots in self._bounded_forms(outline):
+        for text, phrase, slots in self._bounded_forms(expand_slot):
             other, other_slots = first.setdefault(text, (phrase, slots))
             if (other.intent, other_slots) != (phrase.intent, slots):
                 raise ConfigError(
@@ -185,15 +191,15 @@ class Grammar:
 
 
 def _longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple(sorted(map(words_of, texts), key=len, reverse=True))
+    return tuple(sorted(map(split_words, texts), key=len, reverse=True))
 
 
-def _open_place(holder: Holder) -> list[tuple[str, IntentSlot | None]]:
-    return [("", IntentSlot(holder.slot, holder.kind))]
+def _open_place(placeholder: SlotPlaceholder) -> list[tuple[str, IntentSlot | None]]:
+    return [("", IntentSlot(placeholder.slot, placeholder.kind))]
 
 
-def _reading(phrase: Phrase, heard: Iterable[SlotMatch]) -> PhraseReading:
-    heard = tuple(heard)
-    slots = {**phrase.fixed, **{value.slot.name: value.slot for value in heard}}
-    problem = "; ".join(value.problem for value in heard if value.problem)
+def _reading(phrase: Phrase, matched: Iterable[SlotMatch]) -> PhraseReading:
+    matched = tuple(matched)
+    slots = {**phrase.fixed, **{value.slot.name: value.slot for value in matched}}
+    problem = "; ".join(value.problem for value in matched if value.problem)
     return PhraseReading(phrase.intent, slots, problem)

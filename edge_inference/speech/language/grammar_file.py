@@ -16,18 +16,18 @@ from edge_inference.core.voice import IntentSlot
 from edge_inference.core.yaml_file import BoundedLoader, Section, load_yaml
 from edge_inference.errors import ConfigError
 from edge_inference.speech.language.grammar import Grammar, Phrase
-from edge_inference.speech.language.numbers import number_words
-from edge_inference.speech.language.phrase import holders, parse_phrase
+from edge_inference.speech.language.numbers import spell_number
+from edge_inference.speech.language.phrase import find_placeholders, parse_phrase
 from edge_inference.speech.language.slot_kinds import (
-    Kind,
     NumberKind,
     NumberSettings,
+    SlotKind,
     WordKind,
-    ways_to_say,
+    list_phrasings,
 )
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.text_normalization import split_words
 
-_MOST_WORDS = 20
+_MAX_WORDS = 20
 _NAME = re.compile(r"[^\W\d]\w*")
 _Synonyms = Mapping[str, list[tuple[str, ...]]]
 
@@ -69,15 +69,15 @@ def _synonyms(top: Section) -> _Synonyms:
     section = top.section("synonyms")
     found = {}
     for word in section:
-        if words_of(word) != (word,):
+        if split_words(word) != (word,):
             raise section.error(word, "expected one word in small letters as key")
-        found[word] = [words_of(text) for text in _texts(section, word)]
-        for way in found[word]:
-            _check_length(section, word, way)
+        found[word] = [split_words(text) for text in _texts(section, word)]
+        for phrasing in found[word]:
+            _check_length(section, word, phrasing)
     return found
 
 
-def _kind(name: str, section: Section) -> Kind:
+def _kind(name: str, section: Section) -> SlotKind:
     kind = section.get("type")
     if kind == "number":
         settings = section.read(NumberSettings, "type")
@@ -88,9 +88,9 @@ def _kind(name: str, section: Section) -> Kind:
     section.require_known("type", "values")
     values = section.get("values")
     if isinstance(values, Section):
-        said = {value: ways_to_say(value, _texts(values, value)) for value in values}
+        said = {value: list_phrasings(value, _texts(values, value)) for value in values}
     else:
-        said = {value: ways_to_say(value, ()) for value in _texts(section, "values")}
+        said = {value: list_phrasings(value, ()) for value in _texts(section, "values")}
     if not said:
         raise section.error("values", "there is no value")
     _check_values(section, said)
@@ -100,27 +100,27 @@ def _kind(name: str, section: Section) -> Kind:
 def _check_spoken(section: Section, settings: NumberSettings) -> None:
     for number in settings.spoken:
         try:
-            number_words(number)
+            spell_number(number)
         except ValueError as error:
             raise section.error("spoken", str(error)) from error
 
 
 def _check_values(section: Section, said: Mapping[str, list[tuple[str, ...]]]) -> None:
     owner: dict[tuple[str, ...], str] = {}
-    for value, ways in said.items():
-        for way in ways:
-            if not way:
+    for value, phrasings in said.items():
+        for phrasing in phrasings:
+            if not phrasing:
                 raise section.error("values", f"{value!r} has no word that can be said")
-            _check_length(section, "values", way)
-            other = owner.setdefault(way, value)
+            _check_length(section, "values", phrasing)
+            other = owner.setdefault(phrasing, value)
             if other != value:
-                text = " ".join(way)
+                text = " ".join(phrasing)
                 raise section.error("values", f"{text!r} says both {other!r} and {value!r}")
 
 
-def _check_length(section: Section, key: str, way: tuple[str, ...]) -> None:
-    if len(way) > _MOST_WORDS:
-        raise section.error(key, f"expected at most {_MOST_WORDS} words, got {len(way)}")
+def _check_length(section: Section, key: str, phrasing: tuple[str, ...]) -> None:
+    if len(phrasing) > _MAX_WORDS:
+        raise section.error(key, f"expected at most {_MAX_WORDS} words, got {len(phrasing)}")
 
 
 def _texts(section: Section, key: str) -> list[str]:
@@ -139,7 +139,11 @@ def _require_text(section: Section, key: str, value: Any) -> None:
 
 
 def _phrases(
-    intent: str, section: Section, kinds: Mapping[str, Kind], synonyms: _Synonyms, lines: list[int]
+    intent: str,
+    section: Section,
+    kinds: Mapping[str, SlotKind],
+    synonyms: _Synonyms,
+    lines: list[int],
 ) -> list[Phrase]:
     section.require_known("phrases")
     items = section.get("phrases")
@@ -158,7 +162,7 @@ def _phrases(
 
 
 def _phrase(
-    intent: str, item: Any, kinds: Mapping[str, Kind], synonyms: _Synonyms, line: int
+    intent: str, item: Any, kinds: Mapping[str, SlotKind], synonyms: _Synonyms, line: int
 ) -> Phrase:
     fixed: dict[str, IntentSlot] = {}
     text = item
@@ -172,11 +176,13 @@ def _phrase(
     if not isinstance(text, str):
         raise ValueError(f"expected a text, got {text!r}; put it in quotes")
     elements = parse_phrase(text, synonyms)
-    for holder in holders(elements):
-        if holder.kind not in kinds:
-            raise ValueError(f"unknown slot {holder.kind!r}{suggestion(holder.kind, kinds)}")
-        if holder.slot in fixed:
-            raise ValueError(f"the slot {holder.slot!r} is both said and fixed")
+    for placeholder in find_placeholders(elements):
+        if placeholder.kind not in kinds:
+            raise ValueError(
+                f"unknown slot {placeholder.kind!r}{suggestion(placeholder.kind, kinds)}"
+            )
+        if placeholder.slot in fixed:
+            raise ValueError(f"the slot {placeholder.slot!r} is both said and fixed")
     return Phrase(intent, text, elements, fixed, line)
 
 

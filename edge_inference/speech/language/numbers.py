@@ -37,7 +37,7 @@ NUMBER_WORDS = frozenset(
 )
 
 
-def number_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
+def parse_number(words: Sequence[str], start: int) -> tuple[float, int] | None:
     """Return the longest number that begins at ``start`` and the place after it, or None.
 
     ``words`` are those of ``words_of``. Known are numerals, words up to 999 999, decimals (two
@@ -52,7 +52,7 @@ def number_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
 def _unsigned_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
     if start < len(words) and _NUMERAL.fullmatch(words[start]):
         return _with_fraction(words, float(words[start]), start + 1)
-    fraction = fraction_at(words, start)
+    fraction = parse_fraction(words, start)
     if fraction:
         return fraction
     whole = _whole_at(words, start)
@@ -68,7 +68,7 @@ def _unsigned_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
     return _with_fraction(words, float(value), end)
 
 
-def fraction_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
+def parse_fraction(words: Sequence[str], start: int) -> tuple[float, int] | None:
     """Return a half or quarters that begin at ``start``, and the place after them, or None."""
     for length in (2, 1):
         said = tuple(words[start : start + length])
@@ -77,7 +77,7 @@ def fraction_at(words: Sequence[str], start: int) -> tuple[float, int] | None:
     return None
 
 
-def number_words(value: float) -> str:
+def spell_number(value: float) -> str:
     """Return a number in words; it may have three decimals and lie within ±999 999.
 
     Raises ValueError beyond that.
@@ -95,7 +95,7 @@ def number_words(value: float) -> str:
 
 def _with_fraction(words: Sequence[str], value: float, end: int) -> tuple[float, int]:
     if end < len(words) and words[end] == "and" and value == int(value):
-        fraction = fraction_at(words, end + 1)
+        fraction = parse_fraction(words, end + 1)
         if fraction:
             return value + fraction[0], fraction[1]
     return value, end

@@ -12,24 +12,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.voice import IntentSlot
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.text_normalization import split_words
 
 _PIECE = re.compile(r"\{[^{}]*\}|[\[\]()|{}]|[^\s\[\]()|{}]+")
 _HOLDER = re.compile(r"\{\s*([a-z]\w*)\s*(?::\s*([a-z]\w*)\s*)?\}")
 _CLOSING = {"[": "]", "(": ")"}
-_MOST_BRACKETS = 50
-_LONGEST = 500
+_MAX_BRACKETS = 50
+_MAX_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
-class Word:
+class PhraseWord:
     """A word that is said as it stands."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Holder:
+class SlotPlaceholder:
     """A place for a value: it fills the slot ``slot`` with a value of kind ``kind``."""
 
     slot: str
@@ -37,13 +37,13 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Alternatives:
     """One of several ways to say something; an empty one may be left out."""
 
     options: tuple[Elements, ...]
 
 
-Element = Word | Holder | Choice
+Element = PhraseWord | SlotPlaceholder | Alternatives
 Elements = tuple[Element, ...]
 
 
@@ -51,14 +51,14 @@ Elements = tuple[Element, ...]
 class SlotMatch:
     """A value found in a text, up to the word before ``end``.
 
-    ``problem`` says in words why it cannot be meant; ``guessed`` counts the words that were taken
+    ``problem`` says in words why it cannot be meant; ``guessed_words`` counts the words that were taken
     for a value though nobody knows it.
     """
 
     slot: IntentSlot
     end: int
     problem: str = ""
-    guessed: int = 0
+    guessed_words: int = 0
 
 
 def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Elements:
@@ -67,105 +67,106 @@ def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> 
     Raises ValueError with a sentence for what cannot be read.
     """
     pieces = _PIECE.findall(text)
-    if sum(piece in _CLOSING for piece in pieces) > _MOST_BRACKETS:
-        raise ValueError(f"there are more than {_MOST_BRACKETS} brackets; write several phrases")
-    if len(text) > _LONGEST:
+    if sum(piece in _CLOSING for piece in pieces) > _MAX_BRACKETS:
+        raise ValueError(f"there are more than {_MAX_BRACKETS} brackets; write several phrases")
+    if len(text) > _MAX_CHARACTERS:
         raise ValueError(
-            f"a phrase of {len(text)} characters; expected at most {_LONGEST}: nobody says so much "
+            f"a phrase of {len(text)} characters; expected at most {_MAX_CHARACTERS}: nobody says so much "
             "for one command"
         )
     options, rest = _options(pieces, synonyms, closing="")
     if rest:
         raise ValueError(f"{rest[0]!r} closes nothing")
-    elements = options[0] if len(options) == 1 else (Choice(options),)
+    elements = options[0] if len(options) == 1 else (Alternatives(options),)
     if _may_be_empty(elements):
         raise ValueError("nothing needs to be said; a word must stand outside brackets")
-    twice = next((slot for slot, count in _most_often(elements).items() if count > 1), None)
+    twice = next((slot for slot, count in _count_slots(elements).items() if count > 1), None)
     if twice:
         raise ValueError(f"the slot {twice!r} stands twice; call one {{other:{twice}}}")
     return elements
 
 
-def holders(elements: Elements) -> Iterator[Holder]:
+def find_placeholders(elements: Elements) -> Iterator[SlotPlaceholder]:
     """Yield every place for a value."""
     for element in elements:
-        if isinstance(element, Holder):
+        if isinstance(element, SlotPlaceholder):
             yield element
-        elif isinstance(element, Choice):
+        elif isinstance(element, Alternatives):
             for option in element.options:
-                yield from holders(option)
+                yield from find_placeholders(option)
 
 
-def matches(
+def match_elements(
     elements: Elements,
     words: Sequence[str],
     start: int,
-    hear: Callable[[Holder, Sequence[str], int], Iterable[SlotMatch]],
+    match_slot: Callable[[SlotPlaceholder, Sequence[str], int], Iterable[SlotMatch]],
 ) -> Iterator[tuple[int, tuple[SlotMatch, ...]]]:
     """Yield every way to read the words from ``start``: the place behind it and the values."""
     if not elements:
         yield start, ()
         return
     first, rest = elements[0], elements[1:]
-    if isinstance(first, Word):
+    if isinstance(first, PhraseWord):
         if start < len(words) and words[start] == first.text:
-            yield from matches(rest, words, start + 1, hear)
-    elif isinstance(first, Choice):
+            yield from match_elements(rest, words, start + 1, match_slot)
+    elif isinstance(first, Alternatives):
         for option in first.options:
-            yield from matches(option + rest, words, start, hear)
+            yield from match_elements(option + rest, words, start, match_slot)
     else:
-        for heard in hear(first, words, start):
-            for end, more in matches(rest, words, heard.end, hear):
-                yield end, (heard, *more)
+        for matched in match_slot(first, words, start):
+            for end, more in match_elements(rest, words, matched.end, match_slot):
+                yield end, (matched, *more)
 
 
-def form_count(elements: Elements, count: Callable[[Holder], int]) -> int:
+def count_expansions(elements: Elements, count: Callable[[SlotPlaceholder], int]) -> int:
     """Return in how many ways a phrase can be said; ``count`` tells it of a place for a value."""
     total = 1
     for element in elements:
-        if isinstance(element, Choice):
-            total *= sum(form_count(option, count) for option in element.options)
-        elif isinstance(element, Holder):
+        if isinstance(element, Alternatives):
+            total *= sum(count_expansions(option, count) for option in element.options)
+        elif isinstance(element, SlotPlaceholder):
             total *= count(element)
     return total
 
 
-def forms(
-    elements: Elements, say: Callable[[Holder], Iterable[tuple[str, IntentSlot | None]]]
+def expand_elements(
+    elements: Elements,
+    expand_slot: Callable[[SlotPlaceholder], Iterable[tuple[str, IntentSlot | None]]],
 ) -> Iterator[tuple[tuple[str, ...], tuple[IntentSlot, ...]]]:
     """Yield every way to say a phrase: its words, and the values in it."""
     if not elements:
         yield (), ()
         return
     first, rest = elements[0], elements[1:]
-    if isinstance(first, Choice):
+    if isinstance(first, Alternatives):
         for option in first.options:
-            yield from forms(option + rest, say)
+            yield from expand_elements(option + rest, expand_slot)
         return
     said: Iterable[tuple[str, IntentSlot | None]]
-    said = [(first.text, None)] if isinstance(first, Word) else say(first)
+    said = [(first.text, None)] if isinstance(first, PhraseWord) else expand_slot(first)
     for text, slot in said:
-        for words, slots in forms(rest, say):
+        for words, slots in expand_elements(rest, expand_slot):
             yield (text, *words), slots if slot is None else (slot, *slots)
 
 
 def _may_be_empty(elements: Elements) -> bool:
     return all(
-        isinstance(element, Choice) and any(map(_may_be_empty, element.options))
+        isinstance(element, Alternatives) and any(map(_may_be_empty, element.options))
         for element in elements
     )
 
 
-def _most_often(elements: Elements) -> Counter[str]:
+def _count_slots(elements: Elements) -> Counter[str]:
     """Return how often one way to say the elements fills each slot, at most."""
     total: Counter[str] = Counter()
     for element in elements:
-        if isinstance(element, Holder):
+        if isinstance(element, SlotPlaceholder):
             total[element.slot] += 1
-        elif isinstance(element, Choice):
+        elif isinstance(element, Alternatives):
             most: Counter[str] = Counter()
             for option in element.options:
-                most |= _most_often(option)
+                most |= _count_slots(option)
             total += most
     return total
 
@@ -183,7 +184,7 @@ def _options(
             current = []
         elif piece in _CLOSING:
             inner, pieces = _options(pieces, synonyms, _CLOSING[piece])
-            current.append(Choice((*inner, ()) if piece == "[" else inner))
+            current.append(Alternatives((*inner, ()) if piece == "[" else inner))
         else:
             current += _elements(piece, synonyms)
     if closing and (not pieces or pieces[0] != closing):
@@ -197,8 +198,8 @@ def _elements(piece: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> li
         held = _HOLDER.fullmatch(piece)
         if not held:
             raise ValueError(f"{piece!r} is no slot; write {{slot}} or {{slot:kind}}")
-        return [Holder(held[1], held[2] or held[1])]
-    words = words_of(piece)
+        return [SlotPlaceholder(held[1], held[2] or held[1])]
+    words = split_words(piece)
     if not words:
         raise ValueError(f"{piece!r} has no word that can be said")
     return [_word(word, synonyms) for word in words]
@@ -207,6 +208,8 @@ def _elements(piece: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> li
 def _word(word: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Element:
     others = synonyms.get(word, ())
     if not others:
-        return Word(word)
-    ways = ((word,), *others)
-    return Choice(tuple(tuple(Word(part) for part in way) for way in ways))
+        return PhraseWord(word)
+    phrasings = ((word,), *others)
+    return Alternatives(
+        tuple(tuple(PhraseWord(part) for part in phrasing) for phrasing in phrasings)
+    )

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import IntentSlot
 from edge_inference.speech.language.phrase import SlotMatch
+from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.language.units import (
     SpokenQuantity,
     Unit,
-    quantity_at,
-    quantity_forms,
-    unit_named,
+    find_unit,
+    format_quantity,
+    parse_quantity,
 )
-from edge_inference.speech.language.words import words_of
 
 # An unknown value is taken to have this many words at most.
-_LONGEST_GUESS = 3
+_MAX_GUESSED_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class NumberSettings:
 
     def check(self) -> str | None:
         """Return why the values do not go together."""
-        if self.unit and unit_named(self.unit) is None:
+        if self.unit and find_unit(self.unit) is None:
             return f"unit: {self.unit!r} is not known; write e.g. meters, degrees, seconds"
         if self.minimum > self.maximum:
             return f"minimum: {self.minimum:g} is above the maximum, {self.maximum:g}"
@@ -49,7 +49,7 @@ class NumberKind:
     def __init__(self, name: str, settings: NumberSettings) -> None:
         self.name = name
         self._settings = settings
-        self._unit = unit_named(settings.unit) if settings.unit else None
+        self._unit = find_unit(settings.unit) if settings.unit else None
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -61,9 +61,9 @@ class NumberKind:
         """The unit of the bounds; None for plain numbers."""
         return self._unit
 
-    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
+    def match(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield the number at ``start``, with a problem where it cannot be meant."""
-        quantity = quantity_at(words, start)
+        quantity = parse_quantity(words, start)
         if quantity is None:
             return
         said = " ".join(words[start : quantity.end])
@@ -79,18 +79,18 @@ class NumberKind:
         value = IntentSlot(slot, quantity.number * factor, unit.si if unit else "")
         yield SlotMatch(value, quantity.end, self._range_problem(own, said))
 
-    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
+    def match_or_guess(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield what :meth:`heard` does: what is no number is never taken for one."""
-        return self.heard(slot, words, start)
+        return self.match(slot, words, start)
 
     def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
         """Yield the values that command mode listens for, in words or digits."""
         factor, si = (self._unit.factor, self._unit.si) if self._unit else (1.0, "")
         for number in self._settings.spoken:
-            for form in quantity_forms(number, self._unit, digits=digits):
+            for form in format_quantity(number, self._unit, digits=digits):
                 yield form, IntentSlot(slot, number * factor, si)
 
-    def outlines(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
+    def placeholders(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
         """Yield a fallback for each way to say any of the values."""
         si = self._unit.si if self._unit else ""
         yield f"<{si}>", IntentSlot(slot, "", si)
@@ -127,45 +127,45 @@ class WordKind:
     def __init__(self, name: str, values: Mapping[str, Sequence[Sequence[str]]]) -> None:
         self.name = name
         self._values = values
-        ways = {tuple(way): value for value, said in values.items() for way in said}
-        self._ways = dict(sorted(ways.items(), key=lambda way: -len(way[0])))
+        phrasings = {tuple(phrasing): value for value, said in values.items() for phrasing in said}
+        self._phrasings = dict(sorted(phrasings.items(), key=lambda phrasing: -len(phrasing[0])))
 
     @property
     def values(self) -> tuple[str, ...]:
         """The values by their own names."""
         return tuple(self._values)
 
-    def heard(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
+    def match(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield every value that is said at ``start``, that of most words first."""
-        for way, value in self._ways.items():
-            if tuple(words[start : start + len(way)]) == way:
-                yield SlotMatch(IntentSlot(slot, value), start + len(way))
+        for phrasing, value in self._phrasings.items():
+            if tuple(words[start : start + len(phrasing)]) == phrasing:
+                yield SlotMatch(IntentSlot(slot, value), start + len(phrasing))
 
-    def guessed(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
+    def match_or_guess(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
         """Yield known values, then unknown ones of a few words, each with its problem."""
-        yield from self.heard(slot, words, start)
-        for end in range(start + 1, min(len(words), start + _LONGEST_GUESS) + 1):
+        yield from self.match(slot, words, start)
+        for end in range(start + 1, min(len(words), start + _MAX_GUESSED_WORDS) + 1):
             said = " ".join(words[start:end])
             problem = f"{self.name}: {said!r} is not known; known: {', '.join(self._values)}"
             yield SlotMatch(IntentSlot(slot, said), end, problem, end - start)
 
     def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
         """Yield every way to say every value."""
-        for way, value in self._ways.items():
-            yield " ".join(way), IntentSlot(slot, value)
+        for phrasing, value in self._phrasings.items():
+            yield " ".join(phrasing), IntentSlot(slot, value)
 
-    def outlines(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
+    def placeholders(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
         """Yield every way to say every value."""
         return self.spoken(slot, digits=False)
 
     def words(self) -> frozenset[str]:
         """Return every word that is part of a value."""
-        return frozenset(word for way in self._ways for word in way)
+        return frozenset(word for phrasing in self._phrasings for word in phrasing)
 
 
-Kind = NumberKind | WordKind
+SlotKind = NumberKind | WordKind
 
 
-def ways_to_say(value: str, others: Sequence[str]) -> list[tuple[str, ...]]:
+def list_phrasings(value: str, others: Sequence[str]) -> list[tuple[str, ...]]:
     """Return a value's own name in words (``_`` parts them) and the other ways to say it."""
-    return [words_of(way) for way in (value.replace("_", " "), *others)]
+    return [split_words(phrasing) for phrasing in (value.replace("_", " "), *others)]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
-from edge_inference.speech.language.words import clauses_of, words_of
+from edge_inference.speech.language.text_normalization import split_clauses, split_words
 
 STOP_WORDS = frozenset(
     {
@@ -32,7 +32,7 @@ _NEGATED = re.compile(
     r"|need|might|ai|may)?nt"
 )
 #: Words that make something else of a command, though they are few of its letters.
-TURNING = _NEGATIONS | {
+NEGATIONS_AND_CONDITIONS = _NEGATIONS | {
     *("no", "if", "when", "until", "unless", "wont", "shouldnt", "didnt"),
     *(
         "nor",
@@ -107,17 +107,17 @@ class StopSettings:
                 "stop_words: expected at least one word, got none; the robot could not be stopped"
             )
         for word in self.stop_words:
-            if not words_of(word) or word != word.lower():
+            if not split_words(word) or word != word.lower():
                 return f"stop_words: expected words in small letters, got {word!r}"
         return None
 
 
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     """Tell whether a text, final or partial, says stop: see :func:`stop_word_of`."""
-    return bool(stop_word_of(text, stop_words))
+    return bool(find_stop_word(text, stop_words))
 
 
-def stop_word_of(
+def find_stop_word(
     text: str, stop_words: Collection[str] = STOP_WORDS, *, in_turn: bool = True
 ) -> str:
     """Return the word or phrase for stop that a text has in it; empty where it has none.
@@ -131,14 +131,14 @@ def stop_word_of(
     for each in (heard, _spelled(heard)):
         texts = [word.text for word in each]
         for phrase in stop_words:
-            words = words_of(phrase)
+            words = split_words(phrase)
             for place in _places(texts, words):
                 if not _is_meant_otherwise(each, place, place + len(words), in_turn):
                     return phrase
     return ""
 
 
-def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+def is_rejection(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     """Tell whether a text is a no to what goes on: "no", "don't do that", "no no", "not there".
 
     *Don't* and its like count anywhere unless they only tell of somebody ("I don't know") or are
@@ -153,7 +153,7 @@ def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
         return True
     if any(first and second for first, second in pairwise(noes)):
         return True
-    stops = {place for phrase in stop_words for place in _places(words, words_of(phrase))}
+    stops = {place for phrase in stop_words for place in _places(words, split_words(phrase))}
     return any(
         _is_told(heard, place) and place + len(forbidding) not in stops
         for forbidding in (*_FORBIDDING, ("not",))
@@ -162,13 +162,13 @@ def says_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     )
 
 
-def begins_with_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+def starts_with_no(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     """Tell whether a text that is no command says no: "no, that is not it", not "no, go left"."""
     words = (word.text for word in _heard(text, stop_words) if word.text not in _BESIDE_NO)
     return next(words, "") in _NOES
 
 
-def may_take_back(
+def may_retract(
     transcript: Transcript, plan: ActionPlan, stop_words: Collection[str] = STOP_WORDS
 ) -> bool:
     """Tell whether a text may be meant of a plan that was said just before, or behind it.
@@ -177,30 +177,32 @@ def may_take_back(
     say so"), began no later than 1.5 s behind it, and is not about a word for stop.
     """
     begun_ns = transcript.start_ns or transcript.stamp_ns
-    if not 0 < begun_ns <= plan.stamp_ns + _HOLD_NS or not holds_back(transcript.text):
+    if not 0 < begun_ns <= plan.stamp_ns + _HOLD_NS or not has_negation_or_condition(
+        transcript.text
+    ):
         return False
-    words = words_of(transcript.text)
-    return not any(_places(words, words_of(phrase)) for phrase in stop_words)
+    words = split_words(transcript.text)
+    return not any(_places(words, split_words(phrase)) for phrase in stop_words)
 
 
-def declines(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+def closes_question(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     """Tell whether a text is anything but a yes to a question: a stop, a negation, a condition."""
     return (
-        bool(stop_word_of(text, stop_words, in_turn=False))
-        or holds_back(text)
-        or says_no(text, stop_words)
-        or not _NOES.isdisjoint(words_of(text))
+        bool(find_stop_word(text, stop_words, in_turn=False))
+        or has_negation_or_condition(text)
+        or is_rejection(text, stop_words)
+        or not _NOES.isdisjoint(split_words(text))
     )
 
 
-def holds_back(text: str) -> bool:
+def has_negation_or_condition(text: str) -> bool:
     """Tell whether a text has a negation or a condition, and no command in it is to be trusted.
 
     Said before a pause, as in ``don't … go forward``, it is about what comes behind.
     """
     return any(
-        word in TURNING - _ANSWERS or _NEGATED.fullmatch(word) is not None
-        for word in words_of(text)
+        word in NEGATIONS_AND_CONDITIONS - _ANSWERS or _NEGATED.fullmatch(word) is not None
+        for word in split_words(text)
     )
 
 
@@ -233,7 +235,7 @@ class NegationGuard:
         #: What is being said, as far as it was heard of; its start is 0 where nobody speaks.
         self._open = self._cut_off
 
-    def hear(self, transcript: Transcript, now_ns: int) -> str:
+    def observe(self, transcript: Transcript, now_ns: int) -> str:
         """Take what was said, final or partial; return why it is held back, empty where it is not.
 
         ``now_ns`` is the moment of the last sample with speech or any later one.
@@ -246,7 +248,7 @@ class NegationGuard:
         problem = self._problem() if is_held else ""
         # Of partial texts only where later ones of the same speech can be told from what follows.
         counts = transcript.is_final or transcript.start_ns
-        if counts and holds_back(transcript.text):
+        if counts and has_negation_or_condition(transcript.text):
             text = transcript.text[:_QUOTED]
             self._cut_off = self._holding(text, transcript.start_ns, now_ns)
         elif is_held and transcript.is_final:
@@ -309,7 +311,7 @@ def _heard(text: str, stop_words: Collection[str] = STOP_WORDS) -> list[_Word]:
     known = _known(frozenset(stop_words))
     return [
         _Word(word, begins=not number)
-        for clause in clauses_of(text)
+        for clause in split_clauses(text)
         for number, word in enumerate(each for said in clause for each in _folded(said, known))
     ]
 
@@ -317,7 +319,7 @@ def _heard(text: str, stop_words: Collection[str] = STOP_WORDS) -> list[_Word]:
 @lru_cache(maxsize=8)
 def _known(stop_words: frozenset[str]) -> dict[str, str]:
     """Return the words for stop and no by what is left of them without repeated letters."""
-    words = {word for phrase in stop_words for word in words_of(phrase)} | _NOES
+    words = {word for phrase in stop_words for word in split_words(phrase)} | _NOES
     return {_REPEATED.sub(r"\1", word): word for word in words | {"dont", "not", "never"}}
 
 

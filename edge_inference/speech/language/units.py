@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_inference.speech.language.numbers import fraction_at, number_at, number_words
+from edge_inference.speech.language.numbers import parse_fraction, parse_number, spell_number
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ _LONGEST = max(map(len, _UNITS))
 UNIT_WORDS = frozenset(word for name in _UNITS for word in name)
 
 
-def unit_at(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
+def parse_unit(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
     """Return the longest unit that begins at ``start`` and the place after it, or None."""
     for length in range(_LONGEST, 0, -1):
         said = tuple(words[start : start + length])
@@ -86,29 +86,29 @@ def unit_at(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
     return None
 
 
-def unit_named(name: str) -> Unit | None:
+def find_unit(name: str) -> Unit | None:
     """Return the unit of a name such as ``degrees`` or ``meters per second``."""
     return _UNITS.get(tuple(name.split()))
 
 
-def units_of(si: str) -> tuple[Unit, ...]:
+def units_for(si: str) -> tuple[Unit, ...]:
     """Return the units of what ``si`` measures."""
     return tuple(dict.fromkeys(unit for unit in _UNITS.values() if unit.si == si))
 
 
-def quantity_at(words: Sequence[str], start: int) -> SpokenQuantity | None:
+def parse_quantity(words: Sequence[str], start: int) -> SpokenQuantity | None:
     """Return the number with its unit that begins at ``start``, or None.
 
     Besides ``two meters`` it knows ``a meter``, ``half a meter`` and ``a meter and a half``.
     """
-    found = number_at(words, start)
+    found = parse_number(words, start)
     if found:
         number, end = found
-        unit = unit_at(words, end)
+        unit = parse_unit(words, end)
         if unit is None and number < 1 and tuple(words[end : end + 1]) == ("a",):  # half a meter
-            unit = unit_at(words, end + 1)
+            unit = parse_unit(words, end + 1)
     elif start < len(words) and words[start] in ("a", "an"):
-        number, end, unit = 1.0, start + 1, unit_at(words, start + 1)
+        number, end, unit = 1.0, start + 1, parse_unit(words, start + 1)
         if unit is None:
             return None
     else:
@@ -116,13 +116,13 @@ def quantity_at(words: Sequence[str], start: int) -> SpokenQuantity | None:
     if unit is None:
         return SpokenQuantity(number, None, end)
     named, end = unit
-    fraction = fraction_at(words, end + 1) if tuple(words[end : end + 1]) == ("and",) else None
+    fraction = parse_fraction(words, end + 1) if tuple(words[end : end + 1]) == ("and",) else None
     if fraction and number == int(number):
         return SpokenQuantity(number + fraction[0], named, fraction[1])
     return SpokenQuantity(number, named, end)
 
 
-def quantity_forms(number: float, unit: Unit | None, *, digits: bool = False) -> tuple[str, ...]:
+def format_quantity(number: float, unit: Unit | None, *, digits: bool = False) -> tuple[str, ...]:
     """Return the ways to say a number with its unit: ``two and a half meters`` among them.
 
     With ``digits`` the number is written in them, as many recognisers do: ``2.5 meters``.
@@ -130,9 +130,9 @@ def quantity_forms(number: float, unit: Unit | None, *, digits: bool = False) ->
     behind = f" {unit.name(number)}" if unit else ""
     if digits:
         return (f"{number:g}{behind}",)
-    forms = [number_words(number) + behind]
+    forms = [spell_number(number) + behind]
     if number == 0.5 and unit:
         forms.insert(0, f"half a {unit.singular}")
     elif number > 1 and number % 1 == 0.5:
-        forms.insert(0, f"{number_words(number // 1)} and a half{behind}")
+        forms.insert(0, f"{spell_number(number // 1)} and a half{behind}")
     return tuple(forms)

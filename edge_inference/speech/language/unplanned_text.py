@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from edge_inference.core.voice import ActionPlan, Transcript
-from edge_inference.speech.language.stop_phrases import begins_with_no, stop_word_of
+from edge_inference.speech.language.stop_phrases import find_stop_word, starts_with_no
 
 _REMEMBERED = 16
 
@@ -25,14 +25,14 @@ class UnplannedText(NamedTuple):
     is_stop: bool
     until_ns: int
 
-    def is_kept_by(self, plan: ActionPlan) -> bool:
+    def is_satisfied_by(self, plan: ActionPlan) -> bool:
         """Tell whether a plan does what the text says: moves for a no, ends in stop for a stop."""
         if plan.is_refused:
             return False
         return not self.is_stop or any(step.action == "stop" for step in plan.steps)
 
 
-class UnplannedWords:
+class UnplannedTextTracker:
     """Gives back each stop or no of which no plan has come; for one thread at a time.
 
     A plan and its text have the same stamp, and may come in either order.
@@ -43,42 +43,42 @@ class UnplannedWords:
         self._waiting: dict[int, UnplannedText] = {}
         self._plans: deque[ActionPlan] = deque(maxlen=_REMEMBERED)
 
-    def hear(
-        self, transcript: Transcript, stop_words: Collection[str], longest_s: float
+    def add_transcript(
+        self, transcript: Transcript, stop_words: Collection[str], plan_timeout_s: float
     ) -> UnplannedText | None:
         """Take what was said to its end; return what is to be done at once, if anything.
 
-        ``longest_s`` is how long its plan may take.
+        ``plan_timeout_s`` is how long its plan may take.
         """
         text = transcript.text
-        is_stop = bool(stop_word_of(text, stop_words, in_turn=False))
-        if not transcript.is_final or not (is_stop or begins_with_no(text, stop_words)):
+        is_stop = bool(find_stop_word(text, stop_words, in_turn=False))
+        if not transcript.is_final or not (is_stop or starts_with_no(text, stop_words)):
             return None
-        until_ns = self._steady_ns() + int(longest_s * 1e9)
+        until_ns = self._steady_ns() + int(plan_timeout_s * 1e9)
         word = UnplannedText(transcript, is_stop, until_ns)
         # Without a stamp nobody can tell which plan of those before is that of the text.
         plans = [plan for plan in self._plans if 0 < plan.stamp_ns == transcript.stamp_ns]
         if plans:
-            return None if any(map(word.is_kept_by, plans)) else word
+            return None if any(map(word.is_satisfied_by, plans)) else word
         self._waiting[transcript.stamp_ns] = word
-        return self._oldest() if len(self._waiting) > _REMEMBERED else None
+        return self._pop_oldest() if len(self._waiting) > _REMEMBERED else None
 
-    def take(self, plan: ActionPlan) -> UnplannedText | None:
+    def add_plan(self, plan: ActionPlan) -> UnplannedText | None:
         """Take a plan; return what its text says and it does not do."""
         self._plans.append(plan)
         word = self._waiting.pop(plan.stamp_ns, None)
-        return None if word is None or word.is_kept_by(plan) else word
+        return None if word is None or word.is_satisfied_by(plan) else word
 
-    def overdue(self) -> UnplannedText | None:
+    def pop_overdue(self) -> UnplannedText | None:
         """Return one of which no plan has come in time, if there is one."""
         now_ns = self._steady_ns()
         if any(word.until_ns <= now_ns for word in self._waiting.values()):
-            return self._oldest()
+            return self._pop_oldest()
         return None
 
     def clear(self) -> None:
         """Wait for nothing: the robot has stopped."""
         self._waiting.clear()
 
-    def _oldest(self) -> UnplannedText:
+    def _pop_oldest(self) -> UnplannedText:
         return self._waiting.pop(next(iter(self._waiting)))

@@ -83,12 +83,12 @@ class Constraint:
 class DecodingLimits:
     """How long writing may take. ``clock`` gives rising seconds, ``deadline_s`` on it."""
 
-    most_tokens: int
+    max_tokens: int
     deadline_s: float
     clock: Callable[[], float]
 
 
-def write_plan(
+def decode_plan(
     model: TokenScorer,
     scores: NDArray[np.float32],
     constraint: Constraint,
@@ -133,7 +133,7 @@ def write_plan(
             state, text = after, text + rest
             ids += encode(rest)
             tokens += len(ids) - 1
-        if tokens >= bounds.most_tokens:
+        if tokens >= bounds.max_tokens:
             return DecodedPlan("", 0.0, tokens, "the language model wrote too much")
         if bounds.clock() >= bounds.deadline_s:
             return DecodedPlan("", 0.0, tokens, "the language model took too long")

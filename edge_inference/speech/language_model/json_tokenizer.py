@@ -12,7 +12,7 @@ from edge_inference.errors import ModelError
 
 _MARK = "\N{REPLACEMENT CHARACTER}"
 #: Most bytes of a ``tokenizer.json``; those of a quarter of a million tokens have 35 MB.
-LARGEST_TOKENIZER = 64 << 20
+MAX_TOKENIZER_BYTES = 64 << 20
 
 
 class JsonTokenizer(Protocol):
@@ -71,7 +71,7 @@ class TokenizerFile:
         ]
 
 
-def load_text_tokens(file: Path) -> TokenizerFile:
+def load_json_tokenizer(file: Path) -> TokenizerFile:
     """Read a ``tokenizer.json``. Raises ModelError where it or the package cannot be had."""
     try:
         from tokenizers import Tokenizer
@@ -81,7 +81,7 @@ def load_text_tokens(file: Path) -> TokenizerFile:
             "install it with: pip install tokenizers"
         ) from error
     try:
-        text = read_text(file, LARGEST_TOKENIZER)
+        text = read_text(file, MAX_TOKENIZER_BYTES)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror}") from error
     with _failures(f"{file}: cannot be read as a tokenizer.json"):

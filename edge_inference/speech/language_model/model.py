@@ -12,44 +12,44 @@ from edge_inference.core.settings import setting
 from edge_inference.core.voice import Intent
 from edge_inference.errors import ModelError
 from edge_inference.speech.language.grammar import Grammar, PhraseReading
-from edge_inference.speech.language.sequence import joined
-from edge_inference.speech.language.stop_phrases import TURNING
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.intent_sequence import join_intents
+from edge_inference.speech.language.stop_phrases import NEGATIONS_AND_CONDITIONS
+from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.language_model.constrained_decoding import (
     Constraint,
     DecodedPlan,
     DecodingLimits,
     Vocabulary,
-    write_plan,
+    decode_plan,
 )
 from edge_inference.speech.language_model.decoder import LanguageDecoder
 from edge_inference.speech.language_model.json_tokenizer import JsonTokenizer
-from edge_inference.speech.language_model.plan_atoms import quantities
+from edge_inference.speech.language_model.plan_atoms import find_quantities
 from edge_inference.speech.language_model.plan_schema import PlanSchema
 from edge_inference.speech.language_model.prompt import Prompt
 from edge_inference.speech.model_runner import ModelRunner
 
 SOURCE = "language_model"
 #: Intents that move nothing, so that nobody is asked first.
-STILL = frozenset({"stop", "look"})
+MOTIONLESS_INTENTS = frozenset({"stop", "look"})
 #: Characters of quantities as they are said.
 _IN_QUANTITIES = string.ascii_lowercase + string.digits + " .-/°"
 #: A longer text is talk, not a command.
-MOST_WORDS = 40
-MOST_LETTERS = 400
+MAX_WORDS = 40
+MAX_CHARACTERS = 400
 
 
 @dataclass(frozen=True)
 class LanguageModelSettings:
     """How far the language model is trusted, and how long it may take."""
 
-    most_steps: int = setting(
+    max_steps: int = setting(
         3, "most steps of a plan that the model writes", minimum=1, maximum=8, read_only=True
     )
     inferred_slots: tuple[str, ...] = setting(
         ("direction",), "slots whose value need not be said; all others are read from the text"
     )
-    most_tokens: int = setting(
+    max_tokens: int = setting(
         96, "most tokens of a plan; a longer one is given up", minimum=8, maximum=1024
     )
     time_limit_s: float = setting(
@@ -85,7 +85,7 @@ class PlanGenerator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings or LanguageModelSettings()
-        self._schema = PlanSchema(grammar, self.settings.most_steps)
+        self._schema = PlanSchema(grammar, self.settings.max_steps)
         self._clock = clock
         self._tokens = tokens
         self._vocabulary = Vocabulary(tokens.texts(), {*self._schema.alphabet, *_IN_QUANTITIES})
@@ -101,14 +101,14 @@ class PlanGenerator:
         shown = examples(self._schema, self.settings.inferred_slots)
         self._read.read(tokens.encode(prompt.before(shown), whole=True))
 
-    def intent(self, unknown: Intent) -> Intent:
+    def parse(self, unknown: Intent) -> Intent:
         """Return what is meant by a text that is outside the grammar.
 
         What moves needs confirmation. A name that is empty has a ``problem`` in words.
         """
-        words = words_of(unknown.text[: MOST_LETTERS + 1])
-        is_talk = len(unknown.text) > MOST_LETTERS or len(words) > MOST_WORDS
-        if not words or is_talk or TURNING.intersection(words):
+        words = split_words(unknown.text[: MAX_CHARACTERS + 1])
+        is_talk = len(unknown.text) > MAX_CHARACTERS or len(words) > MAX_WORDS
+        if not words or is_talk or NEGATIONS_AND_CONDITIONS.intersection(words):
             # To leave out a not or an if turns a text around.
             return unknown
         schema = self._schema.for_text(words, self.settings.inferred_slots)
@@ -122,11 +122,11 @@ class PlanGenerator:
         is_sure = written.confidence >= self.settings.min_model_confidence
         if not is_sure or not _has_quantities(written.text, words):
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
-        return joined([_intent(reading, unknown, written.confidence) for reading in readings])
+        return join_intents([_intent(reading, unknown, written.confidence) for reading in readings])
 
-    def write(self, text: str) -> DecodedPlan:
+    def generate(self, text: str) -> DecodedPlan:
         """Return the plan that the model writes for a text."""
-        words = words_of(text)
+        words = split_words(text)
         return self._write(words, self._schema.for_text(words, self.settings.inferred_slots))
 
     def _write(self, words: Sequence[str], schema: PlanSchema) -> DecodedPlan:
@@ -134,9 +134,9 @@ class PlanGenerator:
         deadline_s = self._clock() + settings.time_limit_s
         model = self._read.copy()
         scores = model.read(self._tokens.encode(" ".join(words) + self._behind))
-        bounds = DecodingLimits(settings.most_tokens, deadline_s, self._clock)
+        bounds = DecodingLimits(settings.max_tokens, deadline_s, self._clock)
         constraint = Constraint(schema, self._vocabulary)
-        return write_plan(model, scores, constraint, self._tokens.encode, self._end_ids, bounds)
+        return decode_plan(model, scores, constraint, self._tokens.encode, self._end_ids, bounds)
 
 
 def _has_quantities(plan: str, words: Sequence[str]) -> bool:
@@ -146,7 +146,7 @@ def _has_quantities(plan: str, words: Sequence[str]) -> bool:
     """
     said = {
         " ".join(words[start : quantity.end])
-        for start, quantity in quantities(words)
+        for start, quantity in find_quantities(words)
         if quantity.unit or words[start] != "one"
     }
     return all(re.search(rf"={re.escape(each)}(?= \w+=|;|$)", plan) for each in said)
@@ -159,6 +159,6 @@ def _intent(reading: PhraseReading, unknown: Intent, confidence: float) -> Inten
         slots=reading.slots,
         confidence=confidence,
         source=SOURCE,
-        needs_confirmation=reading.intent not in STILL,
+        needs_confirmation=reading.intent not in MOTIONLESS_INTENTS,
         problem="",
     )

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.voice import IntentSlot
-from edge_inference.speech.language.slot_kinds import Kind, NumberKind, WordKind
-from edge_inference.speech.language.units import SpokenQuantity, Unit, quantity_at, units_of
+from edge_inference.speech.language.slot_kinds import NumberKind, SlotKind, WordKind
+from edge_inference.speech.language.units import SpokenQuantity, Unit, parse_quantity, units_for
 
 # Numbers are written with two decimals at the most, so they are counted in hundredths.
 _DECIMALS = 2
@@ -158,28 +158,30 @@ class NumberText:
 Atom = FixedTexts | NumberText
 
 
-def said_values(slot: str, kind: Kind, words: Sequence[str]) -> dict[str, IntentSlot]:
+def find_values(slot: str, kind: SlotKind, words: Sequence[str]) -> dict[str, IntentSlot]:
     """Return the values of a kind that a text says, by how a plan has them.
 
     Words are written by their own name, quantities as they were said.
     """
     if isinstance(kind, WordKind):
-        found = [heard for start in range(len(words)) for heard in kind.heard(slot, words, start)]
-        return {str(heard.slot.value): heard.slot for heard in found}
+        found = [
+            matched for start in range(len(words)) for matched in kind.match(slot, words, start)
+        ]
+        return {str(matched.slot.value): matched.slot for matched in found}
     return {
-        " ".join(words[start : quantity.end]): heard.slot
-        for start, quantity in quantities(words)
-        for heard in kind.heard(slot, words, start)
-        if not heard.problem
+        " ".join(words[start : quantity.end]): matched.slot
+        for start, quantity in find_quantities(words)
+        for matched in kind.match(slot, words, start)
+        if not matched.problem
     }
 
 
-def quantities(words: Sequence[str]) -> list[tuple[int, SpokenQuantity]]:
+def find_quantities(words: Sequence[str]) -> list[tuple[int, SpokenQuantity]]:
     """Return every quantity in a text and where it begins: the longest at each place."""
     found = []
     start = 0
     while start < len(words):
-        quantity = quantity_at(words, start)
+        quantity = parse_quantity(words, start)
         if quantity:
             found.append((start, quantity))
         start = quantity.end if quantity else start + 1
@@ -195,7 +197,7 @@ def _is_same(one: IntentSlot, other: IntentSlot) -> bool:
 def _ranges(kind: NumberKind) -> Iterator[_Range]:
     own = kind.unit
     low, high = kind.bounds
-    others = [unit for unit in units_of(own.si) if unit != own] if own else []
+    others = [unit for unit in units_for(own.si) if unit != own] if own else []
     for unit in (own, *others):
         factor = _GRID * (own.factor / unit.factor if own and unit else 1.0)
         # A bound must not be lost by the conversion between units.

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 from edge_inference.core.voice import NO, YES, IntentSlot
 from edge_inference.speech.language.grammar import Grammar, PhraseReading, Template
-from edge_inference.speech.language.slot_kinds import Kind, WordKind
+from edge_inference.speech.language.slot_kinds import SlotKind, WordKind
 from edge_inference.speech.language_model.plan_atoms import (
     Atom,
     FixedTexts,
     NumberText,
-    said_values,
+    find_values,
 )
 
 #: What is written where no plan is meant.
@@ -38,7 +38,7 @@ class _Form:
     ``kinds`` are those of the slots that are not fixed.
     """
 
-    def __init__(self, intent: str, kinds: Mapping[str, Kind], fillers: Sequence[Atom]) -> None:
+    def __init__(self, intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> None:
         self.intent = intent
         self.kinds = kinds
         self.fillers = tuple(fillers)
@@ -91,14 +91,14 @@ State = frozenset[_Place]
 
 
 class PlanSchema:
-    """The plans of up to ``most_steps`` steps with the intents of a grammar."""
+    """The plans of up to ``max_steps`` steps with the intents of a grammar."""
 
     def __init__(
-        self, grammar: Grammar, most_steps: int = 4, without: Collection[str] = (YES, NO)
+        self, grammar: Grammar, max_steps: int = 4, without: Collection[str] = (YES, NO)
     ) -> None:
-        if most_steps < 1:
-            raise ValueError(f"most_steps: expected at least 1, got {most_steps}")
-        self._most_steps = most_steps
+        if max_steps < 1:
+            raise ValueError(f"max_steps: expected at least 1, got {max_steps}")
+        self._most_steps = max_steps
         self._take(_forms(grammar, without))
 
     def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:
@@ -219,7 +219,9 @@ def _form(grammar: Grammar, template: Template) -> _Form | None:
     fillers: list[Atom] = [
         FixedTexts(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
     ]
-    kinds = {holder.slot: grammar.kinds[holder.kind] for holder in template.holders}
+    kinds = {
+        placeholder.slot: grammar.kinds[placeholder.kind] for placeholder in template.placeholders
+    }
     for slot, kind in kinds.items():
         if isinstance(kind, WordKind):
             values = {v: IntentSlot(slot, v) for v in kind.values if not _RESERVED.search(v)}
@@ -235,14 +237,14 @@ def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _
     fillers: list[Atom] = []
     for filler in form.fillers:
         if filler.slot not in inferred and filler.slot in form.kinds:
-            said = said_values(filler.slot, form.kinds[filler.slot], words)
+            said = find_values(filler.slot, form.kinds[filler.slot], words)
             values = {text: slot for text, slot in said.items() if not _RESERVED.search(text)}
             filler = FixedTexts(filler.slot, values)
         fillers.append(filler)
     return _written(form.intent, form.kinds, fillers)
 
 
-def _written(intent: str, kinds: Mapping[str, Kind], fillers: Sequence[Atom]) -> _Form | None:
+def _written(intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> _Form | None:
     return _Form(intent, kinds, fillers) if all(each.exists for each in fillers) else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.speech.language.grammar import Grammar, PhraseReading
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.language_model.plan_schema import NONE, PlanSchema
 from edge_inference.speech.recognition.speech_model import DESCRIPTION_FILE, SpeechModel
 
@@ -103,7 +103,7 @@ def read_prompt(model: SpeechModel) -> tuple[Prompt, list[tuple[str, str, Sectio
     return prompt, found
 
 
-def examples_for(
+def select_examples(
     schema: PlanSchema,
     inferred: Collection[str],
     grammar: Grammar,
@@ -116,7 +116,7 @@ def examples_for(
     """
 
     def fits(text: str, plan: str) -> bool:
-        return schema.for_text(words_of(text), inferred).parse(plan) is not None
+        return schema.for_text(split_words(text), inferred).parse(plan) is not None
 
     for text, plan, section in own:
         if not fits(text, plan):
@@ -133,7 +133,7 @@ def examples_for(
         key = sentence.intent, frozenset(sentence.slots)
         if key not in found:
             reading = PhraseReading(sentence.intent, sentence.slots)
-            written = schema.for_text(words_of(sentence.text), inferred).write([reading])
+            written = schema.for_text(split_words(sentence.text), inferred).write([reading])
             if written:
                 found[key] = sentence.text, written
     return [*found.values(), *known]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 _SLOWEST_PACE = 0.1
 _PACE_WINDOW_NS = 500_000_000
 # How finely, and for how long, it is remembered when the clock showed what.
-_LOOK_NS = 20_000_000
-_REMEMBERED_NS = 60_000_000_000
+_READING_PERIOD_NS = 20_000_000
+_HISTORY_NS = 60_000_000_000
 
 
 class ClockMonitor:
@@ -30,30 +30,30 @@ class ClockMonitor:
         self._went_on: tuple[int | None, int] = (None, now_ns)
         self._window: tuple[int | None, int] = (None, now_ns)
         self._pace = 1.0
-        self._looks: deque[tuple[int, int]] = deque()
+        self._readings: deque[tuple[int, int]] = deque()
 
-    def look(self, now_ns: int) -> float:
+    def update(self, now_ns: int) -> float:
         """Take note of what the clock shows; return the steady time since the last look, in s."""
         steady_ns = self.steady_ns()
         gap_s = (steady_ns - self._seen_ns) / 1e9
         self._seen_ns = steady_ns
         shown_ns = self._went_on[0]
         if shown_ns is not None and now_ns < shown_ns:
-            self._looks.clear()
+            self._readings.clear()
             self._window = (now_ns, steady_ns)
         if now_ns != shown_ns:
             self._went_on = (now_ns, steady_ns)
-            self._remember(now_ns, steady_ns)
+            self._record(now_ns, steady_ns)
         self._measure_pace(now_ns, steady_ns)
         return gap_s
 
-    def problem(self, longest_s: float) -> str:
+    def problem(self, max_standstill_s: float) -> str:
         """Return what is wrong with the clock; empty where it goes on.
 
-        ``longest_s`` is how long it may stand still.
+        ``max_standstill_s`` is how long it may stand still.
         """
         still_s = (self._seen_ns - self._went_on[1]) / 1e9
-        if still_s > longest_s:
+        if still_s > max_standstill_s:
             return f"The clock has stood still for {still_s:.2f} seconds"
         if self._pace < _SLOWEST_PACE:
             return f"The clock runs at {self._pace:.2g} of its pace"
@@ -65,15 +65,15 @@ class ClockMonitor:
         0 where it has not been seen to. While the clock stands still nobody knows when in that time
         something was stamped, so it counts as the oldest that it may be.
         """
-        reached_ns = next((at for shown, at in self._looks if shown >= stamp_ns), None)
+        reached_ns = next((at for shown, at in self._readings if shown >= stamp_ns), None)
         return 0.0 if reached_ns is None else (self.steady_ns() - reached_ns) / 1e9
 
-    def _remember(self, now_ns: int, steady_ns: int) -> None:
-        if self._looks and steady_ns - self._looks[-1][1] < _LOOK_NS:
+    def _record(self, now_ns: int, steady_ns: int) -> None:
+        if self._readings and steady_ns - self._readings[-1][1] < _READING_PERIOD_NS:
             return
-        self._looks.append((now_ns, steady_ns))
-        while steady_ns - self._looks[0][1] > _REMEMBERED_NS:
-            self._looks.popleft()
+        self._readings.append((now_ns, steady_ns))
+        while steady_ns - self._readings[0][1] > _HISTORY_NS:
+            self._readings.popleft()
 
     def _measure_pace(self, now_ns: int, steady_ns: int) -> None:
         begun_ns, begun_steady_ns = self._window

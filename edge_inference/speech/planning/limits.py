@@ -29,17 +29,17 @@ _CANNOT = {
 
 @dataclass(frozen=True)
 class MotionLimits:
-    """How far and how fast. ``usual_*`` is what holds where the command names none."""
+    """How far and how fast. ``default_*`` is what holds where the command names none."""
 
     max_speed_mps: float = setting(0.5, "highest speed", unit="m/s", minimum=0.01, maximum=5.0)
-    usual_speed_mps: float = setting(0.25, "speed if none is named", unit="m/s", minimum=0.01)
+    default_speed_mps: float = setting(0.25, "speed if none is named", unit="m/s", minimum=0.01)
     acceleration_mps2: float = setting(
         0.5, "change of speed", unit="m/s²", minimum=0.01, maximum=50.0
     )
     max_rate_radps: float = setting(
         1.0, "highest turning rate", unit="rad/s", minimum=0.01, maximum=6.3
     )
-    usual_rate_radps: float = setting(
+    default_rate_radps: float = setting(
         0.5, "turning rate if none is named", unit="rad/s", minimum=0.01
     )
     angular_acceleration_radps2: float = setting(
@@ -48,18 +48,20 @@ class MotionLimits:
     max_distance_m: float = setting(
         10.0, "longest way in one step", unit="m", minimum=0.01, maximum=10_000.0
     )
-    usual_distance_m: float = setting(0.5, "way if none is named", unit="m", minimum=0.01)
+    default_distance_m: float = setting(0.5, "way if none is named", unit="m", minimum=0.01)
     max_angle_rad: float = setting(
         2 * math.pi, "widest turn in one step", unit="rad", minimum=0.01, maximum=100.0
     )
-    usual_angle_rad: float = setting(math.pi / 2, "turn if none is named", unit="rad", minimum=0.01)
+    default_angle_rad: float = setting(
+        math.pi / 2, "turn if none is named", unit="rad", minimum=0.01
+    )
 
     def check(self) -> str | None:
         """Return why the values do not go together."""
         for what in ("speed_mps", "rate_radps", "distance_m", "angle_rad"):
-            usual, most = getattr(self, f"usual_{what}"), getattr(self, f"max_{what}")
+            usual, most = getattr(self, f"default_{what}"), getattr(self, f"max_{what}")
             if usual > most:
-                return f"usual_{what}: {usual:g} is above max_{what}, {most:g}"
+                return f"default_{what}: {usual:g} is above max_{what}, {most:g}"
         return None
 
 
@@ -151,7 +153,7 @@ class VoiceLimits:
 
     def _against_move(self, step: ActionStep) -> str:
         limits = self.motion
-        speed_mps = limits.usual_speed_mps if step.speed_mps is None else step.speed_mps
+        speed_mps = limits.default_speed_mps if step.speed_mps is None else step.speed_mps
         return (
             _above("The way", step.distance_m, limits.max_distance_m, "meters", signed=True)
             or _above("The speed", speed_mps, limits.max_speed_mps, "meters per second")
@@ -160,7 +162,7 @@ class VoiceLimits:
 
     def _against_turn(self, step: ActionStep) -> str:
         limits = self.motion
-        rate_radps = limits.usual_rate_radps if step.rate_radps is None else step.rate_radps
+        rate_radps = limits.default_rate_radps if step.rate_radps is None else step.rate_radps
         most, most_rate = math.degrees(limits.max_angle_rad), math.degrees(limits.max_rate_radps)
         return (
             _above("The turn", _degrees(step.angle_rad), most, "degrees", signed=True)

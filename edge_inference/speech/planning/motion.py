@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
-from edge_inference.speech.language.stop_phrases import NegationGuard, may_take_back, says_no
+from edge_inference.speech.language.stop_phrases import NegationGuard, is_rejection, may_retract
 from edge_inference.speech.planning.clock_monitor import ClockMonitor
 from edge_inference.speech.planning.limits import VoiceLimits
 
@@ -70,8 +70,8 @@ class Motion:
         #: May be replaced between two calls; a plan at work goes on within the new ones.
         self.limits = limits
         self._steady_ns = steady_ns
-        self._watch = ClockMonitor(steady_ns)
-        self._held_back = NegationGuard(steady_ns)
+        self._clock_monitor = ClockMonitor(steady_ns)
+        self._negation_guard = NegationGuard(steady_ns)
         self._plan = ActionPlan("", (), 0)
         self._state = MotionState.IDLE
         self._problem = ""
@@ -93,7 +93,7 @@ class Motion:
         """
         if plan.is_refused and (self._is_at_work() or self._is_braking):
             return
-        self._watch.look(now_ns)
+        self._clock_monitor.update(now_ns)
         objection = self._objection(plan, now_ns)
         self._plan = plan
         self._index = 0
@@ -106,19 +106,19 @@ class Motion:
         self._problem = ""
         self._take_up(now_ns)
 
-    def hear(self, transcript: Transcript, now_ns: int) -> None:
+    def observe(self, transcript: Transcript, now_ns: int) -> None:
         """Take what was said, in any thread: a negation or condition holds back what moves."""
-        self._held_back.hear(transcript, now_ns)
+        self._negation_guard.observe(transcript, now_ns)
 
-    def hear_unreadable(self, now_ns: int) -> None:
+    def observe_unreadable(self, now_ns: int) -> None:
         """Take words that cannot be read, in any thread: they may have been a negation."""
-        self._held_back.hold("something that I cannot read", now_ns)
+        self._negation_guard.hold("something that I cannot read", now_ns)
 
-    def is_taken_back(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
+    def is_retracted(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
         """Tell, in any thread, whether a text is a no, or may be meant of the plan at work."""
-        if says_no(transcript.text, stop_words):
+        if is_rejection(transcript.text, stop_words):
             return True
-        return self._is_at_work() and may_take_back(transcript, self._plan, stop_words)
+        return self._is_at_work() and may_retract(transcript, self._plan, stop_words)
 
     def stop(self, now_ns: int, problem: str = "") -> None:
         """Give up the plan; every ``command`` from now on is zero until the next ``begin``.
@@ -145,7 +145,7 @@ class Motion:
         gap_s = (now_ns - self._last_ns) / 1e9
         steady_gap_s = self._start_clock(now_ns)
         if self._state is not MotionState.MOVING and not self._is_braking:
-            problem = self._watch.problem(self.limits.plan.dead_man_s)
+            problem = self._clock_monitor.problem(self.limits.plan.dead_man_s)
             if problem and self._state is MotionState.WAITING:
                 self._halt(MotionState.STOPPED, problem)
             return 0.0, 0.0
@@ -190,21 +190,21 @@ class Motion:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
         return (
             self._objection_by_time(plan, now_ns)
-            or self._held_back.problem(plan, now_ns)
+            or self._negation_guard.problem(plan, now_ns)
             or next(filter(None, map(self.limits.objection, plan.steps)), "")
         )
 
     def _objection_by_time(self, plan: ActionPlan, now_ns: int) -> str:
         only_stops = all(step.action == "stop" for step in plan.steps)
-        steady_age_s = self._watch.steady_age_s(plan.stamp_ns)
+        steady_age_s = self._clock_monitor.steady_age_s(plan.stamp_ns)
         return self.limits.objection_to_age(
             plan.stamp_ns, now_ns, only_stops=only_stops, steady_age_s=steady_age_s
-        ) or ("" if only_stops else self._watch.problem(self.limits.plan.dead_man_s))
+        ) or ("" if only_stops else self._clock_monitor.problem(self.limits.plan.dead_man_s))
 
     def _start_clock(self, now_ns: int) -> float:
         """Count from now on; return the steady time since the last time, in s."""
         self._last_ns = now_ns
-        return self._watch.look(now_ns)
+        return self._clock_monitor.update(now_ns)
 
     def _fault(self, gap_s: float, steady_gap_s: float, now_ns: int) -> str:
         limits, steady_ns = self.limits.plan, self._steady_ns()
@@ -220,7 +220,7 @@ class Motion:
         self._steady_way += abs(self._velocity) * steady_gap_s
         if self._steady_way > self._longest_way() * _STEADY_MARGIN:
             return "The clock is slow: by a steady one I have come further than any step may go"
-        return self._watch.problem(limits.dead_man_s)
+        return self._clock_monitor.problem(limits.dead_man_s)
 
     def _is_at_work(self) -> bool:
         return self._state in (MotionState.MOVING, MotionState.WAITING)
@@ -293,8 +293,8 @@ class Motion:
     def _top(self) -> float:
         motion, step = self.limits.motion, self._step()
         if self._turns:
-            return min(step.rate_radps or motion.usual_rate_radps, motion.max_rate_radps)
-        return min(step.speed_mps or motion.usual_speed_mps, motion.max_speed_mps)
+            return min(step.rate_radps or motion.default_rate_radps, motion.max_rate_radps)
+        return min(step.speed_mps or motion.default_speed_mps, motion.max_speed_mps)
 
     def _stoppable(self) -> float:
         """Return the highest speed that, held for one period, still leaves the way to brake.

@@ -19,9 +19,9 @@ from edge_inference.core.voice import (
     Intent,
     Transcript,
 )
-from edge_inference.speech.language.sequence import parts
-from edge_inference.speech.language.stop_phrases import STOP_WORDS, declines
-from edge_inference.speech.language.yes_phrases import says_yes
+from edge_inference.speech.language.affirmation import is_affirmation
+from edge_inference.speech.language.intent_sequence import split_intent
+from edge_inference.speech.language.stop_phrases import STOP_WORDS, closes_question
 from edge_inference.speech.planning.limits import MotionLimits, VoiceLimits
 from edge_inference.speech.planning.planner_slots import PlannerSlots, UnclearError
 
@@ -47,7 +47,7 @@ class ActionPlanner:
     ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says,
     and so does all that is neither understood nor a yes; a yes that comes then moves nothing, and
     is told why. What :func:`says_yes` knows is a yes beside the intent confirm. ``stop_words`` may
-    be replaced between two calls; ``hear`` and ``forget`` may come in threads of their own.
+    be replaced between two calls; ``observe`` and ``close_question`` may come in threads of their own.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ActionPlanner:
         with self._lock:
             return self._plan(intent, now_ns)
 
-    def hear(self, transcript: Transcript) -> None:
+    def observe(self, transcript: Transcript) -> None:
         """Take what was said, final or partial: a stop or a negation closes the question.
 
         What was said before the question, or is what it asks about, is no answer.
@@ -85,10 +85,10 @@ class ActionPlanner:
             asked = self._asked
             if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
                 return
-            if declines(transcript.text, self.stop_words):
+            if closes_question(transcript.text, self.stop_words):
                 self._close_by(transcript.text)
 
-    def forget(self, why: str) -> None:
+    def close_question(self, why: str) -> None:
         """Close the question that is open, if there is one, for what ``why`` says."""
         with self._lock:
             if self._asked is not None:
@@ -97,7 +97,7 @@ class ActionPlanner:
     def _close_by(self, text: str) -> None:
         if self._asked is not None:
             said = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
-            self.forget(f"You said {said!r} after I had asked")
+            self.close_question(f"You said {said!r} after I had asked")
             self._is_to_tell = True
 
     def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:
@@ -105,7 +105,7 @@ class ActionPlanner:
         is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
         # What is known, but held back or not heard well, is no yes.
         is_new = is_nothing and not intent.name and intent.source == UNKNOWN
-        if is_new and self._asked is not None and says_yes(intent.text):
+        if is_new and self._asked is not None and is_affirmation(intent.text):
             is_nothing, intent = False, replace(intent, name=YES, problem="")
         if is_nothing and intent.text:
             self._close_by(intent.text)
@@ -158,7 +158,7 @@ class ActionPlanner:
     def _planned(self, intent: Intent) -> ActionPlan:
         steps: list[ActionStep] = []
         try:
-            each = parts(intent)
+            each = split_intent(intent)
             if sum(len(part.slots) for part in each) != len(intent.slots):
                 raise UnclearError("I do not know which part of that a value belongs to")
             for part in each:
@@ -180,12 +180,12 @@ class ActionPlanner:
             intent=intent.name,
             steps=tuple(steps),
             stamp_ns=intent.stamp_ns,
-            reason=", then ".join(map(described, steps)),
+            reason=", then ".join(map(describe_step, steps)),
             frame_id=intent.frame_id,
         )
 
 
-def described(step: ActionStep) -> str:
+def describe_step(step: ActionStep) -> str:
     """Return a step in words, to be spoken."""
     if step.action == "move" and step.distance_m is not None:
         way = "forward" if step.distance_m >= 0 else "back"
@@ -221,11 +221,11 @@ def _move(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     distance_m, duration_s = slots.size("distance", "m"), slots.size("duration", "s")
     if distance_m is not None and duration_s is not None:
         raise UnclearError("I can go for a distance or for a time, not for both")
-    speed_mps = limits.usual_speed_mps if speed_mps is None else speed_mps
+    speed_mps = limits.default_speed_mps if speed_mps is None else speed_mps
     if duration_s is not None:
         distance_m = duration_s * speed_mps
     elif distance_m is None:
-        distance_m = limits.usual_distance_m
+        distance_m = limits.default_distance_m
     way = -distance_m if direction == "backward" else distance_m
     return [ActionStep("move", distance_m=way, speed_mps=speed_mps)]
 
@@ -234,13 +234,13 @@ def _turn(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     direction = slots.choice("direction", ("left", "right", "around"))
     angle_rad, rate_radps = slots.size("angle", "rad"), slots.size("rate", "rad/s")
     if angle_rad is None:
-        angle_rad = math.pi if direction == "around" else limits.usual_angle_rad
+        angle_rad = math.pi if direction == "around" else limits.default_angle_rad
     way = -angle_rad if direction == "right" else angle_rad
     return [
         ActionStep(
             "turn",
             angle_rad=way,
-            rate_radps=limits.usual_rate_radps if rate_radps is None else rate_radps,
+            rate_radps=limits.default_rate_radps if rate_radps is None else rate_radps,
         )
     ]
 

@@ -13,9 +13,9 @@ from edge_inference.core.results import Classification, Detections
 from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, stamp_fault
 from edge_inference.core.settings import setting
 
-_MOST_IMAGES = 100
+_MAX_IMAGES = 100
 #: Things of one image that are remembered, the best first.
-_MOST_FOUND = 300
+_MAX_OBJECTS = 300
 
 
 @dataclass(frozen=True)
@@ -25,65 +25,69 @@ class SceneSettings:
     max_age_s: float = setting(
         3.0, "older images do not count", unit="s", minimum=0.1, maximum=600.0
     )
-    images: int = setting(5, "as many of the latest images count", minimum=1, maximum=_MOST_IMAGES)
-    seen_in: int = setting(2, "in so many of them a thing must be", minimum=1, maximum=_MOST_IMAGES)
-    minimum_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
+    max_images: int = setting(
+        5, "as many of the latest images count", minimum=1, maximum=_MAX_IMAGES
+    )
+    min_images: int = setting(
+        2, "in so many of them a thing must be", minimum=1, maximum=_MAX_IMAGES
+    )
+    min_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
 
     def check(self) -> str | None:
         """Return why the values do not go together."""
-        if self.seen_in > self.images:
-            return f"seen_in: {self.seen_in} is more than images, {self.images}"
+        if self.min_images > self.max_images:
+            return f"min_images: {self.min_images} is more than max_images, {self.max_images}"
         return None
 
 
 @dataclass(frozen=True)
 class SeenObjects:
-    """So many of one thing; ``across`` is where each is, from 0 at the left to 1.
+    """So many of one thing; ``positions`` is where each is, from 0 at the left to 1.
 
     None stands for a place that is not known.
     """
 
     name: str
-    across: tuple[float | None, ...]
+    positions: tuple[float | None, ...]
 
     def __len__(self) -> int:
-        return len(self.across)
+        return len(self.positions)
 
 
 @dataclass(frozen=True)
 class SceneView:
     """What is in sight at a moment.
 
-    ``fresh`` is how many images it is from, and ``last_s`` the age of the last one, None where
-    there never was any. ``known`` are all things that the model tells apart, None where its
-    messages do not say. ``is_whole``: it tells of what an image is as a whole.
+    ``image_count`` is how many images it is from, and ``last_age_s`` the age of the last one, None where
+    there never was any. ``known_names`` are all things that the model tells apart, None where its
+    messages do not say. ``is_classification``: it tells of what an image is as a whole.
     """
 
     seen: tuple[SeenObjects, ...] = ()
-    fresh: int = 0
-    last_s: float | None = None
-    known: frozenset[str] | None = None
-    is_whole: bool = False
+    image_count: int = 0
+    last_age_s: float | None = None
+    known_names: frozenset[str] | None = None
+    is_classification: bool = False
 
 
 @dataclass(frozen=True)
 class _Image:
-    moment_ns: int
+    time_ns: int
     found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, place across
 
-    def of(self, name: str, minimum_score: float) -> list[float | None]:
-        return [at for score, at in self.found.get(name, ()) if score >= minimum_score]
+    def of(self, name: str, min_score: float) -> list[float | None]:
+        return [at for score, at in self.found.get(name, ()) if score >= min_score]
 
 
 class Scene:
     """Remembers the last results; not for several threads at once.
 
-    ``name_of`` says what a label is called in speech.
+    ``spoken_name`` says what a label is called in speech.
     """
 
-    def __init__(self, name_of: Callable[[str], str]) -> None:
-        self._name_of = name_of
-        self._images: deque[_Image] = deque(maxlen=_MOST_IMAGES)
+    def __init__(self, spoken_name: Callable[[str], str]) -> None:
+        self._spoken_name = spoken_name
+        self._images: deque[_Image] = deque(maxlen=_MAX_IMAGES)
         self._last_ns: int | None = None
         self._source: tuple[type, str] | None = None
         self._labels: tuple[str, ...] | None = None
@@ -102,11 +106,11 @@ class Scene:
         labels = result.labels if all_labels else None
         if labels is not self._labels:
             self._labels = labels
-            self._known = None if labels is None else frozenset(map(self._name_of, labels))
+            self._known = None if labels is None else frozenset(map(self._spoken_name, labels))
         is_wrong = stamp_fault(result.stamp_ns, now_ns) is not None
-        moment_ns = now_ns if is_wrong else result.stamp_ns
-        self._last_ns = moment_ns
-        self._images.appendleft(_Image(moment_ns, self._found_in(result)))
+        time_ns = now_ns if is_wrong else result.stamp_ns
+        self._last_ns = time_ns
+        self._images.appendleft(_Image(time_ns, self._group_by_name(result)))
 
     def view(self, now_ns: int, settings: SceneSettings) -> SceneView:
         """Return what enough of the last images show."""
@@ -114,51 +118,55 @@ class Scene:
             return SceneView()
         oldest_ns = now_ns - int(settings.max_age_s * 1e9)
         latest_ns = now_ns + FUTURE_TOLERANCE_NS  # the clock may have been set back
-        fresh = [each for each in self._images if oldest_ns <= each.moment_ns <= latest_ns]
-        fresh = fresh[: settings.images]
-        names = dict.fromkeys(name for each in fresh for name in each.found)
-        seen = (_agreed(name, fresh, settings) for name in names)
+        image_count = [each for each in self._images if oldest_ns <= each.time_ns <= latest_ns]
+        image_count = image_count[: settings.max_images]
+        names = dict.fromkeys(name for each in image_count for name in each.found)
+        seen = (_agreed(name, image_count, settings) for name in names)
         return SceneView(
             seen=tuple(each for each in seen if len(each)),
-            fresh=len(fresh),
-            last_s=abs(now_ns - self._last_ns) / 1e9,
-            known=self._known,
-            is_whole=self._source is not None and self._source[0] is Classification,
+            image_count=len(image_count),
+            last_age_s=abs(now_ns - self._last_ns) / 1e9,
+            known_names=self._known,
+            is_classification=self._source is not None and self._source[0] is Classification,
         )
 
-    def _found_in(
+    def _group_by_name(
         self, result: Detections | Classification
     ) -> dict[str, list[tuple[float, float | None]]]:
         found: dict[str, list[tuple[float, float | None]]] = {}
         # Of what an image is as a whole the most likely counts.
-        most = 1 if isinstance(result, Classification) else _MOST_FOUND
+        most = 1 if isinstance(result, Classification) else _MAX_OBJECTS
         for i in range(min(most, len(result))):
-            at = None if isinstance(result, Classification) else _across(result, i)
-            name = self._name_of(result.label(i))
+            at = None if isinstance(result, Classification) else _position(result, i)
+            name = self._spoken_name(result.label(i))
             found.setdefault(name, []).append((float(result.scores[i]), at))
         return found
 
 
-def _across(result: Detections, index: int) -> float | None:
+def _position(result: Detections, index: int) -> float | None:
     width = result.source_width
     return float(result.boxes[index, 0] + result.boxes[index, 2]) / 2 / width if width else None
 
 
 def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObjects:
-    """Return as many of a thing as ``seen_in`` images have, where the latest such one has them.
+    """Return as many of a thing as ``min_images`` images have, where the latest such one has them.
 
     Images come newest first, their results best first.
     """
-    places = [each.of(name, settings.minimum_score) for each in images]
+    places = [each.of(name, settings.min_score) for each in images]
     counts = sorted(map(len, places), reverse=True)
-    count = counts[settings.seen_in - 1] if len(counts) >= settings.seen_in else 0
+    count = counts[settings.min_images - 1] if len(counts) >= settings.min_images else 0
     latest = next((each for each in places if len(each) >= count), [])[:count]
-    known = sorted(at for at in latest if at is not None)
-    across: tuple[float | None, ...] = tuple(known) if len(known) == count else (None,) * count
-    return SeenObjects(name, across)
+    known_names = sorted(at for at in latest if at is not None)
+    positions: tuple[float | None, ...] = (
+        tuple(known_names) if len(known_names) == count else (None,) * count
+    )
+    return SeenObjects(name, positions)
 
 
-def by_side(seen: SeenObjects) -> Counter[str]:
+def count_by_side(seen: SeenObjects) -> Counter[str]:
     """Count things by side, from left to right; empty where the places are not known."""
-    known = [at for at in seen.across if at is not None]
-    return Counter("left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known)
+    known_names = [at for at in seen.positions if at is not None]
+    return Counter(
+        "left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known_names
+    )

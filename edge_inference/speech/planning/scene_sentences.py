@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.yaml_file import load_yaml
-from edge_inference.speech.planning.scene import SceneSettings, SceneView, SeenObjects, by_side
+from edge_inference.speech.planning.scene import (
+    SceneSettings,
+    SceneView,
+    SeenObjects,
+    count_by_side,
+)
 
 _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
 #: Nobody listens to a longer list.
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 _SIDES = {"left": "on the left", "ahead": "ahead", "right": "on the right"}
 
 
@@ -25,12 +30,12 @@ class SceneNames:
     by_label: Mapping[str, str] = field(default_factory=dict)
     plurals: Mapping[str, str] = field(default_factory=dict)
 
-    def name_of(self, label: str) -> str:
+    def spoken_name(self, label: str) -> str:
         """Return what a label, or a thing of the grammar, is called in speech."""
         words = label.replace("_", " ")
         return self.by_label.get(words, words)
 
-    def counted(self, name: str, count: int) -> str:
+    def with_count(self, name: str, count: int) -> str:
         """Return so many of a thing: a cup, two people."""
         plural = self.plurals.get(name) or _plural(name)
         if count != 1:
@@ -65,55 +70,55 @@ def read_names(file: Path) -> SceneNames:
     return SceneNames(by_label, dict(plurals))
 
 
-def answer(
+def format_answer(
     view: SceneView, target: str, names: SceneNames, settings: SceneSettings, topic: str
 ) -> str:
     """Return what to say to somebody who asks what is seen, or for a ``target``.
 
     ``topic`` is where results ought to come from.
     """
-    if view.last_s is None:
+    if view.last_age_s is None:
         return f"I cannot see: no detections arrive on {topic}."
-    if not view.fresh:
-        return f"I have seen no image for {_seconds(view.last_s)}."
-    name = names.name_of(target)
-    if target and view.known is not None and name not in view.known:
-        return f"I do not know what {names.counted(name, 1)} looks like."
-    if view.fresh < settings.seen_in:
-        images = f"{_number(view.fresh)} image{'s' if view.fresh > 1 else ''}"
+    if not view.image_count:
+        return f"I have seen no image for {_seconds(view.last_age_s)}."
+    name = names.spoken_name(target)
+    if target and view.known_names is not None and name not in view.known_names:
+        return f"I do not know what {names.with_count(name, 1)} looks like."
+    if view.image_count < settings.min_images:
+        images = f"{_number(view.image_count)} image{'s' if view.image_count > 1 else ''}"
         return f"I have seen only {images} in the last {_seconds(settings.max_age_s)}."
     if not target:
         if not view.seen:
             return "I see nothing that I know."
-        named, rest = view.seen[:_MOST_NAMED], len(view.seen) - _MOST_NAMED
-        words = [names.counted(each.name, len(each)) for each in named]
+        named, rest = view.seen[:_MAX_NAMED], len(view.seen) - _MAX_NAMED
+        words = [names.with_count(each.name, len(each)) for each in named]
         others = [f"{_number(rest)} other thing{'s' if rest > 1 else ''}"] if rest > 0 else []
-        found = _listed(words + others)
-        return f"This looks like {found}." if view.is_whole else f"I see {found}."
+        found = _join_names(words + others)
+        return f"This looks like {found}." if view.is_classification else f"I see {found}."
     seen = next((each for each in view.seen if each.name == name), None)
-    if view.is_whole:
+    if view.is_classification:
         looks = "looks" if seen is not None else "does not look"
-        return f"This {looks} like {names.counted(name, 1)}."
+        return f"This {looks} like {names.with_count(name, 1)}."
     return f"I see no {name}." if seen is None else _where(seen, names)
 
 
 def _where(seen: SeenObjects, names: SceneNames) -> str:
-    what = names.counted(seen.name, len(seen))
-    sides = by_side(seen)
+    what = names.with_count(seen.name, len(seen))
+    sides = count_by_side(seen)
     if not sides:
         return f"I see {what}."
     if len(sides) == 1:
         side = _SIDES[next(iter(sides))]
         return f"{side.capitalize()} I see {what}."
     parts = [f"{_number(count)} {_SIDES[side]}" for side, count in sides.items()]
-    return f"I see {what}: {_listed(parts)}."
+    return f"I see {what}: {_join_names(parts)}."
 
 
 def _number(count: int) -> str:
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
-def _listed(words: Sequence[str]) -> str:
+def _join_names(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -48,11 +48,11 @@ class ActivitySettings:
         minimum=32.0,
         maximum=3000.0,
     )
-    shortest_ms: float = setting(
+    min_speech_ms: float = setting(
         64.0, "shorter speech is a noise and left out", unit="ms", minimum=0.0, maximum=1000.0
     )
-    longest_s: float = setting(10.0, "longer speech is cut", unit="s", minimum=1.0, maximum=30.0)
-    partial_ms: float = setting(
+    max_speech_s: float = setting(10.0, "longer speech is cut", unit="s", minimum=1.0, maximum=30.0)
+    partial_period_ms: float = setting(
         300.0,
         "period of partial segments while speech goes on, and one at a pause; 0 for none",
         unit="ms",
@@ -60,7 +60,7 @@ class ActivitySettings:
         maximum=5000.0,
     )
 
-    ceased_after_s: float = setting(
+    input_timeout_s: float = setting(
         1.0,
         "speech is over when no sound at all comes for so long",
         unit="s",
@@ -96,7 +96,7 @@ class ActivityDetector:
         self._model = model
         self._frame_id = ""
         #: How often a gap has cut somebody short.
-        self.cut = 0
+        self.truncated_segments = 0
         self._rechunker = Rechunker(WINDOW, chunks)
         self._forget()
 
@@ -131,12 +131,12 @@ class ActivityDetector:
             segments += self._take(window, chunk.frame_id)
         return segments
 
-    def cease(self, without_sound_s: float) -> list[SpeechSegment]:
+    def end_on_timeout(self, without_sound_s: float) -> list[SpeechSegment]:
         """Return what was being said, once no sound has come for too long.
 
         The stream may go on: sound that is only late is joined to what was before.
         """
-        if without_sound_s < self.settings.ceased_after_s:
+        if without_sound_s < self.settings.input_timeout_s:
             return []
         return self._end(self._frame_id)
 
@@ -171,7 +171,7 @@ class ActivityDetector:
             self._with_speech += 1
         silence = len(self._spoken) - self._last_spoken
         spoken_s = len(self._spoken) * WINDOW_MS / 1000
-        if silence >= self._hangover() or spoken_s >= self.settings.longest_s:
+        if silence >= self._hangover() or spoken_s >= self.settings.max_speech_s:
             return self._end(frame_id)
         return self._partial(frame_id)
 
@@ -196,7 +196,7 @@ class ActivityDetector:
         silence = len(self._spoken) - self._last_spoken
         if not self._spoken or self._is_noise() or 2 * silence >= self._hangover():
             return self._end(frame_id)
-        self.cut += 1
+        self.truncated_segments += 1
         segment = self._segment(False, frame_id)
         self._end(frame_id)
         return [segment]
@@ -213,7 +213,7 @@ class ActivityDetector:
         return segments
 
     def _partial(self, frame_id: str) -> list[SpeechSegment]:
-        period = self.settings.partial_ms
+        period = self.settings.partial_period_ms
         silence = len(self._spoken) - self._last_spoken
         # A pause may be the end: one look at it, and then nothing that would delay the final one.
         is_due = silence == _PAUSE if silence else self._since_partial >= period
@@ -223,7 +223,7 @@ class ActivityDetector:
         return [self._segment(False, frame_id)]
 
     def _is_noise(self) -> bool:
-        return self._with_speech * WINDOW_MS < self.settings.shortest_ms
+        return self._with_speech * WINDOW_MS < self.settings.min_speech_ms
 
     def _segment(self, is_final: bool, frame_id: str) -> SpeechSegment:
         samples = np.concatenate([window.samples for window in self._spoken])

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.settings import setting
-from edge_inference.speech.language.stop_phrases import stop_word_of
-from edge_inference.speech.language.words import words_of
+from edge_inference.speech.language.stop_phrases import find_stop_word
+from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.recognition.phrase_graph import GraphPosition, PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser, confidence_of
+from edge_inference.speech.recognition.recogniser import Recogniser, mean_probability
 from edge_inference.speech.recognition.tokenizer import END, START
 
 
@@ -30,7 +30,7 @@ from edge_inference.speech.recognition.tokenizer import END, START
 class CommandModeSettings:
     """How wide the search is, and what it accepts."""
 
-    beam: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
+    beam_width: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
     threshold: float = setting(
         -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
     )
@@ -64,25 +64,25 @@ class CommandResult(NamedTuple):
     confidence: float
     log_probabilities: tuple[float, ...]
     problem: str = ""
-    heard: str = ""
+    free_text: str = ""
 
 
 #: What is so much less likely than what is heard freely so far does not catch up.
-_HOPELESS = 12.0
+_MAX_DEFICIT = 12.0
 
 
 #: Of every twenty sentences or so one joins two commands; the natural logarithm of that.
-_RARE = 3.0
+_JOIN_PENALTY = 3.0
 
 
 class _Hypothesis(NamedTuple):
-    place: GraphPosition
+    position: GraphPosition
     token: int
     total: float
     scores: tuple[float, ...]
 
 
-class _Free(NamedTuple):
+class _FreeHypothesis(NamedTuple):
     """What is heard without a grammar, so far."""
 
     tokens: tuple[int, ...] = ()
@@ -98,7 +98,7 @@ class _Free(NamedTuple):
 class _Sentence(NamedTuple):
     """Phrases of the grammar, and the log-probability of every token."""
 
-    said: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
 
     @property
@@ -109,20 +109,20 @@ class _Sentence(NamedTuple):
     @property
     def total(self) -> float:
         """Log-probability that it was this: several commands in one sentence are rare."""
-        return sum(self.scores) - _RARE * max(len(self.said) - 1, 0)
+        return sum(self.scores) - _JOIN_PENALTY * max(len(self.phrases) - 1, 0)
 
 
-class FoundSentences(NamedTuple):
+class BeamSearchResult(NamedTuple):
     """The sentences of the grammar that were found, and what was heard freely."""
 
     sentences: dict[tuple[str, ...], _Sentence]
-    free: _Free
+    free: _FreeHypothesis
 
-    def note(self, sentence: _Sentence) -> None:
+    def add(self, sentence: _Sentence) -> None:
         """Keep a sentence where it is new, or likelier than before."""
-        known = self.sentences.get(sentence.said)
+        known = self.sentences.get(sentence.phrases)
         if known is None or sentence.total > known.total:
-            self.sentences[sentence.said] = sentence
+            self.sentences[sentence.phrases] = sentence
 
     def best(self, threshold: float) -> _Sentence:
         """Return the likeliest sentence; an empty one if there is none.
@@ -166,15 +166,15 @@ class CommandMode:
         self._graph = graph
 
     def recognise(
-        self, samples: NDArray[np.float32], *, is_final: bool = True, is_asked: bool = False
+        self, samples: NDArray[np.float32], *, is_final: bool = True, expects_answer: bool = False
     ) -> CommandResult:
         """Return the phrases that were said, or why it was none.
 
-        ``samples`` as in :meth:`Recogniser.listen`, with its errors.
+        ``samples`` as in :meth:`Recogniser.encode`, with its errors.
         """
-        return self.judge(self.search(samples, is_asked=is_asked), is_final=is_final)
+        return self.decide(self.search(samples, expects_answer=expects_answer), is_final=is_final)
 
-    def judge(self, found: FoundSentences, *, is_final: bool) -> CommandResult:
+    def decide(self, found: BeamSearchResult, *, is_final: bool) -> CommandResult:
         """Return which of the sentences that were found counts, or why none does.
 
         Eager phrases are taken eagerly only of speech that is over: the beginning of much sounds
@@ -182,34 +182,36 @@ class CommandMode:
         """
         best = found.best(self.settings.threshold)
         problem = self._objection(best, found, is_final)
-        text = "" if problem else self._graph.text(best.said)
-        heard = self.written(found) if is_final else ""
-        stop = self._stop_beside(text, heard)
+        text = "" if problem else self._graph.text(best.phrases)
+        free_text = self.free_text(found) if is_final else ""
+        stop = self._find_overlooked_stop(text, free_text)
         if stop:
             scores = found.free.scores
-            return CommandResult(stop, confidence_of(list(scores)), scores, heard=heard)
-        return CommandResult(text, confidence_of(list(best.scores)), best.scores, problem, heard)
+            return CommandResult(stop, mean_probability(list(scores)), scores, free_text=free_text)
+        return CommandResult(
+            text, mean_probability(list(best.scores)), best.scores, problem, free_text
+        )
 
-    def written(self, found: FoundSentences) -> str:
+    def free_text(self, found: BeamSearchResult) -> str:
         """Return what was heard freely, as far as it was followed."""
         return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
 
-    def _stop_beside(self, text: str, heard: str) -> str:
-        """Return the word by which what was heard freely says stop; empty where it does not.
+    def _find_overlooked_stop(self, text: str, free_text: str) -> str:
+        """Return the word by which what was free_text freely says stop; empty where it does not.
 
         "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
         grammar says.
         """
-        if words_of(heard) == words_of(text):
+        if split_words(free_text) == split_words(text):
             return ""
-        is_last_of_several = bool(stop_word_of(text, self._stop_words, in_turn=False))
-        return stop_word_of(heard, self._stop_words, in_turn=is_last_of_several)
+        is_last_of_several = bool(find_stop_word(text, self._stop_words, in_turn=False))
+        return find_stop_word(free_text, self._stop_words, in_turn=is_last_of_several)
 
-    def _objection(self, best: _Sentence, found: FoundSentences, is_final: bool) -> str:
+    def _objection(self, best: _Sentence, found: BeamSearchResult, is_final: bool) -> str:
         """Return why the best sentence is not accepted; empty where it is."""
-        if not best.said:
+        if not best.phrases:
             return "none of the grammar's phrases"
-        nearest = self._graph.text(best.said)
+        nearest = self._graph.text(best.phrases)
         is_eager = is_final and self._is_eager(best)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
         if best.mean < threshold:
@@ -218,11 +220,11 @@ class CommandMode:
                 f"log-probability of {best.mean:.2f}, below the threshold of {threshold:.2f}"
             )
         if found.free.total - best.total > self._margin(best, is_eager):
-            heard = self._recogniser.tokenizer.text(found.free.tokens)
-            return f"I heard {heard!r}, which is no command; the nearest is {nearest!r}"
-        rival = () if is_eager else self._rival(best, found)
-        if rival:
-            other = self._graph.text(rival)
+            free_text = self._recogniser.tokenizer.text(found.free.tokens)
+            return f"I free_text {free_text!r}, which is no command; the nearest is {nearest!r}"
+        competitor = () if is_eager else self._competitor(best, found)
+        if competitor:
+            other = self._graph.text(competitor)
             return f"{nearest!r} or {other!r}: too much alike to tell; please say it again"
         return ""
 
@@ -236,62 +238,66 @@ class CommandMode:
         return self.settings.margin * max(len(sentence.scores) - 2, 0)
 
     def _is_eager(self, sentence: _Sentence) -> bool:
-        return len(sentence.said) == 1 and sentence.said[0] in self._eager
+        return len(sentence.phrases) == 1 and sentence.phrases[0] in self._eager
 
-    def _rival(self, best: _Sentence, found: FoundSentences) -> tuple[str, ...]:
+    def _competitor(self, best: _Sentence, found: BeamSearchResult) -> tuple[str, ...]:
         """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
         if self._meanings is None:
             return ()
-        meaning = self._meaning(best.said)
-        rivals = [
+        meaning = self._meaning(best.phrases)
+        competitors = [
             other
             for other in found.sentences.values()
-            if self._meaning(other.said) != meaning
+            if self._meaning(other.phrases) != meaning
             and other.mean >= self.settings.threshold
             and best.total - other.total < self.settings.lead
         ]
-        return max(rivals, key=lambda other: other.total, default=_Sentence()).said
+        return max(competitors, key=lambda other: other.total, default=_Sentence()).phrases
 
-    def _is_sense(self, said: tuple[str, ...]) -> bool:
+    def _has_no_repetition(self, phrases: tuple[str, ...]) -> bool:
         """Tell whether no command is given twice in a row: nobody does, but babble sounds so."""
         if self._meanings is None:
             return True
-        return all(one != other for one, other in pairwise(self._meaning(said)))
+        return all(one != other for one, other in pairwise(self._meaning(phrases)))
 
-    def _meaning(self, said: tuple[str, ...]) -> tuple[Hashable, ...]:
+    def _meaning(self, phrases: tuple[str, ...]) -> tuple[Hashable, ...]:
         assert self._meanings is not None
-        return tuple(self._meanings.get(phrase) for phrase in said)
+        return tuple(self._meanings.get(phrase) for phrase in phrases)
 
     def search(
-        self, samples: NDArray[np.float32], *, is_asked: bool, to_end: bool = True
-    ) -> FoundSentences:
+        self, samples: NDArray[np.float32], *, expects_answer: bool, to_end: bool = True
+    ) -> BeamSearchResult:
         """Follow the phrases, and beside them what is most probable of all, to their ends.
 
-        ``is_asked`` tells that an answer is waited for. Without ``to_end`` what is most probable
+        ``expects_answer`` tells that an answer is waited for. Without ``to_end`` what is most probable
         is followed only as far as it decides on a phrase.
         """
-        state = self._recogniser.listen(samples)
+        state = self._recogniser.encode(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
-        found = FoundSentences({}, _Free())
+        found = BeamSearchResult({}, _FreeHypothesis())
         ids, free_row = [START], 0  # the free one is the beam's only one at first
-        for _ in range(self._recogniser.most_tokens(len(samples))):
-            chances = state.step(ids)
-            for hypothesis, chance in zip(beam, chances, strict=False):
-                said = self._graph.ended(hypothesis.place)
-                if said and (is_asked or self._answers.isdisjoint(said)) and self._is_sense(said):
-                    found.note(_Sentence(said, (*hypothesis.scores, float(chance[END]))))
+        for _ in range(self._recogniser.max_tokens(len(samples))):
+            log_probs = state.step(ids)
+            for hypothesis, log_prob in zip(beam, log_probs, strict=False):
+                phrases = self._graph.completed_phrases(hypothesis.position)
+                if (
+                    phrases
+                    and (expects_answer or self._answers.isdisjoint(phrases))
+                    and self._has_no_repetition(phrases)
+                ):
+                    found.add(_Sentence(phrases, (*hypothesis.scores, float(log_prob[END]))))
             if not found.free.is_over:
-                found = found._replace(free=_further(found.free, chances[free_row]))
+                found = found._replace(free=_extend_free(found.free, log_probs[free_row]))
             # Beside a whole sentence only what might yet be its rival matters.
             best = found.best(self.settings.threshold)
             is_likely = best.mean >= self.settings.threshold
-            rivals = best.total - self.settings.lead if is_likely else -math.inf
-            least = max(found.free.total - _HOPELESS, rivals)
-            rows, beam = self._widen(beam, chances, least)
+            competitors = best.total - self.settings.lead if is_likely else -math.inf
+            min_total = max(found.free.total - _MAX_DEFICIT, competitors)
+            rows, beam = self._extend_beam(beam, log_probs, min_total)
             ids = [hypothesis.token for hypothesis in beam]
             # What is heard freely only gets less likely: of a phrase there may be no more to learn,
             # but a stop may come behind it.
-            if not found.free.is_over and (beam or to_end or self._is_open(found)):
+            if not found.free.is_over and (beam or to_end or self._may_still_decide(found)):
                 rows.append(free_row)
                 ids.append(found.free.tokens[-1])
             free_row = len(beam)
@@ -300,7 +306,7 @@ class CommandMode:
             state.keep(rows)
         return found
 
-    def _is_open(self, found: FoundSentences) -> bool:
+    def _may_still_decide(self, found: BeamSearchResult) -> bool:
         """Tell whether what is heard freely may still decide."""
         best = found.best(self.settings.threshold)
         is_eager = self._is_eager(best)
@@ -308,31 +314,31 @@ class CommandMode:
         behind = found.free.total - best.total
         return best.mean >= threshold and behind > self._margin(best, is_eager)
 
-    def _widen(
-        self, beam: list[_Hypothesis], chances: NDArray[np.float32], least: float
+    def _extend_beam(
+        self, beam: list[_Hypothesis], log_probs: NDArray[np.float32], min_total: float
     ) -> tuple[list[int], list[_Hypothesis]]:
         """Return the best next hypotheses, and the row of what each goes on from.
 
-        What is less likely than ``least`` is given up.
+        What is less likely than ``min_total`` is given up.
         """
         options: list[tuple[float, int, int, GraphPosition]] = []
         for row, hypothesis in enumerate(beam):
-            moves = list(self._graph.moves(hypothesis.place))
-            totals = chances[row, [token for token, _ in moves]] + hypothesis.total
+            moves = list(self._graph.transitions(hypothesis.position))
+            totals = log_probs[row, [token for token, _ in moves]] + hypothesis.total
             options += (
-                (total, row, token, place)
-                for total, (token, place) in zip(totals.tolist(), moves, strict=True)
-                if total >= least
+                (total, row, token, position)
+                for total, (token, position) in zip(totals.tolist(), moves, strict=True)
+                if total >= min_total
             )
         options.sort(key=lambda option: option[0], reverse=True)
-        kept = options[: self.settings.beam]
+        kept = options[: self.settings.beam_width]
         return [row for _, row, _, _ in kept], [
-            _Hypothesis(place, token, total, (*beam[row].scores, float(chances[row, token])))
-            for total, row, token, place in kept
+            _Hypothesis(position, token, total, (*beam[row].scores, float(log_probs[row, token])))
+            for total, row, token, position in kept
         ]
 
 
-def _further(free: _Free, chances: NDArray[np.float32]) -> _Free:
-    tokens = (*free.tokens, int(chances.argmax()))
-    scores = (*free.scores, float(chances.max()))
-    return _Free(tokens, scores, is_over=tokens[-1] == END)
+def _extend_free(free: _FreeHypothesis, log_probs: NDArray[np.float32]) -> _FreeHypothesis:
+    tokens = (*free.tokens, int(log_probs.argmax()))
+    scores = (*free.scores, float(log_probs.max()))
+    return _FreeHypothesis(tokens, scores, is_over=tokens[-1] == END)

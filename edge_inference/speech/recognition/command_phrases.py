@@ -12,14 +12,14 @@ from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 
 #: Before a pause they take back what comes behind: heard needlessly, they cost a repetition.
-TAKING_BACK = (
+RETRACTION_PHRASES = (
     *("don't", "do not", "please don't", "please do not", "never", "not yet"),
     *("unless i tell you", "unless i say so", "if i say so", "only if i say so", "if i tell you"),
 )
 _TAKE_BACK = "take_back"
 
 
-def listen_for(
+def make_command_mode(
     grammar: Grammar,
     recogniser: Recogniser,
     settings: CommandModeSettings,
@@ -37,7 +37,7 @@ def listen_for(
     }
     for word in stop_words:
         meanings.setdefault(word, (STOP, frozenset()))
-    for phrase in TAKING_BACK:
+    for phrase in RETRACTION_PHRASES:
         meanings.setdefault(phrase, (_TAKE_BACK, frozenset()))
     graph = PhraseGraph(
         meanings,

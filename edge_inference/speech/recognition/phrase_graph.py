@@ -9,8 +9,8 @@ from edge_inference.errors import ConfigError
 from edge_inference.speech.recognition.tokenizer import Tokenizer
 
 #: More commands in one sentence are not followed, nor more that means nothing around them.
-MOST_COMMANDS = 4
-MOST_IGNORED = 2
+MAX_COMMANDS = 4
+MAX_IGNORED = 2
 
 _ENDINGS = (".", "!", "?")
 
@@ -18,18 +18,18 @@ _ENDINGS = (".", "!", "?")
 class PhraseNode:
     """A place between two tokens.
 
-    ``phrase`` is what ends here. ``opens`` is where one may go on as well, and ``closes`` tells
+    ``phrase`` is what ends here. ``next_node`` is where one may go on as well, and ``may_end`` tells
     that the sentence may end here: both behind words that belong to no phrase. ``is_ignored``
     tells that those words mean nothing.
     """
 
-    __slots__ = ("children", "closes", "is_ignored", "opens", "phrase")
+    __slots__ = ("children", "is_ignored", "may_end", "next_node", "phrase")
 
     def __init__(self) -> None:
         self.children: dict[int, PhraseNode] = {}
         self.phrase: str | None = None
-        self.opens: PhraseNode | None = None
-        self.closes = False
+        self.next_node: PhraseNode | None = None
+        self.may_end = False
         self.is_ignored = False
 
     def add(self, tokens: Iterable[int]) -> PhraseNode:
@@ -47,7 +47,7 @@ class GraphPosition(NamedTuple):
     """
 
     node: PhraseNode
-    said: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
     ignored: int = 0
     is_pause: bool = False
 
@@ -69,7 +69,7 @@ class PhraseGraph:
         joiners: Iterable[str] = (),
     ) -> None:
         self._tokenizer = tokenizer
-        self._first, self._next, self._behind = self._roots = (
+        self._first, self._next, self._after_phrase = self._roots = (
             PhraseNode(),
             PhraseNode(),
             PhraseNode(),
@@ -84,7 +84,7 @@ class PhraseGraph:
         if not self._first.children:
             raise ConfigError("the grammar has no phrases; command mode needs at least one")
         for ending in _ENDINGS:
-            self._behind.add(self._mark(ending)).closes = True
+            self._after_phrase.add(self._mark(ending)).may_end = True
         for words in ignored:
             self._ignore(words)
         self._joiners = tuple(joiners)
@@ -96,51 +96,51 @@ class PhraseGraph:
         """Where every sentence begins."""
         return GraphPosition(self._first)
 
-    def moves(self, place: GraphPosition) -> Iterator[tuple[int, GraphPosition]]:
+    def transitions(self, position: GraphPosition) -> Iterator[tuple[int, GraphPosition]]:
         """Yield the tokens that may follow, and where each leads; one may lead to two places."""
-        node, said, ignored, is_pause = place
+        node, phrases, ignored, is_pause = position
         for token, child in node.children.items():
-            yield token, GraphPosition(child, said, ignored)
+            yield token, GraphPosition(child, phrases, ignored)
         if is_pause:
             return
         if node.children and node not in self._roots:
-            yield self._comma, place._replace(is_pause=True)
-        if more := _more(node, said):
-            yield from self.moves(GraphPosition(self._behind, more, ignored))
-        if node.opens is None:
+            yield self._comma, position._replace(is_pause=True)
+        if completed := _append_phrase(node, phrases):
+            yield from self.transitions(GraphPosition(self._after_phrase, completed, ignored))
+        if node.next_node is None:
             return
-        if node.is_ignored and ignored < MOST_IGNORED:
-            yield from self.moves(GraphPosition(node.opens, said, ignored + 1))
-        elif not node.is_ignored and len(said) < MOST_COMMANDS:
-            yield from self.moves(GraphPosition(node.opens, said, ignored))
+        if node.is_ignored and ignored < MAX_IGNORED:
+            yield from self.transitions(GraphPosition(node.next_node, phrases, ignored + 1))
+        elif not node.is_ignored and len(phrases) < MAX_COMMANDS:
+            yield from self.transitions(GraphPosition(node.next_node, phrases, ignored))
 
-    def ended(self, place: GraphPosition) -> tuple[str, ...]:
+    def completed_phrases(self, position: GraphPosition) -> tuple[str, ...]:
         """Return the phrases of a sentence that ends here; none where it cannot."""
-        node, said, _, is_pause = place
+        node, phrases, _, is_pause = position
         if is_pause:
             return ()
-        return _more(node, said) or (said if node.closes else ())
+        return _append_phrase(node, phrases) or (phrases if node.may_end else ())
 
-    def text(self, said: Sequence[str]) -> str:
+    def text(self, phrases: Sequence[str]) -> str:
         """Return the phrases of a sentence as one text."""
-        return f" {self._joiners[0]} ".join(said) if len(said) > 1 else "".join(said)
+        return f" {self._joiners[0]} ".join(phrases) if len(phrases) > 1 else "".join(phrases)
 
     def _ignore(self, words: str) -> None:
         ids = self._tokenizer.ids
         comma, stop = self._mark(","), self._mark(".")
         for root, text in ((self._first, _capital(words)), (self._next, words)):
             node = root.add(ids(text))
-            for mark, opens in (((), self._next), (comma, self._next), (stop, self._first)):
+            for mark, next_node in (((), self._next), (comma, self._next), (stop, self._first)):
                 end = node.add(mark)
-                end.opens, end.is_ignored = opens, True
+                end.next_node, end.is_ignored = next_node, True
         for lead in ((), comma):
-            node = self._behind.add((*lead, *ids(words)))
-            node.opens, node.closes, node.is_ignored = self._behind, True, True
+            node = self._after_phrase.add((*lead, *ids(words)))
+            node.next_node, node.may_end, node.is_ignored = self._after_phrase, True, True
 
     def _join(self, words: str) -> None:
         ids = self._tokenizer.ids
         for lead, text in ((), words), (self._mark(","), words), (self._mark("."), _capital(words)):
-            self._behind.add((*lead, *ids(text))).opens = self._next
+            self._after_phrase.add((*lead, *ids(text))).next_node = self._next
 
     def _mark(self, mark: str) -> tuple[int, ...]:
         """Return the tokens of a mark behind a word; no merge reaches from a word into it."""
@@ -148,12 +148,12 @@ class PhraseGraph:
         return self._tokenizer.ids(f"a{mark}")[len(word) :]
 
 
-def _more(node: PhraseNode, said: tuple[str, ...]) -> tuple[str, ...]:
+def _append_phrase(node: PhraseNode, phrases: tuple[str, ...]) -> tuple[str, ...]:
     """Return the phrases with the one that ends here; none where it is the last one again.
 
     Nobody says a command twice in a row, but babble sounds so.
     """
-    return () if node.phrase is None or said[-1:] == (node.phrase,) else (*said, node.phrase)
+    return () if node.phrase is None or phrases[-1:] == (node.phrase,) else (*phrases, node.phrase)
 
 
 def _capital(text: str) -> str:

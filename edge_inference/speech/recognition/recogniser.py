@@ -25,20 +25,22 @@ from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
 class RecogniserSettings:
     """How long speech may be, and how much text it may become."""
 
-    tokens_per_second: float = setting(
+    max_tokens_per_second: float = setting(
         6.5, "most tokens for a second of speech; more are a model's loop", minimum=1.0
     )
-    shortest_s: float = setting(
+    min_speech_s: float = setting(
         1.0, "shorter speech is followed by silence up to this", unit="s", minimum=0.1, maximum=5.0
     )
-    longest_s: float = setting(
+    max_speech_s: float = setting(
         30.0, "longer speech is refused", unit="s", minimum=1.0, maximum=60.0
     )
 
     def check(self) -> str | None:
         """Say why the settings contradict each other."""
-        if self.shortest_s > self.longest_s:
-            return f"shortest_s: {self.shortest_s:g} is above longest_s {self.longest_s:g}"
+        if self.min_speech_s > self.max_speech_s:
+            return (
+                f"min_speech_s: {self.min_speech_s:g} is above max_speech_s {self.max_speech_s:g}"
+            )
         return None
 
 
@@ -72,7 +74,7 @@ class Recogniser:
         self._decoder_with_past = decoder_with_past
         self._encoder_takes_mask = any(spec.name == "attention_mask" for spec in encoder.inputs)
 
-    def listen(self, samples: NDArray[np.float32]) -> DecoderState:
+    def encode(self, samples: NDArray[np.float32]) -> DecoderState:
         """Run the encoder and return the decoder's state before the first token.
 
         ``samples`` is float32 [n] at 16 kHz. Raises InputError for anything else, and for
@@ -85,25 +87,25 @@ class Recogniser:
         states = self._encoder.infer(inputs)["last_hidden_state"]
         return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
 
-    def free(self, samples: NDArray[np.float32]) -> RecognitionResult:
+    def transcribe(self, samples: NDArray[np.float32]) -> RecognitionResult:
         """Return what was most probably said: greedy, up to the end mark or the limit."""
-        state = self.listen(samples)
+        state = self.encode(samples)
         ids: list[int] = []
         scores: list[float] = []
         last = START
-        for _ in range(self.most_tokens(len(samples))):
+        for _ in range(self.max_tokens(len(samples))):
             chances = state.step([last])[0]
             last = int(chances.argmax())
             scores.append(float(chances[last]))
             if last == END:
                 break
             ids.append(last)
-        return RecognitionResult(self.tokenizer.text(ids), confidence_of(scores), tuple(scores))
+        return RecognitionResult(self.tokenizer.text(ids), mean_probability(scores), tuple(scores))
 
-    def most_tokens(self, samples: int) -> int:
+    def max_tokens(self, samples: int) -> int:
         """Return the most tokens that so many samples are taken for, the end mark among them."""
-        seconds = max(samples / SAMPLE_RATE, self.settings.shortest_s)
-        return math.ceil(seconds * self.settings.tokens_per_second) + 1  # and the end mark
+        seconds = max(samples / SAMPLE_RATE, self.settings.min_speech_s)
+        return math.ceil(seconds * self.settings.max_tokens_per_second) + 1  # and the end mark
 
     def _checked(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if samples.ndim != 1 or samples.dtype != np.float32 or not len(samples):
@@ -112,17 +114,17 @@ class Recogniser:
                 f"channel at {SAMPLE_RATE} samples a second"
             )
         seconds = len(samples) / SAMPLE_RATE
-        if seconds > self.settings.longest_s:
+        if seconds > self.settings.max_speech_s:
             raise InputError(
-                f"{seconds:.1f} s of speech; expected at most {self.settings.longest_s:g} s: "
-                "lower the longest segment of voice activity, or raise longest_s"
+                f"{seconds:.1f} s of speech; expected at most {self.settings.max_speech_s:g} s: "
+                "lower the longest segment of voice activity, or raise max_speech_s"
             )
         if not np.isfinite(samples).all():
             raise InputError("speech has samples that are no numbers; check the audio source")
-        missing = round(self.settings.shortest_s * SAMPLE_RATE) - len(samples)
+        missing = round(self.settings.min_speech_s * SAMPLE_RATE) - len(samples)
         return np.pad(samples, (0, missing)) if missing > 0 else samples
 
 
-def confidence_of(log_probabilities: list[float]) -> float:
+def mean_probability(log_probabilities: list[float]) -> float:
     """Return the geometric mean of the tokens' probabilities; 0 where there is no token."""
     return math.exp(sum(log_probabilities) / len(log_probabilities)) if log_probabilities else 0.0

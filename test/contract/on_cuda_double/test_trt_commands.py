@@ -19,7 +19,7 @@ AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "u
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 TIME_WITH_RIVAL = """
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.serving.preparation import check_beside
+from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.engines.cache.artifacts import default_cache
 
@@ -27,7 +27,7 @@ model, cache = find_model("efficientnet_lite0"), default_cache()
 request, rival = (EngineRequest(model, "trt", precision) for precision in ("fp16", "fp32"))
 for each in (request, rival):
     prepare(each, cache)
-print(check_beside(request, cache, "off", "off", lambda: False, rival).warnings)
+print(check_in_child(request, cache, "off", "off", lambda: False, rival).warnings)
 """
 DEADLINE_S = 300
 # The quicker one on a processor.
@@ -114,11 +114,13 @@ def test_an_engine_is_timed_in_turns_with_its_rival(cache: Path, plan: Path) -> 
     assert (done.returncode, done.stdout) == (0, "()\n"), done.stderr
     newest = CostCache(cache).read().measurements[-1]
     assert newest.by == "preparation"
-    points = [cost.point for cost in newest.costs]
-    assert [(point.backend, point.precision) for point in points] == [
+    configurations = [cost.configuration for cost in newest.costs]
+    assert [
+        (configuration.backend, configuration.precision) for configuration in configurations
+    ] == [
         ("trt", "fp16"),
         ("trt", "fp32"),
     ]
-    assert {point.form for point in points} == {"Double"}
-    assert points[1].artifact == sha256_of(plan)
+    assert {configuration.execution for configuration in configurations} == {"Double"}
+    assert configurations[1].artifact == sha256_of(plan)
     assert [cost.cpu for cost in newest.costs] == [None, None]  # it is the GPU that computes

@@ -12,7 +12,7 @@ import pytest
 from double_control import Double
 from edge_inference.core.models.golden_check import check_golden, read_image
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.serving.engine_check import reference
+from edge_inference.engines.serving.engine_check import reference_backend
 from trt_on_double import make_backend
 
 SHIPPED = Path(__file__).resolve().parents[3] / "models"
@@ -24,7 +24,7 @@ def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -
     model = find_model(name, [SHIPPED])
     file = Path(shutil.copy(model.variants["fp32"].file, tmp_path))
     types = {model.input.name: engine}
-    with make_backend(file, header={"types": types}) as backend, reference(model) as wanted:
+    with make_backend(file, header={"types": types}) as backend, reference_backend(model) as wanted:
         assert (backend.inputs, backend.outputs) == (wanted.inputs, wanted.outputs)
         report = check_golden(model, backend.infer)
         assert report.passed, report.summary()

@@ -45,6 +45,6 @@ def test_it_hears_what_it_hears_on_the_processor(tmp_path: Path, double: Double)
         encoder, decoder, with_past = engines
         tokenizer = load_tokenizer(model.path("tokenizer"))
         recogniser = Recogniser(encoder, decoder, tokenizer, decoder_with_past=with_past)
-        assert recogniser.free(person()).text.lower().startswith("go forward ten meters")
+        assert recogniser.transcribe(person()).text.lower().startswith("go forward ten meters")
         mode = CommandMode(recogniser, PhraseGraph(PHRASES, tokenizer))
         assert mode.recognise(person()).text == PHRASES[0]

@@ -151,7 +151,7 @@ def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double, has_engi
 
 @pytest.mark.parametrize(
     ("how", "words"),
-    [("unsupported", "Frobnicate"), ("killed", "was ended by signal 9")],
+    [("unsupported", "Frobnicate"), ("killed", "was killed by signal 9")],
 )
 def test_a_build_that_fails_is_told_and_the_pipeline_serves(
     rig: Rig, order, double, how: str, words: str

@@ -1,0 +1,1 @@
+"""TensorRT engines: network, profiles, build options and the supervised build."""

@@ -1,0 +1,165 @@
+"""Which files of a machine a recording holds: all that tell of heat, power, clocks and load.
+
+Only what is named here is ever read, so no serial number, address or name of a user is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+
+from edge_inference.platforms.system_files import SystemFiles
+
+_HWMON = (
+    "name",
+    "label",
+    "in[0-9]*_label",
+    "in[0-9]*_input",
+    "curr[0-9]*_label",
+    "curr[0-9]*_input",
+    "power[0-9]*_label",
+    "power[0-9]*_input",
+    "power[0-9]*_average",
+    "temp[0-9]*_label",
+    "temp[0-9]*_input",
+    "temp[0-9]*_max",
+    "temp[0-9]*_crit",
+    "oc[0-9]*_event_cnt",
+    "oc[0-9]*_throt_en",
+)
+_IIO = ("name", "rail_name_[0-9]*", "in_power*_input", "in_voltage*_input", "in_current*_input")
+_CPUFREQ = (
+    "affected_cpus",
+    "related_cpus",
+    "cpuinfo_min_freq",
+    "cpuinfo_max_freq",
+    "scaling_min_freq",
+    "scaling_max_freq",
+    "scaling_cur_freq",
+    "scaling_governor",
+    "scaling_available_frequencies",
+    "scaling_available_governors",
+)
+_BATTERY = (
+    "type",
+    "scope",
+    "status",
+    "present",
+    "online",
+    "technology",
+    "capacity",
+    "temp",
+    "voltage_now",
+    "voltage_min_design",
+    "current_now",
+    "power_now",
+    "charge_now",
+    "charge_full",
+    "charge_full_design",
+    "energy_now",
+    "energy_full",
+    "energy_full_design",
+)
+_DEVFREQ = (
+    "name",
+    "governor",
+    "cur_freq",
+    "min_freq",
+    "max_freq",
+    "available_frequencies",
+    "available_governors",
+)
+_DMI = (
+    "sys_vendor",
+    "product_name",
+    "product_family",
+    "board_vendor",
+    "board_name",
+    "chassis_type",
+)
+_TREE = ("model", "compatible")
+
+#: Patterns of names by patterns of folders.
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "proc": ("stat", "meminfo"),
+    "proc/device-tree": _TREE,
+    "sys/firmware/devicetree/base": _TREE,
+    "sys/class/dmi/id": _DMI,
+    "sys/class/thermal/thermal_zone*": (
+        "type",
+        "mode",
+        "temp",
+        "trip_point_*",
+        "cdev[0-9]*_trip_point",
+    ),
+    "sys/class/thermal/thermal_zone*/cdev[0-9]*": ("type",),
+    "sys/class/thermal/cooling_device*": ("type", "cur_state", "max_state"),
+    "sys/class/hwmon/hwmon*": _HWMON,
+    "sys/bus/i2c/drivers/ina*/*/hwmon/hwmon*": _HWMON,
+    "sys/bus/i2c/drivers/ina*/*/iio:device*": _IIO,
+    "sys/bus/iio/devices/iio:device*": _IIO,
+    "sys/class/devfreq/*": _DEVFREQ,
+    "sys/class/devfreq/*/device": ("load",),
+    "sys/devices/*gpu*": ("load",),
+    "sys/devices/platform/*gpu*": ("load",),
+    "sys/devices/system/cpu": ("online", "present", "possible"),
+    "sys/devices/system/cpu/cpu[0-9]*": ("online",),
+    "sys/devices/system/cpu/cpufreq/policy*": _CPUFREQ,
+    "sys/class/powercap/intel-rapl*": ("name", "energy_uj", "max_energy_range_uj"),
+    "sys/class/power_supply/*": _BATTERY,
+    "etc": ("nvpmodel.conf",),
+    "var/lib/nvpmodel": ("status",),
+}
+
+# The rest of these files is long, changes at every look, and tells nothing of the above.
+_KEPT_LINES = {"proc/stat": (b"cpu",), "proc/meminfo": (b"Mem", b"Swap")}
+
+
+def recorded_paths(
+    files: SystemFiles, sources: Mapping[str, tuple[str, ...]] = SOURCES
+) -> Iterator[str]:
+    """Yield the files of a tree that match; whether they can be read is not known then."""
+    for folder_pattern, patterns in sources.items():
+        for folder in _folders(files, folder_pattern.split("/")):
+            for name in _names(files, folder):
+                if any(fnmatchcase(name, pattern) for pattern in patterns):
+                    yield f"{folder}/{name}"
+
+
+def is_recorded(path: str, sources: Mapping[str, tuple[str, ...]] = SOURCES) -> bool:
+    """Tell whether a file would be recorded if it were there."""
+    folder, _, name = path.rpartition("/")
+    parts = folder.split("/")
+    for folder_pattern, patterns in sources.items():
+        wanted = folder_pattern.split("/")
+        if len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted)):
+            return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return False
+
+
+def kept_part(path: str, content: bytes) -> bytes:
+    """Return what of a file's content a recording holds."""
+    starts = _KEPT_LINES.get(path)
+    if starts is None:
+        return content
+    lines = content.splitlines(keepends=True)
+    return b"".join(line for line in lines if line.startswith(starts))
+
+
+def _folders(files: SystemFiles, parts: list[str], above: str = "") -> Iterator[str]:
+    if not parts:
+        yield above
+        return
+    first, *rest = parts
+    names = _names(files, above) if "*" in first else [first]
+    for name in names:
+        if fnmatchcase(name, first):
+            yield from _folders(files, rest, f"{above}/{name}" if above else name)
+
+
+def _names(files: SystemFiles, folder: str) -> list[str]:
+    """Return the names in a folder; one that cannot be listed shows no file to a probe either."""
+    try:
+        return files.list(folder)
+    except OSError:
+        return []

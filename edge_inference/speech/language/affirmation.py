@@ -1,0 +1,30 @@
+"""A yes in the words of people, for a question that is open."""
+
+from __future__ import annotations
+
+from edge_inference.speech.language.text_normalization import split_words
+
+#: What is a yes where the grammar has no meaning for it. Not "right": it may be the side.
+AFFIRMATIONS = frozenset(
+    {
+        *("yes", "yeah", "yep", "yup", "aye", "sure", "okay", "ok", "alright", "all right"),
+        *("correct", "exactly", "affirmative", "absolutely", "definitely", "indeed"),
+        *("of course", "sure thing", "go ahead", "do it", "do that", "please do", "i do", "i did"),
+        *("thats right", "that is right", "thats correct", "that is correct", "you got it"),
+    }
+)
+_AROUND_YES = frozenset({"please", "robot", "hey", "oh", "um", "uh", "well", "sir"})
+_LONGEST = 3
+
+
+def is_affirmation(text: str) -> bool:
+    """Tell whether a text is a yes, and nothing else: "yeah", "yes yes", "okay, go ahead"."""
+    words = [word for word in split_words(text) if word not in _AROUND_YES]
+    place = 0
+    while place < len(words):
+        ends = range(min(place + _LONGEST, len(words)), place, -1)
+        end = next((end for end in ends if " ".join(words[place:end]) in AFFIRMATIONS), 0)
+        if not end:
+            return False
+        place = end
+    return bool(words)

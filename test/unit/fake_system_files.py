@@ -1,0 +1,24 @@
+"""A tree in memory, for tests of what reads one."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+class FakeSystemFiles:
+    """Files by path; an int is the errno that reading gives."""
+
+    def __init__(self, contents: dict[str, bytes | int]) -> None:
+        self.contents = contents
+
+    def read(self, path: str) -> bytes:
+        content = self.contents.get(path, errno.ENOENT)
+        if isinstance(content, int):
+            raise OSError(content, os.strerror(content), path)
+        return content
+
+    def list(self, path: str) -> list[str]:
+        start = f"{path}/"
+        below = [file for file in self.contents if file.startswith(start)]
+        return sorted({file[len(start) :].partition("/")[0] for file in below})

@@ -1,0 +1,90 @@
+"""A clock beside a steady one: what it shows, and for how long it has."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_inference.speech.planning.clock_monitor import ClockMonitor
+
+S = 1_000_000_000
+LOOK = S // 20
+
+
+class Machine:
+    """A steady clock, and one that is looked at in steps of 50 ms."""
+
+    def __init__(self) -> None:
+        self.steady_ns = 7 * S
+        self.watch = ClockMonitor(lambda: self.steady_ns)
+
+    def run(self, from_ns: int, seconds: float, pace: float = 1.0) -> int:
+        """Let the clock go on from a value; return what it shows at the end."""
+        begun_ns = self.steady_ns
+        while self.steady_ns - begun_ns < seconds * S:
+            self.steady_ns += LOOK
+            now_ns = from_ns + int((self.steady_ns - begun_ns) * pace)
+            self.watch.update(now_ns)
+        return now_ns
+
+
+@pytest.mark.parametrize("pace", [0.2, 1.0, 10.0])
+def test_a_clock_that_goes_on_is_no_problem(pace: float) -> None:
+    machine = Machine()
+    machine.run(0, 5, pace)
+    assert machine.watch.problem(0.25) == ""
+
+
+@pytest.mark.parametrize("pace", [0.0, 1e-9, 0.02, 0.09])
+def test_one_that_hardly_does_is(pace: float) -> None:
+    machine = Machine()
+    now_ns = machine.run(0, 3)
+    machine.run(now_ns, 2.5, pace)
+    assert machine.watch.problem(0.25).startswith("The clock ")
+
+
+def test_one_that_nobody_has_looked_at_yet_is_given_time() -> None:
+    assert Machine().watch.problem(0.25) == ""
+
+
+def test_one_that_never_goes_on_from_the_start() -> None:
+    machine = Machine()
+    machine.run(0, 0.5, 0.0)
+    assert "stood still for 0.4" in machine.watch.problem(0.25)
+
+
+@pytest.mark.parametrize("pace", [0.2, 1.0, 3.0])
+def test_the_age_of_a_stamp_is_also_steady(pace: float) -> None:
+    machine = Machine()
+    now_ns = machine.run(0, 20, pace)
+    assert machine.watch.steady_age_s(now_ns - int(2 * S * pace)) == pytest.approx(2, abs=0.06)
+
+
+def test_what_was_stamped_while_the_clock_stood_still_is_as_old_as_it_may_be() -> None:
+    machine = Machine()
+    now_ns = machine.run(0, 5)
+    machine.run(now_ns, 30, 0.0)
+    assert machine.watch.steady_age_s(now_ns) == pytest.approx(30, abs=0.1)
+    later_ns = machine.run(now_ns, 1)
+    assert machine.watch.steady_age_s(now_ns) == pytest.approx(31, abs=0.1)
+    assert machine.watch.steady_age_s(later_ns) == pytest.approx(0, abs=0.1)
+
+
+def test_a_stamp_that_the_clock_has_not_shown_has_no_age() -> None:
+    machine = Machine()
+    assert machine.watch.steady_age_s(0) == 0
+    now_ns = machine.run(0, 5)
+    assert machine.watch.steady_age_s(now_ns + 1) == 0
+
+
+def test_after_a_clock_that_ran_back_ages_count_anew() -> None:
+    machine = Machine()
+    machine.run(100 * S, 5)
+    now_ns = machine.run(0, 1)
+    assert machine.watch.steady_age_s(now_ns) == pytest.approx(0, abs=0.1)
+    assert machine.watch.problem(0.25) == ""
+
+
+def test_it_does_not_remember_for_ever() -> None:
+    machine = Machine()
+    machine.run(0, 200)
+    assert machine.watch.steady_age_s(0) == pytest.approx(60, abs=0.1)

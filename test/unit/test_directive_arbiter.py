@@ -1,0 +1,255 @@
+"""Which directive holds, and what holds without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from edge_inference.core.directives.directive import (
+    Directive,
+    DirectiveLevel,
+    DirectiveLimits,
+    is_within_ceiling,
+    make_release_directive,
+)
+from edge_inference.core.directives.directive_arbiter import DirectiveArbiter, FailsafePolicy
+
+SECOND = 1_000_000_000
+SAFE = DirectiveLimits(max_rate_hz=5.0)
+POLICY = FailsafePolicy(5 * SECOND, SAFE)
+CRITICAL = FailsafePolicy(5 * SECOND, SAFE, safety_critical=True)
+
+
+def directive(
+    number: int, rate: float | None, node: str = "/ai/inference", manager: str = "one"
+) -> Directive:
+    level = DirectiveLevel.FULL if rate is None else DirectiveLevel.REDUCED
+    return Directive(number, manager, node, level, 0.5, DirectiveLimits(max_rate_hz=rate), "hot")
+
+
+def test_without_a_manager_nothing_is_limited() -> None:
+    now = DirectiveArbiter("/ai/inference").resolve(POLICY, 3600 * SECOND)
+    assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
+
+
+def test_what_is_asked_by_name_holds_against_what_is_asked_of_all() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 10.0, node=""), 0)
+    assert node.resolve(POLICY, 0).limits.max_rate_hz == 10.0
+    node.receive(directive(1, 20.0), 1)
+    node.receive(directive(2, 3.0, node=""), 2)
+    now = node.resolve(POLICY, 3)
+    assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
+
+
+def test_a_name_that_is_not_repeated_gives_way_to_what_is_asked_of_all() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 20.0), 0)
+    for second in range(1, 8):
+        node.receive(directive(2, 3.0, node=""), second * SECOND)
+    assert node.resolve(POLICY, 7 * SECOND).limits.max_rate_hz == 3.0
+
+
+def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 1.0, node="/other"), 0)
+    assert node.resolve(POLICY, 0).obeys == "nothing"
+    node.receive(directive(2, 20.0), 0)
+    for second in range(1, 20):
+        node.receive(directive(3, 1.0, node="/other"), second * SECOND)
+    assert node.resolve(POLICY, 19 * SECOND).limits.max_rate_hz == 20.0
+
+
+def test_managers_that_somebody_makes_up_do_not_push_out_the_one_that_is_obeyed() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 7.0, manager="true"), 0)
+    assert node.resolve(POLICY, 0).limits.max_rate_hz == 7.0
+    for number in range(5000):
+        node.receive(directive(number, 1.0, manager=f"made-up-{number}"), number)
+    now = node.resolve(POLICY, SECOND)
+    assert now.limits.max_rate_hz == 7.0
+    assert now.problem.count("made-up") <= 16
+    # Whoever speaks when it has fallen silent is heard, however many there were.
+    node.receive(directive(1, 9.0, manager="second"), 6 * SECOND)
+    assert node.resolve(POLICY, 6 * SECOND).limits.max_rate_hz == 9.0
+
+
+def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, None), 0)
+    assert node.resolve(POLICY, 5 * SECOND).obeys == "directive"
+    lost = node.resolve(POLICY, 5 * SECOND + 1)
+    assert (lost.obeys, lost.limits) == ("safe_level", SAFE)
+    assert "manager is lost (one); start it again" in lost.problem
+    assert node.resolve(POLICY, 3600 * SECOND).obeys == "safe_level"
+    node.receive(directive(1, 12.0, manager="restarted"), 3601 * SECOND)
+    back = node.resolve(POLICY, 3601 * SECOND)
+    assert (back.obeys, back.limits.max_rate_hz, back.problem) == ("directive", 12.0, "")
+
+
+@pytest.mark.parametrize("after_s", [1, 60])
+def test_a_manager_that_leaves_takes_along_what_it_asked(after_s: int) -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 2.0), 0)
+    node.receive(directive(1, 1.0, node=""), 0)
+    node.resolve(POLICY, after_s * SECOND)
+    node.receive(make_release_directive("one", 0), after_s * SECOND)
+    now = node.resolve(POLICY, after_s * SECOND)
+    assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
+    assert node.resolve(POLICY, 3600 * SECOND).obeys == "nothing"
+
+
+def test_a_manager_that_leaves_takes_nothing_of_another_along() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 20.0, manager="first"), 0)
+    node.receive(directive(1, 2.0, manager="second"), 0)
+    node.receive(make_release_directive("first", 0), 1)
+    now = node.resolve(POLICY, 2)
+    assert (now.limits.max_rate_hz, now.problem) == (2.0, "")
+    node.receive(make_release_directive("a stranger", 0), 3)
+    assert node.resolve(POLICY, 4).limits.max_rate_hz == 2.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 1},
+        {"level": DirectiveLevel.FAILSAFE},
+        {"limits": DirectiveLimits(max_batch=1)},
+        {"problem": "expected a level of 0 to 3, got 9"},
+    ],
+)
+def test_what_asks_for_anything_is_no_farewell(change: dict) -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 2.0), 0)
+    node.receive(replace(make_release_directive("one", 0), **change), 1)
+    assert node.resolve(POLICY, 10 * SECOND).obeys == "safe_level"
+
+
+def test_a_safety_critical_node_refuses_and_says_so() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 1.0), 0)
+    now = node.resolve(CRITICAL, 0)
+    assert (now.obeys, now.limits.is_free) == ("critical", True)
+    assert "refused" in now.problem
+    node.receive(directive(2, None), 1)
+    assert node.resolve(CRITICAL, 1).problem == ""
+    lost = node.resolve(CRITICAL, 60 * SECOND)
+    assert (lost.obeys, lost.limits.is_free) == ("critical", True)
+    assert "lost" in lost.problem
+
+
+def unclear(number: int, node: str = "/ai/inference") -> Directive:
+    return replace(directive(number, 1.0, node), problem="expected a level of 0 to 3, got 9")
+
+
+@pytest.mark.parametrize("node", ["", "/ai/inference"])
+def test_what_is_not_understood_is_the_safe_level_until_something_is(node: str) -> None:
+    ours = DirectiveArbiter("/ai/inference")
+    ours.receive(directive(1, 20.0, node), 0)
+    ours.receive(unclear(2, node), 1)
+    now = ours.resolve(POLICY, 2)
+    assert (now.obeys, now.limits, now.directive) == ("safe_level", SAFE, None)
+    assert "got 9" in now.problem
+    ours.receive(directive(3, 20.0, node), 3)
+    assert ours.resolve(POLICY, 4).limits.max_rate_hz == 20.0
+
+
+def test_what_others_do_not_understand_is_no_business_of_ours() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 20.0), 0)
+    node.receive(unclear(2, "/other"), 1)
+    assert node.resolve(POLICY, 2).limits.max_rate_hz == 20.0
+
+
+def test_a_failsafe_that_limits_nothing_is_the_safe_level() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(replace(directive(1, None), level=DirectiveLevel.FAILSAFE), 0)
+    now = node.resolve(POLICY, 0)
+    assert (now.obeys, now.limits) == ("safe_level", SAFE)
+    assert "is FAILSAFE without a limit" in now.problem
+    node.receive(replace(directive(2, 1.0), level=DirectiveLevel.FAILSAFE), 1)
+    assert node.resolve(POLICY, 1).limits.max_rate_hz == 1.0
+
+
+def test_a_safety_critical_node_goes_on_and_shows_what_it_did_not_understand() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(unclear(1), 0)
+    now = node.resolve(CRITICAL, 0)
+    assert (now.obeys, now.limits.is_free) == ("critical", True)
+    assert "got 9" in now.problem
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "allowed"),
+    [
+        ("", {"fp32", "fp16", "int8", "mixed"}),
+        ("fp32", {"fp32", "fp16", "int8", "mixed"}),
+        ("fp16", {"fp16", "int8"}),
+        ("int8", {"int8"}),
+        ("fp7", {"int8"}),
+    ],
+)
+def test_a_ceiling_that_nobody_knows_allows_only_the_cheapest(
+    ceiling: str, allowed: set[str]
+) -> None:
+    known = ("fp32", "fp16", "int8", "mixed")
+    assert {each for each in known if is_within_ceiling(each, ceiling)} == allowed
+
+
+def test_of_two_managers_the_first_is_obeyed_and_the_other_is_a_problem() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    for second in range(10):
+        node.receive(directive(1, 20.0, manager="first"), second * SECOND)
+        node.receive(directive(1, 2.0, manager="second"), second * SECOND + 1)
+        now = node.resolve(POLICY, second * SECOND + 2)
+        assert now.limits.max_rate_hz == 20.0
+        assert "second also sends directives" in now.problem
+
+
+def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 20.0, manager="first"), 0)
+    node.resolve(POLICY, 0)
+    for second in range(1, 7):
+        node.receive(directive(1, 2.0, manager="second"), second * SECOND)
+    now = node.resolve(POLICY, 6 * SECOND)
+    assert (now.obeys, now.limits.max_rate_hz, now.problem) == ("directive", 2.0, "")
+
+
+@pytest.mark.parametrize("from_s", [1, 6, 3600], ids=["before", "soon after", "long after"])
+def test_a_manager_that_crashes_keeps_no_live_one_from_being_obeyed(from_s: int) -> None:
+    """Whenever another one begins to speak: the safe level is for the time in which nobody does."""
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(9, 2.0, manager="foreign"), 0)
+    assert node.resolve(POLICY, 0).limits.max_rate_hz == 2.0
+    for second in range(1, from_s + 10):
+        if second >= from_s:
+            node.receive(directive(1, 20.0, manager="own"), second * SECOND)
+        now = node.resolve(POLICY, second * SECOND)
+        if second > 5:
+            assert now.obeys == ("directive" if second >= from_s else "safe_level")
+    assert (now.limits.max_rate_hz, now.problem) == (20.0, "")
+    # And the crash is forgotten: it is this one that is missed now.
+    lost = node.resolve(POLICY, 3700 * SECOND)
+    assert lost.obeys == "safe_level"
+    assert "lost (own)" in lost.problem
+
+
+def test_duties_change_while_it_runs() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 20.0), 0)
+    longer = FailsafePolicy(60 * SECOND, SAFE)
+    assert node.resolve(longer, 30 * SECOND).obeys == "directive"
+    assert node.resolve(POLICY, 30 * SECOND).obeys == "safe_level"
+
+
+def test_a_time_in_which_nothing_could_be_heard_is_no_loss() -> None:
+    node = DirectiveArbiter("/ai/inference")
+    node.receive(directive(1, 20.0), 0)
+    node.receive(directive(2, 3.0, node=""), 0)
+    node.restart_timeouts(3600 * SECOND)
+    now = node.resolve(POLICY, 3605 * SECOND)
+    assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
+    assert node.resolve(POLICY, 3606 * SECOND).obeys == "safe_level"

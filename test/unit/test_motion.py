@@ -1,0 +1,332 @@
+"""Motion keeps its limits whatever comes, and stop always ends it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edge_inference.core.voice import ActionPlan, ActionStep
+from edge_inference.speech.planning import limits
+from edge_inference.speech.planning.limits import MotionLimits, PlanLimits, VoiceLimits
+from edge_inference.speech.planning.motion import Motion, MotionState
+
+LIMITS = VoiceLimits(
+    motion=MotionLimits(), plan=PlanLimits(actions=("move", "turn", "look", "stop"))
+)
+PERIOD_NS = 50_000_000
+AHEAD = ActionStep("move", distance_m=1.0, speed_mps=0.4)
+BACK = ActionStep("move", distance_m=-0.5, speed_mps=0.4)
+LEFT = ActionStep("turn", angle_rad=math.pi / 2, rate_radps=0.8)
+RIGHT = ActionStep("turn", angle_rad=-1.0, rate_radps=0.8)
+LOOK = ActionStep("look")
+STOP = ActionStep("stop")
+
+
+def plan(*steps: ActionStep, stamp_ns: int = 0, reason: str = "") -> ActionPlan:
+    return ActionPlan("test", steps, stamp_ns, is_refused=bool(reason), reason=reason)
+
+
+def drive(motion: Motion, start_ns: int, cycles: int, period_ns: int = PERIOD_NS):
+    """Return the commands of some cycles, and the time after them."""
+    times = [start_ns + i * period_ns for i in range(cycles)]
+    return [motion.command(now_ns) for now_ns in times], start_ns + cycles * period_ns
+
+
+def moved(commands, period_ns: int = PERIOD_NS) -> tuple[float, float]:
+    return tuple(sum(axis) * period_ns / 1e9 for axis in zip(*commands, strict=True))
+
+
+def test_without_a_plan_nothing_moves() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    assert motion.command(10**18) == (0.0, 0.0)
+    assert motion.feedback(10**18).state is MotionState.IDLE
+
+
+@pytest.mark.parametrize(
+    ("steps", "way"),
+    [
+        ((AHEAD,), (1.0, 0.0)),
+        ((BACK,), (-0.5, 0.0)),
+        ((LEFT,), (0.0, math.pi / 2)),
+        ((RIGHT,), (0.0, -1.0)),
+        ((AHEAD, LEFT, BACK), (0.5, math.pi / 2)),
+    ],
+)
+def test_the_way_asked_for_is_commanded(
+    steps: tuple[ActionStep, ...], way: tuple[float, float]
+) -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(*steps), 0)
+    commands, end_ns = drive(motion, 0, 400)
+    assert moved(commands) == pytest.approx(way, abs=0.003)
+    assert motion.feedback(end_ns).state is MotionState.DONE
+    assert motion.feedback(end_ns).progress == 1.0
+    assert all(linear == 0.0 or angular == 0.0 for linear, angular in commands)
+
+
+def test_it_sets_off_in_the_first_cycle() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD), 0)
+    assert motion.command(0)[0] > 0.0
+
+
+def test_asking_twice_at_one_moment_changes_nothing() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD), 0)
+    assert motion.command(0) == motion.command(0)
+
+
+def test_velocity_changes_by_the_acceleration_at_most() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD, BACK), 0)
+    commands, _ = drive(motion, 0, 300)
+    most = LIMITS.motion.acceleration_mps2 * PERIOD_NS / 1e9
+    speeds = [0.0, *(linear for linear, _ in commands)]
+    assert max(abs(b - a) for a, b in pairwise(speeds)) <= most + 1e-9
+
+
+def test_stop_acts_at_the_next_call() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD, LEFT), 0)
+    commands, now_ns = drive(motion, 0, 20)
+    assert commands[-1][0] > 0.3
+    motion.stop(now_ns)
+    assert drive(motion, now_ns, 50)[0] == [(0.0, 0.0)] * 50
+    assert motion.feedback(now_ns).state is MotionState.STOPPED
+
+
+def test_a_stop_plan_is_never_too_late_and_stops_at_once() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD), 0)
+    _, now_ns = drive(motion, 0, 20)
+    motion.begin(plan(STOP, stamp_ns=now_ns - 10**11), now_ns)
+    assert motion.command(now_ns) == (0.0, 0.0)
+
+
+def test_a_new_plan_brakes_the_old_one_first() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD), 0)
+    before, now_ns = drive(motion, 0, 20)
+    motion.begin(plan(LEFT, stamp_ns=now_ns), now_ns)
+    commands, _ = drive(motion, now_ns, 200)
+    speeds = [before[-1][0], *(linear for linear, _ in commands)]
+    assert speeds == sorted(speeds, reverse=True)
+    assert speeds[-1] == 0.0
+    assert moved(commands)[1] == pytest.approx(math.pi / 2, abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("made", "now_ns", "problem"),
+    [
+        (plan(ActionStep("move", distance_m=11.0, speed_mps=0.2)), 0, "11 meters is too much"),
+        (plan(ActionStep("move", distance_m=1.0, speed_mps=0.6)), 0, "The speed of 0.6"),
+        (plan(ActionStep("move", distance_m=math.nan, speed_mps=0.2)), 0, "not a number"),
+        (
+            plan(ActionStep("move", distance_m=1.0, speed_mps=math.inf)),
+            0,
+            "The speed is not a number",
+        ),
+        (
+            plan(ActionStep("move", distance_m=9.0, speed_mps=0.1)),
+            0,
+            "would take 90.2 seconds. I may",
+        ),
+        (
+            plan(ActionStep("turn", angle_rad=6.0, rate_radps=0.05)),
+            0,
+            "The turn would take 120 sec",
+        ),
+        (plan(ActionStep("move", distance_m=1.0, speed_mps=0.0)), 0, "The speed is nothing"),
+        (plan(ActionStep("turn", angle_rad=7.0, rate_radps=0.2)), 0, "The turn of 401.07"),
+        (plan(ActionStep("pick", target="cup")), 0, "I cannot pick"),
+        (plan(ActionStep("fly")), 0, "how to fly"),
+        (plan(ActionStep("say")), 0, "I cannot speak"),
+        (plan(AHEAD, ActionStep("fly")), 0, "how to fly"),
+        (plan(*[AHEAD] * 9), 0, "9 steps are too many"),
+        (plan(AHEAD), 3_100_000_000, "3.1 seconds ago"),
+        (plan(AHEAD, stamp_ns=4_000_000_000), 0, "two clocks"),
+        (plan(replace(AHEAD, angle_rad=1.0)), 0, "I do not know what angle_rad means for move"),
+        (plan(replace(LEFT, distance_m=1.0)), 0, "I do not know what distance_m means for turn"),
+        (plan(replace(AHEAD, target="cup")), 0, "I do not know what target means for move"),
+        (plan(replace(LOOK, speed_mps=1.0)), 0, "I do not know what speed_mps means for look"),
+        (plan(reason="I may not"), 0, "I may not"),
+        (replace(plan(), is_refused=True), 0, "nobody says why"),
+        (plan(), 0, "There is nothing to do"),
+    ],
+)
+def test_an_unsafe_plan_moves_nothing(made: ActionPlan, now_ns: int, problem: str) -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(made, now_ns)
+    assert drive(motion, now_ns, 5)[0] == [(0.0, 0.0)] * 5
+    assert motion.feedback(now_ns).state is MotionState.REFUSED
+    assert problem in motion.feedback(now_ns).problem
+
+
+def test_talk_that_the_planner_refused_does_not_end_what_goes_on() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD), 0)
+    _, now_ns = drive(motion, 0, 10)
+    motion.begin(plan(reason="I did not understand that"), now_ns)
+    assert motion.command(now_ns)[0] > 0.0
+    assert motion.feedback(now_ns).state is MotionState.MOVING
+
+
+@pytest.mark.parametrize(
+    ("later_ns", "problem"), [(260_000_000, "no control cycle"), (-1, "clock ran back")]
+)
+def test_a_clock_that_fails_ends_the_plan(later_ns: int, problem: str) -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(AHEAD), 0)
+    _, next_ns = drive(motion, 0, 20)
+    now_ns = next_ns - PERIOD_NS + later_ns
+    assert motion.command(now_ns) == (0.0, 0.0)
+    assert drive(motion, next_ns, 5)[0] == [(0.0, 0.0)] * 5
+    assert problem in motion.feedback(now_ns).problem
+
+
+def test_a_step_that_takes_too_long_is_given_up() -> None:
+    # A cycle as slow as this takes longer than was reckoned.
+    motion = Motion(VoiceLimits(plan=PlanLimits(max_step_s=2.0)))
+    motion.begin(plan(ActionStep("move", distance_m=0.18, speed_mps=0.1)), 0)
+    commands, now_ns = drive(motion, 0, 20, 210_000_000)
+    assert [linear > 0 for linear, _ in commands] == [True] * 10 + [False] * 10
+    assert "longer than 2 seconds" in motion.feedback(now_ns).problem
+
+
+def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(ActionStep("move", distance_m=1.0), ActionStep("turn", angle_rad=1.0)), 0)
+    commands, _ = drive(motion, 0, 200)
+    assert max(linear for linear, _ in commands) == LIMITS.motion.default_speed_mps
+    assert max(angular for _, angular in commands) == LIMITS.motion.default_rate_radps
+
+
+@pytest.mark.parametrize("acceleration", [0.01, 50.0, 1e300])
+def test_it_arrives_with_any_acceleration(acceleration: float) -> None:
+    motion = Motion(VoiceLimits(motion=MotionLimits(acceleration_mps2=acceleration)))
+    motion.begin(plan(ActionStep("move", distance_m=0.1, speed_mps=0.1)), 0)
+    commands, now_ns = drive(motion, 0, 400)
+    assert motion.feedback(now_ns).state is MotionState.DONE
+    assert moved(commands)[0] == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_step_done_elsewhere_is_waited_for() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(LOOK, AHEAD), 0)
+    assert drive(motion, 0, 10)[0] == [(0.0, 0.0)] * 10
+    assert motion.feedback(0).state is MotionState.WAITING
+    assert motion.feedback(0).step == LOOK
+    later_ns = 10**10
+    motion.step_done(later_ns)
+    assert motion.command(later_ns)[0] > 0.0
+    assert motion.feedback(later_ns).step == AHEAD
+
+
+def test_stop_is_stop_with_whatever_it_comes() -> None:
+    assert LIMITS.objection(replace(STOP, distance_m=1.0, target="cup")) == ""
+
+
+def test_a_zero_stands_for_nothing_where_it_does_not_apply() -> None:
+    assert LIMITS.objection(replace(LOOK, distance_m=0.0, angle_rad=0.0)) == ""
+
+
+def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ACTIONS", (*limits.ACTIONS, "dance"))
+    allowed = replace(LIMITS, plan=replace(LIMITS.plan, actions=("dance", "stop")))
+    assert allowed.objection(ActionStep("dance")) == "I do not know what limits dance has"
+    assert LIMITS.objection(ActionStep("dance")) == "I may not dance"
+    assert [LIMITS.objection(step) for step in (LOOK, STOP)] == ["", ""]
+
+
+def test_a_step_that_failed_elsewhere_ends_the_plan() -> None:
+    motion = Motion(LIMITS, steady_ns=lambda: 0)
+    motion.begin(plan(LOOK, AHEAD), 0)
+    motion.step_failed("the camera is dark", 1)
+    assert motion.command(1) == (0.0, 0.0)
+    assert motion.feedback(1).problem == "the camera is dark"
+    motion.step_done(2)
+    assert motion.command(2) == (0.0, 0.0)
+
+
+numbers = st.floats(-20.0, 20.0) | st.none() | st.floats()
+any_steps = st.builds(
+    ActionStep,
+    st.sampled_from(["move", "turn", "stop", "look", "fly"]),
+    distance_m=numbers,
+    angle_rad=numbers,
+    speed_mps=numbers,
+    rate_radps=numbers,
+)
+safe_steps = st.builds(
+    lambda way, size, speed: (
+        ActionStep("move", distance_m=way * size, speed_mps=speed)
+        if size > 0.5
+        else ActionStep("turn", angle_rad=way * size, rate_radps=speed)
+    ),
+    st.sampled_from([-1.0, 1.0]),
+    st.floats(0.01, 5.0),
+    st.floats(0.05, 0.5),
+)
+events = st.lists(
+    st.tuples(
+        st.none() | st.just("stop") | st.lists(safe_steps | any_steps, max_size=3),
+        st.integers(0, 60),
+        st.integers(0, 260_000_000),
+    ),
+    max_size=20,
+)
+
+
+@given(events)
+@example([([AHEAD, LEFT], 60, PERIOD_NS)])
+@example([([replace(AHEAD, speed_mps=0.5)], 60, PERIOD_NS), ([BACK], 60, PERIOD_NS)])
+@example([([replace(AHEAD, speed_mps=-1.0)], 60, PERIOD_NS)])
+@example([([replace(AHEAD, speed_mps=math.nan), AHEAD], 60, PERIOD_NS)])
+def test_it_is_never_faster_than_the_limits(happenings) -> None:
+    motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
+    for event, cycles, period_ns in happenings:
+        if event == "stop":
+            motion.stop(now_ns)
+            assert motion.command(now_ns) == (0.0, 0.0)
+        elif event is not None:
+            motion.begin(plan(*event, stamp_ns=now_ns), now_ns)
+        commands, now_ns = drive(motion, now_ns, cycles, period_ns)
+        speeds = [
+            LIMITS.motion.default_speed_mps if step.speed_mps is None else step.speed_mps
+            for step in event or ()
+            if event != "stop"
+        ]
+        assert all(abs(linear) <= LIMITS.motion.max_speed_mps for linear, _ in commands)
+        assert all(abs(angular) <= LIMITS.motion.max_rate_radps for _, angular in commands)
+        if speeds and len(happenings) == 1:
+            # A plan with a speed below 0 is refused as a whole, and moves nothing.
+            assert all(abs(linear) <= max(0.0, *speeds) for linear, _ in commands)
+    motion.stop(now_ns)
+    assert set(drive(motion, now_ns, 20)[0]) == {(0.0, 0.0)}
+
+
+@given(st.lists(safe_steps, min_size=1, max_size=3), st.lists(st.integers(1, 240), min_size=5))
+def test_every_safe_plan_comes_to_its_end_where_it_should(steps, gaps_ms) -> None:
+    motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
+    motion.begin(plan(*steps), 0)
+    ways = {"move": 0.0, "turn": 0.0}
+    for count in range(200_000):
+        linear, angular = motion.command(now_ns)
+        if motion.feedback(now_ns).state is not MotionState.MOVING:
+            break
+        gap_ns = gaps_ms[count % len(gaps_ms)] * 1_000_000
+        now_ns += gap_ns
+        ways["move"] += linear * gap_ns / 1e9
+        ways["turn"] += angular * gap_ns / 1e9
+    state = motion.feedback(now_ns)
+    if "longer than" in state.problem or "would take" in state.problem:
+        return
+    assert state.state is MotionState.DONE
+    asked = sum(step.distance_m or 0.0 for step in steps)
+    # One late cycle at full speed, for each step, is as exact as commands without odometry are.
+    assert ways["move"] == pytest.approx(asked, abs=len(steps) * 0.5 * 0.24)

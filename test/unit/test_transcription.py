@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_inference.core.audio import SpeechSegment
+from edge_inference.errors import ConfigError
+from edge_inference.speech.recognition import transcription
+from edge_inference.speech.recognition.command_mode import CommandMode
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.transcription import (
+    BOTH,
+    COMMAND,
+    FREE,
+    SpeechTranscript,
+    Transcriber,
+)
+from speech_doubles import recogniser_that, saying, small_tokenizer
+
+TOKENIZER = small_tokenizer()
+SECOND_NS = 1_000_000_000
+
+
+def segment(silence_ms: int, *, is_final: bool, start_ns: int = 0) -> SpeechSegment:
+    """Return speech of a second, and some silence behind it."""
+    samples = np.zeros(16_000 + 16 * silence_ms, np.float32)
+    return SpeechSegment(samples, start_ns, start_ns + SECOND_NS, is_final)
+
+
+class Counted:
+    """A command mode that counts how often it had to search."""
+
+    def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
+        graph = PhraseGraph(phrases, recogniser.tokenizer)
+        self._mode = CommandMode(recogniser, graph, answers=["c"], stop_words=["h"])
+        self.searches = 0
+        self.decide, self.free_text = self._mode.decide, self._mode.free_text
+
+    def search(self, samples: np.ndarray, *, expects_answer: bool, to_end: bool):
+        self.searches += 1
+        return self._mode.search(samples, expects_answer=expects_answer, to_end=to_end)
+
+
+def make_transcriber(said: str) -> tuple[Transcriber, Counted]:
+    recogniser = recogniser_that(saying(TOKENIZER.ids(said)))
+    counted = Counted(recogniser, ["a b", "c"])
+    return Transcriber(recogniser, counted), counted
+
+
+@pytest.mark.parametrize(
+    ("mode", "said", "text", "heard_in"),
+    [
+        (COMMAND, "A b", "a b", COMMAND),
+        (COMMAND, "D e", "", COMMAND),
+        (FREE, "A b", "A b", FREE),
+        (BOTH, "A b", "a b", COMMAND),
+        (BOTH, "D e", "D e", FREE),
+        (BOTH, "", "", FREE),
+    ],
+)
+def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
+    heard = make_transcriber(said)[0].transcribe(segment(192, is_final=True), mode)
+    assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
+
+
+def test_an_unknown_mode_writes_nothing_down() -> None:
+    with pytest.raises(ConfigError, match="expected one of command, free, both, got 'Command'"):
+        make_transcriber("D e")[0].transcribe(segment(192, is_final=True), "Command")
+
+
+def test_only_what_is_over_is_written_down_as_well() -> None:
+    heard = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
+    assert (heard.text, heard.mode) == ("", COMMAND)
+
+
+def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
+    transcription, counted = make_transcriber("A b")
+    partial = transcription.transcribe(segment(64, is_final=False), COMMAND)
+    assert transcription.transcribe(segment(192, is_final=True), COMMAND) == partial
+    assert counted.searches == 1
+    transcription.transcribe(segment(192, is_final=True), COMMAND)
+    assert counted.searches == 2
+
+
+@pytest.mark.parametrize("said", ["D e f g h", "A b, h", "H h"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
+    said: str, paused: bool
+) -> None:
+    transcription, counted = make_transcriber(said)
+    if paused:
+        transcription.transcribe(segment(64, is_final=False), COMMAND)
+    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
+    assert (heard.text, heard.problem, counted.searches) == ("h", "", 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "expects_answer"),
+    [
+        (segment(0, is_final=False), False),  # the last word might be cut off
+        (segment(64, is_final=False, start_ns=5), False),
+        (segment(64, is_final=False), True),
+    ],
+)
+def test_what_might_have_been_something_else_is(
+    before: SpeechSegment, expects_answer: bool
+) -> None:
+    transcription, counted = make_transcriber("C")
+    transcription.transcribe(before, COMMAND, expects_answer=expects_answer)
+    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
+    assert counted.searches == 2
+    assert heard == SpeechTranscript("", heard.confidence, COMMAND, "none of the grammar's phrases")
+
+
+@pytest.mark.parametrize(
+    ("said", "is_final", "text"),
+    [
+        ("A b", True, ""),
+        ("D e f g", True, ""),
+        ("C", True, ""),  # the robot says yes or no in its question
+        ("", True, ""),
+        ("H", True, "h"),
+        ("D e h f", True, "h"),
+        ("A b h", True, "h"),
+        ("D e h f", False, "h"),  # the robot may yet go on for long
+        ("A b", False, ""),
+    ],
+)
+@pytest.mark.parametrize("mode", [COMMAND, FREE, BOTH])
+def test_of_what_may_be_the_robots_own_only_a_stop_counts(
+    mode: str, said: str, is_final: bool, text: str
+) -> None:
+    silence_ms = 192 if is_final else 0
+    mixed = replace(segment(silence_ms, is_final=is_final), is_mixed=True)
+    heard = make_transcriber(said)[0].transcribe_mixed(mixed, mode, ["h"])
+    assert (heard.text, heard.problem) == (text, "the robot itself spoke meanwhile")
+
+
+@pytest.mark.parametrize("mode", [COMMAND, FREE])
+@pytest.mark.parametrize(("is_final", "text"), [(True, "C c"), (False, "")])
+def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
+    mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcription, "is_rejection", lambda text, stop_words: text == "C c")
+    mixed = replace(segment(192, is_final=is_final), is_mixed=True)
+    assert make_transcriber("C c")[0].transcribe_mixed(mixed, mode, ["h"]).text == text
+
+
+def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcription, "starts_with_no", lambda text: text == "D e")
+    heard = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
+    assert (heard.text, bool(heard.problem)) == ("D e", True)
+
+
+def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transcription, "is_rejection", lambda text: text == "D e")
+    final = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
+    assert final.text == "D e"
+    assert final.problem  # it is no command
+    assert make_transcriber("D e")[0].transcribe(segment(0, is_final=False), COMMAND).text == ""
+    assert make_transcriber("D f")[0].transcribe(segment(192, is_final=True), COMMAND).text == ""

@@ -1,0 +1,255 @@
+"""What is said is understood by grammar, by letters and by meaning, and nothing else is."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_inference.core.voice import Intent, Transcript
+from edge_inference.speech.language.grammar import Grammar, GrammarSentence, PhraseReading
+from edge_inference.speech.language.grammar_file import read_grammar
+from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
+from edge_inference.speech.planning.limits import read_limits
+from edge_inference.speech.planning.planner import ActionPlanner
+
+VOICE = Path(__file__).parents[2] / "config" / "voice"
+
+
+@cache
+def shipped() -> Grammar:
+    return read_grammar(VOICE / "grammar.yaml")
+
+
+@cache
+def sentences() -> tuple[GrammarSentence, ...]:
+    return shipped().sentences()
+
+
+def heard(text: str, confidence: float = 0.9) -> Transcript:
+    return Transcript(text, confidence, "free", stamp_ns=7, frame_id="ear")
+
+
+@cache
+def by_grammar() -> Understanding:
+    return Understanding(shipped(), UnderstandingSettings(fuzzy=False))
+
+
+@cache
+def with_letters() -> Understanding:
+    pytest.importorskip("rapidfuzz", reason="fuzzy matching needs rapidfuzz")
+    return Understanding(shipped())
+
+
+def values(intent: Intent) -> dict[str, float | str]:
+    return {name: slot.value for name, slot in intent.slots.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "slots"),
+    [
+        ("Go forward 10 meters.", "move", {"direction": "forward", "distance": 10.0}),
+        ("Move ahead half a metre", "move", {"direction": "forward", "distance": 0.5}),
+        ("Please, robot, turn around now!", "turn", {"direction": "around"}),
+        ("Okay robot could you go back", "move", {"direction": "backward"}),
+        ("turn left ninety", "turn", {"direction": "left", "angle": math.pi / 2}),
+        ("Go to the charging station", "go_to", {"place": "charger"}),
+        ("What do you see?", "look", {}),
+        ("Stop!", "stop", {}),
+        ("stop it right there", "stop", {}),
+        ("no no no stop", "stop", {}),
+        ("Yes.", "confirm", {}),
+        (
+            "Go forward two meters, then turn left.",
+            "move then turn",
+            {"1.direction": "forward", "1.distance": 2.0, "2.direction": "left"},
+        ),
+        (
+            "go forward two and a half meters and stop",
+            "move then stop",
+            {"1.direction": "forward", "1.distance": 2.5},
+        ),
+    ],
+)
+def test_the_grammar_is_understood(text: str, name: str, slots: dict[str, float | str]) -> None:
+    intent = by_grammar().parse(heard(text))
+    assert (intent.name, values(intent), intent.problem) == (name, pytest.approx(slots), "")
+    assert (intent.source, intent.needs_confirmation) == ("grammar", False)
+    assert (intent.text, intent.stamp_ns, intent.frame_id) == (text, 7, "ear")
+    assert intent.confidence == 0.9
+
+
+OUTSIDE = [
+    ("", "I heard nothing"),
+    ("please", "I heard nothing"),
+    ("the weather is nice today", "I do not understand 'the weather"),
+    ("i went to the kitchen yesterday", "I do not understand"),
+    ("do not go forward", "I do not understand"),
+    ("don't stop", "I do not understand"),
+    ("never turn left", "I do not understand"),
+    ("if you go forward", "I do not understand"),
+    ("go forward and " * 40, "120 words are too many"),
+    ("please " * 101 + "stop", "102 words are too many"),
+    ("please " * 10_000, "70000 letters are too many"),
+    ("minus " * 10_000 + "two", "letters are too many"),
+    ("f" + "o" * 10**6, "letters are too many"),
+    ("go forward " + "9" * 400 + " and a half meters", "is not known; known: forward"),
+    ("turn light", "side: 'light' is not known"),
+    ("go to the moon", "place: 'moon' is not known; known: kitchen"),
+    ("go forward 500 meters", "'500 meters' is not from 0.05 to 100 meters"),
+    ("go forward ten seconds", "'ten seconds' is not in meters"),
+    ("turn left, then go to the moon", "place: 'moon' is not known"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), OUTSIDE)
+@pytest.mark.parametrize("understanding", [by_grammar, with_letters])
+def test_what_is_outside_has_a_reason(understanding, text: str, problem: str) -> None:
+    intent = understanding().parse(heard(text))
+    assert intent.name == ""
+    assert problem in intent.problem
+    assert ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent).is_refused
+
+
+def test_what_is_too_long_is_handed_on_cut() -> None:
+    assert by_grammar().parse(heard("go " * 10**5)).text == ("go " * 10**5)[:1000]
+
+
+def test_why_nothing_was_heard_is_handed_on() -> None:
+    nothing = replace(heard(""), problem="below the threshold")
+    assert by_grammar().parse(nothing).problem == "below the threshold"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "slots"),
+    [
+        ("go forwad two meeters", "move", {"direction": "forward", "distance": 2.0}),
+        ("go to the kitchin", "go_to", {"place": "kitchen"}),
+        ("what do you sea", "look", {}),
+        ("go forwad a meter then turn left", "move then turn", {"2.direction": "left"}),
+    ],
+)
+def test_a_few_wrong_letters_are_forgiven(text: str, name: str, slots: dict[str, float]) -> None:
+    intent = with_letters().parse(heard(text))
+    assert intent.name == name
+    assert values(intent).items() >= slots.items()
+    assert intent.source == "fuzzy"
+    assert 0.5 < intent.confidence < 0.9
+    assert by_grammar().parse(heard(text)).name == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "asks"),
+    [("grammar", False), ("fuzzy", False), ("embedding", True), ("a new way", True)],
+)
+def test_only_what_was_said_nearly_in_these_words_acts_at_once(source: str, asks: bool) -> None:
+    made = by_grammar()._make_intent(PhraseReading("move", {}), source, 1.0, heard("move"))
+    assert made.needs_confirmation is asks
+
+
+def test_a_fuzzy_number_out_of_range_is_a_problem() -> None:
+    intent = with_letters().parse(heard("go forwad 500 meters"))
+    assert "'500 meters' is not from" in intent.problem
+    assert intent.name == ""
+
+
+def test_without_rapidfuzz_the_step_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidfuzz", None)
+    understanding = Understanding(shipped())
+    assert "rapidfuzz is not installed" in understanding.notes[0]
+    assert understanding.parse(heard("what do you sea")).name == ""
+    assert understanding.parse(heard("what do you see")).name == "look"
+
+
+def test_what_was_hardly_heard_moves_nothing_but_stop_stops() -> None:
+    strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
+    assert "did not hear" in strict.parse(heard("go forward", 0.4)).problem
+    assert strict.parse(heard("go forward", 0.5)).name == "move"
+    assert strict.parse(heard("stop", 0.1)).name == "stop"
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.1])
+def test_a_stop_behind_what_is_no_command_stops(confidence: float) -> None:
+    strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
+    assert strict.parse(heard("slow down and stop", confidence)).name == "stop"
+    assert strict.parse(heard("slow down and look", confidence)).name == ""
+
+
+def test_a_stop_behind_a_command_that_is_nearly_right_is_its_end() -> None:
+    pytest.importorskip("rapidfuzz")
+    meant = Understanding(shipped()).parse(heard("go forwward two meters and stop"))
+    assert meant.name == "move then stop"
+
+
+def test_words_for_stop_can_be_set() -> None:
+    settings = UnderstandingSettings(fuzzy=False, stop_words=("whoa",))
+    assert Understanding(shipped(), settings).parse(heard("whoa there")).name == "stop"
+
+
+def embed(texts: Sequence[str]):
+    """Vectors in which only walking and turning are different."""
+    walking = {"go", "walk", "stroll", "move", "way", "forward", "distance"}
+    rows = [
+        [sum(w in walking for w in text.split()), sum(w not in walking for w in text.split())]
+        for text in texts
+    ]
+    return np.array(rows, np.float32)
+
+
+def test_what_only_means_the_same_is_asked_about() -> None:
+    understanding = Understanding(shipped(), UnderstandingSettings(fuzzy=False), embed)
+    intent = understanding.parse(heard("stroll forward two meters"))
+    assert (intent.name, intent.source, intent.needs_confirmation) == ("move", "embedding", True)
+    assert values(intent) == {"direction": "forward", "distance": 2.0}
+    plan = ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent)
+    assert plan.is_refused
+    assert "Did you mean" in plan.reason
+
+
+def test_the_values_of_what_is_meant_must_be_there() -> None:
+    understanding = Understanding(shipped(), UnderstandingSettings(fuzzy=False), embed)
+    assert understanding.parse(heard("stroll left two meters")).name == ""
+    assert understanding.parse(heard("never stroll forward two meters")).name == ""
+
+
+def test_what_could_be_two_things_is_neither(tmp_path: Path) -> None:
+    file = tmp_path / "grammar.yaml"
+    file.write_text("intents:\n  a: {phrases: [look there]}\n  b: {phrases: [look where]}\n")
+    pytest.importorskip("rapidfuzz", reason="fuzzy matching needs rapidfuzz")
+    intent = Understanding(read_grammar(file)).parse(heard("look here"))
+    assert intent.name == ""
+    assert "could be a or b" in intent.problem
+
+
+@given(st.data())
+def test_every_sentence_is_understood_with_its_own_meaning(data: st.DataObject) -> None:
+    sentence = data.draw(st.sampled_from(sentences()))
+    intent = by_grammar().parse(heard(f"Please {sentence.text.capitalize()}, now."))
+    assert (intent.name, intent.slots) == (sentence.intent, sentence.slots)
+
+
+@given(st.data())
+def test_two_sentences_are_understood_as_both(data: st.DataObject) -> None:
+    both = [data.draw(st.sampled_from(sentences())) for _ in range(2)]
+    intent = by_grammar().parse(heard(f"{both[0].text} and then {both[1].text}"))
+    assert intent.name == f"{both[0].intent} then {both[1].intent}"
+
+
+@given(st.text(max_size=60))
+def test_any_text_gives_an_intent_or_a_problem(text: str) -> None:
+    intent = with_letters().parse(heard(text))
+    assert bool(intent.name) is not bool(intent.problem)
+
+
+def test_what_was_heard_beside_a_problem_is_no_command_and_not_answered() -> None:
+    beside = Transcript("go forward if not", 0.9, "command", 7, problem="none of the phrases")
+    intent = Understanding(shipped()).parse(beside)
+    assert (intent.name, intent.text, intent.problem) == ("", "", "none of the phrases")

@@ -1,0 +1,97 @@
+"""A stop or a no in a text acts unless a plan is made of that text which does it."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
+from edge_inference.speech.language.stop_phrases import STOP_WORDS
+from edge_inference.speech.language.unplanned_text import UnplannedTextTracker
+
+MOVE, STOP = ActionStep("move", distance_m=1.0), ActionStep("stop")
+STAMP = 7
+LONGEST_S = 3.0
+
+
+class Words(UnplannedTextTracker):
+    """They hear what is said at one moment; the steady clock goes as it is told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        super().__init__(lambda: self.now_ns)
+
+    def say(self, text: str, stamp_ns: int = STAMP, is_final: bool = True) -> bool:
+        words = Transcript(text, 0.9, "free", stamp_ns, is_final)
+        return self.add_transcript(words, STOP_WORDS, LONGEST_S) is not None
+
+    def plan(self, *steps: ActionStep, refused: str = "", stamp_ns: int = STAMP) -> bool:
+        return self.add_plan(ActionPlan("any", steps, stamp_ns, bool(refused), refused)) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "acts"),
+    [
+        ("go forward and stop", (MOVE, STOP), False),
+        ("go forward and stop", (MOVE,), True),
+        ("go forward and stop", (), True),  # refused
+        ("no and stop", (), True),
+        ("no and stop", (MOVE,), True),
+        ("no, go left", (MOVE,), False),
+        ("no, go to the moon", (), True),
+        ("um, no, that is not it", (), True),
+        ("go forward", (), False),
+        ("don't stop", (), False),
+        ("find the stop sign", (), False),
+        ("go and don't stop", (), False),
+    ],
+)
+@pytest.mark.parametrize("plan_is_first", [False, True])
+def test_it_acts_where_the_plan_does_not(
+    text: str, steps: tuple[ActionStep, ...], acts: bool, plan_is_first: bool
+) -> None:
+    words = Words()
+    refused = "" if steps else "I may not do that"
+    ways = (lambda: words.say(text), lambda: words.plan(*steps, refused=refused))
+    first, second = reversed(ways) if plan_is_first else ways
+    assert not first()
+    assert second() is acts
+    words.now_ns = int(1e12)
+    assert words.pop_overdue() is None
+
+
+def test_it_acts_where_no_plan_comes_in_time() -> None:
+    words = Words()
+    assert not words.say("pick up the ball and stop")
+    assert not words.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # that of another text
+    words.now_ns = int(LONGEST_S * 1e9) - 1
+    assert words.pop_overdue() is None
+    words.now_ns += 1
+    overdue = words.pop_overdue()
+    assert overdue is not None and overdue.is_stop
+    assert words.pop_overdue() is None
+
+
+def test_a_text_without_a_stamp_is_kept_by_no_plan_from_before() -> None:
+    words = Words()
+    words.plan(STOP, stamp_ns=0)
+    assert not words.say("no and stop", stamp_ns=0)
+    assert words.plan(refused="no such thing", stamp_ns=0)
+
+
+def test_what_is_not_over_waits_for_its_end() -> None:
+    words = Words()
+    assert not words.say("no and stop", is_final=False)
+    assert not words.plan(refused="no such thing")
+
+
+def test_nothing_waits_once_the_robot_has_stopped() -> None:
+    words = Words()
+    words.say("no and stop")
+    words.clear()
+    assert not words.plan(refused="no such thing")
+
+
+def test_a_flood_of_them_is_forgotten_by_acting() -> None:
+    words = Words()
+    acted = [words.say("no and stop", stamp_ns) for stamp_ns in range(100)]
+    assert acted == [False] * 16 + [True] * 84
