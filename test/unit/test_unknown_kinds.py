@@ -55,7 +55,7 @@ def test_an_unknown_result(use: Any) -> None:
 
 
 def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_format, "result_as_json", lambda result: [{"pose": 1.0}])
+    monkeypatch.setattr(result_format, "result_to_json", lambda result: [{"pose": 1.0}])
     with pytest.raises(InputError, match="expected a box, score or share"):
         result_format.format_result(Keypoints(), 3)  # type: ignore[arg-type]
 
