@@ -239,7 +239,7 @@ NO_OUTPUTS = [
     (tensors(**outputs(cls_s8=np.zeros((1, 4, 80), np.float32))), "cls_s8"),
     (tensors(**outputs(cls_s8=np.full((1, 2704, 80), np.nan, np.float32))), "cls_s8"),
     (tensors(), "cls_s8"),
-    (tensors("resnet", **outputs()), "raw output of model 'resnet'; this node decodes"),
+    (tensors("resnet", **outputs()), "raw output: expected model 'nanodet', got 'resnet'"),
 ]
 
 

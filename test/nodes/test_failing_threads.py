@@ -100,7 +100,7 @@ CASES = {
     ),
     "stage, scheduling": Case(
         "plugins::Gate",
-        lambda node: (node, "_keep_to"),
+        lambda node: (node, "_update_schedule"),
         "/passed",
         arguments=("-r", "image_raw:=/camera/image_raw"),
     ),
@@ -395,6 +395,6 @@ def test_a_message_that_cannot_be_refused_stops_the_robot(
     boss.drive()
     assert velocities[-1] != STILL
     fail(monkeypatch, node, "report_error", kind)
-    subscription = next(each for each in node._subscriptions_made if "plan" in each.topic)
+    subscription = next(each for each in node._own_subscriptions if "plan" in each.topic)
     rig.call(lambda: subscription._on_bytes(b"no message"))
     assert velocities[-1] == STILL and is_error(node)

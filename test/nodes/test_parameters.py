@@ -94,8 +94,8 @@ def decode() -> Iterator[str]:
         ("confidence", [0.5], "confidence: expected a number from 0 to 1"),
         ("confidence", 7, "confidence: expected a number from 0 to 1, got 7.0"),
         ("confidence", 1.5, "confidence.*1.0.*1.5"),  # rclpy's own sentence for a range
-        ("confidence", None, "confidence: expected a number from 0 to 1, got no value at all"),
-        ("classes", None, "classes: expected a list.*got no value at all"),
+        ("confidence", None, "confidence: expected a number from 0 to 1, got no value"),
+        ("classes", None, "classes: expected a list.*got no value"),
         ("classes", "person", "classes: expected a list"),
         ("queue_depth", 2.5, "queue_depth: expected an integer from 1 to 100, got 2.5"),
         ("queue_depth", 0, "queue_depth.*0"),

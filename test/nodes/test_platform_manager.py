@@ -259,7 +259,7 @@ def test_a_model_that_a_variant_cannot_be_had_of_is_refused(
     values = {"model": str(tmp_path / "plain")}
     told = outside.set_parameters(node="/ai/inference", values=values)[-1]
     assert told[0] is False
-    assert "cannot be had in int8" in told[1]
+    assert "is not available in int8" in told[1]
     assert len(pipeline.next(pipeline.detections)) > 0
 
 

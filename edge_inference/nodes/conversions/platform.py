@@ -98,8 +98,8 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
 
     def from_message(self, message: Temperature) -> core.StampedReading:
         """Build the object; raise InputError for an impossible temperature."""
-        within = _RANGES[Quantity.TEMPERATURE]
-        value = to_optional(message.temperature, within, "Temperature: temperature")
+        allowed = _RANGES[Quantity.TEMPERATURE]
+        value = to_optional(message.temperature, allowed, "Temperature: temperature")
         status = ReadingStatus.STALE if value is None else ReadingStatus.OK
         name = message.header.frame_id
         reading = Reading(name, Quantity.TEMPERATURE, value, "topic", 0, status)
