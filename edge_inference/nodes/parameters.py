@@ -174,7 +174,7 @@ class NodeParameters(Generic[Settings]):
         return getattr(self._local, "restoring", False)
 
     def _keep_types(self, names: Iterable[str]) -> None:
-        """Restore the declared types: under dynamic typing, rclpy describes the last value's type."""
+        """Restore the declared types: with dynamic typing, rclpy describes the last value's type."""
         for name in set(names) & self._rules.keys():
             rule = self._rules[name]
             self._node.describe_parameter(name).type = _TYPES[rule.type, rule.many]

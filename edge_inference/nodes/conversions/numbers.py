@@ -24,7 +24,8 @@ class NumberRange(NamedTuple):
 
     def __str__(self) -> str:
         """Return the range as text for an error."""
-        return f"{'0, or ' if self.allow_zero else ''}a number from {self.minimum:g} to {self.maximum:g}"
+        text = f"a number from {self.minimum:g} to {self.maximum:g}"
+        return f"0, or {text}" if self.allow_zero else text
 
 
 #: A fraction of a whole.

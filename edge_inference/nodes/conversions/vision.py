@@ -43,7 +43,7 @@ class VisionDetectionAdapter(Adapter[results.Detections]):
         return message
 
     def from_message(self, message: Detection2DArray) -> results.Detections:
-        """Build the object from the best hypothesis of each detection; the image size is unknown."""
+        """Build the object from each detection's best hypothesis; the image size is unknown."""
         detections = [d for d in message.detections if d.results]
         best = [max(d.results, key=lambda r: r.hypothesis.score) for d in detections]
         ids: dict[str, int] = {}
