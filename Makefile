@@ -1,11 +1,11 @@
-# Every command prepares what it needs: a virtual environment with ROS 2 and this package in it.
-# Where ROS 2 is already sourced, that one is used; otherwise it comes from wheels.
+# Every command prepares its virtual environment, which contains ROS 2 and this package. A sourced
+# ROS 2 is used if there is one; otherwise ROS 2 comes from wheels.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-voice test check benchmark set-up clean
 
 PYTHON ?= python3
-# Wheels of another distribution than the default, each with its own environment: ROS=jazzy
+# The distribution of the wheels, such as ROS=jazzy; each one has its own environment.
 ROS ?=
 VENV := .venv$(if $(filter-out kilted,$(ROS)),-$(ROS))
 TIER ?=
@@ -21,11 +21,11 @@ help:
 	@echo 'make demo                   find objects in a sample video, through ROS 2 nodes'
 	@echo 'make demo-voice             turn spoken commands into velocities, through ROS 2 nodes, and check them'
 	@echo 'make test                   lint, types and all tests [TIER=unit] [ARGS="-k name"] [ROS=jazzy]'
-	@echo '                            [HYPOTHESIS=random]: many new examples instead of the same few'
+	@echo '                            [HYPOTHESIS=random]: many new examples instead of a few fixed ones'
 	@echo 'make check                  lint, format and types only'
 	@echo 'make benchmark NAME=hop     measure a claim [QUICK=1] [ARGS="--json file"]'
-	@echo 'make set-up                 only prepare .venv; then .venv/bin/edge-inference runs'
-	@echo 'make clean                  remove what these commands made'
+	@echo 'make set-up                 only prepare .venv, so that .venv/bin/edge-inference runs'
+	@echo 'make clean                  remove the environments, caches and build folders'
 	@echo 'Variables: PYTHON=python3.12, ROS=kilted|jazzy (wheels; default: the sourced ROS 2, else kilted)'
 
 demo:
@@ -48,7 +48,7 @@ check:
 
 benchmark:
 	@if [ ! -f 'benchmarks/$(NAME).py' ]; then \
-	  echo "make benchmark NAME=$(NAME): there is no such script. NAME is one of:"; \
+	  echo "make benchmark NAME=$(NAME): there is no such benchmark. Expected one of:"; \
 	  grep -l __main__ benchmarks/*.py | sed 's|.*/|  |; s|\.py$$||'; exit 2; fi
 	$(set_up) --with tests
 	@$(enter) python -m benchmarks.$(NAME) $(if $(QUICK),--quick) $(ARGS)

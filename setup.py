@@ -11,14 +11,14 @@ SHARE = Path("share/edge_inference")
 
 
 def data_files(*folders: str) -> list[tuple[str, list[str]]]:
-    """List each folder's files with the place where a ROS build installs them too."""
-    found: dict[Path, list[str]] = {}
+    """Return each folder's files, with the destination that a ROS build also uses."""
+    files: dict[Path, list[str]] = {}
     for folder in folders:
         for file in sorted((ROOT / folder).rglob("*")):
             if file.is_file():
                 path = file.relative_to(ROOT)
-                found.setdefault(SHARE / path.parent, []).append(str(path))
-    return [(str(place), files) for place, files in found.items()]
+                files.setdefault(SHARE / path.parent, []).append(str(path))
+    return [(str(destination), names) for destination, names in files.items()]
 
 
 setup(data_files=data_files("config", "models"))

@@ -1,9 +1,9 @@
-"""What the platform manager takes of the machine that it looks after.
+"""Measures the CPU time and memory of the platform manager.
 
-Processor time and memory of a container with the manager in it, at its 2 looks a
-second, while another process listens to all that it says; beside the same
-container without it. Once with the sensors of this machine, and once with those of
-a recorded Jetson Orin NX, which has about 60 files to read.
+A container runs the manager at its 2 updates per second, while another process subscribes
+to all its topics; the same container without the manager is the baseline. One run reads
+the sensors of this machine, another those of a recorded Jetson Orin NX, which are about
+60 files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.spinning_node import SpinningNode
 _BOUND_PERCENT = 1.0
 _RECORDING = Path(__file__).parents[1] / "test" / "platform_recordings" / "orin_nx.jsonl"
 _WAIT_S = 30.0
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _SETTLE_S = 3.0
 
 
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for value in values:
             arguments += ["--argument", value]
         percent = _measure(report, name, arguments, seconds)
-        what = f"manager-{name.replace(' ', '-')}-percent-of-a-core"
-        report.claim(what, percent, at_most=_BOUND_PERCENT)
+        claim = f"manager-{name.replace(' ', '-')}-percent-of-a-core"
+        report.claim(claim, percent, at_most=_BOUND_PERCENT)
     return report.finish()
 
 
@@ -53,23 +53,23 @@ def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float
         run_program("component_container", arguments, domain) as process,
     ):
         if arguments:
-            listener.ask("wait_until_heard")
+            listener.ask("wait_for_state")
         time.sleep(_SETTLE_S)
         before: int = listener.ask("states")
         used, started = cpu_seconds(process.pid), time.monotonic()
         time.sleep(seconds)
-        took = time.monotonic() - started
-        percent = 100 * (cpu_seconds(process.pid) - used) / took
+        elapsed = time.monotonic() - started
+        percent = 100 * (cpu_seconds(process.pid) - used) / elapsed
         states: int = listener.ask("states") - before
         report.figure(f"{name}, memory", resident_mib(process.pid), "MiB")
-        report.figure(f"{name}, processor", percent, "% of a core")
+        report.figure(f"{name}, CPU", percent, "% of a core")
     if arguments and states < seconds:
-        raise RuntimeError(f"{name}: expected about {2 * seconds:g} states, heard {states}")
+        raise RuntimeError(f"{name}: expected about {2 * seconds:g} states, got {states}")
     return percent
 
 
 class Listener(SpinningNode):
-    """Another process that reads everything that the manager says."""
+    """Another process that subscribes to all topics of the manager."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,16 +79,16 @@ class Listener(SpinningNode):
             PerformanceDirective, "/ai/performance_directive", lambda message: None, 10
         )
 
-    def wait_until_heard(self) -> None:
-        """Return once a state has come."""
+    def wait_for_state(self) -> None:
+        """Return after the first state has arrived."""
         deadline = time.monotonic() + _WAIT_S
         while not self._states:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             if time.monotonic() > deadline:
-                raise RuntimeError(f"nothing on /ai/platform_state for {_WAIT_S:g} s")
+                raise RuntimeError(f"no message on /ai/platform_state within {_WAIT_S:g} s")
 
     def states(self) -> int:
-        """Count what has come so far."""
+        """Return the number of received states."""
         return self._states
 
     def _count(self, message: Any) -> None:

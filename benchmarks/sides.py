@@ -102,9 +102,7 @@ class Side:
         try:
             return self._connection.recv()
         except EOFError:
-            raise RuntimeError(
-                f"the process of {self._name} died; see its error above"
-            ) from None
+            raise RuntimeError(f"the process of {self._name} died; see its error above") from None
 
 
 def resident_mib(pid: int) -> float:

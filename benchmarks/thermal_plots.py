@@ -10,7 +10,7 @@ from benchmarks.thermal_machines import MAX_C
 from benchmarks.thermal_run import Outcome
 
 _COLORS = {"ramp": "#b5651d", "predictive": "#1f5fa8"}
-_GREY = "#777777"
+_GRAY = "#777777"
 #: The same input gives the same file.
 _STYLE = {"svg.hashsalt": "edge_inference", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 
@@ -31,7 +31,7 @@ def draw_hour(traces: Mapping[str, Outcome], path: Path) -> None:
         axes[3].step(minutes, used, where="post", **style)
     axes[0].axhline(MAX_C, color="black", linewidth=0.8, linestyle="--")
     for axis in axes:
-        axis.axvline(case.event_s / 60.0, color=_GREY, linewidth=0.8, linestyle=":")
+        axis.axvline(case.event_s / 60.0, color=_GRAY, linewidth=0.8, linestyle=":")
     axes[0].set_title(f"{case.scenario} after {case.event_s / 60.0:.0f} minutes")
     labels = ("die, °C", "power, W", "inferences, Hz")
     for axis, label in zip(axes, labels, strict=False):
@@ -80,7 +80,7 @@ def draw_loss(outcomes: Mapping[str, Outcome], path: Path) -> None:
         rate.step(seconds, rates, where="post", color=_COLORS[name])
     for axis in (temperature, rate):
         axis.axvline(0.0, color="black", linewidth=0.8, linestyle="--")
-        axis.axvline(5.0, color=_GREY, linewidth=0.8, linestyle=":")
+        axis.axvline(5.0, color=_GRAY, linewidth=0.8, linestyle=":")
     temperature.set_ylabel("die, °C")
     rate.set_ylabel("inferences, Hz")
     rate.set_xlabel("seconds since the temperature was lost")

@@ -1,10 +1,11 @@
-// For ROS 2 from wheels: a wait of Fast DDS that would spin for ever, waits.
+// For ROS 2 from wheels: keeps Fast DDS from spinning for ever when a participant ends.
 //
-// A participant's end waits, without a limit, for the discovery callbacks that still run. Built for
-// an older glibc, as the wheels are, libstdc++ makes of "no limit" a date that has overflowed: the
-// C library refuses it (EINVAL) without letting go of the mutex that the callback needs, and
-// libfastdds tries again without end, in rclpy with Python's lock held. What distributions build has
-// pthread_cond_clockwait, and waits. Loaded before the C library (LD_PRELOAD), this waits, too.
+// When a participant ends, it waits without a limit for the running discovery callbacks. The wheels
+// are built for an older glibc. There libstdc++ converts "no limit" to a date that overflows. The C
+// library refuses this date (EINVAL) and does not release the mutex that the callback needs.
+// libfastdds then retries for ever, and rclpy holds Python's lock meanwhile. Builds of the
+// distributions use pthread_cond_clockwait, which waits correctly. This library is loaded before
+// the C library (LD_PRELOAD) and waits without a limit when the date has overflowed.
 
 #include <dlfcn.h>
 #include <pthread.h>

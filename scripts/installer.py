@@ -1,6 +1,6 @@
-"""Installs packages with uv, which fetches them in parallel, or with pip where uv cannot be had.
+"""Installs packages with uv, which fetches them in parallel, or with pip if uv is not available.
 
-uv reads nothing of pip's configuration, so it gets what pip was told in variables of its own.
+uv does not read pip's configuration, so the installer translates it into uv's own variables.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from commands import NO_SPACE, Commands, SetUpError, StoppedError
+from command_runner import NO_SPACE, CommandRunner, SetUpError, StoppedError
 
-# Options of pip that are one option of uv: the variable that uv reads it from.
-VARIABLES = {
+# Options of pip, and the environment variable from which uv reads the same option.
+UV_VARIABLES = {
     "cert": "SSL_CERT_FILE",
     "client-cert": "SSL_CLIENT_CERT",
     "extra-index-url": "UV_INDEX",
@@ -28,124 +28,129 @@ VARIABLES = {
     "timeout": "UV_HTTP_TIMEOUT",
     "trusted-host": "UV_INSECURE_HOST",
 }
-# pip's order, from what is overridden to what overrides.
-SECTIONS = ("global", "install", ":env:")
+# The sections of pip's configuration; a later one overrides an earlier one.
+PIP_SECTIONS = ("global", "install", ":env:")
 
 
-def pip_settings(listing: str) -> dict[str, str]:
-    """Read what ``pip config list`` prints: lines such as ``global.cert='/a/file'``."""
-    found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
+def parse_pip_settings(listing: str) -> dict[str, str]:
+    """Parse the output of ``pip config list``: lines such as ``global.cert='/a/file'``."""
+    options: dict[str, dict[str, str]] = {section: {} for section in PIP_SECTIONS}
     for line in listing.splitlines():
         name, _, value = line.partition("=")
         section, _, option = name.partition(".")
-        if section in found and value:
-            found[section][option] = str(ast.literal_eval(value))
-    return {option: value for section in found.values() for option, value in section.items()}
+        if section in options and value:
+            options[section][option] = str(ast.literal_eval(value))
+    return {option: value for section in options.values() for option, value in section.items()}
 
 
-def main_index(usage: str) -> str | None:
-    """Read from what ``pip install --help`` prints which index pip asks by default."""
-    found = re.search(r"--index-url <url>[^-]*?\(default\s+(\S+)\)", usage)
-    return found[1] if found else None
+def parse_default_index(usage: str) -> str | None:
+    """Return pip's default index from the output of ``pip install --help``."""
+    match = re.search(r"--index-url <url>[^-]*?\(default\s+(\S+)\)", usage)
+    return match[1] if match else None
 
 
-def uv_environment(
+def make_uv_environment(
     settings: Mapping[str, str], cache: Path, given: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment that makes uv do as pip would; what the user gave uv stays.
+    """Return the environment in which uv installs as pip would; ``given`` overrides it.
 
-    Of a version that several indexes have, pip takes the best wheel of all, uv the best of the
-    first index, and uv asks its default index last. So pip's main index is named first, too: an
-    additional one may hold a package's pure wheel alone, which lacks its compiled library.
+    If several indexes have the same version, pip takes the best wheel of all of them, and uv the
+    best wheel of the first one; uv asks its default index last. Therefore pip's main index also
+    comes first here: an additional index may have only a package's pure wheel, which lacks its
+    compiled library.
     """
-    chosen = {
+    environment = {
         "UV_CACHE_DIR": str(cache),
         "UV_LINK_MODE": "hardlink",
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_SYSTEM_CERTS": "1",
     }
-    for option, variable in VARIABLES.items():
+    for option, variable in UV_VARIABLES.items():
         if option in settings:
-            between = "," if option == "find-links" else " "
-            chosen[variable] = between.join(settings[option].split())
+            separator = "," if option == "find-links" else " "
+            environment[variable] = separator.join(settings[option].split())
     if "extra-index-url" in settings:
-        # As pip: the best version of all indexes, not the first index that has anything.
-        chosen["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+        # As pip does: the best version of all indexes, not of the first index with the package.
+        environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"
         if "index-url" in settings:
-            chosen["UV_INDEX"] = f"{settings['index-url']} {chosen['UV_INDEX']}"
-    return {**chosen, **given}
+            environment["UV_INDEX"] = f"{settings['index-url']} {environment['UV_INDEX']}"
+    return {**environment, **given}
 
 
 class Installer:
     """Installs into one environment."""
 
-    def __init__(self, commands: Commands, requirement: Path, cache: Path) -> None:
-        """``requirement`` is a file with one line, the uv that is used; ``cache`` a folder."""
-        self._commands = commands
+    def __init__(self, runner: CommandRunner, requirement: Path, cache: Path) -> None:
+        """``requirement`` is a file with one line, uv and its version; ``cache`` is a folder."""
+        self._runner = runner
         self._requirement = requirement
         self._cache = cache
         self._lock = threading.Lock()
         self._uv: Path | None = None
         self._environment: dict[str, str] = {}
-        self._without_uv = False
+        self._is_uv_unusable = False
 
     def install(self, arguments: list[str], *, step: str) -> None:
-        """Install what the arguments of ``pip install`` name."""
+        """Install the packages that the arguments of ``pip install`` name."""
         uv = self._find_uv(step)
         if uv is not None:
-            command = [str(uv), "pip", "install", "--python", str(self._commands.python)]
+            command = [str(uv), "pip", "install", "--python", str(self._runner.python)]
             try:
-                self._commands.run([*command, *arguments], step=step, env=self._environment)
+                self._runner.run([*command, *arguments], step=step, env=self._environment)
                 return
             except SetUpError as error:
                 if isinstance(error, StoppedError) or NO_SPACE in str(error):
                     raise
-                self._go_on_without(f"uv failed, see {self._commands.log}")
-        self._commands.pip(arguments, step=step)
+                self._fall_back_to_pip(f"uv failed, see {self._runner.log}")
+        self._runner.pip_install(arguments, step=step)
 
     def compile(self, arguments: list[str]) -> None:
-        """Let uv choose one version of each package that lists name."""
+        """Run ``uv pip compile``: choose one version of each package in lists of requirements."""
         uv = self._find_uv("uv")
         if uv is None:
-            raise SetUpError("only uv writes lists for several Python versions at once")
-        command = [str(uv), "pip", "compile", "--python", str(self._commands.python)]
-        self._commands.run([*command, *arguments], env=self._environment)
+            raise SetUpError(
+                f"cannot use uv, see {self._runner.log}: "
+                "only uv writes lists for several Python versions at once"
+            )
+        command = [str(uv), "pip", "compile", "--python", str(self._runner.python)]
+        self._runner.run([*command, *arguments], env=self._environment)
 
     def _find_uv(self, step: str) -> Path | None:
         with self._lock:
-            if self._uv is None and not self._without_uv:
+            if self._uv is None and not self._is_uv_unusable:
                 try:
-                    self._uv = self._fetch(step)
+                    self._uv = self._fetch_uv(step)
                 except SetUpError as error:
                     if isinstance(error, StoppedError) or NO_SPACE in str(error):
                         raise
-                    self._go_on_without(f"uv cannot be had, see {self._commands.log}")
-            return None if self._without_uv else self._uv
+                    self._fall_back_to_pip(f"uv is not available, see {self._runner.log}")
+            return None if self._is_uv_unusable else self._uv
 
-    def _fetch(self, step: str) -> Path:
-        """Return uv, fetched with pip where it is not there yet."""
-        wanted = self._requirement.read_text().strip()
-        folder = self._cache / "tool" / wanted.replace("==", "-")
+    def _fetch_uv(self, step: str) -> Path:
+        """Return uv's executable; fetch it with pip if it is not in the cache."""
+        requirement = self._requirement.read_text().strip()
+        folder = self._cache / "tool" / requirement.replace("==", "-")
         uv = folder / "bin" / "uv"
         if not uv.exists():
             unfinished = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(unfinished, ignore_errors=True)
-            self._commands.pip(["--no-deps", "--target", str(unfinished), wanted], step=step)
+            options = ["--no-deps", "--target", str(unfinished)]
+            self._runner.pip_install([*options, requirement], step=step)
             unfinished.replace(folder)
-        settings = pip_settings(self._ask_pip("config", "list"))
+        settings = parse_pip_settings(self._run_pip("config", "list"))
         if "index-url" not in settings and (
-            index := main_index(self._ask_pip("install", "--help"))
+            index := parse_default_index(self._run_pip("install", "--help"))
         ):
             settings["index-url"] = index
-        self._environment = uv_environment(settings, self._cache / "packages", os.environ)
+        self._environment = make_uv_environment(settings, self._cache / "packages", os.environ)
         return uv
 
-    def _ask_pip(self, *arguments: str) -> str:
-        asked = [str(self._commands.python), "-m", "pip", *arguments]
+    def _run_pip(self, *arguments: str) -> str:
+        command = [str(self._runner.python), "-m", "pip", *arguments]
         wide = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run(asked, capture_output=True, text=True, check=False, env=wide).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=wide).stdout
 
-    def _go_on_without(self, reason: str) -> None:
-        if not self._without_uv:
-            self._commands.progress.say(f"{reason}; going on with pip, which takes longer")
-        self._without_uv = True
+    def _fall_back_to_pip(self, reason: str) -> None:
+        if not self._is_uv_unusable:
+            self._runner.progress.print_line(f"{reason}; continuing with pip, which takes longer")
+        self._is_uv_unusable = True

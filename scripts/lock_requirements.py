@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Write ``requirements/locked``: what a set-up from wheels installs, every package in one version.
+"""Write ``requirements/locked``: one version of each package that a set-up from wheels installs.
 
 Usage: .venv/bin/python scripts/lock_requirements.py
 
-The lists in ``requirements/`` say what is wanted, within bounds. From them uv chooses the newest
-versions that go together, for Python 3.10 to 3.12: first of all lists but those of ROS 2, then of
-each distribution within that choice. An environment may so hold any of the sets.
+The lists in ``requirements/`` name the packages with their bounds. uv chooses the newest versions
+that are compatible with each other, for Python 3.10 to 3.12: first for all lists except those of
+ROS 2, then for each ROS 2 distribution with these versions as constraints. So an environment may
+contain any of the sets.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from commands import Commands, SetUpError
+from command_runner import CommandRunner, SetUpError
 from installer import Installer
-from packages import ALONE, SETS
+from packages import SETS, WITHOUT_DEPENDENCIES
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 LOCKED = REQUIREMENTS / "locked"
 DISTROS = ("jazzy", "kilted")
-# What the messages are built with besides the wheels.
-BUILD_NEEDS = "numpy\n"
+# Needed to build the messages, in addition to the wheels of ROS 2.
+BUILD_REQUIREMENTS = "numpy\n"
 HEADER = "# Written by scripts/lock_requirements.py\n"
 
 
-def compile_lists(installer: Installer, lists: list[Path], *options: str) -> list[str]:
-    """Return the lines of one version each of what the lists name and of what that needs."""
+def resolve_lists(installer: Installer, lists: list[Path], *options: str) -> list[str]:
+    """Return one requirement line for each package of the lists and for each dependency."""
     with tempfile.NamedTemporaryFile(suffix=".txt") as result:
         arguments = ["--universal", "--python-version", "3.10", "--no-header", "--no-annotate"]
         names = [str(file) for file in lists]
@@ -36,7 +37,7 @@ def compile_lists(installer: Installer, lists: list[Path], *options: str) -> lis
         return Path(result.name).read_text().splitlines()
 
 
-def write(name: str, lines: list[str]) -> None:
+def write_locked_list(name: str, lines: list[str]) -> None:
     """Write one locked list."""
     LOCKED.mkdir(exist_ok=True)
     (LOCKED / f"{name}.txt").write_text(HEADER + "".join(f"{line}\n" for line in lines))
@@ -46,26 +47,27 @@ def write(name: str, lines: list[str]) -> None:
 def main() -> int:
     """Write all locked lists."""
     cache = ROOT / ".cache"
-    commands = Commands(Path(sys.executable), cache / "log" / "lock.log", cache / "pip")
-    installer = Installer(commands, REQUIREMENTS / "installer.txt", cache / "uv")
-    own = [name for names in SETS.values() for name in names]
+    runner = CommandRunner(Path(sys.executable), cache / "log" / "lock.log", cache / "pip")
+    installer = Installer(runner, REQUIREMENTS / "installer.txt", cache / "uv")
+    own_lists = [name for names in SETS.values() for name in names]
     with tempfile.TemporaryDirectory() as folder:
-        choice, needs = Path(folder) / "choice.txt", Path(folder) / "needs.txt"
-        needs.write_text(BUILD_NEEDS)
-        shared = [REQUIREMENTS / f"{name}.txt" for name in own if name not in ALONE]
-        choice.write_text("\n".join(compile_lists(installer, shared)))
-        within = ("--constraint", str(choice))
+        versions, build_list = Path(folder) / "versions.txt", Path(folder) / "build.txt"
+        build_list.write_text(BUILD_REQUIREMENTS)
+        shared = [
+            REQUIREMENTS / f"{name}.txt" for name in own_lists if name not in WITHOUT_DEPENDENCIES
+        ]
+        versions.write_text("\n".join(resolve_lists(installer, shared)))
+        constraint = ("--constraint", str(versions))
         for name, parts in SETS.items():
             files = {part: REQUIREMENTS / f"{part}.txt" for part in parts}
             lines: list[str] = []
             for part, file in files.items():
-                lines += compile_lists(
-                    installer, [file], *within, *(["--no-deps"] if part in ALONE else [])
-                )
-            write(name, sorted(set(lines)))
+                alone = ["--no-deps"] if part in WITHOUT_DEPENDENCIES else []
+                lines += resolve_lists(installer, [file], *constraint, *alone)
+            write_locked_list(name, sorted(set(lines)))
         for distro in DISTROS:
-            lists = [REQUIREMENTS / f"ros-{distro}.txt", needs]
-            write(f"ros-{distro}", compile_lists(installer, lists, *within))
+            lists = [REQUIREMENTS / f"ros-{distro}.txt", build_list]
+            write_locked_list(f"ros-{distro}", resolve_lists(installer, lists, *constraint))
     return 0
 
 

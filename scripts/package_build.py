@@ -1,4 +1,4 @@
-"""Build this package into a virtual environment, linked so that edits show at once."""
+"""Build this package into a virtual environment, with links so that edits take effect at once."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-# The messages depend on these, and on nothing else of ours.
-BUILT = ("CMakeLists.txt", "package.xml", "action", "msg", "resource")
-# Folders of ours that are linked, file by file; the modules go where Python finds them.
-MODULES = "edge_inference"
-SHARED = ("config", "launch", "models")
+# The files of this repository that the messages depend on.
+MESSAGE_SOURCES = ("CMakeLists.txt", "package.xml", "action", "msg", "resource")
+# Folders that are linked, file by file: the modules into site-packages, the data into share.
+MODULE_FOLDER = "edge_inference"
+DATA_FOLDERS = ("config", "launch", "models")
 LAUNCHER = """#!/bin/sh
-# The sourced ROS 2 finds the messages through these paths, so they are set before Python starts.
+# The sourced ROS 2 finds the messages by these paths, so they must be set before Python starts.
 . {environment}
 exec {executable} "$@"
 """
 
 
-class Build:
-    """Two steps: "generated" makes the messages, "linked" links the modules and data files."""
+class PackageBuild:
+    """Two steps: "generated" builds the messages, "linked" links the modules and data files."""
 
     def __init__(self, root: Path, venv: Path, *, sourced: bool, run: Callable[..., None]) -> None:
         self._root = root
@@ -31,22 +31,22 @@ class Build:
         self._folder = venv / "build"
 
     def fingerprint(self, step: str) -> str:
-        """Digest what a step depends on: contents for messages, names for what is linked."""
+        """Digest what a step depends on: contents of message sources, names of linked files."""
         digest = hashlib.sha256()
-        for name in BUILT:
-            for file in _files(self._root / name):
+        for name in MESSAGE_SOURCES:
+            for file in _list_files(self._root / name):
                 digest.update(f"{file.relative_to(self._root)}\0".encode() + file.read_bytes())
         if step == "linked":
-            for name in (MODULES, *SHARED):
-                for file in _files(self._root / name):
+            for name in (MODULE_FOLDER, *DATA_FOLDERS):
+                for file in _list_files(self._root / name):
                     digest.update(f"{file.relative_to(self._root)}\0".encode())
         return digest.hexdigest()
 
     def generate(self, step: str) -> None:
-        """Generate, compile and install the messages; ``step`` shows the progress."""
+        """Generate, compile and install the messages; ``step`` is the name of the progress step."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        # Links into the source tree must be gone before anything is copied over them.
-        for folder in (self._site_packages() / MODULES, self._share()):
+        # A copy onto a link would overwrite a file of the source tree.
+        for folder in (self._site_packages() / MODULE_FOLDER, self._share()):
             shutil.rmtree(folder, ignore_errors=True)
         options = {
             "BUILD_TESTING": "OFF",
@@ -69,11 +69,11 @@ class Build:
         shutil.rmtree(self._folder)
 
     def link(self) -> None:
-        """Link modules and data files, and forget those that are gone from the source tree."""
-        places = {MODULES: self._site_packages() / MODULES}
-        places |= {name: self._share() / name for name in SHARED}
+        """Link modules and data files; remove links whose source file no longer exists."""
+        places = {MODULE_FOLDER: self._site_packages() / MODULE_FOLDER}
+        places |= {name: self._share() / name for name in DATA_FOLDERS}
         for name, place in places.items():
-            for file in _files(self._root / name):
+            for file in _list_files(self._root / name):
                 link = place / file.relative_to(self._root / name)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 if not (link.is_symlink() and link.readlink() == file):
@@ -108,9 +108,9 @@ class Build:
         self._run(["cmake", *arguments], env=environment, step=step)
 
 
-def _files(path: Path) -> list[Path]:
-    """Return a file, or every file below a folder that a build would install, in a stable order."""
+def _list_files(path: Path) -> list[Path]:
+    """Return a file, or the sorted files below a folder that a build would install."""
     if path.is_file():
         return [path]
-    found = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
-    return sorted(file for file in found if file.is_file())
+    files = (file for file in path.rglob("*") if "__pycache__" not in file.parts)
+    return sorted(file for file in files if file.is_file())

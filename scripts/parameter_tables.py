@@ -1,7 +1,7 @@
 """Write docs/parameters.md from the declarations in the code.
 
-``python scripts/parameter_tables.py`` writes the file; with ``--check`` it only
-tells whether the file is up to date (exit status 1 where it is not).
+``python scripts/parameter_tables.py`` writes the file. With ``--check`` it only
+checks whether the file is up to date (exit status 1 if it is not).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from edge_inference import nodes
 from edge_inference.core import decoders
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import Derivation
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build.build_options import BuildOptions
@@ -24,28 +24,28 @@ FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
 _MODEL_SECTIONS: dict[str, type[Any]] = {
     "input": InputSpec,
     "derive": Derivation,
-    "self_check": SelfCheck,
+    "self_check": SelfCheckThresholds,
     "engine": BuildOptions,
 }
 
-_HEAD = """# Parameters
+_INTRODUCTION = """# Parameters
 
 Written by `scripts/parameter_tables.py` from the declarations in the code; do not edit by hand.
 
 Every parameter can be set in a params file, on the command line (`-p name:=value`), and, unless
-marked *fixed*, while the node runs (`ros2 param set <node> <name> <value>`). A bad value is refused
-with a sentence; a good one acts between two frames. Several values set atomically act together or
-not at all.
+marked *fixed*, while the node runs (`ros2 param set <node> <name> <value>`). A node refuses a bad
+value with a sentence and applies a good one between two frames. Values that are set atomically are
+applied together or not at all.
 """
 
 
-def render() -> str:
+def render_page() -> str:
     """Return the whole page."""
-    parts = [_HEAD, "\n## Nodes\n"]
+    parts = [_INTRODUCTION, "\n## Nodes\n"]
     for name in nodes.__all__:
         node_class = getattr(nodes, name)
         title = f"{node_class.default_name} (`edge_inference::{name}`)"
-        parts.append(_section(title, node_class.__doc__, node_class.settings_class))
+        parts.append(_format_section(title, node_class.__doc__, node_class.settings_class))
     parts.append(
         "\n## Decoders\n\nThe settings of the model's decoder are parameters of the `decode` node "
         "while it is configured;\ntheir defaults come from the model folder (`decoder:` in "
@@ -53,38 +53,38 @@ def render() -> str:
     )
     for name in decoders.names():
         entry = decoders.find(name)
-        parts.append(_section(name, entry.settings_class.__doc__, entry.settings_class))
+        parts.append(_format_section(name, entry.settings_class.__doc__, entry.settings_class))
     parts.append(
-        "\n## Model folder\n\nNot parameters, but keys of these sections of `model.yaml`, declared "
-        "the same way.\n"
+        "\n## Model folder\n\nThese are not parameters but keys of sections of `model.yaml`, "
+        "declared in the same way.\n"
     )
     for name, settings_class in _MODEL_SECTIONS.items():
-        parts.append(_section(name, settings_class.__doc__, settings_class))
+        parts.append(_format_section(name, settings_class.__doc__, settings_class))
     parts.append("\n## Board files\n\nThe keys of `config/platforms/<board>.yaml`.\n")
-    parts.append(_section("board", BoardSettings.__doc__, BoardSettings))
+    parts.append(_format_section("board", BoardSettings.__doc__, BoardSettings))
     return "".join(parts)
 
 
-def _section(title: str, text: str | None, settings_class: type[Any]) -> str:
+def _format_section(title: str, text: str | None, settings_class: type[Any]) -> str:
     first_line = (text or "").strip().splitlines()[0]
-    rows = "".join(_row(rule) for rule in rules(settings_class).values())
+    rows = "".join(_format_row(rule) for rule in rules(settings_class).values())
     head = "| name | type | default | accepts | unit | what it does |\n|---|---|---|---|---|---|\n"
     return f"\n### {title}\n\n{first_line}\n\n{head}{rows}"
 
 
-def _row(rule: Rule) -> str:
+def _format_row(rule: Rule) -> str:
     kind = (
         rule.type.__name__
-        + (" list" if rule.many else "")
+        + (" list" if rule.is_list else "")
         + (", *fixed*" if rule.read_only else "")
     )
-    default = "*required*" if rule.required else f"`{_shown(rule.default)}`"
-    accepts = ", ".join(f"`{choice}`" for choice in rule.choices) or _bounds(rule)
+    default = "*required*" if rule.required else f"`{_format_value(rule.default)}`"
+    accepts = ", ".join(f"`{choice}`" for choice in rule.choices) or _format_bounds(rule)
     cells = (f"`{rule.name}`", kind, default, accepts, rule.unit, rule.description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
-def _bounds(rule: Rule) -> str:
+def _format_bounds(rule: Rule) -> str:
     if rule.minimum is None and rule.maximum is None:
         return "any"
     low = "" if rule.minimum is None else f"{rule.minimum:g}"
@@ -92,7 +92,7 @@ def _bounds(rule: Rule) -> str:
     return f"{low} … {high}".strip()
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(list(value)) if isinstance(value, tuple) else str(value) or '""'
@@ -100,7 +100,7 @@ def _shown(value: Any) -> str:
 
 def main() -> int:
     """Write or check the page."""
-    page = render()
+    page = render_page()
     if "--check" in sys.argv[1:]:
         current = FILE.read_text(encoding="utf-8") if FILE.is_file() else ""
         if current == page:

@@ -1,7 +1,7 @@
 """Build pycuda without a CUDA toolkit: with headers from wheels and an empty driver library.
 
-pycuda comes as source only. Its build reads ``.aksetup-defaults.py`` in the home folder, so it gets
-a home folder of its own. The result is for tests: compiled fast, not to run fast.
+pycuda is released as source only. Its build reads ``.aksetup-defaults.py`` in the home folder, so
+it gets its own home folder. The result is for tests: it compiles fast, but does not run fast.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from commands import Commands
+from command_runner import CommandRunner
 
-DRIVER = "libcuda.so"
+DRIVER_LIBRARY = "libcuda.so"
 SONAME = "libcuda.so.1"
-# What pip reads in the real home folder besides its configuration folder.
-OF_PIP = (".netrc", ".pip")
+# What pip reads in the home folder besides its configuration folder.
+PIP_FILES = (".netrc", ".pip")
 
 
-def build(requirement: str, target: Path, cuda: Path, commands: Commands) -> None:
+def build_pycuda(requirement: str, target: Path, cuda: Path, runner: CommandRunner) -> None:
     """Build a requirement such as "pycuda==2026.1" and install it into a folder.
 
-    ``cuda`` is a folder that NVIDIA's header wheels were installed into.
+    ``cuda`` is the folder into which NVIDIA's header wheels were installed.
     """
     home = target.with_name(f"{target.name}-home")
     home.mkdir(parents=True, exist_ok=True)
-    # The driver is found when pycuda is imported; for linking its name is enough.
+    # The linker needs only the library's name; the real driver is loaded when pycuda is imported.
     source = home / "driver.c"
     source.write_text("")
-    link = ["c++", "-shared", "-x", "c", str(source), "-o", str(home / DRIVER)]
-    commands.run([*link, f"-Wl,-soname,{SONAME}"])
-    (home / ".aksetup-defaults.py").write_text(defaults(cuda, home))
+    link = ["c++", "-shared", "-x", "c", str(source), "-o", str(home / DRIVER_LIBRARY)]
+    runner.run([*link, f"-Wl,-soname,{SONAME}"])
+    (home / ".aksetup-defaults.py").write_text(format_build_settings(cuda, home))
     options = ["--no-deps", "--no-build-isolation", "--no-cache-dir", "--target", str(target)]
-    commands.pip([*options, requirement], env=environment(home))
+    runner.pip_install([*options, requirement], env=make_build_environment(home))
 
 
-def defaults(cuda: Path, stub: Path) -> str:
-    """Return the build's settings: no OpenGL, no cuRAND, and compiled without optimisation."""
+def format_build_settings(cuda: Path, stub: Path) -> str:
+    """Return pycuda's build settings: no OpenGL, no cuRAND, compiled without optimization."""
     includes = sorted(str(folder) for folder in (cuda / "nvidia").glob("*/include"))
     values = {
         "CUDA_ROOT": str(cuda),
@@ -49,13 +49,14 @@ def defaults(cuda: Path, stub: Path) -> str:
     return "".join(f"{name} = {value!r}\n" for name, value in values.items())
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return an environment with another home folder, in which pip keeps its configuration.
+def make_build_environment(home: Path) -> dict[str, str]:
+    """Return an environment with another home folder in which pip finds its real configuration.
 
-    Some compilers leave out a library from which nothing is needed; the linker's option forbids it.
+    Some compilers do not link a library of which no symbol is used; the linker option prevents
+    that.
     """
     real = Path.home()
-    for name in OF_PIP:
+    for name in PIP_FILES:
         if (real / name).exists() and not (home / name).exists():
             (home / name).symlink_to(real / name)
     configuration = os.environ.get("XDG_CONFIG_HOME", str(real / ".config"))

@@ -1,7 +1,8 @@
 """Make empty libraries for TensorRT's Python bindings, so that they import without TensorRT.
 
-Names and members of the bindings can then be looked at; what TensorRT should make comes out empty.
-The libraries are written from what the bindings' module asks for, and hold nothing of NVIDIA's.
+Tests can then inspect the names and members of the bindings; every call of TensorRT returns zero.
+The libraries are generated from the symbols that the bindings' module requires, and contain no
+code of NVIDIA.
 """
 
 from __future__ import annotations
@@ -11,39 +12,41 @@ import re
 import subprocess
 from pathlib import Path
 
-from commands import Commands, SetUpError
+from command_runner import CommandRunner, SetUpError
 
-NEEDED = re.compile(r"\(NEEDED\).*\[(libnv[^\]]+)\]")
-# "                 U name", or "name@VERSION" where another library is known to have it.
-UNDEFINED = re.compile(r"^\s+U (\w+)$", re.MULTILINE)
+NEEDED_PATTERN = re.compile(r"\(NEEDED\).*\[(libnv[^\]]+)\]")
+# "                 U name"; nm prints "U name@VERSION" if another library is known to define it.
+UNDEFINED_PATTERN = re.compile(r"^\s+U (\w+)$", re.MULTILINE)
 
 
-def make(folder: Path, commands: Commands) -> None:
-    """Put the libraries that ``folder/tensorrt.so`` needs beside it, where its loader looks."""
+def make_libraries(folder: Path, runner: CommandRunner) -> None:
+    """Write the libraries that ``folder/tensorrt.so`` needs into its folder."""
     module = folder / "tensorrt.so"
-    libraries = NEEDED.findall(_read(["readelf", "--dynamic", "--wide", str(module)]))
-    names = UNDEFINED.findall(_read(["nm", "--dynamic", str(module)]))
+    libraries = NEEDED_PATTERN.findall(_run_tool(["readelf", "--dynamic", "--wide", str(module)]))
+    names = UNDEFINED_PATTERN.findall(_run_tool(["nm", "--dynamic", str(module)]))
     if not libraries or not names:
-        raise SetUpError(f"{module} asks for no library of TensorRT: it is built in another way")
+        raise SetUpError(
+            f"{module} requires no library of TensorRT: expected bindings that link to libnv*.so"
+        )
     source = folder / "stub.c"
     for number, library in enumerate(libraries):
-        source.write_text(source_of([] if number else missing(names)))
+        source.write_text(stub_source([] if number else unresolved_symbols(names)))
         link = ["c++", "-shared", "-fPIC", "-x", "c", str(source), "-o", str(folder / library)]
-        commands.run([*link, f"-Wl,-soname,{library}"])
+        runner.run([*link, f"-Wl,-soname,{library}"])
 
 
-def missing(names: list[str]) -> list[str]:
-    """Leave out what Python and the libraries that it has loaded offer already."""
-    here = ctypes.CDLL(None)
-    return [name for name in names if not hasattr(here, name)]
+def unresolved_symbols(names: list[str]) -> list[str]:
+    """Return the symbols that neither Python nor its loaded libraries define."""
+    process = ctypes.CDLL(None)
+    return [name for name in names if not hasattr(process, name)]
 
 
-def source_of(names: list[str]) -> str:
-    """Return C source with a function for each name that returns zero: no object, no success."""
+def stub_source(names: list[str]) -> str:
+    """Return C source with a function for each name that returns zero."""
     return "".join(f"void *{name}(void) {{ return 0; }}\n" for name in names)
 
 
-def _read(command: list[str]) -> str:
+def _run_tool(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -1,11 +1,12 @@
-"""Run lint, types and the tests tier by tier, and end with one line for each.
+"""Run lint, types and the tests tier by tier, and print a summary with one line for each tier.
 
 Usage: tiers.py [--tier NAME] [-- PYTEST ARGUMENTS]
 
-Each tier is a pytest of its own, so a crash in one leaves the others their verdict. Inside a tier
-the tests run in parallel, in a worker or two for each processor: ``-n0`` puts them into one
-process, and so does what talks to a terminal (``--pdb``, ``-s``). The checks run beside the first
-tiers; what they say is shown whole, after the tier that they ended beside.
+Each tier runs in its own pytest process, so a crash in one does not affect the results of the
+others. Inside a tier the tests run in parallel, in one or two workers for each processor. ``-n0``
+runs them in one process, and so do options that need the terminal (``--pdb``, ``-s``). The checks
+run in parallel with the first tiers. Their whole output appears after the tier that is running
+when they end.
 """
 
 from __future__ import annotations
@@ -24,28 +25,37 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".cache" / "test" / Path(sys.prefix).name.lstrip(".")
 TIERS = ("check", "unit", "process", "contract", "nodes", "launch", "gpu", "repo")
-# Only where it is asked for: it needs the machine for itself, for minutes.
-APART = ("campaign",)
+# Run only on request: it needs the whole machine for minutes.
+EXPLICIT_TIERS = ("campaign",)
 CHECKS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
 }
-# One device, one process on it.
-ALONE = ("gpu", *APART)
-# Their tests wait for other processes most of the time, and have nothing in common in a module.
-WAITING = ("nodes", "launch")
-ORDERED = ("contract", "repo")
-# More workers than this wait for memory and for each other's caches.
-MOST_WORKERS = 8
-# What needs the terminal, or a single process, for itself.
-UNDIVIDED = ("-s", "--capture=no", "--pdb", "--trace", "--collect-only", "--co", "--fixtures")
-NOTHING_COLLECTED = 5
+# Tiers that run in one process: only one at a time may use the device.
+SINGLE_PROCESS_TIERS = ("gpu", *EXPLICIT_TIERS)
+# Their tests mostly wait for other processes, and share no module fixtures.
+WAITING_TIERS = ("nodes", "launch")
+# Tiers in which a few files take most of the time; test/conftest.py sorts them to the front.
+ORDERED_TIERS = ("contract", "repo")
+# More workers than this wait for memory bandwidth and compete for the processor's caches.
+MAX_WORKERS = 8
+# pytest options that need the terminal or a single process.
+SINGLE_PROCESS_OPTIONS = (
+    "-s",
+    "--capture=no",
+    "--pdb",
+    "--trace",
+    "--collect-only",
+    "--co",
+    "--fixtures",
+)
+NO_TESTS_COLLECTED = 5
 
 
 @dataclass
-class Tally:
-    """What one tier came to."""
+class TierResult:
+    """The counts of one tier."""
 
     tier: str
     passed: int = 0
@@ -54,17 +64,18 @@ class Tally:
     reasons: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def line(self) -> str:
+    def format_line(self) -> str:
+        """Return the tier's line of the summary."""
         if not self.passed + self.failed:
-            why = "; ".join(self.reasons) or "it has no tests"
-            return f"  {self.tier:<9} skipped: {why}"
+            reasons = "; ".join(self.reasons) or "it has no tests"
+            return f"  {self.tier:<9} skipped: {reasons}"
         counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
         note = f"  ({'; '.join(self.reasons)})" if self.reasons else ""
         return f"  {self.tier:<9} {counts:<38} {self.seconds:6.1f} s{note}"
 
 
-class Checks:
-    """The linter, the formatter and the type checker over the tree, all at the same time."""
+class CheckRun:
+    """The linter, the formatter and the type checker, which run in parallel."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -73,145 +84,152 @@ class Checks:
             name: subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, **output)
             for name, command in CHECKS.items()
         }
-        self._waiting = ThreadPoolExecutor(len(CHECKS))
-        self._said = {
-            name: self._waiting.submit(self._wait, process)
-            for name, process in self._running.items()
+        threads = ThreadPoolExecutor(len(CHECKS))
+        self._outputs = {
+            name: threads.submit(self._wait, process) for name, process in self._running.items()
         }
-        self._waiting.shutdown(wait=False)
+        threads.shutdown(wait=False)
         self._end = self._start
 
     def _wait(self, process: subprocess.Popen[str]) -> str:
-        said, _ = process.communicate()
+        output, _ = process.communicate()
         self._end = time.monotonic()
-        return said
+        return output
 
     def have_ended(self) -> bool:
-        """Tell whether there is nothing to wait for."""
-        return all(said.done() for said in self._said.values())
+        """Return whether all checks have ended."""
+        return all(output.done() for output in self._outputs.values())
 
-    def tally(self) -> Tally:
-        """Wait for them, and show what they say."""
-        tally = Tally("check")
+    def collect(self) -> TierResult:
+        """Wait for the checks, print their output, and count them."""
+        result = TierResult("check")
         print("\n=== check", flush=True)
-        for name, said in self._said.items():
-            print(f"$ {' '.join(CHECKS[name])}\n{said.result()}", end="", flush=True)
+        for name, output in self._outputs.items():
+            print(f"$ {' '.join(CHECKS[name])}\n{output.result()}", end="", flush=True)
             if self._running[name].returncode:
-                tally.failed += 1
-                tally.reasons.append(f"{name} complains")
+                result.failed += 1
+                result.reasons.append(f"{name} failed")
             else:
-                tally.passed += 1
-        tally.seconds = self._end - self._start
-        return tally
+                result.passed += 1
+        result.seconds = self._end - self._start
+        return result
 
 
-def run_tests(tier: str, arguments: list[str]) -> Tally:
-    """Run one folder of tests and read pytest's own report of it."""
+def run_tests(tier: str, arguments: list[str]) -> TierResult:
+    """Run one folder of tests and read pytest's report."""
     if not (ROOT / "test" / tier).is_dir():
-        return Tally(tier, reasons=["no tests yet"])
+        return TierResult(tier, reasons=["no tests yet"])
     report = RESULTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"test/{tier}", f"--junitxml={report}"]
-    command += [*spread(tier, arguments), *arguments]
-    code = subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode
-    tally = read_report(tier, report)
-    if code == NOTHING_COLLECTED:
-        tally.reasons.append("no test selected")
-    elif code and not tally.failed:
-        tally.failed += 1
-        tally.reasons.append(f"pytest ended with {code}")
-    return tally
+    command += [*worker_options(tier, arguments), *arguments]
+    code = subprocess.run(command, cwd=ROOT, env=make_test_environment(), check=False).returncode
+    result = read_report(tier, report)
+    if code == NO_TESTS_COLLECTED:
+        result.reasons.append("no test selected")
+    elif code and not result.failed:
+        result.failed += 1
+        result.reasons.append(f"pytest ended with {code}")
+    return result
 
 
-def environment() -> dict[str, str]:
+def make_test_environment() -> dict[str, str]:
     """Return the environment of the tests."""
-    # A sourced ROS 2 registers pytest plugins written for its own, older pytest.
-    made = dict(os.environ, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    if made.pop("PYTHONDONTWRITEBYTECODE", ""):
-        # Every worker and every child would compile the tests anew. Not beside the sources, then.
-        made.setdefault("PYTHONPYCACHEPREFIX", str(RESULTS / "bytecode"))
-    return made
+    # A sourced ROS 2 registers pytest plugins for its own, older pytest.
+    environment = dict(os.environ, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Without bytecode every worker and child would compile the tests again, so the bytecode
+        # is written to the cache instead of the source folders.
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(RESULTS / "bytecode"))
+    return environment
 
 
-def spread(tier: str, arguments: list[str]) -> list[str]:
-    """Return the options that divide a tier among workers; a ``-n`` in ``arguments`` has its way.
+def worker_options(tier: str, arguments: list[str]) -> list[str]:
+    """Return the options that divide a tier among workers; ``-n`` in ``arguments`` overrides them.
 
-    Tests of one file stay together, as what they share in a module is made once; where they mostly
-    wait there are two workers for each processor, and one that is done takes from another.
+    The tests of one file run in one worker, so that their module fixtures are made once. A tier
+    that mostly waits has two workers for each processor, and an idle worker steals tests.
     """
-    processors, is_waiting = len(os.sched_getaffinity(0)), tier in WAITING
-    workers = min(2 * processors if is_waiting else processors, MOST_WORKERS)
-    if tier in ALONE or any(argument in UNDIVIDED for argument in arguments):
+    processors, is_waiting = len(os.sched_getaffinity(0)), tier in WAITING_TIERS
+    workers = min(2 * processors if is_waiting else processors, MAX_WORKERS)
+    if tier in SINGLE_PROCESS_TIERS or any(
+        argument in SINGLE_PROCESS_OPTIONS for argument in arguments
+    ):
         workers = 0
-    how = "worksteal" if is_waiting else "loadfile"
-    # In these few files take most of the time: test/conftest.py says which come first.
-    order = ["--no-loadscope-reorder"] if tier in ORDERED else []
-    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", how, *order]
+    distribution = "worksteal" if is_waiting else "loadfile"
+    order = ["--no-loadscope-reorder"] if tier in ORDERED_TIERS else []
+    return ["-p", "xdist.plugin", "-n", str(workers), "--dist", distribution, *order]
 
 
-def read_report(tier: str, report: Path) -> Tally:
-    """Count outcomes in a JUnit file; an absent one counts nothing."""
-    tally = Tally(tier)
+def read_report(tier: str, report: Path) -> TierResult:
+    """Count the outcomes in a JUnit file; all counts are 0 if it does not exist."""
+    result = TierResult(tier)
     if not report.exists():
-        return tally
+        return result
     root = ElementTree.parse(report).getroot()
     for suite in root.iter("testsuite"):
-        broken = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         skipped = int(suite.get("skipped", 0))
-        tally.failed += broken
-        tally.skipped += skipped
-        tally.passed += max(0, int(suite.get("tests", 0)) - broken - skipped)
+        result.failed += failed
+        result.skipped += skipped
+        result.passed += max(0, int(suite.get("tests", 0)) - failed - skipped)
     reasons = {skip.get("message", "") for skip in root.iter("skipped")}
-    tally.reasons = sorted(filter(None, reasons))
-    return tally
+    result.reasons = sorted(filter(None, reasons))
+    return result
 
 
-def launch_note() -> str:
-    """Say what launched the tests: our folder launch/ alone would import as an empty package."""
+def describe_launch_packages() -> str:
+    """Return which launch packages the tests used.
+
+    ``import launch`` alone proves nothing: the repository's folder launch/ imports as an empty
+    package.
+    """
     try:
-        real = importlib.util.find_spec("launch.actions") is not None
+        is_real = importlib.util.find_spec("launch.actions") is not None
     except ModuleNotFoundError:
-        real = False
-    return "the real launch packages" if real else "no launch packages here: a strict test double"
+        is_real = False
+    if is_real:
+        return "the real launch packages"
+    return "the launch packages are not installed: a strict test double"
 
 
-def run_tier(tier: str, arguments: list[str]) -> Tally:
-    """Run one tier of tests and time it."""
+def run_tier(tier: str, arguments: list[str]) -> TierResult:
+    """Run one tier of tests and measure its time."""
     print(f"\n=== {tier}", flush=True)
     start = time.monotonic()
-    tally = run_tests(tier, arguments)
-    tally.seconds = time.monotonic() - start
-    if tier == "launch" and tally.passed:
-        tally.reasons.append(launch_note())
-    return tally
+    result = run_tests(tier, arguments)
+    result.seconds = time.monotonic() - start
+    if tier == "launch" and result.passed:
+        result.reasons.append(describe_launch_packages())
+    return result
 
 
-def run_tiers(chosen: list[str], arguments: list[str]) -> list[Tally]:
-    """Run the tiers one after the other, and the checks beside them."""
-    checks = Checks() if "check" in chosen else None
-    tallies: list[Tally] = []
+def run_tiers(chosen: list[str], arguments: list[str]) -> list[TierResult]:
+    """Run the tiers one after the other, and the checks in parallel with them."""
+    checks = CheckRun() if "check" in chosen else None
+    results: list[TierResult] = []
     for tier in chosen:
         if tier != "check":
-            tallies.append(run_tier(tier, arguments))
+            results.append(run_tier(tier, arguments))
         if checks and (checks.have_ended() or tier == chosen[-1]):
-            tallies.append(checks.tally())
+            results.append(checks.collect())
             checks = None
-    return sorted(tallies, key=lambda tally: (*TIERS, *APART).index(tally.tier))
+    return sorted(results, key=lambda result: (*TIERS, *EXPLICIT_TIERS).index(result.tier))
 
 
 def main() -> int:
-    """Run the tiers and print the summary; 1 when one failed or there was nothing to run."""
+    """Run the tiers and print the summary; return 1 if a test failed or no test ran."""
     parser = argparse.ArgumentParser(prog="tiers.py")
-    parser.add_argument("--tier", choices=(*TIERS, *APART))
-    parser.add_argument("arguments", nargs="*", help="handed to pytest, after --")
+    parser.add_argument("--tier", choices=(*TIERS, *EXPLICIT_TIERS))
+    parser.add_argument("arguments", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    tallies = run_tiers([options.tier] if options.tier else list(TIERS), options.arguments)
+    results = run_tiers([options.tier] if options.tier else list(TIERS), options.arguments)
     print("\n=== summary")
-    for tally in tallies:
-        print(tally.line())
+    for result in results:
+        print(result.format_line())
     passed, failed, skipped = (
-        sum(getattr(tally, name) for tally in tallies) for name in ("passed", "failed", "skipped")
+        sum(getattr(result, name) for result in results) for name in ("passed", "failed", "skipped")
     )
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed + skipped else 0

@@ -1,6 +1,6 @@
-"""Many small cases in one test, which tells every case that fails.
+"""Many small cases in one test, which reports every failed case.
 
-A product of options as parameters costs more in bookkeeping than in work, and floods a report.
+As pytest parameters, a product of options costs more overhead than work and floods the report.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Cases:
 
     @contextmanager
     def __call__(self, *names: object) -> Iterator[None]:
-        """Go on with the next case where this one fails; ``names`` tell which it is."""
+        """Run one case, named by ``names``; if it fails, the test continues with the next one."""
         self._tried += 1
         try:
             yield
         except Exception as error:
-            told = " ".join(str(name) for name in names)
+            case = " ".join(str(name) for name in names)
             place = traceback.extract_tb(error.__traceback__)[-1]
-            self._failures.append(f"{told}: {type(error).__name__} in line {place.lineno}: {error}")
+            self._failures.append(f"{case}: {type(error).__name__} in line {place.lineno}: {error}")
 
     def _summary(self) -> str:
         count = len(self._failures)

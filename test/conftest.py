@@ -1,6 +1,6 @@
-"""What every tier shares: an isolated ROS graph, tidy caches, and the reason a GPU test is skipped.
+"""The configuration of all tiers: an isolated ROS graph, folders for caches, skipped GPU tests.
 
-A test's tier is the folder it lies in: unit, process, contract, nodes, launch, gpu, repo.
+The tier of a test is its folder: unit, process, contract, nodes, launch, gpu, repo, campaign.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from benchmarks import ros_domain
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
-# They start first in their tier, longest first, so that no worker is left alone with one of them.
-LONGEST = (
+# These files start first in their tier, the slowest first, so that none of them runs alone at the
+# end.
+SLOWEST_FILES = (
     "test_trt_on_double.py",
     "test_compare_models.py",
     "test_derived_models.py",
@@ -36,20 +37,18 @@ LONGEST = (
     "test_colcon.py",
     "test_pip_install.py",
 )
-
-
-# Longer than a wait of a test that fails. What stands still holds Python's lock, often enough.
-STANDS_STILL_S = 600.0
+# Longer than any deadline inside a test. A step that hangs often holds Python's lock.
+STEP_TIMEOUT_S = 600.0
 _STDERR = pytest.StashKey[int]()
 
-# Read when NumPy is imported. Tests run side by side: more threads of a matrix product would only
-# wait for a processor, and they do so at full load.
+# NumPy reads this at import. Tests run in parallel, so more threads for one matrix product would
+# only wait for a processor, and they wait at full load.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment before any test module imports rclpy."""
-    # During a test pytest keeps to itself what goes to descriptor 2.
+    # pytest captures descriptor 2 during a test.
     config.stash[_STDERR] = os.dup(2)
     gpu_kit.put_on_path()
     domain, claim = ros_domain.claim()
@@ -58,18 +57,18 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOG_DIR"] = str(CACHE / "ros")
     os.environ["EDGE_INFERENCE_CACHE"] = str(CACHE / "edge_inference")
-    _choose_examples()
-    # The shell ignores it for what it runs in the background, and our children would inherit that.
+    _load_hypothesis_profile()
+    # A shell starts background commands with SIGINT ignored, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
-def _watched(item: pytest.Item) -> Iterator[None]:
-    """End the process where a step of a test stands still; its tracebacks tell where.
+def _step_timeout(item: pytest.Item) -> Iterator[None]:
+    """End the process with the tracebacks of all threads if a step of a test hangs.
 
-    pytest's own ``faulthandler_timeout`` watches no teardown of a test that failed.
+    pytest's own ``faulthandler_timeout`` does not cover the teardown of a failed test.
     """
-    faulthandler.dump_traceback_later(STANDS_STILL_S, exit=True, file=item.config.stash[_STDERR])
+    faulthandler.dump_traceback_later(STEP_TIMEOUT_S, exit=True, file=item.config.stash[_STDERR])
     try:
         yield
     finally:
@@ -78,33 +77,33 @@ def _watched(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    """Watch the fixtures being made."""
-    with _watched(item):
+    """Limit the time of the fixtures' set-up."""
+    with _step_timeout(item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Watch the test."""
-    with _watched(item):
+    """Limit the time of the test."""
+    with _step_timeout(item):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """Watch the fixtures being ended."""
-    with _watched(item):
+    """Limit the time of the fixtures' teardown."""
+    with _step_timeout(item):
         return (yield)
 
 
-def _choose_examples() -> None:
-    """Have Hypothesis draw the same few examples each time, or many new ones where asked to.
+def _load_hypothesis_profile() -> None:
+    """Let Hypothesis draw the same few examples each time, or many new ones on request.
 
-    The profile ``random`` looks for faults: what it finds is kept, and becomes an ``@example``.
+    The profile ``random`` searches for faults and keeps its findings; add each as an ``@example``.
     """
     hypothesis.configuration.set_hypothesis_home_dir(CACHE / "hypothesis")
     profiles = hypothesis.settings
-    # A shared machine's pauses are no failures.
+    # No deadline: a pause of a shared machine is not a failure.
     profiles.register_profile(
         "fixed", derandomize=True, max_examples=20, deadline=None, database=None
     )
@@ -112,19 +111,19 @@ def _choose_examples() -> None:
     profiles.register_profile(
         "random", max_examples=200, deadline=None, print_blob=True, database=examples
     )
-    wanted = os.environ.get("HYPOTHESIS") or "fixed"
-    if wanted not in ("fixed", "random"):
-        raise pytest.UsageError(f"HYPOTHESIS={wanted}: expected fixed or random")
-    profiles.load_profile(wanted)
-    if wanted == "fixed":
-        _draw_nothing_from_modules()
+    profile = os.environ.get("HYPOTHESIS") or "fixed"
+    if profile not in ("fixed", "random"):
+        raise pytest.UsageError(f"HYPOTHESIS={profile}: expected fixed or random")
+    profiles.load_profile(profile)
+    if profile == "fixed":
+        _ignore_constants_of_modules()
 
 
-def _draw_nothing_from_modules() -> None:
-    """Hypothesis draws from the constants of all modules of ours that are loaded so far.
+def _ignore_constants_of_modules() -> None:
+    """Keep Hypothesis from drawing examples from the constants of the loaded modules.
 
-    What an example is would then depend on what ran before. It has no setting for this; where it
-    is built otherwise, examples vary again.
+    The examples would depend on the modules that earlier tests have loaded. Hypothesis has no
+    setting for this. If its internals change, this function does nothing, and examples vary again.
     """
     providers = sys.modules.get("hypothesis.internal.conjecture.providers")
     if hasattr(providers, "is_local_module_file"):
@@ -132,7 +131,7 @@ def _draw_nothing_from_modules() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say in which ROS domain the tests run, and which examples Hypothesis draws."""
+    """Return the ROS domain of the tests and the profile of Hypothesis."""
     domain, distro = os.environ["ROS_DOMAIN_ID"], os.environ.get("ROS_DISTRO", "no ROS")
     examples = os.environ.get("HYPOTHESIS") or "fixed"
     return [f"ROS domain {domain}, {distro}; Hypothesis: {examples} examples"]
@@ -147,9 +146,9 @@ def _has_cuda_driver() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the longest files to the front; skip the gpu tier, with its reason, without a GPU."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    """Sort the slowest files to the front; skip the gpu tier if there is no CUDA driver."""
+    positions = {name: position for position, name in enumerate(SLOWEST_FILES)}
+    items.sort(key=lambda item: positions.get(item.path.name, len(positions)))
     gpu = ROOT / "test" / "gpu"
     if _has_cuda_driver():
         return

@@ -1,4 +1,4 @@
-"""A model folder that takes milliseconds to quantise: three classes, by the brightest channel."""
+"""A model that takes milliseconds to quantize: it classifies by the brightest color channel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 LABELS = ("red", "green", "blue")
 SIDE = 16
 DESCRIPTION = """\
-# Made for a test; every comment has to survive.
+# Made for a test; every comment must survive.
 task: classification
-licence: Apache-2.0
+license: Apache-2.0
 
 input:
   name: image  # the ONNX's own name
@@ -45,7 +45,7 @@ golden:
 
 
 def make_image(seed: int, brightest: str = "green") -> np.ndarray:
-    """Return noise in which one channel is brighter than the others; (32, 48, 3) uint8 BGR."""
+    """Return noise with one channel brighter than the others; (32, 48, 3) uint8 BGR."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 120, (32, 48, 3), dtype=np.uint8)
     image[:, :, 2 - LABELS.index(brightest)] += 100
@@ -53,7 +53,7 @@ def make_image(seed: int, brightest: str = "green") -> np.ndarray:
 
 
 def write_images(folder: Path, count: int) -> Path:
-    """Fill a new folder with images of all three classes."""
+    """Make a folder with images of all three classes."""
     folder.mkdir(parents=True)
     for index in range(count):
         image = make_image(index, LABELS[index % 3])
@@ -62,15 +62,15 @@ def write_images(folder: Path, count: int) -> Path:
 
 
 def write_model(folder: Path, more: str = "", scale: float = 1.0) -> Path:
-    """Write the folder; ``more`` is appended to model.yaml.
+    """Write the model folder; ``more`` is appended to model.yaml.
 
-    Its second layer takes values that are ``scale`` times larger than otherwise.
+    ``scale`` multiplies the values between its two layers; the result does not change.
     """
     folder.mkdir(parents=True)
-    mixed = np.zeros((3, 3, 3, 3), np.float32)
+    mean_3x3 = np.zeros((3, 3, 3, 3), np.float32)
     for channel in range(3):
-        mixed[channel, channel] = scale / 9
-    bare = np.eye(3, dtype=np.float32)[:, :, None, None] / scale * 12
+        mean_3x3[channel, channel] = scale / 9
+    pointwise = np.eye(3, dtype=np.float32)[:, :, None, None] / scale * 12
     nodes = [
         helper.make_node("Conv", ["image", "w1"], ["a"], "first", pads=[1] * 4),
         helper.make_node("Relu", ["a"], ["b"], "relu"),
@@ -83,7 +83,7 @@ def write_model(folder: Path, more: str = "", scale: float = 1.0) -> Path:
         "small",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
-        [numpy_helper.from_array(mixed, "w1"), numpy_helper.from_array(bare, "w2")],
+        [numpy_helper.from_array(mean_3x3, "w1"), numpy_helper.from_array(pointwise, "w2")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)

@@ -102,7 +102,7 @@ def _save(
 
 
 def _described(folder: Path, task: str, role: str) -> Path:
-    text = f"task: {task}\nlicence: Apache-2.0\nfiles:\n"
+    text = f"task: {task}\nlicense: Apache-2.0\nfiles:\n"
     for name, file in ((role, f"{role}.onnx"), ("tokenizer", "tokenizer.json")):
         digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
         text += f"  {name}: {{file: {file}, sha256: {digest}}}\n"

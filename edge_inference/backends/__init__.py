@@ -1,1 +1,1 @@
-"""Inference engines behind one contract; vendors are imported when one is opened."""
+"""Inference backends behind one interface; vendor packages are imported when a backend opens."""

@@ -1,7 +1,7 @@
-"""The contract of every inference engine.
+"""The interface of every inference backend.
 
-The public methods check once, here; an engine writes only ``_open``, ``_infer``
-and ``_close``. ``null.py`` is the smallest complete one.
+The public methods check their arguments here, once for all backends. A backend implements
+only ``_open``, ``_infer`` and ``_close``. ``null.py`` is the smallest complete example.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_inference.errors import BackendError, TensorError
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model's input or output; ``None`` in ``shape`` is an axis of any length."""
+    """A model's input or output; ``None`` in ``shape`` stands for an axis of any length."""
 
     name: str
     dtype: np.dtype[Any]
@@ -36,10 +36,10 @@ class TensorSpec:
 
 
 class Backend(ABC):
-    """One opened model. Use as a context manager, or call ``open`` and ``close``.
+    """One model in one engine. Use it as a context manager, or call ``open`` and ``close``.
 
-    ``infer`` may be called from any thread. ``concurrency`` calls run at a time;
-    further ones, and ``close``, wait for them.
+    Any thread may call ``infer``. At most ``concurrency`` calls run at a time; other calls, and
+    ``close``, wait for them.
     """
 
     #: Name in configuration files and parameters.
@@ -48,9 +48,9 @@ class Backend(ABC):
     def __init__(self, concurrency: int = 1) -> None:
         self.inputs: tuple[TensorSpec, ...] = ()
         self.outputs: tuple[TensorSpec, ...] = ()
-        #: What really computes: a precision, or None where the engine does not tell.
+        #: The precision that really computes, None where the engine does not report it.
         self.precision_in_use: str | None = None
-        #: Whether it makes inputs from images itself, on its own device; see takes_image.
+        #: Whether the backend preprocesses images on its device; see ``takes_image``.
         self.takes_images = False
         self._is_open = False
         self._concurrency = concurrency
@@ -58,7 +58,7 @@ class Backend(ABC):
         self._changed = threading.Condition()
 
     def open(self) -> Backend:
-        """Load the model. Raises BackendError where that fails; opening twice is an error."""
+        """Load the model. Raises BackendError where that fails, or where it is open already."""
         with self._changed:
             if self._is_open:
                 raise BackendError(f"backend {self.name!r} is open already; close it first")
@@ -70,27 +70,26 @@ class Backend(ABC):
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the model once.
 
-        Takes and gives arrays by tensor name. An output array belongs to the
-        caller. Raises TensorError for inputs that do not fit the model and
-        BackendError for a run that fails.
+        Inputs and outputs are arrays by tensor name; the caller owns the outputs. Raises
+        TensorError for inputs that do not fit the model, BackendError for a run that fails.
         """
-        with self._turn():
+        with self._slot():
             check_tensors(inputs, self.inputs)
             return self._infer(inputs)
 
     def takes_image(self, image: Frame, spec: InputSpec) -> bool:
-        """Tell whether :meth:`infer_image` takes an image like this for this input."""
+        """Tell whether :meth:`infer_image` accepts an image like this for this input."""
         return False
 
     def infer_image(
         self, image: Frame, spec: InputSpec
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
-        """Preprocess on the device and run the model once; only where ``takes_image``.
+        """Preprocess on the device and run the model once; only if ``takes_image`` is True.
 
-        Returns the outputs as ``infer`` does, and the map back to source pixels.
-        Raises ImageError for an image that contradicts itself.
+        Returns the outputs as ``infer`` does, and the geometry of the image in the tensor.
+        Raises ImageError for an inconsistent image.
         """
-        with self._turn():
+        with self._slot():
             return self._infer_image(image, spec)
 
     def close(self) -> None:
@@ -109,8 +108,8 @@ class Backend(ABC):
         self.close()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for one of the ``concurrency`` places, and hold it."""
+    def _slot(self) -> Iterator[None]:
+        """Wait for one of the ``concurrency`` slots, and hold it during the block."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_open or self._running < self._concurrency)
             if not self._is_open:
@@ -125,7 +124,7 @@ class Backend(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """Say what really runs: engine, device, threads, precision."""
+        """Return what really runs as text: engine, device, threads, precision."""
 
     @abstractmethod
     def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
@@ -139,7 +138,7 @@ class Backend(ABC):
         self, image: Frame, spec: InputSpec
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
         """Preprocess on the device and run the model."""
-        raise BackendError(f"backend {self.name!r} takes tensors only; preprocess the image")
+        raise BackendError(f"backend {self.name!r} accepts tensors only; preprocess the image")
 
     @abstractmethod
     def _close(self) -> None:
@@ -147,32 +146,31 @@ class Backend(ABC):
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec]) -> None:
-    """Raise TensorError, naming the tensor, what is expected and what came."""
+    """Raise TensorError where tensors do not fit the specs."""
     for spec in specs:
         tensor = tensors.get(spec.name)
         if tensor is None:
             raise TensorError(
-                f"tensor {spec.name!r} is missing: the model takes {_listed(specs)}; "
+                f"tensor {spec.name!r} is missing: expected {_list_specs(specs)}, "
                 f"got {sorted(tensors)}"
             )
         if not isinstance(tensor, np.ndarray):
             raise TensorError(
-                f"tensor {spec.name!r} is a {type(tensor).__name__}, expected a numpy array; "
-                f"the model takes {spec}"
+                f"tensor {spec.name!r}: expected a numpy array of {spec}, "
+                f"got a {type(tensor).__name__}"
             )
         fits = len(tensor.shape) == len(spec.shape) and all(
-            wanted is None or wanted == length
-            for wanted, length in zip(spec.shape, tensor.shape, strict=True)
+            expected is None or expected == length
+            for expected, length in zip(spec.shape, tensor.shape, strict=True)
         )
         if not fits or tensor.dtype != spec.dtype:
             raise TensorError(
-                f"tensor {spec.name!r} is {tensor.dtype} {list(tensor.shape)}; "
-                f"the model takes {spec}"
+                f"tensor {spec.name!r}: expected {spec}, got {tensor.dtype} {list(tensor.shape)}"
             )
     if len(tensors) > len(specs):
         extra = sorted(set(tensors) - {spec.name for spec in specs})
-        raise TensorError(f"tensor {extra[0]!r} is not an input: the model takes {_listed(specs)}")
+        raise TensorError(f"tensor {extra[0]!r} is not an input: expected {_list_specs(specs)}")
 
 
-def _listed(specs: Sequence[TensorSpec]) -> str:
+def _list_specs(specs: Sequence[TensorSpec]) -> str:
     return "; ".join(str(spec) for spec in specs)

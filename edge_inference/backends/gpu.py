@@ -1,4 +1,4 @@
-"""The NVIDIA GPU of this machine, asked of the driver itself, without any package."""
+"""Finds the NVIDIA GPU of this machine through the driver library, without any package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DRIVER_LIBRARY = "libcuda.so.1"
 # From cuda.h: CUdevice_attribute.
 _COMPUTE_CAPABILITY_MAJOR = 75
 _COMPUTE_CAPABILITY_MINOR = 76
-_LONGEST_NAME = 256
+_MAX_NAME = 256
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Gpu:
 def find_gpu(index: int = 0) -> Gpu:
     """Return a GPU by its number. Raises BackendError where driver or GPU is missing.
 
-    An ONNX Runtime with CUDA, or TensorRT, can be installed on machines without a GPU.
+    ONNX Runtime with CUDA and TensorRT can be installed on machines without a GPU.
     """
     try:
         driver = ctypes.CDLL(DRIVER_LIBRARY)
@@ -35,15 +35,17 @@ def find_gpu(index: int = 0) -> Gpu:
         raise BackendError(f"no NVIDIA driver ({DRIVER_LIBRARY} cannot be loaded)") from error
     status = driver.cuInit(0)
     if status != 0:
-        raise BackendError(f"the NVIDIA driver does not start (cuInit gives error {status})")
+        raise BackendError(f"the NVIDIA driver does not start (cuInit returns error {status})")
     count = ctypes.c_int(0)
     status = driver.cuDeviceGetCount(ctypes.byref(count))
     if status != 0 or count.value == 0:
         raise BackendError("the NVIDIA driver finds no GPU")
     if not 0 <= index < count.value:
-        raise BackendError(f"GPU {index}: this machine has {count.value}, numbered from 0")
+        raise BackendError(
+            f"GPU {index}: expected a number below {count.value}, the number of GPUs"
+        )
     device = ctypes.c_int(0)
-    name = ctypes.create_string_buffer(_LONGEST_NAME)
+    name = ctypes.create_string_buffer(_MAX_NAME)
     major, minor = ctypes.c_int(0), ctypes.c_int(0)
     status = (
         driver.cuDeviceGet(ctypes.byref(device), index)
@@ -52,5 +54,5 @@ def find_gpu(index: int = 0) -> Gpu:
         or driver.cuDeviceGetAttribute(ctypes.byref(minor), _COMPUTE_CAPABILITY_MINOR, device)
     )
     if status != 0:
-        raise BackendError(f"GPU {index} does not answer (the driver gives error {status})")
+        raise BackendError(f"GPU {index} does not respond (the driver returns error {status})")
     return Gpu(index, name.value.decode(errors="replace"), f"{major.value}.{minor.value}")

@@ -1,4 +1,4 @@
-"""The smallest complete backend: it answers at once. For tests, and to measure all the rest."""
+"""The smallest complete backend, without a model: for tests, and to measure everything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Function = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
 
 class NullBackend(Backend):
-    """Takes ``inputs``, gives zeros shaped like ``outputs``, or what ``function`` gives.
+    """Accepts ``inputs`` and returns zeros of the shapes of ``outputs``, or ``function(inputs)``.
 
     An output axis of any length has length 1 in the zeros.
     """
@@ -32,7 +32,7 @@ class NullBackend(Backend):
         self._function = function
 
     def describe(self) -> str:
-        """Say whether zeros or a function answers."""
+        """Tell whether the outputs are zeros or come from a function."""
         return "null: zeros, no model" if self._function is None else "null: a Python function"
 
     def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:

@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs the same ONNX file on any machine, on the CPU or through CUDA."""
+"""ONNX Runtime: runs an ONNX file on the CPU or through CUDA."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.processor import Processor, find_processor
-from edge_inference.core.bounded_file import is_plain_file
-from edge_inference.core.models.onnx_cost import check_cost
+from edge_inference.core.bounded_file import is_regular_file
+from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 
@@ -38,17 +38,15 @@ _EXACT_INT8 = "session.x64quantprecision"
 class OrtBackend(Backend):
     """Runs the ONNX file at ``path``.
 
-    ``providers`` are ONNX Runtime's execution providers in order of wish; the
-    first one must really serve, a silent fall-back to the CPU is refused.
-    ``threads`` work inside one operator (one is often fastest on a small shared
-    machine); they sleep between operators instead of spinning, so that the rest
-    of the robot has the cores. ``precision`` is only told by ``describe``.
-    ``keeps_memory`` false gives memory back after every run: where the lengths of
-    inputs vary, as with speech, the longest one would set it for good.
+    ``providers`` are ONNX Runtime's execution providers in order of preference. The first one
+    must run the model: a silent fallback to the CPU is an error. ``threads`` work inside one
+    operator (one is often fastest on a small machine). They sleep between operators instead of
+    spinning, so that other processes get the cores. ``precision`` is only for ``describe``.
+    With ``keeps_memory`` False the memory of a run is freed after it: with inputs of various
+    lengths, such as speech, the longest one would otherwise keep its memory.
 
-    Arrays go in without a copy where they are contiguous, and every output is a
-    fresh array of its own. Binding buffers of our own was measured and brought
-    nothing over that on the CPU.
+    Contiguous input arrays are not copied, and every output is a new array. Measurements on the
+    CPU showed no gain from bound buffers.
     """
 
     name = "ort"
@@ -81,7 +79,7 @@ class OrtBackend(Backend):
         return self._path
 
     def describe(self) -> str:
-        """Say which execution providers serve, with how many threads, and which file."""
+        """Return the execution providers in use, the number of threads and the file as text."""
         engine = ", ".join(self._session.get_providers()) if self._session else "not open"
         parts = [f"ONNX Runtime ({engine})", f"{self._threads} thread(s)", self._path.name]
         return ", ".join(parts + ([self._precision] if self._precision else []))
@@ -99,7 +97,7 @@ class OrtBackend(Backend):
             outputs = self._session.run(self._output_names, dict(inputs))
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
-                f"{self._path}: ONNX Runtime failed to run it: {why(error)}"
+                f"{self._path}: ONNX Runtime failed to run it: {first_line(error)}"
             ) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
@@ -109,10 +107,10 @@ class OrtBackend(Backend):
     def _make_session(self) -> Any:
         onnxruntime = import_onnxruntime()
         self._check_providers(onnxruntime.get_available_providers())
-        if not is_plain_file(self._path):
+        if not is_regular_file(self._path):
             raise BackendError(f"{self._path}: no such file; put the model's ONNX file there")
         try:
-            check_cost(self._path)
+            check_memory(self._path)
         except ModelError as error:
             raise BackendError(str(error)) from error
         options = session_options(onnxruntime, self._threads)
@@ -123,19 +121,19 @@ class OrtBackend(Backend):
                 str(self._path),
                 options,
                 providers=list(self._providers),
-                enable_fallback=0,  # it would tell of it on stdout, where results go
+                enable_fallback=0,  # a fallback would print to stdout, which is for results
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
-            words = f"{self._path}: ONNX Runtime cannot open it: {why(error)}"
+            message = f"{self._path}: ONNX Runtime cannot open it: {first_line(error)}"
             if is_out_of_memory(error):
-                raise BackendError(words) from error
-            raise EngineFileError(f"{words}; {_hint(error)}") from error
+                raise BackendError(message) from error
+            raise EngineFileError(f"{message}; {_hint(error)}") from error
         serving = session.get_providers()
         if self._providers[0] not in serving:
             raise BackendError(
-                f"{self._providers[0]} is built into ONNX Runtime but did not start, "
+                f"{self._providers[0]} is part of this ONNX Runtime but did not start; "
                 f"{', '.join(serving)} would run instead; install its driver and libraries, "
-                "or ask for that provider"
+                "or choose that provider"
             )
         return session
 
@@ -143,31 +141,31 @@ class OrtBackend(Backend):
         for provider in self._providers:
             if provider not in available:
                 raise BackendError(
-                    f"this ONNX Runtime has no {provider}, it has {', '.join(available)}; "
-                    "install a build that has it, or ask for another backend"
+                    f"expected an ONNX Runtime with {provider}, got one with "
+                    f"{', '.join(available)}; install another build, or choose another backend"
                 )
 
     def _spec(self, node: Any) -> TensorSpec:
         if node.type not in _DTYPES:
             raise BackendError(
-                f"{self._path}: {node.name!r} is {node.type}; only tensors of "
-                f"{', '.join(_DTYPES.values())} can be passed"
+                f"{self._path}: {node.name!r}: expected a tensor of "
+                f"{', '.join(_DTYPES.values())}, got {node.type}"
             )
         shape = tuple(length if isinstance(length, int) else None for length in node.shape)
         return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), shape)
 
 
 def session_options(onnxruntime: Any, threads: int = 1, processor: Processor | None = None) -> Any:
-    """Return options that every session has, so that int8 is exact on every processor.
+    """Return the options of every session; with them int8 is exact on every CPU.
 
-    ``processor`` is this machine's where it is None. Where its sums saturate, ONNX
-    Runtime's slower kernels are asked for: weights that fit in 7 bits keep the quick ones.
-    Elsewhere the option is left out, for ONNX Runtime obeys it with VNNI, too.
+    ``processor`` is this machine's by default. Where its sums saturate, ONNX Runtime uses its
+    slower kernels; weights that fit in 7 bits still use the fast ones. On other CPUs the option
+    must not be set, because ONNX Runtime would use the slow kernels there, too.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # What goes wrong is raised, too, and told by us; its own lines would stand beside ours.
+    # Errors are raised and reported by this package; do not print them a second time.
     options.log_severity_level = _FATAL_ONLY
     if (processor or find_processor()).saturates:
         options.add_session_config_entry(_EXACT_INT8, "1")
@@ -177,10 +175,10 @@ def session_options(onnxruntime: Any, threads: int = 1, processor: Processor | N
 def import_onnxruntime() -> Any:
     """Import ONNX Runtime. Raises BackendError where it is missing or broken.
 
-    Its telemetry is off unless the user's environment says otherwise: from
-    1.31 on it notes paths and a machine id in the user's cache folder.
+    Telemetry is off unless the user's environment enables it: from 1.31 on, ONNX Runtime
+    writes paths and a machine id to the user's cache folder.
     """
-    # Read at import; disable_telemetry_events() comes too late.
+    # ONNX Runtime reads this at import; disable_telemetry_events() is too late.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -192,20 +190,20 @@ def import_onnxruntime() -> Any:
 
 
 def _hint(error: Exception) -> str:
-    """Say what can be done about a file that cannot be opened."""
-    if "AddInitializedOrtValue" in str(error):  # where it turns signed weights into unsigned ones
+    """Return a hint for a file that cannot be opened."""
+    if "AddInitializedOrtValue" in str(error):  # converting signed weights to unsigned
         return (
-            "this processor has no VNNI, and ONNX Runtime computes int8 exactly there only where "
-            "each layer has weights and a zero point of its own; give every layer its copy, or "
-            "use another precision"
+            "this CPU has no VNNI, and ONNX Runtime computes int8 exactly on it only if no two "
+            "layers share weights or a zero point; give every layer its own copy, or use "
+            "another precision"
         )
     return "check that it is a complete ONNX file"
 
 
-def why(error: Exception) -> str:
-    """Say why ONNX Runtime failed: the first line of its error, without its code prefix."""
+def first_line(error: Exception) -> str:
+    """Return the first line of ONNX Runtime's error, without its code prefix."""
     if is_out_of_memory(error):
-        return f"the memory does not suffice: {memory_hint()}"
+        return f"not enough memory: {memory_hint()}"
     text = str(error).strip().splitlines()
     line = text[0] if text else type(error).__name__
     return line.rsplit(" : ", 1)[-1].rstrip(".") if line.startswith("[ONNXRuntimeError]") else line

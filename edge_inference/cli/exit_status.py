@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 from edge_inference.core.runtime.memory_limit import (
     memory_hint,
     memory_limit_mib,
@@ -69,7 +69,7 @@ def run_process(work: Callable[[], int], name: str, subject: str = "", closed_co
     except OSError as error:
         redirect_to_null(sys.stdout.fileno())
         # An error without a file name comes from a stream, usually our own output.
-        nameless = f"{about}the output cannot be written: {why_not_written(error)}"
+        nameless = f"{about}the output cannot be written: {describe_write_error(error)}"
         print_error(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:

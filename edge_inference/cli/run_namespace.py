@@ -35,7 +35,7 @@ class NamespacedPipeline(NamedTuple):
 
 
 @contextmanager
-def reserve_namespace(
+def unique_namespace(
     container: Container,
     pipeline: Pipeline,
     arguments: Mapping[str, str],

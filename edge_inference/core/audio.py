@@ -1,4 +1,4 @@
-"""Sound on its way through the voice pipeline."""
+"""Audio data of the voice pipeline."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: What every stage behind the source works on, samples a second.
+#: Sample rate of every stage after the source, in Hz.
 SAMPLE_RATE = 16_000
-#: Longest chunk of sound from outside: a command waits for a chunk's end.
+#: Longest accepted audio chunk: a command waits for the end of a chunk.
 MAX_CHUNK_S = 30.0
-#: Longest that somebody may speak in one go.
+#: Longest speech segment.
 MAX_SPEECH_S = 60.0
-#: Most channels that a sound may have.
+#: Most channels of an audio stream.
 MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class AudioChunk:
-    """A piece of one channel of sound.
+    """A chunk of one audio channel.
 
-    ``samples`` is float32 [n] within -1..1, read-only. ``stamp_ns`` is the moment of the first
-    sample on the node's clock. ``sequence`` counts chunks of one source, so that a gap shows.
+    ``samples`` is float32 [n] within -1..1, read-only. ``stamp_ns`` is the time of the first
+    sample on the node's clock. ``sequence`` counts the chunks of one source and shows gaps.
     """
 
     samples: NDArray[np.float32]
@@ -33,19 +33,19 @@ class AudioChunk:
 
     @property
     def end_ns(self) -> int:
-        """The moment after the last sample."""
+        """The time after the last sample."""
         return self.stamp_ns + round(len(self.samples) * 1e9 / self.sample_rate)
 
 
 @dataclass(frozen=True, eq=False)
 class SpeechSegment:
-    """What somebody said in one go, with a little before it.
+    """One utterance with its pre-roll.
 
-    ``samples`` is float32 [n] at ``SAMPLE_RATE``, read-only. ``stamp_ns`` is the moment of the
-    **last** sample with speech: it travels unchanged into everything made from it, so delays are
-    measured from data. ``start_ns`` is the moment of the first sample. ``is_final`` is
-    False for what has been said so far of an utterance that goes on. ``is_mixed`` tells that the
-    robot itself spoke meanwhile; no message has it: such speech has a topic of its own.
+    ``samples`` is float32 [n] at ``SAMPLE_RATE``, read-only. ``stamp_ns`` is the time of the
+    **last** sample with speech. All later results keep it unchanged, so delays are measured from
+    data. ``start_ns`` is the time of the first sample. ``is_final`` is False for a partial
+    segment of an utterance that continues. ``is_mixed`` means that the robot itself spoke at the
+    same time; it is not a message field: mixed speech has its own topic.
     """
 
     samples: NDArray[np.float32]

@@ -1,27 +1,28 @@
-"""What the stages of the voice pipeline make of speech: text, intent, plan."""
+"""The results of the voice pipeline's stages: transcript, intent, action plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: Where an intent can come from; ``unknown`` where no phrase of the grammar is near.
+#: Where an intent can come from; ``unknown``: no phrase of the grammar is similar.
 INTENT_SOURCES = ("grammar", "fuzzy", "embedding", "language_model", "unknown")
-#: Source of an intent without a name whose text is nothing that the grammar is near to.
+#: Source of an intent without a name: the text is not similar to any phrase of the grammar.
 UNKNOWN = "unknown"
 #: Intents that answer a question of the planner.
 YES, NO = "confirm", "deny"
-#: The intent that ends everything.
+#: The intent that stops the robot.
 STOP = "stop"
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said. ``stamp_ns``: of the last sample with speech, as in SpeechSegment.
+    """The text of an utterance.
 
-    ``start_ns`` is the moment of the first sample, 0 where nobody knows.
-    ``confidence`` is from 0 to 1; ``mode`` is command or free. In command mode an empty
-    ``text`` says that nothing of the grammar was said; ``problem`` then says why in words.
+    ``stamp_ns`` is the time of the last sample with speech, as in SpeechSegment. ``start_ns`` is
+    the time of the first sample; 0 if it is unknown. ``confidence`` is from 0 to 1; ``mode`` is
+    command or free. In command mode an empty ``text`` means that no phrase of the grammar was
+    recognised; ``problem`` then gives the reason.
     """
 
     text: str
@@ -37,7 +38,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class IntentSlot:
-    """One value of an intent: ``value`` in ``unit`` (m, rad, s, m/s) for numbers, else a word."""
+    """One value of an intent: a number in ``unit`` (m, rad, s, m/s), or a word."""
 
     name: str
     value: float | str
@@ -46,10 +47,11 @@ class IntentSlot:
 
 @dataclass(frozen=True)
 class Intent:
-    """What is meant. ``name`` is empty where nothing of the grammar is; ``problem`` says why.
+    """The meaning of an utterance.
 
-    ``source`` is one of ``INTENT_SOURCES``; with ``needs_confirmation`` it must not act before
-    somebody has said yes.
+    ``name`` is empty if the text matches nothing in the grammar; ``problem`` gives the reason.
+    ``source`` is one of ``INTENT_SOURCES``. An intent with ``needs_confirmation`` must not act
+    before the user has confirmed it.
     """
 
     name: str
@@ -65,11 +67,11 @@ class Intent:
 
 @dataclass(frozen=True)
 class ActionStep:
-    """One thing to do. What does not apply is None.
+    """One action. Values that do not apply are None.
 
     ``action`` is move, turn, go_to, pick, place, stop, look or say. ``distance_m`` is
     positive ahead, ``angle_rad`` positive to the left (REP 103); ``speed_mps`` and ``rate_radps``
-    are magnitudes. ``target`` is a place or a thing by name.
+    are magnitudes. ``target`` is the name of a place or an object.
     """
 
     action: str
@@ -82,7 +84,7 @@ class ActionStep:
 
 @dataclass(frozen=True)
 class ActionPlan:
-    """What is to be done, in order. A refused plan has no steps and a ``reason`` to speak."""
+    """The steps to execute, in order. A refused plan has no steps and a ``reason`` to speak."""
 
     intent: str
     steps: tuple[ActionStep, ...]

@@ -6,7 +6,7 @@ unit, watts or utilization. Pure functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.directives.directive import Workload
@@ -17,8 +17,12 @@ from edge_inference.governor.directive_builder import (
     pareto_points,
     valid_number,
 )
+from edge_inference.governor.power_budget import total_utilization
 from edge_inference.governor.settings import GovernorSettings
+from edge_inference.governor.state import GovernorState
 
+#: A more expensive engine must fit into this share of the budget.
+SPARE_SHARE = 0.92
 #: An unknown accuracy is assumed to be this much lower than that of the point before.
 _UNKNOWN_STEP = 0.02
 #: A budget of exactly the minimum must suffice despite rounding.
@@ -74,6 +78,20 @@ class PowerShare:
     is_below_minimum: bool = False
 
 
+@dataclass(frozen=True)
+class CostRange:
+    """The total cost is between ``lowest`` and ``highest``; ``fixed`` is the part that stays."""
+
+    fixed: float
+    lowest: float
+    highest: float
+
+    def factor(self, budget: float) -> float | None:
+        """Return the position of a budget in the range; None if there is nothing to reduce."""
+        span = self.highest - self.lowest
+        return (budget - self.lowest) / span if span > 0.0 else None
+
+
 #: Chooses the operating point of a node for an available budget.
 ChoosePoint = Callable[[PowerDemand, float], int]
 
@@ -95,6 +113,26 @@ def make_power_demand(
         tuple(full_load_w * each for each in seconds),
         _accuracies(workload),
     )
+
+
+def power_demands(state: GovernorState) -> dict[str, PowerDemand]:
+    """Return the known demands of all flexible nodes."""
+    full_load_w = state.power.full_load_w or 1.0
+    demands = (make_power_demand(each, full_load_w, state.settings) for each in state.flexible)
+    return {demand.node: demand for demand in demands if demand is not None}
+
+
+def cost_range(state: GovernorState, demands: Mapping[str, PowerDemand]) -> CostRange:
+    """Return the range of the total cost, between minimum and demand of the given nodes."""
+    power = state.power
+    others = [each for each in state.workloads if each.node not in demands]
+    fixed = (power.full_load_w or 1.0) * total_utilization(others, state.settings)
+    if power.full_load_w is not None:
+        fixed += power.base_w
+    lowest = fixed + sum(demand.min_cost for demand in demands.values())
+    # Slightly more than the demand: else the most expensive engine never has budget to spare.
+    highest = fixed + sum(demand.max_cost for demand in demands.values()) / SPARE_SHARE
+    return CostRange(fixed, lowest, max(lowest, highest))
 
 
 def best_point(demand: PowerDemand, budget: float) -> int:

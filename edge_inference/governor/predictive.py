@@ -7,15 +7,18 @@ clock and voltage costs less energy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits, Workload
 from edge_inference.governor.allocation import (
+    SPARE_SHARE,
+    CostRange,
     PowerDemand,
     PowerShare,
     allocate,
     best_point,
-    make_power_demand,
+    cost_range,
+    power_demands,
     share_at_point,
 )
 from edge_inference.governor.directive_builder import (
@@ -36,9 +39,8 @@ _EMERGENCY_C = 1.0
 _SMOOTH_S = 30.0
 #: Share of the whole range by which work may grow per second.
 _RISE_PER_S = 0.02
-#: An engine must have this much more utility to be chosen, a more expensive one on less budget.
+#: An engine must have this much more utility to be chosen.
 _UTILITY_GAIN = 1.05
-_BUDGET_SHARE = 0.92
 #: A rate this near to the demand becomes no limit; no limit becomes a rate below the second one.
 _UNLIMITED_FROM = 0.985
 _LIMITED_BELOW = 0.93
@@ -78,20 +80,6 @@ class ClockCapController:
         self._changed_s = time_s
 
 
-@dataclass(frozen=True)
-class _CostRange:
-    """Costs of all work: ``fixed`` cannot be reduced, the total is between lowest and highest."""
-
-    fixed: float
-    lowest: float
-    highest: float
-
-    def factor(self, budget: float) -> float | None:
-        """Return the position of a budget in the range; None if there is nothing to reduce."""
-        span = self.highest - self.lowest
-        return (budget - self.lowest) / span if span > 0.0 else None
-
-
 class PredictivePreset:
     """Remembers the sustainable power, and the engine and rate of each node."""
 
@@ -114,8 +102,8 @@ class PredictivePreset:
         """Return the requests for all flexible nodes."""
         settings, power = state.settings, state.power
         self._forget_changed_nodes(state)
-        demands = _power_demands(state)
-        costs = _cost_range(state, demands)
+        demands = power_demands(state)
+        costs = cost_range(state, demands)
         emergency = _is_emergency(state)
         budget = self._update_budget(state, costs, emergency)
         smooth = self._smooth_budget(budget, costs, state.elapsed_s, emergency)
@@ -152,7 +140,7 @@ class PredictivePreset:
 
     def enter_failsafe(self, state: GovernorState) -> None:
         """Note that all nodes go to the safe level; full speed then comes back slowly."""
-        for node, demand in _power_demands(state).items():
+        for node, demand in power_demands(state).items():
             self._dwells[node] = Dwell(demand.cheapest_point, state.time_s, changed=True)
         self._control.drop()
         self._smooth_factor = None
@@ -170,7 +158,7 @@ class PredictivePreset:
                     self._granted.pop(node, None)
         self._known_points = known_points
 
-    def _update_budget(self, state: GovernorState, costs: _CostRange, emergency: bool) -> float:
+    def _update_budget(self, state: GovernorState, costs: CostRange, emergency: bool) -> float:
         power = state.power
         is_in_watts = power.full_load_w is not None
         if self._is_in_watts is not is_in_watts:
@@ -194,7 +182,7 @@ class PredictivePreset:
         return max(costs.lowest, budget)
 
     def _smooth_budget(
-        self, budget: float, costs: _CostRange, elapsed_s: float, emergency: bool
+        self, budget: float, costs: CostRange, elapsed_s: float, emergency: bool
     ) -> float:
         """Smooth the budget as a share of the range: a new cost of work must not change it."""
         factor = costs.factor(budget)
@@ -239,7 +227,7 @@ class PredictivePreset:
         self,
         state: GovernorState,
         demands: Mapping[str, PowerDemand],
-        costs: _CostRange,
+        costs: CostRange,
         budget: float,
         chosen: Mapping[str, int],
     ) -> dict[str, PowerShare]:
@@ -248,12 +236,14 @@ class PredictivePreset:
             spent = sum(_cost(each, self._granted.get(node)) for node, each in demands.items())
             rise = _RISE_PER_S * (costs.highest - costs.lowest) * state.elapsed_s
             budget = min(budget, max(costs.lowest, costs.fixed + spent) + rise)
-        costed = {node: _costed_point(each, chosen[node], state) for node, each in demands.items()}
+        cost_points = {
+            node: _cost_point(each, chosen[node], state) for node, each in demands.items()
+        }
         adjusted = [
-            _with_cost_of(each, chosen[node], costed[node]) for node, each in demands.items()
+            _replace_cost(each, chosen[node], cost_points[node]) for node, each in demands.items()
         ]
         shares = allocate(adjusted, budget - costs.fixed, lambda each, _: chosen[each.node])
-        self._granted = {node: (share.rate_hz, costed[node]) for node, share in shares.items()}
+        self._granted = {node: (share.rate_hz, cost_points[node]) for node, share in shares.items()}
         return shares
 
     def _update_clock_cap(
@@ -293,24 +283,6 @@ class PredictivePreset:
         return DirectiveRequest(workload.node, level, factor, limits, reason, _TOLERANCE)
 
 
-def _power_demands(state: GovernorState) -> dict[str, PowerDemand]:
-    full_load_w = state.power.full_load_w or 1.0
-    demands = (make_power_demand(each, full_load_w, state.settings) for each in state.flexible)
-    return {demand.node: demand for demand in demands if demand is not None}
-
-
-def _cost_range(state: GovernorState, demands: Mapping[str, PowerDemand]) -> _CostRange:
-    power = state.power
-    others = [each for each in state.workloads if each.node not in demands]
-    fixed = (power.full_load_w or 1.0) * total_utilization(others, state.settings)
-    if power.full_load_w is not None:
-        fixed += power.base_w
-    lowest = fixed + sum(demand.min_cost for demand in demands.values())
-    # Slightly more than the demand: else the most expensive engine never has budget to spare.
-    highest = fixed + sum(demand.max_cost for demand in demands.values()) / _BUDGET_SHARE
-    return _CostRange(fixed, lowest, max(lowest, highest))
-
-
 def _cost(demand: PowerDemand, granted: tuple[float, int] | None) -> float:
     """Return the present cost of what was granted; a new node counts with its whole demand."""
     if granted is None or granted[1] >= len(demand.costs):
@@ -319,7 +291,7 @@ def _cost(demand: PowerDemand, granted: tuple[float, int] | None) -> float:
     return rate_hz * demand.costs[operating_point]
 
 
-def _costed_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int:
+def _cost_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int:
     """Return the point whose cost applies: the one in use, until a cheaper engine is ready."""
     used = state.operating_points[demand.node]
     if used is None or used not in range(len(demand.costs)):
@@ -327,8 +299,8 @@ def _costed_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int
     return max(chosen, used, key=lambda point: demand.costs[point])
 
 
-def _with_cost_of(demand: PowerDemand, chosen: int, costed: int) -> PowerDemand:
-    costs = (*demand.costs[:chosen], demand.costs[costed], *demand.costs[chosen + 1 :])
+def _replace_cost(demand: PowerDemand, chosen: int, cost_point: int) -> PowerDemand:
+    costs = (*demand.costs[:chosen], demand.costs[cost_point], *demand.costs[chosen + 1 :])
     return replace(demand, costs=costs)
 
 
@@ -349,7 +321,7 @@ def _is_emergency(state: GovernorState) -> bool:
     )
 
 
-def _default_factor(state: GovernorState, costs: _CostRange, budget: float) -> float:
+def _default_factor(state: GovernorState, costs: CostRange, budget: float) -> float:
     """Return the share of full speed for nodes that have not reported yet."""
     factor = costs.factor(budget)
     factor = _thermal_factor(state) if factor is None else factor
@@ -377,7 +349,7 @@ def _best_change(
     best = best_point(demand, available)
     if costs[best] > costs[current]:
         # One step at a time, and only with budget to spare.
-        available *= _BUDGET_SHARE
+        available *= SPARE_SHARE
         more_expensive = [each for each in demand.usable_points if costs[each] > costs[current]]
         best = min(more_expensive, key=lambda index: costs[index])
     new, old = share_at_point(demand, best, available), share_at_point(demand, current, available)

@@ -174,10 +174,10 @@ class NodeParameters(Generic[Settings]):
         return getattr(self._local, "restoring", False)
 
     def _keep_types(self, names: Iterable[str]) -> None:
-        """Restore the declared types: with dynamic typing, rclpy describes the last value's type."""
+        """Restore the declared types, because rclpy describes the type of the last value."""
         for name in set(names) & self._rules.keys():
             rule = self._rules[name]
-            self._node.describe_parameter(name).type = _TYPES[rule.type, rule.many]
+            self._node.describe_parameter(name).type = _TYPES[rule.type, rule.is_list]
 
     def _change(self, parameters: list[Parameter]) -> Settings | None:
         ours = {}
@@ -194,7 +194,7 @@ class NodeParameters(Generic[Settings]):
 def _descriptor(rule: Rule) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=rule.name,
-        type=_TYPES[rule.type, rule.many],
+        type=_TYPES[rule.type, rule.is_list],
         description=rule.description + (f" [{rule.unit}]" if rule.unit else ""),
         additional_constraints=f"expected {rule.expected()}",
         read_only=rule.read_only,
@@ -218,7 +218,7 @@ def _descriptor(rule: Rule) -> ParameterDescriptor:
 
 def _to_setting(rule: Rule, value: Any) -> Any:
     """Convert a ROS value to the rule's type, where YAML read a text as another type."""
-    if rule.many:
+    if rule.is_list:
         return tuple(value) if isinstance(value, (list, array)) else value
     if rule.type is str and isinstance(value, bool):
         texts = _BOOLEAN_TEXTS[value]

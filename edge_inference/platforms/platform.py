@@ -95,22 +95,22 @@ def open_platform(
     *,
     clock: Clock = time.monotonic_ns,
 ) -> Platform:
-    """Open this machine, or the one that ``files`` shows.
+    """Open this machine, or the machine that ``files`` describe.
 
-    ``folders`` hold the boards' files; ``board`` names one of them, for a
-    machine that is not recognised. GPUs are asked of NVML only on this machine:
-    a tree has none. Raises ConfigError for a file that is wrong
-    and for a board that is not known.
+    ``folders`` hold the board files; ``board`` selects one of them by name, for a
+    machine that is not recognised. NVML is used only for this machine, because
+    ``files`` do not contain it. Raises ConfigError for an invalid file
+    and for an unknown board.
     """
-    shown = HostFiles() if files is None else files
+    source = HostFiles() if files is None else files
     boards = load_boards(folders)
-    chosen = find_board(board, boards) if board else detect_board(shown, boards)
-    mode = PowerModeSensor(shown, clock)
+    chosen = find_board(board, boards) if board else detect_board(source, boards)
+    mode = PowerModeSensor(source, clock)
 
-    ask_nvml = files is None and chosen.settings.nvml
+    use_nvml = files is None and chosen.settings.nvml
 
     def find() -> list[Sensor]:
-        gpus = nvml.find(clock=clock) if ask_nvml else []
-        return [*find_sensors(shown, chosen, clock), *gpus, mode]
+        gpus = nvml.find(clock=clock) if use_nvml else []
+        return [*find_sensors(source, chosen, clock), *gpus, mode]
 
-    return Platform(shown, chosen, Sampler(find, clock=clock), mode)
+    return Platform(source, chosen, Sampler(find, clock=clock), mode)

@@ -1,4 +1,4 @@
-"""What a robot wants of its machine, and how to give it that for good, or take it back."""
+"""Recommended settings of a robot's machine: compare, apply for good, and undo."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _TUNE_JOURNAL = "tune.json"
 _SWAPPINESS = "proc/sys/vm/swappiness"
 _SWAPPINESS_FILE = "etc/sysctl.d/90-edge-inference.conf"
 _LIMITS_FILE = "etc/security/limits.d/90-edge-inference.conf"
-_HEAD = "# Written by `edge-inference platform tune --apply`; `--undo` takes it away.\n"
+_FILE_HEADER = "# Written by `edge-inference platform tune --apply`; `--undo` removes it.\n"
 # The kernel's own watchdogs run at 99.
 _HIGHEST_PRIORITY = 98
 _USER = re.compile(r"@?[A-Za-z_][\w.-]*\$?", re.ASCII)
 _USER_LINE = re.compile(r"^(\S+)\s+-\s+rtprio\s+(\d+)\s*$", re.MULTILINE)
 
-#: The kernel swaps out what a robot will need again only when memory is nearly full.
+#: With this value the kernel swaps only when the memory is nearly full.
 SWAPPINESS = "10"
 
 
 class Swappiness:
-    """Sets vm.swappiness now, and in a file for every start."""
+    """Sets vm.swappiness now, and in a file for every boot."""
 
     name = "swappiness"
     survives_reboot = True
@@ -40,59 +40,62 @@ class Swappiness:
         self._machine = machine
 
     def describe(self) -> str:
-        """Say what it sets."""
-        return "how readily memory is swapped out (vm.swappiness)"
+        """Return what the actuator sets."""
+        return "swapping of memory (vm.swappiness)"
 
     def choices(self) -> Sequence[str]:
-        """Return nothing: any number from 0 to 100 is taken."""
+        """Return nothing: any number from 0 to 100 is accepted."""
         return ()
 
     def read(self) -> str:
-        """Return the value in force."""
+        """Return the current value."""
         return self._machine.read(_SWAPPINESS)
 
     def save(self) -> Saved:
-        """Return the value in force, and our file's text if it is there."""
-        return {"now": self.read(), "file": _text_of(self._machine, _SWAPPINESS_FILE)}
+        """Return the current value, and the text of our file if it exists."""
+        return {"now": self.read(), "file": _read_text(self._machine, _SWAPPINESS_FILE)}
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say what would be written."""
+        """Return the writes."""
         self._check(value)
         steps = []
-        if _text_of(self._machine, _SWAPPINESS_FILE) != self._file_text(value):
-            steps.append(f"make {self._machine.root / _SWAPPINESS_FILE}")
+        if _read_text(self._machine, _SWAPPINESS_FILE) != self._file_text(value):
+            steps.append(f"create {self._machine.root / _SWAPPINESS_FILE}")
         if self.read() != value:
             steps.append(f"write {value} to {self._machine.root / _SWAPPINESS}")
         return steps
 
     def set(self, value: str, saved: Saved) -> str:
-        """Write both and read back."""
+        """Write file and value, and read back."""
         self._check(value)
         self._machine.replace(_SWAPPINESS_FILE, self._file_text(value))
         return self._write(value)
 
     def restore(self, saved: Saved) -> None:
-        """Write the saved value, and have our file as it was."""
+        """Restore our file and the saved value."""
         self._machine.replace(_SWAPPINESS_FILE, saved["file"])
-        leftover = self._write(str(saved["now"]))
-        if leftover:
-            raise ActuatorError(f"could not be put back: {leftover}")
+        difference = self._write(str(saved["now"]))
+        if difference:
+            raise ActuatorError(f"not restored: {difference}")
 
     def _write(self, value: str) -> str:
         self._machine.write(_SWAPPINESS, value)
         now = self.read()
-        return "" if now == value else f"vm.swappiness is {now}, asked was {value}"
+        return "" if now == value else f"expected vm.swappiness {value}, got {now}"
 
     def _check(self, value: str) -> None:
         if not value.isdecimal() or int(value) > 100:
             raise ActuatorError(f"swappiness: expected a number from 0 to 100, got {value!r}")
 
     def _file_text(self, value: str) -> str:
-        return f"{_HEAD}vm.swappiness = {value}\n"
+        return f"{_FILE_HEADER}vm.swappiness = {value}\n"
 
 
 class RealTimeLimits:
-    """Lets a user, or an ``@group``, use real-time priorities and lock memory, by its name."""
+    """Allows a user or an ``@group`` to use real-time priorities and to lock memory.
+
+    The value is the name of the user or the group.
+    """
 
     name = "realtime_limits"
     survives_reboot = True
@@ -101,62 +104,62 @@ class RealTimeLimits:
         self._machine = machine
 
     def describe(self) -> str:
-        """Say what it sets."""
+        """Return what the actuator sets."""
         return "real-time priority and locked memory (rtprio, memlock)"
 
     def choices(self) -> Sequence[str]:
-        """Return nothing: any user is taken."""
+        """Return nothing: any user is accepted."""
         return ()
 
     def read(self) -> str:
-        """Return whom our file names, and what it permits."""
-        match = _USER_LINE.search(_text_of(self._machine, _LIMITS_FILE) or "")
-        return f"{match[1]}: rtprio {match[2]}, memlock unlimited" if match else "the system's"
+        """Return the user in our file, and its limits."""
+        match = _USER_LINE.search(_read_text(self._machine, _LIMITS_FILE) or "")
+        return f"{match[1]}: rtprio {match[2]}, memlock unlimited" if match else "system default"
 
     def save(self) -> Saved:
-        """Return our file's text if it is there."""
-        return {"file": _text_of(self._machine, _LIMITS_FILE)}
+        """Return the text of our file if it exists."""
+        return {"file": _read_text(self._machine, _LIMITS_FILE)}
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say what would be written."""
-        if _text_of(self._machine, _LIMITS_FILE) == self._file_text(value):
+        """Return the writes."""
+        if _read_text(self._machine, _LIMITS_FILE) == self._file_text(value):
             return []
-        return [f"make {self._machine.root / _LIMITS_FILE}, in force from the next login"]
+        return [f"create {self._machine.root / _LIMITS_FILE}, effective from the next login"]
 
     def set(self, value: str, saved: Saved) -> str:
-        """Write the file; it holds from the next login."""
+        """Write the file; it takes effect at the next login."""
         text = self._file_text(value)
         self._machine.replace(_LIMITS_FILE, text)
-        same = _text_of(self._machine, _LIMITS_FILE) == text
-        return "" if same else f"{_LIMITS_FILE} holds something else"
+        same = _read_text(self._machine, _LIMITS_FILE) == text
+        return "" if same else f"{_LIMITS_FILE}: expected the written text, got another"
 
     def restore(self, saved: Saved) -> None:
-        """Have our file as it was."""
+        """Restore our file."""
         self._machine.replace(_LIMITS_FILE, saved["file"])
 
     def _file_text(self, user: str) -> str:
         if not _USER.fullmatch(user):
-            raise ActuatorError(f"realtime_limits: expected the name of a user, got {user!r}")
-        return f"{_HEAD}{user} - rtprio {_HIGHEST_PRIORITY}\n{user} - memlock unlimited\n"
+            raise ActuatorError(f"realtime_limits: expected a user or @group, got {user!r}")
+        return f"{_FILE_HEADER}{user} - rtprio {_HIGHEST_PRIORITY}\n{user} - memlock unlimited\n"
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One thing that a robot wants: ``problem`` says why it cannot be had on this machine.
+    """One recommended setting; ``problem`` is the reason why it is not available here.
 
-    ``steps`` is what would be done; empty where all is as wanted, or cannot be had.
+    ``steps`` are what ``apply`` would do; empty if the value is already set or not available.
     """
 
     actuator: str
-    what: str
-    now: str | None
-    wanted: str | None
+    description: str
+    current: str | None
+    recommended: str | None
     steps: tuple[str, ...] = ()
     problem: str = ""
 
 
 class Tuning:
-    """What a robot of ``user`` wants of a machine; every change is journalled until undone."""
+    """Recommended settings for a robot of ``user``; the journal keeps every change until undone."""
 
     def __init__(self, machine: Machine, user: str) -> None:
         self._machine = machine
@@ -167,7 +170,7 @@ class Tuning:
         }
         for actuator in (Swappiness(machine), RealTimeLimits(machine)):
             self._actuators[actuator.name] = actuator
-        self._wanted: dict[str, Callable[[], str]] = {
+        self._recommended: dict[str, Callable[[], str]] = {
             "power_mode": PowerModeActuator(machine).find_most_powerful,
             "cpu_governor": lambda: "performance",
             "jetson_clocks": lambda: "on",
@@ -177,32 +180,32 @@ class Tuning:
 
     @property
     def folder(self) -> Path:
-        """Return the folder in which the originals are kept."""
+        """Return the folder of the journal."""
         return self._folder
 
-    def look(self) -> list[Recommendation]:
-        """Compare what is with what is wanted; changes nothing."""
-        return [self._advice(actuator) for actuator in self._actuators.values()]
+    def compare(self) -> list[Recommendation]:
+        """Compare the current with the recommended values; changes nothing."""
+        return [self._recommend(actuator) for actuator in self._actuators.values()]
 
     def apply(self) -> list[ActuatorOutcome]:
-        """Set what differs, as far as the machine has it.
+        """Set the recommended values that differ and are available.
 
-        Raises ActuatorError where another process is the writer, or nothing can be kept.
+        Raises ActuatorError if another process is the writer, or the journal cannot be written.
         """
-        outcomes = self._put_back_left_behind()
+        outcomes = self._restore_leftovers()
         session = self._session()
         session.start()
         try:
-            for advice in self.look():
-                if advice.steps and advice.wanted is not None:
-                    outcomes.append(session.set(advice.actuator, advice.wanted))
+            for each in self.compare():
+                if each.steps and each.recommended is not None:
+                    outcomes.append(session.set(each.actuator, each.recommended))
         finally:
             session.end()
         return outcomes
 
     def undo(self) -> list[ActuatorOutcome]:
-        """Put back what ``apply`` changed; raises ActuatorError as that does."""
-        outcomes = self._put_back_left_behind()
+        """Restore what ``apply`` has changed; raises ActuatorError as ``apply`` does."""
+        outcomes = self._restore_leftovers()
         session = self._session()
         session.start()
         try:
@@ -210,10 +213,14 @@ class Tuning:
         finally:
             session.end()
 
-    def _put_back_left_behind(self) -> list[ActuatorOutcome]:
-        """Put back what a program that was killed, and its guardian with it, has left."""
+    def _restore_leftovers(self) -> list[ActuatorOutcome]:
+        """Restore what is left of a program that was killed together with its guardian."""
         session = ActuatorSession(
-            self._machine, self._folder, JOURNAL_NAME, make_actuators(self._machine), _no_guard
+            self._machine,
+            self._folder,
+            JOURNAL_NAME,
+            make_actuators(self._machine),
+            _start_no_guardian,
         )
         outcomes = session.start()
         session.end()
@@ -221,26 +228,32 @@ class Tuning:
 
     def _session(self) -> ActuatorSession:
         return ActuatorSession(
-            self._machine, self._folder, _TUNE_JOURNAL, self._actuators, _no_guard, persistent=True
+            self._machine,
+            self._folder,
+            _TUNE_JOURNAL,
+            self._actuators,
+            _start_no_guardian,
+            persistent=True,
         )
 
-    def _advice(self, actuator: Actuator) -> Recommendation:
-        name, what = actuator.name, actuator.describe()
-        now = wanted = None
+    def _recommend(self, actuator: Actuator) -> Recommendation:
+        name, description = actuator.name, actuator.describe()
+        current = value = None
         try:
-            now = actuator.read()
-            wanted = self._wanted[name]()
-            return Recommendation(name, what, now, wanted, tuple(actuator.plan(wanted, None)))
+            current = actuator.read()
+            value = self._recommended[name]()
+            steps = tuple(actuator.plan(value, None))
+            return Recommendation(name, description, current, value, steps)
         except ActuatorError as error:
-            return Recommendation(name, what, now, wanted, problem=str(error))
+            return Recommendation(name, description, current, value, problem=str(error))
 
 
-def _no_guard(writer: str) -> None:
-    """Nobody need watch: what is set here is to last."""
+def _start_no_guardian(writer: str) -> None:
+    """Do nothing: these settings stay after the process ends."""
 
 
-def _text_of(machine: Machine, path: str) -> str | None:
-    """Return the text of a file of ours as it is, None where there is none."""
+def _read_text(machine: Machine, path: str) -> str | None:
+    """Return the text of one of our files, None if it does not exist."""
     file = machine.root / path
     try:
         return file.read_text(encoding="utf-8", errors="replace")

@@ -225,7 +225,7 @@ class IExecutionContext(_Counted):
             try:
                 found = self._engine.session.run(self._outputs, feed)
             except Exception as error:
-                self._refuse(f"shapes do not go together: {str(error).splitlines()[0]}")
+                self._refuse(f"shapes do not fit together: {str(error).splitlines()[0]}")
                 raise RuntimeError("shape inference failed") from error
             self._inferred = {
                 name: tensor.shape for name, tensor in zip(self._outputs, found, strict=True)

@@ -1,4 +1,4 @@
-"""A platform manager on a recorded machine, and one of the tests' own."""
+"""A platform manager on a recorded machine, and a fake manager."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):
     return rig.load("PlatformManager", *arguments, **settings)
 
 
-class Asker:
-    """Gives directives as a manager of one's own would."""
+class FakeManager:
+    """Publishes directives as a platform manager does."""
 
-    def __init__(self, rig: Rig, name: str = "asker") -> None:
+    def __init__(self, rig: Rig, name: str = "fake") -> None:
         node = rig.container.node
         self._publisher = rig.call(lambda: Publisher(node, DirectiveAdapter(), TOPIC, RELIABLE))
         self._name = name
 
-    def ask(self, number: int, node: str = "/ai/inference", **limits) -> None:
+    def send(self, number: int, node: str = "/ai/inference", **limits) -> None:
         level = DirectiveLevel.REDUCED if limits else DirectiveLevel.FULL
         self._publisher.publish(
-            Directive(
-                number, self._name, node, level, 0.5, DirectiveLimits(**limits), "a test asks"
-            )
+            Directive(number, self._name, node, level, 0.5, DirectiveLimits(**limits), "a test")
         )
 
 

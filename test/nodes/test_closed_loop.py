@@ -1,4 +1,4 @@
-"""From a machine that gets hot to less inference, and back, seen from outside on topics."""
+"""From a machine that heats up to less inference, and back, observed on topics."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
 
 HEATS_UP = Path(__file__).parents[1] / "platform_recordings" / "orin_nx_heats_up.jsonl"
-#: When the recorded machine is at its hottest.
+#: The time at which the recorded machine is hottest.
 HOTTEST_S = 34.0
-#: Images a second that the camera offers, if the machine is fast enough.
+#: Rate of the camera, if the machine is fast enough.
 CAMERA_HZ = 10.0
 QUICK = {"rate_hz": 10.0, "recording_speed": 10.0, "dwell_down_s": 1.0, "dwell_up_s": 3.0}
 
 
-class HeldTree(RecordedFiles):
-    """Stays at its hottest, while time goes on, until it may cool down."""
+class HotRecording(RecordedFiles):
+    """Stays at its hottest state, while the clock runs, until it may cool down."""
 
     may_cool = threading.Event()
     _held_s = 0.0
@@ -41,7 +41,7 @@ class HeldTree(RecordedFiles):
 
 @contextmanager
 def camera(*pipelines: Pipeline) -> Iterator[list[int]]:
-    """Send image after image; each one only when all pipelines are done with the one before."""
+    """Send images, each one after all pipelines have finished the one before."""
     sent: list[int] = []
     stop = threading.Event()
 
@@ -49,12 +49,12 @@ def camera(*pipelines: Pipeline) -> Iterator[list[int]]:
         results = len(pipeline.detections) + len(pipeline.classes)
         return results + sum(pipeline.lost().values()) >= len(sent)
 
-    def shoot() -> None:
+    def publish() -> None:
         while not stop.wait(1 / CAMERA_HZ):
             sent.append(pipelines[0].send())
             wait_for(lambda: all(map(settled, pipelines)), "every pipeline to be done")
 
-    thread = threading.Thread(target=shoot)
+    thread = threading.Thread(target=publish)
     thread.start()
     try:
         yield sent
@@ -63,15 +63,15 @@ def camera(*pipelines: Pipeline) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_rate_and_precision_go_down_with_the_heat_and_come_back(
+def test_rate_and_precision_fall_with_the_heat_and_recover(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer_everything(monkeypatch)
-    monkeypatch.setattr(platform_settings, "RecordedFiles", HeldTree)
-    monkeypatch.setattr(HeldTree, "may_cool", threading.Event())
+    monkeypatch.setattr(platform_settings, "RecordedFiles", HotRecording)
+    monkeypatch.setattr(HotRecording, "may_cool", threading.Event())
     workloads = outside.listen("/ai/workload", "edge_inference/Workload")
     states = outside.listen("/ai/platform_state", "edge_inference/PlatformState")
-    # Fast: exact int8 is hardly faster than fp32 on some processors, and withdrawn on others.
+    # Exact int8 is hardly faster than fp32 on some CPUs, and withdrawn on others.
     settings = {"minimum_rate_hz": 2.0, "int8_mode": "fast"}
     flexible = Pipeline(rig, model="nanodet", inference=settings)
     critical = Pipeline(
@@ -84,22 +84,25 @@ def test_rate_and_precision_go_down_with_the_heat_and_come_back(
     with camera(flexible, critical) as sent:
         rig.load("PlatformManager", preset="predictive", recording=str(HEATS_UP), **QUICK)
 
-        def told(node: str) -> list[dict]:
+        def workloads_of(node: str) -> list[dict]:
             return [each for each in list(workloads) if each["node"] == node]
 
-        def now(node: str = "/ai/inference") -> dict:
-            return told(node)[-1]
+        def latest(node: str = "/ai/inference") -> dict:
+            return workloads_of(node)[-1]
 
-        wait_for(lambda: told("/ai/inference") and now()["obeys"] == "directive", "a directive")
+        wait_for(
+            lambda: workloads_of("/ai/inference") and latest()["obeys"] == "directive",
+            "a directive",
+        )
         before = len(workloads)
         wait_for(
-            lambda: now()["operating_point"] == [1] and now()["precision_ceiling"] == "int8",
+            lambda: latest()["operating_point"] == [1] and latest()["precision_ceiling"] == "int8",
             "int8 in service",
         )
-        wait_for(lambda: now()["rate_hz"] < 0.7 * now()["demand_hz"], "a lower rate")
-        HeldTree.may_cool.set()
+        wait_for(lambda: latest()["rate_hz"] < 0.7 * latest()["demand_hz"], "a lower rate")
+        HotRecording.may_cool.set()
         wait_for(
-            lambda: now()["operating_point"] == [0] and now()["max_rate_hz"] == float("inf"),
+            lambda: latest()["operating_point"] == [0] and latest()["max_rate_hz"] == float("inf"),
             "fp32 at full rate again",
         )
     assert before < len(workloads)
@@ -108,7 +111,7 @@ def test_rate_and_precision_go_down_with_the_heat_and_come_back(
     assert len(flexible.detections) + lost["rate_limited"] == len(sent)
     assert len(critical.classes) == len(sent)
     assert critical.lost() == {}
-    for workload in told("/second/ai/inference"):
+    for workload in workloads_of("/second/ai/inference"):
         assert workload["max_rate_hz"] == float("inf")
         assert workload["operating_point"] in ([], [0])
     hottest = max(

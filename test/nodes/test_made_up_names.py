@@ -79,7 +79,7 @@ def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 
     wait_for(lambda: {"/ai/inference", "/ai/guard"} <= asked(), "directives by name")
     assert asked() == {"/ai/inference", "/ai/guard", ""}
-    assert "workload of '/made_up/two': expected 2 nodes at most" in str(node.health.take_errors())
+    assert "workload of '/made_up/two': expected at most 2 nodes" in str(node.health.take_errors())
 
 
 def test_a_name_of_a_megabyte_is_not_on_diagnostics(rig: Rig, outside: Outside) -> None:

@@ -38,7 +38,7 @@ from rosidl_parser import definition as idl
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, Temperature
 from std_msgs.msg import Empty
 
-from all_adapters import adapters
+from all_adapters import make_adapters
 from edge_inference.composition import message_bounds
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import BoundsChecker, MessageBounds
@@ -52,7 +52,7 @@ from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 
-ADAPTERS = adapters()
+ADAPTERS = make_adapters()
 RMWError = rclpy_implementation.RMWError
 MEGABYTE = 10**6
 every_adapter = pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda each: type(each).__name__)
@@ -296,7 +296,9 @@ def test_boxes_and_scores_are_numbers() -> None:
 def test_a_map_has_a_size_and_a_score() -> None:
     for width, height in ((0, 2**32 - 1), (2**32 - 1, 0)):
         mask = Image(width=width, height=height, encoding="mono8")
-        with pytest.raises(InputError, match=f"at most 16384 pixels per side, got {width}x{height}"):
+        with pytest.raises(
+            InputError, match=f"at most 16384 pixels per side, got {width}x{height}"
+        ):
             SegmentationAdapter().from_bytes(serialize_message(Segmentation(mask=mask)))
     mask = Image(width=1, height=1, step=1, encoding="mono8", data=[0])
     message = Segmentation(mask=mask, score=math.nan)

@@ -65,7 +65,7 @@ def test_with_nothing_allowed_nothing_is_written(workshop: Workshop, actuators: 
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no actuator 'fan'"):
+    with pytest.raises(ConfigError, match="unknown actuator 'fan'"):
         Actuators(["fan"])
 
 
@@ -93,7 +93,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
     assert outcomes["cpu_governor"].message.count("write performance to ") == 2
     assert outcomes["gpu_governor"].result is ActuatorResult.FAILED
     dry.cap_clocks(None)
-    assert settled(dry)["gpu_clock_cap"].message == "gpu_clock_cap: dry run; would put it back"
+    assert settled(dry)["gpu_clock_cap"].message == "gpu_clock_cap: dry run; would restore it"
     assert dry.close()
 
 

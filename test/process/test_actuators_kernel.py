@@ -58,7 +58,7 @@ def test_a_kernel_that_rounds_is_read_back(
     assert bool(difference) == (result is ActuatorResult.DIFFERS)
     assert cap.read() == current_value
     if difference:
-        assert "is 1400000, asked was 1388800" in difference
+        assert "expected 1388800, got 1400000" in difference
 
 
 def test_a_cap_is_no_lower_than_the_clock_goes(workshop: Workshop) -> None:
@@ -219,7 +219,7 @@ def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
     actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     outcome = came_of(actuators, "cpu_governor", "performance")
     assert outcome.result is ActuatorResult.REFUSED
-    assert "damaged, so what was set before is not known" in outcome.message
+    assert "damaged, so the original settings are unknown" in outcome.message
     assert actuators.close(DEADLINE_S)
     assert workshop.content() == before
 
@@ -230,6 +230,6 @@ def test_a_folder_that_cannot_be_made_forbids_changes(workshop: Workshop) -> Non
     actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
     outcome = came_of(actuators, "cpu_governor", "performance")
     assert outcome.result is ActuatorResult.REFUSED
-    assert "run as root, or make it and give it to this user" in outcome.message
+    assert "run as root, or create the folder for this user" in outcome.message
     assert actuators.close(DEADLINE_S)
     assert workshop.settings() == before

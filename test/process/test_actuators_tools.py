@@ -79,7 +79,7 @@ def test_a_mode_that_is_not_taken_is_told(workshop: Workshop, actuators: Actuato
     workshop.add_tool("nvpmodel", "print('all is well')")
     outcome = came_of(actuators, "power_mode", "MAXN")
     assert (outcome.result, outcome.current_value) == (ActuatorResult.DIFFERS, "15W")
-    assert outcome.message == "power_mode: the power mode is 15W, asked was MAXN"
+    assert outcome.message == "power_mode: expected power mode MAXN, got 15W"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_most_powerful_mode_goes_by_name(
     workshop.put("etc/nvpmodel.conf", "\n".join(lines))
     mode = PowerModeActuator(workshop.machine())
     if most is None:
-        with pytest.raises(ActuatorError, match="is not known"):
+        with pytest.raises(ActuatorError, match="expected a mode name with watts"):
             mode.find_most_powerful()
     else:
         assert mode.find_most_powerful() == most
@@ -155,12 +155,12 @@ def test_a_tool_that_hangs_is_killed_and_holds_nobody_up(workshop: Workshop) -> 
         assert not thread.is_alive()
     assert actuators.wait_until_idle(DEADLINE_S)
     outcomes = {outcome.actuator: outcome for outcome in actuators.outcomes()}
-    assert "did not end in 1 s; killed" in outcomes["power_mode"].message
+    assert "killed after 1 s" in outcomes["power_mode"].message
     assert outcomes["cpu_clock_cap"].result is ActuatorResult.SET
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), "the tool's end")
     assert actuators.close(DEADLINE_S)
-    # It could not be put back either, so its original is kept for the next start.
+    # It not restored either, so its original is kept for the next start.
     assert "power_mode" in (workshop.state / "actuators.json").read_text()
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[-1])
 
@@ -185,10 +185,10 @@ def test_no_tool(workshop: Workshop, actuators: Actuators) -> None:
     for name in ("nvpmodel", "jetson_clocks"):
         (workshop.tools / name).unlink()
     assert came_of(actuators, "power_mode", "MAXN").message == (
-        "power_mode: nvpmodel: this machine has no such tool"
+        "power_mode: nvpmodel: not found on this machine"
     )
     assert came_of(actuators, "jetson_clocks", "on").message == (
-        "jetson_clocks: this machine has no such tool"
+        "jetson_clocks: not found on this machine"
     )
 
 
@@ -216,19 +216,19 @@ def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Act
     assert came_of(actuators, "jetson_clocks", "on").result is ActuatorResult.UNCHANGED
     outcome = came_of(actuators, "jetson_clocks", "off")
     assert outcome.result is ActuatorResult.FAILED
-    assert "somebody else has locked the clocks" in outcome.message
+    assert "another program has locked the clocks" in outcome.message
     assert workshop.calls() == []
 
 
 @pytest.mark.parametrize(
     ("code", "result", "message"),
     [
-        ("", ActuatorResult.FAILED, "it has written nothing"),
+        ("", ActuatorResult.FAILED, "expected a file, got none"),
         ("sys.exit('no permission')", ActuatorResult.FAILED, "(no permission)"),
         (
             "if sys.argv[1:2] == ['--store']: pathlib.Path(sys.argv[2]).write_text('')",
             ActuatorResult.DIFFERS,
-            "locked clocks are off, asked was on",
+            "expected locked clocks on, got off",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def refusal(folder: Path, *words: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("kind", [*DECLARED, "a shape that is worked out"])
+@pytest.mark.parametrize("kind", [*DECLARED, "a computed shape"])
 def test_a_check_takes_no_more_memory_than_it_may(tmp_path: Path, kind: str) -> None:
     folder = write_hostile_model(tmp_path / "mine", kind)
     text = refusal(tmp_path, "models", "check", str(folder), *MEMORY)
@@ -85,7 +85,7 @@ def test_a_check_takes_no_more_memory_than_it_may(tmp_path: Path, kind: str) -> 
     ids=lambda verb: verb[0],
 )
 def test_so_does_whatever_else_runs_a_model(tmp_path: Path, verb: list[str]) -> None:
-    folder = write_hostile_model(tmp_path / "mine", "a shape that is worked out")
+    folder = write_hostile_model(tmp_path / "mine", "a computed shape")
     text = refusal_at_the_end(tmp_path, *(word.format(folder) for word in verb), *MEMORY)
     assert "mine" in text and "at most 1024" in text and "--max-memory-mib" in text
     assert not (tmp_path / "made").exists()
@@ -110,7 +110,7 @@ def test_a_check_takes_no_longer_than_it_may(tmp_path: Path, kind: str) -> None:
 
 
 def test_another_model_is_checked_all_the_same(tmp_path: Path) -> None:
-    folder = write_hostile_model(tmp_path / "mine", "a shape that is worked out")
+    folder = write_hostile_model(tmp_path / "mine", "a computed shape")
     done = ended(tmp_path, "models", "check", str(folder), str(NANODET), *MEMORY)
     assert done.returncode == 1
     assert "mine" in done.stderr and "nanodet" not in done.stderr

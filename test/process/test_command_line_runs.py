@@ -60,7 +60,7 @@ def test_a_file_that_is_no_model_leaves_nothing_behind(
 ) -> None:
     folder = tmp_path / "ears"
     folder.mkdir()
-    text = "task: recognition\nlicence: MIT\nfiles:\n"
+    text = "task: recognition\nlicense: MIT\nfiles:\n"
     for role in ("encoder", "decoder", "tokenizer"):
         (folder / role).write_bytes(b"no model")
         text += f"  {role}: {{file: {role}, sha256: {hashlib.sha256(b'no model').hexdigest()}}}\n"

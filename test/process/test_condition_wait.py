@@ -1,4 +1,4 @@
-"""With ROS 2 from wheels the environment mends a wait of Fast DDS: scripts/condition_wait.cpp."""
+"""With ROS 2 from wheels the environment fixes a wait of Fast DDS: scripts/condition_wait.cpp."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# A date before 1970 is what the wait without an end overflows to; "signalled" comes later.
+# A wait without a limit overflows to a date before 1970; "signaled" changes after the wait begins.
 PROGRAM = """
 import ctypes, errno, threading
 
@@ -17,12 +17,12 @@ class Time(ctypes.Structure):
 
 library = ctypes.CDLL(None)
 mutex, condition = ctypes.create_string_buffer(64), ctypes.create_string_buffer(64)
-signalled = False
+signaled = False
 
 def signal():
-    global signalled
+    global signaled
     library.pthread_mutex_lock(mutex)
-    signalled = True
+    signaled = True
     library.pthread_cond_signal(condition)
     library.pthread_mutex_unlock(mutex)
 
@@ -30,7 +30,7 @@ library.pthread_mutex_lock(mutex)
 threading.Thread(target=signal).start()
 answer = library.pthread_cond_timedwait(condition, mutex, ctypes.byref(Time(-5, -5)))
 library.pthread_mutex_unlock(mutex)
-print(errno.errorcode.get(answer, answer), signalled)
+print(errno.errorcode.get(answer, answer), signaled)
 answer = library.pthread_cond_timedwait(condition, mutex, ctypes.byref(Time(5, 5)))
 print(errno.errorcode.get(answer, answer))
 """
@@ -39,7 +39,7 @@ print(errno.errorcode.get(answer, answer))
 @pytest.mark.skipif(
     not importlib.util.find_spec("ros_wheels_bootstrapper"), reason="ROS 2 is not from wheels"
 )
-def test_a_wait_until_a_date_that_overflowed_waits() -> None:
+def test_a_wait_until_an_overflowed_date_waits() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
     )

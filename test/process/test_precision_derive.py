@@ -23,25 +23,25 @@ def network(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
-        (b"", "no ONNX model|not a sound ONNX model"),
+        (b"", "not an ONNX file|not a valid ONNX model"),
         (b"hello, this is text", "not an ONNX file"),
         (bytes(range(256)), "not an ONNX file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "not an ONNX file"),
     ],
 )
-def test_a_file_that_is_no_network_is_refused(content: bytes, says: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     source = tmp_path / "bad.onnx"
     source.write_bytes(content)
-    with pytest.raises(ModelError, match=says) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         derive(source, "fp16", "tensorrt", tmp_path / "made.onnx")
     assert str(caught.value).startswith(f"{source}: ")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "made.onnx").exists()
 
 
-def test_a_file_cut_short_is_refused(network: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(network: Path, tmp_path: Path) -> None:
     whole = network.read_bytes()
     for part in range(1, 8):
         network.write_bytes(whole[: len(whole) * part // 8])
@@ -54,15 +54,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         derive(tmp_path / "none.onnx", "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
-def test_an_opset_of_the_future_is_refused(network: Path, tmp_path: Path) -> None:
+def test_an_unknown_opset_is_refused(network: Path, tmp_path: Path) -> None:
     model = onnx.load(network)
     model.opset_import[0].version = 999
     onnx.save(model, network)
-    with pytest.raises(ModelError, match=r"opset 999, and the package onnx .* knows up to"):
+    with pytest.raises(ModelError, match=r"opset 999, but the package onnx .* supports up to"):
         derive(network, "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
-def test_an_operator_that_nobody_knows_is_refused(network: Path, tmp_path: Path) -> None:
+def test_an_unknown_operator_is_refused(network: Path, tmp_path: Path) -> None:
     model = onnx.load(network)
     model.opset_import.append(helper.make_opsetid("made.up", 1))
     model.graph.node[1].op_type, model.graph.node[1].domain = "Frobnicate", "made.up"
@@ -72,21 +72,21 @@ def test_an_operator_that_nobody_knows_is_refused(network: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("precision", "target", "says"),
+    ("precision", "target", "message"),
     [
         ("fp32", "tensorrt", "precision: expected one of fp16, int8, got 'fp32'"),
         ("int4", "tensorrt", "got 'int4'"),
         ("fp16", "openvino", "target: expected one of onnxruntime, tensorrt, got 'openvino'"),
     ],
 )
-def test_an_unknown_wish_is_refused(
-    precision: str, target: str, says: str, network: Path, tmp_path: Path
+def test_an_unknown_argument_is_refused(
+    precision: str, target: str, message: str, network: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         derive(network, precision, target, tmp_path / "made.onnx")
 
 
-def test_int8_needs_ranges_of_this_very_file(network: Path, tmp_path: Path) -> None:
+def test_int8_needs_the_calibration_of_the_file(network: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"net\.onnx: int8 needs a calibration"):
         derive(network, "int8", "tensorrt", tmp_path / "made.onnx")
     ranges = calibrated(network)
@@ -98,10 +98,12 @@ def test_int8_needs_ranges_of_this_very_file(network: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_a_node_that_is_not_there_is_refused_with_the_nearest(
+def test_an_unknown_node_is_refused_with_the_nearest_names(
     precision: str, network: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match=r"no node is named 'conv2'.*nearest: conv_2, conv_1"):
+    with pytest.raises(
+        ModelError, match=r"no node has the name 'conv2'.*nearest names are conv_2, conv_1"
+    ):
         derive(
             network,
             precision,
@@ -112,7 +114,7 @@ def test_a_node_that_is_not_there_is_refused_with_the_nearest(
         )
 
 
-def test_what_is_there_stays_where_making_fails(network: Path, tmp_path: Path) -> None:
+def test_a_failure_keeps_the_existing_file(network: Path, tmp_path: Path) -> None:
     made = tmp_path / "made.onnx"
     made.write_text("the one before")
     with pytest.raises(ModelError):
@@ -132,7 +134,7 @@ def test_a_missing_package_is_named(
         derive(network, "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
-def test_the_report_says_what_was_made(network: Path, tmp_path: Path) -> None:
+def test_the_report_describes_the_derived_model(network: Path, tmp_path: Path) -> None:
     made = tmp_path / "made.onnx"
     report = derive(network, "fp16", "tensorrt", made, keep_fp32=["gemm", "flatten"])
     assert report.summary().startswith(
@@ -141,7 +143,7 @@ def test_the_report_says_what_was_made(network: Path, tmp_path: Path) -> None:
     assert (report.bytes, report.source_bytes) == (made.stat().st_size, network.stat().st_size)
 
 
-def test_nodes_without_names_can_be_named(tmp_path: Path) -> None:
+def test_unnamed_nodes_get_names(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["a"]),
         helper.make_node("Relu", ["a"], ["b"], name="Neg_2"),

@@ -46,14 +46,14 @@ def run_tune(*message: str) -> int:
 
 def test_looking_changes_nothing(workshop: Workshop) -> None:
     before = workshop.content()
-    advice = {each.actuator: each for each in tuning(workshop).look()}
+    advice = {each.actuator: each for each in tuning(workshop).compare()}
     assert workshop.content() == before
-    assert {name: (each.now, each.wanted) for name, each in advice.items()} == {
+    assert {name: (each.current, each.recommended) for name, each in advice.items()} == {
         "power_mode": ("15W", "MAXN"),
         "cpu_governor": ("schedutil", "performance"),
         "jetson_clocks": ("off", "on"),
         "swappiness": ("60", "10"),
-        "realtime_limits": ("the system's", "anna"),
+        "realtime_limits": ("system default", "anna"),
     }
     assert all(each.steps and not each.problem for each in advice.values())
 
@@ -67,7 +67,7 @@ def test_applied_and_undone(workshop: Workshop) -> None:
     assert workshop.get(SWAPPINESS) == "10"
     assert workshop.get(SYSCTL).splitlines()[-1] == "vm.swappiness = 10"
     assert workshop.get(LIMITS).splitlines()[1:] == ["anna - rtprio 98", "anna - memlock unlimited"]
-    assert not any(each.steps for each in tuning(workshop).look())
+    assert not any(each.steps for each in tuning(workshop).compare())
     undone = tuning(workshop).undo()
     assert {outcome.result for outcome in undone} == {ActuatorResult.RESTORED}
     assert workshop.settings() == before
@@ -131,7 +131,7 @@ def test_one_writer(workshop: Workshop) -> None:
     assert running.wait_until_idle(DEADLINE_S)
     held = workshop.settings()
     for action in (tuning(workshop).apply, tuning(workshop).undo):
-        with pytest.raises(ActuatorError, match=f"process {os.getpid()} sets this machine"):
+        with pytest.raises(ActuatorError, match=f"process {os.getpid()} already sets this machine"):
             action()
     assert workshop.settings() == held
     assert running.close(DEADLINE_S)
@@ -139,7 +139,7 @@ def test_one_writer(workshop: Workshop) -> None:
 
 def test_a_bare_machine_gets_what_it_has(tmp_path: Path) -> None:
     bare = Tuning(Machine(tmp_path), "anna")
-    problems = {each.actuator for each in bare.look() if each.problem}
+    problems = {each.actuator for each in bare.compare() if each.problem}
     assert problems == {"power_mode", "cpu_governor", "jetson_clocks", "swappiness"}
     (outcome,) = bare.apply()
     assert (outcome.actuator, outcome.result) == ("realtime_limits", ActuatorResult.SET)
@@ -154,7 +154,7 @@ def test_the_command_shows(workshop: Workshop, capsys: pytest.CaptureFixture[str
     output = capsys.readouterr().out
     assert workshop.content() == before
     assert "vm.swappiness" in output
-    assert "not possible: jetson_clocks: this machine has no such tool" in " ".join(output.split())
+    assert "not available: jetson_clocks: not found on this machine" in " ".join(output.split())
 
 
 def test_the_command_sets_and_undoes(
@@ -165,11 +165,11 @@ def test_the_command_sets_and_undoes(
     assert run_tune(*root, "--user", "@robots", "--apply") == 0
     output = capsys.readouterr().out
     assert "swappiness: set to 10\n" in output
-    assert "not possible: nvpmodel: this machine has no such tool" in " ".join(output.split())
+    assert "not available: nvpmodel: not found on this machine" in " ".join(output.split())
     assert "@robots - rtprio 98" in workshop.get(LIMITS)
     assert workshop.calls() == []
     assert run_tune(*root, "--undo") == 0
-    assert "swappiness: put back to 60\n" in capsys.readouterr().out
+    assert "swappiness: restored to 60\n" in capsys.readouterr().out
     assert workshop.settings() == before
     assert run_tune(*root, "--undo") == 0
     assert capsys.readouterr().out == "nothing to undo\n"
@@ -189,7 +189,7 @@ def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixtu
     root = ("--root", str(workshop.root), "--user", "anna", "--json")
     assert run_tune(*root) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {each["actuator"]: each["now"] for each in shown}["swappiness"] == "60"
+    assert {each["actuator"]: each["current"] for each in shown}["swappiness"] == "60"
     run_tune(*root, "--apply")
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"swappiness": "set", "cpu_governor": "set"}.items() <= {

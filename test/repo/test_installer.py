@@ -1,4 +1,4 @@
-"""How packages are installed: by uv as pip would, by pip where uv fails, and what is said of it."""
+"""How packages are installed: with uv as pip would, and with pip if uv fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tree import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import commands
+import command_runner
 import installer
 import packages
 import progress
@@ -27,13 +27,13 @@ freeze.timeout='1'
 """
 
 
-class Recorder(commands.Commands):
-    """Notes what would be installed and how; ``broken`` names the programs that fail, and why."""
+class Recorder(command_runner.CommandRunner):
+    """Records the programs that would run; ``broken`` maps programs that fail to their output."""
 
     def __init__(self, folder: Path) -> None:
-        self.shown = io.StringIO()
-        shown = progress.Progress(self.shown)
-        super().__init__(Path(sys.executable), folder / "log", folder / "pip", shown)
+        self.printed = io.StringIO()
+        display = progress.Progress(self.printed)
+        super().__init__(Path(sys.executable), folder / "log", folder / "pip", display)
         self.programs: list[str] = []
         self.broken: dict[str, str] = {}
 
@@ -46,7 +46,7 @@ class Recorder(commands.Commands):
             uv.touch()
         self.programs.append(program)
         if program in self.broken:
-            raise commands.SetUpError(self.broken[program])
+            raise command_runner.SetUpError(self.broken[program])
 
 
 @pytest.fixture
@@ -57,56 +57,59 @@ def bench(tmp_path: Path) -> tuple[Recorder, installer.Installer]:
     return recorder, installer.Installer(recorder, requirement, tmp_path / "uv")
 
 
-def test_the_nearest_setting_of_pip_holds() -> None:
-    settings = installer.pip_settings(LISTING)
+def test_the_section_with_the_highest_priority_overrides_the_others() -> None:
+    settings = installer.parse_pip_settings(LISTING)
     assert settings["cert"] == "/env/ca.pem"
     assert settings["index-url"] == "http://nearer/simple"
     assert "timeout" not in settings
 
 
-def test_nothing_configured_is_nothing_set() -> None:
-    assert installer.pip_settings("") == {}
-    assert installer.pip_settings("not a setting\n") == {}
+def test_no_configuration_gives_no_settings() -> None:
+    assert installer.parse_pip_settings("") == {}
+    assert installer.parse_pip_settings("not a setting\n") == {}
 
 
-def test_uv_is_told_what_pip_was_told(tmp_path: Path) -> None:
-    chosen = installer.uv_environment(installer.pip_settings(LISTING), tmp_path, {"A": "1"})
-    assert chosen["SSL_CERT_FILE"] == "/env/ca.pem"
-    assert chosen["UV_DEFAULT_INDEX"] == "http://nearer/simple"
-    assert chosen["UV_INDEX"] == "http://nearer/simple file:///a file:///b"
-    assert chosen["UV_INDEX_STRATEGY"] == "unsafe-best-match"
-    assert chosen["UV_FIND_LINKS"] == "/wheels,/more,wheels"
-    assert (chosen["UV_CACHE_DIR"], chosen["A"]) == (str(tmp_path), "1")
+def test_uv_gets_the_configuration_of_pip(tmp_path: Path) -> None:
+    settings = installer.parse_pip_settings(LISTING)
+    environment = installer.make_uv_environment(settings, tmp_path, {"A": "1"})
+    assert environment["SSL_CERT_FILE"] == "/env/ca.pem"
+    assert environment["UV_DEFAULT_INDEX"] == "http://nearer/simple"
+    assert environment["UV_INDEX"] == "http://nearer/simple file:///a file:///b"
+    assert environment["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+    assert environment["UV_FIND_LINKS"] == "/wheels,/more,wheels"
+    assert (environment["UV_CACHE_DIR"], environment["A"]) == (str(tmp_path), "1")
 
 
-def test_the_index_that_pip_asks_by_default_is_read() -> None:
+def test_the_default_index_of_pip_is_read() -> None:
     usage = """  -i, --index-url <url>       Base URL of the Python Package Index (default
                               http://main/simple). This should point to a repository
   --extra-index-url <url>     Extra URLs of indexes (default nothing)
 """
-    assert installer.main_index(usage) == "http://main/simple"
-    assert installer.main_index("  --extra-index-url <url>  More (default http://a)") is None
-    asked = [sys.executable, "-m", "pip", "install", "--help"]
-    told = subprocess.run(
-        asked,
+    assert installer.parse_default_index(usage) == "http://main/simple"
+    assert (
+        installer.parse_default_index("  --extra-index-url <url>  More (default http://a)") is None
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--help"],
         capture_output=True,
         text=True,
         check=True,
         env={"PIP_INDEX_URL": "http://own/simple"},
     )
-    assert installer.main_index(told.stdout) == "http://own/simple"
+    assert installer.parse_default_index(done.stdout) == "http://own/simple"
 
 
-def test_one_index_is_asked_once(tmp_path: Path) -> None:
-    chosen = installer.uv_environment({"index-url": "http://main/simple"}, tmp_path, {})
-    assert chosen["UV_DEFAULT_INDEX"] == "http://main/simple"
-    assert "UV_INDEX" not in chosen
+def test_a_single_index_is_named_once(tmp_path: Path) -> None:
+    environment = installer.make_uv_environment({"index-url": "http://main/simple"}, tmp_path, {})
+    assert environment["UV_DEFAULT_INDEX"] == "http://main/simple"
+    assert "UV_INDEX" not in environment
 
 
-def test_what_the_user_tells_uv_stays(tmp_path: Path) -> None:
+def test_variables_of_the_user_override_the_configuration_of_pip(tmp_path: Path) -> None:
     given = {"UV_DEFAULT_INDEX": "http://mine/simple", "SSL_CERT_FILE": "/mine.pem"}
-    chosen = installer.uv_environment(installer.pip_settings(LISTING), tmp_path, given)
-    assert {name: chosen[name] for name in given} == given
+    settings = installer.parse_pip_settings(LISTING)
+    environment = installer.make_uv_environment(settings, tmp_path, given)
+    assert {name: environment[name] for name in given} == given
 
 
 def test_uv_is_fetched_once(bench: tuple[Recorder, installer.Installer]) -> None:
@@ -114,49 +117,51 @@ def test_uv_is_fetched_once(bench: tuple[Recorder, installer.Installer]) -> None
     install.install(["a==1"], step="packages")
     install.install(["b==1"], step="packages")
     assert recorder.programs == ["fetch", "uv", "uv"]
-    assert recorder.shown.getvalue() == ""
+    assert recorder.printed.getvalue() == ""
 
 
 @pytest.mark.parametrize(
-    ("broken", "programs", "said"),
+    ("broken", "programs", "message"),
     [
-        ({"fetch": "no such package"}, ["fetch", "pip", "pip"], "uv cannot be had"),
+        ({"fetch": "no such package"}, ["fetch", "pip", "pip"], "uv is not available"),
         ({"uv": "error: wheels"}, ["fetch", "uv", "pip", "pip"], "uv failed"),
     ],
 )
-def test_without_uv_pip_goes_on_and_it_is_said_once(
+def test_without_uv_pip_is_used_and_reported_once(
     bench: tuple[Recorder, installer.Installer],
     broken: dict[str, str],
     programs: list[str],
-    said: str,
+    message: str,
 ) -> None:
     recorder, install = bench
     recorder.broken = broken
     install.install(["a==1"], step="packages")
     install.install(["b==1"], step="packages")
     assert recorder.programs == programs
-    assert recorder.shown.getvalue().count(said) == 1
-    assert "going on with pip" in recorder.shown.getvalue()
+    assert recorder.printed.getvalue().count(message) == 1
+    assert "continuing with pip" in recorder.printed.getvalue()
 
 
-def test_a_full_disk_is_not_tried_again(bench: tuple[Recorder, installer.Installer]) -> None:
+def test_a_full_disk_is_an_error_without_a_second_attempt(
+    bench: tuple[Recorder, installer.Installer],
+) -> None:
     recorder, install = bench
     recorder.broken = {"uv": "error: No space left on device (os error 28)"}
-    with pytest.raises(commands.SetUpError, match="No space left"):
+    with pytest.raises(command_runner.SetUpError, match="No space left"):
         install.install(["a==1"], step="packages")
     assert recorder.programs == ["fetch", "uv"]
 
 
-def test_a_half_fetched_uv_is_fetched_again(bench: tuple[Recorder, installer.Installer]) -> None:
+def test_a_partly_fetched_uv_is_fetched_again(bench: tuple[Recorder, installer.Installer]) -> None:
     recorder, install = bench
-    half = install._cache / "tool" / "uv-1.2.part" / "bin"
-    half.mkdir(parents=True)
+    partial = install._cache / "tool" / "uv-1.2.part" / "bin"
+    partial.mkdir(parents=True)
     install.install(["a==1"], step="packages")
     assert recorder.programs == ["fetch", "uv"]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sets"),
+    ("requested", "sets"),
     [
         ([], ["run"]),
         (["voice"], ["run", "voice"]),
@@ -164,34 +169,34 @@ def test_a_half_fetched_uv_is_fetched_again(bench: tuple[Recorder, installer.Ins
         (["tests"], ["run", "voice", "engines", "tests"]),
     ],
 )
-def test_sets_that_an_environment_needs(wanted: list[str], sets: list[str]) -> None:
-    assert packages.complete(wanted) == sets
+def test_sets_that_an_environment_needs(requested: list[str], sets: list[str]) -> None:
+    assert packages.resolve_sets(requested) == sets
 
 
-def locked(name: str) -> dict[str, set[str]]:
+def locked_versions(name: str) -> dict[str, set[str]]:
     """Return the versions of each package in a locked list."""
     lines = (ROOT / "requirements" / "locked" / f"{name}.txt").read_text().splitlines()
-    found: dict[str, set[str]] = {}
+    versions: dict[str, set[str]] = {}
     for line in lines[1:]:
         package, _, version = line.partition(";")[0].strip().partition("==")
         assert version, line
-        found.setdefault(package, set()).add(version)
-    return found
+        versions.setdefault(package, set()).add(version)
+    return versions
 
 
 @pytest.mark.parametrize("distro", ["jazzy", "kilted"])
-def test_locked_lists_go_together(distro: str) -> None:
-    """Every package of the lists is there, and in all lists it is the same."""
+def test_locked_lists_are_consistent(distro: str) -> None:
+    """Every package of the lists is locked, and has the same version in all locked lists."""
     names = [f"ros-{distro}", *packages.SETS]
-    versions = {name: locked(name) for name in names}
+    versions = {name: locked_versions(name) for name in names}
     for name in names:
-        for package, found in versions[name].items():
-            others = [versions[other].get(package, found) for other in names]
-            assert all(other == found for other in others), package
+        for package, own in versions[name].items():
+            others = [versions[other].get(package, own) for other in names]
+            assert all(other == own for other in others), package
     for name, lists in {f"ros-{distro}": (f"ros-{distro}",), **packages.SETS}.items():
         for part in lists:
             for line in (ROOT / "requirements" / f"{part}.txt").read_text().splitlines():
-                wanted = line.partition("#")[0].strip().lower().replace("_", "-")
-                if wanted:
-                    package = wanted.split("=")[0].split(">")[0].split("<")[0].split("~")[0]
+                requirement = line.partition("#")[0].strip().lower().replace("_", "-")
+                if requirement:
+                    package = requirement.split("=")[0].split(">")[0].split("<")[0].split("~")[0]
                     assert package in versions[name], f"{part}.txt: {package}"

@@ -1,4 +1,4 @@
-"""The parameter tables in the docs are what the code declares."""
+"""docs/parameters.md has the parameters that the code declares."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from scripts import parameter_tables
 
 
 def test_tables_are_up_to_date() -> None:
-    assert parameter_tables.FILE.read_text(encoding="utf-8") == parameter_tables.render(), (
+    assert parameter_tables.FILE.read_text(encoding="utf-8") == parameter_tables.render_page(), (
         "run: python scripts/parameter_tables.py"
     )
 
 
 def test_every_parameter_is_described() -> None:
-    rows = [line for line in parameter_tables.render().splitlines() if line.startswith("| `")]
+    rows = [line for line in parameter_tables.render_page().splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     for row in rows:
         assert row.rstrip(" |").rpartition("|")[2].strip(), row

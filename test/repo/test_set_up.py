@@ -1,4 +1,4 @@
-"""The set-up scripts: which Python, which ROS 2, when to build again, how results are counted."""
+"""The set-up scripts: choice of Python and ROS 2, repeated builds, counts of test results."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_suitable_pythons(
     assert set_up.is_suitable(version) is suitable
 
 
-def test_a_python_that_does_not_start_has_no_version() -> None:
-    assert set_up.version_of("/nowhere/python3.12") is None
-    assert set_up.version_of(sys.executable) == sys.version_info[:2]
+def test_an_interpreter_that_does_not_start_has_no_version() -> None:
+    assert set_up.python_version("/nowhere/python3.12") is None
+    assert set_up.python_version(sys.executable) == sys.version_info[:2]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sourced", "expected"),
+    ("requested", "sourced", "expected"),
     [
         (None, False, ("kilted", False)),
         ("jazzy", False, ("jazzy", False)),
@@ -50,15 +50,18 @@ def test_a_python_that_does_not_start_has_no_version() -> None:
     ],
 )
 def test_choice_of_ros(
-    monkeypatch: pytest.MonkeyPatch, wanted: str | None, sourced: bool, expected: tuple[str, bool]
+    monkeypatch: pytest.MonkeyPatch,
+    requested: str | None,
+    sourced: bool,
+    expected: tuple[str, bool],
 ) -> None:
     monkeypatch.setattr(workspace.platform, "machine", lambda: "x86_64")
     monkeypatch.setenv("ROS_DISTRO", "humble" if sourced else "")
-    ros = workspace.choose_ros(wanted, sourced=sourced)
+    ros = workspace.choose_ros(requested, sourced=sourced)
     assert (ros.distro, ros.sourced) == expected
 
 
-def test_a_distribution_without_wheels_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_distribution_without_wheels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(workspace.SetUpError, match=r"ROS=foxy: .*jazzy, kilted"):
         workspace.choose_ros("foxy", sourced=False)
     monkeypatch.setattr(workspace.platform, "machine", lambda: "aarch64")
@@ -88,8 +91,10 @@ def source_tree(tmp_path: Path) -> Path:
         ("README.md", "one", set()),
     ],
 )
-def test_what_is_built_again(source_tree: Path, changed: str, text: str, steps: set[str]) -> None:
-    build = package_build.Build(source_tree, source_tree / ".venv", sourced=False, run=print)
+def test_steps_that_a_change_repeats(
+    source_tree: Path, changed: str, text: str, steps: set[str]
+) -> None:
+    build = package_build.PackageBuild(source_tree, source_tree / ".venv", sourced=False, run=print)
     before = {step: build.fingerprint(step) for step in ("generated", "linked")}
     (source_tree / changed).parent.mkdir(exist_ok=True)
     (source_tree / changed).write_text(text)
@@ -97,13 +102,13 @@ def test_what_is_built_again(source_tree: Path, changed: str, text: str, steps: 
 
 
 def test_links_follow_the_source_tree(source_tree: Path) -> None:
-    """A new file is linked, a generated one makes room, and what is gone is forgotten."""
+    """A new file is linked, a generated one is replaced, and the link of a removed one is gone."""
     venv = source_tree / ".venv"
     package = venv / "lib" / "python3.11" / "site-packages" / "edge_inference"
     (package / "msg").mkdir(parents=True)
     (package / "a.py").write_text("generated")
     (package / "msg" / "_a.py").write_text("generated")
-    build = package_build.Build(source_tree, venv, sourced=False, run=print)
+    build = package_build.PackageBuild(source_tree, venv, sourced=False, run=print)
     build.link()
     assert (package / "a.py").resolve() == source_tree / "edge_inference" / "a.py"
     assert (package / "msg" / "_a.py").read_text() == "generated"
@@ -127,26 +132,26 @@ def test_messages_are_never_copied_over_a_link(source_tree: Path) -> None:
         if "--install" in command:
             package.mkdir()
 
-    build = package_build.Build(source_tree, venv, sourced=False, run=cmake)
+    build = package_build.PackageBuild(source_tree, venv, sourced=False, run=cmake)
     build.link()
     build.generate("messages")
     assert [command[1] for command in commands] == ["-G", "--build", "--install"]
     assert (source_tree / "edge_inference" / "a.py").read_text() == "one"
 
 
-def test_a_report_is_counted(tmp_path: Path) -> None:
+def test_outcomes_in_a_report_are_counted(tmp_path: Path) -> None:
     report = tmp_path / "unit.xml"
     report.write_text(
         '<testsuites><testsuite tests="6" failures="1" errors="1" skipped="2">'
         '<testcase><skipped message="no camera"/></testcase>'
         '<testcase><skipped message="no camera"/></testcase></testsuite></testsuites>'
     )
-    tally = tiers.read_report("unit", report)
-    assert (tally.passed, tally.failed, tally.skipped) == (2, 2, 2)
-    assert tally.reasons == ["no camera"]
-    assert "2 passed, 2 failed, 2 skipped" in tally.line()
+    result = tiers.read_report("unit", report)
+    assert (result.passed, result.failed, result.skipped) == (2, 2, 2)
+    assert result.reasons == ["no camera"]
+    assert "2 passed, 2 failed, 2 skipped" in result.format_line()
 
 
-def test_an_absent_report_counts_nothing(tmp_path: Path) -> None:
-    tally = tiers.read_report("unit", tmp_path / "absent.xml")
-    assert (tally.passed, tally.failed, tally.skipped) == (0, 0, 0)
+def test_an_absent_report_has_no_outcomes(tmp_path: Path) -> None:
+    result = tiers.read_report("unit", tmp_path / "absent.xml")
+    assert (result.passed, result.failed, result.skipped) == (0, 0, 0)

@@ -343,7 +343,7 @@ def convolution(
 
 
 def quantized() -> Network:
-    """A convolution between quantised ends."""
+    """A convolution between quantized ends."""
     image = Tensor("image")
     eight_bits = Tensor("image_q", dtype=DataType.INT8)
     again = Tensor("image_dq")

@@ -1,4 +1,4 @@
-"""Nothing but functions runs here; and an engine server in a workshop, for the tests of engines."""
+"""Isolation of the unit tests, and fixtures with an engine server in a workshop."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from edge_inference.engines.serving import server as server_module
 from edge_inference.engines.serving.server import EngineServer
 from engine_workshop import Witness, Workshop
 
-# Where its wheel brings no library it asks ldconfig, in a process, where the system has one.
+# Imported before the isolation starts: without a library in its wheel, soundfile runs ldconfig.
 with contextlib.suppress(ImportError, OSError):
     import soundfile  # noqa: F401
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Refuse what is no unit test's, from the first fixture on."""
+    """Start the isolation before the first fixture."""
     isolation.start_watching(item.nodeid)
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Fail also where the refusal was swallowed."""
+    """End the isolation; fail also if the test swallowed the exception of a violation."""
     try:
         return (yield)
     finally:
-        if found := isolation.stop_watching():
-            pytest.fail(f"{item.nodeid} {' and '.join(found)}: {isolation.ADVICE}")
+        if violations := isolation.stop_watching():
+            pytest.fail(f"{item.nodeid} {' and '.join(violations)}: {isolation.HINT}")
 
 
 @pytest.fixture
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    made = Workshop(find_model("efficientnet_lite0"))
-    monkeypatch.setattr(server_module, "select_backend", made.select)
-    monkeypatch.setattr(server_module, "prepare_in_child", made.make)
-    return made
+    workshop = Workshop(find_model("efficientnet_lite0"))
+    monkeypatch.setattr(server_module, "select_backend", workshop.select)
+    monkeypatch.setattr(server_module, "prepare_in_child", workshop.make)
+    return workshop
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def witness() -> Witness:
 
 @pytest.fixture
 def server(workshop: Workshop, witness: Witness, tmp_path: Path) -> Iterator[EngineServer]:
-    made = EngineServer(ArtifactCache(tmp_path), workshop.check, witness.changed, witness.failed)
-    yield made
+    server = EngineServer(ArtifactCache(tmp_path), workshop.check, witness.changed, witness.failed)
+    yield server
     workshop.may_finish.set()
-    made.close()
+    server.close()
     assert workshop.open_backends() == []

@@ -1,7 +1,7 @@
-"""What keeps the unit tier quick: its tests start no process, open no model and no ROS graph.
+"""Keeps the unit tier fast: its tests start no process and open no model and no ROS context.
 
-An audit hook sees every way to start a process, also from C code and below mocks, and every
-import. It cannot be taken out again, so it heeds only what happens while a unit test runs.
+An audit hook sees every import and every way to start a process, also from C code and below mocks.
+An audit hook cannot be removed, so it does nothing while no unit test runs.
 """
 
 from __future__ import annotations
@@ -22,56 +22,56 @@ PROCESSES = {
     "pty.spawn",
     "subprocess.Popen",
 }
-# Imported, each costs more than most tests; what is opened in it costs more still.
+# The import of each takes longer than most tests, and opening the named class takes even longer.
 PACKAGES = {"onnxruntime": "InferenceSession", "rclpy": "context.Context"}
 
-ADVICE = "a test that needs this belongs in test/process"
+HINT = "a test that needs this belongs in test/process"
 
 _running: list[str] = []
-_seen: list[str] = []
+_violations: list[str] = []
 _patch = pytest.MonkeyPatch()
 
 
 def start_watching(test: str) -> None:
-    """Refuse, from now on, what is no part of a unit test."""
+    """Refuse processes and heavy packages from now on; ``test`` is the name of the test."""
     for package in PACKAGES:
         forbid_opening(package, _patch)
-    # The one way to start a process that raises no event.
-    started = "starts a process (multiprocessing)"
-    _patch.setattr(multiprocessing.util, "spawnv_passfds", lambda *_: _refuse(started))
-    _seen.clear()
+    # The only way to start a process that raises no audit event.
+    violation = "starts a process (multiprocessing)"
+    _patch.setattr(multiprocessing.util, "spawnv_passfds", lambda *_: _refuse(violation))
+    _violations.clear()
     _running[:] = [test]
 
 
 def stop_watching() -> list[str]:
-    """Stop refusing and return what was refused, which the test may have swallowed."""
+    """Stop refusing, and return the violations, whose exceptions the test may have swallowed."""
     _running.clear()
     _patch.undo()
     return take_violations()
 
 
 def take_violations() -> list[str]:
-    """Return what was refused since the test began, and forget it."""
-    found = list(_seen)
-    _seen.clear()
-    return found
+    """Return the violations since the test began, and clear them."""
+    violations = list(_violations)
+    _violations.clear()
+    return violations
 
 
 def forbid_opening(package: str, patch: pytest.MonkeyPatch) -> None:
-    """Refuse to open something of ``package``, where another tier's tests have imported it."""
-    found: Any = sys.modules.get(package)
+    """Refuse to open the class of ``package`` if the tests of another tier have imported it."""
+    class_: Any = sys.modules.get(package)
     for name in PACKAGES[package].split("."):
-        found = getattr(found, name, None)
-    if found is not None:
-        patch.setattr(found, "__init__", lambda *_, **__: _refuse(f"opens {package}.{name}"))
+        class_ = getattr(class_, name, None)
+    if class_ is not None:
+        patch.setattr(class_, "__init__", lambda *_, **__: _refuse(f"opens {package}.{name}"))
 
 
-def _refuse(what: str) -> None:
-    _seen.append(what)
-    pytest.fail(f"{_running[0]} {what}: {ADVICE}")
+def _refuse(violation: str) -> None:
+    _violations.append(violation)
+    pytest.fail(f"{_running[0]} {violation}: {HINT}")
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _running:
         return
     if event in PROCESSES:
@@ -80,4 +80,4 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         _refuse(f"imports {arguments[0]}")
 
 
-sys.addaudithook(_hear)
+sys.addaudithook(_audit)

@@ -12,7 +12,7 @@ def test_nothing_is_said_of_good_sound() -> None:
 
 def test_clipping_is_told_for_some_seconds_not_for_one_chunk() -> None:
     advice = AudioAdvice()
-    assert advice.update(ChunkCounts(clipped=1), 0.0, 1) == "the sound is clipped: lower the gain"
+    assert advice.update(ChunkCounts(clipped=1), 0.0, 1) == "the audio is clipped: lower the gain"
     assert advice.update(ChunkCounts(clipped=1), 4.9, 1) != ""
     assert advice.update(ChunkCounts(clipped=1), 5.0, 1) == ""
 
@@ -20,8 +20,8 @@ def test_clipping_is_told_for_some_seconds_not_for_one_chunk() -> None:
 def test_gaps_are_told_and_who_makes_them() -> None:
     advice, counts = AudioAdvice(), ChunkCounts(gaps=1)
     assert "the source or the network loses some" not in advice.update(counts, 0.0, 2)
-    assert advice.update(counts, 1.0, 1).startswith("2 sources publish the sound in turn")
+    assert advice.update(counts, 1.0, 1).startswith("2 sources publish audio on this topic")
     counts.gaps = 2
     counts.clipped = 1
     words = advice.update(counts, 2.0, 1)
-    assert words.startswith("the sound has gaps") and words.endswith("lower the gain")
+    assert words.startswith("the audio has gaps") and words.endswith("lower the gain")

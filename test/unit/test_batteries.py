@@ -110,7 +110,7 @@ def test_the_sign_is_the_direction(status: str | int, says: str, value: float | 
     assert power.value == (None if value is None else pytest.approx(10 * value))
     if value is None:
         assert current.status is ReadingStatus.INVALID
-        assert "charged or discharged" in current.problem
+        assert "charging or discharging" in current.problem
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
         ("fallback: true\n", "description"),
         (LOWEST + "controll: [a]\n", "line 3.*controll.*control"),
         (LOWEST + "control: zone/tj\n", "line 3, control: expected a list"),
-        (LOWEST + "lowest_c: 130\n", "must be below"),
-        (LOWEST + "largest_jump_c: 0\n", "at least 1"),
-        ("description: it\n", "nothing tells such a board"),
+        (LOWEST + "min_c: 130\n", "must be below"),
+        (LOWEST + "max_jump_c: 0\n", "at least 1"),
+        ("description: it\n", "nothing identifies the board"),
         ("", "empty"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_wrong_file_is_refused_where_it_is_wrong(tmp_path: Path, text: str, wo
 
 @pytest.mark.parametrize("folders", [[], [Path("no/such/folder")]])
 def test_no_board_at_all_is_an_error(folders: list[Path]) -> None:
-    with pytest.raises(ConfigError, match="no board is described"):
+    with pytest.raises(ConfigError, match="expected <board>.yaml in"):
         load_boards(folders)
 
 
@@ -108,25 +108,25 @@ def test_every_shipped_jetson_knows_the_zone_that_measures_nothing(boards: list[
     for board in boards:
         if board.name.startswith("jetson") or board.name == "generic":
             assert board.is_placeholder("zone/PMIC-Die"), board.name
-            assert board.deciding(["zone/PMIC-Die"]) == set(), board.name
+            assert board.control_names(["zone/PMIC-Die"]) == set(), board.name
 
 
 def test_agx_orin_has_no_rail_that_is_a_total(boards: list[Board]) -> None:
     orin = find_board("jetson_orin", boards)
     for rail in ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"):
-        assert orin.role_of_power(f"rail/{rail}") is Role.NONE
-    assert orin.role_of_power("rail/VDD_IN") is Role.TOTAL_POWER
+        assert orin.power_role(f"rail/{rail}") is Role.NONE
+    assert orin.power_role("rail/VDD_IN") is Role.TOTAL_POWER
 
 
 def test_what_decides_is_tj_where_there_is_one(boards: list[Board]) -> None:
     orin = find_board("jetson_orin", boards)
-    assert orin.deciding(["zone/cpu-thermal", "zone/tj-thermal"]) == {"zone/tj-thermal"}
-    assert orin.deciding(["zone/CPU-therm", "zone/Tj-therm"]) == {"zone/Tj-therm"}
-    assert orin.deciding(["zone/cpu-thermal", "zone/x"]) == {"zone/cpu-thermal"}
-    assert orin.deciding([]) == set()
+    assert orin.control_names(["zone/cpu-thermal", "zone/tj-thermal"]) == {"zone/tj-thermal"}
+    assert orin.control_names(["zone/CPU-therm", "zone/Tj-therm"]) == {"zone/Tj-therm"}
+    assert orin.control_names(["zone/cpu-thermal", "zone/x"]) == {"zone/cpu-thermal"}
+    assert orin.control_names([]) == set()
 
 
 def test_what_measures_nothing_never_decides(tmp_path: Path) -> None:
     text = LOWEST + "control: ['zone/*']\nplaceholders: ['*-Die']\n"
     (board,) = load_boards([written(tmp_path, text)])
-    assert board.deciding(["zone/CPU", "zone/PMIC-Die"]) == {"zone/CPU"}
+    assert board.control_names(["zone/CPU", "zone/PMIC-Die"]) == {"zone/CPU"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.cli.command_line import run
-from edge_inference.cli.platform.sensor_format import headline, rows, state_as_json
+from edge_inference.cli.platform.sensor_format import format_headline, make_rows, state_as_json
 from edge_inference.cli.platform.show import ShowOptions, show
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
@@ -103,8 +103,8 @@ def test_each_look_has_its_time_in_the_recording(capsys: pytest.CaptureFixture[s
         now_ns += round(seconds * 1e9)
         return False
 
-    order = ShowOptions(str(TREES / "pc.jsonl"), period_s=0.25, speed=4.0)
-    assert show(order, as_json=True, clock=lambda: now_ns, wait=wait) == 0
+    options = ShowOptions(str(TREES / "pc.jsonl"), period_s=0.25, speed=4.0)
+    assert show(options, as_json=True, clock=lambda: now_ns, wait=wait) == 0
     samples = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [sample["t"] for sample in samples] == [0.0, 1.0, 2.0]
     powers = [
@@ -168,8 +168,8 @@ def a_reading(name: str, quantity: Quantity, value: float | None, **others: obje
 
 def test_a_state_without_readings() -> None:
     state = PlatformState("generic", (), 0)
-    assert rows(state) == []
-    assert headline(state) == "generic"
+    assert make_rows(state) == []
+    assert format_headline(state) == "generic"
     assert state_as_json(state, 1.23456)["t"] == 1.235
 
 
@@ -200,7 +200,7 @@ def test_throttling_in_words(
         ),
         0,
     )
-    assert headline(state) == words
+    assert format_headline(state) == words
 
 
 @pytest.mark.parametrize(
@@ -215,12 +215,12 @@ def test_throttling_in_words(
     ],
 )
 def test_values_in_words(quantity: Quantity, value: float, words: str) -> None:
-    (row,) = rows(PlatformState("b", (a_reading("x/y", quantity, value),), 0))
-    assert (row.name, row.values, row.is_well) == ("x/y", words, True)
+    (row,) = make_rows(PlatformState("b", (a_reading("x/y", quantity, value),), 0))
+    assert (row.name, row.values, row.is_ok) == ("x/y", words, True)
 
 
 @pytest.mark.parametrize(
-    ("reading", "is_well"),
+    ("reading", "is_ok"),
     [
         (a_reading("a/b", Quantity.TEMPERATURE, 98.9, throttle=99.0), True),
         (a_reading("a/b", Quantity.TEMPERATURE, 99.0, throttle=99.0), False),
@@ -236,9 +236,9 @@ def test_values_in_words(quantity: Quantity, value: float, words: str) -> None:
         (a_reading("a/b", Quantity.STATE, 2), True),
     ],
 )
-def test_what_is_well(reading: Reading, is_well: bool | None) -> None:
-    (row,) = rows(PlatformState("b", (reading,), 0))
-    assert row.is_well is is_well
+def test_what_is_ok(reading: Reading, is_ok: bool | None) -> None:
+    (row,) = make_rows(PlatformState("b", (reading,), 0))
+    assert row.is_ok is is_ok
     assert reading.problem in row.remark
 
 
@@ -256,7 +256,7 @@ def test_things_of_one_kind_have_rows_of_their_own() -> None:
         ),
         0,
     )
-    assert [(row.name, row.values, row.remark) for row in rows(state)] == [
+    assert [(row.name, row.values, row.remark) for row in make_rows(state)] == [
         ("rapl/package-0", "20.00 W", ""),
         ("rapl/package-0/core", "12.00 W", ""),
         ("battery/0", "15.00 V", "?"),

@@ -1,4 +1,4 @@
-"""Which directive holds, and what holds without one."""
+"""The directive that applies to a node, and the limits without one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_without_a_manager_nothing_is_limited() -> None:
     assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
 
 
-def test_what_is_asked_by_name_holds_against_what_is_asked_of_all() -> None:
+def test_a_directive_by_name_takes_precedence_over_the_general_one() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 10.0, node=""), 0)
     assert node.resolve(POLICY, 0).limits.max_rate_hz == 10.0
@@ -43,7 +43,7 @@ def test_what_is_asked_by_name_holds_against_what_is_asked_of_all() -> None:
     assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
 
 
-def test_a_name_that_is_not_repeated_gives_way_to_what_is_asked_of_all() -> None:
+def test_the_general_directive_applies_after_one_by_name_times_out() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 20.0), 0)
     for second in range(1, 8):
@@ -51,7 +51,7 @@ def test_a_name_that_is_not_repeated_gives_way_to_what_is_asked_of_all() -> None
     assert node.resolve(POLICY, 7 * SECOND).limits.max_rate_hz == 3.0
 
 
-def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
+def test_a_directive_for_another_node_only_shows_that_the_manager_is_alive() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 1.0, node="/other"), 0)
     assert node.resolve(POLICY, 0).obeys == "nothing"
@@ -61,21 +61,21 @@ def test_what_others_are_asked_is_a_sign_of_life_and_nothing_else() -> None:
     assert node.resolve(POLICY, 19 * SECOND).limits.max_rate_hz == 20.0
 
 
-def test_managers_that_somebody_makes_up_do_not_push_out_the_one_that_is_obeyed() -> None:
+def test_invented_managers_do_not_displace_the_active_one() -> None:
     node = DirectiveArbiter("/ai/inference")
-    node.receive(directive(1, 7.0, manager="true"), 0)
+    node.receive(directive(1, 7.0, manager="real"), 0)
     assert node.resolve(POLICY, 0).limits.max_rate_hz == 7.0
     for number in range(5000):
-        node.receive(directive(number, 1.0, manager=f"made-up-{number}"), number)
+        node.receive(directive(number, 1.0, manager=f"invented-{number}"), number)
     now = node.resolve(POLICY, SECOND)
     assert now.limits.max_rate_hz == 7.0
-    assert now.problem.count("made-up") <= 16
-    # Whoever speaks when it has fallen silent is heard, however many there were.
+    assert now.problem.count("invented") <= 16
+    # After it falls silent, the next manager is followed, however many there were.
     node.receive(directive(1, 9.0, manager="second"), 6 * SECOND)
     assert node.resolve(POLICY, 6 * SECOND).limits.max_rate_hz == 9.0
 
 
-def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
+def test_the_safe_level_applies_from_the_loss_of_a_manager_until_one_is_back() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, None), 0)
     assert node.resolve(POLICY, 5 * SECOND).obeys == "directive"
@@ -89,7 +89,7 @@ def test_a_lost_manager_leaves_the_safe_level_until_one_is_back() -> None:
 
 
 @pytest.mark.parametrize("after_s", [1, 60])
-def test_a_manager_that_leaves_takes_along_what_it_asked(after_s: int) -> None:
+def test_a_manager_that_leaves_ends_its_directives(after_s: int) -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 2.0), 0)
     node.receive(directive(1, 1.0, node=""), 0)
@@ -100,7 +100,7 @@ def test_a_manager_that_leaves_takes_along_what_it_asked(after_s: int) -> None:
     assert node.resolve(POLICY, 3600 * SECOND).obeys == "nothing"
 
 
-def test_a_manager_that_leaves_takes_nothing_of_another_along() -> None:
+def test_a_manager_that_leaves_does_not_end_directives_of_another() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 20.0, manager="first"), 0)
     node.receive(directive(1, 2.0, manager="second"), 0)
@@ -120,14 +120,14 @@ def test_a_manager_that_leaves_takes_nothing_of_another_along() -> None:
         {"problem": "expected a level of 0 to 3, got 9"},
     ],
 )
-def test_what_asks_for_anything_is_no_farewell(change: dict) -> None:
+def test_a_directive_with_any_request_is_no_release(change: dict) -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 2.0), 0)
     node.receive(replace(make_release_directive("one", 0), **change), 1)
     assert node.resolve(POLICY, 10 * SECOND).obeys == "safe_level"
 
 
-def test_a_safety_critical_node_refuses_and_says_so() -> None:
+def test_a_safety_critical_node_refuses_and_reports_it() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 1.0), 0)
     now = node.resolve(CRITICAL, 0)
@@ -140,15 +140,15 @@ def test_a_safety_critical_node_refuses_and_says_so() -> None:
     assert "lost" in lost.problem
 
 
-def unclear(number: int, node: str = "/ai/inference") -> Directive:
+def invalid(number: int, node: str = "/ai/inference") -> Directive:
     return replace(directive(number, 1.0, node), problem="expected a level of 0 to 3, got 9")
 
 
 @pytest.mark.parametrize("node", ["", "/ai/inference"])
-def test_what_is_not_understood_is_the_safe_level_until_something_is(node: str) -> None:
+def test_an_invalid_directive_leads_to_the_safe_level_until_a_valid_one(node: str) -> None:
     ours = DirectiveArbiter("/ai/inference")
     ours.receive(directive(1, 20.0, node), 0)
-    ours.receive(unclear(2, node), 1)
+    ours.receive(invalid(2, node), 1)
     now = ours.resolve(POLICY, 2)
     assert (now.obeys, now.limits, now.directive) == ("safe_level", SAFE, None)
     assert "got 9" in now.problem
@@ -156,14 +156,14 @@ def test_what_is_not_understood_is_the_safe_level_until_something_is(node: str) 
     assert ours.resolve(POLICY, 4).limits.max_rate_hz == 20.0
 
 
-def test_what_others_do_not_understand_is_no_business_of_ours() -> None:
+def test_an_invalid_directive_for_another_node_is_ignored() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 20.0), 0)
-    node.receive(unclear(2, "/other"), 1)
+    node.receive(invalid(2, "/other"), 1)
     assert node.resolve(POLICY, 2).limits.max_rate_hz == 20.0
 
 
-def test_a_failsafe_that_limits_nothing_is_the_safe_level() -> None:
+def test_a_failsafe_without_a_limit_leads_to_the_safe_level() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(replace(directive(1, None), level=DirectiveLevel.FAILSAFE), 0)
     now = node.resolve(POLICY, 0)
@@ -173,9 +173,9 @@ def test_a_failsafe_that_limits_nothing_is_the_safe_level() -> None:
     assert node.resolve(POLICY, 1).limits.max_rate_hz == 1.0
 
 
-def test_a_safety_critical_node_goes_on_and_shows_what_it_did_not_understand() -> None:
+def test_a_safety_critical_node_reports_an_invalid_directive_and_continues() -> None:
     node = DirectiveArbiter("/ai/inference")
-    node.receive(unclear(1), 0)
+    node.receive(invalid(1), 0)
     now = node.resolve(CRITICAL, 0)
     assert (now.obeys, now.limits.is_free) == ("critical", True)
     assert "got 9" in now.problem
@@ -191,14 +191,14 @@ def test_a_safety_critical_node_goes_on_and_shows_what_it_did_not_understand() -
         ("fp7", {"int8"}),
     ],
 )
-def test_a_ceiling_that_nobody_knows_allows_only_the_cheapest(
+def test_an_unknown_ceiling_allows_only_the_cheapest_precision(
     ceiling: str, allowed: set[str]
 ) -> None:
     known = ("fp32", "fp16", "int8", "mixed")
     assert {each for each in known if is_within_ceiling(each, ceiling)} == allowed
 
 
-def test_of_two_managers_the_first_is_obeyed_and_the_other_is_a_problem() -> None:
+def test_the_first_of_two_managers_is_followed_and_the_other_reported() -> None:
     node = DirectiveArbiter("/ai/inference")
     for second in range(10):
         node.receive(directive(1, 20.0, manager="first"), second * SECOND)
@@ -219,8 +219,8 @@ def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
 
 
 @pytest.mark.parametrize("from_s", [1, 6, 3600], ids=["before", "soon after", "long after"])
-def test_a_manager_that_crashes_keeps_no_live_one_from_being_obeyed(from_s: int) -> None:
-    """Whenever another one begins to speak: the safe level is for the time in which nobody does."""
+def test_a_crashed_manager_does_not_block_a_live_one(from_s: int) -> None:
+    """Whenever another one starts: the safe level applies only while no manager sends."""
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(9, 2.0, manager="foreign"), 0)
     assert node.resolve(POLICY, 0).limits.max_rate_hz == 2.0
@@ -231,13 +231,13 @@ def test_a_manager_that_crashes_keeps_no_live_one_from_being_obeyed(from_s: int)
         if second > 5:
             assert now.obeys == ("directive" if second >= from_s else "safe_level")
     assert (now.limits.max_rate_hz, now.problem) == (20.0, "")
-    # And the crash is forgotten: it is this one that is missed now.
+    # The crash is forgotten: now the loss of this manager counts.
     lost = node.resolve(POLICY, 3700 * SECOND)
     assert lost.obeys == "safe_level"
     assert "lost (own)" in lost.problem
 
 
-def test_duties_change_while_it_runs() -> None:
+def test_the_policy_may_change_at_runtime() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 20.0), 0)
     longer = FailsafePolicy(60 * SECOND, SAFE)
@@ -245,7 +245,7 @@ def test_duties_change_while_it_runs() -> None:
     assert node.resolve(POLICY, 30 * SECOND).obeys == "safe_level"
 
 
-def test_a_time_in_which_nothing_could_be_heard_is_no_loss() -> None:
+def test_a_time_without_a_subscription_is_no_loss() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 20.0), 0)
     node.receive(directive(2, 3.0, node=""), 0)

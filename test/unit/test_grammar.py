@@ -133,7 +133,7 @@ def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: 
     phrases = ["go {distance}", "turn {side}", "turn {angle}", "to the {room}", "{count} times"]
     grammar = one_intent(tmp_path, *(f'"{phrase}"' for phrase in phrases))
     assert grammar.parse(split_words(text)) is None
-    found = grammar.nearest_problem(split_words(text))
+    found = grammar.explain_mismatch(split_words(text))
     assert problem in found
     assert bool(found) is bool(problem)
 
@@ -141,24 +141,24 @@ def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: 
 @pytest.mark.parametrize(
     ("phrase", "error"),
     [
-        ('""', "nothing needs to be said"),
-        ('"[go] [on]"', "nothing needs to be said"),
-        ('"(go|)"', "nothing needs to be said"),
+        ('""', "every word is optional"),
+        ('"[go] [on]"', "every word is optional"),
+        ('"(go|)"', "every word is optional"),
         ('"go [on"', "']' is missing"),
         ('"(go"', "')' is missing"),
-        ('"go)"', "closes nothing"),
-        ('"' + "[" * 5000 + '"', "more than 50 brackets"),
-        ('"' + "a " * 100_000 + '"', "a phrase of 200000 characters"),
+        ('"go)"', "has no opening bracket"),
+        ('"' + "[" * 5000 + '"', "expected at most 50 brackets"),
+        ('"' + "a " * 100_000 + '"', "expected at most 500 characters, got 200000"),
         ('"' + "(a|b) " * 50 + '"', "more than 50000 sentences"),
-        ('"go {distance"', "'{' is no slot"),
-        ('"go {}"', "'{}' is no slot"),
+        ('"go {distance"', "'{' is not a slot"),
+        ('"go {}"', "'{}' is not a slot"),
         ('"go {distanc}"', "unknown slot 'distanc'; did you mean 'distance'"),
-        ('"{side} {side}"', "stands twice"),
+        ('"{side} {side}"', "is used twice"),
         ('"go !"', "'!' has no word"),
         ("yes", "expected a text, got True; put it in quotes"),
         ("{say: on}", "slots: missing"),
         ("{say: go, slots: {side: 1}}", "expected a text, got 1"),
-        ('{say: "go {side}", slots: {side: left}}', "both said and fixed"),
+        ('{say: "go {side}", slots: {side: left}}', "both a placeholder and fixed"),
         ("{do: go}", "unknown key"),
     ],
 )
@@ -173,16 +173,16 @@ def test_a_bad_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, err
     ("text", "error"),
     [
         ("", "the file is empty"),
-        ("intents: {}\n", "line 1, intents: there is no intent"),
+        ("intents: {}\n", "line 1, intents: expected at least one intent"),
         ("slots: {}\n", "line 1, intents: missing"),
         ("intents:\n  go:\n    phrases: []\n", "line 3, intents.go.phrases: expected a list"),
         ("intents:\n  go: {}\n", "intents.go.phrases: expected a list"),
         ("intent: {}\n", "did you mean 'intents'"),
         ("slots:\n  a: {type: word}\n", "line 2, slots.a.type: expected number or words"),
         ("slots:\n  a: {type: words}\n", "expected a list of texts, got None"),
-        ("slots:\n  a: {type: words, values: []}\n", "there is no value"),
+        ("slots:\n  a: {type: words, values: []}\n", "expected at least one value"),
         ("slots:\n  a: {type: words, values: [1]}\n", "expected a text, got 1"),
-        ("slots:\n  a: {type: words, values: [x, X]}\n", "'x' says both 'x' and 'X'"),
+        ("slots:\n  a: {type: words, values: [x, X]}\n", "'x' stands for both 'x' and 'X'"),
         ("slots:\n  a: {type: words, values: ['!']}\n", "'!' has no word"),
         ("slots:\n  a: {type: number, minimum: 1}\n", "slots.a.maximum: missing"),
         ("slots:\n  a: {type: number, minimum: 2, maximum: 1}\n", "2 is above the maximum, 1"),
@@ -196,7 +196,7 @@ def test_a_bad_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, err
         ),
         (
             "slots:\n  a: {type: number, minimum: 0, maximum: 1, spoken: [0.12345]}\n",
-            "line 2, slots.a.spoken: 0.12345: expected a number up to 999999 of 3 decimals",
+            "line 2, slots.a.spoken: 0.12345: expected a number up to 999999 with 3 decimals",
         ),
         (
             "slots:\n  a: {type: number, minimum: 0, maximum: 1.0e+9, spoken: [1.0e+9]}\n",
@@ -206,9 +206,15 @@ def test_a_bad_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, err
             "slots:\n  a: {type: number, minimum: 0, maximum: .inf}\n",
             "line 2, slots.a.maximum: expected a number, got inf",
         ),
-        ("intents:\n  '': {phrases: [go]}\n", "line 2, intents: expected one word of letters"),
-        ("intents:\n  go then turn: {phrases: [go]}\n", "intents.go then turn: expected one"),
-        ("synonyms: {Go on: [walk]}\n", "expected one word in small letters"),
+        (
+            "intents:\n  '': {phrases: [go]}\n",
+            "line 2, intents: expected an intent name of letters",
+        ),
+        (
+            "intents:\n  go then turn: {phrases: [go]}\n",
+            "intents.go then turn: expected an intent name",
+        ),
+        ("synonyms: {Go on: [walk]}\n", "expected one lower-case word"),
     ],
 )
 def test_a_bad_file_is_reported_where_it_is_bad(tmp_path: Path, text: str, error: str) -> None:

@@ -63,7 +63,7 @@ REFUSED = {
     "other compression": (png(png_header(8, 8, methods=(1, 0, 0)), IDAT, IEND), "methods"),
     "other interlace": (png(png_header(8, 8, methods=(0, 0, 2)), IDAT, IEND), "methods"),
     "animation": (png(png_header(8, 8), chunk(b"acTL", bytes(8)), IDAT, IEND), "animation"),
-    "compressed texts": (png(png_header(8, 8), *[chunk(b"zTXt")] * 9, IDAT, IEND), "compressed texts"),
+    "compressed texts": (png(png_header(8, 8), *[chunk(b"zTXt")] * 9, IDAT, IEND), "compressed"),
     "chunks": (png(png_header(8, 8), *[chunk(b"tEXt")] * 65536, IDAT, IEND), "65536 chunks"),
     "16 bits a channel": (png(png_header(16384, 8192, 16, 6), IDAT, IEND), "16384x8192"),
     "16 bits, fewer pixels": (png(png_header(8192, 4096, 16, 6), IDAT, IEND), "bytes of memory"),

@@ -1,4 +1,4 @@
-"""A unit test starts no process, opens no model and no ROS graph; others do not find out late."""
+"""A unit test that starts a process or opens a model or a ROS context fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_process_is_refused(act: Callable[[], object]) -> None:
     assert len(isolation.take_violations()) == 1
 
 
-def test_what_is_swallowed_is_still_known() -> None:
+def test_a_swallowed_violation_is_kept() -> None:
     try:
         subprocess.run(["true"], check=True)
     except BaseException as swallowed:
@@ -51,7 +51,7 @@ def test_a_heavy_package_is_refused() -> None:
     assert len(isolation.take_violations()) == 1
 
 
-def test_what_another_tier_has_imported_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_imported_by_another_tier_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     class InferenceSession:
         pass
 
@@ -63,6 +63,6 @@ def test_what_another_tier_has_imported_is_not_opened(monkeypatch: pytest.Monkey
     assert len(isolation.take_violations()) == 1
 
 
-def test_what_is_in_memory_is_left_alone() -> None:
+def test_a_loaded_library_is_no_violation() -> None:
     assert ctypes.CDLL(None)
     assert isolation.take_violations() == []

@@ -1,4 +1,4 @@
-"""Of several managers one speaks."""
+"""One of several managers is active."""
 
 from __future__ import annotations
 
@@ -9,51 +9,53 @@ from edge_inference.core.directives.manager_election import LISTEN_NS, SILENCE_N
 HALF = 500_000_000
 
 
-def leaders(heard: dict[str, set[str]], born_ns: dict[str, int], until_ns: int) -> list[list[str]]:
-    """Return who speaks at each half second; ``heard`` tells whose words reach whom."""
+def active_managers(
+    receivers: dict[str, set[str]], started_ns: dict[str, int], until_ns: int
+) -> list[list[str]]:
+    """Return the active managers at each half second; ``receivers`` get what a manager sends."""
     alive: dict[str, ManagerElection] = {}
-    told = []
+    history = []
     for now_ns in range(0, until_ns, HALF):
-        for name, at in born_ns.items():
+        for name, at in started_ns.items():
             if name not in alive and at <= now_ns:
                 alive[name] = ManagerElection(name, now_ns)
-        speak = [name for name, each in alive.items() if each.is_active(now_ns)]
-        for name in speak:
-            for other in heard[name] & alive.keys():
+        active = [name for name, each in alive.items() if each.is_active(now_ns)]
+        for name in active:
+            for other in receivers[name] & alive.keys():
                 alive[other].receive(name, now_ns)
-        told.append(speak)
-    return told
+        history.append(active)
+    return history
 
 
 BOTH = {"a": {"a", "b"}, "b": {"a", "b"}}
 
 
-def test_a_newcomer_listens_first() -> None:
-    told = leaders({"a": {"a"}}, {"a": 0}, 4 * LISTEN_NS)
-    quiet = LISTEN_NS // HALF
-    assert told[:quiet] == [[]] * quiet
-    assert set(map(tuple, told[quiet:])) == {("a",)}
+def test_a_new_manager_listens_first() -> None:
+    history = active_managers({"a": {"a"}}, {"a": 0}, 4 * LISTEN_NS)
+    listening = LISTEN_NS // HALF
+    assert history[:listening] == [[]] * listening
+    assert set(map(tuple, history[listening:])) == {("a",)}
 
 
 @pytest.mark.parametrize("first", ["a", "b"])
-def test_who_speaks_already_goes_on(first: str) -> None:
+def test_an_active_manager_stays_active(first: str) -> None:
     (second,) = {"a", "b"} - {first}
-    told = leaders(BOTH, {first: 0, second: 10 * HALF}, 100 * HALF)
-    assert [second] not in told
-    assert told[-1] == [first]
+    history = active_managers(BOTH, {first: 0, second: 10 * HALF}, 100 * HALF)
+    assert [second] not in history
+    assert history[-1] == [first]
 
 
-def test_of_two_that_begin_at_once_the_first_by_name_goes_on() -> None:
-    told = leaders(BOTH, {"b": 0, "a": 0}, 100 * HALF)
-    assert told[-1] == ["a"]
-    assert sum(len(each) > 1 for each in told) <= 2
+def test_of_two_simultaneous_managers_the_first_by_name_stays_active() -> None:
+    history = active_managers(BOTH, {"b": 0, "a": 0}, 100 * HALF)
+    assert history[-1] == ["a"]
+    assert sum(len(each) > 1 for each in history) <= 2
 
 
-def test_names_that_somebody_makes_up_are_not_kept() -> None:
+def test_invented_names_are_not_kept() -> None:
     standby = ManagerElection("b", 0)
     standby.receive("a", 0)
     for number in range(5000):
-        standby.receive(f"made-up-{number}", number)
+        standby.receive(f"invented-{number}", number)
     others = standby.others(5000)
     assert "a" in others
     assert len(others) <= 16
@@ -61,7 +63,7 @@ def test_names_that_somebody_makes_up_are_not_kept() -> None:
     assert standby.others(SILENCE_NS + 200_000) == ["late"]
 
 
-def test_one_takes_over_when_the_other_falls_silent() -> None:
+def test_a_standby_manager_takes_over_from_a_silent_one() -> None:
     standby = ManagerElection("b", 0)
     standby.receive("a", LISTEN_NS)
     assert not standby.is_active(LISTEN_NS + SILENCE_NS - 1)

@@ -65,14 +65,16 @@ def test_other_formats_are_refused(name: str) -> None:
 
 
 def test_half_a_frame_is_refused() -> None:
-    with pytest.raises(InputError, match=r"6 bytes of sound .* multiple of 4: 2 channels of S16LE"):
+    with pytest.raises(
+        InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\), got 6 bytes"
+    ):
         from_pcm(bytes(6), "S16LE", 2)
     with pytest.raises(InputError, match="channels: expected 1 to 64, got 0"):
         from_pcm(b"", "S16LE", 0)
 
 
 def test_no_numbers_are_refused() -> None:
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="expected finite numbers"):
         from_pcm(struct.pack("<f", float("nan")), "F32LE", 1)
 
 

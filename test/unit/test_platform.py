@@ -89,7 +89,7 @@ def test_a_machine_without_temperatures_has_a_problem() -> None:
     machine.platform.close()
     assert state.readings == ()
     assert state.hottest is None
-    assert "no temperature decides on this machine (board generic)" in state.problem
+    assert "this machine has no control temperature (board generic)" in state.problem
 
 
 def test_when_all_that_decides_is_lost_the_problem_says_why(orin: Machine) -> None:
@@ -97,7 +97,7 @@ def test_when_all_that_decides_is_lost_the_problem_says_why(orin: Machine) -> No
     orin.files.contents[f"{ZONE.format(8)}/temp"] = errno.EIO
     state = orin.sense()
     assert state.hottest is None
-    assert state.problem.startswith("no temperature that decides is known; zone/tj-thermal: ")
+    assert state.problem.startswith("no control temperature has a value; zone/tj-thermal: ")
 
 
 def test_agx_orin_publishes_a_sum_and_no_total() -> None:
@@ -149,7 +149,7 @@ def test_a_search_loses_no_history(orin: Machine) -> None:
     orin.files.reads.clear()
     reading = orin.sense(after_s=2).named("zone/tj-thermal")
     assert f"{ZONE.format(8)}/type" in orin.files.reads  # a search there was
-    assert reading is not None and "leapt" in reading.problem
+    assert reading is not None and "jumped" in reading.problem
 
 
 def test_another_mode_is_seen_and_a_comment_is_none(orin: Machine) -> None:
@@ -164,10 +164,10 @@ def test_another_mode_is_seen_and_a_comment_is_none(orin: Machine) -> None:
 
 def test_a_mode_that_is_not_looked_at_any_more_is_not_known(orin: Machine) -> None:
     mode = PowerModeSensor(orin.files, orin.clock)
-    assert mode.text == ""
-    assert (list(mode.read()), mode.text) == ([], "15W")
+    assert mode.mode_name == ""
+    assert (list(mode.read()), mode.mode_name) == ([], "15W")
     orin.clock.forward(60)
-    assert mode.text == ""
+    assert mode.mode_name == ""
 
 
 def test_gpus_are_asked_of_the_library_on_this_machine_only(
@@ -186,7 +186,7 @@ def test_gpus_are_asked_of_the_library_on_this_machine_only(
 
 
 def test_an_unknown_board_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no board is called 'moon'"):
+    with pytest.raises(ConfigError, match="unknown board 'moon'"):
         open_platform([FOLDER], MemoryFiles({}), "moon")
 
 
@@ -332,7 +332,7 @@ def test_an_empty_file_of_a_real_machine(tmp_path: Path) -> None:
     assert reading is not None
     assert (reading.status, reading.problem) == (
         ReadingStatus.INVALID,
-        "the file is empty; expected a number",
+        "expected a number, got an empty file",
     )
 
 

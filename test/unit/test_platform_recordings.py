@@ -132,7 +132,7 @@ EXPECTED = {
     ),
     "raspberry_pi": Expected("raspberry_pi", "zone/cpu-thermal", 56.1),
     "server": Expected("pc", "temp/k10temp/Tctl", 58.25),
-    "bare_machine": Expected("generic", problem="no temperature decides"),
+    "bare_machine": Expected("generic", problem="this machine has no control temperature"),
 }
 
 

@@ -131,7 +131,7 @@ def test_a_socket_that_takes_nothing_is_no_socket() -> None:
     counter.counts("1000000\n")
     reading = counter.counts("1000000\n")
     assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
-    assert "stands still" in reading.problem
+    assert "does not change" in reading.problem
 
 
 def test_a_part_of_a_socket_may_take_nothing() -> None:

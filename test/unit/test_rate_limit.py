@@ -1,4 +1,4 @@
-"""Thinning to a commanded rate: never above it in the long run, never far below."""
+"""Rate limiters: never above the limit in the long run, and never far below."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def every(period_s: float, count: int, start_ns: int = 0) -> list[int]:
     return [start_ns + round(number * period_s * SECOND) for number in range(count)]
 
 
-def test_no_limit_lets_everything_pass() -> None:
+def test_without_a_limit_every_item_passes() -> None:
     assert len(admitted(RateLimiter(), every(0.001, 100), None)) == 100
 
 
-def test_a_limit_of_zero_lets_nothing_pass() -> None:
+def test_a_limit_of_zero_admits_nothing() -> None:
     assert admitted(RateLimiter(), every(1, 10), 0.0) == []
 
 
 @pytest.mark.parametrize("limit_hz", [1e-310, 1e-45, 5e-324, -1.0, math.nan, -math.inf])
-def test_a_limit_that_is_no_rate_lets_nothing_pass(limit_hz: float) -> None:
+def test_an_invalid_limit_admits_nothing(limit_hz: float) -> None:
     limit = RateLimiter()
     assert admitted(limit, every(1, 10), limit_hz) == []
     assert len(admitted(limit, every(1, 10, 10 * SECOND), 1.0)) == 10
 
 
 @given(st.lists(st.floats() | st.none(), max_size=20))
-def test_a_limit_is_kept_after_whatever_limits(limits: list[float | None]) -> None:
+def test_a_limit_is_kept_after_any_earlier_limits(limits: list[float | None]) -> None:
     limit = RateLimiter()
-    for second, odd in enumerate(limits):
-        limit.admits(second * SECOND, odd)
+    for second, earlier in enumerate(limits):
+        limit.admits(second * SECOND, earlier)
     passed = admitted(limit, every(0.1, 600, len(limits) * SECOND), 2.0)
     assert len(passed) == pytest.approx(120, abs=3)
 
@@ -69,35 +69,35 @@ def test_never_more_than_the_limit_and_a_burst(gaps: list[int], limit_hz: float)
     assert len(passed) <= (times[-1] - times[0]) / SECOND * limit_hz + 3
 
 
-def test_what_was_thinned_before_is_not_thinned_again_for_its_jitter() -> None:
+def test_a_limited_stream_with_jitter_is_not_limited_again() -> None:
     regular = admitted(RateLimiter(0.5), every(1 / 30, 1800), 20.0)
     jitter = [0, 12_000_000, -9_000_000, 15_000_000]
     late = [now + jitter[number % 4] for number, now in enumerate(regular)]
     assert admitted(RateLimiter(1.5), late, 20.0) == late
 
 
-def test_a_raised_limit_holds_at_once() -> None:
+def test_a_raised_limit_applies_at_once() -> None:
     limit = RateLimiter()
     assert limit.admits(0, 0.1)
     assert not limit.admits(SECOND, 0.1)
     assert len(admitted(limit, every(0.1, 20, SECOND), 10.0)) >= 18
 
 
-def test_the_fastest_taker_decides_and_what_is_skipped_is_counted() -> None:
-    thinning = DownstreamRateLimiter()
-    assert all(thinning.admits(now) for now in every(0.01, 50))
-    thinning.set_limit("slow", 2.0, SECOND)
-    thinning.set_limit("fast", 10.0, SECOND)
-    passed = [now for now in every(1 / 30, 90, SECOND) if thinning.admits(now)]
+def test_the_fastest_consumer_decides_and_dropped_items_are_counted() -> None:
+    limiter = DownstreamRateLimiter()
+    assert all(limiter.admits(now) for now in every(0.01, 50))
+    limiter.set_limit("slow", 2.0, SECOND)
+    limiter.set_limit("fast", 10.0, SECOND)
+    passed = [now for now in every(1 / 30, 90, SECOND) if limiter.admits(now)]
     assert 29 <= len(passed) <= 32
-    assert thinning.take_skipped() == 90 - len(passed)
-    assert thinning.take_skipped() == 0
-    thinning.set_limit("free", None, 4 * SECOND)
-    assert all(thinning.admits(now) for now in every(1 / 30, 30, 4 * SECOND))
+    assert limiter.take_skipped() == 90 - len(passed)
+    assert limiter.take_skipped() == 0
+    limiter.set_limit("free", None, 4 * SECOND)
+    assert all(limiter.admits(now) for now in every(1 / 30, 30, 4 * SECOND))
 
 
-def test_a_taker_that_has_gone_thins_no_more() -> None:
-    thinning = DownstreamRateLimiter()
-    thinning.set_limit("gone", 1.0, 0)
-    assert sum(thinning.admits(now) for now in every(1 / 30, 30)) <= 2
-    assert all(thinning.admits(now) for now in every(1 / 30, 30, 6 * SECOND))
+def test_a_consumer_that_is_gone_limits_nothing() -> None:
+    limiter = DownstreamRateLimiter()
+    limiter.set_limit("gone", 1.0, 0)
+    assert sum(limiter.admits(now) for now in every(1 / 30, 30)) <= 2
+    assert all(limiter.admits(now) for now in every(1 / 30, 30, 6 * SECOND))

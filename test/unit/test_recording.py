@@ -129,7 +129,7 @@ def test_a_file_that_blocks_is_recorded_as_such_and_does_so_again(
 
 def test_an_existing_file_is_kept(tmp_path: Path, time: Time) -> None:
     (tmp_path / "r.jsonl").write_text("precious")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="it exists"):
         recorded(FakeSystemFiles({}), tmp_path / "r.jsonl", time)
     assert (tmp_path / "r.jsonl").read_text() == "precious"
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -268,7 +268,7 @@ def test_a_first_look_that_nobody_reads_is_refused(
 ) -> None:
     monkeypatch.setattr(recording, "_MAX_LINE_BYTES", 300)
     files = FakeSystemFiles({f"{ZONE}/type": b"x" * 400})
-    with pytest.raises(ConfigError, match="first look is too large"):
+    with pytest.raises(ConfigError, match="first sample is too large"):
         recorded(files, tmp_path / "r.jsonl", time)
 
 

@@ -106,19 +106,19 @@ SOUND = [format_header(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 
 @pytest.mark.parametrize(
     ("number", "line", "words"),
     [
-        (1, "", "line 1: is no JSON"),
+        (1, "", "line 1: expected JSON"),
         (1, "[]", "line 1: expected a JSON object, got list"),
         (1, "{}", "line 1: expected a recording in format"),
         (1, json.dumps({"format": "edge-inference-platform/2"}), "got 'edge-inference-platform/2'"),
         (1, json.dumps({"format": FORMAT, "board": 3}), "line 1: expected board to be a str"),
         (2, '{"t": 0}', "line 2: expected files"),
-        (2, '{"t": 0.5, "files": {}}', "line 2: expected the first look at t = 0"),
-        (2, '{"t": NaN, "files": {}}', "line 2: is no JSON"),
+        (2, '{"t": 0.5, "files": {}}', "line 2: expected the first sample at t = 0"),
+        (2, '{"t": NaN, "files": {}}', "line 2: expected JSON"),
         (2, '{"t": 0, "files": {"a": "1"}}', "line 2, 'a': expected null or one of text"),
         (2, '{"t": 0, "files": {"a\\nb": 1}}', "line 2, 'a\\nb': expected"),
         (2, '{"t": 0, "files": {"a": {"errno": 99999999999999999999}}}', "line 2, 'a': expected"),
         (2, '{"t": 0, "files": {"a": {"errno": "EWHAT"}}}', "line 2, 'a': expected null or one of"),
-        (2, '{"t": 0, "files": {"a": {"base64": "?"}}}', "line 2, 'a': is no base64"),
+        (2, '{"t": 0, "files": {"a": {"base64": "?"}}}', "line 2, 'a': expected base64"),
         (2, '{"t": 0, "files": {"a": {"text": "1", "errno": "EIO"}}}', "line 2, 'a': expected"),
         (
             1,
@@ -129,11 +129,11 @@ SOUND = [format_header(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 
         (2, '{"t": 0, "files": {"a": {"errno": true}}}', "line 2, 'a': expected null or one of"),
         (2, '{"t": 0, "files": {"a": {"errno": -5}}}', "line 2, 'a': expected null or one of"),
         (2, '{"t": 0, "files": {"a": {"blocks": false}}}', "line 2, 'a': expected null or one of"),
-        (3, '{"t": 1, "files": {}, "gone": ["a"]}', "line 3: expected t, files, got 'gone'"),
+        (3, '{"t": 1, "files": {}, "gone": ["a"]}', "line 3: expected t, files, got also 'gone'"),
         (3, '{"t": -1, "files": {}}', "line 3: expected t"),
         (3, '{"t": 1e999, "files": {}}', "line 3: expected t"),
-        (3, '{"t": 1, "files": {"a": {"te', "line 3: is no JSON (the file ends there: it is cut"),
-        (3, "[" * 100_000, "line 3: is no JSON"),
+        (3, '{"t": 1, "files": {"a": {"te', "line 3: expected JSON (the file is truncated"),
+        (3, "[" * 100_000, "line 3: expected JSON"),
     ],
 )
 def test_damage_is_told_with_its_line(number: int, line: str, words: str, tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_time_does_not_go_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is empty"),
-        (SOUND[0].encode() + b"\n", "without a look"),
-        (b"\xff\xfe\x00", "line 1: is no UTF-8"),
+        (b"", "got an empty file"),
+        (SOUND[0].encode() + b"\n", "expected samples"),
+        (b"\xff\xfe\x00", "line 1: expected UTF-8"),
     ],
 )
 def test_what_is_no_recording(content: bytes, words: str, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_file_that_is_not_there_and_packed_ones_that_are_damaged(tmp_path: Pat
     file = tmp_path / "r.jsonl.gz"
     for content in (b"no gzip", packed[:-12], packed[:20] + b"\0" * 20, packed[:3]):
         file.write_bytes(content)
-        with pytest.raises(InputError, match=r"line \d+: cannot be unpacked"):
+        with pytest.raises(InputError, match=r"line \d+: cannot be decompressed"):
             RecordedFiles(file)
     file.write_bytes(packed)
     assert RecordedFiles(file).read("a") == b"1"

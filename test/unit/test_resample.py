@@ -14,13 +14,13 @@ RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000]
 @pytest.mark.parametrize(
     ("samples", "complaint"),
     [
-        (np.zeros(3, np.uint8), "samples are uint8; expected int16"),
-        (np.zeros(3, np.complex64), "samples are complex64"),
-        (np.zeros((1, 2, 3), np.int16), r"shape \[1, 2, 3\]"),
-        (np.zeros((3, 0), np.int16), r"shape \[3, 0\]"),
-        (np.float32(1.0) * np.ones(()), r"shape \[\]"),
-        (np.array([0.0, np.nan]), "no numbers"),
-        (np.array([np.inf]), "no numbers"),
+        (np.zeros(3, np.uint8), "expected int16, .*, got uint8"),
+        (np.zeros(3, np.complex64), "got complex64"),
+        (np.zeros((1, 2, 3), np.int16), r"shape .*, got \[1, 2, 3\]"),
+        (np.zeros((3, 0), np.int16), r"shape .*, got \[3, 0\]"),
+        (np.float32(1.0) * np.ones(()), r"shape .*, got \[\]"),
+        (np.array([0.0, np.nan]), "expected finite numbers"),
+        (np.array([np.inf]), "expected finite numbers"),
     ],
 )
 def test_what_is_no_sound_is_refused(samples: np.ndarray, complaint: str) -> None:
@@ -55,7 +55,7 @@ def test_sound_at_the_rate_wanted_is_passed_on() -> None:
     samples = np.ones(5, np.float32)
     resampler = Resampler(16_000)
     assert resampler.feed(samples) is samples
-    assert (len(resampler.flush()), resampler.waiting_s) == (0, 0.0)
+    assert (len(resampler.flush()), resampler.pending_s) == (0, 0.0)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -90,7 +90,7 @@ def test_pieces_make_the_same_sound_as_the_whole(rate: int, cuts: list[int], see
 def test_what_waits_and_what_came_out_is_what_was_fed(rate: int, lengths: list[int]) -> None:
     resampler = Resampler(rate)
     out = sum(len(resampler.feed(np.zeros(length, np.float32))) for length in lengths)
-    assert out / 16_000 + resampler.waiting_s == pytest.approx(sum(lengths) / rate)
+    assert out / 16_000 + resampler.pending_s == pytest.approx(sum(lengths) / rate)
 
 
 def test_a_reset_starts_another_stream() -> None:

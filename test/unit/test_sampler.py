@@ -48,7 +48,7 @@ class MadeSensor:
     def announce(self, stamp_ns: int) -> Sequence[Reading]:
         return [
             self._channel.make_empty_reading(
-                ReadingStatus.STALE, "it has not been read yet", stamp_ns
+                ReadingStatus.STALE, "the sensor has not been read yet", stamp_ns
             )
         ]
 
@@ -155,7 +155,7 @@ def test_what_hangs_is_set_aside_and_the_others_go_on(impatient: Bench) -> None:
         ReadingStatus.OK,
     ]
     assert readings["b"].value is None
-    assert "has not come back" in readings["b"].problem
+    assert "has not returned" in readings["b"].problem
     assert impatient.sampler.blocked_sensors == ("b",)
     assert [sensor.reads for sensor in impatient.sensors] == [2, 2, 2]
 
@@ -244,7 +244,7 @@ def test_a_reader_does_not_wait_longer_than_it_wants(bench: Bench) -> None:
     bench.sensors[1].free.clear()
     readings = bench.read(wait_s=0.05)
     assert readings["b"].status is ReadingStatus.STALE
-    assert readings["b"].problem == "it has not been read yet"
+    assert readings["b"].problem == "the sensor has not been read yet"
 
 
 def test_a_late_reading_is_kept_for_a_while_and_then_stale(bench: Bench) -> None:
@@ -255,7 +255,7 @@ def test_a_late_reading_is_kept_for_a_while_and_then_stale(bench: Bench) -> None
     bench.clock.forward(LONG_S)
     late = bench.read(wait_s=0.05)["b"]
     assert (late.value, late.status) == (None, ReadingStatus.STALE)
-    assert late.problem == "it has not been read in time"
+    assert late.problem == "the sensor was not read in time"
 
 
 def test_what_vanishes_is_looked_for_at_once(bench: Bench) -> None:
@@ -286,7 +286,7 @@ def test_a_name_that_is_gone_stays_absent(bench: Bench) -> None:
     for _ in range(3):
         readings = bench.read()
         assert (readings["b"].value, readings["b"].status) == (None, ReadingStatus.ABSENT)
-        assert "found no more" in readings["b"].problem
+        assert "no longer found" in readings["b"].problem
     bench.sensors.append(gone)
     bench.clock.forward(100)
     assert bench.statuses()["b"] is ReadingStatus.OK
@@ -333,7 +333,7 @@ def test_a_search_that_hangs_stops_nothing(impatient: Bench) -> None:
 def test_a_first_search_that_hangs_is_a_problem(impatient: Bench) -> None:
     impatient.search_free.clear()
     assert impatient.read() == {}
-    assert impatient.sampler.problem == "the sensors are still being looked for"
+    assert impatient.sampler.problem == "the probe for sensors has not finished yet"
     impatient.search_free.set()
     until(lambda: impatient.sampler.problem == "")
     assert len(impatient.read()) == 3
@@ -356,13 +356,13 @@ def test_a_sensor_whose_code_fails_does_not_take_the_others_along(bench: Bench) 
     readings = bench.read()
     assert readings["a"].status is readings["c"].status is ReadingStatus.OK
     assert readings["b"].status is ReadingStatus.INVALID
-    assert readings["b"].problem == "reading it failed: ZeroDivisionError: oh"
+    assert readings["b"].problem == "reading failed: ZeroDivisionError: oh"
 
 
 def test_two_sensors_of_one_name_are_a_problem_and_the_first_counts(bench: Bench) -> None:
     bench.sensors = [MadeSensor("a", bench.clock, value=1), MadeSensor("a", bench.clock, value=2)]
     assert bench.read()["a"].value == 1
-    assert "two sensors are called a" in bench.sampler.problem
+    assert "two sensors have the name a" in bench.sampler.problem
 
 
 def test_closing_ends_the_thread(bench: Bench) -> None:

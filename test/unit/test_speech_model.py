@@ -21,7 +21,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 def described(folder: Path, file: str = "vad.onnx", sha256: str = SHA256, more: str = "") -> Path:
     folder.mkdir(exist_ok=True)
-    text = f"task: activity\nlicence: MIT\n{more}files:\n  model:\n    file: {file}\n"
+    text = f"task: activity\nlicense: MIT\n{more}files:\n  model:\n    file: {file}\n"
     (folder / "speech.yaml").write_text(text + f"    sha256: {sha256}\n")
     return folder
 
@@ -34,12 +34,12 @@ def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("task: activity\nlicence: MIT\n", "files: missing; expected a mapping"),
-        ("task: singing\nlicence: MIT\nfiles: {}\n", "line 1, task: expected one of recognition"),
-        ("task: activity\nfiles: {}\n", "licence: missing"),
-        ("task: activity\nlicence: MIT\nfiles: {}\n", "files.model: missing"),
+        ("task: activity\nlicense: MIT\n", "files: missing; expected a mapping"),
+        ("task: singing\nlicense: MIT\nfiles: {}\n", "line 1, task: expected one of recognition"),
+        ("task: activity\nfiles: {}\n", "license: missing"),
+        ("task: activity\nlicense: MIT\nfiles: {}\n", "files.model: missing"),
         (
-            "task: activity\nlicence: MIT\nfiles:\n  encoder: {}\n",
+            "task: activity\nlicense: MIT\nfiles:\n  encoder: {}\n",
             "line 4, files.encoder: unknown key; known: model",
         ),
     ],
@@ -74,9 +74,9 @@ def test_a_checksum_that_is_none_is_refused(tmp_path: Path) -> None:
         load_speech_model(described(tmp_path, sha256="abc"))
 
 
-def test_a_package_that_is_not_installed_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_package_that_is_not_installed_is_told_with_a_hint(tmp_path: Path) -> None:
     folder = described(tmp_path, "package:no_such/vad.onnx", more="install: pip install it\n")
-    with pytest.raises(ModelError, match=r"no_such, which holds vad\.onnx, .*: pip install it"):
+    with pytest.raises(ModelError, match=r"no_such, which contains vad\.onnx, .*: pip install it"):
         load_speech_model(folder)
 
 
@@ -107,7 +107,7 @@ def test_a_file_in_a_package_is_found_without_importing_it(
 
 def test_a_recogniser_may_have_a_split_decoder(tmp_path: Path) -> None:
     roles = ["decoder", "decoder_with_past", "encoder", "tokenizer"]
-    text = "task: recognition\nlicence: MIT\nfiles:\n"
+    text = "task: recognition\nlicense: MIT\nfiles:\n"
     for role in roles:
         text += f"  {role}: {{file: {role}.onnx, sha256: {SHA256}}}\n"
     (tmp_path / "speech.yaml").write_text(text)
@@ -127,7 +127,7 @@ def test_models_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     assert find_speech_model(str(mine / "ears"), []).folder == mine / "ears"
     with pytest.raises(ModelError, match=r"unknown speech model 'eras'; did you mean 'ears'\?"):
         find_speech_model("eras", [mine])
-    with pytest.raises(ModelError, match="no such user"):
+    with pytest.raises(ModelError, match="unknown user"):
         find_speech_model("~nobody-of-that-name/ears", [])
 
 

@@ -36,17 +36,16 @@ _log = logging.getLogger(__name__)
 
 
 class TrtBackend(Backend):
-    """Runs the plan at ``plan``, which lies beside its sidecar.
+    """Runs the plan at ``plan``; its sidecar is in the same folder.
 
-    ``contexts`` calls run at a time, each with an execution context, a stream and
-    buffers of its own. ``stream_priority`` is one of "low", "normal" and "high".
-    With ``use_graph`` what comes again is recorded and launched as a whole. Plans
-    with one optimisation profile are served; the builder makes no others.
-    ``vendor`` and ``cuda`` stand in for the installed TensorRT and pycuda.
+    At most ``contexts`` calls run at a time, each with its own execution context, stream and
+    buffers. ``stream_priority`` is one of "low", "normal" and "high". With ``use_graph`` a
+    repeated run is recorded as a CUDA graph and launched as a whole. The plan must have one
+    optimization profile; the builder makes no others. ``vendor`` and ``cuda`` replace the
+    installed TensorRT and pycuda.
 
-    Tensors have the types of the ONNX file, whatever the plan takes. Images in
-    a camera's encodings go to the GPU as they are where CUDA's run-time compiler
-    is installed.
+    Tensors have the types of the ONNX file, also where the plan's types differ. Where CUDA's
+    runtime compiler is installed, images in a camera's encoding are preprocessed on the GPU.
     """
 
     name = "trt"
@@ -75,11 +74,11 @@ class TrtBackend(Backend):
         self._use_graph = use_graph
         self._vendor = vendor
         self._cuda: CudaProvider = cuda or PycudaProvider(device)
-        self._words: tuple[str, ...] = ("not open",)
+        self._facts: tuple[str, ...] = ("not open",)
         self._switch = GraphSwitch(use_graph)
         self._plan: LoadedPlan | None = None
         self._kernel: Kernel | None = None
-        self._image_words = ""
+        self._preprocessing = ""
         self._idle: deque[InferenceWorker] = deque()
         self._resources = ExitStack()
 
@@ -87,18 +86,18 @@ class TrtBackend(Backend):
         """Say which TensorRT runs which plan on which GPU, in which precision, and how."""
         if self._plan is None:
             return f"TensorRT (not open), {self._file.name}"
-        return ", ".join((*self._words, str(self._switch), self._image_words))
+        return ", ".join((*self._facts, str(self._switch), self._preprocessing))
 
     def takes_image(self, image: Frame, spec: InputSpec) -> bool:
-        """Tell whether the kernel knows the encoding and the plan's only input is the spec's."""
+        """Tell whether the kernel supports the encoding and the plan's only input fits the spec."""
         plan = self._plan
         if plan is None or not self.takes_images:
             return False
         (binding,) = (binding for binding in plan.bindings if binding.is_input)
-        return image_kernel.takes(image, spec) and image_kernel.fits_binding(spec, binding)
+        return image_kernel.supports(image, spec) and image_kernel.fits_binding(spec, binding)
 
     def _open(self) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        self._forget()
+        self._reset()
         metadata = read_sidecar(self._file)
         vendor = self._vendor or import_tensorrt()
         with ExitStack() as resources:
@@ -117,8 +116,8 @@ class TrtBackend(Backend):
                 self.precision_in_use = plan.precision()
             self._resources = resources.pop_all()
         self._plan = plan
-        self._words = (vendor.title, gpu.name, self.precision_in_use or "unknown precision")
-        self._words += (f"{self._contexts} context(s)", self._file.name)
+        self._facts = (vendor.title, gpu.name, self.precision_in_use or "unknown precision")
+        self._facts += (f"{self._contexts} context(s)", self._file.name)
         bindings = plan.bindings
         return (
             [binding.spec for binding in bindings if binding.is_input],
@@ -135,18 +134,18 @@ class TrtBackend(Backend):
         check_frame(image)
         if self._kernel is None or not self.takes_image(image, spec):
             raise BackendError(
-                f"{self._file}: this plan takes no {image.encoding!r} image for tensor "
-                f"{spec.name!r}; preprocess it on the processor"
+                f"{self._file}: this plan accepts no {image.encoding!r} image for tensor "
+                f"{spec.name!r}; preprocess it on the CPU"
             )
         with self._worker() as worker:
             return worker.run_image(image, spec, self._kernel)
 
     def _close(self) -> None:
-        self._forget()
+        self._reset()
         self._resources.close()
 
-    def _forget(self) -> None:
-        """Let go of what is freed, or about to be."""
+    def _reset(self) -> None:
+        """Drop the references to resources that are freed, or about to be."""
         self._plan = None
         self._kernel = None
         self.takes_images = False
@@ -154,7 +153,7 @@ class TrtBackend(Backend):
 
     @contextmanager
     def _worker(self) -> Iterator[InferenceWorker]:
-        """Lend a worker, with the GPU's context entered. There is one for each call at a time."""
+        """Lend an idle worker, with the GPU context current; each concurrent call has one."""
         worker = self._idle.pop()
         try:
             with self._cuda.current():
@@ -175,29 +174,29 @@ class TrtBackend(Backend):
         self._idle.append(worker)
 
     def _open_kernel(self, resources: ExitStack, plan: LoadedPlan, gpu: DeviceInfo) -> None:
-        """Load the kernel for images; without it they are preprocessed on the processor."""
+        """Load the image kernel; without it images are preprocessed on the CPU."""
         inputs = [binding for binding in plan.bindings if binding.is_input]
         if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            self._image_words = "takes tensors only"
+            self._preprocessing = "accepts tensors only"
             return
         try:
             kernel = image_kernel.load_image_kernel(self._cuda, gpu.compute_capability)
         except BackendError as error:
-            self._image_words = f"preprocessing on the processor ({error})"
+            self._preprocessing = f"preprocessing on the CPU ({error})"
             return
         self._free_with(resources, lambda: self._cuda.unload_kernel(kernel))
         self._kernel = kernel
         self.takes_images = True
-        self._image_words = "preprocessing on the GPU"
+        self._preprocessing = "preprocessing on the GPU"
 
     def _free_with(self, resources: ExitStack, free: Callable[[], None]) -> None:
-        """Have something freed when the backend closes, or right now where opening it fails."""
+        """Free a resource when the backend closes, or at once if ``open`` fails."""
 
-        def free_inside() -> None:
+        def free_in_context() -> None:
             try:
                 with self._cuda.current():
                     free()
-            except BackendError as error:  # the rest must be freed all the same
-                _log.warning("%s: not everything could be freed: %s", self._file, error)
+            except BackendError as error:  # go on freeing the rest
+                _log.warning("%s: a resource could not be freed: %s", self._file, error)
 
-        resources.callback(free_inside)
+        resources.callback(free_in_context)

@@ -1,8 +1,8 @@
-"""The inputs and outputs of a plan: what callers pass, and what the engine really takes.
+"""The inputs and outputs of a plan: the types of the caller, and those of the engine.
 
-Callers keep the ONNX file's types whatever the plan was built for: TensorRT 8.6
-has no 64-bit integers, and a plan may take half precision. The difference is
-cast while a tensor is copied to or from page-locked memory, which happens anyway.
+Callers always use the types of the ONNX file. The plan's may differ: TensorRT 8.6 has no
+64-bit integers, and a plan may use half precision. The copy to or from page-locked memory,
+which every tensor needs, also casts.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from edge_inference.backends.trt.metadata import HOW_TO_REBUILD, EngineMetadata
 from edge_inference.backends.trt.vendor import enum_member
 from edge_inference.errors import BackendError, TensorError
 
-#: TensorRT's name of a type, and what numpy stores it as. bfloat16 is cast to
-#: and from float32 by hand: it is the upper half of its bits.
+#: TensorRT's name of each type, and the numpy type that stores it. numpy has no bfloat16: it
+#: is the upper half of the bits of a float32.
 _STORED = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -38,10 +38,10 @@ _SIGN_AND_QUIET = np.uint16(0x7FC0)
 class Binding:
     """One input or output of a plan.
 
-    ``spec`` is what callers see, ``stored`` what the engine reads or writes
-    (bfloat16 as uint16). ``shape`` has -1 for a dynamic axis, whose length lies
-    between ``shortest`` and ``longest``, the profile (inputs only). ``on_host``
-    tensors are shapes: TensorRT reads and writes them in host memory.
+    ``spec`` is the caller's view, ``stored`` the type that the engine reads or writes
+    (bfloat16 as uint16). ``shape`` has -1 for a dynamic axis; the profile of an input limits
+    its length to the range from ``min_shape`` to ``max_shape``. Tensors with ``on_host`` hold
+    shapes: TensorRT reads and writes them in host memory.
     """
 
     spec: TensorSpec
@@ -50,8 +50,8 @@ class Binding:
     is_input: bool
     on_host: bool
     shape: tuple[int, ...]
-    shortest: tuple[int, ...] = ()
-    longest: tuple[int, ...] = ()
+    min_shape: tuple[int, ...] = ()
+    max_shape: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,24 +64,24 @@ class Binding:
         return -1 in self.shape
 
     def size(self, shape: tuple[int, ...]) -> int:
-        """Count the engine's bytes of a tensor of this shape."""
+        """Return the engine's bytes of a tensor of this shape."""
         count = 1
         for length in shape:
             count *= length
         return count * self.stored.itemsize
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise TensorError unless the plan's profile holds the shape."""
+        """Raise TensorError for a shape outside the plan's profile."""
         for axis, length in enumerate(shape):
-            if not self.shortest[axis] <= length <= self.longest[axis]:
+            if not self.min_shape[axis] <= length <= self.max_shape[axis]:
                 raise TensorError(
-                    f"tensor {self.name!r}: axis {axis} is {length}, this plan was built for "
-                    f"{self.shortest[axis]} to {self.longest[axis]}; pass such a length, or build "
-                    "the plan with a profile that holds it"
+                    f"tensor {self.name!r}: expected a length of {self.min_shape[axis]} to "
+                    f"{self.max_shape[axis]} on axis {axis}, got {length}; pass such a length, or "
+                    "build the plan with a profile that includes it"
                 )
 
     def pack(self, values: NDArray[Any], stored: NDArray[Any]) -> None:
-        """Write a caller's tensor as the engine reads it. Raises TensorError where none fits."""
+        """Write a caller's tensor in the engine's type. Raises TensorError for unfit values."""
         if self.is_bfloat16:
             stored[...] = _to_bfloat16(values.astype(np.float32))
             return
@@ -90,7 +90,7 @@ class Binding:
         np.copyto(stored, values, casting="unsafe")
 
     def unpack(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Return a new array with what the engine wrote, in the caller's type."""
+        """Return the engine's output as a new array in the caller's type."""
         if self.is_bfloat16:
             bits = stored.astype(np.uint32) << np.uint32(16)
             return bits.view(np.float32).astype(self.spec.dtype)
@@ -100,8 +100,8 @@ class Binding:
         limits = np.iinfo(self.stored)
         if values.size and not limits.min <= values.min() <= values.max() <= limits.max:
             raise TensorError(
-                f"tensor {self.name!r} holds {values.min()} to {values.max()}; this plan takes it "
-                f"as {self.stored}, from {limits.min} to {limits.max}"
+                f"tensor {self.name!r}: expected values from {limits.min} to {limits.max}, as this "
+                f"plan uses {self.stored}, got {values.min()} to {values.max()}"
             )
 
 
@@ -114,13 +114,13 @@ def _to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 class EngineHolder(Protocol):
-    """Whoever keeps the engine: a traceback may keep a function's variables for long."""
+    """The owner of an engine. Pass it on, not the engine: tracebacks keep local variables alive."""
 
     engine: Any
 
 
 def read_bindings(trt: Any, holder: EngineHolder, metadata: EngineMetadata) -> tuple[Binding, ...]:
-    """Ask an engine for its inputs and outputs. Raises BackendError for one that cannot serve."""
+    """Return an engine's inputs and outputs. Raises BackendError for an unsupported tensor."""
     count = holder.engine.num_io_tensors
     names = [holder.engine.get_tensor_name(number) for number in range(count)]
     return tuple(_read_binding(trt, holder, name, metadata) for name in names)
@@ -131,23 +131,23 @@ def _read_binding(trt: Any, holder: EngineHolder, name: str, metadata: EngineMet
     stored, is_bfloat16 = _stored(trt, holder.engine.get_tensor_dtype(name), name)
     if holder.engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
         raise BackendError(
-            f"tensor {name!r} of this plan is stored in blocks of channels; only plain tensors "
-            f"can be passed, {HOW_TO_REBUILD}"
+            f"tensor {name!r} of this plan: expected a linear layout, got blocks of channels; "
+            f"{HOW_TO_REBUILD}"
         )
     shape = tuple(holder.engine.get_tensor_shape(name))
     on_host = holder.engine.get_tensor_location(name) == trt.TensorLocation.HOST
-    shortest, longest = shape, shape
+    min_shape, max_shape = shape, shape
     if is_input and -1 in shape:
         low, _, high = holder.engine.get_tensor_profile_shape(name, 0)
-        shortest, longest = tuple(low), tuple(high)
-    told = metadata.inputs if is_input else metadata.outputs
-    visible = np.dtype(np.float32) if is_bfloat16 else stored
+        min_shape, max_shape = tuple(low), tuple(high)
+    declared = metadata.inputs if is_input else metadata.outputs
+    default = np.dtype(np.float32) if is_bfloat16 else stored
     spec = TensorSpec(
         name,
-        _onnx_dtype(told, name, visible),
+        _onnx_dtype(declared, name, default),
         tuple(None if length < 0 else length for length in shape),
     )
-    return Binding(spec, stored, is_bfloat16, is_input, on_host, shape, shortest, longest)
+    return Binding(spec, stored, is_bfloat16, is_input, on_host, shape, min_shape, max_shape)
 
 
 def _stored(trt: Any, dtype: Any, name: str) -> tuple[np.dtype[Any], bool]:
@@ -156,16 +156,16 @@ def _stored(trt: Any, dtype: Any, name: str) -> tuple[np.dtype[Any], bool]:
         if member is not None and member == dtype:
             return np.dtype(stored), type_name == "BF16"
     raise BackendError(
-        f"tensor {name!r} of this plan is {dtype}; only {', '.join(_STORED)} can be passed, "
+        f"tensor {name!r} of this plan: expected one of {', '.join(_STORED)}, got {dtype}; "
         f"{HOW_TO_REBUILD}"
     )
 
 
 def _onnx_dtype(
-    told: Mapping[str, tuple[Any, ...]], name: str, otherwise: np.dtype[Any]
+    declared: Mapping[str, tuple[Any, ...]], name: str, default: np.dtype[Any]
 ) -> np.dtype[Any]:
-    """Return the type that the ONNX file has, as the sidecar tells it."""
+    """Return the type of the ONNX file, from the sidecar."""
     try:
-        return np.dtype(told[name][0]) if name in told else otherwise
-    except (TypeError, IndexError):  # a type of ONNX that numpy has not, such as bfloat16
-        return otherwise
+        return np.dtype(declared[name][0]) if name in declared else default
+    except (TypeError, IndexError):  # numpy lacks the type, as with bfloat16
+        return default

@@ -1,4 +1,4 @@
-"""Memory by name, on the host and on the GPU, that is kept between runs and only grows."""
+"""Named buffers on the host and the GPU, kept between runs; they only grow."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.trt.cuda import CudaProvider, DeviceMemory
 
-#: Sizes are rounded up to this, so a tensor without elements has an address too.
+#: Sizes are rounded up to a multiple of this; an empty tensor has an address, too.
 _GRAIN = 256
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Page-locked host memory and, unless the tensor lives on the host, memory of the GPU."""
+    """Page-locked host memory and, unless the tensor is on the host, GPU memory."""
 
     host: NDArray[np.uint8]
     device: DeviceMemory | None
 
     @property
     def host_address(self) -> int:
-        """Where the host memory begins."""
+        """The address of the host memory."""
         return int(self.host.ctypes.data)
 
     @property
     def address(self) -> int:
-        """Where TensorRT finds the tensor."""
+        """The address for TensorRT."""
         return self.host_address if self.device is None else self.device.address
 
 
 class Buffers:
-    """The buffers of one worker. Use inside the provider's ``current``.
+    """The buffers of one worker. Use it inside the provider's ``current``.
 
-    ``generation`` changes whenever an address does: addresses given away before
-    are then no longer valid.
+    ``generation`` changes whenever an address changes: earlier addresses are then invalid.
     """
 
     def __init__(self, provider: CudaProvider) -> None:
@@ -44,15 +43,15 @@ class Buffers:
         self.generation = 0
 
     def reserve(self, name: str, size: int, *, on_host: bool = False) -> Buffer:
-        """Return the buffer of a name with room for ``size`` bytes.
+        """Return the buffer of a name with at least ``size`` bytes.
 
-        Raises BackendError where there is no memory; the name has no buffer then,
-        and may be reserved again. What it held is lost when it grows.
+        A buffer that grows loses its content. Raises BackendError without free memory; the name
+        then has no buffer and may be reserved again.
         """
         buffer = self._buffers.get(name)
         if buffer is not None and buffer.host.size >= size:
             return buffer
-        # The old memory goes first: a GPU that is nearly full has no room for both.
+        # Free the old memory first: a GPU that is nearly full cannot hold both.
         self._drop(name)
         self._buffers[name] = buffer = self._make(max(-(-size // _GRAIN), 1) * _GRAIN, on_host)
         return buffer

@@ -1,9 +1,9 @@
-"""What the TensorRT backend needs of CUDA, so that another binding than pycuda can serve it.
+"""The CUDA functions that the TensorRT backend needs, as an interface; pycuda implements it.
 
-A provider works on one GPU and its primary context, which it shares with every
-other user of CUDA in the process. All calls but ``open``, ``close`` and
-``current`` are made inside ``with provider.current():``. What is made by a
-provider is freed through it, before ``close``. Failures are BackendErrors.
+A provider works on one GPU and its primary context, which all users of CUDA in the process
+share. Call every method except ``open``, ``close`` and ``current`` inside
+``with provider.current():``. Free everything that a provider made through the same provider,
+before ``close``. Failures raise BackendError.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from edge_inference.errors import BackendError
 
-#: Which stream the GPU prefers when several have work.
+#: Priorities of a stream among several with work.
 PRIORITIES = ("low", "normal", "high")
 
-#: Results of the driver after which nothing works any more in this process:
+#: Driver errors after which CUDA does not work any more in this process:
 #: illegal address, launch time-out, assert, hardware stack error, illegal
 #: instruction, misaligned address, invalid address space, invalid program
 #: counter, launch failure, uncorrectable memory error, unknown.
@@ -30,7 +30,7 @@ LOST_CONTEXT = frozenset((700, 702, 710, 714, 715, 716, 717, 718, 719, 214, 999)
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """A GPU. ``total_memory`` is in bytes; ``integrated`` shares it with the processor."""
+    """A GPU. ``total_memory`` is in bytes; an ``integrated`` GPU shares it with the CPU."""
 
     name: str
     compute_capability: str
@@ -40,7 +40,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Memory of the GPU; ``handle`` belongs to the provider."""
+    """GPU memory; ``handle`` belongs to the provider."""
 
     address: int
     size: int
@@ -49,14 +49,14 @@ class DeviceMemory:
 
 @dataclass(frozen=True)
 class Stream:
-    """A queue of the GPU's work, as the driver knows it."""
+    """A CUDA stream."""
 
     handle: int
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function that runs on the GPU, and the module it is part of."""
+    """A CUDA kernel and its module."""
 
     handle: int
     module: int
@@ -64,7 +64,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Graph:
-    """Recorded work that is launched as a whole."""
+    """A recorded CUDA graph."""
 
     handle: int
 
@@ -73,28 +73,28 @@ class CudaProvider(Protocol):
     """One GPU, through one CUDA binding."""
 
     def open(self) -> DeviceInfo:
-        """Take part in the GPU's primary context. Raises BackendError without driver or GPU."""
+        """Retain the GPU's primary context. Raises BackendError without driver or GPU."""
 
     def close(self) -> None:
-        """Let go of the primary context; closing a closed provider does nothing."""
+        """Release the primary context; closing a closed provider does nothing."""
 
     def current(self) -> AbstractContextManager[None]:
-        """Make the primary context this thread's for the block, and restore what was before."""
+        """Make the primary context current in this thread during the block."""
 
     def allocate(self, size: int) -> DeviceMemory:
-        """Allocate memory of the GPU, ``size`` in bytes."""
+        """Allocate GPU memory, ``size`` in bytes."""
 
     def free(self, memory: DeviceMemory) -> None:
-        """Free memory of the GPU."""
+        """Free GPU memory."""
 
     def page_lock(self, size: int) -> NDArray[np.uint8]:
-        """Allocate host memory that the GPU copies from and to while the processor goes on."""
+        """Allocate page-locked host memory for asynchronous copies."""
 
     def unlock(self, host: NDArray[np.uint8]) -> None:
-        """Free an array of ``page_lock``; no view of it may be used afterwards."""
+        """Free an array of ``page_lock``; its views are invalid afterwards."""
 
     def make_stream(self, priority: str) -> Stream:
-        """Make a stream of one of ``PRIORITIES`` that does not wait for the default stream."""
+        """Make a stream with one of ``PRIORITIES`` that does not wait for the default stream."""
 
     def drop_stream(self, stream: Stream) -> None:
         """Destroy a stream."""
@@ -106,7 +106,7 @@ class CudaProvider(Protocol):
         """Queue a copy of ``size`` bytes from the GPU to page-locked memory."""
 
     def synchronize(self, stream: Stream) -> None:
-        """Wait until all work of the stream is done, without the GIL."""
+        """Wait until the stream is idle, without the GIL."""
 
     def load_kernel(self, image: bytes, name: str) -> Kernel:
         """Load a function of a compiled module (PTX text)."""
@@ -122,35 +122,35 @@ class CudaProvider(Protocol):
         argument: int,
         stream: Stream,
     ) -> None:
-        """Queue a kernel whose only parameter is the structure at the host address ``argument``."""
+        """Queue a kernel with one parameter, the structure at the host address ``argument``."""
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
-        """Record what ``work`` queues on the stream instead of running it.
+        """Record the work that ``work`` queues on the stream, instead of running it.
 
-        Raises BackendError where this driver or that work cannot be recorded; the
-        stream is as before then. What ``work`` raises comes through.
+        Raises BackendError where the driver has no graphs or the work cannot be recorded; the
+        stream is unchanged then. Errors of ``work`` pass through.
         """
 
     def launch_graph(self, graph: Graph, stream: Stream) -> None:
-        """Queue recorded work."""
+        """Queue a graph."""
 
     def drop_graph(self, graph: Graph) -> None:
-        """Free recorded work."""
+        """Free a graph."""
 
 
-def driver_error(call: str, code: int, words: str) -> BackendError:
-    """Say what a failed call of the driver means for the caller."""
-    said = f"the GPU driver failed in {call} ({words or 'no description'}, error {code})"
+def driver_error(call: str, code: int, description: str) -> BackendError:
+    """Return the error for a failed call of the driver."""
+    text = f"the GPU driver failed in {call} ({description or 'no description'}, error {code})"
     if code in LOST_CONTEXT:
-        return BackendError(f"{said}: the GPU's state for this process is lost; restart it")
-    return BackendError(f"{said}; close this backend and open it again")
+        return BackendError(f"{text}: the GPU context of this process is lost; restart the process")
+    return BackendError(f"{text}; close this backend and open it again")
 
 
 def out_of_memory(what: str, size: int, free: int | None) -> BackendError:
-    """Say how much memory was asked for and how much there is."""
+    """Return the error for an allocation that failed."""
     left = "" if free is None else f", {_mib(free)} are free"
     return BackendError(
-        f"there is no room for {_mib(size)} of {what}{left}; "
+        f"cannot allocate {_mib(size)} of {what}{left}; "
         "close other programs or models, or build a smaller profile"
     )
 

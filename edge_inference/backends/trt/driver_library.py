@@ -1,9 +1,8 @@
-"""The CUDA driver library through ctypes: what pycuda does not offer.
+"""The functions of the CUDA driver library that pycuda lacks, through ctypes.
 
-Its streams have no priority and cannot stand for one made elsewhere, and it
-knows no graphs. So streams, what is queued on them, and graphs come from here.
-Nothing here needs the headers of a CUDA release: the functions and their
-versions below are in every driver since CUDA 11.4.
+pycuda has no graphs, and its streams have no priority and cannot wrap a stream from another
+library. Streams, the work on them and graphs therefore come from this module. It needs no CUDA
+headers: every driver since CUDA 11.4 has the functions below, in these versions.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _SIGNATURES: dict[str, Sequence[Any]] = {
     "cuLaunchKernel": (c_void_p, *(c_uint,) * 7, c_void_p, _OUT, _OUT),
 }
 
-#: Needed for graphs only; without one of them work is queued piece by piece.
+#: Needed for graphs only; without one of them, work is queued call by call.
 _GRAPH_SIGNATURES: dict[str, Sequence[Any]] = {
     "cuStreamBeginCapture_v2": (c_void_p, c_int),
     "cuStreamEndCapture": (c_void_p, _OUT),
@@ -69,7 +68,7 @@ class DriverLibrary:
         missing = [name for name in _SIGNATURES if name not in self._functions]
         if missing:
             raise BackendError(
-                f"the CUDA driver is too old, it has no {missing[0]}; install one of CUDA 11.4 "
+                f"the CUDA driver is too old: it lacks {missing[0]}; install a driver of CUDA 11.4 "
                 "or later"
             )
         self.missing_for_graphs = [
@@ -80,30 +79,30 @@ class DriverLibrary:
         """Call a function, without the GIL."""
         code = self._functions[name](*arguments)
         if code:
-            raise driver_error(name, code, self._words(code))
+            raise driver_error(name, code, self._description(code))
 
     def push_context(self, handle: int) -> None:
-        """Put a context on this thread's stack."""
+        """Push a context on this thread's stack."""
         self.call("cuCtxPushCurrent_v2", handle)
 
     def pop_context(self) -> None:
-        """Take the topmost context off this thread's stack."""
+        """Pop the topmost context from this thread's stack."""
         self.call("cuCtxPopCurrent_v2", byref(c_void_p()))
 
     def make_stream(self, priority: str) -> int:
-        """Make a stream that is preferred ("high"), put behind ("low"), or neither."""
+        """Make a stream of priority "high", "normal" or "low"."""
         least, greatest = c_int(), c_int()
         self.call("cuCtxGetStreamPriorityRange", byref(least), byref(greatest))
         level = {"low": least.value, "normal": 0, "high": greatest.value}[priority]
-        return self._made("cuStreamCreateWithPriority", _NON_BLOCKING, level)
+        return self._create("cuStreamCreateWithPriority", _NON_BLOCKING, level)
 
     def load_module(self, image: bytes) -> int:
         """Load PTX text."""
-        return self._made("cuModuleLoadData", image)
+        return self._create("cuModuleLoadData", image)
 
     def find_function(self, module: int, name: str) -> int:
         """Find a kernel of a module."""
-        return self._made("cuModuleGetFunction", module, name.encode())
+        return self._create("cuModuleGetFunction", module, name.encode())
 
     def launch(
         self,
@@ -118,26 +117,26 @@ class DriverLibrary:
         self.call("cuLaunchKernel", function, *grid, 1, *block, 1, 0, stream, parameters, None)
 
     def begin_capture(self, stream: int) -> None:
-        """Start to record a stream; other threads may go on to allocate meanwhile."""
+        """Start the capture of a stream; other threads may allocate memory meanwhile."""
         self.call("cuStreamBeginCapture_v2", stream, _CAPTURE_THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
-        """Stop to record, and return the plan of a graph."""
-        return self._made("cuStreamEndCapture", stream, output_last=True)
+        """End the capture, and return the graph template."""
+        return self._create("cuStreamEndCapture", stream, output_last=True)
 
-    def instantiate(self, plan: int) -> int:
-        """Make a graph that can be launched out of a plan."""
-        return self._made("cuGraphInstantiateWithFlags", plan, 0)
+    def instantiate(self, template: int) -> int:
+        """Make an executable graph from a graph template."""
+        return self._create("cuGraphInstantiateWithFlags", template, 0)
 
-    def _made(self, name: str, *arguments: Any, output_last: bool = False) -> int:
-        made = c_void_p()
-        where = byref(made)
-        self.call(name, *((*arguments, where) if output_last else (where, *arguments)))
-        if made.value is None:
-            raise driver_error(name, 0, "it gave nothing")
-        return made.value
+    def _create(self, name: str, *arguments: Any, output_last: bool = False) -> int:
+        handle = c_void_p()
+        output = byref(handle)
+        self.call(name, *((*arguments, output) if output_last else (output, *arguments)))
+        if handle.value is None:
+            raise driver_error(name, 0, "it returned no handle")
+        return handle.value
 
-    def _words(self, code: int) -> str:
+    def _description(self, code: int) -> str:
         text = c_char_p()
         self._functions["cuGetErrorString"](code, byref(text))
         return (text.value or b"").decode(errors="replace")

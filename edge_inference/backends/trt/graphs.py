@@ -1,7 +1,7 @@
-"""CUDA graphs: work that comes again is recorded and then launched as a whole.
+"""CUDA graphs: repeated work is recorded once and then launched as a whole.
 
-A small network is dozens of kernels of a few microseconds; queueing each costs
-about as much. A recorded graph is one call.
+A small network consists of dozens of kernels of a few microseconds, and queueing a kernel
+takes about as long. A recorded graph needs one call.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Key = tuple[Hashable, Hashable]
 
 _log = logging.getLogger(__name__)
 
-#: Kept for each worker; the least recently used one goes first.
+#: Most graphs of a worker; the least recently used one is dropped first.
 MAX_GRAPHS = 8
 
 
 class GraphSwitch:
-    """Whether graphs are used, and why not; shared by the workers of a backend."""
+    """The switch for graphs, with the reason for off; the workers of a backend share it."""
 
-    def __init__(self, wanted: bool) -> None:
-        self.reason = "" if wanted else "by setting"
+    def __init__(self, enabled: bool) -> None:
+        self.reason = "" if enabled else "by setting"
 
     @property
     def on(self) -> bool:
@@ -33,7 +33,7 @@ class GraphSwitch:
         return not self.reason
 
     def turn_off(self, reason: str) -> None:
-        """Go on without graphs; the reason is told once."""
+        """Turn graphs off; the reason is logged once."""
         if self.on:
             self.reason = reason
             _log.info("CUDA graphs are off: %s", reason)
@@ -43,13 +43,12 @@ class GraphSwitch:
 
 
 class Graphs:
-    """The graphs of one worker's stream. Use inside the provider's ``current``.
+    """The graphs of one worker's stream. Use it inside the provider's ``current``.
 
-    Work is known by a key: of the execution context's shapes, and of what else
-    is queued. Two pieces of work with one key must queue exactly the same: same
-    addresses, sizes and parameters. TensorRT wants one plain run before it is
-    recorded, so the first run of a key is plain, the second is recorded and
-    launched, and from then on the recording is launched.
+    A key identifies work: the shapes of the execution context, and the other queued work. Work
+    with the same key must queue the same calls with the same addresses, sizes and parameters.
+    TensorRT needs one plain run before a recording. The first run of a key is therefore plain,
+    the second one is recorded and launched, and later ones launch the recording.
     """
 
     def __init__(self, provider: CudaProvider, stream: Stream, switch: GraphSwitch) -> None:
@@ -59,27 +58,27 @@ class Graphs:
         self._graphs: OrderedDict[Key, Graph | None] = OrderedDict()
 
     def run(self, key: Key, work: Callable[[], None]) -> None:
-        """Queue work, as a graph where that is possible."""
+        """Queue work, as a graph if possible."""
         if not self._switch.on:
             work()
             return
         if key not in self._graphs:
             work()
             self._graphs[key] = None
-            self._keep_few()
+            self._drop_oldest()
             return
         self._graphs.move_to_end(key)
         try:
             graph = self._graphs[key] or self._record(key, work)
             self._provider.launch_graph(graph, self._stream)
         except BackendError as error:
-            # The plain run that follows tells whether the work itself is at fault.
+            # The plain run below raises an error of the work itself.
             self._switch.turn_off(str(error))
-            self.forget()
+            self.drop()
             work()
 
-    def forget(self, shapes: Hashable = ...) -> None:
-        """Free the graphs of a key's shapes, by default all."""
+    def drop(self, shapes: Hashable = ...) -> None:
+        """Free the graphs of one set of shapes, by default all graphs."""
         for key in [key for key in self._graphs if shapes in (key[0], ...)]:
             self._drop(key)
 
@@ -87,7 +86,7 @@ class Graphs:
         self._graphs[key] = graph = self._provider.capture(self._stream, work)
         return graph
 
-    def _keep_few(self) -> None:
+    def _drop_oldest(self) -> None:
         while len(self._graphs) > MAX_GRAPHS:
             self._drop(next(iter(self._graphs)))
 

@@ -1,32 +1,32 @@
-// From a camera's image to a model's input tensor, in one pass over the tensor.
+// Converts a camera's image to a model's input tensor, in one pass over the tensor.
 //
-// One thread makes one pixel of the tensor: it finds the pixels of the source
-// around its place, turns each into red, green and blue, weighs them, rounds to
-// 8 bits as the preprocessing on the processor does, and looks the tensor's
-// values up. image_kernel.py fills the structure; it needs no header.
+// One thread computes one pixel of the tensor: it reads the source pixels around
+// its position, converts each to red, green and blue, interpolates, rounds to
+// 8 bits as the preprocessing on the CPU does, and looks up the tensor's values.
+// image_kernel.py fills the structure; the source needs no header.
 
 enum Storage { INTERLEAVED = 0, LUMA_CHROMA = 1 };
 enum Interpolation { NEAREST = 0, LINEAR = 1, CUBIC = 2 };
 
 struct Image {
-    const unsigned char* bytes;   // the image as it came
+    const unsigned char* bytes;   // the image in its encoding
     const unsigned char* table;   // [channels][256] elements of the tensor
     unsigned char* tensor;
     int step;                     // bytes of a row of the image
-    int from_x, from_y, from_width, from_height;  // what of the image is used
-    int to_x, to_y, to_width, to_height;          // where in the tensor it goes
+    int from_x, from_y, from_width, from_height;  // the used part of the image
+    int to_x, to_y, to_width, to_height;          // its place in the tensor
     int width, height, channels;  // of the tensor
-    int planar;                   // channel after channel, instead of pixel after pixel
+    int planar;                   // 1: NCHW; 0: NHWC
     int blue_first;
     int element_size;             // bytes of an element: 1, 2 or 4
     int pad_value;
     int interpolation;
     int storage;
-    int pixel_bytes;              // from one pixel (or its brightness) to the next
-    int red, green, blue;         // INTERLEAVED: where they lie in a pixel
-    int luma, chroma_u, chroma_v; // LUMA_CHROMA: where they lie in a pair of pixels
-    int chroma_start;             // bytes to the first row of colour
-    int chroma_shift;             // rows of colour: one for each row (0) or two (1)
+    int pixel_bytes;              // from one pixel (or its luma) to the next
+    int red, green, blue;         // INTERLEAVED: offsets in a pixel
+    int luma, chroma_u, chroma_v; // LUMA_CHROMA: offsets in a pair of pixels
+    int chroma_start;             // bytes to the first row of chroma
+    int chroma_shift;             // a chroma row for each row (0) or two rows (1)
 };
 
 struct Color { float red, green, blue; };
@@ -50,7 +50,7 @@ __device__ static Color from_luma_chroma(int luma, int u, int v)
     return color;
 }
 
-// The pixel at x, y of the part that is used; beyond its edge the edge goes on.
+// The pixel at x, y of the used part; outside of it the edge pixel.
 __device__ static Color pixel_at(const Image& image, int x, int y)
 {
     x = image.from_x + clamp(x, 0, image.from_width - 1);
@@ -75,8 +75,8 @@ __device__ static Color pixel_at(const Image& image, int x, int y)
     return from_luma_chroma(luma, pair[image.chroma_u], pair[image.chroma_v]);
 }
 
-// A place between source pixels, for centres of pixels at halves: the pixel before it, and how
-// far behind that it lies. Whole numbers, so it is exact.
+// A position between source pixels, with pixel centers at halves: the pixel before it, and the
+// distance from that pixel. Integers, so it is exact.
 __device__ static int place(int index, int from, int to, float* fraction)
 {
     const int numerator = (2 * index + 1) * from - to;
@@ -91,14 +91,14 @@ __device__ static int place(int index, int from, int to, float* fraction)
     return before;
 }
 
-// The nearest pixel, with OpenCV's 16 bits of fraction: half a pixel more would be another pixel.
+// The nearest pixel, with OpenCV's 16 fractional bits, so that both choose the same pixel.
 __device__ static int nearest(int index, int from, int to)
 {
     const int scale = ((from << 16) + to / 2) / to;
     return (scale * index + scale / 2 - from % 2) >> 16;
 }
 
-// Weights of the pixels -1, 0, 1 and 2 around a place.
+// Weights of the pixels -1, 0, 1 and 2 around a position.
 __device__ static void weigh(int interpolation, float fraction, float weight[4])
 {
     if (interpolation == LINEAR) {

@@ -1,7 +1,7 @@
-"""Preprocessing on the GPU: which images it can take, and what it is told for one.
+"""Preprocessing on the GPU: supported images, and the parameters of the kernel for an image.
 
-It stands in for ``core.preprocess.Preprocessor`` and gives the same tensor up to
-one step of a pixel's 256: weights are fractions there in 11 bits, here in 24.
+The kernel replaces ``core.images.preprocess.Preprocessor``. Both tensors differ by at most one
+of 256 levels of a pixel: interpolation weights have 11 fractional bits there and 24 here.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from edge_inference.errors import BackendError
 NAME = "image_to_tensor"
 BLOCK = (32, 8)
 
-#: The table lies before the image, so that one copy brings both to the GPU.
+#: The table precedes the image, so that one copy moves both to the GPU.
 TABLE_BYTES = 3 * 256 * 4
 
-#: As the kernel numbers them. Averaging over areas is left to the processor.
+#: The kernel's numbers. Area interpolation is not supported; the CPU does it.
 _INTERPOLATIONS = {"nearest": 0, "linear": 1, "cubic": 2}
 _INTERLEAVED, _LUMA_CHROMA = 0, 1
 
 
 @dataclass(frozen=True)
 class _Storage:
-    """How an encoding stores its pixels; ``offsets`` fills fields of the structure."""
+    """The memory layout of an encoding; ``offsets`` are fields of the kernel's structure."""
 
     kind: int
     pixel_bytes: int
@@ -101,7 +101,7 @@ class KernelImage(ctypes.Structure):
 def load_image_kernel(
     provider: CudaProvider, compute_capability: str, library: str | None = None
 ) -> Kernel:
-    """Compile and load the kernel. Raises BackendError where that cannot be done here."""
+    """Compile and load the kernel. Raises BackendError without a compiler, or where it fails."""
     file = Path(__file__).with_suffix(".cu")
     try:
         source = file.read_text(encoding="utf-8")
@@ -110,13 +110,13 @@ def load_image_kernel(
     return provider.load_kernel(compile_ptx(source, compute_capability, library), NAME)
 
 
-def takes(image: Frame, spec: InputSpec) -> bool:
-    """Tell whether the kernel knows the image's encoding and the spec's interpolation."""
+def supports(image: Frame, spec: InputSpec) -> bool:
+    """Tell whether the kernel supports the image's encoding and the spec's interpolation."""
     return image.encoding in _STORAGES and spec.interpolation in _INTERPOLATIONS
 
 
 def fits_binding(spec: InputSpec, binding: Binding) -> bool:
-    """Tell whether a spec describes what the engine's input takes."""
+    """Tell whether the engine's input accepts tensors of a spec."""
     rank_fits = len(binding.shape) == len(spec.shape)
     return (
         spec.name == binding.name
@@ -125,17 +125,19 @@ def fits_binding(spec: InputSpec, binding: Binding) -> bool:
         and rank_fits
         and all(
             low <= length <= high
-            for low, length, high in zip(binding.shortest, spec.shape, binding.longest, strict=True)
+            for low, length, high in zip(
+                binding.min_shape, spec.shape, binding.max_shape, strict=True
+            )
         )
     )
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedImage:
-    """What the kernel is told for images of one kind: all but the addresses.
+    """The kernel's parameters for images of one encoding and size, except the addresses.
 
-    ``table`` has the bytes of the tensor's elements for all values of a pixel,
-    channel by channel. To be left alone, as it serves many images.
+    ``table`` has the bytes of a tensor element for every pixel value, channel by channel.
+    Several images share it: do not write to it.
     """
 
     parameter: KernelImage
@@ -144,7 +146,7 @@ class PreparedImage:
 
 
 def prepare(image: Frame, spec: InputSpec, binding: Binding) -> PreparedImage:
-    """Return what the kernel is told, from memory where such an image came before."""
+    """Return the kernel's parameters for an image; they are cached."""
     size = (image.width, image.height)
     return _prepare(image.encoding, size, image.step, spec, binding)
 
@@ -160,7 +162,7 @@ def _prepare(
 
 
 def _make_table(spec: InputSpec, binding: Binding) -> NDArray[np.uint8]:
-    """Compute in float64 and round once, as the processor does, then cast to the engine's type."""
+    """Compute in float64 and round once, as on the CPU, then cast to the engine's type."""
     pixels = np.arange(256, dtype=np.float64)
     mean = np.broadcast_to(np.array(spec.mean), spec.channels)[:, None]
     std = np.broadcast_to(np.array(spec.std), spec.channels)[:, None]
@@ -196,5 +198,5 @@ def _describe(
 
 
 def grid_for(spec: InputSpec) -> tuple[int, int]:
-    """Count the blocks that cover the tensor."""
+    """Return the number of blocks that cover the tensor."""
     return -(-spec.width // BLOCK[0]), -(-spec.height // BLOCK[1])

@@ -1,8 +1,8 @@
-"""The precision that each layer of an engine really computes in, from TensorRT's own words.
+"""The precision in which each layer of an engine really computes, from the engine inspector.
 
-The engine inspector gives JSON whose shape changed between releases: a layer's
-tensors have one field "Format/Datatype" up to TensorRT 10 and two later; an
-engine built without detailed profiling verbosity lists names only.
+The inspector's JSON depends on the release: up to TensorRT 10 a layer's tensors have one field
+"Format/Datatype", later two. An engine that was built without detailed profiling verbosity
+lists names only.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from edge_inference.errors import BackendError
 
-#: Precisions of arithmetic on activations; integers of indices and shapes are not among them.
+#: Precisions of arithmetic on activations, without the integer types of indices and shapes.
 COMPUTE_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8", "int4")
 UNKNOWN = "unknown"
 
-# In this order: "BFloat16" contains "Float", "UInt8" contains "Int8".
-_TYPE_WORDS = (
+# The order matters: "BFloat16" contains "Float", "UInt8" contains "Int8".
+_TYPE_NAMES = (
     ("BFLOAT16", "bf16"),
     ("BF16", "bf16"),
     ("FP16", "fp16"),
@@ -38,7 +38,7 @@ _TYPE_WORDS = (
 )
 _TYPE_FIELDS = ("Format/Datatype", "Datatype", "DataType", "Format")
 # Layers that hold, move or convert values.
-_MOVERS = frozenset(
+_DATA_MOVEMENT = frozenset(
     {
         "assertion",
         "cast",
@@ -66,11 +66,10 @@ _MOVERS = frozenset(
 
 @dataclass(frozen=True)
 class LayerPrecision:
-    """One layer. ``kind`` is TensorRT's type of layer; ``computes`` is False for mere movers.
+    """One layer. ``kind`` is TensorRT's layer type; ``computes`` is False for data movement.
 
-    ``precision`` is one of COMPUTE_PRECISIONS, another type of number such as
-    "int64", or "unknown". ``weighted`` tells that the layer has weights, hence
-    most of the work.
+    ``precision`` is one of COMPUTE_PRECISIONS, another number type such as "int64", or
+    "unknown". Layers with weights (``weighted``) do most of the work.
     """
 
     name: str
@@ -81,21 +80,21 @@ class LayerPrecision:
 
 
 def inspect_layers(trt: Any, engine: Any) -> tuple[LayerPrecision, ...]:
-    """Return the layers of a deserialised engine. Raises BackendError (see parse_layers)."""
+    """Return the layers of a deserialized engine. Raises BackendError (see parse_layers)."""
     inspector = engine.create_engine_inspector()
     return parse_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def parse_layers(text: str) -> tuple[LayerPrecision, ...]:
-    """Read the inspector's JSON. Raises BackendError where it is of no known form."""
+    """Read the inspector's JSON. Raises BackendError for an unknown format."""
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise BackendError(f"the engine inspector gave no valid JSON ({error})") from error
+        raise BackendError(f"the engine inspector returned invalid JSON ({error})") from error
     found = content.get("Layers") if isinstance(content, Mapping) else None
     if not isinstance(found, list):
-        raise BackendError("the engine inspector's JSON has no list 'Layers'")
-    return tuple(_parsed(entry) for entry in found)
+        raise BackendError("the engine inspector's JSON: expected a list 'Layers'")
+    return tuple(_parse_layer(entry) for entry in found)
 
 
 def count_precisions(layers: Iterable[LayerPrecision]) -> dict[str, int]:
@@ -104,28 +103,28 @@ def count_precisions(layers: Iterable[LayerPrecision]) -> dict[str, int]:
 
 
 def main_precision(layers: Iterable[LayerPrecision]) -> str | None:
-    """Return the precision of most layers with weights, or of most layers where none has any.
+    """Return the precision of most layers with weights, or of most layers if none has weights.
 
-    None where no layer's precision is known.
+    None where the precision of no layer is known.
     """
     known = [e for e in layers if e.computes and e.precision in COMPUTE_PRECISIONS]
     weighted = [entry for entry in known if entry.weighted]
     return next(iter(count_precisions(weighted or known)), None)
 
 
-def precision_of_type(words: str) -> str:
-    """Return the precision that a type or format in TensorRT's words stands for."""
-    shouted = words.upper()
-    return next((name for word, name in _TYPE_WORDS if word in shouted), UNKNOWN)
+def precision_of_type(type_name: str) -> str:
+    """Return the precision for TensorRT's name of a type or format."""
+    upper = type_name.upper()
+    return next((name for part, name in _TYPE_NAMES if part in upper), UNKNOWN)
 
 
 def moves_data(kind: str) -> bool:
     """Tell whether layers of a kind only hold, move or convert values."""
-    return kind.lower() in _MOVERS
+    return kind.lower() in _DATA_MOVEMENT
 
 
-def _parsed(entry: Any) -> LayerPrecision:
-    if not isinstance(entry, Mapping):  # built with the verbosity that keeps names only
+def _parse_layer(entry: Any) -> LayerPrecision:
+    if not isinstance(entry, Mapping):  # built with a verbosity that keeps names only
         return LayerPrecision(str(entry), "", UNKNOWN, computes=True)
     kind = str(entry.get("LayerType", ""))
     precision = _precision(entry)
@@ -136,11 +135,11 @@ def _parsed(entry: Any) -> LayerPrecision:
 
 
 def _precision(entry: Mapping[str, Any]) -> str:
-    """Weights tell best; without them the first input of a computing type does."""
+    """Return the precision of the weights, or else of the first input of a computing type."""
     weights = entry.get("Weights")
     types = [str(weights.get("Type", ""))] if isinstance(weights, Mapping) else []
-    types += [_type_words(end) for end in _list(entry, "Inputs") + _list(entry, "Outputs")]
-    precisions = [precision_of_type(words) for words in types]
+    types += [_type_text(end) for end in _list(entry, "Inputs") + _list(entry, "Outputs")]
+    precisions = [precision_of_type(name) for name in types]
     computing = [name for name in precisions if name in COMPUTE_PRECISIONS]
     chosen = next(iter(computing or [p for p in precisions if p != UNKNOWN]), UNKNOWN)
     if chosen == "fp32" and "tf32" in str(entry.get("TacticName", "")).lower():
@@ -153,7 +152,7 @@ def _list(entry: Mapping[str, Any], key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _type_words(end: Any) -> str:
+def _type_text(end: Any) -> str:
     if not isinstance(end, Mapping):
         return ""
     return " ".join(str(end[field]) for field in _TYPE_FIELDS if field in end)

@@ -1,7 +1,7 @@
-"""What a plan is, written beside it: a plan itself cannot be asked before it is loaded.
+"""The sidecar of a plan: its metadata, available before the plan is loaded.
 
-``engine.plan`` has its sidecar ``engine.plan.json``. A plan is code: it is
-loaded only where its checksum is the sidecar's, and the sidecar's own holds.
+``engine.plan`` has the sidecar ``engine.plan.json``. A plan is code: it is loaded only if its
+checksum equals the one in the sidecar, and the sidecar's own checksum is valid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HOW_TO_REBUILD = "rebuild it here with: edge-inference engine build MODEL"
 
 @dataclass(frozen=True)
 class Environment:
-    """What a plan must fit: TensorRT, operating system and GPU of this machine.
+    """The environment that a plan must fit: TensorRT, operating system and GPU.
 
     ``device`` and ``compute_capability`` are None where there is no GPU.
     """
@@ -53,15 +53,13 @@ class Environment:
 
 @dataclass(frozen=True)
 class EngineMetadata:
-    """The sidecar. Everything that tells whether a plan may run here, and what it is.
+    """The content of the sidecar: what the plan is, and where it can run.
 
-    ``hardware`` is "same" (one compute capability), "ampere_plus", or "listed"
-    (``targets`` are compute capabilities such as "8.7"). ``profiles`` maps an
-    input to its shortest, usual and longest shape. ``inputs`` and ``outputs``
-    map a tensor to ``[dtype, *shape]``, -1 for a dynamic axis.
-    ``layer_precisions`` counts layers by precision, as the engine's "inspector"
-    told or, where no engine could be loaded, as the "network" asked for
-    (``layer_source``).
+    ``hardware`` is "same" (one compute capability), "ampere_plus", or "listed" (``targets`` are
+    compute capabilities such as "8.7"). ``profiles`` maps an input to its smallest, usual and
+    largest shape. ``inputs`` and ``outputs`` map a tensor to ``[dtype, *shape]``, with -1 for a
+    dynamic axis. ``layer_precisions`` counts layers by precision. ``layer_source`` is its
+    source: the engine "inspector", or the "network" where no engine could be loaded.
     """
 
     environment: Environment
@@ -84,7 +82,7 @@ class EngineMetadata:
     build_seconds: float | None = None
 
     def misfit(self, here: Environment) -> str | None:
-        """Say in a clause why the plan cannot run here, None where it can."""
+        """Return why the plan cannot run here, None where it can."""
         built = self.environment
         if built.library != here.library:
             return f"built by {built.library}, this machine has {here.library}"
@@ -98,7 +96,7 @@ class EngineMetadata:
         if here.compute_capability is None or self._runs_on(here.compute_capability):
             return None
         return (
-            f"built for {self._device_words()}, this GPU is {here.device} (compute "
+            f"built for {self._device_text()}, this GPU is {here.device} (compute "
             f"{here.compute_capability})"
         )
 
@@ -109,7 +107,7 @@ class EngineMetadata:
             return int(compute_capability.partition(".")[0]) >= 8
         return compute_capability == self.environment.compute_capability
 
-    def _device_words(self) -> str:
+    def _device_text(self) -> str:
         if self.hardware == "listed":
             return f"compute {', '.join(self.targets)}"
         if self.hardware == "ampere_plus":
@@ -118,12 +116,12 @@ class EngineMetadata:
 
 
 def sidecar_of(plan: Path) -> Path:
-    """Return where the sidecar of a plan lies."""
+    """Return the path of a plan's sidecar."""
     return plan.with_name(plan.name + SIDECAR_SUFFIX)
 
 
 def write_sidecar(plan: Path, metadata: EngineMetadata) -> Path:
-    """Write the sidecar beside the plan and return its path."""
+    """Write the sidecar of a plan and return its path."""
     content = {"format": FORMAT, **dataclasses.asdict(metadata)}
     text = json.dumps({**content, "checksum": _checksum(content)}, indent=1, sort_keys=True)
     sidecar = sidecar_of(plan)
@@ -132,17 +130,19 @@ def write_sidecar(plan: Path, metadata: EngineMetadata) -> Path:
 
 
 def read_sidecar(plan: Path) -> EngineMetadata:
-    """Read a plan's sidecar; raises EngineFileError where it is missing, altered or unknown."""
+    """Read a plan's sidecar; raises EngineFileError if it is missing, altered or unknown."""
     sidecar = sidecar_of(plan)
     try:
         content = read_json(sidecar)
     except OSError as error:
         raise EngineFileError(
-            f"{sidecar}: the plan's sidecar cannot be read ({error.strerror}), so what the plan "
-            f"fits is not known; {HOW_TO_REBUILD}"
+            f"{sidecar}: the plan's sidecar cannot be read ({error.strerror}), so the plan cannot "
+            f"be checked; {HOW_TO_REBUILD}"
         ) from error
     except ValueError as error:
-        raise EngineFileError(f"{sidecar}: not the JSON of a sidecar; {HOW_TO_REBUILD}") from error
+        raise EngineFileError(
+            f"{sidecar}: expected the JSON of a sidecar, got another text; {HOW_TO_REBUILD}"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
         raise EngineFileError(
@@ -151,21 +151,20 @@ def read_sidecar(plan: Path) -> EngineMetadata:
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
         raise EngineFileError(
-            f"{sidecar}: altered after it was written (its checksum does not hold); "
-            f"{HOW_TO_REBUILD}"
+            f"{sidecar}: altered after it was written (its checksum is wrong); {HOW_TO_REBUILD}"
         )
     del content["format"]
     try:
         return _metadata(content)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise EngineFileError(
-            f"{sidecar}: expected what this version writes, got something else ({error}); "
+            f"{sidecar}: expected the fields of this version, got others ({error}); "
             f"{HOW_TO_REBUILD}"
         ) from error
 
 
 def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
-    """Return the plan's bytes. Raises EngineFileError unless they are the ones described."""
+    """Return the plan's bytes. Raises EngineFileError where they differ from the sidecar."""
     try:
         size = plan.stat().st_size
         content = read_bytes(plan, size) if size == metadata.plan_bytes else b""
@@ -175,14 +174,14 @@ def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
         ) from error
     if size != metadata.plan_bytes:
         raise EngineFileError(
-            f"{plan}: the plan has {size} bytes, its sidecar says {metadata.plan_bytes}: "
-            f"cut off or exchanged; {HOW_TO_REBUILD}"
+            f"{plan}: expected {metadata.plan_bytes} bytes, as its sidecar says, got {size}: "
+            f"cut off or replaced; {HOW_TO_REBUILD}"
         )
     found = hashlib.sha256(content).hexdigest()
     if found != metadata.plan_sha256:
         raise EngineFileError(
-            f"{plan}: the plan is not the one its sidecar describes (sha256 {found[:12]}… instead "
-            f"of {metadata.plan_sha256[:12]}…); {HOW_TO_REBUILD}"
+            f"{plan}: expected the plan of its sidecar (sha256 {metadata.plan_sha256[:12]}…), got "
+            f"another one ({found[:12]}…); {HOW_TO_REBUILD}"
         )
     return content
 
@@ -193,7 +192,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def _metadata(content: dict[str, Any]) -> EngineMetadata:
-    """Rebuild the dataclass: JSON has lists where it has tuples."""
+    """Return the dataclass: JSON has lists instead of tuples."""
     content["environment"] = Environment(**content["environment"])
     content["targets"] = tuple(content["targets"])
     for name in ("inputs", "outputs"):

@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler through ctypes: CUDA source text to PTX, without nvcc."""
+"""NVIDIA's runtime compiler through ctypes: compiles CUDA source to PTX, without nvcc."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _SIGNATURES: dict[str, Sequence[Any]] = {
 def compile_ptx(source: str, compute_capability: str, library: str | None = None) -> bytes:
     """Compile CUDA source for GPUs of a compute capability such as "8.7".
 
-    ``library`` is a file to use instead of the installed one. Raises BackendError
-    where there is no compiler, or it cannot compile that.
+    ``library`` is a file to use instead of the installed one. Raises BackendError without a
+    compiler, and where the source does not compile.
     """
     nvrtc = _load(library)
     program = c_void_p()
@@ -61,7 +61,7 @@ def _load(library: str | None) -> Any:
             getattr(nvrtc, function).argtypes = arguments
             getattr(nvrtc, function).restype = c_int
         return nvrtc
-    raise BackendError("libnvrtc, the CUDA run-time compiler, is not installed")
+    raise BackendError("libnvrtc, the CUDA runtime compiler, is not installed")
 
 
 def _candidates() -> list[str]:
@@ -94,4 +94,4 @@ def _text(nvrtc: Any, name: str, program: c_void_p) -> bytes:
 
 def _first_line(text: bytes) -> str:
     lines = text.decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else "it does not say why"
+    return lines[0] if lines else "it gives no reason"

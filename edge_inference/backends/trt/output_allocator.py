@@ -1,4 +1,4 @@
-"""Room for outputs whose shape TensorRT knows only while it computes them."""
+"""Memory for outputs whose shape is known only during a run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from edge_inference.errors import BackendError
 
 
 def make_output_allocator(trt: Any, buffers: Buffers) -> Any:
-    """Return an allocator for TensorRT that takes memory from the buffers by tensor name.
+    """Return an allocator for TensorRT that reserves the buffers of output tensors.
 
-    ``shapes`` holds the latest shape of each tensor, ``error`` what kept the
-    latest allocation from happening: TensorRT itself only says that it failed.
+    ``shapes`` holds the latest shape of each tensor, ``error`` the error of the latest failed
+    allocation: TensorRT itself reports only that it failed.
     """
 
     class OutputAllocator(trt.IOutputAllocator):  # type: ignore[misc]
-        """Called by TensorRT, on the thread that runs the model."""
+        """TensorRT calls it in the thread that runs the model."""
 
         def __init__(self) -> None:
             trt.IOutputAllocator.__init__(self)
@@ -26,7 +26,7 @@ def make_output_allocator(trt: Any, buffers: Buffers) -> Any:
         def reallocate_output(
             self, tensor_name: str, memory: int, size: int, alignment: int
         ) -> int:
-            """Return an address with room for ``size`` bytes, 0 where there is none."""
+            """Return the address of ``size`` bytes, 0 without free memory."""
             try:
                 return buffers.reserve(tensor_name, size).address
             except BackendError as error:  # an exception must not pass through TensorRT
@@ -36,11 +36,11 @@ def make_output_allocator(trt: Any, buffers: Buffers) -> Any:
         def reallocate_output_async(
             self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
         ) -> int:
-            """Do the same; newer versions call this one."""
+            """Reserve memory as above; newer versions call this method."""
             return self.reallocate_output(tensor_name, memory, size, alignment)
 
         def notify_shape(self, tensor_name: str, shape: Any) -> None:
-            """Remember the shape of an output."""
+            """Store the shape of an output."""
             self.shapes[tensor_name] = tuple(shape)
 
     return OutputAllocator()

@@ -1,4 +1,4 @@
-"""A loaded plan: TensorRT's runtime, engine, and what they say about themselves."""
+"""A loaded plan: TensorRT's runtime and engine, their bindings and precision."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edge_inference.errors import BackendError, EngineFileError
 
 
 class LoadedPlan:
-    """A plan in the GPU. Use inside the provider's ``current``, also to close it.
+    """A plan on the GPU. Use it inside the provider's ``current``, also to close it.
 
-    TensorRT's objects are reached through here only, so that ``close`` really
-    frees them, whatever traceback still refers to a function that used them.
+    Other code reaches TensorRT's objects through this class only. ``close`` therefore frees
+    them, even if a traceback still refers to a function that used them.
     """
 
     def __init__(self, vendor: Vendor, file: Path, metadata: EngineMetadata) -> None:
@@ -28,35 +28,35 @@ class LoadedPlan:
         self.engine: Any = None
 
     def load(self, content: bytes) -> None:
-        """Deserialise the plan. Raises BackendError where TensorRT refuses it."""
+        """Deserialize the plan. Raises BackendError where TensorRT refuses it."""
         trt = self.vendor.trt
         with self.vendor.errors.collect() as lines:
             self.runtime = trt.Runtime(self.vendor.logger)
             self._prepare_runtime()
             self.engine = self.runtime.deserialize_cuda_engine(content)
         if self.engine is None:
-            reason = first_reason(lines, "it does not say why")
+            reason = first_reason(lines, "it gives no reason")
             raise EngineFileError(
                 f"{self.file}: {self.vendor.title} cannot load the plan: {reason}; {HOW_TO_REBUILD}"
             )
         self.bindings = read_bindings(trt, self, self.metadata)
 
     def make_context(self, stream: int) -> Any:
-        """Make an execution context, or return None where there is no room for one more.
+        """Make an execution context, or return None without memory for one more.
 
-        The caller tells the reason, which TensorRT leaves with the vendor's errors.
+        TensorRT adds the reason to the vendor's errors; the caller reports it.
         """
         context = self.engine.create_execution_context()
-        # The first context has the profile already; later ones have none. There is one profile.
+        # The first context has the only profile already; later ones have none.
         if context is not None and not context.set_optimization_profile_async(0, stream):
             return None
         return context
 
     def precision(self) -> str | None:
-        """Return what most of the work is computed in, None where nobody tells."""
+        """Return the precision of most of the work, None if unknown."""
         try:
             found = main_precision(inspect_layers(self.vendor.trt, self.engine))
-        except BackendError:  # an inspector whose words we do not know
+        except BackendError:  # the inspector's format is unknown
             found = None
         counts = self.metadata.layer_precisions
         return found or max(counts, key=lambda name: counts[name], default=None)
@@ -68,7 +68,7 @@ class LoadedPlan:
         self.runtime = None
 
     def _prepare_runtime(self) -> None:
-        # A plan for several versions brings its own runtime, which has to be allowed.
+        # A version-compatible plan contains its own runtime, which must be allowed.
         if self.metadata.version_compatible and hasattr(self.runtime, "engine_host_code_allowed"):
             self.runtime.engine_host_code_allowed = True
         core = self.metadata.options.get("dla_core")

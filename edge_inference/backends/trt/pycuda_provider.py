@@ -1,4 +1,4 @@
-"""CUDA through pycuda: device, primary context and memory. The only file that imports it."""
+"""CUDA through pycuda: device, primary context and memory. No other file imports pycuda."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _log = logging.getLogger(__name__)
 
 
 class PrimaryContexts:
-    """The primary contexts that this process holds, each taken once for all its users.
+    """The primary contexts of this process, each retained once for all its users.
 
-    pycuda frees memory from any thread as long as the very object that was
-    current at its allocation is current again, so users must share the object.
+    pycuda frees memory from any thread, if the context object that was current at the
+    allocation is current again. All users must therefore share the object.
     """
 
     def __init__(self) -> None:
@@ -37,21 +37,21 @@ class PrimaryContexts:
         self._held: dict[int, tuple[Any, int]] = {}
 
     def retain(self, device: int, make: Callable[[], Any]) -> Any:
-        """Return the context of a device, made by the first user."""
+        """Return the context of a device; the first user makes it."""
         with self._lock:
             primary, users = self._held.get(device) or (make(), 0)
             self._held[device] = (primary, users + 1)
             return primary
 
     def release(self, device: int, driver: DriverLibrary) -> None:
-        """Give up one use; the last one gives the context back."""
+        """Release one use; the last one frees the context."""
         with self._lock:
             primary, users = self._held.pop(device)
             if users > 1:
                 self._held[device] = (primary, users - 1)
                 return
-            # pycuda's detach leaves the context on the driver's stack, and puts what was below
-            # on top of it. A thread of its own has an empty stack, so it can be set right.
+            # pycuda's detach leaves the context on the driver's stack and pushes the one below
+            # on top of it. A new thread has an empty stack, so that popping one is enough.
             worker = threading.Thread(target=_detach, args=(primary, driver), daemon=True)
             worker.start()
             worker.join()
@@ -70,7 +70,7 @@ class PycudaProvider:
         self._driver: Any = None
 
     def open(self) -> DeviceInfo:
-        """Take part in the GPU's primary context."""
+        """Retain the GPU's primary context."""
         cuda, driver = _import_pycuda(), DriverLibrary()
         try:
             cuda.init()
@@ -92,25 +92,25 @@ class PycudaProvider:
         return info
 
     def close(self) -> None:
-        """Let go of the primary context."""
+        """Release the primary context."""
         if self._primary is not None:
             self._primary = None
             _contexts.release(self._device, self._driver)
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the primary context this thread's for the block."""
+        """Make the primary context current in this thread during the block."""
         try:
             self._primary.push()
         except self._cuda.Error as error:
-            raise _failure("the GPU's context cannot be entered", error) from error
+            raise _failure("the GPU context cannot be made current", error) from error
         try:
             yield
         finally:
             self._pop()
 
     def allocate(self, size: int) -> DeviceMemory:
-        """Allocate memory of the GPU."""
+        """Allocate GPU memory."""
         try:
             handle = self._cuda.mem_alloc(size)
         except self._cuda.MemoryError as error:
@@ -120,7 +120,7 @@ class PycudaProvider:
         return DeviceMemory(int(handle), size, handle)
 
     def free(self, memory: DeviceMemory) -> None:
-        """Free memory of the GPU."""
+        """Free GPU memory."""
         memory.handle.free()
 
     def page_lock(self, size: int) -> NDArray[np.uint8]:
@@ -183,44 +183,44 @@ class PycudaProvider:
         self._driver.launch(kernel.handle, grid, block, argument, stream.handle)
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
-        """Record what ``work`` queues."""
+        """Record the work that ``work`` queues."""
         driver = self._driver
         if driver.missing_for_graphs:
-            raise BackendError(f"this driver has no {driver.missing_for_graphs[0]}")
+            raise BackendError(f"the driver lacks {driver.missing_for_graphs[0]}")
         driver.begin_capture(stream.handle)
         try:
             work()
         except BaseException:
             self._abandon_capture(stream)
             raise
-        plan = driver.end_capture(stream.handle)
+        template = driver.end_capture(stream.handle)
         try:
-            return Graph(driver.instantiate(plan))
+            return Graph(driver.instantiate(template))
         finally:
-            driver.call("cuGraphDestroy", plan)
+            driver.call("cuGraphDestroy", template)
 
     def launch_graph(self, graph: Graph, stream: Stream) -> None:
-        """Queue recorded work."""
+        """Queue a graph."""
         self._driver.call("cuGraphLaunch", graph.handle, stream.handle)
 
     def drop_graph(self, graph: Graph) -> None:
-        """Free recorded work."""
+        """Free a graph."""
         self._driver.call("cuGraphExecDestroy", graph.handle)
 
     def _abandon_capture(self, stream: Stream) -> None:
-        """Leave the recording state; a recording that failed has often no plan to free."""
+        """End the capture; a failed capture often has no graph template to free."""
         try:
-            plan = self._driver.end_capture(stream.handle)
+            template = self._driver.end_capture(stream.handle)
         except BackendError:
             return
-        self._driver.call("cuGraphDestroy", plan)
+        self._driver.call("cuGraphDestroy", template)
 
     def _pop(self) -> None:
-        """Leave the context. A context left on pycuda's stack would abort the process later."""
+        """Pop the context. A context left on pycuda's stack would abort the process later."""
         try:
             self._cuda.Context.pop()
         except self._cuda.Error:
-            # Something inside took it off the driver's stack; put it back, then leave.
+            # Other code popped it from the driver's stack; push it again, then pop both.
             self._driver.push_context(self._primary.handle)
             self._cuda.Context.pop()
 
@@ -257,8 +257,8 @@ def _detach(primary: Any, driver: DriverLibrary) -> None:
         primary.push()
         primary.detach()
         driver.pop_context()
-    except Exception as error:  # of pycuda or ours; it must be told, not end in a thread
-        _log.warning("the GPU's context could not be given back: %s", error)
+    except Exception as error:  # an error would be lost in this thread: log it
+        _log.warning("the GPU context could not be freed: %s", error)
 
 
 def _range(count: int) -> str:
@@ -267,7 +267,7 @@ def _range(count: int) -> str:
 
 def _no_device(error: Exception) -> BackendError:
     return BackendError(
-        f"no CUDA device can be used ({error}); check the driver with nvidia-smi, and that this "
+        f"no CUDA device is usable ({error}); check the driver with nvidia-smi, and that this "
         "user and container may use the GPU"
     )
 

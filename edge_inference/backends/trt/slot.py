@@ -17,11 +17,11 @@ from edge_inference.errors import BackendError, TensorError
 
 
 class ExecutionSlot:
-    """Addresses and views of one set of input shapes. Use inside the provider's ``current``.
+    """Addresses and views for one set of input shapes. Use it inside the provider's ``current``.
 
-    ``inputs`` and ``outputs`` are views of page-locked memory in the engine's
-    types; an output that is missing in ``outputs`` has a shape that depends on
-    the data. They hold for ``generation`` of the buffers.
+    ``inputs`` and ``outputs`` are views of page-locked memory in the engine's types; an output
+    whose shape depends on the data is not in ``outputs``. The views are valid for one
+    ``generation`` of the buffers.
     """
 
     def __init__(self, plan: LoadedPlan, context: Any, buffers: Buffers) -> None:
@@ -35,23 +35,23 @@ class ExecutionSlot:
         self._allocator: Any = None
 
     @property
-    def has_late_outputs(self) -> bool:
+    def has_data_dependent_outputs(self) -> bool:
         """Tell whether the shape of an output is known only after a run."""
         return len(self.outputs) < sum(not binding.is_input for binding in self._plan.bindings)
 
-    def may_be_recorded(self, stream: int) -> bool:
-        """Tell whether a run can be recorded by now."""
-        # TensorRT-RTX compiles while it runs, and says when that is over.
+    def can_be_recorded(self, stream: int) -> bool:
+        """Tell whether a run can be recorded now."""
+        # TensorRT-RTX compiles during its first runs and reports when it has finished.
         capturable = getattr(self._context, "is_stream_capturable", None)
         return capturable is None or bool(capturable(stream))
 
     def prepare(
         self, shapes: Mapping[str, tuple[int, ...]], on_host: Mapping[str, NDArray[Any]]
     ) -> None:
-        """Give TensorRT shapes and addresses, and find out the outputs' shapes.
+        """Set shapes and addresses in the context, and infer the outputs' shapes.
 
-        ``on_host`` are the inputs that TensorRT reads to find them out. Raises
-        TensorError where the shapes do not go together, BackendError without memory.
+        ``on_host`` are the inputs that TensorRT reads for the inference of shapes. Raises
+        TensorError for shapes that do not fit together, BackendError without free memory.
         """
         self.generation = None
         self.outputs = {}
@@ -60,11 +60,11 @@ class ExecutionSlot:
             accepted = all(self._set_input(binding, shapes, on_host) for binding in inputs)
             accepted = accepted and self._infer_shapes()
         if not accepted:
-            came = "; ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-            reason = first_reason(lines, "it does not say why")
+            got = "; ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            reason = first_reason(lines, "it gives no reason")
             raise TensorError(
-                f"{self._plan.file}: the inputs' shapes do not go together ({came}): {reason}; "
-                "pass shapes that the model can take at once"
+                f"{self._plan.file}: the inputs' shapes do not fit together ({got}): {reason}; "
+                "pass shapes that the model accepts together"
             )
         for binding in self._plan.bindings:
             if not binding.is_input:
@@ -80,18 +80,18 @@ class ExecutionSlot:
         if self._allocator is not None and self._allocator.error is not None:
             raise self._allocator.error
         if not queued:
-            reason = first_reason(lines, "it does not say why")
+            reason = first_reason(lines, "it gives no reason")
             raise BackendError(f"{self._plan.file}: TensorRT failed to run it: {reason}")
 
-    def view_late_outputs(self) -> dict[str, NDArray[Any]]:
-        """Return views of the outputs whose shape TensorRT has told during the run."""
+    def view_data_dependent_outputs(self) -> dict[str, NDArray[Any]]:
+        """Return views of the outputs whose shape TensorRT reported during the run."""
         views = {}
         for binding in self._plan.bindings:
             if not binding.is_input and binding.name not in self.outputs:
                 shape = self._allocator.shapes[binding.name]
                 buffer = self._buffers.reserve(binding.name, binding.size(shape))
                 views[binding.name] = _view(buffer.host, binding, shape)
-        # What grew during the run was told to TensorRT by the allocator.
+        # The allocator gave TensorRT the addresses of buffers that grew during the run.
         self.generation = self._buffers.generation
         return views
 
@@ -128,7 +128,7 @@ class ExecutionSlot:
             if self._allocator is None:
                 self._allocator = make_output_allocator(self._plan.vendor.trt, self._buffers)
             self._context.set_output_allocator(binding.name, self._allocator)
-            # TensorRT asks for room where it needs more than it was given.
+            # TensorRT calls the allocator if it needs more memory.
             address = self._buffers.reserve(binding.name, 0).address
         else:
             buffer = self._buffers.reserve(

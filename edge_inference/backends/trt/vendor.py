@@ -1,9 +1,8 @@
-"""The one place that imports TensorRT, and how its capabilities are asked for.
+"""Imports TensorRT, as the only module, and tests its capabilities.
 
-The same code serves TensorRT 8.6 to 11 and TensorRT-RTX. Members that all of
-them have are used plainly; others through ``hasattr``, ``getattr`` or
-:func:`enum_member`. Numbers of enum members and of versions are never compared:
-both change their meaning between releases.
+The same code works with TensorRT 8.6 to 11 and TensorRT-RTX. It uses members of all these
+versions directly, others through ``hasattr``, ``getattr`` or :func:`enum_member`. It never
+compares numbers of enum members or versions: their meaning changes between releases.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ from edge_inference.errors import BackendError
 #: Module names, in order of preference.
 MODULES = ("tensorrt", "tensorrt_rtx")
 
-_KEPT_ERRORS = 16
+_MAX_ERRORS = 16
 _log = logging.getLogger(__name__)
 
 
 class ErrorLog:
-    """The latest errors that TensorRT reported; its calls only return None or False."""
+    """The latest errors that TensorRT logged; its calls return only None or False."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self._lines: deque[str] = deque(maxlen=_MAX_ERRORS)
 
     def add(self, line: str) -> None:
-        """Remember one error."""
+        """Add an error."""
         with self._lock:
             self._lines.append(line)
 
     @contextmanager
     def collect(self) -> Iterator[list[str]]:
-        """Give a list that holds, after the block, the errors reported during it."""
+        """Yield a list that holds, after the block, the errors logged during it."""
         with self._lock:
             self._lines.clear()
         found: list[str] = []
@@ -54,7 +53,7 @@ class ErrorLog:
 
 @dataclass(frozen=True)
 class Vendor:
-    """An imported TensorRT. ``library`` is the module's name; ``logger`` is to be given to it."""
+    """An imported TensorRT. ``library`` is the module name; pass ``logger`` to TensorRT."""
 
     trt: Any
     library: str
@@ -64,16 +63,16 @@ class Vendor:
 
     @property
     def title(self) -> str:
-        """Name and version for people."""
+        """Name and version for messages."""
         name = "TensorRT-RTX" if self.library == "tensorrt_rtx" else "TensorRT"
         return f"{name} {self.version}"
 
 
 @functools.cache
 def import_tensorrt(modules: Sequence[str] = MODULES) -> Vendor:
-    """Import the first TensorRT that works. Raises BackendError where none does.
+    """Import the first TensorRT that works. Raises BackendError if none does.
 
-    TensorRT takes one logger a process, so the result is made once.
+    TensorRT accepts one logger per process, so the result is cached.
     """
     reasons = []
     for name in modules:
@@ -94,17 +93,17 @@ def import_tensorrt(modules: Sequence[str] = MODULES) -> Vendor:
 
 
 def enum_member(enum: Any, name: str) -> Any:
-    """Return a member of one of TensorRT's enums, or None where this version lacks it."""
+    """Return a member of a TensorRT enum, or None where this version lacks it."""
     return getattr(enum, name, None)
 
 
-def first_reason(lines: Sequence[str], otherwise: str) -> str:
-    """Return the errors' first sentence, which names the cause; later ones follow from it."""
-    return lines[0].strip().splitlines()[0].rstrip(".") if lines else otherwise
+def first_reason(lines: Sequence[str], default: str) -> str:
+    """Return the first error, which names the cause; later ones follow from it."""
+    return lines[0].strip().splitlines()[0].rstrip(".") if lines else default
 
 
 def make_logger(trt: Any, errors: ErrorLog) -> Any:
-    """Return a logger for TensorRT that keeps errors; a level that nobody knows is one, too."""
+    """Return a logger for TensorRT that collects errors; unknown levels count as errors."""
     levels = {
         trt.ILogger.INTERNAL_ERROR: logging.ERROR,
         trt.ILogger.ERROR: logging.ERROR,
@@ -114,7 +113,7 @@ def make_logger(trt: Any, errors: ErrorLog) -> Any:
     }
 
     class Logger(trt.ILogger):  # type: ignore[misc]
-        """Hands TensorRT's messages to Python's logging and keeps the errors."""
+        """Passes TensorRT's messages to Python's logging and collects the errors."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -124,7 +123,7 @@ def make_logger(trt: Any, errors: ErrorLog) -> Any:
             if level == logging.ERROR:
                 errors.add(message)
             if level:
-                # Errors become exceptions in our own words; the original is for those who look.
+                # Errors become exceptions; the original text is logged at level info.
                 _log.log(min(level, logging.INFO), "%s", message)
 
     return Logger()

@@ -1,4 +1,4 @@
-"""What one thread at a time runs a plan with: a stream, buffers and execution contexts."""
+"""A worker that runs a plan: a stream, buffers and execution contexts."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.errors import BackendError
 
-#: Sets of input shapes that stay set up, each with an execution context of its own:
-#: a context that runs another shape invalidates what was recorded of it.
+#: Sets of input shapes that stay prepared, each with its own execution context: another shape
+#: in the same context would invalidate its recorded graphs.
 MAX_SLOTS = 4
 
-#: Name of the image's buffer; no tensor can be called so.
+#: Name of the image's buffer; no tensor can have this name.
 _IMAGE = "\0image"
 
 
 class InferenceWorker:
-    """Runs a plan for one thread at a time. Use inside the provider's ``current``."""
+    """Runs a plan for one thread at a time. Use it inside the provider's ``current``."""
 
     def __init__(
         self, provider: CudaProvider, plan: LoadedPlan, switch: GraphSwitch, priority: str
@@ -53,23 +53,23 @@ class InferenceWorker:
         self._buffers = Buffers(provider)
         self._stream = provider.make_stream(priority)
         self._graphs = Graphs(provider, self._stream, switch)
-        self._recorded_at = self._buffers.generation
+        self._recorded_generation = self._buffers.generation
         if any(binding.on_host for binding in plan.bindings):
-            # TensorRT reads and writes these while it queues a run, not when a graph is launched.
+            # TensorRT reads and writes these when a run is queued, not when a graph is launched.
             switch.turn_off("a tensor in host memory")
 
     def open(self) -> None:
-        """Make the first execution context; raises BackendError where there is no room for it."""
+        """Make the first execution context; raises BackendError without free memory."""
         self._slots[None] = self._make_slot()
 
     def close(self) -> None:
-        """Free everything, also after an ``open`` that failed, and whatever fails meanwhile."""
-        with ExitStack() as last_first:
-            last_first.callback(self._provider.drop_stream, self._stream)
-            last_first.callback(self._buffers.close)
+        """Free everything, also after a failed ``open``, and if a part of it fails."""
+        with ExitStack() as resources:
+            resources.callback(self._provider.drop_stream, self._stream)
+            resources.callback(self._buffers.close)
             while self._slots:
-                last_first.callback(self._slots.popitem()[1].close)
-            last_first.callback(self._graphs.forget)
+                resources.callback(self._slots.popitem()[1].close)
+            resources.callback(self._graphs.drop)
 
     def run(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run checked tensors once."""
@@ -83,7 +83,7 @@ class InferenceWorker:
     def run_image(
         self, image: Frame, spec: InputSpec, kernel: Kernel
     ) -> tuple[dict[str, NDArray[Any]], Geometry]:
-        """Make the only input from a checked image on the GPU, and run once."""
+        """Preprocess a checked image on the GPU into the only input, and run once."""
         (binding,) = self._inputs
         size = TABLE_BYTES + image.data.size
         staged = self._buffers.reserve(_IMAGE, size)
@@ -110,18 +110,18 @@ class InferenceWorker:
     ) -> dict[str, NDArray[Any]]:
         stream = self._stream
         try:
-            if self._switch.on and slot.may_be_recorded(stream.handle):
+            if self._switch.on and slot.can_be_recorded(stream.handle):
                 self._graphs.run((slot.key, parameter), queue)
             else:
                 queue()
             self._provider.synchronize(stream)
-            late = self._fetch_late(slot) if slot.has_late_outputs else {}
+            remaining = self._fetch_data_dependent(slot) if slot.has_data_dependent_outputs else {}
         except BackendError:
-            # What was queued before the failure still uses the buffers.
+            # Work queued before the failure still uses the buffers.
             with suppress(BackendError):
                 self._provider.synchronize(stream)
             raise
-        views = {**slot.outputs, **late}
+        views = {**slot.outputs, **remaining}
         return {binding.name: binding.unpack(views[binding.name]) for binding in self._outputs}
 
     def _queue_tensors(self, slot: ExecutionSlot) -> None:
@@ -136,13 +136,13 @@ class InferenceWorker:
             if not binding.on_host and binding.name in slot.outputs:
                 self._copy_out(binding, slot.outputs[binding.name])
 
-    def _fetch_late(self, slot: ExecutionSlot) -> dict[str, NDArray[Any]]:
-        late = slot.view_late_outputs()
+    def _fetch_data_dependent(self, slot: ExecutionSlot) -> dict[str, NDArray[Any]]:
+        views = slot.view_data_dependent_outputs()
         for binding in self._outputs:
-            if binding.name in late:
-                self._copy_out(binding, late[binding.name])
+            if binding.name in views:
+                self._copy_out(binding, views[binding.name])
         self._provider.synchronize(self._stream)
-        return late
+        return views
 
     def _copy_in(self, binding: Binding, view: NDArray[Any]) -> None:
         if view.nbytes:
@@ -157,7 +157,7 @@ class InferenceWorker:
     def _slot_for(
         self, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, NDArray[Any]]
     ) -> ExecutionSlot:
-        """Return a slot that is set up for these shapes, and for these values of host tensors."""
+        """Return a slot prepared for these shapes and these values of host tensors."""
         key = tuple(
             (shapes[binding.name], tensors[binding.name].tobytes() if binding.on_host else None)
             for binding in self._inputs
@@ -166,52 +166,52 @@ class InferenceWorker:
         if slot is None:
             for binding in self._inputs:
                 binding.check_shape(shapes[binding.name])
-            slot = self._take_slot()
+            slot = self._free_slot()
         elif slot.generation == self._buffers.generation:
             self._slots.move_to_end(key)
             return slot
-        self._set_up(slot, key, shapes, tensors)
+        self._prepare(slot, key, shapes, tensors)
         return slot
 
-    def _set_up(
+    def _prepare(
         self,
         slot: ExecutionSlot,
         key: Hashable,
         shapes: Mapping[str, tuple[int, ...]],
         tensors: Mapping[str, NDArray[Any]],
     ) -> None:
-        """Set a slot up; where that fails it stays, to be set up for other shapes."""
+        """Prepare a slot; after a failure the slot remains usable for other shapes."""
         slot.key = key
         self._slots[key] = slot
         self._slots.move_to_end(key)
         try:
             slot.prepare(shapes, tensors)
-            if slot.has_late_outputs:
+            if slot.has_data_dependent_outputs:
                 self._switch.turn_off("an output whose shape depends on the data")
         finally:
-            if self._recorded_at != self._buffers.generation:
-                self._graphs.forget()  # they hold addresses of before
-                self._recorded_at = self._buffers.generation
+            if self._recorded_generation != self._buffers.generation:
+                self._graphs.drop()  # they hold old addresses
+                self._recorded_generation = self._buffers.generation
 
-    def _take_slot(self) -> ExecutionSlot:
-        """Return a slot to set up for new shapes: an unused one, a new one, or the oldest."""
+    def _free_slot(self) -> ExecutionSlot:
+        """Return a slot for new shapes: an unused one, a new one, or the oldest."""
         oldest = next(iter(self._slots))
-        most = MAX_SLOTS if self._switch.on else 1
-        if self._slots[oldest].generation is not None and len(self._slots) < most:
-            # Without room for one more context the oldest serves.
+        max_slots = MAX_SLOTS if self._switch.on else 1
+        if self._slots[oldest].generation is not None and len(self._slots) < max_slots:
+            # Without memory for one more context the oldest one is reused.
             with suppress(BackendError):
                 return self._make_slot()
         slot = self._slots.pop(oldest)
-        self._graphs.forget(oldest)
+        self._graphs.drop(oldest)
         return slot
 
     def _make_slot(self) -> ExecutionSlot:
         with self._plan.vendor.errors.collect() as lines:
             context = self._plan.make_context(self._stream.handle)
         if context is None:
-            reason = first_reason(lines, "it does not say why")
+            reason = first_reason(lines, "it gives no reason")
             raise BackendError(
-                f"{self._plan.file}: TensorRT cannot make one more execution context: {reason}; "
-                "close other models, or ask for fewer contexts"
+                f"{self._plan.file}: TensorRT cannot make another execution context: {reason}; "
+                "close other models, or use fewer contexts"
             )
         return ExecutionSlot(self._plan, context, self._buffers)

@@ -1,4 +1,4 @@
-"""``edge-inference platform``: what a machine's sensors say, and how it is set for a robot."""
+"""``edge-inference platform``: a machine's sensors, and the recommended settings for a robot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ examples:
   edge-inference platform show --recording my_robot.jsonl.gz --speed 10
 
 Temperatures, power, clocks, load, throttling and batteries, each with its value or
-the reason why there is none. No root is needed; what only root may read says so."""
+the reason why it has none. No root is needed; a sensor that only root may read shows
+that as its reason."""
 
 _RECORD_EXAMPLES = """\
 examples:
@@ -31,20 +32,20 @@ examples:
   edge-inference platform record -o idle.jsonl --duration 0 --note "idle, fan off"
   edge-inference platform record -o climb.jsonl.gz --duration 3600 --period 1
 
-What the sensors' files hold, and how they fail, for a report or as a test. Only those
-files are read; serial numbers, addresses and the host's name are left out. Ctrl-C ends
-early and leaves a sound recording."""
+The contents and the read errors of the sensors' files, for a report or a test. Only
+these files are read; serial numbers, addresses and the host name are removed. Ctrl-C
+stops early and leaves a valid recording."""
 
-_ROOT_HELP = "where the machine's files are seen, in a container; default: /"
+_ROOT_HELP = "folder where the machine's root is mounted, in a container; default: /"
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_command(
         commands,
         "platform",
         None,
-        help="show or record what the machine's sensors say; set it for a robot",
+        help="show or record the machine's sensors; set the machine up for a robot",
         description="Temperatures, power, clocks and load of a machine, and its settings.",
         epilog=_EXAMPLES,
     )
@@ -59,36 +60,39 @@ def _add_show(actions: Commands) -> None:
         actions,
         "show",
         _start_show,
-        help="show what the sensors say",
-        description="Show what the sensors say, again and again; Ctrl-C ends.",
+        help="show the sensors",
+        description="Show the readings of the sensors periodically; Ctrl-C stops.",
         epilog=_SHOW_EXAMPLES,
     )
     parser.add_argument(
-        "--recording", type=given.non_empty_text, metavar="FILE", help="instead of this machine"
+        "--recording",
+        type=given.non_empty_text,
+        metavar="FILE",
+        help="show a recording instead of this machine",
     )
     parser.add_argument(
         "--speed",
         type=given.number_between(0.01, 1000),
         default=1.0,
         metavar="X",
-        help="so many times as fast as it was recorded",
+        help="playback speed of the recording; default: 1",
     )
-    parser.add_argument("--loop", action="store_true", help="begin the recording anew at its end")
-    parser.add_argument("--once", action="store_true", help="a single look")
+    parser.add_argument("--loop", action="store_true", help="repeat the recording")
+    parser.add_argument("--once", action="store_true", help="show a single sample")
     parser.add_argument(
         "--period",
         type=given.number_between(0.05, 3600),
         default=1.0,
         metavar="S",
-        help="seconds between looks; default: 1",
+        help="seconds between samples; default: 1",
     )
     parser.add_argument(
-        "--board", default="", metavar="NAME", help="for a machine that is not recognised"
+        "--board", default="", metavar="NAME", help="board of a machine that is not recognised"
     )
     parser.add_argument(
         "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line and look")
+    parser.add_argument("--json", action="store_true", help="one JSON object per sample and line")
 
 
 def _add_record(actions: Commands) -> None:
@@ -96,8 +100,8 @@ def _add_record(actions: Commands) -> None:
         actions,
         "record",
         _start_record,
-        help="record what the sensors say",
-        description="Record what the sensors' files hold, to be shown or replayed elsewhere.",
+        help="record the sensors",
+        description="Record the sensors' files, to show or replay them on another machine.",
         epilog=_RECORD_EXAMPLES,
     )
     parser.add_argument(
@@ -106,23 +110,23 @@ def _add_record(actions: Commands) -> None:
         type=given.non_empty_text,
         required=True,
         metavar="FILE",
-        help="a new file; packed where its name ends in .gz",
+        help="a new file; compressed if its name ends in .gz",
     )
     parser.add_argument(
         "--duration",
         type=given.number_between(0, 86400 * 30),
         default=60.0,
         metavar="S",
-        help="seconds; 0 is a single look; default: 60",
+        help="seconds to record; 0 records a single sample; default: 60",
     )
     parser.add_argument(
         "--period",
         type=given.number_between(0.05, 3600),
         default=0.5,
         metavar="S",
-        help="seconds between looks; default: 0.5",
+        help="seconds between samples; default: 0.5",
     )
-    parser.add_argument("--note", default="", metavar="TEXT", help="kept in the recording")
+    parser.add_argument("--note", default="", metavar="TEXT", help="stored in the recording")
     parser.add_argument(
         "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
     )
@@ -134,8 +138,8 @@ def _add_tune(actions: Commands) -> None:
         actions,
         "tune",
         _start_tune,
-        help="show, set or put back what a robot wants of the machine",
-        description="Performance mode, locked clocks, CPU governor, swapping, real-time limits.",
+        help="show, set or undo the recommended settings of the machine",
+        description="Power mode, locked clocks, CPU governor, swapping and real-time limits.",
         epilog=tune.EXAMPLES,
     )
     tune.add_arguments(parser)
@@ -144,7 +148,7 @@ def _add_tune(actions: Commands) -> None:
 def _start_show(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.platform.show import ShowOptions, show
 
-    order = ShowOptions(
+    show_options = ShowOptions(
         recording=options.recording,
         root=options.root,
         board=options.board,
@@ -153,20 +157,20 @@ def _start_show(options: argparse.Namespace, started_s: float) -> int:
         loop=options.loop,
         once=options.once,
     )
-    return show(order, as_json=options.json)
+    return show(show_options, as_json=options.json)
 
 
 def _start_record(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.platform.record import RecordOptions, record_platform
 
-    order = RecordOptions(
+    record_options = RecordOptions(
         output=options.output,
         root=options.root,
         duration_s=options.duration,
         period_s=options.period,
         note=options.note,
     )
-    return record_platform(order, as_json=options.json)
+    return record_platform(record_options, as_json=options.json)
 
 
 def _start_tune(options: argparse.Namespace, started_s: float) -> int:

@@ -32,7 +32,7 @@ from edge_inference.cli.perception.run_summary import (
 )
 from edge_inference.cli.perception.source import SourceKind
 from edge_inference.cli.progress import can_redraw
-from edge_inference.cli.run_namespace import NamespacedPipeline, reserve_namespace
+from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
@@ -83,9 +83,7 @@ def _run(
     arguments = options.pipeline_arguments()
     with (
         open_container("run perception", options.verbose) as container,
-        reserve_namespace(
-            container, pipeline, arguments, "inference", output.problem
-        ) as namespaced,
+        unique_namespace(container, pipeline, arguments, "inference", output.problem) as namespaced,
     ):
         run = _Run(container, namespaced, options, model, output, started_s)
         try:

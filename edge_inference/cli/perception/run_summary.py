@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -108,7 +108,7 @@ class ResultCounts:
         elif isinstance(result, Segmentation | DepthMap):
             return  # pixels have no labels to count
         else:
-            raise unhandled(result, "counts of a run's findings")
+            raise unhandled_error(result, "counts of a run's findings")
         for label in {result.label(index) for index in counted}:
             self.images[label] += 1
         for index in counted:

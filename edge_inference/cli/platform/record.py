@@ -1,4 +1,4 @@
-"""``edge-inference platform record``: a machine's sensors into a file that can be replayed."""
+"""``edge-inference platform record``: records a machine's sensor files for replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIRMWARE = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """What to record. ``duration_s`` 0 is a single look."""
+    """Options of ``platform record``. A ``duration_s`` of 0 records a single sample."""
 
     output: str
     root: str = "/"
@@ -32,58 +32,61 @@ class RecordOptions:
     note: str = ""
 
 
-def record_platform(order: RecordOptions, as_json: bool) -> int:
-    """Record until the time is over or the user ends it; either leaves a sound recording."""
-    if not Path(order.root).is_dir():
-        raise UsageError(f"--root {order.root}: expected a folder")
-    files = HostFiles(Path(order.root))
-    header = RecordingHeader(machine_name(files), platform.release(), order.note, synthetic=False)
+def record_platform(options: RecordOptions, as_json: bool) -> int:
+    """Record for ``duration_s`` or until the user interrupts; both leave a valid recording."""
+    if not Path(options.root).is_dir():
+        raise UsageError(f"--root {options.root}: expected a folder")
+    files = HostFiles(Path(options.root))
+    header = RecordingHeader(machine_name(files), platform.release(), options.note, synthetic=False)
     start_s = time.monotonic()
-    progress = show_progress(order.output, sys.stderr, as_json)
+    progress = show_progress(options.output, sys.stderr, as_json)
     with catch_signals() as interrupted, progress:
 
         def wait(seconds: float) -> bool:
             passed_s = time.monotonic() - start_s
-            share = min(passed_s / order.duration_s, 1.0) if order.duration_s else None
-            progress("Ctrl-C ends", share)
+            share = min(passed_s / options.duration_s, 1.0) if options.duration_s else None
+            progress("Ctrl-C stops", share)
             return interrupted.wait(seconds)
 
         captured = record(
             files,
-            Path(order.output),
+            Path(options.output),
             header,
-            duration_s=order.duration_s,
-            period_s=order.period_s,
+            duration_s=options.duration_s,
+            period_s=options.period_s,
             wait=wait,
             host_name=platform.node(),
         )
-    _tell(order.output, header, captured, as_json)
+    _print_result(options.output, header, captured, as_json)
     return 0
 
 
 def machine_name(files: SystemFiles) -> str:
-    """Return what the device tree, else the firmware, calls the machine; empty if neither does."""
+    """Return the model in the device tree, else in the firmware; empty if there is none."""
     for path in _MODEL:
         if text := read_text(files, path):
             return text
     return " ".join(filter(None, (read_text(files, path) for path in _FIRMWARE)))
 
 
-def _tell(file: str, header: RecordingHeader, captured: CaptureSummary, as_json: bool) -> None:
+def _print_result(
+    file: str, header: RecordingHeader, captured: CaptureSummary, as_json: bool
+) -> None:
     if captured.is_full:
         print_error(
-            f"{file}: ended after {captured.duration_s:.0f} s, as {RecordingLimits.describe()}; record "
-            "the rest into another file, or look less often with --period"
+            f"{file}: stopped after {captured.duration_s:.0f} s, because "
+            f"{RecordingLimits.describe()}; record the rest into another file, or sample less "
+            "often with --period"
         )
     size = Path(file).stat().st_size
     if as_json:
         content = {"recording": file, "board": header.board, **asdict(captured), "bytes": size}
         sys.stdout.write(json.dumps(content) + "\n")
         return
-    samples = "1 look" if captured.samples == 1 else f"{captured.samples} looks"
+    samples = "1 sample" if captured.samples == 1 else f"{captured.samples} samples"
     failing = f", {captured.failing} of them not readable" if captured.failing else ""
     sys.stdout.write(
-        f"{file}: {header.board or 'a machine that does not say what it is'}, {samples} in "
+        f"{file}: {header.board or 'unknown machine'}, {samples} in "
         f"{captured.duration_s:.1f} s, {captured.files} files{failing}, {size / 1e3:.0f} kB\n"
-        "Serial numbers, addresses and the host's name are left out; read it before you share it.\n"
+        "Serial numbers, addresses and the host name are removed; check it before you share it.\n"
     )

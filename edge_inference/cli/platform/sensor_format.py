@@ -1,4 +1,4 @@
-"""What a look at a machine's sensors says: as JSON, and as rows of a table."""
+"""A platform state as JSON, and as rows of a table."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 
 _JOULES_PER_WATT_HOUR = 3600
 _ROLES = {
-    Role.CONTROL: "decides",
-    Role.TOTAL_POWER: "the whole board",
-    Role.RAILS_SUM: "the sum of what is measured",
-    Role.THROTTLE: "slows the machine down",
+    Role.CONTROL: "control temperature",
+    Role.TOTAL_POWER: "total power",
+    Role.RAILS_SUM: "sum of the measured rails",
+    Role.THROTTLE: "throttling",
 }
 _EVENTS = (Quantity.STATE, Quantity.COUNT)
 
 
 @dataclass(frozen=True)
 class SensorRow:
-    """One thing that is sensed: what it is called, its values, and what is to be said of it."""
+    """The readings of one device: name, values and a remark."""
 
     name: str
     values: str
     remark: str
-    #: Whether it is well; None where nothing is to be expected of it.
-    is_well: bool | None
+    #: False for a fault or while throttling; None if the measured unit is powered off.
+    is_ok: bool | None
 
 
 def state_as_json(state: PlatformState, time_s: float) -> dict[str, Any]:
-    """Return a look as plain data; what is not known is null."""
+    """Return a state as plain data; an unknown value is null."""
     hottest = state.hottest
     return {
         "t": round(time_s, 3),
@@ -45,8 +45,8 @@ def state_as_json(state: PlatformState, time_s: float) -> dict[str, Any]:
     }
 
 
-def headline(state: PlatformState) -> str:
-    """Say what machine it is, and how it does."""
+def format_headline(state: PlatformState) -> str:
+    """Summarise board, power mode, temperature, power and throttling in one line."""
     parts = [state.board]
     if state.mode:
         parts.append(f"mode {state.mode}")
@@ -55,12 +55,12 @@ def headline(state: PlatformState) -> str:
         parts.append(f"{_value(hottest)} ({hottest.name})")
     if state.power_w is not None:
         parts.append(f"{state.power_w:.2f} W")
-    parts.append(_throttling(state))
+    parts.append(_format_throttling(state))
     return ", ".join(part for part in parts if part)
 
 
-def rows(state: PlatformState) -> list[SensorRow]:
-    """Return the table's rows; alerts and counters at rest are left to the headline."""
+def make_rows(state: PlatformState) -> list[SensorRow]:
+    """Return the rows of the table, without alerts and counters at 0."""
     shown = [each for each in state.readings if not _is_at_rest(each)]
     return [_row(name, group) for name, group in _groups(shown)]
 
@@ -80,12 +80,12 @@ def _reading_as_json(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _throttling(state: PlatformState) -> str:
+def _format_throttling(state: PlatformState) -> str:
     found = list(state.by_role(Role.THROTTLE))
     active = [each.name for each in found if each.quantity is Quantity.STATE and each.value]
     if active:
         return f"THROTTLED by {', '.join(active)}"
-    # A count says that it was, at some time since the machine started.
+    # A count above 0 means that it was throttled at some time since the boot.
     past = [f"{each.name} {_value(each)}" for each in found if each.value]
     if past:
         return f"not throttled now ({', '.join(past)} since the start)"
@@ -97,16 +97,16 @@ def _is_at_rest(reading: Reading) -> bool:
 
 
 def _groups(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
-    """Put together what belongs to one thing, a rail's watts, volts and amperes."""
+    """Group the readings of one device, such as power, voltage and current of a rail."""
     found: dict[str, list[Reading]] = {}
     for reading in readings:
-        thing = "/".join(reading.name.split("/")[:2])
-        taken = found.get(thing, [])
+        device = "/".join(reading.name.split("/")[:2])
+        taken = found.get(device, [])
         if any(each.quantity is reading.quantity for each in taken):
-            thing = reading.name
-        found.setdefault(thing, []).append(reading)
-    for thing, group in found.items():
-        yield (group[0].name if len(group) == 1 else thing), group
+            device = reading.name
+        found.setdefault(device, []).append(reading)
+    for device, group in found.items():
+        yield (group[0].name if len(group) == 1 else device), group
 
 
 def _row(name: str, group: Sequence[Reading]) -> SensorRow:
@@ -119,11 +119,11 @@ def _row(name: str, group: Sequence[Reading]) -> SensorRow:
         name,
         values or faults[0].status.value,
         "; ".join(remark for remark in remarks if remark),
-        _verdict(group),
+        _is_ok(group),
     )
 
 
-def _verdict(group: Sequence[Reading]) -> bool | None:
+def _is_ok(group: Sequence[Reading]) -> bool | None:
     if all(each.status is ReadingStatus.GATED for each in group):
         return None
     return all(each.status is ReadingStatus.OK and not _is_hot(each) for each in group)
@@ -139,7 +139,7 @@ def _is_hot(reading: Reading) -> bool:
 def _limits(reading: Reading) -> str:
     parts = []
     if reading.throttle is not None:
-        parts.append(f"slows down at {reading.throttle:g}")
+        parts.append(f"throttles at {reading.throttle:g}")
     if reading.critical is not None:
         parts.append(f"critical at {reading.critical:g}")
     return ", ".join(parts)
@@ -167,4 +167,4 @@ def _value(reading: Reading) -> str:
         case Quantity.COUNT | Quantity.STATE:
             return f"{value:g}"
         case unknown:
-            raise unhandled(unknown, reading.name)
+            raise unhandled_error(unknown, reading.name)

@@ -1,4 +1,4 @@
-"""``edge-inference platform show``: what a machine's sensors say, look after look."""
+"""``edge-inference platform show``: shows the readings of a machine's sensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from edge_inference.cli.exit_status import UsageError
-from edge_inference.cli.platform.sensor_format import headline, rows, state_as_json
+from edge_inference.cli.platform.sensor_format import format_headline, make_rows, state_as_json
 from edge_inference.cli.signals import catch_signals
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.platform_state import PlatformState
@@ -31,7 +31,7 @@ _PIPE_WIDTH = 140
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """What to show. ``recording`` None is this machine, as it is seen below ``root``."""
+    """Options of ``platform show``. Without ``recording`` it shows the machine below ``root``."""
 
     recording: str | None = None
     root: str = "/"
@@ -42,37 +42,37 @@ class ShowOptions:
     once: bool = False
 
     def check(self) -> None:
-        """Raise UsageError for options that do not go together."""
+        """Raise UsageError for options that contradict each other."""
         if self.recording is None and (self.loop or self.speed != 1.0):
-            raise UsageError("--loop and --speed are for a recording; give one with --recording")
+            raise UsageError("--loop and --speed need a recording; give one with --recording")
         if self.recording is not None and self.root != "/":
-            raise UsageError("--root is for a machine's own files; leave it out with --recording")
+            raise UsageError("--root applies to a machine's own files; omit it with --recording")
         if not Path(self.root).is_dir():
             raise UsageError(f"--root {self.root}: expected a folder")
 
 
 class Display(AbstractContextManager["Display"], ABC):
-    """Where looks are shown; a context manager."""
+    """An output for platform states; a context manager."""
 
     @abstractmethod
     def show(self, state: PlatformState, time_s: float) -> None:
-        """Show a look and when it was, in seconds from the beginning."""
+        """Show a state and its time, in seconds from the start."""
 
     def __exit__(self, *exc_info: object) -> None:
-        """Leave the output as it shall stay."""
+        """Finish the output."""
 
 
 class SensorJsonLines(Display):
-    """One JSON object a look."""
+    """One JSON object for each sample."""
 
     def show(self, state: PlatformState, time_s: float) -> None:
-        """Write it."""
+        """Write one line."""
         sys.stdout.write(json.dumps(state_as_json(state, time_s), allow_nan=False) + "\n")
         sys.stdout.flush()
 
 
 class SensorTables(Display):
-    """One table after the other."""
+    """One table for each sample."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -83,16 +83,16 @@ class SensorTables(Display):
         self._is_first = True
 
     def show(self, state: PlatformState, time_s: float) -> None:
-        """Write it."""
+        """Write one table."""
         if not self._is_first:
             self._console.print()
         self._is_first = False
-        self._console.print(_drawing(state))
+        self._console.print(_make_table(state))
         self._stream.flush()
 
 
 class SensorLiveTable(Display):
-    """A table that stays in place on a terminal; the last one stays when it ends."""
+    """A table that is redrawn in place on a terminal; the last one remains."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live
@@ -100,74 +100,79 @@ class SensorLiveTable(Display):
         self._live: Live = Live(console=console, auto_refresh=False)
 
     def show(self, state: PlatformState, time_s: float) -> None:
-        """Draw it anew."""
+        """Redraw the table."""
         self._live.start()
-        self._live.update(_drawing(state), refresh=True)
+        self._live.update(_make_table(state), refresh=True)
 
     def __exit__(self, *exc_info: object) -> None:
-        """Give the cursor back."""
+        """Restore the cursor."""
         self._live.stop()
 
 
 def show(
-    order: ShowOptions,
+    options: ShowOptions,
     as_json: bool,
     clock: Clock = time.monotonic_ns,
     wait: Callable[[float], bool] | None = None,
 ) -> int:
-    """Show looks until the recording ends or the user ends it.
+    """Show samples until the recording ends or the user interrupts.
 
-    ``wait`` lets so many seconds of ``clock`` pass and tells whether the user has ended it.
+    ``wait`` waits for seconds of ``clock`` and returns True if the user has interrupted.
     """
-    order.check()
-    with _display(as_json, order.once) as display, catch_signals() as interrupted:
+    options.check()
+    with _display(as_json, options.once) as display, catch_signals() as interrupted:
         waiting = wait or interrupted.wait
-        if order.recording is None:
-            with _opened(order, HostFiles(Path(order.root))) as platform:
+        if options.recording is None:
+            with _open(options, HostFiles(Path(options.root))) as platform:
                 start_ns = clock()
-                _run(order, platform, display, waiting, lambda: (clock() - start_ns) / 1e9)
+                _run(options, platform, display, waiting, lambda: (clock() - start_ns) / 1e9)
             return 0
-        files = RecordedFiles(Path(order.recording), clock, order.speed, order.loop)
-        with closing(files), _opened(order, files) as platform:
+        files = RecordedFiles(Path(options.recording), clock, options.speed, options.loop)
+        with closing(files), _open(options, files) as platform:
             _run(
-                order, platform, display, waiting, lambda: files.elapsed_s, lambda: files.has_ended
+                options,
+                platform,
+                display,
+                waiting,
+                lambda: files.elapsed_s,
+                lambda: files.has_ended,
             )
     return 0
 
 
-def _opened(order: ShowOptions, files: HostFiles | RecordedFiles) -> Platform:
+def _open(options: ShowOptions, files: HostFiles | RecordedFiles) -> Platform:
     folders = [share_folder() / "config" / "platforms"]
     if isinstance(files, RecordedFiles):
-        return open_platform(folders, files, order.board, clock=files.now_ns)
-    # Without a tree it is this machine, which is asked for more than its files.
-    return open_platform(folders, files if order.root != "/" else None, order.board)
+        return open_platform(folders, files, options.board, clock=files.now_ns)
+    # None stands for this machine, where NVML is read besides the files.
+    return open_platform(folders, files if options.root != "/" else None, options.board)
 
 
 def _run(
-    order: ShowOptions,
+    options: ShowOptions,
     platform: Platform,
     display: Display,
     wait: Callable[[float], bool],
     elapsed_s: Callable[[], float],
     has_ended: Callable[[], bool] = lambda: False,
 ) -> None:
-    if order.once:
-        # Load, and power by counted energy, are known from the second look on.
+    if options.once:
+        # The CPU load, and the power from energy counters, need two samples.
         platform.sense(time.monotonic_ns())
-        if wait(order.period_s):
+        if wait(options.period_s):
             return
     while True:
-        was_last = order.once or has_ended()
+        was_last = options.once or has_ended()
         time_s = elapsed_s()
         display.show(platform.sense(time.monotonic_ns()), time_s)
-        if was_last or wait(order.period_s):
+        if was_last or wait(options.period_s):
             return
 
 
 def _display(as_json: bool, once: bool) -> Display:
     if as_json:
         return SensorJsonLines()
-    if sys.stdout.isatty() and not once:  # asked first, for what draws is slow to import
+    if sys.stdout.isatty() and not once:  # checked first, because rich is slow to import
         from rich.console import Console
 
         from edge_inference.cli.progress import can_redraw
@@ -177,7 +182,7 @@ def _display(as_json: bool, once: bool) -> Display:
     return SensorTables(sys.stdout)
 
 
-def _drawing(state: PlatformState) -> RenderableType:
+def _make_table(state: PlatformState) -> RenderableType:
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
@@ -187,11 +192,11 @@ def _drawing(state: PlatformState) -> RenderableType:
     table.add_column("sensor", no_wrap=True)
     table.add_column("reading", justify="right", no_wrap=True)
     table.add_column("")
-    for row in rows(state):
-        style = {True: "", False: "red", None: "dim"}[row.is_well]
-        # As Text: brackets in a sensor's name are no markup.
+    for row in make_rows(state):
+        style = {True: "", False: "red", None: "dim"}[row.is_ok]
+        # As Text, so that brackets in the name of a sensor are not markup.
         table.add_row(Text(row.name), Text(row.values), Text(row.remark), style=style)
-    head = Text(headline(state), style="bold")
+    header = Text(format_headline(state), style="bold")
     if state.problem:
-        return Group(head, Text(state.problem, style="red"), table)
-    return Group(head, table)
+        return Group(header, Text(state.problem, style="red"), table)
+    return Group(header, table)

@@ -1,4 +1,4 @@
-"""``edge-inference platform tune``: shows what a robot wants of its machine, sets it, undoes it."""
+"""``edge-inference platform tune``: shows, sets and undoes the recommended settings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ examples:
   sudo edge-inference platform tune --apply
   sudo edge-inference platform tune --undo
 
-Without --apply nothing is changed. The originals are kept in /var/lib/edge_inference
-before anything is, and --undo puts them back. A power mode that needs a reboot is
-left to you; the fan is never touched.
+Without --apply nothing is changed. --apply first saves the originals in
+/var/lib/edge_inference, and --undo restores them. A power mode that needs a reboot
+must be set by hand; the fan is never changed.
 
-exit codes: 0 done, or shown; 1 something could not be set or put back; 2 wrong usage."""
+exit codes: 0 done, or shown; 1 a setting was not set or not restored; 2 wrong usage."""
 
 _PIPE_WIDTH = 140
 
@@ -36,26 +36,26 @@ _PIPE_WIDTH = 140
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``platform tune``."""
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--apply", action="store_true", help="set it; needs root")
-    what.add_argument("--undo", action="store_true", help="put back what --apply has set")
+    what.add_argument("--apply", action="store_true", help="set the recommended values; needs root")
+    what.add_argument("--undo", action="store_true", help="restore what --apply has set")
     parser.add_argument(
         "--user",
         type=given.non_empty_text,
         metavar="NAME",
-        help="who gets the real-time limits, a user or @group; default: who calls, also by sudo",
+        help="user or @group that gets the real-time limits; default: the caller, also with sudo",
     )
     parser.add_argument(
         "--root",
         type=given.non_empty_text,
         default="/",
         metavar="DIR",
-        help="set the files below another folder, and run no tools; default: /",
+        help="root folder of the files to set; other than / no tools are run; default: /",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show, set or undo; returns the exit code, raises EdgeInferenceError."""
+    """Show, set or undo; returns the exit code. Raises EdgeInferenceError."""
     from edge_inference.platforms.actuators.machine import Machine
     from edge_inference.platforms.tuning import Tuning
 
@@ -64,21 +64,21 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--root {options.root}: expected a folder")
     tuning = Tuning(Machine(root), options.user or _caller())
     if not (options.apply or options.undo):
-        return _show(tuning.look(), options.json)
+        return _show(tuning.compare(), options.json)
     if root == Path("/") and os.geteuid() != 0:
-        verb = "--apply" if options.apply else "--undo"
-        raise UsageError(f"{verb} needs root; run: {_with_sudo()} platform tune {verb}")
+        option = "--apply" if options.apply else "--undo"
+        raise UsageError(f"{option} needs root; run: {_sudo_command()} platform tune {option}")
     outcomes = tuning.apply() if options.apply else tuning.undo()
-    _tell(outcomes, options.json)
+    _print_outcomes(outcomes, options.json)
     if options.apply:
-        _show(tuning.look(), options.json)
+        _show(tuning.compare(), options.json)
     elif not outcomes and not options.json:
         sys.stdout.write("nothing to undo\n")
     return EXIT_FAILED if any(outcome.is_problem for outcome in outcomes) else 0
 
 
-def _with_sudo() -> str:
-    """Return the start of the command for root, who knows neither our paths nor Python's."""
+def _sudo_command() -> str:
+    """Return the start of the command with sudo, which drops the caller's paths."""
     modules = 'env "PYTHONPATH=$PYTHONPATH" ' if os.environ.get("PYTHONPATH") else ""
     return f"sudo {modules}{Path(sys.argv[0]).absolute()}"
 
@@ -86,13 +86,13 @@ def _with_sudo() -> str:
 def _caller() -> str:
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError) as error:  # a number without a name, as in a container
-        raise UsageError("who calls has no name here; give one with --user") from error
+    except (KeyError, OSError) as error:  # a user id without a name, as in a container
+        raise UsageError("the calling user has no name; give one with --user") from error
 
 
-def _show(advice: Sequence[Recommendation], as_json: bool) -> int:
+def _show(recommendations: Sequence[Recommendation], as_json: bool) -> int:
     if as_json:
-        for each in advice:
+        for each in recommendations:
             sys.stdout.write(json.dumps(each.__dict__) + "\n")
         return 0
     from rich.box import SIMPLE_HEAD
@@ -102,22 +102,27 @@ def _show(advice: Sequence[Recommendation], as_json: bool) -> int:
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("what", "now", "wanted", "how"):
+    for name in ("setting", "current", "recommended", "steps"):
         table.add_column(name)
-    for each in advice:
-        cells = (each.what, each.now or "-", each.wanted or "-", _how(each))
+    for each in recommendations:
+        cells = (
+            each.description,
+            each.current or "-",
+            each.recommended or "-",
+            _format_steps(each),
+        )
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     return 0
 
 
-def _how(advice: Recommendation) -> str:
-    if advice.problem:
-        return f"not possible: {advice.problem}"
-    return "; ".join(advice.steps) or "is so"
+def _format_steps(recommendation: Recommendation) -> str:
+    if recommendation.problem:
+        return f"not available: {recommendation.problem}"
+    return "; ".join(recommendation.steps) or "already set"
 
 
-def _tell(outcomes: Sequence[ActuatorOutcome], as_json: bool) -> None:
+def _print_outcomes(outcomes: Sequence[ActuatorOutcome], as_json: bool) -> None:
     for outcome in outcomes:
         if as_json:
             content = {**outcome.__dict__, "result": outcome.result.value}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_inference.core.bounded_file import open_plain
+from edge_inference.core.bounded_file import open_regular_file
 
 #: FFmpeg's names of the accepted containers.
 CONTAINERS = "mov,avi,matroska,ogg,flv,mpegts,mpeg,mpegvideo,asf,yuv4mpegpipe"
@@ -30,7 +30,7 @@ _MAGICS = (
 
 def is_video(file: Path) -> bool:
     """Tell whether a file begins like a video. Raises OSError where it is not a regular file."""
-    with open_plain(file, _MAX_VIDEO_BYTES) as stream:
+    with open_regular_file(file, _MAX_VIDEO_BYTES) as stream:
         head = stream.read(_HEAD_BYTES)
     # Readers recognize some playlists by words inside their text.
     text = head.split(b"\0", 1)[0].lower()

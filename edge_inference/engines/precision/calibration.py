@@ -1,7 +1,7 @@
-"""The ranges that a network's tensors span on real images, kept in a small file.
+"""A calibration file: the value ranges of a network's tensors on real images.
 
-One set of ranges gives the int8 derived model of every target. The file says what it
-was taken on, so that ranges of another network or another input are refused.
+One calibration serves the int8 models of all targets. The file names its network and its
+input, so that a calibration of another network or input is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge_inference.engines.precision.ranges import METHODS, Range
 from edge_inference.errors import ModelError
 
 _FORMAT = 1
-_LARGEST_FILE = 8 << 20
+_MAX_FILE_BYTES = 8 << 20
 _DIGITS = 6
 _TEXTS = ("method", "images", "images_sha256", "onnx_sha256")
 
@@ -28,9 +28,9 @@ _TEXTS = ("method", "images", "images_sha256", "onnx_sha256")
 class Calibration:
     """Ranges by tensor name.
 
-    ``images`` says in words what they were taken on, ``images_sha256`` is the
-    digest of the ``image_count`` tensors that the network saw. ``input`` is how
-    they were made from images (the fields of InputSpec), empty where unknown.
+    ``images`` describes the calibration images, ``images_sha256`` is the digest of the
+    ``image_count`` input tensors. ``input`` is their preprocessing (the fields of InputSpec),
+    empty where unknown.
     """
 
     ranges: Mapping[str, Range]
@@ -42,15 +42,15 @@ class Calibration:
     input: Mapping[str, Any] = field(default_factory=dict)
 
     def check_fits(self, onnx_sha256: str, where: str) -> None:
-        """Raise ModelError where the ranges were taken on another network."""
+        """Raise ModelError where the ranges belong to another network."""
         if self.onnx_sha256 != onnx_sha256:
             raise ModelError(
-                f"{where}: its calibration was taken on another ONNX file (sha256 "
+                f"{where}: its calibration belongs to another ONNX file (sha256 "
                 f"{self.onnx_sha256[:12]}…, this one has {onnx_sha256[:12]}…); calibrate again"
             )
 
     def to_json(self) -> str:
-        """Return the file's text; ranges have six digits, far finer than a step of int8."""
+        """Return the text of the file; six digits are far finer than a step of int8."""
         head = {
             "format": _FORMAT,
             "method": self.method,
@@ -69,14 +69,14 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str, where: str = "calibration") -> Calibration:
-        """Read what ``to_json`` wrote. Raises ModelError that begins with ``where``."""
+        """Read the text of ``to_json``. Raises ModelError that begins with ``where``."""
         try:
             content = parse_json(text)
         except ValueError as error:
-            raise ModelError(f"{where}: not a calibration file ({error}); {_AGAIN}") from error
+            raise ModelError(f"{where}: not a calibration file ({error}); {_HINT}") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             found = content.get("format") if isinstance(content, dict) else type(content).__name__
-            raise ModelError(f"{where}: expected format {_FORMAT}, got {found!r}; {_AGAIN}")
+            raise ModelError(f"{where}: expected format {_FORMAT}, got {found!r}; {_HINT}")
         for key in _TEXTS:
             if not isinstance(content.get(key), str):
                 raise ModelError(f"{where}: {key}: expected a text, got {content.get(key)!r}")
@@ -87,31 +87,31 @@ class Calibration:
         count = content.get("image_count")
         if type(count) is not int or count < 1:
             raise ModelError(f"{where}: image_count: expected at least 1, got {count!r}")
-        made = content.get("input", {})
-        if not isinstance(made, dict):
-            raise ModelError(f"{where}: input: expected settings by name, got {made!r}")
+        preprocessing = content.get("input", {})
+        if not isinstance(preprocessing, dict):
+            raise ModelError(f"{where}: input: expected settings by name, got {preprocessing!r}")
         return cls(
             ranges=_ranges(content.get("ranges"), where),
             image_count=count,
-            input=made,
+            input=preprocessing,
             **{key: content[key] for key in _TEXTS},
         )
 
     def save(self, file: Path) -> None:
-        """Write the file whole or not at all. Raises ModelError."""
+        """Write the file atomically. Raises ModelError."""
         write_atomically(file, self.to_json().encode())
 
     @classmethod
     def load(cls, file: Path) -> Calibration:
         """Read a file. Raises ModelError."""
         try:
-            text = read_text(file, _LARGEST_FILE)
+            text = read_text(file, _MAX_FILE_BYTES)
         except OSError as error:
-            raise ModelError(f"{file}: cannot be read ({error.strerror}); {_AGAIN}") from error
+            raise ModelError(f"{file}: cannot be read ({error.strerror}); {_HINT}") from error
         return cls.from_json(text, str(file))
 
 
-_AGAIN = "put the original back, or calibrate again"
+_HINT = "restore the original file, or calibrate again"
 
 
 def _ranges(content: Any, where: str) -> dict[str, Range]:
@@ -121,8 +121,7 @@ def _ranges(content: Any, where: str) -> dict[str, Range]:
         numbers = isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair))
         if not numbers or not pair[0] <= 0 <= pair[1]:
             raise ModelError(
-                f"{where}: ranges.{name}: expected [low, high] around 0, got "
-                f"{pair!r:.100}; {_AGAIN}"
+                f"{where}: ranges.{name}: expected [low, high] around 0, got {pair!r:.100}; {_HINT}"
             )
     return {name: (float(low), float(high)) for name, (low, high) in content.items()}
 

@@ -1,4 +1,4 @@
-"""What a derived file depends on besides the model's weights: ranges, rules, packages."""
+"""What a derived model depends on besides the weights: calibration, code, packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.errors import BackendError
 
 
 def calibration_digest(model: ModelDescription, precision: str) -> str | None:
-    """Return the checksum of the ranges that a precision is made with, None for none."""
+    """Return the checksum of the calibration for a precision, None where it needs none."""
     file = model.calibration
     if precision != "int8" or file is None:
         return None
@@ -21,14 +21,14 @@ def calibration_digest(model: ModelDescription, precision: str) -> str | None:
         return sha256_of(file)
     except OSError as error:
         raise BackendError(
-            f"{file}: the calibration cannot be read ({error.strerror}); put it back, or "
+            f"{file}: the calibration cannot be read ({error.strerror}); restore it, or "
             f"calibrate again with: edge-inference quantize {model.name}"
         ) from error
 
 
 @functools.cache
 def derivation_rules() -> str:
-    """Return a checksum of the code that derives: what it makes is not what older code made."""
+    """Return a checksum of the deriving code: other code may give another model."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.py")):
@@ -37,7 +37,7 @@ def derivation_rules() -> str:
 
 
 def version_of(package: str) -> str | None:
-    """Return the version of an installed package, None for one that is not there."""
+    """Return the version of a package, None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

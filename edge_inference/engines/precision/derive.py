@@ -1,4 +1,4 @@
-"""One derived model of a network, from the fp32 file to the file that an engine opens."""
+"""Derives a model in another precision from its fp32 ONNX file."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ DERIVED = tuple(name for name in PRECISIONS if name != "fp32")
 
 @dataclass(frozen=True)
 class DeriveReport:
-    """What was made.
+    """A summary of a derived model.
 
-    ``converted`` counts the nodes in the new precision by operator, ``kept``
-    gives the reason for each node that stayed in fp32. Sizes are in bytes, ``weight_bits``
-    are those of int8.
+    ``converted`` counts the nodes in the new precision by operator; ``kept`` gives the reason
+    for each node in fp32. Sizes are in bytes; ``weight_bits`` apply to int8.
     """
 
     precision: str
@@ -49,7 +48,7 @@ class DeriveReport:
     weight_bits: int | None = None
 
     def summary(self) -> str:
-        """Say the outcome in one sentence."""
+        """Return the summary as one sentence."""
         reasons = Counter(self.kept.values())
         listing = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         weights = " with 7-bit weights" if self.weight_bits == 7 else ""
@@ -71,14 +70,14 @@ def derive(
     per_channel: bool = True,
     weight_bits: int = 8,
 ) -> DeriveReport:
-    """Write the derived model of an fp32 ONNX file for a precision and a kind of engine.
+    """Derive a model from an fp32 ONNX file, for a precision and a kind of engine.
 
-    ``keep_fp32`` names nodes that stay in fp32. int8 needs ``calibration``, taken
-    on ``source``, and also leaves the nodes after the last layer with weights; its
-    ``weight_bits`` are 8 or 7. Inputs, outputs and opset stay. The same arguments give the
-    same bytes, and ``destination`` is there whole or not at all. Raises ConfigError for an
-    unknown precision, target or number of bits, ModelError for a file, calibration or node
-    name that does not fit, BackendError where a package is missing or fails.
+    ``keep_fp32`` names nodes that stay in fp32. int8 needs a ``calibration`` of ``source``; its
+    ``weight_bits`` are 8 or 7, and the nodes after the last layer with weights stay in fp32,
+    too. Inputs, outputs and opset do not change. The same arguments give the same bytes;
+    ``destination`` is written atomically. Raises ConfigError for an unknown precision, target
+    or number of bits, ModelError for a file, calibration or node name that does not fit,
+    BackendError where a package is missing or fails.
     """
     choices: tuple[tuple[str, object, Collection[object]], ...] = (
         ("precision", precision, DERIVED),
@@ -105,11 +104,11 @@ def derive(
     opset = opset_of(model)
     try:
         if precision == "fp16":
-            made, kept = to_fp16(model, keep)
+            derived, kept = to_fp16(model, keep)
         else:
             assert calibration is not None
             keep = {**tail_nodes(model), **keep}
-            made, kept = to_int8(
+            derived, kept = to_int8(
                 model,
                 target,
                 calibration.ranges,
@@ -119,8 +118,8 @@ def derive(
             )
     except (ModelError, BackendError) as error:
         raise type(error)(f"{where}: {error}") from error
-    _check(made, where)
-    write_onnx(made, destination)
+    _check(derived, where)
+    write_onnx(derived, destination)
     return DeriveReport(
         precision=precision,
         target=target,
@@ -139,6 +138,6 @@ def _check(model: ModelProto, where: str) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BackendError(
-            f"{where}: what was derived from it is not sound ({first_line(error)}); name the "
-            "node in it among those that stay in fp32"
+            f"{where}: the derived model is not valid ({first_line(error)}); keep the node "
+            "that it names in fp32"
         ) from error

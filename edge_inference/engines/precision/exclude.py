@@ -1,4 +1,4 @@
-"""Which nodes stay in fp32, and why."""
+"""Selects the nodes that stay in fp32, with the reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_inference.engines.precision.onnx_file import check_node_names
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-#: Where nearly all of a network's time goes.
+#: Operators with weights, which take nearly all of a network's time.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 REQUESTED = "requested"
@@ -18,16 +18,16 @@ AFTER_LAST_LAYER = "after the last layer with weights"
 
 
 def named_nodes(model: ModelProto, names: Sequence[str], where: str) -> dict[str, str]:
-    """Return the reason for each node that was asked for; ModelError for one that is not there."""
+    """Return the reason for each named node; raises ModelError for an unknown name."""
     check_node_names(names, (node.name for node in model.graph.node), where)
     return dict.fromkeys(names, REQUESTED)
 
 
 def tail_nodes(model: ModelProto) -> dict[str, str]:
-    """Return the nodes after which no layer with weights comes, such as a detector's sigmoids.
+    """Return the nodes after the last layer with weights, such as a detector's sigmoids.
 
-    They cost little, and what they compute is the result itself: 256 steps for
-    all scores and boxes together are too few.
+    They cost little, and they compute the result itself: 256 steps are too few for scores and
+    boxes together.
     """
     leads_to_weights: set[str] = set()
     tail = {}

@@ -1,4 +1,4 @@
-"""Weights that lie beside an ONNX file, taken into the network: what is derived is one file."""
+"""Embeds external weights into a network, so that the derived model is one file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
-from edge_inference.core.models.onnx_cost import is_inside
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.models.onnx_memory import is_relative_inside
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
@@ -17,48 +17,48 @@ _EXTERNAL = 1  # TensorProto.EXTERNAL
 
 
 def embed_weights(model: ModelProto, file: Path) -> bool:
-    """Read the weights that ``file`` keeps elsewhere into its network; tell whether there are any.
+    """Read the external weights of ``file`` into its network; return whether there are any.
 
-    They are plain files in the model's folder, or links to such, as caches of downloaded models
-    have them. Raises ModelError for whatever else is named, and where all of it is more than
-    one ONNX file can hold.
+    External weights are plain files in the model's folder, or links to such files, as caches of
+    downloaded models have them. Raises ModelError for any other path, and where the weights
+    exceed the limit of one ONNX file.
     """
     size = 0
     tensors = [tensor for tensor in _tensors(model) if tensor.data_location == _EXTERNAL]
     for tensor in tensors:
-        size += _embed(tensor, file, LARGEST_WEIGHTS - size)
+        size += _embed(tensor, file, MAX_WEIGHTS_BYTES - size)
     return bool(tensors)
 
 
-def _embed(tensor: TensorProto, file: Path, at_most: int) -> int:
-    told = {entry.key: entry.value for entry in tensor.external_data}
-    location = told.get("location", "")
-    if not is_inside(location):
+def _embed(tensor: TensorProto, file: Path, max_bytes: int) -> int:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    if not is_relative_inside(location):
         raise ModelError(
-            f"{file}: its weights lie in {location!r:.200}; expected a file in the model's folder"
+            f"{file}: expected its weights in the model's folder, got {location!r:.200}"
         )
     place = file.parent / location
-    offset = _number(told.get("offset", "0"), "offset", tensor, file)
+    offset = _number(entries.get("offset", "0"), "offset", tensor, file)
     try:
-        with open_plain(place, 1 << 62) as stream:
+        with open_regular_file(place, 1 << 62) as stream:
             left = place.stat().st_size - offset
-            length = _number(told.get("length", str(max(left, 0))), "length", tensor, file)
-            if length > at_most:
+            length = _number(entries.get("length", str(max(left, 0))), "length", tensor, file)
+            if length > max_bytes:
                 raise ModelError(
-                    f"{file}: with the weights in {location!r:.200} it is too large; expected at "
-                    f"most {LARGEST_WEIGHTS >> 20} MiB, which one ONNX file holds, to derive "
-                    "another precision; run it as it is"
+                    f"{file}: too large to derive another precision: with the weights in "
+                    f"{location!r:.200} it exceeds {MAX_WEIGHTS_BYTES >> 20} MiB, the limit of one "
+                    "ONNX file; run it as it is"
                 )
             if length > left:
                 raise ModelError(
-                    f"{place}: the weights {tensor.name!r:.100} end at byte {offset + length}, "
-                    f"and it has {left + offset}; copy it again"
+                    f"{place}: expected at least {offset + length} bytes for the weights "
+                    f"{tensor.name!r:.100}, got {left + offset}; copy the file again"
                 )
             stream.seek(offset)
             data = stream.read(length)
     except FileNotFoundError as error:
         raise ModelError(
-            f"{place}: no such file; the weights of {file.name} lie there, copy them too"
+            f"{place}: no such file; it holds weights of {file.name}, copy it too"
         ) from error
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error

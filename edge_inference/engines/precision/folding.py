@@ -1,8 +1,8 @@
-"""What every derived model is made from: the network with everything constant computed beforehand.
+"""Folds the constants of a network: the common source of every derived model.
 
-Weights that are stored in fp16 become fp32 again, a batch normalisation becomes
-part of its convolution, every node has a name, and the type of every tensor is
-known. Ranges and lists of kept nodes speak of this graph.
+In the folded network, weights stored in fp16 are fp32, batch normalizations are merged into
+their convolutions, every node has a name and every tensor a type. Calibrations and lists of
+nodes in fp32 refer to this network.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def fold(source: Path) -> ModelProto:
-    """Read an ONNX file and fold its constants; opset, inputs and outputs stay.
+    """Read an ONNX file and fold its constants; opset, inputs and outputs do not change.
 
-    Raises ModelError for a file that is no sound ONNX model, BackendError where
+    Raises ModelError for an invalid ONNX file, BackendError where
     ONNX Runtime cannot run it or a package is missing.
     """
     network, is_split = read_onnx(source)
@@ -40,16 +40,16 @@ def fold(source: Path) -> ModelProto:
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
-        # Given the file, it would name the weights beside it in what it writes elsewhere.
-        given = serialize_onnx(network, source) if is_split else str(source)
+        # From a file, ONNX Runtime would write references to its external weights.
+        source_model = serialize_onnx(network, source) if is_split else str(source)
         del network
         try:
-            onnxruntime.InferenceSession(given, options, providers=[CPU], enable_fallback=0)
+            onnxruntime.InferenceSession(source_model, options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise_if_disk_full(folded)
             raise BackendError(
-                f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so no other "
-                "precision can be derived from it"
+                f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so it cannot "
+                "be converted to another precision"
             ) from error
         model = onnx.load(str(folded))
     _name_nodes(model)
@@ -74,9 +74,9 @@ def _name_nodes(model: ModelProto) -> None:
 
 
 def _keep_used_domains(model: ModelProto) -> None:
-    """Drop the operator sets that ONNX Runtime adds unasked; not every parser takes them."""
+    """Drop the operator sets that ONNX Runtime adds; some parsers refuse them."""
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
-        return  # nodes inside a branch or loop may use any of them
+        return  # nodes inside a branch or loop may use them
     used = {node.domain for node in model.graph.node} | {""}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]

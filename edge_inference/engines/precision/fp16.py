@@ -1,10 +1,10 @@
-"""fp32 to fp16: which nodes can compute in half precision, and casts where types meet.
+"""Converts a network from fp32 to fp16: nodes to half precision, with casts where types meet.
 
-ONNX itself says which operators take fp16 and which of their inputs never do
-(the scales of a Resize), so there is no list of operators here. A tensor keeps
-its name in fp32; its fp16 twin has another. A cast is made once, at the first
-node that needs the other type: a chain of nodes that stay in fp32 hands its
-values on in fp32, as it must where they are too large for fp16.
+The operator schemas of ONNX define which operators support fp16 and which of their inputs do
+not (the scales of a Resize), so that this file needs no list of operators. A tensor keeps its
+name in fp32; its fp16 copy has another name. A tensor is cast once, before the first node that
+needs the other type. Values between nodes in fp32 stay in fp32, as they may be too large for
+fp16.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ WEIGHTS_TOO_LARGE = "weights larger than fp16 holds"
 
 _FLOAT = "tensor(float)"
 _HALF = "tensor(float16)"
-#: What their output's type is stands in an attribute, or in the type of another tensor.
+#: Attributes that define the type of a node's output.
 _TYPED_BY_ATTRIBUTE = ("dtype", "value", "output_dtype")
-#: Bounds that may be cut to the largest fp16 number without changing the result.
+#: Operators whose bounds can be clipped to the largest fp16 number without changing the result.
 _BOUNDED = ("Clip", "Max", "Min")
 
 
 @dataclass
 class _Plan:
-    """What becomes of one node: the places of inputs and outputs that turn to fp16."""
+    """The conversion of one node: the indices of inputs and outputs that become fp16."""
 
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
@@ -52,10 +52,10 @@ class _Plan:
 
 
 def to_fp16(model: ModelProto, keep: Mapping[str, str]) -> tuple[ModelProto, dict[str, str]]:
-    """Return the folded network in fp16, and why each node in fp32 stayed there.
+    """Return the folded network in fp16, and the reason for each node in fp32.
 
-    Inputs and outputs keep their type. ``keep`` are nodes that stay, with the
-    reason. Raises ModelError where no node can turn.
+    Inputs and outputs keep their type. ``keep`` maps nodes that stay in fp32 to the reason.
+    Raises ModelError where no node can compute in fp16.
     """
     onnx = import_onnx()
     _lift_constants(model.graph, onnx)
@@ -71,26 +71,26 @@ def to_fp16(model: ModelProto, keep: Mapping[str, str]) -> tuple[ModelProto, dic
             plan = _Plan(reason=WEIGHTS_TOO_LARGE)
         plans[node.name] = plan
     if not any(plan.inputs or plan.outputs for plan in plans.values()):
-        raise ModelError("no node of the network can compute in fp16; use it in fp32")
+        raise ModelError("no node of the network can compute in fp16; use the network in fp32")
     converted = _Rewriter(model, plans, constants, onnx).run()
     kept = {name: plan.reason for name, plan in plans.items() if plan.reason}
     return converted, kept
 
 
 class _Schemas:
-    """What ONNX says about the types of an operator."""
+    """The operator schemas of ONNX."""
 
     def __init__(self, onnx: Any, opset: int) -> None:
         self._onnx = onnx
         self._opset = opset
 
     def plan(self, node: NodeProto, floats: set[str]) -> _Plan:
-        """Turn every fp32 input and output that shares a type which fp16 may take."""
+        """Convert every fp32 input and output whose type parameter also allows fp16."""
         is_float = [name in floats for name in (*node.input, *node.output)]
         if not any(is_float):
             return _Plan()
         schema = self._schema(node)
-        if schema is None or self._is_typed_otherwise(node):
+        if schema is None or self._has_fixed_type(node):
             return _Plan(reason=NO_HALF)
         free = {
             entry.type_param_str
@@ -108,8 +108,7 @@ class _Schemas:
             if name in floats and _type_of(schema.outputs, place) in free
         )
         if node.op_type == "Cast":
-            # Its output's type is free of its input's: fp32 made from integers may be
-            # larger than fp16 holds, and only the result of the next node tells.
+            # A cast stays: fp32 values from integers may exceed the range of fp16.
             return _Plan()
         if not inputs and outputs:
             return _Plan(reason=NO_HALF)
@@ -123,7 +122,7 @@ class _Schemas:
         except self._onnx.defs.SchemaError:
             return None
 
-    def _is_typed_otherwise(self, node: NodeProto) -> bool:
+    def _has_fixed_type(self, node: NodeProto) -> bool:
         graphs = (self._onnx.AttributeProto.GRAPH, self._onnx.AttributeProto.GRAPHS)
         return any(
             entry.name in _TYPED_BY_ATTRIBUTE or entry.type in graphs for entry in node.attribute
@@ -132,7 +131,7 @@ class _Schemas:
 
 @dataclass
 class _Rewriter:
-    """Writes the nodes anew, in their order, with casts before the first that needs one."""
+    """Rewrites the nodes in their order, with casts before the first node that needs one."""
 
     model: ModelProto
     plans: dict[str, _Plan]
@@ -169,27 +168,27 @@ class _Rewriter:
             yield from self._in_fp32(name)
         for place in plan.outputs:
             name = node.output[place]
-            twin = self._names.new(f"{name}_fp16")
-            self.half_of[name] = self.only_half[name] = node.output[place] = twin
+            half = self._names.new(f"{name}_fp16")
+            self.half_of[name] = self.only_half[name] = node.output[place] = half
         yield node
 
     def _in_half(self, name: str, bounded: bool) -> Iterator[NodeProto]:
         if name in self.half_of:
             return
-        twin = self.half_of[name] = self._names.new(f"{name}_fp16")
+        half = self.half_of[name] = self._names.new(f"{name}_fp16")
         if name in self.constants:
             values = self.onnx.numpy_helper.to_array(self.constants[name])
             if bounded:
                 values = np.clip(values, -LARGEST, LARGEST)
-            tensor = self.onnx.numpy_helper.from_array(_to_half(values), twin)
+            tensor = self.onnx.numpy_helper.from_array(_to_half(values), half)
             self.model.graph.initializer.append(tensor)
         else:
-            yield self._cast(name, twin, self.onnx.TensorProto.FLOAT16)
+            yield self._cast(name, half, self.onnx.TensorProto.FLOAT16)
 
     def _in_fp32(self, name: str) -> Iterator[NodeProto]:
         if name in self.only_half:
-            twin = self.only_half.pop(name)
-            yield self._cast(twin, name, self.onnx.TensorProto.FLOAT)
+            half = self.only_half.pop(name)
+            yield self._cast(half, name, self.onnx.TensorProto.FLOAT)
 
     def _cast(self, source: str, target: str, kind: int) -> NodeProto:
         self.casts += 1
@@ -200,7 +199,7 @@ class _Rewriter:
 
 
 def _to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Round to fp16; what is not 0 stays so, as it may be what keeps a divisor from 0."""
+    """Round to fp16; a value other than 0 stays so, as a divisor must not become 0."""
     with np.errstate(over="ignore"):
         half = np.asarray(values, np.float16)
     vanished = (half == 0) & (values != 0)
@@ -218,7 +217,7 @@ def _has_large_weights(
 
 
 def _lift_constants(graph: GraphProto, onnx: Any) -> None:
-    """Turn nodes that only hold a tensor into initializers, so that they have a twin too."""
+    """Convert Constant nodes into initializers, so that they get an fp16 copy, too."""
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         values = [entry.t for entry in node.attribute if entry.name == "value"]
         if values:
@@ -230,5 +229,5 @@ def _lift_constants(graph: GraphProto, onnx: Any) -> None:
 
 
 def _type_of(parameters: Any, place: int) -> str:
-    """Return the type parameter at a place; the last one may stand for any number."""
+    """Return the type parameter at an index; the last one may be variadic."""
     return str(parameters[min(place, len(parameters) - 1)].type_str)

@@ -1,4 +1,4 @@
-"""Small questions about an ONNX graph."""
+"""Helpers for ONNX graphs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 
 class FreshNames:
-    """Gives names that nothing in the graph has, also nothing in its branches and loops."""
+    """Creates names that are unused in the graph, including its branches and loops."""
 
     def __init__(self, graph: GraphProto) -> None:
         self._taken = set(_all_names(graph))
 
-    def new(self, wanted: str) -> str:
-        """Return ``wanted``, with as many underscores behind it as it takes."""
-        while wanted in self._taken:
-            wanted += "_"
-        self._taken.add(wanted)
-        return wanted
+    def new(self, name: str) -> str:
+        """Return ``name``, with underscores appended until it is unique."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
 
 def captured(node: NodeProto) -> Iterator[str]:
-    """Yield what the branches and loops of a node may take from outside."""
+    """Yield the tensors that the branches and loops of a node may read from outside."""
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             yield from (entry.name for entry in graph.output)
@@ -34,11 +34,11 @@ def captured(node: NodeProto) -> Iterator[str]:
 
 
 def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
-    """Return the names of all fp32 tensors, the constant ones among them."""
+    """Return the names of all fp32 tensors, including constants."""
     infos = (*graph.input, *graph.output, *graph.value_info)
-    wanted = onnx.TensorProto.FLOAT
-    found = {entry.name for entry in infos if entry.type.tensor_type.elem_type == wanted}
-    return found | {entry.name for entry in graph.initializer if entry.data_type == wanted}
+    fp32 = onnx.TensorProto.FLOAT
+    found = {entry.name for entry in infos if entry.type.tensor_type.elem_type == fp32}
+    return found | {entry.name for entry in graph.initializer if entry.data_type == fp32}
 
 
 def drop_unused_constants(graph: GraphProto) -> None:

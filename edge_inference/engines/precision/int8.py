@@ -1,10 +1,9 @@
-"""fp32 to int8: quantise and dequantise pairs around the nodes, in the style an engine wants.
+"""Converts a network from fp32 to int8: Q/DQ pairs around the nodes, in the style of an engine.
 
-The same ranges give both derived models. ONNX Runtime's CPU kernels want unsigned
-activations and pairs around everything, so that whole chains of nodes run on
-bytes. TensorRT wants signed symmetric numbers, pairs before layers with weights
-and none behind them (it fuses what follows into the layer), weights in fp32
-with a pair of their own, and biases as they are.
+One calibration serves both styles. ONNX Runtime's CPU kernels need unsigned activations and
+pairs around every node, so that chains of nodes compute in bytes. TensorRT needs signed
+symmetric numbers, pairs before layers with weights but none behind them (it fuses the next
+nodes into the layer), weights in fp32 with a pair of their own, and biases in fp32.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from edge_inference.errors import ModelError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-#: Scales by channel came with this opset.
+#: The first opset with scales per channel.
 MIN_OPSET = 13
 
-NOT_QUANTIZED = "not quantised for this engine"
+NOT_QUANTIZED = "not quantized for this engine"
 
 QDQ_STYLES: Mapping[str, QdqStyle] = {
     "onnxruntime": QdqStyle(
-        # No ConvTranspose: ONNX Runtime's runs in fp32, and would dequantise its weights each time.
+        # No ConvTranspose: ONNX Runtime computes it in fp32 and would dequantize the weights.
         weighted=("Conv", "Gemm", "MatMul"),
         computing=(
             "Add",
@@ -76,12 +75,12 @@ def to_int8(
     per_channel: bool = True,
     weight_bits: int = 8,
 ) -> tuple[ModelProto, dict[str, str]]:
-    """Return the folded network with pairs, and why each node in fp32 stayed there.
+    """Return the folded network with Q/DQ pairs, and the reason for each node in fp32.
 
-    ``keep`` are nodes that stay, with the reason. ``per_channel`` gives each
-    channel of the weights a scale of its own. ``weight_bits`` is 8, or 7 for kernels
-    that add two products in 16 bits. Raises ModelError for an opset that is too old, for
-    ranges that are missing, and where no node can turn.
+    ``keep`` maps nodes that stay in fp32 to the reason. ``per_channel`` gives each channel of
+    the weights its own scale. ``weight_bits`` is 8, or 7 for kernels that add two products in
+    16 bits. Raises ModelError for an opset that is too old, for missing ranges, and where no
+    node can compute in int8.
     """
     opset = opset_of(model)
     if opset < MIN_OPSET:
@@ -95,10 +94,10 @@ def to_int8(
     operators = {node.name: node.op_type for node in model.graph.node}
     writer = QdqWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
     writer.run()
-    if not any(operators[name] in style.weighted for name in writer.quantised):
-        raise ModelError("no layer of the network can compute in int8; use it in fp32")
-    quantised = set(writer.quantised)
-    kept = {name: keep.get(name, NOT_QUANTIZED) for name in operators if name not in quantised}
+    if not any(operators[name] in style.weighted for name in writer.quantized):
+        raise ModelError("no layer of the network can compute in int8; use the network in fp32")
+    quantized = set(writer.quantized)
+    kept = {name: keep.get(name, NOT_QUANTIZED) for name in operators if name not in quantized}
     return model, kept
 
 

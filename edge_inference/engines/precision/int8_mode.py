@@ -1,9 +1,9 @@
-"""int8 in two ways on a processor that adds products of bytes in 16 bits: exact, or fast.
+"""The two int8 modes of a CPU that adds products of bytes in 16 bits: exact and fast.
 
-Exact is the default: weights of 8 bits, and ONNX Runtime's kernels that lose nothing, which
-are hardly quicker than fp32. Fast are weights of 7 bits: no pair of their products leaves 16
-bits, so that the quick kernels lose nothing either; the weights themselves are coarser. Other
-processors have one way, which is both.
+"exact", the default, uses 8-bit weights and ONNX Runtime's kernels without overflow, which
+are hardly faster than fp32. "fast" uses 7-bit weights: no sum of two products exceeds 16
+bits, so that the fast kernels are exact, but the weights are coarser. On other CPUs both
+modes are the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FAST_BITS = 7
 
 
 def weight_bits(mode: str, processor: Processor | None = None) -> int:
-    """Return the bits of int8 weights for a mode; ``processor`` is this machine's where None.
+    """Return the bits of int8 weights for a mode; ``processor`` is this machine's by default.
 
     Raises ConfigError for an unknown mode.
     """
@@ -32,13 +32,13 @@ def weight_bits(mode: str, processor: Processor | None = None) -> int:
 
 
 def mode_in_use(bits: int, processor: Processor | None = None) -> str | None:
-    """Return the mode that weights of so many bits are computed in; None where there is one."""
+    """Return the mode for weights of a number of bits; None on a CPU with one mode."""
     if not (processor or find_processor()).saturates:
         return None
     return FAST if bits < FULL_BITS else EXACT
 
 
 def describe_int8_mode(mode: str | None) -> str:
-    """Say how int8 is computed."""
-    what = {None: "", EXACT: " exact, no VNNI", FAST: " fast, 7-bit weights, no VNNI"}
-    return f"int8{what[mode]}"
+    """Return the mode as text."""
+    suffix = {None: "", EXACT: " exact, no VNNI", FAST: " fast, 7-bit weights, no VNNI"}
+    return f"int8{suffix[mode]}"

@@ -1,4 +1,4 @@
-"""ONNX files in and out, each failure in one sentence."""
+"""Reads and writes ONNX files; each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.disk import trouble_writing, why_not_written
+from edge_inference.core.disk import describe_write_error, probe_write_error
 from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.engines.precision.external_data import embed_weights
 from edge_inference.errors import BackendError, ModelError
@@ -31,26 +31,27 @@ def import_onnx() -> Any:
         import onnx.version_converter
     except ImportError as error:
         raise BackendError(
-            f"the package onnx, which other precisions are derived with, cannot be imported "
-            f"({error}); in a checkout make set-up installs it, elsewhere pip install onnx"
+            f"the package onnx, which derives other precisions, cannot be imported ({error}); "
+            f"install it with: make set-up in a checkout, or pip install onnx"
         ) from error
     return onnx
 
 
 def read_onnx(file: Path) -> tuple[ModelProto, bool]:
-    """Return the network of a sound ONNX file, and whether it has weights beside the file.
+    """Return the network of a valid ONNX file, and whether the file has external weights.
 
-    These are in the network then. Raises ModelError for any other file, BackendError.
+    External weights are embedded into the network. Raises ModelError for an invalid file,
+    BackendError without the package onnx.
     """
     onnx = import_onnx()
-    if not is_plain_file(file):
+    if not is_regular_file(file):
         raise ModelError(f"{file}: no such file; put the model's ONNX file there")
     try:
-        open_plain(file, LARGEST_WEIGHTS).close()
+        open_regular_file(file, MAX_WEIGHTS_BYTES).close()
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # protobuf's two implementations share no error of their own
+    except Exception as error:  # protobuf's two implementations share no error class
         raise ModelError(
             f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
         ) from error
@@ -58,27 +59,27 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     newest = onnx.defs.onnx_opset_version()
     if opset > newest:
         raise ModelError(
-            f"{file}: opset {opset}, and the package onnx {onnx.__version__} knows up to {newest}; "
-            "pip install --upgrade onnx, or export the model with an older opset"
+            f"{file}: opset {opset}, but the package onnx {onnx.__version__} supports up to "
+            f"{newest}; pip install --upgrade onnx, or export the model with an older opset"
         )
     is_split = embed_weights(model, file)
     try:
         onnx.checker.check_model(model if is_split else str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         raise ModelError(
-            f"{file}: not a sound ONNX model ({first_line(error)}); export it again"
+            f"{file}: not a valid ONNX model ({first_line(error)}); export it again"
         ) from error
     return model, is_split
 
 
 def opset_of(model: ModelProto) -> int:
-    """Return the version of ONNX's own operators; 0 where the model names none."""
+    """Return the version of the standard operators; 0 where the model has none."""
     own = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     return int(max(own, default=0))
 
 
 def write_onnx(model: ModelProto, destination: Path) -> None:
-    """Write a model so that the file is there whole or not at all. The same model, the same bytes.
+    """Write a model atomically; the same model gives the same bytes.
 
     Raises ModelError where it cannot be written.
     """
@@ -86,10 +87,10 @@ def write_onnx(model: ModelProto, destination: Path) -> None:
 
 
 def serialize_onnx(model: ModelProto, file: Path) -> bytes:
-    """Return a model as the bytes of ``file``. Raises ModelError where they are too many."""
+    """Return the bytes of a model for ``file``. Raises ModelError where they exceed 2 GiB."""
     try:
         data: bytes = model.SerializeToString(deterministic=True)
-    except Exception as error:  # protobuf's limit of 2 GiB; its implementations share no error
+    except Exception as error:  # protobuf's implementations share no error class
         raise ModelError(
             f"{file}: the model is too large for one ONNX file ({first_line(error)})"
         ) from error
@@ -97,7 +98,7 @@ def serialize_onnx(model: ModelProto, file: Path) -> bytes:
 
 
 def write_atomically(destination: Path, data: bytes) -> None:
-    """Write a file through a temporary one beside it. Raises ModelError."""
+    """Write a file through a temporary one in the same folder. Raises ModelError."""
     temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as stream:
@@ -106,16 +107,18 @@ def write_atomically(destination: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ModelError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+        raise ModelError(
+            f"{destination}: cannot be written ({describe_write_error(error)})"
+        ) from error
 
 
 def raise_if_disk_full(file: Path) -> None:
-    """Raise BackendError where it is the disk that kept a library from writing a file."""
-    trouble = trouble_writing(file)
+    """Raise BackendError where the disk prevents a library from writing a file."""
+    trouble = probe_write_error(file)
     if trouble is not None:
         raise BackendError(
-            f"{file.parent}: what ONNX Runtime makes of the model cannot be written there "
-            f"({why_not_written(trouble)}); $TMPDIR names another folder"
+            f"{file.parent}: ONNX Runtime cannot write its optimized model there "
+            f"({describe_write_error(trouble)}); set $TMPDIR to another folder"
         ) from trouble
 
 
@@ -128,20 +131,20 @@ def file_sha256(file: Path) -> str:
 
 
 def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Raise ModelError for the first name that is no node's, with the nearest ones."""
-    there = list(known)
+    """Raise ModelError for the first name without a node, with the nearest names."""
+    node_names = list(known)
     for name in names:
-        if name not in there:
-            near = difflib.get_close_matches(name, there, n=3, cutoff=0.4) or there[:5]
+        if name not in node_names:
+            near = difflib.get_close_matches(name, node_names, n=3, cutoff=0.4) or node_names[:5]
             raise ModelError(
-                f"{where}: no node is named {name!r}, so it cannot stay in fp32; "
-                f"nearest: {', '.join(near)}"
+                f"{where}: no node has the name {name!r}, so it cannot stay in fp32; "
+                f"the nearest names are {', '.join(near)}"
             )
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, without a closing full stop."""
     if is_out_of_memory(error):
-        return f"the memory does not suffice: {memory_hint()}"
+        return f"not enough memory: {memory_hint()}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -1,4 +1,4 @@
-"""Writes a folded network anew with quantise and dequantise pairs."""
+"""Inserts Q/DQ pairs (QuantizeLinear, DequantizeLinear) into a folded network."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ _CLAMPS = ("Clip", "Relu")
 
 @dataclass(frozen=True)
 class QdqStyle:
-    """What an engine wants.
+    """The Q/DQ pattern that an engine needs.
 
-    ``computing`` are the operators that get a range of their own, ``moving``
-    those that only move numbers and keep the range of what they move; both
-    besides the layers with weights in ``weighted``.
+    ``weighted`` are the layers with weights. ``computing`` are other operators whose result has
+    a range of its own; ``moving`` are operators that move numbers and keep their range.
     """
 
     weighted: tuple[str, ...]
@@ -51,14 +50,14 @@ class QdqStyle:
     stores_numbers: bool
 
     def operators(self) -> tuple[str, ...]:
-        """Return all operators that work on 8-bit numbers."""
+        """Return all operators that compute on 8-bit numbers."""
         clamps = _CLAMPS if self.pairs_behind else ()
         return (*self.weighted, *self.computing, *self.moving, *clamps)
 
 
 @dataclass(frozen=True)
 class _Paired:
-    """A tensor that has its pair: the name behind it, and its scale as written."""
+    """A tensor with its pair: the dequantized name, and the scale with its names."""
 
     name: str
     scale: Scale
@@ -67,9 +66,9 @@ class _Paired:
 
 
 class QdqWriter:
-    """One use: ``QdqWriter(...).run()`` changes the model in place.
+    """Changes the model in place; for a single use: ``QdqWriter(...).run()``.
 
-    ``quantised`` is filled with the names of the nodes that work on 8-bit numbers.
+    ``quantized`` then holds the names of the nodes that compute on 8-bit numbers.
     """
 
     def __init__(
@@ -98,12 +97,12 @@ class QdqWriter:
         )
         self._reader = {name: node for node in model.graph.node for name in node.input}
         self._paired: dict[str, _Paired] = {}
-        #: Tensors that everybody reads from behind their pair.
+        #: Tensors that all later nodes read dequantized.
         self._replaced: dict[str, str] = {}
-        self.quantised: list[str] = []
+        self.quantized: list[str] = []
 
     def run(self) -> None:
-        """Write all nodes anew."""
+        """Rewrite all nodes."""
         nodes: list[NodeProto] = []
         for node in list(self._graph.node):
             nodes.extend(self._rewritten(node))
@@ -113,15 +112,15 @@ class QdqWriter:
 
     def _rewritten(self, node: NodeProto) -> Iterator[NodeProto]:
         reads = list(node.input)
-        takes_part = self._takes_part(node)
+        is_quantized = self._is_quantized(node)
         for place, name in enumerate(reads):
             node.input[place] = self._replaced.get(name, name)
-        if not takes_part:
+        if not is_quantized:
             if self._style.pairs_behind and node.op_type in WEIGHTED:
-                yield from self._shield(node, reads[0])
+                yield from self._isolate(node, reads[0])
             yield node
             return
-        self.quantised.append(node.name)
+        self.quantized.append(node.name)
         if node.op_type in self._style.weighted:
             yield from self._weighted_inputs(node, reads)
         elif node.op_type in self._style.computing:
@@ -134,11 +133,11 @@ class QdqWriter:
         else:
             yield from self._with_pairs_behind(node, None)
 
-    def _shield(self, node: NodeProto, name: str) -> Iterator[NodeProto]:
-        """Keep ONNX Runtime from quantising the weights of a layer that is to stay in fp32.
+    def _isolate(self, node: NodeProto, name: str) -> Iterator[NodeProto]:
+        """Prevent ONNX Runtime from quantizing the weights of a layer that stays in fp32.
 
-        It does so where the layer stands right behind a dequantised tensor. The sum
-        of one tensor is that tensor, and is not optimised away.
+        It does so for a layer that reads a dequantized tensor. A Sum of one tensor between
+        them gives the same tensor, and ONNX Runtime does not optimize it away.
         """
         if name not in self._replaced:
             return
@@ -146,7 +145,7 @@ class QdqWriter:
         yield self._node("Sum", [node.input[0]], copy)
         node.input[0] = copy
 
-    def _takes_part(self, node: NodeProto) -> bool:
+    def _is_quantized(self, node: NodeProto) -> bool:
         if node.name in self._keep or not any(name in self._floats for name in node.output):
             return False
         if node.op_type in self._style.moving:
@@ -154,7 +153,7 @@ class QdqWriter:
         return node.op_type in self._style.operators()
 
     def _is_clamped_next(self, node: NodeProto) -> bool:
-        """Tell whether only a clamp reads the result: both become one with the pair behind it."""
+        """Tell whether only a clamp reads the result: the engine fuses both with the pair."""
         result = node.output[0]
         if node.op_type in self._style.moving or self._readers[result] != 1:
             return False
@@ -185,7 +184,7 @@ class QdqWriter:
             yield from self._constant(node, 2, reads[2], biases, quantize(bias, biases))
 
     def _has_plain_bias(self, node: NodeProto, reads: list[str]) -> bool:
-        """Tell whether there is a bias to quantise: one number a channel, added as it is."""
+        """Tell whether there is a bias to quantize: one number per channel, without a factor."""
         if not self._style.stores_numbers or len(reads) < 3 or reads[2] not in self._constants:
             return False
         factors = {entry.name: entry.f for entry in node.attribute}
@@ -196,16 +195,16 @@ class QdqWriter:
     def _constant(
         self, node: NodeProto, place: int, name: str, scale: Scale, numbers: NDArray[Any]
     ) -> Iterator[NodeProto]:
-        """Put a constant's numbers before a node, or what they stand for with a pair."""
+        """Insert the quantized constant before a node, or its dequantized values with a pair."""
         base = self._names.new(f"{name}_{node.name}")
         scale_name, zero_name = self._write_scale(base, scale)
         if self._style.stores_numbers:
-            source = self._write(f"{base}_quantised", numbers)
+            source = self._write(f"{base}_quantized", numbers)
         else:
-            source = self._names.new(f"{base}_quantised")
+            source = self._names.new(f"{base}_quantized")
             values = self._write(f"{base}_values", dequantize(numbers, scale))
             yield self._node("QuantizeLinear", [values, scale_name, zero_name], source, scale.axis)
-        behind = self._names.new(f"{base}_dequantised")
+        behind = self._names.new(f"{base}_dequantized")
         yield self._node("DequantizeLinear", [source, scale_name, zero_name], behind, scale.axis)
         node.input[place] = behind
 
@@ -221,7 +220,7 @@ class QdqWriter:
             return
         if name not in self._paired:
             scale = self._activation(self._ranges[name])
-            yield from self._pair(name, name, self._names.new(f"{name}_dequantised"), scale)
+            yield from self._pair(name, name, self._names.new(f"{name}_dequantized"), scale)
         node.input[place] = self._paired[name].name
 
     def _with_pairs_behind(self, node: NodeProto, moved: _Paired | None) -> Iterator[NodeProto]:
@@ -229,7 +228,7 @@ class QdqWriter:
         for place, name in enumerate(node.output):
             if name not in self._floats:
                 continue
-            before, behind = name, self._names.new(f"{name}_dequantised")
+            before, behind = name, self._names.new(f"{name}_dequantized")
             if name in self._outputs:
                 before, behind = behind, name
                 node.output[place] = before
@@ -246,7 +245,7 @@ class QdqWriter:
             scale_name, zero_name = self._write_scale(name, scale)
         else:
             scale_name, zero_name = moved.scale_name, moved.zero_name
-        numbers = self._names.new(f"{name}_quantised")
+        numbers = self._names.new(f"{name}_quantized")
         yield self._node("QuantizeLinear", [before, scale_name, zero_name], numbers)
         yield self._node("DequantizeLinear", [numbers, scale_name, zero_name], behind)
         self._paired[name] = _Paired(behind, scale, scale_name, zero_name)
@@ -260,8 +259,8 @@ class QdqWriter:
             self._write(f"{base}_zero_point", scale.zero_point),
         )
 
-    def _write(self, wanted: str, values: NDArray[Any]) -> str:
-        name = self._names.new(wanted)
+    def _write(self, base: str, values: NDArray[Any]) -> str:
+        name = self._names.new(base)
         self._graph.initializer.append(self._onnx.numpy_helper.from_array(values, name))
         return name
 
@@ -279,7 +278,7 @@ class QdqWriter:
 
 
 def _channel_axis(node: NodeProto, weights: NDArray[np.float32]) -> int | None:
-    """Return the axis of the weights that becomes the output's channels; None where none does."""
+    """Return the axis of the weights for the output channels; None where there is none."""
     attributes = {entry.name: entry.i for entry in node.attribute}
     if node.op_type == "Conv":
         return 0

@@ -1,10 +1,9 @@
-"""From the values of a tensor to the range that its 8-bit numbers span.
+"""Estimates the range of a tensor's 8-bit numbers from its values.
 
-A narrow range clips the largest values, a wide one wastes steps on values that
-hardly occur. ``minmax`` clips nothing, ``percentile`` the outermost ten
-thousandth on each side, ``mse`` as much as makes the mean squared error
-smallest, ``entropy`` as much as loses least information (Migacz, 8-bit
-Inference with TensorRT, GTC 2017), but at most a thousandth.
+A narrow range clips the largest values; a wide one wastes steps on values that hardly occur.
+``minmax`` clips nothing. ``percentile`` clips one ten-thousandth of the values on each side.
+``mse`` minimizes the mean squared error. ``entropy`` minimizes the loss of information
+(Migacz, 8-bit Inference with TensorRT, GTC 2017) and clips at most one thousandth.
 """
 
 from __future__ import annotations
@@ -22,24 +21,23 @@ Range = tuple[float, float]
 _BINS = 8192
 _HALF = _BINS // 2
 _STEPS = 255
-#: Values so small are zero to any network, and dividing by them would overflow.
+#: Smaller values are zero to any network, and a division by them would overflow.
 _SMALLEST_LIMIT = 2.0**-40
 _PERCENTILE = 99.99
 _MSE_CANDIDATES = 64
 _ENTROPY_LEVELS = 128
 _ENTROPY_STRIDE = 16
-#: The divergence does not see how far from the range a clipped value lies: of many small values
-#: and a long tail of larger ones it would clip the tail, which is what the next layer needs.
-_ENTROPY_MOST_CLIPPED = 0.001
-_LEAST_SHARE = 1e-30
+#: The divergence ignores the distance of a clipped value from the range: without this limit
+#: it would clip a long tail of large values, which the next layer needs.
+_ENTROPY_MAX_CLIPPED = 0.001
+_MIN_SHARE = 1e-30
 
 
 class Histogram:
-    """How often each value occurs; memory of one size, whatever is added.
+    """Counts values in bins; its memory does not grow.
 
-    The bins span ``-limit`` to ``limit``, a power of two. For larger values the
-    limit doubles and bins merge in pairs, so that the order of the values does
-    not matter.
+    The bins span ``-limit`` to ``limit``, a power of two. For larger values the limit doubles
+    and bins merge in pairs, so that the order of the values does not matter.
     """
 
     def __init__(self) -> None:
@@ -50,7 +48,7 @@ class Histogram:
         self._zeros = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count some values; raises TensorError for NaN and infinity."""
+        """Count values; raises TensorError for NaN and infinity."""
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
@@ -63,7 +61,7 @@ class Histogram:
         if not self.limit:
             self._zeros += values.size
             return
-        # In 32 bits the tiniest negative values would become 0, on the other side of an edge.
+        # In 32 bits the smallest negative values would become 0, beyond a bin edge.
         places = values.ravel().astype(np.float64) * (_HALF / self.limit)
         places = np.clip(np.floor(places) + _HALF, 0, _BINS - 1)
         self.counts += np.bincount(places.astype(np.int64), minlength=_BINS)
@@ -84,7 +82,7 @@ class Histogram:
         return np.linspace(-self.limit, self.limit, _BINS + 1, dtype=np.float64)
 
     def within(self, low: float, high: float) -> Range:
-        """Return a range cut down to what occurred; 0 always stays inside."""
+        """Return a range clipped to the values that occurred; it always includes 0."""
         return max(min(low, 0.0), self.low), min(max(high, 0.0), self.high)
 
 
@@ -101,13 +99,13 @@ def _percentile(histogram: Histogram) -> Range:
 
 
 def _mse(histogram: Histogram) -> Range:
-    """Shrink one end, then the other, then each once more, to the least squared error."""
+    """Minimize the squared error by one end, then by the other, and repeat once."""
     edges = histogram.edges()
     used = np.flatnonzero(histogram.counts)
     counts = histogram.counts[used].astype(np.float64)
     centres = (edges[used] + edges[used + 1]) / 2
-    # How many values lie before each bin, their sum and their sum of squares: the error of any
-    # range follows from them.
+    # The number, sum and sum of squares of the values before each bin give the error of any
+    # range.
     before = np.zeros((3, len(used) + 1))
     before[:, 1:] = np.cumsum([counts, counts * centres, counts * centres**2], axis=1)
 
@@ -137,15 +135,15 @@ def _squares(sums: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.
 
 def _entropy(histogram: Histogram) -> Range:
     sizes = histogram.counts[_HALF:] + histogram.counts[:_HALF][::-1]
-    # Exact zeros, of which a clipped activation is full, have no error at any step.
+    # Exact zeros, frequent behind a clipped activation, have no error with any step.
     sizes[0] = sizes[1]
     last = int(np.flatnonzero(sizes)[-1]) + 1 if sizes.any() else 0
     if last <= _ENTROPY_LEVELS:
         return _minmax(histogram)
     share_within = np.cumsum(sizes) / sizes.sum()
-    least = int(np.searchsorted(share_within, 1 - _ENTROPY_MOST_CLIPPED)) + 1
+    min_end = int(np.searchsorted(share_within, 1 - _ENTROPY_MAX_CLIPPED)) + 1
     ends = range(_ENTROPY_LEVELS, last + _ENTROPY_STRIDE, _ENTROPY_STRIDE)
-    allowed = [end for end in ends if end >= least]
+    allowed = [end for end in ends if end >= min_end]
     best = min(allowed, key=lambda end: _divergence(sizes[: max(last, end)], end))
     limit = best * histogram.limit / _HALF
     return histogram.within(-limit, limit)
@@ -163,7 +161,7 @@ def _divergence(sizes: NDArray[np.int64], end: int) -> float:
     wanted[-1] += sizes[end:].sum()
     wanted, got = wanted / wanted.sum(), got / max(got.sum(), 1.0)
     compared = wanted > 0
-    wanted, got = wanted[compared], np.maximum(got[compared], _LEAST_SHARE)
+    wanted, got = wanted[compared], np.maximum(got[compared], _MIN_SHARE)
     return float((wanted * np.log(wanted / got)).sum())
 
 
@@ -177,7 +175,7 @@ METHODS = tuple(_ESTIMATORS)
 
 
 def estimate(histogram: Histogram, method: str) -> Range:
-    """Return the range of one of METHODS; 0 is always inside, as padding and ReLU need it."""
+    """Return the range by one of METHODS; it includes 0, which padding and ReLU need."""
     if not histogram.limit:
         return 0.0, 0.0
     return _ESTIMATORS[method](histogram)

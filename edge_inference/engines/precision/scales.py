@@ -1,7 +1,7 @@
-"""From ranges and weights to 8-bit numbers: real = (number - zero point) * scale.
+"""Scales and quantized numbers from ranges and weights: real = (number - zero point) * scale.
 
-Weights have the zero point 0: -127 to 127 in 8 bits, -64 to 63 in 7. Activations
-are unsigned with a zero point (0 to 255), or signed and symmetric.
+Weights have the zero point 0: -127 to 127 in 8 bits, -64 to 63 in 7 bits. Activations are
+unsigned with a zero point (0 to 255), or signed and symmetric.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 from edge_inference.engines.precision.ranges import Range
 
-_LARGEST_SIGNED = 127
-_LARGEST_UNSIGNED = 255
-#: Least and largest number of a weight, by its bits. Two products of 7-bit weights with
-#: unsigned bytes fit in 16 bits together (2 * 255 * 64 = 32640), of 8-bit ones they do not.
+_MAX_SIGNED = 127
+_MAX_UNSIGNED = 255
+#: Smallest and largest number of a weight, by its bits. Two products of 7-bit weights with
+#: unsigned bytes fit in 16 bits together (2 * 255 * 64 = 32640), those of 8-bit weights do not.
 WEIGHT_RANGES: Mapping[int, tuple[int, int]] = {7: (-64, 63), 8: (-127, 127)}
-#: Keeps a bias inside 32 bits.
-_LARGEST_BIAS = 2.0**30
-#: Keeps the product of two scales away from zero; what is smaller is nothing.
-_SMALLEST_SCALE = 1e-18
+#: Limits a bias to 32 bits.
+_MAX_BIAS = 2.0**30
+#: Keeps the product of two scales above zero; a smaller scale counts as zero.
+_MIN_SCALE = 1e-18
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Scale and zero point, scalars or one for each channel along ``axis``."""
+    """Scale and zero point: scalars, or one for each channel along ``axis``."""
 
     scale: NDArray[np.float32]
     zero_point: NDArray[Any]
@@ -36,13 +36,13 @@ class Scale:
 
 
 def activation_scale(span: Range, *, signed: bool) -> Scale:
-    """Return the scale of a tensor whose values span a range that includes 0."""
+    """Return the scale for a range that includes 0."""
     low, high = span
     if signed:
-        scale = _sound(max(-low, high) / _LARGEST_SIGNED)
+        scale = _nonzero(max(-low, high) / _MAX_SIGNED)
         return Scale(np.asarray(scale, np.float32), np.zeros((), np.int8))
-    scale = _sound((high - low) / _LARGEST_UNSIGNED)
-    zero_point = np.clip(np.round(-low / scale), 0, _LARGEST_UNSIGNED)
+    scale = _nonzero((high - low) / _MAX_UNSIGNED)
+    zero_point = np.clip(np.round(-low / scale), 0, _MAX_UNSIGNED)
     return Scale(np.asarray(scale, np.float32), np.asarray(zero_point, np.uint8))
 
 
@@ -53,10 +53,10 @@ def weight_scale(
     input_scale: float = 1.0,
     bits: int = 8,
 ) -> Scale:
-    """Return the scale of weights, for each channel along ``axis`` or, where None, for all.
+    """Return the scale of weights, for each channel along ``axis``, or one for all if None.
 
-    A channel with hardly any weights gets a scale with which its ``bias`` in
-    steps of scale times ``input_scale`` still fits in 32 bits.
+    The scale is large enough that the ``bias``, in steps of scale times ``input_scale``, fits
+    in 32 bits, also in a channel with tiny weights.
     """
     others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
     least, most = WEIGHT_RANGES[bits]
@@ -64,20 +64,20 @@ def weight_scale(
     above = weights.max(axis=others, initial=0.0).astype(np.float64)
     scale = np.maximum(below / -least, above / most)
     if bias is not None and bias.size:
-        needed = np.abs(bias.astype(np.float64)) / (input_scale * _LARGEST_BIAS)
+        needed = np.abs(bias.astype(np.float64)) / (input_scale * _MAX_BIAS)
         scale = np.maximum(scale, needed if axis is not None else needed.max())
-    scale = np.where(scale > _SMALLEST_SCALE, scale, 1.0)
+    scale = np.where(scale > _MIN_SCALE, scale, 1.0)
     return Scale(scale.astype(np.float32), np.zeros(scale.shape, np.int8), axis)
 
 
 def bias_scale(weights: Scale, input_scale: float) -> Scale:
-    """Return the scale of a bias that is added to sums of inputs times weights."""
+    """Return the scale of a bias, the product of the scales of weights and input."""
     scale = (weights.scale.astype(np.float64) * input_scale).astype(np.float32)
     return Scale(scale, np.zeros(scale.shape, np.int32), None if weights.axis is None else 0)
 
 
 def quantize(values: NDArray[np.float32], scale: Scale) -> NDArray[Any]:
-    """Return the nearest numbers in the zero point's type, clipped to what it holds."""
+    """Return the nearest numbers in the zero point's type, clipped to its limits."""
     shape = [1] * values.ndim
     if scale.axis is not None:
         shape[scale.axis] = -1
@@ -85,18 +85,17 @@ def quantize(values: NDArray[np.float32], scale: Scale) -> NDArray[Any]:
     numbers = np.rint(steps) + scale.zero_point.astype(np.float64).reshape(shape)
     kind = scale.zero_point.dtype
     limits = np.iinfo(kind)
-    lowest = -_LARGEST_SIGNED if kind == np.int8 else limits.min
+    lowest = -_MAX_SIGNED if kind == np.int8 else limits.min
     return np.clip(numbers, lowest, limits.max).astype(kind)
 
 
 def quantize_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) -> NDArray[np.int8]:
-    """Return the numbers of weights so that each channel's rounding errors sum to nearly nothing.
+    """Return the numbers of weights with a sum of rounding errors near zero in each channel.
 
-    Inputs that are mostly positive would carry such a sum into the result as a
-    shift, layer after layer. As many numbers as it takes are rounded to their
-    other side, those first that lie closest to the middle (after Guo et al.,
-    SQuant: On-the-Fly Data-Free Quantization, 2022; of its three levels the one of
-    channels). Without channels, each number is the nearest.
+    With mostly positive inputs, such a sum would shift the result, layer after layer. The
+    weights closest to the middle between two numbers are rounded the other way until the sum
+    is near zero (the channel level of Guo et al., SQuant: On-the-Fly Data-Free Quantization,
+    2022). Without channels each weight is rounded to the nearest number.
     """
     least, most = WEIGHT_RANGES[bits]
     if scale.axis is None:
@@ -116,12 +115,12 @@ def quantize_weights(weights: NDArray[np.float32], scale: Scale, bits: int = 8) 
 
 
 def dequantize(numbers: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
-    """Return what the numbers stand for, for scales without a zero point."""
+    """Return the real values of numbers, for scales without a zero point."""
     shape = [1] * numbers.ndim
     if scale.axis is not None:
         shape[scale.axis] = -1
     return np.asarray(numbers * scale.scale.reshape(shape), np.float32)
 
 
-def _sound(scale: float) -> float:
-    return scale if scale > _SMALLEST_SCALE else 1.0
+def _nonzero(scale: float) -> float:
+    return scale if scale > _MIN_SCALE else 1.0

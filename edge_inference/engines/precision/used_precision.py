@@ -1,8 +1,8 @@
-"""What ONNX Runtime's CPU engine really computes in, read from the graph that it made.
+"""Reads the precision that ONNX Runtime really computes in, from its optimized graph.
 
-It has few kernels for fp16 and computes most of such a network in fp32 between
-casts; of an int8 network it fuses what it knows and computes the rest in fp32.
-Only the layers with weights count: nearly all of the time goes there.
+On the CPU, ONNX Runtime has few fp16 kernels and computes most of an fp16 network in fp32
+between casts. Of an int8 network it fuses the patterns that it knows and computes the rest in
+fp32. Only layers with weights count: they take nearly all of the time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto
 
 _WEIGHTED = ("Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
-#: Kernels that take bytes, by a part of their name.
+#: Kernels that compute in int8, by a part of their name.
 _INTEGER = ("QLinear", "Integer", "QGemm", "QConv", "QAttention")
-#: The kernels above that have no weights.
+#: Of these, the kernels without weights.
 _WITHOUT_WEIGHTS = (
     "Add",
     "AveragePool",
@@ -39,14 +39,14 @@ _NAMES = {"FLOAT": "fp32", "FLOAT16": "fp16", "DOUBLE": "fp64", "BFLOAT16": "bf1
 
 
 def onnxruntime_precisions(file: Path) -> dict[str, int]:
-    """Count the layers with weights by the precision that they are computed in, most first.
+    """Count the layers with weights by their real precision, most frequent first.
 
     Raises BackendError where ONNX Runtime cannot open the file.
     """
     onnx, onnxruntime = import_onnx(), import_onnxruntime()
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
         options = session_options(onnxruntime)
-        options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
+        options.optimized_model_filepath = str(Path(folder, "optimized.onnx"))
         try:
             onnxruntime.InferenceSession(str(file), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
@@ -59,7 +59,7 @@ def onnxruntime_precisions(file: Path) -> dict[str, int]:
 
 
 def main_precision(file: Path) -> str:
-    """Return what most layers with weights are computed in, UNKNOWN where there are none."""
+    """Return the precision of most layers with weights, UNKNOWN where there are none."""
     return next(iter(onnxruntime_precisions(file)), UNKNOWN)
 
 
@@ -78,7 +78,7 @@ def _count(graph: GraphProto, types: dict[str, int]) -> Counter[str]:
         if any(part in kind for part in _INTEGER) and not kind.endswith(_WITHOUT_WEIGHTS):
             counts["int8"] += 1
         elif kind in _WEIGHTED:
-            # Both inputs have one type; what a node computes has no type in the file.
+            # Both inputs have the same type; computed tensors have no type in the file.
             known = (type_of.get(name) for name in node.input)
             counts[next((name for name in known if name), UNKNOWN)] += 1
     return counts

@@ -86,7 +86,7 @@ class ClassificationAdapter(Adapter[results.Classification]):
         counts = len(message.class_ids), len(message.labels), len(message.confidences)
         if len(set(counts)) != 1:
             raise InputError(
-                "ClassificationResult: expected equally long class_ids, labels and confidences, got "
+                "ClassificationResult: expected class_ids, labels, confidences of one length, got "
                 f"{counts[0]}, {counts[1]} and {counts[2]}"
             )
         scores = to_scores(message.confidences, "ClassificationResult")

@@ -1,1 +1,1 @@
-"""Settings of the machine that may be changed: allowed by name, read back, and put back."""
+"""Settings of the machine that can be changed: allowed by name, read back and restored."""

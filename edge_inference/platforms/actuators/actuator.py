@@ -1,4 +1,4 @@
-"""What every actuator can do, and what comes of using one."""
+"""The protocol of actuators, and the outcome of a request to one."""
 
 from __future__ import annotations
 
@@ -7,58 +7,58 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-#: What an actuator needs to put everything back; goes into the journal as JSON.
+#: What an actuator needs to restore the original state; stored in the journal as JSON.
 Saved = Mapping[str, Any]
 
 
 class Actuator(Protocol):
-    """One setting of the machine. Values are texts; every method raises ActuatorError.
+    """One setting of the machine. Values are strings; every method may raise ActuatorError.
 
-    Nothing but ``set`` and ``restore`` changes the machine.
+    Only ``set`` and ``restore`` change the machine.
     """
 
     @property
     def name(self) -> str:
-        """What it is called in an allow-list."""
+        """The name in an allow-list."""
 
     @property
     def survives_reboot(self) -> bool:
         """Tell whether the machine keeps the value over a reboot."""
 
     def describe(self) -> str:
-        """Say in a few words what it sets."""
+        """Return in a few words what the actuator sets."""
 
     def choices(self) -> Sequence[str]:
-        """Return the values that it takes; empty where they are not a list."""
+        """Return the accepted values; empty if they cannot be listed."""
 
     def read(self) -> str:
-        """Return the value in force."""
+        """Return the current value."""
 
     def save(self) -> Saved:
-        """Return what ``restore`` needs to bring the present state back."""
+        """Return what ``restore`` needs to restore the current state."""
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say step by step what ``set`` would do; empty where the value is in force already.
+        """Return the steps that ``set`` would take; empty if the value is already set.
 
-        ``saved`` is the state before the first change, None where there was none.
+        ``saved`` is the state before the first change, None if nothing has changed yet.
         """
 
     def set(self, value: str, saved: Saved) -> str:
-        """Change it and read it back; return what differs from what was asked, or an empty text."""
+        """Set the value and read it back; return the difference, or an empty string."""
 
     def restore(self, saved: Saved) -> None:
-        """Bring a saved state back and check that it is; a change may have been half done."""
+        """Restore a saved state and check it, also after an incomplete change."""
 
 
 class ActuatorResult(enum.Enum):
-    """What came of a wish."""
+    """The result of a request."""
 
     SET = "set"
     UNCHANGED = "unchanged"
-    #: A dry run: nothing was written.
+    #: Nothing was written, because this is a dry run.
     DRY_RUN = "dry_run"
     RESTORED = "restored"
-    #: Set, but what is in force now is something else.
+    #: Set, but another value was read back.
     DIFFERS = "differs"
     #: Not allowed, or another process is the writer; nothing was written.
     REFUSED = "refused"
@@ -67,7 +67,7 @@ class ActuatorResult(enum.Enum):
 
 @dataclass(frozen=True)
 class ActuatorOutcome:
-    """What came of a wish: ``message`` is a sentence, ``current_value`` None where it cannot be read."""
+    """The outcome of a request. ``current_value`` is None if it cannot be read."""
 
     actuator: str
     requested: str
@@ -77,7 +77,7 @@ class ActuatorOutcome:
 
     @property
     def is_problem(self) -> bool:
-        """Tell whether what was asked is not what is."""
+        """Tell whether the request was not fulfilled."""
         return self.result in (
             ActuatorResult.DIFFERS,
             ActuatorResult.REFUSED,

@@ -1,4 +1,4 @@
-"""Actuators for a control loop: wishes are noted at once and fulfilled in a thread of our own."""
+"""Actuators for a control loop: requests return at once, a worker thread carries them out."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES, CLOCK_CA
 from edge_inference.platforms.actuators.restore import read_or_none
 from edge_inference.platforms.actuators.session import ActuatorSession
 
-#: Below the root: where the originals and the lock are kept; the same for every writer.
+#: The folder of the journal and the lock, below the root; the same for every writer.
 STATE_FOLDER = Path("var/lib/edge_inference")
 _ORIGINAL = ""
-# The writer before us may be gone while its guardian still puts back what it had set.
+# The previous writer may have ended while its guardian still restores the originals.
 _RETRY_S = 1.0
 
 
 class Actuators:
-    """Those of ``NAMES`` that are in ``allowed``; with none, nothing is ever written.
+    """The actuators in ``allowed``; if it is empty, nothing is ever written.
 
-    No method but ``wait_until_idle`` and ``close`` waits for anything. Of several wishes for one
-    actuator that wait, the last is fulfilled; one that is refused since another process
-    is the writer is tried again until it is not. Everything is put back by ``close``; by
-    a guardian process where this one ends without it; else at the next start.
-    Raises ConfigError for a name that is none.
+    Only ``wait_until_idle`` and ``close`` block. Of several pending requests for one
+    actuator the last is carried out. A request that is refused because another process
+    is the writer is retried. ``close`` restores the originals; if this process ends
+    without it, a guardian process restores them, else the next start.
+    Raises ConfigError for an unknown name.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Actuators:
     ) -> None:
         for name in allowed:
             if name not in ACTUATOR_NAMES:
-                raise ConfigError(f"no actuator {name!r}{suggestion(name, ACTUATOR_NAMES)}")
+                raise ConfigError(f"unknown actuator {name!r}{suggestion(name, ACTUATOR_NAMES)}")
         self.allowed = tuple(name for name in ACTUATOR_NAMES if name in allowed)
         self._dry_run = dry_run
         self._machine = machine or Machine()
@@ -74,16 +74,16 @@ class Actuators:
     # From any thread ----------------------------------------------------------------------------
 
     def cap_clocks(self, clock_cap: float | None) -> None:
-        """Wish that the clocks be no more than this share of the highest; None lifts the cap.
+        """Request that clocks stay below this share of their maximum; None removes the cap.
 
-        Goes to those of the clock caps that are allowed.
+        Only clock caps that are allowed are set.
         """
         for name in CLOCK_CAPS:
             if name in self.allowed:
                 self._add_request(name, _ORIGINAL if clock_cap is None else f"{clock_cap:g}")
 
     def request(self, name: str, value: str) -> None:
-        """Wish for a value of one actuator; an empty one wishes that it be put back."""
+        """Request a value of one actuator; an empty value restores the original."""
         if name in self.allowed:
             self._add_request(name, value)
         else:
@@ -91,31 +91,31 @@ class Actuators:
             self._report(ActuatorOutcome(name, value, ActuatorResult.REFUSED, None, message))
 
     def restore(self) -> None:
-        """Wish that everything be put back."""
+        """Request that all originals be restored."""
         for name in self.allowed:
             self._add_request(name, _ORIGINAL)
 
     def outcomes(self) -> tuple[ActuatorOutcome, ...]:
-        """Return what came of the last wish for each actuator."""
+        """Return the outcome of the last request for each actuator."""
         with self._changed:
             return tuple(self._latest.values())
 
     def take_outcomes(self) -> tuple[ActuatorOutcome, ...]:
-        """Return what has come of wishes since the last call, repetitions left out."""
+        """Return the outcomes since the last call, without repetitions."""
         with self._changed:
             taken, self._untaken_outcomes = tuple(self._untaken_outcomes), []
             return taken
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Wait until every wish is fulfilled, failed or refused; tell whether that was in time."""
+        """Wait until every request has an outcome; return False after the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._requests and not self._busy, timeout_s)
 
     def close(self, timeout_s: float | None = None) -> bool:
-        """Put everything back and end; tell whether that was done in time.
+        """Restore all originals and end; return False after the timeout.
 
-        Where it was not, the guardian does it when this process ends. Waits for no
-        longer than two of the tools' timeouts where nothing else is asked.
+        After a timeout the guardian restores them when this process ends. The default
+        timeout is twice that of a tool.
         """
         with self._changed:
             self._requests.clear()
@@ -126,7 +126,7 @@ class Actuators:
         self._thread.join(2 * self._machine.timeout_s if timeout_s is None else timeout_s)
         return not self._thread.is_alive()
 
-    # In our thread ------------------------------------------------------------------------------
+    # In the worker thread -----------------------------------------------------------------------
 
     def _work(self) -> None:
         if not self._dry_run:
@@ -150,7 +150,7 @@ class Actuators:
             return None
 
     def _retry_refused(self) -> float | None:
-        """Wish anew for what was refused once it is time; return how long that is, if at all."""
+        """Repeat refused requests when their time has come; return the seconds until then."""
         if not self._refused:
             return None
         left_s = self._retry_at_s - time.monotonic()
@@ -188,13 +188,13 @@ class Actuators:
             if before is None or before.result is not ActuatorResult.DRY_RUN:
                 return None
             return ActuatorOutcome(
-                name, value, ActuatorResult.DRY_RUN, now, f"{name}: dry run; would put it back"
+                name, value, ActuatorResult.DRY_RUN, now, f"{name}: dry run; would restore it"
             )
         try:
             steps = actuator.plan(value, None)
         except ActuatorError as error:
             return ActuatorOutcome(name, value, ActuatorResult.FAILED, now, f"{name}: {error}")
-        message = f"dry run; would {', then '.join(steps)}" if steps else "is so already"
+        message = f"dry run; would {', then '.join(steps)}" if steps else "already set"
         result = ActuatorResult.DRY_RUN if steps else ActuatorResult.UNCHANGED
         return ActuatorOutcome(name, value, result, now, f"{name}: {message}")
 
@@ -220,7 +220,7 @@ class Actuators:
         except ActuatorError as error:
             self._report(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
         except BaseException as error:
-            # Whatever it is, the thread must live to put back what it has set.
+            # The thread must survive any error, so that it can restore the originals.
             self._report(ActuatorOutcome("", "", ActuatorResult.FAILED, None, format_error(error)))
 
     def _add_request(self, name: str, value: str) -> None:
@@ -242,6 +242,6 @@ class Actuators:
 
 
 def _is_repetition(before: ActuatorOutcome, now: ActuatorOutcome) -> bool:
-    """Tell whether an outcome is no news: the same again, or that what was set is so still."""
+    """Tell whether an outcome repeats the previous one: equal, or unchanged after a set."""
     is_still_set = now.result is ActuatorResult.UNCHANGED and before.result is ActuatorResult.SET
     return now == before or (is_still_set and now.requested == before.requested)

@@ -1,4 +1,4 @@
-"""A ceiling for clocks, as a share of the highest clock that was allowed before."""
+"""A cap on clocks, as a share of the maximum that was allowed before."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from edge_inference.platforms.actuators.machine import Machine
 
 
 class ClockCap:
-    """Lowers the highest clock of a domain; ``name`` is ``cpu_clock_cap`` or ``gpu_clock_cap``.
+    """Lowers the maximum clock of a domain; ``name`` is ``cpu_clock_cap`` or ``gpu_clock_cap``.
 
-    Values are shares from 0 to 1. Each clock gets the highest frequency that it can
-    have and that is no more than its share, at least its lowest; never more than was
-    allowed before, so a power mode's ceiling stands.
+    Values are shares from 0 to 1. Each clock gets its highest available frequency within
+    the share, but at least its lowest one. The cap never exceeds the original maximum,
+    so the limit of a power mode stays.
     """
 
     survives_reboot = False
@@ -33,34 +33,34 @@ class ClockCap:
         self._domain = domain
 
     def describe(self) -> str:
-        """Say what it sets."""
-        return f"the {self._domain.name.upper()}'s highest clock, as a share of what is allowed"
+        """Return what the actuator sets."""
+        return f"the {self._domain.name.upper()}'s maximum clock, as a share of the allowed one"
 
     def choices(self) -> Sequence[str]:
-        """Return nothing: any share from 0 to 1 is taken."""
+        """Return nothing: any share from 0 to 1 is accepted."""
         return ()
 
     def read(self) -> str:
-        """Return the highest clock of each."""
+        """Return the maximum of each clock."""
         folders = self._domain.list_folders(self._machine)
         values = [self._machine.read(f"{folder}/{self._domain.max_file}") for folder in folders]
         return f"{', '.join(values)} {self._domain.unit}"
 
     def save(self) -> Saved:
-        """Return the highest and lowest frequency that each clock is allowed."""
+        """Return the maximum and minimum of each clock."""
         folders = self._domain.list_folders(self._machine)
-        ends = (self._domain.max_file, self._domain.min_file)
+        names = (self._domain.max_file, self._domain.min_file)
         return kernel_files.save_files(
-            self._machine, [f"{f}/{end}" for f in folders for end in ends]
+            self._machine, [f"{folder}/{name}" for folder in folders for name in names]
         )
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say what would be written."""
+        """Return the writes."""
         writes = self._writes(value, self.save() if saved is None else saved)
         return kernel_files.describe_writes(self._machine, writes)
 
     def set(self, value: str, saved: Saved) -> str:
-        """Write and read back; a kernel that rounds down has done what was asked."""
+        """Write and read back; a frequency that the kernel rounds down is accepted."""
         writes = self._writes(value, saved)
         kernel_files.write_all(self._machine, writes)
         above = [
@@ -76,7 +76,7 @@ class ClockCap:
         kernel_files.restore_files(self._machine, saved)
 
     def _writes(self, value: str, saved: Saved) -> kernel_files.Writes:
-        share = self._share(value)
+        share = self._parse_share(value)
         writes: list[tuple[str, str]] = []
         for folder in self._domain.list_folders(self._machine):
             high = f"{folder}/{self._domain.max_file}"
@@ -85,12 +85,12 @@ class ClockCap:
             cap = self._choose_frequency(folder, share * before, before)
             floor = min(cap, parse_frequency(low, kernel_files.get_saved_text(saved, low)))
             both = [(high, str(cap)), (low, str(floor))]
-            # The lowest must never be above the highest: some kernels refuse that.
-            falls = cap < read_frequency(self._machine, low)
-            writes += both[::-1] if falls else both
+            # Some kernels refuse a minimum above the maximum, so the order of writes matters.
+            min_first = cap < read_frequency(self._machine, low)
+            writes += both[::-1] if min_first else both
         return writes
 
-    def _share(self, value: str) -> float:
+    def _parse_share(self, value: str) -> float:
         try:
             share = float(value)
         except ValueError:
@@ -99,14 +99,14 @@ class ClockCap:
             raise ActuatorError(f"{self.name}: expected a share from 0 to 1, got {value!r}")
         return share
 
-    def _choose_frequency(self, folder: str, wanted: float, before: int) -> int:
+    def _choose_frequency(self, folder: str, limit: float, before: int) -> int:
         steps = self._domain.read_frequencies(self._machine, folder)
-        if wanted >= before:
+        if limit >= before:
             return before
         if not steps:
-            return max(int(wanted), self._lowest_possible(folder))
-        return min(before, steps[max(0, bisect.bisect_right(steps, wanted) - 1)])
+            return max(int(limit), self._read_hardware_minimum(folder))
+        return min(before, steps[max(0, bisect.bisect_right(steps, limit) - 1)])
 
-    def _lowest_possible(self, folder: str) -> int:
+    def _read_hardware_minimum(self, folder: str) -> int:
         path = f"{folder}/cpuinfo_min_freq"
         return read_frequency(self._machine, path) if self._machine.exists(path) else 0

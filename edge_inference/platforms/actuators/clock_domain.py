@@ -1,4 +1,4 @@
-"""Clocks that the kernel shows as files: those of the CPU clusters and of the GPU."""
+"""Clocks in sysfs: the CPU clusters (cpufreq) and the GPU (devfreq)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.machine import Machine
 
-#: How the GPU's devfreq device is called: Nano, Xavier, Orin, Thor and most other boards.
+#: Names of the GPU's devfreq device on Nano, Xavier, Orin, Thor and most other boards.
 GPU_NAMES = ("*.gpu", "*.gp10b", "*.gv11b", "*.ga10b", "*.gb10b", "gpu-gpc-*")
 
 
 @dataclass(frozen=True)
 class ClockDomain:
-    """All CPU clusters, or the GPU; ``patterns`` are the names of its folders in ``parent``."""
+    """All CPU clusters, or the GPU; ``patterns`` match the names of its folders in ``parent``."""
 
     name: str
     parent: str
@@ -27,23 +27,22 @@ class ClockDomain:
     unit: str
 
     def list_folders(self, machine: Machine) -> list[str]:
-        """Return the folder of each clock; raises ActuatorError where there is none."""
+        """Return the folder of each clock; raises ActuatorError if there is none."""
         found = [
             folder
             for folder in machine.list_folders(self.parent, *self.patterns)
             if machine.exists(f"{folder}/{self.max_file}")
         ]
         if not found:
-            raise ActuatorError(f"{self.name}: this machine shows no clock of it")
+            raise ActuatorError(f"{self.name}: this machine has no clock files for it")
         return found
 
     def read_frequencies(self, machine: Machine, folder: str) -> list[int]:
-        """Return the frequencies that a clock can have, rising; empty where they are no list."""
+        """Return the available frequencies of a clock, sorted; empty if there is no list."""
         path = f"{folder}/{self.available_frequencies_file}"
         if not machine.exists(path):
             return []
-        message = machine.read(path).split()
-        return sorted(int(word) for word in message if word.isdecimal())
+        return sorted(int(word) for word in machine.read(path).split() if word.isdecimal())
 
 
 CPU = ClockDomain(
@@ -60,7 +59,7 @@ CPU = ClockDomain(
 
 
 def gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
-    """Return the GPU's clocks; ``names`` are patterns of what its devfreq device is called."""
+    """Return the GPU's clocks; ``names`` are patterns of the name of its devfreq device."""
     return ClockDomain(
         name="gpu",
         parent="sys/class/devfreq",
@@ -75,12 +74,12 @@ def gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
 
 
 def read_frequency(machine: Machine, path: str) -> int:
-    """Return the whole number in a file; raises ActuatorError where it holds something else."""
+    """Return the whole number in a file; raises ActuatorError if it holds something else."""
     return parse_frequency(path, machine.read(path))
 
 
 def parse_frequency(path: str, text: str) -> int:
-    """Return the whole number that a file holds, or held, as in ``number_in``."""
+    """Return a file's current or saved text as a number; raises as ``read_frequency`` does."""
     if not text.isdecimal():
         raise ActuatorError(f"/{path}: expected a frequency, got {text[:40]!r}")
     return int(text)

@@ -1,4 +1,4 @@
-"""The rule by which the kernel chooses clocks: of all CPU clusters, or of the GPU."""
+"""The clock governor of all CPU clusters, or of the GPU."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ClockGovernor:
         self._domain = domain
 
     def describe(self) -> str:
-        """Say what it sets."""
+        """Return what the actuator sets."""
         return f"the {self._domain.name.upper()}'s clock governor"
 
     def choices(self) -> Sequence[str]:
-        """Return the governors that every clock of the domain has."""
+        """Return the governors that every clock of the domain offers."""
         offered = [
             self._machine.read(f"{folder}/{self._domain.available_governors_file}").split()
             for folder in self._domain.list_folders(self._machine)
@@ -34,7 +34,7 @@ class ClockGovernor:
         return [name for name in offered[0] if all(name in others for others in offered)]
 
     def read(self) -> str:
-        """Return the governor, or all that are in use where they differ."""
+        """Return the governor, or all governors if the clocks differ."""
         return ", ".join(dict.fromkeys(self._machine.read(path) for path in self._paths()))
 
     def save(self) -> Saved:
@@ -42,7 +42,7 @@ class ClockGovernor:
         return kernel_files.save_files(self._machine, self._paths())
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say what would be written."""
+        """Return the writes."""
         return kernel_files.describe_writes(self._machine, self._writes(value))
 
     def set(self, value: str, saved: Saved) -> str:

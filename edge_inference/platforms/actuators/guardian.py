@@ -1,6 +1,7 @@
-"""A small process that outlives the writer and puts everything back if it cannot itself.
+"""A watchdog process that restores the originals after the writer has been killed.
 
-It reads standard input, on which nothing is ever written: its end is the writer's end.
+It reads standard input, to which nothing is ever written: end of file means that the
+writer has ended.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _READY = b"+"
 _READY_TIMEOUT_S = 20.0
 _EXIT_TIMEOUT_S = 5.0
 _LOCK_POLL_S = 0.05
-# Run by Python without its environment's or the working folder's modules: we need none.
+# Runs in Python's isolated mode: no modules of the environment or the working folder are needed.
 _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); "
     f"from {__name__} import main; sys.exit(main(sys.argv[2:]))"
@@ -36,21 +37,21 @@ _PROGRAM = (
 
 
 class Guardian:
-    """The writer's side: starts the process, and lets it go when all is put back."""
+    """The writer's handle: starts the process, and releases it after everything is restored."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     @property
     def pid(self) -> int:
-        """Return the number of its process."""
+        """Return the process id."""
         return self._process.pid
 
     @classmethod
     def start(
         cls, machine: Machine, state_folder: Path, writer: str, gpu_names: tuple[str, ...]
     ) -> Guardian:
-        """Start it and wait until it watches; raises ActuatorError where it does not."""
+        """Start the process and wait until it is ready; raises ActuatorError if it is not."""
         description = {
             "root": str(machine.root),
             "search_path": machine.search_path,
@@ -72,11 +73,13 @@ class Guardian:
         guardian = cls(process)
         if not guardian._is_ready():
             guardian.release()
-            raise ActuatorError("the guardian did not come up; nothing was changed")
+            raise ActuatorError(
+                f"the guardian was not ready within {_READY_TIMEOUT_S:g} s; nothing was changed"
+            )
         return guardian
 
     def release(self) -> None:
-        """Close its input; where all is put back it ends. Does not wait for long."""
+        """Close its input; it ends if nothing is left to restore. Waits for a few seconds."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
@@ -93,9 +96,9 @@ class Guardian:
 def restore_when_writer_ended(
     state_folder: Path, writer: str, machine: Machine, gpu_names: tuple[str, ...]
 ) -> None:
-    """Put back what this writer has left in the journal, once nobody else is the writer.
+    """Restore what this writer has left in the journal, as soon as the lock is free.
 
-    Whoever becomes the writer before us puts it back, or takes it over under its own name.
+    A process that becomes the writer earlier restores it, or adopts it under its own name.
     """
     journal = Journal(state_folder / JOURNAL_NAME)
     lock = WriterLock(state_folder)
@@ -115,14 +118,14 @@ def restore_when_writer_ended(
 
 
 def main(arguments: list[str]) -> int:
-    """Watch standard input until its end; arguments: state folder, writer, the machine as JSON."""
+    """Wait for the end of standard input; arguments: state folder, writer, the machine as JSON."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # meant for the writer, whose end is awaited
+        signal.signal(number, signal.SIG_IGN)  # sent to the writer; its end is awaited
     state_folder, writer, description = arguments
-    given = json.loads(description)
-    machine = Machine(Path(given["root"]), given["search_path"], given["timeout_s"])
+    values = json.loads(description)
+    machine = Machine(Path(values["root"]), values["search_path"], values["timeout_s"])
     os.write(sys.stdout.fileno(), _READY)
     while os.read(sys.stdin.fileno(), 1):
         continue
-    restore_when_writer_ended(Path(state_folder), writer, machine, tuple(given["gpu_names"]))
+    restore_when_writer_ended(Path(state_folder), writer, machine, tuple(values["gpu_names"]))
     return 0

@@ -1,4 +1,4 @@
-"""Clocks locked at their highest with jetson_clocks: stored before, restored after."""
+"""Clocks locked at their maximum with jetson_clocks: stored before, restored after."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edge_inference.platforms.actuators.clock_domain import CPU, ClockDomain
 from edge_inference.platforms.actuators.machine import Machine
 
 _TOOL = "jetson_clocks"
-# jetson_clocks also stores how fast the fan was, and would set it back to that.
+# jetson_clocks also stores the speed of the fan, and would restore it.
 _FAN_LINE = re.compile(r"fan|pwm", re.IGNORECASE)
 
 
 class JetsonClocks:
-    """Takes ``on`` and ``off``; ``off`` only brings back what was stored before our ``on``."""
+    """Accepts ``on`` and ``off``; ``off`` only restores what was stored before our ``on``."""
 
     name = "jetson_clocks"
     survives_reboot = False
@@ -29,32 +29,32 @@ class JetsonClocks:
         self._gpu = gpu
 
     def describe(self) -> str:
-        """Say what it sets."""
-        return "clocks locked at their highest (jetson_clocks)"
+        """Return what the actuator sets."""
+        return "clocks locked at their maximum (jetson_clocks)"
 
     def choices(self) -> Sequence[str]:
-        """Return both."""
+        """Return on and off."""
         return ("on", "off")
 
     def read(self) -> str:
-        """Return on where each CPU cluster and GPU has but one frequency allowed."""
+        """Return on if minimum and maximum are equal for every CPU cluster and the GPU."""
         self._machine.find_tool(_TOOL)
         return "on" if all(low == high for low, high in self._ranges()) else "off"
 
     def save(self) -> Saved:
-        """Let jetson_clocks store the clocks, and return what it wrote, without the fan."""
+        """Let jetson_clocks store the clocks, and return the stored text without the fan."""
         if self.read() == "on":
-            raise ActuatorError("jetson_clocks: the clocks are locked already, by somebody else")
+            raise ActuatorError("jetson_clocks: another program has already locked the clocks")
         with _new_file() as file:
             self._machine.run(_TOOL, "--store", str(file))
             if not file.exists():
-                raise ActuatorError("jetson_clocks --store: it has written nothing")
+                raise ActuatorError("jetson_clocks --store: expected a file, got none")
             stored = file.read_text(encoding="utf-8", errors="replace")
         lines = [line for line in stored.splitlines() if not _FAN_LINE.search(line)]
         return {"stored": "\n".join(lines) + "\n"}
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say what would be run."""
+        """Return the commands."""
         if value not in self.choices():
             raise ActuatorError(f"jetson_clocks: expected on or off, got {value!r}")
         if value == self.read():
@@ -62,23 +62,23 @@ class JetsonClocks:
         if value == "off":
             if saved is None:
                 raise ActuatorError(
-                    "jetson_clocks: somebody else has locked the clocks and only they have "
-                    "stored what to go back to"
+                    "jetson_clocks: another program has locked the clocks; only that program "
+                    "can restore them"
                 )
-            return ["run jetson_clocks --restore with what was stored"]
-        return ["run jetson_clocks --store, without what it says of the fan", "run jetson_clocks"]
+            return ["run jetson_clocks --restore with the stored file"]
+        return ["run jetson_clocks --store and leave out the fan", "run jetson_clocks"]
 
     def set(self, value: str, saved: Saved) -> str:
-        """Lock or free, and read back."""
+        """Lock or unlock the clocks, and read back."""
         if value == "off":
             self._restore(saved)
         else:
             self._machine.run(_TOOL)
         now = self.read()
-        return "" if now == value else f"locked clocks are {now}, asked was {value}"
+        return "" if now == value else f"expected locked clocks {value}, got {now}"
 
     def restore(self, saved: Saved) -> None:
-        """Bring the stored clocks back, also where only some had been locked."""
+        """Restore the stored clocks, even if only some were locked."""
         self._restore(saved)
         if self.read() == "on":
             raise ActuatorError("jetson_clocks --restore: the clocks are still locked")
@@ -100,12 +100,12 @@ class JetsonClocks:
 
 @contextmanager
 def _new_file() -> Iterator[Path]:
-    """Yield the path of a file that is not there: jetson_clocks asks before it overwrites one.
+    """Yield a path without a file: jetson_clocks asks before it overwrites one.
 
-    Raises ActuatorError for what goes wrong with files meanwhile.
+    Raises ActuatorError for an OSError in the block.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
             yield Path(folder) / "clocks.conf"
     except OSError as error:
-        raise ActuatorError(f"jetson_clocks: the file that it stores in: {error}") from error
+        raise ActuatorError(f"jetson_clocks: temporary file: {error}") from error

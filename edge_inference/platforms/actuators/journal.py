@@ -1,4 +1,4 @@
-"""What was there before the first change, kept on disk until it is put back."""
+"""The journal: the settings before the first change, on disk until they are restored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BOOT = "proc/sys/kernel/random/boot_id"
 class JournalRecord:
     """The originals by actuator, in the order of the first changes.
 
-    ``writer`` tells whose they are (a word of its own per writer), ``boot_id`` since which
-    start of the machine they hold.
+    ``writer`` is the unique id of the writer, ``boot_id`` that of the boot in which the
+    originals were read.
     """
 
     writer: str
@@ -31,13 +31,13 @@ class JournalRecord:
 
 
 class Journal:
-    """One file; every change of it is on disk before the call returns."""
+    """One file; every change is on disk before the call returns."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def load(self) -> JournalRecord | None:
-        """Return what is kept, None where there is nothing; ActuatorError for a damaged file."""
+        """Return the record, None if there is no file; raises ActuatorError if it is damaged."""
         try:
             content = read_json(self.file)
             return JournalRecord(
@@ -49,12 +49,12 @@ class Journal:
             raise ActuatorError(f"{self.file}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ActuatorError(
-                f"{self.file}: damaged, so what was set before is not known; look after the "
-                f"machine's settings (a restart resets the clocks) and remove the file"
+                f"{self.file}: damaged, so the original settings are unknown; check the machine's "
+                "settings (a reboot resets the clocks) and remove the file"
             ) from error
 
     def store(self, record: JournalRecord) -> None:
-        """Replace what is kept; a record without originals removes the file."""
+        """Replace the record; a record without originals removes the file."""
         try:
             if record.originals:
                 self._write(json.dumps(record.__dict__, indent=1))
@@ -75,7 +75,7 @@ class Journal:
 
 
 def read_boot_id(machine: Machine) -> str:
-    """Return a word that changes with every start of the machine; empty where it has none."""
+    """Return the kernel's id of this boot; empty if it has none."""
     return machine.read(_BOOT) if machine.exists(_BOOT) else ""
 
 

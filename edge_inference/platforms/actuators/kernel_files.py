@@ -1,4 +1,4 @@
-"""What actuators that only write files of the kernel's have in common."""
+"""Writing, comparing and restoring kernel files, for the actuators that set them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.machine import Machine
 
-#: A file and the text that it is to hold, in the order of writing.
+#: Files and the texts to write, in the order of writing.
 Writes = Sequence[tuple[str, str]]
 
 
 def describe_writes(machine: Machine, writes: Writes) -> list[str]:
-    """Say what writing would do, leaving out what is there already."""
+    """Describe the writes that would change something."""
     return [
         f"write {text} to {machine.root / path}" for path, text in find_pending(machine, writes)
     ]
@@ -25,40 +25,40 @@ def find_pending(machine: Machine, writes: Writes) -> list[tuple[str, str]]:
 
 
 def write_all(machine: Machine, writes: Writes) -> None:
-    """Write in order what is not there already; raises ActuatorError at the first refusal."""
+    """Make the writes that change something, in order; raises ActuatorError at a failure."""
     for path, text in writes:
         if machine.read(path) != text:
             machine.write(path, text)
 
 
 def find_differences(machine: Machine, writes: Writes) -> str:
-    """Read back; return what differs from what was written, or an empty text."""
+    """Read back; return the differences, or an empty string."""
     found = []
     for path, text in writes:
         now = machine.read(path)
         if now != text:
-            found.append(f"{machine.root / path} is {now}, asked was {text}")
+            found.append(f"{machine.root / path}: expected {text}, got {now}")
     return "; ".join(found)
 
 
 def save_files(machine: Machine, paths: Sequence[str]) -> dict[str, Any]:
-    """Return what files hold."""
+    """Return the contents of files."""
     return {"files": {path: machine.read(path) for path in paths}}
 
 
 def get_saved_text(saved: Mapping[str, Any], path: str) -> str:
-    """Return what a file held; raises ActuatorError for one that was not saved."""
+    """Return the saved content of a file; raises ActuatorError if it was not saved."""
     text = saved["files"].get(path)
     if text is None:
-        raise ActuatorError(f"/{path}: appeared after the first change; its original is not known")
+        raise ActuatorError(f"/{path}: appeared after the first change; its original is unknown")
     return str(text)
 
 
 def restore_files(machine: Machine, saved: Mapping[str, Any]) -> None:
-    """Make files hold again what they held; a file that is gone has nothing to put back.
+    """Restore the saved contents of files; a file that no longer exists is skipped.
 
-    A kernel may refuse a lowest frequency above the highest one that another write is
-    yet to raise, so what is refused is tried once more after the others.
+    A kernel may refuse a minimum frequency above the current maximum, which a later write
+    raises. So each refused write is retried once after the others.
     """
     originals = {p: str(t) for p, t in saved["files"].items() if machine.exists(p)}
     for last_try in (False, True):
@@ -68,6 +68,6 @@ def restore_files(machine: Machine, saved: Mapping[str, Any]) -> None:
             except ActuatorError:
                 if last_try:
                     raise
-    leftover = find_differences(machine, tuple(originals.items()))
-    if leftover:
-        raise ActuatorError(f"could not be put back: {leftover}")
+    difference = find_differences(machine, tuple(originals.items()))
+    if difference:
+        raise ActuatorError(f"not restored: {difference}")

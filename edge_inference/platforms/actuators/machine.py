@@ -1,7 +1,7 @@
-"""The machine that is set: its files below a root, and its tools on a search path.
+"""The machine that actuators change: its files below a root, and its tools on a search path.
 
-The one door through which anything is written: what is not named here cannot be,
-and no fan is.
+Every write goes through this module. It writes only the files that are listed here, and
+never a file of a fan.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _KERNEL_FILE = re.compile(
     r"|proc/sys/vm/swappiness"
 )
 _OWN_FILE = re.compile(r"etc/(sysctl\.d|security/limits\.d)/90-edge-inference\.conf")
-_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's path may lack the first
+_SYSTEM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # a user's PATH may lack /usr/sbin
 _EXIT_TIMEOUT_S = 1.0
-# Lets a tool end with the process that called it: one that went on would undo what is put
-# back when its caller has been killed. In a process of its own, as nothing of the kind is
-# safe between fork and exec in one with threads.
+# Makes a tool end with the process that called it: a tool that went on after its caller was
+# killed would overwrite the restored originals. This runs in a process of its own, because
+# prctl is not safe between fork and exec in a process with threads.
 _DEATH_SIGNAL_LAUNCHER = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -45,10 +45,10 @@ _MAX_OUTPUT_CHARS = 200
 
 @dataclass(frozen=True)
 class Machine:
-    """``search_path`` is where tools are looked for, as in ``$PATH``; empty for the usual places.
+    """``search_path`` is searched for tools, as in ``$PATH``; empty means ``$PATH`` itself.
 
-    Below another root than / there are none, as they would work on this machine. A tool
-    that takes longer than ``timeout_s`` is killed.
+    With a root other than / no tools are found by default, because they would change this
+    machine. A tool that runs longer than ``timeout_s`` is killed.
     """
 
     root: Path = Path("/")
@@ -57,25 +57,25 @@ class Machine:
 
     @property
     def files(self) -> HostFiles:
-        """The same machine's files, as sensors read them."""
+        """The files of this machine, as sensors read them."""
         return HostFiles(self.root)
 
     def read(self, path: str) -> str:
-        """Return a file's text without the space around it; raises ActuatorError."""
+        """Return the stripped text of a file; raises ActuatorError."""
         try:
             return self.files.read(path).decode(errors="replace").strip()
         except OSError as error:
             raise ActuatorError(f"{self.root / path}: {error.strerror}") from error
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is such a file or folder, for all that we may see."""
+        """Tell whether a file or folder exists and is visible to this user."""
         try:
             return (self.root / path).exists()
         except OSError:
             return False
 
     def list_folders(self, parent: str, *patterns: str) -> list[str]:
-        """Return the paths in a folder whose names match one of the patterns, sorted."""
+        """Return the sorted paths in a folder whose names match one of the patterns."""
         return [
             f"{parent}/{name}"
             for name in self.files.list(parent)
@@ -83,9 +83,9 @@ class Machine:
         ]
 
     def write(self, path: str, text: str) -> None:
-        """Write to a file of the kernel's; raises ActuatorError."""
+        """Write to a kernel file; raises ActuatorError."""
         if not _KERNEL_FILE.fullmatch(path):
-            raise ActuatorError(f"{self.root / path}: not among the files that are ever set")
+            raise ActuatorError(f"{self.root / path}: not among the files that may be written")
         try:
             handle = os.open(self.root / path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
             try:
@@ -96,16 +96,16 @@ class Machine:
             raise self._refusal(path, error, f"while writing {text!r}") from error
 
     def replace(self, path: str, text: str | None) -> None:
-        """Make a configuration file of ours hold a text, or be gone (None), at once."""
+        """Replace one of our configuration files atomically, or remove it (None)."""
         if not _OWN_FILE.fullmatch(path):
-            raise ActuatorError(f"{self.root / path}: not among the files that are ever made")
+            raise ActuatorError(f"{self.root / path}: not among the files that may be created")
         file = self.root / path
         try:
             if text is None:
                 file.unlink(missing_ok=True)
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
-            # A name that neither sysctl nor the limits module would read.
+            # Neither sysctl nor the limits module reads a file with this name.
             new_file = file.with_suffix(".new")
             new_file.write_text(text, encoding="utf-8")
             new_file.chmod(0o644)
@@ -114,16 +114,16 @@ class Machine:
             raise self._refusal(path, error, "while writing it") from error
 
     def find_tool(self, name: str) -> str:
-        """Return a tool's path; raises ActuatorError where the machine has none."""
+        """Return the path of a tool; raises ActuatorError if it is not installed."""
         found = shutil.which(name, path=self._search_path())
         if found is None:
-            raise ActuatorError(f"{name}: this machine has no such tool")
+            raise ActuatorError(f"{name}: not found on this machine")
         return found
 
     def call(self, name: str, *arguments: str) -> tuple[int, str]:
-        """Run a tool and return its exit code and all that it said; it can ask nothing.
+        """Run a tool without input and return its exit code and output.
 
-        Raises ActuatorError where there is none, or where it was killed for taking too long.
+        Raises ActuatorError if it is not installed, or was killed after the timeout.
         """
         leash = [sys.executable, "-I", "-S", "-c", _DEATH_SIGNAL_LAUNCHER, str(os.getpid())]
         command = [*leash, self.find_tool(name), *arguments]
@@ -143,12 +143,12 @@ class Machine:
         except subprocess.TimeoutExpired:
             _kill(process)
             raise ActuatorError(
-                f"{' '.join((name, *arguments))}: did not end in {self.timeout_s:g} s; killed"
+                f"{' '.join((name, *arguments))}: killed after {self.timeout_s:g} s"
             ) from None
         return process.returncode, output.decode(errors="replace")
 
     def run(self, name: str, *arguments: str) -> str:
-        """Run a tool as ``call`` does; raises ActuatorError too where it fails."""
+        """Run a tool as ``call`` does; also raises ActuatorError if it fails."""
         code, output = self.call(name, *arguments)
         if code:
             raise ActuatorError(f"{' '.join((name, *arguments))}: {describe_failure(code, output)}")
@@ -166,7 +166,7 @@ class Machine:
 
 
 def describe_failure(code: int, output: str) -> str:
-    """Say how a tool failed: its last line, and its exit code."""
+    """Describe the failure of a tool by its last line and its exit code."""
     lines = output.strip().splitlines()
     said = f" ({lines[-1].strip()[:_MAX_OUTPUT_CHARS]})" if lines else ""
     hint = "" if os.geteuid() == 0 else "; it may need root"
@@ -174,7 +174,7 @@ def describe_failure(code: int, output: str) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a tool and what it started; what the kernel holds is left to end by itself."""
+    """Kill a tool and its children; a process that is blocked in the kernel is left alone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -25,8 +25,8 @@ _NEEDS_REBOOT = "reboot required"
 class PowerModeActuator:
     """Sets the power mode by its name (``15W``) or number.
 
-    Numbers are in no order of power. A mode that needs a reboot is refused: nvpmodel's
-    question whether to reboot finds nobody to answer it, and it gives up.
+    The numbers are not sorted by power. A mode that needs a reboot is refused: nvpmodel
+    asks whether to reboot, gets no answer and gives up.
     """
 
     name = "power_mode"
@@ -36,48 +36,48 @@ class PowerModeActuator:
         self._machine = machine
 
     def describe(self) -> str:
-        """Say what it sets."""
+        """Return what the actuator sets."""
         return "the Jetson's power mode (nvpmodel)"
 
     def choices(self) -> Sequence[str]:
         """Return the names of the machine's modes."""
-        return list(self._modes().values())
+        return list(self._read_modes().values())
 
     def read(self) -> str:
-        """Return the name of the mode in force, as nvpmodel has noted it."""
-        return self._modes()[self._current()]
+        """Return the name of the current mode in nvpmodel's status file."""
+        return self._read_modes()[self._read_current()]
 
     def save(self) -> Saved:
-        """Return the mode in force."""
+        """Return the current mode."""
         return {"mode": self.read()}
 
     def plan(self, value: str, saved: Saved | None) -> Sequence[str]:
-        """Say what would be run."""
-        number = self._number(value)
-        if number == self._current():
+        """Return the command."""
+        number = self._parse_mode(value)
+        if number == self._read_current():
             return []
         self._machine.find_tool("nvpmodel")
-        return [f"run nvpmodel -m {number} ({self._modes()[number]})"]
+        return [f"run nvpmodel -m {number} ({self._read_modes()[number]})"]
 
     def set(self, value: str, saved: Saved) -> str:
         """Run nvpmodel and read back."""
-        number = self._number(value)
+        number = self._parse_mode(value)
         self._run(number)
-        now = self._current()
+        now = self._read_current()
         if now == number:
             return ""
-        return f"the power mode is {self._modes()[now]}, asked was {self._modes()[number]}"
+        return f"expected power mode {self._read_modes()[number]}, got {self._read_modes()[now]}"
 
     def restore(self, saved: Saved) -> None:
-        """Go back to the saved mode; also where it is noted still, as a change may be half done."""
-        leftover = self.set(str(saved["mode"]), saved)
-        if leftover:
-            raise ActuatorError(f"could not be put back: {leftover}")
+        """Set the saved mode, even if it is the current one: a change may be incomplete."""
+        difference = self.set(str(saved["mode"]), saved)
+        if difference:
+            raise ActuatorError(f"not restored: {difference}")
 
     def find_most_powerful(self) -> str:
-        """Return the mode without limits, else that of the most watts, and of those of most cores.
+        """Return the mode without limits, else the one with the most watts, then the most cores.
 
-        Raises ActuatorError where no name tells.
+        Raises ActuatorError if no name contains a power.
         """
         names = self.choices()
         for unlimited in ("MAXN_SUPER", "MAXN"):
@@ -86,43 +86,43 @@ class PowerModeActuator:
         budgets = {name: budget for name in names if (budget := parse_watts(name)) is not None}
         if not budgets:
             raise ActuatorError(
-                f"power_mode: which of {', '.join(names)} is the most powerful is not known"
+                f"power_mode: expected a mode name with watts, got {', '.join(names)}"
             )
-        return max(budgets, key=lambda name: (budgets[name], _cores(name)))
+        return max(budgets, key=lambda name: (budgets[name], _parse_cores(name)))
 
     def _run(self, number: int) -> None:
         code, output = self._machine.call("nvpmodel", "-m", str(number))
         if _NEEDS_REBOOT in output.lower():
             raise ActuatorError(
-                f"power_mode: {self._modes()[number]} needs a reboot, so it was not set; to have "
-                f"it, run `sudo nvpmodel -m {number}` by hand and let it reboot"
+                f"power_mode: {self._read_modes()[number]} needs a reboot, so it was not set; "
+                f"to set it, run `sudo nvpmodel -m {number}` by hand and confirm the reboot"
             )
         if code:
             raise ActuatorError(f"nvpmodel -m {number}: {describe_failure(code, output)}")
 
-    def _modes(self) -> Mapping[int, str]:
+    def _read_modes(self) -> Mapping[int, str]:
         if not self._machine.exists(MODES_FILE):
-            raise ActuatorError("power_mode: this machine has none (no nvpmodel.conf)")
+            raise ActuatorError("power_mode: this machine has no power modes (no nvpmodel.conf)")
         found = read_modes(self._machine.files)
         if not found:
             raise ActuatorError(f"{self._machine.root / MODES_FILE}: expected POWER_MODEL entries")
         return found
 
-    def _current(self) -> int:
+    def _read_current(self) -> int:
         if self._machine.exists(STATUS_FILE):
             number = read_current_mode(self._machine.files)
-        else:  # nobody has chosen yet, so it is what the table names for the start
+        else:  # no mode was chosen yet: the default of the configuration is active
             match = _DEFAULT_MODE.search(self._machine.read(MODES_FILE))
             number = int(match[1]) if match else None
-        if number is None or number not in self._modes():
+        if number is None or number not in self._read_modes():
             raise ActuatorError(
                 f"{self._machine.root / STATUS_FILE}: expected pmode:<number> of a mode in "
                 f"{self._machine.root / MODES_FILE}"
             )
         return number
 
-    def _number(self, value: str) -> int:
-        named = self._modes()
+    def _parse_mode(self, value: str) -> int:
+        named = self._read_modes()
         if value.isdecimal() and int(value) in named:
             return int(value)
         for number, name in named.items():
@@ -132,8 +132,8 @@ class PowerModeActuator:
         raise ActuatorError(f"power_mode: expected one of {known}, got {value!r}")
 
 
-def _cores(name: str) -> float:
-    """Return how many cores a mode's name says that it uses: MODE_20W_6CORE, MODE_30W_ALL."""
+def _parse_cores(name: str) -> float:
+    """Return the number of cores in a mode's name: MODE_20W_6CORE, MODE_30W_ALL."""
     match = _CORES.search(name)
     if match is None:
         return 0

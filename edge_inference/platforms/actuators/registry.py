@@ -1,4 +1,4 @@
-"""All actuators by name, in the order in which they build on each other."""
+"""All actuators by name; an actuator depends only on those before it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edge_inference.platforms.actuators.jetson_clocks import JetsonClocks
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.actuators.power_mode import PowerModeActuator
 
-#: Those that a governor may lower and raise all the time.
+#: Actuators that the governor changes continuously.
 CLOCK_CAPS = ("cpu_clock_cap", "gpu_clock_cap")
-#: What may be allowed.
+#: The names that an allow-list may contain.
 ACTUATOR_NAMES = ("power_mode", "cpu_governor", "gpu_governor", "jetson_clocks", *CLOCK_CAPS)
 
 
 def make_actuators(machine: Machine, gpu_names: Sequence[str] = GPU_NAMES) -> dict[str, Actuator]:
-    """Return every actuator; one that the machine lacks raises ActuatorError when it is used."""
+    """Return all actuators; one that the machine lacks raises ActuatorError when it is used."""
     gpu = gpu_domain(gpu_names)
     actuators: list[Actuator] = [
         PowerModeActuator(machine),

@@ -1,4 +1,4 @@
-"""Putting back what the journal holds, newest change first."""
+"""Restoring the originals in the journal, newest change first."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edge_inference.platforms.actuators.machine import Machine
 def restore_all(
     machine: Machine, actuators: Mapping[str, Actuator], journal: Journal, record: JournalRecord
 ) -> list[ActuatorOutcome]:
-    """Put everything back that the record holds; what fails stays in it and in the journal.
+    """Restore all originals of a record; an original that fails stays in record and journal.
 
-    What a restart of the machine has reset by itself is only forgotten. Only for the writer.
+    Originals that a reboot has already reset are dropped. Only the writer may call this.
     """
     drop_reset_by_reboot(machine, actuators, record)
     outcomes = []
     for name in reversed(tuple(record.originals)):
         actuator = actuators.get(name)
         if actuator is None:
-            message = f"{name}: no actuator of this version, so its original is kept in the journal"
+            message = f"{name}: unknown to this version; its original stays in the journal"
             outcomes.append(ActuatorOutcome(name, "", ActuatorResult.FAILED, None, message))
             continue
         outcomes.append(restore_actuator(actuator, record))
@@ -33,7 +33,7 @@ def restore_all(
 def drop_reset_by_reboot(
     machine: Machine, actuators: Mapping[str, Actuator], record: JournalRecord
 ) -> None:
-    """Drop the originals of before a restart, but for what the machine keeps over one."""
+    """Drop originals from before a reboot, except for settings that survive a reboot."""
     if record.boot_id == read_boot_id(machine):
         return
     for name in tuple(record.originals):
@@ -42,7 +42,7 @@ def drop_reset_by_reboot(
 
 
 def restore_actuator(actuator: Actuator, record: JournalRecord) -> ActuatorOutcome:
-    """Put one back and forget its original; where that fails it stays in the record."""
+    """Restore one original and remove it from the record; if that fails, it stays there."""
     name = actuator.name
     try:
         actuator.restore(record.originals[name])
@@ -51,15 +51,15 @@ def restore_actuator(actuator: Actuator, record: JournalRecord) -> ActuatorOutco
             name, "", ActuatorResult.FAILED, read_or_none(actuator), f"{name}: {error}"
         )
     except (LookupError, TypeError, ValueError, AttributeError):
-        message = f"{name}: its original is not kept as this version does"
+        message = f"{name}: this version cannot read the original in the journal"
         return ActuatorOutcome(name, "", ActuatorResult.FAILED, read_or_none(actuator), message)
     del record.originals[name]
     now = read_or_none(actuator)
-    return ActuatorOutcome(name, "", ActuatorResult.RESTORED, now, f"{name}: put back to {now}")
+    return ActuatorOutcome(name, "", ActuatorResult.RESTORED, now, f"{name}: restored to {now}")
 
 
 def read_or_none(actuator: Actuator) -> str | None:
-    """Return the value in force, None where it cannot be read."""
+    """Return the current value, None if it cannot be read."""
     try:
         return actuator.read()
     except ActuatorError:

@@ -1,4 +1,4 @@
-"""The one writer: takes the lock, keeps the originals, changes, reads back, puts back."""
+"""The session of the one writer: it takes the lock, saves originals, sets and restores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_inference.platforms.actuators.restore import (
 )
 from edge_inference.platforms.actuators.writer_lock import WriterLock
 
-#: What each must not be changed beneath: put back before, and set again after.
+#: Actuators that depend on another one: restored before it is changed, and set again after.
 _DEPENDENTS = {
     "power_mode": ("jetson_clocks", "cpu_clock_cap", "gpu_clock_cap"),
     "jetson_clocks": ("cpu_clock_cap", "gpu_clock_cap"),
@@ -26,12 +26,11 @@ _DEPENDENTS = {
 
 
 class ActuatorSession:
-    """Uses actuators in the caller's thread, which a tool may hold up for its timeout.
+    """Uses actuators in the caller's thread; a tool may block it up to the tool's timeout.
 
-    ``start_guardian(writer)`` is called before the first change and must return only when
-    somebody watches over this process; it raises ActuatorError to forbid changes.
-    With ``persistent`` what an earlier session has set is to last, and so is not put
-    back at the start: its originals are ours then.
+    ``start_guardian(writer)`` is called before the first change. It returns when a guardian
+    is ready, or raises ActuatorError to forbid changes. With ``persistent`` the changes of
+    earlier sessions stay: the start adopts their originals and does not restore them.
     """
 
     def __init__(
@@ -51,33 +50,34 @@ class ActuatorSession:
         self._start_guardian = start_guardian
         self._is_guarded = False
         self._is_persistent = persistent
-        self._asked: dict[str, str] = {}
+        self._requested: dict[str, str] = {}
 
     def start(self) -> list[ActuatorOutcome]:
-        """Become the writer and put back what an earlier one has left; ActuatorError if not.
+        """Become the writer and restore what an earlier writer has left.
 
-        What cannot be put back stays in our journal as the original that it is.
+        Raises ActuatorError if another process is the writer. An original that cannot be
+        restored stays in the journal.
         """
         if self._lock.is_held:
             return []
         self._lock.acquire()
         try:
-            return self._adopt_journal(self._journal.load())
+            return self._take_over_journal(self._journal.load())
         except ActuatorError:
             self._lock.release()
             raise
 
     def set(self, name: str, value: str) -> ActuatorOutcome:
-        """Set one actuator; the outcome tells what came of it, whatever it was."""
+        """Set one actuator and return the outcome; raises no ActuatorError."""
         actuator = self._actuators[name]
         try:
             self.start()
         except ActuatorError as error:
-            return self._outcome(actuator, value, ActuatorResult.REFUSED, str(error))
+            return self._make_outcome(actuator, value, ActuatorResult.REFUSED, str(error))
         try:
             saved = self._record.originals.get(name)
             if not actuator.plan(value, saved):
-                return self._outcome(actuator, value, ActuatorResult.UNCHANGED, "is so already")
+                return self._make_outcome(actuator, value, ActuatorResult.UNCHANGED, "already set")
             dependents = self._restore_dependents(name)
             try:
                 return self._change(actuator, value)
@@ -85,32 +85,32 @@ class ActuatorSession:
                 for other, requested in reversed(dependents):
                     self.set(other, requested)
         except ActuatorError as error:
-            return self._outcome(actuator, value, ActuatorResult.FAILED, str(error))
+            return self._make_outcome(actuator, value, ActuatorResult.FAILED, str(error))
 
     def restore(self, name: str) -> ActuatorOutcome | None:
-        """Put one back; None where it was never changed."""
+        """Restore one actuator; None if it was never changed."""
         if name not in self._record.originals:
             return None
         dependents = self._restore_dependents(name)
         outcome = restore_actuator(self._actuators[name], self._record)
-        self._asked.pop(name, None)
+        self._requested.pop(name, None)
         self._journal.store(self._record)
         for other, requested in reversed(dependents):
             self.set(other, requested)
         return outcome
 
     def restore_all(self) -> list[ActuatorOutcome]:
-        """Put everything back, newest change first."""
+        """Restore all originals, newest change first."""
         if not self._lock.is_held:
             return []
-        self._asked.clear()
+        self._requested.clear()
         return restore_all(self._machine, self._actuators, self._journal, self._record)
 
     def end(self) -> None:
-        """Stop being the writer; what is not put back stays in the journal."""
+        """Release the lock; originals that are not restored stay in the journal."""
         self._lock.release()
 
-    def _adopt_journal(self, leftover: JournalRecord | None) -> list[ActuatorOutcome]:
+    def _take_over_journal(self, leftover: JournalRecord | None) -> list[ActuatorOutcome]:
         self._record.boot_id = read_boot_id(self._machine)
         if leftover is None:
             return []
@@ -132,26 +132,26 @@ class ActuatorSession:
             originals = {**self._record.originals, name: actuator.save()}
             self._journal.store(JournalRecord(self._record.writer, self._record.boot_id, originals))
             self._record.originals = originals
-        self._asked[name] = value
+        self._requested[name] = value
         difference = actuator.set(value, self._record.originals[name])
         if difference:
-            return self._outcome(actuator, value, ActuatorResult.DIFFERS, difference)
+            return self._make_outcome(actuator, value, ActuatorResult.DIFFERS, difference)
         now = read_or_none(actuator)
         shown = "" if now in (None, value) else f" ({now})"
-        return self._outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
+        return self._make_outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
 
     def _restore_dependents(self, name: str) -> list[tuple[str, str]]:
-        """Put back what was set on top of this one; return what to set again."""
+        """Restore the actuators that depend on this one; return what must be set again."""
         dependents = []
         for other in reversed(tuple(self._record.originals)):
-            if other in _DEPENDENTS.get(name, ()) and other in self._asked:
-                dependents.append((other, self._asked[other]))
+            if other in _DEPENDENTS.get(name, ()) and other in self._requested:
+                dependents.append((other, self._requested[other]))
                 outcome = restore_actuator(self._actuators[other], self._record)
                 if outcome.is_problem:
                     raise ActuatorError(outcome.message)
         return dependents
 
-    def _outcome(
+    def _make_outcome(
         self, actuator: Actuator, requested: str, result: ActuatorResult, message: str
     ) -> ActuatorOutcome:
         now = read_or_none(actuator)

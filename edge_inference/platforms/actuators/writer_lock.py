@@ -1,4 +1,4 @@
-"""One writer on a machine: whoever holds the lock, until it ends, however it ends."""
+"""The lock of the one writer on a machine; the kernel releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class WriterLock:
 
     @property
     def is_held(self) -> bool:
-        """Tell whether this object holds it."""
+        """Tell whether this object holds the lock."""
         return self._handle is not None
 
     def acquire(self) -> None:
-        """Take it; raises ActuatorError that names the process that has it."""
+        """Take the lock; raises ActuatorError with the process that holds it."""
         if self.is_held:
             return
         handle = self._open()
@@ -35,8 +35,8 @@ class WriterLock:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(handle)
             raise ActuatorError(
-                f"process {holder} sets this machine's clocks and power mode already; there is "
-                "one writer at a time"
+                f"process {holder} already sets this machine's clocks and power mode; only one "
+                "writer is allowed at a time"
             ) from None
         except OSError as error:
             os.close(handle)
@@ -44,7 +44,7 @@ class WriterLock:
         self._handle = handle
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -55,6 +55,6 @@ class WriterLock:
             return os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise ActuatorError(
-                f"{self._file}: {error.strerror}; the originals are kept in this folder before "
-                "anything is changed: run as root, or make it and give it to this user"
+                f"{self._file}: {error.strerror}; the originals are saved in this folder before "
+                "any change: run as root, or create the folder for this user"
             ) from error

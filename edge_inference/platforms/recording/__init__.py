@@ -1,1 +1,1 @@
-"""A machine's sensors in a file, and played back from it."""
+"""Recordings of a machine's sensor files, and their replay."""

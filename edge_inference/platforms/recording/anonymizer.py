@@ -1,4 +1,4 @@
-"""Takes out of a recording what tells one machine, or its owner, from others."""
+"""Removes from a recording what identifies a machine or its owner."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ADDRESS = re.compile(
 _UUID = re.compile(rf"\b{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\b")
 _SERIAL = re.compile(r"(?im)(serial[ \w-]*?[ \t]*[:=][ \t]*)[^\s,;]+")
 _REMOVED = "removed"
-# Written by the kernel and by vendors, who do not know what this machine is called.
-_NAMELESS = ("sys/", "proc/")
+# The kernel and the vendors write these files; they do not contain the host name.
+_WITHOUT_HOST_NAME = ("sys/", "proc/")
 
 
 class Anonymizer:
-    """Replaces addresses and UUIDs by numbered ones, serial numbers and the host's name by a word.
+    """Replaces addresses and UUIDs by numbered ones, serial numbers and the host name by a word.
 
-    The same one is replaced by the same each time, so that what belongs together still does.
+    Equal addresses get equal replacements, so that references stay consistent.
     """
 
     def __init__(self, host_name: str = "") -> None:
@@ -29,19 +29,19 @@ class Anonymizer:
         self._aliases: dict[str, str] = {}
 
     def anonymize_path(self, path: str) -> str:
-        """Return a path without them: a mouse's battery is called by its address."""
+        """Return a path without addresses: the battery of a mouse is named by its address."""
         return self._numbered(path)
 
     def anonymize_content(self, path: str, content: bytes) -> bytes:
-        """Return a file's content without them."""
-        # One character a byte and back: nothing but what is replaced changes.
+        """Return the content of a file without them."""
+        # latin-1 maps each byte to one character and back, so all other bytes stay the same.
         text = self._numbered(_SERIAL.sub(rf"\1{_REMOVED}", content.decode("latin-1")))
-        if not path.startswith(_NAMELESS):
+        if not path.startswith(_WITHOUT_HOST_NAME):
             text = self._without_host(text)
         return text.encode("latin-1")
 
     def anonymize_text(self, text: str) -> str:
-        """Return a free text without them."""
+        """Return free text without them."""
         return self._without_host(self._numbered(_SERIAL.sub(rf"\1{_REMOVED}", text)))
 
     def _without_host(self, text: str) -> str:

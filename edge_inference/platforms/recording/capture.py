@@ -1,4 +1,4 @@
-"""Records a machine's tree: what its files hold, and how they fail."""
+"""Records the sensor files of a machine: their contents and their read errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording.anonymizer import Anonymizer
 from edge_inference.platforms.recording.file_patterns import kept_part, recorded_paths
@@ -28,19 +28,19 @@ from edge_inference.platforms.recording.recording import (
 from edge_inference.platforms.system_files import SystemFiles
 
 _BLOCKS_AFTER_S = 1.0
-# Not a file, or not one any more.
-_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+# Not a file, or no longer one.
+_NOT_A_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(frozen=True)
 class CaptureSummary:
-    """What a recording has come to: how many looks, files, and files of those that fail."""
+    """A summary of a recording: numbers of samples, files, and files that cannot be read."""
 
     samples: int
     files: int
     failing: int
     duration_s: float
-    #: Whether it ended because no reader takes more.
+    #: True if the recording stopped at the limits of the format.
     is_full: bool = False
 
 
@@ -56,11 +56,11 @@ def record(
     clock: Callable[[], int] = time.monotonic_ns,
     blocks_after_s: float = _BLOCKS_AFTER_S,
 ) -> CaptureSummary:
-    """Look at the tree every ``period_s`` for ``duration_s``; 0 is a single look.
+    """Record the files every ``period_s`` for ``duration_s``; 0 records a single sample.
 
-    ``wait`` sleeps for some seconds and tells whether to end early. Each look is on the disk
-    before the next begins. It ends, too, where a reader takes no more. Raises ConfigError where
-    the file is there already or cannot be written; what is in it by then is a sound recording.
+    ``wait`` sleeps for some seconds and returns True to stop early. Each sample is written
+    before the next one is read. The recording also stops at the limits of the format. Raises
+    ConfigError if the file exists or cannot be written; what is in it by then is valid.
     """
     anonymizer = Anonymizer(host_name)
     header = replace(
@@ -83,10 +83,12 @@ def record(
             )
     except FileExistsError as error:
         raise ConfigError(
-            f"{destination}: is there already; remove it, or name another file"
+            f"{destination}: expected a new file, but it exists; remove it, or name another file"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+        raise ConfigError(
+            f"{destination}: cannot be written ({describe_write_error(error)})"
+        ) from error
 
 
 def _record(
@@ -109,7 +111,7 @@ def _record(
         line = format_sample(RecordedSample(now_s, changes))
         is_full = not limits.add_if_fits(line, len(changes))
         if is_full and not samples:
-            raise ConfigError(f"the first look is too large: {RecordingLimits.describe()}")
+            raise ConfigError(f"the first sample is too large: {RecordingLimits.describe()}")
         if not is_full:
             _write(file, line)
             samples, last_s = samples + 1, now_s
@@ -119,7 +121,7 @@ def _record(
             return CaptureSummary(samples, len(files), failing, last_s, is_full)
         left_s = duration_s - now_s
         taken_s = (clock() - start_ns) / 1e9 - now_s
-        # The last look is at the end, whatever the period.
+        # The last sample is at the end of the duration, whatever the period.
         ended = wait(max(min(period_s - taken_s, left_s), 0.0))
 
 
@@ -129,7 +131,7 @@ def _write(file: IO[str], line: str) -> None:
 
 
 class _ChangeDetector:
-    """Tells what has changed in a tree from look to look."""
+    """Finds the files that have changed since the last sample."""
 
     def __init__(self, files: SystemFiles, anonymizer: Anonymizer, reader: _TimeoutReader) -> None:
         self._files = files
@@ -138,7 +140,7 @@ class _ChangeDetector:
         self.files: dict[str, FileContent] = {}
 
     def changes(self) -> dict[str, FileContent | None]:
-        """Look at all files."""
+        """Read all files and return the changes."""
         before, self.files = self.files, self._read_files()
         gone = [path for path in before if path not in self.files]
         changed = {path: c for path, c in self.files.items() if before.get(path) != c}
@@ -150,14 +152,14 @@ class _ChangeDetector:
             content = self._reader.read(path)
             if isinstance(content, bytes):
                 content = self._anonymizer.anonymize_content(path, kept_part(path, content))
-            elif content.errno in _NOTHING_THERE:
+            elif content.errno in _NOT_A_FILE:
                 continue
             found[self._anonymizer.anonymize_path(path)] = content
         return found
 
 
 class _TimeoutReader:
-    """Reads files in a thread of its own, so that one that does not answer costs a moment only."""
+    """Reads files in a worker thread with a timeout, because a read may block."""
 
     def __init__(self, files: SystemFiles, blocks_after_s: float) -> None:
         self._files = files
@@ -174,7 +176,7 @@ class _TimeoutReader:
         self._worker.end()
 
     def read(self, path: str) -> FileContent:
-        """Read a file; one that has not answered is not asked again before it has."""
+        """Read a file; a file whose last read is still blocked is not read again."""
         stuck = self._stuck.get(path)
         if stuck is not None and stuck.is_busy:
             return UnreadableFile(None)
@@ -188,22 +190,22 @@ class _TimeoutReader:
 
 
 class _Worker:
-    """A thread that reads one file after the other."""
+    """A thread that reads one file after another."""
 
     def __init__(self, files: SystemFiles) -> None:
         self._files = files
         self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[FileContent] = queue.SimpleQueue()
-        # A daemon: nothing can end a read that the kernel does not return from.
+        # A daemon, because a read that blocks in the kernel cannot be interrupted.
         threading.Thread(target=self._work, name="recording", daemon=True).start()
 
     @property
     def is_busy(self) -> bool:
-        """Whether the last read has not come back."""
+        """Whether the last read has not returned."""
         return self._answers.empty()
 
     def read(self, path: str, timeout_s: float) -> FileContent:
-        """Return a file's content, without errno where there is none in time."""
+        """Return the content of a file, or ``UnreadableFile(None)`` after the timeout."""
         self._asked.put(path)
         try:
             return self._answers.get(timeout=timeout_s)
@@ -211,7 +213,7 @@ class _Worker:
             return UnreadableFile(None)
 
     def end(self) -> None:
-        """Let the thread end once it has read what it was asked for."""
+        """Let the thread end after the requested reads."""
         self._asked.put(None)
 
     def _work(self) -> None:
@@ -220,5 +222,5 @@ class _Worker:
                 self._answers.put(self._files.read(path))
             except OSError as error:
                 self._answers.put(UnreadableFile(error.errno or errno.EIO))
-            except BaseException:  # without an answer it would count as blocked for ever
+            except BaseException:  # without an answer the file would count as blocked for ever
                 self._answers.put(UnreadableFile(errno.EIO))

@@ -1,6 +1,7 @@
-"""Which files of a machine a recording holds: all that tell of heat, power, clocks and load.
+"""The files in a recording: those that report temperature, power, clocks and load.
 
-Only what is named here is ever read, so no serial number, address or name of a user is.
+Only the files that are listed here are read, so no file with serial numbers, addresses or
+user names is.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ _DMI = (
 )
 _TREE = ("model", "compatible")
 
-#: Patterns of names by patterns of folders.
-SOURCES: Mapping[str, tuple[str, ...]] = {
+#: Patterns of file names by patterns of folders.
+FILE_PATTERNS: Mapping[str, tuple[str, ...]] = {
     "proc": ("stat", "meminfo"),
     "proc/device-tree": _TREE,
     "sys/firmware/devicetree/base": _TREE,
@@ -111,34 +112,34 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "var/lib/nvpmodel": ("status",),
 }
 
-# The rest of these files is long, changes at every look, and tells nothing of the above.
+# The other lines of these files are long, change in every sample and are not needed.
 _KEPT_LINES = {"proc/stat": (b"cpu",), "proc/meminfo": (b"Mem", b"Swap")}
 
 
 def recorded_paths(
-    files: SystemFiles, sources: Mapping[str, tuple[str, ...]] = SOURCES
+    files: SystemFiles, file_patterns: Mapping[str, tuple[str, ...]] = FILE_PATTERNS
 ) -> Iterator[str]:
-    """Yield the files of a tree that match; whether they can be read is not known then."""
-    for folder_pattern, patterns in sources.items():
+    """Yield the files of a machine that match; some of them may not be readable."""
+    for folder_pattern, patterns in file_patterns.items():
         for folder in _folders(files, folder_pattern.split("/")):
             for name in _names(files, folder):
                 if any(fnmatchcase(name, pattern) for pattern in patterns):
                     yield f"{folder}/{name}"
 
 
-def is_recorded(path: str, sources: Mapping[str, tuple[str, ...]] = SOURCES) -> bool:
-    """Tell whether a file would be recorded if it were there."""
+def is_recorded(path: str, file_patterns: Mapping[str, tuple[str, ...]] = FILE_PATTERNS) -> bool:
+    """Tell whether a file would be recorded if it existed."""
     folder, _, name = path.rpartition("/")
     parts = folder.split("/")
-    for folder_pattern, patterns in sources.items():
-        wanted = folder_pattern.split("/")
-        if len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted)):
+    for folder_pattern, patterns in file_patterns.items():
+        folder_parts = folder_pattern.split("/")
+        if len(folder_parts) == len(parts) and all(map(fnmatchcase, parts, folder_parts)):
             return any(fnmatchcase(name, pattern) for pattern in patterns)
     return False
 
 
 def kept_part(path: str, content: bytes) -> bytes:
-    """Return what of a file's content a recording holds."""
+    """Return the part of a file's content that a recording holds."""
     starts = _KEPT_LINES.get(path)
     if starts is None:
         return content
@@ -158,7 +159,7 @@ def _folders(files: SystemFiles, parts: list[str], above: str = "") -> Iterator[
 
 
 def _names(files: SystemFiles, folder: str) -> list[str]:
-    """Return the names in a folder; one that cannot be listed shows no file to a probe either."""
+    """Return the names in a folder; none if it cannot be listed, as for a probe."""
     try:
         return files.list(folder)
     except OSError:

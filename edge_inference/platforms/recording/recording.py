@@ -1,4 +1,4 @@
-r"""The file that a machine's tree is recorded in: JSON lines, packed where the name ends in .gz.
+r"""The format of recordings: JSON lines, compressed if the file name ends in .gz.
 
 ::
 
@@ -7,9 +7,9 @@ r"""The file that a machine's tree is recorded in: JSON lines, packed where the 
     {"t": 0.5, "files": {"sys/class/thermal/thermal_zone0/temp": {"errno": "EAGAIN"}}}
     {"t": 1.0, "files": {}}
 
-The first look has every file, each later one what has changed since; null is a file that is
-gone. Content that is no UTF-8 stands as ``base64``, a file that does not answer as
-``{"blocks": true}``. The last line's time is the recording's length.
+The first sample holds every file, each later one only the changes; null stands for a file that
+no longer exists. Content that is not UTF-8 is stored as ``base64``, and a file whose read blocks
+as ``{"blocks": true}``. The time of the last line is the length of the recording.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from edge_inference.core.bounded_file import open_plain, parse_json
+from edge_inference.core.bounded_file import open_regular_file, parse_json
 from edge_inference.errors import InputError
 
 FORMAT = "edge-inference-platform/1"
 _PACKED = ".gz"
-# Linux keeps numbers from here on for addresses.
+# Linux errno numbers are below this.
 _MAX_ERRNO = 4096
-# Days of a machine with many sensors; unpacked, for a few bytes can stand for any number.
+# Days of a machine with many sensors. Counted uncompressed: a small file may expand to any size.
 _MAX_FILE_BYTES = 128 << 20
 _MAX_LINE_BYTES = 4 << 20
-# Packed, texts are a tenth of their length; more is a great many packings of nothing.
+# Text compresses to about a tenth; a larger file consists of many empty gzip members.
 _MAX_PACKED_BYTES = 16 << 20
-_PACKING = 1 << 10
-# A day of two looks a second, and the changes that fit into the largest file.
+_GZIP_OVERHEAD_BYTES = 1 << 10
+# One day with two samples a second, and the number of changes that fit into the largest file.
 _MAX_SAMPLES = 200_000
 _MAX_CHANGES = 2_000_000
 _ERRNOS = {name: number for number, name in errno.errorcode.items()}
@@ -47,20 +47,20 @@ _ERRNOS = {name: number for number, name in errno.errorcode.items()}
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """What a read of a file came to: the kernel's error, or None where it does not return."""
+    """A file that cannot be read: the kernel's errno, or None if the read does not return."""
 
     errno: int | None
 
 
-#: What stands in a file, or why that cannot be known.
+#: The content of a file, or the reason why it cannot be read.
 FileContent: TypeAlias = bytes | UnreadableFile
-#: What has changed by file; None is a file that is gone.
+#: Changed contents by file; None for a file that no longer exists.
 FileChanges: TypeAlias = Mapping[str, FileContent | None]
 
 
 @dataclass(frozen=True)
 class RecordingHeader:
-    """Where a recording comes from. ``synthetic`` is one that was written, not captured."""
+    """The origin of a recording. ``synthetic`` recordings are written by hand, not captured."""
 
     board: str = ""
     kernel: str = ""
@@ -70,7 +70,7 @@ class RecordingHeader:
 
 @dataclass(frozen=True)
 class RecordedSample:
-    """What had changed at a moment, in seconds from the beginning."""
+    """The changes at one time, in seconds from the start."""
 
     time_s: float
     files: FileChanges
@@ -78,19 +78,19 @@ class RecordedSample:
 
 @dataclass(frozen=True)
 class Recording:
-    """A whole recording; ``samples`` begin at 0 s with every file, and their times rise."""
+    """A whole recording; ``samples`` start at 0 s with every file and are sorted by time."""
 
     header: RecordingHeader
     samples: tuple[RecordedSample, ...]
 
     @property
     def duration_s(self) -> float:
-        """The time of the last look."""
+        """The time of the last sample."""
         return self.samples[-1].time_s
 
 
 class RecordingLimits:
-    """How much more a recording takes, so that none is written that nobody reads."""
+    """The limits of the format, so that no recording is written that cannot be read."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -98,14 +98,14 @@ class RecordingLimits:
         self._left = _MAX_FILE_BYTES
 
     def add_if_fits(self, line: str, changes: int | None = None) -> bool:
-        """Tell whether a line still fits, and count it; ``changes`` are those of a look."""
+        """Tell whether a line fits, and count it if so; ``changes`` are those of a sample."""
         length = len(line) + 1
         fits = length <= _MAX_LINE_BYTES and length <= self._left
         if changes is not None:
             fits &= self._samples < _MAX_SAMPLES and self._changes + changes <= _MAX_CHANGES
         if self._file.name.endswith(_PACKED):
-            # What does not get smaller gets a little larger.
-            fits &= self._file.stat().st_size + length + _PACKING <= _MAX_PACKED_BYTES
+            # Text that does not compress grows a little.
+            fits &= self._file.stat().st_size + length + _GZIP_OVERHEAD_BYTES <= _MAX_PACKED_BYTES
         if fits and changes is not None:
             self._samples += 1
             self._changes += changes
@@ -114,39 +114,39 @@ class RecordingLimits:
 
     @staticmethod
     def describe() -> str:
-        """Say how much a recording holds."""
+        """Describe the limits."""
         return (
             f"a recording holds at most {_MAX_SAMPLES} samples, {_MAX_CHANGES} changes and "
-            f"{_MAX_FILE_BYTES >> 20} MiB, or {_MAX_PACKED_BYTES >> 20} MiB packed"
+            f"{_MAX_FILE_BYTES >> 20} MiB, or {_MAX_PACKED_BYTES >> 20} MiB compressed"
         )
 
 
 def open_for_writing(file: Path) -> IO[str]:
-    """Make a new file; raises OSError where there is one, or none can be made."""
+    """Create a new file; raises OSError if it exists or cannot be created."""
     if file.name.endswith(_PACKED):
         return gzip.open(file, "xt", encoding="ascii")
     return file.open("x", encoding="ascii")
 
 
 def format_header(header: RecordingHeader) -> str:
-    """Return the first line, without its end."""
+    """Return the first line, without a newline."""
     return json.dumps({"format": FORMAT, **asdict(header)})
 
 
 def format_sample(sample: RecordedSample) -> str:
-    """Return a later line, without its end."""
+    """Return the line of a sample, without a newline."""
     files = {path: _encode_content(content) for path, content in sample.files.items()}
     values = {"t": round(sample.time_s, 3), "files": files}
     return json.dumps(values, separators=(",", ":"))
 
 
 def read_recording(file: Path) -> Recording:
-    """Read a recording. Raises InputError, with the number of the line that is wrong."""
+    """Read a recording. Raises InputError with the number of the invalid line."""
     lines = _lines(file)
     try:
         number, first = next(lines)
     except StopIteration:
-        raise InputError(f"{file}: is empty, expected a recording of a platform") from None
+        raise InputError(f"{file}: expected a platform recording, got an empty file") from None
     header = _parse_header(first, f"{file}, line {number}")
     samples: list[RecordedSample] = []
     changes = 0
@@ -160,15 +160,15 @@ def read_recording(file: Path) -> Recording:
                 "record a shorter time"
             )
         if not samples and sample.time_s != 0:
-            raise InputError(f"{where}: expected the first look at t = 0, got {sample.time_s:g}")
+            raise InputError(f"{where}: expected the first sample at t = 0, got {sample.time_s:g}")
         if samples and sample.time_s < samples[-1].time_s:
             raise InputError(
                 f"{where}: t goes back from {samples[-1].time_s:g} to {sample.time_s:g}; "
-                "the lines are not in their order"
+                "expected lines sorted by time"
             )
         samples.append(sample)
     if not samples:
-        raise InputError(f"{file}: ends after its first line, without a look at any file")
+        raise InputError(f"{file}: expected samples after the first line, got none")
     return Recording(header, tuple(samples))
 
 
@@ -176,7 +176,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         is_packed = file.name.endswith(_PACKED)
-        with open_plain(file, _MAX_PACKED_BYTES if is_packed else _MAX_FILE_BYTES) as packed:
+        with open_regular_file(file, _MAX_PACKED_BYTES if is_packed else _MAX_FILE_BYTES) as packed:
             stream = gzip.GzipFile(fileobj=packed) if is_packed else packed
             left = _MAX_FILE_BYTES
             while line := stream.readline(_MAX_LINE_BYTES + 1):
@@ -184,13 +184,13 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
                 left -= len(line)
                 if len(line) > _MAX_LINE_BYTES or left < 0:
                     raise InputError(
-                        f"{file}, line {number}: expected lines of at most {_MAX_LINE_BYTES} bytes, "
-                        f"and {_MAX_FILE_BYTES} in all, unpacked; record a shorter time"
+                        f"{file}, line {number}: expected lines of at most {_MAX_LINE_BYTES} "
+                        f"bytes, and {_MAX_FILE_BYTES} in all, uncompressed; record a shorter time"
                     )
                 yield number, _decode_line(line, f"{file}, line {number}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
-            f"{file}, line {number + 1}: cannot be unpacked, the file is damaged or cut off "
+            f"{file}, line {number + 1}: cannot be decompressed, the file is damaged or truncated "
             f"({error}); record it again"
         ) from error
     except OSError as error:
@@ -201,7 +201,7 @@ def _decode_line(line: bytes, where: str) -> str:
     try:
         return line.decode("utf-8-sig")  # the first may have a byte order mark
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: is no UTF-8 ({error.reason}); record it again") from error
+        raise InputError(f"{where}: expected UTF-8 ({error.reason}); record it again") from error
 
 
 def _parse_header(line: str, where: str) -> RecordingHeader:
@@ -238,11 +238,11 @@ def _parse_sample(line: str, where: str) -> RecordedSample:
 
 
 def _require_known(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    """Raise InputError for what this version does not play: it may be what matters."""
+    """Raise InputError for a key that this version does not know, because it may be essential."""
     for name in values:
         if name not in known:
             raise InputError(
-                f"{where}: expected {', '.join(known)}, got {name!r} as well; read it with the "
+                f"{where}: expected {', '.join(known)}, got also {name!r}; read it with the "
                 "version that wrote it, or record it again"
             )
 
@@ -251,9 +251,9 @@ def _parse_object(line: str, where: str) -> dict[str, Any]:
     try:
         values = parse_json(line)
     except ValueError as error:
-        cut = "" if line.endswith("\n") else " (the file ends there: it is cut off)"
+        reason = "" if line.endswith("\n") else " (the file is truncated here)"
         raise InputError(
-            f"{where}: is no JSON{cut}; remove the line, or record it again"
+            f"{where}: expected JSON{reason}; remove the line, or record it again"
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"{where}: expected a JSON object, got {type(values).__name__}")
@@ -298,4 +298,4 @@ def _decode_base64(text: str, where: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise InputError(f"{where}: is no base64 ({error}); record it again") from error
+        raise InputError(f"{where}: expected base64 ({error}); record it again") from error

@@ -1,4 +1,4 @@
-"""A machine's tree as it was recorded, played by time."""
+"""Replay of a recording as the files of a machine."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from edge_inference.platforms.recording.recording import (
     read_recording,
 )
 
-# A file that does not answer is looked at this often: it may answer later in the recording.
+# A blocked file is checked this often, because it may unblock later in the recording.
 _BLOCKED_POLL_S = 0.05
 
 
 class RecordedFiles:
-    """Plays a recording as a ``Tree``. Any thread may read.
+    """Plays a recording as ``SystemFiles``. Any thread may read.
 
-    ``clock`` gives nanoseconds that rise; the recording begins when the tree is made and goes
-    ``speed`` times as fast as it was. With ``loop`` it begins anew at its end, else everything
-    stays as it was at last. Raises InputError where the file is no sound recording.
+    ``clock`` returns monotonic nanoseconds. The recording starts when this object is created and
+    plays at ``speed`` times real time. With ``loop`` it repeats, else the files keep their last
+    contents. Raises InputError if the file is not a valid recording.
     """
 
     def __init__(
@@ -50,30 +50,30 @@ class RecordedFiles:
 
     @property
     def header(self) -> RecordingHeader:
-        """Where the recording comes from."""
+        """The origin of the recording."""
         return self._header
 
     @property
     def duration_s(self) -> float:
-        """How long the recording is, in its own time."""
+        """The length of the recording, in recorded time."""
         return self._duration_s
 
     @property
     def elapsed_s(self) -> float:
-        """How long it has played, in its own time; goes on after the end and through every loop."""
+        """The played time, in recorded time; it goes on after the end and through every loop."""
         return max(self._clock() - self._start_ns, 0) / 1e9 * self._speed
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether no more changes follow."""
         return not self._loops and self.elapsed_s >= self._duration_s
 
     def now_ns(self) -> int:
-        """Return the clock as it goes in the recording: ``speed`` times as fast as ours."""
+        """Return the clock of the recording, which runs ``speed`` times as fast as ours."""
         return self._start_ns + round(self.elapsed_s * 1e9)
 
     def read(self, path: str) -> bytes:
-        """Return a file's content, or raise as the machine did; blocks where it did."""
+        """Return the content of a file; raises and blocks as the machine did."""
         while True:
             with self._lock:
                 content = self._now().get(path)
@@ -87,18 +87,18 @@ class RecordedFiles:
                 raise _error(errno.ECANCELED, path)
 
     def list(self, path: str) -> list[str]:
-        """Return the names in a folder, sorted; empty where there is no such folder."""
+        """Return the names in a folder, sorted; empty if the folder does not exist."""
         start = f"{path}/" if path else ""
         with self._lock:
             below = (file for file in self._now() if file.startswith(start))
             return sorted({file[len(start) :].partition("/")[0] for file in below})
 
     def close(self) -> None:
-        """Let go of the threads that wait for files that do not answer."""
+        """Release the threads that are blocked in a read."""
         self._closed.set()
 
     def _now(self) -> dict[str, FileContent]:
-        """Return the files at this moment; called with the lock held."""
+        """Return the files at the current time; called with the lock held."""
         elapsed_s = self.elapsed_s
         if self._loops:
             turn, elapsed_s = divmod(elapsed_s, self._duration_s)
@@ -117,7 +117,7 @@ class RecordedFiles:
         return self._samples[sample].time_s <= elapsed_s
 
     def _missing(self, path: str) -> OSError:
-        """Return what a kernel says of a path that is no file: it may be a folder."""
+        """Return the kernel's error for a path that is not a file: it may be a folder."""
         is_folder = any(file.startswith(f"{path}/") for file in self._files)
         return _error(errno.EISDIR if is_folder else errno.ENOENT, path)
 

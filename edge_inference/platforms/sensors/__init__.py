@@ -1,1 +1,1 @@
-"""Readings of the kernel and of drivers, one file for each kind of sensor."""
+"""Sensors of the kernel and of drivers, one file for each kind."""

@@ -1,4 +1,4 @@
-"""One number in one file, and what it means."""
+"""Channels: how the number in one file becomes a reading."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from edge_inference.errors import InputError
 from edge_inference.platforms.attributes import classify_error, read_number
 from edge_inference.platforms.system_files import SystemFiles
 
-#: Gives nanoseconds on the monotonic clock.
+#: Returns nanoseconds on the monotonic clock.
 Clock = Callable[[], int]
 
 
 @dataclass(frozen=True)
 class Channel:
-    """What a file's number means: ``number * times / per`` is the value in ``quantity.unit``.
+    """One file: ``number * multiplier / divisor`` is the value in ``quantity.unit``.
 
-    A value outside ``min_value`` and ``max_value`` cannot be true and is INVALID.
+    A value outside ``min_value`` and ``max_value`` is INVALID.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Channel:
         return self.make_reading(number * self.multiplier / self.divisor, clock())
 
     def make_reading(self, value: float, stamp_ns: int) -> Reading:
-        """Return a reading of this value; INVALID where it cannot be true."""
+        """Return a reading with this value; INVALID if it is out of range."""
         if self.min_value <= value <= self.max_value:
             return Reading(
                 self.name,
@@ -79,16 +79,16 @@ class Channel:
     def _implausible(self, value: float) -> str:
         got = f"{value:g} {self.quantity.unit}".rstrip()
         if value < 0 and self.min_value == 0:
-            return f"it said {got}; that cannot be below 0"
-        return f"it said {got}; only {self.min_value:g} to {self.max_value:g} can be true"
+            return f"expected at least 0, got {got}"
+        return f"expected {self.min_value:g} to {self.max_value:g}, got {got}"
 
 
 @dataclass
 class FileSensor:
-    """Files of one device that are read one after another, each a reading of its own.
+    """The files of one device, read one after another; each gives one reading.
 
-    Two are equal where they would read the same files in the same way, whatever
-    each remembers of former looks.
+    Two sensors are equal if they read the same files in the same way; state from
+    earlier reads is not compared.
     """
 
     channels: tuple[Channel, ...]
@@ -107,12 +107,12 @@ class FileSensor:
 
     def announce(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""
-        problem = "it has not been read yet"
+        problem = "the sensor has not been read yet"
         return [
             each.make_empty_reading(ReadingStatus.STALE, problem, stamp_ns)
             for each in self.channels
         ]
 
     def read(self) -> Sequence[Reading]:
-        """Look at every file once."""
+        """Read every file once."""
         return [channel.read(self.files, self.clock) for channel in self.channels]

@@ -1,4 +1,4 @@
-"""Cooling devices: ``sys/class/thermal/cooling_device*``, what the kernel does against heat."""
+"""Cooling devices (``sys/class/thermal/cooling_device*``): what the kernel does to cool down."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/thermal"
-#: intel_powerclamp says so while it does nothing (Documentation/admin-guide/thermal).
+#: The state of an idle intel_powerclamp (Documentation/admin-guide/thermal).
 _IDLE = -1
 
 
 @dataclass
 class CoolingDevice(FileSensor):
-    """One state: 0 while it does nothing, and higher the more it does."""
+    """The state of one cooling device: 0 while idle, higher the more it cools."""
 
     def read(self) -> Sequence[Reading]:
-        """Look once."""
+        """Read the state once."""
         channel = self.channels[0]
         try:
             state = read_number(self.files, channel.path)
@@ -44,7 +44,7 @@ class CoolingDevice(FileSensor):
 def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each cooling device: ``cooling/<type>``.
 
-    The board says which of them slow the machine down; the others, a fan, are only shown.
+    The board names those that slow the machine down; the others, such as a fan, are only shown.
     """
     found: dict[str, Sensor] = {}
     for path in list_numbered(files, _FOLDER, "cooling_device"):

@@ -1,4 +1,4 @@
-"""Clocks of the processor's clusters: ``sys/devices/system/cpu/cpufreq/policy*``, in kHz."""
+"""Clocks of the CPU clusters: ``sys/devices/system/cpu/cpufreq/policy*``, in kHz."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/devices/system/cpu/cpufreq"
-#: More clusters than a robot's board has; a server's cores each have a policy of their own.
-_MOST = 8
+#: More clusters than a robot's board has; on a server each core has its own policy.
+_MAX_POLICIES = 8
 
 
 def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each cluster: ``cpu_clock/policy0``.
 
-    Where there are too many to read them all, one of each kind of core is.
+    With more than ``_MAX_POLICIES`` policies, only one of each kind of core is read.
     """
     policies = list_numbered(files, _FOLDER, "policy")
-    if len(policies) > _MOST:
+    if len(policies) > _MAX_POLICIES:
         kinds = {
             read_number_or_none(files, f"{path}/cpuinfo_max_freq"): path
             for path in reversed(policies)

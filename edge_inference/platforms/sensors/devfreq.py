@@ -1,4 +1,4 @@
-"""Clock and load of a GPU that the kernel scales by devfreq: Jetson and other boards."""
+"""Clock and load of a GPU under devfreq, as on Jetson and other boards."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Power monitors that the kernel shows as hwmon: INA3221 (Jetson since JetPack 5), INA238, INA226.
+"""Power monitors with an hwmon driver: INA3221 (Jetson since JetPack 5), INA238, INA226.
 
-Files are in mV, mA and µW. An INA3221 has three lines: in1 to in3 with curr1 to
-curr3. Its in4 to in6 are voltages over the shunts, in7 and curr4 sums: none of
-them is a rail. The others have one line: in1, curr1 and power1; in0 is the shunt.
+Files are in mV, mA and µW. An INA3221 has three channels: in1 to in3 with curr1 to
+curr3. Its in4 to in6 are shunt voltages, and in7 and curr4 are sums: these are not
+rails. The other chips have one channel: in1, curr1 and power1; in0 is the shunt voltage.
 """
 
 from __future__ import annotations
@@ -19,34 +19,37 @@ from edge_inference.platforms.system_files import SystemFiles
 
 _HWMON = "sys/class/hwmon"
 _DRIVERS = "sys/bus/i2c/drivers"
-_THREE_LINES = "ina3221"
-_LINES = (1, 2, 3)
-#: By driver, the names that its chips have as hwmon.
-_ONE_LINE = {"ina238": ("ina238", "ina237"), "ina2xx": ("ina226", "ina219", "ina230", "ina231")}
+_INA3221 = "ina3221"
+_CHANNELS = (1, 2, 3)
+#: By driver, the hwmon names of its chips.
+_SINGLE_CHANNEL_CHIPS = {
+    "ina238": ("ina238", "ina237"),
+    "ina2xx": ("ina226", "ina219", "ina230", "ina231"),
+}
 _MICROWATTS = 1_000_000
 
 
 def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each rail: ``rail/<label>``."""
     found: dict[str, Sensor] = {}
-    for chip in _chips(files, _THREE_LINES, (_THREE_LINES,)):
-        for line in _LINES:
-            label = read_text(files, f"{chip}/in{line}_label")
+    for chip in _list_chips(files, _INA3221, (_INA3221,)):
+        for number in _CHANNELS:
+            label = read_text(files, f"{chip}/in{number}_label")
             if is_connected(label):
                 name = make_unique(f"rail/{label}", found)
-                found[name] = _multiplied(files, board, clock, name, chip, line)
-    for driver, names in _ONE_LINE.items():
-        for chip in _chips(files, driver, names):
-            name = make_unique(f"rail/{_label(files, chip)}", found)
-            found[name] = _measured(files, board, clock, name, chip)
+                found[name] = _rail_without_power(files, board, clock, name, chip, number)
+    for driver, names in _SINGLE_CHANNEL_CHIPS.items():
+        for chip in _list_chips(files, driver, names):
+            name = make_unique(f"rail/{_read_label(files, chip)}", found)
+            found[name] = _rail_with_power(files, board, clock, name, chip)
     return list(found.values())
 
 
-def _chips(files: SystemFiles, driver: str, names: tuple[str, ...]) -> Iterator[str]:
+def _list_chips(files: SystemFiles, driver: str, names: tuple[str, ...]) -> Iterator[str]:
     """Yield the hwmon folders of a driver's chips.
 
-    The driver's own list is preferred: a path by bus and address stays the same when hwmon
-    numbers move.
+    The driver's device list is preferred: a path by bus and address does not change when the
+    hwmon numbers do.
     """
     by_driver = [
         folder
@@ -61,7 +64,7 @@ def _chips(files: SystemFiles, driver: str, names: tuple[str, ...]) -> Iterator[
             yield folder
 
 
-def _label(files: SystemFiles, chip: str) -> str:
+def _read_label(files: SystemFiles, chip: str) -> str:
     for file in ("in1_label", "power1_label", "label", "name"):
         label = read_text(files, f"{chip}/{file}")
         if label:
@@ -69,15 +72,15 @@ def _label(files: SystemFiles, chip: str) -> str:
     return chip.rpartition("/")[2]
 
 
-def _multiplied(
-    files: SystemFiles, board: Board, clock: Clock, name: str, chip: str, line: int
+def _rail_without_power(
+    files: SystemFiles, board: Board, clock: Clock, name: str, chip: str, number: int
 ) -> Rail:
-    voltage, current = f"{chip}/in{line}_input", f"{chip}/curr{line}_input"
+    voltage, current = f"{chip}/in{number}_input", f"{chip}/curr{number}_input"
     channels = rail_channels(name, board, power=(voltage, 1), voltage=voltage, current=current)
     return Rail(channels, files, clock, computes_power=True)
 
 
-def _measured(files: SystemFiles, board: Board, clock: Clock, name: str, chip: str) -> Rail:
+def _rail_with_power(files: SystemFiles, board: Board, clock: Clock, name: str, chip: str) -> Rail:
     channels = rail_channels(
         name,
         board,

@@ -1,4 +1,4 @@
-"""Temperatures of processors that are no thermal zone: hwmon ``coretemp``, ``k10temp``."""
+"""Temperatures of processors without a thermal zone: hwmon ``coretemp``, ``k10temp``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edge_inference.platforms.system_files import SystemFiles
 _HWMON = "sys/class/hwmon"
 _CHIPS = ("coretemp", "k10temp", "zenpower")
 _INPUT = re.compile(r"(temp\d+)_input")
-#: A core's own is below the package's, which is there too.
+#: A core is no hotter than its package, which has a reading of its own.
 _CORE = re.compile(r"Core \d+|Tccd\d+")
 
 
 def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
-    """Return a sensor for each processor: ``temp/k10temp/Tctl``; cores are left out."""
+    """Return a sensor for each processor: ``temp/k10temp/Tctl``; single cores are left out."""
     found: dict[str, Sensor] = {}
     last_valid: dict[str, tuple[float, int]] = {}
     for folder in list_numbered(files, _HWMON, "hwmon"):
@@ -53,7 +53,7 @@ def _sensor(
         name,
         f"{stem}_input",
         board,
-        decides=bool(board.deciding([name])),
+        is_control=bool(board.control_names([name])),
         throttle=_limit(files, f"{stem}_max", board),
         critical=_limit(files, f"{stem}_crit", board),
     )
@@ -61,7 +61,7 @@ def _sensor(
         (channel,),
         files,
         clock,
-        board.settings.largest_jump_c,
+        board.settings.max_jump_c,
         board.is_placeholder(name),
         last_valid,
     )
@@ -69,5 +69,5 @@ def _sensor(
 
 def _limit(files: SystemFiles, path: str, board: Board) -> float | None:
     number = read_number_or_none(files, path)
-    in_range = number is not None and 0 < number / 1000 <= board.settings.highest_c
+    in_range = number is not None and 0 < number / 1000 <= board.settings.max_c
     return number / 1000 if number is not None and in_range else None

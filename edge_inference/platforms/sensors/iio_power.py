@@ -1,4 +1,4 @@
-"""Power monitors of JetPack 4: INA3221x as industrial-I/O devices, in mV, mA and mW."""
+"""Power monitors on JetPack 4: INA3221x as industrial I/O (IIO) devices, in mV, mA and mW."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
 _DRIVER = "sys/bus/i2c/drivers/ina3221x"
-_LINES = (0, 1, 2)
+_CHANNELS = (0, 1, 2)
 _MILLIWATTS = 1000
 
 
@@ -21,20 +21,22 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
     found: dict[str, Sensor] = {}
     for device in files.list(_DRIVER):
         for chip in list_numbered(files, f"{_DRIVER}/{device}", "iio:device"):
-            for line in _LINES:
-                label = read_text(files, f"{chip}/rail_name_{line}")
+            for number in _CHANNELS:
+                label = read_text(files, f"{chip}/rail_name_{number}")
                 if is_connected(label):
                     name = make_unique(f"rail/{label}", found)
-                    found[name] = _rail(files, board, clock, name, f"{chip}/in", line)
+                    found[name] = _rail(files, board, clock, name, f"{chip}/in", number)
     return list(found.values())
 
 
-def _rail(files: SystemFiles, board: Board, clock: Clock, name: str, stem: str, line: int) -> Rail:
+def _rail(
+    files: SystemFiles, board: Board, clock: Clock, name: str, stem: str, number: int
+) -> Rail:
     channels = rail_channels(
         name,
         board,
-        power=(f"{stem}_power{line}_input", _MILLIWATTS),
-        voltage=f"{stem}_voltage{line}_input",
-        current=f"{stem}_current{line}_input",
+        power=(f"{stem}_power{number}_input", _MILLIWATTS),
+        voltage=f"{stem}_voltage{number}_input",
+        current=f"{stem}_current{number}_input",
     )
     return Rail(channels, files, clock)

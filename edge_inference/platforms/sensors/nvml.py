@@ -1,8 +1,8 @@
-"""GPUs that NVIDIA's management library (NVML) knows: desktops and servers.
+"""GPUs of desktops and servers, read with NVIDIA's management library (NVML).
 
-Where the package or the driver is missing there are no sensors, and a note says why. On a
-Jetson the library answers "not supported" to nearly all; what it does not support when it is
-first asked is left out.
+Without the package or the driver there are no sensors, and ``on_problem`` is called with the
+reason. On a Jetson the library returns "not supported" for nearly every quantity; a quantity
+that is not supported at the probe is left out.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.sensors.channel import Channel, Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 
-_LOWEST_C, _HIGHEST_C = -40.0, 130.0
-#: What stands in an unsigned field for "not available".
+_MIN_C, _MAX_C = -40.0, 130.0
+#: The value of an unsigned field that means "not available".
 _NOT_AVAILABLE = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
 class _Quantity:
-    """One thing that is read of a GPU. ``query`` takes the library and the GPU's handle.
+    """One quantity of a GPU. ``query`` takes the library and the GPU's handle.
 
-    ``divisor`` divides what it returns to give the unit of ``quantity``.
+    Its result divided by ``divisor`` is in the unit of ``quantity``.
     """
 
     name: str
@@ -39,8 +39,8 @@ class _Quantity:
     min_value: float = 0.0
     max_value: float = math.inf
 
-    def of(self, gpu: str) -> Channel:
-        """Describe it on this GPU."""
+    def make_channel(self, gpu: str) -> Channel:
+        """Return the channel of this quantity on a GPU."""
         return Channel(
             f"nvml/{gpu}/{self.name}",
             "NVML",
@@ -75,8 +75,8 @@ def _memory_clock_mhz(nvml: Any, gpu: Any) -> int:
     return int(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM))
 
 
-def _slowed_down(nvml: Any, gpu: Any) -> int:
-    """Whether heat, or the power supply's alarm, holds the clocks down."""
+def _is_throttling(nvml: Any, gpu: Any) -> int:
+    """Return 1 while heat or the power brake limits the clocks."""
     reasons = (
         nvml.nvmlClocksThrottleReasonSwThermalSlowdown
         | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
@@ -86,13 +86,13 @@ def _slowed_down(nvml: Any, gpu: Any) -> int:
     return int(bool(_clock_reasons(nvml, gpu) & reasons))
 
 
-def _at_power_cap(nvml: Any, gpu: Any) -> int:
-    """Whether the power limit holds the clocks down, as it does at full load on many boards."""
+def _is_power_capped(nvml: Any, gpu: Any) -> int:
+    """Return 1 while the power limit limits the clocks, as at full load on many boards."""
     return int(bool(_clock_reasons(nvml, gpu) & nvml.nvmlClocksThrottleReasonSwPowerCap))
 
 
 def _clock_reasons(nvml: Any, gpu: Any) -> int:
-    # The name of drivers before 535; later ones know it still.
+    # The name in drivers before 535; later drivers still accept it.
     return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu))
 
 
@@ -102,22 +102,22 @@ _QUANTITIES = (
         Quantity.TEMPERATURE,
         _temperature,
         role=Role.CONTROL,
-        min_value=_LOWEST_C,
-        max_value=_HIGHEST_C,
+        min_value=_MIN_C,
+        max_value=_MAX_C,
     ),
     _Quantity("power", Quantity.POWER, _power_mw, divisor=1e3),
     _Quantity("load", Quantity.SHARE, _load, divisor=100, max_value=1.0),
     _Quantity("memory_load", Quantity.SHARE, _memory_load, divisor=100, max_value=1.0),
     _Quantity("clock", Quantity.FREQUENCY, _clock_mhz, divisor=1e-6),
     _Quantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, divisor=1e-6),
-    _Quantity("throttling", Quantity.STATE, _slowed_down, role=Role.THROTTLE),
-    _Quantity("power_cap", Quantity.STATE, _at_power_cap),
+    _Quantity("throttling", Quantity.STATE, _is_throttling, role=Role.THROTTLE),
+    _Quantity("power_cap", Quantity.STATE, _is_power_capped),
 )
 
 
 @dataclass(eq=False)
 class NvmlGpu:
-    """One GPU. ``library`` is kept initialised for as long as a GPU of it is."""
+    """One GPU. It keeps ``library`` initialised."""
 
     handle: Any
     quantities: tuple[tuple[_Quantity, Channel], ...]
@@ -136,14 +136,14 @@ class NvmlGpu:
 
     def announce(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""
-        problem = "it has not been read yet"
+        problem = "the sensor has not been read yet"
         return [
             each.make_empty_reading(ReadingStatus.STALE, problem, stamp_ns)
             for _, each in self.quantities
         ]
 
     def read(self) -> Sequence[Reading]:
-        """Look once."""
+        """Read every quantity once."""
         return [self._read(quantity, channel) for quantity, channel in self.quantities]
 
     def _read(self, quantity: _Quantity, channel: Channel) -> Reading:
@@ -153,18 +153,18 @@ class NvmlGpu:
         except nvml.NVMLError as error:
             return channel.make_empty_reading(*_classify_error(nvml, error), self.clock())
         if number == _NOT_AVAILABLE:
-            problem = "the driver says that it is not available"
+            problem = "the driver reports that it is not available"
             return channel.make_empty_reading(ReadingStatus.INVALID, problem, self.clock())
         return channel.make_reading(number / quantity.divisor, self.clock())
 
 
 class _Library:
-    """NVML, initialised until nobody holds this any more."""
+    """NVML, initialised as long as this object is referenced."""
 
     def __init__(self, nvml: Any) -> None:
         self.nvml = nvml
         nvml.nvmlInit()
-        # NVML counts how often it was initialised. At the program's end it goes by itself.
+        # NVML counts its initialisations. No shutdown is needed at the end of the program.
         weakref.finalize(self, _shut_down, nvml).atexit = False
 
 
@@ -175,21 +175,21 @@ def find(
 ) -> list[Sensor]:
     """Return a sensor for each GPU: ``nvml/<PCI address>/temperature``, ``…/power`` and so on.
 
-    ``nvml`` is the module ``pynvml``, which is imported where none is given; ``on_problem`` hears in
-    a sentence why there is no sensor. Raises nothing for what a machine may lack.
+    ``nvml`` is the module ``pynvml``, imported by default; ``on_problem`` receives the reason
+    for a missing sensor as a sentence. A missing package, driver or GPU raises no exception.
     """
     report = on_problem or _ignore
     if nvml is None:
         try:
             import pynvml
         except ImportError:
-            report("NVML is not asked: the package nvidia-ml-py is not installed (extra 'nvml')")
+            report("NVML is not used: the package nvidia-ml-py is not installed (extra 'nvml')")
             return []
         nvml = pynvml
     try:
         library = _Library(nvml)
     except nvml.NVMLError as error:
-        report(f"NVML finds no driver: {error}")
+        report(f"NVML found no driver: {error}")
         return []
     return list(_gpus(library, clock, report))
 
@@ -199,7 +199,7 @@ def _ignore(text: str) -> None:
 
 
 def _shut_down(nvml: Any) -> None:
-    with contextlib.suppress(nvml.NVMLError):  # gone by itself
+    with contextlib.suppress(nvml.NVMLError):  # already shut down
         nvml.nvmlShutdown()
 
 
@@ -224,7 +224,7 @@ def _gpus(library: _Library, clock: Clock, report: Callable[[str], None]) -> Ite
 
 
 def _format_address(nvml: Any, handle: Any, index: int) -> str:
-    """Return where a GPU is plugged in; a GPU without such a place goes by its number."""
+    """Return the PCI address of a GPU, or its number if it has none."""
     try:
         address = nvml.nvmlDeviceGetPciInfo(handle).busId
     except nvml.NVMLError:
@@ -241,14 +241,14 @@ def _supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_Quantity, Ch
         except nvml.NVMLError as error:
             if error.value in unsupported:
                 continue
-        channel = quantity.of(gpu)
+        channel = quantity.make_channel(gpu)
         if quantity.quantity is Quantity.TEMPERATURE:
             channel = _with_limits(nvml, handle, channel)
         yield quantity, channel
 
 
 def _with_limits(nvml: Any, handle: Any, channel: Channel) -> Channel:
-    """Add where the GPU begins to slow itself down, and where it switches off."""
+    """Add the temperatures at which the GPU throttles and shuts down."""
     kinds = (
         nvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX,
         nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
@@ -264,11 +264,11 @@ def _threshold(nvml: Any, handle: Any, kind: int) -> float | None:
         limit = float(nvml.nvmlDeviceGetTemperatureThreshold(handle, kind))
     except nvml.NVMLError:
         return None
-    return limit if 0 < limit <= _HIGHEST_C else None
+    return limit if 0 < limit <= _MAX_C else None
 
 
 def _classify_error(nvml: Any, error: Any) -> tuple[ReadingStatus, str]:
-    """Return what an error of reading means, and a sentence on it."""
+    """Return the status of a reading after this error, and the reason as a sentence."""
     gone = (
         nvml.NVML_ERROR_GPU_IS_LOST,
         nvml.NVML_ERROR_NOT_FOUND,
@@ -276,5 +276,5 @@ def _classify_error(nvml: Any, error: Any) -> tuple[ReadingStatus, str]:
         nvml.NVML_ERROR_DRIVER_NOT_LOADED,
     )
     if error.value in gone:
-        return ReadingStatus.ABSENT, f"the GPU is not there any more ({error})"
-    return ReadingStatus.INVALID, f"NVML could not read it ({error})"
+        return ReadingStatus.ABSENT, f"the GPU no longer exists ({error})"
+    return ReadingStatus.INVALID, f"NVML cannot read it ({error})"

@@ -1,4 +1,4 @@
-"""Over-current events that the chip has counted since it started (hwmon ``soctherm_oc``)."""
+"""Over-current events since the start of the chip (hwmon ``soctherm_oc``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COUNTER = re.compile(r"(oc\d+)_event_cnt")
 
 
 def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
-    """Return a sensor for each counter: ``over_current/oc1``; it throttles while it rises."""
+    """Return a sensor for each counter: ``over_current/oc1``; a rising counter means throttling."""
     return [
         FileSensor((_counter(match[1], f"{folder}/{match[0]}"),), files, clock)
         for folder in list_numbered(files, _HWMON, "hwmon")

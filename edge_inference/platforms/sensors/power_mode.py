@@ -1,7 +1,7 @@
-"""The power mode that a Jetson is in, read from nvpmodel's files without running it.
+"""The current power mode of a Jetson, read from nvpmodel's files without running nvpmodel.
 
 ``etc/nvpmodel.conf`` names the modes, ``var/lib/nvpmodel/status`` holds the
-number of the present one (``pmode:0002``). Numbers are in no order of power.
+number of the current one (``pmode:0002``). The numbers are not sorted by power.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ STATUS_FILE = "var/lib/nvpmodel/status"
 _MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", re.MULTILINE)
 _STATUS = re.compile(r"pmode:\s*(\d+)")
 _WATTS = re.compile(r"(?:^|_)(\d+)W(?:$|_)", re.IGNORECASE)
-#: A mode that could not be read again for so long is not known any more.
-_BELIEVED_NS = 10_000_000_000
+#: A mode that was last read longer ago is unknown.
+_MAX_AGE_NS = 10_000_000_000
 
 
 def read_modes(files: SystemFiles) -> dict[int, str]:
-    """Return the names of the modes that the machine has by number, as its file orders them."""
+    """Return the names of the machine's modes by number, in the order of its file."""
     try:
         text = files.read(MODES_FILE).decode("utf-8", "replace")
     except OSError:
@@ -34,7 +34,7 @@ def read_modes(files: SystemFiles) -> dict[int, str]:
 
 
 def read_current_mode(files: SystemFiles) -> int | None:
-    """Return the number of the present mode; None where the machine has none."""
+    """Return the number of the current mode; None if the machine has none."""
     try:
         match = _STATUS.search(files.read(STATUS_FILE).decode("utf-8", "replace"))
     except OSError:
@@ -43,18 +43,18 @@ def read_current_mode(files: SystemFiles) -> int | None:
 
 
 def parse_watts(name: str) -> float | None:
-    """Return the budget that a mode's name tells (``MODE_15W``); None where it tells none."""
+    """Return the budget in the name of a mode (``MODE_15W``); None if the name has none."""
     match = _WATTS.search(name)
     return float(match[1]) if match else None
 
 
 @dataclass
 class PowerModeSensor:
-    """Looks at the mode among the sensors, since a file may block; a name is no reading."""
+    """Reads the mode in the sampler's thread, because its file may block. It has no reading."""
 
     files: SystemFiles
     clock: Clock = time.monotonic_ns
-    _looked: tuple[str, int] = field(default=("", 0), init=False)
+    _last_read: tuple[str, int] = field(default=("", 0), init=False)
 
     @property
     def name(self) -> str:
@@ -67,14 +67,14 @@ class PowerModeSensor:
         return ()
 
     def read(self) -> Sequence[Reading]:
-        """Look once, for ``text``."""
+        """Read the mode once, for ``mode_name``."""
         number = read_current_mode(self.files)
         text = "" if number is None else read_modes(self.files).get(number, f"mode {number}")
-        self._looked = text, self.clock()
+        self._last_read = text, self.clock()
         return ()
 
     @property
-    def text(self) -> str:
-        """The mode's name as last looked at; empty where it is not known."""
-        text, stamp_ns = self._looked
-        return text if self.clock() - stamp_ns <= _BELIEVED_NS else ""
+    def mode_name(self) -> str:
+        """The name of the mode at the last read; empty if it is unknown."""
+        text, stamp_ns = self._last_read
+        return text if self.clock() - stamp_ns <= _MAX_AGE_NS else ""

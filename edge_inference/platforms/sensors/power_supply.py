@@ -1,8 +1,8 @@
 """Batteries: ``sys/class/power_supply/*``, in µV, µA, µW, µWh and µAh.
 
-The kernel's rule is that a current is negative while a battery discharges, yet
-many drivers give it without a sign. The direction is therefore taken from
-``status``. Here, positive is out of the battery.
+By the kernel's rule a current is negative while a battery discharges, but many
+drivers report it without a sign. The direction is therefore taken from ``status``.
+In readings, positive means discharging.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from edge_inference.platforms.system_files import SystemFiles
 _FOLDER = "sys/class/power_supply"
 _MICRO = 1_000_000
 _SECONDS_PER_HOUR = 3600
-_OUTWARD = {"discharging": 1, "charging": -1, "full": -1, "not charging": -1}
+_DISCHARGE_SIGNS = {"discharging": 1, "charging": -1, "full": -1, "not charging": -1}
 _FLOWS = (Role.BATTERY_POWER, Role.BATTERY_CURRENT)
-#: Battery voltages that tell an energy from a charge, the best first.
+#: Files with the battery voltage that converts a charge to an energy, the best first.
 _VOLTAGES = ("voltage_min_design", "voltage_now")
 
 
@@ -31,15 +31,15 @@ _VOLTAGES = ("voltage_min_design", "voltage_now")
 class Battery(FileSensor):
     """One battery.
 
-    ``computes_power`` is True for one whose driver gives no power: it is then voltage times
-    current, and the power's channel has no file of its own.
+    ``computes_power`` is True if the driver reports no power. The power is then voltage times
+    current, and its channel has no file of its own.
     """
 
     status: str = ""
     computes_power: bool = False
 
     def read(self) -> Sequence[Reading]:
-        """Look at the battery once."""
+        """Read the battery once."""
         readings = {
             each.role: each.read(self.files, self.clock)
             for each in self.channels
@@ -60,7 +60,7 @@ class Battery(FileSensor):
 def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each battery of the machine: ``battery/<name>/charge`` and more.
 
-    A battery in a mouse or a game pad (``scope`` Device) is none of the machine's.
+    A battery with ``scope`` Device is skipped: it is in a mouse or a game pad.
     """
     found: list[Sensor] = []
     for name in files.list(_FOLDER):
@@ -113,7 +113,7 @@ def _battery(files: SystemFiles, clock: Clock, name: str, path: str) -> Battery:
 
 
 def _energy(files: SystemFiles, name: str, path: str, names: Sequence[str]) -> Channel | None:
-    """Describe the energy left: as such, or as a charge at the battery's usual voltage."""
+    """Return the channel of the remaining energy, from the energy or the charge times voltage."""
     if "energy_now" in names:
         file, multiplier = f"{path}/energy_now", _SECONDS_PER_HOUR
         divisor = _MICRO
@@ -132,17 +132,15 @@ def _energy(files: SystemFiles, name: str, path: str, names: Sequence[str]) -> C
 
 
 def _with_discharge_sign(reading: Reading, status_text: str) -> Reading:
-    """Give a flow the sign that the battery's status tells."""
+    """Give a power or current the sign that follows from the battery's status."""
     if reading.value is None or reading.value == 0:
         return reading
-    sign = _OUTWARD.get(status_text.lower())
+    sign = _DISCHARGE_SIGNS.get(status_text.lower())
     if sign is not None:
         return replace(reading, value=sign * abs(reading.value))
-    if reading.value < 0:  # without a status, a sign tells: it is negative while discharging
+    if reading.value < 0:  # without a status, a negative value means discharging
         return replace(reading, value=-reading.value)
-    problem = (
-        f"the battery does not say whether it is charged or discharged (status {status_text!r})"
-    )
+    problem = f"expected a battery status of charging or discharging, got {status_text!r}"
     return replace(reading, value=None, status=ReadingStatus.INVALID, problem=problem)
 
 

@@ -1,4 +1,4 @@
-"""All kinds of sensors that files can be."""
+"""The kinds of sensors that are found in files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
-#: What throttles comes first, then what decides: a reader of a list sees them on top.
+#: In the order in which tables show them: temperatures and throttling first.
 _KINDS = (
     thermal_zones,
     hwmon_temperature,
@@ -41,5 +41,5 @@ _KINDS = (
 def find_sensors(
     files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns
 ) -> list[Sensor]:
-    """Look through a tree for whatever can be read; only what does not change is read here."""
+    """Return the sensors of a machine; the probe reads only files that do not change."""
     return [sensor for kind in _KINDS for sensor in kind.find(files, board, clock)]

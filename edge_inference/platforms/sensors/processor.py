@@ -1,4 +1,4 @@
-"""Load of the processor (``proc/stat``) and memory in use (``proc/meminfo``)."""
+"""CPU load (``proc/stat``) and memory in use (``proc/meminfo``)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edge_inference.platforms.system_files import SystemFiles
 
 _STAT = "proc/stat"
 _MEMINFO = "proc/meminfo"
-#: Of the first line of proc/stat: user nice system idle iowait irq softirq steal; then guest times,
-#: which are in user and nice already.
+#: The first line of proc/stat: user nice system idle iowait irq softirq steal, then guest times,
+#: which user and nice already include.
 _CPU_TIMES = re.compile(rb"cpu((?: +\d+){4,8})")
 _IDLE = slice(3, 5)
 _TOTAL = re.compile(rb"^MemTotal: +(\d+) kB", re.MULTILINE)
@@ -26,12 +26,12 @@ _AVAILABLE = re.compile(rb"^MemAvailable: +(\d+) kB", re.MULTILINE)
 
 @dataclass
 class CpuLoad(FileSensor):
-    """Share of the time between two looks that the processor's cores were busy."""
+    """Share of the time between two samples in which the CPU cores were busy."""
 
     _before: tuple[int, int] | None = field(default=None, init=False, compare=False)
 
     def read(self) -> Sequence[Reading]:
-        """Look once. The first look has no value yet."""
+        """Read the times once. The first sample has no value."""
         channel = self.channels[0]
         try:
             match = _CPU_TIMES.match(self.files.read(channel.path))
@@ -39,25 +39,25 @@ class CpuLoad(FileSensor):
             return [channel.make_empty_reading(*classify_error(error), self.clock())]
         now = self.clock()
         if match is None:
-            problem = "its first line does not hold the times of 'cpu'"
+            problem = "expected the times of 'cpu' in the first line"
             return [channel.make_empty_reading(ReadingStatus.INVALID, problem, now)]
         times = [int(each) for each in match[1].split()]
-        looked = sum(times), sum(times[_IDLE])
-        before, self._before = self._before, looked
-        if before is None or looked[0] <= before[0]:
-            problem = "load is known from the second look on"
+        sample = sum(times), sum(times[_IDLE])
+        before, self._before = self._before, sample
+        if before is None or sample[0] <= before[0]:
+            problem = "the load needs two samples"
             return [channel.make_empty_reading(ReadingStatus.STALE, problem, now)]
-        idle = (looked[1] - before[1]) / (looked[0] - before[0])
-        # Idle time may go back by a tick or two (see proc(5)); a share of less than 0 is none.
+        idle = (sample[1] - before[1]) / (sample[0] - before[0])
+        # The idle time may go back by a tick or two, see proc(5), so the share is clamped.
         return [channel.make_reading(min(max(1 - idle, 0.0), 1.0), now)]
 
 
 @dataclass
 class MemoryUse(FileSensor):
-    """Share of the memory that programs could not have."""
+    """Share of the memory that is not available to programs."""
 
     def read(self) -> Sequence[Reading]:
-        """Look once."""
+        """Read the file once."""
         channel = self.channels[0]
         try:
             text = self.files.read(channel.path)
@@ -65,7 +65,7 @@ class MemoryUse(FileSensor):
             return [channel.make_empty_reading(*classify_error(error), self.clock())]
         total, available = _TOTAL.search(text), _AVAILABLE.search(text)
         if total is None or available is None or int(total[1]) == 0:
-            problem = "it does not hold MemTotal and MemAvailable"
+            problem = "expected MemTotal and MemAvailable in the file"
             return [channel.make_empty_reading(ReadingStatus.INVALID, problem, self.clock())]
         return [channel.make_reading(1 - int(available[1]) / int(total[1]), self.clock())]
 

@@ -1,4 +1,4 @@
-"""A power rail: voltage, current and power of one line that a monitor chip measures."""
+"""A power rail: voltage, current and power of one channel of a power monitor."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from edge_inference.core.reading import Quantity, Reading
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, FileSensor
 
-#: How a chip without a line there, and the boards' makers, mark an input that is not connected.
+#: Labels of an input that is not connected, by drivers and by makers of boards.
 _NOT_CONNECTED = {"", "nc", "n/c"}
 
 
 @dataclass
 class Rail(FileSensor):
-    """Power comes first, then voltage and current; all three as the chip's driver says them.
+    """Power, voltage and current, in this order, as the driver reports them.
 
-    ``computes_power`` is True for a driver that gives no power: it is then voltage times current.
+    ``computes_power`` is True for a driver without a power; it is then voltage times current.
     """
 
     computes_power: bool = field(default=False)
 
     def read(self) -> Sequence[Reading]:
-        """Look at the rail once."""
+        """Read the rail once."""
         if not self.computes_power:
             return super().read()
         power, *factors = self.channels
@@ -38,22 +38,22 @@ class Rail(FileSensor):
 
 
 def is_connected(label: str) -> bool:
-    """Tell whether a label names a line that is there."""
+    """Tell whether a label names a connected input."""
     return label.strip().lower() not in _NOT_CONNECTED
 
 
 def rail_channels(
     name: str, board: Board, *, power: tuple[str, int], voltage: str, current: str
 ) -> tuple[Channel, Channel, Channel]:
-    """Describe a rail.
+    """Return the channels of a rail: power, voltage and current.
 
-    ``power`` is its file and by what its number is divided for watts; ``voltage``
-    and ``current`` are files in thousandths. Nothing of a rail flows backwards.
+    ``power`` is a file and the divisor that converts its number to watts; ``voltage``
+    and ``current`` are files in mV and mA. No value of a rail is negative.
     """
     path, divisor = power
     return (
         Channel(
-            name, path, Quantity.POWER, divisor=divisor, role=board.role_of_power(name), min_value=0
+            name, path, Quantity.POWER, divisor=divisor, role=board.power_role(name), min_value=0
         ),
         Channel(f"{name}/voltage", voltage, Quantity.VOLTAGE, divisor=1000, min_value=0),
         Channel(f"{name}/current", current, Quantity.CURRENT, divisor=1000, min_value=0),

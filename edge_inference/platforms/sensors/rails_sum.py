@@ -1,4 +1,4 @@
-"""The sum of a board's rails, where nothing measures what the whole board takes in."""
+"""The sum of a board's rails, for a board whose total power is not measured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ RAILS_SUM = "power/rails_sum"
 
 
 def rails_sum(readings: Sequence[Reading], board: Board) -> Reading | None:
-    """Return the sum of the rails that the board names; None where there is nothing to sum.
+    """Return the sum of the rails that the board names; None if there are none.
 
-    It is never a total: the rails are less than what the board takes in. With
-    one rail unknown the sum is unknown too.
+    The sum is not the total power: the rails are only a part of the board's input. If
+    one rail has no value, the sum has none either.
     """
     powers = [each for each in readings if each.quantity is Quantity.POWER]
     if any(each.role is Role.TOTAL_POWER for each in powers):
@@ -27,19 +27,15 @@ def rails_sum(readings: Sequence[Reading], board: Board) -> Reading | None:
     values = [each.value for each in rails if each.value is not None]
     if len(values) == len(rails):
         return Reading(RAILS_SUM, Quantity.POWER, sum(values), source, oldest, role=Role.RAILS_SUM)
-    lacking = next(each for each in rails if each.value is None)
+    missing = next(each for each in rails if each.value is None)
     return Reading(
         RAILS_SUM,
         Quantity.POWER,
         None,
         source,
         oldest,
-        _worth(lacking),
+        # The sum is late if a rail is late; any other missing rail makes it invalid.
+        ReadingStatus.STALE if missing.status is ReadingStatus.STALE else ReadingStatus.INVALID,
         Role.RAILS_SUM,
-        f"{lacking.name} is unknown: {lacking.problem}",
+        f"{missing.name} has no value: {missing.problem}",
     )
-
-
-def _worth(lacking: Reading) -> ReadingStatus:
-    """Return what a sum is worth that lacks a part: not there only where the part is late."""
-    return ReadingStatus.STALE if lacking.status is ReadingStatus.STALE else ReadingStatus.INVALID

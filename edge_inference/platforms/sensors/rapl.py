@@ -1,4 +1,4 @@
-"""Power by the energy that x86 processors count: ``sys/class/powercap/intel-rapl:*``, in µJ."""
+"""Power from the energy counters of x86 processors: ``sys/class/powercap/intel-rapl:*``, in µJ."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/powercap"
-#: More than any socket takes: the counter did not wrap but began anew.
-_MOST_W = 2000.0
-#: The counter may have wrapped twice in a longer time.
-_LONGEST_NS = 10_000_000_000
+#: No socket draws more: a higher power means that the counter was reset and did not wrap.
+_MAX_W = 2000.0
+#: In a longer time the counter may wrap twice.
+_MAX_INTERVAL_NS = 10_000_000_000
 _MICROJOULES = 1_000_000
 
 
 @dataclass
 class EnergyCounter(FileSensor):
-    """Watts between two looks at a counter of energy; it wraps after ``range_uj``.
+    """Mean power between two samples of an energy counter, which wraps after ``range_uj``.
 
-    ``never_idle`` is True for one of a whole socket: it always takes some power.
+    ``never_idle`` is True for a whole socket, which always draws some power.
     """
 
     range_uj: int | None = None
@@ -40,7 +40,7 @@ class EnergyCounter(FileSensor):
     _before: tuple[int, int] | None = field(default=None, init=False, compare=False)
 
     def read(self) -> Sequence[Reading]:
-        """Look once. The first look, and one after a long pause, has no value yet."""
+        """Read the counter once. The first sample, and one after a long pause, has no value."""
         channel = self.channels[0]
         try:
             energy = read_number(self.files, channel.path)
@@ -52,17 +52,17 @@ class EnergyCounter(FileSensor):
             return [channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())]
         now = self.clock()
         before, self._before = self._before, (energy, now)
-        if before is None or not 0 < now - before[1] <= _LONGEST_NS:
-            problem = "power is known from the second look on"
+        if before is None or not 0 < now - before[1] <= _MAX_INTERVAL_NS:
+            problem = "the power needs two samples"
             return [channel.make_empty_reading(ReadingStatus.STALE, problem, now)]
         used = energy - before[0]
         if used < 0:
             if self.range_uj is None:
-                problem = "the counter of energy went back, and how far it counts is not known"
+                problem = "the energy counter went back, and its range is unknown"
                 return [channel.make_empty_reading(ReadingStatus.INVALID, problem, now)]
             used += self.range_uj
         if used == 0 and self.never_idle:
-            problem = "the counter of energy stands still, yet a socket always takes some power"
+            problem = "the energy counter does not change, but a socket always draws some power"
             return [channel.make_empty_reading(ReadingStatus.INVALID, problem, now)]
         seconds = (now - before[1]) / 1e9
         return [channel.make_reading(used / _MICROJOULES / seconds, now)]
@@ -72,7 +72,7 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
     """Return a sensor for each domain: ``rapl/package-0``, and ``rapl/package-0/dram`` within."""
     found: dict[str, Sensor] = {}
     outer: dict[str, str] = {}
-    for zone in files.list(_FOLDER):  # sorted: a domain comes before those within it
+    for zone in files.list(_FOLDER):  # sorted: a domain comes before its subdomains
         control, _, path = zone.partition(":")
         if control != "intel-rapl" or not path:
             continue
@@ -92,9 +92,9 @@ def _counter(
         name,
         f"{folder}/energy_uj",
         Quantity.POWER,
-        role=board.role_of_power(name),
+        role=board.power_role(name),
         min_value=0,
-        max_value=_MOST_W,
+        max_value=_MAX_W,
     )
     reach = read_number_or_none(files, f"{folder}/max_energy_range_uj")
     return EnergyCounter((channel,), files, clock, range_uj=reach, never_idle=not within)

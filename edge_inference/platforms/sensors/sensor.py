@@ -1,4 +1,4 @@
-"""What a probe finds: things that can be read."""
+"""The protocol of sensors."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from edge_inference.core.reading import Reading
 
 
 class Sensor(Protocol):
-    """One source that is read as a whole: a file, a chip, a device.
+    """A source that is read as a whole: a file, a chip or a device.
 
-    ``read`` returns the same names each time, with a status where there is no value;
-    it raises nothing for what a machine may do, and may block.
+    ``read`` returns the same names each time, with a status if there is no value. It may
+    block. A fault of the machine is a status, not an exception.
     """
 
     @property
     def name(self) -> str:
-        """The name of the first of its readings; unique."""
+        """The name of its first reading; unique."""
 
     @property
     def names(self) -> Sequence[str]:
         """The names of all its readings."""
 
     def read(self) -> Sequence[Reading]:
-        """Look once."""
+        """Read every value once."""
 
 
 @runtime_checkable
 class AnnouncedSensor(Sensor, Protocol):
-    """A sensor that can tell of its readings before it is read, for one whose first read hangs."""
+    """A sensor that names its readings before its first read, in case that read hangs."""
 
     def announce(self, stamp_ns: int) -> Sequence[Reading]:
         """Return a STALE reading of every name."""

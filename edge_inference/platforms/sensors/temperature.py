@@ -1,4 +1,4 @@
-"""A temperature and what makes it unbelievable: made-up values, leaps, a unit switched off."""
+"""A temperature sensor that rejects placeholders, jumps and values of a powered-off unit."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from edge_inference.platforms.attributes import classify_error, read_number
 from edge_inference.platforms.boards import Board
 from edge_inference.platforms.sensors.channel import Channel, FileSensor
 
-#: What JetPack 5 says of a zone whose unit is switched off, in thousandths of a degree.
+#: JetPack 5 reports this for a zone whose unit is powered off, in millidegrees.
 _SWITCHED_OFF_MC = -256_000
-#: What so many sensors say that measure nothing that it is believed only when coming from near.
+#: Many sensors that measure nothing report 0 °C, so 0 °C is valid only after a value near it.
 _SUSPICIOUS_C = 0.0
 _NEAR_C = 5.0
-#: A sensor in whole degrees never leaves this; one in thousandths does as soon as anything is warm.
-_LARGEST_OF_WHOLE_DEGREES = 1000
-#: Where another sensor says so much, a sensor within one degree of 0 °C is wrong.
+#: A sensor in whole degrees stays within this; one in millidegrees exceeds it when it is warm.
+_MAX_WHOLE_DEGREES = 1000
+#: If another sensor is this warm, a sensor within one degree of 0 °C is wrong.
 _WARM_C = 15.0
-#: After so long a pause any change is possible.
-_LEAP_WITHIN_NS = 10_000_000_000
+#: After a longer pause any change is possible.
+_MAX_AGE_NS = 10_000_000_000
 
 
 @dataclass
 class Temperature(FileSensor):
-    """One file with thousandths of a degree.
+    """One file in millidegrees.
 
-    ``placeholder`` is True for one that says a number but measures nothing. Sensors of one machine
-    share ``last_valid``: by name, what each said last that was believed (°C), and when.
+    ``placeholder`` is True for a sensor that reports a number but measures nothing. All sensors
+    of a machine share ``last_valid``: by name, the last valid value (°C) and its time.
     """
 
-    largest_jump_c: float = 30.0
+    max_jump_c: float = 30.0
     placeholder: bool = False
     last_valid: dict[str, tuple[float, int]] = field(default_factory=dict, compare=False)
     _is_in_thousandths: bool = field(default=False, init=False, compare=False)
     _unconfirmed: float | None = field(default=None, init=False, compare=False)
 
     def read(self) -> Sequence[Reading]:
-        """Look once."""
+        """Read the file once."""
         return [self._read(self.channels[0])]
 
     def _read(self, channel: Channel) -> Reading:
@@ -52,7 +52,7 @@ class Temperature(FileSensor):
             return channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())
         now = self.clock()
         if number == _SWITCHED_OFF_MC:
-            problem = "the unit that it measures is switched off (-256 °C)"
+            problem = "the measured unit is powered off (-256 °C)"
             return channel.make_empty_reading(ReadingStatus.GATED, problem, now)
         reading = channel.make_reading(number / 1000, now)
         if reading.value is None:
@@ -66,42 +66,46 @@ class Temperature(FileSensor):
         return reading
 
     def _unit_problem(self, number: int, now_ns: int) -> str:
-        """Return why a number may be no thousandths of a degree; empty where it is."""
-        if abs(number) > _LARGEST_OF_WHOLE_DEGREES:
+        """Return why a number may not be in millidegrees; empty if it is."""
+        if abs(number) > _MAX_WHOLE_DEGREES:
             self._is_in_thousandths = True
         if self._is_in_thousandths or self.placeholder:
             return ""
         others = [
             value
             for name, (value, seen_ns) in list(self.last_valid.items())
-            if name != self.channels[0].name and now_ns - seen_ns <= _LEAP_WITHIN_NS
+            if name != self.channels[0].name and now_ns - seen_ns <= _MAX_AGE_NS
         ]
         if others and max(others) < _WARM_C:
             return ""
-        why = f"while another says {max(others):g} °C" if others else "and nothing confirms it"
+        reason = (
+            f"while another sensor reports {max(others):g} °C"
+            if others
+            else "and no other sensor confirms it"
+        )
         return (
-            f"it says {number} and has never been beyond ±{_LARGEST_OF_WHOLE_DEGREES}, {why}: "
-            "expected thousandths of a degree; its driver may give whole degrees"
+            f"expected millidegrees, got {number}, which has always been within "
+            f"±{_MAX_WHOLE_DEGREES}, {reason}; its driver may report whole degrees"
         )
 
     def _reject_reason(self, value: float, unconfirmed: float | None, now_ns: int) -> str:
-        """Return why a value is not believed; empty where it is.
+        """Return why a value is rejected; empty if it is valid.
 
-        ``unconfirmed`` is what the look before said, where that was not believed for a leap.
+        ``unconfirmed`` is the previous value if it was rejected because of a jump.
         """
         if self.placeholder:
-            return f"it always says {value:g} °C and measures nothing on this board"
+            return f"a placeholder on this board: it measures nothing and reports {value:g} °C"
         before = self.last_valid.get(self.channels[0].name)
         if value == _SUSPICIOUS_C and (before is None or abs(before[0]) > _NEAR_C):
-            return "it said exactly 0 °C, as sensors do that measure nothing"
-        if before is None or now_ns - before[1] > _LEAP_WITHIN_NS:
+            return "got exactly 0 °C, which is typical of a sensor that measures nothing"
+        if before is None or now_ns - before[1] > _MAX_AGE_NS:
             return ""
-        if abs(value - before[0]) <= self.largest_jump_c:
+        if abs(value - before[0]) <= self.max_jump_c:
             return ""
-        if unconfirmed is not None and abs(value - unconfirmed) <= self.largest_jump_c:
-            return ""  # a second look says so too
+        if unconfirmed is not None and abs(value - unconfirmed) <= self.max_jump_c:
+            return ""  # a second sample confirms the jump
         self._unconfirmed = value
-        return f"it leapt from {before[0]:g} to {value:g} °C; to be confirmed by the next look"
+        return f"jumped from {before[0]:g} to {value:g} °C; the next sample must confirm it"
 
 
 def temperature_channel(
@@ -109,19 +113,19 @@ def temperature_channel(
     path: str,
     board: Board,
     *,
-    decides: bool,
+    is_control: bool,
     throttle: float | None = None,
     critical: float | None = None,
 ) -> Channel:
-    """Describe a file of thousandths of a degree on this board."""
+    """Return the channel of a file in millidegrees on this board."""
     return Channel(
         name,
         path,
         Quantity.TEMPERATURE,
         divisor=1000,
-        role=Role.CONTROL if decides else Role.NONE,
-        min_value=board.settings.lowest_c,
-        max_value=board.settings.highest_c,
+        role=Role.CONTROL if is_control else Role.NONE,
+        min_value=board.settings.min_c,
+        max_value=board.settings.max_c,
         throttle=throttle,
         critical=critical,
     )

@@ -1,4 +1,4 @@
-"""Thermal zones: ``sys/class/thermal/thermal_zone*``, told by their type, never by their number."""
+"""Thermal zones (``sys/class/thermal/thermal_zone*``), identified by type and not by number."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
     for path in list_numbered(files, _FOLDER, "thermal_zone"):
         kind = read_text(files, f"{path}/type") or path.rpartition("/")[2]
         zones[make_unique(f"zone/{kind}", zones)] = path
-    deciding = board.deciding(list(zones))
+    control = board.control_names(list(zones))
     last_valid: dict[str, tuple[float, int]] = {}
     return [
-        _zone(files, board, clock, name, path, name in deciding, last_valid)
+        _zone(files, board, clock, name, path, name in control, last_valid)
         for name, path in zones.items()
     ]
 
@@ -43,37 +43,37 @@ def _zone(
     clock: Clock,
     name: str,
     path: str,
-    decides: bool,
+    is_control: bool,
     last_valid: dict[str, tuple[float, int]],
 ) -> Temperature:
     trips = _trip_points(files, board, path)
-    max_value = board.settings.highest_c
+    max_value = board.settings.max_c
     channel = temperature_channel(
         name,
         f"{path}/temp",
         board,
-        decides=decides,
-        throttle=_lowest(trips, "passive", max_value),
-        critical=_lowest(trips, "critical", max_value),
+        is_control=is_control,
+        throttle=_find_lowest(trips, "passive", max_value),
+        critical=_find_lowest(trips, "critical", max_value),
     )
     return Temperature(
         (channel,),
         files,
         clock,
-        board.settings.largest_jump_c,
+        board.settings.max_jump_c,
         board.is_placeholder(name),
         last_valid,
     )
 
 
 def _trip_points(files: SystemFiles, board: Board, path: str) -> list[tuple[str, float]]:
-    """Return what each trip point of a zone does, and its temperature.
+    """Return the type and the temperature of each trip point of a zone.
 
-    Passive ones are left out where what they drive does not slow the machine down, such as a fan
-    or an alert (Documentation/driver-api/thermal/sysfs-api.rst: ``cdevN_trip_point``).
+    A passive trip point is left out if its cooling devices do not slow the machine down, such as
+    a fan or an alert (Documentation/driver-api/thermal/sysfs-api.rst: ``cdevN_trip_point``).
     """
     names = files.list(path)
-    slowing = _slowing_trips(files, board, path, names)
+    throttling = _find_throttling_trips(files, board, path, names)
     found = []
     for name in names:
         match = _TRIP_TYPE.fullmatch(name)
@@ -81,16 +81,16 @@ def _trip_points(files: SystemFiles, board: Board, path: str) -> list[tuple[str,
             continue
         kind = read_text(files, f"{path}/{name}")
         temperature = read_number_or_none(files, f"{path}/trip_point_{match[1]}_temp")
-        is_idle = kind == "passive" and slowing is not None and int(match[1]) not in slowing
+        is_idle = kind == "passive" and throttling is not None and int(match[1]) not in throttling
         if temperature is not None and not is_idle:
             found.append((kind, temperature / 1000))
     return found
 
 
-def _slowing_trips(
+def _find_throttling_trips(
     files: SystemFiles, board: Board, path: str, names: Sequence[str]
 ) -> Container[int] | None:
-    """Return the trip points that a throttling device is bound to; None where nothing tells."""
+    """Return the trip points that are bound to a throttling device; None if unknown."""
     devices = [name for name in names if _DEVICE.fullmatch(name)]
     if not devices:
         return None
@@ -101,11 +101,11 @@ def _slowing_trips(
             continue
         trip = read_number_or_none(files, f"{path}/{device}_trip_point")
         if trip is None or trip < 0:
-            return None  # bound to one that is not told
+            return None  # bound to an unknown trip point
         found.add(trip)
     return found
 
 
-def _lowest(trips: list[tuple[str, float]], kind: str, max_value: float) -> float | None:
-    """Return the lowest trip point of a kind; one at 0 or beyond all heat is switched off."""
+def _find_lowest(trips: list[tuple[str, float]], kind: str, max_value: float) -> float | None:
+    """Return the lowest trip point of a type; one at 0 or above ``max_value`` is disabled."""
     return min((at for what, at in trips if what == kind and 0 < at <= max_value), default=None)

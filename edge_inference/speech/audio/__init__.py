@@ -1,1 +1,1 @@
-"""Sound: chunks, sample formats, resampling, files and devices."""
+"""Audio: chunks, sample formats, resampling, files and devices."""

@@ -1,4 +1,4 @@
-"""What somebody ought to do about the sound, from what was counted of it."""
+"""Hints about audio problems, from the counts of an audio stream."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from edge_inference.speech.audio.chunks import ChunkCounts
 
-#: A fault stays on show for so long after it was last seen.
+#: A problem is reported for this long after its last occurrence.
 _SHOWN_S = 5.0
 
 
 class AudioAdvice:
-    """Turns counts of one stream into a sentence; for one thread."""
+    """Makes a hint from the counts of one audio stream. Not thread-safe."""
 
     def __init__(self) -> None:
         self._before = ChunkCounts()
@@ -19,9 +19,9 @@ class AudioAdvice:
         self._sources = 1
 
     def update(self, counts: ChunkCounts, now_s: float, sources: int) -> str:
-        """Return what is to be done, empty where all is well.
+        """Return a hint; empty if there is no problem.
 
-        ``now_s`` is of a clock that never runs back; ``sources`` publish the sound.
+        ``now_s`` is a time of a monotonic clock; ``sources`` is the number of audio publishers.
         """
         if counts.clipped > self._before.clipped:
             self._clipped_until = now_s + _SHOWN_S
@@ -33,10 +33,10 @@ class AudioAdvice:
         if now_s < self._gaps_until:
             problems.append(self._describe_gaps())
         if now_s < self._clipped_until:
-            problems.append("the sound is clipped: lower the gain")
+            problems.append("the audio is clipped: lower the gain")
         return "; ".join(problems)
 
     def _describe_gaps(self) -> str:
         if self._sources > 1:
-            return f"{self._sources} sources publish the sound in turn: leave one of them"
-        return "the sound has gaps: see whether its source or the network loses some"
+            return f"{self._sources} sources publish audio on this topic: stop all but one"
+        return "the audio has gaps: check whether the source or the network loses chunks"

@@ -1,4 +1,4 @@
-"""Sound files: WAV by Python itself, others through the package soundfile (libsndfile)."""
+"""Audio files: WAV by the standard library, others by the package soundfile (libsndfile)."""
 
 from __future__ import annotations
 
@@ -12,68 +12,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.audio import MAX_CHANNELS, SAMPLE_RATE
-from edge_inference.core.bounded_file import open_plain
+from edge_inference.core.bounded_file import open_regular_file
 from edge_inference.errors import InputError, SourceError
 from edge_inference.speech.audio.resample import check_rate
 
-#: ``.raw`` is 16 kHz, one channel, 16 bits signed, little-endian: there is no header to ask.
+#: ``.raw`` has no header: it must be 16 kHz, one channel, 16 bits signed, little-endian.
 SUFFIXES = (".wav", ".flac", ".ogg", ".aiff", ".raw")
 
-# From here on a length in a WAV header stands for an unknown one.
+# A length in a WAV header from here on means an unknown length.
 _UNKNOWN_BYTES = 0x7FFF_0000
-_LONGEST_S = 6 * 3600.0
-_LARGEST_FILE = 1 << 32
-_MOST_CHUNKS = 1000
+_MAX_DURATION_S = 6 * 3600.0
+_MAX_FILE_BYTES = 1 << 32
+_MAX_HEADER_CHUNKS = 1000
 
 Samples = tuple[NDArray[np.float32], int]
 
 
 def read_blocks(file: Path, length_s: float) -> Iterator[Samples]:
-    """Yield pieces of one channel (the mean of all), each with its sample rate.
+    """Yield blocks of one channel (the mean of all channels), each with its sample rate.
 
-    The last one may be shorter. Raises SourceError, also behind the last piece of a file that was
-    cut off.
+    The last block may be shorter. Raises SourceError, for a truncated file after its last block.
     """
-    is_empty, odd, heard_s = True, 0, 0.0
+    is_empty, invalid, read_s = True, 0, 0.0
     try:
-        for samples, rate in _reader(file)(file, length_s):
-            odd += int(np.count_nonzero(~np.isfinite(samples)))
-            heard_s += len(samples) / rate
-            if heard_s > _LONGEST_S:
+        for samples, rate in _choose_reader(file)(file, length_s):
+            invalid += int(np.count_nonzero(~np.isfinite(samples)))
+            read_s += len(samples) / rate
+            if read_s > _MAX_DURATION_S:
                 raise SourceError(
-                    f"{file}: longer than {_LONGEST_S / 3600:g} hours; cut it into several"
+                    f"{file}: longer than {_MAX_DURATION_S / 3600:g} hours; split the file"
                 )
             if len(samples):
                 is_empty = False
-                yield _within_bounds(samples), rate
+                yield _clip(samples), rate
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror or error}") from error
     if is_empty:
-        raise SourceError(f"{file}: there is no sound in it; record it again")
-    if odd:
+        raise SourceError(f"{file}: the file has no samples; record it again")
+    if invalid:
         raise SourceError(
-            f"{file}: expected numbers for samples, got {odd} times NaN or infinity, heard as "
-            "silence; write it again"
+            f"{file}: expected finite samples, got NaN or infinity {invalid} times, replaced by "
+            "silence; write the file again"
         )
 
 
-def _reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
+def _choose_reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
     if file.suffix.lower() == ".raw":
-        return _raw
-    return _wave if file.suffix.lower() == ".wav" and _is_plain_wave(file) else _with_soundfile
+        return _read_raw
+    return (
+        _read_wave
+        if file.suffix.lower() == ".wav" and _is_plain_wave(file)
+        else _read_with_soundfile
+    )
 
 
-def _raw(file: Path, length_s: float) -> Iterator[Samples]:
+def _read_raw(file: Path, length_s: float) -> Iterator[Samples]:
     size = max(1, round(length_s * SAMPLE_RATE)) * 2
-    with open_plain(file, round(_LONGEST_S * SAMPLE_RATE) * 2) as stream:
+    with open_regular_file(file, round(_MAX_DURATION_S * SAMPLE_RATE) * 2) as stream:
         while data := stream.read(size):
-            yield _one_channel(_from_pcm(data[: len(data) // 2 * 2], 2), 1), SAMPLE_RATE
+            yield _to_mono(_from_pcm(data[: len(data) // 2 * 2], 2), 1), SAMPLE_RATE
 
 
 def _is_plain_wave(file: Path) -> bool:
-    """Tell whether Python's own reader knows this kind: whole numbers, no compression."""
+    """Tell whether the module wave reads this file: integer samples without compression."""
     try:
-        with open_plain(file, _LARGEST_FILE) as stream:
+        with open_regular_file(file, _MAX_FILE_BYTES) as stream:
             _check_chunks(stream, file)
             with wave.open(stream):
                 return True
@@ -82,20 +85,23 @@ def _is_plain_wave(file: Path) -> bool:
 
 
 def _check_chunks(stream: IO[bytes], file: Path) -> None:
-    """Raise SourceError for so many chunks before the sound that nobody has written them."""
+    """Raise SourceError for too many chunks before the samples; reading them would take long."""
     stream.seek(12)
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_HEADER_CHUNKS):
         head = stream.read(8)
         if len(head) < 8 or head.startswith(b"data"):
             stream.seek(0)
             return
         length = int.from_bytes(head[4:], "little")
         stream.seek(length + length % 2, os.SEEK_CUR)
-    raise SourceError(f"{file}: more than {_MOST_CHUNKS} parts before its sound; write it again")
+    raise SourceError(
+        f"{file}: expected at most {_MAX_HEADER_CHUNKS} chunks before the samples; write the file "
+        "again"
+    )
 
 
-def _wave(file: Path, length_s: float) -> Iterator[Samples]:
-    with open_plain(file, _LARGEST_FILE) as data_file, wave.open(data_file) as stream:
+def _read_wave(file: Path, length_s: float) -> Iterator[Samples]:
+    with open_regular_file(file, _MAX_FILE_BYTES) as data_file, wave.open(data_file) as stream:
         rate, channels, width = (
             stream.getframerate(),
             stream.getnchannels(),
@@ -106,37 +112,37 @@ def _wave(file: Path, length_s: float) -> Iterator[Samples]:
         _check_format(rate, channels, file)
         length, count = max(1, round(length_s * rate)), 0
         while data := stream.readframes(length):
-            whole = len(data) // (channels * width) * channels * width
-            count += whole // (channels * width)
-            yield _one_channel(_from_pcm(data[:whole], width), channels), rate
-        promised = stream.getnframes()
-        # Who writes to a pipe does not know the length, and gives the highest.
-        if count < promised < _UNKNOWN_BYTES // (channels * width):
+            complete = len(data) // (channels * width) * channels * width
+            count += complete // (channels * width)
+            yield _to_mono(_from_pcm(data[:complete], width), channels), rate
+        declared = stream.getnframes()
+        # A writer to a pipe does not know the length and writes the highest value.
+        if count < declared < _UNKNOWN_BYTES // (channels * width):
             raise SourceError(
-                f"{file}: cut off: {count / rate:.2f} s of sound, {promised / rate:.2f} s by its "
-                "header; copy it again"
+                f"{file}: truncated: expected {declared / rate:.2f} s of audio by its header, got "
+                f"{count / rate:.2f} s; copy the file again"
             )
 
 
-def _with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
+def _read_with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
     soundfile = _import_soundfile(file)
-    open_plain(file, _LARGEST_FILE).close()
+    open_regular_file(file, _MAX_FILE_BYTES).close()
     try:
         with soundfile.SoundFile(str(file)) as stream:
             rate = int(stream.samplerate)
             _check_format(rate, int(stream.channels), file)
             length = max(1, round(length_s * rate))
             while len(block := stream.read(length, dtype="float32", always_2d=True)):
-                yield _one_channel(block.reshape(-1), block.shape[1]), rate
+                yield _to_mono(block.reshape(-1), block.shape[1]), rate
     except soundfile.LibsndfileError as error:
-        raise SourceError(f"{file}: not a sound that can be read: {error}") from error
+        raise SourceError(f"{file}: not a readable audio file: {error}") from error
 
 
 def _check_format(rate: int, channels: int, file: Path) -> None:
     try:
         check_rate(rate)
     except InputError as error:
-        raise SourceError(f"{file}: {error}; convert it, or mend its header") from error
+        raise SourceError(f"{file}: {error}; convert it, or correct its header") from error
     if channels > MAX_CHANNELS:
         raise SourceError(f"{file}: expected at most {MAX_CHANNELS} channels, got {channels}")
 
@@ -145,36 +151,36 @@ def _import_soundfile(file: Path) -> Any:
     try:
         import soundfile
     except ImportError as error:
-        raise _needs(file, error, "pip install soundfile") from error
-    except OSError as error:  # its wheel for any machine brings no libsndfile
-        raise _needs(file, error, "apt install libsndfile1") from error
+        raise _missing_package(file, error, "pip install soundfile") from error
+    except OSError as error:  # the platform-independent wheel has no libsndfile
+        raise _missing_package(file, error, "apt install libsndfile1") from error
     return soundfile
 
 
-def _needs(file: Path, error: Exception, cure: str) -> SourceError:
+def _missing_package(file: Path, error: Exception, hint: str) -> SourceError:
     return SourceError(
-        f"{file}: only WAV with whole numbers and .raw can be read without the package soundfile "
-        f"and its library libsndfile ({error}); install what is missing with: {cure}"
+        f"{file}: files other than integer WAV and .raw need the package soundfile and the library "
+        f"libsndfile ({error}); install it with: {hint}"
     )
 
 
 def _from_pcm(data: bytes, width: int) -> NDArray[np.float32]:
-    if width == 1:  # the only unsigned one
+    if width == 1:  # the only unsigned format
         return (np.frombuffer(data, np.uint8).astype(np.float32) - 128.0) / 128.0
     if width == 3:  # three bytes become the upper three of four
-        whole = np.zeros((len(data) // 3, 4), np.uint8)
-        whole[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        data, width = whole.tobytes(), 4
+        widened = np.zeros((len(data) // 3, 4), np.uint8)
+        widened[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        data, width = widened.tobytes(), 4
     values = np.frombuffer(data, np.dtype(f"<i{width}"))
     return (values / float(2 ** (8 * width - 1))).astype(np.float32)
 
 
-def _one_channel(values: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+def _to_mono(values: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     samples: NDArray[np.float32] = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
     return samples
 
 
-def _within_bounds(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _clip(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     samples = np.where(np.isfinite(samples), samples, np.float32(0.0))
     np.clip(samples, -1.0, 1.0, out=samples)
     samples.flags.writeable = False

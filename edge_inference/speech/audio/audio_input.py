@@ -1,4 +1,4 @@
-"""What a source of sound gives: pieces of one channel."""
+"""The interface of an audio input: it delivers blocks of one channel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class AudioBlock:
-    """Samples of one channel, float32 [n] within -1..1; ``follows_gap``: some before it are missing."""
+    """Samples of one channel, float32 [n] within -1..1.
+
+    ``follows_gap``: samples before this block are missing.
+    """
 
     samples: NDArray[np.float32]
     sample_rate: int
@@ -19,10 +22,10 @@ class AudioBlock:
 
 
 class AudioInput(ABC):
-    """An opened source of sound.
+    """An opened audio input.
 
-    ``is_live`` sources (devices) set the pace themselves. ``origin`` is the
-    file or device that the last piece came from.
+    ``is_live`` inputs (devices) deliver samples in real time. ``origin`` is the file or device of
+    the last block.
     """
 
     origin = ""
@@ -30,8 +33,8 @@ class AudioInput(ABC):
 
     @abstractmethod
     def read(self) -> AudioBlock | None:
-        """Return the next piece; None at the end. Raises SourceError."""
+        """Return the next block; None at the end. Raises SourceError."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free the source; may be called twice."""
+        """Close the input; may be called twice."""

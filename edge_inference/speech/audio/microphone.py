@@ -1,7 +1,8 @@
-"""A microphone through PortAudio (package sounddevice), on ALSA and elsewhere.
+"""Microphone input through PortAudio (package sounddevice).
 
-PortAudio does not say that a device is gone. On ALSA its thread ends and nothing is called any
-more; a sound server may go on with digital silence. So what counts is whether samples come.
+PortAudio does not report that a device was removed. On ALSA its thread ends and the callback is
+no longer called; a sound server may continue with digital silence. A read timeout detects the
+first case.
 """
 
 from __future__ import annotations
@@ -16,105 +17,108 @@ from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.errors import SourceError
 from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 
-#: A device that gives nothing for so long is gone.
-_SILENT_S = 1.0
-#: About a second of pieces wait for a reader at the most.
-_WAITING = 32
+#: A device that delivers no samples for this long counts as removed.
+_READ_TIMEOUT_S = 1.0
+#: The queue holds at most about one second of blocks.
+_QUEUE_SIZE = 32
 
-# PortAudio is one for the whole process.
-_port = threading.Lock()
-_opened: set[Microphone] = set()
+# PortAudio has one state for the whole process.
+_portaudio_lock = threading.Lock()
+_open_microphones: set[Microphone] = set()
 
 
 class Microphone(AudioInput):
-    """One channel of an input device, at 16 kHz where the device can, else at its own rate.
+    """One channel of an input device, at 16 kHz if the device supports it, else at its own rate.
 
-    Of a device that cannot give a single channel it is the mean of two, or the first of more.
+    If the device has no mono format, the channel is the mean of two channels or the first of more.
     """
 
     is_live = True
 
-    def __init__(self, name: str, piece_s: float) -> None:
-        """``name`` is PortAudio's, a part of it or a number; empty for the default input."""
+    def __init__(self, name: str, block_s: float) -> None:
+        """``name`` is PortAudio's name, a part of it or a number; empty for the default input."""
         self.origin = f"device:{name}" if name else "device"
-        self._waiting: queue.Queue[AudioBlock] = queue.Queue(_WAITING)
-        self._lost = False
+        self._queue: queue.Queue[AudioBlock] = queue.Queue(_QUEUE_SIZE)
+        self._has_lost = False
         sounddevice = _import_sounddevice()
         self._error: type[Exception] = sounddevice.PortAudioError
         device: Any = int(name) if name.isdecimal() and len(name) < 10 else name or None
-        with _port:
+        with _portaudio_lock:
             try:
-                _look_for_devices(sounddevice)
-                channels, self._rate = _format_of(sounddevice, device)
+                _rescan_devices(sounddevice)
+                channels, self._rate = _choose_format(sounddevice, device)
                 self._stream = sounddevice.InputStream(
                     device=device,
                     channels=channels,
                     samplerate=self._rate,
-                    blocksize=round(piece_s * self._rate),
+                    blocksize=round(block_s * self._rate),
                     dtype="float32",
-                    callback=self._take,
+                    callback=self._on_audio,
                 )
             except (self._error, ValueError) as error:
                 raise SourceError(
-                    f"{self.origin} cannot be opened: {error}; is it plugged in, and free? "
-                    "'python3 -m sounddevice' lists what there is"
+                    f"{self.origin} cannot be opened: {error}; check that it is plugged in and "
+                    "not in use; 'python3 -m sounddevice' lists the devices"
                 ) from error
-            _opened.add(self)
+            _open_microphones.add(self)
 
     def read(self) -> AudioBlock:
-        """Wait for the next piece; SourceError for a device that gives no more.
+        """Wait for the next block. Raises SourceError if the device delivers no more samples.
 
-        Recording begins with the first call: what was said before nobody waited for.
+        Recording starts with the first call.
         """
         try:
             if self._stream.stopped:
                 self._stream.start()
-            return self._waiting.get(timeout=_SILENT_S)
+            return self._queue.get(timeout=_READ_TIMEOUT_S)
         except queue.Empty:
             raise SourceError(
-                f"{self.origin} gives no more sound; is it still plugged in?"
+                f"{self.origin} delivers no more samples; check that it is plugged in"
             ) from None
         except self._error as error:
             raise SourceError(f"{self.origin} does not record: {error}") from error
 
     def close(self) -> None:
-        """Stop the stream; that of a device which is gone too."""
-        with _port:
-            if self in _opened:
-                _opened.remove(self)
+        """Stop the stream, also that of a removed device."""
+        with _portaudio_lock:
+            if self in _open_microphones:
+                _open_microphones.remove(self)
                 self._stream.close()
 
-    def _take(self, data: Any, frames: int, moment: Any, status: Any) -> None:
-        """Take what PortAudio has recorded; runs in its thread."""
-        del frames, moment
+    def _on_audio(self, data: Any, frames: int, time_info: Any, status: Any) -> None:
+        """Queue a recorded block; PortAudio calls this in its own thread."""
+        del frames, time_info
         mono = data.mean(axis=1) if data.shape[1] == 2 else data[:, 0]
         samples = np.clip(np.nan_to_num(mono), -1.0, 1.0).astype(np.float32)
         samples.flags.writeable = False
-        lost, self._lost = self._lost or bool(status.input_overflow), False
+        lost, self._has_lost = self._has_lost or bool(status.input_overflow), False
         try:
-            self._waiting.put_nowait(AudioBlock(samples, self._rate, lost))
+            self._queue.put_nowait(AudioBlock(samples, self._rate, lost))
         except queue.Full:
-            self._lost = True
+            self._has_lost = True
 
 
-def _look_for_devices(sounddevice: Any) -> None:
-    """Have PortAudio list the devices anew: it does so only as it starts.
+def _rescan_devices(sounddevice: Any) -> None:
+    """Restart PortAudio, because it lists the devices only when it starts.
 
-    That ends every stream, so it is left out while another microphone of this process is open.
+    A restart ends every stream, so it is skipped while another microphone of this process is open.
     """
-    if _opened:
+    if _open_microphones:
         return
     if sounddevice._initialized:
         sounddevice._terminate()
     sounddevice._initialize()
 
 
-def _format_of(sounddevice: Any, device: Any) -> tuple[int, int]:
-    """Return channels and rate, the first that the device takes of what suits us best."""
+def _choose_format(sounddevice: Any, device: Any) -> tuple[int, int]:
+    """Return the first pair of channels and rate that the device accepts, best pair first."""
     described = sounddevice.query_devices(device, "input")
-    own_rate, most = int(described["default_samplerate"]), int(described["max_input_channels"])
-    for channels in dict.fromkeys((1, 2, most)):
-        for rate in (SAMPLE_RATE, own_rate):
+    default_rate, max_channels = (
+        int(described["default_samplerate"]),
+        int(described["max_input_channels"]),
+    )
+    for channels in dict.fromkeys((1, 2, max_channels)):
+        for rate in (SAMPLE_RATE, default_rate):
             try:
                 sounddevice.check_input_settings(
                     device=device, channels=channels, samplerate=rate, dtype="float32"
@@ -122,7 +126,7 @@ def _format_of(sounddevice: Any, device: Any) -> tuple[int, int]:
             except sounddevice.PortAudioError:
                 continue
             return channels, rate
-    return 1, own_rate  # opening it says what is wrong
+    return 1, default_rate  # opening the device reports the error
 
 
 def _import_sounddevice() -> Any:
@@ -130,7 +134,7 @@ def _import_sounddevice() -> Any:
         import sounddevice
     except (ImportError, OSError) as error:  # OSError: the package without PortAudio
         raise SourceError(
-            f"a device needs the package sounddevice and PortAudio ({error}); install them with: "
-            "pip install sounddevice, apt install libportaudio2"
+            f"audio devices need the package sounddevice and PortAudio ({error}); install them "
+            "with: pip install sounddevice, apt install libportaudio2"
         ) from error
     return sounddevice

@@ -1,4 +1,4 @@
-"""Uncompressed sound as bytes, in formats called as GStreamer calls them."""
+"""Conversion of uncompressed audio (PCM) from and to bytes; format names are GStreamer's."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from edge_inference.core.audio import MAX_CHANNELS
 from edge_inference.errors import InputError
 from edge_inference.speech.audio.resample import to_mono
 
-# Every number in a piece takes several times its length for a moment.
-_MOST_BYTES = 16 << 20
+# The conversion temporarily needs several times this size.
+_MAX_BYTES = 16 << 20
 
 _FORMAT = re.compile(r"(?P<kind>[SUF])(?P<bits>\d+)(_32)?(?P<order>LE|BE)?")
-_KNOWN = "U8, S8, S16LE, S24LE, S24_32LE, S32LE, F32LE, F64LE or one of these as BE"
+_FORMATS = "U8, S8, S16LE, S24LE, S24_32LE, S32LE, F32LE, F64LE or one of these as BE"
 _BITS = {"S": (8, 16, 24, 32), "U": (8,), "F": (32, 64)}
 
 
 def from_pcm(data: bytes, sample_format: str, channels: int) -> NDArray[np.float32]:
-    """Return float32 [n] within -1..1 from interleaved channels, which are averaged.
+    """Return float32 [n] within -1..1: the mean of interleaved channels.
 
-    Raises InputError for another format, for bytes that are no whole number of frames, and for
-    too many of these.
+    Raises InputError for an unknown format, for an incomplete frame, and for too many bytes.
     """
     check_length(len(data))
     match = _FORMAT.fullmatch(sample_format)
     bits = int(match["bits"]) if match else 0
     if match is None or bits not in _BITS[match["kind"]] or (bits > 8) != bool(match["order"]):
-        raise InputError(f"sample_format {sample_format!r:.100}: expected {_KNOWN}")
+        raise InputError(f"sample_format {sample_format!r:.100}: expected {_FORMATS}")
     if match[3] and bits != 24:
-        raise InputError(f"sample_format {sample_format!r:.100}: expected {_KNOWN}")
+        raise InputError(f"sample_format {sample_format!r:.100}: expected {_FORMATS}")
     if not 1 <= channels <= MAX_CHANNELS:
         raise InputError(f"channels: expected 1 to {MAX_CHANNELS}, got {channels}")
     width = 4 if match[3] else bits // 8
     if len(data) % (width * channels):
         raise InputError(
-            f"{len(data)} bytes of sound are no whole number of frames; expected a multiple of "
-            f"{width * channels}: {channels} channels of {sample_format}"
+            f"expected whole audio frames, a multiple of {width * channels} bytes ({channels} "
+            f"channels of {sample_format}), got {len(data)} bytes"
         )
     order = ">" if match["order"] == "BE" else "<"
     values = _values(data, match["kind"], bits, order, width)
@@ -46,11 +45,11 @@ def from_pcm(data: bytes, sample_format: str, channels: int) -> NDArray[np.float
 
 
 def check_length(length: int) -> None:
-    """Raise InputError for a piece of too many bytes."""
-    if length > _MOST_BYTES:
+    """Raise InputError for too many bytes."""
+    if length > _MAX_BYTES:
         raise InputError(
-            f"{length} bytes of sound in one piece; expected at most {_MOST_BYTES}; send shorter "
-            "pieces"
+            f"expected at most {_MAX_BYTES} bytes of audio in one message, got {length}; send "
+            "shorter messages"
         )
 
 

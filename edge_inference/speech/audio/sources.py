@@ -1,4 +1,4 @@
-"""Sound from files, folders of files and devices, as pieces of one channel."""
+"""Opens audio inputs: files, folders of files and devices."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from edge_inference.errors import SourceError
 from edge_inference.speech.audio.audio_file import SUFFIXES, read_blocks
 from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 
-#: Length of a piece: what the voice activity detector works on at 16 kHz.
+#: Length of a block: the window of the voice activity detector at 16 kHz.
 BLOCK_S = 0.032
 
 _DEVICE = "device"
 _EXPECTED = (
-    f"a sound file ({', '.join(SUFFIXES)}), a folder of them, 'device' or 'device:<name or number>'"
+    f"an audio file ({', '.join(SUFFIXES)}), a folder of them, 'device' or "
+    "'device:<name or number>'"
 )
 
 
 class AudioFileInput(AudioInput):
-    """Sound files one after the other, each with a pause of silence behind it.
+    """Audio files one after the other, each followed by silence.
 
-    Without the pause nobody could tell that a speaker has ended.
+    Without the silence voice activity detection does not find the end of speech.
     """
 
     def __init__(self, files: list[Path], pause_s: float) -> None:
         self._files = iter(files)
         self._pause_s = pause_s
-        self._pieces: Iterator[AudioBlock] = iter(())
+        self._blocks: Iterator[AudioBlock] = iter(())
         self._rate: int | None = None
 
     def read(self) -> AudioBlock | None:
-        """Return the next piece; SourceError names a broken file, and the next call goes on."""
+        """Return the next block. SourceError names a broken file; the next call continues."""
         while True:
             try:
-                piece = next(self._pieces, None)
+                block = next(self._blocks, None)
             except SourceError:
-                # What came before the fault was perhaps speech, and somebody waits for its end.
-                self._pieces = self._pause()
+                # The samples before the error may be speech, which needs silence to end.
+                self._blocks = self._pause()
                 raise
-            if piece is not None:
-                return piece
+            if block is not None:
+                return block
             file = next(self._files, None)
             if file is None:
                 return None
             self.origin = str(file)
-            self._pieces = self._play(file)
+            self._blocks = self._read_file(file)
 
     def close(self) -> None:
         """Close the file that is being read."""
-        self._pieces = iter(())
+        self._blocks = iter(())
 
-    def _play(self, file: Path) -> Iterator[AudioBlock]:
+    def _read_file(self, file: Path) -> Iterator[AudioBlock]:
         self._rate = None
         for samples, sample_rate in read_blocks(file, BLOCK_S):
             self._rate = sample_rate
@@ -61,7 +62,7 @@ class AudioFileInput(AudioInput):
         yield from self._pause()
 
     def _pause(self) -> Iterator[AudioBlock]:
-        """Yield silence behind what was played, if anything was."""
+        """Yield silence, if the file had samples."""
         if self._rate is None:
             return
         silence = np.zeros(max(1, round(BLOCK_S * self._rate)), np.float32)
@@ -71,12 +72,12 @@ class AudioFileInput(AudioInput):
 
 
 def is_device(source: str) -> bool:
-    """Tell whether a source is a device: one that may be there now and gone later."""
+    """Tell whether a source is a device, which can be removed and come back."""
     return source.partition(":")[0] == _DEVICE
 
 
 def open_audio_input(source: str, pause_s: float = 0.0) -> AudioInput:
-    """Open a sound file, a folder of them, or a device.
+    """Open an audio file, a folder of them, or a device.
 
     ``device`` is the machine's default input, ``device:<name or number>`` another. ``pause_s`` of
     silence follows each file. Raises SourceError.
@@ -86,24 +87,29 @@ def open_audio_input(source: str, pause_s: float = 0.0) -> AudioInput:
 
         return Microphone(source.partition(":")[2], BLOCK_S)
     try:
-        return AudioFileInput(_files(source), pause_s)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, ~nobody
+        return AudioFileInput(_find_files(source), pause_s)
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: a loop of links, or ~ of an unknown user
         raise SourceError(f"{source!r}: cannot be read: {error}") from error
 
 
-def _files(source: str) -> list[Path]:
+def _find_files(source: str) -> list[Path]:
     if not source:
-        raise SourceError(f"no sound is named; expected {_EXPECTED}")
+        raise SourceError(f"no audio source is set; expected {_EXPECTED}")
     path = Path(source).expanduser()
     if path.is_dir():
         visible = (file for file in path.iterdir() if not file.name.startswith("."))
         files = sorted(file for file in visible if file.suffix.lower() in SUFFIXES)
         if not files:
-            raise SourceError(f"{path}: no sound in this folder; expected {', '.join(SUFFIXES)}")
+            raise SourceError(
+                f"{path}: no audio file in this folder; expected {', '.join(SUFFIXES)}"
+            )
         return files
     if not path.is_file():
-        found = "neither a file nor a folder" if path.exists() else "no such file or folder"
-        raise SourceError(f"{source!r}: {found}; expected {_EXPECTED}")
+        problem = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise SourceError(f"{source!r}: {problem}; expected {_EXPECTED}")
     if path.suffix.lower() not in SUFFIXES:
-        raise SourceError(f"{path}: expected a sound file ({', '.join(SUFFIXES)})")
+        raise SourceError(f"{path}: expected an audio file ({', '.join(SUFFIXES)})")
     return [path]

@@ -83,7 +83,7 @@ def test_the_stream_has_the_priority(
     assert seen == [level]
 
 
-def test_describe_tells_what_really_runs(doubling_onnx: Path) -> None:
+def test_describe_names_what_really_runs(doubling_onnx: Path) -> None:
     layers = {"Layers": [{"Name": "a", "LayerType": "Conv", "Weights": {"Type": "Half"}}]}
     backend = make_backend(doubling_onnx, header={"layers": layers}, contexts=2)
     assert "not open" in backend.describe()
@@ -94,7 +94,7 @@ def test_describe_tells_what_really_runs(doubling_onnx: Path) -> None:
     assert "not open" in backend.describe()
 
 
-def test_the_sidecar_tells_the_precision_where_the_inspector_does_not(doubling_onnx: Path) -> None:
+def test_the_precision_comes_from_the_sidecar_without_an_inspector(doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx, metadata={"layer_precisions": {"int8": 5, "fp32": 1}})
     with TrtBackend(plan, vendor=vendor()) as backend:
         assert backend.precision_in_use == "int8"
@@ -122,19 +122,19 @@ def test_an_altered_sidecar(double: Double, doubling_onnx: Path) -> None:
 def test_a_truncated_plan(double: Double, doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx)
     plan.write_bytes(plan.read_bytes()[:-10])
-    assert "cut off or exchanged; rebuild" in refused(TrtBackend(plan, vendor=vendor()))
+    assert "cut off or replaced; rebuild" in refused(TrtBackend(plan, vendor=vendor()))
     assert_nothing_left(double)
 
 
-def test_an_exchanged_plan(double: Double, doubling_onnx: Path) -> None:
+def test_a_replaced_plan(double: Double, doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx)
     content = plan.read_bytes()
     plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert "not the one its sidecar describes" in refused(TrtBackend(plan, vendor=vendor()))
+    assert "expected the plan of its sidecar" in refused(TrtBackend(plan, vendor=vendor()))
     assert_nothing_left(double)
 
 
-def test_no_plan_at_all(double: Double, doubling_onnx: Path) -> None:
+def test_a_file_that_is_not_a_plan(double: Double, doubling_onnx: Path) -> None:
     """TensorRT itself refuses: its own words are the reason."""
     plan = write_plan(doubling_onnx)
     plan.write_bytes(b"x" * plan.stat().st_size)
@@ -157,7 +157,7 @@ def test_no_plan_at_all(double: Double, doubling_onnx: Path) -> None:
         ),
     ],
 )
-def test_a_plan_of_elsewhere(
+def test_a_plan_of_another_machine(
     double: Double, doubling_onnx: Path, change: dict[str, str], words: str
 ) -> None:
     here = Environment.here(MODULE, tensorrt_double.__version__, "Double", "8.7")
@@ -170,23 +170,23 @@ def test_a_plan_of_elsewhere(
 
 def test_a_tensor_in_blocks_of_channels(double: Double, doubling_onnx: Path) -> None:
     backend = make_backend(doubling_onnx, header={"formats": {"data": "CHW32"}})
-    assert "'data' of this plan is stored in blocks" in refused(backend)
+    assert "'data' of this plan: expected a linear layout" in refused(backend)
     assert_nothing_left(double)
 
 
 def test_no_device(double: Double, doubling_onnx: Path) -> None:
     double.set_devices(0)
-    assert "no CUDA device can be used" in refused(make_backend(doubling_onnx))
+    assert "no CUDA device is usable" in refused(make_backend(doubling_onnx))
     assert_nothing_left(double)
 
 
-def test_a_device_that_is_not_there(double: Double, doubling_onnx: Path) -> None:
+def test_an_unknown_device(double: Double, doubling_onnx: Path) -> None:
     sentence = refused(make_backend(doubling_onnx, device=3))
     assert "device: expected 0, got 3" in sentence
     assert_nothing_left(double)
 
 
-def test_a_plan_that_is_mended_opens(doubling_onnx: Path) -> None:
+def test_a_repaired_plan_opens(doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx)
     content = plan.read_bytes()
     plan.write_bytes(content[:-10])
@@ -208,7 +208,7 @@ HALF_WAY = [
 
 
 @pytest.mark.parametrize(("call", "skip", "code"), HALF_WAY)
-def test_what_fails_while_opening_leaves_nothing(
+def test_a_failed_open_frees_everything(
     double: Double, doubling_onnx: Path, call: str, skip: int, code: int
 ) -> None:
     backend = make_backend(doubling_onnx, contexts=2)
@@ -220,22 +220,22 @@ def test_what_fails_while_opening_leaves_nothing(
     assert_nothing_left(double)
 
 
-def test_no_room_for_the_second_context(double: Double, doubling_onnx: Path) -> None:
+def test_no_memory_for_the_second_context(double: Double, doubling_onnx: Path) -> None:
     backend = make_backend(doubling_onnx, header={"contexts": 1}, contexts=2)
     sentence = refused(backend)
-    assert "one more execution context: out of memory for one more context" in sentence
+    assert "another execution context: out of memory for one more context" in sentence
     assert_nothing_left(double)
 
 
 # --- memory ------------------------------------------------------------------------------------
 
 
-def test_out_of_memory_says_how_much_and_the_next_call_works(
+def test_out_of_memory_names_the_size_and_the_next_call_works(
     double: Double, doubling_onnx: Path
 ) -> None:
     with make_backend(doubling_onnx) as backend:
         double.set_memory(300)
-        with pytest.raises(BackendError, match=r"no room for 0\.0 MiB of GPU memory, 0\.0 MiB"):
+        with pytest.raises(BackendError, match=r"cannot allocate 0\.0 MiB of GPU memory, 0\.0 MiB"):
             backend.infer(FEED)
         double.set_memory(1 << 20)
         assert_works(backend)
@@ -244,7 +244,9 @@ def test_out_of_memory_says_how_much_and_the_next_call_works(
 
 @pytest.mark.parametrize("call", ["cuMemAlloc_v2", "cuMemHostAlloc"])
 @pytest.mark.parametrize("skip", range(4))
-def test_no_memory_while_growing(double: Double, doubling_onnx: Path, call: str, skip: int) -> None:
+def test_no_memory_for_larger_buffers(
+    double: Double, doubling_onnx: Path, call: str, skip: int
+) -> None:
     large = {"data": np.ones((4, 3, 4), np.float32) * 7, "more": FEED["more"]}
     profiles = {"data": [[1, 3, 4], [1, 3, 4], [400, 3, 4]]}
     with make_backend(doubling_onnx, header={"profiles": profiles}) as backend:
@@ -255,7 +257,7 @@ def test_no_memory_while_growing(double: Double, doubling_onnx: Path, call: str,
         times = 2 if call == "cuMemAlloc_v2" else 1
         double.fail(call, OUT_OF_MEMORY, skip=skip, times=times)
         if skip < 3:
-            with pytest.raises(BackendError, match="no room for"):
+            with pytest.raises(BackendError, match="cannot allocate"):
                 backend.infer(large)
         assert_works(backend)
         double.reset()
@@ -280,25 +282,25 @@ def test_buffers_grow_once_and_are_kept(double: Double, doubling_onnx: Path) -> 
 # --- a lost context --------------------------------------------------------------------------
 
 
-def test_a_lost_context_says_restart(
+def test_the_hint_for_a_lost_context_is_a_restart(
     double: Double, doubling_onnx: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = make_backend(doubling_onnx)
     backend.open()
     assert_works(backend)
     double.fail("cuStreamSynchronize", LAUNCH_FAILED)
-    with pytest.raises(BackendError, match="state for this process is lost; restart it"):
+    with pytest.raises(
+        BackendError, match="GPU context of this process is lost; restart the process"
+    ):
         backend.infer(FEED)
     backend.close()
-    assert "not everything could be freed" in caplog.text
+    assert "a resource could not be freed" in caplog.text
     double.reset()  # what the streams held refers to the double's objects
     tensorrt_double.errors.clear()
     assert_nothing_left(double)
 
 
-def test_a_context_that_was_taken_off_the_stack_does_not_abort(
-    double: Double, doubling_onnx: Path
-) -> None:
+def test_a_context_popped_by_other_code_does_not_abort(double: Double, doubling_onnx: Path) -> None:
     with make_backend(doubling_onnx) as backend:
         assert_works(backend)
         double.fail("cuCtxPopCurrent_v2", NOT_SUPPORTED)
@@ -323,7 +325,7 @@ def test_two_backends_share_the_primary_context(double: Double, doubling_onnx: P
     assert_nothing_left(double)
 
 
-def test_it_is_closed_by_another_thread(double: Double, doubling_onnx: Path) -> None:
+def test_another_thread_can_close_it(double: Double, doubling_onnx: Path) -> None:
     backend = make_backend(doubling_onnx).open()
     assert_works(backend)
     thread = threading.Thread(target=backend.close)
@@ -332,7 +334,7 @@ def test_it_is_closed_by_another_thread(double: Double, doubling_onnx: Path) -> 
     assert_nothing_left(double)
 
 
-def test_it_works_beneath_a_context_of_pycuda_itself(double: Double, doubling_onnx: Path) -> None:
+def test_it_works_below_a_pycuda_context(double: Double, doubling_onnx: Path) -> None:
     pycuda.driver.init()
     own = pycuda.driver.Device(0).retain_primary_context()
     own.push()

@@ -1,0 +1,93 @@
+"""``edge-inference compare``: reads the options, runs the comparison, prints the report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_inference.cli.exit_status import UsageError, print_error
+from edge_inference.cli.models import comparison_plot
+from edge_inference.cli.models.comparison_format import (
+    print_comparison,
+    row_as_json,
+    summary_as_json,
+)
+from edge_inference.cli.models.image_choice import choose_images
+from edge_inference.cli.perception.run_options import search_path
+from edge_inference.cli.progress import show_progress
+from edge_inference.cli.signals import cancel_on_signal
+from edge_inference.core.models.model import PRECISIONS, find_model
+from edge_inference.engines.cache.environment import machine_facts
+from edge_inference.engines.precision.int8_mode import INT8_MODES
+from edge_inference.optimize.compare import BACKENDS, DEFAULT_RUNS, CompareRequest, compare
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Options of ``compare``; None for an option that was not given."""
+
+    model: str
+    model_path: str = ""
+    backends: tuple[str, ...] = BACKENDS
+    precisions: tuple[str, ...] = PRECISIONS
+    int8_modes: tuple[str, ...] = INT8_MODES
+    images: str | None = None
+    topic: str = ""
+    labels: str | None = None
+    limit: int | None = None
+    runs: int = DEFAULT_RUNS
+    threads: int = 1
+    gpu: int = 0
+    plot: str | None = None
+
+
+def compare_model(options: CompareOptions, as_json: bool) -> int:
+    """Compare, print the report, draw the plot; return 1 if nothing passes, else 0.
+
+    Raises UsageError for an unknown backend, precision or int8 mode.
+    """
+    _check_names("--backends", options.backends, BACKENDS)
+    _check_names("--precisions", options.precisions, PRECISIONS)
+    _check_names("--int8-modes", options.int8_modes, INT8_MODES)
+    if options.plot is not None:
+        comparison_plot.check_plot_file(Path(options.plot))
+    model = find_model(options.model, search_path(options.model_path))
+    request = CompareRequest(
+        model,
+        choose_images(model, options.images, options.labels, options.topic, options.limit),
+        options.backends,
+        options.precisions,
+        options.runs,
+        options.threads,
+        options.gpu,
+        options.int8_modes,
+    )
+    stream = sys.stderr if as_json else sys.stdout
+    with (
+        cancel_on_signal() as cancelled,
+        show_progress(f"comparing {model.name}", stream) as progress,
+    ):
+        comparison = compare(request, progress=progress, cancelled=cancelled)
+    facts = machine_facts()
+    if as_json:
+        for problem in comparison.problems:
+            print_error(problem)
+        for row in comparison.rows:
+            sys.stdout.write(json.dumps(row_as_json(comparison, row)) + "\n")
+        sys.stdout.write(json.dumps({"summary": summary_as_json(comparison, facts)}) + "\n")
+    else:
+        print_comparison(comparison, facts, sys.stdout)
+    if options.plot is not None:
+        comparison_plot.draw_plot(comparison, Path(options.plot))
+        if not as_json:
+            sys.stdout.write(f"plot: {options.plot}\n")
+    return 1 if comparison.fastest() is None else 0
+
+
+def _check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{flag}: {name!r} is unknown; expected some of {', '.join(known)}")
