@@ -82,7 +82,7 @@ def test_a_derived_model_passes_the_golden_check(
     assert report.images == 2
 
 
-def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived) -> None:
+def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(derived: Derived) -> None:
     fast = int8_weights(derived.file("7-bit int8", "onnxruntime"))
     whole = int8_weights(derived.file("int8", "onnxruntime"))
     assert fast.keys() == whole.keys()
@@ -110,7 +110,7 @@ def test_a_derived_model_has_the_same_bytes_each_time(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_ranges_come_from_the_images_that_they_name(name: str) -> None:
+def test_the_ranges_come_from_the_named_images(name: str) -> None:
     model = find_model(name, [SHIPPED])
     assert model.calibration is not None
     kept = Calibration.load(model.calibration)

@@ -38,15 +38,15 @@ from edge_inference.optimize.compare import (
 )
 from edge_inference.optimize.comparison import CompareRow, Comparison, MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
+from sensitive_model import load_sensitive, make_images
 from small_model import write_model
-from spoilt_model import load_spoilt, make_images
 
 CPU = ("ort",)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
-    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+    return load_sensitive(tmp_path_factory.mktemp("models") / "sound", is_sensitive=False)
 
 
 @pytest.fixture(scope="module")

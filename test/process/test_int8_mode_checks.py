@@ -16,12 +16,12 @@ from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.serving.engine_check import check_engine
 from edge_inference.engines.serving.selection import EngineRequest, Selection, prepare
 from edge_inference.errors import ModelError
-from spoilt_model import load_spoilt
+from sensitive_model import load_sensitive
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
-    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+    return load_sensitive(tmp_path_factory.mktemp("models") / "sound", is_sensitive=False)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def prepared(model: ModelDescription, mode: str, folder: Path) -> Selection:
     ("mode", "words"),
     [("exact", "int8 exact, no VNNI"), ("fast", "int8 fast, 7-bit weights, no VNNI")],
 )
-def test_an_engine_says_how_it_computes_int8(
+def test_an_engine_reports_its_int8_mode(
     mode: str, words: str, model: ModelDescription, tmp_path: Path
 ) -> None:
     selection = prepared(model, mode, tmp_path)
@@ -53,7 +53,7 @@ def test_an_engine_says_how_it_computes_int8(
 
 
 @pytest.mark.usefixtures("without_vnni")
-def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
+def test_the_error_for_an_inaccurate_fast_engine_has_a_hint(
     model: ModelDescription, tmp_path: Path
 ) -> None:
     strict = dataclasses.replace(model, self_check=SelfCheckThresholds(sqnr_db=60.0))
@@ -69,7 +69,7 @@ def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
         assert "at least 60 dB is needed" in str(caught.value)
 
 
-def test_with_vnni_both_ways_are_one(
+def test_with_vnni_both_modes_are_the_same(
     model: ModelDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (int8_mode, artifacts):

@@ -249,7 +249,7 @@ def test_a_tokenizer_that_panics_is_a_model_error(
 
     def work() -> None:
         tokens = load_json_tokenizer(tmp_path / "tokenizer.json")
-        tokens.encode("a b") if call == "encode" else tokens.texts()
+        tokens.encode("a b") if call == "encode" else tokens.token_texts()
 
     error = call_with_deadline(work)
     assert isinstance(error, ModelError), repr(error)
@@ -258,8 +258,8 @@ def test_a_tokenizer_that_panics_is_a_model_error(
 
 CALLS: list[Callable[[TokenizerFile], object]] = [
     lambda tokens: tokens.encode("a"),
-    lambda tokens: tokens.number("a"),
-    lambda tokens: tokens.texts(),
+    lambda tokens: tokens.token_id("a"),
+    lambda tokens: tokens.token_texts(),
 ]
 
 

@@ -88,8 +88,8 @@ class Transcriber:
 
         A stop word counts anywhere in the text, also in partial speech: a user who speaks over the
         robot must not wait. A rejection counts in final speech only. The transcript always has a
-        problem, so it is neither a command nor an answer: otherwise a robot that says "stopping" would
-        react to itself for ever.
+        problem, so it is neither a command nor an answer: otherwise a robot that says "stopping"
+        would react to itself for ever.
         """
         if mode == FREE:
             text, confidence, _ = self._recogniser.transcribe(segment.samples)
