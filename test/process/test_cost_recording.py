@@ -32,8 +32,8 @@ from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.optimize.compare import CompareRequest, compare
 from edge_inference.optimize.images.image_set import ImageSet
-from small_model import write_model
 from sensitive_model import load_sensitive, make_images
+from small_model import write_model
 
 
 @pytest.fixture(scope="module")

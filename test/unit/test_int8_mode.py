@@ -112,9 +112,7 @@ def test_fast_is_derived_for_a_model_with_an_int8_file_and_a_calibration(
     assert artifact_for(EngineRequest(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
 
 
-def test_a_child_process_makes_the_requested_mode(
-    model: ModelDescription, tmp_path: Path
-) -> None:
+def test_a_child_process_makes_the_requested_mode(model: ModelDescription, tmp_path: Path) -> None:
     request = EngineRequest(model, "ort", "int8", int8_mode="fast")
     again, _ = preparation._from_json(preparation._to_json(request, ArtifactCache(tmp_path)))
     assert again.int8_mode == "fast"

@@ -94,9 +94,9 @@ def noisy(sqnr_db: float) -> InferFunction:
 
 
 def check(
-    candidate: InferFunction, wanted: SelfCheckThresholds = DEFAULT, count: int = 10
+    candidate: InferFunction, thresholds: SelfCheckThresholds = DEFAULT, count: int = 10
 ) -> SelfCheckReport:
-    return run_self_check(CLASSIFIER, classify, candidate, make_images(count), wanted)
+    return run_self_check(CLASSIFIER, classify, candidate, make_images(count), thresholds)
 
 
 def test_no_images_check_nothing() -> None:
@@ -145,7 +145,7 @@ def test_the_sqnr_threshold_is_where_it_is_set(level: float, threshold: float) -
 
 
 @pytest.mark.parametrize(
-    ("candidate", "wanted", "reason"),
+    ("candidate", "thresholds", "reason"),
     [
         (
             noisy(3),
@@ -185,9 +185,9 @@ def test_the_sqnr_threshold_is_where_it_is_set(level: float, threshold: float) -
     ],
 )
 def test_a_failure_says_what_is_wrong(
-    candidate: InferFunction, wanted: SelfCheckThresholds, reason: str
+    candidate: InferFunction, thresholds: SelfCheckThresholds, reason: str
 ) -> None:
-    report = check(candidate, wanted)
+    report = check(candidate, thresholds)
     assert not report.passed
     (found,) = report.reasons
     assert reason in found
