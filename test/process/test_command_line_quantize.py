@@ -1,4 +1,4 @@
-"""``edge-inference quantize``: what it refuses, what it writes, and what it leaves."""
+"""``edge-inference quantize``: wrong usage, the new folder, and what a failure leaves."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def test_a_read_only_model_is_copied(
     assert load_model(output).calibration is not None
 
 
-# What is not good enough ------------------------------------------------------------------------
+# Too much loss ---------------------------------------------------------------------------------
 
 STRICT = "self_check: {sqnr_db: 300}  # nothing reaches that\n"
 

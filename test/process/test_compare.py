@@ -65,7 +65,7 @@ def comparison(model: ModelDescription, cache: ArtifactCache, labeled: ImageSet)
 
 
 def parse_strict_json(line: str) -> dict[str, Any]:
-    """Parse JSON as others do: without NaN and infinity."""
+    """Parse JSON without NaN and infinity, which are not valid."""
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")

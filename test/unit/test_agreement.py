@@ -1,4 +1,4 @@
-"""Outputs and results are as close as the definitions say."""
+"""Agreement of outputs and results follows its definitions."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def moved(found: tuple[str, float, tuple[float, ...]], by: float) -> Any:
         ([CAT], [moved(CAT, 5)], 1.0),  # overlap 0.62
         ([CAT], [moved(CAT, 10)], 0.0),  # overlap 0.39
         ([CAT], [("dog", *CAT[1:])], 0.0),
-        ([CAT], [CAT, CAT], 2 / 3),  # a partner is used once
+        ([CAT], [CAT, CAT], 2 / 3),  # a match is used once
         ([CAT, moved(CAT, 1)], [CAT], 2 / 3),
         ([CAT, moved(CAT, 5)], [moved(CAT, 5), CAT], 1.0),
     ],

@@ -1,4 +1,4 @@
-"""Images to calibrate on: files, folders, a video, recorded bags, and what is none of these."""
+"""Images for calibration: files, folders, a video, recorded bags, and invalid sources."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def write_bag(request: pytest.FixtureRequest, tmp_path: Path) -> WriteBag:
 
 
 def packed_as_files(bag: Path) -> Path:
-    """Pack the files of a bag as the recorder does with compression_mode file."""
+    """Compress the files of a bag as the recorder does with compression_mode file."""
     zstd = pytest.importorskip("rosbags.rosbag2.reader").zstd
     about = yaml.safe_load((bag / "metadata.yaml").read_text())
     inner = about["rosbag2_bagfile_information"]

@@ -1,4 +1,4 @@
-"""The golden check passes what it should, and says what is off."""
+"""The golden check passes correct results, and says what is wrong with others."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def classification(found: list[tuple[str, float]]) -> Classification:
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
-    """A list whose only entry is what the model's decoder gives or raises."""
+    """A list; the model's decoder returns or raises its only entry."""
     answers: list[Result | Exception] = []
 
     def decode(outputs: Mapping[str, Any], context: Any, settings: Any) -> Result:

@@ -1,4 +1,4 @@
-"""Images to judge a model on, with and without labels."""
+"""Images to evaluate a model on, with and without labels."""
 
 from __future__ import annotations
 

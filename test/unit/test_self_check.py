@@ -1,4 +1,4 @@
-"""The self-check lets rounding through, and says what is wrong with anything worse."""
+"""The self-check passes rounding errors, and says what is wrong with larger ones."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def classify(inputs: Tensors) -> dict[str, NDArray[Any]]:
 def then(
     change: Callable[[NDArray[Any]], NDArray[Any]], infer: InferFunction = classify
 ) -> InferFunction:
-    """Return an engine that gives what ``infer`` gives after a change."""
+    """Return an engine that returns a changed output of ``infer``."""
     return lambda inputs: {name: change(array) for name, array in infer(inputs).items()}
 
 
 def noisy(sqnr_db: float) -> InferFunction:
-    """Return an engine with noise of an exactly known level."""
+    """Return an engine that adds noise of an exactly known level."""
     random = np.random.default_rng(7)
 
     def add(array: NDArray[Any]) -> NDArray[Any]:
@@ -131,7 +131,7 @@ def test_fp16_passes_and_is_measured() -> None:
 
 @pytest.mark.parametrize(("sqnr_db", "passed"), [(18.4, True), (9, True), (7, False), (0, False)])
 def test_the_default_thresholds(sqnr_db: float, passed: bool) -> None:
-    """The measured levels of a good and of a bad int8 quantisation lie on either side."""
+    """The measured SQNR of a good int8 quantization is above the threshold, of a bad one below."""
     report = check(noisy(sqnr_db), SelfCheckThresholds(agreement=0.0))
     assert report.figures()["sqnr_db"] == pytest.approx(sqnr_db, abs=0.01)
     assert report.passed is passed
@@ -272,7 +272,7 @@ def test_a_detector_that_reports_everything_is_checked_too() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class NoConfidence:
-    """Settings of a detector of somebody's own."""
+    """Settings of a custom detector."""
 
 
 def test_a_detector_without_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
