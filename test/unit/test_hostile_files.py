@@ -30,7 +30,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derivation import calibration_digest
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import load_grammar
 from edge_inference.optimize.images.labeled_images import load_labeled_table
 from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
@@ -279,7 +279,7 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         lambda name: read_grammar(Path(name)),
         lambda name: list(read_blocks(Path(name + ".wav"), 0.1)),
         open_audio_input,
-        find_grammar,
+        load_grammar,
     ],
 )
 @pytest.mark.parametrize("name", ["./a\0b", "a\0b.yaml", "./\ud800", "./" + "a" * 5_000])
