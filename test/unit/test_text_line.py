@@ -1,4 +1,4 @@
-"""Texts from elsewhere on one line of a log."""
+"""Untrusted texts become one line of a log."""
 
 from __future__ import annotations
 
