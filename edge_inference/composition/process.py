@@ -28,7 +28,7 @@ from edge_inference.composition.log_directory import find_log_problem
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.core.bounded_file import MAX_TEXT_BYTES, open_regular_file
-from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
+from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.core.text_line import one_line
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, EdgeInferenceError
@@ -261,7 +261,7 @@ def _stop_on_signals(container: Container) -> Iterator[tuple[threading.Event, th
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
-        heard()
+        note_handler_call()
         is_stopped.set()
         # In a thread, because the handler may have interrupted the holder of a lock that stop()
         # needs.
@@ -274,7 +274,7 @@ def _stop_on_signals(container: Container) -> Iterator[tuple[threading.Event, th
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        with left_unheard(exit_process, _LOADING_TIMEOUT_S):
+        with watch_signals(exit_process, _LOADING_TIMEOUT_S):
             yield is_stopped, is_filled
     finally:
         is_filled.set()

@@ -119,7 +119,7 @@ def bench() -> Iterator[Bench]:
 
 
 @failing
-def test_a_sensor_that_breaks_is_read_again(bench: Bench, failure: BaseException) -> None:
+def test_sensor_is_read_again_after_an_exception(bench: Bench, failure: BaseException) -> None:
     bench.read()
     bench.sensors[0].error = failure  # type: ignore[assignment]
     found = bench.read()
@@ -132,7 +132,7 @@ def test_a_sensor_that_breaks_is_read_again(bench: Bench, failure: BaseException
 
 @failing
 @pytest.mark.parametrize("where", ["find", "name"])
-def test_a_search_that_breaks_is_made_again(
+def test_probe_is_repeated_after_an_exception(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: BaseException, where: str
 ) -> None:
     class Nameless:
@@ -143,7 +143,7 @@ def test_a_search_that_breaks_is_made_again(
     assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     with monkeypatch.context() as patch:
         if where == "find":
-            patch.setattr(bench, "search_error", failure)
+            patch.setattr(bench, "probe_error", failure)
         else:
             patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
         bench.clock.forward(61.0)
@@ -156,7 +156,7 @@ def test_a_search_that_breaks_is_made_again(
 
 
 @failing
-def test_an_actuator_that_breaks_is_told_and_the_next_wish_is_fulfilled(
+def test_actuator_exception_is_reported_and_the_next_request_is_carried_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     file = tmp_path / "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
