@@ -1,4 +1,4 @@
-"""The builder with the real TensorRT-RTX, which builds on machines without a GPU too."""
+"""The builder with the real TensorRT-RTX, which also builds on machines without a GPU."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _convolution(
     last: helper.NodeProto | None = None,
     **saving: Any,
 ) -> Path:
-    """Write a convolution, and a node called ``last`` that makes ``z`` of its ``y``."""
+    """Write a convolution, and a node ``last`` from its ``y`` to ``z``."""
     number = np.float16 if precision == "fp16" else np.float32
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(number))
     rng = np.random.default_rng(0)
@@ -112,7 +112,9 @@ def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_pat
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_shipped_models_in_other_precisions(vendor: Vendor, model: ModelDescription, precision: str) -> None:
+def test_shipped_models_in_other_precisions(
+    vendor: Vendor, model: ModelDescription, precision: str
+) -> None:
     derived = derived_model_of(model, precision, "tensorrt")
     built = _make(vendor, derived, precision=precision, batch=_batch(model))
     assert main_precision(built.layers) == precision

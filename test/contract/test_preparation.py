@@ -1,4 +1,4 @@
-"""What an engine needs is made in a child process, which ends in every case."""
+"""A child process makes the files of an engine, and always ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def never() -> bool:
 
 
 def script(tmp_path: Path, text: str) -> str:
-    """Make a program that stands for the child."""
+    """Make a program that replaces the child."""
     file = tmp_path / "child"
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)
@@ -97,7 +97,7 @@ def test_cancelling_ends_the_child(
         started.append(popen(*arguments, **named))
         return started[-1]
 
-    # Ends when its input does, or never.
+    # Ends with its input, or never.
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
     with pytest.raises(CancelledError, match="cancelled"):
@@ -133,7 +133,7 @@ def test_the_child_ends_with_its_parent(model: ModelDescription, cache: Artifact
         child.stdin.write(json.dumps(asked) + "\n")
         child.stdin.flush()
         assert json.loads(child.stdout.readline())["phase"] == "deriving fp16"
-        child.stdin.close()  # as the end of a parent closes it
+        child.stdin.close()  # as at the end of the parent
         assert child.wait(DEADLINE_S) == 1
         assert "done" not in child.stdout.read()
     finally:

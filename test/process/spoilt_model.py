@@ -1,4 +1,4 @@
-"""A small classifier in which one layer cannot be quantised, and it alone."""
+"""A small classifier with exactly one layer that cannot be quantized."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CALIBRATED = "derive:\n  calibration: calibration.json\n"
 def load_spoilt(folder: Path, is_spoilt: bool = True, more: str = "") -> ModelDescription:
     """Write the model with its calibration, and load it.
 
-    What the spoilt layer's weights do is ordinary, except for one huge weight in each
-    channel, whose input is always 0: it changes no result, and takes all steps of int8.
+    The weights of the spoilt layer are ordinary, except for one huge weight in each channel, whose
+    input is always 0: it changes no result, but uses up the steps of int8.
     """
     _write(folder, _network(is_spoilt))
     calibration = calibrate_model(load_model(folder), make_images(6), "noise", "minmax")

@@ -1,4 +1,4 @@
-"""Costs are measured where engines run anyway, and kept for everybody."""
+"""Costs are measured whenever engines run, and recorded in the shared cache."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def test_compare_records_its_costs_and_reports_the_previous_ones(
         for cost in measurement.costs
     )
     assert measurement.by == "compare"
-    assert [row.known for row in first.rows] == [None, None, None]
-    assert [row.measured[0] for row in first.rows] == list(measurement.costs)
+    assert [row.previous_cost for row in first.rows] == [None, None, None]
+    assert [row.measured_cost[0] for row in first.rows] == list(measurement.costs)
     again = compare(order, cache)
-    assert [row.known[0] for row in again.rows] == list(measurement.costs)
-    assert len(kept(cache)) == 1  # the new one has taken the old one's place
+    assert [row.previous_cost[0] for row in again.rows] == list(measurement.costs)
+    assert len(kept(cache)) == 1  # the new measurement has replaced the old one
     assert kept(cache) != (measurement,)
 
 

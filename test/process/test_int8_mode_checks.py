@@ -1,4 +1,4 @@
-"""The fast int8 proves itself as every engine does, and says what it is."""
+"""The fast int8 mode passes the checks of every engine and is reported."""
 
 from __future__ import annotations
 

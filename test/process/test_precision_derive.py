@@ -1,4 +1,4 @@
-"""Deriving a derived model: files that are none, names that are none, packages that are missing."""
+"""Deriving a model: invalid files, unknown names, missing packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said about a build: profiles, batch, and what contradicts itself."""
+"""Build options: profiles, batch, and contradictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress only grows; supervised work can be ended and hides nothing."""
+"""Progress only grows; a build thread can be cancelled and passes on its errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_fraction_only_grows_and_stays_inside(calls: list[tuple[object, ...]]) -
         if name == "start":
             parents[arguments[0]] = arguments[1]
             if _has_circle(parents, arguments[0]):
-                return  # no hierarchy: TensorRT reports none such
+                return  # not a tree: TensorRT does not report this
         getattr(tree, str(name))(*arguments)
     fractions = [progress.fraction for progress in told if progress.fraction is not None]
     assert fractions == sorted(fractions)

@@ -1,4 +1,4 @@
-"""``edge-inference engine``: what it refuses, and what it tells of plans."""
+"""``edge-inference engine``: its errors, and its output on plans."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
-    """Return a plan that nothing can load, with an honest sidecar."""
+    """Return a plan that cannot be loaded, with a correct sidecar."""
     file = tmp_path / "my.plan"
     content = b"plan" * 1000
     file.write_bytes(content)
@@ -63,7 +63,7 @@ def plan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def on_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that makes this the machine that the plan was built on, but for ..."""
+    """Return a function that fakes the machine of the plan, with changes."""
 
     def set_machine(**but: Any) -> None:
         here = replace(HERE, **but)
@@ -73,7 +73,7 @@ def on_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def refused(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one sentence on stderr."""
+    """Return the line on stderr."""
     errors = capsys.readouterr().err
     assert errors.startswith("edge-inference: ")
     assert errors.count("\n") == 1

@@ -12,7 +12,7 @@ SHA256 = hashlib.sha256(b"no model").hexdigest()
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Return a recogniser whose files are none."""
+    """Return a recogniser with invalid files."""
     folder = tmp_path / "ears"
     folder.mkdir()
     text = "task: recognition\nlicense: MIT\nfiles:\n"
@@ -23,9 +23,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_existing_folder_is_refused(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_existing_folder_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["speech", "export", str(model), "--output", str(model)]) == 2
     assert "expected a new folder, it exists already" in capsys.readouterr().err
 

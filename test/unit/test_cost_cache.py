@@ -1,4 +1,4 @@
-"""The file of measured costs: what is believed, what is set aside, what is removed."""
+"""The file of measured costs: reading, damage, limits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cache(tmp_path: Path) -> CostCache:
 
 
 def complaints(cache: CostCache) -> list[str]:
-    """Read, and return what was said; nothing is known then."""
+    """Read a file without usable costs, and return the reports."""
     said: list[str] = []
     assert cache.read(said.append) == MeasuredCosts()
     return said
@@ -78,7 +78,7 @@ def test_costs_are_not_entries_of_the_artifact_cache(cache: CostCache, tmp_path:
 
 
 def _altered(content: dict[str, Any]) -> str:
-    """Return a document whose checksum holds."""
+    """Return a document with a valid checksum."""
     checksum = cost_document._checksum(content)
     document = {"format": cost_document.FORMAT, "checksum": checksum, "content": content}
     return json.dumps(document)
@@ -128,9 +128,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_or_foreign_file_is_renamed_and_not_used(
-    name: str, cache: CostCache
-) -> None:
+def test_a_damaged_or_foreign_file_is_renamed_and_not_used(name: str, cache: CostCache) -> None:
     text, expected = DAMAGED[name]
     content = text.encode("utf-8", errors="surrogateescape")
     cache.file.parent.mkdir(parents=True)
@@ -154,8 +152,8 @@ def test_only_regular_files_are_read(kind: str, cache: CostCache, tmp_path: Path
     elif kind == "folder":
         cache.file.mkdir()
     else:
-        (tmp_path / "elsewhere").write_text(WHOLE)
-        cache.file.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "another").write_text(WHOLE)
+        cache.file.symlink_to(tmp_path / "another")
     (sentence,) = complaints(cache)
     assert "not used" in sentence
     cache.add(PAIR)

@@ -1,4 +1,4 @@
-"""Measured costs as text: of a check, in a table, and beside what was known before."""
+"""Measured costs as text: of a check, in a table, and with the previous cost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_cost_names_its_configuration() -> None:
 
 
 def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
-    """Compare a row with what was known of it; return the printed text and the JSON."""
+    """Compare a row with its previous cost; return the printed text and the JSON."""
     known = None
     if before_s is not None:
         known = cost(FP32, before_s), Measurement("compare", 0.0, ())

@@ -1,4 +1,4 @@
-"""int8 in two ways on a processor without VNNI: which one is derived, and what is said of it."""
+"""The two int8 modes of a CPU without VNNI: derived files and reports."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_mode_and_each_cpu_has_its_own_file(
             artifact = artifact_for(EngineRequest(model, int8_mode=mode), "ort", "int8")
             assert isinstance(artifact, DerivedModel)
             keys.add(artifacts.key_of(artifact.parts()))
-    assert len(keys) == 3  # with VNNI both ways are one
+    assert len(keys) == 3  # with VNNI both modes are the same
 
 
 @pytest.mark.parametrize(("precision", "target"), [("fp16", "onnxruntime"), ("int8", "tensorrt")])
@@ -112,9 +112,7 @@ def test_fast_is_derived_for_a_model_with_an_int8_file_and_a_calibration(
     assert artifact_for(EngineRequest(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
 
 
-def test_a_child_process_makes_the_requested_mode(
-    model: ModelDescription, tmp_path: Path
-) -> None:
+def test_a_child_process_makes_the_requested_mode(model: ModelDescription, tmp_path: Path) -> None:
     request = EngineRequest(model, "ort", "int8", int8_mode="fast")
     again, _ = preparation._from_json(preparation._to_json(request, ArtifactCache(tmp_path)))
     assert again.int8_mode == "fast"
@@ -155,7 +153,7 @@ def test_sums_of_two_products_saturate_like_the_instruction() -> None:
     def pair(one: tuple[int, int], other: tuple[int, int]) -> int:
         return int(saturating_pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
 
-    assert pair((255, 255), (127, 127)) == 32767  # 64770 in truth
+    assert pair((255, 255), (127, 127)) == 32767  # the exact sum is 64770
     assert pair((255, 255), (-128, -128)) == -32768
     assert pair((255, 1), (127, 127)) == 255 * 127 + 127
     assert pair((255, 255), (63, 63)) == 255 * 63 * 2

@@ -1,4 +1,4 @@
-"""What a processor can do with bytes, told from recorded texts of Linux."""
+"""The int8 abilities of a CPU, from recorded /proc/cpuinfo files."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_exact_kernels_are_set_only_for_a_cpu_that_saturates(name: str) -> None:
 
 
 class _Runtime:
-    """The part of ONNX Runtime that takes options."""
+    """The session options of ONNX Runtime."""
 
     class SessionOptions:
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What an engine takes in service is kept, when enough of it was measured in peace."""
+"""Times of an engine in service are saved after enough steady inferences."""
 
 from __future__ import annotations
 
@@ -86,9 +86,7 @@ def test_costs_are_saved_once_a_period(costs: ServiceCosts, cache: ArtifactCache
     assert kept(costs, cache) != first
 
 
-def test_times_under_a_limit_do_not_count(
-    costs: ServiceCosts, cache: ArtifactCache
-) -> None:
+def test_times_under_a_limit_do_not_count(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its)
     costs.save_if_due(0, is_free=False)

@@ -103,15 +103,15 @@ def _mse(histogram: Histogram) -> Range:
     edges = histogram.edges()
     used = np.flatnonzero(histogram.counts)
     counts = histogram.counts[used].astype(np.float64)
-    centres = (edges[used] + edges[used + 1]) / 2
+    centers = (edges[used] + edges[used + 1]) / 2
     # The number, sum and sum of squares of the values before each bin give the error of any
     # range.
     before = np.zeros((3, len(used) + 1))
-    before[:, 1:] = np.cumsum([counts, counts * centres, counts * centres**2], axis=1)
+    before[:, 1:] = np.cumsum([counts, counts * centers, counts * centers**2], axis=1)
 
     def errors(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
         step = (high - low) / _STEPS
-        first, last = np.searchsorted(centres, low), np.searchsorted(centres, high, "right")
+        first, last = np.searchsorted(centers, low), np.searchsorted(centers, high, "right")
         below, above = before[:, first], before[:, -1:] - before[:, last]
         inside = before[0, last] - before[0, first]
         error: NDArray[np.float64] = inside * step**2 / 12

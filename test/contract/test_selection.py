@@ -1,4 +1,4 @@
-"""The choice of a backend, and what is said about it."""
+"""The selection of a backend, and its reason."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def no_driver(name: str) -> None:
 
 @pytest.fixture
 def select(tmp_path: Path) -> Select:
-    """Choose with an empty cache."""
+    """Select with an empty cache."""
 
     def choose(name: str, model: ModelDescription, precision: str = "auto") -> Selection:
         return select_backend(
@@ -50,7 +50,7 @@ def select(tmp_path: Path) -> Select:
 
 
 def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription:
-    """Give the model more precisions; they share the file, as only the choice is looked at."""
+    """Give the model more precisions; they share the file, as the test needs only the selection."""
     (real,) = model.variants.values()
     variants = {name: Variant(name, real.file, real.sha256) for name in precisions}
     return dataclasses.replace(model, variants=variants)
@@ -58,15 +58,13 @@ def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription
 
 @pytest.fixture
 def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with ONNX Runtime for the CPU and no GPU, whatever this one has."""
+    """A machine with ONNX Runtime for the CPU and no GPU, independent of this machine."""
     monkeypatch.setattr(gpu.ctypes, "CDLL", no_driver)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
 
 
 @pytest.mark.usefixtures("cpu_only")
-def test_auto_has_a_reason(
-    model: ModelDescription, select: Select
-) -> None:
+def test_auto_has_a_reason(model: ModelDescription, select: Select) -> None:
     chosen = select("auto", model)
     assert (chosen.name, chosen.precision) == ("ort", "fp32")
     assert "backend ort: first of the automatic order that can run" in chosen.reason
@@ -182,9 +180,7 @@ def test_the_error_for_int8_without_calibration_has_a_hint(
         select("ort", without, "int8")
 
 
-def test_a_derivable_precision_must_be_made_first(
-    model: ModelDescription, select: Select
-) -> None:
+def test_a_derivable_precision_must_be_made_first(model: ModelDescription, select: Select) -> None:
     chosen = select("ort", model, "fp16")
     assert (chosen.name, chosen.precision, chosen.backend) == ("ort", "fp16", None)
 
