@@ -69,7 +69,7 @@ def with_bits(bits: int) -> Callable[[Infer], Infer]:
 def test_the_same_engine_agrees_completely(fp32: Reference) -> None:
     report = fp32.check(lambda infer: infer)
     assert report.passed
-    assert report.figures()["largest_difference"] == 0
+    assert report.figures()["max_difference"] == 0
 
 
 def test_fine_rounding_passes(fp32: Reference) -> None:

@@ -12,7 +12,7 @@ from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.command import TwistStampedAdapter, Velocity
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.voice.command_settings import CommandSettings
+from edge_inference.nodes.voice.command import CommandSettings
 from edge_inference.nodes.voice.intent_parser import IntentParserSettings
 from rig import Outside, Rig, wait_for
 
@@ -98,7 +98,7 @@ def test_what_a_pause_cut_off_holds_back_what_moves(rig: Rig, words: str) -> Non
     ("words", "problem"),
     [
         ([], "expected at least one word, got none"),
-        (["Halt"], "expected words in small letters, got 'Halt'"),
+        (["Halt"], "expected lower-case words, got 'Halt'"),
         (["stop", "…"], "got '…'"),
         ([""], "got ''"),
     ],

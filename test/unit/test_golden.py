@@ -187,7 +187,7 @@ def test_a_result_of_another_kind_fails(tmp_path: Path, answer: list[Result | Ex
             run_golden_check(model, infer)
 
 
-def test_what_nobody_compares_does_not_pass(
+def test_a_result_that_cannot_be_compared_fails(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     depth = DepthMap(np.zeros((64, 64), np.float32), "m")
@@ -195,24 +195,24 @@ def test_what_nobody_compares_does_not_pass(
     model = dataclasses.replace(make_model(tmp_path), task="depth")
     report = run_golden_check(model, infer)
     assert not report.passed
-    assert "nothing to compare a depth map with" in report.summary()
+    assert "golden images cannot have a depth map" in report.summary()
 
 
-def test_what_is_expected_of_another_kind_does_not_pass(
+def test_expected_entries_of_another_kind_fail(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(classification([("cat", 0.8)]))
     report = run_golden_check(make_model(tmp_path, ExpectedClass("cat", 0.8), CAT), infer)
     assert not report.passed
-    assert "1 of what is expected are of another kind than Classification" in report.summary()
+    assert "1 expected entries do not fit a result of the kind Classification" in report.summary()
 
 
 def test_the_report_says_how_close_it_was(tmp_path: Path, answer: list[Result | Exception]) -> None:
     answer.append(detections([("cat", 0.85, (10, 10, 30, 48)), PERFECT[1]]))
     report = run_golden_check(make_model(tmp_path, CAT, DOG), infer)
     assert report.images == 1
-    assert report.lowest_iou == pytest.approx(0.95)
-    assert report.largest_score_difference == pytest.approx(0.05, abs=1e-6)
+    assert report.min_iou == pytest.approx(0.95)
+    assert report.max_score_difference == pytest.approx(0.05, abs=1e-6)
     assert "passed on 1 image" in report.summary()
 
 
@@ -222,7 +222,7 @@ def test_outputs_that_cannot_be_decoded_fail(
     answer.append(TensorError("tensor 'scores' is not finite"))
     report = run_golden_check(make_model(tmp_path, CAT), infer)
     assert report.reasons == ("image.png: tensor 'scores' is not finite",)
-    assert report.lowest_iou is None
+    assert report.min_iou is None
 
 
 def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
@@ -233,13 +233,15 @@ def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
         run_golden_check(make_model(tmp_path, CAT), fails)
 
 
-def test_no_golden_images_is_said(tmp_path: Path, answer: list[Result | Exception]) -> None:
+def test_a_report_without_golden_images_says_so(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
     answer.append(detections(PERFECT))
     report = run_golden_check(dataclasses.replace(make_model(tmp_path), golden=()), infer)
     assert report.passed and "not checked" in report.summary()
 
 
-def test_without_golden_images_a_model_is_tried(
+def test_a_model_without_golden_images_runs_on_a_generated_image(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(TensorError("output 'scores' is missing"))
@@ -248,12 +250,12 @@ def test_without_golden_images_a_model_is_tried(
     assert "failed: trial run" in report.summary()
 
 
-def test_an_input_that_the_engine_refuses_names_the_file_to_mend(tmp_path: Path) -> None:
+def test_an_input_that_the_engine_refuses_names_the_file_to_fix(tmp_path: Path) -> None:
     def refuses(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise TensorError("the model takes x: float32 [1, 3, 32, 32]")
 
     report = run_golden_check(make_model(tmp_path, CAT), refuses)
-    assert report.reasons[0].endswith("[1, 3, 32, 32]; correct input in model.yaml")
+    assert report.reasons[0].endswith("[1, 3, 32, 32]; correct the section input of model.yaml")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an image"])

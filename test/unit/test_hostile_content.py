@@ -152,7 +152,7 @@ def test_a_recording_of_too_much_is_refused(
 def test_a_recording_packed_into_a_great_many_parts_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl.gz"
     file.write_bytes(gzip.compress(HEAD) + gzip.compress(b"") * 900_000)
-    with pytest.raises(InputError, match=r"r\.jsonl\.gz: cannot be read .*too many"):
+    with pytest.raises(InputError, match=r"r\.jsonl\.gz: cannot be read .*expected at most"):
         read_recording(file)
 
 
@@ -249,7 +249,7 @@ def test_a_tokenizer_that_panics_is_a_model_error(
 
     def work() -> None:
         tokens = load_json_tokenizer(tmp_path / "tokenizer.json")
-        tokens.encode("a b") if call == "encode" else tokens.texts()
+        tokens.encode("a b") if call == "encode" else tokens.token_texts()
 
     error = call_with_deadline(work)
     assert isinstance(error, ModelError), repr(error)
@@ -258,8 +258,8 @@ def test_a_tokenizer_that_panics_is_a_model_error(
 
 CALLS: list[Callable[[TokenizerFile], object]] = [
     lambda tokens: tokens.encode("a"),
-    lambda tokens: tokens.number("a"),
-    lambda tokens: tokens.texts(),
+    lambda tokens: tokens.token_id("a"),
+    lambda tokens: tokens.token_texts(),
 ]
 
 

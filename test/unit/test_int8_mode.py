@@ -121,17 +121,17 @@ def test_a_child_process_makes_the_requested_mode(model: ModelDescription, tmp_p
 def test_both_modes_are_compared_where_they_differ(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = CompareRequest(
+    request = CompareRequest(
         model, ImageSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast")
     )
     be(AVX2, monkeypatch)
-    assert [way for way in order.candidates() if way[1] == "int8"] == [
+    assert [candidate for candidate in request.candidates() if candidate[1] == "int8"] == [
         ("ort", "int8", "exact"),
         ("ort", "int8", "fast"),
         ("trt", "int8", None),
     ]
     be(VNNI, monkeypatch)
-    assert [way for way in order.candidates() if way[1] == "int8"] == [
+    assert [candidate for candidate in request.candidates() if candidate[1] == "int8"] == [
         ("ort", "int8", None),
         ("trt", "int8", None),
     ]
@@ -139,14 +139,15 @@ def test_both_modes_are_compared_where_they_differ(
 
 def test_the_claimed_speed_depends_on_the_cpu() -> None:
     assert [
-        (form.title, form.weight_bits, form.times_faster) for form in int8_variants_of(AVX2)
+        (variant.title, variant.weight_bits, variant.min_speedup)
+        for variant in int8_variants_of(AVX2)
     ] == [
         ("int8-exact", 8, 1.05),
         ("int8-fast", 7, 1.4),
     ]
     for processor in (VNNI, ARM):
-        (form,) = int8_variants_of(processor)
-        assert (form.title, form.weight_bits, form.times_faster) == ("int8", 8, 2.0)
+        (variant,) = int8_variants_of(processor)
+        assert (variant.title, variant.weight_bits, variant.min_speedup) == ("int8", 8, 2.0)
 
 
 def test_sums_of_two_products_saturate_like_the_instruction() -> None:

@@ -13,7 +13,7 @@ from edge_inference.cli.models.cost_format import cost_as_json, measured_at
 from edge_inference.cli.perception.summary_table import milliseconds, new_table
 from edge_inference.cli.sizes import megabytes
 from edge_inference.engines.precision.int8_mode import describe_int8_mode
-from edge_inference.optimize.compare import CompareRow, Comparison
+from edge_inference.optimize.comparison import CompareRow, Comparison
 
 _PIPE_WIDTH = 140
 
@@ -52,7 +52,7 @@ def row_as_json(comparison: Comparison, row: CompareRow) -> dict[str, Any]:
         "agreement": figures.get("agreement"),
         "cosine": figures.get("cosine"),
         "sqnr_db": figures.get("sqnr_db"),
-        "largest_difference": figures.get("largest_difference"),
+        "max_difference": figures.get("max_difference"),
         "nan": figures.get("nan"),
         "inf": figures.get("inf"),
         "top1": None if row.accuracy is None else row.accuracy.share,
@@ -143,7 +143,7 @@ def _closeness(row: CompareRow) -> tuple[str, str, str]:
     figures = row.check.figures()
     agreement = f"{figures['agreement']:.1%}" if "agreement" in figures else ""
     cosine = f"{figures['cosine']:.4f}" if "cosine" in figures else ""
-    is_equal = figures.get("largest_difference") == 0
+    is_equal = figures.get("max_difference") == 0
     sqnr = f"{figures['sqnr_db']:.1f}" if "sqnr_db" in figures else "equal" if is_equal else ""
     return agreement, cosine, sqnr
 
