@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
-from edge_inference.backends.processor import Processor, find_processor
+from edge_inference.backends.cpu_instructions import Processor, find_processor
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory

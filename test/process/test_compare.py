@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.backends.processor import Processor
+from edge_inference.backends.cpu_instructions import Processor
 from edge_inference.cli.main import main
 from edge_inference.cli.models import comparison_plot
 from edge_inference.cli.models.comparison_format import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.processor import find_processor
+from edge_inference.backends.cpu_instructions import find_processor
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
     Cost,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.processor import Processor
+from edge_inference.backends.cpu_instructions import Processor
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import artifacts

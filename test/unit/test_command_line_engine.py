@@ -20,7 +20,7 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.cli.command_line import make_parser, run
-from edge_inference.cli.models import engine_build, engine_check, engine_plans
+from edge_inference.cli.models import check_engine, engine_build, engine_plans
 from edge_inference.cli.models.build_flags import given_build_options
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -67,7 +67,7 @@ def on_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def set_machine(**but: Any) -> None:
         here = replace(HERE, **but)
-        monkeypatch.setattr(engine_check, "environment_here", lambda gpu: here)
+        monkeypatch.setattr(check_engine, "environment_here", lambda gpu: here)
 
     return set_machine
 

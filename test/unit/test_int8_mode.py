@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.precision import int8_variants_of
-from edge_inference.backends.processor import Processor
+from edge_inference.backends.cpu_instructions import Processor
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_inference.backends.cpu_instructions import find_processor
 from edge_inference.backends.gpu import find_gpu
-from edge_inference.backends.processor import find_processor
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.checksum import sha256_of

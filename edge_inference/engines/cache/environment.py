@@ -9,8 +9,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from edge_inference.backends.cpu_instructions import CPU_FILE, UNKNOWN, find_processor
 from edge_inference.backends.gpu import find_gpu
-from edge_inference.backends.processor import CPU_FILE, UNKNOWN, find_processor
 from edge_inference.errors import BackendError
 
 #: Each library, and the packages that provide it.

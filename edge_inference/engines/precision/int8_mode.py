@@ -8,7 +8,7 @@ modes are the same.
 
 from __future__ import annotations
 
-from edge_inference.backends.processor import Processor, find_processor
+from edge_inference.backends.cpu_instructions import Processor, find_processor
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ConfigError
 

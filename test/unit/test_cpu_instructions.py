@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.backends.cpu_instructions import UNKNOWN, Processor, find_processor
 from edge_inference.backends.ort import session_options
-from edge_inference.backends.processor import UNKNOWN, Processor, find_processor
 
 RECORDED = Path(__file__).parents[1] / "cpuinfo"
 
