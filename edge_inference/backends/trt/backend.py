@@ -83,7 +83,7 @@ class TrtBackend(Backend):
         self._resources = ExitStack()
 
     def describe(self) -> str:
-        """Say which TensorRT runs which plan on which GPU, in which precision, and how."""
+        """Return TensorRT's version, GPU, precision, contexts, plan and graph state as text."""
         if self._plan is None:
             return f"TensorRT (not open), {self._file.name}"
         return ", ".join((*self._facts, str(self._switch), self._preprocessing))

@@ -114,13 +114,13 @@ def declared_inputs(network: Any) -> list[DeclaredInput]:
 def describe_inputs(network: Any) -> dict[str, tuple[Any, ...]]:
     """Return ``[dtype, *shape]`` of every input, -1 for a dynamic axis."""
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
-    return {tensor.name: _described(tensor) for tensor in tensors}
+    return {tensor.name: _describe(tensor) for tensor in tensors}
 
 
 def describe_outputs(network: Any) -> dict[str, tuple[Any, ...]]:
     """Return ``[dtype, *shape]`` of every output, -1 for a dynamic axis."""
     tensors = [network.get_output(index) for index in range(network.num_outputs)]
-    return {tensor.name: _described(tensor) for tensor in tensors}
+    return {tensor.name: _describe(tensor) for tensor in tensors}
 
 
 def layers_of(network: Any) -> Iterator[Any]:
@@ -170,7 +170,7 @@ def _kind(layer: Any) -> str:
     return str(layer.type.name)
 
 
-def _described(tensor: Any) -> tuple[Any, ...]:
+def _describe(tensor: Any) -> tuple[Any, ...]:
     name = str(tensor.dtype.name)
     return (_TYPE_NAMES.get(name, name.lower()), *(int(size) for size in tensor.shape))
 

@@ -151,18 +151,18 @@ def _entropy(histogram: Histogram) -> Range:
 
 def _divergence(sizes: NDArray[np.int64], end: int) -> float:
     """Return the information lost when the first ``end`` bins share 128 levels (KL divergence)."""
-    wanted = sizes[:end].astype(np.float64)
+    reference = sizes[:end].astype(np.float64)
     starts = np.linspace(0, end, _ENTROPY_LEVELS, endpoint=False).astype(np.int64)
-    occupied = wanted > 0
-    totals = np.add.reduceat(wanted, starts)
+    occupied = reference > 0
+    totals = np.add.reduceat(reference, starts)
     bins = np.maximum(np.add.reduceat(occupied.astype(np.float64), starts), 1)
     widths = np.diff(np.append(starts, end))
-    got = np.repeat(totals / bins, widths) * occupied
-    wanted[-1] += sizes[end:].sum()
-    wanted, got = wanted / wanted.sum(), got / max(got.sum(), 1.0)
-    compared = wanted > 0
-    wanted, got = wanted[compared], np.maximum(got[compared], _MIN_SHARE)
-    return float((wanted * np.log(wanted / got)).sum())
+    coarse = np.repeat(totals / bins, widths) * occupied
+    reference[-1] += sizes[end:].sum()
+    reference, coarse = reference / reference.sum(), coarse / max(coarse.sum(), 1.0)
+    compared = reference > 0
+    reference, coarse = reference[compared], np.maximum(coarse[compared], _MIN_SHARE)
+    return float((reference * np.log(reference / coarse)).sum())
 
 
 _ESTIMATORS: Mapping[str, Callable[[Histogram], Range]] = {

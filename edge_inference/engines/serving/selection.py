@@ -135,7 +135,9 @@ def prepare(
         selection.artifact.make(cache, progress, cancelled)
         selection = select_backend(request, cache)
     if selection.backend is None:
-        raise BackendError(selection.damaged or f"{selection.reason}: the new file is gone again")
+        raise BackendError(
+            selection.damaged or f"{selection.reason}: another process removed the new file"
+        )
     return selection
 
 
