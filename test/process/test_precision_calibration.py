@@ -142,8 +142,8 @@ def test_a_valid_file_is_read() -> None:
         (json.dumps({**SOUND, "ranges": {"x": [1]}}), "ranges.x"),
         (json.dumps({**SOUND, "ranges": {"x": [1, 2]}}), "around 0"),
         (json.dumps({**SOUND, "ranges": {"x": [-1, True]}}), "ranges.x"),
-        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "NaN is no number"),
-        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "Infinity is no number"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "NaN is not a number"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "Infinity is not a number"),
         (json.dumps({**SOUND, "ranges": {"x": [0, 5]}}).replace("5]", "1e999]"), "ranges.x"),
     ],
 )
