@@ -68,7 +68,7 @@ class _Counted:
 def make_plan(onnx_file: Any, **header: Any) -> bytes:
     """Return a plan.
 
-    ``profiles``: input to (smallest, usual, largest); ``types``: tensor to the
+    ``profiles``: input to (minimum, optimum, maximum); ``types``: tensor to the
     name of the engine's DataType; ``on_host``: tensors in host memory; ``late``:
     output to its shape with -1 where it depends on the data; ``formats``: tensor
     to a TensorFormat; ``contexts``: how many fit in memory; ``layers``: of the inspector.

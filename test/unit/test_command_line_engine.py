@@ -93,7 +93,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
         ([*BUILD, "nanodet", "--precision", "fp8"], 2, "'fp8'"),
         ([*BUILD, "nanodet", "--batch", "4:2"], 2, "'4:2'"),
         ([*BUILD, "nanodet", "--batch", "x"], 2, "1:4:8"),
-        ([*BUILD, "nanodet", "--profile", "x"], 2, "NAME:MIN,USUAL,MAX"),
+        ([*BUILD, "nanodet", "--profile", "x"], 2, "NAME:MIN,OPT,MAX"),
         ([*BUILD, "nanodet", "--target", "ten"], 2, "'ten'"),
         ([*BUILD, "nanodet", "--optimization-level", "9"], 2, "from 0 to 5"),
         ([*BUILD, "nanodet", "--workspace", "-1"], 2, "workspace"),

@@ -176,7 +176,7 @@ def _describe(tensor: Any) -> tuple[Any, ...]:
 
 
 def _creation_flags(trt: Any, strongly_typed: bool) -> int:
-    """Return the creation flags; explicit batch is a flag before TensorRT 10, then the default."""
+    """Return the creation flags; from TensorRT 10 on, explicit batch is the only mode."""
     name = "STRONGLY_TYPED" if strongly_typed else "EXPLICIT_BATCH"
     member = enum_member(trt.NetworkDefinitionCreationFlag, name)
     return 0 if member is None else 1 << int(member)

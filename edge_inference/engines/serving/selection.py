@@ -191,7 +191,7 @@ def _choose_precision(candidate: EngineCandidate, request: EngineRequest) -> tup
     if request.precision != "auto":
         return request.precision, "requested"
     if candidate.precision in precisions(request.model):
-        return candidate.precision, f"usual for {candidate.name}"
+        return candidate.precision, f"default of {candidate.name}"
     variants = request.model.variants
     best = next(name for name in PRECISIONS if name in variants)
     return best, "the only variant" if len(variants) == 1 else "the most accurate variant"
