@@ -76,11 +76,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower())
 
 
-def word_errors(said: str, heard: str) -> int:
+def word_errors(reference: str, hypothesis: str) -> int:
     """Return the word errors: insertions, deletions and substitutions (Levenshtein)."""
-    wanted, found = words(said), words(heard)
+    expected, found = words(reference), words(hypothesis)
     row = list(range(len(found) + 1))
-    for place, word in enumerate(wanted, start=1):
+    for place, word in enumerate(expected, start=1):
         last = row
         row = [place]
         for column, other in enumerate(found, start=1):

@@ -35,7 +35,7 @@ class Child:
             text=True,
             env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         )
-        self.said = ""
+        self.message = ""
 
     def __enter__(self) -> Child:
         return self
@@ -46,8 +46,8 @@ class Child:
 
     def listen(self) -> str:
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
-        return self.said
+        self.message = self.process.stdout.readline()
+        return self.message
 
     def go_on(self) -> None:
         assert self.process.stdin is not None
@@ -95,7 +95,7 @@ def steps(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]
     found = []
     with Child(shutil.copytree(template, folder / "cache"), "standing", folder / "n") as child:
         while child.is_at_a_step():
-            found.append(child.said.strip())
+            found.append(child.message.strip())
             child.go_on()
     return found
 
@@ -133,8 +133,8 @@ def test_many_processes_make_an_entry_once(tmp_path: Path) -> None:
         for child in children:
             child.go_on()
         for child in children:
-            said = json.loads(child.listen())
-            assert said == {"done": True, "bytes": 3300, "made": "whole"}
+            message = json.loads(child.listen())
+            assert message == {"done": True, "bytes": 3300, "made": "whole"}
             assert child.process.wait() == 0
     finally:
         for child in children:

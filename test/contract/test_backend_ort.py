@@ -161,14 +161,14 @@ def test_the_error_for_inexact_weights_has_a_hint(
     doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The error of ONNX Runtime where two layers share weights and it converts them to unsigned.
-    said = (
+    text = (
         "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: graph_utils.cc:479 "
         "AddInitializerWithOrtValue [ONNXRuntimeError] : 1 : FAIL : graph.cc:4164 "
         "AddInitializedOrtValue Attempt to replace the existing tensor"
     )
 
     def refuse(*arguments: object, **named: object) -> None:
-        raise RuntimeError(said)
+        raise RuntimeError(text)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     with pytest.raises(BackendError, match=r"no VNNI.*give every layer its own copy"):

@@ -46,11 +46,14 @@ def script(tmp_path: Path, text: str) -> str:
 def test_it_makes_a_missing_file_and_reports_progress(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
-    told = []
+    reports = []
     prepare_in_child(
-        EngineRequest(model, "ort", "fp16"), cache, lambda *said: told.append(said), never
+        EngineRequest(model, "ort", "fp16"),
+        cache,
+        lambda *progress: reports.append(progress),
+        never,
     )
-    assert told == [("deriving fp16", None)]
+    assert reports == [("deriving fp16", None)]
     (entry,) = cache.entries()
     assert entry.folder.name.startswith("efficientnet_lite0-fp16-onnxruntime-")
     entry.verify()
@@ -58,7 +61,7 @@ def test_it_makes_a_missing_file_and_reports_progress(
 
 def test_the_error_of_the_child_is_raised(model: ModelDescription, cache: ArtifactCache) -> None:
     with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
-        prepare_in_child(EngineRequest(model, "trt"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "trt"), cache, lambda *progress: None, never)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_a_child_that_ends_without_a_result(
 ) -> None:
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError, match=f"efficientnet_lite0 for ort in fp16.*{words}"):
-        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *progress: None, never)
 
 
 def test_cancelling_ends_the_child(
@@ -102,7 +105,7 @@ def test_cancelling_ends_the_child(
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
     with pytest.raises(CancelledError, match="cancelled"):
         prepare_in_child(
-            EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True
+            EngineRequest(model, "ort", "fp16"), cache, lambda *progress: None, lambda: True
         )
     assert started[0].poll() is not None
     assert cache.entries() == []
@@ -115,7 +118,7 @@ def test_ctrl_c_reaches_the_child_through_its_parent_only(
     text = f"exec {sys.executable} -c '{program}'"
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError) as raised:
-        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *progress: None, never)
     (group,) = re.findall(r"ended with exit code 0 \((\d+)\)", str(raised.value))
     assert int(group) != os.getpgrp()
 

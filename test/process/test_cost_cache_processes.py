@@ -71,15 +71,15 @@ def test_a_process_killed_at_any_step_leaves_valid_costs(tmp_path: Path) -> None
             for _ in range(step):
                 child.listen()
                 child.go_on()
-            said = child.listen()
+            message = child.listen()
         assert cache.read().measurements in ((before,), (before, after))
         cache.add(
             measurement("next", 0)
         )  # locks and partial files of killed processes do not block it
         assert cache.read().measurements[-1] == measurement("next", 0)
         assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
-        if said == "done":
+        if message == "done":
             break
-        steps.append(said.partition(" ")[0])
-    assert said == "done"
+        steps.append(message.partition(" ")[0])
+    assert message == "done"
     assert {"open", "fsync", "os.rename"} <= set(steps)

@@ -138,13 +138,13 @@ def test_a_check_times_the_engine_and_the_reference(
 def test_a_child_times_an_engine_with_its_baseline(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
-    request, rival = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
+    request, baseline = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
     prepare(request, cache)
-    checked = check_in_child(request, cache, "off", "off", never, rival)
+    checked = check_in_child(request, cache, "off", "off", never, baseline)
     assert checked.warnings == ()
     (measured,) = kept(cache)
     configurations = [
-        engine_configuration(each, "ort", each.precision, cache) for each in (request, rival)
+        engine_configuration(each, "ort", each.precision, cache) for each in (request, baseline)
     ]
     assert [cost.configuration for cost in measured.costs] == configurations
     assert measured.by == "preparation"

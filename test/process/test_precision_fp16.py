@@ -97,10 +97,10 @@ def test_nan_counts_as_an_overflow(tmp_path: Path) -> None:
 
 
 def test_without_an_overflow_no_node_is_found(tmp_path: Path) -> None:
-    told: list[int] = []
+    reports: list[int] = []
     source = classifier(tmp_path / "net.onnx")
-    assert find_overflows(source, "x", make_images(2), told.append) == {}
-    assert told == [1, 2]
+    assert find_overflows(source, "x", make_images(2), reports.append) == {}
+    assert reports == [1, 2]
     with pytest.raises(SourceError, match="at least one image"):
         find_overflows(source, "x", [])
     with pytest.raises(CancelledError, match="cancelled"):

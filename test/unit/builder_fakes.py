@@ -358,12 +358,12 @@ def quantized() -> Network:
 
 def parser_error(node: int = 1, desc: str = "", **named: str) -> Any:
     """An error of the ONNX parser; ``node_name`` and ``node_operator`` if the release has them."""
-    told = SimpleNamespace(
+    error = SimpleNamespace(
         node=lambda: node,
         desc=lambda: desc,
         code=lambda: SimpleNamespace(name=named.get("code", "")),
     )
     for name in ("node_name", "node_operator"):
         if name in named:
-            setattr(told, name, lambda value=named[name]: value)
-    return told
+            setattr(error, name, lambda value=named[name]: value)
+    return error

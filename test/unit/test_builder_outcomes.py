@@ -161,11 +161,11 @@ def _with_steps(release: Release) -> bytes | None:
 
 def test_progress_grows_to_one(bench: Bench) -> None:
     bench.build(tensorrt_11(build=_with_steps))
-    fractions = [told.fraction for told in bench.reports if told.fraction is not None]
+    fractions = [each.fraction for each in bench.reports if each.fraction is not None]
     assert fractions == sorted(fractions)
     assert len(fractions) == len(bench.reports) > 8
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert {"Building", "Timing", "done"} <= {told.phase for told in bench.reports}
+    assert {"Building", "Timing", "done"} <= {each.phase for each in bench.reports}
 
 
 def test_progress_without_a_monitor_is_unknown(bench: Bench) -> None:

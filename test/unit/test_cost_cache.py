@@ -39,9 +39,9 @@ def cache(tmp_path: Path) -> CostCache:
 
 def complaints(cache: CostCache) -> list[str]:
     """Read a file without usable costs, and return the reports."""
-    said: list[str] = []
-    assert cache.read(said.append) == MeasuredCosts()
-    return said
+    reports: list[str] = []
+    assert cache.read(reports.append) == MeasuredCosts()
+    return reports
 
 
 def test_a_new_cache_has_no_costs_and_no_file(cache: CostCache, tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_a_damaged_or_foreign_file_is_renamed_and_not_used(name: str, cache: Cos
     assert str(cache.file) in sentence
     assert expected in sentence
     assert "not used" in sentence
-    said: list[str] = []
-    cache.add(PAIR, said.append)
-    assert said == [sentence]
+    reports: list[str] = []
+    cache.add(PAIR, reports.append)
+    assert reports == [sentence]
     assert cache.read().measurements == (PAIR,)
     assert cache.file.with_suffix(".damaged").read_bytes() == content
 

@@ -75,21 +75,21 @@ def test_closing_cancels_a_check(
 def test_closing_waits_for_a_callback(
     engines: FakeEngines, recorder: CallbackRecorder, tmp_path: Path
 ) -> None:
-    told = []
+    calls = []
 
     def failed(error: EdgeInferenceError, engine: Engine) -> None:
         closing.start()
         closing.join(0.2)
-        told.append(closing.is_alive())
+        calls.append(closing.is_alive())
 
     server = EngineServer(ArtifactCache(tmp_path), engines.check, recorder.changed, failed)
     closing = threading.Thread(target=server.close)
     server.open(engines.request("fp32"))
     engines.drifting["int8"] = ModelError("SQNR 3 dB")
     server.switch(engines.request("int8"))
-    until(lambda: bool(told))
+    until(lambda: bool(calls))
     closing.join(DEADLINE_S)
-    assert told == [True]
+    assert calls == [True]
 
 
 def test_a_check_keeps_a_lower_priority_of_the_process() -> None:

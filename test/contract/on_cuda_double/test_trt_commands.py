@@ -24,10 +24,10 @@ from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.engines.cache.artifacts import default_cache
 
 model, cache = find_model("efficientnet_lite0"), default_cache()
-request, rival = (EngineRequest(model, "trt", precision) for precision in ("fp16", "fp32"))
-for each in (request, rival):
+request, baseline = (EngineRequest(model, "trt", precision) for precision in ("fp16", "fp32"))
+for each in (request, baseline):
     prepare(each, cache)
-print(check_in_child(request, cache, "off", "off", lambda: False, rival).warnings)
+print(check_in_child(request, cache, "off", "off", lambda: False, baseline).warnings)
 """
 DEADLINE_S = 300
 # The faster one on a CPU.
