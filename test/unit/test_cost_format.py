@@ -26,7 +26,7 @@ def cost(configuration: EngineConfiguration, seconds: float) -> Cost:
 
 def test_the_cost_of_a_check_has_the_ratio_to_the_reference() -> None:
     pair = Measurement("self-check", 0.0, (cost(INT8, 0.015), cost(FP32, 0.04)))
-    assert ratio_to_reference(pair) == "15.0 ms, 0.38 of what net ort fp32, threads=1 takes"
+    assert ratio_to_reference(pair) == "15.0 ms, 0.38 of the time of net ort fp32, threads=1"
     assert ratio_to_reference(replace(pair, costs=pair.costs[:1])) == "15.0 ms"
 
 
