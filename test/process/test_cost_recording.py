@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.cpu_instructions import find_processor
+from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
     Cost,
@@ -196,16 +196,16 @@ def test_exact_and_fast_int8_are_two_configurations_without_vnni(
 ) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text(f"flags\t: {flags}\n")
-    processor = find_processor(cpu)
+    instructions = find_cpu_instructions(cpu)
     monkeypatch.setattr(
-        "edge_inference.engines.precision.int8_mode.find_processor", lambda: processor
+        "edge_inference.engines.precision.int8_mode.find_cpu_instructions", lambda: instructions
     )
     requests = [EngineRequest(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
     for request in requests:
         prepare(request, cache)
     configurations = [engine_configuration(request, "ort", "int8", cache) for request in requests]
-    assert len(set(configurations)) == (2 if processor.saturates else 1)
-    words = ["threads=1, exact", "threads=1, fast"] if processor.saturates else ["threads=1"] * 2
+    assert len(set(configurations)) == (2 if instructions.saturates else 1)
+    words = ["threads=1, exact", "threads=1, fast"] if instructions.saturates else ["threads=1"] * 2
     assert [configuration.execution for configuration in configurations] == words
     costs = tuple(
         Cost(configuration, 20, Spread(0.1, 0.2)) for configuration in dict.fromkeys(configurations)
