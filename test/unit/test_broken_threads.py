@@ -25,7 +25,7 @@ from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.recording.capture import _Worker as Reader
 from edge_inference.platforms.recording.recording import UnreadableFile
-from engine_workshop import Witness, Workshop, answer
+from engine_server_fakes import CallbackRecorder, FakeEngines, answer
 from test_sampler import Bench
 
 DEADLINE_S = 60.0
@@ -45,36 +45,36 @@ def raising(failure: BaseException) -> Callable[..., Any]:
 
 @failing
 def test_a_preparation_that_breaks_is_given_up(
-    server: EngineServer, workshop: Workshop, witness: Witness, failure: BaseException
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder, failure: BaseException
 ) -> None:
-    server.open(workshop.request("fp32"))
-    workshop.broken_open["int8"] = failure  # type: ignore[assignment]
-    server.switch(workshop.request("int8"))
-    witness.wait_for(lambda: bool(witness.failures))
-    assert witness.failures == [(f"{type(failure).__name__}: injected", "fp32")]
+    server.open(engines.request("fp32"))
+    engines.broken_open["int8"] = failure  # type: ignore[assignment]
+    server.switch(engines.request("int8"))
+    recorder.wait_for(lambda: bool(recorder.failures))
+    assert recorder.failures == [(f"{type(failure).__name__}: injected", "fp32")]
     assert server.preparation is None and answer(server) == 32
-    del workshop.broken_open["int8"]
-    server.switch(workshop.request("int8"))
-    witness.wait_for(lambda: "int8" in witness.changes)
+    del engines.broken_open["int8"]
+    server.switch(engines.request("int8"))
+    recorder.wait_for(lambda: "int8" in recorder.changes)
     assert answer(server) == 8
 
 
 @failing
 def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
     server: EngineServer,
-    workshop: Workshop,
-    witness: Witness,
+    engines: FakeEngines,
+    recorder: CallbackRecorder,
     monkeypatch: pytest.MonkeyPatch,
     failure: BaseException,
 ) -> None:
-    server.open(workshop.request("fp32"))
+    server.open(engines.request("fp32"))
     with monkeypatch.context() as patch:
         patch.setattr(server, "_on_changed", raising(failure))
-        server.switch(workshop.request("int8"))
-        witness.wait_for(lambda: bool(witness.failures))
-    assert witness.failures == [(f"{type(failure).__name__}: injected", "int8")]
+        server.switch(engines.request("int8"))
+        recorder.wait_for(lambda: bool(recorder.failures))
+    assert recorder.failures == [(f"{type(failure).__name__}: injected", "int8")]
     assert answer(server) == 8
-    assert workshop.open_backends() == ["int8"]
+    assert engines.open_backends() == ["int8"]
 
 
 @failing
