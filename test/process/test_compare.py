@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edge_inference.backends.processor import Processor
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.main import main
 from edge_inference.cli.models import comparison_plot
 from edge_inference.cli.models.comparison_format import (
@@ -21,7 +22,6 @@ from edge_inference.cli.models.comparison_format import (
     row_as_json,
     summary_as_json,
 )
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.models.image_choice import choose_images
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ConfigError, SourceError
