@@ -13,7 +13,7 @@ from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import LARGEST
 from edge_inference.errors import CancelledError, SourceError
-from edge_inference.optimize.calibrate import Cancelled, ImageCountCallback
+from edge_inference.optimize.calibrate import ImageCountCallback
 from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 #: Safety factor: other images can lead to larger values.
