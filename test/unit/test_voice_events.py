@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 import pytest
 
 from benchmarks.voice_events import (
-    cycles_ns,
-    dropped,
+    control_periods_ns,
+    count_dropped,
     first_motion_ns,
+    format_percentiles,
     p95_ms,
-    percentiles,
-    said_since,
+    select_since,
     standstill_ns,
 )
 
 
 class Event(NamedTuple):
-    at_ns: int
+    arrival_ns: int
     topic: str
-    what: Any
+    content: Any
 
 
 def velocities(*moves: float) -> list[Event]:
@@ -55,13 +55,13 @@ def test_a_turn_is_a_motion() -> None:
 
 
 def test_cycles_are_those_of_a_robot_that_moves() -> None:
-    assert cycles_ns(velocities(0.0, 0.1, 0.1, 0.0, 0.0, 0.1)) == [10, 10]
+    assert control_periods_ns(velocities(0.0, 0.1, 0.1, 0.0, 0.0, 0.1)) == [10, 10]
 
 
 def test_what_was_said_before_does_not_count() -> None:
     events = [Event(9, "/ai/intent", SimpleNamespace(stamp_ns=stamp)) for stamp in (1, 5, 6)]
-    assert [what.stamp_ns for what in said_since(events, "/ai/intent", 5)] == [6]
-    assert said_since(events, "/ai/action_plan", 0) == []
+    assert [content.stamp_ns for content in select_since(events, "/ai/intent", 5)] == [6]
+    assert select_since(events, "/ai/action_plan", 0) == []
 
 
 def test_dropped_is_counted_by_stage_and_reason() -> None:
@@ -69,7 +69,7 @@ def test_dropped_is_counted_by_stage_and_reason() -> None:
         Event(0, "/ai/stage_timing", SimpleNamespace(stage=stage, dropped=reason))
         for stage, reason in (("ear", "late"), ("ear", ""), ("ear", "late"), ("mind", "late"))
     ]
-    assert dropped(events) == {"ear late": 2, "mind late": 1}
+    assert count_dropped(events) == {"ear late": 2, "mind late": 1}
 
 
 def test_no_times_have_no_percentile() -> None:
@@ -83,4 +83,4 @@ def test_95_of_100_keep_to_it(count: int, expected: int) -> None:
 
 def test_one_stop_in_ten_that_is_not_heard_is_endless() -> None:
     assert p95_ms([1e6] * 9 + [math.inf]) == math.inf
-    assert percentiles([1e6] * 9 + [math.inf]) == "p50 1.0  p95 inf  max inf ms (10 samples)"
+    assert format_percentiles([1e6] * 9 + [math.inf]) == "p50 1.0  p95 inf  max inf ms (10 samples)"
