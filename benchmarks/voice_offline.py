@@ -11,10 +11,9 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
 from edge_inference.core.voice import Intent, Transcript
 from edge_inference.nodes.voice.intent_parser import IntentParserSettings
-from edge_inference.nodes.voice.speech_models import find_speech, open_role
-from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
-from edge_inference.nodes.voice.voice_activity_settings import VoiceActivitySettings
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import load_grammar, load_speech_model, open_backend
+from edge_inference.nodes.voice.speech_recognition import SpeechRecognitionSettings
+from edge_inference.nodes.voice.voice_activity import VoiceActivitySettings
 from edge_inference.speech.language.grammar import GrammarSentence
 from edge_inference.speech.language.stop_phrases import is_stop
 from edge_inference.speech.language.understanding import Understanding
@@ -45,11 +44,11 @@ class OfflinePipeline:
 
     def __init__(self) -> None:
         settings = SpeechRecognitionSettings()
-        self.grammar = find_grammar("")
-        activity = find_speech("silero_vad", "", "activity")
-        model = find_speech(settings.model, "", "recognition")
-        self._activity_model = open_role(activity, "model")
-        encoder, decoder = open_role(model, "encoder"), open_role(model, "decoder")
+        self.grammar = load_grammar("")
+        activity = load_speech_model("silero_vad", "", "activity")
+        model = load_speech_model(settings.model, "", "recognition")
+        self._activity_model = open_backend(activity, "model")
+        encoder, decoder = open_backend(model, "encoder"), open_backend(model, "decoder")
         self._backends: list[Backend] = [self._activity_model, encoder, decoder]
         tokenizer = load_tokenizer(model.path("tokenizer"))
         self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)

@@ -35,7 +35,7 @@ class NamespacedPipeline(NamedTuple):
 
 
 @contextmanager
-def placed(
+def unique_namespace(
     container: Container,
     pipeline: Pipeline,
     arguments: Mapping[str, str],
@@ -70,8 +70,8 @@ def placed(
                 break
         if own != DEFAULT_NAMESPACE:
             tell(
-                f"another pipeline runs in the namespace /{DEFAULT_NAMESPACE} (or was just killed there): this "
-                f"one runs in /{own}, and its topics are /{own}/…"
+                f"another pipeline runs in the namespace /{DEFAULT_NAMESPACE} (or was just killed "
+                f"there): this one runs in /{own}, and its topics are /{own}/…"
             )
         yield NamespacedPipeline(f"/{own}", pipeline.components(arguments, own=own), main_node)
 

@@ -26,7 +26,7 @@ from edge_inference.errors import (
     SourceError,
     TensorError,
 )
-from edge_inference.optimize.activations import Activations
+from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 DEFAULT_METHOD = "mse"
 
@@ -56,7 +56,7 @@ def calibrate(
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    activations = Activations(fold(onnx_file), input_name)
+    activations = IntermediateTensors(fold(onnx_file), input_name)
     histograms: dict[str, Histogram] = {}
     digest = hashlib.sha256()
     count = 0
@@ -125,7 +125,7 @@ def preprocess_images(
 
 
 def _add_to_histograms(
-    activations: Activations, batch: NDArray[Any], histograms: dict[str, Histogram]
+    activations: IntermediateTensors, batch: NDArray[Any], histograms: dict[str, Histogram]
 ) -> None:
     for name, values in activations.run(batch):
         try:

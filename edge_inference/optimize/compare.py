@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
+from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
+from edge_inference.core.models.self_check import run_self_check
 from edge_inference.core.results import Classification
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
@@ -29,7 +29,6 @@ from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
-    FAST,
     INT8_MODES,
     mode_in_use,
     weight_bits,
@@ -50,19 +49,22 @@ from edge_inference.errors import (
     ModelError,
     TensorError,
 )
+from edge_inference.optimize.comparison import (
+    REFERENCE,
+    CompareRow,
+    Comparison,
+    MeasuredAccuracy,
+)
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
 
 #: Backends that can be compared; that of the reference comes first.
 BACKENDS = ("ort", *(name for name in BACKEND_NAMES if name not in ("auto", "null", "ort")))
-REFERENCE = ("ort", "fp32")
 _INT8_ON_CPU = ("ort", "int8")
 DEFAULT_RUNS = 50
 
 #: Timed inferences cycle through this many inputs.
 _TIMED_INPUTS = 8
-#: Two costs of one machine that differ by more than this factor are clearly different.
-_CHANGE_FACTOR = 1.25
 
 
 @dataclass(frozen=True)
@@ -105,102 +107,6 @@ class CompareRequest:
             for mode in (modes if pair == _INT8_ON_CPU else (None,))
         ]
         return list(dict.fromkeys(candidates))
-
-
-@dataclass(frozen=True)
-class MeasuredAccuracy:
-    """The number of labelled images whose class was named first."""
-
-    correct: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        """Return the share of correct images, 0..1."""
-        return self.correct / self.total
-
-
-@dataclass(frozen=True)
-class CompareRow:
-    """One engine for the model; a figure that could not be measured is None.
-
-    ``int8_mode`` is None where the machine has only one. ``failure`` says why the engine cannot
-    run. ``layers_by_precision`` counts the layers (on the CPU those with weights) by the
-    precision that they really compute in; it is empty if the engine does not report it.
-    ``precision_in_use`` is the precision of most layers. ``file_bytes`` is the size of the file
-    that the engine opens. ``measured_cost`` is the cost that was stored in the cache, with its
-    measurement, ``previous_cost`` the cost that the cache had before.
-    """
-
-    backend: str
-    precision: str
-    failure: str = ""
-    engine: str = ""
-    precision_in_use: str | None = None
-    layers_by_precision: Mapping[str, int] = field(default_factory=dict)
-    file_bytes: int | None = None
-    check: SelfCheckReport | None = None
-    accuracy: MeasuredAccuracy | None = None
-    latency: Percentiles | None = None
-    measured_cost: tuple[Cost, Measurement] | None = None
-    previous_cost: tuple[Cost, Measurement] | None = None
-    int8_mode: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Return backend and precision; exact int8 is just int8."""
-        return f"{self.backend} {self.precision}{' fast' if self.int8_mode == FAST else ''}"
-
-    @property
-    def is_reference(self) -> bool:
-        """Tell whether this is the row that all others are compared with."""
-        return (self.backend, self.precision) == REFERENCE
-
-    @property
-    def passed(self) -> bool:
-        """Tell whether the engine runs and reaches the model's thresholds."""
-        return not self.failure and self.check is not None and self.check.passed
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rows, and the settings of the measurement.
-
-    ``problems`` are sentences about costs that could not be read or stored.
-    """
-
-    model: ModelDescription
-    images: ImageSet
-    runs: int
-    threads: int
-    rows: tuple[CompareRow, ...]
-    problems: tuple[str, ...] = ()
-
-    def speedup(self, row: CompareRow) -> float | None:
-        """Return the speed of a row over that of the reference, by the median."""
-        return _ratio(self.row(*REFERENCE), row)
-
-    def speedup_of_backend(self, row: CompareRow) -> float | None:
-        """Return the speed of a row over that of its own backend in fp32, by the median."""
-        return _ratio(self.row(row.backend, "fp32"), row)
-
-    def row(self, backend: str, precision: str) -> CompareRow | None:
-        """Return the first row of a backend and precision, None if there is none."""
-        key = (backend, precision)
-        return next((row for row in self.rows if (row.backend, row.precision) == key), None)
-
-    def fastest(self) -> CompareRow | None:
-        """Return the fastest row that passes the self-check, by the median; None if none passes."""
-        timed = {
-            index: row.latency.p50
-            for index, row in enumerate(self.rows)
-            if row.passed and row.latency is not None and row.latency.p50 is not None
-        }
-        return self.rows[min(timed, key=lambda index: timed[index])] if timed else None
-
-    def changed_rows(self) -> list[CompareRow]:
-        """Return the rows whose cost clearly differs from the cost that the cache had before."""
-        return [row for row in self.rows if _has_changed(row)]
 
 
 def compare(
@@ -399,18 +305,3 @@ def _count_layers(backend: str, file: Path) -> dict[str, int]:
         return onnxruntime_precisions(file)
     except BackendError:  # the package onnx is missing; the engine runs without it
         return {}
-
-
-def _ratio(base: CompareRow | None, row: CompareRow) -> float | None:
-    if base is None or base.latency is None or row.latency is None:
-        return None
-    if base.latency.p50 is None or not row.latency.p50:
-        return None
-    return base.latency.p50 / row.latency.p50
-
-
-def _has_changed(row: CompareRow) -> bool:
-    if row.previous_cost is None or row.measured_cost is None:
-        return False
-    factor = row.measured_cost[0].seconds / row.previous_cost[0].seconds
-    return not 1 / _CHANGE_FACTOR < factor < _CHANGE_FACTOR

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import LARGEST
 from edge_inference.errors import CancelledError, SourceError
-from edge_inference.optimize.activations import Activations
 from edge_inference.optimize.calibrate import Cancelled, Progress
+from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 #: Safety factor: other images can lead to larger values.
 HEADROOM = 2.0
@@ -33,7 +33,7 @@ def find_overflows(
     HEADROOM, exceeds the largest fp16 number (65504). Raises what ``calibrate.calibrate`` raises.
     """
     model = fold(onnx_file)
-    activations = Activations(model, input_name)
+    activations = IntermediateTensors(model, input_name)
     largest: dict[str, float] = {}
     count = 0
     for batch in batches:

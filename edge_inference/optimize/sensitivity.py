@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.models.agreement import TensorAgreement, compare_outputs
 from edge_inference.errors import SourceError
-from edge_inference.optimize.activations import Activations
+from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 from edge_inference.optimize.layer_groups import group_layers
 
 if TYPE_CHECKING:
@@ -97,11 +97,11 @@ def measure_sensitivity(
 
     ``fp32`` is the folded network. ``derived`` has nodes of the same names and inferred tensor
     types. ``convertible`` are the nodes that could stay in fp32; noise sources name only their
-    layers. Raises SourceError without a batch, and what ``Activations`` raises.
+    layers. Raises SourceError without a batch, and what ``IntermediateTensors`` raises.
     """
     networks = _NetworkPair(fp32, derived)
-    fp32_activations = Activations(fp32, input_name)
-    derived_activations = Activations(derived, input_name)
+    fp32_activations = IntermediateTensors(fp32, input_name)
+    derived_activations = IntermediateTensors(derived, input_name)
     for batch in batches:
         networks.add(dict(fp32_activations.run(batch)), dict(derived_activations.run(batch)))
         after_batch()

@@ -64,7 +64,7 @@ def test_fp32_is_computed_in_fp32(model: ModelDescription) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_a_shipped_model_needs_no_further_layers_in_fp32(
+def test_a_shipped_model_needs_no_more_layers_in_fp32(
     model: ModelDescription, precision: str
 ) -> None:
     # On more images the precision as a whole is judged above.
@@ -81,7 +81,7 @@ def test_a_shipped_model_needs_no_further_layers_in_fp32(
 
 
 @pytest.mark.parametrize("model", ["nanodet"], indirect=True)
-def test_a_higher_demand_is_met_by_some_layers(model: ModelDescription) -> None:
+def test_a_stricter_threshold_needs_some_layers_in_fp32(model: ModelDescription) -> None:
     images = some_images(model, 1)
     as_it_is = bisect(BisectRequest(model, "int8", images)).before.figures()["sqnr_db"]
     wanted = SelfCheckThresholds(sqnr_db=as_it_is + 0.5)

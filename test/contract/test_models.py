@@ -62,7 +62,7 @@ def test_a_shipped_model_passes_its_golden_check(name: str) -> None:
         ("nanodet", {"resize": "center_crop"}),
     ],
 )
-def test_the_golden_check_sees_a_wrong_input(name: str, wrong: dict[str, object]) -> None:
+def test_the_golden_check_fails_with_a_wrong_input(name: str, wrong: dict[str, object]) -> None:
     model, backend = load(name)
     altered = dataclasses.replace(model, input=dataclasses.replace(model.input, **wrong))
     with backend:
@@ -79,7 +79,7 @@ def foolbox_images() -> list[tuple[Path, int]]:
     return [(file, int(file.stem.rpartition("_")[2])) for file in files]
 
 
-def test_efficientnet_is_as_accurate_as_its_description_says() -> None:
+def test_efficientnet_has_the_accuracy_of_its_description() -> None:
     images = foolbox_images()
     model, backend = load("efficientnet_lite0")
     preprocess = Preprocessor(model.input)

@@ -55,7 +55,7 @@ def beckett() -> np.ndarray:
 
 
 @pytest.mark.parametrize("role", GRAPHS)
-def test_every_operator_is_one_of_onnx(graphs: dict[str, Path], role: str) -> None:
+def test_every_operator_is_a_standard_operator(graphs: dict[str, Path], role: str) -> None:
     graph = onnx.load(graphs[role])
     onnx.checker.check_model(graph, full_check=True)
     assert [entry.domain for entry in graph.opset_import] == [""]
@@ -71,7 +71,7 @@ def test_every_operator_is_one_of_onnx(graphs: dict[str, Path], role: str) -> No
     assert not any("mask" in name or name == "use_cache_branch" for name in names)
 
 
-def test_without_its_mask_the_encoder_computes_what_it_did(
+def test_the_encoder_without_a_mask_computes_the_same(
     model: SpeechModel, graphs: dict[str, Path]
 ) -> None:
     """Only writing the operators anew may change numbers: integers are not rounded any more."""
@@ -86,7 +86,7 @@ def test_without_its_mask_the_encoder_computes_what_it_did(
     assert found == pytest.approx(wanted, abs=1e-3)
 
 
-def test_people_are_heard_alike(public: Recogniser) -> None:
+def test_the_transcripts_of_people_are_equal(public: Recogniser) -> None:
     shipped = open_recogniser()
     for samples in (person(), beckett()[: SPOKEN_S * SAMPLE_RATE]):
         text = public.transcribe(samples).text

@@ -66,7 +66,7 @@ def with_bits(bits: int) -> Callable[[Infer], Infer]:
     return candidate_of
 
 
-def test_the_same_engine_agrees_wholly(fp32: Reference) -> None:
+def test_the_same_engine_agrees_completely(fp32: Reference) -> None:
     report = fp32.check(lambda infer: infer)
     assert report.passed
     assert report.figures()["max_difference"] == 0

@@ -115,7 +115,7 @@ def expected(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.floa
 
 
 @pytest.mark.parametrize("mask", [[1, 1, 1, 1], [1, 1, 1, 0]])
-def test_the_graph_computes_what_the_paper_says(tmp_path: Path, mask: list[int]) -> None:
+def test_the_graph_matches_a_reference_in_numpy(tmp_path: Path, mask: list[int]) -> None:
     folder = encoder_folder(tmp_path)
     graph = make_bert_graph(
         read_bert_config(folder / "config.json"), read_safetensors(folder / "model.safetensors")
@@ -128,7 +128,7 @@ def test_the_graph_computes_what_the_paper_says(tmp_path: Path, mask: list[int])
     assert found["last_hidden_state"][0] == pytest.approx(expected(ids, seen), abs=2e-4)
 
 
-def test_a_weight_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_weight_is_named(tmp_path: Path) -> None:
     folder = encoder_folder(tmp_path)
     fewer = weights()
     del fewer["encoder.layer.1.output.dense.bias"]
@@ -160,7 +160,7 @@ def test_another_kind_of_encoder_is_refused(
 @pytest.mark.parametrize(
     "data", [b"", b"abc", struct.pack("<Q", 2**60), struct.pack("<Q", 2) + b"[]"]
 )
-def test_weights_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_file_without_weights_is_refused(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(data)
     with pytest.raises(ModelError, match="not a complete safetensors file"):
@@ -169,14 +169,14 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
         read_safetensors(tmp_path / "nothing")
 
 
-def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(safetensors(weights())[:-100])
     with pytest.raises(ModelError, match="not a complete safetensors file"):
         read_safetensors(file)
 
 
-def test_a_folder_that_the_intent_parser_can_use(tmp_path: Path) -> None:
+def test_the_intent_parser_can_use_the_folder(tmp_path: Path) -> None:
     source, output = encoder_folder(tmp_path / "source"), tmp_path / "mine"
     command = ["speech", "embedding", str(source), "--output", str(output), "--license", "MIT"]
     assert main("edge-inference", command) == 0
@@ -185,7 +185,7 @@ def test_a_folder_that_the_intent_parser_can_use(tmp_path: Path) -> None:
     assert (model.task, model.license) == ("embedding", "MIT")
 
 
-def test_weights_that_tell_nothing_apart_leave_no_folder(
+def test_useless_weights_leave_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, output = encoder_folder(tmp_path / "source"), tmp_path / "mine"
@@ -205,7 +205,7 @@ def test_weights_that_tell_nothing_apart_leave_no_folder(
         ("package:", "'' is not installed"),
     ],
 )
-def test_a_source_that_is_none_is_named(
+def test_an_unknown_source_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, complaint: str
 ) -> None:
     command = ["speech", "embedding", source, "--output", str(tmp_path / "mine")]
@@ -213,7 +213,7 @@ def test_a_source_that_is_none_is_named(
     assert complaint in capsys.readouterr().err
 
 
-def test_what_is_there_is_not_overwritten(
+def test_an_existing_folder_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = encoder_folder(tmp_path)

@@ -19,7 +19,7 @@ from geometry_msgs.msg import Twist
 from std_msgs.msg import String
 
 from edge_inference.errors import ModelError
-from edge_inference.nodes.voice.speech_models import find_speech
+from edge_inference.nodes.voice.parameter_files import load_speech_model
 from launch_double import ROOT
 from launch_files import LaunchFile
 from relaxed_limits import write_relaxed_limits
@@ -91,7 +91,7 @@ class Robot:
 def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
     for name, task in (("silero_vad", "activity"), ("moonshine_tiny", "recognition")):
         try:
-            find_speech(name, "", task).verify_files()
+            load_speech_model(name, "", task).verify_files()
         except ModelError as error:
             pytest.skip(str(error))
     file = LaunchFile("robot.launch.py", monkeypatch, double=True)

@@ -17,7 +17,7 @@ import quick_discovery
 from benchmarks import ros_domain
 from edge_inference.composition import container as container_module
 from edge_inference.nodes.voice import command
-from edge_inference.nodes.voice.navigation import Navigation
+from edge_inference.nodes.voice.navigation.client import NavigationClient
 from edge_inference.speech.planning.limits import VoiceLimits
 from navigation_rig import Navigator
 from rig import Outside, Rig, wait_for
@@ -82,13 +82,13 @@ def outside(_outside: Outside) -> Iterator[Outside]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may hold a control cycle up for longer than a robot should bear."""
-    find_limits = command.find_limits
+    load_limits = command.load_limits
 
     def patiently(file: str) -> VoiceLimits:
-        limits = find_limits(file)
+        limits = load_limits(file)
         return replace(limits, plan=replace(limits.plan, dead_man_s=30.0))
 
-    monkeypatch.setattr(command, "find_limits", patiently)
+    monkeypatch.setattr(command, "load_limits", patiently)
 
 
 @pytest.fixture
@@ -98,7 +98,9 @@ def navigator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Navigator]:
     module.NavigateToPose = Listen
     monkeypatch.setitem(sys.modules, "nav2_msgs", package)
     monkeypatch.setitem(sys.modules, "nav2_msgs.action", module)
-    monkeypatch.setattr(Navigation, "_message", lambda self, place: Listen.Goal(timeout_s=1.0))
+    monkeypatch.setattr(
+        NavigationClient, "_message", lambda self, place: Listen.Goal(timeout_s=1.0)
+    )
     navigator = Navigator()
     yield navigator
     navigator.vanish()

@@ -81,9 +81,9 @@ class Navigator:
 class Robot:
     """A command node that knows its navigation."""
 
-    def __init__(self, rig: Rig, cancel_s: float = 0.1) -> None:
+    def __init__(self, rig: Rig, cancel_timeout_s: float = 0.1) -> None:
         self.velocities, self.said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
-        self.node = rig.load("Command", zeros_s=0.1, cancel_s=cancel_s)
+        self.node = rig.load("Command", zero_velocity_s=0.1, cancel_timeout_s=cancel_timeout_s)
         node = rig.container.node
         self._now_ns = self.node.now_ns
         self._plans, self._words = rig.call(
@@ -111,7 +111,7 @@ class Robot:
         return status.level is HealthLevel.ERROR and words in status.message
 
     def stands(self) -> None:
-        """Wait for zeros that go on, however short ``zeros_s`` is."""
+        """Wait for zeros that go on, however short ``zero_velocity_s`` is."""
         count = len(self.velocities)
         self.velocities.wait(count + 10)
         assert set(self.velocities) == {STILL}

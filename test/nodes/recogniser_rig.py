@@ -9,7 +9,7 @@ import pytest
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import BackendError
-from edge_inference.nodes.voice import speech_recognition
+from edge_inference.nodes.voice import recogniser_model
 from edge_inference.speech.recognition.command_mode import CommandResult
 from edge_inference.speech.recognition.recogniser import RecognitionResult
 
@@ -74,15 +74,15 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     )()
     made: list[Opened] = []
 
-    def open_role(model, role) -> Opened:
+    def open_backend(model, role) -> Opened:
         made.append(Opened())
         return made[-1]
 
-    monkeypatch.setattr(speech_recognition, "find_speech", lambda *given: described)
-    monkeypatch.setattr(speech_recognition, "open_role", open_role)
-    monkeypatch.setattr(speech_recognition, "load_tokenizer", lambda path: None)
-    monkeypatch.setattr(speech_recognition, "Recogniser", FakeRecogniser)
-    monkeypatch.setattr(speech_recognition, "make_command_mode", FakeCommandMode)
+    monkeypatch.setattr(recogniser_model, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(recogniser_model, "open_backend", open_backend)
+    monkeypatch.setattr(recogniser_model, "load_tokenizer", lambda path: None)
+    monkeypatch.setattr(recogniser_model, "Recogniser", FakeRecogniser)
+    monkeypatch.setattr(recogniser_model, "make_command_mode", FakeCommandMode)
     monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
     FakeCommandMode.gate.set()
     return made

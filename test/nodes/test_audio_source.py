@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from edge_inference.composition.bus import Bus
 from edge_inference.core.runtime.health import Health, HealthLevel
 from edge_inference.errors import SourceError
-from edge_inference.nodes.voice import audio_source
+from edge_inference.nodes.voice import audio_reader, audio_source
 from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
@@ -114,7 +114,7 @@ def test_a_device_that_is_unplugged_and_comes_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(FakeDevice, "opened", 0)
-    monkeypatch.setattr(audio_source, "open_audio_input", FakeDevice)
+    monkeypatch.setattr(audio_reader, "open_audio_input", FakeDevice)
     monkeypatch.setattr(audio_source, "_RETRY_S", 0.01)
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource")
@@ -130,7 +130,7 @@ def test_a_reader_that_breaks_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch)
         def read(self):
             raise ZeroDivisionError("a driver's bug")
 
-    monkeypatch.setattr(audio_source, "open_audio_input", Odd)
+    monkeypatch.setattr(audio_reader, "open_audio_input", Odd)
     monkeypatch.setattr(Odd, "opened", 5)
     node = rig.load("AudioSource")
     assert node.finished.wait(DEADLINE_S)
@@ -189,7 +189,7 @@ def test_a_device_that_is_gone_is_on_show_until_it_is_back(
                 raise SourceError("device gives no more sound; is it still plugged in?")
             return AudioBlock(np.ones(512, np.float32), 16_000)
 
-    monkeypatch.setattr(audio_source, "open_audio_input", Device)
+    monkeypatch.setattr(audio_reader, "open_audio_input", Device)
     monkeypatch.setattr(audio_source, "_RETRY_S", 0.01)
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource")
@@ -219,7 +219,7 @@ def test_a_device_that_gives_nothing_but_zeros_is_told(
                 return None
             return AudioBlock(np.full(8000, float(self.left == 0), np.float32), 16_000)
 
-    monkeypatch.setattr(audio_source, "open_audio_input", Muted)
+    monkeypatch.setattr(audio_reader, "open_audio_input", Muted)
     advised: list[str] = []
     monkeypatch.setattr(Health, "advise", lambda self, message: advised.append(message))
     node = rig.load("AudioSource")

@@ -11,7 +11,7 @@ import pytest
 
 from command_rig import FAR, STILL, Speaker
 from edge_inference.core.voice import ActionStep
-from edge_inference.nodes.voice import command
+from edge_inference.nodes.voice import command, plan_executor
 from edge_inference.speech.planning.limits import VoiceLimits
 from edge_inference.speech.planning.motion import MotionState
 from rig import Outside, Rig, later, wait_for
@@ -39,7 +39,7 @@ def states(feedback) -> list[str]:
 def test_a_plan_from_start_to_end(rig: Rig, speaker: Speaker) -> None:
     velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
     timings = rig.tap("/ai/stage_timing")
-    rig.load("Command", zeros_s=0.1)
+    rig.load("Command", zero_velocity_s=0.1)
     assert velocities == []  # nothing to do: the topic is left to others
     back = ActionStep("move", distance_m=-0.04, speed_mps=0.25)
     left = ActionStep("turn", angle_rad=0.05, rate_radps=0.5)
@@ -212,7 +212,7 @@ class Unbounded(VoiceLimits):
 def test_a_step_that_nobody_does_ends_the_plan(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: ActionStep, words: str
 ) -> None:
-    monkeypatch.setattr(command, "find_limits", lambda file: Unbounded())
+    monkeypatch.setattr(command, "load_limits", lambda file: Unbounded())
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     rig.load("Command")
@@ -265,12 +265,12 @@ def test_a_fault_in_the_control_cycle_stops_the_robot(
 def test_a_control_cycle_that_does_not_come_ends_the_motion(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pass_s = later(monkeypatch, command)
+    pass_s = later(monkeypatch, plan_executor)
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
-    node = rig.load("Command", zeros_s=1.0)
+    node = rig.load("Command", zero_velocity_s=1.0)
     speaker.plan(*FAR)
     real = node.now_ns
-    with node._lock:  # as after the machine has been held up
+    with node._plan_executor.lock:  # as after the machine has been held up
         node.now_ns = lambda: real() + 31_000_000_000
         pass_s(31.0)
     # Also where the zeros would be over by now, a robot that was told to move is told to stand.
@@ -331,13 +331,13 @@ def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) ->
 def test_a_simulation_that_is_halted_stops_the_robot(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patiently = command.find_limits
+    patiently = command.load_limits
 
     def less_patiently(file: str) -> VoiceLimits:
         limits = patiently(file)
         return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=4.0))
 
-    monkeypatch.setattr(command, "find_limits", less_patiently)
+    monkeypatch.setattr(command, "load_limits", less_patiently)
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command", use_sim_time=True)

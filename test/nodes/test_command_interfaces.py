@@ -12,7 +12,7 @@ from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.command import TwistStampedAdapter, Velocity
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.voice.command_settings import CommandSettings
+from edge_inference.nodes.voice.command import CommandSettings
 from edge_inference.nodes.voice.intent_parser import IntentParserSettings
 from rig import Outside, Rig, wait_for
 

@@ -88,9 +88,11 @@ def test_a_model_that_is_absent_is_said_so(rig: Rig, transcripts: Publisher) -> 
     node = load(rig, "nowhere")
     status = node.health.status(0)
     assert status.level is HealthLevel.WARN
-    assert status.message.startswith("the language model 'nowhere' is not there: unknown speech")
+    assert status.message.startswith(
+        "the language model 'nowhere' is not available: unknown speech"
+    )
     transcripts.publish(said("scoot ahead"))
-    expected = "I do not understand 'scoot ahead'; the language model 'nowhere' is not there"
+    expected = "I do not understand 'scoot ahead'; the language model 'nowhere' is not available"
     assert [each.problem for each in intents.wait()] == [expected]
     assert say.wait() == [expected]
 
@@ -150,6 +152,8 @@ def test_embeddings_that_are_absent_are_said_so_and_the_grammar_serves(
     node = rig.load("IntentParser", embedding_model="nowhere")
     status = node.health.status(0)
     assert status.level is HealthLevel.WARN
-    assert status.message.startswith("the embedding model 'nowhere' is not there: unknown speech")
+    assert status.message.startswith(
+        "the embedding model 'nowhere' is not available: unknown speech"
+    )
     transcripts.publish(said("go forward"))
     assert intents.wait()[0].name == "move"

@@ -15,7 +15,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
-from edge_inference.nodes.voice import listener, voice_activity
+from edge_inference.nodes.voice import listener, listening_gate, voice_activity
 from rig import Collected, Rig, later, wait_for
 
 MS32 = 32_000_000
@@ -101,7 +101,7 @@ def test_what_is_not_understood_is_told(rig: Rig, asker: Asker) -> None:
     ("partial", "problem"),
     [
         ("", "nothing was said in 30 seconds"),
-        ("turn", "'turn' was not said to its end in 30 seconds"),
+        ("turn", "'turn' did not end in 30 seconds"),
     ],
 )
 def test_the_time_is_over(
@@ -137,7 +137,7 @@ def test_cancelling(rig: Rig, asker: Asker) -> None:
     listening = rig.tap("/ai/listening")
     handle, result = asker.ask()
     rig.call(handle.cancel_goal_async)
-    assert answer(result) == (GoalStatus.STATUS_CANCELED, "", "cancelled")
+    assert answer(result) == (GoalStatus.STATUS_CANCELED, "", "canceled")
     assert listening[-1] is False
     asker.ask()
 
@@ -182,8 +182,8 @@ WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
 def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     """Load voice activity; return what publishes a word and waits until it has been worked on."""
     described = type("Described", (), {"name": "loud"})()
-    monkeypatch.setattr(voice_activity, "find_speech", lambda *given: described)
-    monkeypatch.setattr(voice_activity, "open_role", lambda *given: LoudIsSpeech())
+    monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(voice_activity, "open_backend", lambda *given: LoudIsSpeech())
     ear = rig.load("VoiceActivity", listening="on_demand")
     node = rig.container.node
     chunks = rig.call(lambda: Publisher(node, AudioChunkAdapter(), "/ai/audio", RELIABLE))
@@ -234,7 +234,7 @@ def test_nobody_is_listened_to_for_one_who_has_died(
     rig: Rig, hear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segments = rig.tap("/ai/speech")
-    monkeypatch.setattr(voice_activity, "_ASKED_S", 0.0)
+    monkeypatch.setattr(listening_gate, "_REQUEST_VALID_S", 0.0)
     hear.ear._on_listening(True, True)
     hear()
     assert segments == []

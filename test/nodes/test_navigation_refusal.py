@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
+from edge_inference.nodes.voice.navigation.abandoned_goals import MAX_CANCEL_ATTEMPTS
 from navigation_rig import STILL, Navigator, Robot
 from rig import Rig, wait_for
 
@@ -17,7 +17,7 @@ def test_it_is_told_again_until_it_heeds(rig: Rig, navigator: Navigator, text: s
     robot = Robot(rig).sets_off()
     robot.say(text)
     wait_for(lambda: robot.node.health.status(0).values.get("error: navigation"), "an error")
-    assert "refuses to end its goal" in robot.node.health.status(0).values["last error"]
+    assert "rejects a cancel request" in robot.node.health.status(0).values["last error"]
     navigator.cancels.wait(3)
     wait_for(lambda: "Attention, navigation may still be driving me" in robot.said, "a warning")
     navigator.end()
@@ -28,37 +28,42 @@ def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
     navigator.refusals = 1000
     robot = Robot(rig).sets_off()
     robot.say("stop")
-    navigator.cancels.wait(MOST_TRIES)
-    wait_for(lambda: robot.shows("refuses to end its goal"), "an error")
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS)
+    wait_for(lambda: robot.shows("rejects a cancel request"), "an error")
     robot.stands()
-    assert len(navigator.cancels) == MOST_TRIES + 1  # all goals were told to end once, too
+    assert len(navigator.cancels) == MAX_CANCEL_ATTEMPTS + 1  # all goals were told to end once, too
     assert robot.said.count("Attention, navigation may still be driving me") == 1
 
 
 def test_it_agrees_and_goes_on(rig: Rig, navigator: Navigator) -> None:
     robot = Robot(rig).sets_off()
     robot.say("stop")
-    wait_for(lambda: robot.shows("has agreed to end its goal, and goes on"), "an error")
+    wait_for(
+        lambda: robot.shows("has accepted a cancel request, but its goal is still active"),
+        "an error",
+    )
     robot.stands()
     navigator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
 def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig, cancel_s=60.0).sets_off()
+    robot = Robot(rig, cancel_timeout_s=60.0).sets_off()
     navigator.vanish()
     wait_for(lambda: "Navigation is gone" in robot.said, "word of it")
     wait_for(lambda: STILL in robot.velocities, "zero velocity")
     last = "last error"
-    wait_for(lambda: "has gone before" in robot.node.health.status(0).values.get(last, ""), last)
+    wait_for(
+        lambda: "left the graph before" in robot.node.health.status(0).values.get(last, ""), last
+    )
 
 
 def test_it_heeds_at_once(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig, cancel_s=60.0).sets_off()
+    robot = Robot(rig, cancel_timeout_s=60.0).sets_off()
     robot.say("stop")
     navigator.cancels.wait()
     navigator.end()
-    wait_for(lambda: not robot.node._navigation._given_up._goals, "its end")
+    wait_for(lambda: not robot.node._navigation._abandoned._goals, "its end")
     assert "error: navigation" not in robot.node.health.status(0).values
     assert robot.said == []
     assert len(navigator.cancels) == 1

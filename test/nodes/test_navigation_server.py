@@ -105,7 +105,7 @@ class Speaker:
 @pytest.fixture
 def speaker(rig: Rig, navigator: Navigator) -> Speaker:
     """Speaks to a command node that has found the navigator."""
-    client = rig.load("Command", zeros_s=0.1)._navigation._client
+    client = rig.load("Command", zero_velocity_s=0.1)._navigation._client
     wait_for(client.server_is_ready, "navigation")
     return Speaker(rig)
 

@@ -55,9 +55,13 @@ def test_an_answer_is_not_expected_of_the_robots_question(
     ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
     ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))
     speech.publish(said(0.5))
-    wait_for(lambda: node._hearing.command_mode.expects_answer, "an answer to be listened for")
+    wait_for(
+        lambda: node._model.transcriber.command_mode.expects_answer, "an answer to be listened for"
+    )
     mixed.publish(said(0.5))
-    wait_for(lambda: not node._hearing.command_mode.expects_answer, "none of the robot's own")
+    wait_for(
+        lambda: not node._model.transcriber.command_mode.expects_answer, "none of the robot's own"
+    )
 
 
 def test_nothing_was_asked_before_another_mode_or_activation(rig: Rig, speech: Publisher) -> None:
@@ -67,7 +71,7 @@ def test_nothing_was_asked_before_another_mode_or_activation(rig: Rig, speech: P
     def is_asked() -> bool:
         speech.publish(said(0.5))
         wait_for(lambda: FakeCommandMode.working.acquire(blocking=False), "the speech judged")
-        return node._hearing.command_mode.expects_answer
+        return node._model.transcriber.command_mode.expects_answer
 
     def question() -> None:
         ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))

@@ -19,7 +19,7 @@ from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
-from edge_inference.nodes.voice import speech_recognition
+from edge_inference.nodes.voice import recogniser_model
 from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
@@ -82,7 +82,10 @@ def test_the_grammar_is_live_and_a_bad_one_refused(
     assert str(bad) in answer.reason
     assert ask(other).successful
     speech.publish(said(0.5))
-    wait_for(lambda: node._hearing.command_mode.grammar.phrases() == ("whoa",), "the other grammar")
+    wait_for(
+        lambda: node._model.transcriber.command_mode.grammar.phrases() == ("whoa",),
+        "the other grammar",
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,11 +105,11 @@ def test_an_answer_is_expected_after_a_question(
     )
     question = Intent("move", {}, 0.7, "", "embedding", stamp_ns=10**11, needs_confirmation=True)
     intents.publish(replace(question, stamp_ns=question.stamp_ns + question_ns))
-    wait_for(lambda: node._asked_ns > 0, "the question")
+    wait_for(lambda: node._question_ns > 0, "the question")
     transcripts = rig.tap("/ai/transcript")
     speech.publish(said(0.5, stamp_ns=10**11))
     transcripts.wait()
-    assert node._hearing.command_mode.expects_answer == is_asked
+    assert node._model.transcriber.command_mode.expects_answer == is_asked
 
 
 def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:
@@ -171,12 +174,12 @@ def test_a_grammar_that_has_vanished_leaves_everything_as_it_was(
     def vanish(*given: object) -> None:
         raise ConfigError("no such file")
 
-    monkeypatch.setattr(speech_recognition, "make_command_mode", vanish)
+    monkeypatch.setattr(recogniser_model, "make_command_mode", vanish)
     change = [Parameter("stop_words", value=["whoa"]), Parameter("max_speech_s", value=2.0)]
     rig.call(lambda: node.set_parameters_atomically(change))
     speech.publish(said(0.5))
     transcripts.wait()
-    assert node._recogniser.settings.max_speech_s == node.parameters.current.max_speech_s
+    assert node._model.recogniser.settings.max_speech_s == node.parameters.current.max_speech_s
     assert node.parameters.current == before
 
 

@@ -11,8 +11,8 @@ from edge_inference.errors import ModelError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.plain import BoolAdapter
-from edge_inference.nodes.voice import voice_activity
-from edge_inference.nodes.voice.speech_models import find_speech
+from edge_inference.nodes.voice import listening_gate, voice_activity
+from edge_inference.nodes.voice.parameter_files import load_speech_model
 from rig import Outside, Rig, later, wait_for
 
 MS32 = 32_000_000
@@ -66,8 +66,8 @@ class Ear:
 def model(monkeypatch: pytest.MonkeyPatch) -> LoudIsSpeech:
     model = LoudIsSpeech()
     described = type("Described", (), {"name": "loud"})()
-    monkeypatch.setattr(voice_activity, "find_speech", lambda *given: described)
-    monkeypatch.setattr(voice_activity, "open_role", lambda *given: model)
+    monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(voice_activity, "open_backend", lambda *given: model)
     return model
 
 
@@ -154,7 +154,7 @@ def test_a_robot_that_never_ends_is_told_of(
     rig: Rig, model: LoudIsSpeech, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stranger may say so; stop is heard all the same."""
-    pass_s = later(monkeypatch, voice_activity)
+    pass_s = later(monkeypatch, listening_gate)
     mixed = rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity")
     outside.speak("/robot_speaking", "std_msgs/Bool")
@@ -223,7 +223,7 @@ def test_a_best_effort_microphone_is_heard(rig: Rig, outside: Outside, model: Lo
 )
 def test_a_model_of_another_task(name: str, words: str) -> None:
     with pytest.raises(ModelError) as caught:
-        find_speech(name, "", "activity")
+        load_speech_model(name, "", "activity")
     assert words in str(caught.value) or "is not installed" in str(caught.value)
 
 
@@ -307,4 +307,4 @@ def test_a_sentence_that_a_gap_has_cut_is_told_and_no_command(
     ear.hear(0.0)
     (segment,) = segments.wait()
     assert not segment.is_final
-    wait_for(lambda: "has cut somebody short" in node.health.status(0).message, "a sentence")
+    wait_for(lambda: "has cut an utterance short" in node.health.status(0).message, "a sentence")

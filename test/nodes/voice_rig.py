@@ -16,7 +16,7 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ModelError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.voice.speech_models import find_speech
+from edge_inference.nodes.voice.parameter_files import load_speech_model
 from rig import Rig, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ PATIENCE = {"voice_activity": "input_timeout_s:=10.0", "scene_reporter": "max_ag
 def models_or_skip() -> None:
     for name, task in (("silero_vad", "activity"), ("moonshine_tiny", "recognition")):
         try:
-            find_speech(name, "", task).verify_files()
+            load_speech_model(name, "", task).verify_files()
         except ModelError as error:
             pytest.skip(str(error))
 

@@ -50,7 +50,7 @@ def int8(request: pytest.FixtureRequest, spoilt: ModelDescription) -> BisectRepo
     return bisect(make_request(spoilt, target=request.param))
 
 
-def test_one_layer_that_cannot_be_quantised_is_named(int8: BisectReport) -> None:
+def test_one_layer_that_cannot_be_quantized_is_named(int8: BisectReport) -> None:
     assert not int8.before.passed
     assert int8.minimal_set.members == (SPOILT,)
     assert int8.minimal_set.is_minimal
@@ -70,7 +70,7 @@ def test_what_it_finds_makes_the_model_pass(int8: BisectReport, tmp_path: Path) 
     assert report.minimal_set.members == ()
 
 
-def test_a_sound_model_needs_nothing(tmp_path: Path) -> None:
+def test_a_good_model_needs_no_layer_in_fp32(tmp_path: Path) -> None:
     report = bisect(make_request(load_spoilt(tmp_path / "sound", is_spoilt=False)))
     assert report.before.passed, report.before.summary()
     assert (report.minimal_set.members, report.after, report.tries) == ((), None, 0)
@@ -99,7 +99,7 @@ def test_an_overflow_behind_an_overflow_is_found_too(tmp_path: Path) -> None:
     assert report.minimal_set.is_minimal
 
 
-def test_no_set_passes_where_fp32_alone_would(spoilt: ModelDescription) -> None:
+def test_no_set_passes_if_only_fp32_would(spoilt: ModelDescription) -> None:
     exact = SelfCheckThresholds(sqnr_db=150.0)
     report = bisect(make_request(spoilt, thresholds=exact))
     assert report.minimal_set.members is None
@@ -119,15 +119,13 @@ def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
     assert not report.minimal_set.is_minimal
 
 
-def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
+def test_cancelled_before_the_sensitivity_is_measured(spoilt: ModelDescription) -> None:
     with pytest.raises(CancelledError, match="cancelled"):
         bisect(make_request(spoilt), cancelled=lambda: True)
 
 
 @pytest.mark.parametrize("stage", ["single layers", "minimal set"])
-def test_cancelled_among_the_derived_models_reports_what_it_has(
-    spoilt: ModelDescription, stage: str
-) -> None:
+def test_a_search_cancelled_later_reports_what_it_has(spoilt: ModelDescription, stage: str) -> None:
     phases: list[str] = []
 
     def cancelled() -> bool:
@@ -160,7 +158,7 @@ def test_an_unknown_precision_or_target_is_refused(
         bisect(make_request(spoilt, precision, target=target))
 
 
-def test_a_network_that_fails_on_the_images_is_no_search(spoilt: ModelDescription) -> None:
+def test_an_error_of_the_network_passes_through(spoilt: ModelDescription) -> None:
     wrong = replace(spoilt, input=replace(spoilt.input, width=8))
     with pytest.raises(TensorError):
         bisect(make_request(wrong))

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from edge_inference.backends.processor import Processor
@@ -28,7 +27,6 @@ from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.environment import machine_facts
-from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.errors import BackendError, CancelledError, ConfigError, ModelError
@@ -36,13 +34,10 @@ from edge_inference.optimize import compare as compare_module
 from edge_inference.optimize.compare import (
     BACKENDS,
     CompareRequest,
-    CompareRow,
-    Comparison,
-    MeasuredAccuracy,
     compare,
 )
+from edge_inference.optimize.comparison import CompareRow, Comparison, MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
-from edge_inference.optimize.memoized_engine import MemoizedEngine
 from small_model import write_model
 from spoilt_model import load_spoilt, make_images
 
@@ -239,43 +234,7 @@ def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
     assert [found.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
 
 
-def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
-    calls: list[str] = []
-    ticks = iter(range(0, 1_000_000_000, 1_000_000))
-    found = time_interleaved(
-        {"a": lambda turn: calls.append(f"a{turn}"), "b": lambda turn: calls.append(f"b{turn}")},
-        2,
-        warm_up=1,
-        now_ns=lambda: next(ticks),
-    )
-    assert calls == ["a0", "b0", "b1", "a1", "a2", "b2"]
-    assert found == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
-
-
-def test_nothing_to_time_takes_no_time() -> None:
-    assert time_interleaved({}, 5) == {}
-
-
-def test_outputs_are_memoized_up_to_a_limit() -> None:
-    calls: list[float] = []
-
-    def infer(inputs: Any) -> Any:
-        calls.append(float(inputs["x"].flat[0]))
-        return {"y": inputs["x"] * 2}
-
-    memoized = MemoizedEngine(infer, limit_bytes=16)
-    for value in (1.0, 2.0, 3.0, 1.0, 2.0, 3.0):
-        assert memoized({"x": np.array([value])})["y"][0] == value * 2
-    assert calls == [1.0, 2.0, 3.0, 3.0]
-    assert not memoized({"x": np.array([1.0])})["y"].flags.writeable
-    same_bytes = {"x": np.array([1.0]).view(np.int64)}
-    memoized(same_bytes)
-    assert len(calls) == 5
-    same_numbers = {"x": np.array([[1.0]])}
-    assert memoized(same_numbers)["y"].shape == (1, 1)
-
-
-def test_machine_facts_are_those_of_the_machine(tmp_path: Path) -> None:
+def test_machine_facts_describe_the_machine(tmp_path: Path) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text("processor\t: 0\nmodel name\t: A Processor\n")
     facts = machine_facts(cpu)
@@ -389,14 +348,14 @@ def test_the_command(
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["--backends", "ort,,trt"], 2, "names with commas between"),
+        (["--backends", "ort,,trt"], 2, "names separated by commas"),
         (["--backends", "tensor"], 2, "--backends: 'tensor' is unknown"),
         (["--precisions", "fp32,int4"], 2, "expected some of fp32, fp16, int8"),
         (["--int8-modes", "quick"], 2, "--int8-modes: 'quick' is unknown"),
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
         (["--images", "nowhere"], 1, "no such file or folder"),
-        (["--topic", "/x"], 2, "--images names"),
+        (["--topic", "/x"], 2, "--topic needs --images"),
     ],
 )
 def test_wrong_options_are_one_sentence(

@@ -51,7 +51,7 @@ def limited(folder: Path, limit: int, *words: str, **streams: object) -> tuple[i
     ],
     ids=lambda words: words[0],
 )
-def test_a_limit_of_files_is_named(tmp_path: Path, words: list[str], limit: int) -> None:
+def test_a_file_size_limit_is_named(tmp_path: Path, words: list[str], limit: int) -> None:
     code, said = limited(tmp_path, limit, *words)
     last = said.splitlines()[-1]
     assert code == 1 and last.startswith("edge-inference: "), said
@@ -60,7 +60,7 @@ def test_a_limit_of_files_is_named(tmp_path: Path, words: list[str], limit: int)
 
 
 @pytest.mark.parametrize("words", [["models", "--json"], ["models", "check", str(NANODET)]])
-def test_output_into_a_file_that_takes_no_more(tmp_path: Path, words: list[str]) -> None:
+def test_output_into_a_file_at_its_size_limit(tmp_path: Path, words: list[str]) -> None:
     with (tmp_path / "out").open("w") as out:
         code, said = limited(tmp_path, 0, *words, stdout=out)
     assert code == 1 and said.count("\n") == 1, said
@@ -74,7 +74,7 @@ def test_output_onto_a_full_disk() -> None:
     assert "No space left on device; free space" in said
 
 
-def test_what_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
+def test_the_error_that_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
     file = tmp_path / "some"
     file.write_bytes(bytes(1000))
     assert probe_write_error(file) is None

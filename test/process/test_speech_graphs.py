@@ -185,7 +185,7 @@ def test_each_branch_computes_the_same_as_in_the_whole_graph() -> None:
     assert run(branches.when_true, x=x)["y"].tolist() == [6, 12]
 
 
-def test_a_graph_without_one_branch_that_an_input_decides_is_refused() -> None:
+def test_a_graph_without_one_if_on_an_input_is_refused() -> None:
     whole = make_merged_model()
     del whole.graph.node[1]
     with pytest.raises(ModelError, match=r"one If whose condition is an input.*, got 0 If"):
@@ -194,7 +194,7 @@ def test_a_graph_without_one_branch_that_an_input_decides_is_refused() -> None:
         split_branches(make_merged_model("double"))
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "encoder.ort"
     file.write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"encoder\.ort: ONNX Runtime cannot read it"):

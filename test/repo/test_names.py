@@ -7,7 +7,7 @@ import io
 import re
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +31,9 @@ MESSAGE_FIELD = re.compile(r"^\s*[\w/]+(?:<=\d+)?(?:\[[^\]]*\])?\s+(\w+)", re.MU
 YAML_KEY = re.compile(r"^[\s-]*([\w./-]+):(?:\s|$)", re.MULTILINE)
 # A string that is one name: a key, an option, a parameter.
 NAME_LITERAL = re.compile(r"""[rbf]*["']-{0,2}([a-z][a-z0-9]*[_-][a-z0-9_-]+)["']""")
+PARAMETER_ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+# The bounds of values are called min_… and max_….
+BOUND = re.compile(r"(?:least|most|lowest|highest|shortest|longest|smallest|largest)_")
 # Files of these folders apply a module to one purpose and have its name: the node of a function,
 # the command of a function, the messages of a type.
 ADAPTER_FOLDERS = {
@@ -112,6 +115,16 @@ def british_names_in(file: Path, text: str) -> set[str]:
     return {name for name in names_in(file, text) if BRITISH.search(name)}
 
 
+def modules_of_classes(sources: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the modules in which each public class name is defined."""
+    modules = defaultdict(list)
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules[node.name].append(module)
+    return dict(modules)
+
+
 def file_names_that_repeat(files: Iterable[Path]) -> dict[str, list[str]]:
     """Return the module names that more than one file has, without packages and adapters."""
     places = defaultdict(list)
@@ -160,13 +173,14 @@ def test_other_words_are_not_refused(text: str) -> None:
 
 
 def test_a_class_name_stands_for_one_class() -> None:
-    places = defaultdict(list)
-    for module, source in package_sources().items():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(module)
-    assert len(places) > 300
-    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+    modules = modules_of_classes(package_sources())
+    assert len(modules) > 300
+    assert {name: found for name, found in modules.items() if len(found) > 1} == {}
+
+
+def test_classes_of_the_same_name_are_found() -> None:
+    sources = {"a": "class A: ...\nclass _B: ...", "b": "class A:\n    class C: ...\nclass _B: ..."}
+    assert modules_of_classes(sources) == {"A": ["a", "b"], "C": ["b"]}
 
 
 def test_a_file_name_stands_for_one_module() -> None:
@@ -189,6 +203,15 @@ def test_names_are_spelt_in_american_english() -> None:
     texts = {name: text_of(name) or "" for name in tracked_files() if name not in EXEMPT_FILES}
     faults = {str(name): sorted(british_names_in(name, text)) for name, text in texts.items()}
     assert {name: names for name, names in faults.items() if names} == {}
+
+
+def test_bounds_among_parameters_and_keys_are_min_and_max() -> None:
+    names = set(PARAMETER_ROW.findall(text_of(Path("docs/parameters.md")) or ""))
+    assert "max_age_ms" in names
+    for file in tracked_files():
+        if file.suffix in (".yaml", ".msg", ".action"):
+            names |= set(names_in(file, text_of(file) or ""))
+    assert {name for name in names if BOUND.match(name)} == set()
 
 
 @pytest.mark.parametrize(

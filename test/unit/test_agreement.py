@@ -95,7 +95,7 @@ NAN, INF = float("nan"), float("inf")
         ([1], [NAN], 1, 0),
     ],
 )
-def test_what_is_not_finite_is_counted_and_left_out_of_the_figures(
+def test_values_that_are_not_finite_are_counted_and_excluded(
     reference: list[float], candidate: list[float], nan_count: int, inf_count: int
 ) -> None:
     found = compare(reference, candidate)
@@ -103,7 +103,7 @@ def test_what_is_not_finite_is_counted_and_left_out_of_the_figures(
     assert (found.cosine, found.sqnr_db, found.max_difference) == (1.0, math.inf, 0.0)
 
 
-def test_whole_numbers_are_compared_and_not_measured() -> None:
+def test_integers_count_differences_but_have_no_sqnr() -> None:
     """A class number off by one is another class, not a small error."""
     found = compare_outputs(
         {"ids": np.array([1, 2]), "valid": np.array([True]), "scores": np.ones(2, np.float16)},
@@ -119,7 +119,7 @@ def test_large_integers_do_not_overflow() -> None:
     assert found.max_difference == 255
 
 
-def test_a_half_precision_candidate_does_not_overflow() -> None:
+def test_an_fp16_candidate_does_not_overflow() -> None:
     values = np.full(10, 60000, np.float16)
     found = compare_outputs({"out": values.astype(np.float32)}, {"out": values})
     assert found.cosine == pytest.approx(1.0)
@@ -327,7 +327,7 @@ BOXES = st.lists(
 
 
 @given(BOXES, BOXES)
-def test_boxes_agree_both_ways_alike(one: list[Any], other: list[Any]) -> None:
+def test_agreement_of_boxes_is_symmetric(one: list[Any], other: list[Any]) -> None:
     there, back = (
         agreement_share(detections(*first), detections(*second))
         for first, second in ((one, other), (other, one))

@@ -13,7 +13,7 @@ from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
-from edge_inference.optimize.compare import CompareRow, Comparison
+from edge_inference.optimize.comparison import CompareRow, Comparison
 from edge_inference.optimize.images.image_set import ImageSet
 
 FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, execution="threads=1")

@@ -233,13 +233,15 @@ def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
         run_golden_check(make_model(tmp_path, CAT), fails)
 
 
-def test_no_golden_images_is_said(tmp_path: Path, answer: list[Result | Exception]) -> None:
+def test_a_report_without_golden_images_says_so(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
     answer.append(detections(PERFECT))
     report = run_golden_check(dataclasses.replace(make_model(tmp_path), golden=()), infer)
     assert report.passed and "not checked" in report.summary()
 
 
-def test_without_golden_images_a_model_is_tried(
+def test_a_model_without_golden_images_runs_on_a_generated_image(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(TensorError("output 'scores' is missing"))

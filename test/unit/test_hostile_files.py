@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge_inference.composition.launching import _parameter_files
 
 from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.params_file import without_effect
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
+from edge_inference.composition.launch_description import _parameter_files
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
@@ -30,7 +30,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derivation import calibration_digest
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import load_grammar
 from edge_inference.optimize.images.labeled_images import load_labeled_table
 from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
@@ -279,7 +279,7 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         lambda name: read_grammar(Path(name)),
         lambda name: list(read_blocks(Path(name + ".wav"), 0.1)),
         open_audio_input,
-        find_grammar,
+        load_grammar,
     ],
 )
 @pytest.mark.parametrize("name", ["./a\0b", "a\0b.yaml", "./\ud800", "./" + "a" * 5_000])

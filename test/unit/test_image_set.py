@@ -41,15 +41,16 @@ def table(folder: Path, text: str) -> Path:
     return file
 
 
-def test_a_model_has_its_own_images(model: ModelDescription) -> None:
-    own = golden_image_set(model)
-    assert len(own) == 11
-    assert own.class_ids is None
-    assert own.description == "11 golden images and crops of them"
-    assert len(choose_images(model, None, limit=3)) == 3
+def test_a_model_has_golden_images_and_crops(model: ModelDescription) -> None:
+    images = golden_image_set(model)
+    assert len(images) == 11
+    assert images.class_ids is None
+    assert images.description == "11 golden images and crops of them"
+    first = choose_images(model, None, limit=3)
+    assert (len(first), first.description) == (3, "3 golden images and crops of them")
 
 
-def test_images_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
+def test_images_of_a_folder_are_read_on_access(folder: Path) -> None:
     found = load_image_set(str(folder))
     assert (len(found), found.skipped) == (4, ())
     assert [Path(frame.origin).name for frame in found] == [f"{n:03d}.png" for n in range(4)]
@@ -59,7 +60,7 @@ def test_images_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
         found[1]
 
 
-def test_a_broken_image_is_left_out_and_told(
+def test_a_broken_image_is_skipped_and_reported(
     model: ModelDescription, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "001.png").write_bytes(b"no image")
@@ -73,7 +74,7 @@ def test_a_limit_spreads_evenly(folder: Path, limit: int, names: int) -> None:
     assert len(load_image_set(str(folder), limit=limit)) == names
 
 
-def test_images_of_a_video_are_held(tmp_path: Path) -> None:
+def test_images_of_a_video_are_kept_in_memory(tmp_path: Path) -> None:
     file = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 32))
     for index in range(6):
@@ -91,7 +92,7 @@ def test_slices_keep_their_labels() -> None:
         ImageSet(frames, "four", [1])
 
 
-def test_a_file_that_is_no_image_is_no_image(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not an image"):
         read_image_file(tmp_path / "notes.txt")
 
@@ -110,7 +111,9 @@ def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> 
     assert found[0].origin.endswith("000.png")
 
 
-def test_a_table_may_lie_elsewhere(model: ModelDescription, folder: Path, tmp_path: Path) -> None:
+def test_a_table_may_be_in_another_folder(
+    model: ModelDescription, folder: Path, tmp_path: Path
+) -> None:
     found = choose_images(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
     assert found.class_ids == (2,)
 
@@ -135,7 +138,7 @@ def test_a_wrong_table_names_its_line(
         load_labeled_table(model, table(folder, text), None)
 
 
-def test_a_table_of_images_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
+def test_a_table_of_missing_images(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no image can be read"):
         load_labeled_table(model, table(tmp_path, "none.png,red\n"), None)
 
@@ -149,7 +152,7 @@ def test_a_table_of_too_many_images(
         load_labeled_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
 
 
-def test_only_wanted_rows_of_a_table_become_files(
+def test_only_picked_rows_of_a_table_become_files(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[dict[Path, int]] = []
@@ -190,7 +193,7 @@ def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None
     assert choose_images(model, str(tmp_path / "by_class"), limit=2).class_ids == (2, 0)
 
 
-def test_a_folder_among_classes_that_is_none_is_refused(
+def test_a_folder_that_is_not_a_class_among_classes_is_refused(
     model: ModelDescription, tmp_path: Path
 ) -> None:
     for name in ("blue", "purple"):
@@ -199,14 +202,14 @@ def test_a_folder_among_classes_that_is_none_is_refused(
         choose_images(model, str(tmp_path / "by_class"))
 
 
-def test_folders_with_other_names_are_just_folders(model: ModelDescription, tmp_path: Path) -> None:
+def test_folders_with_other_names_have_no_labels(model: ModelDescription, tmp_path: Path) -> None:
     write_images(tmp_path / "drives" / "monday", 2)
     found = choose_images(model, str(tmp_path / "drives"))
     assert (len(found), found.class_ids) == (2, None)
 
 
-def test_options_that_do_not_go_together(model: ModelDescription, tmp_path: Path) -> None:
+def test_options_that_exclude_each_other(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--topic"):
         choose_images(model, None, topic="/x")
-    with pytest.raises(UsageError, match="the folder that they are in"):
+    with pytest.raises(UsageError, match="expected the folder of the images"):
         choose_images(model, str(tmp_path / "none"), "labels.csv")

@@ -37,7 +37,7 @@ def test_table(needed: set[str], ranking: list[Members], members: tuple[str, ...
 
 
 @given(st.permutations(NAMES), st.sets(st.integers(0, len(NAMES) - 2), min_size=1, max_size=6))
-def test_exactly_what_is_needed_is_found(ranking: list[str], places: set[int]) -> None:
+def test_exactly_the_needed_members_are_found(ranking: list[str], places: set[int]) -> None:
     needed = {ranking[place] for place in places}
     found = search(needed, groups(*ranking))
     assert set(found.members or ()) == needed
@@ -45,7 +45,7 @@ def test_exactly_what_is_needed_is_found(ranking: list[str], places: set[int]) -
 
 
 @given(st.permutations(NAMES), st.sets(st.sampled_from(NAMES), min_size=1), st.integers(1, 12))
-def test_tries_are_bounded_and_what_is_reported_passed(
+def test_tries_are_limited_and_the_reported_set_passed(
     ranking: list[str], needed: set[str], max_tries: int
 ) -> None:
     tried: list[Members] = []

@@ -121,7 +121,7 @@ def test_the_same_engine_passes() -> None:
     }
 
 
-def test_half_precision_passes_and_is_measured() -> None:
+def test_fp16_passes_and_is_measured() -> None:
     report = check(then(lambda array: array.astype(np.float16)))
     assert report.passed
     assert 50 < report.figures()["sqnr_db"] < 90
@@ -209,7 +209,7 @@ def test_one_nan_in_one_image_is_enough() -> None:
     assert report.reasons == ("output logits: 1 NaN values, none in the reference",)
 
 
-def test_a_tensor_error_of_the_candidate_is_said_once() -> None:
+def test_a_tensor_error_of_the_candidate_is_reported_once() -> None:
     def refuse(inputs: Tensors) -> Tensors:
         raise TensorError("tensor 'image': expected float16, got float32")
 
@@ -234,7 +234,7 @@ def test_errors_of_the_reference_pass_through() -> None:
         run_self_check(CLASSIFIER, refuse, classify, make_images(1))
 
 
-def test_a_tie_is_no_disagreement() -> None:
+def test_a_tie_agrees() -> None:
     def gives(*logits: float) -> InferFunction:
         return lambda inputs: {"logits": np.array([logits + (-20.0,) * 38], np.float32)}
 
@@ -312,7 +312,7 @@ def test_images_are_the_golden_ones_and_their_crops(tmp_path: Path) -> None:
     assert len({frame.data.tobytes() for frame in found}) == 11
 
 
-def test_images_are_limited_and_shared_out(tmp_path: Path) -> None:
+def test_images_are_limited_and_spread_over_the_golden_images(tmp_path: Path) -> None:
     model = golden_model(tmp_path, (40, 20), (8, 8), (4, 4))
     found = self_check_images(model)
     assert len(found) == 24
@@ -334,7 +334,7 @@ def test_the_smallest_image_has_crops(tmp_path: Path) -> None:
     assert run_self_check(CLASSIFIER, classify, classify, found).passed
 
 
-def test_a_model_without_golden_images_gets_an_invented_one() -> None:
+def test_a_model_without_golden_images_gets_a_generated_one() -> None:
     (found,) = self_check_images(CLASSIFIER)
     assert math.isfinite(float(found.data.std()))
     assert found.data.std() > 0

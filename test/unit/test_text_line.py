@@ -33,14 +33,14 @@ def test_a_long_text_is_cut() -> None:
 
 
 @given(st.text(max_size=60), st.integers(3, 40))
-def test_whatever_is_shown_is_one_short_line(text: str, most: int) -> None:
+def test_every_text_becomes_one_short_line(text: str, most: int) -> None:
     shown = one_line(text, most)
     assert len(shown) <= most
     assert shown.isprintable()
     assert one_line(shown, most) == shown
 
 
-def test_health_keeps_one_short_line_of_everything() -> None:
+def test_health_messages_are_short_lines() -> None:
     long = "first\nsecond " + "x" * 10**6
     health = Health()
     health.activate(True)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord, velocity_words
+from edge_inference.cli.voice.velocity_record import (
+    CommandedMotion,
+    VelocityRecord,
+    format_velocity,
+)
 
 PERIOD_S = 0.04
 
@@ -76,4 +80,4 @@ def test_only_zero_at_once_while_moving_is_a_stop() -> None:
     ],
 )
 def test_a_velocity_in_words(velocity: tuple[float, float], words: str) -> None:
-    assert velocity_words(velocity) == words
+    assert format_velocity(velocity) == words

@@ -12,16 +12,16 @@ from edge_inference.cli.voice.expectations import (
     EXPECTED_FILE,
     Expectation,
     ExpectedSentence,
-    compare,
+    compare_sentence,
     load_expectation,
 )
 from edge_inference.cli.voice.file_matching import (
     FileMatcher,
     SentenceChecker,
-    files_of,
-    sentences_of,
+    read_file_lengths,
+    select_sentences,
 )
-from edge_inference.cli.voice.run import sample
+from edge_inference.cli.voice.run import sample_folder
 from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord
 from edge_inference.core.audio import AudioChunk
@@ -29,7 +29,7 @@ from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot
 from edge_inference.errors import ConfigError
 from edge_inference.speech.audio.sources import open_audio_input
 
-SHIPPED = sample() / EXPECTED_FILE
+SHIPPED = sample_folder() / EXPECTED_FILE
 TURN = ExpectedSentence(
     "turn.flac",
     "turn left",
@@ -60,7 +60,7 @@ def turn(stamp_ns: int = 1, text: str = "Turn left!") -> Utterance:
 
 
 def test_what_is_as_expected_is_right() -> None:
-    (checked,) = compare(TURN, [(turn(), TURNED)])
+    (checked,) = compare_sentence(TURN, [(turn(), TURNED)])
     assert checked.wrong == ()
     assert checked.lines()[-1].split() == ["verdict", "right"]
     assert checked.as_json()["velocities"]["turned_rad"] == 1.57
@@ -82,16 +82,16 @@ def test_what_is_as_expected_is_right() -> None:
     ],
 )
 def test_whatever_differs_is_wrong(change: dict[str, object], words: str) -> None:
-    (checked,) = compare(replace(TURN, **change), [(turn(), TURNED)])
+    (checked,) = compare_sentence(replace(TURN, **change), [(turn(), TURNED)])
     (wrong,) = checked.wrong
     assert words in wrong
     assert "WRONG" in checked.lines()[-1]
 
 
 def test_silence_and_talk_too_much_are_wrong() -> None:
-    (checked,) = compare(TURN, [])
+    (checked,) = compare_sentence(TURN, [])
     assert checked.wrong == ("nothing was heard",)
-    first, second = compare(
+    first, second = compare_sentence(
         TURN, [(turn(), TURNED), (turn(2, "turn left again"), CommandedMotion())]
     )
     assert (first.wrong, len(second.wrong)) == ((), 1)
@@ -126,25 +126,25 @@ def test_each_utterance_is_compared_with_its_file() -> None:
 
 def test_the_shipped_sentences_are_all_expected_and_all_there() -> None:
     expectation = load_expectation(SHIPPED)
-    files = files_of(str(sample()), expectation.pause_s)
+    files = read_file_lengths(str(sample_folder()), expectation.pause_s)
     names = [name for name, _ in files]
-    found = sentences_of(str(sample()), names, expectation, SHIPPED)
+    found = select_sentences(str(sample_folder()), names, expectation, SHIPPED)
     assert [sentence.file for sentence in found] == names
     assert names[0] == "go_forward_ten_meters.wav"
     assert {sentence.intent for sentence in found} == {"move", "turn", "look", "stop", ""}
     # It has to stay a short show: a machine that is not busy adds about three seconds.
     assert sum(length_s for _, length_s in files) < 36.0
-    piece = open_audio_input(str(sample() / names[1])).read()
+    piece = open_audio_input(str(sample_folder() / names[1])).read()
     assert piece is not None and piece.sample_rate == 16_000
 
 
 def test_files_and_sentences_have_to_fit(tmp_path: Path) -> None:
     expectation = Expectation((TURN,), 1.0)
     with pytest.raises(ConfigError, match=r"says nothing about other\.wav"):
-        sentences_of(str(tmp_path), ["turn.flac", "other.wav"], expectation, SHIPPED)
+        select_sentences(str(tmp_path), ["turn.flac", "other.wav"], expectation, SHIPPED)
     with pytest.raises(ConfigError, match=r"turn\.flac is not in"):
-        sentences_of(str(tmp_path), [], expectation, SHIPPED)
-    assert sentences_of("turn.flac", ["turn.flac"], expectation, SHIPPED) == (TURN,)
+        select_sentences(str(tmp_path), [], expectation, SHIPPED)
+    assert select_sentences("turn.flac", ["turn.flac"], expectation, SHIPPED) == (TURN,)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, words: s
 
 def test_a_plan_that_is_not_done_says_why() -> None:
     late = replace(turn(), problem="it is too old")
-    (checked,) = compare(TURN, [(late, CommandedMotion())])
+    (checked,) = compare_sentence(TURN, [(late, CommandedMotion())])
     assert any("0.5 rad/s, but not done: it is too old" in line for line in checked.lines())
     refused = replace(turn(), plan=ActionPlan("turn", (), 1, is_refused=True, reason="I cannot"))
-    (checked,) = compare(TURN, [(refused, CommandedMotion())])
+    (checked,) = compare_sentence(TURN, [(refused, CommandedMotion())])
     assert any("none: I cannot" in line for line in checked.lines())

@@ -104,7 +104,7 @@ def texts(**sizes: int) -> st.SearchStrategy[str]:
         max_size=5,
     )
 )
-def test_what_yaml_writes_is_what_comes_back(
+def test_values_written_by_pyyaml_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]
 ) -> None:
     text = yaml.safe_dump(values)

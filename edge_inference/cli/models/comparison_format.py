@@ -13,7 +13,7 @@ from edge_inference.cli.models.cost_format import cost_as_json, measured_at
 from edge_inference.cli.perception.summary_table import milliseconds, new_table
 from edge_inference.cli.sizes import megabytes
 from edge_inference.engines.precision.int8_mode import describe_int8_mode
-from edge_inference.optimize.compare import CompareRow, Comparison
+from edge_inference.optimize.comparison import CompareRow, Comparison
 
 _PIPE_WIDTH = 140
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_inference.cli.usage import UsageError
 from edge_inference.errors import ConfigError
-from edge_inference.optimize.compare import CompareRow, Comparison
+from edge_inference.optimize.comparison import CompareRow, Comparison
 
 SUFFIXES = (".png", ".svg")
 

@@ -31,7 +31,7 @@ from edge_inference.cli.perception.run_summary import (
 )
 from edge_inference.cli.perception.source import SourceKind
 from edge_inference.cli.problems import Problems
-from edge_inference.cli.run_namespace import NamespacedPipeline, placed
+from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
 from edge_inference.cli.usage import EXIT_FAILED
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
@@ -81,7 +81,7 @@ def _run(
     arguments = options.pipeline_arguments()
     with (
         hosted_here("run perception", options.verbose) as container,
-        placed(container, pipeline, arguments, "inference", output.problem) as place,
+        unique_namespace(container, pipeline, arguments, "inference", output.problem) as place,
     ):
         run = _Run(container, place, options, model, output, started_s)
         try:

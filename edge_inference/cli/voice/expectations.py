@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_inference.cli.voice.utterance_tracker import Utterance, step_words
-from edge_inference.cli.voice.velocity_record import CommandedMotion, velocity_words
+from edge_inference.cli.voice.utterance_tracker import Utterance, format_step
+from edge_inference.cli.voice.velocity_record import CommandedMotion, format_velocity
 from edge_inference.core.yaml_file import Section, load_yaml
 
 EXPECTED_FILE = "expected.yaml"
@@ -71,7 +71,7 @@ class ExpectedSentence:
             ("text", self.text, _plain(came["text"])),
             ("intent", self.intent, came["intent"]),
             ("steps", list(self.steps), came["steps"]),
-            ("held", list(self.held), [velocity_words(velocity) for velocity, _ in moves.held]),
+            ("held", list(self.held), [format_velocity(velocity) for velocity, _ in moves.held]),
             ("stopped", self.stopped, moves.stopped),
         ]
         found = [
@@ -142,7 +142,7 @@ class SentenceResult:
         }
 
 
-def compare(
+def compare_sentence(
     sentence: ExpectedSentence | None, utterances: Sequence[tuple[Utterance, CommandedMotion]]
 ) -> list[SentenceResult]:
     """Compare what a file was expected to say with what was heard while it was played."""
@@ -191,7 +191,7 @@ def _plan_words(utterance: Utterance) -> str:
     plan = utterance.plan
     if plan is None:
         return "none"
-    words = ", then ".join(map(step_words, plan.steps)) or f"none: {plan.reason}"
+    words = ", then ".join(map(format_step, plan.steps)) or f"none: {plan.reason}"
     return f"{words}, but not done: {utterance.problem}" if utterance.problem else words
 
 

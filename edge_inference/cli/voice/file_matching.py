@@ -10,7 +10,7 @@ from edge_inference.cli.voice.expectations import (
     Expectation,
     ExpectedSentence,
     SentenceResult,
-    compare,
+    compare_sentence,
 )
 from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord
@@ -87,7 +87,7 @@ class SentenceChecker:
     def _advance(self, number: int) -> list[SentenceResult]:
         found: list[SentenceResult] = []
         while self._number < number:
-            found += compare(self._sentences[self._number], self._of_file)
+            found += compare_sentence(self._sentences[self._number], self._of_file)
             self._of_file = []
             self._number += 1
         self.right += sum(1 for each in found if not each.wrong)
@@ -95,7 +95,7 @@ class SentenceChecker:
         return found
 
 
-def files_of(source: str, pause_s: float) -> list[tuple[str, float]]:
+def read_file_lengths(source: str, pause_s: float) -> list[tuple[str, float]]:
     """Return the names of a source's files, with their lengths and pauses in seconds.
 
     Reads them all. Raises SourceError.
@@ -111,7 +111,7 @@ def files_of(source: str, pause_s: float) -> list[tuple[str, float]]:
     return [(Path(origin).name, length_s) for origin, length_s in found.items()]
 
 
-def sentences_of(
+def select_sentences(
     source: str, files: Sequence[str], expectation: Expectation, file: Path
 ) -> tuple[ExpectedSentence, ...]:
     """Return what is expected of each file; of a single one only its own. Raises ConfigError."""

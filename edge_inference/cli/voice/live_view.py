@@ -16,7 +16,7 @@ from edge_inference.cli.voice.expectations import SentenceResult
 from edge_inference.cli.voice.live_state import VoiceLiveState
 from edge_inference.cli.voice.output import VoiceOutput, VoiceSummary
 from edge_inference.cli.voice.utterance_tracker import Utterance
-from edge_inference.cli.voice.velocity_record import velocity_words
+from edge_inference.cli.voice.velocity_record import format_velocity
 from edge_inference.core.text_line import one_line
 
 _REDRAW_S = 0.1
@@ -79,7 +79,7 @@ class VoiceLiveView(VoiceOutput):
         for name, words in _stages(now.latest):
             rows.add_row(name, Text(words))
         moving = "bold yellow" if any(now.velocity) else ""
-        rows.add_row("velocity", Text(velocity_words(now.velocity), style=moving))
+        rows.add_row("velocity", Text(format_velocity(now.velocity), style=moving))
         # Short: the terminal writes ^C behind it, which must not begin another line.
         return Group(rows, Text("Ctrl-C ends", style="dim"))
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from edge_inference.cli.hosting import hosted_here
 from edge_inference.cli.interruption import Interruption, interruptible
 from edge_inference.cli.problems import Problems
-from edge_inference.cli.run_namespace import NamespacedPipeline, placed
+from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
 from edge_inference.cli.usage import EXIT_FAILED, UsageError
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
 from edge_inference.cli.voice.file_matching import (
     FileMatcher,
     SentenceChecker,
-    files_of,
-    sentences_of,
+    read_file_lengths,
+    select_sentences,
 )
 from edge_inference.cli.voice.live_state import AudioLevelMeter, VoiceLiveState
 from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceOutput, VoiceSummary
@@ -75,7 +75,7 @@ class VoiceOptions:
     @property
     def path(self) -> str:
         """The source, the sample by its path."""
-        return str(sample()) if self.source == SAMPLE else self.source
+        return str(sample_folder()) if self.source == SAMPLE else self.source
 
     @property
     def is_device(self) -> bool:
@@ -123,7 +123,7 @@ class VoiceOptions:
         return {name: value for name, value in values.items() if value}
 
 
-def sample() -> Path:
+def sample_folder() -> Path:
     """Return the folder of sentences that are shipped: a person's and synthesised ones."""
     return share_folder() / "models" / "moonshine_tiny" / "golden"
 
@@ -142,18 +142,20 @@ def run_voice(options: VoiceOptions) -> int:
         file = options.expected_file()
         expectation = load_expectation(file)
         pause_s = expectation.pause_s if pause_s is None else pause_s
-        files = files_of(options.path, pause_s)
+        files = read_file_lengths(options.path, pause_s)
         names = [name for name, _ in files]
         heard = FileMatcher([length_s for _, length_s in files])
         checks = SentenceChecker(
-            sentences_of(options.path, names, expectation, file), heard, record
+            select_sentences(options.path, names, expectation, file), heard, record
         )
     pipeline = load_pipeline("voice")
     arguments = options.pipeline_arguments(pause_s)
     output = _output(options)
     with (
         hosted_here("run voice", options.verbose) as container,
-        placed(container, pipeline, arguments, "speech_recognition", output.problem) as place,
+        unique_namespace(
+            container, pipeline, arguments, "speech_recognition", output.problem
+        ) as place,
     ):
         run = _Run(container, place, options, output, record, checks, heard)
         try:

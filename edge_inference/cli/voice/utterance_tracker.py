@@ -43,7 +43,7 @@ class Utterance:
             "intent": "" if intent is None else intent.name,
             "slots": slots,
             "needs_confirmation": intent is not None and intent.needs_confirmation,
-            "steps": [] if plan is None else [step_words(step) for step in plan.steps],
+            "steps": [] if plan is None else [format_step(step) for step in plan.steps],
             "refused": plan is not None and plan.is_refused,
             "reason": self.reason,
             "ms": {name: round(ms, 1) for name, ms in self.after_ms.items()},
@@ -65,7 +65,7 @@ class Utterance:
         """Return it in a line."""
         text = self.transcript.text if self.transcript is not None else ""
         steps = self.plan.steps if self.plan is not None else ()
-        done = ", then ".join(step_words(step) for step in steps)
+        done = ", then ".join(format_step(step) for step in steps)
         if self.problem or not done:
             done += f"{', but ' if done else ''}nothing: {self.reason}"
         times = ", ".join(f"{name} {ms:.0f}" for name, ms in self.after_ms.items())
@@ -78,7 +78,7 @@ class Utterance:
         return self.stamp_ns + round(after_ms * 1e6)
 
 
-def step_words(step: ActionStep) -> str:
+def format_step(step: ActionStep) -> str:
     """Return a step in words."""
     numbers = {
         "m": step.distance_m,

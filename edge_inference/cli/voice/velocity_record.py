@@ -16,7 +16,7 @@ _HELD_S = 0.15
 _CHANGES = 4096
 
 
-def velocity_words(velocity: Velocity) -> str:
+def format_velocity(velocity: Velocity) -> str:
     """Return a velocity in words; what is zero is left out."""
     parts = ((velocity[0], "m/s"), (velocity[1], "rad/s"))
     return " and ".join(f"{value:.3g} {unit}" for value, unit in parts if value) or "0 m/s"
@@ -42,7 +42,7 @@ class CommandedMotion:
         if not self.held and not self.way_m and not self.turned_rad:
             return "none"
         held = [
-            f"{velocity_words(velocity)} for {seconds:.1f} s" for velocity, seconds in self.held
+            f"{format_velocity(velocity)} for {seconds:.1f} s" for velocity, seconds in self.held
         ]
         ways = ((self.way_m, "m"), (self.turned_rad, "rad"))
         total = " and ".join(f"{value:.2f} {unit}" for value, unit in ways if abs(value) >= 0.005)

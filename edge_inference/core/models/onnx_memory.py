@@ -1,8 +1,8 @@
-"""What an ONNX file declares that it needs, known before it is loaded.
+"""Checks how much memory an ONNX file declares to need, before it is loaded.
 
-A robot loads a model into the node's own process, where nothing could end it: a file that itself
-says that it needs too much is refused before. What a network works out while it runs (a shape, how
-often a loop turns) is not known here, and is the business of who trusts it.
+A node loads a model into its own process, where nothing can stop it: a file that declares to need
+too much memory is refused first. Shapes and loop counts that the network computes at run time are
+not known here; the user must trust the model for these.
 """
 
 from __future__ import annotations
@@ -43,113 +43,111 @@ from edge_inference.core.runtime.memory_limit import (
 )
 from edge_inference.errors import ModelError
 
-#: More nodes than networks have; ONNX Runtime's time grows with their square.
+#: Maximum number of nodes; ONNX Runtime's load time grows with its square.
 MAX_NODES = 50_000
-#: Graphs within each other, as a loop's in a branch's.
-_DEEPEST = 16
-#: Of a file's length so much may be holes: exporters leave them where they align weights.
-_MOST_HOLES = 0.5
-_LEAST_HOLES = 1 << 20
-#: Functions that call each other, which is no loop.
-_DEEPEST_CALLS = 64
-#: The name of a file in ONNX Runtime's own format, which it goes by; it is no protobuf.
-_RUNTIMES_OWN = ".ort"
+#: Maximum nesting of graphs, such as a loop in a branch.
+_MAX_GRAPH_DEPTH = 16
+#: Maximum share of holes in a file of weights, and the size of holes that is always allowed:
+#: exporters leave holes to align weights.
+_MAX_HOLE_SHARE = 0.5
+_ALLOWED_HOLE_BYTES = 1 << 20
+#: Maximum depth of function calls; ONNX has no recursion.
+_MAX_CALL_DEPTH = 64
+#: Suffix of ONNX Runtime's own format, which is not protobuf.
+_ORT_SUFFIX = ".ort"
 
 #: Domain, name, overload.
-_Function = tuple[str, str, str]
+_FunctionId = tuple[str, str, str]
 
 
-class _Passed(NamedTuple):
-    """With which bound a file has passed, and where it has weights, which are looked at again."""
+class _PassedCheck(NamedTuple):
+    """The limit that a file has passed, and its external weights, which are checked each time."""
 
-    most_mib: int
+    max_mib: int
     external: frozenset[str]
 
 
-#: Who selects a model and who opens it both ask; a large graph takes seconds.
-_passed: dict[tuple[int, ...], _Passed] = {}
-_MOST_PASSED = 64
+#: Selecting and opening a model both check it, and a large graph takes seconds.
+_passed: dict[tuple[int, ...], _PassedCheck] = {}
+_MAX_PASSED = 64
 
 
-def check_memory(file: Path, most_mib: int | None = None, option: str = "") -> None:
-    """Raise ModelError for an ONNX file that declares to need more than ``most_mib`` of memory.
+def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> None:
+    """Raise ModelError for an ONNX file that declares to need more memory than ``max_mib``.
 
-    Without it, that is what this process may take, or what the machine has. ``option`` is what
-    allows more. A file that cannot be read, or that plainly is no ONNX file, is left to who opens
-    it.
+    The default limit is the memory limit of this process, or the memory of the machine.
+    ``option`` names the option that allows more. A file that cannot be read or is not an ONNX
+    file passes; opening it fails later.
     """
-    limit, hint = _limit(most_mib, option)
-    if file.name.lower().endswith(_RUNTIMES_OWN):
+    limit, hint = _find_limit(max_mib, option)
+    if file.name.lower().endswith(_ORT_SUFFIX):
         return
     try:
         with open_regular_file(file, MAX_WEIGHTS_BYTES) as stream:
-            check = _Check(file, limit << 20, hint)
-            found = os.fstat(stream.fileno())
+            check = _MemoryCheck(file, limit << 20, hint)
+            status = os.fstat(stream.fileno())
             version = (
-                found.st_dev,
-                found.st_ino,
-                found.st_size,
-                found.st_mtime_ns,
-                found.st_ctime_ns,
+                status.st_dev,
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
             )
             passed = _passed.get(version)
-            if passed is not None and passed.most_mib <= limit:
+            if passed is not None and passed.max_mib <= limit:
                 for location in passed.external:
-                    check.look_at(location)
+                    check.check_external(location)
                 return
-            parts = _outermost(WireMessage(ByteSource(stream.fileno())))
+            parts = _read_top_level(WireMessage(ByteSource(stream.fileno())))
             if parts is not None:
                 check.model(parts[7], parts[25])
-                _note_passed(version, _Passed(limit, frozenset(check.external)))
+                _note_passed(version, _PassedCheck(limit, frozenset(check.external)))
     except OSError:
         return
     except ModelError:
         raise
     except (LimitExceededError, MalformedMessageError) as error:
+        raise ModelError(f"{file}: not a valid ONNX file ({error}); export it again") from error
+    except Exception as error:  # no content of the file may crash the caller
         raise ModelError(
-            f"{file}: no network that can be followed ({error}); export it again"
-        ) from error
-    except Exception as error:  # whatever is in the file, who asks for it gets an answer
-        raise ModelError(
-            f"{file}: what it needs cannot be told ({type(error).__name__}: {error}); export it "
-            "again"
+            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); export it again"
         ) from error
 
 
-def _note_passed(version: tuple[int, ...], passed: _Passed) -> None:
-    if len(_passed) >= _MOST_PASSED:
+def _note_passed(version: tuple[int, ...], passed: _PassedCheck) -> None:
+    if len(_passed) >= _MAX_PASSED:
         _passed.clear()
     _passed[version] = passed
 
 
-def _outermost(message: WireMessage) -> dict[int, list[WireMessage]] | None:
-    """Return the graph and the functions of a file; None for one that plainly is none of ONNX."""
+def _read_top_level(message: WireMessage) -> dict[int, list[WireMessage]] | None:
+    """Return the graph and the functions of a file, None if it is not an ONNX file."""
     try:
         return message.parts(7, 25)
     except MalformedMessageError:
         return None
 
 
-def _limit(most_mib: int | None, option: str) -> tuple[int, str]:
+def _find_limit(max_mib: int | None, option: str) -> tuple[int, str]:
     limit = memory_limit_mib()
-    if most_mib is not None:
-        return most_mib, f"allow more with {option}"
+    if max_mib is not None:
+        return max_mib, f"allow more with {option}"
     if limit is not None:
         return limit, allow_more()
-    return machine_memory_mib(), "the machine has no more; use a smaller model"
+    return machine_memory_mib(), "the machine has no more memory; use a smaller model"
 
 
-class _Check:
-    def __init__(self, file: Path, most_bytes: int, hint: str) -> None:
+class _MemoryCheck:
+    def __init__(self, file: Path, max_bytes: int, hint: str) -> None:
         self._file = file
-        self._most = most_bytes
+        self._max_bytes = max_bytes
         self._hint = hint
-        self._held = 0.0
+        self._bytes = 0.0
         self._nodes = 0
         self.external: set[str] = set()
-        self._functions: dict[_Function, list[WireMessage]] = {}
-        self._costs: dict[_Function, tuple[float, int]] = {}
-        self._calls: list[_Function] = []
+        self._functions: dict[_FunctionId, list[WireMessage]] = {}
+        self._costs: dict[_FunctionId, tuple[float, int]] = {}
+        self._calls: list[_FunctionId] = []
 
     def model(self, graphs: Sequence[WireMessage], functions: Sequence[WireMessage]) -> None:
         for message in functions:
@@ -159,30 +157,30 @@ class _Check:
         graph = merge_messages(graphs)
         if graph is not None:
             self._graph(graph, Scope(), 0)
-        for name in self._functions.keys() - self._costs.keys():  # those that nobody calls
+        for name in self._functions.keys() - self._costs.keys():  # functions without a call
             self._call(name, 0)
 
     def _graph(self, graph: WireMessage, scope: Scope, depth: int) -> None:
-        if depth > _DEEPEST:
+        if depth > _MAX_GRAPH_DEPTH:
             raise ModelError(
-                f"{self._file}: expected graphs within each other {_DEEPEST} deep at most, got more"
+                f"{self._file}: expected graphs nested at most {_MAX_GRAPH_DEPTH} deep, got more"
             )
-        # What is declared and constant before the nodes that take it, wherever it lies.
+        # Declarations and constants before the nodes that read them, in any order of the file.
         parts = graph.parts(1, 5, 11, 12, 13, 15)
         for value in (*parts[13], *parts[12], *parts[11]):
-            self._declared(value, scope)
+            self._declare(value, scope)
         for sparse in parts[15]:
-            self._hold_sparse(sparse, scope)
+            self._add_sparse(sparse, scope)
         for weights in parts[5]:
             tensor = read_tensor(weights)
-            self._weigh(tensor, f"the weights {tensor.name!r:.100} of {list(tensor.dims)}")
+            self._add_weights(tensor, f"the weights {tensor.name!r:.100} of {list(tensor.dims)}")
             scope.keep(tensor.name, describe_tensor(tensor))
         self._body(parts[1], scope, depth)
 
     def _body(self, messages: Sequence[WireMessage], scope: Scope, depth: int) -> None:
         self._count(len(messages))
         nodes = [OnnxNode(message) for message in messages]
-        for node in nodes:  # all constants before, for a file may have its nodes in any order
+        for node in nodes:  # constants first, since the order of the nodes is not reliable
             if not node.is_constant:
                 for name in node.outputs:
                     scope.forget(name)
@@ -211,25 +209,25 @@ class _Check:
         known = infer_output(node, scope, attributes)
         if known is None:
             return
-        self._expect(known.size, f"what its node {node.kind} makes takes")
+        self._check(known.size, f"the output of its node {node.kind} takes")
         for name in node.outputs[:1]:
             scope.keep(name, known)
 
-    def _call(self, function: _Function, depth: int) -> None:
-        """Count a function as often as it is called: ONNX Runtime puts its nodes there."""
+    def _call(self, function: _FunctionId, depth: int) -> None:
+        """Count a function once for each call, since ONNX Runtime inlines it."""
         if function not in self._costs:
-            if function in self._calls or len(self._calls) == _DEEPEST_CALLS:
+            if function in self._calls or len(self._calls) == _MAX_CALL_DEPTH:
                 raise ModelError(
-                    f"{self._file}: expected functions that call each other {_DEEPEST_CALLS} deep "
-                    f"at most, got more in {function[1]!r:.100}"
+                    f"{self._file}: expected function calls at most {_MAX_CALL_DEPTH} deep, got "
+                    f"more in {function[1]!r:.100}"
                 )
-            before = self._held, self._nodes
-            self._held, self._nodes = 0.0, 0
+            before = self._bytes, self._nodes
+            self._bytes, self._nodes = 0.0, 0
             self._calls.append(function)
             self._body(self._functions[function], Scope(), depth)
             self._calls.pop()
-            self._costs[function] = self._held, self._nodes
-            self._held, self._nodes = before
+            self._costs[function] = self._bytes, self._nodes
+            self._bytes, self._nodes = before
         held, nodes = self._costs[function]
         self._count(nodes)
         self._add(held, "the constants of functions")
@@ -240,76 +238,76 @@ class _Check:
             for graph in attribute.graphs:
                 self._graph(graph, Scope(scope), depth + 1)
             for tensor in attribute.tensors:
-                self._weigh(read_tensor(tensor), "the constants of nodes")
+                self._add_weights(read_tensor(tensor), "the constants of nodes")
             for sparse in attribute.sparse_tensors:
-                self._hold_sparse(sparse, None)
+                self._add_sparse(sparse, None)
         return attributes
 
-    def _hold_sparse(self, message: WireMessage, scope: Scope | None) -> None:
+    def _add_sparse(self, message: WireMessage, scope: Scope | None) -> None:
         known = describe_sparse_tensor(message)
-        self._add(known.size, f"a sparse tensor of {list(known.lengths)}")
+        self._add(known.size, f"a sparse tensor of {list(known.dims)}")
         values = message.one(1)
         if scope is not None and values is not None:
             scope.keep(read_tensor(values).name, known)
 
-    def _weigh(self, tensor: OnnxTensor, what: str) -> None:
+    def _add_weights(self, tensor: OnnxTensor, what: str) -> None:
         self._add(count_elements(tensor.dims) * tensor.element_bytes, what)
         if tensor.external is not None:
-            self.look_at(tensor.external.get("location", ""))
+            self.check_external(tensor.external.get("location", ""))
 
     def _add(self, size: float, what: str) -> None:
-        self._held += size
-        self._expect(self._held, f"with {what} its weights take")
+        self._bytes += size
+        self._check(self._bytes, f"including {what}, its weights take")
 
-    def _expect(self, size: float, words: str) -> None:
-        if size > self._most:
+    def _check(self, size: float, subject: str) -> None:
+        if size > self._max_bytes:
             raise ModelError(
-                f"{self._file}: {words} {_mib(size)} MiB, expected at most {_mib(self._most)}; "
-                f"{self._hint}"
+                f"{self._file}: {subject} {_mib(size)} MiB, expected at most "
+                f"{_mib(self._max_bytes)}; {self._hint}"
             )
 
-    def look_at(self, location: str) -> None:
-        """Refuse weights that lie elsewhere, are no file, or say that they are longer than so."""
+    def check_external(self, location: str) -> None:
+        """Refuse external weights outside the folder, irregular files, and large holes."""
         if location in self.external:
             return
         self.external.add(location)
         if not is_relative_inside(location):
             raise ModelError(
-                f"{self._file}: its weights lie in {location!r:.200}; expected a file in the "
-                "model's folder"
+                f"{self._file}: expected external weights in the model's folder, got "
+                f"{location!r:.200}"
             )
-        place = self._file.parent / location
-        if not os.path.lexists(place):
+        file = self._file.parent / location
+        if not os.path.lexists(file):
             raise ModelError(
-                f"{place}: no such file; the weights of {self._file.name} lie there, copy them too"
+                f"{file}: no such file; it has the weights of {self._file.name}, copy it, too"
             )
-        if not is_regular_file(place):
-            raise ModelError(f"{place}: expected a file of weights; copy it again")
-        size, held = _extent(place)
-        if size - held > max(_MOST_HOLES * size, _LEAST_HOLES):
+        if not is_regular_file(file):
+            raise ModelError(f"{file}: expected a regular file of weights; copy it again")
+        size, data_bytes = _measure_file(file)
+        if size - data_bytes > max(_MAX_HOLE_SHARE * size, _ALLOWED_HOLE_BYTES):
             raise ModelError(
-                f"{place}: the file has holes: of {size} bytes it holds {held}; expected weights, "
-                "copy them again"
+                f"{file}: expected weights, got a sparse file with {data_bytes} of {size} bytes; "
+                "copy it again"
             )
 
-    def _declared(self, value: WireMessage, scope: Scope) -> None:
-        """Look at the type of a value: ValueInfoProto, TypeProto, Tensor, shape."""
+    def _declare(self, value: WireMessage, scope: Scope) -> None:
+        """Check the type of a value: ValueInfoProto, TypeProto, Tensor, shape."""
         parts = value.parts(1, 2)
-        called, kind = last_text(parts[1]), merge_messages(parts[2])
-        scope.forget(called)
+        name, kind = last_text(parts[1]), merge_messages(parts[2])
+        scope.forget(name)
         tensor = kind.one(1) if kind is not None else None
         shape = tensor.one(2) if tensor is not None else None
         if tensor is None or shape is None:
             return
-        lengths = [next(iter(axis.numbers(1)), 1) for axis in shape.all(1)]
+        dims = [next(iter(axis.numbers(1)), 1) for axis in shape.all(1)]
         element_bytes = ELEMENT_BYTES.get(next(iter(tensor.numbers(1)), 0), 1)
-        known = KnownTensor(lengths, element_bytes)
-        scope.keep(called, known)
-        self._expect(known.size, f"the tensor {called!r:.100} of {lengths} takes")
+        known = KnownTensor(dims, element_bytes)
+        scope.keep(name, known)
+        self._check(known.size, f"the tensor {name!r:.100} of {dims} takes")
 
 
 def is_relative_inside(location: str) -> bool:
-    """Tell whether a name is one of a file below a folder; the text decides, as for all models."""
+    """Tell whether a relative path stays inside its folder. Links are not resolved."""
     path = PurePosixPath(location)
     return (
         bool(path.parts)
@@ -319,22 +317,22 @@ def is_relative_inside(location: str) -> bool:
     )
 
 
-def _extent(file: Path) -> tuple[int, int]:
-    """Return a file's length, and how many of its bytes are not holes."""
+def _measure_file(file: Path) -> tuple[int, int]:
+    """Return a file's length, and the number of its bytes that are not holes."""
     with file.open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size
-        return size, sum(last - first for first, last in _pieces(stream.fileno(), size))
+        return size, sum(last - first for first, last in _data_ranges(stream.fileno(), size))
 
 
-def _pieces(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    at = 0
-    while at < size:
+def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    position = 0
+    while position < size:
         try:
-            first = os.lseek(descriptor, at, os.SEEK_DATA)
-        except OSError:  # nothing but a hole is left
+            first = os.lseek(descriptor, position, os.SEEK_DATA)
+        except OSError:  # only a hole is left
             return
-        at = os.lseek(descriptor, first, os.SEEK_HOLE)
-        yield first, at
+        position = os.lseek(descriptor, first, os.SEEK_HOLE)
+        yield first, position
 
 
 def _mib(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Sound of audio_common_msgs in, sound for voice activity out."""
+"""audio_common_msgs sound in, audio chunks for voice activity out."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ except ImportError:  # before Iron
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 _CHUNKS = QoSProfile(depth=100)
-# Drivers repeat what their sound is, others latch it. A subscription hears only one of both.
-_INFO = (QoSProfile(depth=1), LATCHED)
+# Some drivers repeat the AudioInfo, others latch it; one subscription receives only one kind.
+_INFO_QOS = (QoSProfile(depth=1), LATCHED)
 
 
 @dataclass(frozen=True)
 class AudioCommonInputSettings:
-    """Parameters of the way in for sound of audio_common_msgs."""
+    """Parameters of the input for audio_common_msgs."""
 
     info_topic: str = setting(
-        "", "topic of the AudioInfo; empty for audio_info beside the sound", read_only=True
+        "", "topic of the AudioInfo; empty for audio_info beside the sound's topic", read_only=True
     )
 
 
 class AudioCommonInput(Component):
-    """Takes sound of audio_common_msgs, whichever of the two packages is installed.
+    """Converts sound of audio_common_msgs, from either of the two packages of that name.
 
-    Any usual rate, up to 64 channels; compressed sound is refused.
+    Accepts all usual rates and up to 64 channels; refuses compressed sound.
     """
 
     default_name = "audio_common_input"
@@ -52,66 +52,71 @@ class AudioCommonInput(Component):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._infos: list[Any] = []
+        self._info_subscriptions: list[Any] = []
 
     def open(self) -> None:
-        """Find out which package is installed."""
+        """Find the installed package."""
         self._messages = audio_common_messages()
         self._chunks = self.publish_on("audio", AudioChunkAdapter())
         self.health.awaits("sound")
 
     def start(self) -> None:
-        """Listen to the sound, and to what it is."""
+        """Subscribe to the sound and to its format."""
         adapter: AudioDataStampedAdapter | AudioStampedAdapter
         if has_own_info(self._messages):
             adapter = AudioDataStampedAdapter(self._messages)
-            self._listen_to_info(adapter)
+            self._subscribe_to_info(adapter)
         else:
             adapter = AudioStampedAdapter(self._messages)
         self.health.note("message", adapter.message_type.__name__)
-        self.subscribe_to("audio_in", adapter, self._pass_on, _CHUNKS, match_reliability=True)
+        self.subscribe_to("audio_in", adapter, self._on_chunk, _CHUNKS, match_reliability=True)
 
     def stop(self) -> None:
-        """Listen to nothing."""
-        for info in self._infos:
+        """Destroy the subscriptions to the format."""
+        for info in self._info_subscriptions:
             self.destroy_subscription(info)
-        self._infos.clear()
+        self._info_subscriptions.clear()
 
-    def _listen_to_info(self, adapter: AudioDataStampedAdapter) -> None:
-        infos = AudioInfoAdapter(self._messages)
-        topic = self.parameters.current.info_topic or beside(self.resolve_topic_name("audio_in"))
-        for qos in _INFO:
-            self._infos.append(
+    def _subscribe_to_info(self, adapter: AudioDataStampedAdapter) -> None:
+        info_adapter = AudioInfoAdapter(self._messages)
+        topic = self.parameters.current.info_topic or info_topic_of(
+            self.resolve_topic_name("audio_in")
+        )
+        for qos in _INFO_QOS:
+            self._info_subscriptions.append(
                 self.create_subscription(
                     self._messages.AudioInfo,
                     topic,
-                    lambda data: self._on_info(infos, data, adapter),
+                    lambda data: self._on_info(info_adapter, data, adapter),
                     qos,
                     raw=True,
-                    # One of the two never fits; that is nothing to warn about.
+                    # One of the two QoS profiles is never compatible; that needs no warning.
                     event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
                 )
             )
 
     def _on_info(
-        self, infos: AudioInfoAdapter, data: bytes, adapter: AudioDataStampedAdapter
+        self, info_adapter: AudioInfoAdapter, data: bytes, adapter: AudioDataStampedAdapter
     ) -> None:
         try:
-            known = infos.from_bytes(data)
+            sound_format = info_adapter.from_bytes(data)
         except EdgeInferenceError as error:
             adapter.sound_format = None
             self.refuse(error, "info", lost=False)
             return
-        adapter.sound_format = known
-        words = f"{known.sample_format}, {known.sample_rate} Hz, {known.channels} channels"
-        self.health.note("sound", words)
+        adapter.sound_format = sound_format
+        self.health.note(
+            "sound",
+            f"{sound_format.sample_format}, {sound_format.sample_rate} Hz, "
+            f"{sound_format.channels} channels",
+        )
 
-    def _pass_on(self, chunk: AudioChunk, by_reference: bool) -> None:
+    def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
         del by_reference
         self._chunks.publish(chunk)
         self.health.processed()
 
 
-def beside(topic: str) -> str:
-    """Return the topic of the AudioInfo of a sound."""
+def info_topic_of(topic: str) -> str:
+    """Return the default topic of the AudioInfo for a topic with sound."""
     return topic.rpartition("/")[0] + "/audio_info"

@@ -1,4 +1,4 @@
-"""Sound in, sound of audio_common_msgs out."""
+"""Audio chunks in, audio_common_msgs sound out."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from edge_inference.nodes.conversions.audio_common import (
     has_own_info,
     to_info,
 )
-from edge_inference.nodes.voice.audio_common_input import beside
+from edge_inference.nodes.voice.audio_common_input import info_topic_of
 
 _CHUNKS = QoSProfile(depth=100)
-# As often as the driver says it: who does not ask for what was latched hears it too.
+# As often as the driver repeats it; so subscribers without durability receive it too.
 _INFO_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True)
 class AudioCommonOutputSettings:
-    """Parameters of the way out for sound of audio_common_msgs."""
+    """Parameters of the output for audio_common_msgs."""
 
     info_topic: str = setting(
-        "", "topic of the AudioInfo; empty for audio_info beside the sound", read_only=True
+        "", "topic of the AudioInfo; empty for audio_info beside the sound's topic", read_only=True
     )
 
 
 class AudioCommonOutput(Component):
-    """Publishes sound as audio_common_msgs has it: one channel of 16 bits."""
+    """Publishes sound as audio_common_msgs messages: one channel of 16 bits."""
 
     default_name = "audio_common_output"
     default_namespace = "ai"
@@ -48,7 +48,7 @@ class AudioCommonOutput(Component):
         self._timer: Timer | None = None
 
     def open(self) -> None:
-        """Find out which package is installed."""
+        """Find the installed package."""
         self._messages = audio_common_messages()
         adapter: AudioDataStampedAdapter | AudioStampedAdapter
         if has_own_info(self._messages):
@@ -56,7 +56,7 @@ class AudioCommonOutput(Component):
             topic = self.resolve_topic_name("audio_out")
             self._info = self.create_publisher(
                 self._messages.AudioInfo,
-                self.parameters.current.info_topic or beside(topic),
+                self.parameters.current.info_topic or info_topic_of(topic),
                 LATCHED,
             )
         else:
@@ -65,33 +65,33 @@ class AudioCommonOutput(Component):
         self.health.note("message", adapter.message_type.__name__)
 
     def start(self) -> None:
-        """Listen to sound."""
+        """Subscribe to sound."""
         self._rate = 0
         self.subscribe_to(
-            "audio", AudioChunkAdapter(), self._pass_on, _CHUNKS, match_reliability=True
+            "audio", AudioChunkAdapter(), self._on_chunk, _CHUNKS, match_reliability=True
         )
-        self._timer = self.make_timer(_INFO_PERIOD_S, self._tell)
+        self._timer = self.make_timer(_INFO_PERIOD_S, self._publish_info)
 
     def stop(self) -> None:
-        """Say no more what the sound is."""
+        """Stop publishing the format of the sound."""
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
 
     def close(self) -> None:
-        """Withdraw the publisher."""
+        """Destroy the publisher of the format."""
         if self._info is not None:
             self.destroy_publisher(self._info)
             self._info = None
 
-    def _pass_on(self, chunk: AudioChunk, by_reference: bool) -> None:
+    def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
         del by_reference
         if chunk.sample_rate != self._rate:
             self._rate = chunk.sample_rate
-            self._tell()
+            self._publish_info()
         self._sound.publish(chunk)
         self.health.processed()
 
-    def _tell(self) -> None:
+    def _publish_info(self) -> None:
         if self._info is not None and self._rate:
             self._info.publish(to_info(self._messages, self._rate))

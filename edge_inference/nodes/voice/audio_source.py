@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import threading
-import time
+from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.settings import setting
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.voice.audio_source_settings import AudioSourceSettings
-from edge_inference.nodes.voice.device_watch import DeviceWatch
-from edge_inference.speech.audio.audio_input import AudioBlock, AudioInput
+from edge_inference.nodes.voice.audio_reader import AudioReader, DeviceMonitor, RealTimePacer
+from edge_inference.speech.audio.audio_input import AudioBlock
 from edge_inference.speech.audio.sample_clock import SampleClock
 from edge_inference.speech.audio.sources import is_device, open_audio_input
 
 _RETRY_S = 1.0
 
 
-class AudioSource(Component):
-    """Reads sound in its own thread, files as slowly as they sound.
+@dataclass(frozen=True)
+class AudioSourceSettings:
+    """Parameters of the audio source."""
 
-    A device that disappears is tried again every second. A chunk is stamped with
-    the moment of its first sample, and comes when its last one would have been heard.
-    Another ``source`` takes over at once.
+    source: str = setting(
+        "device",
+        "sound file, folder of sound files, device (the default input) or device:<name or number>",
+    )
+    pause_s: float = setting(
+        1.0,
+        "silence after each file, so that the end of the speech is detected",
+        unit="s",
+        minimum=0.0,
+        maximum=600.0,
+    )
+    loop: bool = setting(False, "true starts again at the end of the source")
+    frame_id: str = setting("microphone", "frame_id in the header of every chunk")
+
+
+class AudioSource(Component):
+    """Reads sound in a thread of its own, files in real time.
+
+    A device that disappears is opened again every second. The stamp of a chunk is the moment of
+    its first sample; the chunk is published at the moment of its last one. A change of ``source``
+    takes effect at once.
     """
 
     default_name = "audio_source"
@@ -36,89 +55,80 @@ class AudioSource(Component):
         super().__init__(**node_arguments)
         #: Set when the last chunk has been published.
         self.finished = threading.Event()
-        self._reader: Worker | None = None
-        self._sound: AudioInput | None = None
-        self._opened: tuple[str, float] | None = None
-        # Between the end of the last file and the start of another source.
-        self._ending = threading.Lock()
+        self._worker: Worker | None = None
+        self._reader = AudioReader(self._source, self.health)
+        # Held while the end of the source is decided, so that a change of it is not missed.
+        self._end_lock = threading.Lock()
 
     def accept(self, settings: AudioSourceSettings) -> None:
-        """Refuse a source that is not there; a device may come later."""
+        """Refuse files that are not available; a device may appear later."""
         if settings.source != self.parameters.current.source and not is_device(settings.source):
             open_audio_input(settings.source).close()
 
     def changed(self, settings: AudioSourceSettings) -> None:
-        """Begin anew if the old source has come to its end."""
-        with self._ending:
-            is_over = self._reader is not None and self.finished.is_set()
-        if is_over and self._is_changed():
+        """Start again if the old source has ended."""
+        with self._end_lock:
+            is_over = self._worker is not None and self.finished.is_set()
+        if is_over and self._reader.is_outdated:
             self.stop()
             self.start()
 
     def open(self) -> None:
-        """Open the source, so that a wrong name is told at once."""
+        """Open the source, so that a wrong name fails now."""
         self._chunks = self.publish_on("audio", AudioChunkAdapter())
-        self._open_sound()
+        self._reader.open()
 
     def start(self) -> None:
         """Start reading."""
         self.finished.clear()
         self.health.fault("")
         self._sequence, self._is_failing = 0, False
-        self._reader = self.make_worker(self._run)
+        self._worker = self.make_worker(self._run)
 
     def stop(self) -> None:
-        """Stop reading; a next activation starts over."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.end()
+        """Stop reading; the next activation starts from the beginning."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
         self.close()
 
     def close(self) -> None:
-        """Give the source back."""
-        sound, self._sound = self._sound, None
-        if sound is not None:
-            sound.close()
+        """Close the source."""
+        self._reader.close()
 
-    def _open_sound(self) -> AudioInput:
+    def _source(self) -> tuple[str, float]:
         settings = self.parameters.current
-        self.close()
-        self._opened = settings.source, settings.pause_s
-        self._sound = open_audio_input(*self._opened)
-        self.health.note("source", settings.source)
-        return self._sound
-
-    def _is_changed(self) -> bool:
-        settings = self.parameters.current
-        return self._opened != (settings.source, settings.pause_s)
+        return settings.source, settings.pause_s
 
     def _run(self, worker: Worker) -> None:
         try:
             self._publish_all(worker)
         except BaseException as error:
-            if self._is_failing:  # again, without a chunk in between
+            if self._is_failing:  # the second time without a chunk in between
                 self.health.fault(words_of(error))
                 self.finished.set()
             self._is_failing = True
-            if self._sound is None or self._sound.is_live:
-                self._let_go(worker)
+            if not self._reader.is_file:
+                self._close_and_wait(worker)
             elif self.finished.is_set():
                 worker.end()
             raise
         self.finished.set()
 
     def _publish_all(self, worker: Worker) -> None:
-        clock, due, in_pass = SampleClock(), time.monotonic(), 0
-        watch = DeviceWatch(self.health, self.get_logger())
+        clock, pacer, in_pass = SampleClock(), RealTimePacer(), 0
+        monitor = DeviceMonitor(self.health, self.get_logger())
         while not worker.is_ending:
+            if self._reader.close_if_outdated():
+                self._sequence += 1  # so that subscribers see the gap
             try:
-                sound, piece = self._read()
+                sound, piece = self._reader.read()
             except SourceError as error:
-                if self._sound is not None and not self._sound.is_live:
-                    self.refuse(error, "source")  # and on with the next file
+                if self._reader.is_file:
+                    self.refuse(error, "source")  # and read the next file
                     continue
-                watch.lost(error)
-                self._let_go(worker)
+                monitor.add_error(error)
+                self._close_and_wait(worker)
                 continue
             if piece is None:
                 self.close()
@@ -127,32 +137,24 @@ class AudioSource(Component):
                 in_pass = 0
                 continue
             if sound.is_live:
-                watch.heard(piece, sound.origin)
+                monitor.add_piece(piece, sound.origin)
             else:
-                due = self._wait_until_heard(piece, due, worker)
+                pacer.wait(piece, worker)
             if not worker.is_ending:
                 self._publish(piece, clock)
                 in_pass += 1
 
-    def _read(self) -> tuple[AudioInput, AudioBlock | None]:
-        sound = self._sound
-        if self._is_changed():
-            self._sequence += 1  # so that those who listen see that it does not go on
-            sound = None
-        sound = sound or self._open_sound()
-        return sound, sound.read()
-
     def _is_over(self, in_pass: int) -> bool:
-        """Tell whether nothing comes behind the last piece."""
-        with self._ending:
-            if not self._is_changed() and not (self.parameters.current.loop and in_pass):
+        """Tell whether no piece follows the last one."""
+        with self._end_lock:
+            if not self._reader.is_outdated and not (self.parameters.current.loop and in_pass):
                 self.finished.set()
         return self.finished.is_set()
 
     def _publish(self, piece: AudioBlock, clock: SampleClock) -> None:
         if piece.follows_gap:
             self.health.dropped("overflow")
-            self._sequence += 1  # so that those who listen see the gap
+            self._sequence += 1  # so that subscribers see the gap
         stamp_ns = clock.stamp_ns(len(piece.samples), piece.sample_rate, self.now_ns())
         frame_id = self.parameters.current.frame_id
         self._chunks.publish(
@@ -165,16 +167,8 @@ class AudioSource(Component):
             self.finished.clear()
             self.health.fault("")
 
-    def _let_go(self, worker: Worker) -> None:
-        """Let go of a device that failed, and wait before it is opened again."""
+    def _close_and_wait(self, worker: Worker) -> None:
+        """Close a device that failed, and wait before it is opened again."""
         self._sequence += 1
         self.close()
         worker.wait(_RETRY_S)
-
-    def _wait_until_heard(self, piece: AudioBlock, due: float, worker: Worker) -> float:
-        """Wait until the piece's last sample would have been heard; return that moment."""
-        length_s = len(piece.samples) / piece.sample_rate
-        # After a pause of the whole process the rest does not hurry.
-        due = max(due + length_s, time.monotonic() - length_s)
-        worker.wait(due - time.monotonic())
-        return due

@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.core.runtime.worker import Worker, attempt_each, words_of
+from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import WORDS, Component
-from edge_inference.nodes.conversions.command import FeedbackAdapter, Velocity
+from edge_inference.nodes.conversions.command import (
+    FeedbackAdapter,
+    TwistAdapter,
+    TwistStampedAdapter,
+)
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher
-from edge_inference.nodes.voice.command_feedback import FeedbackReporter
-from edge_inference.nodes.voice.command_interrupts import CommandInterrupts
-from edge_inference.nodes.voice.command_settings import CommandSettings
-from edge_inference.nodes.voice.navigation import Navigation
-from edge_inference.nodes.voice.voice_files import find_limits
-from edge_inference.speech.planning.motion import Motion, MotionState
+from edge_inference.nodes.voice.navigation.client import NavigationClient
+from edge_inference.nodes.voice.parameter_files import load_limits
+from edge_inference.nodes.voice.plan_executor import PlanExecutor
+from edge_inference.speech.language.stop_phrases import StopSettings
+from edge_inference.speech.planning.motion import Motion
 
-_STILL = Velocity(0.0, 0.0)
-_AT_WORK = (MotionState.MOVING, MotionState.WAITING)
-_LEFT = "All right, I leave that"
+
+@dataclass(frozen=True)
+class CommandSettings(StopSettings):
+    """Parameters of the command node."""
+
+    rate_hz: float = setting(
+        25.0, "rate of the control cycle and of velocities", unit="Hz", minimum=20.0, maximum=200.0
+    )
+    zero_velocity_s: float = setting(
+        1.0,
+        "how long zero velocity is published after a motion; then other nodes have the topic",
+        unit="s",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    cancel_timeout_s: float = setting(
+        1.0,
+        "a canceled goal of navigation that has not ended after this time is an error; it is "
+        "canceled again, up to five times",
+        unit="s",
+        minimum=0.1,
+        maximum=60.0,
+    )
+    stamped: bool = setting(
+        False,
+        "true publishes TwistStamped, as ros2_control from Jazzy and Nav2 from Kilted on expect it",
+        read_only=True,
+    )
+    frame_id: str = setting("base_link", "frame_id of stamped velocities", read_only=True)
+    limits: str = setting(
+        "", "file with the limits of the robot; empty for the shipped one", read_only=True
+    )
+
+    def velocity_adapter(self, now_ns: Callable[[], int]) -> TwistAdapter | TwistStampedAdapter:
+        """Return the adapter for velocity messages; ``now_ns`` is the clock of stamped ones."""
+        return TwistStampedAdapter(self.frame_id, now_ns) if self.stamped else TwistAdapter()
 
 
 class Command(Component):
-    """Drives by the plan; the word stop, also of a sentence not yet ended, overtakes everything.
+    """Drives by plans; a stop word, also in a partial transcript, has priority over everything.
 
-    A no to what it is at ("don't do that"), or is about to begin, ends that too. So does a stop or
-    a no in a text of which no plan comes ("pick up the ball and stop").
-    Velocity is zero without a step at work, and when this node is deactivated.
+    A no ("don't do that") ends the current plan, and drops a plan that is about to begin. So does a
+    stop or a no in a text that results in no plan ("pick up the ball and stop").
+    Velocity is zero while no step is active, and when this node is deactivated.
     """
 
     default_name = "command"
@@ -44,139 +82,77 @@ class Command(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._worker: Worker | None = None
-        self._lock = threading.RLock()  # plans and the word stop come in threads of their own
-        self._is_driving = False
+        self._plan_executor: PlanExecutor | None = None
 
     def open(self) -> None:
-        """Read the limits."""
+        """Read the limits; make the publishers and the client of navigation."""
         settings = self.parameters.current
-        self._motion = Motion(find_limits(settings.limits))
+        self._motion = Motion(load_limits(settings.limits))
         self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
         self._say = self.publish_on("say", StringAdapter())
-        self._navigation = Navigation(self, lambda: self.parameters.current.cancel_s)
-        self._elsewhere = ActionDispatcher(
+        self._navigation = NavigationClient(self, lambda: self.parameters.current.cancel_timeout_s)
+        self._dispatcher = ActionDispatcher(
             self._navigation, self._motion.limits.places, self._say.publish
         )
         self._timings = self.publish_on("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
-        """Begin the control cycle; listen to plans, and for the word stop."""
-        self._account = FeedbackReporter(self._motion, self._feedback, self._say, self.health)
-        self._velocity, self._stop_ns, self._quiet_from = _STILL, -1, 0.0
-        self._words = CommandInterrupts(self._motion, self._lock, self._stop_at_once, self._leave)
-        self._is_driving = True
+        """Start the control cycle; subscribe to plans and transcripts."""
+        self._plan_executor = PlanExecutor(
+            self, self._motion, self._dispatcher, self._velocities, self._feedback, self._say
+        )
         self._worker = self.make_worker(self._run)
-        odd = self._on_odd
+        odd = self._on_unreadable
         self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=odd)
-        self.subscribe_to("transcript", TranscriptAdapter(), self._on_words, WORDS, on_error=odd)
+        self.subscribe_to(
+            "transcript", TranscriptAdapter(), self._on_transcript, WORDS, on_error=odd
+        )
 
     def stop(self) -> None:
-        """Stop the robot, and end the control cycle."""
+        """Stop the robot and end the control cycle."""
         if self._worker is not None:
             self._worker.end()
-        with self._lock:
-            was_driving, self._is_driving = self._is_driving, False
-            if was_driving:
-                self._velocities.publish(_STILL)
-                self._motion.stop(self.now_ns())
-                self._elsewhere.give_up()
-                self._account.tell(self.now_ns())
+        if self._plan_executor is not None:
+            self._plan_executor.end()
 
     def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
-        """Stop the robot first, whatever it was that failed."""
-        problem = f"I stop, as something has failed: {words_of(error)}"
-        with self._lock:
-            if self._is_driving:
-                attempt_each(
-                    lambda: self._velocities.publish(_STILL),
-                    lambda: self._motion.stop(self.now_ns(), problem),
-                    self._elsewhere.give_up,
-                )
+        """Stop the robot before the failure is reported."""
+        problem = f"I stop, because something has failed: {words_of(error)}"
+        if self._plan_executor is not None:
+            self._plan_executor.stop_after_failure(problem)
         super().fail(error, reason, lost)
 
     def close(self) -> None:
-        """Leave navigation alone."""
+        """Destroy the client of navigation."""
         if (navigation := self.__dict__.pop("_navigation", None)) is not None:
             navigation.close()
 
     def _on_plan(self, plan: ActionPlan, _: bool) -> None:
         started_ns = time.monotonic_ns()
-        with self._lock:
-            if not self._is_driving:
-                return
-            self._words.take(plan)
-            now_ns = self.now_ns()
-            # A stop that lies ahead is from before the clock ran back.
-            if plan.stamp_ns <= self._stop_ns <= now_ns:
-                self.health.dropped("said_before_stop")
-                if any(step.action != "stop" for step in plan.steps):
-                    self._say.publish(_LEFT)  # the planner has announced it
-                return
-            self._motion.begin(plan, now_ns)
-            if not plan.is_refused:
-                self._keep_publishing()
-            self._account.said = plan.reason if plan.is_refused else ""  # by the planner
-            if plan.steps and plan.steps[0].action == "stop":
-                self._elsewhere.give_up_all()
-            self._cycle(now_ns)
+        assert self._plan_executor is not None, "the node is started"
+        if not self._plan_executor.begin(plan):
+            return
         self.health.processed()
         name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
-        spoken = plan.stamp_ns, self.now_ns(), plan.frame_id
-        self._timings.publish(StageTiming.at_once(self.default_name, name, took_ms, *spoken))
+        stamps = plan.stamp_ns, self.now_ns(), plan.frame_id
+        self._timings.publish(StageTiming.at_once(self.default_name, name, took_ms, *stamps))
 
-    def _on_words(self, transcript: Transcript, _: bool) -> None:
-        self._words.hear(transcript, self.parameters.current.stop_words, self.now_ns())
+    def _on_transcript(self, transcript: Transcript, _: bool) -> None:
+        assert self._plan_executor is not None, "the node is started"
+        self._plan_executor.add_transcript(transcript)
 
-    def _on_odd(self, error: EdgeInferenceError) -> None:
-        """Stop: a plan that cannot be read is not safe; such words may have been stop, or don't."""
+    def _on_unreadable(self, error: EdgeInferenceError) -> None:
+        """Stop: an unreadable plan is unsafe, and unreadable words may be a stop or a no."""
         self.refuse(error)
-        self._motion.observe_unreadable(self.now_ns())
-        self._stop_at_once(f"I stop, as I cannot read what I was told: {error}")
-
-    def _stop_at_once(self, problem: str = "") -> None:
-        with self._lock:
-            if self._is_driving:
-                self._words.forget()
-                # What was said before must not set off, whatever its stamp and that of stop.
-                now_ns = self._stop_ns = self.now_ns()
-                self._motion.stop(now_ns, problem)
-                self._keep_publishing()
-                self._elsewhere.give_up_all()
-                self._cycle(now_ns)
-
-    def _leave(self, no: Transcript) -> None:
-        """Stop what goes on, and leave what was said before the no and is yet to come."""
-        with self._lock:
-            now_ns = self.now_ns()
-            if self._velocity != _STILL or self._motion.feedback(now_ns).state in _AT_WORK:
-                self._stop_at_once(_LEFT)
-            else:  # nothing is published: others may drive
-                before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
-                self._stop_ns = max(before_ns, no.stamp_ns if 0 < no.stamp_ns <= now_ns else now_ns)
-                self._elsewhere.give_up_all()
+        assert self._plan_executor is not None, "the node is started"
+        self._plan_executor.stop_for_unreadable(f"I stop, because I cannot read a message: {error}")
 
     def _run(self, worker: Worker) -> None:
+        executor = self._plan_executor
+        assert executor is not None, "the node is started"
         due = time.monotonic()
         while not worker.is_ending:
-            with self._lock:
-                self._words.attend()
-                self._cycle(self.now_ns())
+            executor.run_cycle()
             due = max(due + 1.0 / self.parameters.current.rate_hz, time.monotonic())
             worker.wait(due - time.monotonic())
-
-    def _cycle(self, now_ns: int) -> None:
-        """Drive on; the lock is held."""
-        before, self._velocity = self._velocity, Velocity(*self._motion.command(now_ns))
-        self._elsewhere.attend(self._motion, now_ns, self._velocity == _STILL)
-        is_moving = self._motion.feedback(now_ns).state is MotionState.MOVING
-        is_moving |= {before, self._velocity} != {_STILL}  # told to stand, however late
-        if is_moving or self._elsewhere.is_unheeded:
-            self._keep_publishing()
-        # Navigation has the topic to itself while it drives.
-        if time.monotonic() < self._quiet_from and not self._elsewhere.is_driving:
-            self._velocities.publish(self._velocity)
-        self._account.tell(now_ns)
-
-    def _keep_publishing(self) -> None:
-        self._quiet_from = time.monotonic() + self.parameters.current.zeros_s

@@ -1,4 +1,4 @@
-"""What words do to a robot that is at work, whoever plans: stop it, or leave what it is at."""
+"""Transcripts that stop the robot or cancel its plan, independently of the planner."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from edge_inference.speech.planning.motion import Motion
 
 
 class CommandInterrupts:
-    """Calls ``stop`` or ``leave`` for what is said, and for what is said and becomes no plan.
+    """Calls ``stop`` or ``cancel`` for a transcript, or for one that results in no plan.
 
-    Words come in any thread; everything else is called with the ``lock`` held.
+    ``add_transcript`` may be called from any thread; the caller of every other method holds
+    ``lock``.
     """
 
     def __init__(
@@ -22,40 +23,43 @@ class CommandInterrupts:
         motion: Motion,
         lock: threading.RLock,
         stop: Callable[[], None],
-        leave: Callable[[Transcript], None],
+        cancel: Callable[[Transcript], None],
     ) -> None:
         self._motion = motion
         self._lock = lock
         self._stop = stop
-        self._leave = leave
+        self._cancel = cancel
         self._unplanned = UnplannedTextTracker()
 
-    def hear(self, transcript: Transcript, stop_words: Collection[str], now_ns: int) -> None:
-        """Take what was said, final or partial."""
+    def add_transcript(
+        self, transcript: Transcript, stop_words: Collection[str], now_ns: int
+    ) -> None:
+        """Handle a final or partial transcript."""
         self._motion.observe(transcript, now_ns)
         if is_stop(transcript.text, stop_words):
             self._stop()
         elif transcript.is_final and self._motion.is_retracted(transcript, stop_words):
-            self._leave(transcript)  # no sooner: it might yet become "don't stop"
+            # Only a final one: a partial "don't" may become "don't stop".
+            self._cancel(transcript)
         else:
-            longest_s = self._motion.limits.plan.max_age_s
+            max_age_s = self._motion.limits.plan.max_age_s
             with self._lock:
-                self._act_on(self._unplanned.add_transcript(transcript, stop_words, longest_s))
+                self._handle(self._unplanned.add_transcript(transcript, stop_words, max_age_s))
 
-    def take(self, plan: ActionPlan) -> None:
-        """Take a plan, before it is begun."""
-        self._act_on(self._unplanned.add_plan(plan))
+    def add_plan(self, plan: ActionPlan) -> None:
+        """Handle a plan before it begins."""
+        self._handle(self._unplanned.add_plan(plan))
 
-    def attend(self) -> None:
-        """Act on what no plan has come of in time; to be called in every control cycle."""
-        self._act_on(self._unplanned.pop_overdue())
+    def check_overdue(self) -> None:
+        """Handle a transcript whose plan is overdue; call this in every control cycle."""
+        self._handle(self._unplanned.pop_overdue())
 
-    def forget(self) -> None:
-        """Wait for no plan: the robot has stopped."""
+    def clear(self) -> None:
+        """Forget all pending transcripts, because the robot has stopped."""
         self._unplanned.clear()
 
-    def _act_on(self, word: UnplannedText | None) -> None:
-        if word is not None and word.is_stop:
+    def _handle(self, text: UnplannedText | None) -> None:
+        if text is not None and text.is_stop:
             self._stop()
-        elif word is not None:
-            self._leave(word.transcript)
+        elif text is not None:
+            self._cancel(text.transcript)

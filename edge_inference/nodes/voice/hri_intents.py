@@ -12,13 +12,13 @@ from edge_inference.nodes.conversions.voice import IntentAdapter
 
 @dataclass(frozen=True)
 class HriIntentsSettings:
-    """It has no parameters."""
+    """No parameters."""
 
 
 class HriIntents(Component):
-    """Publishes what is meant for robots whose tasks start from ROS4HRI intents.
+    """Publishes intents for robots whose tasks start from ROS4HRI intents.
 
-    What was not understood, and what nobody has said yes to yet, is left out.
+    Intents that have a problem, or that wait for a confirmation, are left out.
     """
 
     default_name = "hri_intents"
@@ -26,14 +26,14 @@ class HriIntents(Component):
     settings_class = HriIntentsSettings
 
     def open(self) -> None:
-        """Find the message."""
+        """Find the message type."""
         self._intents = self.publish_on("hri_intents", hri_intent_adapter())
 
     def start(self) -> None:
-        """Listen to intents."""
-        self.subscribe_to("intent", IntentAdapter(), self._pass_on)
+        """Subscribe to intents."""
+        self.subscribe_to("intent", IntentAdapter(), self._on_intent)
 
-    def _pass_on(self, intent: Intent, by_reference: bool) -> None:
+    def _on_intent(self, intent: Intent, by_reference: bool) -> None:
         del by_reference
         if intent.name and not intent.problem and not intent.needs_confirmation:
             self._intents.publish(intent)

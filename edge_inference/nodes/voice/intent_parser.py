@@ -1,4 +1,4 @@
-"""Words in, what is meant out."""
+"""Transcripts in, intents out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from edge_inference.core.voice import Intent, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
 from edge_inference.nodes.stage import Stage, StageSettings
-from edge_inference.nodes.voice.speech_models import find_speech, open_role
-from edge_inference.nodes.voice.voice_files import find_grammar
+from edge_inference.nodes.voice.parameter_files import (
+    GrammarSettings,
+    ModelPathSettings,
+    load_grammar,
+    load_speech_model,
+    open_backend,
+)
 from edge_inference.speech.language.affirmation import is_affirmation
 from edge_inference.speech.language.template_matching import TextEmbedder
 from edge_inference.speech.language.understanding import (
@@ -25,31 +30,27 @@ from edge_inference.speech.language_model.sentence_embedding import SentenceEmbe
 
 
 @dataclass(frozen=True)
-class IntentParserSettings(UnderstandingSettings, StageSettings):
+class IntentParserSettings(
+    UnderstandingSettings, GrammarSettings, ModelPathSettings, StageSettings
+):
     """Parameters of the intent parser."""
 
-    queue_depth: int = setting(
-        10, "transcripts that wait for this stage at the most", minimum=1, maximum=100
-    )
-    grammar: str = setting("", "grammar file; empty for the shipped one")
+    queue_depth: int = setting(10, "maximum number of waiting transcripts", minimum=1, maximum=100)
     embedding_model: str = setting(
         "",
-        "model folder of sentence embeddings, by which what is near in meaning is asked about; "
-        "empty for none",
-        read_only=True,
-    )
-    model_path: str = setting(
-        "",
-        "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
+        "model folder of sentence embeddings, which find phrases of similar meaning; the planner "
+        "asks whether such a phrase is meant; empty for none",
         read_only=True,
     )
     language_model: str = setting(
-        "", "set: what is not understood is left to the node language_model", read_only=True
+        "",
+        "if set, the node language_model answers texts that match no phrase",
+        read_only=True,
     )
 
 
 class IntentParser(Stage[Transcript]):
-    """Finds out what is meant by what was said, once it has been said to its end."""
+    """Finds the intent of each final transcript."""
 
     default_name = "intent_parser"
     default_namespace = "ai"
@@ -61,48 +62,48 @@ class IntentParser(Stage[Transcript]):
         self._embed: TextEmbedder | None = None
 
     def open(self) -> None:
-        """Read the grammar, and open the embeddings where some are named."""
+        """Read the grammar; open the model of the embeddings if one is named."""
         super().open()
         settings = self.parameters.current
-        self._grammar = find_grammar(settings.grammar)
+        self._grammar = load_grammar(settings.grammar)
         self._missing = self._open_embedding(settings) if settings.embedding_model else ""
         self.health.advise(self._missing)
-        self._understand(settings)
+        self._make_understanding(settings)
         self._intents = self.publish_on("intent", IntentAdapter())
         self._unknown = self.publish_on("intent_unknown", IntentAdapter())
         self.health.note("grammar", str(self._grammar.file))
 
     def start(self) -> None:
-        """Listen to transcripts."""
+        """Subscribe to transcripts."""
         super().start()
-        self.subscribe_to("transcript", TranscriptAdapter(), self._hear)
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
 
     def close(self) -> None:
-        """Free the embeddings."""
+        """Free the model of the embeddings."""
         self._embed = None
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
 
     def accept(self, settings: IntentParserSettings) -> None:
-        """Refuse a grammar that cannot be read; the old one stays."""
+        """Refuse a grammar that is not readable; the old one stays."""
         if settings.grammar != self.parameters.current.grammar:
-            find_grammar(settings.grammar)
+            load_grammar(settings.grammar)
 
     def adopt(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
-        """Go on with another grammar or other thresholds."""
+        """Use another grammar or other thresholds."""
         if new.grammar != old.grammar:
-            self._grammar = find_grammar(new.grammar)
+            self._grammar = load_grammar(new.grammar)
             self.health.note("grammar", str(self._grammar.file))
-        self._understand(new)
+        self._make_understanding(new)
 
     def process(self, item: Transcript, settings: IntentParserSettings) -> Intent:
-        """Understand one transcript."""
+        """Find the intent of one transcript."""
         return self._understanding.parse(item)
 
     def emit(self, output: Intent) -> None:
-        """Publish what is meant; exactly one of two nodes answers what is unknown."""
-        is_known = output.source != UNKNOWN or is_affirmation(output.text)  # to the planner
+        """Publish the intent; for an unknown one exactly one of two nodes answers."""
+        is_known = output.source != UNKNOWN or is_affirmation(output.text)  # the planner answers
         if is_known or not self.adopted.language_model:
             self._intents.publish(output)
         elif self._unknown.has_subscribers():
@@ -111,25 +112,25 @@ class IntentParser(Stage[Transcript]):
             problem = f"{output.problem}; the language model is not running"
             self._intents.publish(replace(output, problem=problem))
 
-    def _hear(self, transcript: Transcript, by_reference: bool) -> None:
-        # What has been said so far is for those who must be quick: for stop.
+    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
+        # Partial transcripts are for nodes that must react quickly, to a stop.
         if transcript.is_final:
             self.receive(transcript, by_reference)
 
     def _open_embedding(self, settings: IntentParserSettings) -> str:
-        """Open the embeddings; return what is missing. Without them the grammar still serves."""
+        """Open the model of the embeddings; return what is missing: the grammar works without."""
         try:
-            model = find_speech(settings.embedding_model, settings.model_path, "embedding")
+            model = load_speech_model(settings.embedding_model, settings.model_path, "embedding")
             tokens = load_json_tokenizer(model.path("tokenizer"))
-            self._encoder = open_role(model, "encoder")
+            self._encoder = open_backend(model, "encoder")
             self._embed = SentenceEmbedding(self._encoder, tokens)
             self._embed(["stop"])
         except EdgeInferenceError as error:
             self.close()
-            return f"the embedding model {settings.embedding_model!r} is not there: {error}"
+            return f"the embedding model {settings.embedding_model!r} is not available: {error}"
         return ""
 
-    def _understand(self, settings: IntentParserSettings) -> None:
+    def _make_understanding(self, settings: IntentParserSettings) -> None:
         self._understanding = Understanding(self._grammar, settings, self._embed)
         notes = [note for note in (*self._understanding.notes, self._missing) if note]
         for note in notes:

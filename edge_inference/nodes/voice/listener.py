@@ -1,4 +1,4 @@
-"""Offers the action listen: somebody asks, one utterance is heard, what was said is the answer."""
+"""The server of the action listen: a goal returns the transcript of one utterance."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _TICK_S = 0.1
 class ListenerSettings:
     """Parameters of the listener."""
 
-    longest_timeout_s: float = setting(
-        60.0, "highest timeout that may be asked for", unit="s", minimum=0.1, maximum=3600.0
+    max_timeout_s: float = setting(
+        60.0, "highest timeout that a goal may have", unit="s", minimum=0.1, maximum=3600.0
     )
 
 
@@ -35,14 +35,14 @@ class _Goal:
     timeout_s: float
     begun_ns: int
     deadline: float
-    heard: str = ""
+    partial: str = ""
 
 
 class Listener(Component):
-    """Hears for one goal at a time; a goal that cannot be served is aborted and told why.
+    """Serves one goal at a time; aborts any other goal with a reason.
 
-    While a goal is active ``listening`` is true; voice activity hears nothing else where its
-    parameter ``listening`` is on_demand. What was said goes the usual way too.
+    ``listening`` is true while a goal is active. Voice activity whose parameter ``listening`` is
+    on_demand detects speech only then. Other nodes receive the transcript as usual.
     """
 
     default_name = "listener"
@@ -52,26 +52,26 @@ class Listener(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._goal: _Goal | None = None
-        # Transcripts come in the thread of the recogniser.
+        # Transcripts arrive in the thread of the recogniser.
         self._lock = threading.Lock()
         self._server: Any = None
         self._timer: Timer | None = None
 
     def open(self) -> None:
-        """Offer the action; goals are refused until activation."""
+        """Create the action server; goals are aborted until activation."""
         self._is_active = False
         self._listening = self.publish_on("listening", BoolAdapter(), LATCHED)
         self._server = ActionServer(
             self,
             Listen,
             "listen",
-            execute_callback=_never,
-            handle_accepted_callback=self.guarded(self._begin),
+            execute_callback=_execute_unexpected,
+            handle_accepted_callback=self.guarded(self._on_accepted),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
 
     def start(self) -> None:
-        """Listen to transcripts."""
+        """Subscribe to transcripts."""
         self._is_active = True
         self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
         self._timer = self.make_timer(_TICK_S, self._tick)
@@ -82,24 +82,22 @@ class Listener(Component):
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
-        self._finish(_nothing("the listener has been deactivated"))
+        self._finish(_empty_transcript("the listener has been deactivated"))
 
     def close(self) -> None:
-        """Withdraw the action."""
+        """Destroy the action server."""
         if self._server is not None:
             self._server.destroy()
             self._server = None
 
-    def _begin(self, handle: Any) -> None:
-        # A goal that is rejected outright would not be told why.
-        timeout_s, longest_s = handle.request.timeout_s, self.parameters.current.longest_timeout_s
+    def _on_accepted(self, handle: Any) -> None:
+        # A rejected goal has no result, so the client would not learn the reason.
+        timeout_s, max_s = handle.request.timeout_s, self.parameters.current.max_timeout_s
         problem = ""
         if not self._is_active:
             problem = "the listener is not active"
-        elif not 0.0 < timeout_s <= longest_s:
-            problem = (
-                f"timeout_s: expected more than 0 and at most {longest_s:g}, got {timeout_s:g}"
-            )
+        elif not 0.0 < timeout_s <= max_s:
+            problem = f"timeout_s: expected more than 0 and at most {max_s:g}, got {timeout_s:g}"
         else:
             deadline = time.monotonic() + timeout_s
             with self._lock:
@@ -107,19 +105,19 @@ class Listener(Component):
                     self._goal = _Goal(handle, timeout_s, self.now_ns(), deadline)
                     self._listening.publish(True)
                 else:
-                    problem = "another goal is being listened for; cancel it, or wait for its end"
+                    problem = "another goal is active; cancel it, or wait for its end"
         if problem:
             self.health.dropped("refused")
-            handle.execute(lambda handle: _end(handle, _nothing(problem)))
+            handle.execute(lambda handle: _end(handle, _empty_transcript(problem)))
 
     def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
         del by_reference
         with self._lock:
             goal = self._goal
-            # What was said before somebody asked is not meant.
+            # Speech from before the goal does not belong to it.
             if goal is None or transcript.stamp_ns < goal.begun_ns:
                 return
-            goal.heard = transcript.text
+            goal.partial = transcript.text
         if transcript.is_final:
             self._finish(transcript)
         elif transcript.text:
@@ -130,14 +128,14 @@ class Listener(Component):
         if goal is None:
             return
         if goal.handle.is_cancel_requested:
-            self._finish(_nothing("cancelled"))
+            self._finish(_empty_transcript("canceled"))
         elif time.monotonic() >= goal.deadline:
-            what = f"{goal.heard!r} was not said to its end" if goal.heard else "nothing was said"
-            self._finish(_nothing(f"{what} in {goal.timeout_s:g} seconds"))
+            what = f"{goal.partial!r} did not end" if goal.partial else "nothing was said"
+            self._finish(_empty_transcript(f"{what} in {goal.timeout_s:g} seconds"))
         else:
             with self._lock:
                 if self._goal is goal:
-                    self._listening.publish(True)  # it does not hold for long
+                    self._listening.publish(True)  # a single one expires
 
     def _finish(self, transcript: Transcript) -> None:
         goal = None
@@ -146,14 +144,14 @@ class Listener(Component):
                 goal, self._goal = self._goal, None
                 if goal is not None:
                     self._listening.publish(False)
-        finally:  # who asked waits for it
+        finally:  # the client waits for the result
             if goal is not None:
                 self.health.processed()
                 goal.handle.execute(lambda handle: _end(handle, transcript))
 
 
 def _end(handle: Any, transcript: Transcript) -> Listen.Result:
-    """Bring a goal to its end, in the executor."""
+    """Set the state of a goal and return its result; runs in the executor."""
     if handle.is_cancel_requested:
         handle.canceled()
     elif transcript.text:
@@ -163,10 +161,10 @@ def _end(handle: Any, transcript: Transcript) -> Listen.Result:
     return Listen.Result(transcript=TranscriptAdapter().to_message(transcript))
 
 
-def _nothing(problem: str) -> Transcript:
+def _empty_transcript(problem: str) -> Transcript:
     return Transcript("", 0.0, "", 0, locale="", problem=problem)
 
 
-def _never(handle: Any) -> Listen.Result:
-    """Stand where rclpy asks for a callback; every goal brings its own when it ends."""
-    return _end(handle, _nothing("the goal was executed from outside"))
+def _execute_unexpected(handle: Any) -> Listen.Result:
+    """Fill the callback that rclpy requires; each goal is executed with a callback of its own."""
+    return _end(handle, _empty_transcript("the goal was executed from outside"))

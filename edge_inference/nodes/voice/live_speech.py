@@ -12,13 +12,13 @@ from edge_inference.nodes.conversions.voice import TranscriptAdapter
 
 @dataclass(frozen=True)
 class LiveSpeechSettings:
-    """It has no parameters."""
+    """No parameters."""
 
 
 class LiveSpeech(Component):
-    """Publishes what is said, word by word and at its end, for robots that keep to REP 155.
+    """Publishes partial and final transcripts for robots that follow REP 155.
 
-    What was not understood is left out.
+    Transcripts without text are left out.
     """
 
     default_name = "live_speech"
@@ -26,14 +26,14 @@ class LiveSpeech(Component):
     settings_class = LiveSpeechSettings
 
     def open(self) -> None:
-        """Find the message."""
+        """Find the message type."""
         self._speech = self.publish_on("live_speech", live_speech_adapter())
 
     def start(self) -> None:
-        """Listen to transcripts."""
-        self.subscribe_to("transcript", TranscriptAdapter(), self._pass_on)
+        """Subscribe to transcripts."""
+        self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
 
-    def _pass_on(self, transcript: Transcript, by_reference: bool) -> None:
+    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
         del by_reference
         if transcript.text:
             self._speech.publish(transcript)

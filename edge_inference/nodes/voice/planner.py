@@ -16,7 +16,7 @@ from edge_inference.nodes.conversions.voice import (
     TranscriptAdapter,
 )
 from edge_inference.nodes.stage import Stage, StageSettings
-from edge_inference.nodes.voice.voice_files import find_limits
+from edge_inference.nodes.voice.parameter_files import load_limits
 from edge_inference.speech.language.stop_phrases import StopSettings
 from edge_inference.speech.planning import planner
 
@@ -25,14 +25,12 @@ from edge_inference.speech.planning import planner
 class PlannerSettings(StopSettings, StageSettings):
     """Parameters of the planner."""
 
-    queue_depth: int = setting(
-        10, "intents that wait for this stage at the most", minimum=1, maximum=100
-    )
-    limits: str = setting("", "file that says what the robot may do; empty for the shipped one")
+    queue_depth: int = setting(10, "maximum number of waiting intents", minimum=1, maximum=100)
+    limits: str = setting("", "file with the limits of the robot; empty for the shipped one")
 
 
 class Planner(Stage[Intent]):
-    """Makes plans; says what it does, or why it does not."""
+    """Makes plans; says aloud what the robot does, or why it does not."""
 
     default_name = "planner"
     default_namespace = "ai"
@@ -43,49 +41,55 @@ class Planner(Stage[Intent]):
         super().open()
         settings = self.parameters.current
         self._planner = planner.ActionPlanner(
-            find_limits(settings.limits), stop_words=settings.stop_words
+            load_limits(settings.limits), stop_words=settings.stop_words
         )
         self._plans = self.publish_on("action_plan", ActionPlanAdapter())
         self._say = self.publish_on("say", StringAdapter())
 
     def accept(self, settings: PlannerSettings) -> None:
-        """Refuse limits that cannot be read; the old ones stay."""
+        """Refuse limits that are not readable; the old ones stay."""
         if settings.limits != self.parameters.current.limits:
-            find_limits(settings.limits)
+            load_limits(settings.limits)
 
     def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
-        """Plan within other limits; a yes to what was asked within the old ones is too late."""
+        """Plan within other limits; close a question that was asked within the old ones."""
         if new.limits != old.limits:
             self._planner.close_question("What I may do has changed since I asked")
-            self._planner.limits = find_limits(new.limits)
+            self._planner.limits = load_limits(new.limits)
 
     def start(self) -> None:
-        """Listen to intents, and to what is said while a question is open."""
+        """Subscribe to intents, and to transcripts, which may close a question."""
         self._planner.close_question("I was switched off after I had asked")
         super().start()
-        self.subscribe_to("transcript", TranscriptAdapter(), self._hear, WORDS, on_error=self._odd)
+        self.subscribe_to(
+            "transcript",
+            TranscriptAdapter(),
+            self._on_transcript,
+            WORDS,
+            on_error=self._on_unreadable,
+        )
         self.subscribe_to("intent", IntentAdapter(), self.receive)
 
     def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
-        """Plan one intent; return what to say about it too."""
+        """Plan one intent; return the plan and what to say about it."""
         plan = self._planner.plan(item, self.now_ns())
         if plan.steps and all(step.action == "look" for step in plan.steps):
-            return plan, ""  # what is seen is the answer
-        # Speech that was no command at all is no business of the robot.
+            return plan, ""  # the scene reporter answers
+        # The robot does not answer speech that is no command at all.
         return plan, plan.reason if plan.intent or item.text else ""
 
     def emit(self, output: tuple[ActionPlan, str]) -> None:
         """Publish the plan, and what to say about it."""
-        plan, words = output
-        if words:  # first: whoever does not follow the plan says so behind it
-            self._say.publish(words)
+        plan, text = output
+        if text:  # first: a node that does not follow the plan says so after it
+            self._say.publish(text)
         self._plans.publish(plan)
 
-    def _hear(self, transcript: Transcript, _: bool) -> None:
+    def _on_transcript(self, transcript: Transcript, _: bool) -> None:
         self._planner.stop_words = self.parameters.current.stop_words
         self._planner.observe(transcript)
 
-    def _odd(self, error: EdgeInferenceError) -> None:
-        """Close the question: such words may have been stop."""
+    def _on_unreadable(self, error: EdgeInferenceError) -> None:
+        """Close the question: unreadable words may have been a stop."""
         self._planner.close_question("I could not read what was said since I asked")
         self.refuse(error)

@@ -12,7 +12,7 @@ from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.results import classification_adapter, detection_adapter
-from edge_inference.nodes.voice.voice_files import find_scene_names
+from edge_inference.nodes.voice.parameter_files import load_scene_names
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 from edge_inference.speech.planning.scene import Scene, SceneSettings
 from edge_inference.speech.planning.scene_sentences import format_answer
@@ -24,13 +24,13 @@ class SceneReporterSettings(SceneSettings):
 
     names: str = setting(
         "",
-        "file that says what labels are called in speech; empty for the shipped one",
+        "file with the spoken names of labels; empty for the shipped one",
         read_only=True,
     )
 
 
 class SceneReporter(Component):
-    """Says what is seen when a plan comes to a step that asks for it."""
+    """Says what perception sees when a plan reaches a step to look."""
 
     default_name = "scene_reporter"
     default_namespace = "ai"
@@ -38,18 +38,18 @@ class SceneReporter(Component):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        # Results, and steps of a plan, come in the threads of those who publish them.
+        # Results and feedback arrive in the threads of their publishers.
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Read what things are called."""
-        self._names = find_scene_names(self.parameters.current.names)
+        """Read the spoken names."""
+        self._names = load_scene_names(self.parameters.current.names)
         self._say = self.publish_on("say", StringAdapter())
 
     def start(self) -> None:
-        """Watch, and listen for questions."""
+        """Subscribe to results and to the feedback of plans."""
         self._scene = Scene(self._names.spoken_name)
-        self._answered: tuple[int, int] | None = None
+        self._answered_step: tuple[int, int] | None = None
         results = self.subscribe_to("detections", detection_adapter(), self._on_result)
         self._topic = results.topic
         self.subscribe_to("classification", classification_adapter(), self._on_result)
@@ -57,7 +57,7 @@ class SceneReporter(Component):
 
     def _on_result(self, result: Detections | Classification, by_reference: bool) -> None:
         with self._lock:
-            # A message names only the classes that it has found.
+            # A message contains only the labels of the objects in it.
             self._scene.add(result, self.now_ns(), all_labels=by_reference)
         self.health.processed()
 
@@ -67,12 +67,12 @@ class SceneReporter(Component):
         if feedback.state is not MotionState.WAITING or step is None or step.action != "look":
             return
         settings = self.parameters.current
-        asked = (feedback.stamp_ns, feedback.index)
+        look_step = (feedback.stamp_ns, feedback.index)
         with self._lock:
-            if asked == self._answered:
+            if look_step == self._answered_step:
                 return
-            self._answered = asked
+            self._answered_step = look_step
             view = self._scene.view(self.now_ns(), settings)
-        words = format_answer(view, step.target, self._names, settings, self._topic)
-        self.health.note("said", words)
-        self._say.publish(words)
+        text = format_answer(view, step.target, self._names, settings, self._topic)
+        self.health.note("said", text)
+        self._say.publish(text)

@@ -1,41 +1,59 @@
-"""What somebody said in, words out."""
+"""Segments with speech in, transcripts out."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from rclpy.timer import Timer
 
-from edge_inference.backends.base import Backend
 from edge_inference.composition.allocator import release_free_memory
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
+from edge_inference.core.settings import setting
 from edge_inference.core.voice import Intent, Transcript
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
-from edge_inference.nodes.stage import FrameDropped, Stage
-from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
-from edge_inference.nodes.voice.speech_models import find_speech, open_role
-from edge_inference.nodes.voice.speech_recognition_settings import SpeechRecognitionSettings
-from edge_inference.nodes.voice.voice_files import find_grammar
-from edge_inference.speech.recognition.command_phrases import make_command_mode
-from edge_inference.speech.recognition.recogniser import Recogniser
-from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from edge_inference.speech.recognition.transcription import Transcriber
+from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
+from edge_inference.nodes.throttle_client import (
+    ServingState,
+    ThrottleClient,
+    ThrottleClientSettings,
+)
+from edge_inference.nodes.voice.parameter_files import load_grammar
+from edge_inference.nodes.voice.recogniser_model import RecogniserModel, RecogniserModelSettings
 
 WORKLOAD_PERIOD_S = 1.0
-#: Commands are shorter, and what talk needs is soon more than all the rest (5 ms give back 70 MiB).
-_LONG = 4 * SAMPLE_RATE
+#: Commands are shorter. After longer speech free memory goes back to the system (70 MiB in 5 ms).
+_LONG_SPEECH = 4 * SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class SpeechRecognitionSettings(RecogniserModelSettings, ThrottleClientSettings, StageSettings):
+    """Parameters of speech recognition."""
+
+    safety_critical: bool = setting(
+        True, "false: the platform manager may reduce partial transcripts; final ones all come"
+    )
+    priority: int = setting(
+        80, "the platform manager reduces nodes with a lower priority first", minimum=0, maximum=100
+    )
+    queue_depth: int = setting(10, "maximum number of waiting segments", minimum=1, maximum=100)
+    answer_timeout_s: float = setting(
+        12.0,
+        "how long command mode accepts yes and no after a question",
+        unit="s",
+        minimum=1.0,
+        maximum=600.0,
+    )
 
 
 class SpeechRecognition(Stage[SpeechSegment]):
-    """Turns speech into text; of speech that goes on, into what has been said so far.
+    """Turns speech into text; publishes partial transcripts while an utterance is in progress.
 
-    Of speech while the robot itself speaks only a stop or a no comes out.
+    Of speech while the robot itself speaks, only a stop or a no is published.
     """
 
     default_name = "speech_recognition"
@@ -44,132 +62,120 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._backends: list[Backend] = []
+        self._model: RecogniserModel | None = None
         self._newest: SpeechSegment | None = None
-        self._asked_ns = -math.inf
+        self._question_ns = -math.inf
         self._throttle_client = ThrottleClient(self, lambda: None, self._serving)
         self._workload_timer: Timer | None = None
 
     def open(self) -> None:
-        """Open the models and run them once: the first run is slow."""
+        """Open the model and run it once: the first run is slow."""
         super().open()
         settings = self.parameters.current
-        model = find_speech(settings.model, settings.model_path, "recognition")
-        tokenizer = load_tokenizer(model.path("tokenizer"))
-        for role in model.graphs:
-            self._backends.append(open_role(model, role))
-        encoder, decoder, *with_past = self._backends
-        self._recogniser = Recogniser(encoder, decoder, tokenizer, settings, *with_past)
-        self._listen_for_phrases(settings)
-        self._model_name, self._locale = model.name, model.locale
-        self._recogniser.transcribe(np.zeros(SAMPLE_RATE, np.float32))
+        self._model = model = RecogniserModel(settings)
+        self._model_name = model.name
         self._transcripts = self.publish_on("transcript", TranscriptAdapter())
         self._throttle_client.open()
         self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._throttle_client.update)
         self.health.note("model", model.name)
-        self.health.note("engine", encoder.describe())
+        self.health.note("engine", model.describe_engine())
         self.health.note("mode", settings.mode)
 
     def start(self) -> None:
-        """Listen to speech, and to the platform manager."""
-        self._asked_ns = -math.inf
+        """Subscribe to speech and intents; start to follow the platform manager."""
+        self._question_ns = -math.inf
         super().start()
         self._throttle_client.start()
         self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
         self.subscribe_to("mixed_speech", SpeechSegmentAdapter(), self._receive_mixed)
-        self.subscribe_to("intent", IntentAdapter(), self._hear_of)
+        self.subscribe_to("intent", IntentAdapter(), self._on_intent)
 
     def close(self) -> None:
-        """Free the models."""
+        """Free the model."""
         if self._workload_timer is not None:
             self.destroy_timer(self._workload_timer)
-            self._workload_timer = None
-        for backend in self._backends:
-            backend.close()
-        self._backends.clear()
+        self._workload_timer = None
+        if self._model is not None:
+            self._model.close()
 
     def model_name(self) -> str:
         """Return the model in use."""
         return self._model_name
 
     def accept(self, settings: SpeechRecognitionSettings) -> None:
-        """Refuse a grammar that cannot be listened for; the old one stays."""
+        """Refuse a grammar that cannot be used; the old one stays."""
         if settings.grammar != self.parameters.current.grammar:
-            find_grammar(settings.grammar).sentences()
+            load_grammar(settings.grammar).sentences()
 
     def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
-        """Go on with another mode, grammar or other limits."""
+        """Use another mode or grammar, or other limits."""
+        assert self._model is not None, "the node is configured"
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):
-            self._listen_for_phrases(new)  # first: where that fails the old ones hold
+            self._model.load_phrases(new)  # first: if this fails, all old settings stay
         if new.mode != old.mode:
-            self._asked_ns = -math.inf
-        self._recogniser.settings = new
-        self._hearing.command_mode.settings = new
+            self._question_ns = -math.inf
+        self._model.set_settings(new)
         self.health.note("mode", new.mode)
 
     def admits(self, item: SpeechSegment) -> bool:
-        """Take in what ends a sentence, and of partial ones as many as the manager allows."""
+        """Accept every final segment, and partial ones at the rate that the manager allows."""
         is_admitted = self._throttle_client.admits(batch=1, skipped=0) or item.is_final
         if is_admitted:
             self._newest = item
         return is_admitted
 
     def process(self, item: SpeechSegment, settings: SpeechRecognitionSettings) -> Transcript:
-        """Recognise one segment."""
+        """Transcribe one segment."""
+        assert self._model is not None, "the node is configured"
         newest = self._newest
         if not item.is_final and newest is not item and newest and newest.start_ns == item.start_ns:
-            raise FrameDropped("superseded")  # what came since says it too, and more
+            raise FrameDropped("superseded")  # the newest segment contains this one
         started_ns = time.monotonic_ns()
-        # Far ahead lies a question from before the clock ran back.
-        is_asked = abs(item.stamp_ns - self._asked_ns) < settings.answer_s * 1e9
+        # A question far in the future was asked before the clock ran back.
+        expects_answer = abs(item.stamp_ns - self._question_ns) < settings.answer_timeout_s * 1e9
+        transcriber = self._model.transcriber
         if item.is_mixed:
-            heard = self._hearing.transcribe_mixed(item, settings.mode, settings.stop_words)
+            result = transcriber.transcribe_mixed(item, settings.mode, settings.stop_words)
         else:
-            heard = self._hearing.transcribe(item, settings.mode, expects_answer=is_asked)
-        if len(item.samples) > _LONG:
+            result = transcriber.transcribe(item, settings.mode, expects_answer=expects_answer)
+        if len(item.samples) > _LONG_SPEECH:
             release_free_memory()
         ended_ns = time.monotonic_ns()
-        self._throttle_client.meter.record_done(
-            ended_ns, self._model_name, (ended_ns - started_ns) / 1e6
-        )
-        if item.is_mixed and not heard.text:
+        took_ms = (ended_ns - started_ns) / 1e6
+        self._throttle_client.meter.record_done(ended_ns, self._model_name, took_ms)
+        if item.is_mixed and not result.text:
             raise FrameDropped("robot_speaking")
         return Transcript(
-            text=heard.text,
-            confidence=heard.confidence,
-            mode=heard.mode,
+            text=result.text,
+            confidence=result.confidence,
+            mode=result.mode,
             stamp_ns=item.stamp_ns,
             is_final=item.is_final,
-            locale=self._locale,
-            problem=heard.problem,
+            locale=self._model.locale,
+            problem=result.problem,
             frame_id=item.frame_id,
             start_ns=item.start_ns,
         )
 
     def emit(self, output: Transcript) -> None:
-        """Publish the words, and that there is speech: what a gap cuts off has no other trace."""
+        """Publish the transcript, an empty one too: no other message tells of such speech."""
         self._transcripts.publish(output)
 
     def _receive_mixed(self, segment: SpeechSegment, by_reference: bool) -> None:
         self.receive(replace(segment, is_mixed=True), by_reference)
 
-    def _listen_for_phrases(self, settings: SpeechRecognitionSettings) -> None:
-        grammar = find_grammar(settings.grammar)
-        phrases = make_command_mode(grammar, self._recogniser, settings, settings.stop_words)
-        self._hearing = Transcriber(self._recogniser, phrases)
-
-    def _hear_of(self, intent: Intent, by_reference: bool) -> None:
-        """Expect an answer where the planner is about to ask."""
+    def _on_intent(self, intent: Intent, by_reference: bool) -> None:
+        """Expect a yes or no after an intent for which the planner asks a question."""
         del by_reference
         if intent.needs_confirmation:
-            self._asked_ns = intent.stamp_ns
+            self._question_ns = intent.stamp_ns
 
     def _serving(self) -> ServingState:
-        asked, name = self._throttle_client.limits, self._model_name
+        limits, name = self._throttle_client.limits, self._model_name
         problem = ""
-        if asked.precision_ceiling or asked.model not in ("", name):
-            problem = "there is only one recogniser: of partial results alone there can be fewer"
-        own = OperatingPoint(
-            name, precision="", process_ms=self._throttle_client.meter.process_ms(name)
+        if limits.precision_ceiling or limits.model not in ("", name):
+            problem = "there is only one recogniser; only the rate of partial results can be lower"
+        process_ms = self._throttle_client.meter.process_ms(name)
+        return ServingState(
+            (OperatingPoint(name, precision="", process_ms=process_ms),), 0, problem
         )
-        return ServingState((own,), 0, problem)

@@ -87,7 +87,9 @@ def _check_disk_space(path: Path) -> None:
                 while left >= 0 and (chunk := stream.read(_CHUNK_BYTES)):
                     left -= len(chunk)
         except (OSError, EOFError, damaged) as error:
-            raise SourceError(f"{file}: cannot be unpacked ({error}); record it again") from error
+            raise SourceError(
+                f"{file}: cannot be decompressed ({error}); record the bag again"
+            ) from error
         if left < 0:
             raise SourceError(
                 f"{file}: the recorded bag unpacks to more than {available} bytes, the limit or "

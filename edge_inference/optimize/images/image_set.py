@@ -61,9 +61,9 @@ class ImageSet(Sequence[Frame]):
         return image if isinstance(image, Frame) else read_image_file(image)
 
 
-def golden_image_set(model: ModelDescription) -> ImageSet:
-    """Return the golden images and crops that the self-check uses. Raises ModelError."""
-    images = self_check_images(model)
+def golden_image_set(model: ModelDescription, limit: int | None = None) -> ImageSet:
+    """Return the first ``limit`` golden images and crops of the self-check. Raises ModelError."""
+    images = self_check_images(model)[:limit]
     kind = "golden images and crops of them" if model.golden else "generated image"
     return ImageSet(images, f"{len(images)} {kind}")
 

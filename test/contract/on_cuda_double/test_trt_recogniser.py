@@ -24,7 +24,7 @@ GRAPHS = ("encoder", "decoder", "decoder_with_past")
 PHRASES = ["go forward ten meters", "go forward two meters", "go back ten meters"]
 
 
-def test_it_hears_what_it_hears_on_the_processor(tmp_path: Path, double: Double) -> None:
+def test_the_transcripts_equal_those_on_the_cpu(tmp_path: Path, double: Double) -> None:
     try:
         model = find_speech_model("moonshine_tiny")
     except ModelError as error:

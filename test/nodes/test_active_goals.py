@@ -11,17 +11,17 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 
 from edge_inference.core.voice import ActionStep
-from edge_inference.nodes.voice import active_goals
-from edge_inference.nodes.voice.abandoned_goals import MOST_TRIES
-from edge_inference.nodes.voice.active_goals import ActiveGoals
-from edge_inference.nodes.voice.navigation import Navigation
+from edge_inference.nodes.voice.navigation import active_goals
+from edge_inference.nodes.voice.navigation.abandoned_goals import MAX_CANCEL_ATTEMPTS
+from edge_inference.nodes.voice.navigation.active_goals import ActiveGoals
+from edge_inference.nodes.voice.navigation.client import NavigationClient
 from navigation_rig import KITCHEN, STILL, Navigator, Robot
 from rig import Collected, Rig, later, wait_for
 
 pytestmark = pytest.mark.usefixtures("patient")
 
 BOTH = pytest.mark.parametrize("text", ["stop", "don't do that"])
-REFUSES = "refuses to end its goal"
+REFUSES = "rejects a cancel request"
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def crash(rig: Rig, robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a command node leave as one does that is killed: nobody hears of it."""
     (component,) = rig.container.components
     with monkeypatch.context() as patch:
-        patch.setattr(Navigation, "cancel", lambda self: None)
+        patch.setattr(NavigationClient, "cancel", lambda self: None)
         rig.call(lambda: rig.container.unload(component.id))
 
 
 def knows_goals(robot: Robot) -> None:
-    wait_for(lambda: robot.node._navigation._under_way.ids, "word of the goal")
+    wait_for(lambda: robot.node._navigation._active.ids, "word of the goal")
 
 
 def test_what_one_that_crashed_has_left_is_ended_by_its_successor(
@@ -74,10 +74,10 @@ def test_what_one_that_crashed_has_left_hears_a_stop(
     navigator.refusals = 1000
     crash(rig, Robot(rig).sets_off(), monkeypatch)
     robot = Robot(rig)
-    navigator.cancels.wait(MOST_TRIES)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS)
     robot.say(text)
     # All goals at once, and then this one anew; a request may get lost on a busy machine.
-    navigator.cancels.wait(MOST_TRIES + 3)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 3)
 
 
 def test_what_others_drive_is_left_alone_until_somebody_says_stop(
@@ -91,7 +91,7 @@ def test_what_others_drive_is_left_alone_until_somebody_says_stop(
     robot.say("stop")
     operator.cancels.wait()
     operator.end()
-    wait_for(lambda: not robot.node._navigation._given_up._goals, "its end")
+    wait_for(lambda: not robot.node._navigation._abandoned._goals, "its end")
     assert len(operator.cancels) == 1  # none before the stop
     assert robot.said == ["hello"]
     assert "error: navigation" not in robot.node.health.status(0).values
@@ -121,10 +121,13 @@ def test_a_plan_to_stop_is_a_stop(rig: Rig, operator: Navigator) -> None:
 def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
     rig: Rig, operator: Navigator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ActiveGoals, "_take", lambda self, message: None)
+    monkeypatch.setattr(ActiveGoals, "_on_status", lambda self, message: None)
     robot = Robot(rig)
     robot.say("stop")
-    wait_for(lambda: robot.shows("has agreed to end its goal, and goes on"), "an error")
+    wait_for(
+        lambda: robot.shows("has accepted a cancel request, but its goal is still active"),
+        "an error",
+    )
     operator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
@@ -132,12 +135,12 @@ def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
 @pytest.fixture
 def withheld(monkeypatch: pytest.MonkeyPatch) -> Collected:
     """Call these to have goals told of to those who listen, which else comes too soon."""
-    calls, take = Collected(), ActiveGoals._take
+    calls, take = Collected(), ActiveGoals._on_status
 
     def withhold(self: ActiveGoals, message) -> None:
         calls.take(lambda: take(self, message))
 
-    monkeypatch.setattr(ActiveGoals, "_take", withhold)
+    monkeypatch.setattr(ActiveGoals, "_on_status", withhold)
     return calls
 
 
@@ -176,7 +179,7 @@ def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
     operator.cancels.wait()
     pass_s(6.0)
     rig.call(withheld.wait()[0])
-    assert not robot.node._navigation._given_up._goals
+    assert not robot.node._navigation._abandoned._goals
 
 
 @BOTH
@@ -186,7 +189,7 @@ def test_what_was_refused_often_enough_is_asked_for_again_by_another_stop(
     navigator.refusals = 1000
     robot = Robot(rig).sets_off()
     robot.say("stop")
-    navigator.cancels.wait(MOST_TRIES + 1)
+    navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 1)
     wait_for(lambda: robot.shows(REFUSES), "an error")
     navigator.refusals = len(navigator.cancels) + 3
     robot.say(text)
@@ -202,7 +205,7 @@ def test_a_goal_that_is_accepted_once_nobody_waits_for_it_is_ended_and_watched(
     robot = Robot(rig)
     robot.plan(KITCHEN)
     robot.say("stop")
-    wait_for(lambda: not robot.node._navigation._given_up._goals, "the goal given up for lost")
+    wait_for(lambda: not robot.node._navigation._abandoned._goals, "the goal given up for lost")
     navigator.refusals = 3
     navigator.may_accept.set()
     navigator.cancels.wait(4)

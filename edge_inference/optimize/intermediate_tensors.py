@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class Activations:
+class IntermediateTensors:
     """A folded network with every fp32 tensor as an output, for one batch at a time."""
 
     def __init__(self, model: ModelProto, input_name: str) -> None:

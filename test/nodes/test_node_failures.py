@@ -1,4 +1,4 @@
-"""Whatever is raised in a node's thread or callback: the node goes on, or is an error on show."""
+"""Exceptions in a thread or callback of a node: the node goes on, or /diagnostics has an error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
 from edge_inference.nodes.perception import latency
 from edge_inference.nodes.perception.latency import Latency
-from edge_inference.nodes.voice.abandoned_goals import AbandonedGoal, AbandonedGoals
+from edge_inference.nodes.voice.audio_reader import RealTimePacer
 from edge_inference.nodes.voice.language_model import LanguageModel
+from edge_inference.nodes.voice.navigation.abandoned_goals import AbandonedGoal, AbandonedGoals
 from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, notify, wait_for
 from test_audio_source import recording
@@ -45,7 +46,7 @@ FAILURES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A node, a call in its thread that is made again and again, and where it shows."""
+    """A node, a method that its thread calls repeatedly, and the topic that shows it."""
 
     plugin: str
     target: Callable[[Any], tuple[Any, str]]
@@ -69,13 +70,13 @@ CASES = {
     ),
     "audio, reading": Case(
         "AudioSource",
-        lambda node: (node, "_read"),
+        lambda node: (node._reader, "read"),
         "/ai/audio",
         {"source": "{sound}", "loop": True},
     ),
-    "audio, waiting": Case(
+    "audio, pacing": Case(
         "AudioSource",
-        lambda node: (node, "_wait_until_heard"),
+        lambda node: (RealTimePacer, "wait"),
         "/ai/audio",
         {"source": "{sound}", "loop": True},
     ),
@@ -116,7 +117,7 @@ CASES = {
 def fail(
     monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, kind: str, times: float = 1
 ) -> list[int]:
-    """Have a method fail so many times; return a list that grows with each."""
+    """Make a method fail a number of times; return a list that grows with each failure."""
     real, failed = getattr(owner, name), []
 
     def call(*arguments: Any, **named: Any) -> Any:
@@ -154,7 +155,7 @@ def load(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 
 @pytest.mark.parametrize(
-    ("kind", "telling_fails"), [("error", False), ("exit", False), ("unspeakable", True)]
+    ("kind", "reporting_fails"), [("error", False), ("exit", False), ("unspeakable", True)]
 )
 @pytest.mark.parametrize("name", CASES)
 def test_a_node_goes_on_after_a_failure(
@@ -163,20 +164,20 @@ def test_a_node_goes_on_after_a_failure(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     kind: str,
-    telling_fails: bool,
+    reporting_fails: bool,
 ) -> None:
     case = CASES[name]
-    came = rig.tap(case.topic)
+    received = rig.tap(case.topic)
     node = load(case)
-    came.wait(1)
+    received.wait(1)
     with monkeypatch.context() as patch:
-        if telling_fails:
+        if reporting_fails:
             fail(patch, node.health, "error", "exit", times=1)
         failed = fail(patch, *case.target(node), kind)
         wait_for(lambda: failed, "the failure")
-        if not telling_fails:
-            wait_for(lambda: is_error(node), "the error on show")
-        came.wait(len(came) + 2)
+        if not reporting_fails:
+            wait_for(lambda: is_error(node), "the error in /diagnostics")
+        received.wait(len(received) + 2)
 
 
 @pytest.mark.parametrize("kind", ["exit", "unspeakable"])
@@ -185,20 +186,20 @@ def test_a_node_that_fails_all_the_time_is_an_error(
     rig: Rig, load: Callable[[Case], Any], monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
     case = CASES[name]
-    came = rig.tap(case.topic)
+    received = rig.tap(case.topic)
     node = load(case)
-    came.wait(1)
+    received.wait(1)
     with monkeypatch.context() as patch:
         failed = fail(patch, *case.target(node), kind, times=float("inf"))
         wait_for(lambda: len(failed) >= 2, "the failures")
-        wait_for(lambda: is_error(node), "the error on show")
-    rig.call(node.trigger_deactivate)  # which waits for the thread
+        wait_for(lambda: is_error(node), "the error in /diagnostics")
+    rig.call(node.trigger_deactivate)  # this waits for the thread
 
 
-# What moves the robot ---------------------------------------------------------------------------
+# The command node ---------------------------------------------------------------------------
 
 
-class Boss:
+class PlanSender:
     """Sends plans from inside the process."""
 
     def __init__(self, rig: Rig) -> None:
@@ -219,33 +220,33 @@ class Boss:
     "target",
     [
         lambda node: (node, "now_ns"),
-        lambda node: (node, "_cycle"),
-        lambda node: (node._account, "tell"),
+        lambda node: (node._plan_executor, "_run_cycle"),
+        lambda node: (node._plan_executor._reporter, "report"),
         lambda node: (node._motion, "command"),
         lambda node: (node._motion, "feedback"),
-        lambda node: (node._elsewhere, "attend"),
+        lambda node: (node._dispatcher, "update"),
         lambda node: (node._navigation, "cancel"),
     ],
-    ids=["now", "cycle", "tell", "motion", "feedback", "elsewhere", "navigation"],
+    ids=["now", "cycle", "report", "motion", "feedback", "dispatcher", "navigation"],
 )
 def test_a_failure_stops_the_robot_until_the_next_plan(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, target: Callable[[Any], Any], kind: str
 ) -> None:
-    boss, velocities = Boss(rig), rig.tap("/cmd_vel")
+    sender, velocities = PlanSender(rig), rig.tap("/cmd_vel")
     node = rig.load("Command", rate_hz=50.0)
-    boss.drive()
+    sender.drive()
     wait_for(lambda: velocities and velocities[-1] != STILL, "motion")
     with monkeypatch.context() as patch:
         failed = fail(patch, *target(node), kind)
         if target(node)[1] == "cancel":
-            node._elsewhere._under_way = (0, 0)  # as while navigation is at work
+            node._dispatcher._navigation_step = (0, 0)  # as while navigation drives
         wait_for(lambda: failed, "the failure")
         wait_for(lambda: velocities[-1] == STILL, "standing")
-        wait_for(lambda: is_error(node), "the error on show")
+        wait_for(lambda: is_error(node), "the error in /diagnostics")
         seen = len(velocities)
         velocities.wait(seen + 3)
         assert set(velocities[seen:]) == {STILL}
-    boss.drive()
+    sender.drive()
     wait_for(lambda: velocities[-1] != STILL, "motion")
 
 
@@ -254,22 +255,22 @@ def test_a_failure_stops_the_robot_until_the_next_plan(
 def test_a_plan_that_fails_stops_the_robot(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    boss, velocities = Boss(rig), rig.tap("/cmd_vel")
+    sender, velocities = PlanSender(rig), rig.tap("/cmd_vel")
     node = rig.load("Command")
-    boss.drive()
+    sender.drive()
     assert velocities[-1] != STILL
     with monkeypatch.context() as patch:
         fail(patch, node._motion, "begin", kind)
-        boss.drive()
+        sender.drive()
     assert velocities[-1] == STILL and is_error(node)
 
 
-def test_a_failure_that_cannot_be_told_of_stops_the_robot(
+def test_a_failure_that_cannot_be_reported_stops_the_robot(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boss, velocities = Boss(rig), rig.tap("/cmd_vel")
+    sender, velocities = PlanSender(rig), rig.tap("/cmd_vel")
     node = rig.load("Command", rate_hz=50.0)
-    boss.drive()
+    sender.drive()
     with monkeypatch.context() as patch:
         for owner, name in ((node.health, "error"), (node._motion, "stop")):
             fail(patch, owner, name, "exit", times=float("inf"))
@@ -282,9 +283,9 @@ def test_a_failure_that_cannot_be_told_of_stops_the_robot(
 def test_a_velocity_that_cannot_be_sent_does_not_end_the_cycle(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    boss, velocities = Boss(rig), rig.tap("/cmd_vel")
+    sender, velocities = PlanSender(rig), rig.tap("/cmd_vel")
     node = rig.load("Command", rate_hz=50.0)
-    boss.drive()
+    sender.drive()
     with monkeypatch.context() as patch:
         failed = fail(patch, node._velocities, "publish", kind, times=5)
         wait_for(lambda: len(failed) == 5, "the failures")
@@ -292,36 +293,36 @@ def test_a_velocity_that_cannot_be_sent_does_not_end_the_cycle(
     assert node._motion.feedback(node.now_ns()).state is MotionState.STOPPED
 
 
-# What answers in callbacks ----------------------------------------------------------------------
+# Responses in callbacks ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_goal_of_navigation_whose_answer_fails_is_over(rig: Rig, kind: str) -> None:
-    steered = rig.load("Command")._navigation
-    for take in (steered._answered, steered._ended):
-        goal = steered._goal = AbandonedGoal()
-        steered._outcome = None
+def test_a_goal_whose_response_fails_is_over(rig: Rig, kind: str) -> None:
+    navigation = rig.load("Command")._navigation
+    for handle in (navigation._on_response, navigation._on_result):
+        goal = navigation._goal = AbandonedGoal()
+        navigation._outcome = None
         answer: Future[Any] = Future()
         answer.set_exception(FAILURES[kind]())
-        steered._settle(answer, goal, take)
-        assert steered._outcome == "Navigation has failed"
-        steered._outcome = ""
-        steered._settle(answer, AbandonedGoal(), take)  # an earlier one
-        assert steered._outcome == ""
+        navigation._handle_future(answer, goal, handle)
+        assert navigation._outcome == "Navigation has failed"
+        navigation._outcome = ""
+        navigation._handle_future(answer, AbandonedGoal(), handle)  # an earlier goal
+        assert navigation._outcome == ""
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_an_answer_that_fails_to_a_goal_that_was_given_up_is_a_problem(kind: str) -> None:
-    given_up, goal = AbandonedGoals(lambda: 60.0), AbandonedGoal()
-    given_up.add(goal)
+def test_a_failing_response_to_a_cancel_request_is_a_problem(kind: str) -> None:
+    goals, goal = AbandonedGoals(lambda: 60.0), AbandonedGoal()
+    goals.add(goal)
     answer: Future[Any] = Future()
     answer.set_exception(FAILURES[kind]())
-    given_up._answered(goal, answer)
-    assert given_up.problem.startswith("navigation fails to end its goal: ")
+    goals._on_response(goal, answer)
+    assert goals.problem.startswith("a cancel request to navigation fails: ")
 
 
 class BrokenGoal:
-    """A goal whose client is gone in some way that nobody foresaw."""
+    """A goal whose handle fails unexpectedly."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -332,18 +333,18 @@ class BrokenGoal:
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_listener_whose_tick_fails_shows_it_and_goes_on(
+def test_a_listener_goes_on_after_its_timer_fails(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     node = rig.load("Listener")
     node._goal = BrokenGoal(kind)
-    wait_for(lambda: is_error(node), "the error on show")
+    wait_for(lambda: is_error(node), "the error in /diagnostics")
     node._goal = None
-    rig.load("Latency")  # the executor is still there
+    rig.load("Latency")  # the executor still runs
 
 
 @pytest.mark.parametrize("kind", FAILURES)
-def test_who_speaks_to_a_language_model_that_fails_gets_an_answer(rig: Rig, kind: str) -> None:
+def test_a_failing_language_model_still_answers(rig: Rig, kind: str) -> None:
     class Broken:
         def intent(self, item: Intent) -> Intent:
             raise FAILURES[kind]()
@@ -361,14 +362,14 @@ def test_who_speaks_to_a_language_model_that_fails_gets_an_answer(rig: Rig, kind
     assert is_error(node)
 
 
-def test_a_failing_callback_troubles_no_publisher(
+def test_a_failing_callback_does_not_affect_the_publisher(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one node does with an object must not look like a fault of who published it."""
-    boss = Boss(rig)
+    """A failure of one node must not look like a failure of the node that published the object."""
+    sender = PlanSender(rig)
     node = rig.load("Command")
     fail(monkeypatch, node._timings, "publish", "exit")
-    boss.drive()
+    sender.drive()
     assert is_error(node)
 
 
@@ -387,12 +388,12 @@ def test_a_changed_setting_that_fails_is_an_error(
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", FAILURES)
-def test_a_message_that_cannot_be_refused_stops_the_robot(
+def test_a_message_whose_refusal_fails_stops_the_robot(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    boss, velocities = Boss(rig), rig.tap("/cmd_vel")
+    sender, velocities = PlanSender(rig), rig.tap("/cmd_vel")
     node = rig.load("Command")
-    boss.drive()
+    sender.drive()
     assert velocities[-1] != STILL
     fail(monkeypatch, node, "refuse", kind)
     subscription = next(each for each in node._subscriptions_made if "plan" in each.topic)

@@ -14,8 +14,8 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
-from edge_inference.nodes.voice import navigation
-from edge_inference.nodes.voice.navigation import to_pose
+from edge_inference.nodes.voice.navigation import client
+from edge_inference.nodes.voice.navigation.client import to_pose
 from edge_inference.speech.planning.limits import NamedPlace
 from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, wait_for
@@ -90,7 +90,7 @@ def nav2(monkeypatch: pytest.MonkeyPatch) -> Nav2:
     monkeypatch.setitem(sys.modules, "nav2_msgs", package)
     monkeypatch.setitem(sys.modules, "nav2_msgs.action", module)
     nav2 = Nav2()
-    monkeypatch.setattr(navigation, "ActionClient", lambda node, kind, name: nav2)
+    monkeypatch.setattr(client, "ActionClient", lambda node, kind, name: nav2)
     return nav2
 
 
