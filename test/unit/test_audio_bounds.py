@@ -50,11 +50,11 @@ def test_a_rate_that_needs_a_huge_filter_is_refused(
 
 
 @pytest.mark.parametrize("rate", USUAL)
-def test_usual_rates_are_taken(rate: int) -> None:
+def test_common_rates_are_accepted(rate: int) -> None:
     assert told(Rechunker(), [chunk(number, rate) for number in range(5)]) == []
 
 
-def test_a_filter_is_made_once_for_each_rate() -> None:
+def test_filter_is_computed_once_per_rate() -> None:
     resample._weights.cache_clear()
     for _ in range(5):
         for rate in USUAL:
@@ -62,14 +62,14 @@ def test_a_filter_is_made_once_for_each_rate() -> None:
     assert resample._weights.cache_info().misses == len(USUAL)
 
 
-def test_rates_that_change_all_the_time_are_refused() -> None:
+def test_rate_that_changes_too_often_is_refused() -> None:
     chunks = [chunk(number, USUAL[number % len(USUAL)]) for number in range(200)]
     refused = told(Rechunker(), chunks)
     assert 150 < len(refused) < 199
     assert "the rate changes too often; stop all audio sources on this topic but one" in refused[0]
 
 
-def test_a_stream_that_stays_at_its_new_rate_is_heard_again() -> None:
+def test_stream_with_a_stable_new_rate_is_accepted_again() -> None:
     rechunker = Rechunker()
     told(rechunker, [chunk(number, (8_000, 48_000)[number % 2]) for number in range(100)])
     steady = [chunk(number, 44_100) for number in range(100, 150)]
@@ -78,7 +78,7 @@ def test_a_stream_that_stays_at_its_new_rate_is_heard_again() -> None:
     assert told(rechunker, steady[len(refused) :]) == []
 
 
-def test_short_recordings_of_several_rates_are_heard() -> None:
+def test_short_recordings_of_several_rates_are_accepted() -> None:
     """A third of a second each, in the pieces that files are read in."""
     numbers = iter(range(1_000))
     rates = [rate for _ in range(4) for rate in (16_000, 48_000, 44_100)]
@@ -88,12 +88,12 @@ def test_short_recordings_of_several_rates_are_heard() -> None:
 
 @pytest.mark.parametrize("channels", [0, -1, 65, 2**31])
 @pytest.mark.parametrize("length", [0, 128])
-def test_channels_that_no_microphone_has(channels: int, length: int) -> None:
+def test_too_many_channels_are_refused(channels: int, length: int) -> None:
     with pytest.raises(InputError, match=f"channels: expected 1 to 64, got {channels}"):
         from_pcm(bytes(length), "U8", channels)
 
 
-def test_a_piece_of_sound_of_too_many_bytes() -> None:
+def test_too_many_bytes_are_refused() -> None:
     with pytest.raises(InputError, match="bytes of audio in one message, got"):
         from_pcm(bytes((16 << 20) + 2), "S16LE", 1)
 
@@ -138,7 +138,7 @@ def _hours(file: Path) -> None:
         (Path.mkdir, "expected a file, got a folder"),
     ],
 )
-def test_a_folder_with_what_is_no_sound_is_heard_to_its_end(
+def test_folder_with_invalid_files_is_played_to_the_end(
     tmp_path: Path, suffix: str, make, words: str
 ) -> None:
     if suffix == "flac":
@@ -161,7 +161,7 @@ def test_a_folder_with_what_is_no_sound_is_heard_to_its_end(
         ("hours.raw", _hours, "got 1073741824"),
     ],
 )
-def test_a_file_that_costs_too_much_is_refused(tmp_path: Path, name: str, make, words: str) -> None:
+def test_too_expensive_file_is_refused(tmp_path: Path, name: str, make, words: str) -> None:
     make(tmp_path / name)
     with pytest.raises(SourceError, match=rf"{name}: .*{words}"):
         open_audio_input(str(tmp_path / name)).read()

@@ -45,17 +45,17 @@ def samples_of(source: str) -> np.ndarray:
         (4, np.array([-(2**31), 0, 2**30], "<i4").tobytes(), [-1.0, 0.0, 0.5]),
     ],
 )
-def test_every_width(tmp_path: Path, width: int, data: bytes, expected: list[float]) -> None:
+def test_every_sample_width(tmp_path: Path, width: int, data: bytes, expected: list[float]) -> None:
     assert samples_of(write(tmp_path / "a.wav", data, width=width)).tolist() == expected
 
 
-def test_stereo_becomes_its_mean(tmp_path: Path) -> None:
+def test_stereo_is_averaged(tmp_path: Path) -> None:
     data = np.array([16384, 0, -16384, -16384], "<i2").tobytes()
     assert samples_of(write(tmp_path / "a.WAV", data, channels=2)).tolist() == [0.25, -0.5]
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
-def test_pieces_are_32_ms_at_the_files_own_rate(tmp_path: Path, rate: int) -> None:
+def test_blocks_are_32_ms_at_the_rate_of_the_file(tmp_path: Path, rate: int) -> None:
     pieces = all_of(write(tmp_path / "a.wav", bytes(rate // 10 * 2), rate=rate))
     assert [len(piece.samples) for piece in pieces[:3]] == [round(0.032 * rate)] * 3
     assert sum(len(piece.samples) for piece in pieces) == rate // 10
@@ -63,20 +63,20 @@ def test_pieces_are_32_ms_at_the_files_own_rate(tmp_path: Path, rate: int) -> No
     assert not pieces[0].samples.flags.writeable
 
 
-def test_raw_is_16_khz_and_an_odd_byte_is_left(tmp_path: Path) -> None:
+def test_raw_is_16_khz_and_an_odd_byte_is_dropped(tmp_path: Path) -> None:
     file = tmp_path / "a.raw"
     file.write_bytes(np.array([16384, -16384], "<i2").tobytes() + b"\x01")
     assert samples_of(str(file)).tolist() == [0.5, -0.5]
 
 
-def test_a_pause_follows_each_file_of_a_folder(tmp_path: Path) -> None:
+def test_silence_follows_each_file_of_a_folder(tmp_path: Path) -> None:
     for name in ("b.wav", "a.wav", ".hidden.wav", "notes.txt"):
         write(tmp_path / name, np.full(512, 8192, "<i2").tobytes())
     levels = [float(piece.samples[0]) for piece in all_of(str(tmp_path), pause_s=0.064)]
     assert levels == [0.25, 0.0, 0.0, 0.25, 0.0, 0.0]
 
 
-def test_a_broken_file_is_named_and_the_next_one_comes(tmp_path: Path) -> None:
+def test_broken_file_is_reported_and_skipped(tmp_path: Path) -> None:
     pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     (tmp_path / "a.wav").write_bytes(b"no sound")
     write(tmp_path / "b.wav", bytes(4))
@@ -88,7 +88,7 @@ def test_a_broken_file_is_named_and_the_next_one_comes(tmp_path: Path) -> None:
     assert sound.read() is None
 
 
-def test_a_pause_follows_what_was_heard_of_a_broken_file(tmp_path: Path) -> None:
+def test_silence_follows_the_valid_part_of_a_broken_file(tmp_path: Path) -> None:
     """Or else the next file would go on in the middle of its sentence."""
     write(tmp_path / "a.wav", np.full(1024, 8192, "<i2").tobytes())
     whole = (tmp_path / "a.wav").read_bytes()
@@ -111,7 +111,7 @@ def test_a_pause_follows_what_was_heard_of_a_broken_file(tmp_path: Path) -> None
         (22, b"\xff\xff", "expected at most 64 channels, got 65535"),
     ],
 )
-def test_a_header_that_cannot_be(tmp_path: Path, at: int, data: bytes, words: str) -> None:
+def test_invalid_header_is_refused(tmp_path: Path, at: int, data: bytes, words: str) -> None:
     write(tmp_path / "a.wav", bytes(512))
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[:at] + data + whole[at + len(data) :])
@@ -120,14 +120,14 @@ def test_a_header_that_cannot_be(tmp_path: Path, at: int, data: bytes, words: st
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.raw"])
-def test_a_file_without_a_sample_is_told(tmp_path: Path, name: str) -> None:
+def test_file_without_samples_is_reported(tmp_path: Path, name: str) -> None:
     write(tmp_path / "a.wav", b"")
     (tmp_path / "a.raw").write_bytes(b"")
     with pytest.raises(SourceError, match="the file has no samples"):
         all_of(str(tmp_path / name), pause_s=1.0)
 
 
-def test_a_stream_whose_header_does_not_know_the_length_is_whole(tmp_path: Path) -> None:
+def test_stream_without_a_known_length_is_complete(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", np.full(512, 8192, "<i2").tobytes())
     data = bytearray((tmp_path / "a.wav").read_bytes())
     data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
@@ -135,7 +135,7 @@ def test_a_stream_whose_header_does_not_know_the_length_is_whole(tmp_path: Path)
     assert len(samples_of(str(tmp_path / "a.wav"))) == 512
 
 
-def test_surround_sound_becomes_its_mean(tmp_path: Path) -> None:
+def test_surround_channels_are_averaged(tmp_path: Path) -> None:
     data = np.array([6000, 0, 0, 0, 0, 0] * 4, "<i2").tobytes()
     samples = samples_of(write(tmp_path / "a.wav", data, channels=6, rate=48_000))
     assert samples == pytest.approx(np.full(4, 1000 / 32768))
@@ -150,7 +150,7 @@ def test_flac_and_float_wav(tmp_path: Path) -> None:
     assert samples_of(str(tmp_path / "g.flac")) == pytest.approx([0.5, -0.25])
 
 
-def test_samples_of_a_file_that_are_no_numbers_are_silence_and_told(tmp_path: Path) -> None:
+def test_nan_in_a_file_becomes_silence_and_is_reported(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile", reason="the package soundfile is not installed")
     values = np.array([0.5, np.nan, np.inf, 0.25], np.float32)
     soundfile.write(tmp_path / "n.wav", values, 22_050, subtype="FLOAT")
@@ -164,7 +164,7 @@ def test_samples_of_a_file_that_are_no_numbers_are_silence_and_told(tmp_path: Pa
     ("package", "cure"),
     [("raise ImportError", "pip install soundfile"), ("raise OSError", "apt install libsndfile1")],
 )
-def test_without_soundfile_the_way_out_is_told(
+def test_missing_soundfile_is_reported_with_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, cure: str
 ) -> None:
     (tmp_path / "soundfile.py").write_text(package)
@@ -184,14 +184,14 @@ def test_without_soundfile_the_way_out_is_told(
         ("notes.txt", "expected an audio file"),
     ],
 )
-def test_what_is_no_source(tmp_path: Path, name: str, words: str) -> None:
+def test_invalid_source_is_refused(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("la la")
     with pytest.raises(SourceError, match=words):
         open_audio_input(str(tmp_path / name))
 
 
-def test_no_name_is_no_source() -> None:
+def test_empty_source_is_refused() -> None:
     with pytest.raises(SourceError, match="no audio source is set; expected an audio file"):
         open_audio_input("")
 
@@ -274,7 +274,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     return port
 
 
-def test_a_device_records_from_the_first_read_on(port: FakePortAudio) -> None:
+def test_device_records_from_the_first_read(port: FakePortAudio) -> None:
     sound = open_audio_input("device")
     (stream,) = port.streams
     assert sound.is_live and stream.stopped
@@ -299,7 +299,7 @@ def test_a_device_records_from_the_first_read_on(port: FakePortAudio) -> None:
         ({(6, 16_000)}, 6, 16_000, 0.4),
     ],
 )
-def test_a_device_in_what_it_can_give(
+def test_device_format_is_the_best_supported_one(
     port: FakePortAudio, takes: set, most: int, rate: int, level: float
 ) -> None:
     port.takes, port.most_channels = takes, most
@@ -312,7 +312,7 @@ def test_a_device_in_what_it_can_give(
     assert piece.samples == pytest.approx(np.full(512, level))
 
 
-def test_a_reader_that_is_too_slow_learns_of_what_was_lost(port: FakePortAudio) -> None:
+def test_slow_reader_sees_a_gap(port: FakePortAudio) -> None:
     sound = open_audio_input("device:usb")
     sound._queue = queue.Queue(2)
     sound.read()
@@ -323,12 +323,12 @@ def test_a_reader_that_is_too_slow_learns_of_what_was_lost(port: FakePortAudio) 
     assert sound.read().follows_gap
 
 
-def test_a_device_that_is_not_there(port: FakePortAudio) -> None:
+def test_missing_device_is_refused(port: FakePortAudio) -> None:
     with pytest.raises(SourceError, match="device:none cannot be opened: No input device"):
         open_audio_input("device:none")
 
 
-def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePortAudio) -> None:
+def test_unplugged_device_is_reported_and_found_again(port: FakePortAudio) -> None:
     sound = open_audio_input("device:usb")
     sound.read()
     port.plugged.remove("usb")
@@ -344,14 +344,14 @@ def test_a_device_that_is_unplugged_falls_silent_and_is_found_again(port: FakePo
     assert open_audio_input("device:usb").read().samples[0] == 0.5
 
 
-def test_a_device_that_is_gone_before_it_records(port: FakePortAudio) -> None:
+def test_device_removed_before_recording_is_reported(port: FakePortAudio) -> None:
     sound = open_audio_input("device:usb")
     port.plugged.remove("usb")
     with pytest.raises(SourceError, match=r"device:usb does not record: .*Device unavailable"):
         sound.read()
 
 
-def test_one_microphone_that_comes_back_does_not_end_another(port: FakePortAudio) -> None:
+def test_reopened_microphone_does_not_end_another(port: FakePortAudio) -> None:
     other, sound = open_audio_input("device"), open_audio_input("device:usb")
     other.read()
     sound.close()
@@ -362,14 +362,14 @@ def test_one_microphone_that_comes_back_does_not_end_another(port: FakePortAudio
     sound.close()
 
 
-def test_samples_that_are_no_numbers_are_silence(port: FakePortAudio) -> None:
+def test_nan_from_a_device_becomes_silence(port: FakePortAudio) -> None:
     sound = open_audio_input("device")
     sound.read()
     port.streams[0].say(float("nan"))
     assert sound.read().samples.tolist() == [0.0] * 512
 
 
-def test_no_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_portaudio_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(SourceError, match="pip install sounddevice"):
         open_audio_input("device")
@@ -378,7 +378,7 @@ def test_no_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:
 # Stamps -----------------------------------------------------------------------------------------
 
 
-def test_stamps_are_even_although_pieces_come_unevenly() -> None:
+def test_stamps_are_even_for_uneven_arrival() -> None:
     clock, rng = SampleClock(), np.random.default_rng(1)
     came = [32_000_000 * (i + 1) + int(rng.integers(0, 10_000_000)) for i in range(200)]
     stamps = [clock.stamp_ns(512, 16_000, now) for now in came]
@@ -387,7 +387,7 @@ def test_stamps_are_even_although_pieces_come_unevenly() -> None:
     assert abs(stamps[-1] - 32_000_000 * 199) < 12_000_000
 
 
-def test_stamps_follow_a_device_whose_clock_drifts() -> None:
+def test_stamps_follow_a_drifting_device_clock() -> None:
     clock = SampleClock()
     true_ns = [round(32_000_000 * 1.0005 * (i + 1)) for i in range(5000)]
     stamps = [clock.stamp_ns(512, 16_000, now) for now in true_ns]
@@ -395,7 +395,7 @@ def test_stamps_follow_a_device_whose_clock_drifts() -> None:
 
 
 @pytest.mark.parametrize("jump_ns", [5_000_000_000, -5_000_000_000])
-def test_stamps_start_anew_after_a_jump(jump_ns: int) -> None:
+def test_stamps_restart_after_a_jump(jump_ns: int) -> None:
     clock = SampleClock()
     clock.stamp_ns(512, 16_000, 10_000_000_000)
     now_ns = 10_032_000_000 + jump_ns

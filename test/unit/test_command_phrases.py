@@ -36,7 +36,7 @@ TOKENIZER = small_tokenizer()
         ("A", ""),
     ],
 )
-def test_the_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
+def test_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text(GRAMMAR)
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
@@ -45,7 +45,7 @@ def test_the_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["a b", ""])
-def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: str) -> None:
+def test_similar_phrases_compete_only_with_another_meaning(tmp_path: Path, text: str) -> None:
     """It is torn between ``a b`` and ``a e``, which matters where they differ in meaning."""
     file = tmp_path / "grammar.yaml"
     one, two = "go: {phrases: [a (b|e)]}", "go: {phrases: [a b]}\n  turn: {phrases: [a e]}"
@@ -74,7 +74,7 @@ def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: s
         ("A b f h e", "h"),
     ],
 )
-def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, text: str) -> None:
+def test_stop_is_recognised_with_any_grammar(tmp_path: Path, written: str, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
@@ -83,7 +83,7 @@ def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, te
 
 
 @pytest.mark.parametrize(("written", "text"), [("A b d h", "a b d h"), ("E f d h", "h")])
-def test_a_stop_is_the_last_of_several_only_behind_a_command(
+def test_stop_is_last_of_several_only_after_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, text: str
 ) -> None:
     monkeypatch.setattr(stop_phrases, "_JOINERS", frozenset({"d"}))
@@ -95,7 +95,7 @@ def test_a_stop_is_the_last_of_several_only_behind_a_command(
 
 
 @pytest.mark.parametrize(("intent", "text"), [("stop", "h c"), ("go", "")])
-def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str) -> None:
+def test_only_stop_phrases_are_eager(tmp_path: Path, intent: str, text: str) -> None:
     """``stop at the kitchen`` may be a way to drive there."""
     file = tmp_path / "grammar.yaml"
     file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
@@ -106,7 +106,7 @@ def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str
 
 
 @pytest.mark.parametrize(("phrases", "text"), [(("h c",), "h c"), ((), "")])
-def test_what_takes_a_command_back_is_heard_as_eagerly(
+def test_retraction_phrases_are_eager_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phrases: tuple[str, ...], text: str
 ) -> None:
     monkeypatch.setattr(command_phrases, "RETRACTION_PHRASES", phrases)

@@ -39,7 +39,7 @@ def command(pause_s: float, seconds: float = 2.5) -> Transcript:
 
 @pytest.mark.parametrize(("pause_s", "is_held_back"), PAUSES)
 @pytest.mark.parametrize("text", CUT_OFF)
-def test_nothing_is_meant_by_it(text: str, pause_s: float, is_held_back: bool) -> None:
+def test_command_after_a_negation_is_blocked(text: str, pause_s: float, is_held_back: bool) -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(said(text, 0.0, 1.0))
     meant = understanding.parse(command(pause_s))
@@ -47,7 +47,7 @@ def test_nothing_is_meant_by_it(text: str, pause_s: float, is_held_back: bool) -
     assert ("I heard" in meant.problem) is is_held_back
 
 
-def test_it_is_so_where_the_negation_is_no_phrase_of_the_grammar() -> None:
+def test_negation_outside_the_grammar_blocks_too() -> None:
     understanding = Understanding(GRAMMAR)
     problem = "that is none of the phrases"
     beside = Transcript("Don't.", 0.4, "command", BEGUN + S, problem=problem, start_ns=BEGUN)
@@ -58,20 +58,20 @@ def test_it_is_so_where_the_negation_is_no_phrase_of_the_grammar() -> None:
 @pytest.mark.parametrize(
     ("text", "name"), [("stop", "stop"), ("what do you see", "look"), ("no", "deny")]
 )
-def test_what_moves_nothing_is_meant_all_the_same(text: str, name: str) -> None:
+def test_motionless_intents_are_not_blocked(text: str, name: str) -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(said("don't", 0.0, 1.0))
     assert understanding.parse(said(text, 1.8, 1.0)).name == name
 
 
-def test_a_yes_is_held_back_too() -> None:
+def test_yes_is_blocked_too() -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(said("don't", 0.0, 1.0))
     assert understanding.parse(said("yes", 1.8, 0.5)).name == ""
 
 
 @pytest.mark.parametrize("text", ["yeah", "okay"])
-def test_a_yes_that_is_no_phrase_is_unknown_and_held_back_too(text: str) -> None:
+def test_yes_outside_the_grammar_is_blocked_too(text: str) -> None:
     understanding = Understanding(GRAMMAR)
     assert understanding.parse(said(text, -20.0, 0.5)).source == "unknown"
     understanding.parse(said("don't", 0.0, 1.0))
@@ -80,7 +80,7 @@ def test_a_yes_that_is_no_phrase_is_unknown_and_held_back_too(text: str) -> None
     assert "I heard" in meant.problem
 
 
-def test_a_yes_that_was_not_heard_well_is_not_unknown() -> None:
+def test_yes_with_low_confidence_is_not_unknown() -> None:
     strict = Understanding(GRAMMAR, UnderstandingSettings(min_confidence=0.95))
     assert [strict.parse(said(text, 0.0, 0.5)).source for text in ("yeah", "okay")] == [
         "grammar",
@@ -88,7 +88,7 @@ def test_a_yes_that_was_not_heard_well_is_not_unknown() -> None:
     ]
 
 
-def test_all_of_it_may_be_said_again() -> None:
+def test_repeated_command_is_accepted() -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(said("don't", 0.0, 1.0))
     assert understanding.parse(command(0.5)).name == ""
@@ -125,7 +125,7 @@ class Robot:
 @pytest.mark.parametrize(
     ("pause_s", "is_held_back"), [(0.2, True), (1.4, True), (2.1, False), (5.0, False)]
 )
-def test_the_robot_does_not_set_off(pause_s: float, is_held_back: bool) -> None:
+def test_robot_does_not_move_after_a_negation(pause_s: float, is_held_back: bool) -> None:
     """Whoever has made the plan."""
     robot = Robot()
     robot.observe(said("don't", 0.0, 1.0), known=True)
@@ -134,9 +134,7 @@ def test_the_robot_does_not_set_off(pause_s: float, is_held_back: bool) -> None:
 
 
 @pytest.mark.parametrize(("pause_s", "is_held_back"), [(0.2, True), (0.8, True), (5.0, False)])
-def test_where_nobody_knows_when_it_began_partial_texts_tell(
-    pause_s: float, is_held_back: bool
-) -> None:
+def test_partial_texts_count_without_a_start_time(pause_s: float, is_held_back: bool) -> None:
     robot = Robot()
     robot.observe(said("don't", 0.0, 1.0), known=False)
     for seconds in (0.1, 1.0, 1.8):
@@ -147,7 +145,7 @@ def test_where_nobody_knows_when_it_began_partial_texts_tell(
     assert robot.plan(said(COMMAND, 12.0, 2.0)) == ""
 
 
-def test_speech_that_a_gap_has_cut_may_have_been_a_negation() -> None:
+def test_speech_truncated_by_a_gap_may_be_a_negation() -> None:
     robot = Robot()
     robot.observe(said("", 0.0, 0.4, is_final=False), known=True)
     robot.observe(said("go forward", 1.0, 0.6, is_final=False), known=True)
@@ -156,9 +154,7 @@ def test_speech_that_a_gap_has_cut_may_have_been_a_negation() -> None:
 
 
 @pytest.mark.parametrize(("pause_s", "is_held_back"), [(0.3, True), (5.0, False)])
-def test_words_that_cannot_be_read_may_have_been_a_negation(
-    pause_s: float, is_held_back: bool
-) -> None:
+def test_unreadable_transcript_may_be_a_negation(pause_s: float, is_held_back: bool) -> None:
     robot = Robot()
     robot.motion.observe_unreadable(robot.now_ns)
     robot.observe(said(COMMAND, pause_s, 2.0), known=True)
@@ -167,14 +163,14 @@ def test_words_that_cannot_be_read_may_have_been_a_negation(
     )
 
 
-def test_speech_that_never_ended_holds_nothing_back_for_long() -> None:
+def test_unfinished_speech_blocks_only_briefly() -> None:
     robot = Robot()
     robot.observe(said("", 0.0, 0.4, is_final=False), known=True)
     robot.observe(said(COMMAND, 8.0, 2.0), known=True)
     assert robot.plan(said(COMMAND, 8.0, 2.0)) == ""
 
 
-def test_a_negation_that_later_texts_of_the_same_speech_lose_still_holds_back() -> None:
+def test_negation_in_a_partial_text_blocks_even_if_later_texts_lack_it() -> None:
     robot = Robot()
     robot.observe(said("do not", 0.0, 0.4, is_final=False), known=True)
     robot.observe(said("do", 0.0, 0.6), known=True)
@@ -183,7 +179,7 @@ def test_a_negation_that_later_texts_of_the_same_speech_lose_still_holds_back() 
 
 
 @pytest.mark.parametrize("stamp_ns", [0, BEGUN - 60 * S, BEGUN + 60 * S])
-def test_whatever_the_stamp_of_a_negation_the_moment_counts_at_which_it_comes(
+def test_arrival_time_of_a_negation_counts_not_its_stamp(
     stamp_ns: int,
 ) -> None:
     robot = Robot()
@@ -193,7 +189,7 @@ def test_whatever_the_stamp_of_a_negation_the_moment_counts_at_which_it_comes(
     assert "I heard" in robot.plan(later)
 
 
-def test_each_of_several_commands_is_held_back() -> None:
+def test_each_of_several_commands_is_blocked() -> None:
     robot = Robot()
     robot.observe(said("don't", 0.0, 1.0), known=True)
     first, second = said(COMMAND, 1.5, 1.0), said("turn left", 3.5, 0.6)
@@ -215,7 +211,7 @@ def test_each_of_several_commands_is_held_back() -> None:
         "nobody should",
     ],
 )
-def test_other_words_turn_a_command_around_too(text: str) -> None:
+def test_other_negations_block_too(text: str) -> None:
     robot = Robot()
     robot.observe(said(text, 0.0, 1.0), known=True)
     robot.observe(command(0.5), known=True)
@@ -237,7 +233,7 @@ def test_other_words_turn_a_command_around_too(text: str) -> None:
         (0.5, "what do you see", False),
     ],
 )
-def test_a_plan_at_work_is_taken_back_by_what_may_belong_to_it(
+def test_current_plan_is_retracted_by_a_related_negation(
     begun_s: float, text: str, is_retracted: bool
 ) -> None:
     robot = Robot()
@@ -250,7 +246,7 @@ def test_a_plan_at_work_is_taken_back_by_what_may_belong_to_it(
     assert robot.motion.is_retracted(words, STOP_WORDS) is is_rejection(text)
 
 
-def test_what_has_no_stamp_takes_back_only_by_a_no() -> None:
+def test_text_without_a_stamp_retracts_only_by_a_rejection() -> None:
     robot = Robot()
     robot.observe(command(4.0), known=True)
     robot.plan(command(4.0))

@@ -54,7 +54,7 @@ def accepts(of: PlanSchema, text: str) -> bool:
         "place thing=box place=desk",
     ],
 )
-def test_what_is_a_plan(plan: str) -> None:
+def test_valid_plans(plan: str) -> None:
     assert accepts(schema(), plan)
     assert schema().parse(plan) is not None
 
@@ -88,7 +88,7 @@ def test_what_is_a_plan(plan: str) -> None:
         "stop; stop; stop; stop",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_plans(text: str) -> None:
     assert not accepts(schema(), text)
     assert schema().parse(text) is None
 
@@ -118,7 +118,7 @@ def test_values_below_zero(tmp_path: Path) -> None:
     assert of.after(of.start, "tilt level=-4") is None
 
 
-def test_what_cannot_be_written_is_left_out(tmp_path: Path) -> None:
+def test_values_without_a_text_are_excluded(tmp_path: Path) -> None:
     of = PlanSchema(
         grammar_of(
             tmp_path,
@@ -137,7 +137,7 @@ def test_what_cannot_be_written_is_left_out(tmp_path: Path) -> None:
     assert of.parse("none") == ()
 
 
-def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
+def test_every_phrase_round_trips() -> None:
     answers = {"confirm", "deny"}
     plans: set[str] = set()
     written = 0
@@ -177,7 +177,7 @@ def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
         ("whatever", "turn direction=around", True),
     ],
 )
-def test_values_are_those_that_were_said(text: str, plan: str, is_one: bool) -> None:
+def test_values_come_from_the_text(text: str, plan: str, is_one: bool) -> None:
     narrowed = schema().for_text(tuple(text.split()), ["direction"])
     assert accepts(narrowed, plan) is is_one
     assert (narrowed.parse(plan) is not None) is is_one
@@ -190,12 +190,12 @@ def test_a_quantity_keeps_its_value() -> None:
     assert narrowed.write([reading]) == "move direction=forward distance=six feet"
 
 
-def test_no_step_is_written_none() -> None:
+def test_no_step_is_none() -> None:
     assert schema().write([]) == "none"
     assert schema().write([PhraseReading("fly", {})]) is None
 
 
-def test_what_must_follow() -> None:
+def test_forced_text() -> None:
     of = schema()
     for begun, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
         state = of.after(of.start, begun)
@@ -204,7 +204,7 @@ def test_what_must_follow() -> None:
 
 
 @given(st.data())
-def test_whatever_stays_alive_can_be_brought_to_an_end(data: st.DataObject) -> None:
+def test_every_valid_prefix_can_be_completed(data: st.DataObject) -> None:
     """A walk by characters never gets stuck, and what is complete is a plan."""
     of = schema()
     state, text = of.start, ""
@@ -221,6 +221,6 @@ def test_whatever_stays_alive_can_be_brought_to_an_end(data: st.DataObject) -> N
         state, text = after, text + character
 
 
-def test_a_plan_has_a_step_at_least() -> None:
+def test_max_steps_is_at_least_one() -> None:
     with pytest.raises(ValueError, match="max_steps: expected at least 1, got 0"):
         PlanSchema(shipped(), max_steps=0)

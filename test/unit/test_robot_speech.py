@@ -29,13 +29,13 @@ def tell(talk: RobotSpeech, speaks: bool) -> None:
     talk.update(speaks, max_talk_s=15.0, echo_tail_s=0.3)
 
 
-def test_nobody_has_said_that_the_robot_speaks(talk: RobotSpeech) -> None:
+def test_speech_is_not_mixed_without_a_message(talk: RobotSpeech) -> None:
     assert not talk.is_mixed(is_speech_active=True)
     assert talk.duration_s == 0.0
 
 
 @pytest.mark.parametrize(("later_s", "is_mixed"), [(0.0, True), (0.2, True), (0.4, False)])
-def test_the_room_goes_on_to_sound(
+def test_echo_tail_keeps_speech_mixed(
     talk: RobotSpeech, clock: Clock, later_s: float, is_mixed: bool
 ) -> None:
     tell(talk, True)
@@ -44,7 +44,9 @@ def test_the_room_goes_on_to_sound(
     assert talk.is_mixed(is_speech_active=False) is is_mixed
 
 
-def test_what_began_while_it_spoke_is_mixed_to_its_end(talk: RobotSpeech, clock: Clock) -> None:
+def test_utterance_that_began_during_robot_speech_stays_mixed(
+    talk: RobotSpeech, clock: Clock
+) -> None:
     tell(talk, True)
     assert talk.is_mixed(is_speech_active=False)
     tell(talk, False)
@@ -54,7 +56,7 @@ def test_what_began_while_it_spoke_is_mixed_to_its_end(talk: RobotSpeech, clock:
     assert not talk.is_mixed(is_speech_active=True)
 
 
-def test_a_robot_that_forgets_to_say_that_it_has_ended(talk: RobotSpeech, clock: Clock) -> None:
+def test_robot_speech_times_out(talk: RobotSpeech, clock: Clock) -> None:
     tell(talk, True)
     clock.now_s += 14.9
     assert talk.is_mixed(is_speech_active=False)
@@ -62,7 +64,7 @@ def test_a_robot_that_forgets_to_say_that_it_has_ended(talk: RobotSpeech, clock:
     assert not talk.is_mixed(is_speech_active=False)
 
 
-def test_how_long_it_lasts_without_a_break(talk: RobotSpeech, clock: Clock) -> None:
+def test_duration_of_robot_speech(talk: RobotSpeech, clock: Clock) -> None:
     for _ in range(10):
         tell(talk, True)
         clock.now_s += 10.0

@@ -66,17 +66,17 @@ def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
     assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
 
 
-def test_an_unknown_mode_writes_nothing_down() -> None:
+def test_unknown_mode_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one of command, free, both, got 'Command'"):
         make_transcriber("D e")[0].transcribe(segment(192, is_final=True), "Command")
 
 
-def test_only_what_is_over_is_written_down_as_well() -> None:
+def test_only_final_speech_is_transcribed_freely() -> None:
     heard = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
     assert (heard.text, heard.mode) == ("", COMMAND)
 
 
-def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
+def test_pause_result_is_reused_at_the_end() -> None:
     transcription, counted = make_transcriber("A b")
     partial = transcription.transcribe(segment(64, is_final=False), COMMAND)
     assert transcription.transcribe(segment(192, is_final=True), COMMAND) == partial
@@ -87,9 +87,7 @@ def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
 
 @pytest.mark.parametrize("said", ["D e f g h", "A b, h", "H h"])
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
-    said: str, paused: bool
-) -> None:
+def test_stop_after_a_phrase_is_found_at_the_pause_or_at_the_end(said: str, paused: bool) -> None:
     transcription, counted = make_transcriber(said)
     if paused:
         transcription.transcribe(segment(64, is_final=False), COMMAND)
@@ -105,7 +103,7 @@ def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
         (segment(64, is_final=False), True),
     ],
 )
-def test_what_might_have_been_something_else_is(
+def test_pause_result_of_other_speech_is_not_reused(
     before: SpeechSegment, expects_answer: bool
 ) -> None:
     transcription, counted = make_transcriber("C")
@@ -130,7 +128,7 @@ def test_what_might_have_been_something_else_is(
     ],
 )
 @pytest.mark.parametrize("mode", [COMMAND, FREE, BOTH])
-def test_of_what_may_be_the_robots_own_only_a_stop_counts(
+def test_only_a_stop_counts_in_mixed_speech(
     mode: str, said: str, is_final: bool, text: str
 ) -> None:
     silence_ms = 192 if is_final else 0
@@ -141,7 +139,7 @@ def test_of_what_may_be_the_robots_own_only_a_stop_counts(
 
 @pytest.mark.parametrize("mode", [COMMAND, FREE])
 @pytest.mark.parametrize(("is_final", "text"), [(True, "C c"), (False, "")])
-def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
+def test_rejection_counts_in_final_mixed_speech(
     mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcription, "is_rejection", lambda text, stop_words: text == "C c")
@@ -149,13 +147,13 @@ def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     assert make_transcriber("C c")[0].transcribe_mixed(mixed, mode, ["h"]).text == text
 
 
-def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_before_other_words_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcription, "starts_with_no", lambda text: text == "D e")
     heard = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
     assert (heard.text, bool(heard.problem)) == ("D e", True)
 
 
-def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
+def test_rejection_outside_the_grammar_is_reported_when_final(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transcription, "is_rejection", lambda text: text == "D e")

@@ -46,7 +46,7 @@ class Words(UnplannedTextTracker):
     ],
 )
 @pytest.mark.parametrize("plan_is_first", [False, True])
-def test_it_acts_where_the_plan_does_not(
+def test_text_acts_if_its_plan_does_not(
     text: str, steps: tuple[ActionStep, ...], acts: bool, plan_is_first: bool
 ) -> None:
     words = Words()
@@ -59,7 +59,7 @@ def test_it_acts_where_the_plan_does_not(
     assert words.pop_overdue() is None
 
 
-def test_it_acts_where_no_plan_comes_in_time() -> None:
+def test_text_acts_without_a_plan_in_time() -> None:
     words = Words()
     assert not words.say("pick up the ball and stop")
     assert not words.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # that of another text
@@ -71,27 +71,27 @@ def test_it_acts_where_no_plan_comes_in_time() -> None:
     assert words.pop_overdue() is None
 
 
-def test_a_text_without_a_stamp_is_kept_by_no_plan_from_before() -> None:
+def test_earlier_plan_does_not_satisfy_a_text_without_a_stamp() -> None:
     words = Words()
     words.plan(STOP, stamp_ns=0)
     assert not words.say("no and stop", stamp_ns=0)
     assert words.plan(refused="no such thing", stamp_ns=0)
 
 
-def test_what_is_not_over_waits_for_its_end() -> None:
+def test_partial_text_is_ignored() -> None:
     words = Words()
     assert not words.say("no and stop", is_final=False)
     assert not words.plan(refused="no such thing")
 
 
-def test_nothing_waits_once_the_robot_has_stopped() -> None:
+def test_clear_removes_waiting_texts() -> None:
     words = Words()
     words.say("no and stop")
     words.clear()
     assert not words.plan(refused="no such thing")
 
 
-def test_a_flood_of_them_is_forgotten_by_acting() -> None:
+def test_oldest_text_acts_if_too_many_wait() -> None:
     words = Words()
     acted = [words.say("no and stop", stamp_ns) for stamp_ns in range(100)]
     assert acted == [False] * 16 + [True] * 84

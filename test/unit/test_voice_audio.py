@@ -33,12 +33,12 @@ def tone(before: int, length: int, after: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sound", [np.zeros(0, np.float32), np.zeros(SECOND, np.float32)])
-def test_silence_has_no_bounds(sound: np.ndarray) -> None:
+def test_silence_has_no_speech_bounds(sound: np.ndarray) -> None:
     with pytest.raises(ValueError, match="silence"):
         find_speech_bounds(sound)
 
 
-def test_bounds_leave_silence_and_what_is_too_quiet_out() -> None:
+def test_bounds_exclude_silence_and_quiet_frames() -> None:
     sound = tone(1600, 3200, 1600) + 0.0005
     assert find_speech_bounds(sound) == (1600, 4800)
 
@@ -52,7 +52,7 @@ def test_the_end_of_the_last_word_is_known() -> None:
 
 
 @pytest.mark.parametrize("snr_db", [20, 10, 0])
-def test_noise_is_as_much_quieter_as_was_asked_for(snr_db: int) -> None:
+def test_noise_has_the_requested_snr(snr_db: int) -> None:
     speech = 0.2 * tone(4000, 8000, 4000)  # quiet enough not to be too loud with noise
     noise = make_white_noise(1000, 1)  # shorter than the speech: it is repeated
     both = add_noise(speech, noise, snr_db)
@@ -61,7 +61,7 @@ def test_noise_is_as_much_quieter_as_was_asked_for(snr_db: int) -> None:
     assert 10 * np.log10(speech_power / noise_power) == pytest.approx(snr_db, abs=0.1)
 
 
-def test_what_is_too_loud_is_made_quieter() -> None:
+def test_sum_beyond_full_scale_is_scaled_down() -> None:
     assert np.abs(add_noise(tone(0, 8000, 0), make_white_noise(8000, 1), -10)).max() <= 1.0
 
 
@@ -70,14 +70,14 @@ def test_noise_that_is_silence_is_refused() -> None:
         add_noise(tone(0, 800, 0), np.zeros(800, np.float32), 10)
 
 
-def test_pink_noise_has_as_much_power_in_every_octave() -> None:
+def test_pink_noise_has_equal_power_per_octave() -> None:
     power = np.square(np.abs(np.fft.rfft(make_pink_noise(4 * SECOND, 1))))
     hertz = np.fft.rfftfreq(4 * SECOND, 1 / SECOND)
     octaves = [power[(hertz >= low) & (hertz < 2 * low)].sum() for low in (100, 400, 1600)]
     assert max(octaves) < 1.3 * min(octaves)
 
 
-def test_everybody_is_as_loud_in_babble() -> None:
+def test_speakers_of_babble_are_equally_loud() -> None:
     loud, quiet = tone(0, 8000, 0), 0.01 * make_white_noise(8000, 1)
     both = make_babble([[loud], [quiet]], 4 * SECOND, 1)
     assert both.std() == pytest.approx(0.05, rel=1e-3)
@@ -86,7 +86,7 @@ def test_everybody_is_as_loud_in_babble() -> None:
     assert 0.3 < spectrum[near].sum() / spectrum.sum() < 0.7
 
 
-def test_music_is_as_long_as_asked_for_and_never_clips() -> None:
+def test_music_has_the_requested_length_without_clipping() -> None:
     sound = make_music(5.0, 1)
     assert len(sound) == 5 * SECOND
     assert 0.4 < np.abs(sound).max() <= 0.5
@@ -100,7 +100,7 @@ def test_a_missing_synthesiser_is_named_with_its_package(monkeypatch: pytest.Mon
     assert "apt install espeak-ng" in problem
 
 
-def test_no_recordings_are_named_with_their_package(
+def test_missing_recordings_are_named_with_their_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PEOPLE_VARIABLE, str(tmp_path))
@@ -109,7 +109,7 @@ def test_no_recordings_are_named_with_their_package(
     assert "pocketsphinx-testdata" in problem and str(tmp_path) in problem
 
 
-def test_recordings_come_with_what_was_said(
+def test_recordings_have_their_transcription(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "cards"
@@ -133,7 +133,7 @@ def test_loud_speech_of_another_rate_stays_within_bounds(tmp_path: Path) -> None
     assert np.abs(voice_audio.read_audio(tmp_path / "loud.wav")).max() == 1.0
 
 
-def test_the_golden_recording_is_always_there() -> None:
+def test_golden_recording_is_shipped() -> None:
     recording = load_golden()
     assert recording.text == "go forward ten meters"
     start, end = find_speech_bounds(recording.sound)

@@ -27,15 +27,15 @@ from benchmarks.voice_scores import (
         (["go", "stop"], WRONG),
     ],
 )
-def test_one_command_is_right_only_when_it_alone_was_heard(heard: list, expected: str) -> None:
+def test_command_is_right_only_without_other_results(heard: list, expected: str) -> None:
     assert score_command("go", heard) == expected
 
 
-def test_nothing_said_has_no_accuracy() -> None:
+def test_no_commands_have_no_accuracy() -> None:
     assert math.isnan(ScoreCounts().accuracy)
 
 
-def test_a_tally_counts() -> None:
+def test_counts() -> None:
     tally = ScoreCounts()
     for found in (RIGHT, RIGHT, RIGHT, NONE):
         tally.add_command(found)
@@ -57,7 +57,7 @@ def test_a_tally_counts() -> None:
         ("4819600000000", ["4819600000000"]),
     ],
 )
-def test_numbers_are_written_out(text: str, words: list[str]) -> None:
+def test_numbers_are_spelled(text: str, words: list[str]) -> None:
     assert spell_numbers(text) == words
 
 
