@@ -16,7 +16,7 @@ QUIET = ActivitySettings(partial_period_ms=0.0)
 
 
 def chunk(number: int, sequence: int | None = None) -> AudioChunk:
-    """Return the chunk of one window, every sample of which is its number / 1000."""
+    """Return a chunk of one window; each of its samples is the window number / 1000."""
     samples = np.full(512, number / 1000, np.float32)
     place = number if sequence is None else sequence
     return AudioChunk(samples, 16_000, number * WINDOW_NS, place, "microphone")
@@ -92,7 +92,7 @@ def test_long_speech_is_split_without_loss() -> None:
 def test_partial_segments_during_speech() -> None:
     found = segments([0.9] * 32, ActivitySettings(partial_period_ms=320.0))
     assert [segment.is_final for segment in found] == [False, False, False, False, True]
-    # The last two are one look at the pause behind it, and the end of the hangover.
+    # The last two are the partial segment at the pause and the final segment.
     assert [segment.stamp_ns // WINDOW_NS for segment in found] == [11, 21, 31, 32, 32]
     assert [len(windows_of(segment)) for segment in found[-2:]] == [34, 38]
     assert {segment.start_ns for segment in found} == {0}
@@ -100,13 +100,13 @@ def test_partial_segments_during_speech() -> None:
 
 def test_pause_gives_one_partial_segment() -> None:
     found = segments([0.9] * 8, ActivitySettings(partial_period_ms=32.0, hangover_ms=320.0))
-    # Seven windows of speech that is no noise any more, the pause, and the end.
+    # Seven windows of speech, longer than noise, then the pause and the end.
     assert [segment.is_final for segment in found] == [False] * 8 + [True]
 
 
 @pytest.mark.parametrize(("silence", "is_final"), [(0, False), (2, False), (3, True)])
 def test_speech_truncated_by_a_gap_is_not_final(silence: int, is_final: bool) -> None:
-    """Or "go to the" of "go to the door" would be one; what had ended before it still is."""
+    """Else "go to the" of "go to the door" would be final; speech that ended before a gap is."""
     detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
     for number in range(10 + silence):
         assert detector.feed(chunk(number)) == []
@@ -133,7 +133,7 @@ def test_gap_after_silence_ends_speech() -> None:
     (segment,) = detector.feed(chunk(100))
     assert windows_of(segment) == list(range(10))
     assert segment.stamp_ns == 10 * WINDOW_NS
-    assert model.states == [*range(10), 0]  # the model starts afresh
+    assert model.states == [*range(10), 0]  # the model is reset
     assert not model.windows[-1][:64].any()
     assert detector.counts.gaps == 1
     assert detector.is_speech
@@ -168,7 +168,7 @@ def test_speech_ends_when_audio_stops() -> None:
         "microphone",
     )
     assert detector.end_on_timeout(2.0) == []
-    # What was only late is heard with what was before it.
+    # Late audio continues the utterance.
     for number in range(5, 30):
         found = detector.feed(chunk(number))
         if found:

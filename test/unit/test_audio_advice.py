@@ -1,4 +1,4 @@
-"""What is wrong with the sound is told for as long as somebody can read it."""
+"""Hints about audio problems last long enough to be read."""
 
 from __future__ import annotations
 

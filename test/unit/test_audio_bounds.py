@@ -1,4 +1,4 @@
-"""Sound from outside costs no more than sound is worth: rates, lengths, channels and files."""
+"""The cost of external audio is bounded: rates, lengths, channels and files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from edge_inference.speech.audio.pcm import from_pcm
 from edge_inference.speech.audio.resample import Resampler
 from edge_inference.speech.audio.sources import open_audio_input
 
-# All of them have almost no factor in common with 16 kHz.
+# These have almost no common factor with 16 kHz.
 ODD = (4_001, 5_513, 15_999, 16_001, 47_999, 96_002, 191_998, 191_999)
-# Telephones, CDs, films slowed down for television, Macs.
+# Rates of telephones, CDs, films at television speed, and Macs.
 USUAL = (4_000, 5_512, 8_000, 11_025, 22_050, 22_254, 44_056, 47_952, 48_048, 88_200, 192_000)
 
 
@@ -29,7 +29,7 @@ def chunk(number: int, rate: int, length_s: float = 0.01) -> AudioChunk:
 
 
 def told(rechunker: Rechunker, chunks: list[AudioChunk]) -> list[str]:
-    """Return what is said of each chunk that is refused."""
+    """Return the error of each refused chunk."""
     found = []
     for each in chunks:
         try:
@@ -79,7 +79,7 @@ def test_stream_with_a_stable_new_rate_is_accepted_again() -> None:
 
 
 def test_short_recordings_of_several_rates_are_accepted() -> None:
-    """A third of a second each, in the pieces that files are read in."""
+    """Each recording has a third of a second, in blocks of the size of a file's blocks."""
     numbers = iter(range(1_000))
     rates = [rate for _ in range(4) for rate in (16_000, 48_000, 44_100)]
     chunks = [chunk(next(numbers), rate, 0.032) for rate in rates for _ in range(16)]

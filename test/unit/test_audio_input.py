@@ -1,4 +1,4 @@
-"""Sound files of every kind become pieces of one channel; broken ones are named."""
+"""Audio files and devices deliver blocks of one channel; broken files are reported."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_broken_file_is_reported_and_skipped(tmp_path: Path) -> None:
 
 
 def test_silence_follows_the_valid_part_of_a_broken_file(tmp_path: Path) -> None:
-    """Or else the next file would go on in the middle of its sentence."""
+    """Else the next file would continue the unfinished sentence."""
     write(tmp_path / "a.wav", np.full(1024, 8192, "<i2").tobytes())
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[: 44 + 512 * 2 + 101])
@@ -200,7 +200,7 @@ def test_empty_source_is_refused() -> None:
 
 
 class FakeStream:
-    """A stream as PortAudio makes them: started by hand, and mute once its device is gone."""
+    """A stream like PortAudio's: started explicitly, and silent once its device is removed."""
 
     def __init__(self, port: FakePortAudio, **given) -> None:
         self.port, self.given = port, given
@@ -217,7 +217,7 @@ class FakeStream:
         self.is_open, self.stopped = False, True
 
     def say(self, *levels: float, overflow: bool = False) -> None:
-        """Record one piece, each channel at its level; nothing if the device is gone."""
+        """Record one block, each channel at its level; nothing if the device is removed."""
         if self.given["device"] not in self.port.plugged:
             return
         status = types.SimpleNamespace(input_overflow=overflow)
@@ -226,7 +226,7 @@ class FakeStream:
 
 
 class FakePortAudio(types.ModuleType):
-    """As much of the package sounddevice as is used: it lists devices only when it begins."""
+    """The used part of the package sounddevice; it lists devices only when it starts."""
 
     class PortAudioError(Exception):
         pass

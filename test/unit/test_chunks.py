@@ -82,13 +82,13 @@ def test_resampling_keeps_the_stamps(rate: int) -> None:
     ("second", "counts"),
     [
         (chunk(32, sequence=1), ChunkCounts(2)),
-        (chunk(32, sequence=0), ChunkCounts(2)),  # a source that does not count
+        (chunk(32, sequence=0), ChunkCounts(2)),  # a source without sequence numbers
         (chunk(65, sequence=1), ChunkCounts(2)),  # a jitter of 33 ms
         (chunk(32, sequence=2), ChunkCounts(2, gaps=1)),
         (chunk(200, sequence=9), ChunkCounts(2, gaps=1)),
         (chunk(200, sequence=0), ChunkCounts(2, gaps=1)),
         (chunk(1_100, sequence=1), ChunkCounts(2, gaps=1)),
-        # Numbered without a gap, but stamped by a machine that was busy.
+        # Consecutive numbers, but late stamps of a busy machine.
         (chunk(500, sequence=1), ChunkCounts(2)),
         (chunk(-100, sequence=1), ChunkCounts(2)),
         (chunk(32, sequence=1, rate=48_000, length=1_536), ChunkCounts(2, gaps=1)),
@@ -116,7 +116,7 @@ def test_short_gap_is_filled_with_silence(sequence: int, rate: int) -> None:
     windows = list(rechunker.feed(chunk(0, length, rate=rate)))
     windows += rechunker.feed(chunk(96, length, sequence=sequence, rate=rate))
     windows += rechunker.feed(chunk(128, length, sequence=sequence + 1, rate=rate))
-    windows = windows[:4]  # after another rate the last one waits for what follows
+    windows = windows[:4]  # after resampling the last one waits for more input
     assert [window.follows_gap for window in windows] == [True, False, False, False]
     stamps = [(window.stamp_ns - START) / MS for window in windows]
     assert stamps == pytest.approx([0, 32, 64, 96], abs=0.1)

@@ -1,4 +1,4 @@
-"""A clock beside a steady one: what it shows, and for how long it has."""
+"""Monitoring of a clock by the steady clock: problems, and ages of stamps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LOOK = S // 20
 
 
 class Machine:
-    """A steady clock, and one that is looked at in steps of 50 ms."""
+    """A steady clock, and a monitored clock with updates every 50 ms."""
 
     def __init__(self) -> None:
         self.steady_ns = 7 * S
         self.watch = ClockMonitor(lambda: self.steady_ns)
 
     def run(self, from_ns: int, seconds: float, pace: float = 1.0) -> int:
-        """Let the clock go on from a value; return what it shows at the end."""
+        """Run the clock from a value; return its time at the end."""
         begun_ns = self.steady_ns
         while self.steady_ns - begun_ns < seconds * S:
             self.steady_ns += LOOK

@@ -56,7 +56,7 @@ def test_other_speech_is_rejected_with_the_most_similar_phrase(said: str) -> Non
     recogniser = recogniser_that(saying(TOKENIZER.ids(spelt(said))))
     command = mode_of(recogniser, ["a b c"]).recognise(SECOND)
     assert command.text == ""
-    # Some is given up before the phrase is complete.
+    # Some hypotheses are dropped before the phrase is complete.
     assert command.problem.startswith(("none of the grammar's phrases", "I heard"))
     assert not command.log_probabilities or "nearest is 'a b c'" in command.problem
     assert 0.0 <= command.confidence < 0.14
@@ -72,7 +72,7 @@ def test_command_is_not_repeated(meanings: dict[str, int], text: str) -> None:
 
 
 def unsure_of(loss: float) -> Callable[[list[int]], Mapping[int, float]]:
-    """Hear ``C`` freely, and ``A`` as a phrase that is less likely by ``loss``."""
+    """Decode ``C`` freely, and ``A`` as a phrase that is less likely by ``loss``."""
     a, c = TOKENIZER.ids("A C")
 
     def answer(tokens: list[int]) -> Mapping[int, float]:
@@ -157,7 +157,7 @@ def test_several_commands_in_one_sentence() -> None:
 
 
 def freely(lead: float) -> Recogniser:
-    """Hear ``A c d`` freely, and ``A b`` as a phrase that is less likely by ``lead``."""
+    """Decode ``A c d`` freely, and ``A b`` as a phrase that is less likely by ``lead``."""
     a, b, c, d = TOKENIZER.ids("A b c d")
 
     def answer(tokens: list[int]) -> Mapping[int, float]:
@@ -192,7 +192,7 @@ def test_eager_phrases_are_accepted_despite_likelier_free_text() -> None:
 def test_free_decoding_in_the_beam_equals_free_transcription(
     phrases: set[str], said: list[int], beam: int
 ) -> None:
-    """The extra row of the beam gives what the recogniser itself would write down."""
+    """The extra row of the beam has the same text as free transcription."""
     recogniser = recogniser_that(saying(said))
     settings = CommandModeSettings(beam_width=beam, margin=0.0, lead=0.0, threshold=-100.0)
     command = mode_of(recogniser, sorted(phrases), settings).recognise(SECOND)

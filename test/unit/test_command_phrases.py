@@ -46,7 +46,7 @@ def test_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a b", ""])
 def test_similar_phrases_compete_only_with_another_meaning(tmp_path: Path, text: str) -> None:
-    """It is torn between ``a b`` and ``a e``, which matters where they differ in meaning."""
+    """``a b`` and ``a e`` are equally likely, which matters only if their meanings differ."""
     file = tmp_path / "grammar.yaml"
     one, two = "go: {phrases: [a (b|e)]}", "go: {phrases: [a b]}\n  turn: {phrases: [a e]}"
     phrases = one if text else two
@@ -63,13 +63,13 @@ def test_similar_phrases_compete_only_with_another_meaning(tmp_path: Path, text:
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        ("H", "h"),  # the grammar has no stop at all
+        ("H", "h"),  # the grammar has no stop
         ("H, h, h!", "h"),
         ("H a b", "h"),
-        ("A b, h.", "h"),  # it must not do what it was told before
+        ("A b, h.", "h"),  # it must not execute the earlier command
         ("E f g, h.", "h"),
         ("Whoa", "whoa"),
-        ("A b d h", "a b d h"),  # when it is there
+        ("A b d h", "a b d h"),  # at the end of the plan
         ("H c", "h c"),  # a phrase
         ("A b f h e", "h"),
     ],
@@ -96,7 +96,7 @@ def test_stop_is_last_of_several_only_after_a_command(
 
 @pytest.mark.parametrize(("intent", "text"), [("stop", "h c"), ("go", "")])
 def test_only_stop_phrases_are_eager(tmp_path: Path, intent: str, text: str) -> None:
-    """``stop at the kitchen`` may be a way to drive there."""
+    """``stop at the kitchen`` may be a command to drive there."""
     file = tmp_path / "grammar.yaml"
     file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
     mode = make_command_mode(
@@ -119,7 +119,7 @@ def test_retraction_phrases_are_eager_too(
 
 
 def hardly(tokens: list[int]) -> dict[int, float]:
-    """Write "h c", and another word nearly as likely instead of its first."""
+    """Decode "h c", with another first word that is nearly as likely."""
     told = saying(TOKENIZER.ids("H c"))(tokens)
     other = TOKENIZER.ids("F")[0]
     return {**dict.fromkeys(told, -3.0), other: 0.0} if len(tokens) == 1 else told

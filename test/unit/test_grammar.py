@@ -1,4 +1,4 @@
-"""A grammar says what each sentence means, and what is wrong with its file."""
+"""Grammars: the meaning of sentences, and the errors of grammar files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a language model writes is a plan within the grammar and within its time, or nothing."""
+"""A language model generates a plan within the grammar and its time limit, or nothing."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_prompt_is_processed_once() -> None:
     model = model_of(decoder)
     assert decoder.runs == 1
     assert model.generate("a").text == model.generate("b").text == "stop"
-    # The text behind the prompt, and nothing more: "op" follows by itself, and then the end.
+    # Only the text after the prompt: "op" is forced, and then the end follows.
     assert decoder.runs <= 5
 
 
@@ -169,7 +169,7 @@ def test_model_of_another_kind_is_refused(inputs: list[Spec], complaint: str) ->
 
 @given(seed=st.integers(0, 2**32 - 1), sharpness=st.sampled_from([0.0, 1.0, 30.0, 1e6]))
 def test_random_scores_give_plans_that_the_planner_accepts(seed: int, sharpness: float) -> None:
-    """Random scores: what comes out is a plan of the grammar, and limits hold for it."""
+    """With random scores the result is a plan of the grammar within the limits."""
     random = np.random.default_rng(seed)
 
     def answer(text: str) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Motion keeps its limits whatever comes, and stop always ends it."""
+"""Motion stays within its limits for any input, and a stop always ends it."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_clock_fault_ends_the_plan(later_ns: int, problem: str) -> None:
 
 
 def test_step_over_the_time_limit_ends() -> None:
-    # A cycle as slow as this takes longer than was reckoned.
+    # Such a slow cycle takes longer than the assumed period.
     motion = Motion(VoiceLimits(plan=PlanLimits(max_step_s=2.0)))
     motion.begin(plan(ActionStep("move", distance_m=0.18, speed_mps=0.1)), 0)
     commands, now_ns = drive(motion, 0, 20, 210_000_000)
@@ -304,7 +304,7 @@ def test_velocity_never_exceeds_the_limits(happenings) -> None:
         assert all(abs(linear) <= LIMITS.motion.max_speed_mps for linear, _ in commands)
         assert all(abs(angular) <= LIMITS.motion.max_rate_radps for _, angular in commands)
         if speeds and len(happenings) == 1:
-            # A plan with a speed below 0 is refused as a whole, and moves nothing.
+            # A plan with a negative speed is refused as a whole and causes no motion.
             assert all(abs(linear) <= max(0.0, *speeds) for linear, _ in commands)
     motion.stop(now_ns)
     assert set(drive(motion, now_ns, 20)[0]) == {(0.0, 0.0)}
@@ -328,5 +328,5 @@ def test_every_safe_plan_ends_at_its_target(steps, gaps_ms) -> None:
         return
     assert state.state is MotionState.DONE
     asked = sum(step.distance_m or 0.0 for step in steps)
-    # One late cycle at full speed, for each step, is as exact as commands without odometry are.
+    # Without odometry the error is up to one late cycle at full speed per step.
     assert ways["move"] == pytest.approx(asked, abs=len(steps) * 0.5 * 0.24)

@@ -1,4 +1,4 @@
-"""A clock that stands still, crawls, jumps or hurries makes no robot drive on."""
+"""No robot keeps driving by a clock that stands still, runs slow or fast, or jumps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_pause_hidden_by_the_clock_stops_the_robot(jump_s: float, problem: str) 
 
 
 class Simulation:
-    """Motion by a clock that can be stopped, beside a steady one."""
+    """Motion by a clock that can be stopped, with a steady clock."""
 
     def __init__(self) -> None:
         self.now_ns = self.steady_ns = 100 * 10**9

@@ -1,4 +1,4 @@
-"""A command behind a negation that a pause cut off is held back, however long it is."""
+"""A command of any length after a negation and a pause is blocked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = VoiceLimits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s
 S = 1_000_000_000
 BEGUN = 100 * S
 COMMAND = "go forward two meters"
-#: How long after its end a text is known.
+#: Delay from the end of speech to its transcript.
 HEARD = int(0.5 * S)
 
 CUT_OFF = ["Don't.", "do not", "please don't", "If I say so,", "unless I tell you", "Never"]
@@ -33,7 +33,7 @@ def said(text: str, begun_s: float, seconds: float, is_final: bool = True) -> Tr
 
 
 def command(pause_s: float, seconds: float = 2.5) -> Transcript:
-    """A command that begins so long behind a second of something else."""
+    """Return a command that begins this long after one second of other speech."""
     return said(COMMAND, 1.0 + pause_s, seconds)
 
 
@@ -96,7 +96,7 @@ def test_repeated_command_is_accepted() -> None:
 
 
 class Robot:
-    """Motion, and the clock that both it and the speaker go by."""
+    """Motion, and the clock of motion and speaker."""
 
     def __init__(self) -> None:
         self.now_ns = BEGUN
@@ -126,7 +126,7 @@ class Robot:
     ("pause_s", "is_held_back"), [(0.2, True), (1.4, True), (2.1, False), (5.0, False)]
 )
 def test_robot_does_not_move_after_a_negation(pause_s: float, is_held_back: bool) -> None:
-    """Whoever has made the plan."""
+    """Motion blocks the plan of any planner."""
     robot = Robot()
     robot.observe(said("don't", 0.0, 1.0), known=True)
     robot.observe(command(pause_s), known=True)
@@ -221,13 +221,13 @@ def test_other_negations_block_too(text: str) -> None:
 @pytest.mark.parametrize(
     ("begun_s", "text", "is_retracted"),
     [
-        (-3.0, "don't", True),  # heard of only after its plan had set off
+        (-3.0, "don't", True),  # the transcript arrives after the plan started
         (-3.0, "if I say so", True),
         (0.0, "only if I say so", True),
         (1.4, "unless I tell you", True),
         (1.6, "unless I tell you", False),
         (1.4, "never mind", True),
-        (60.0, "never mind", True),  # a no counts whenever it comes
+        (60.0, "never mind", True),  # a rejection counts at any time
         (0.5, "don't stop", False),
         (0.5, "do not wait if I stop", False),
         (0.5, "what do you see", False),

@@ -1,4 +1,4 @@
-"""Numbers and units as they are said."""
+"""Spoken numbers and units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes to samples, whatever the format is called."""
+"""Conversion of PCM bytes to samples in all formats."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=3).map(" ".jo
 
 
 def readings(graph: PhraseGraph, written: str) -> set[tuple[str, ...]]:
-    """Return the phrases of every way through the graph that writes exactly this."""
+    """Return the phrases of every path through the graph with exactly this text."""
     places = [graph.start]
     for token in TOKENIZER.ids(written):
         places = [to for place in places for step, to in graph.transitions(place) if step == token]
@@ -42,7 +42,7 @@ def test_a_grammar_without_words_is_refused(phrases: list[str], complaint: str) 
         ("G, a b", {("a b",)}),
         ("G. A b", {("a b",)}),
         ("G g c", {("c",)}),
-        ("G g g c", set()),  # no end of words without meaning
+        ("G g g c", set()),  # too many ignored words
         ("G c g", {("c",)}),
         ("G c g g g", set()),
         ("A b, g.", {("a b",)}),

@@ -1,4 +1,4 @@
-"""A model can write the plans of a grammar, and nothing else."""
+"""The schema accepts the plans of a grammar and nothing else."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_forced_text() -> None:
 
 @given(st.data())
 def test_every_valid_prefix_can_be_completed(data: st.DataObject) -> None:
-    """A walk by characters never gets stuck, and what is complete is a plan."""
+    """A random walk by characters has no dead end, and a complete text is a plan."""
     of = schema()
     state, text = of.start, ""
     for _ in range(data.draw(st.integers(0, 120))):

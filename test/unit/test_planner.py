@@ -1,4 +1,4 @@
-"""An intent becomes a plan within the limits, or a reason that can be spoken."""
+"""An intent becomes a plan within the limits, or a spoken reason of refusal."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
         (intent("pick", thing="baby"), "I may not handle baby. I may handle cup"),
         (intent("place", thing="cup"), "I cannot put things down"),
         (intent("sing_loud"), "I do not know how to sing loud"),
-        # What is not understood of a slot must not make it another command.
+        # An invalid slot must not turn the intent into another command.
         (intent("move", distance="far"), "The distance far is not a number"),
         (intent("move", direction="up"), "I do not know the direction up. I know forward, back"),
         (intent("turn", direction="forward"), "I do not know the direction forward. I know left"),

@@ -1,4 +1,4 @@
-"""What closes a question, so that a later yes moves nothing, and is told why."""
+"""Closed questions: a later yes moves nothing and gets the reason."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_affirmation_outside_the_grammar_is_a_yes(text: str) -> None:
     planner.observe(said(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert [step.action for step in planner.plan(unknown).steps] == ["move"]
-    assert planner.plan(unknown).is_refused  # it answers one question
+    assert planner.plan(unknown).is_refused  # it answers only one question
 
 
 @pytest.mark.parametrize("source", ["grammar", "language_model"])
@@ -152,7 +152,7 @@ def test_text_without_a_rejection_leaves_the_question_open(text: str) -> None:
     ("later_s", "is_open"), [(-1.0, True), (0.0, True), (0.01, False), (8.0, False)]
 )
 def test_only_text_after_the_question_closes_it(later_s: float, is_open: bool) -> None:
-    """What is asked about may come once more, in the transcript that takes longer."""
+    """The command itself may arrive again, as a slower transcript."""
     question = replace(UNSURE, stamp_ns=100 * 10**9)
     planner = ActionPlanner(LIMITS)
     planner.plan(question)

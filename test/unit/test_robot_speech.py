@@ -1,4 +1,4 @@
-"""Speech that began or went on while the robot itself spoke may be its own."""
+"""Speech that overlaps with the robot's own speech is marked as mixed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of what is seen: only what enough fresh images show, and where."""
+"""Sentences about the scene: objects in enough recent images, with their positions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = 100 * SECOND
 LABELS = ("person", "dog", "cup", "sports ball", "orange", "scissors")
 NAMES = SceneNames({"sports ball": "ball"}, {"person": "people", "scissors": "scissors"})
 TOPIC = "/ai/detections"
-LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # middles, in an image 600 wide
+LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # centres, in an image 600 pixels wide
 
 
 def make_image(
@@ -29,7 +29,7 @@ def make_image(
     width: int | None = 600,
     model: str = "m",
 ) -> Detections:
-    """Things are label, middle and score; best first."""
+    """Objects are label, centre and score; best first."""
     return Detections(
         boxes=np.array([[x - 20, 5, x + 20, 50] for _, x, *_ in things], np.float32).reshape(-1, 4),
         scores=np.array([s[0] if (s := thing[2:]) else 0.9 for thing in things], np.float32),
@@ -200,7 +200,7 @@ def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
     assert set(names.plurals) <= known_names
     things = read_grammar(config / "grammar.yaml")
     asked = {s.slots["thing"].value for s in things.sentences() if s.intent == "look" and s.slots}
-    # No shipped model knows a box when it sees one, and the robot says so.
+    # No shipped model has the class box, and the robot says so.
     assert asked - known_names == {"box"}
 
 

@@ -1,4 +1,4 @@
-"""Whatever is handed in: files, intents, plans. No surprise, and nothing beyond the limits."""
+"""Any file, intent or plan gives a result within the limits or an error."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_any_file_is_a_grammar_or_an_error(tmp_path: Path, text: str) -> None:
     except ConfigError as error:
         assert str(file) in str(error)
     else:
-        # What can be read can be used: in command mode, and to understand any text.
+        # A valid grammar works in command mode, and for any text.
         assert all(sentence.text for sentence in grammar.sentences())
         Understanding(grammar).parse(Transcript("go on", 1.0, "free", 1))
 

@@ -1,4 +1,4 @@
-"""What stops, and what says no, in whatever words and letters it is written."""
+"""Stops and rejections in any wording and spelling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_inference.speech.language.text_normalization import split_clauses, spl
 
 
 def wide(text: str) -> str:
-    """Write a text in the full-width letters of East Asian keyboards."""
+    """Return a text in the full-width letters of East Asian keyboards."""
     return "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in text)
 
 
@@ -166,7 +166,7 @@ def test_custom_stop_words_work_and_can_be_negated() -> None:
         (wide("1,000 m"), ("1000", "m")),
         ("turn 90º", ("turn", "90", "°")),
         ("3㎞", ("3", "km")),
-        # No figure becomes another one.
+        # No digit changes into another one.
         ("2½ m", ("2", "½", "m")),
         ("10² m", ("10", "²", "m")),
         ("do n't wo n't ca n't", ("dont", "wont", "cant")),

@@ -25,13 +25,13 @@ SECOND_NS = 1_000_000_000
 
 
 def segment(silence_ms: int, *, is_final: bool, start_ns: int = 0) -> SpeechSegment:
-    """Return speech of a second, and some silence behind it."""
+    """Return one second of speech, followed by silence."""
     samples = np.zeros(16_000 + 16 * silence_ms, np.float32)
     return SpeechSegment(samples, start_ns, start_ns + SECOND_NS, is_final)
 
 
 class Counted:
-    """A command mode that counts how often it had to search."""
+    """A command mode that counts its searches."""
 
     def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
         graph = PhraseGraph(phrases, recogniser.tokenizer)
@@ -118,12 +118,12 @@ def test_pause_result_of_other_speech_is_not_reused(
     [
         ("A b", True, ""),
         ("D e f g", True, ""),
-        ("C", True, ""),  # the robot says yes or no in its question
+        ("C", True, ""),  # the robot says yes or no in its own question
         ("", True, ""),
         ("H", True, "h"),
         ("D e h f", True, "h"),
         ("A b h", True, "h"),
-        ("D e h f", False, "h"),  # the robot may yet go on for long
+        ("D e h f", False, "h"),  # the robot may continue for long
         ("A b", False, ""),
     ],
 )

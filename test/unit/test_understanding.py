@@ -1,4 +1,4 @@
-"""What is said is understood by grammar, by letters and by meaning, and nothing else is."""
+"""Understanding of texts by grammar, by letters and by meaning."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_stop_words_are_a_setting() -> None:
 
 
 def embed(texts: Sequence[str]):
-    """Vectors in which only walking and turning are different."""
+    """Return vectors that distinguish only walking and turning."""
     walking = {"go", "walk", "stroll", "move", "way", "forward", "distance"}
     rows = [
         [sum(w in walking for w in text.split()), sum(w not in walking for w in text.split())]

@@ -1,4 +1,4 @@
-"""A stop or a no in a text acts unless a plan is made of that text which does it."""
+"""A stop or a no in a text takes effect unless the plan of that text carries it out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_S = 3.0
 
 
 class Words(UnplannedTextTracker):
-    """They hear what is said at one moment; the steady clock goes as it is told to."""
+    """A tracker with transcripts of one stamp and a controlled steady clock."""
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -62,7 +62,7 @@ def test_text_acts_if_its_plan_does_not(
 def test_text_acts_without_a_plan_in_time() -> None:
     words = Words()
     assert not words.say("pick up the ball and stop")
-    assert not words.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # that of another text
+    assert not words.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # the plan of another text
     words.now_ns = int(LONGEST_S * 1e9) - 1
     assert words.pop_overdue() is None
     words.now_ns += 1

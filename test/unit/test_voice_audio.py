@@ -1,4 +1,4 @@
-"""Speech and noise for the benchmark of the voice pipeline."""
+"""Speech and noise of the voice benchmark."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_the_end_of_the_last_word_is_known() -> None:
 
 @pytest.mark.parametrize("snr_db", [20, 10, 0])
 def test_noise_has_the_requested_snr(snr_db: int) -> None:
-    speech = 0.2 * tone(4000, 8000, 4000)  # quiet enough not to be too loud with noise
-    noise = make_white_noise(1000, 1)  # shorter than the speech: it is repeated
+    speech = 0.2 * tone(4000, 8000, 4000)  # quiet enough that the sum stays below full scale
+    noise = make_white_noise(1000, 1)  # shorter than the speech, so it is repeated
     both = add_noise(speech, noise, snr_db)
     speech_power = np.square(speech[4000:12000]).mean()
     noise_power = np.square(both - speech).mean()

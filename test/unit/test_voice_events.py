@@ -1,4 +1,4 @@
-"""What is read from what the pipeline published."""
+"""Delays computed from messages of the pipeline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 
 def velocities(*moves: float) -> list[Event]:
-    """One every 10 ns, with something else between them."""
+    """Return a velocity every 10 ns, with other events between them."""
     events = []
     for number, speed in enumerate(moves):
         events.append(Event(10 * number, "/cmd_vel", (speed, 0.0)))

@@ -1,4 +1,4 @@
-"""How the benchmark of the voice pipeline counts."""
+"""Scores of the voice benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said in the benchmark: two sets that share nothing, and others that mean nothing."""
+"""The sentence sets of the voice benchmark are disjoint, and non-commands have no meaning."""
 
 from __future__ import annotations
 
