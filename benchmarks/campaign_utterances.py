@@ -37,8 +37,8 @@ def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
             )
             played: Playback = outside.ask("say", np.concatenate([sound, _quiet(_QUIET_S)]))
             drove = any(e.topic == "/cmd_vel" and any(e.content) for e in played.events)
-            heard = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
-            problem = f"the robot moved; transcripts: {heard}" if drove else ""
+            result = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
+            problem = f"the robot moved; transcripts: {result}" if drove else ""
             yield Outcome(f"{voice} says {text!r}, {pause_s} s, {command!r}", 0.0, problem)
             if drove:
                 outside.ask("halt")
@@ -53,10 +53,10 @@ def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
         "say", np.concatenate([synthesise(text, voice), _quiet(_QUIET_S)])
     )
     velocities = [e.content for e in played.events if e.topic == "/cmd_vel"]
-    heard = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
+    result = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
     moves = not velocities or any(velocities[-1])
     outside.ask("halt")
-    problem = f"the robot did not stop; transcripts: {heard}" if moves else ""
+    problem = f"the robot did not stop; transcripts: {result}" if moves else ""
     return Outcome(f"{voice} says {text!r} while it moves", 0.0, problem)
 
 

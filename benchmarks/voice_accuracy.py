@@ -84,20 +84,20 @@ class Trial:
 
     def run(self, condition: str) -> ScoreCounts:
         """Run all sentences under one condition."""
-        spoil = self.conditions()[condition]
+        add_condition = self.conditions()[condition]
         tally = self.result.tallies.setdefault(condition, ScoreCounts())
-        for voice, sentence, _ in self._said(self.commands, condition):
-            sound = spoil(_padded(synthesise(sentence.text, voice)))
+        for voice, sentence, _ in self._assign_voices(self.commands, condition):
+            sound = add_condition(_padded(synthesise(sentence.text, voice)))
             self._run_command(condition, voice, sentence, sound, tally)
-        for voice, text, is_first in self._said(self.others, condition):
-            sound = spoil(_padded(synthesise(text, voice)))
+        for voice, text, is_first in self._assign_voices(self.others, condition):
+            sound = add_condition(_padded(synthesise(text, voice)))
             # Partial speech needs several recognitions, so only one voice per sentence uses it.
-            heard = self.pipeline.transcribe(sound, partial=condition == CLEAN and is_first)
-            tally.add_other(heard.intents)
-            self.result.stops_early += heard.stops_early
-            if heard.meanings or heard.stops_early:
-                early = " (stop before its end)" if heard.stops_early else ""
-                self._tell(f"{condition}: {voice} {text!r} accepted: {heard.texts}{early}")
+            result = self.pipeline.transcribe(sound, partial=condition == CLEAN and is_first)
+            tally.add_other(result.intents)
+            self.result.stops_early += result.stops_early
+            if result.meanings or result.stops_early:
+                early = " (stop before its end)" if result.stops_early else ""
+                self._add_detail(f"{condition}: {voice} {text!r} accepted: {result.texts}{early}")
         return tally
 
     def _run_command(
@@ -109,12 +109,12 @@ class Trial:
         tally: ScoreCounts,
     ) -> None:
         # Answers are recognised only after a question.
-        heard = self.pipeline.transcribe(sound, expects_answer=sentence.intent in (YES, NO))
-        found = score_command(meaning_of(sentence), heard.meanings)
-        tally.add_command(found)
-        if found != RIGHT:
-            content = heard.texts or heard.refused or ["no speech"]
-            self._tell(f"{condition}: {who} {sentence.text!r} {found}: {content}")
+        result = self.pipeline.transcribe(sound, expects_answer=sentence.intent in (YES, NO))
+        outcome = score_command(meaning_of(sentence), result.meanings)
+        tally.add_command(outcome)
+        if outcome != RIGHT:
+            content = result.texts or result.refused or ["no speech"]
+            self._add_detail(f"{condition}: {who} {sentence.text!r} {outcome}: {content}")
         if condition == CLEAN:
             errors, words = count_word_errors(sentence.text, self.pipeline.transcribe_freely(sound))
             self.result.word_errors += errors
@@ -133,13 +133,17 @@ class Trial:
         """Recognise recordings of people without a command; there may be none."""
         tally = ScoreCounts()
         for recording in load_recordings()[0]:
-            heard = self.pipeline.transcribe(_padded(recording.sound))
-            tally.add_other(heard.intents)
-            if heard.meanings:
-                self._tell(f"people: {recording.name} {recording.text!r} accepted: {heard.texts}")
+            result = self.pipeline.transcribe(_padded(recording.sound))
+            tally.add_other(result.intents)
+            if result.meanings:
+                self._add_detail(
+                    f"people: {recording.name} {recording.text!r} accepted: {result.texts}"
+                )
         return tally
 
-    def _said(self, said: Sequence[_T], condition: str) -> Iterator[tuple[Voice, _T, bool]]:
+    def _assign_voices(
+        self, said: Sequence[_T], condition: str
+    ) -> Iterator[tuple[Voice, _T, bool]]:
         """Yield the voice of each sentence, and whether it is this voice's turn."""
         for number, each in enumerate(said):
             whose_turn = self.voices[number % len(self.voices)]
@@ -156,7 +160,7 @@ class Trial:
             self._babbling = make_babble(said, _NOISE_SAMPLES, 5)
         return self._babbling
 
-    def _tell(self, text: str) -> None:
+    def _add_detail(self, text: str) -> None:
         self.result.details.append(text)
 
 

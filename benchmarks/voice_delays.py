@@ -76,19 +76,23 @@ class Speaker:
     def __init__(self, outside: Side) -> None:
         self._outside = outside
 
-    def command(self, said: SpokenCommand, spoil: Callable[[Audio], Audio], to: Delays) -> None:
+    def command(
+        self, said: SpokenCommand, add_condition: Callable[[Audio], Audio], to: Delays
+    ) -> None:
         """Say one command that moves the robot, from standstill."""
         sound, end = pad_with_silence(said.sound, _BEFORE_S, _AFTER_S)
         self._outside.ask("halt")
-        played: Playback = self._outside.ask("say", spoil(sound))
+        played: Playback = self._outside.ask("say", add_condition(sound))
         to.events += played.events
         to.cycles += control_periods_ns(played.events)
         intents: list[Intent] = select_since(played.events, "/ai/intent", played.start_ns)
-        heard = [meaning_of(intent) for intent in intents if intent.name]
-        found = score_command(meaning_of(said.sentence), heard)
-        to.tally.add_command(found)
-        if found != RIGHT:
-            to.details.append(f"{said.who} {said.sentence.text!r} {found}: {_heard(played)}")
+        result = [meaning_of(intent) for intent in intents if intent.name]
+        outcome = score_command(meaning_of(said.sentence), result)
+        to.tally.add_command(outcome)
+        if outcome != RIGHT:
+            to.details.append(
+                f"{said.who} {said.sentence.text!r} {outcome}: {_final_texts(played)}"
+            )
         plans = select_since(played.events, "/ai/action_plan", played.start_ns)
         acted = [plan for plan in plans if not plan.is_refused]
         moved_ns = first_motion_ns(played.events)
@@ -107,7 +111,9 @@ class Speaker:
         elapsed_ns = float("inf") if still_ns is None else still_ns - moment_ns
         to.stops.setdefault(said.sentence.text, []).append(elapsed_ns)
         if still_ns is None:
-            to.details.append(f"{said.who} {said.sentence.text!r} not heard: {_heard(played)}")
+            to.details.append(
+                f"{said.who} {said.sentence.text!r} not recognised: {_final_texts(played)}"
+            )
 
 
 def measure(
@@ -134,12 +140,12 @@ def measure(
             speaker.stop(said, clean)
         seconds = time.monotonic() - started
         percent = 100 * (cpu_seconds(process.pid) - used) / seconds
-        _tell(report, f"{label}, clean", clean)
-        for name, spoil in conditions.items():
+        _report_delays(report, f"{label}, clean", clean)
+        for name, add_condition in conditions.items():
             noisy = Delays()
             for said in commands[::4]:
-                speaker.command(said, spoil, noisy)
-            _tell(report, f"{label}, {name}", noisy)
+                speaker.command(said, add_condition, noisy)
+            _report_delays(report, f"{label}, {name}", noisy)
         outside.ask("switch_off")
         report.figure("memory at the end", resident_mib(process.pid), "MiB")
         peak = peak_memory_mib(process.pid)
@@ -150,7 +156,7 @@ def measure(
     report.claim("voice-percent-of-a-core", percent, at_most=_CPU_BOUND_PERCENT)
 
 
-def _tell(report: Report, content: str, delays: Delays) -> None:
+def _report_delays(report: Report, content: str, delays: Delays) -> None:
     report.figure(f"{content}, in real time", delays.tally.summary())
     if delays.since_word:
         report.figure(
@@ -164,14 +170,14 @@ def _tell(report: Report, content: str, delays: Delays) -> None:
             f"{content}, end of {phrase!r} to zero velocity", format_percentiles(elapsed_ns)
         )
         missed = sum(took == float("inf") for took in elapsed_ns)
-        report.figure(f"{content}, {phrase!r} that was not heard", missed)
+        report.figure(f"{content}, {phrase!r} not recognised", missed)
     for detail in delays.details:
         print(f"    {detail}")
     for key, count in count_dropped(delays.events).items():
         report.figure(f"{content}, dropped by {key}", count)
 
 
-def _heard(played: Playback) -> list[str]:
+def _final_texts(played: Playback) -> list[str]:
     transcripts = select_since(played.events, "/ai/transcript", played.start_ns)
     return [each.text or each.problem for each in transcripts if each.is_final]
 
@@ -190,14 +196,14 @@ def _claim_delays(report: Report, label: str, delays: Delays) -> None:
 def _claim_stages(report: Report, delays: Delays) -> None:
     timings = select_topic(delays.events, "/ai/stage_timing")
     for stage in STAGES:
-        found = [
+        outcome = [
             round(timing.process_ms * 1e6)
             for timing in timings
             if timing.stage == stage and timing.process_ms is not None
         ]
-        p95 = p95_ms(found)
-        if found:
-            report.figure(f"stage {stage}", format_percentiles(found))
+        p95 = p95_ms(outcome)
+        if outcome:
+            report.figure(f"stage {stage}", format_percentiles(outcome))
         if stage in _STAGE_BOUNDS_MS:
             bound = _STAGE_BOUNDS_MS[stage]
             report.claim(f"voice-stage-{stage}-p95-ms", p95, at_most=bound)

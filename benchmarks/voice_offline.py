@@ -87,7 +87,7 @@ class OfflinePipeline:
         With ``partial``, every partial segment is searched for a stop; the node skips some if it is
         late. ``expects_answer``: a question is open.
         """
-        heard = OfflineResult([], [], [], [])
+        result = OfflineResult([], [], [], [])
         stops_early = False
         for segment in self.segments(sound, partial=partial):
             started, worked = time.perf_counter_ns(), time.thread_time_ns()
@@ -99,14 +99,14 @@ class OfflinePipeline:
                 continue
             self.elapsed_ns.append(time.perf_counter_ns() - started)
             self.cpu_ns.append(time.thread_time_ns() - worked)
-            intent = self._meant(command.text, command.confidence)
+            intent = self._parse(command.text, command.confidence)
             if intent.name:
-                heard.meanings.append(meaning_of(intent))
-                heard.intents.append(intent.name)
-                heard.texts.append(command.text)
+                result.meanings.append(meaning_of(intent))
+                result.intents.append(intent.name)
+                result.texts.append(command.text)
             else:
-                heard.refused.append(command.problem or intent.problem)
-        return heard._replace(stops_early=stops_early)
+                result.refused.append(command.problem or intent.problem)
+        return result._replace(stops_early=stops_early)
 
     def transcribe_freely(self, sound: Audio) -> str:
         """Return the transcript of free mode."""
@@ -114,7 +114,7 @@ class OfflinePipeline:
             self.recogniser.transcribe(each.samples).text for each in self.segments(sound)
         )
 
-    def _meant(self, text: str, confidence: float) -> Intent:
+    def _parse(self, text: str, confidence: float) -> Intent:
         return self._understanding.parse(Transcript(text, confidence, "command", stamp_ns=0))
 
 

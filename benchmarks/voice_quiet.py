@@ -70,7 +70,7 @@ class NoCommandResult:
 def measure(report: Report, speakers: Sequence[Sequence[Audio]], minutes: float) -> None:
     """Play all kinds of audio and check the claims; ``speakers`` may be empty."""
     makers = _makers(speakers)
-    found = {kind: NoCommandResult() for kind in makers}
+    outcome = {kind: NoCommandResult() for kind in makers}
     seconds = 60 * minutes / len(makers)
     with run_container() as (process, outside):
         outside.ask("listen_to_speech")
@@ -79,19 +79,19 @@ def measure(report: Report, speakers: Sequence[Sequence[Audio]], minutes: float)
         for kind, make in makers.items():  # warm-up: one-time allocations happen here
             _play(outside, kind, make, range(_WARM_UP), NoCommandResult())
         before = resident_mib(process.pid)
-        report.figure("quiet, memory once all has been heard", before, "MiB")
+        report.figure("quiet, memory after the warm-up", before, "MiB")
         grown = []
         for kind, make in makers.items():
             pieces = max(1, round(seconds / _PIECE_S))
-            _play(outside, kind, make, range(_WARM_UP, _WARM_UP + pieces), found[kind])
+            _play(outside, kind, make, range(_WARM_UP, _WARM_UP + pieces), outcome[kind])
             grown.append(resident_mib(process.pid) - before)
         peak = peak_memory_mib(process.pid)
-    for kind, quiet in found.items():
+    for kind, quiet in outcome.items():
         report.figure(f"quiet, {kind}", quiet.summary())
     report.figure("quiet, memory after each kind of sound", _signed(grown), "MiB")
-    commands = sum(len(q.commands) + len(q.stops_early) + q.moves for q in found.values())
+    commands = sum(len(q.commands) + len(q.stops_early) + q.moves for q in outcome.values())
     names = "-".join(makers)
-    missed = sum(quiet.utterances - quiet.recognised for quiet in found.values())
+    missed = sum(quiet.utterances - quiet.recognised for quiet in outcome.values())
     report.claim(f"voice-quiet-{names}-commands", commands, at_most=0)
     report.claim(f"voice-quiet-{names}-utterances-not-looked-at", missed, at_most=0)
     report.claim("voice-quiet-memory-growth-MiB", grown[-1], at_most=_GROWTH_BOUND_MIB)

@@ -13,11 +13,11 @@ from edge_inference.speech.language.text_normalization import split_words
 RIGHT, WRONG, NONE = "right", "wrong", "none"
 
 
-def score_command(said: Hashable, heard: Sequence[Hashable]) -> str:
+def score_command(expected: Hashable, recognised: Sequence[Hashable]) -> str:
     """Compare the expected command with the recognised ones."""
-    if not heard:
+    if not recognised:
         return NONE
-    return RIGHT if list(heard) == [said] else WRONG
+    return RIGHT if list(recognised) == [expected] else WRONG
 
 
 @dataclass
@@ -30,9 +30,9 @@ class ScoreCounts:
     #: Falsely accepted speech by recognised intent.
     false_intents: Counter[str] = field(default_factory=Counter)
 
-    def add_command(self, found: str) -> None:
+    def add_command(self, hypothesis: str) -> None:
         """Count the result of a command."""
-        self.outcomes[found] += 1
+        self.outcomes[hypothesis] += 1
 
     def add_other(self, intents: Sequence[str]) -> None:
         """Count speech without a command, and the intents recognised in it."""
@@ -65,28 +65,28 @@ class ScoreCounts:
 def spell_numbers(text: str) -> list[str]:
     """Return the words of a text with all numbers spelled out: 2 is two."""
     words = split_words(text)
-    written: list[str] = []
+    spelled: list[str] = []
     place = 0
     while place < len(words):
-        found = parse_number(words, place) if words[place][0].isdigit() else None
-        value, end = found or (None, place + 1)
+        hypothesis = parse_number(words, place) if words[place][0].isdigit() else None
+        value, end = hypothesis or (None, place + 1)
         if value is None:
-            written.append(words[place])
+            spelled.append(words[place])
         else:
             try:
-                written += spell_number(value).split()
+                spelled += spell_number(value).split()
             except ValueError:  # a number without a spelling stays in digits
-                written += words[place:end]
+                spelled += words[place:end]
         place = end
-    return written
+    return spelled
 
 
-def count_word_errors(said: str, heard: str) -> tuple[int, int]:
+def count_word_errors(expected: str, recognised: str) -> tuple[int, int]:
     """Return the word errors (Levenshtein 1966) and the number of reference words."""
-    reference, found = spell_numbers(said), spell_numbers(heard)
-    row = list(range(len(found) + 1))
+    reference, hypothesis = spell_numbers(expected), spell_numbers(recognised)
+    row = list(range(len(hypothesis) + 1))
     for i, word in enumerate(reference, start=1):
         before, row[0] = row[0], i
-        for j, other in enumerate(found, start=1):
+        for j, other in enumerate(hypothesis, start=1):
             before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
     return row[-1], len(reference)

@@ -16,9 +16,9 @@ SURE = 20.0
 
 
 def language_model(folder: Path, follows: dict[str, str]) -> Path:
-    """Make a model that knows which character follows which; ``END`` ends.
+    """Make a model with a table of the next character; ``END`` ends the text.
 
-    What it looks at comes out of its past, and with a wrong attention mask it knows nothing.
+    The output depends on the key-value cache, and is useless with a wrong attention mask.
     """
     names = _tokenizer(folder)
     chances = np.zeros((len(names), len(names)), np.float32)

@@ -155,7 +155,7 @@ def test_new_plan_brakes_the_old_one_first() -> None:
         (plan(replace(AHEAD, target="cup")), 0, "I do not know what target means for move"),
         (plan(replace(LOOK, speed_mps=1.0)), 0, "I do not know what speed_mps means for look"),
         (plan(reason="I may not"), 0, "I may not"),
-        (replace(plan(), is_refused=True), 0, "nobody says why"),
+        (replace(plan(), is_refused=True), 0, "refused without a reason"),
         (plan(), 0, "There is nothing to do"),
     ],
 )

@@ -374,14 +374,14 @@ def _is_not_a_stop(tokens: Sequence[_Word], place: int, end: int, in_turn: bool)
     )
 
 
-def _is_statement_about(tokens: Sequence[_Word], place: int, behind: str) -> bool:
+def _is_statement_about(tokens: Sequence[_Word], place: int, next_word: str) -> bool:
     """Tell whether a stop word in a sentence is part of a statement about a person or an object."""
     first = place
     while first and place - first < _MAX_DISTANCE and not tokens[first].begins:
         first -= 1
     before = [word.text for word in tokens[first:place]]
-    is_thing = behind in _BEING and not _ARTICLES.isdisjoint(before[-2:])
-    return behind in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
+    is_thing = next_word in _BEING and not _ARTICLES.isdisjoint(before[-2:])
+    return next_word in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
 
 
 def _is_addressed(tokens: Sequence[_Word], place: int) -> bool:

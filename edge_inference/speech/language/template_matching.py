@@ -149,7 +149,7 @@ def _render_template(template: Template) -> str:
 
 def _vocabulary(grammar: Grammar, templates: Sequence[Template]) -> frozenset[str]:
     words = {word for template in templates for word in template.words if word}
-    words.update(word for kind in grammar.kinds.values() for word in kind.words())
+    words.update(word for kind in grammar.kinds.values() for word in kind.vocabulary())
     words.update(word for way in (*grammar.ignored, *grammar.joiners) for word in way)
     return frozenset(words | NUMBER_WORDS | UNIT_WORDS)
 

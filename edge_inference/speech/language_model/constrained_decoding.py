@@ -122,13 +122,13 @@ def decode_plan(
         said = token_texts[position]
         ids = [int(token_ids[position])]
         after = schema.after(state, said)
-        assert after is not None, "an allowed token keeps the plan alive"
+        assert after is not None, "an allowed token continues a valid plan"
         state, text = after, text + said
         # A space belongs to the next token, as in the text of the prompt.
         rest = schema.forced_text(state).rstrip(" ")
         if rest:
             after = schema.after(state, rest)
-            assert after is not None, "what is forced keeps the plan alive"
+            assert after is not None, "forced text continues a valid plan"
             state, text = after, text + rest
             ids += encode(rest)
             tokens += len(ids) - 1

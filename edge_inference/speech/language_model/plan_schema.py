@@ -75,9 +75,9 @@ class _Form:
 
 @dataclass(frozen=True)
 class _Position:
-    """How far a plan is written: which step, in which form, which piece, and what of it.
+    """A position in a plan: the step, its form, the element of the form, and its text so far.
 
-    ``form`` is -1 behind a step, where ``text`` is what there is of the separator.
+    ``form`` is -1 after a step, where ``text`` is the part of the separator so far.
     """
 
     step: int

@@ -183,7 +183,7 @@ class Motion:
 
     def _objection(self, plan: ActionPlan, now_ns: int) -> str:
         if plan.is_refused:
-            return plan.reason or "That was refused, and nobody says why"
+            return plan.reason or "That was refused without a reason"
         if not plan.steps:
             return "There is nothing to do in that plan"
         if len(plan.steps) > self.limits.plan.max_steps:

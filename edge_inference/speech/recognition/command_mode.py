@@ -311,8 +311,8 @@ class CommandMode:
         best = result.best(self.settings.threshold)
         is_eager = self._is_eager(best)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
-        behind = result.free.total - best.total
-        return best.mean >= threshold and behind > self._margin(best, is_eager)
+        deficit = result.free.total - best.total
+        return best.mean >= threshold and deficit > self._margin(best, is_eager)
 
     def _extend_beam(
         self, beam: list[_Hypothesis], log_probs: NDArray[np.float32], min_total: float
