@@ -34,7 +34,7 @@ def grammar_of(folder: Path, text: str) -> Grammar:
 
 
 def accepts(of: PlanSchema, text: str) -> bool:
-    state = of.after(of.start, text)
+    state = of.advance(of.start, text)
     return state is not None and of.is_complete(state)
 
 
@@ -115,7 +115,7 @@ def test_values_below_zero(tmp_path: Path) -> None:
         assert accepts(of, f"tilt level={level}"), level
     for level in ("-3.01", "-4", "0.51", "1", "--1", "-"):
         assert not accepts(of, f"tilt level={level}"), level
-    assert of.after(of.start, "tilt level=-4") is None
+    assert of.advance(of.start, "tilt level=-4") is None
 
 
 def test_values_without_a_text_are_excluded(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_every_phrase_round_trips() -> None:
     for sentence in shipped().sentences():
         if sentence.intent in answers:
             continue
-        plan = schema().write([PhraseReading(sentence.intent, sentence.slots)])
+        plan = schema().format([PhraseReading(sentence.intent, sentence.slots)])
         assert plan is not None, sentence
         (reading,) = schema().parse(plan) or ()
         assert reading.intent == sentence.intent
@@ -187,18 +187,18 @@ def test_a_quantity_keeps_its_value() -> None:
     narrowed = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
     (reading,) = narrowed.parse("move direction=forward distance=six feet") or ()
     assert reading.slots["distance"] == IntentSlot("distance", pytest.approx(1.8288), "m")
-    assert narrowed.write([reading]) == "move direction=forward distance=six feet"
+    assert narrowed.format([reading]) == "move direction=forward distance=six feet"
 
 
 def test_no_step_is_none() -> None:
-    assert schema().write([]) == "none"
-    assert schema().write([PhraseReading("fly", {})]) is None
+    assert schema().format([]) == "none"
+    assert schema().format([PhraseReading("fly", {})]) is None
 
 
 def test_forced_text() -> None:
     of = schema()
     for begun, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
-        state = of.after(of.start, begun)
+        state = of.advance(of.start, begun)
         assert state is not None
         assert of.forced_text(state) == rest
 
@@ -209,14 +209,14 @@ def test_every_valid_prefix_can_be_completed(data: st.DataObject) -> None:
     of = schema()
     state, text = of.start, ""
     for _ in range(data.draw(st.integers(0, 120))):
-        ways = [c for c in of.alphabet if of.after(state, c) is not None]
+        ways = [c for c in of.alphabet if of.advance(state, c) is not None]
         if of.is_complete(state):
             assert of.parse(text) is not None
             if not ways:
                 break
         assert ways, f"{text!r} leads nowhere"
         character = data.draw(st.sampled_from(ways))
-        after = of.after(state, character)
+        after = of.advance(state, character)
         assert after is not None
         state, text = after, text + character
 
