@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.campaign_processes import Outcome
 from benchmarks.sides import Side
-from benchmarks.voice_audio import Audio, synthesise
+from benchmarks.voice_audio import Audio, synthesize
 from benchmarks.voice_container import run_container
 from benchmarks.voice_observer import Playback
 from benchmarks.voice_sentences import Voice
@@ -33,7 +33,7 @@ def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
             tried, min(count, len(tried))
         ):
             sound = np.concatenate(
-                [synthesise(text, voice), _quiet(pause_s), synthesise(command, voice)]
+                [synthesize(text, voice), _quiet(pause_s), synthesize(command, voice)]
             )
             played: Playback = outside.ask("say", np.concatenate([sound, _quiet(_QUIET_S)]))
             drove = any(e.topic == "/cmd_vel" and any(e.content) for e in played.events)
@@ -50,7 +50,7 @@ def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
 def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
     outside.ask("drive")
     played: Playback = outside.ask(
-        "say", np.concatenate([synthesise(text, voice), _quiet(_QUIET_S)])
+        "say", np.concatenate([synthesize(text, voice), _quiet(_QUIET_S)])
     )
     velocities = [e.content for e in played.events if e.topic == "/cmd_vel"]
     result = [e.content.text for e in played.events if e.topic == "/ai/transcript"]

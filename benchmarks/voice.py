@@ -22,7 +22,7 @@ from benchmarks.voice_audio import (
     list_missing_programs,
     load_golden,
     load_recordings,
-    synthesise,
+    synthesize,
 )
 from benchmarks.voice_delays import SpokenCommand
 from benchmarks.voice_offline import OfflinePipeline
@@ -146,7 +146,7 @@ def _delays(report: Report, label: str, trial: Trial) -> None:
 def _said(sentences: Sequence[GrammarSentence], voices: Sequence[Voice]) -> list[SpokenCommand]:
     # Rotate the voices, so that every fourth command in noise does not always have the same voice.
     return [
-        SpokenCommand(str(voice), sentence, synthesise(sentence.text, voice))
+        SpokenCommand(str(voice), sentence, synthesize(sentence.text, voice))
         for number, sentence in enumerate(sentences)
         for voice in (voices[(number + turn) % len(voices)] for turn in range(len(voices)))
     ]
@@ -154,7 +154,7 @@ def _said(sentences: Sequence[GrammarSentence], voices: Sequence[Voice]) -> list
 
 def _speakers(trial: Trial) -> list[list[Audio]]:
     """Return every speaker with sentences that are no commands."""
-    speakers = [[synthesise(text, voice) for text in trial.others] for voice in trial.voices]
+    speakers = [[synthesize(text, voice) for text in trial.others] for voice in trial.voices]
     recordings, _ = load_recordings()
     for number in range(2 if len(recordings) > 1 else len(recordings)):
         speakers.append([recording.sound for recording in recordings[number::2]])

@@ -26,7 +26,7 @@ from benchmarks.voice_audio import (
     make_pink_noise,
     make_white_noise,
     pad_with_silence,
-    synthesise,
+    synthesize,
 )
 from benchmarks.voice_offline import OfflinePipeline, meaning_of
 from benchmarks.voice_scores import RIGHT, ScoreCounts, count_word_errors, score_command
@@ -87,10 +87,10 @@ class Trial:
         add_condition = self.conditions()[condition]
         tally = self.result.tallies.setdefault(condition, ScoreCounts())
         for voice, sentence, _ in self._assign_voices(self.commands, condition):
-            sound = add_condition(_padded(synthesise(sentence.text, voice)))
+            sound = add_condition(_padded(synthesize(sentence.text, voice)))
             self._run_command(condition, voice, sentence, sound, tally)
         for voice, text, is_first in self._assign_voices(self.others, condition):
-            sound = add_condition(_padded(synthesise(text, voice)))
+            sound = add_condition(_padded(synthesize(text, voice)))
             # Partial speech needs several recognitions, so only one voice per sentence uses it.
             result = self.pipeline.transcribe(sound, partial=condition == CLEAN and is_first)
             tally.add_other(result.intents)
@@ -154,7 +154,7 @@ class Trial:
         if self._babbling is None:
             speakers = (self.voices * _BABBLERS)[:_BABBLERS]
             said = [
-                [synthesise(text, voice) for text in self.set.others[number::_BABBLERS]]
+                [synthesize(text, voice) for text in self.set.others[number::_BABBLERS]]
                 for number, voice in enumerate(speakers)
             ]
             self._babbling = make_babble(said, _NOISE_SAMPLES, 5)

@@ -50,7 +50,7 @@ def list_missing_programs(voices: Sequence[Voice]) -> list[str]:
     ]
 
 
-def synthesise(text: str, voice: Voice) -> Audio:
+def synthesize(text: str, voice: Voice) -> Audio:
     """Return the speech of a text. Raises RuntimeError if the synthesiser fails."""
     key = hashlib.sha256(f"{voice}\n{text}".encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"edge_inference_voices_{os.getuid()}"
@@ -58,7 +58,7 @@ def synthesise(text: str, voice: Voice) -> Audio:
     file = folder / f"{key}.wav"
     if not file.exists():
         unfinished = file.with_suffix(f".{os.getpid()}.wav")
-        _synthesise(text, voice, unfinished)
+        _synthesize(text, voice, unfinished)
         unfinished.replace(file)
     return read_audio(file)
 
@@ -221,7 +221,7 @@ def _pause(rng: np.random.Generator) -> Audio:
     return np.zeros(int(rng.uniform(0.05, 0.4) * SAMPLE_RATE), np.float32)
 
 
-def _synthesise(text: str, voice: Voice, file: Path) -> None:
+def _synthesize(text: str, voice: Voice, file: Path) -> None:
     program = find_program(voice)
     if program is None:
         raise RuntimeError("; ".join(list_missing_programs([voice])))

@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from rclpy.qos import QoSProfile
 
-from benchmarks.outsider import Outsider
+from benchmarks.spinning_node import SpinningNode
 from benchmarks.voice_audio import Audio
 from edge_inference import msg
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
@@ -70,7 +70,7 @@ class Playback(NamedTuple):
         return self.start_ns + round(sample * 1e9 / SAMPLE_RATE)
 
 
-class PipelineObserver(Outsider):
+class PipelineObserver(SpinningNode):
     """Speaks to the pipeline and observes its messages."""
 
     def __init__(self) -> None:

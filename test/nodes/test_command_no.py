@@ -33,7 +33,7 @@ def test_a_no_stops_what_moves(rig: Rig, speaker: Speaker, text: str) -> None:
     assert said == ["All right, I leave that"]
     speaker.plan(*FAR, age_s=60.0)  # said before it
     assert velocities[-1] == STILL
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
 
 
 def test_a_no_of_which_only_the_beginning_is_known_is_waited_for(
@@ -56,7 +56,7 @@ def test_a_no_while_it_stands_leaves_what_was_said_before_and_the_topic_to_other
     speaker.say("no", age_s=0.5)
     speaker.plan(*FAR, age_s=60.0)  # it took longer than the no
     assert (velocities, said) == ([], ["All right, I leave that"])
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
     speaker.plan(*FAR, age_s=0.4)
     assert velocities[-1] != STILL
 
@@ -68,7 +68,7 @@ def test_a_no_does_not_lift_a_stop(rig: Rig, speaker: Speaker) -> None:
     speaker.say("no", age_s=100.0)
     speaker.plan(*FAR, age_s=60.0)
     assert set(velocities) <= {STILL}
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
 
 
 @pytest.mark.parametrize("text", ["only if I say so", "unless I tell you", "I did not mean it"])

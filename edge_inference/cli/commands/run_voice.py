@@ -34,7 +34,7 @@ MODES = ("command", "free", "both")
 
 def add(pipelines: Commands) -> None:
     """Add the pipeline."""
-    parser = given.add_verb(
+    parser = given.add_command(
         pipelines,
         "voice",
         _start,
@@ -45,7 +45,7 @@ def add(pipelines: Commands) -> None:
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument(
         "--source",
-        type=given.name,
+        type=given.non_empty_text,
         help="sound file, folder of sound files, device, device:<name or number>, or sample",
     )
     sources.add_argument(
@@ -62,13 +62,13 @@ def add(pipelines: Commands) -> None:
     )
     parser.add_argument("--grammar", default="", metavar="FILE", help="instead of the shipped one")
     parser.add_argument("--limits", default="", metavar="FILE", help="instead of the shipped ones")
-    parser.add_argument("--cmd-vel", type=given.topic, metavar="TOPIC", help="drive a robot")
+    parser.add_argument("--cmd-vel", type=given.topic_name, metavar="TOPIC", help="drive a robot")
     parser.add_argument(
         "--play", action="store_true", help="play the files on the default output as they are fed"
     )
     parser.add_argument(
         "--pause",
-        type=given.number(0.0, 600.0),
+        type=given.number_between(0.0, 600.0),
         metavar="S",
         help="seconds of silence after each file; default: 1, or what --expect's file says",
     )

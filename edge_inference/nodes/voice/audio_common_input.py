@@ -57,8 +57,8 @@ class AudioCommonInput(Component):
     def open(self) -> None:
         """Find the installed package."""
         self._messages = audio_common_messages()
-        self._chunks = self.publish_on("audio", AudioChunkAdapter())
-        self.health.awaits("sound")
+        self._chunks = self.make_publisher("audio", AudioChunkAdapter())
+        self.health.expect("sound")
 
     def start(self) -> None:
         """Subscribe to the sound and to its format."""
@@ -102,7 +102,7 @@ class AudioCommonInput(Component):
             sound_format = info_adapter.from_bytes(data)
         except EdgeInferenceError as error:
             adapter.sound_format = None
-            self.refuse(error, "info", lost=False)
+            self.report_error(error, "info", lost=False)
             return
         adapter.sound_format = sound_format
         self.health.note(
@@ -114,7 +114,7 @@ class AudioCommonInput(Component):
     def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
         del by_reference
         self._chunks.publish(chunk)
-        self.health.processed()
+        self.health.count_processed()
 
 
 def info_topic_of(topic: str) -> str:
