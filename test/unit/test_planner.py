@@ -142,7 +142,7 @@ def test_unknown_or_unsafe_intent_is_refused(asked: Intent, reason: str) -> None
 
 
 def test_stop_with_other_slots_stops() -> None:
-    assert planned(intent("stop", distance="far", colour="red")).steps == (ActionStep("stop"),)
+    assert planned(intent("stop", distance="far", color="red")).steps == (ActionStep("stop"),)
 
 
 def test_stop_with_a_problem_stops() -> None:

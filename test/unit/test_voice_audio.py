@@ -93,7 +93,7 @@ def test_music_has_the_requested_length_without_clipping() -> None:
     assert not np.array_equal(sound, make_music(5.0, 2))
 
 
-def test_a_missing_synthesiser_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_synthesizer_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice_audio.shutil, "which", lambda program: None)
     (problem,) = list_missing_programs([Voice("espeak-ng", "en-gb"), Voice("espeak-ng", "en-us")])
     assert "espeak-ng is not on PATH" in problem
