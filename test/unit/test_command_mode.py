@@ -141,13 +141,13 @@ def test_wider_beam_finds_a_phrase_with_an_unlikely_start() -> None:
         script = [START, *good, END]
         return {script[len(tokens)]: 0.0} if tokens == script[: len(tokens)] else {1: 0.0}
 
-    def heard(beam: int) -> str:
+    def transcribe(beam: int) -> str:
         phrases = ["a B C", "d E F"]
         settings = CommandModeSettings(beam_width=beam)
         return mode_of(recogniser_that(misleading), phrases, settings).recognise(SECOND).text
 
-    assert heard(1) == ""
-    assert heard(2) == "a B C"
+    assert transcribe(1) == ""
+    assert transcribe(2) == "a B C"
 
 
 def test_several_commands_in_one_sentence() -> None:

@@ -178,16 +178,16 @@ def test_every_phrase_round_trips() -> None:
     ],
 )
 def test_values_come_from_the_text(text: str, plan: str, is_one: bool) -> None:
-    narrowed = schema().for_text(tuple(text.split()), ["direction"])
-    assert accepts(narrowed, plan) is is_one
-    assert (narrowed.parse(plan) is not None) is is_one
+    restricted = schema().for_text(tuple(text.split()), ["direction"])
+    assert accepts(restricted, plan) is is_one
+    assert (restricted.parse(plan) is not None) is is_one
 
 
 def test_a_quantity_keeps_its_value() -> None:
-    narrowed = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
-    (reading,) = narrowed.parse("move direction=forward distance=six feet") or ()
+    restricted = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
+    (reading,) = restricted.parse("move direction=forward distance=six feet") or ()
     assert reading.slots["distance"] == IntentSlot("distance", pytest.approx(1.8288), "m")
-    assert narrowed.format([reading]) == "move direction=forward distance=six feet"
+    assert restricted.format([reading]) == "move direction=forward distance=six feet"
 
 
 def test_no_step_is_none() -> None:
@@ -197,8 +197,8 @@ def test_no_step_is_none() -> None:
 
 def test_forced_text() -> None:
     of = schema()
-    for begun, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
-        state = of.advance(of.start, begun)
+    for prefix, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
+        state = of.advance(of.start, prefix)
         assert state is not None
         assert of.forced_text(state) == rest
 
@@ -209,13 +209,13 @@ def test_every_valid_prefix_can_be_completed(data: st.DataObject) -> None:
     of = schema()
     state, text = of.start, ""
     for _ in range(data.draw(st.integers(0, 120))):
-        ways = [c for c in of.alphabet if of.advance(state, c) is not None]
+        options = [c for c in of.alphabet if of.advance(state, c) is not None]
         if of.is_complete(state):
             assert of.parse(text) is not None
-            if not ways:
+            if not options:
                 break
-        assert ways, f"{text!r} leads nowhere"
-        character = data.draw(st.sampled_from(ways))
+        assert options, f"{text!r} leads nowhere"
+        character = data.draw(st.sampled_from(options))
         after = of.advance(state, character)
         assert after is not None
         state, text = after, text + character

@@ -10,8 +10,8 @@ from edge_inference.speech.audio.sample_clock import SampleClock
 
 def test_stamps_are_even_for_uneven_arrival() -> None:
     clock, rng = SampleClock(), np.random.default_rng(1)
-    came = [32_000_000 * (i + 1) + int(rng.integers(0, 10_000_000)) for i in range(200)]
-    stamps = [clock.stamp_ns(512, 16_000, now) for now in came]
+    arrivals = [32_000_000 * (i + 1) + int(rng.integers(0, 10_000_000)) for i in range(200)]
+    stamps = [clock.stamp_ns(512, 16_000, now) for now in arrivals]
     steps = np.diff(stamps)
     assert abs(steps - 32_000_000).max() < 200_000
     assert abs(stamps[-1] - 32_000_000 * 199) < 12_000_000

@@ -4,13 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from edge_inference.core.audio import SpeechSegment
-from edge_inference.errors import ConfigError
-from edge_inference.speech.recognition import transcription
-from edge_inference.speech.recognition.command_mode import CommandMode
-from edge_inference.speech.recognition.phrase_graph import PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.transcription import (
     BOTH,
     COMMAND,
@@ -18,6 +11,13 @@ from edge_inference.speech.recognition.transcription import (
     SpeechTranscript,
     Transcriber,
 )
+
+from edge_inference.core.audio import SpeechSegment
+from edge_inference.errors import ConfigError
+from edge_inference.speech.recognition import transcription
+from edge_inference.speech.recognition.command_mode import CommandMode
+from edge_inference.speech.recognition.phrase_graph import PhraseGraph
+from edge_inference.speech.recognition.recogniser import Recogniser
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()
@@ -30,7 +30,7 @@ def segment(silence_ms: int, *, is_final: bool, start_ns: int = 0) -> SpeechSegm
     return SpeechSegment(samples, start_ns, start_ns + SECOND_NS, is_final)
 
 
-class Counted:
+class CountingCommandMode:
     """A command mode that counts its searches."""
 
     def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
@@ -44,14 +44,14 @@ class Counted:
         return self._mode.search(samples, expects_answer=expects_answer, to_end=to_end)
 
 
-def make_transcriber(said: str) -> tuple[Transcriber, Counted]:
-    recogniser = recogniser_that(saying(TOKENIZER.ids(said)))
-    counted = Counted(recogniser, ["a b", "c"])
-    return Transcriber(recogniser, counted), counted
+def make_transcriber(phrases: str) -> tuple[Transcriber, CountingCommandMode]:
+    recogniser = recogniser_that(saying(TOKENIZER.ids(phrases)))
+    command_mode = CountingCommandMode(recogniser, ["a b", "c"])
+    return Transcriber(recogniser, command_mode), command_mode
 
 
 @pytest.mark.parametrize(
-    ("mode", "said", "text", "heard_in"),
+    ("mode", "phrases", "text", "result_mode"),
     [
         (COMMAND, "A b", "a b", COMMAND),
         (COMMAND, "D e", "", COMMAND),
@@ -61,9 +61,9 @@ def make_transcriber(said: str) -> tuple[Transcriber, Counted]:
         (BOTH, "", "", FREE),
     ],
 )
-def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
-    heard = make_transcriber(said)[0].transcribe(segment(192, is_final=True), mode)
-    assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
+def test_the_modes(mode: str, phrases: str, text: str, result_mode: str) -> None:
+    result = make_transcriber(phrases)[0].transcribe(segment(192, is_final=True), mode)
+    assert (result.text, result.mode, bool(result.problem)) == (text, result_mode, not text)
 
 
 def test_unknown_mode_is_refused() -> None:
@@ -72,27 +72,29 @@ def test_unknown_mode_is_refused() -> None:
 
 
 def test_only_final_speech_is_transcribed_freely() -> None:
-    heard = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
-    assert (heard.text, heard.mode) == ("", COMMAND)
+    result = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
+    assert (result.text, result.mode) == ("", COMMAND)
 
 
 def test_pause_result_is_reused_at_the_end() -> None:
-    transcription, counted = make_transcriber("A b")
-    partial = transcription.transcribe(segment(64, is_final=False), COMMAND)
-    assert transcription.transcribe(segment(192, is_final=True), COMMAND) == partial
-    assert counted.searches == 1
-    transcription.transcribe(segment(192, is_final=True), COMMAND)
-    assert counted.searches == 2
+    transcriber, command_mode = make_transcriber("A b")
+    partial = transcriber.transcribe(segment(64, is_final=False), COMMAND)
+    assert transcriber.transcribe(segment(192, is_final=True), COMMAND) == partial
+    assert command_mode.searches == 1
+    transcriber.transcribe(segment(192, is_final=True), COMMAND)
+    assert command_mode.searches == 2
 
 
-@pytest.mark.parametrize("said", ["D e f g h", "A b, h", "H h"])
+@pytest.mark.parametrize("phrases", ["D e f g h", "A b, h", "H h"])
 @pytest.mark.parametrize("paused", [False, True])
-def test_stop_after_a_phrase_is_found_at_the_pause_or_at_the_end(said: str, paused: bool) -> None:
-    transcription, counted = make_transcriber(said)
+def test_stop_after_a_phrase_is_found_at_the_pause_or_at_the_end(
+    phrases: str, paused: bool
+) -> None:
+    transcriber, command_mode = make_transcriber(phrases)
     if paused:
-        transcription.transcribe(segment(64, is_final=False), COMMAND)
-    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
-    assert (heard.text, heard.problem, counted.searches) == ("h", "", 1)
+        transcriber.transcribe(segment(64, is_final=False), COMMAND)
+    result = transcriber.transcribe(segment(192, is_final=True), COMMAND)
+    assert (result.text, result.problem, command_mode.searches) == ("h", "", 1)
 
 
 @pytest.mark.parametrize(
@@ -106,15 +108,17 @@ def test_stop_after_a_phrase_is_found_at_the_pause_or_at_the_end(said: str, paus
 def test_pause_result_of_other_speech_is_not_reused(
     before: SpeechSegment, expects_answer: bool
 ) -> None:
-    transcription, counted = make_transcriber("C")
-    transcription.transcribe(before, COMMAND, expects_answer=expects_answer)
-    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
-    assert counted.searches == 2
-    assert heard == SpeechTranscript("", heard.confidence, COMMAND, "none of the grammar's phrases")
+    transcriber, command_mode = make_transcriber("C")
+    transcriber.transcribe(before, COMMAND, expects_answer=expects_answer)
+    result = transcriber.transcribe(segment(192, is_final=True), COMMAND)
+    assert command_mode.searches == 2
+    assert result == SpeechTranscript(
+        "", result.confidence, COMMAND, "none of the grammar's phrases"
+    )
 
 
 @pytest.mark.parametrize(
-    ("said", "is_final", "text"),
+    ("phrases", "is_final", "text"),
     [
         ("A b", True, ""),
         ("D e f g", True, ""),
@@ -129,12 +133,12 @@ def test_pause_result_of_other_speech_is_not_reused(
 )
 @pytest.mark.parametrize("mode", [COMMAND, FREE, BOTH])
 def test_only_a_stop_counts_in_mixed_speech(
-    mode: str, said: str, is_final: bool, text: str
+    mode: str, phrases: str, is_final: bool, text: str
 ) -> None:
     silence_ms = 192 if is_final else 0
     mixed = replace(segment(silence_ms, is_final=is_final), is_mixed=True)
-    heard = make_transcriber(said)[0].transcribe_mixed(mixed, mode, ["h"])
-    assert (heard.text, heard.problem) == (text, "the robot itself spoke meanwhile")
+    result = make_transcriber(phrases)[0].transcribe_mixed(mixed, mode, ["h"])
+    assert (result.text, result.problem) == (text, "the robot itself spoke meanwhile")
 
 
 @pytest.mark.parametrize("mode", [COMMAND, FREE])
@@ -149,8 +153,8 @@ def test_rejection_counts_in_final_mixed_speech(
 
 def test_no_before_other_words_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcription, "starts_with_no", lambda text: text == "D e")
-    heard = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
-    assert (heard.text, bool(heard.problem)) == ("D e", True)
+    result = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
+    assert (result.text, bool(result.problem)) == ("D e", True)
 
 
 def test_rejection_outside_the_grammar_is_reported_when_final(
