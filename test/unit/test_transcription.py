@@ -4,13 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edge_inference.speech.recognition.transcription import (
-    BOTH,
-    COMMAND,
-    FREE,
-    SpeechTranscript,
-    Transcriber,
-)
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import ConfigError
@@ -18,6 +11,13 @@ from edge_inference.speech.recognition import transcription
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.transcription import (
+    BOTH,
+    COMMAND,
+    FREE,
+    SpeechTranscript,
+    Transcriber,
+)
 from speech_doubles import recogniser_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()

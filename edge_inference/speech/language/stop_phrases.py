@@ -132,8 +132,8 @@ def find_stop_word(
         texts = [word.text for word in each]
         for phrase in stop_words:
             words = split_words(phrase)
-            for place in _find_sequence(texts, words):
-                if not _is_not_a_stop(each, place, place + len(words), in_turn):
+            for index in _find_sequence(texts, words):
+                if not _is_not_a_stop(each, index, index + len(words), in_turn):
                     return phrase
     return ""
 
@@ -153,12 +153,12 @@ def is_rejection(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
         return True
     if any(first and second for first, second in pairwise(noes)):
         return True
-    stops = {place for phrase in stop_words for place in _find_sequence(words, split_words(phrase))}
+    stops = {index for phrase in stop_words for index in _find_sequence(words, split_words(phrase))}
     return any(
-        _is_addressed(tokens, place) and place + len(forbidding) not in stops
+        _is_addressed(tokens, index) and index + len(forbidding) not in stops
         for forbidding in (*_PROHIBITIONS, ("not",))
-        for place in _find_sequence(words, forbidding)
-        if forbidding not in _CLAUSE_START_ONLY or _is_at_clause_start(tokens, place)
+        for index in _find_sequence(words, forbidding)
+        if forbidding not in _CLAUSE_START_ONLY or _is_at_clause_start(tokens, index)
     )
 
 
@@ -329,9 +329,9 @@ def _unfold(word: str, known: Mapping[str, str]) -> Sequence[str]:
         return (word,)
     folded = _REPEATED.sub(r"\1", word)
     for once, meant in known.items():
-        times = len(folded) // len(once)
-        if len(word) > len(meant) and folded == once * times:
-            return (meant,) * min(times, _MIN_SPELLED_LETTERS)
+        count = len(folded) // len(once)
+        if len(word) > len(meant) and folded == once * count:
+            return (meant,) * min(count, _MIN_SPELLED_LETTERS)
     return (word,)
 
 
@@ -339,58 +339,58 @@ def _join_spelled(tokens: Sequence[_Word]) -> list[_Word]:
     """Return the words; spelled letters (``S.T.O.P.``) become one word."""
     found: list[_Word] = []
     for is_letter, run in groupby(tokens, key=lambda word: len(word.text) == 1):
-        these = list(run)
-        if is_letter and len(these) >= _MIN_SPELLED_LETTERS:
-            these = [_Word("".join(word.text for word in these), these[0].begins)]
-        found += these
+        letters = list(run)
+        if is_letter and len(letters) >= _MIN_SPELLED_LETTERS:
+            letters = [_Word("".join(word.text for word in letters), letters[0].begins)]
+        found += letters
     return found
 
 
 def _find_sequence(texts: Sequence[str], words: Sequence[str]) -> list[int]:
     """Return the indices at which a sequence of words occurs in a text."""
     return [
-        place
-        for place, text in enumerate(texts)
-        if text == words[0] and tuple(texts[place : place + len(words)]) == tuple(words)
+        index
+        for index, text in enumerate(texts)
+        if text == words[0] and tuple(texts[index : index + len(words)]) == tuple(words)
     ]
 
 
-def _is_not_a_stop(tokens: Sequence[_Word], place: int, end: int, in_turn: bool) -> bool:
+def _is_not_a_stop(tokens: Sequence[_Word], index: int, end: int, in_turn: bool) -> bool:
     """Tell whether a stop word is no stop: forbidden, the last of several commands, a sign."""
-    if place == 0:
+    if index == 0:
         return False
     if (
         end < len(tokens)
         and not tokens[end].begins
-        and _is_statement_about(tokens, place, tokens[end].text)
+        and _is_statement_about(tokens, index, tokens[end].text)
     ):
         return True
-    if in_turn and place > 1 and tokens[place - 1].text in _JOINERS:
+    if in_turn and index > 1 and tokens[index - 1].text in _JOINERS:
         return True
     # Punctuation ends the scope of a negation: "Don't! Stop!"
-    before = [word.text for word in tokens[max(0, place - 2) : place]]
-    return not tokens[place].begins and any(
+    before = [word.text for word in tokens[max(0, index - 2) : index]]
+    return not tokens[index].begins and any(
         before[-len(forbidding) :] == list(forbidding) for forbidding in _PROHIBITIONS
     )
 
 
-def _is_statement_about(tokens: Sequence[_Word], place: int, next_word: str) -> bool:
+def _is_statement_about(tokens: Sequence[_Word], index: int, next_word: str) -> bool:
     """Tell whether a stop word in a sentence is part of a statement about a person or an object."""
-    first = place
-    while first and place - first < _MAX_DISTANCE and not tokens[first].begins:
+    first = index
+    while first and index - first < _MAX_DISTANCE and not tokens[first].begins:
         first -= 1
-    before = [word.text for word in tokens[first:place]]
+    before = [word.text for word in tokens[first:index]]
     is_thing = next_word in _BEING and not _ARTICLES.isdisjoint(before[-2:])
     return next_word in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
 
 
-def _is_addressed(tokens: Sequence[_Word], place: int) -> bool:
+def _is_addressed(tokens: Sequence[_Word], index: int) -> bool:
     """Tell whether a negation is addressed to the robot, and is no statement."""
-    return place == 0 or tokens[place].begins or tokens[place - 1].text not in _STATEMENT_SUBJECTS
+    return index == 0 or tokens[index].begins or tokens[index - 1].text not in _STATEMENT_SUBJECTS
 
 
-def _is_at_clause_start(tokens: Sequence[_Word], place: int) -> bool:
+def _is_at_clause_start(tokens: Sequence[_Word], index: int) -> bool:
     """Tell whether only rejections and filler words precede a word in its clause."""
-    while place and not tokens[place].begins and tokens[place - 1].text in _NOES | _FILLERS:
-        place -= 1
-    return place == 0 or tokens[place].begins
+    while index and not tokens[index].begins and tokens[index - 1].text in _NOES | _FILLERS:
+        index -= 1
+    return index == 0 or tokens[index].begins

@@ -71,7 +71,7 @@ class ActionPlanner:
         """Return the plan for an intent; ``reason`` is spoken in either case.
 
         With ``now_ns`` an intent that is too old is refused, because it would not be executed. A
-        question stays open until an answer, another command, or the end of its time. The plan that
+        question stays open until it is answered or closed, or until another command. The plan that
         says "Then I leave it" is one for the intent deny.
         """
         with self._lock:
