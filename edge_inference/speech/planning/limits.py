@@ -226,7 +226,7 @@ def read_limits(file: Path) -> VoiceLimits:
 
 
 def _find_unused_value(step: ActionStep) -> str:
-    """Return the name of a value that the step's action does not use: it may have another meaning."""
+    """Return the name of a value that the step's action does not use; it may mean another step."""
     values: dict[str, object] = {
         "distance_m": step.distance_m,
         "angle_rad": step.angle_rad,
