@@ -21,15 +21,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks import campaign_clocks, campaign_processes, campaign_words
+from benchmarks import campaign_clocks, campaign_processes, campaign_utterances
 from benchmarks.campaign_clocks import SHAPES, Simulation
 from benchmarks.campaign_flood import ITS_OWN, Driver, Flood
 from benchmarks.campaign_messages import ARGUMENTS, COMPRESSED, PIPELINE, Target
-from benchmarks.campaign_words import VOICES
+from benchmarks.campaign_utterances import VOICES
 from benchmarks.programs import run_program
 from benchmarks.report import Report
 from benchmarks.sides import Side, domains, shared_memory
-from benchmarks.voice_sound import missing
+from benchmarks.voice_audio import list_missing_programs
 from edge_inference.composition.pipeline import load_pipeline
 
 _MUTATIONS = 3000
@@ -202,11 +202,11 @@ def processes(tally: Tally, seed: int, effort: Effort) -> None:
 
 def words(tally: Tally, seed: int, effort: Effort) -> None:
     """Say commands that are cut off, and every word for stop, where a synthesiser is installed."""
-    lacking = missing(VOICES)
+    lacking = list_missing_programs(VOICES)
     for line in lacking:
         print(line)
     if not lacking:
-        _judge(tally, campaign_words.words(seed, effort.words))
+        _judge(tally, campaign_utterances.run_utterances(seed, effort.words))
 
 
 def _judge(tally: Tally, outcomes: Iterable[campaign_processes.Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that a pause takes back, and the many words for stop, spoken into the pipeline."""
+"""Campaign: commands that a negation retracts after a pause, and all stop words, as audio."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.campaign_processes import Outcome
 from benchmarks.sides import Side
-from benchmarks.voice_container import contained
-from benchmarks.voice_outside import Played
+from benchmarks.voice_audio import Audio, synthesize
+from benchmarks.voice_container import run_container
+from benchmarks.voice_observer import Playback
 from benchmarks.voice_sentences import Voice
-from benchmarks.voice_sound import Sound, speak
 from edge_inference.core.audio import SAMPLE_RATE
 
 VOICES = (Voice("flite", "slt"), Voice("flite", "rms"), Voice("espeak-ng", "en-us"))
@@ -24,19 +24,21 @@ _STOPS = ("stop", "cancel", "wait", "hold on", "no no no", "don't move")
 _QUIET_S = 1.5
 
 
-def words(seed: int, count: int) -> Iterator[Outcome]:
-    """Say ``count`` commands that are cut off, and every word for stop while the robot moves."""
+def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
+    """Say ``count`` retracted commands, and every stop word while the robot moves."""
     tried = list(itertools.product(VOICES, _CUT_OFF, _PAUSES_S, _COMMANDS))
-    with contained() as (_, outside):
+    with run_container() as (_, outside):
         outside.ask("switch_on")
         for voice, text, pause_s, command in random.Random(seed).sample(
             tried, min(count, len(tried))
         ):
-            sound = np.concatenate([speak(text, voice), _quiet(pause_s), speak(command, voice)])
-            played: Played = outside.ask("say", np.concatenate([sound, _quiet(_QUIET_S)]))
-            drove = any(e.topic == "/cmd_vel" and any(e.what) for e in played.events)
-            heard = [e.what.text for e in played.events if e.topic == "/ai/transcript"]
-            problem = f"the robot set off; heard {heard}" if drove else ""
+            sound = np.concatenate(
+                [synthesize(text, voice), _quiet(pause_s), synthesize(command, voice)]
+            )
+            played: Playback = outside.ask("say", np.concatenate([sound, _quiet(_QUIET_S)]))
+            drove = any(e.topic == "/cmd_vel" and any(e.content) for e in played.events)
+            result = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
+            problem = f"the robot moved; transcripts: {result}" if drove else ""
             yield Outcome(f"{voice} says {text!r}, {pause_s} s, {command!r}", 0.0, problem)
             if drove:
                 outside.ask("halt")
@@ -47,14 +49,16 @@ def words(seed: int, count: int) -> Iterator[Outcome]:
 
 def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
     outside.ask("drive")
-    played: Played = outside.ask("say", np.concatenate([speak(text, voice), _quiet(_QUIET_S)]))
-    velocities = [e.what for e in played.events if e.topic == "/cmd_vel"]
-    heard = [e.what.text for e in played.events if e.topic == "/ai/transcript"]
+    played: Playback = outside.ask(
+        "say", np.concatenate([synthesize(text, voice), _quiet(_QUIET_S)])
+    )
+    velocities = [e.content for e in played.events if e.topic == "/cmd_vel"]
+    result = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
     moves = not velocities or any(velocities[-1])
     outside.ask("halt")
-    problem = f"the robot goes on; heard {heard}" if moves else ""
+    problem = f"the robot did not stop; transcripts: {result}" if moves else ""
     return Outcome(f"{voice} says {text!r} while it moves", 0.0, problem)
 
 
-def _quiet(seconds: float) -> Sound:
+def _quiet(seconds: float) -> Audio:
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
