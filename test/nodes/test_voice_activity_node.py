@@ -283,7 +283,7 @@ def test_two_sources_on_one_topic_are_told(rig: Rig, outside: Outside, model: Lo
     for _ in range(5):
         first.hear(0.1)
         second.hear(0.1)
-    wait_for(lambda: "2 sources publish the sound" in node.health.status(0).message, "advice")
+    wait_for(lambda: "2 sources publish audio" in node.health.status(0).message, "advice")
 
 
 def test_a_flood_of_sound_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> None:
