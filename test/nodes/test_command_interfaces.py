@@ -56,7 +56,7 @@ def test_a_stamped_velocity_there_and_back() -> None:
     assert adapter.from_message(message) == Velocity(0.5, -1.0)
     odd = TwistStamped()
     odd.twist.linear.x = float("nan")
-    with pytest.raises(InputError, match="expected numbers"):
+    with pytest.raises(InputError, match="expected finite numbers"):
         adapter.from_message(odd)
 
 

@@ -18,9 +18,9 @@ from edge_inference.core.voice import Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio_common import (
     AudioDataStampedAdapter,
+    AudioFormat,
     AudioInfoAdapter,
     AudioStampedAdapter,
-    SoundFormat,
     audio_common_messages,
     has_own_info,
     to_info,
@@ -93,7 +93,7 @@ def test_packages_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_unknown_package_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, "audio_common_msgs", types.SimpleNamespace(AudioData=object))
-    with pytest.raises(ConfigError, match=r"expected AudioDataStamped .* there are AudioData"):
+    with pytest.raises(ConfigError, match=r"expected AudioDataStamped .* got AudioData"):
         audio_common_messages()
 
 
@@ -132,8 +132,8 @@ def stamped(data: bytes) -> object:
 def test_our_sound_survives() -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
     infos = AudioInfoAdapter(ROS_DRIVERS)
-    adapter.sound_format = infos.from_message(to_info(ROS_DRIVERS, 16_000))
-    assert adapter.sound_format == SoundFormat(16_000, 1, "S16LE")
+    adapter.audio_format = infos.from_message(to_info(ROS_DRIVERS, 16_000))
+    assert adapter.audio_format == AudioFormat(16_000, 1, "S16LE")
     back = adapter.from_message(adapter.to_message(CHUNK))
     assert back.samples.tolist() == CHUNK.samples.tolist()
     assert not back.samples.flags.writeable
@@ -142,7 +142,7 @@ def test_our_sound_survives() -> None:
 
 def test_stereo_at_another_rate() -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
-    adapter.sound_format = SoundFormat.of(
+    adapter.audio_format = AudioFormat.from_info(
         info(channels=2, sample_rate=44_100, sample_format="F32LE")
     )
     chunk = adapter.from_message(stamped(struct.pack("<4f", 0.5, 0.0, -0.5, -1.0)))
@@ -151,24 +151,24 @@ def test_stereo_at_another_rate() -> None:
 
 
 def test_sound_that_nobody_has_described_is_refused() -> None:
-    with pytest.raises(InputError, match="no AudioInfo has said what it is; publish one"):
+    with pytest.raises(InputError, match="expected an AudioInfo before it, got none; publish one"):
         AudioDataStampedAdapter(ROS_DRIVERS).from_message(stamped(b""))
 
 
 @pytest.mark.parametrize("coding", ["mp3", "MP3", "opus"])
 def test_compressed_sound_is_refused(coding: str) -> None:
     with pytest.raises(InputError, match=f"'{coding}': expected uncompressed .* format:=wave"):
-        SoundFormat.of(info(coding_format=coding))
+        AudioFormat.from_info(info(coding_format=coding))
 
 
 @pytest.mark.parametrize("coding", ["wave", "WAVE", ""])
 def test_uncompressed_sound_is_taken(coding: str) -> None:
-    assert SoundFormat.of(info(coding_format=coding)).sample_format == "S16LE"
+    assert AudioFormat.from_info(info(coding_format=coding)).sample_format == "S16LE"
 
 
 def test_a_rate_of_0_is_refused() -> None:
-    with pytest.raises(InputError, match="sample_rate: expected samples a second, got 0"):
-        SoundFormat.of(info(sample_rate=0))
+    with pytest.raises(InputError, match="sample_rate: expected samples per second, got 0"):
+        AudioFormat.from_info(info(sample_rate=0))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_rate_of_0_is_refused() -> None:
 )
 def test_sound_that_is_too_much_is_refused(data: bytes, channels: int, words: str) -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
-    adapter.sound_format = SoundFormat.of(info(channels=channels, sample_format="U8"))
+    adapter.audio_format = AudioFormat.from_info(info(channels=channels, sample_format="U8"))
     with pytest.raises(InputError, match=words):
         adapter.from_message(stamped(data))
 
@@ -223,9 +223,9 @@ def test_odd_sound_is_refused() -> None:
     adapter = AudioStampedAdapter(MGONZS13)
     with pytest.raises(InputError, match=r"format: expected 1, 2, 8, 16, 32 .*, got 4"):
         adapter.from_message(both(4))
-    with pytest.raises(InputError, match="rate: expected samples a second, got 0"):
+    with pytest.raises(InputError, match="rate: expected samples per second, got 0"):
         adapter.from_message(both(8, rate=0, int16_data=array("h")))
-    with pytest.raises(InputError, match="multiple of 4 bytes .2 channels of S16LE"):
+    with pytest.raises(InputError, match=r"multiple of 4 bytes .2 channels of S16LE"):
         adapter.from_message(both(8, channels=2, int16_data=array("h", [1])))
     with pytest.raises(
         InputError, match="at most 16777216 bytes of audio in one message, got 16777220"

@@ -81,12 +81,12 @@ def test_sound_of_ros_drivers_comes_in(rig: Rig, qos: QoSProfile) -> None:
         wait_for(lambda: node.health.counts().get("invalid"), "sound that nobody has described")
         wait_for(lambda: infos.get_subscription_count() == 1, "the subscription to the info")
         infos.publish(info)
-    wait_for(lambda: "sound" in node.health.notes(), "what the sound is")
+    wait_for(lambda: "audio" in node.health.notes(), "what the sound is")
     sound.publish(piece)
     (chunk,) = heard.wait()
     assert chunk.samples.tolist() == [0.25, -0.25]
     assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (44_100, 5_000_000_000, "ear")
-    assert node.health.notes()["sound"] == "S16LE, 44100 Hz, 2 channels"
+    assert node.health.notes()["audio"] == "S16LE, 44100 Hz, 2 channels"
 
 
 @ros_drivers

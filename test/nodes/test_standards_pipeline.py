@@ -77,4 +77,4 @@ def test_sound_by_way_of_audio_common(rig: Rig, pipeline) -> None:
 
 def told(loaded: dict) -> bool:
     """Whether what the sound is has come, where it comes by itself."""
-    return "sound" in loaded["audio_common_input"].health.notes()
+    return "audio" in loaded["audio_common_input"].health.notes()

@@ -260,7 +260,7 @@ def test_sound_without_stamps_gets_those_of_its_arrival(
 @pytest.mark.parametrize(
     ("rate", "count", "words"),
     [
-        (0, 512, "sample_rate: expected samples a second, got 0"),
+        (0, 512, "sample_rate: expected samples per second, got 0"),
         (3000, 512, "expected 4000 to 192000"),
         (4000, 160_000, "expected at most 30 s, got 40.0 s"),
     ],

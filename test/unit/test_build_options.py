@@ -30,7 +30,7 @@ SIZES = st.lists(st.integers(1, 999), min_size=1, max_size=5)
 
 @pytest.mark.parametrize("text", ["", ":", "image", "image:", ":1x2", "image:1,2", "image:1,2,3,4"])
 def test_profile_of_the_wrong_form(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"expected NAME:MIN|expected numbers"):
+    with pytest.raises(ConfigError, match=r"expected NAME:MIN|expected finite numbers"):
         parse_profile(text)
 
 
