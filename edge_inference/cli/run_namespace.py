@@ -1,4 +1,4 @@
-"""The namespace of a pipeline that a command runs: one that no other pipeline has."""
+"""A unique namespace for the pipeline that a command runs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from edge_inference.errors import CacheError
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
-#: So long after its start a process may not know the nodes of others; some take longer.
+#: A new process usually discovers the nodes of other processes within this time.
 _DISCOVERY_S = 1.0
-_LOOK_S = 0.02
+_POLL_PERIOD_S = 0.02
 
 
 class NamespacedPipeline(NamedTuple):
-    """A pipeline's components in a namespace; ``main_node`` is the name that tells it is there."""
+    """A pipeline's components in a namespace; its node ``main_node`` marks the pipeline."""
 
     namespace: str
     components: Sequence[ComponentDescription]
     main_node: str
 
-    def has_company(self, container: Container) -> bool:
-        """Tell whether another pipeline has turned up in the same namespace."""
+    def is_shared(self, container: Container) -> bool:
+        """Tell whether another pipeline runs in the same namespace."""
         names = container.node.get_node_names_and_namespaces()
         return bool(names.count((self.main_node, self.namespace)) > 1)
 
@@ -40,36 +40,36 @@ def unique_namespace(
     pipeline: Pipeline,
     arguments: Mapping[str, str],
     main_node: str,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Iterator[NamespacedPipeline]:
-    """Give a pipeline a namespace for the block.
+    """Reserve a namespace for a pipeline for the duration of the block.
 
-    It is /ai where no node of another process there is called ``main_node``, else the first of
-    /ai_2, /ai_3 … that is free, which ``tell`` hears. Runs on one machine agree by lock files, as
-    they may start at the same moment; of others the graph tells, for which a container that has
-    just been made waits a little.
+    It is /ai unless a node of another process there is called ``main_node``, else the first free
+    one of /ai_2, /ai_3 …, which ``report`` is told. Lock files keep runs on one machine apart,
+    because they may start at the same moment. The graph shows the nodes of other machines, so a new
+    container waits for discovery.
     """
     from edge_inference.composition.container import find_plugin
 
     deadline_s = time.monotonic() + _DISCOVERY_S
     for component in pipeline.components(arguments):
-        find_plugin(component.plugin)  # takes time, in which the others become known
+        find_plugin(component.plugin)  # takes time, during which other nodes are discovered
 
-    def is_there(own: str) -> bool:
+    def is_used(own: str) -> bool:
         return (main_node, f"/{own}") in container.node.get_node_names_and_namespaces()
 
     domain = container.context.get_domain_id()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for number in itertools.count(1):
             own = DEFAULT_NAMESPACE if number == 1 else f"{DEFAULT_NAMESPACE}_{number}"
-            if not held.enter_context(_claimed(f"domain_{domain}_{own}_{main_node}")):
+            if not stack.enter_context(_reserve_name(f"domain_{domain}_{own}_{main_node}")):
                 continue
-            while not is_there(own) and time.monotonic() < deadline_s:
-                time.sleep(_LOOK_S)
-            if not is_there(own):
+            while not is_used(own) and time.monotonic() < deadline_s:
+                time.sleep(_POLL_PERIOD_S)
+            if not is_used(own):
                 break
         if own != DEFAULT_NAMESPACE:
-            tell(
+            report(
                 f"another pipeline runs in the namespace /{DEFAULT_NAMESPACE} (or was just killed "
                 f"there): this one runs in /{own}, and its topics are /{own}/…"
             )
@@ -77,10 +77,10 @@ def unique_namespace(
 
 
 @contextmanager
-def _claimed(name: str) -> Iterator[bool]:
-    """Hold a name for the block; False where another process of this user holds it.
+def _reserve_name(name: str) -> Iterator[bool]:
+    """Hold a lock for the block; yield False if another process of this user holds it.
 
-    Where no lock can be had the graph alone decides.
+    If no lock file can be written, only the graph keeps runs apart.
     """
     with ExitStack() as stack:
         try:

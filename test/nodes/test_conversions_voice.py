@@ -104,7 +104,11 @@ def test_a_plan_survives_without_its_facts() -> None:
 @pytest.mark.parametrize(
     ("adapter", "message", "words"),
     [
-        (AudioChunkAdapter(), AudioChunk(samples=[0.0]), "sample_rate: expected samples per second"),
+        (
+            AudioChunkAdapter(),
+            AudioChunk(samples=[0.0]),
+            "sample_rate: expected samples per second",
+        ),
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[math.nan]), "within -1..1"),
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[3e4]), "divide 16-bit"),
         (

@@ -83,7 +83,7 @@ def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
         (["no/such.wav"], "no/such.wav"),
         (["sample", "--expect", "no.yaml"], "no.yaml"),
         (["sample", "--grammar", "no.yaml"], "intent_parser, speech_recognition: no.yaml"),
-        ([str(PERSON), "--expect", "no.yaml"], "--expect: no.yaml: no such file; name one"),
+        ([str(PERSON), "--expect", "no.yaml"], "--expect: no.yaml: no such file; name another"),
         (["sample", "--model", "moonshine_tyni"], "moonshine_tyni"),
     ],
 )

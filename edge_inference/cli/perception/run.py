@@ -251,7 +251,7 @@ class _Run:
             )
 
     def _mention_company(self) -> None:
-        if self._place.has_company(self._container):
+        if self._place.is_shared(self._container):
             self._problems.put(
                 f"another pipeline has started in the namespace {self._place.namespace}: its "
                 "results are on the same topics; end one of them, or set another ROS_DOMAIN_ID "

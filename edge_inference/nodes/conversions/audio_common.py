@@ -101,8 +101,8 @@ class AudioDataStampedAdapter(Adapter[AudioChunk]):
         audio_format = self.audio_format
         if audio_format is None:
             raise InputError(
-                "AudioDataStamped: expected an AudioInfo before it, got none; publish one, latched or "
-                "repeatedly, on the topic audio_info beside it"
+                "AudioDataStamped: expected an AudioInfo before it, got none; publish one, latched "
+                "or repeatedly, on the topic audio_info beside it"
             )
         check_length(len(message.audio.data))
         data, sample_format = bytes(message.audio.data), audio_format.sample_format
